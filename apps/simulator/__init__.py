@@ -1,0 +1,1 @@
+"""Deterministic synthetic meters for demonstrations, tests and benchmarks."""

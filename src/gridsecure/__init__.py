@@ -1,0 +1,1 @@
+"""GridSecure: exact electricity bills computed on encrypted meter readings."""

@@ -1,0 +1,1 @@
+"""The reader of releases: a client for dashboards and analysts."""

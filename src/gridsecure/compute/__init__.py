@@ -1,0 +1,1 @@
+"""The compute platform: registered plans on encrypted columns, transcripts, jobs."""

@@ -1,0 +1,1 @@
+"""The utility's meter side: formats, rosters, packing, encryption, upload."""

@@ -1,0 +1,1 @@
+"""Anonymised identity: who appears under which pseudonym."""

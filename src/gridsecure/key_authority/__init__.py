@@ -1,0 +1,1 @@
+"""The key authority: a checker that re-executes and a vault that decrypts."""

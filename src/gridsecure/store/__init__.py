@@ -1,0 +1,1 @@
+"""Rows, content-addressed objects and the evidence log. One database per zone."""
