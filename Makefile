@@ -1,0 +1,131 @@
+# GridSecure: every task of the house. `make help` lists them.
+#
+# Needs GNU make and Python 3.11 or newer with its venv module. Everything else is installed into
+# .venv from the hashed locks in requirements/. All paths are relative, so the checkout may live in
+# a folder whose name has spaces. Another interpreter: make dev PYTHON=python3.12
+
+PYTHON ?= python3
+# Further arguments for the command behind `run` and `bench`, as in: make run ARGS="--no-serve"
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL_LOCKED := $(PIP) install --quiet --only-binary :all: --require-hashes -r
+# The project itself: no dependency is resolved and nothing is downloaded in this step.
+INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11
+
+# Python 3.11 is the oldest supported. Debian ships venv apart from Python, and without ensurepip
+# a half-made environment would be left behind, so both are looked for first.
+define CHECK_PYTHON
+import importlib.util, sys
+found = ".".join(map(str, sys.version_info[:3]))
+if sys.version_info < (3, 11):
+    sys.exit(f"GridSecure needs Python 3.11 or newer, but $(PYTHON) is {found}.\n"
+             "Name a newer one: make PYTHON=python3.12")
+missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
+if missing:
+    sys.exit(f"$(PYTHON) ({found}) lacks {' and '.join(missing)}, needed for a virtual environment.\n"
+             "On Debian or Ubuntu: sudo apt install python3-venv")
+endef
+export CHECK_PYTHON
+
+.DEFAULT_GOAL := help
+# The steps share one environment and two cores, so they never overlap, whatever -j says.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List the tasks.
+	@echo "GridSecure: exact bills computed on encrypted meter readings"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+# --- environment -------------------------------------------------------------------------------
+# A stamp is newer than the lock it was installed from, or the install is repeated.
+
+.venv/.created:
+	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
+		echo "No $(PYTHON) on this machine. On Debian or Ubuntu: sudo apt install python3 python3-venv" >&2; exit 1; }
+	@"$(PYTHON)" -c "$$CHECK_PYTHON"
+	@echo "Creating the virtual environment in .venv"
+	@"$(PYTHON)" -m venv .venv
+	@touch $@
+
+.venv/.runtime: .venv/.created requirements/runtime.txt pyproject.toml
+	@echo "Installing from requirements/runtime.txt (hashes checked)"
+	@$(INSTALL_LOCKED) requirements/runtime.txt
+	@$(INSTALL_SELF)
+	@touch $@
+
+# The development lock holds the runtime lock at the same versions, so it satisfies both stamps.
+.venv/.dev: .venv/.created requirements/dev.txt pyproject.toml
+	@echo "Installing from requirements/dev.txt (hashes checked)"
+	@$(INSTALL_LOCKED) requirements/dev.txt
+	@$(INSTALL_SELF)
+	@touch .venv/.runtime $@
+
+.PHONY: dev
+dev: .venv/.dev ## Install everything needed to work on GridSecure.
+
+# --- use ---------------------------------------------------------------------------------------
+
+.PHONY: run
+run: .venv/.runtime ## Bill the sample grid end to end, then serve the dashboard.
+	@$(BIN)/gridsecure run $(ARGS)
+
+.PHONY: bench
+bench: .venv/.runtime ## Measure the figures, with machine and versions.
+	@$(BIN)/gridsecure bench $(ARGS)
+
+# --- quality -----------------------------------------------------------------------------------
+
+.PHONY: test
+test: .venv/.dev ## Run the tests that fit into minutes.
+	$(BIN)/python -m pytest -m "not slow"
+
+.PHONY: test-all
+test-all: .venv/.dev ## Run every test, slow ones and deep properties included.
+	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest
+
+.PHONY: lint
+lint: .venv/.dev ## Check style, types and who imports whom.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: .venv/.dev ## Put the code into the house format.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: .venv/.dev ## Build the documentation; a warning is an error.
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+.PHONY: coverage
+coverage: .venv/.dev ## Run the tests with branch coverage.
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
+
+.PHONY: check
+check: lint test docs ## The whole gate.
+
+# --- upkeep ------------------------------------------------------------------------------------
+
+.PHONY: lock
+lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
+	$(UV_COMPILE) --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
+	$(UV_COMPILE) --upgrade --extra dev pyproject.toml requirements/build.in \
+		--constraints requirements/runtime.txt -o requirements/dev.txt
+
+.PHONY: audit
+audit: .venv/.dev ## Ask the advisory database about every locked package.
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove the environment, caches and built pages; keeps run/ and its keys.
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+		.coverage htmlcov build dist docs/_build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
