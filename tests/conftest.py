@@ -1,0 +1,21 @@
+"""What every test shares: how hard hypothesis searches.
+
+`dev` is the default and keeps `make test` short. `ci` (HYPOTHESIS_PROFILE=ci, used by
+`make test-all`) searches ten times as far and prints how to repeat a failure. Neither has a
+deadline: one homomorphic operation takes longer on a busy machine than any fixed limit.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Making a key set takes a fair part of a second, which hypothesis would call an unhealthy test.
+SLOW_INPUTS = [HealthCheck.too_slow]
+
+settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=SLOW_INPUTS)
+settings.register_profile(
+    "ci", max_examples=300, deadline=None, suppress_health_check=SLOW_INPUTS, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

@@ -1,0 +1,328 @@
+"""The house rules that no off-the-shelf linter knows, proved over the whole tree.
+
+Each rule is a function from a source text to the list of its breaches, and each has a second test
+that feeds it a breach: a rule that can no longer see what it forbids would fail there.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ROOT / "src"
+APPS = ROOT / "apps"
+
+# Budgets of the style guide: ten code bases were measured, their 90th percentile is near these.
+MODULE_LINES = 300
+FUNCTION_LINES = 40
+# A module that must be longer says so in its docstring: "Length: why one file is clearer".
+JUSTIFICATION = "Length:"
+
+# Folders that git ignores or that belong to a tool.
+NOT_OURS = {
+    ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache",
+    ".hypothesis", "__pycache__", "_build", "build", "dist", "run", "htmlcov", "node_modules",
+}  # fmt: skip
+TEXT_ENDINGS = {".py", ".md", ".toml", ".txt", ".in", ".yaml", ".yml", ".cfg", ".json"}
+TEXT_NAMES = {"Makefile", "run", "LICENSE", ".editorconfig", ".gitignore"}
+
+# Test folders that mirror no package: material, not tests.
+TEST_MATERIAL = {"data", "vectors"}
+
+# A wall clock or the environment, by the dotted name of the call or attribute. Monotonic clocks
+# may stay: they measure how long something took and say nothing about when.
+CLOCK_OR_ENVIRONMENT = {
+    "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "Timestamp.now",
+    "Timestamp.today", "Timestamp.utcnow", "time.time", "time.time_ns", "time.localtime",
+    "time.gmtime", "time.ctime", "os.environ", "os.environb", "os.getenv", "os.path.expanduser",
+    "Path.home",
+}  # fmt: skip
+CLOCK_OR_ENVIRONMENT_NAMES = {"environ", "getenv", "environb"}
+
+# Split so that this file does not breach its own rules.
+UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+MACHINE_PATH = re.compile(
+    r"(?<![\w./<-])/(?:home|Users|root|work|tmp|mnt" + r")/[\w.]|\b[A-Z]:\\\\?Users\b"
+)
+
+# Who may name a library, by path below the root.
+SOLE_IMPORTERS = {
+    "gmssl": {"src/gridsecure/crypto/sm2_gmssl.py"},
+    "random": set[str](),
+}
+
+# Who may reach the secret key: the authority itself, and the two programs that start it.
+SECRET_KEY = "gridsecure.crypto.secret_key"
+MAY_REACH_SECRET_KEY = ("gridsecure.key_authority", "apps.api.authority", "apps.cli")
+
+Rule = Callable[[str], list[str]]
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file of ours, whether or not it is committed yet."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - NOT_OURS)
+        for name in sorted(names):
+            yield Path(place) / name
+
+
+def python_below(*folders: Path) -> list[Path]:
+    return [path for folder in folders for path in files_below(folder) if path.suffix == ".py"]
+
+
+def texts() -> list[Path]:
+    return [
+        path for path in files_below(ROOT) if path.suffix in TEXT_ENDINGS or path.name in TEXT_NAMES
+    ]
+
+
+def breaches(rule: Rule, paths: list[Path]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{found}"
+        for path in paths
+        for found in rule(path.read_text(encoding="utf-8"))
+    ]
+
+
+def dotted(node: ast.AST) -> str:
+    """The name `a.b.c` of an attribute chain, empty when it does not start at a plain name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        head = dotted(node.value)
+        return f"{head}.{node.attr}" if head else ""
+    return ""
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything imported, `from a import b` as `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, f"{node.module or ''}.{alias.name}"
+
+
+# --- the rules ---------------------------------------------------------------------------------
+
+
+def too_long_module(source: str) -> list[str]:
+    lines = source.count("\n")
+    explained = JUSTIFICATION in (ast.get_docstring(ast.parse(source)) or "")
+    return [] if lines <= MODULE_LINES or explained else [f"1: {lines} lines"]
+
+
+def too_long_functions(source: str) -> list[str]:
+    tree = ast.parse(source)
+    if JUSTIFICATION in (ast.get_docstring(tree) or ""):
+        return []
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        lines = (node.end_lineno or node.lineno) - node.lineno + 1
+        if ast.get_docstring(node) is not None:
+            docstring = node.body[0]
+            lines -= (docstring.end_lineno or docstring.lineno) - docstring.lineno + 1
+        if lines > FUNCTION_LINES:
+            found.append(f"{node.lineno}: {node.name} has {lines} lines")
+    return found
+
+
+def clock_or_environment(source: str) -> list[str]:
+    tree = ast.parse(source)
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            name = dotted(node)
+            if any(name == bad or name.endswith(f".{bad}") for bad in CLOCK_OR_ENVIRONMENT):
+                found.append(f"{node.lineno}: {name}")
+        elif isinstance(node, ast.ImportFrom) and node.module in {"os", "time"}:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found += [f"{node.lineno}: {name}" for name in names & CLOCK_OR_ENVIRONMENT]
+    return found
+
+
+def pseudo_random_arrays(source: str) -> list[str]:
+    return [
+        f"{node.lineno}: {dotted(node)}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and dotted(node) in {"np.random", "numpy.random"}
+    ]
+
+
+def unfinished(source: str) -> list[str]:
+    return matches(UNFINISHED, source)
+
+
+def machine_paths(source: str) -> list[str]:
+    return matches(MACHINE_PATH, source)
+
+
+def matches(pattern: re.Pattern[str], source: str) -> list[str]:
+    return [
+        f"{number}: {match.group()}"
+        for number, line in enumerate(source.splitlines(), start=1)
+        for match in pattern.finditer(line)
+    ]
+
+
+def beyond_the_analyst(source: str) -> list[str]:
+    allowed = ("gridsecure.analyst", "gridsecure.errors")
+    return [
+        f"{line}: {name}"
+        for line, name in imported(ast.parse(source))
+        if name.split(".")[0] == "gridsecure"
+        and not any(name == start or name.startswith(f"{start}.") for start in allowed)
+    ]
+
+
+def more_than_a_docstring(source: str) -> list[str]:
+    tree = ast.parse(source)
+    rest = tree.body[1:] if ast.get_docstring(tree) else tree.body
+    return [f"{node.lineno}: {type(node).__name__}" for node in rest]
+
+
+def names_a_host(source: str) -> list[str]:
+    return matches(re.compile(r"://|--(?:extra-)?index-url|--find-links"), source)
+
+
+def unhashed(source: str) -> list[str]:
+    """Locked requirements without a hash; a requirement starts at the left margin."""
+    blocks = re.split(r"\n(?=\S)", source.strip())
+    return [
+        block.split()[0] for block in blocks if "==" not in block or "--hash=sha256:" not in block
+    ]
+
+
+# --- the tree keeps them -----------------------------------------------------------------------
+
+KEPT: dict[str, tuple[Rule, list[Path]]] = {
+    "modules fit the budget": (too_long_module, python_below(SOURCES, APPS)),
+    "functions fit the budget": (too_long_functions, python_below(SOURCES, APPS)),
+    "time and settings are arguments": (clock_or_environment, python_below(SOURCES)),
+    "no pseudo-random numbers in the product": (pseudo_random_arrays, python_below(SOURCES)),
+    "nothing is left for later": (unfinished, texts()),
+    "no path of one machine": (machine_paths, texts()),
+    "views know the analyst only": (beyond_the_analyst, python_below(APPS / "dashboard")),
+    "one import path per name": (
+        more_than_a_docstring,
+        [path for path in python_below(SOURCES, APPS) if path.name == "__init__.py"],
+    ),
+    "locks name no host": (names_a_host, sorted((ROOT / "requirements").glob("*.txt"))),
+    "locks are hashed": (unhashed, sorted((ROOT / "requirements").glob("*.txt"))),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_rule_is_kept(name: str) -> None:
+    rule, paths = KEPT[name]
+    assert paths, "the rule looked at no file at all"
+    assert breaches(rule, paths) == []
+
+
+BREACHES: list[tuple[Rule, str]] = [
+    (too_long_module, '"""A module."""\n' + "x = 1\n" * MODULE_LINES),
+    (too_long_functions, "def f():\n" + "    x = 1\n" * FUNCTION_LINES),
+    (clock_or_environment, "import datetime\nwhen = datetime.datetime.now(tz)\n"),
+    (clock_or_environment, "import os\nhome = os.environ['HOME']\n"),
+    (clock_or_environment, "from time import time\n"),
+    (clock_or_environment, "import pandas as pd\nwhen = pd.Timestamp.now()\n"),
+    (pseudo_random_arrays, "import numpy as np\nx = np.random.default_rng()\n"),
+    (unfinished, "x = 1  # TO" + "DO: two\n"),
+    (machine_paths, "DATA = '/ho" + "me/someone/readings.csv'\n"),
+    (machine_paths, "see /tm" + "p/readings.csv\n"),
+    (beyond_the_analyst, "from gridsecure.store import rows\n"),
+    (beyond_the_analyst, "import gridsecure.key_authority.vault\n"),
+    (more_than_a_docstring, '"""A room."""\nfrom a import b\n'),
+    (names_a_host, "--index-url https://example.org/simple\n"),
+    (unhashed, "numpy==2.4.6\nrich==15.0.0 \\\n    --hash=sha256:00\n"),
+]
+
+
+@pytest.mark.parametrize(("rule", "source"), BREACHES)
+def test_rule_sees_its_breach(rule: Rule, source: str) -> None:
+    assert rule(source)
+
+
+ALLOWED: list[tuple[Rule, str]] = [
+    (
+        too_long_module,
+        '"""A module.\n\nLength: one table, read as a whole.\n"""\n' + "x = 1\n" * 400,
+    ),
+    (too_long_functions, 'def f():\n    """' + "Words.\n" * 80 + '    """\n'),
+    (clock_or_environment, "import time\nstarted = time.perf_counter()\n"),
+    (machine_paths, "GET /bills/home/2 and https://example.org/home/x\n"),
+    (beyond_the_analyst, "from gridsecure.analyst import client\nimport streamlit\n"),
+]
+
+
+@pytest.mark.parametrize(("rule", "source"), ALLOWED)
+def test_rule_leaves_good_code_alone(rule: Rule, source: str) -> None:
+    assert rule(source) == []
+
+
+# --- who knows whom ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", SOLE_IMPORTERS)
+def test_sharp_library_has_one_importer(library: str) -> None:
+    importers = {
+        path.relative_to(ROOT).as_posix()
+        for path in python_below(SOURCES)
+        for _, name in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if name.split(".")[0] == library
+    }
+    assert importers <= SOLE_IMPORTERS[library]
+
+
+def reaching_the_secret_key(graph: grimp.ImportGraph) -> list[str]:
+    """Modules outside the authority that import the secret key, directly or through others."""
+    return [
+        module
+        for module in sorted(graph.find_downstream_modules(SECRET_KEY))
+        if not any(f"{module}.".startswith(f"{name}.") for name in MAY_REACH_SECRET_KEY)
+    ]
+
+
+def test_secret_key_is_out_of_reach() -> None:
+    """Over the whole graph, so a module is covered the day it is written.
+
+    The linter's contracts name the rooms they guard; here every module is guarded except the few
+    named, and a chain of imports through any number of modules counts.
+    """
+    assert reaching_the_secret_key(grimp.build_graph("gridsecure", "apps", cache_dir=None)) == []
+
+
+def test_secret_key_is_seen_through_a_chain() -> None:
+    graph = grimp.ImportGraph()
+    for module in ("gridsecure.compute.jobs", "gridsecure.key_authority.vault", SECRET_KEY):
+        graph.add_module(module)
+    graph.add_import(importer="gridsecure.key_authority.vault", imported=SECRET_KEY)
+    assert reaching_the_secret_key(graph) == []
+    graph.add_import(importer="gridsecure.compute.jobs", imported="gridsecure.key_authority.vault")
+    assert reaching_the_secret_key(graph) == ["gridsecure.compute.jobs"]
+
+
+def test_tests_mirror_the_house() -> None:
+    rooms = {
+        path.name for path in (SOURCES / "gridsecure").iterdir() if (path / "__init__.py").exists()
+    }
+    inhabited = {
+        room
+        for room in rooms
+        if any(path.name != "__init__.py" for path in python_below(SOURCES / "gridsecure" / room))
+    }
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()} - NOT_OURS
+    tested = {name for name in folders if any((ROOT / "tests" / name).rglob("test_*.py"))}
+    assert inhabited - tested == set()
+    assert folders - TEST_MATERIAL - rooms - {"apps"} == set()
