@@ -15,6 +15,8 @@ from pathlib import Path
 import grimp
 import pytest
 
+from gridsecure.billing.tariffs import parse_tariff
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src"
 APPS = ROOT / "apps"
@@ -61,6 +63,9 @@ SOLE_IMPORTERS = {
 # Who may reach the secret key: the authority itself, and the two programs that start it.
 SECRET_KEY = "gridsecure.crypto.secret_key"
 MAY_REACH_SECRET_KEY = ("gridsecure.key_authority", "apps.api.authority", "apps.cli")
+
+# What could decrypt or make keys, by its name in the homomorphic library.
+DECRYPTING = {"Decryptor", "KeyGenerator", "SecretKey"}
 
 Rule = Callable[[str], list[str]]
 
@@ -176,6 +181,20 @@ def matches(pattern: re.Pattern[str], source: str) -> list[str]:
     ]
 
 
+def decrypting(source: str) -> list[str]:
+    tree = ast.parse(source)
+    found = [
+        f"{node.lineno}: {node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in DECRYPTING
+    ]
+    return found + [
+        f"{line}: {name}"
+        for line, name in imported(tree)
+        if name.split(".")[0] == "tenseal" and name.split(".")[-1] in DECRYPTING
+    ]
+
+
 def beyond_the_analyst(source: str) -> list[str]:
     allowed = ("gridsecure.analyst", "gridsecure.errors")
     return [
@@ -213,6 +232,10 @@ KEPT: dict[str, tuple[Rule, list[Path]]] = {
     "no pseudo-random numbers in the product": (pseudo_random_arrays, python_below(SOURCES)),
     "nothing is left for later": (unfinished, texts()),
     "no path of one machine": (machine_paths, texts()),
+    "only the secret key's module decrypts": (
+        decrypting,
+        [path for path in python_below(SOURCES, APPS) if path.name != "secret_key.py"],
+    ),
     "views know the analyst only": (beyond_the_analyst, python_below(APPS / "dashboard")),
     "one import path per name": (
         more_than_a_docstring,
@@ -241,6 +264,8 @@ BREACHES: list[tuple[Rule, str]] = [
     (unfinished, "x = 1  # TO" + "DO: two\n"),
     (machine_paths, "DATA = '/ho" + "me/someone/readings.csv'\n"),
     (machine_paths, "see /tm" + "p/readings.csv\n"),
+    (decrypting, "import tenseal.sealapi as s\nd = s.Decryptor(context, key)\n"),
+    (decrypting, "from tenseal.sealapi import KeyGenerator\n"),
     (beyond_the_analyst, "from gridsecure.store import rows\n"),
     (beyond_the_analyst, "import gridsecure.key_authority.vault\n"),
     (more_than_a_docstring, '"""A room."""\nfrom a import b\n'),
@@ -311,6 +336,12 @@ def test_secret_key_is_seen_through_a_chain() -> None:
     assert reaching_the_secret_key(graph) == []
     graph.add_import(importer="gridsecure.compute.jobs", imported="gridsecure.key_authority.vault")
     assert reaching_the_secret_key(graph) == ["gridsecure.compute.jobs"]
+
+
+def test_documented_tariff_is_a_tariff() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert parse_tariff(example).tou_periods == ("valley", "peak")
 
 
 def test_tests_mirror_the_house() -> None:
