@@ -1,0 +1,223 @@
+"""The readings frame: what every later step may assume about a meter's energy per interval.
+
+Invariants of a frame that passed `check_readings`:
+
+- `meter_point_id` is text and never blank,
+- `start` is the aware start of the half-open interval [start, end), in the zone of the tariff,
+- `energy_wh` is exact: an int64 count of Wh, 0 where `quality` says `missing`,
+- `quality` is text; flags other than `QUALITIES` are kept for validation to quarantine.
+
+Text becomes such energies in `energy_text`. Whether a reading is plausible is decided in
+`validation`, not here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.errors import InvalidReadingsError
+
+COLUMNS: Final = ("meter_point_id", "start", "energy_wh", "quality")
+QUALITIES: Final = ("actual", "estimated", "missing")
+
+# The lengths that divide an hour and that meters are in fact set to [minutes].
+INTERVAL_MINUTES: Final = (5, 10, 15, 30, 60)
+
+MINUTE_US: Final = 60_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingProblem:
+    """One thing found wrong with one meter point's readings; never holds the reading itself.
+
+    Attributes:
+        meter_point_id: The meter point, or "" when the file as a whole is meant.
+        start: Start of the (first) interval concerned, or None when no interval is.
+        rule: Stable name of the rule, such as `gap` or `duplicate-conflict`.
+        detail: What was found, in words and counts, without any energy value.
+    """
+
+    meter_point_id: str
+    start: pd.Timestamp | None
+    rule: str
+    detail: str
+
+
+def check_readings(readings: pd.DataFrame) -> None:
+    """Check that a frame has the columns and types of a readings frame.
+
+    Args:
+        readings: The frame to check; extra columns are refused, row order is free.
+
+    Raises:
+        InvalidReadingsError: `readings.schema`, naming the column that is wrong.
+    """
+    if set(readings.columns) != set(COLUMNS):
+        raise _schema_error(f"The columns must be exactly {', '.join(COLUMNS)}.")
+    if not isinstance(readings["start"].dtype, pd.DatetimeTZDtype):
+        raise _schema_error("Column start must be aware datetimes in the tariff's zone.")
+    if readings["energy_wh"].dtype != np.int64:
+        raise _schema_error("Column energy_wh must be int64 Wh.")
+    for column in ("meter_point_id", "quality"):
+        dtype = readings[column].dtype
+        if not (isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype)):
+            raise _schema_error(f"Column {column} must be text.")
+    if readings.isna().to_numpy().any():
+        raise _schema_error("No cell may be null; a missing reading has quality missing.")
+    if "" in pd.unique(readings["meter_point_id"]):
+        raise _schema_error("No meter_point_id may be blank.")
+
+
+def _schema_error(message: str) -> InvalidReadingsError:
+    return InvalidReadingsError(
+        message,
+        reason="readings.schema",
+        remedy="Build the frame with gridsecure.gateway.formats or make_readings.",
+    )
+
+
+def make_readings(
+    meter_point_id: Any, *, start: Any, energy_wh: Any, quality: Any = "actual"
+) -> pd.DataFrame:
+    """Build a checked readings frame from columns.
+
+    Args:
+        meter_point_id: Text per row, or one text for all.
+        start: Aware interval starts.
+        energy_wh: Whole Wh per row.
+        quality: Quality per row, or one for all.
+
+    Returns:
+        A frame with `COLUMNS` in that order and a fresh index.
+
+    Raises:
+        InvalidReadingsError: `readings.schema` when a column has the wrong type.
+    """
+    starts = pd.DatetimeIndex(start)
+    readings = pd.DataFrame(
+        {
+            "meter_point_id": meter_point_id,
+            "start": starts,
+            "energy_wh": energy_wh,
+            "quality": quality,
+        },
+        index=pd.RangeIndex(len(starts)),
+    )
+    if readings.empty:
+        readings = readings.astype({"meter_point_id": "str", "energy_wh": "int64"})
+        readings = readings.astype({"quality": "str"})
+    check_readings(readings)
+    return readings
+
+
+def start_us(readings: pd.DataFrame) -> NDArray[np.int64]:
+    """Interval starts as whole microseconds since 1970-01-01 UTC."""
+    return pd.DatetimeIndex(readings["start"]).as_unit("us").asi8
+
+
+def moment_us(moment: dt.datetime) -> int:
+    """An aware moment as whole microseconds since 1970-01-01 UTC."""
+    return (pd.Timestamp(moment) - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
+
+
+def infer_interval(readings: pd.DataFrame) -> pd.Timedelta:
+    """The interval length most often found between neighbouring readings of one meter point.
+
+    The most frequent distance, not the smallest, so that a stray or doubled timestamp does not
+    change the length for everybody; meter points that use another length are found by validation.
+
+    Args:
+        readings: A readings frame, in any row order.
+
+    Returns:
+        5, 10, 15, 30 or 60 minutes.
+
+    Raises:
+        InvalidReadingsError: `readings.interval` when no two neighbours are such a distance apart.
+    """
+    meters, _ = pd.factorize(readings["meter_point_id"])
+    _, steps = neighbour_steps(meters, start_us(readings))
+    counts = {minutes: int((steps == minutes * MINUTE_US).sum()) for minutes in INTERVAL_MINUTES}
+    minutes = max(counts, key=lambda length: counts[length])
+    if counts[minutes] == 0:
+        raise InvalidReadingsError(
+            "The interval length cannot be told from these readings.",
+            reason="readings.interval",
+            remedy="Neighbouring readings of a meter point must be 5, 10, 15, 30 or 60 min apart.",
+        )
+    return pd.Timedelta(minutes=minutes)
+
+
+def neighbour_steps(
+    meters: NDArray[np.int64], starts_us: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort rows by meter point and time and take the distance from each row to the next.
+
+    Args:
+        meters: Meter point number per row.
+        starts_us: Interval start per row [µs].
+
+    Returns:
+        The stable sorting order, and the step after each sorted row [µs]; -1 after the last row
+        of a meter point. Both as long as the input.
+    """
+    sorted_already = bool(
+        np.all(
+            (meters[1:] > meters[:-1])
+            | ((meters[1:] == meters[:-1]) & (starts_us[1:] >= starts_us[:-1]))
+        )
+    )
+    if sorted_already:
+        order = np.arange(len(meters), dtype=np.int64)
+    else:
+        order = np.lexsort((starts_us, meters)).astype(np.int64)
+        meters, starts_us = meters[order], starts_us[order]
+    steps = np.full(len(meters), -1, dtype=np.int64)
+    np.subtract(starts_us[1:], starts_us[:-1], out=steps[:-1], where=meters[1:] == meters[:-1])
+    return order, steps
+
+
+def resample_readings(readings: pd.DataFrame, *, interval: pd.Timedelta) -> pd.DataFrame:
+    """Add readings up to longer intervals, exactly.
+
+    An interval appears only when every part of it is there, so a gap stays a gap; it is
+    `estimated` when any part is. Rows must be unique per meter point and start and none may be
+    `missing`, as after validation.
+
+    Args:
+        readings: A readings frame with intervals that divide `interval`.
+        interval: The longer interval length.
+
+    Returns:
+        A readings frame sorted by meter point and start.
+
+    Raises:
+        InvalidReadingsError: `readings.interval` when the lengths do not divide each other.
+    """
+    parts, rest = divmod(interval, infer_interval(readings))
+    if parts < 1 or rest != pd.Timedelta(0):
+        raise InvalidReadingsError(
+            "Readings can only be added up to a multiple of their own interval.",
+            reason="readings.interval",
+            remedy="Choose an interval that the readings divide, such as 30 or 60 minutes.",
+        )
+    whole = readings.assign(
+        start=readings["start"].dt.floor(interval), estimated=readings["quality"] != "actual"
+    )
+    grouped = whole.groupby(["meter_point_id", "start"], sort=True, observed=True)
+    table = grouped.agg(
+        energy_wh=("energy_wh", "sum"), parts=("energy_wh", "size"), estimated=("estimated", "any")
+    )
+    table = table[table["parts"] == parts].reset_index()
+    return make_readings(
+        table["meter_point_id"],
+        start=table["start"],
+        energy_wh=table["energy_wh"],
+        quality=np.where(table["estimated"], "estimated", "actual"),
+    )

@@ -1,0 +1,249 @@
+"""Validation, estimation and editing of readings before they may be billed.
+
+Invariants:
+
+- Nothing is dropped silently: every input row is in `accepted` or in `quarantined` with a reason.
+- `accepted` holds at most one reading per meter point and interval, all on the interval grid,
+  none negative, none missing; what was filled in says `estimated` and is counted.
+- After a run with a billing period, every meter point in `accepted` has every interval of it.
+- The result does not depend on the order of the input rows except to choose which of several
+  identical rows is kept, and it is the same on every machine: integers only, no clock.
+
+The policy for gaps is an explicit option (`ValidationLimits`): filled by estimation, so that the
+bill is complete and says so, or the meter point is left out of the period. Nothing here reads the
+clock: `now` is an argument. Cumulative registers are differenced in `registers`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.billing import estimation as est
+from gridsecure.billing import validation_rules as rules
+from gridsecure.billing.readings import (
+    COLUMNS,
+    ReadingProblem,
+    check_readings,
+    neighbour_steps,
+    start_us,
+)
+from gridsecure.billing.validation_rules import Batch, Finding, Mask
+
+Period = tuple[dt.datetime, dt.datetime]
+
+# Rows under these rules say nothing about when their meter point was read.
+_NO_SPAN = {"unknown-meter-point", "quality-flag", "future", "outside-period", "misaligned"}
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationLimits:
+    """The thresholds and the gap policy of a run.
+
+    Attributes:
+        spike_factor: A spike is above this many times the mean of the meter point's other readings.
+        spike_floor_w: and above this mean power [W]. 30 times the mean and 10 kW: measured homes
+            reach 19 times their mean at under 8 kW, factories 4 times.
+        fill_gaps: True fills gaps with estimates; False quarantines a meter point with any gap.
+        max_estimated_percent: A meter point with a larger share of its intervals missing is
+            quarantined even if gaps are filled: its bill would rest on estimates.
+    """
+
+    spike_factor: int = 30
+    spike_floor_w: int = 10_000
+    fill_gaps: bool = True
+    max_estimated_percent: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult:
+    """What became of a batch.
+
+    Attributes:
+        accepted: A readings frame sorted by meter point and start, estimates included.
+        quarantined: Input rows not used: the readings columns, `row` (position in the input) and
+            `reason` (rule names joined by ";").
+        problems: What was found, per meter point and rule, and one per gap. No values.
+        input_rows: Rows that came in.
+        estimated_rows: Rows in `accepted` that were filled in here and were not in the input.
+    """
+
+    accepted: pd.DataFrame
+    quarantined: pd.DataFrame
+    problems: tuple[ReadingProblem, ...]
+    input_rows: int
+    estimated_rows: int
+
+    def counts(self) -> dict[str, int]:
+        """Number of problems by rule, sorted by rule."""
+        return dict(sorted(Counter(problem.rule for problem in self.problems).items()))
+
+
+def validate_readings(
+    readings: pd.DataFrame,
+    *,
+    now: dt.datetime,
+    limits: ValidationLimits | None = None,
+    period: Period | None = None,
+    known_meters: Collection[str] | None = None,
+) -> ValidationResult:
+    """Sort readings into accepted and quarantined, report problems, and fill gaps.
+
+    Args:
+        readings: A readings frame, in any row order.
+        now: Aware time of validation; intervals that end later are quarantined.
+        limits: Thresholds and gap policy; the defaults when None.
+        period: Half-open billing period, aware. Given, every meter point must cover it and other
+            rows are quarantined; None, each meter point must cover its own first to last row.
+        known_meters: Enrolled meter points; None accepts every meter point in the frame.
+
+    Returns:
+        The accepted and the quarantined rows and the problems.
+
+    Raises:
+        InvalidReadingsError: `readings.schema` or `readings.interval` when the frame as a whole
+            cannot be validated. Single bad rows never raise.
+    """
+    limits = limits or ValidationLimits()
+    check_readings(readings)
+    readings, row = _sorted(readings)
+    batch = rules.make_batch(readings)
+    # 1. Rules on single rows and whole meter points, then rules that compare the survivors.
+    findings = _row_findings(batch, now=now, period=period, known=known_meters)
+    alive = ~_union(batch, findings)
+    findings += rules.duplicates(batch, alive)
+    alive = ~_union(batch, findings)
+    findings.append(
+        rules.spike(batch, alive, factor=limits.spike_factor, floor_w=limits.spike_floor_w)
+    )
+    alive = ~_union(batch, findings)
+    # 2. The grid every meter point should cover, and which meter points cover too little of it.
+    span = _span(batch, findings, period)
+    findings.append(_incomplete(batch, alive, span=span, limits=limits))
+    # 3. Gaps of the others, reported and filled.
+    problems = [problem for finding in findings for problem in rules.problems_of(batch, finding)]
+    left_out = np.zeros(len(batch.names), dtype=bool)
+    left_out[batch.meters[findings[-1].rows]] = True
+    alive &= ~findings[-1].rows
+    has_history = np.bincount(batch.meters[alive], minlength=len(batch.names)) > 0
+    missing = est.find_missing(batch, alive, span, within=has_history & ~left_out)
+    problems += est.gap_problems(batch, missing)
+    problems += rules.problems_of(batch, rules.zero_consumption(batch, alive))
+    problems += _absent(batch, alive, known_meters)
+    # 4. Every input row goes to exactly one side.
+    return ValidationResult(
+        accepted=_accepted(readings, batch, alive=alive, missing=missing),
+        quarantined=_quarantined(readings, findings, row=row, alive=alive),
+        problems=tuple(problems),
+        input_rows=len(readings),
+        estimated_rows=len(missing.meters),
+    )
+
+
+def _sorted(readings: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Sort once, so that every rule finds neighbours side by side; keep the input positions."""
+    meters, _ = pd.factorize(readings["meter_point_id"], sort=True)
+    order, _ = neighbour_steps(meters, start_us(readings))
+    if (order[1:] > order[:-1]).all():
+        return readings, order
+    return readings.iloc[order], order
+
+
+def _row_findings(
+    batch: Batch, *, now: dt.datetime, period: Period | None, known: Collection[str] | None
+) -> list[Finding]:
+    return [
+        rules.unknown_meter_point(batch, known),
+        rules.unknown_quality(batch),
+        rules.missing_reading(batch),
+        rules.future_reading(batch, now),
+        rules.outside_period(batch, period),
+        rules.misaligned(batch),
+        rules.negative_energy(batch),
+        rules.other_interval_size(batch),
+    ]
+
+
+def _union(batch: Batch, findings: list[Finding]) -> Mask:
+    union = np.zeros(len(batch.meters), dtype=bool)
+    for finding in findings:
+        union |= finding.rows
+    return union
+
+
+def _span(batch: Batch, findings: list[Finding], period: Period | None) -> est.Span:
+    if period is not None:
+        return est.period_span(batch, *period)
+    unusable = [finding for finding in findings if finding.rule in _NO_SPAN]
+    return est.own_span(batch, ~_union(batch, unusable))
+
+
+def _incomplete(batch: Batch, alive: Mask, *, span: est.Span, limits: ValidationLimits) -> Finding:
+    """Live rows of meter points that lack more of their grid than the policy allows."""
+    size = len(batch.names)
+    present = np.bincount(batch.meters[alive], minlength=size)
+    actual = np.bincount(batch.meters[alive & (batch.rank == 0)], minlength=size)
+    missing = span.expected - present
+    allowed = limits.max_estimated_percent if limits.fill_gaps else 0
+    too_few = (missing * 100 > span.expected * allowed) | ((missing > 0) & (actual == 0))
+    return Finding(
+        "incomplete",
+        alive & too_few[batch.meters],
+        f"more than {allowed} % of the meter point's intervals lack an actual reading",
+    )
+
+
+def _absent(
+    batch: Batch, alive: Mask, known_meters: Collection[str] | None
+) -> list[ReadingProblem]:
+    """Meter points that should be billed and have no accepted reading at all."""
+    present = {str(name) for name in batch.names[np.unique(batch.meters[alive])]}
+    expected = {str(name) for name in batch.names} if known_meters is None else set(known_meters)
+    return [
+        ReadingProblem(name, None, "no-readings", "no reading of the meter point was accepted")
+        for name in sorted(expected - present)
+    ]
+
+
+def _accepted(
+    readings: pd.DataFrame, batch: Batch, *, alive: Mask, missing: est.Missing
+) -> pd.DataFrame:
+    kept = readings.loc[:, list(COLUMNS)] if alive.all() else readings.loc[alive, list(COLUMNS)]
+    meters, starts_us = batch.meters[alive], batch.starts_us[alive]
+    if len(missing.meters):
+        filled = pd.DataFrame(
+            {
+                "meter_point_id": batch.names[missing.meters],
+                "start": missing.starts_us.view("datetime64[us]"),
+                "energy_wh": est.estimate(batch, alive, missing),
+                "quality": "estimated",
+            }
+        )
+        filled["start"] = filled["start"].dt.tz_localize("UTC").dt.tz_convert(batch.zone)
+        filled = filled.astype(kept.dtypes.to_dict())
+        kept = pd.concat([kept, filled])
+        meters = np.concatenate([meters, missing.meters])
+        starts_us = np.concatenate([starts_us, missing.starts_us])
+    order, _ = neighbour_steps(meters, starts_us)
+    if not np.array_equal(order, np.arange(len(order))):
+        kept = kept.iloc[order]
+    return kept.reset_index(drop=True)
+
+
+def _quarantined(
+    readings: pd.DataFrame, findings: list[Finding], *, row: NDArray[np.int64], alive: Mask
+) -> pd.DataFrame:
+    rows = np.flatnonzero(~alive)
+    reasons = np.full(len(rows), "", dtype=object)
+    for finding in findings:
+        hit = finding.rows[rows]
+        joined = np.where(reasons[hit] == "", "", ";")
+        reasons[hit] = reasons[hit] + joined + finding.rule
+    quarantined = readings.loc[:, list(COLUMNS)].iloc[rows].reset_index(drop=True)
+    return quarantined.assign(row=row[rows], reason=pd.Series(reasons, dtype="str"))

@@ -1,0 +1,243 @@
+"""The rules a reading must pass, each a pure function from a batch to the rows it objects to.
+
+Contract shared by all rules: a rule looks at a `Batch`, changes nothing, and returns a `Finding`
+with one boolean per row of the batch. Rules that compare rows with each other (duplicates, spikes)
+also take `alive`, the rows that no earlier rule objected to, so that one bad reading cannot condemn
+a good one. The order in which rules run, and what happens to the rows, is `validation`'s business.
+
+The set follows the base validation rules of meter-data management systems (consecutive interval,
+duplicate, interval size, negative consumption, spike, unit of measure, zero consumption).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.billing.readings import (
+    MINUTE_US,
+    QUALITIES,
+    ReadingProblem,
+    infer_interval,
+    moment_us,
+    neighbour_steps,
+    start_us,
+)
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A readings frame as plain arrays, one element per row unless said otherwise.
+
+    Attributes:
+        names: Meter point ids, sorted; one element per meter point.
+        meters: Index into `names`.
+        starts_us: Interval start [µs since 1970 UTC].
+        local_us: Interval start on the local clock [µs].
+        energy_wh: Energy [Wh].
+        rank: Index into `QUALITIES`, so lower is better; -1 for an unknown flag.
+        interval_us: Interval length of the batch [µs].
+        zone: Zone name of the starts.
+    """
+
+    names: NDArray[np.object_]
+    meters: NDArray[np.int64]
+    starts_us: NDArray[np.int64]
+    local_us: NDArray[np.int64]
+    energy_wh: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    interval_us: int
+    zone: dt.tzinfo
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The rows that one rule objects to.
+
+    Attributes:
+        rule: Stable name of the rule.
+        rows: True where the rule objects.
+        detail: What the objection is, without values.
+    """
+
+    rule: str
+    rows: Mask
+    detail: str
+
+
+def make_batch(readings: pd.DataFrame) -> Batch:
+    """Turn a checked readings frame into arrays.
+
+    Raises:
+        InvalidReadingsError: `readings.interval` when no interval length can be told.
+    """
+    meters, names = pd.factorize(readings["meter_point_id"], sort=True)
+    flags, found = pd.factorize(readings["quality"])
+    ranks = np.array([QUALITIES.index(q) if q in QUALITIES else -1 for q in found], dtype=np.int64)
+    starts = pd.DatetimeIndex(readings["start"]).as_unit("us")
+    zone = starts.tz
+    if zone is None:
+        raise ValueError("a checked readings frame has aware starts")
+    return Batch(
+        names=np.asarray(names, dtype=object),
+        meters=meters.astype(np.int64),
+        starts_us=start_us(readings),
+        local_us=starts.tz_localize(None).asi8,
+        energy_wh=readings["energy_wh"].to_numpy(np.int64),
+        rank=ranks[flags],
+        interval_us=int(infer_interval(readings) / pd.Timedelta(microseconds=1)),
+        zone=zone,
+    )
+
+
+def unknown_meter_point(batch: Batch, known: Collection[str] | None) -> Finding:
+    """Meter points that nobody enrolled; none when `known` is None."""
+    strange = np.zeros(len(batch.names), dtype=bool)
+    if known is not None:
+        strange = ~np.isin(batch.names.astype(str), np.array(sorted(known), dtype=str))
+    return Finding("unknown-meter-point", strange[batch.meters], "the meter point is not enrolled")
+
+
+def unknown_quality(batch: Batch) -> Finding:
+    """Quality flags other than actual, estimated and missing."""
+    return Finding("quality-flag", batch.rank < 0, f"quality must be one of {', '.join(QUALITIES)}")
+
+
+def missing_reading(batch: Batch) -> Finding:
+    """Rows that say themselves that there is no reading (blank, NaN, quality missing)."""
+    rows = batch.rank == QUALITIES.index("missing")
+    return Finding("missing", rows, "the row holds no reading")
+
+
+def future_reading(batch: Batch, now: dt.datetime) -> Finding:
+    """Intervals that have not ended yet at `now`."""
+    rows = batch.starts_us + batch.interval_us > moment_us(now)
+    return Finding("future", rows, "the interval ends after the time of validation")
+
+
+def outside_period(batch: Batch, period: tuple[dt.datetime, dt.datetime] | None) -> Finding:
+    """Intervals that do not start inside the half-open billing period; none without a period."""
+    rows = np.zeros(len(batch.meters), dtype=bool)
+    if period is not None:
+        first, end = (moment_us(moment) for moment in period)
+        rows = (batch.starts_us < first) | (batch.starts_us >= end)
+    return Finding("outside-period", rows, "the interval lies outside the billing period")
+
+
+def misaligned(batch: Batch) -> Finding:
+    """Starts that are not a whole number of intervals after local midnight."""
+    rows = batch.local_us % batch.interval_us != 0
+    return Finding("misaligned", rows, "the start is not on the interval grid")
+
+
+def negative_energy(batch: Batch) -> Finding:
+    """Negative energy: a register that ran backwards, or export on an import register."""
+    return Finding("negative", batch.energy_wh < 0, "the energy is negative")
+
+
+def other_interval_size(batch: Batch) -> Finding:
+    """Meter points whose own neighbouring readings are mostly another interval apart.
+
+    Without this a quarter-hourly meter in a half-hourly file would be billed for every second
+    reading, and an hourly one for every reading plus an estimate.
+    """
+    order, steps = neighbour_steps(batch.meters, batch.starts_us)
+    meters = batch.meters[order]
+    counted = meters[steps > 0]
+    equal = meters[steps == batch.interval_us]
+    size = len(batch.names)
+    odd = 2 * np.bincount(equal, minlength=size) < np.bincount(counted, minlength=size)
+    minutes = batch.interval_us // MINUTE_US
+    detail = f"the meter point does not use the file's {minutes}-minute interval"
+    return Finding("interval-size", odd[batch.meters], detail)
+
+
+def duplicates(batch: Batch, alive: Mask) -> tuple[Finding, Finding, Finding]:
+    """Several readings of one meter point for one interval.
+
+    A better quality replaces a worse one (`superseded`). Among equals, the first of identical rows
+    is kept and the others are `duplicate`; rows that disagree are all `duplicate-conflict`,
+    because nothing in them says which one is right.
+    """
+    masks = {name: np.zeros(len(batch.meters), dtype=bool) for name in ("worse", "same", "clash")}
+    rows = np.flatnonzero(alive)
+    order, steps = neighbour_steps(batch.meters[rows], batch.starts_us[rows])
+    repeated = steps == 0
+    repeated[1:] |= steps[:-1] == 0
+    rows = np.sort(rows[order[repeated]])
+    if len(rows):
+        groups = pd.DataFrame(
+            {
+                "meter": batch.meters[rows],
+                "start": batch.starts_us[rows],
+                "rank": batch.rank[rows],
+                "energy_wh": batch.energy_wh[rows],
+            },
+            index=rows,
+        )
+        key = ["meter", "start"]
+        worse = groups["rank"] > groups.groupby(key)["rank"].transform("min")
+        best = groups[~worse]
+        clash = best.groupby(key)["energy_wh"].transform("nunique") > 1
+        same = best.duplicated(key, keep="first") & ~clash
+        masks["worse"][rows[worse.to_numpy()]] = True
+        masks["clash"][best.index[clash.to_numpy()]] = True
+        masks["same"][best.index[same.to_numpy()]] = True
+    return (
+        Finding("superseded", masks["worse"], "a reading of better quality replaces it"),
+        Finding("duplicate", masks["same"], "it repeats a reading already taken"),
+        Finding("duplicate-conflict", masks["clash"], "readings for one interval disagree"),
+    )
+
+
+def spike(batch: Batch, alive: Mask, *, factor: int, floor_w: int) -> Finding:
+    """Readings far above the meter point's own history in the batch.
+
+    A row is a spike when its energy exceeds `factor` times the mean of the meter point's *other*
+    live rows and its mean power exceeds `floor_w` [W]. The floor keeps a kettle in an empty home
+    from being called a spike. Compared by cross-multiplication in integers.
+    """
+    rows = np.flatnonzero(alive)
+    grouped = pd.Series(batch.energy_wh[rows]).groupby(batch.meters[rows])
+    energy_wh = batch.energy_wh[rows]
+    others_wh = grouped.transform("sum").to_numpy(np.int64) - energy_wh
+    others = grouped.transform("size").to_numpy(np.int64) - 1
+    # W = Wh per interval x intervals per hour, so compare Wh x 60 with W x minutes.
+    powerful = energy_wh * 60 > floor_w * (batch.interval_us // MINUTE_US)
+    mask = np.zeros(len(batch.meters), dtype=bool)
+    mask[rows] = powerful & (energy_wh * others > factor * others_wh)
+    return Finding("spike", mask, f"more than {factor} times the meter point's own mean")
+
+
+def zero_consumption(batch: Batch, alive: Mask) -> Finding:
+    """Meter points without a single Wh: legal, but worth a look, so their rows stay accepted."""
+    size = len(batch.names)
+    used = np.bincount(batch.meters[alive & (batch.energy_wh != 0)], minlength=size) > 0
+    return Finding(
+        "zero-consumption", alive & ~used[batch.meters], "the meter point shows no energy at all"
+    )
+
+
+def problems_of(batch: Batch, finding: Finding) -> list[ReadingProblem]:
+    """One problem per meter point that a finding concerns, at its earliest interval."""
+    rows = np.flatnonzero(finding.rows)
+    if not len(rows):
+        return []
+    per_meter = pd.Series(batch.starts_us[rows]).groupby(batch.meters[rows]).agg(["min", "size"])
+    starts = pd.to_datetime(per_meter["min"], unit="us", utc=True).dt.tz_convert(batch.zone)
+    return [
+        ReadingProblem(
+            meter_point_id=str(batch.names[meter]),
+            start=start,
+            rule=finding.rule,
+            detail=f"{finding.detail} ({count} interval{'s' if count > 1 else ''})",
+        )
+        for meter, start, count in zip(per_meter.index, starts, per_meter["size"], strict=True)
+    ]
