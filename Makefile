@@ -121,8 +121,8 @@ lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
 		--constraints requirements/runtime.txt -o requirements/dev.txt
 
 .PHONY: audit
-audit: .venv/.dev ## Ask the advisory database about every locked package.
-	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/dev.txt
+audit: .venv/.dev ## Ask the advisory database about every locked package; one it does not know fails.
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/dev.txt
 
 .PHONY: clean
 clean: ## Remove the environment, caches and built pages; keeps run/ and its keys.
