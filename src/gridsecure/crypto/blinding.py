@@ -1,0 +1,97 @@
+"""Group totals by zero-sum blinding: publish sums, hide every summand.
+
+A vector that is uniform modulo t except that its slots sum to zero within each group is added to a
+column. Whoever decrypts the result learns, by adding up the slots of a group, exactly the group's
+total modulo t, and nothing else from the slots: any t - 1 of a group's slots are uniform and
+independent. One plaintext addition replaces masks, rotations and their keys.
+
+The vector is derived from a seed, so that the checker re-executes it bit for bit. A seed is used
+for one output column only; the vault never receives it. Not hidden by this: the ciphertext's noise
+term, and anything from a vault and a platform that join forces (docs/limitations.md).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridsecure.crypto.sm3 import hkdf_sm3
+from gridsecure.crypto.sm4 import keystream
+
+SEED_SIZE: Final = 32
+
+
+def uniform_residues(seed: bytes, *, count: int, modulus: int, purpose: str) -> NDArray[np.uint64]:
+    """`count` independent uniform residues of a modulus below 2**63, from a seed and a purpose.
+
+    Rejection sampling over SM4-CTR output: a word is masked to the modulus's bit length and kept
+    when it is below the modulus, so the result is uniform and not just nearly so.
+
+    Raises:
+        ValueError: The seed has another length than `SEED_SIZE`.
+    """
+    if len(seed) != SEED_SIZE:
+        raise ValueError("a blinding seed has 32 bytes")
+    key = hkdf_sm3(seed, info=b"gridsecure blinding " + purpose.encode(), length=16)
+    width = 4 if modulus.bit_length() <= 32 else 8
+    mask = np.uint64((1 << modulus.bit_length()) - 1)
+    kept: list[NDArray[np.uint64]] = []
+    found, drawn = 0, 0
+    while found < count:
+        missing = count - found
+        need = missing + missing * (int(mask) - modulus) // modulus + 64  # expected, and a little
+        nonce = drawn.to_bytes(16, "big")  # counter blocks already used are never used again
+        stream = keystream(key, nonce=nonce, length=need * width)
+        drawn += -(-need * width // 16)
+        words = np.frombuffer(stream, dtype=f"<u{width}").astype(np.uint64) & mask
+        words = words[words < np.uint64(modulus)]
+        kept.append(words)
+        found += len(words)
+    return np.concatenate(kept)[:count]
+
+
+def zero_sum_blinding(
+    seed: bytes, *, groups: NDArray[np.int64], modulus: int, purpose: str
+) -> NDArray[np.uint64]:
+    """A blinding vector for a column.
+
+    Args:
+        seed: 32 secret bytes, used for nothing else under this purpose.
+        groups: Group number of each slot [slots]; a slot in group -1 belongs to no total and is
+            blinded completely.
+        modulus: The plain modulus t.
+        purpose: Names the output column, so that one seed serves a whole job.
+
+    Returns:
+        Residues [slots]; within every group they sum to zero modulo t.
+    """
+    vector = uniform_residues(seed, count=len(groups), modulus=modulus, purpose=purpose)
+    sums = group_sums(vector, groups=groups, modulus=modulus)
+    numbers, last = np.unique(groups[::-1], return_index=True)
+    for number, index in zip(numbers.tolist(), (len(groups) - 1 - last).tolist(), strict=True):
+        if number >= 0:
+            vector[index] = (int(vector[index]) - sums[number]) % modulus
+    return vector
+
+
+def group_sums(
+    values: NDArray[np.uint64], *, groups: NDArray[np.int64], modulus: int
+) -> dict[int, int]:
+    """Sums modulo t of each group's slots; group -1 is left out.
+
+    Residues are added in 32-bit halves, so that no intermediate exceeds 64 bits.
+    """
+    chosen = groups >= 0
+    if not chosen.any():
+        return {}
+    numbers = groups[chosen]
+    residues = values[chosen]
+    size = int(numbers.max()) + 1
+    low = np.zeros(size, dtype=np.uint64)
+    high = np.zeros(size, dtype=np.uint64)
+    np.add.at(low, numbers, residues & np.uint64(0xFFFFFFFF))
+    np.add.at(high, numbers, residues >> np.uint64(32))
+    present = np.unique(numbers)
+    return {int(n): ((int(high[n]) << 32) + int(low[n])) % modulus for n in present}

@@ -1,0 +1,188 @@
+"""Encrypted columns: one quantity for every slot of a roster, and the arithmetic allowed on it.
+
+A column is a short list of SEAL ciphertexts (chunks of N slots) under one parameter set and one
+key. Every operation checks that both sides share key, set and slots, and returns a new column.
+`crypto.plain.PlainColumn` has the same methods on integers and `crypto.planning.PlannedColumn` on
+proven bounds, so a plan is written once and runs on all three.
+
+Not handled here: who may see a result (the key authority) and whether a value fits (planning).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tenseal import sealapi
+
+from gridsecure.crypto.parameters import Parameters
+from gridsecure.crypto.plain import PlainColumn
+from gridsecure.crypto.planning import PlannedColumn
+from gridsecure.crypto.seal import Ring, ring_for
+from gridsecure.errors import KeyMismatchError
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a process without the secret key needs to compute under one key.
+
+    Args:
+        parameters: The parameter set.
+        key_id: Fingerprint of the public key everything is encrypted under.
+        relinearisation_keys: SEAL's keys, or None where no product is ever relinearised.
+    """
+
+    parameters: Parameters
+    key_id: str
+    relinearisation_keys: Any = None
+
+    @property
+    def ring(self) -> Ring:
+        """The process's ring of this set."""
+        return ring_for(self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedColumn:
+    """One quantity, encrypted, for `slots` meter points.
+
+    Args:
+        evaluation: Under which key and set.
+        slots: Slots in use over all chunks.
+        chunks: SEAL ciphertexts, the last one possibly part-filled (unused slots hold zero).
+    """
+
+    evaluation: Evaluation
+    slots: int
+    chunks: tuple[Any, ...]
+
+    def plus(self, other: EncryptedColumn) -> EncryptedColumn:
+        """Slot by slot sum."""
+        return self._with(other, lambda e, a, b, out: e.add(a, b, out))
+
+    def minus(self, other: EncryptedColumn) -> EncryptedColumn:
+        """Slot by slot difference."""
+        return self._with(other, lambda e, a, b, out: e.sub(a, b, out))
+
+    def times(self, other: EncryptedColumn) -> EncryptedColumn:
+        """Slot by slot product of two encrypted columns; grows until `relinearised`."""
+        return self._with(other, lambda e, a, b, out: e.multiply(a, b, out))
+
+    def scaled(self, factor: int) -> EncryptedColumn:
+        """Every slot times one public integer, 0 < factor < t."""
+        constant = self.evaluation.ring.constant(factor)
+        return self._each(lambda e, a, out: e.multiply_plain(a, constant, out))
+
+    def raised(self, amount: int | NDArray[np.int64]) -> EncryptedColumn:
+        """Every slot plus a public integer, or plus its own integer of an array [slots]."""
+        if isinstance(amount, int):
+            constant = self.evaluation.ring.constant(amount)
+            return self._each(lambda e, a, out: e.add_plain(a, constant, out))
+        return self._with_plain(amount, lambda e, a, p, out: e.add_plain(a, p, out))
+
+    def complement(self) -> EncryptedColumn:
+        """One minus every slot."""
+        return self._each(lambda e, a, out: e.negate(a, out)).raised(1)
+
+    def selected(self, mask: NDArray[np.int64]) -> EncryptedColumn:
+        """Keep the slots where the public mask [slots] is one; zero the others.
+
+        Costs about log2(t·N) bits of noise. The mask must select a slot of every chunk: an
+        all-zero product is refused by the library because it would be no encryption at all.
+        """
+        return self._with_plain(mask, lambda e, a, p, out: e.multiply_plain(a, p, out))
+
+    def blinded(self, blinding: NDArray[np.uint64]) -> EncryptedColumn:
+        """Every slot plus its own residue of t from an array [slots]."""
+        return self._with_plain(blinding, lambda e, a, p, out: e.add_plain(a, p, out))
+
+    def relinearised(self) -> EncryptedColumn:
+        """A size-3 product back to size 2."""
+        keys = self.evaluation.relinearisation_keys
+        if keys is None:
+            raise KeyMismatchError("This key set came without relinearisation keys.")
+        return self._each(lambda e, a, out: e.relinearize(a, keys, out))
+
+    def lowered(self, primes: int) -> EncryptedColumn:
+        """Switched down to `primes` coefficient primes (noise shrinks, so does the ciphertext)."""
+        if primes == self.primes:
+            return self
+        column = self
+        while column.primes > primes:
+            column = column._each(lambda e, a, out: e.mod_switch_to_next(a, out))
+        return column
+
+    def within(self, low: int, high: int) -> EncryptedColumn:  # noqa: ARG002
+        """A statement for planning; encrypted values cannot be looked at."""
+        return self
+
+    @property
+    def primes(self) -> int:
+        """Coefficient primes left."""
+        return int(self.chunks[0].coeff_modulus_size())
+
+    @property
+    def size(self) -> int:
+        """Polynomials of each chunk: 2, or 3 after a product."""
+        return int(self.chunks[0].size())
+
+    def _each(self, operation: Callable[[Any, Any, Any], None]) -> EncryptedColumn:
+        evaluator = self.evaluation.ring.evaluator
+        results = []
+        for chunk in self.chunks:
+            result = sealapi.Ciphertext()
+            operation(evaluator, chunk, result)
+            results.append(result)
+        return EncryptedColumn(self.evaluation, self.slots, tuple(results))
+
+    def _with(
+        self, other: EncryptedColumn, operation: Callable[[Any, Any, Any, Any], None]
+    ) -> EncryptedColumn:
+        mine, theirs = self.evaluation, other.evaluation
+        if mine.key_id != theirs.key_id or mine.parameters != theirs.parameters:
+            raise KeyMismatchError("Two columns under different keys cannot meet.")
+        if self.slots != other.slots:
+            raise KeyMismatchError("Two columns of different rosters cannot meet.")
+        evaluator = mine.ring.evaluator
+        results = []
+        for a, b in zip(self.chunks, other.chunks, strict=True):
+            result = sealapi.Ciphertext()
+            operation(evaluator, a, b, result)
+            results.append(result)
+        return EncryptedColumn(mine, self.slots, tuple(results))
+
+    def _with_plain(
+        self, values: NDArray[Any], operation: Callable[[Any, Any, Any, Any], None]
+    ) -> EncryptedColumn:
+        ring = self.evaluation.ring
+        results = []
+        chunks = chunked(values, parameters=ring.parameters)
+        for chunk, part in zip(self.chunks, chunks, strict=True):
+            result = sealapi.Ciphertext()
+            operation(ring.evaluator, chunk, ring.encode(part), result)
+            results.append(result)
+        return EncryptedColumn(self.evaluation, self.slots, tuple(results))
+
+
+Column = TypeVar("Column", EncryptedColumn, PlainColumn, PlannedColumn)
+
+
+def total(columns: Iterable[Column]) -> Column:
+    """Slot by slot sum of one or more columns."""
+    items = list(columns)
+    result = items[0]
+    for column in items[1:]:
+        result = result.plus(column)
+    return result
+
+
+def chunked(values: NDArray[Any], *, parameters: Parameters) -> list[NDArray[np.uint64]]:
+    """Split values [slots] into residues of t by chunk; negative integers wrap to t - |value|."""
+    residues = np.asarray(values)
+    if residues.dtype != np.uint64:
+        residues = np.mod(residues, parameters.plain_modulus).astype(np.uint64)
+    degree = parameters.ring_degree
+    return [residues[i : i + degree] for i in range(0, max(len(residues), 1), degree)]
