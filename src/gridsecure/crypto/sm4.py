@@ -1,0 +1,104 @@
+"""SM4 (GB/T 32907-2016): authenticated encryption in GCM mode, and a deterministic keystream.
+
+Invariants: keys are 16 bytes; a GCM nonce is 12 bytes and never used twice under one key (with
+random nonces, at most 2**32 messages a key, NIST SP 800-38D §8.3); a tag is 16 bytes and is always
+checked before any plaintext is returned. The cipher itself runs in the `cryptography` package.
+
+Not here: choosing nonces and wrapping keys (`envelope`). CCM, CBC and ECB are not offered.
+"""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import SM4
+from cryptography.hazmat.primitives.ciphers.modes import CTR, GCM
+
+from gridsecure.errors import EnvelopeError
+
+KEY_BYTES = 16
+"""Length of an SM4 key [bytes]."""
+NONCE_BYTES = 12
+"""Length of a GCM nonce [bytes]; the 96 bits that GCM uses without hashing them first."""
+TAG_BYTES = 16
+"""Length of a GCM tag [bytes]; shorter tags are never accepted."""
+BLOCK_BYTES = 16
+"""Length of an SM4 block, and so of the keystream's starting counter [bytes]."""
+
+
+def _check_sizes(key: bytes, nonce: bytes, nonce_bytes: int) -> None:
+    """Refuse keys and nonces of the wrong length, without echoing them."""
+    if len(key) != KEY_BYTES:
+        raise ValueError("an SM4 key has 16 bytes")
+    if len(nonce) != nonce_bytes:
+        raise ValueError(f"this SM4 mode needs a nonce of {nonce_bytes} bytes")
+
+
+def gcm_seal(key: bytes, *, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+    """Encrypt and authenticate by SM4-GCM (RFC 8998, NIST SP 800-38D).
+
+    Args:
+        key: The 16-byte key.
+        nonce: 12 bytes, unique under this key.
+        data: The plaintext, possibly empty.
+        associated_data: Authenticated but not encrypted.
+
+    Returns:
+        The ciphertext followed by the 16-byte tag.
+
+    Raises:
+        ValueError: The key or nonce has the wrong length.
+    """
+    _check_sizes(key, nonce, NONCE_BYTES)
+    encryptor = Cipher(SM4(key), GCM(nonce)).encryptor()
+    encryptor.authenticate_additional_data(associated_data)
+    ciphertext = encryptor.update(data) + encryptor.finalize()
+    return ciphertext + encryptor.tag
+
+
+def gcm_open(key: bytes, *, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+    """Check and decrypt what `gcm_seal` returned.
+
+    Args:
+        key: The 16-byte key.
+        nonce: The 12 bytes it was sealed with.
+        data: Ciphertext followed by the 16-byte tag.
+        associated_data: The same bytes as at sealing.
+
+    Raises:
+        EnvelopeError: Key, nonce, data or associated data differ, or the data is too short.
+        ValueError: The key or nonce has the wrong length.
+    """
+    _check_sizes(key, nonce, NONCE_BYTES)
+    if len(data) < TAG_BYTES:
+        raise EnvelopeError("The sealed data does not open.")
+    tag = data[-TAG_BYTES:]
+    decryptor = Cipher(SM4(key), GCM(nonce, tag)).decryptor()
+    decryptor.authenticate_additional_data(associated_data)
+    plaintext = decryptor.update(memoryview(data)[:-TAG_BYTES])
+    try:
+        return plaintext + decryptor.finalize()
+    except InvalidTag as refused:
+        raise EnvelopeError("The sealed data does not open.") from refused
+
+
+def keystream(key: bytes, *, nonce: bytes, length: int) -> bytes:
+    """Return SM4-CTR keystream: the same key and nonce always give the same bytes.
+
+    It derives reproducible blinding from a committed seed. The key must be used for this one
+    purpose and with this one nonce only: a keystream used twice cancels out between its uses.
+    Derive it with `hkdf_sm3` from the seed and a purpose of its own.
+
+    Args:
+        key: A 16-byte key, used once.
+        nonce: The 16-byte starting counter block (all zero bytes do, since the key is used once).
+        length: How many bytes; a shorter stream is a prefix of a longer one.
+
+    Raises:
+        ValueError: The key or nonce has the wrong length, or length is negative.
+    """
+    _check_sizes(key, nonce, BLOCK_BYTES)
+    if length < 0:
+        raise ValueError("a keystream's length is not negative")
+    # Counter mode XORs its stream onto the input, so zero bytes bring out the stream itself.
+    return Cipher(SM4(key), CTR(nonce)).encryptor().update(bytes(length))
