@@ -1,0 +1,253 @@
+"""Meter data files to readings frames.
+
+Two layouts, told apart by their header:
+
+- long: `meter_point_id,start,kwh[,quality][,unit]`, one reading per line. A cumulative register
+  face may stand in place of the energy: `register_kwh` instead of `kwh`.
+- wide, the "96 points" collection layout: `meter_point_id,date,p1..pN[,quality][,ratio][,unit]`
+  with N = 24, 48 or 96 energies per local day; `ratio` (综合倍率) is the current x voltage
+  transformer ratio that every energy of the line is multiplied by.
+
+Energies are kWh with up to three decimals and become exact Wh. Times are local to the zone given,
+or carry an offset of their own (long layout). Files are UTF-8, with or without a byte order mark;
+what is not UTF-8 is read as GB 18030, the encoding Chinese collection systems export, and the
+result says so. A file that cannot be read as a whole is refused with line numbers and reasons and
+without any value from it; whether single readings are plausible is for `billing.validation`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.billing.readings import ReadingProblem, infer_interval
+from gridsecure.billing.registers import registers_to_readings
+from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway import format_cells as cells
+
+MAX_FILE_BYTES: Final = 4 << 30
+
+_LONG = {"meter_point_id", "start"}
+_WIDE = {"meter_point_id", "date"}
+_OPTIONAL = {"quality", "unit"}
+_RATIO_NAMES = {"综合倍率": "ratio"}
+_POINTS = re.compile(r"p([1-9][0-9]?)")
+_POINT_COUNTS = (24, 48, 96)
+# A first line of data instead of a header must not be quoted back: it holds readings.
+_QUOTABLE_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{0,39}")
+_LINE_IN_PARSER_MESSAGE = re.compile(r"line (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingsFile:
+    """A file as read.
+
+    Attributes:
+        readings: A readings frame in the order of the file.
+        layout: `long`, `registers` or `wide`.
+        interval: Interval length, inferred (long) or from the number of points (wide).
+        encoding: `utf-8` or `gb18030`.
+        problems: What reading itself found and repaired (register rollovers).
+    """
+
+    readings: pd.DataFrame
+    layout: str
+    interval: pd.Timedelta
+    encoding: str
+    problems: tuple[ReadingProblem, ...] = ()
+
+
+def read_readings(source: bytes | Path, *, timezone: str = "Asia/Shanghai") -> ReadingsFile:
+    """Read a meter data file of either layout.
+
+    Args:
+        source: The file's bytes or its path; gzip (`.csv.gz`) is recognised by its first bytes.
+        timezone: Zone of local times in the file, the tariff's zone.
+
+    Returns:
+        The readings with how they were read.
+
+    Raises:
+        InvalidReadingsError: The file is unusable; `reason` names the first kind of fault found
+            (`readings.empty`, `.encoding`, `.malformed`, `.columns`, `.unit`, `.timestamp`,
+            `.energy`, `.ratio`, `.interval`), `problems` lists up to 20 places.
+    """
+    text, encoding = _decode(_load(source))
+    table = _parse(text)
+    _check_units(table)
+    if set(table.columns) >= _WIDE:
+        readings, interval = _read_wide(table, timezone)
+        return ReadingsFile(readings, "wide", interval, encoding)
+    if "register_kwh" in table.columns:
+        faces = _read_long(table, timezone, energy="register_kwh")
+        result = registers_to_readings(faces)
+        interval = infer_interval(result.readings)
+        return ReadingsFile(result.readings, "registers", interval, encoding, result.problems)
+    readings = _read_long(table, timezone, energy="kwh")
+    return ReadingsFile(readings, "long", infer_interval(readings), encoding)
+
+
+def _load(source: bytes | Path) -> bytes:
+    if isinstance(source, Path):
+        try:
+            source = source.read_bytes()
+        except OSError as error:
+            raise InvalidReadingsError(
+                f"The readings file cannot be opened: {error.strerror}.",
+                reason="readings.file",
+                remedy="Check the path and the permissions.",
+            ) from error
+    if source[:2] == b"\x1f\x8b":
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(source)) as stream:
+                source = stream.read(MAX_FILE_BYTES + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InvalidReadingsError(
+                "The gzip file is damaged or cut off.",
+                reason="readings.malformed",
+                remedy="Compress or transfer the file again.",
+            ) from error
+    if len(source) > MAX_FILE_BYTES:
+        raise InvalidReadingsError(
+            f"The file is larger than {MAX_FILE_BYTES >> 30} GiB.",
+            reason="readings.too-large",
+            remedy="Split it by meter point.",
+        )
+    return source
+
+
+def _decode(data: bytes) -> tuple[str, str]:
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            # Blank lines at the end are harmless; elsewhere they would shift line numbers.
+            return text.rstrip("\r\n"), encoding.removesuffix("-sig")
+    raise InvalidReadingsError(
+        "The file is neither UTF-8 nor GB 18030 text.",
+        reason="readings.encoding",
+        remedy="Save it as CSV in UTF-8.",
+    )
+
+
+def _parse(text: str) -> pd.DataFrame:
+    """The CSV as a table of text with known columns; its row n is line n + 2 of the file."""
+    if "\n" not in text:
+        raise InvalidReadingsError(
+            "The file holds no readings.",
+            reason="readings.empty",
+            remedy="It needs a header line and at least one line of readings.",
+        )
+    try:
+        table = pd.read_csv(
+            io.StringIO(text),
+            dtype=object,
+            keep_default_na=False,
+            na_filter=False,
+            skip_blank_lines=False,
+            skipinitialspace=True,
+        )
+    except pd.errors.ParserError as error:
+        # The parser's own message can quote the line, so it is not carried along.
+        found = _LINE_IN_PARSER_MESSAGE.search(str(error))
+        raise _malformed(int(found[1]) if found else 0) from None
+    if not isinstance(table.index, pd.RangeIndex):
+        raise _malformed(2)
+    table.columns = [_RATIO_NAMES.get(str(name).strip(), str(name).strip()) for name in table]
+    _check_columns(table)
+    # A line with too few fields is padded with nulls on its right.
+    short = np.flatnonzero(table.iloc[:, -1].isna().to_numpy())
+    if len(short):
+        raise _malformed(int(short[0]) + 2)
+    return table
+
+
+def _malformed(line: int) -> InvalidReadingsError:
+    where = f"Line {line}" if line else "A line"
+    return InvalidReadingsError(
+        f"{where} of the file does not have as many fields as the header.",
+        reason="readings.malformed",
+        remedy="Each line needs one field per column, separated by commas.",
+        problems=(ReadingProblem("", None, "malformed", where.lower()),),
+    )
+
+
+def _check_columns(table: pd.DataFrame) -> None:
+    names = list(table.columns)
+    points = sorted(int(found[1]) for name in names if (found := _POINTS.fullmatch(name)))
+    if set(names) >= _WIDE:
+        known = _WIDE | _OPTIONAL | {"ratio"} | {f"p{number}" for number in points}
+        complete = len(points) in _POINT_COUNTS and points == list(range(1, len(points) + 1))
+    else:
+        known = _LONG | _OPTIONAL | {"kwh", "register_kwh"}
+        complete = set(names) >= _LONG and ("kwh" in names) != ("register_kwh" in names)
+    strange = [
+        name if _QUOTABLE_NAME.fullmatch(name) else f"number {position}"
+        for position, name in enumerate(names, start=1)
+        if name not in known
+    ]
+    if strange or not complete:
+        found_text = (
+            f"Unknown columns: {', '.join(strange)}." if strange else "Columns are missing."
+        )
+        raise InvalidReadingsError(
+            f"The header is not one of the known layouts. {found_text}",
+            reason="readings.columns",
+            remedy="Use meter_point_id,start,kwh[,quality][,unit] or "
+            "meter_point_id,date,p1..pN[,quality][,ratio][,unit] with N 24, 48 or 96.",
+        )
+
+
+def _check_units(table: pd.DataFrame) -> None:
+    if "unit" not in table.columns:
+        return
+    units = table["unit"].str.strip()
+    wrong = np.flatnonzero(units.str.lower() != "kwh")
+    if len(wrong):
+        kind = "mixes units" if units.nunique() > 1 else "is not in kWh"
+        raise InvalidReadingsError(
+            f"The file {kind}; the first other unit is on line {wrong[0] + 2}.",
+            reason="readings.unit",
+            remedy="Convert every reading to kWh; GridSecure never guesses a factor.",
+            problems=cells.line_problems(table, wrong, rule="unit-mismatch", detail="unit not kWh"),
+        )
+
+
+def _read_long(table: pd.DataFrame, timezone: str, *, energy: str) -> pd.DataFrame:
+    starts = cells.read_starts(table, timezone)
+    energy_wh, missing = cells.read_energy(table, [energy])
+    return cells.build_readings(
+        table["meter_point_id"].astype("str"),
+        start=starts,
+        energy_wh=energy_wh,
+        quality=cells.read_quality(table, missing, repeat=1),
+    )
+
+
+def _read_wide(table: pd.DataFrame, timezone: str) -> tuple[pd.DataFrame, pd.Timedelta]:
+    count = sum(1 for name in table.columns if _POINTS.fullmatch(name))
+    interval = pd.Timedelta(days=1) / count
+    starts = cells.read_days(table, timezone, points=count)
+    energy_wh, missing = cells.read_energy(table, [f"p{number + 1}" for number in range(count)])
+    if "ratio" in table.columns:
+        energy_wh = cells.apply_ratio(table, energy_wh, points=count)
+    lines: NDArray[np.intp] = np.repeat(np.arange(len(table)), count)
+    meters = pd.Series(table["meter_point_id"].astype("str").array.take(lines))
+    readings = cells.build_readings(
+        meters,
+        start=starts,
+        energy_wh=energy_wh,
+        quality=cells.read_quality(table, missing, repeat=count),
+    )
+    return readings, interval
