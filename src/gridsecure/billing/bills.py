@@ -1,0 +1,262 @@
+"""Bills: exact line amounts, rounded once, as frames of integers and as the public JSON.
+
+Rounding rule (Chinese retail practice, `half-up`): every line is rounded to the fen, half away
+from zero so that a refund is the mirror of its charge; the total is the sum of the rounded lines.
+`total_exact` is the sum of the unrounded lines and may differ from the total by some fen.
+
+The encrypted path decrypts exact line amounts and hands them to `bills_from_amounts`, the same
+function the plaintext oracle ends in; whatever differs then is the computation, not the rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gridsecure.billing.charges import (
+    AMOUNT_DECIMALS,
+    AMOUNT_UNITS_PER_FEN,
+    FEN_PER_YUAN,
+    QUANTITY_DECIMALS,
+    RATE_DECIMALS,
+    IntegerArray,
+    LineRule,
+    largest,
+    line_amounts,
+    line_quantities,
+    line_rules,
+    rate_units,
+)
+from gridsecure.billing.contracts import align_contracts
+from gridsecure.billing.periods import BillingPeriod, assign_periods
+from gridsecure.billing.settlements import INT64_MAX, check_settlements, settle
+from gridsecure.billing.tariffs import Tariff
+from gridsecure.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bills:
+    """The bills of many meter points for one period and one tariff.
+
+    Arrays of lines have one row per rule and one column per meter point. They are int64, or
+    Python integers (dtype object) where int64 could overflow; the choice follows from the values
+    alone, so two paths to the same amounts give the same arrays.
+
+    Args:
+        rules: What each line is.
+        period: The billing period.
+        meter_point_ids: One per column.
+        quantities: Exact quantities [1e-3 unit].
+        amounts: Exact amounts [1e-11 yuan].
+        amounts_fen: Rounded amounts [fen].
+        totals: Sum of the exact amounts per meter point [1e-11 yuan].
+        totals_fen: Sum of the rounded amounts per meter point [fen].
+    """
+
+    rules: tuple[LineRule, ...]
+    period: BillingPeriod
+    meter_point_ids: tuple[str, ...]
+    quantities: IntegerArray
+    amounts: IntegerArray
+    amounts_fen: IntegerArray
+    totals: IntegerArray
+    totals_fen: IntegerArray
+
+
+def round_half_up(amounts: IntegerArray) -> IntegerArray:
+    """Round exact amounts [1e-11 yuan] to the fen, halves away from zero.
+
+    Args:
+        amounts: Integers at least half a fen away from the ends of their dtype.
+
+    >>> round_half_up(np.array([1_500_000_000, 1_499_999_999, -1_500_000_000])).tolist()
+    [2, 1, -2]
+    """
+    magnitudes = (abs(amounts) + AMOUNT_UNITS_PER_FEN // 2) // AMOUNT_UNITS_PER_FEN
+    rounded: IntegerArray = np.where(amounts < 0, -magnitudes, magnitudes)
+    return rounded
+
+
+def bills_from_amounts(
+    rules: Sequence[LineRule],
+    *,
+    quantities: IntegerArray,
+    amounts: IntegerArray,
+    meter_point_ids: Sequence[str],
+    period: BillingPeriod,
+) -> Bills:
+    """Round and total exact line amounts, wherever they were computed.
+
+    Args:
+        rules: The compiled lines.
+        quantities: Exact quantities [1e-3 unit], one row per rule, one column per meter point.
+        amounts: Exact amounts [1e-11 yuan], same shape, integers of any integer dtype.
+        meter_point_ids: One per column.
+        period: The billing period.
+
+    Raises:
+        ValueError: Arrays of another shape, or not of integers.
+    """
+    shape = (len(rules), len(meter_point_ids))
+    for values in (quantities, amounts):
+        if values.shape != shape or values.dtype.kind not in "iuO":
+            raise ValueError("line arrays are integers, one row per rule, one column per meter")
+    exact = _canonical(amounts)
+    rounded = round_half_up(exact)
+    return Bills(
+        rules=tuple(rules),
+        period=period,
+        meter_point_ids=tuple(meter_point_ids),
+        quantities=_canonical(quantities),
+        amounts=exact,
+        amounts_fen=rounded,
+        totals=exact.sum(axis=0),
+        totals_fen=rounded.sum(axis=0),
+    )
+
+
+def _canonical(values: IntegerArray) -> IntegerArray:
+    """Choose int64 when sums over the lines, plus half a fen each, surely fit; else integers."""
+    bound = sum(largest(row) + AMOUNT_UNITS_PER_FEN for row in values)
+    return values.astype(np.int64 if bound <= INT64_MAX else object)
+
+
+def compute_bills(
+    settlements: pd.DataFrame, *, tariff: Tariff, contracts: pd.DataFrame, period: BillingPeriod
+) -> Bills:
+    """Compute the bills of every meter point settled in a period.
+
+    Args:
+        settlements: A settlement frame; rows of other periods are left out.
+        tariff: The tariff all of them are billed with.
+        contracts: Contracts of at least these meter points.
+        period: The billing period.
+
+    Returns:
+        Bills in the order of the settlement rows.
+
+    Raises:
+        InputError: Settlements that do not add up, a meter point without a contract or with a
+            contract for another tariff, or a period outside the tariff's validity.
+    """
+    rules = line_rules(tariff, period)
+    check_settlements(settlements, tou_periods=tariff.tou_periods)
+    settled = settlements.loc[settlements["period_start"] == period.start]
+    meter_point_ids = settled["meter_point_id"].tolist()
+    facts = align_contracts(contracts, meter_point_ids=meter_point_ids)
+    # An empty tariff_id leaves the choice of tariff to the caller.
+    if not bool(facts["tariff_id"].isin(["", tariff.tariff_id]).all()):
+        raise InputError(
+            f"A meter point is contracted to another tariff than {tariff.tariff_id!r}.",
+            reason="contract.tariff-mismatch",
+            remedy="Bill each meter point with the tariff its contract names.",
+        )
+    quantities = line_quantities(rules, settlements=settled, contracts=facts, period=period)
+    return bills_from_amounts(
+        rules,
+        quantities=quantities,
+        amounts=line_amounts(rules, quantities=quantities),
+        meter_point_ids=meter_point_ids,
+        period=period,
+    )
+
+
+def bill_readings(
+    readings: pd.DataFrame, *, tariff: Tariff, contracts: pd.DataFrame, interval: pd.Timedelta
+) -> tuple[Bills, ...]:
+    """Settle readings and compute the bills of every month they touch, in order of time.
+
+    Raises:
+        InputError: As `settle` and `compute_bills`.
+    """
+    settlements = settle(readings, tariff=tariff, interval=interval)
+    _, periods = assign_periods(readings["start"], interval=interval, timezone=tariff.timezone)
+    return tuple(
+        compute_bills(settlements, tariff=tariff, contracts=contracts, period=period)
+        for period in periods
+    )
+
+
+def differing_meter_points(bills: Bills, other: Bills) -> tuple[str, ...]:
+    """Return the meter points whose bills differ in any line, exact or rounded.
+
+    Raises:
+        ValueError: The two are not bills of the same lines, period and meter points.
+    """
+    same = (bills.rules, bills.period, bills.meter_point_ids) == (
+        other.rules,
+        other.period,
+        other.meter_point_ids,
+    )
+    if not same:
+        raise ValueError("bills of different lines, periods or meter points cannot be compared")
+    differs = (
+        (bills.quantities != other.quantities)
+        | (bills.amounts != other.amounts)
+        | (bills.amounts_fen != other.amounts_fen)
+    ).any(axis=0)
+    return tuple(
+        meter_point_id
+        for meter_point_id, different in zip(bills.meter_point_ids, differs, strict=True)
+        if different
+    )
+
+
+def bills_to_json(bills: Iterable[Bills]) -> dict[str, Any]:
+    """Return bills as the public JSON document, meter points and periods in order.
+
+    Numbers are decimal strings: `quantity` [kWh, kVA, months or days], `rate` [yuan per unit],
+    `amount_exact` and `total_exact` unrounded [yuan], `amount` and `total` with two decimals.
+    """
+    meters: dict[str, dict[str, Any]] = {}
+    for month in sorted(bills, key=lambda month: month.period):
+        for column, meter_point_id in enumerate(month.meter_point_ids):
+            document = meters.setdefault(meter_point_id, {"periods": []})
+            document["periods"].append(_period_to_json(month, column))
+    return {"meters": dict(sorted(meters.items()))}
+
+
+def _period_to_json(bills: Bills, column: int) -> dict[str, Any]:
+    return {
+        "start": bills.period.start.isoformat(),
+        "end": bills.period.end.isoformat(),
+        "lines": [
+            {
+                "charge": rule.charge,
+                "tou_period": rule.tou_period,
+                "tier": rule.tier,
+                "quantity": decimal_text(bills.quantities[line, column], QUANTITY_DECIMALS),
+                "rate": decimal_text(rate_units(rule.rate), RATE_DECIMALS),
+                "amount_exact": decimal_text(bills.amounts[line, column], AMOUNT_DECIMALS),
+                "amount": fen_text(bills.amounts_fen[line, column]),
+            }
+            for line, rule in enumerate(bills.rules)
+        ],
+        "total_exact": decimal_text(bills.totals[column], AMOUNT_DECIMALS),
+        "total": fen_text(bills.totals_fen[column]),
+    }
+
+
+def decimal_text(value: int, decimals: int) -> str:
+    """Write an integer in 1e-`decimals` as a plain decimal without trailing zeros.
+
+    >>> decimal_text(-367880, 3), decimal_text(0, 11)
+    ('-367.88', '0')
+    """
+    whole, part = divmod(abs(int(value)), 10**decimals)
+    digits = f"{whole}.{part:0{decimals}d}".rstrip("0").rstrip(".")
+    return f"-{digits}" if value < 0 else digits
+
+
+def fen_text(value: int) -> str:
+    """Write an amount [fen] as yuan with two decimals.
+
+    >>> fen_text(24925), fen_text(-5)
+    ('249.25', '-0.05')
+    """
+    whole, part = divmod(abs(int(value)), FEN_PER_YUAN)
+    return f"{'-' if value < 0 else ''}{whole}.{part:02d}"

@@ -1,0 +1,103 @@
+"""Which time-of-use period an interval lies in.
+
+Invariant: every local minute has exactly one label (the tariff's windows were checked for that),
+so every interval that fits inside one label's hours is labelled exactly once. An interval that
+holds minutes of two labels is refused: its energy cannot be divided without inventing readings.
+
+Minutes are those of the local clock; on a day when the clock changes they run 23 or 25 hours and
+each still gets the label its wall time says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gridsecure.billing.tariff_rows import ALL_MONTHS, MINUTES_PER_DAY
+from gridsecure.billing.tariffs import Tariff
+from gridsecure.errors import InvalidReadingsError
+
+MINUTE = pd.Timedelta(minutes=1)
+NANOSECONDS_PER_MINUTE = 60_000_000_000
+NANOSECONDS_PER_DAY = NANOSECONDS_PER_MINUTE * MINUTES_PER_DAY
+SATURDAY = 5
+
+
+def label_intervals(
+    starts: pd.Series[pd.Timestamp], *, interval: pd.Timedelta, tariff: Tariff
+) -> pd.Series[str]:
+    """Label each interval with its time-of-use period.
+
+    Args:
+        starts: Interval starts, aware, on whole minutes.
+        interval: The fixed interval length, whole minutes.
+        tariff: A tariff with windows.
+
+    Returns:
+        A categorical series on the index of `starts`; categories are `tariff.tou_periods`.
+
+    Raises:
+        InvalidReadingsError: Intervals off the whole minute (`calendar.unaligned`) or across
+            the border of two periods (`calendar.straddles-window`).
+        ValueError: The tariff has no windows.
+    """
+    if not tariff.windows:
+        raise ValueError("a tariff without windows has nothing to label")
+    # The same start recurs for every meter point, so labels are found once per distinct start.
+    positions, distinct = pd.factorize(pd.DatetimeIndex(starts))
+    instants = pd.DatetimeIndex(distinct).as_unit("ns").asi8
+    if interval % MINUTE or bool((instants % NANOSECONDS_PER_MINUTE).any()):
+        raise InvalidReadingsError(
+            "An interval does not begin and end on a whole minute.",
+            reason="calendar.unaligned",
+            remedy="Time-of-use tariffs need readings on whole minutes.",
+        )
+    offsets = np.arange(interval // MINUTE, dtype=np.int64) * NANOSECONDS_PER_MINUTE
+    minutes = instants[:, np.newaxis] + offsets
+    codes = _label_minutes(minutes.ravel(), tariff).reshape(minutes.shape)
+    if bool((codes != codes[:, :1]).any()):
+        raise InvalidReadingsError(
+            "An interval lies in two time-of-use periods.",
+            reason="calendar.straddles-window",
+            remedy="Use readings whose intervals end where the tariff's windows end.",
+        )
+    labels = pd.Categorical.from_codes(codes[positions, 0], categories=pd.Index(tariff.tou_periods))
+    return pd.Series(labels, index=starts.index)
+
+
+def _label_minutes(instants: npt.NDArray[np.int64], tariff: Tariff) -> npt.NDArray[np.int8]:
+    """Look each instant [ns since 1970, UTC] up by local month, type of day and minute."""
+    local = pd.DatetimeIndex(pd.to_datetime(instants, utc=True)).tz_convert(tariff.timezone)
+    wall = local.tz_localize(None).as_unit("ns").asi8
+    days, within_day = np.divmod(wall, NANOSECONDS_PER_DAY)
+    day_types = _day_types(days, np.asarray(local.dayofweek), tariff)
+    months = np.asarray(local.month) - 1
+    labels = _label_table(tariff)[months, day_types, within_day // NANOSECONDS_PER_MINUTE]
+    return np.asarray(labels, dtype=np.int8)
+
+
+def _day_types(
+    days: npt.NDArray[np.int64], weekdays: npt.NDArray[np.int32], tariff: Tariff
+) -> npt.NDArray[np.int64]:
+    """Position in `tariff.day_types` of each day [days since 1970]; listed dates come first."""
+    listed = pd.Index(
+        [np.datetime64(row.day, "D").astype(np.int64) for row in tariff.days], dtype=np.int64
+    )
+    special = np.array(
+        [tariff.day_types.index(row.day_type) for row in tariff.days] + [0], dtype=np.int64
+    )
+    found = listed.get_indexer(pd.Index(days))
+    ordinary = (weekdays >= SATURDAY).astype(np.int64)
+    return np.where(found >= 0, special[found], ordinary)
+
+
+def _label_table(tariff: Tariff) -> npt.NDArray[np.int8]:
+    """Label codes by month, type of day and minute; complete because the windows are."""
+    table = np.full((len(ALL_MONTHS), len(tariff.day_types), MINUTES_PER_DAY), -1, dtype=np.int8)
+    for window in tariff.windows:
+        code = tariff.tou_periods.index(window.tou_period)
+        day_types = [tariff.day_types.index(day_type) for day_type in window.day_types]
+        months = [month - 1 for month in window.months]
+        table[np.ix_(months, day_types, range(window.from_minute, window.to_minute))] = code
+    return table

@@ -1,0 +1,121 @@
+"""Contracts: the public facts a bill needs about a meter point, as a frame.
+
+Columns of the frame: `meter_point_id`, `zone`, `customer_class`, `tariff_id` (text, empty when not
+given), `household_quota_wh` [Wh] and `contracted_va` [VA] (int64, exact). The file states the last
+two in kWh and kVA with at most three decimals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gridsecure.errors import InputError
+
+TEXT_COLUMNS = ("meter_point_id", "zone", "customer_class", "tariff_id")
+# Column of the file [kWh, kVA] -> column of the frame [Wh, VA].
+NUMBER_COLUMNS = {"household_quota_kwh": "household_quota_wh", "contracted_kva": "contracted_va"}
+NUMBER_PATTERN = r"(?P<whole>[0-9]{1,9})(?:\.(?P<part>[0-9]{1,3}))?"
+
+
+def load_contracts(path: Path) -> pd.DataFrame:
+    """Read contracts from a CSV file with a header.
+
+    Only `meter_point_id` is required. Texts default to empty, numbers to zero.
+
+    Args:
+        path: CSV with the columns `meter_point_id`, `zone`, `customer_class`, `tariff_id`,
+            `household_quota_kwh` [kWh per month] and `contracted_kva` [kVA].
+
+    Raises:
+        InputError: Unreadable file, unknown, repeated or missing column, missing or repeated
+            meter point, or a number that is not a plain decimal with up to three decimals.
+    """
+    try:
+        # Read as text: a float would already have lost the exact decimals.
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, header=None, encoding="utf-8-sig"
+        )
+    except (OSError, ValueError) as error:
+        raise _refusal(f"{path.name} cannot be read as a CSV table", "unreadable") from error
+    header = [str(name).strip() for name in table.iloc[0]]
+    table = table.iloc[1:].reset_index(drop=True)
+    _check_header(header, source=path.name)
+    table.columns = pd.Index(header)
+    return _build_frame(table, source=path.name)
+
+
+def default_contracts(meter_point_ids: Sequence[str], *, tariff_id: str = "") -> pd.DataFrame:
+    """Return contracts without quota, capacity, zone or class for the given meter points."""
+    table = pd.DataFrame({"meter_point_id": pd.Series(list(meter_point_ids), dtype=str)})
+    return _build_frame(table.assign(tariff_id=tariff_id), source="contracts")
+
+
+def align_contracts(contracts: pd.DataFrame, *, meter_point_ids: Sequence[str]) -> pd.DataFrame:
+    """Return the contracts of these meter points, in their order.
+
+    Raises:
+        InputError: A meter point has no contract (`contract.unknown-meter-point`).
+    """
+    positions = pd.Index(contracts["meter_point_id"]).get_indexer(pd.Index(meter_point_ids))
+    missing = np.flatnonzero(positions < 0)
+    if missing.size:
+        raise _refusal(
+            f"{missing.size} meter points have no contract,"
+            f" the first is {meter_point_ids[int(missing[0])]!r}",
+            "unknown-meter-point",
+        )
+    aligned: pd.DataFrame = contracts.iloc[positions].reset_index(drop=True)
+    return aligned
+
+
+def _check_header(header: Sequence[str], *, source: str) -> None:
+    unknown = sorted(set(header) - set(TEXT_COLUMNS) - set(NUMBER_COLUMNS))
+    if unknown:
+        raise _refusal(f"{source} has the unknown column {unknown[0]!r}", "unknown-column")
+    if len(set(header)) != len(header):
+        raise _refusal(f"{source} has a column twice", "duplicate-column")
+    if "meter_point_id" not in header:
+        raise _refusal(f"{source} has no column meter_point_id", "missing-column")
+
+
+def _build_frame(table: pd.DataFrame, *, source: str) -> pd.DataFrame:
+    columns: dict[str, object] = {
+        name: table[name].str.strip() if name in table else "" for name in TEXT_COLUMNS
+    }
+    ids = table["meter_point_id"].str.strip()
+    if bool((ids == "").any()):
+        raise _refusal(f"{source} has a row without a meter point", "missing-meter-point")
+    repeated = ids[ids.duplicated()]
+    if len(repeated):
+        raise _refusal(f"{source} names {repeated.iloc[0]!r} twice", "duplicate-meter-point")
+    for name, exact_name in NUMBER_COLUMNS.items():
+        given = table[name].str.strip() if name in table else pd.Series("", index=table.index)
+        columns[exact_name] = _thousandths(given, column=name, source=source)
+    return pd.DataFrame(columns, index=table.index)
+
+
+def _thousandths(texts: pd.Series[str], *, column: str, source: str) -> npt.NDArray[np.int64]:
+    """Turn decimal texts into exact thousandths; empty counts as zero."""
+    parts = texts.where(texts != "", "0").str.extract(f"^{NUMBER_PATTERN}$")
+    bad = parts["whole"].isna()
+    if bool(bad.any()):
+        row = int(np.flatnonzero(bad)[0]) + 1
+        raise _refusal(
+            f"{source}, row {row}: {column} is not a number from zero"
+            " with up to nine digits and three decimals",
+            "number",
+        )
+    thousandths = parts["part"].fillna("").str.ljust(3, "0").astype(np.int64)
+    numbers = parts["whole"].astype(np.int64) * 1000 + thousandths
+    return np.asarray(numbers, dtype=np.int64)
+
+
+def _refusal(why: str, code: str) -> InputError:
+    return InputError(
+        f"{why}.", reason=f"contract.{code}", remedy="Correct the contract file and try again."
+    )

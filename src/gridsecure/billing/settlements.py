@@ -1,0 +1,140 @@
+"""Settlements: a meter point's energy in a billing period, in total and per time-of-use register.
+
+A settlement frame has one row per meter point and period with at least one reading, ordered by
+period and meter point: `meter_point_id`, `period_start`, `period_end` (aware, local), `total_wh`
+and one column `<tou_period>_wh` per label of the tariff, all int64 [Wh].
+
+Invariants: no energy is negative, and the registers of a row add up to its total.
+
+Not handled here: whether the readings are complete. Validation finds gaps before; a settlement
+adds up what is there and refuses what nobody measured or estimated.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gridsecure.billing.calendars import label_intervals
+from gridsecure.billing.periods import assign_periods
+from gridsecure.billing.tariffs import Tariff
+from gridsecure.errors import InputError, InvalidReadingsError
+
+INT64_MAX = int(np.iinfo(np.int64).max)
+
+
+def register_column(tou_period: str) -> str:
+    """Name the settlement column of a time-of-use period.
+
+    >>> register_column("deep-valley")
+    'deep-valley_wh'
+    """
+    return f"{tou_period}_wh"
+
+
+def settle(readings: pd.DataFrame, *, tariff: Tariff, interval: pd.Timedelta) -> pd.DataFrame:
+    """Add readings up to settlements, one row per meter point and local month.
+
+    Args:
+        readings: Validated readings: `meter_point_id`, `start`, `energy_wh` [Wh], `quality`.
+        tariff: Gives the local time and the time-of-use windows.
+        interval: The fixed interval length.
+
+    Returns:
+        The settlement frame described at the top of this module.
+
+    Raises:
+        InvalidReadingsError: A missing, repeated or negative reading, sums beyond 63 bits, or an
+            interval across a border (`settlement.*`, `period.*`, `calendar.*`).
+    """
+    meters, meter_point_ids = pd.factorize(readings["meter_point_id"], sort=True)
+    energy_wh = readings["energy_wh"].to_numpy(np.int64)
+    _check_readings(readings, meters=meters.astype(np.int64), energy_wh=energy_wh)
+    months, periods = assign_periods(readings["start"], interval=interval, timezone=tariff.timezone)
+    # One row per pair (period, meter point) that has readings, in that order.
+    pairs = months * len(meter_point_ids) + meters
+    row_of_reading, present = pd.factorize(pairs, sort=True)
+    month_of_row, meter_of_row = np.divmod(present, max(len(meter_point_ids), 1))
+    dtype = pd.DatetimeTZDtype("ns", tariff.timezone)
+    frame = pd.DataFrame(
+        {
+            "meter_point_id": meter_point_ids.take(meter_of_row),
+            "period_start": pd.DatetimeIndex([p.start for p in periods], dtype=dtype)[month_of_row],
+            "period_end": pd.DatetimeIndex([p.end for p in periods], dtype=dtype)[month_of_row],
+            "total_wh": _add_up(energy_wh, row_of_reading, len(present)),
+        }
+    )
+    if not tariff.windows:
+        return frame
+    labels = label_intervals(readings["start"], interval=interval, tariff=tariff)
+    width = len(tariff.tou_periods)
+    cells = row_of_reading * width + labels.cat.codes.to_numpy(np.int64)
+    registers = _add_up(energy_wh, cells, len(present) * width).reshape(len(present), width)
+    for number, tou_period in enumerate(tariff.tou_periods):
+        frame[register_column(tou_period)] = registers[:, number]
+    return frame
+
+
+def _add_up(
+    energy_wh: npt.NDArray[np.int64], places: npt.NDArray[np.intp], size: int
+) -> npt.NDArray[np.int64]:
+    """Sum by place in int64; numpy's weighted bincount would go through floats."""
+    sums = np.zeros(size, dtype=np.int64)
+    np.add.at(sums, places, energy_wh)
+    return sums
+
+
+def _check_readings(
+    readings: pd.DataFrame, *, meters: npt.NDArray[np.int64], energy_wh: npt.NDArray[np.int64]
+) -> None:
+    if bool((readings["quality"] == "missing").any()):
+        raise _refusal("A reading is missing and was not estimated", "missing-reading")
+    if bool((energy_wh < 0).any()):
+        raise _refusal("A reading is below zero", "negative-energy")
+    if int(energy_wh.max(initial=0)) * len(energy_wh) > INT64_MAX:
+        raise _refusal("Readings are too large to add up exactly", "too-large")
+    starts, distinct = pd.factorize(pd.DatetimeIndex(readings["start"]))
+    if pd.Index(meters * len(distinct) + starts).has_duplicates:
+        raise _refusal("A meter point has two readings of one interval", "duplicate-reading")
+
+
+def _refusal(why: str, code: str) -> InvalidReadingsError:
+    return InvalidReadingsError(
+        f"{why}.",
+        reason=f"settlement.{code}",
+        remedy="Validate the readings first; validation lists each problem with its place.",
+    )
+
+
+def check_settlements(settlements: pd.DataFrame, *, tou_periods: tuple[str, ...]) -> None:
+    """Refuse settlements that break the invariants, wherever they come from.
+
+    Args:
+        settlements: A settlement frame.
+        tou_periods: The labels whose registers must add up to the total; empty without
+            time-of-use.
+
+    Raises:
+        InputError: Repeated meter point, negative energy, a register missing, or registers that
+            do not add up (`settlement.*`).
+    """
+    columns = [register_column(tou_period) for tou_period in tou_periods]
+    wanted = ["meter_point_id", "period_start", "total_wh", *columns]
+    absent = [column for column in wanted if column not in settlements]
+    if absent:
+        raise InputError(
+            f"Settlements have no column {absent[0]!r}.",
+            reason="settlement.missing-column",
+            remedy="Settle the readings with the tariff they are billed with.",
+        )
+    if bool(settlements.duplicated(["meter_point_id", "period_start"]).any()):
+        raise _refusal("A meter point is settled twice", "duplicate-settlement")
+    energy = settlements[["total_wh", *columns]].to_numpy(np.int64)
+    if bool((energy < 0).any()):
+        raise _refusal("A settlement is below zero", "negative-energy")
+    # No register can exceed the total unless their sum wrapped round.
+    registers = energy[:, 1:]
+    consistent = (registers.sum(axis=1) == energy[:, 0]) & (registers <= energy[:, :1]).all(axis=1)
+    if columns and not bool(consistent.all()):
+        raise _refusal("Registers do not add up to their total", "register-sum")
