@@ -71,7 +71,7 @@ def _label_minutes(instants: npt.NDArray[np.int64], tariff: Tariff) -> npt.NDArr
     local = pd.DatetimeIndex(pd.to_datetime(instants, utc=True)).tz_convert(tariff.timezone)
     wall = local.tz_localize(None).as_unit("ns").asi8
     days, within_day = np.divmod(wall, NANOSECONDS_PER_DAY)
-    day_types = _day_types(days, np.asarray(local.dayofweek), tariff)
+    day_types = _day_types(days, np.asarray(local.day_of_week), tariff)
     months = np.asarray(local.month) - 1
     labels = _label_table(tariff)[months, day_types, within_day // NANOSECONDS_PER_MINUTE]
     return np.asarray(labels, dtype=np.int8)

@@ -21,6 +21,7 @@ from gridsecure.billing.periods import assign_periods
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InputError, InvalidReadingsError
 
+BILLABLE_QUALITIES = ("actual", "estimated")
 INT64_MAX = int(np.iinfo(np.int64).max)
 
 
@@ -48,9 +49,9 @@ def settle(readings: pd.DataFrame, *, tariff: Tariff, interval: pd.Timedelta) ->
         InvalidReadingsError: A missing, repeated or negative reading, sums beyond 63 bits, or an
             interval across a border (`settlement.*`, `period.*`, `calendar.*`).
     """
-    meters, meter_point_ids = pd.factorize(readings["meter_point_id"], sort=True)
+    meters, meter_point_ids = _number_meter_points(readings["meter_point_id"])
     energy_wh = readings["energy_wh"].to_numpy(np.int64)
-    _check_readings(readings, meters=meters.astype(np.int64), energy_wh=energy_wh)
+    _check_readings(readings, meters=meters, energy_wh=energy_wh)
     months, periods = assign_periods(readings["start"], interval=interval, timezone=tariff.timezone)
     # One row per pair (period, meter point) that has readings, in that order.
     pairs = months * len(meter_point_ids) + meters
@@ -76,6 +77,18 @@ def settle(readings: pd.DataFrame, *, tariff: Tariff, interval: pd.Timedelta) ->
     return frame
 
 
+def _number_meter_points(
+    ids: pd.Series[str],
+) -> tuple[npt.NDArray[np.int64], pd.Index[str]]:
+    """Number meter points in the order of their names, whether text or categorical."""
+    codes, uniques = pd.factorize(ids)
+    names = pd.Index(np.asarray(uniques), dtype=str)
+    order = names.argsort()
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[order] = np.arange(len(names))
+    return rank[codes], names.take(order)
+
+
 def _add_up(
     energy_wh: npt.NDArray[np.int64], places: npt.NDArray[np.intp], size: int
 ) -> npt.NDArray[np.int64]:
@@ -88,7 +101,7 @@ def _add_up(
 def _check_readings(
     readings: pd.DataFrame, *, meters: npt.NDArray[np.int64], energy_wh: npt.NDArray[np.int64]
 ) -> None:
-    if bool((readings["quality"] == "missing").any()):
+    if not bool(readings["quality"].isin(BILLABLE_QUALITIES).all()):
         raise _refusal("A reading is missing and was not estimated", "missing-reading")
     if bool((energy_wh < 0).any()):
         raise _refusal("A reading is below zero", "negative-energy")
