@@ -105,12 +105,20 @@ format: .venv/.dev ## Put the code into the house format.
 docs: .venv/.dev ## Build the documentation; a warning is an error.
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
+.PHONY: data
+data: .venv/.dev ## Make the synthetic sample anew.
+	$(BIN)/python -m apps.simulator
+
+.PHONY: data-check
+data-check: .venv/.dev ## Prove that the committed sample regenerates byte for byte.
+	$(BIN)/python -m apps.simulator --check
+
 .PHONY: coverage
 coverage: .venv/.dev ## Run the tests with branch coverage.
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
 
 .PHONY: check
-check: lint test docs ## The whole gate.
+check: lint data-check test docs ## The whole gate.
 
 # --- upkeep ------------------------------------------------------------------------------------
 
