@@ -65,17 +65,8 @@ def real_readings(month: str, *, interval_minutes: int = 30, folder: Path = DATA
 
 def real_contracts(folder: Path = DATA) -> pd.DataFrame:
     """The real meter points' contracts, in the columns of a contract file."""
-    return pd.read_csv(
-        folder / "contracts.csv",
-        dtype={
-            "meter_point_id": str,
-            "zone": str,
-            "customer_class": str,
-            "tariff_id": str,
-            "household_quota_kwh": "int64",
-            "contracted_kva": "int64",
-        },
-    )
+    table = pd.read_csv(folder / "contracts.csv", dtype=str, keep_default_na=False)
+    return table.astype({"household_quota_kwh": "int64", "contracted_kva": "int64"})
 
 
 def _same_month(first: dt.date, length: int) -> dt.date:
