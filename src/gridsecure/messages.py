@@ -1,0 +1,258 @@
+"""The vocabulary that crosses a trust line. Nothing else does.
+
+A message is immutable, versioned by `VERSION`, and refuses fields it does not know. What must be
+believed later travels as `Signed`: the exact text of the message, the signer's key thumbprint and
+an SM2 signature over kind and text. `opened` checks the signature against a registry of trusted
+keys before the text is parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import InvalidMessageError, SignatureError, UnknownMeterError
+
+VERSION = 1
+MAX_SLOTS = 16384
+
+Digest = str
+"""64 hexadecimal digits of SM3."""
+
+
+class Message(BaseModel):
+    """Base of every message: frozen, strict, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    kind: ClassVar[str]
+
+    @classmethod
+    def parsed(cls, text: str | bytes) -> Self:
+        """Read a message.
+
+        Raises:
+            InvalidMessageError: Another shape. The message names fields, never their values.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            fields = sorted({".".join(map(str, e["loc"])) or e["type"] for e in error.errors()})
+            raise InvalidMessageError(
+                f"A {cls.kind} message has the wrong shape: {', '.join(fields[:5])}.",
+                remedy="Send it in the format this release documents.",
+            ) from error
+
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+class Signed(Message):
+    """A message as signed: `body` is the exact text."""
+
+    kind: ClassVar[str] = "signed"
+    body_kind: str
+    body: str
+    signer: Digest
+    signature: str
+
+    @property
+    def digest(self) -> Digest:
+        """Name of this signed message."""
+        return sm3_hex(self._signed_bytes)
+
+    @property
+    def _signed_bytes(self) -> bytes:
+        return f"gridsecure/{VERSION}/{self.body_kind}\n{self.body}".encode()
+
+    def verify(self, key: Sm2PublicKey) -> None:
+        """Check the signature under one key.
+
+        Raises:
+            SignatureError: It does not verify.
+        """
+        try:
+            signature = bytes.fromhex(self.signature)
+        except ValueError as error:
+            raise SignatureError("A signature is not hexadecimal.") from error
+        key.verify(self._signed_bytes, signature)
+
+
+def signed(message: Message, *, key: Sm2PrivateKey) -> Signed:
+    """Sign a message as its exact JSON text."""
+    unsigned = Signed(
+        body_kind=message.kind,
+        body=message.model_dump_json(),
+        signer=key.public_key.thumbprint,
+        signature="",
+    )
+    signature = key.sign(unsigned._signed_bytes).hex()  # noqa: SLF001
+    return unsigned.model_copy(update={"signature": signature})
+
+
+def opened(
+    envelope: Signed, *, expect: type[MessageT], trusted: Mapping[Digest, Sm2PublicKey]
+) -> MessageT:
+    """Verify a signed message, then read it.
+
+    Raises:
+        UnknownMeterError: The signer is not among the trusted keys.
+        SignatureError: The signature does not verify, or the message is of another kind.
+        InvalidMessageError: Verified, but of another shape.
+    """
+    key = trusted.get(envelope.signer)
+    if key is None:
+        raise UnknownMeterError("The signer of a message is not registered here.")
+    if envelope.body_kind != expect.kind:
+        raise SignatureError("A signed message is of another kind.")
+    envelope.verify(key)
+    return expect.parsed(envelope.body)
+
+
+class KeyNotice(Message):
+    """The key authority publishes a key set; the keys themselves are objects named by digest."""
+
+    kind: ClassVar[str] = "key-notice"
+    key_id: str
+    parameters: str
+    parameters_digest: Digest
+    public_key: Digest
+    relinearisation_keys: Digest | None
+    created_at: str
+
+
+class RosterManifest(Message):
+    """Which pseudonym sits in which slot, and the public facts its bill needs.
+
+    Lists run over slots. Quotas are in Wh and capacities in VA, as in contract frames.
+    """
+
+    kind: ClassVar[str] = "roster"
+    roster_id: str
+    gateway_id: str
+    domain: str
+    tariff: Digest
+    pseudonyms: list[str] = Field(min_length=1, max_length=MAX_SLOTS)
+    zones: list[str]
+    customer_classes: list[str]
+    household_quota_wh: list[int]
+    contracted_va: list[int]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        slots = len(self.pseudonyms)
+        lists = (
+            self.zones,
+            self.customer_classes,
+            self.household_quota_wh,
+            self.contracted_va,
+            set(self.pseudonyms),
+        )
+        if any(len(values) != slots for values in lists):
+            raise ValueError("every list has one entry a slot and no pseudonym appears twice")
+        return self
+
+    @property
+    def slots(self) -> int:
+        """Slots in use."""
+        return len(self.pseudonyms)
+
+
+class ColumnEntry(Message):
+    """One encrypted column of an upload."""
+
+    kind: ClassVar[str] = "column"
+    quantity: str
+    parameters: str
+    key_id: str
+    unit: str
+    start: str
+    end: str
+    high: int
+    digest: Digest
+    size: int
+
+
+class UploadManifest(Message):
+    """All columns of one roster and billing period."""
+
+    kind: ClassVar[str] = "upload"
+    roster_id: str
+    gateway_id: str
+    start: str
+    end: str
+    sequence: int
+    estimated_readings: int
+    columns: list[ColumnEntry] = Field(min_length=1)
+
+
+PlanName = Literal["bill", "load-curve"]
+
+
+class Transcript(Message):
+    """What one run of a plan consumed and produced; enough to run it again bit for bit."""
+
+    kind: ClassVar[str] = "transcript"
+    plan: PlanName
+    plan_version: int
+    start: str
+    end: str
+    rosters: list[Digest]
+    uploads: list[Digest]
+    inputs: dict[str, Digest]
+    outputs: dict[str, ColumnEntry]
+    seed_commitment: Digest | None
+    release: str
+
+
+class ReleaseRequest(Message):
+    """The platform asks the authority to release what transcripts produced.
+
+    `seeds` are for the checker alone: it re-executes with them and never hands them on.
+    """
+
+    kind: ClassVar[str] = "release-request"
+    request_id: str
+    plan: PlanName
+    start: str
+    end: str
+    purpose: str
+    requested_by: str
+    transcripts: list[Signed]
+    seeds: list[str]
+
+
+class CellTotal(Message):
+    """One released cell. A suppressed cell says so and carries no value."""
+
+    kind: ClassVar[str] = "cell"
+    zone: str
+    customer_class: str
+    start: str
+    end: str
+    measure: str
+    members: int
+    value: str | None
+
+
+class ReleaseCertificate(Message):
+    """What was released, from what, under which rule."""
+
+    kind: ClassVar[str] = "release"
+    release_id: str
+    plan: PlanName
+    plan_version: int
+    start: str
+    end: str
+    purpose: str
+    requested_by: str
+    released_at: str
+    transcripts: list[Digest]
+    outputs_digest: Digest
+    minimum_members: int
+    cells: list[CellTotal]
+    statements: dict[str, Digest]
+    evidence_head: Digest

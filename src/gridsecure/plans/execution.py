@@ -1,0 +1,224 @@
+"""Running a plan on column files: the same functions on the platform and in the checker.
+
+All a run depends on is public and signed (rosters, uploads, the tariff's text) but for a blinding
+seed. Evaluation is byte-deterministic, so two honest runs write identical files, and comparing
+digests proves that the platform computed what its transcript says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+from gridsecure.billing.charges import line_rules
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.tariffs import Tariff
+from gridsecure.crypto.column_files import ColumnLabel, column_bytes, open_column
+from gridsecure.crypto.columns import EncryptedColumn, Evaluation
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import KeyMismatchError, NotFoundError
+from gridsecure.messages import ColumnEntry, RosterManifest, UploadManifest
+from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
+from gridsecure.plans.load_curve import CellLayout, plan_interval, run_interval
+
+Load = Callable[[str], bytes]
+"""Fetch an object by its digest."""
+
+Evaluations = Mapping[str, Evaluation]
+"""Evaluation by parameter set name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RosterData:
+    """One roster's public facts and the columns uploaded for a period, by quantity."""
+
+    roster: RosterManifest
+    upload: UploadManifest
+    columns: Mapping[str, ColumnEntry]
+
+    def entry(self, quantity: str) -> ColumnEntry:
+        """The uploaded column of a quantity.
+
+        Raises:
+            NotFoundError: The gateway did not upload it (`upload.incomplete`).
+        """
+        found = self.columns.get(quantity)
+        if found is None:
+            raise NotFoundError(
+                f"The upload lacks the column {quantity!r}.",
+                reason="upload.incomplete",
+                remedy="Upload all columns of the roster's tariff and period.",
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output column: its file, and its entry in the transcript."""
+
+    data: bytes
+    entry: ColumnEntry
+
+
+def roster_data(roster: RosterManifest, upload: UploadManifest) -> RosterData:
+    """Pair a roster with its upload.
+
+    Raises:
+        KeyMismatchError: The upload is for another roster or gateway (`upload.roster`).
+    """
+    if (roster.roster_id, roster.gateway_id) != (upload.roster_id, upload.gateway_id):
+        raise KeyMismatchError("An upload belongs to another roster.", reason="upload.roster")
+    return RosterData(roster, upload, {entry.quantity: entry for entry in upload.columns})
+
+
+def roster_contracts(roster: RosterManifest) -> pd.DataFrame:
+    """A roster's public facts as a contract frame in slot order; pseudonyms for meter points."""
+    return pd.DataFrame(
+        {
+            "meter_point_id": roster.pseudonyms,
+            "zone": roster.zones,
+            "customer_class": roster.customer_classes,
+            "household_quota_wh": pd.Series(roster.household_quota_wh, dtype="int64"),
+            "contracted_va": pd.Series(roster.contracted_va, dtype="int64"),
+        }
+    )
+
+
+def billing_period(start: str, end: str, *, tariff: Tariff) -> BillingPeriod:
+    """A period from its ISO texts, in the tariff's local time."""
+    zone = ZoneInfo(tariff.timezone)
+    return BillingPeriod(
+        datetime.fromisoformat(start).astimezone(zone), datetime.fromisoformat(end).astimezone(zone)
+    )
+
+
+def compile_bill(data: RosterData, *, tariff: Tariff) -> BillPlan:
+    """The bill plan of a roster and the upload's period."""
+    period = billing_period(data.upload.start, data.upload.end, tariff=tariff)
+    return plan_bill(line_rules(tariff, period), contracts=roster_contracts(data.roster))
+
+
+def execute_bill(
+    data: RosterData, *, plan: BillPlan, load: Load, evaluations: Evaluations
+) -> tuple[dict[str, str], dict[str, Output]]:
+    """Run a bill plan on a roster's uploaded columns.
+
+    Returns:
+        Input quantity -> digest, and output name -> output.
+
+    Raises:
+        NotFoundError: A needed column is missing.
+        CiphertextError: A column is not what its manifest says.
+        OutOfRangeError: A column declares a larger bound than the plan was proven for.
+    """
+    entries = {need.quantity: data.entry(need.quantity) for need in plan.needs}
+    inputs = {}
+    for need in plan.needs:
+        entry = entries[need.quantity]
+        if entry.high > need.high or entry.parameters != need.parameters.name:
+            raise KeyMismatchError(
+                f"The column {need.quantity!r} has another bound or parameter set than planned.",
+                reason="plan.input",
+            )
+        inputs[need.quantity] = _opened(entry, data, load=load, evaluations=evaluations)
+    results = run_bill(plan, inputs=inputs)
+    outputs = {
+        name: _written(column, name=name, unit="1e-11 CNY", like=data, span=data.upload)
+        for name, column in results.items()
+    }
+    return {name: entry.digest for name, entry in entries.items()}, outputs
+
+
+def execute_load_curve(
+    datas: Sequence[RosterData],
+    *,
+    quantities: Sequence[str],
+    layout: CellLayout,
+    seed: bytes,
+    load: Load,
+    evaluations: Evaluations,
+) -> tuple[dict[str, str], dict[str, Output]]:
+    """Blind the named intervals of all rosters for their cell totals.
+
+    Returns:
+        "roster/quantity" -> digest, and the same names -> blinded outputs.
+
+    Raises:
+        NotFoundError, CiphertextError, OutOfRangeError: As for `execute_bill`.
+    """
+    inputs: dict[str, str] = {}
+    outputs: dict[str, Output] = {}
+    for quantity in quantities:
+        entries = [data.entry(quantity) for data in datas]
+        plan_interval(layout, highs=[entry.high for entry in entries])
+        columns = [
+            _opened(entry, data, load=load, evaluations=evaluations)
+            for entry, data in zip(entries, datas, strict=True)
+        ]
+        blinded = run_interval(columns, layout=layout, seed=seed, purpose=quantity)
+        for data, entry, column in zip(datas, entries, blinded, strict=True):
+            name = f"{data.roster.roster_id}/{quantity}"
+            inputs[name] = entry.digest
+            outputs[name] = _written(column, name=quantity, unit="Wh", like=data, span=entry)
+    return inputs, outputs
+
+
+def _opened(
+    entry: ColumnEntry, data: RosterData, *, load: Load, evaluations: Evaluations
+) -> EncryptedColumn:
+    evaluation = evaluations.get(entry.parameters)
+    if evaluation is None or evaluation.key_id != entry.key_id:
+        raise KeyMismatchError(
+            "A column is encrypted under a key that is not in force here.",
+            reason="ciphertext.key-id",
+            remedy="Encrypt it under the current key set and upload it again.",
+        )
+    column, label = open_column(
+        load(entry.digest),
+        digest=entry.digest,
+        evaluation=evaluation,
+        roster_id=data.roster.roster_id,
+    )
+    declared = (entry.quantity, entry.unit, entry.start, entry.end, entry.high)
+    written = (label.quantity, label.unit, label.start, label.end, label.high)
+    if declared != written or column.slots != data.roster.slots:
+        raise KeyMismatchError("A column's label differs from its manifest.", reason="upload.label")
+    return column
+
+
+def _written(
+    column: EncryptedColumn,
+    *,
+    name: str,
+    unit: str,
+    like: RosterData,
+    span: UploadManifest | ColumnEntry,
+) -> Output:
+    parameters, key_id = column.evaluation.parameters, column.evaluation.key_id
+    high = parameters.plain_modulus - 1
+    label = ColumnLabel(
+        quantity=name,
+        unit=unit,
+        roster_id=like.roster.roster_id,
+        start=span.start,
+        end=span.end,
+        slots=column.slots,
+        high=high,
+    )
+    data = column_bytes(column, label=label)
+    entry = ColumnEntry(
+        quantity=name,
+        parameters=parameters.name,
+        key_id=key_id,
+        unit=unit,
+        start=span.start,
+        end=span.end,
+        high=high,
+        digest=sm3_hex(data),
+        size=len(data),
+    )
+    return Output(data, entry)
