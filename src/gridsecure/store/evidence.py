@@ -1,0 +1,200 @@
+"""The evidence log: append-only rows, each carrying the SM3 digest of itself and its predecessor.
+
+    hash_n = SM3(canonical JSON of [version, index, at, actor, action, detail, hash_(n-1)])
+
+The first row's predecessor is 64 zeros. A JSON array of strings and one number has exactly one
+reading, so no two rows share a preimage; `detail` enters as the very text that is stored.
+
+Invariants:
+- Indexes count 0, 1, 2 without gaps; two writers never get the same one.
+- On SQLite, triggers refuse UPDATE and DELETE. They guard against mistakes; the chain guards
+  against whoever edits the file.
+
+What the chain alone cannot show: that its newest rows were cut off, or that all of it was written
+anew. Give `verify_chain` a head that a witness kept. Never put a reading, plaintext, key or token
+into a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import DDL, Table, event
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlmodel import Field, Session, SQLModel, col, delete, select
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AuditBrokenError, StorageError
+
+JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]
+"""What a detail may hold."""
+
+GENESIS: Final = "0" * 64
+"""The hash before the first row."""
+
+_VERSION: Final = "gridsecure-evidence-1"
+
+
+class EvidenceRow(SQLModel, table=True):
+    """One row as stored. Times are text, so that what is hashed is what is stored."""
+
+    __tablename__ = "evidence"
+
+    index: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at: str
+    actor: str
+    action: str
+    detail: str
+    previous: str = Field(unique=True)
+    hash: str = Field(unique=True)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceEntry:
+    """One row as read.
+
+    Args:
+        index: Its place, from 0.
+        at: When, in UTC.
+        actor: Who did it.
+        action: What was done, dotted, e.g. `release.refused`.
+        detail: Canonical JSON of what it was about: digests, ids, counts.
+        previous: The hash before it.
+        hash: Its own hash; publish the newest one to a witness.
+    """
+
+    index: int
+    at: datetime
+    actor: str
+    action: str
+    detail: str
+    previous: str
+    hash: str
+
+
+def append(
+    session: Session, *, at: datetime, actor: str, action: str, detail: Mapping[str, JSON]
+) -> EvidenceEntry:
+    """Add a row to the session's transaction; it is kept when that commits.
+
+    Args:
+        session: Best from `write_session`. In any other session, append before reading anything.
+        at: When it happened, aware.
+        actor: Who did it.
+        action: What was done.
+        detail: What it was about; no readings, plaintexts, keys or tokens.
+
+    Raises:
+        StorageError: `storage.busy`: another writer came first. Roll back and try again.
+        ValueError: A naive datetime, or a detail with NaN or infinity.
+        TypeError: A detail that JSON cannot hold.
+    """
+    if at.tzinfo is None:
+        raise ValueError("evidence needs a time with a zone")
+    text = _canonical(dict(detail))
+    when = at.astimezone(UTC).isoformat(timespec="microseconds")
+    try:
+        # Deletes nothing, but takes the write lock before the head is read: from here on nobody
+        # else can append until this transaction ends.
+        session.exec(delete(EvidenceRow).where(col(EvidenceRow.index) < 0))
+        last = head(session)
+        row = EvidenceRow(
+            index=0 if last is None else last.index + 1,
+            at=when,
+            actor=actor,
+            action=action,
+            detail=text,
+            previous=GENESIS if last is None else last.hash,
+            hash="",
+        )
+        row.hash = _row_hash(row)
+        session.add(row)
+        session.flush()
+    except (IntegrityError, OperationalError) as refused:
+        raise StorageError(
+            "The evidence log could not take an entry.",
+            reason="storage.busy",
+            remedy="Roll the transaction back and try again; check the disk's space.",
+        ) from refused
+    return _entry(row)
+
+
+def head(session: Session) -> EvidenceEntry | None:
+    """Return the newest entry, or None while the log is empty.
+
+    Args:
+        session: Any session.
+    """
+    row = session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index).desc())).first()
+    return None if row is None else _entry(row)
+
+
+def verify_chain(session: Session, *, witnessed: EvidenceEntry | None = None) -> int:
+    """Recompute the whole chain and return its length.
+
+    Args:
+        session: Any session.
+        witnessed: An entry kept elsewhere, which must still be in the log unchanged. It reveals
+            a log whose end was cut off or that was written anew.
+
+    Raises:
+        AuditBrokenError: Naming the first index that does not hold.
+    """
+    expected, previous = 0, GENESIS
+    # Read what is stored, in portions, even where the session remembers rows from before.
+    reading = {"yield_per": 1000, "populate_existing": True}
+    rows = select(EvidenceRow).order_by(col(EvidenceRow.index))
+    for row in session.exec(rows, execution_options=reading):
+        if row.index != expected or row.previous != previous or row.hash != _row_hash(row):
+            raise _broken(expected)
+        if witnessed is not None and row.index == witnessed.index and row.hash != witnessed.hash:
+            raise _broken(expected)
+        expected, previous = expected + 1, row.hash
+    if witnessed is not None and witnessed.index >= expected:
+        raise _broken(expected)
+    return expected
+
+
+def _broken(index: int) -> AuditBrokenError:
+    return AuditBrokenError(
+        f"The evidence log does not hold at entry {index}.",
+        reason="audit.chain",
+        remedy="Stop releases, keep the file as it is, and compare with the witness copy.",
+    )
+
+
+def _canonical(value: object) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def _row_hash(row: EvidenceRow) -> str:
+    content = [_VERSION, row.index, row.at, row.actor, row.action, row.detail, row.previous]
+    return sm3_hex(_canonical(content).encode())
+
+
+def _entry(row: EvidenceRow) -> EvidenceEntry:
+    return EvidenceEntry(
+        index=row.index,
+        at=datetime.fromisoformat(row.at),
+        actor=row.actor,
+        action=row.action,
+        detail=row.detail,
+        previous=row.previous,
+        hash=row.hash,
+    )
+
+
+_TABLE: Table = EvidenceRow.__table__  # type: ignore[attr-defined]
+for _verb in ("UPDATE", "DELETE"):
+    _trigger = DDL(  # type: ignore[no-untyped-call] # the library left it without types
+        f"CREATE TRIGGER IF NOT EXISTS evidence_no_{_verb.lower()} BEFORE {_verb} ON evidence "
+        "BEGIN SELECT RAISE(ABORT, 'the evidence log is append-only'); END"
+    )
+    event.listen(_TABLE, "after_create", _trigger.execute_if(dialect="sqlite"))

@@ -1,0 +1,332 @@
+"""The evidence log: every alteration is found, and writers in several processes do not collide."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DatabaseError
+from sqlmodel import Session, SQLModel
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AuditBrokenError, StorageError
+from gridsecure.store import database
+from gridsecure.store.database import open_database, write_session
+from gridsecure.store.evidence import (
+    GENESIS,
+    EvidenceEntry,
+    EvidenceRow,
+    append,
+    head,
+    verify_chain,
+)
+
+SOURCES = Path(__file__).parents[2] / "src"
+WHEN = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+TABLES = [EvidenceRow.__table__]  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'zone.db'}"
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = open_database(url)
+    SQLModel.metadata.create_all(engine, tables=TABLES)
+    yield engine
+    engine.dispose()
+
+
+def add(engine: Engine, count: int) -> list[EvidenceEntry]:
+    with write_session(engine) as session:
+        return [
+            append(
+                session,
+                at=WHEN + timedelta(seconds=number),
+                actor="checker",
+                action="release.refused",
+                detail={"plan": sm3_hex(bytes([number])), "cells": number, "why": None},
+            )
+            for number in range(count)
+        ]
+
+
+def verified(engine: Engine, witnessed: EvidenceEntry | None = None) -> int:
+    with Session(engine) as session:
+        return verify_chain(session, witnessed=witnessed)
+
+
+def tamper(engine: Engine, *statements: str) -> None:
+    """Edit the file as someone who owns it can: triggers first."""
+    with engine.begin() as connection:
+        for statement in (
+            "DROP TRIGGER IF EXISTS evidence_no_update",
+            "DROP TRIGGER IF EXISTS evidence_no_delete",
+            *statements,
+        ):
+            connection.execute(text(statement))
+
+
+# --- a log that holds
+
+
+def test_an_empty_log_holds(engine: Engine) -> None:
+    assert verified(engine) == 0
+    with Session(engine) as session:
+        assert head(session) is None
+
+
+def test_entries_are_chained(engine: Engine) -> None:
+    entries = add(engine, 5)
+    assert verified(engine) == 5
+    assert [entry.index for entry in entries] == [0, 1, 2, 3, 4]
+    assert [entry.previous for entry in entries] == [GENESIS, *(e.hash for e in entries[:-1])]
+    with Session(engine) as session:
+        assert head(session) == entries[-1]
+
+
+def test_the_hash_is_the_documented_one(engine: Engine) -> None:
+    with write_session(engine) as session:
+        entry = append(session, at=WHEN, actor="甲", action="start", detail={"b": 1, "a": [True]})
+    preimage = (
+        '["gridsecure-evidence-1",0,"2026-11-23T09:00:00.000000+00:00","甲","start",'
+        '"{\\"a\\":[true],\\"b\\":1}","' + "0" * 64 + '"]'
+    )
+    assert entry.hash == sm3_hex(preimage.encode())
+    assert entry.detail == '{"a":[true],"b":1}'
+
+
+def test_times_are_kept_in_utc(engine: Engine) -> None:
+    shenzhen = WHEN.astimezone(timezone(timedelta(hours=8)))
+    with write_session(engine) as session:
+        entry = append(session, at=shenzhen, actor="a", action="b", detail={})
+    assert entry.at == WHEN
+    assert entry.at.utcoffset() == timedelta(0)
+
+
+@given(
+    actor=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
+    number=st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_content_survives(engine: Engine, actor: str, number: float) -> None:
+    with write_session(engine) as session:
+        entry = append(session, at=WHEN, actor=actor, action="test", detail={"n": number})
+    assert verified(engine, entry) == entry.index + 1
+
+
+def test_an_append_that_is_rolled_back_leaves_no_gap(engine: Engine) -> None:
+    add(engine, 2)
+    with Session(engine) as session:
+        assert append(session, at=WHEN, actor="a", action="b", detail={}).index == 2
+        session.rollback()
+    add(engine, 1)
+    assert verified(engine) == 3
+
+
+# --- a log that was altered
+
+
+@pytest.mark.parametrize("index", [0, 2, 4])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("at", "'2026-11-23T09:00:09.000000+00:00'"),
+        ("actor", "'vault'"),
+        ("action", "'release.granted'"),
+        ("detail", "'{}'"),
+        ("previous", "'" + "1" * 64 + "'"),
+        ("hash", "'" + "2" * 64 + "'"),
+        ('"index"', "99"),
+    ],
+)
+def test_every_altered_field_is_found(engine: Engine, index: int, column: str, value: str) -> None:
+    add(engine, 5)
+    tamper(engine, f'UPDATE evidence SET {column} = {value} WHERE "index" = {index}')  # noqa: S608
+    with pytest.raises(AuditBrokenError) as broken:
+        verified(engine)
+    assert broken.value.reason == "audit.chain"
+    assert f"entry {index}" in str(broken.value) or (column, index) == ('"index"', 4)
+
+
+@pytest.mark.parametrize("index", [0, 1, 3])
+def test_a_deleted_entry_is_found(engine: Engine, index: int) -> None:
+    add(engine, 5)
+    tamper(engine, f'DELETE FROM evidence WHERE "index" = {index}')  # noqa: S608
+    with pytest.raises(AuditBrokenError, match=f"entry {index}"):
+        verified(engine)
+
+
+def test_swapped_entries_are_found(engine: Engine) -> None:
+    add(engine, 5)
+    tamper(
+        engine,
+        'UPDATE evidence SET "index" = 77 WHERE "index" = 1',
+        'UPDATE evidence SET "index" = 1 WHERE "index" = 2',
+        'UPDATE evidence SET "index" = 2 WHERE "index" = 77',
+    )
+    with pytest.raises(AuditBrokenError, match="entry 1"):
+        verified(engine)
+
+
+def test_a_cut_off_end_needs_a_witness(engine: Engine) -> None:
+    entries = add(engine, 5)
+    tamper(engine, 'DELETE FROM evidence WHERE "index" >= 3')
+    assert verified(engine) == 3
+    assert verified(engine, entries[2]) == 3
+    with pytest.raises(AuditBrokenError, match="entry 3"):
+        verified(engine, entries[4])
+
+
+def test_a_log_written_anew_needs_a_witness(engine: Engine) -> None:
+    (witnessed, *_) = add(engine, 1)
+    tamper(engine, "DELETE FROM evidence")
+    with write_session(engine) as session:
+        append(session, at=WHEN, actor="intruder", action="b", detail={})
+    assert verified(engine) == 1
+    with pytest.raises(AuditBrokenError, match="entry 0"):
+        verified(engine, witnessed)
+
+
+def test_a_session_that_remembers_rows_still_reads_what_is_stored(engine: Engine) -> None:
+    add(engine, 3)
+    with Session(engine) as session:
+        remembered = session.get(EvidenceRow, 1)
+        session.commit()
+        assert remembered is not None
+        assert remembered.actor == "checker"
+        session.commit()
+        tamper(engine, "UPDATE evidence SET actor = 'vault' WHERE \"index\" = 1")
+        with pytest.raises(AuditBrokenError, match="entry 1"):
+            verify_chain(session)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE evidence SET actor = 'x'", "DELETE FROM evidence"])
+def test_the_database_refuses_to_alter_entries(engine: Engine, statement: str) -> None:
+    add(engine, 1)
+    with pytest.raises(DatabaseError, match="append-only"), engine.begin() as connection:
+        connection.execute(text(statement))
+    assert verified(engine) == 1
+
+
+# --- several writers
+
+
+def test_processes_append_without_collision(url: str, engine: Engine) -> None:
+    script = """
+        import sys
+        from datetime import UTC, datetime
+        from gridsecure.store.database import open_database, write_session
+        from gridsecure.store.evidence import append
+        engine = open_database(sys.argv[1])
+        for number in range(50):
+            with write_session(engine) as session:
+                append(session, at=datetime(2026, 1, 1, tzinfo=UTC), actor=sys.argv[2],
+                       action="test", detail={"number": number})
+        engine.dispose()
+    """
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script), url, name],
+            env={"PYTHONPATH": str(SOURCES)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("first", "second")
+    ]
+    for writer in writers:
+        assert writer.communicate(timeout=120)[1] == ""
+        assert writer.returncode == 0
+    assert verified(engine) == 100
+
+
+def test_a_plain_session_may_append_when_it_read_nothing_before(engine: Engine) -> None:
+    with Session(engine) as session:
+        append(session, at=WHEN, actor="a", action="b", detail={})
+        session.commit()
+    assert verified(engine) == 1
+
+
+def test_a_plain_session_with_an_outdated_view_is_told_to_try_again(engine: Engine) -> None:
+    with Session(engine) as session:
+        assert head(session) is None
+        add(engine, 1)
+        with pytest.raises(StorageError) as refused:
+            append(session, at=WHEN, actor="a", action="b", detail={})
+        assert refused.value.reason == "storage.busy"
+        session.rollback()
+        append(session, at=WHEN, actor="a", action="b", detail={})
+        session.commit()
+    assert verified(engine) == 2
+
+
+def test_mistakes_of_the_caller_are_refused_before_anything_is_written(engine: Engine) -> None:
+    mistakes: list[tuple[datetime, Any, type[Exception]]] = [
+        (datetime(2026, 1, 1), {}, ValueError),  # noqa: DTZ001
+        (WHEN, {"n": float("nan")}, ValueError),
+        (WHEN, {"b": b"bytes"}, TypeError),
+    ]
+    for at, detail, error in mistakes:
+        with pytest.raises(error), write_session(engine) as session:
+            append(session, at=at, actor="a", action="b", detail=detail)
+    assert verified(engine) == 0
+
+
+# --- the database underneath
+
+
+@pytest.mark.parametrize("name", ["sqlite:////nowhere/at/all/zone.db", "nonsense", "absent://x"])
+def test_databases_that_do_not_open_say_so(name: str) -> None:
+    with pytest.raises(StorageError) as refused:
+        open_database(name)
+    assert refused.value.reason == "storage.database"
+
+
+def test_sqlite_is_set_up_for_sharing(engine: Engine) -> None:
+    with engine.connect() as connection:
+        answers = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
+        }
+    assert answers == {
+        "journal_mode": "wal",
+        "foreign_keys": 1,
+        "synchronous": 2,
+        "busy_timeout": database.BUSY_TIMEOUT_MS,
+    }
+
+
+def test_a_full_database_keeps_nothing_of_the_change(engine: Engine) -> None:
+    """SQLite's own page limit stands for the full disk."""
+    add(engine, 1)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # clamps to the present size
+    with pytest.raises(StorageError):
+        add(engine, 1000)
+    engine.dispose()
+    assert verified(engine) == 1
+
+
+def test_a_refusal_at_the_callers_own_statement_is_a_storage_error(engine: Engine) -> None:
+    with pytest.raises(StorageError) as refused, write_session(engine) as session:
+        session.exec(text("INSERT INTO absent VALUES (1)"))  # type: ignore[call-overload]
+    assert refused.value.reason == "storage.database"
+
+
+def test_what_was_written_is_readable_after_the_session(engine: Engine) -> None:
+    with write_session(engine) as session:
+        append(session, at=WHEN, actor="a", action="b", detail={})
+        row = session.get(EvidenceRow, 0)
+    assert row is not None
+    assert row.actor == "a"
