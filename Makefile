@@ -135,5 +135,5 @@ audit: .venv/.dev ## Ask the advisory database about every locked package; one i
 .PHONY: clean
 clean: ## Remove the environment, caches and built pages; keeps run/ and its keys.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
-		.coverage htmlcov build dist docs/_build
+		.coverage* htmlcov build dist docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
