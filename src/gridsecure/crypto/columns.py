@@ -16,13 +16,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tenseal import sealapi
 
 from gridsecure.crypto.parameters import Parameters
 from gridsecure.crypto.plain import PlainColumn
 from gridsecure.crypto.planning import PlannedColumn
 from gridsecure.crypto.seal import Ring, ring_for
-from gridsecure.errors import KeyMismatchError
+from gridsecure.errors import DepthExceededError, KeyMismatchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,8 @@ class EncryptedColumn:
     Args:
         evaluation: Under which key and set.
         slots: Slots in use over all chunks.
-        chunks: SEAL ciphertexts, the last one possibly part-filled (unused slots hold zero).
+        chunks: SEAL ciphertexts, the last one possibly part-filled. Unused slots are zero when
+            encrypted and follow the arithmetic after that; no reader looks at them.
     """
 
     evaluation: Evaluation
@@ -72,7 +72,11 @@ class EncryptedColumn:
         return self._with(other, lambda e, a, b, out: e.multiply(a, b, out))
 
     def scaled(self, factor: int) -> EncryptedColumn:
-        """Every slot times one public integer, 0 < factor < t."""
+        """Every slot times one public integer, 0 < factor < t.
+
+        Raises:
+            CiphertextError: The factor is zero modulo t: the product would be no encryption.
+        """
         constant = self.evaluation.ring.constant(factor)
         return self._each(lambda e, a, out: e.multiply_plain(a, constant, out))
 
@@ -107,9 +111,13 @@ class EncryptedColumn:
         return self._each(lambda e, a, out: e.relinearize(a, keys, out))
 
     def lowered(self, primes: int) -> EncryptedColumn:
-        """Switched down to `primes` coefficient primes (noise shrinks, so does the ciphertext)."""
-        if primes == self.primes:
-            return self
+        """Switched down to `primes` coefficient primes (noise shrinks, so does the ciphertext).
+
+        Raises:
+            DepthExceededError: Fewer primes than one, or more than are left.
+        """
+        if not 1 <= primes <= self.primes:
+            raise DepthExceededError("A column has no such level left.")
         column = self
         while column.primes > primes:
             column = column._each(lambda e, a, out: e.mod_switch_to_next(a, out))
@@ -130,13 +138,9 @@ class EncryptedColumn:
         return int(self.chunks[0].size())
 
     def _each(self, operation: Callable[[Any, Any, Any], None]) -> EncryptedColumn:
-        evaluator = self.evaluation.ring.evaluator
-        results = []
-        for chunk in self.chunks:
-            result = sealapi.Ciphertext()
-            operation(evaluator, chunk, result)
-            results.append(result)
-        return EncryptedColumn(self.evaluation, self.slots, tuple(results))
+        ring = self.evaluation.ring
+        results = tuple(ring.evaluated(operation, chunk) for chunk in self.chunks)
+        return EncryptedColumn(self.evaluation, self.slots, results)
 
     def _with(
         self, other: EncryptedColumn, operation: Callable[[Any, Any, Any, Any], None]
@@ -146,25 +150,23 @@ class EncryptedColumn:
             raise KeyMismatchError("Two columns under different keys cannot meet.")
         if self.slots != other.slots:
             raise KeyMismatchError("Two columns of different rosters cannot meet.")
-        evaluator = mine.ring.evaluator
-        results = []
-        for a, b in zip(self.chunks, other.chunks, strict=True):
-            result = sealapi.Ciphertext()
-            operation(evaluator, a, b, result)
-            results.append(result)
-        return EncryptedColumn(mine, self.slots, tuple(results))
+        if self.primes != other.primes:
+            raise DepthExceededError("Two columns at different levels cannot meet.")
+        pairs = zip(self.chunks, other.chunks, strict=True)
+        results = tuple(mine.ring.evaluated(operation, a, b) for a, b in pairs)
+        return EncryptedColumn(mine, self.slots, results)
 
     def _with_plain(
         self, values: NDArray[Any], operation: Callable[[Any, Any, Any, Any], None]
     ) -> EncryptedColumn:
+        # The encoder pads with zeros: a short blinding would leave the last slots unblinded.
+        if len(values) != self.slots:
+            raise ValueError("an array for a column holds one integer for every slot")
         ring = self.evaluation.ring
-        results = []
-        chunks = chunked(values, parameters=ring.parameters)
-        for chunk, part in zip(self.chunks, chunks, strict=True):
-            result = sealapi.Ciphertext()
-            operation(ring.evaluator, chunk, ring.encode(part), result)
-            results.append(result)
-        return EncryptedColumn(self.evaluation, self.slots, tuple(results))
+        parts = chunked(values, parameters=ring.parameters)
+        pairs = zip(self.chunks, parts, strict=True)
+        results = tuple(ring.evaluated(operation, chunk, ring.encode(p)) for chunk, p in pairs)
+        return EncryptedColumn(self.evaluation, self.slots, results)
 
 
 Column = TypeVar("Column", EncryptedColumn, PlainColumn, PlannedColumn)

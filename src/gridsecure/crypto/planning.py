@@ -112,18 +112,27 @@ class PlannedColumn:
         )
 
     def scaled(self, factor: int) -> PlannedColumn:
-        """Every slot times one integer."""
+        """Every slot times one integer, 0 < factor < t.
+
+        Raises:
+            OutOfRangeError: Another factor, which the library would reduce or refuse.
+        """
+        if not 0 < factor < self.parameters.plain_modulus:
+            raise OutOfRangeError(
+                "A plan scales a column by a factor outside the plain modulus.",
+                remedy="Leave out what is multiplied by zero; choose a coarser unit of price.",
+            )
         ends = (self.low * factor, self.high * factor)
         return replace(self, low=min(ends), high=max(ends), noise=self.noise + math.log2(factor))
 
     def raised(self, amount: int | NDArray[np.int64]) -> PlannedColumn:
-        """Every slot plus an integer; a plaintext addition leaves the noise class unchanged."""
+        """Every slot plus an integer."""
         least, most = (amount, amount) if isinstance(amount, int) else _ends(amount)
-        return replace(self, low=self.low + least, high=self.high + most)
+        return replace(self._encoded(), low=self.low + least, high=self.high + most)
 
     def complement(self) -> PlannedColumn:
         """One minus every slot."""
-        return replace(self, low=1 - self.high, high=1 - self.low)
+        return replace(self._encoded(), low=1 - self.high, high=1 - self.low)
 
     def selected(self, mask: NDArray[np.int64]) -> PlannedColumn:  # noqa: ARG002
         """A product with a full plaintext polynomial: coefficients uniform modulo t."""
@@ -138,7 +147,7 @@ class PlannedColumn:
 
     def blinded(self, blinding: NDArray[np.uint64]) -> PlannedColumn:  # noqa: ARG002
         """Values become residues of t; the noise is that of the column plus one rounding."""
-        return replace(self, low=0, high=self.parameters.plain_modulus - 1)
+        return replace(self._encoded(), low=0, high=self.parameters.plain_modulus - 1)
 
     def relinearised(self) -> PlannedColumn:
         """Size 2 again, plus the key-switching noise (hybrid, one special prime)."""
@@ -150,7 +159,13 @@ class PlannedColumn:
         return replace(self, size=2, noise=_sum(self.noise, math.log2(added)))
 
     def lowered(self, primes: int) -> PlannedColumn:
-        """Fewer primes: noise divided by those dropped, plus a rounding each time."""
+        """Fewer primes: noise divided by those dropped, plus a rounding each time.
+
+        Raises:
+            DepthExceededError: Fewer primes than one, or more than are left.
+        """
+        if not 1 <= primes <= self.primes:
+            raise DepthExceededError("A plan asks for a level that its column has left.")
         noise, degree = self.noise, self.parameters.ring_degree
         unit = self.parameters.plain_modulus if self.parameters.scheme is Scheme.BGV else 1
         for prime in reversed(self.parameters.primes[primes : self.primes]):
@@ -183,7 +198,7 @@ class PlannedColumn:
             OutOfRangeError: A value could reach the plain modulus (or fall below zero).
             DepthExceededError: The noise could reach the capacity.
         """
-        if self.low < 0 or self.high >= self.parameters.plain_modulus:
+        if not 0 <= self.low <= self.high < self.parameters.plain_modulus:
             raise OutOfRangeError(
                 f"{what} could leave the range of {self.parameters.name}.",
                 remedy="Declare a smaller bound or a coarser unit for the column.",
@@ -193,6 +208,11 @@ class PlannedColumn:
                 f"{what} could carry more noise than {self.parameters.name} tolerates.",
                 remedy="Use a larger parameter set or a shallower plan.",
             )
+
+    def _encoded(self) -> PlannedColumn:
+        """The noise of one more plaintext: BFV rounds (q/t)·m, BGV's phase counts m itself."""
+        unit = self.parameters.plain_modulus if self.parameters.scheme is Scheme.BGV else 1
+        return replace(self, noise=_sum(self.noise, math.log2(unit * math.sqrt(1 / 12))))
 
     def _beside(self, other: PlannedColumn) -> PlannedColumn:
         if (self.parameters, self.primes) != (other.parameters, other.primes):

@@ -124,6 +124,25 @@ class Ring:
         _load(loaded, self.context, _header(len(body) + len(array)) + body + array)
         return loaded
 
+    def evaluated(self, operation: Callable[..., None], *operands: Handle) -> Handle:
+        """A new ciphertext that `operation(evaluator, *operands, ciphertext)` fills.
+
+        Raises:
+            CiphertextError: The library refuses (`ciphertext.operation`): operands at different
+                levels, or a result that would be no encryption at all, such as a column minus
+                itself.
+        """
+        result = sealapi.Ciphertext()
+        try:
+            operation(self.evaluator, *operands, result)
+        except (RuntimeError, ValueError) as error:
+            raise CiphertextError(
+                "The library refuses this operation on encrypted columns.",
+                reason="ciphertext.operation",
+                remedy="Plan the computation first; a result without encryption is never made.",
+            ) from error
+        return result
+
     def encryptor(self, public_key: bytes) -> Callable[[Handle], Handle]:
         """A function that encrypts plaintexts under an authenticated public key's bytes."""
         key = sealapi.PublicKey()
@@ -175,11 +194,18 @@ def _memory_file() -> tuple[int, Path]:
 
 def _saved(save: Callable[[str], None]) -> bytes:
     descriptor, path = _memory_file()
-    save(str(path))
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    try:
+        save(str(path))
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    finally:
+        os.ftruncate(descriptor, 0)  # it may have been a secret key: nothing stays behind
 
 
 def _load(target: Handle, context: Handle, data: bytes) -> None:
+    # SEAL reads as far as its header says and ignores the rest, where anything could hide, a
+    # secret key behind a public one for instance. Exactly one object, then.
+    if len(data) < _HEADER.size or _HEADER.unpack_from(data)[-1] != len(data):
+        raise MalformedCiphertextError("These bytes are not exactly one object of the library.")
     descriptor, path = _memory_file()
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, data, 0)
