@@ -166,7 +166,9 @@ def _read_document(document: Mapping[str, Any]) -> Tariff:
     if len(set(day_types)) != len(day_types):
         raise refusal(HEADER, "day_types names a type twice", "day-type")
     valid_from, valid_to = _read_validity(document)
-    convention = document.get("tier_convention")
+    convention = None
+    if "tier_convention" in document:
+        convention = read_text(document, "tier_convention", row=HEADER)
     return Tariff(
         tariff_id=read_text(document, "tariff_id", row=HEADER),
         version=read_text(document, "version", row=HEADER),
