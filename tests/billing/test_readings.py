@@ -1,0 +1,153 @@
+"""kWh text to exact Wh, the readings frame and its interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridsecure.billing.energy_text import EnergyStatus, kwh_to_wh
+from gridsecure.billing.readings import (
+    check_readings,
+    infer_interval,
+    make_readings,
+    resample_readings,
+)
+from gridsecure.errors import InvalidReadingsError
+
+ZONE = "Asia/Shanghai"
+
+
+def half_hours(count, *, first="2026-07-01", freq="30min"):
+    return pd.date_range(first, periods=count, freq=freq, tz=ZONE)
+
+
+@pytest.mark.parametrize(
+    ("text", "energy_wh"),
+    [
+        ("0", 0),
+        ("0.1", 100),
+        ("0.001", 1),
+        ("12.345", 12_345),
+        ("12.3", 12_300),
+        (".5", 500),
+        ("7.", 7_000),
+        ("-0.25", -250),
+        ("+1", 1_000),
+        ("007.010", 7_010),
+        ("999999999.999", 999_999_999_999),
+    ],
+)
+def test_exact_text_becomes_exactly_its_wh(text, energy_wh):
+    energy = kwh_to_wh(np.array([text], dtype=object))
+    assert energy.status.tolist() == [EnergyStatus.EXACT]
+    assert energy.energy_wh.tolist() == [energy_wh]
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("", EnergyStatus.MISSING),
+        ("NaN", EnergyStatus.MISSING),
+        ("null", EnergyStatus.MISSING),
+        ("0.0001", EnergyStatus.TOO_MANY_DECIMALS),
+        ("1.2340", EnergyStatus.TOO_MANY_DECIMALS),
+        ("0.028999999999999998", EnergyStatus.TOO_MANY_DECIMALS),
+        ("1000000000", EnergyStatus.TOO_LARGE),
+        ("1" * 20, EnergyStatus.TOO_LARGE),
+        ("1" * 60, EnergyStatus.NOT_A_NUMBER),
+        ("1e3", EnergyStatus.NOT_A_NUMBER),
+        ("1..2", EnergyStatus.NOT_A_NUMBER),
+        ("1-2", EnergyStatus.NOT_A_NUMBER),
+        ("-", EnergyStatus.NOT_A_NUMBER),
+        (".", EnergyStatus.NOT_A_NUMBER),
+        ("1,5", EnergyStatus.NOT_A_NUMBER),
+        ("inf", EnergyStatus.NOT_A_NUMBER),
+        ("0x10", EnergyStatus.NOT_A_NUMBER),
+        ("1.5 kWh", EnergyStatus.NOT_A_NUMBER),
+        ("１２", EnergyStatus.NOT_A_NUMBER),
+    ],
+)
+def test_other_text_says_what_it_is_and_is_never_rounded(text, status):
+    energy = kwh_to_wh(np.array([text, "1.5"], dtype=object))
+    assert energy.status.tolist() == [status, EnergyStatus.EXACT]
+    assert energy.energy_wh.tolist() == [0, 1_500]
+
+
+@given(st.lists(st.integers(-(10**12) + 1, 10**12 - 1), min_size=1))
+def test_every_wh_survives_the_way_through_text(energies_wh):
+    texts = [f"{'-' * (wh < 0)}{abs(wh) // 1000}.{abs(wh) % 1000:03d}" for wh in energies_wh]
+    energy = kwh_to_wh(np.array(texts, dtype=object))
+    assert energy.energy_wh.tolist() == energies_wh
+    assert not energy.status.any()
+
+
+def test_a_frame_longer_than_one_chunk_keeps_its_order():
+    texts = np.array([f"{number}.{number % 1000:03d}" for number in range(300_000)], dtype=object)
+    energy = kwh_to_wh(texts)
+    assert np.array_equal(energy.energy_wh, np.arange(300_000) * 1000 + np.arange(300_000) % 1000)
+
+
+def test_a_made_frame_passes_its_own_check():
+    readings = make_readings("A", start=half_hours(3), energy_wh=[1, 2, 3])
+    check_readings(readings)
+    assert readings["quality"].tolist() == ["actual"] * 3
+
+
+def test_an_empty_frame_is_a_readings_frame():
+    assert make_readings([], start=half_hours(0), energy_wh=[], quality=[]).empty
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("energy_wh", [0.5, 1.0, 2.0]),
+        ("start", pd.date_range("2026-07-01", periods=3, freq="30min")),
+        ("quality", [1, 2, 3]),
+        ("meter_point_id", [1, 2, 3]),
+        ("meter_point_id", ["A", "", "A"]),
+        ("meter_point_id", ["A", None, "A"]),
+        ("amount", ["1", "2", "3"]),
+    ],
+)
+def test_a_frame_of_another_shape_is_refused(column, values):
+    readings = make_readings("A", start=half_hours(3), energy_wh=[1, 2, 3])
+    readings[column] = values
+    with pytest.raises(InvalidReadingsError, match=r"readings\.schema"):
+        check_readings(readings)
+
+
+@pytest.mark.parametrize("minutes", [5, 10, 15, 30, 60])
+def test_the_interval_is_found_in_any_row_order_and_despite_dirt(minutes):
+    starts = half_hours(40, freq=f"{minutes}min").delete([5, 6, 20]).append(half_hours(1))
+    readings = make_readings("A", start=starts, energy_wh=range(38))
+    shuffled = readings.sample(frac=1, random_state=3)
+    assert infer_interval(shuffled) == pd.Timedelta(minutes=minutes)
+
+
+def test_readings_that_show_no_interval_are_refused():
+    one_each = make_readings(["A", "B"], start=half_hours(2), energy_wh=[1, 2])
+    with pytest.raises(InvalidReadingsError, match=r"readings\.interval"):
+        infer_interval(one_each)
+
+
+def test_resampling_adds_parts_exactly_and_keeps_gaps_and_estimates():
+    starts = half_hours(8, freq="15min").delete(3)
+    readings = make_readings(
+        "A",
+        start=starts,
+        energy_wh=[1, 2, 4, 8, 16, 32, 64],
+        quality=["actual"] * 6 + ["estimated"],
+    )
+    halves = resample_readings(readings, interval=pd.Timedelta(minutes=30))
+    assert halves["energy_wh"].tolist() == [3, 24, 96]
+    assert halves["start"].tolist() == half_hours(4).delete(1).tolist()
+    assert halves["quality"].tolist() == ["actual", "actual", "estimated"]
+
+
+def test_resampling_to_a_length_that_does_not_fit_is_refused():
+    readings = make_readings("A", start=half_hours(4), energy_wh=[1, 2, 3, 4])
+    with pytest.raises(InvalidReadingsError, match="multiple"):
+        resample_readings(readings, interval=pd.Timedelta(minutes=45))
