@@ -1,1 +1,1 @@
-"""The running applications: one FastAPI app per trust zone, the dashboard, the command line, the simulator."""
+"""The running applications: a service per trust zone, dashboard, command line, simulator."""

@@ -82,7 +82,7 @@ class InvalidMessageError(InputError):
 
 
 class AuthenticityError(GridSecureError):
-    """It cannot be trusted. Outside, every subclass reads alike; the evidence log keeps the class."""
+    """It cannot be trusted. Outside, all read alike; the evidence log keeps the class."""
 
     default_reason = "authenticity.refused"
 

@@ -1,1 +1,4 @@
-"""Plaintext truth: readings, periods, tariffs, charges and bills in exact integers. Pure; the oracle for everything encrypted."""
+"""Plaintext truth: readings, periods, tariffs, charges and bills in exact integers.
+
+Pure, and the oracle for everything encrypted.
+"""

@@ -1,0 +1,201 @@
+"""Packing: validated readings of a roster and month become encrypted columns and a manifest.
+
+1. settle the readings to registers, exactly [Wh];
+2. lay every quantity out by slot;
+3. encrypt each column under the public key of its parameter set, after a range check;
+4. name each file by SM3 and list it; the caller signs the list.
+
+Two kinds of column leave: interval columns (load curves) and settlement columns (bills), the
+latter with base-16 thermometer digits where the tariff has tiers. Only the public key is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.settlements import register_column, settle
+from gridsecure.billing.tariffs import Tariff
+from gridsecure.crypto.column_files import ColumnLabel, column_bytes
+from gridsecure.crypto.keys import PublicKeySet
+from gridsecure.crypto.parameters import INTERVAL, Parameters
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.thresholds import thermometer
+from gridsecure.errors import InvalidReadingsError, NotFoundError
+from gridsecure.gateway.rosters import Roster
+from gridsecure.messages import ColumnEntry
+from gridsecure.plans.bills import (
+    TIER_TOTAL,
+    TOTAL_QUANTITY,
+    digit_quantity,
+    published_needs,
+    register_quantity,
+)
+from gridsecure.plans.load_curve import interval_quantity
+
+INTERVAL_BOUNDS_WH: Mapping[str, int] = {
+    "household": 2**16 - 1,
+    "shop": 2**19 - 1,
+    "factory": 2**22 - 1,
+}
+"""Declared largest energy of one interval by customer class [Wh]; public, so never data-driven."""
+
+OTHER_BOUND_WH = 2**22 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class PackedColumn:
+    """One column file and its manifest entry."""
+
+    data: bytes
+    entry: ColumnEntry
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantity:
+    name: str
+    parameters: Parameters
+    high: int
+    start: str
+    end: str
+    values: NDArray[Any]
+
+
+def pack_roster(
+    readings: pd.DataFrame,
+    *,
+    roster: Roster,
+    tariff: Tariff,
+    period: BillingPeriod,
+    keys: Mapping[str, PublicKeySet],
+) -> Iterator[PackedColumn]:
+    """Encrypt a roster's month, column by column (so that memory stays small).
+
+    Args:
+        readings: Validated readings; those of other meter points are ignored.
+        roster: The slots.
+        tariff: The roster's tariff.
+        period: The month.
+        keys: Public key sets by parameter set name.
+
+    Raises:
+        InvalidReadingsError: A slot lacks readings in the period (`readings.incomplete`).
+        OutOfRangeError: A value exceeds its column's bound.
+        NotFoundError: A key set is missing (`keys.missing`).
+    """
+    own = readings[
+        readings["meter_point_id"].isin(roster.meter_point_ids)
+        & (readings["start"] >= period.start)
+        & (readings["start"] < period.end)
+    ]
+    matrix, starts, step = interval_matrix(own, roster=roster, period=period)
+    quantities = [
+        *_settlement_quantities(own, roster=roster, tariff=tariff, period=period, interval=step),
+        *_interval_quantities(matrix, roster=roster, starts=starts, step=step),
+    ]
+    for quantity in quantities:
+        yield _encrypted(quantity, roster=roster, keys=keys)
+
+
+def interval_matrix(
+    readings: pd.DataFrame, *, roster: Roster, period: BillingPeriod
+) -> tuple[NDArray[np.int64], pd.DatetimeIndex, pd.Timedelta]:
+    """Energy [intervals, slots] of a roster's readings in a period [Wh].
+
+    Raises:
+        InvalidReadingsError: A slot lacks an interval, or has one twice (`readings.incomplete`).
+    """
+    starts = pd.DatetimeIndex(np.sort(readings["start"].unique()))
+    slots = pd.Index(roster.meter_point_ids).get_indexer(pd.Index(readings["meter_point_id"]))
+    rows = starts.get_indexer(pd.DatetimeIndex(readings["start"]))
+    matrix = np.full((len(starts), len(roster.meter_point_ids)), -1, dtype=np.int64)
+    matrix[rows, slots] = readings["energy_wh"].to_numpy(np.int64)
+    step = (starts[1] - starts[0]) if len(starts) > 1 else pd.Timedelta(period.end - period.start)
+    covered = len(starts) * step == pd.Timedelta(period.end - period.start)
+    if not covered or len(readings) != matrix.size or (matrix < 0).any():
+        raise InvalidReadingsError(
+            "A meter point of the roster lacks readings in the billing period, or has some twice.",
+            reason="readings.incomplete",
+            remedy="Validate with estimation, or leave incomplete meter points out of the roster.",
+        )
+    return matrix, starts, step
+
+
+def _settlement_quantities(
+    readings: pd.DataFrame,
+    *,
+    roster: Roster,
+    tariff: Tariff,
+    period: BillingPeriod,
+    interval: pd.Timedelta,
+) -> Iterator[_Quantity]:
+    settled = settle(readings, tariff=tariff, interval=interval).set_index("meter_point_id")
+    ordered = settled.loc[list(roster.meter_point_ids)]
+    total = ordered["total_wh"].to_numpy(np.int64)
+    values = {TOTAL_QUANTITY: total, TIER_TOTAL: total}
+    for tou_period in tariff.tou_periods:
+        register = ordered[register_column(tou_period)].to_numpy(np.int64)
+        values[register_quantity(tou_period)] = register
+    values |= {digit_quantity(*place): bits for place, bits in thermometer(total).items()}
+    start, end = period.start.isoformat(), period.end.isoformat()
+    for need in published_needs(tariff.tou_periods, tiered=bool(tariff.tiers)):
+        yield _Quantity(
+            need.quantity, need.parameters, need.high, start, end, values[need.quantity]
+        )
+
+
+def _interval_quantities(
+    matrix: NDArray[np.int64], *, roster: Roster, starts: pd.DatetimeIndex, step: pd.Timedelta
+) -> Iterator[_Quantity]:
+    classes = set(roster.manifest.customer_classes)
+    high = max(INTERVAL_BOUNDS_WH.get(name, OTHER_BOUND_WH) for name in classes)
+    for index, start in enumerate(starts):
+        yield _Quantity(
+            interval_quantity(index),
+            INTERVAL,
+            high,
+            start.isoformat(),
+            (start + step).isoformat(),
+            matrix[index],
+        )
+
+
+def _encrypted(
+    quantity: _Quantity, *, roster: Roster, keys: Mapping[str, PublicKeySet]
+) -> PackedColumn:
+    key_set = keys.get(quantity.parameters.name)
+    if key_set is None:
+        raise NotFoundError(
+            f"No key set for {quantity.parameters.name} is in force.",
+            reason="keys.missing",
+            remedy="Fetch the key sets from the key authority.",
+        )
+    column = key_set.encrypt(quantity.values, high=quantity.high)
+    label = ColumnLabel(
+        quantity=quantity.name,
+        unit="Wh",
+        roster_id=roster.manifest.roster_id,
+        start=quantity.start,
+        end=quantity.end,
+        slots=column.slots,
+        high=quantity.high,
+    )
+    data = column_bytes(column, label=label)
+    entry = ColumnEntry(
+        quantity=quantity.name,
+        parameters=quantity.parameters.name,
+        key_id=key_set.key_id,
+        unit="Wh",
+        start=quantity.start,
+        end=quantity.end,
+        high=quantity.high,
+        digest=sm3_hex(data),
+        size=len(data),
+    )
+    return PackedColumn(data, entry)

@@ -1,0 +1,91 @@
+"""Rosters: which pseudonym sits in which slot, and which meter point that is, known here alone.
+
+Meter points of one tariff share rosters, so that a rate is one constant for all slots. Within a
+roster they are ordered by zone, class and pseudonym: the order says nothing about meter numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import InputError, UnknownMeterError
+from gridsecure.messages import MAX_SLOTS, RosterManifest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Roster:
+    """A roster as the gateway knows it.
+
+    Args:
+        manifest: The public part.
+        meter_point_ids: The meter point in each slot. Never leaves the gateway.
+    """
+
+    manifest: RosterManifest
+    meter_point_ids: tuple[str, ...]
+
+
+def build_rosters(
+    contracts: pd.DataFrame,
+    *,
+    pseudonyms: Mapping[str, str],
+    tariffs: Mapping[str, str],
+    gateway_id: str,
+    domain: str,
+) -> list[Roster]:
+    """Assign every meter point to a slot.
+
+    Args:
+        contracts: Contract frame of the meter points to bill.
+        pseudonyms: Meter point -> pseudonym in this domain.
+        tariffs: Tariff id -> digest of the tariff's text.
+        gateway_id: Thumbprint of the gateway's signing key.
+        domain: The pseudonym domain ("platform/billing/2026-11").
+
+    Raises:
+        UnknownMeterError: A meter point was never enrolled in this domain.
+        InputError: A meter point's tariff is not given (`roster.tariff`).
+    """
+    unknown = ~contracts["meter_point_id"].isin(pseudonyms.keys())
+    if unknown.any():
+        raise UnknownMeterError(
+            f"{int(unknown.sum())} meter points have no pseudonym in this domain.",
+            remedy="Enrol them with the identity authority first.",
+        )
+    missing = sorted(set(contracts["tariff_id"]) - set(tariffs))
+    if missing:
+        raise InputError(
+            f"No tariff file was given for {missing[0]!r}.",
+            reason="roster.tariff",
+            remedy="Add the tariff file, or correct the contract.",
+        )
+    named = contracts.assign(pseudonym=contracts["meter_point_id"].map(pseudonyms))
+    ordered = named.sort_values(["tariff_id", "zone", "customer_class", "pseudonym"])
+    rosters = []
+    for tariff_id, members in ordered.groupby("tariff_id", sort=True):
+        for start in range(0, len(members), MAX_SLOTS):
+            part = members.iloc[start : start + MAX_SLOTS]
+            rosters.append(_roster(part, tariffs[str(tariff_id)], gateway_id, domain))
+    return rosters
+
+
+def _roster(members: pd.DataFrame, tariff: str, gateway_id: str, domain: str) -> Roster:
+    pseudonyms = members["pseudonym"].tolist()
+    name = sm3_hex("\n".join([gateway_id, domain, tariff, *pseudonyms]).encode())[:32]
+    manifest = RosterManifest(
+        roster_id=name,
+        gateway_id=gateway_id,
+        domain=domain,
+        tariff=tariff,
+        pseudonyms=pseudonyms,
+        zones=members["zone"].tolist(),
+        customer_classes=members["customer_class"].tolist(),
+        household_quota_wh=members["household_quota_wh"].astype(np.int64).tolist(),
+        contracted_va=members["contracted_va"].astype(np.int64).tolist(),
+    )
+    return Roster(manifest, tuple(members["meter_point_id"]))
