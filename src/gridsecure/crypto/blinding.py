@@ -2,8 +2,9 @@
 
 A vector that is uniform modulo t except that its slots sum to zero within each group is added to a
 column. Whoever decrypts the result learns, by adding up the slots of a group, exactly the group's
-total modulo t, and nothing else from the slots: any t - 1 of a group's slots are uniform and
-independent. One plaintext addition replaces masks, rotations and their keys.
+total modulo t, and nothing else from the slots: all of a group's slots but any one are uniform and
+independent. (A group of one slot is therefore not hidden at all; policy refuses small groups.) One
+plaintext addition replaces masks, rotations and their keys.
 
 The vector is derived from a seed, so that the checker re-executes it bit for bit. A seed is used
 for one output column only; the vault never receives it. Not hidden by this: the ciphertext's noise

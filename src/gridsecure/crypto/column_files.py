@@ -28,6 +28,9 @@ _LENGTH: Final = struct.Struct(">I")
 MAX_HEADER: Final = 4096
 MAX_POLYNOMIALS: Final = 3
 MAX_SLOTS: Final = 16384
+_FIELDS: Final = frozenset(
+    {"chunks", "key_id", "label", "parameters", "parameters_digest", "polynomials", "primes"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def column_bytes(column: EncryptedColumn, *, label: ColumnLabel) -> bytes:
 
     Raises:
         ValueError: The label counts other slots than the column.
+        MalformedCiphertextError: A label or shape that `open_column` would refuse.
     """
     if label.slots != column.slots:
         raise ValueError("label and column disagree about the slots")
@@ -72,7 +76,10 @@ def column_bytes(column: EncryptedColumn, *, label: ColumnLabel) -> bytes:
         "polynomials": arrays[0].shape[0],
         "primes": arrays[0].shape[1],
     }
-    encoded = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    encoded = _canonical(header)
+    _shape(header, label=_label(header), parameters=evaluation.parameters)
+    if len(encoded) > MAX_HEADER:
+        raise MalformedCiphertextError("A column's header is too long.")
     primes = evaluation.parameters.primes
     parts = [_MAGIC, _LENGTH.pack(len(encoded)), encoded]
     for array in arrays:
@@ -111,7 +118,8 @@ def open_column(
             reason="ciphertext.key-id",
             remedy="Encrypt it under the key set in force and upload it again.",
         )
-    if header.get("parameters_digest") != parameters.digest:
+    declared = (header.get("parameters"), header.get("parameters_digest"))
+    if declared != (parameters.name, parameters.digest):
         raise KeyMismatchError("A column uses another parameter set.", reason="parameters.digest")
     if label.roster_id != roster_id:
         raise KeyMismatchError("A column belongs to another roster.", reason="ciphertext.roster")
@@ -130,13 +138,21 @@ def _header(data: bytes, *, digest: str) -> tuple[dict[str, Any], int]:
     (length,) = _LENGTH.unpack_from(data, len(_MAGIC))
     if length > MAX_HEADER:
         raise MalformedCiphertextError("A column's header is too long.")
+    encoded = data[start : start + length]
     try:
-        header = json.loads(data[start : start + length])
-    except ValueError as error:
+        header = json.loads(encoded)
+    except (ValueError, RecursionError) as error:  # brackets nested a thousand deep
         raise MalformedCiphertextError("A column's header cannot be read.") from error
-    if not isinstance(header, dict):
-        raise MalformedCiphertextError("A column's header is not an object.")
+    if not isinstance(header, dict) or header.keys() != _FIELDS:
+        raise MalformedCiphertextError("A column's header has other fields.")
+    # One column has one file: no spaces, repeated names or other spellings of the same header.
+    if encoded != _canonical(header):
+        raise MalformedCiphertextError("A column's header is not canonical.")
     return header, start + length
+
+
+def _canonical(header: dict[str, Any]) -> bytes:
+    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _label(header: dict[str, Any]) -> ColumnLabel:
@@ -164,6 +180,7 @@ def _shape(
         chunks != expected
         or not 2 <= polynomials <= MAX_POLYNOMIALS
         or not 1 <= primes <= parameters.fresh_primes
+        or label.high >= parameters.plain_modulus
     ):
         raise MalformedCiphertextError("A column's shape does not fit its roster and set.")
     return chunks, polynomials, primes

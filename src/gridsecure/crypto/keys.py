@@ -1,14 +1,16 @@
 """Public homomorphic keys, and encryption under them.
 
 A `PublicKeySet` is what the key authority publishes, signed: the public key for gateways and the
-relinearisation keys for whoever computes. Its `key_id` is a fingerprint of its content, so keys
-cannot be swapped under a name. Callers verify the authority's signature before they construct one;
-construction then proves that the bytes are keys of the named set and not, say, a secret key.
+relinearisation keys for whoever computes. Its `key_id` is a fingerprint of set and public key, so
+a public key cannot be swapped under a name. Relinearisation keys are not in it, because gateways do
+without them: only the authority's signature vouches for those. Callers verify that signature before
+they construct a key set; construction then proves that the bytes are keys of the named set and not,
+say, a secret key.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -36,8 +38,8 @@ class PublicKeySet:
     """
 
     parameters: Parameters
-    public_key: bytes
-    relinearisation_keys: bytes = b""
+    public_key: bytes = field(repr=False)  # megabytes, of no use in a log
+    relinearisation_keys: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         try:
@@ -74,8 +76,15 @@ class PublicKeySet:
             high: Largest value the column's label admits.
 
         Raises:
-            OutOfRangeError: A value is negative or above `high`, or `high` does not fit the set.
+            OutOfRangeError: A value is no integer, negative or above `high`, or `high` does not fit
+                the set.
         """
+        if values.dtype.kind not in "biu" and not all(isinstance(v, int) for v in values):
+            raise OutOfRangeError(
+                "A column holds whole numbers of its unit.",
+                reason="column.type",
+                remedy="Convert to the column's unit exactly; nothing is rounded here.",
+            )
         if high >= self.parameters.plain_modulus or (
             len(values) and (int(values.min()) < 0 or int(values.max()) > high)
         ):

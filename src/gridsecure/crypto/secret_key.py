@@ -2,7 +2,7 @@
 
 There is no function here that decrypts bytes: decryption takes an `EncryptedColumn`, and the vault
 builds those only from outputs the checker derived again. One forged ciphertext decrypted for its
-sender gives away the whole key (see tests/key_authority/test_forged_ciphertext.py).
+sender gives away the whole key (see tests/traps/test_forged_ciphertext.py).
 """
 
 from __future__ import annotations
@@ -88,12 +88,19 @@ def secret_key_set(data: bytes, *, public: PublicKeySet) -> SecretKeySet:
     """The key set from an opened envelope.
 
     Raises:
-        KeyMismatchError: The secret key does not belong to the public one.
+        KeyMismatchError: The secret key does not belong to the public one, or the relinearisation
+            keys do not.
+        MalformedCiphertextError: The bytes are no secret key of this set.
     """
     secret_key = sealapi.SecretKey()
     load_into(secret_key, ring_for(public.parameters), data)
     loaded = SecretKeySet(public, secret_key)
     probe = np.arange(3)
-    if not np.array_equal(loaded.decrypt(public.encrypt(probe, high=2)), probe):
+    encrypted = public.encrypt(probe, high=2)
+    if not np.array_equal(loaded.decrypt(encrypted), probe):
         raise KeyMismatchError("Secret and public key do not belong together.")
+    if public.relinearisation_keys:
+        square = encrypted.times(encrypted).relinearised()
+        if not np.array_equal(loaded.decrypt(square), probe**2):
+            raise KeyMismatchError("Secret and relinearisation keys do not belong together.")
     return loaded

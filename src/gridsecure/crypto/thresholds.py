@@ -67,18 +67,24 @@ def needed_digits(thresholds_kwh: NDArray[np.int64]) -> set[tuple[int, int]]:
     Raises:
         OutOfRangeError: A threshold is negative or above `MAX_THRESHOLD_KWH`.
     """
-    distinct = np.unique(np.atleast_1d(thresholds_kwh))
+    _check_thresholds(thresholds_kwh)
+    distinct = np.unique(thresholds_kwh)
+    found = set()
+    for digit in range(DIGITS):
+        for value in np.unique(distinct // BASE**digit % BASE):
+            found |= {(digit, int(j)) for j in (value, value + 1) if 1 <= j < BASE}
+    return found
+
+
+def _check_thresholds(thresholds_kwh: NDArray[np.int64]) -> None:
+    # A digit above the top one would be dropped silently and the wrong threshold compared.
+    distinct = np.unique(thresholds_kwh)
     if distinct[0] < 0 or distinct[-1] > MAX_THRESHOLD_KWH:
         raise OutOfRangeError(
             f"A tier limit lies outside 0 to {MAX_THRESHOLD_KWH} kWh.",
             reason="plan.threshold",
             remedy="Bill this meter point under a tariff without tiers, or in a shorter period.",
         )
-    found = set()
-    for digit in range(DIGITS):
-        for value in np.unique(distinct // BASE**digit % BASE):
-            found |= {(digit, int(j)) for j in (value, value + 1) if 1 <= j < BASE}
-    return found
 
 
 def excess(
@@ -98,7 +104,11 @@ def excess(
 
     Returns:
         max(0, x - 1000·T) in every slot, at two primes and size 2.
+
+    Raises:
+        OutOfRangeError: A threshold is negative or above `MAX_THRESHOLD_KWH`.
     """
+    _check_thresholds(thresholds_kwh)
     wanted = np.asarray(thresholds_kwh, dtype=np.int64)
     if wanted.size and (wanted == wanted.flat[0]).all():
         wanted = np.asarray(wanted.flat[0])
