@@ -146,8 +146,8 @@ def check_settlements(settlements: pd.DataFrame, *, tou_periods: tuple[str, ...]
     energy = settlements[["total_wh", *columns]].to_numpy(np.int64)
     if bool((energy < 0).any()):
         raise _refusal("A settlement is below zero", "negative-energy")
-    # No register can exceed the total unless their sum wrapped round.
-    registers = energy[:, 1:]
-    consistent = (registers.sum(axis=1) == energy[:, 0]) & (registers <= energy[:, :1]).all(axis=1)
-    if columns and not bool(consistent.all()):
+    # Wrapping round could make wrong registers add up, so sums that could wrap are refused first.
+    if int(energy.max(initial=0)) * max(len(columns), 1) > INT64_MAX:
+        raise _refusal("Registers are too large to add up exactly", "too-large")
+    if columns and bool((energy[:, 1:].sum(axis=1) != energy[:, 0]).any()):
         raise _refusal("Registers do not add up to their total", "register-sum")
