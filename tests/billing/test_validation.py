@@ -85,7 +85,7 @@ def test_a_spike_needs_both_the_factor_and_the_floor():
     )
 
 
-def test_a_wide_gap_in_an_idle_meter_is_no_spike():
+def test_a_kettle_in_an_idle_home_is_no_spike():
     assert validate(changed(10, energy_wh=4_000)).quarantined.empty
 
 

@@ -17,6 +17,7 @@ without any value from it; whether single readings are plausible is for `billing
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import re
@@ -44,7 +45,6 @@ _POINTS = re.compile(r"p([1-9][0-9]?)")
 _POINT_COUNTS = (24, 48, 96)
 # A first line of data instead of a header must not be quoted back: it holds readings.
 _QUOTABLE_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{0,39}")
-_LINE_IN_PARSER_MESSAGE = re.compile(r"line (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,9 @@ def _decode(data: bytes) -> tuple[str, str]:
         except UnicodeDecodeError:
             continue
         if "\0" not in text:
-            # Blank lines at the end are harmless; elsewhere they would shift line numbers.
-            return text.rstrip("\r\n"), encoding.removesuffix("-sig")
+            lines = text.replace("\r\n", "\n").replace("\r", "\n")
+            # Blank lines at the end are harmless; elsewhere they are refused as malformed.
+            return lines.rstrip("\n"), encoding.removesuffix("-sig")
     raise InvalidReadingsError(
         "The file is neither UTF-8 nor GB 18030 text.",
         reason="readings.encoding",
@@ -149,28 +150,48 @@ def _parse(text: str) -> pd.DataFrame:
             reason="readings.empty",
             remedy="It needs a header line and at least one line of readings.",
         )
+    _check_field_counts(text)
     try:
         table = pd.read_csv(
-            io.StringIO(text),
-            dtype=object,
-            keep_default_na=False,
-            na_filter=False,
-            skip_blank_lines=False,
-            skipinitialspace=True,
+            io.StringIO(text), dtype=object, na_filter=False, skipinitialspace=True, index_col=False
         )
-    except pd.errors.ParserError as error:
+    except pd.errors.ParserError:
         # The parser's own message can quote the line, so it is not carried along.
-        found = _LINE_IN_PARSER_MESSAGE.search(str(error))
-        raise _malformed(int(found[1]) if found else 0) from None
-    if not isinstance(table.index, pd.RangeIndex):
-        raise _malformed(2)
-    table.columns = [_RATIO_NAMES.get(str(name).strip(), str(name).strip()) for name in table]
+        raise _malformed(0) from None
+    table.columns = pd.Index(
+        [_RATIO_NAMES.get(str(name).strip(), str(name).strip()) for name in table]
+    )
     _check_columns(table)
-    # A line with too few fields is padded with nulls on its right.
-    short = np.flatnonzero(table.iloc[:, -1].isna().to_numpy())
-    if len(short):
-        raise _malformed(int(short[0]) + 2)
     return table
+
+
+def _check_field_counts(text: str) -> None:
+    """Refuse a line with more or fewer fields than the header.
+
+    The table parser pads short lines, so that a file cut off in transfer would look as if it had
+    missing readings.
+    """
+    if '"' in text:
+        _check_quoted_field_counts(text)
+        return
+    characters = np.frombuffer(text.encode(), dtype=np.uint8)
+    line_starts = np.append(0, np.flatnonzero(characters == ord("\n")) + 1)
+    # Every line but the last ends in "\n" and the text does not, so no line start is past the end.
+    commas = np.add.reduceat((characters == ord(",")).view(np.int8), line_starts, dtype=np.int64)
+    wrong = np.flatnonzero(commas != commas[0])
+    if len(wrong):
+        raise _malformed(int(wrong[0]) + 1)
+
+
+def _check_quoted_field_counts(text: str) -> None:
+    lines = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True)
+    try:
+        fields = len(next(lines))
+        for line in lines:
+            if len(line) != fields:
+                raise _malformed(lines.line_num)
+    except csv.Error:
+        raise _malformed(lines.line_num) from None
 
 
 def _malformed(line: int) -> InvalidReadingsError:

@@ -1,0 +1,168 @@
+"""Synthetic meters are the same everywhere; real ones keep their dirt."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from apps.simulator import __main__ as sample
+from apps.simulator.extract_real import FACTORIES, HOMES
+from apps.simulator.profiles import day_shapes, season_of
+from apps.simulator.real_meters import real_contracts, real_readings
+from apps.simulator.synthetic_meters import month_days, simulate
+from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.validation import validate_readings
+from gridsecure.gateway.formats import read_readings
+
+NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+
+
+def period_of(month):
+    days = month_days(month)
+    first = pd.Timestamp(days[0], tz="Asia/Shanghai")
+    return first, first + pd.Timedelta(days=len(days))
+
+
+def test_the_committed_sample_regenerates_byte_for_byte():
+    assert sample.differing_files(sample.DATA) == []
+    assert sample.main(["--check"]) == 0
+
+
+def test_a_changed_byte_is_noticed(tmp_path, capsys):
+    assert sample.main(["--folder", str(tmp_path)]) == 0
+    assert sample.main(["--check", "--folder", str(tmp_path)]) == 0
+    readings = tmp_path / "readings.csv"
+    readings.write_bytes(readings.read_bytes().replace(b"0.0", b"0.1", 1))
+    assert sample.main(["--check", "--folder", str(tmp_path)]) == 1
+    assert "readings.csv differs" in capsys.readouterr().err
+
+
+def test_the_manifest_names_what_is_needed_to_make_it_again():
+    manifest = json.loads((sample.DATA / "manifest.json").read_text())
+    assert manifest["seed"] == sample.SEED
+    assert set(manifest["sha256"]) == {"readings.csv", "contracts.csv"}
+
+
+def test_the_first_words_of_the_generator_are_those_of_the_algorithm():
+    # Philox4x64-10, counter and key zero: known answer of the Random123 distribution. numpy
+    # counts up before the first block, so that block is reached from the counter's maximum.
+    counter = np.full(4, 2**64 - 1, dtype=np.uint64)
+    words = np.random.Philox(key=0, counter=counter).random_raw(4)
+    assert [f"{int(word):016x}" for word in words] == [
+        "16554d9eca36314c",
+        "db20fe9d672d0fdc",
+        "d7e772cee186176b",
+        "7e68b68aec7ba23b",
+    ]
+
+
+def test_a_meter_does_not_depend_on_how_many_others_there_are():
+    few, many = simulate(5, month="2026-07"), simulate(40, month="2026-07")
+    assert np.array_equal(few.energy_wh, many.energy_wh[:5])
+    assert few.contracts.equals(many.contracts.iloc[:5])
+    assert not np.array_equal(few.energy_wh, simulate(5, month="2026-07", seed=1).energy_wh)
+
+
+@pytest.mark.parametrize("minutes", [15, 30, 60])
+def test_simulated_readings_are_clean_and_survive_their_file(minutes):
+    month = simulate(17, month="2026-02", interval_minutes=minutes)
+    file = read_readings(month.wide_csv())
+    pd.testing.assert_frame_equal(file.readings, month.readings())
+    result = validate_readings(file.readings, now=NOW, period=period_of("2026-02"))
+    assert result.counts() == {}
+    assert len(result.accepted) == 17 * 28 * 1440 // minutes
+
+
+def test_the_contract_file_is_one_the_house_reads(tmp_path):
+    path = tmp_path / "contracts.csv"
+    path.write_bytes(simulate(2048, month="2026-07").contracts_csv())
+    contracts = load_contracts(path)
+    cells = contracts.groupby(["zone", "customer_class"]).size()
+    assert cells["yantian", "factory"] == 7
+    assert (cells.drop(("yantian", "factory")) >= 15).all()
+    factories = contracts[contracts["customer_class"] != "household"]
+    assert factories["contracted_va"].between(101_000, 3_000_000).all()
+    assert contracts["meter_point_id"].str.fullmatch(r"\d{12}").all()
+
+
+def test_bills_will_reach_every_tier():
+    month = simulate(512, month="2026-07")
+    homes = (month.contracts["customer_class"] == "household").to_numpy()
+    energy_kwh = month.energy_wh.sum(axis=(1, 2))[homes] / 1000
+    shares = np.histogram(energy_kwh, bins=[0, 260, 600, np.inf])[0] / homes.sum()
+    assert (shares > 0.1).all()
+
+
+@pytest.mark.parametrize(("meters", "minutes"), [(0, 30), (5, 20)])
+def test_what_cannot_be_simulated_is_refused(meters, minutes):
+    with pytest.raises(ValueError, match="simulate needs"):
+        simulate(meters, month="2026-07", interval_minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    ("day", "season"),
+    [
+        ("2026-03-20", "winter"),
+        ("2026-03-21", "transition"),
+        ("2026-05-14", "transition"),
+        ("2026-05-15", "summer"),
+        ("2026-09-14", "summer"),
+        ("2026-09-15", "transition"),
+        ("2026-10-31", "transition"),
+        ("2026-11-01", "winter"),
+    ],
+)
+def test_seasons_change_on_the_days_of_the_profiles(day, season):
+    assert season_of(dt.date.fromisoformat(day)) == season
+
+
+def test_profiles_keep_their_energy_at_every_interval_length():
+    days = month_days("2026-07")
+    totals = {day_shapes("shop", days, points=points).sum() for points in (24, 48, 96)}
+    assert len(totals) == 1
+    # H0, summer weekday, first quarter of an hour in the published table: 0.08636.
+    assert day_shapes("household", [dt.date(2026, 7, 1)], points=96)[0, 0] == 8_636
+
+
+@pytest.mark.parametrize("month", ["2026-07", "2026-02", "2024-12", "2012-11"])
+def test_real_meters_can_be_billed_in_any_month_with_their_dirt(month):
+    readings = real_readings(month)
+    first, end = period_of(month)
+    result = validate_readings(readings, now=NOW, period=(first, end))
+    counts = result.counts()
+    assert set(counts) == {"duplicate", "gap"}
+    assert counts["duplicate"] == 5
+    assert set(result.accepted["meter_point_id"]) == set(HOMES) | set(FACTORIES)
+    assert len(result.accepted) == 9 * 48 * len(month_days(month))
+
+
+def test_moving_keeps_weekdays_and_times_of_day():
+    weekday = {}
+    for month in ("2026-07", "2026-09"):
+        readings = real_readings(month)
+        own = readings[readings["meter_point_id"] == "990000000102"]
+        weekday[month] = (
+            own.groupby([own["start"].dt.day_of_week, own["start"].dt.time]).size().index
+        )
+    assert weekday["2026-07"].equals(weekday["2026-09"])
+    moved = real_readings("2013-06")
+    home = moved[moved["meter_point_id"] == "990000000102"].reset_index(drop=True)
+    source = read_readings(sample.DATA.parent / "real" / "uk-homes.csv").readings
+    source = source[source["meter_point_id"] == "990000000102"].iloc[: len(home)]
+    pd.testing.assert_frame_equal(home, source.reset_index(drop=True))
+
+
+def test_factories_in_hours_have_the_energy_of_their_half_hours():
+    hours, halves = real_readings("2026-07", interval_minutes=60), real_readings("2026-07")
+    totals = halves.groupby("meter_point_id")["energy_wh"].sum()
+    assert hours.groupby("meter_point_id")["energy_wh"].sum().equals(totals.loc[list(FACTORIES)])
+    with pytest.raises(ValueError, match="30 or 60"):
+        real_readings("2026-07", interval_minutes=15)
+
+
+def test_every_real_meter_has_a_contract():
+    assert set(real_contracts()["meter_point_id"]) == set(HOMES) | set(FACTORIES)
