@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from apps.simulator import __main__ as sample
-from apps.simulator.extract_real import FACTORIES, HOMES
+from apps.simulator.extract_real import FACTORIES, HOMES, factories_csv, homes_csv
+from apps.simulator.extract_real import main as extract
 from apps.simulator.profiles import day_shapes, season_of
 from apps.simulator.real_meters import real_contracts, real_readings
 from apps.simulator.synthetic_meters import month_days, simulate
@@ -162,6 +165,56 @@ def test_factories_in_hours_have_the_energy_of_their_half_hours():
     assert hours.groupby("meter_point_id")["energy_wh"].sum().equals(totals.loc[list(FACTORIES)])
     with pytest.raises(ValueError, match="30 or 60"):
         real_readings("2026-07", interval_minutes=15)
+
+
+@pytest.fixture
+def wheels(tmp_path):
+    """Archives shaped like the published packages, with two days and one year of made-up loads."""
+    homes, works = tmp_path / "homes.whl", tmp_path / "works.whl"
+    samples = "opendsm/eemeter/samples/uk-electricity-hdd-only-hourly-sample-{}.csv.gz"
+    with zipfile.ZipFile(homes, "w") as archive:
+        for number, day in ((1, "2012-11-01"), (2, "2012-02-01")):
+            text = (
+                f"start,value\n{day} 00:00:00,1.4529999\n{day} 00:00:00,1.4529999\n"
+                f"{day} 01:00:00,0.5\n2011-01-01 00:00:00,9.999\n"
+            )
+            archive.writestr(samples.format(number), gzip.compress(text.encode()))
+    lines = ["Normalized", "Date\tTime", *["\t00:00\t1.1\t0.002\t100.0"] * 35_040]
+    with zipfile.ZipFile(works, "w") as archive:
+        path = "pycity_base/inputs/measured_el_loads/non_res_annual_el_profiles.txt"
+        archive.writestr(path, "\n".join(lines))
+    return homes, works
+
+
+def test_the_extract_keeps_repeated_lines_and_undoes_single_precision(wheels):
+    assert homes_csv(wheels[0]).splitlines() == [
+        "meter_point_id,start,kwh",
+        "990000000101,2012-11-01 00:00,1.453",
+        "990000000101,2012-11-01 00:00,1.453",
+        "990000000101,2012-11-01 01:00,0.500",
+        "990000000201,2012-02-01 00:00,1.453",
+        "990000000201,2012-02-01 00:00,1.453",
+        "990000000201,2012-02-01 01:00,0.500",
+    ]
+
+
+def test_the_industrial_year_is_scaled_and_rounded_half_up_once(wheels, tmp_path):
+    readings = read_readings(factories_csv(wheels[1]).encode()).readings
+    energies = readings.groupby("meter_point_id")["energy_wh"].unique().map(list)
+    # 1.1 W x 1000 / 4 = 275 Wh; 0.002 W x 500 / 4 = 0.25 Wh; 100 W x 400 / 4 = 10 000 Wh.
+    assert energies.tolist() == [[275], [0], [10_000]]
+    extract([str(wheels[0]), str(wheels[1]), str(tmp_path)])
+    assert (tmp_path / "uk-homes.csv").read_text() == homes_csv(wheels[0])
+
+
+def test_a_value_that_is_not_three_decimals_is_not_silently_rounded(wheels):
+    text = "start,value\n2012-11-01 00:00:00,1.4525\n"
+    with zipfile.ZipFile(wheels[0], "w") as archive:
+        for number in (1, 2):
+            name = f"opendsm/eemeter/samples/uk-electricity-hdd-only-hourly-sample-{number}.csv.gz"
+            archive.writestr(name, gzip.compress(text.encode()))
+    with pytest.raises(ValueError, match="three decimals"):
+        homes_csv(wheels[0])
 
 
 def test_every_real_meter_has_a_contract():

@@ -128,11 +128,9 @@ def validate_readings(
     findings.append(_incomplete(batch, alive, span=span, limits=limits))
     # 3. Gaps of the others, reported and filled.
     problems = [problem for finding in findings for problem in rules.problems_of(batch, finding)]
-    left_out = np.zeros(len(batch.names), dtype=bool)
-    left_out[batch.meters[findings[-1].rows]] = True
     alive &= ~findings[-1].rows
-    has_history = np.bincount(batch.meters[alive], minlength=len(batch.names)) > 0
-    missing = est.find_missing(batch, alive, span, within=has_history & ~left_out)
+    billed = np.bincount(batch.meters[alive], minlength=len(batch.names)) > 0
+    missing = est.find_missing(batch, alive, span, within=billed)
     problems += est.gap_problems(batch, missing)
     problems += rules.problems_of(batch, rules.zero_consumption(batch, alive))
     problems += _absent(batch, alive, known_meters)
