@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session, SQLModel
 
@@ -330,3 +330,16 @@ def test_what_was_written_is_readable_after_the_session(engine: Engine) -> None:
         row = session.get(EvidenceRow, 0)
     assert row is not None
     assert row.actor == "a"
+
+
+def test_the_head_is_one_row_however_long_the_log(engine: Engine) -> None:
+    """Reading all rows to find the newest made every append slower than the one before."""
+    add(engine, 30)
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *sent: statements.append(sent[2]))
+    with Session(engine) as session:
+        newest = head(session)
+    assert newest is not None
+    assert newest.index == 29
+    assert [statement for statement in statements if "LIMIT" in statement] != []
+    assert sum("FROM evidence" in statement for statement in statements) == 1

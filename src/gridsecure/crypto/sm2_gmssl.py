@@ -88,13 +88,12 @@ def _secret_multiple(k: int, point: tuple[int, int]) -> tuple[int, int]:
     Double-and-add takes longer the more bits of its scalar are set. Both scalars here are uniform
     and independent of k one by one, so the time tells nothing of k.
     """
-    while True:
+    product: _Point = None
+    while product is None:
         share = _random_scalar()
-        if share == k:
-            continue
-        total = _add(_multiple(share, point), _multiple((k - share) % N, point))
-        if total is not None:  # k is not 0 mod n, so this always holds; it satisfies the types
-            return total
+        if share != k:  # the rest would be 0, which the calculator cannot multiply by
+            product = _add(_multiple(share, point), _multiple((k - share) % N, point))
+    return product
 
 
 def _random_scalar() -> int:

@@ -239,8 +239,8 @@ class OpenSslPublicKey(_Key):
             if der is None:
                 raise _failed(self._library)
             ciphertext = sm2_curve.ciphertext_from_der(der)
-            # GB/T 32918.4 §6.1 A5 draws again when the mask is zero. libcrypto 3.0 does not, and
-            # then C2 is the plaintext itself: one one-byte message in 256.
+            # C2 equal to the plaintext means a zero mask, one one-byte message in 256, and
+            # GB/T 32918.4 §6.1 A5 draws again. 3.0.19 does so itself; older ones may not.
             if ciphertext[-len(data) :] != data:
                 return ciphertext
 
@@ -288,7 +288,7 @@ class OpenSslPrivateKey(_Key):
             EnvelopeError: Whatever was wrong with it.
         """
         plaintext = self._transform("EVP_PKEY_decrypt", sm2_curve.ciphertext_to_der(data))
-        # Equal to C2 means a zero mask, which GB/T 32918.4 §7.1 B4 refuses and libcrypto does not.
+        # Equal to C2 means a zero mask, which GB/T 32918.4 §7.1 B4 refuses (3.0.19 does too).
         if plaintext is None or plaintext == data[-len(plaintext) :]:
             raise sm2_curve.unopened()
         return plaintext

@@ -129,7 +129,7 @@ def head(session: Session) -> EvidenceEntry | None:
     Args:
         session: Any session.
     """
-    row = session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index).desc())).first()
+    row = session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index).desc()).limit(1)).first()
     return None if row is None else _entry(row)
 
 
