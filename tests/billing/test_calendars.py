@@ -92,6 +92,28 @@ def test_a_clock_change_day_is_labelled_by_wall_time(day: date, hours: int, vall
     assert labels.count("peak") == 7
 
 
+def test_a_worked_saturday_can_be_listed_as_a_weekday() -> None:
+    text = catalogue_text(COMMERCIAL)
+    tariff = parse_tariff(
+        text.replace(
+            """months = [1, 2, 3, 4, 5, 6, 10, 11, 12]
+day_types = ["hot"]
+from = "11:00\"""",
+            """months = [1, 2, 3, 4, 5, 6, 10, 11, 12]
+day_types = ["hot", "weekend"]
+from = "11:00\"""",
+        ).replace(
+            """day_types = ["weekday", "weekend"]
+from = "11:00\"""",
+            """day_types = ["weekday"]
+from = "11:00\"""",
+        )
+        + '\n[[days]]\ndate = 2025-05-24\nday_type = "weekday"\n'
+    )
+    assert hours_of(date(2025, 5, 17), tariff)[11] == "sharp"
+    assert hours_of(date(2025, 5, 24), tariff)[11] == "peak"
+
+
 def test_labels_keep_the_index_and_the_order_of_the_starts() -> None:
     tariff = load_tariff(catalogue_tariffs()[COMMERCIAL])
     clock = pd.DatetimeIndex(["2025-05-01 12:00", "2025-05-01 00:00", "2025-05-01 12:00"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -17,14 +18,13 @@ from gridsecure.billing.charges import (
     tier_limits_wh,
 )
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import billing_month
+from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
 from gridsecure.errors import InputError
 from tests.billing.bill_inputs import SHANGHAI, catalogue_text
 
 JULY = billing_month(2025, 7, timezone=SHANGHAI)
 JANUARY = billing_month(2026, 1, timezone=SHANGHAI)
-TIERED = "shenzhen-residential-tiers"
 
 
 def test_the_lines_are_those_of_the_rate_rows_with_the_months_limits() -> None:
@@ -73,6 +73,20 @@ def test_a_tariff_bills_only_periods_wholly_inside_its_validity(
     with pytest.raises(InputError, match="2025-07") as caught:
         line_rules(tariff, JULY)
     assert caught.value.reason == "tariff.not-valid"
+
+
+@pytest.mark.parametrize("days", [(0, 62), (1, 31), (0, 30)])
+def test_a_period_that_is_not_one_local_month_is_refused(days: tuple[int, int]) -> None:
+    first, last = (JULY.start + timedelta(days=day) for day in days)
+    with pytest.raises(InputError) as caught:
+        line_rules(load_tariff(catalogue_tariffs()["flat"]), BillingPeriod(start=first, end=last))
+    assert caught.value.reason == "period.not-a-month"
+
+
+def test_a_period_in_another_zone_is_the_same_month() -> None:
+    tariff = load_tariff(catalogue_tariffs()["shenzhen-residential-tiers"])
+    utc = BillingPeriod(start=JULY.start.astimezone(UTC), end=JULY.end.astimezone(UTC))
+    assert line_rules(tariff, utc) == line_rules(tariff, JULY)
 
 
 def test_a_quota_moves_both_limits_and_never_the_floor() -> None:

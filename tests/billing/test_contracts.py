@@ -39,6 +39,18 @@ def test_only_the_meter_point_is_required(tmp_path: Path) -> None:
     assert contracts.equals(default_contracts(["A"]))
 
 
+def test_a_row_shorter_than_the_header_takes_the_defaults(tmp_path: Path) -> None:
+    contracts = load_contracts(written(tmp_path, "meter_point_id,zone,contracted_kva\nA\nB,z,1\n"))
+    assert contracts["zone"].tolist() == ["", "z"]
+    assert contracts["contracted_va"].tolist() == [0, 1000]
+
+
+def test_a_header_alone_is_no_contracts(tmp_path: Path) -> None:
+    contracts = load_contracts(written(tmp_path, "meter_point_id,contracted_kva\n"))
+    assert len(contracts) == 0
+    assert contracts["contracted_va"].dtype == "int64"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -46,6 +58,7 @@ def test_only_the_meter_point_is_required(tmp_path: Path) -> None:
         ('meter_point_id\n"A\n', "unreadable"),
         ("meter_point_id,zone\nA,futian,3,4\n", "unreadable"),
         ("zone\nfutian\n", "missing-column"),
+        ("zone,meter_point_id\nfutian\n", "missing-meter-point"),
         ("meter_point_id,quota\nA,1\n", "unknown-column"),
         ("meter_point_id,zone,zone\nA,a,b\n", "duplicate-column"),
         ("meter_point_id,zone\n ,futian\n", "missing-meter-point"),

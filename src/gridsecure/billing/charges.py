@@ -19,12 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.settlements import INT64_MAX, register_column
 from gridsecure.billing.tariff_rows import RateRow, TierRow
 from gridsecure.billing.tariffs import Tariff
@@ -82,9 +83,18 @@ def line_rules(tariff: Tariff, period: BillingPeriod) -> tuple[LineRule, ...]:
     """Compile a tariff to the bill lines of one period, in the order of its rate rows.
 
     Raises:
-        InputError: The period is not wholly inside the tariff's validity (`tariff.not-valid`).
+        InputError: The period is not one local month (`period.not-a-month`), or not wholly
+            inside the tariff's validity (`tariff.not-valid`).
     """
-    first, end = period.start.date(), period.end.date()
+    zone = ZoneInfo(tariff.timezone)
+    first = period.start.astimezone(zone).date()
+    end = period.end.astimezone(zone).date()
+    if period != billing_month(first.year, first.month, timezone=tariff.timezone):
+        raise InputError(
+            f"The billing period is not one calendar month in {tariff.timezone}.",
+            reason="period.not-a-month",
+            remedy="Tiers and monthly charges are defined for whole local months.",
+        )
     if first < tariff.valid_from or (tariff.valid_to is not None and end > tariff.valid_to):
         raise InputError(
             f"Tariff {tariff.tariff_id!r} {tariff.version} does not cover all of {first:%Y-%m}.",

@@ -42,8 +42,9 @@ def load_contracts(path: Path) -> pd.DataFrame:
         )
     except (OSError, ValueError) as error:
         raise _refusal(f"{path.name} cannot be read as a CSV table", "unreadable") from error
-    header = [str(name).strip() for name in table.iloc[0]]
-    table = table.iloc[1:].reset_index(drop=True)
+    header = [str(name).strip() for name in table.iloc[0].fillna("")]
+    # A row shorter than the header leaves its last columns at their defaults.
+    table = table.iloc[1:].fillna("").reset_index(drop=True)
     _check_header(header, source=path.name)
     table.columns = pd.Index(header)
     return _build_frame(table, source=path.name)

@@ -75,7 +75,10 @@ class RateRow:
 
 @dataclass(frozen=True, slots=True)
 class DayRow:
-    """A date that is not an ordinary weekday or weekend, as a hot day announced a day ahead."""
+    """A date whose type its day of the week does not tell.
+
+    As a hot day announced a day ahead, or a Saturday that is worked.
+    """
 
     day: date
     day_type: str
@@ -161,12 +164,12 @@ def read_rate(table: Mapping[str, Any], *, row: str) -> RateRow:
     )
 
 
-def read_day(table: Mapping[str, Any], *, row: str, special: tuple[str, ...]) -> DayRow:
-    """Read one `[[days]]` table: a date and one of the tariff's special day types."""
+def read_day(table: Mapping[str, Any], *, row: str, known_day_types: tuple[str, ...]) -> DayRow:
+    """Read one `[[days]]` table: a date and one of the tariff's day types."""
     check_keys(table, row=row, required=("date", "day_type"))
     day_type = read_text(table, "day_type", row=row)
-    if day_type not in special:
-        raise refusal(row, f"day type {day_type!r} is not declared in day_types", "day-type")
+    if day_type not in known_day_types:
+        raise refusal(row, f"unknown day type {day_type!r}", "day-type")
     return DayRow(day=read_date(table, "date", row=row), day_type=day_type, row=row)
 
 
@@ -255,8 +258,13 @@ def _read_number(table: Mapping[str, Any], key: str, *, row: str, decimals: int)
     except InvalidOperation as error:
         raise refusal(row, f"{key} must be a decimal number", "number") from error
     exponent = number.as_tuple().exponent
-    # The exponent of NaN and infinity is a letter.
-    if not isinstance(exponent, int) or abs(number) > LARGEST_NUMBER:
+    # The exponent of NaN and infinity is a letter; a vast one would make vast integers later, and
+    # makes Decimal arithmetic overflow, so the sign is dropped by copying.
+    if (
+        not isinstance(exponent, int)
+        or exponent > LARGEST_NUMBER.adjusted()
+        or number.copy_abs() > LARGEST_NUMBER
+    ):
         raise refusal(row, f"{key} must be at most {LARGEST_NUMBER}", "number")
     if exponent < -decimals:
         raise refusal(row, f"{key} has more than {decimals} decimals", "decimals")

@@ -70,7 +70,7 @@ class Tariff:
         windows: Time-of-use windows; empty for a tariff without time-of-use.
         tiers: Consumption steps; empty for a tariff without tiers.
         rates: The rates, in the order of the bill's lines.
-        days: Dates of a special day type.
+        days: Dates whose type is not the one their day of the week says.
     """
 
     tariff_id: str
@@ -108,7 +108,8 @@ def parse_tariff(text: str) -> Tariff:
     """
     try:
         document = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Besides its own error, tomllib lets through those of endless digits and deep nesting.
         raise refusal("file", f"not valid TOML ({error})", "syntax") from error
     tariff = _read_document(document)
     check_windows(tariff.windows, day_types=tariff.day_types)
@@ -187,7 +188,9 @@ def _read_document(document: Mapping[str, Any]) -> Tariff:
         ),
         tiers=tuple(read_tier(table, row=row) for row, table in tables["tiers"]),
         rates=tuple(read_rate(table, row=row) for row, table in tables["rates"]),
-        days=tuple(read_day(table, row=row, special=special) for row, table in tables["days"]),
+        days=tuple(
+            read_day(table, row=row, known_day_types=day_types) for row, table in tables["days"]
+        ),
     )
 
 
