@@ -187,6 +187,31 @@ def test_an_unusable_file_is_refused_with_reason_and_without_values(data, reason
     assert error.__suppress_context__ or error.__context__ is None or error.__cause__
 
 
+GOOD_FILES = [
+    long_file(*(f"A,2026-07-01 {hour:02d}:00,{hour}.5" for hour in range(24))),
+    wide_file("A,2026-07-01" + ",1.25" * 24, '"B",2026-07-02' + ",0.5" * 24),
+]
+
+
+@given(
+    st.sampled_from(GOOD_FILES),
+    st.integers(0, 10**6),
+    st.lists(
+        st.tuples(st.integers(0, 10**6), st.sampled_from(b',\n"\r\0\xff.-9a \x80')), max_size=3
+    ),
+)
+def test_a_damaged_file_is_read_or_refused_and_never_breaks(data, length, damage):
+    damaged = bytearray(data)
+    for place, byte in damage:
+        damaged[place % len(damaged)] = byte
+    try:
+        file = read_readings(bytes(damaged[: length % len(damaged) + 1]))
+    except InvalidReadingsError as refusal:
+        assert refusal.reason.startswith("readings.")
+    else:
+        assert len(file.readings) > 0
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InvalidReadingsError, match=r"readings\.file"):
         read_readings(tmp_path / "absent.csv")
