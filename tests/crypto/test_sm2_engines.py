@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gridsecure.crypto import sm2, sm2_curve, sm2_gmssl, sm2_libcrypto
@@ -98,16 +98,19 @@ def test_engines_check_each_other() -> None:
 
 
 @few
-@given(number=st.integers(1, N - 2), message=st.binary(max_size=50))
-def test_engines_understand_each_other(number: int, message: bytes) -> None:
+@given(
+    number=st.integers(1, N - 2), message=st.binary(max_size=50), identity=st.binary(max_size=20)
+)
+@example(number=1, message=b"", identity=b"")
+def test_engines_understand_each_other(number: int, message: bytes, identity: bytes) -> None:
     scalar = number.to_bytes(32, "big")
     ours = OpenSslEngine().load_private(scalar)
     theirs = GmsslEngine().load_private(scalar)
     assert ours.public_point() == theirs.public_point()
     for private, loader in ((ours, GmsslEngine()), (theirs, OpenSslEngine())):
         public = loader.load_public(ours.public_point())
-        signature = private.sign(message, identity=b"id")
-        assert public.verify(message, signature, identity=b"id")
+        signature = private.sign(message, identity=identity)
+        assert public.verify(message, signature, identity=identity)
         assert private.decrypt(public.encrypt(message + b".")) == message + b"."
 
 

@@ -194,3 +194,15 @@ def test_unreadable_objects_are_a_storage_error(store: ObjectStore) -> None:
         store.get(digest)
     assert refused.value.reason == "storage.read"
     assert not store.has(digest)
+
+
+def test_a_folder_that_is_a_file_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "objects").write_bytes(b"")
+    store = ObjectStore(tmp_path / "objects")
+    with pytest.raises(StorageError) as unwritten:
+        store.put(b"column")
+    assert unwritten.value.reason == "storage.write"
+    for ask in (store.get, store.size):
+        with pytest.raises(StorageError) as unread:
+            ask(sm3_hex(b"column"))
+        assert unread.value.reason == "storage.read"

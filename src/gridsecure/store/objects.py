@@ -81,11 +81,7 @@ class ObjectStore:
         except FileNotFoundError as missing:
             raise _not_found() from missing
         except OSError as failed:
-            raise StorageError(
-                "An object could not be read.",
-                reason="storage.read",
-                remedy=f"Check the object folder ({failed.strerror}).",
-            ) from failed
+            raise _unreadable(failed) from failed
         if sm3_hex(data) != digest:
             raise AuditBrokenError(
                 f"The stored object {digest} was altered.",
@@ -110,11 +106,14 @@ class ObjectStore:
 
         Raises:
             NotFoundError: No object has this name.
+            StorageError: The disk refuses to say.
         """
         try:
             return self._known_path(digest).stat().st_size
         except FileNotFoundError as missing:
             raise _not_found() from missing
+        except OSError as failed:
+            raise _unreadable(failed) from failed
 
     def sweep(self, *, before: datetime) -> int:
         """Remove what killed writers left behind and return how many files that was.
@@ -178,6 +177,14 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _unreadable(failed: OSError) -> StorageError:
+    return StorageError(
+        "An object could not be read.",
+        reason="storage.read",
+        remedy=f"Check the object folder ({failed.strerror}).",
+    )
 
 
 def _not_found() -> NotFoundError:
