@@ -1,0 +1,234 @@
+"""What the platform takes in: key sets, rosters and uploads, each signed.
+
+An upload comes in three steps, and each may be repeated after a lost connection or a restart:
+
+1. the signed manifest: the platform answers which objects it still lacks;
+2. the objects, accepted only when the manifest names them;
+3. commit: all objects are there, and only now may a plan use them.
+
+A committed upload is never replaced: the same manifest again is answered as before, another one for
+the same roster and period is a conflict, and an older sequence number is a replay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.compute.jobs import load_key_set
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import ConflictError, InputError, KeyMismatchError, StaleMessageError
+from gridsecure.messages import KeyNotice, RosterManifest, Signed, UploadManifest, opened
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, advance, fetch, listed, record
+
+PENDING = "pending"
+COMMITTED = "committed"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadStatus:
+    """Where an upload stands.
+
+    Args:
+        upload_id: Digest of the signed manifest.
+        state: "pending" or "committed".
+        missing: Digests of objects not here yet.
+    """
+
+    upload_id: str
+    state: str
+    missing: tuple[str, ...]
+
+
+def install_key_set(
+    zone: PlatformZone, envelope: Signed, *, keys: tuple[bytes, ...], at: datetime
+) -> KeyNotice:
+    """Put a key set of the authority in force.
+
+    Args:
+        zone: The platform.
+        envelope: The authority's signed notice.
+        keys: The objects the notice names.
+        at: Now.
+
+    Raises:
+        AuthenticityError: Not signed by the authority.
+        KeyMismatchError: The objects are not the keys the notice names.
+        ConflictError: Another key set of these parameters is in force.
+    """
+    notice = opened(envelope, expect=KeyNotice, trusted=zone.authority)
+    named = {notice.public_key, notice.relinearisation_keys} - {None}
+    if {sm3_hex(key) for key in keys} != named:
+        raise KeyMismatchError("These are not the keys the notice names.", reason="keys.id")
+    for key in keys:
+        zone.objects.put(key)
+    load_key_set(notice, zone.objects)
+    entry = _received("key-set", envelope, name=notice.key_id, scope=notice.parameters)
+    _keep(zone, entry, signer=envelope.signer, at=at)
+    return notice
+
+
+def install_tariff(zone: PlatformZone, text: str) -> str:
+    """Keep a tariff's text, which rosters name by digest.
+
+    Raises:
+        InvalidTariffError: The text is not a sound tariff.
+    """
+    parse_tariff(text)
+    return zone.objects.put(text.encode())
+
+
+def register_roster(zone: PlatformZone, envelope: Signed, *, at: datetime) -> RosterManifest:
+    """Register a roster.
+
+    Raises:
+        AuthenticityError: Not signed by a registered gateway.
+        InputError: Signed by another gateway than it names, or its tariff is not here.
+        ConflictError: Another roster has this id.
+    """
+    roster = opened(envelope, expect=RosterManifest, trusted=zone.gateways)
+    if roster.gateway_id != envelope.signer:
+        raise InputError("A roster names another gateway than its signer.", reason="roster.gateway")
+    if not zone.objects.has(roster.tariff):
+        raise InputError(
+            "The roster's tariff is not here.",
+            reason="roster.tariff",
+            remedy="Send the tariff first.",
+        )
+    entry = _received("roster", envelope, name=roster.roster_id, scope=roster.roster_id)
+    _keep(zone, entry, signer=envelope.signer, at=at)
+    return roster
+
+
+def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> UploadStatus:
+    """Take in an upload's manifest.
+
+    Raises:
+        AuthenticityError: Not signed by a registered gateway, or a replayed sequence number.
+        NotFoundError: The roster is not registered.
+        KeyMismatchError: A column is under a key that is not in force.
+        ConflictError: The roster and period have another upload.
+    """
+    manifest = opened(envelope, expect=UploadManifest, trusted=zone.gateways)
+    with write_session(zone.engine) as session:
+        roster = _roster(fetch(session, kind="roster", name=manifest.roster_id))
+        key_ids = {item.name for item in listed(session, kind="key-set")}
+    if roster.gateway_id != manifest.gateway_id or manifest.gateway_id != envelope.signer:
+        raise InputError("An upload names another gateway.", reason="upload.gateway")
+    if any(column.key_id not in key_ids for column in manifest.columns):
+        raise KeyMismatchError(
+            "A column is encrypted under a key that is not in force.",
+            reason="ciphertext.key-id",
+            remedy="Fetch the current key sets and encrypt again.",
+        )
+    _claim_sequence(zone, manifest, digest=envelope.digest, at=at)
+    scope = f"{manifest.roster_id}/{manifest.start}"
+    entry = _received("upload", envelope, name=envelope.digest, scope=scope, state=PENDING)
+    _keep(zone, entry, signer=envelope.signer, at=at)
+    return upload_status(zone, envelope.digest)
+
+
+def upload_status(zone: PlatformZone, upload_id: str) -> UploadStatus:
+    """Where an upload stands.
+
+    Raises:
+        NotFoundError: No such upload.
+    """
+    with write_session(zone.engine) as session:
+        found = fetch(session, kind="upload", name=upload_id)
+    missing: tuple[str, ...] = ()
+    if found.state == PENDING:
+        digests = [entry.digest for entry in _manifest(found).columns]
+        missing = tuple(digest for digest in digests if not zone.objects.has(digest))
+    return UploadStatus(upload_id, found.state, missing)
+
+
+def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes]) -> int:
+    """Store objects that the upload names, and say how many of them it names.
+
+    Raises:
+        NotFoundError: No such upload.
+        InputError: An object the manifest does not name (`upload.unnamed-object`); none is stored.
+    """
+    with write_session(zone.engine) as session:
+        manifest = _manifest(fetch(session, kind="upload", name=upload_id))
+    named = {entry.digest: entry.size for entry in manifest.columns}
+    for data in objects:
+        if named.get(sm3_hex(data)) != len(data):
+            raise InputError(
+                "An uploaded object is not one the manifest names.",
+                reason="upload.unnamed-object",
+                remedy="It was damaged on the way, or belongs to another upload; send it again.",
+            )
+    for data in objects:
+        zone.objects.put(data)
+    return len(objects)
+
+
+def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> UploadStatus:
+    """Make an upload usable.
+
+    Raises:
+        NotFoundError: No such upload.
+        InputError: Objects are missing (`upload.incomplete`).
+    """
+    status = upload_status(zone, upload_id)
+    if status.missing:
+        raise InputError(
+            f"{len(status.missing)} objects of the upload are missing.",
+            reason="upload.incomplete",
+            remedy="Send the missing objects, then commit again.",
+        )
+    with write_session(zone.engine) as session:
+        if advance(session, kind="upload", name=upload_id, source=PENDING, target=COMMITTED):
+            evidence.append(
+                session,
+                at=at,
+                actor="platform",
+                action="upload.committed",
+                detail={"upload": upload_id},
+            )
+    return UploadStatus(upload_id, COMMITTED, ())
+
+
+def _claim_sequence(
+    zone: PlatformZone, manifest: UploadManifest, *, digest: str, at: datetime
+) -> None:
+    """A gateway uses a sequence number for one manifest only; the same manifest may come again."""
+    name = f"{manifest.gateway_id}/{manifest.sequence}"
+    try:
+        with write_session(zone.engine) as session:
+            record(session, Record("sequence", name, name, digest, COMMITTED, ""), at=at)
+    except ConflictError as error:
+        raise StaleMessageError("An upload's sequence number was used before.") from error
+
+
+def _keep(zone: PlatformZone, entry: Record, *, signer: str, at: datetime) -> None:
+    """Record a verified message and its entry in the evidence log."""
+    with write_session(zone.engine) as session:
+        if record(session, entry, at=at):
+            evidence.append(
+                session,
+                at=at,
+                actor=signer,
+                action=f"{entry.kind}.received",
+                detail={"digest": entry.digest, "name": entry.name},
+            )
+
+
+def _received(
+    kind: str, envelope: Signed, *, name: str, scope: str, state: str = COMMITTED
+) -> Record:
+    return Record(kind, name, scope, envelope.digest, state, envelope.model_dump_json())
+
+
+def _manifest(found: Record) -> UploadManifest:
+    return UploadManifest.parsed(Signed.parsed(found.text).body)
+
+
+def _roster(found: Record) -> RosterManifest:
+    return RosterManifest.parsed(Signed.parsed(found.text).body)

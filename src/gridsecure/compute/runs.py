@@ -1,0 +1,267 @@
+"""Runs: a plan over everything committed for a period, its transcripts, and the release request.
+
+1. collect the committed uploads of the period;
+2. make one job a roster (bills) or a day (load curves), leaving out those already done;
+3. run them in worker processes; sign and record a transcript as each finishes;
+4. when all are done, sign one release request for the key authority to pull.
+
+Killed anywhere, a run is started again and goes on where it was: transcripts are recorded once
+under the job's name, and a job that runs twice writes the same files.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from gridsecure import __version__
+from gridsecure.compute.intake import COMMITTED
+from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, run_jobs
+from gridsecure.compute.transcripts import job_seed, record_transcript, recorded_transcripts
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import InputError, NotFoundError
+from gridsecure.messages import (
+    KeyNotice,
+    PlanName,
+    ReleaseRequest,
+    RosterManifest,
+    Signed,
+    Transcript,
+    UploadManifest,
+    signed,
+)
+from gridsecure.plans.bills import BILL_PLAN_VERSION
+from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, fetch, listed, record
+
+WAITING: Final = "waiting"
+PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
+    "bill": BILL_PLAN_VERSION,
+    "load-curve": LOAD_CURVE_PLAN_VERSION,
+}
+_INTERVAL_PREFIX: Final = "interval:"
+
+Progress = Callable[[int, int], None]
+"""Told how many jobs are done, of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What is asked of the platform.
+
+    Args:
+        plan: Which plan.
+        start: Start of the billing period, ISO 8601.
+        end: Its end.
+        purpose: Why, for the certificate.
+        requested_by: Who asked.
+    """
+
+    plan: PlanName
+    start: str
+    end: str
+    purpose: str
+    requested_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A committed upload with its roster, as signed."""
+
+    roster: Signed
+    upload: Signed
+
+    @property
+    def roster_id(self) -> str:
+        return RosterManifest.parsed(self.roster.body).roster_id
+
+
+def key_notices(zone: PlatformZone) -> list[KeyNotice]:
+    """The key sets in force."""
+    with write_session(zone.engine) as session:
+        records = listed(session, kind="key-set")
+    return [KeyNotice.parsed(Signed.parsed(item.text).body) for item in records]
+
+
+def run_plan(
+    zone: PlatformZone,
+    order: RunOrder,
+    *,
+    pool: ProcessPoolExecutor,
+    clock: Callable[[], datetime],
+    progress: Progress,
+) -> Signed:
+    """Run a plan for a period and return the signed release request.
+
+    Raises:
+        NotFoundError: Nothing is committed for the period (`run.empty`).
+        InputError: Rosters with different interval grids in one load curve.
+        GridSecureError: A job failed; the finished ones are kept.
+    """
+    # 1. collect
+    sources = _sources(zone, order)
+    # 2. jobs
+    seeds: dict[str, bytes] = {}
+    if order.plan == "bill":
+        jobs: list[Job] = [
+            BillJob(f"bill/{s.roster_id}/{s.upload.digest}", s.roster.body, s.upload.body)
+            for s in sources
+        ]
+    else:
+        days = _days(sources)
+        names = {day: f"load-curve/{_joined(sources)}/{day}" for day in days}
+        seeds = {name: job_seed(zone, name, at=clock()) for name in names.values()}
+        jobs = [_load_curve_job(names[d], sources, days[d], seeds[names[d]]) for d in days]
+    done = recorded_transcripts(zone)
+    open_jobs = [job for job in jobs if job.name not in done]
+    # 3. run
+    progress(len(jobs) - len(open_jobs), len(jobs))
+    by_name = {s.roster_id: s for s in sources}
+    for count, result in enumerate(run_jobs(pool, open_jobs), len(jobs) - len(open_jobs) + 1):
+        used = list(by_name.values())
+        if order.plan == "bill":
+            used = [by_name[result.name.split("/")[1]]]
+        transcript = _transcript(order, result, used, seed=seeds.get(result.name))
+        done[result.name] = record_transcript(zone, transcript, job=result.name, at=clock())
+        progress(count, len(jobs))
+    # 4. request
+    return _request(zone, order, [done[job.name] for job in jobs], list(seeds.values()), at=clock())
+
+
+def waiting_requests(zone: PlatformZone) -> list[Signed]:
+    """Release requests the authority has not answered."""
+    with write_session(zone.engine) as session:
+        found = listed(session, kind="release-request", state=WAITING)
+    return [Signed.parsed(item.text) for item in found]
+
+
+def signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
+    """A roster's or upload's signed message by digest, for the checker.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    with write_session(zone.engine) as session:
+        for item in listed(session, kind=kind):
+            if item.digest == digest:
+                return Signed.parsed(item.text)
+    raise NotFoundError("There is no such message here.", reason=f"not-found.{kind}")
+
+
+def _sources(zone: PlatformZone, order: RunOrder) -> list[_Source]:
+    with write_session(zone.engine) as session:
+        uploads = [Signed.parsed(r.text) for r in listed(session, kind="upload", state=COMMITTED)]
+        chosen = []
+        for envelope in uploads:
+            manifest = UploadManifest.parsed(envelope.body)
+            if (manifest.start, manifest.end) == (order.start, order.end):
+                roster = fetch(session, kind="roster", name=manifest.roster_id)
+                chosen.append(_Source(Signed.parsed(roster.text), envelope))
+    if not chosen:
+        raise NotFoundError(
+            "No upload is committed for this period.",
+            reason="run.empty",
+            remedy="Upload the period's rosters first.",
+        )
+    return sorted(chosen, key=lambda source: source.roster_id)
+
+
+def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
+    """Interval columns by local day; all rosters must share the grid."""
+    grids = set()
+    for source in sources:
+        columns = UploadManifest.parsed(source.upload.body).columns
+        intervals = (c for c in columns if c.quantity.startswith(_INTERVAL_PREFIX))
+        grids.add(tuple((c.quantity, c.start) for c in intervals))
+    if len(grids) != 1:
+        raise InputError(
+            "The rosters' interval columns follow different grids.",
+            reason="load-curve.grid",
+            remedy="Bring all meter points to one interval length.",
+        )
+    days: dict[str, list[str]] = defaultdict(list)
+    for quantity, start in grids.pop():
+        days[start[:10]].append(quantity)
+    return {day: tuple(quantities) for day, quantities in days.items()}
+
+
+def _load_curve_job(
+    name: str, sources: Sequence[_Source], quantities: tuple[str, ...], seed: bytes
+) -> LoadCurveJob:
+    rosters = tuple(source.roster.body for source in sources)
+    uploads = tuple(_slim(source.upload.body, quantities) for source in sources)
+    return LoadCurveJob(name, rosters, uploads, quantities, seed)
+
+
+def _slim(upload: str, quantities: tuple[str, ...]) -> str:
+    """The upload with only the columns a job reads: a day's worth travels to the worker."""
+    manifest = UploadManifest.parsed(upload)
+    wanted = set(quantities)
+    columns = [column for column in manifest.columns if column.quantity in wanted]
+    return manifest.model_copy(update={"columns": columns}).model_dump_json()
+
+
+def _joined(sources: Sequence[_Source]) -> str:
+    return sm3_hex("".join(source.upload.digest for source in sources).encode())
+
+
+def _transcript(
+    order: RunOrder, result: JobResult, used: Sequence[_Source], *, seed: bytes | None
+) -> Transcript:
+    return Transcript(
+        plan=order.plan,
+        plan_version=PLAN_VERSIONS[order.plan],
+        start=order.start,
+        end=order.end,
+        rosters=[source.roster.digest for source in used],
+        uploads=[source.upload.digest for source in used],
+        inputs=dict(result.inputs),
+        outputs=dict(result.outputs),
+        seed_commitment=None if seed is None else sm3_hex(seed),
+        release=__version__,
+    )
+
+
+def _request(
+    zone: PlatformZone,
+    order: RunOrder,
+    transcripts: list[Signed],
+    seeds: list[bytes],
+    *,
+    at: datetime,
+) -> Signed:
+    name = sm3_hex("".join(t.digest for t in transcripts).encode())[:32]
+    request = ReleaseRequest(
+        request_id=name,
+        plan=order.plan,
+        start=order.start,
+        end=order.end,
+        purpose=order.purpose,
+        requested_by=order.requested_by,
+        transcripts=transcripts,
+        seeds=[seed.hex() for seed in seeds],
+    )
+    with write_session(zone.engine) as session:
+        for item in listed(session, kind="release-request"):
+            if item.name == name:
+                return Signed.parsed(item.text)
+        envelope = signed(request, key=zone.signing_key)
+        entry = Record(
+            "release-request", name, name, envelope.digest, WAITING, envelope.model_dump_json()
+        )
+        record(session, entry, at=at)
+        evidence.append(
+            session,
+            at=at,
+            actor=order.requested_by,
+            action="release.requested",
+            detail={"request": name, "plan": order.plan},
+        )
+    return envelope

@@ -1,0 +1,34 @@
+"""What the compute platform holds: ciphertexts, public keys, pseudonyms, public facts, its own key.
+
+Never a plaintext, a homomorphic secret key or a name; an import rule keeps the secret-key module
+out of reach of everything in this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.store.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformZone:
+    """The platform's stores and the keys it trusts.
+
+    Args:
+        engine: Its database.
+        objects: Its ciphertexts.
+        signing_key: Signs transcripts and release requests.
+        gateways: Registered gateways' keys by thumbprint.
+        authority: The key authority's key by thumbprint.
+    """
+
+    engine: Engine
+    objects: ObjectStore
+    signing_key: Sm2PrivateKey = field(repr=False)
+    gateways: Mapping[str, Sm2PublicKey]
+    authority: Mapping[str, Sm2PublicKey]
