@@ -1,0 +1,384 @@
+"""A small grid in one folder: real keys, real meters, a real platform zone; nothing is mocked.
+
+Tests change what they want and then deliver it:
+
+    grid = GridSimulator(tmp_path)
+    grid.install()                              key sets, tariffs and rosters at the platform
+    for roster in grid.rosters:
+        grid.deliver(grid.upload(roster))       manifest, objects, commit
+    grid.close()
+
+or `with delivered_grid(tmp_path) as grid:` for all of it. Key sets and packed columns are made once
+a session and shared by all grids (`grid_keys`), because a test changes messages, never keys.
+
+By default 48 meter points (39 households on the flat tariff, nine shops and factories on the
+four-period one: two rosters) in two zones, hourly readings of one month; an upload holds all
+settlement columns and the first `intervals` interval columns. The household cell of `futian` has 26
+members and is released; every other cell is smaller than 15 and is suppressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from apps.simulator.synthetic_meters import SimulatedMonth, simulate
+from gridsecure.billing.bills import Bills, compute_bills
+from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.periods import BillingPeriod, billing_month
+from gridsecure.billing.settlements import settle
+from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, parse_tariff
+from gridsecure.compute import intake
+from gridsecure.compute.runs import RunOrder
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.crypto.parameters import PARAMETER_SETS
+from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.gateway.packing import PackedColumn, pack_roster
+from gridsecure.gateway.rosters import Roster, build_rosters
+from gridsecure.identity.pseudonyms import pseudonym
+from gridsecure.messages import KeyNotice, Message, RosterManifest, Signed, UploadManifest, signed
+from gridsecure.plans.bills import published_needs
+from gridsecure.store.database import open_database
+from gridsecure.store.objects import ObjectStore
+from gridsecure.store.records import create_tables
+
+NOW = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)
+"""The clock of a simulated grid: the month is over."""
+
+TIMEZONE = "Asia/Shanghai"
+HOUR = pd.Timedelta(hours=1)
+DAY_INTERVALS = 24
+FLAT = "flat"
+TIERS = "shenzhen-residential-tiers"
+FOUR_PERIODS = "shenzhen-commercial-four-period"
+
+
+@dataclass
+class GridKeys:
+    """The keys of every zone, and what was encrypted under them so far."""
+
+    gateway: Sm2PrivateKey = field(default_factory=generate_private_key)
+    platform: Sm2PrivateKey = field(default_factory=generate_private_key)
+    authority: Sm2PrivateKey = field(default_factory=generate_private_key)
+    identity: Sm2PrivateKey = field(default_factory=generate_private_key)
+    stranger: Sm2PrivateKey = field(default_factory=generate_private_key)
+    pseudonym_key: bytes = b"k" * 32
+    secret: Mapping[str, SecretKeySet] = field(
+        default_factory=lambda: {n: generate_key_set(p) for n, p in PARAMETER_SETS.items()}
+    )
+    packed: dict[tuple[str, str, int], list[PackedColumn]] = field(default_factory=dict)
+
+
+@cache
+def grid_keys() -> GridKeys:
+    """The session's keys."""
+    return GridKeys()
+
+
+@dataclass(frozen=True)
+class GridUpload:
+    """One roster's upload, signed, with its objects by digest."""
+
+    roster: Roster
+    manifest: UploadManifest
+    message: Signed
+    objects: dict[str, bytes]
+
+    @property
+    def upload_id(self) -> str:
+        return self.message.digest
+
+
+class GridSimulator:
+    """One utility's meters, its gateway, and a platform that trusts it.
+
+    Args:
+        folder: Where the platform's database and objects go.
+        meters: Meter points; of 16, one is a factory, two are shops, 13 households.
+        month: YYYY-MM.
+        household_tariff: FLAT, or TIERS for uploads with tier digits (61 large columns more).
+        keys: Keys of the zones; the session's by default.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        meters: int = 48,
+        month: str = "2026-07",
+        household_tariff: str = FLAT,
+        keys: GridKeys | None = None,
+    ) -> None:
+        self.folder = folder
+        self.keys = keys or grid_keys()
+        self.month = month
+        self.household_tariff = household_tariff
+        self.simulated: SimulatedMonth = simulate(meters, month=month, interval_minutes=60)
+        self.domain = f"platform/billing/{month}"
+        self.sequence = 0
+        self.platform_zone = self.open_platform_zone()
+
+    # --- keys and zones ------------------------------------------------------------------------
+
+    @property
+    def gateway_key(self) -> Sm2PrivateKey:
+        return self.keys.gateway
+
+    @property
+    def platform_key(self) -> Sm2PrivateKey:
+        return self.keys.platform
+
+    @property
+    def authority_key(self) -> Sm2PrivateKey:
+        return self.keys.authority
+
+    @property
+    def identity_key(self) -> Sm2PrivateKey:
+        return self.keys.identity
+
+    def open_platform_zone(self) -> PlatformZone:
+        """Open the platform's stores, as a process that (re)starts does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        engine = open_database(f"sqlite:///{self.folder / 'zone.db'}")
+        create_tables(engine)
+        return PlatformZone(
+            engine=engine,
+            objects=ObjectStore(self.folder / "objects"),
+            signing_key=self.platform_key,
+            gateways=registry(self.gateway_key),
+            authority=registry(self.authority_key),
+        )
+
+    def restart_platform(self) -> PlatformZone:
+        """Close the platform's database and open everything anew from the disk."""
+        self.platform_zone.engine.dispose()
+        self.platform_zone = self.open_platform_zone()
+        return self.platform_zone
+
+    def close(self) -> None:
+        self.platform_zone.engine.dispose()
+
+    # --- what the utility knows ----------------------------------------------------------------
+
+    @cached_property
+    def period(self) -> BillingPeriod:
+        year, month = map(int, self.month.split("-"))
+        return billing_month(year, month, timezone=TIMEZONE)
+
+    @cached_property
+    def readings(self) -> pd.DataFrame:
+        return self.simulated.readings()
+
+    @cached_property
+    def contracts(self) -> pd.DataFrame:
+        """The contract frame; two thirds of the meter points are in futian, the rest in luohu."""
+        path = self.folder / "contracts.csv"
+        path.write_bytes(self.simulated.contracts_csv())
+        contracts = load_contracts(path)
+        path.unlink()
+        first = contracts.index < len(contracts) * 2 // 3
+        contracts["zone"] = contracts["zone"].where(~first, "futian").where(first, "luohu")
+        home = contracts["customer_class"] == "household"
+        contracts["tariff_id"] = contracts["tariff_id"].where(~home, self.household_tariff)
+        return contracts
+
+    @cached_property
+    def tariff_texts(self) -> dict[str, str]:
+        """Tariff id -> text, of the tariffs in use."""
+        return {
+            name: path.read_text(encoding="utf-8")
+            for name, path in catalogue_tariffs().items()
+            if name in set(self.contracts["tariff_id"])
+        }
+
+    @cached_property
+    def pseudonyms(self) -> dict[str, str]:
+        """Meter point -> pseudonym, as the identity authority gives them out."""
+        return {
+            name: pseudonym(name, domain=self.domain, key=self.keys.pseudonym_key)
+            for name in self.simulated.meter_point_ids
+        }
+
+    @cached_property
+    def rosters(self) -> list[Roster]:
+        return build_rosters(
+            self.contracts,
+            pseudonyms=self.pseudonyms,
+            tariffs={name: sm3_hex(text.encode()) for name, text in self.tariff_texts.items()},
+            gateway_id=self.gateway_key.public_key.thumbprint,
+            domain=self.domain,
+        )
+
+    def tariff(self, roster: Roster) -> Tariff:
+        """The tariff a roster is billed with."""
+        (text,) = [
+            text
+            for text in self.tariff_texts.values()
+            if sm3_hex(text.encode()) == roster.manifest.tariff
+        ]
+        return parse_tariff(text)
+
+    def bills(self, roster: Roster) -> Bills:
+        """The plaintext oracle's bills of a roster, by meter point."""
+        tariff = self.tariff(roster)
+        own = self.readings[self.readings["meter_point_id"].isin(roster.meter_point_ids)]
+        settled = settle(own, tariff=tariff, interval=HOUR)
+        return compute_bills(settled, tariff=tariff, contracts=self.contracts, period=self.period)
+
+    # --- messages ------------------------------------------------------------------------------
+
+    @cached_property
+    def key_notices(self) -> list[Signed]:
+        """The authority's signed notices, one for each parameter set."""
+        return [self.key_notice(key_set) for key_set in self.keys.secret.values()]
+
+    def key_notice(self, key_set: SecretKeySet, *, key: Sm2PrivateKey | None = None) -> Signed:
+        """A notice of a key set, signed by the authority unless told otherwise."""
+        public = key_set.public
+        relinearisation = public.relinearisation_keys
+        notice = KeyNotice(
+            key_id=public.key_id,
+            parameters=public.parameters.name,
+            parameters_digest=public.parameters.digest,
+            public_key=sm3_hex(public.public_key),
+            relinearisation_keys=sm3_hex(relinearisation) if relinearisation else None,
+            created_at=NOW.isoformat(),
+        )
+        return signed(notice, key=key or self.authority_key)
+
+    def key_objects(self, notice: Signed) -> tuple[bytes, ...]:
+        """The objects a notice of the session's key sets names."""
+        public = self.keys.secret[KeyNotice.parsed(notice.body).parameters].public
+        return tuple(key for key in (public.public_key, public.relinearisation_keys) if key)
+
+    def signed_roster(self, roster: Roster, *, key: Sm2PrivateKey | None = None) -> Signed:
+        return self.sign(roster.manifest, key=key)
+
+    def sign(self, message: Message, *, key: Sm2PrivateKey | None = None) -> Signed:
+        """Sign as the gateway, unless told otherwise."""
+        return signed(message, key=key or self.gateway_key)
+
+    def packed(self, roster: Roster, *, intervals: int = DAY_INTERVALS) -> list[PackedColumn]:
+        """All settlement columns of a roster and its first interval columns."""
+        name = (roster.manifest.roster_id, self.month, intervals)
+        if name not in self.keys.packed:
+            columns = pack_roster(
+                self.readings,
+                roster=roster,
+                tariff=self.tariff(roster),
+                period=self.period,
+                keys={name: key_set.public for name, key_set in self.keys.secret.items()},
+            )
+            settlement = settlement_columns(self.tariff(roster))
+            self.keys.packed[name] = list(islice(columns, settlement + intervals))
+        return self.keys.packed[name]
+
+    def upload(
+        self,
+        roster: Roster,
+        *,
+        intervals: int = DAY_INTERVALS,
+        sequence: int | None = None,
+        key: Sm2PrivateKey | None = None,
+        **changes: object,
+    ) -> GridUpload:
+        """An upload of a roster's month.
+
+        Args:
+            roster: One of `rosters`.
+            intervals: Interval columns to include, from the start of the month.
+            sequence: Sequence number; the next unused one by default.
+            key: The signing key; the gateway's by default.
+            changes: Fields of the manifest to set to something else.
+        """
+        columns = self.packed(roster, intervals=intervals)
+        self.sequence += 1
+        manifest = UploadManifest(
+            roster_id=roster.manifest.roster_id,
+            gateway_id=self.gateway_key.public_key.thumbprint,
+            start=self.period.start.isoformat(),
+            end=self.period.end.isoformat(),
+            sequence=self.sequence if sequence is None else sequence,
+            estimated_readings=0,
+            columns=[column.entry for column in columns],
+        ).model_copy(update=changes)
+        objects = {column.entry.digest: column.data for column in columns}
+        return GridUpload(roster, manifest, self.sign(manifest, key=key), objects)
+
+    def order(self, plan: str = "bill", *, requested_by: str = "clerk") -> RunOrder:
+        """An order to run a plan over the month."""
+        return RunOrder(
+            plan=plan,  # type: ignore[arg-type] # tests ask for unknown plans too
+            start=self.period.start.isoformat(),
+            end=self.period.end.isoformat(),
+            purpose="monthly bills",
+            requested_by=requested_by,
+        )
+
+    # --- delivery ------------------------------------------------------------------------------
+
+    def install_key_sets(self) -> list[KeyNotice]:
+        return [
+            intake.install_key_set(
+                self.platform_zone, notice, keys=self.key_objects(notice), at=NOW
+            )
+            for notice in self.key_notices
+        ]
+
+    def install_tariffs(self) -> list[str]:
+        return [
+            intake.install_tariff(self.platform_zone, text) for text in self.tariff_texts.values()
+        ]
+
+    def install_rosters(self) -> list[RosterManifest]:
+        return [
+            intake.register_roster(self.platform_zone, self.signed_roster(roster), at=NOW)
+            for roster in self.rosters
+        ]
+
+    def install(self) -> None:
+        """Key sets, tariffs and rosters: all that an upload builds on."""
+        self.install_key_sets()
+        self.install_tariffs()
+        self.install_rosters()
+
+    def deliver(self, upload: GridUpload) -> intake.UploadStatus:
+        """Manifest, objects, commit."""
+        zone = self.platform_zone
+        status = intake.begin_upload(zone, upload.message, at=NOW)
+        wanted = [upload.objects[digest] for digest in status.missing]
+        intake.receive_objects(zone, status.upload_id, objects=wanted)
+        return intake.commit_upload(zone, status.upload_id, at=NOW)
+
+
+@contextmanager
+def delivered_grid(folder: Path, **choices: object) -> Iterator[GridSimulator]:
+    """A grid whose rosters are all uploaded and committed."""
+    grid = GridSimulator(folder, **choices)  # type: ignore[arg-type]
+    try:
+        grid.install()
+        for roster in grid.rosters:
+            grid.deliver(grid.upload(roster))
+        yield grid
+    finally:
+        grid.close()
+
+
+def registry(*keys: Sm2PrivateKey) -> dict[str, Sm2PublicKey]:
+    """Public keys by thumbprint, as a zone trusts them."""
+    return {key.public_key.thumbprint: key.public_key for key in keys}
+
+
+def settlement_columns(tariff: Tariff) -> int:
+    """How many columns a roster's settlement has; they are packed before the intervals."""
+
+    return len(published_needs(tariff.tou_periods, tiered=bool(tariff.tiers)))
