@@ -1,0 +1,1 @@
+"""What `gridsecure bench` measures: the product's figures, each with its unit and its limit."""

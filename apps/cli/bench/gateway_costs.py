@@ -1,0 +1,158 @@
+"""What a reading costs the gateway: settle, pack, encrypt, write, name by digest, sign.
+
+The whole month of one roster of simulated households goes the way it goes in use, tier digits
+included, and memory stays small because each file is dropped once it is counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from apps.cli.bench.figures import Figure
+from apps.cli.bench.key_sets import BenchKeys
+from apps.cli.bench.random_meters import TIERS
+from apps.cli.bench.sizes import BenchSizes
+from apps.cli.bench.timing import timed
+from apps.simulator.synthetic_meters import simulate
+from gridsecure.billing.periods import BillingPeriod, billing_month
+from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff
+from gridsecure.crypto.parameters import INTERVAL
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.gateway.packing import pack_roster
+from gridsecure.gateway.rosters import Roster, build_rosters
+from gridsecure.messages import ColumnEntry, UploadManifest, signed
+
+_HOMES_PER_16: Final = 13
+_WH_PER_KWH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Month:
+    roster: Roster
+    readings: pd.DataFrame
+    tariff: Tariff
+    period: BillingPeriod
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    entries: tuple[ColumnEntry, ...]
+    before_interval: float
+    total: float
+
+
+def gateway_costs(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
+    """Figures per reading: seconds at the gateway, and bytes that are stored."""
+    month = _month(sizes)
+    packed = _packed(month, keys, key=generate_private_key())
+    readings = len(month.readings)
+    interval = [entry for entry in packed.entries if entry.parameters == INTERVAL.name]
+    others = [entry for entry in packed.entries if entry.parameters != INTERVAL.name]
+    per_reading = 1e6 / readings
+    stored = max(entry.size for entry in interval) / month.slots
+    return [
+        Figure(
+            name="gateway",
+            title="gateway pack + encrypt + sign",
+            unit="µs per reading",
+            value=packed.total * per_reading,
+            must=2,
+            try_for=0.5,
+            note=f"one core, {month.slots:,} households × {len(interval):,} half-hours, with"
+            f" settling, {len(others)} settlement columns, file digests and manifest signature",
+        ),
+        Figure(
+            name="gateway_intervals",
+            title="gateway: interval columns alone",
+            unit="µs per reading",
+            value=(packed.total - packed.before_interval) * per_reading,
+            note="encrypt, write, name and sign; the rest is settling, laying out and"
+            " settlement columns",
+        ),
+        Figure(
+            name="stored_bytes",
+            title="stored bytes per interval reading",
+            unit="bytes",
+            value=stored,
+            must=16,
+            try_for=12,
+            note=f"largest interval column file, header included, over {month.slots:,} slots",
+        ),
+        Figure(
+            name="stored_bytes_settlement",
+            title="stored bytes per meter for settlement",
+            unit="bytes",
+            value=sum(entry.size for entry in others) / month.slots,
+            note=f"{len(others)} columns a month; tier columns have 16,384 slots, so a roster of"
+            " fewer pays for the empty ones",
+        ),
+    ]
+
+
+def _month(sizes: BenchSizes) -> _Month:
+    meters = sizes.gateway_meters
+    simulated = simulate(-(-meters * 16 // _HOMES_PER_16) + 16, month="2026-07")
+    homes = np.flatnonzero(simulated.contracts["customer_class"] == "household")[:meters]
+    roster_month = dataclasses.replace(
+        simulated,
+        meter_point_ids=tuple(simulated.meter_point_ids[home] for home in homes),
+        days=simulated.days[: sizes.gateway_days],
+        energy_wh=simulated.energy_wh[homes, : sizes.gateway_days],
+        contracts=simulated.contracts.iloc[homes],
+    )
+    contracts = roster_month.contracts
+    frame = contracts.assign(
+        tariff_id=TIERS,
+        household_quota_wh=contracts["household_quota_kwh"] * _WH_PER_KWH,
+        contracted_va=contracts["contracted_kva"] * _WH_PER_KWH,
+    )
+    (roster,) = build_rosters(
+        frame,
+        pseudonyms={name: f"p-{name}" for name in roster_month.meter_point_ids},
+        tariffs={TIERS: "0" * 64},
+        gateway_id="bench",
+        domain="bench",
+    )
+    tariff = load_tariff(catalogue_tariffs()[TIERS])
+    start = billing_month(2026, 7, timezone=tariff.timezone).start
+    period = BillingPeriod(start, start + timedelta(days=sizes.gateway_days))
+    return _Month(roster, roster_month.readings(), tariff, period, meters)
+
+
+def _packed(month: _Month, keys: BenchKeys, *, key: Sm2PrivateKey) -> _Packed:
+    """Pack and sign a month once, noting when the first interval column came."""
+    public, entries, spent = keys.public, list[ColumnEntry](), 0.0
+    before_interval = 0.0
+    columns = pack_roster(
+        month.readings, roster=month.roster, tariff=month.tariff, period=month.period, keys=public
+    )
+    while True:
+        seconds, column = timed(lambda: next(columns, None))
+        spent += seconds
+        if column is None:
+            break
+        entries.append(column.entry)
+        if column.entry.parameters != INTERVAL.name:
+            before_interval = spent
+    manifest_seconds, _ = timed(lambda: _signed_manifest(month, tuple(entries), key=key))
+    return _Packed(tuple(entries), before_interval, spent + manifest_seconds)
+
+
+def _signed_manifest(month: _Month, entries: tuple[ColumnEntry, ...], *, key: Sm2PrivateKey) -> str:
+    manifest = UploadManifest(
+        roster_id=month.roster.manifest.roster_id,
+        gateway_id=month.roster.manifest.gateway_id,
+        start=month.period.start.isoformat(),
+        end=month.period.end.isoformat(),
+        sequence=1,
+        estimated_readings=0,
+        columns=list(entries),
+    )
+    return signed(manifest, key=key).signature

@@ -1,0 +1,63 @@
+"""How much a benchmark run measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSizes:
+    """Sizes of one run.
+
+    Args:
+        name: Named in the report, because figures of another size are other figures.
+        exact_meters: Random meters billed with each catalogue tariff and compared.
+        roster_slots: Slots of the rosters that the platform's work is timed on.
+        gateway_meters: Households packed by the gateway.
+        gateway_days: Days of half-hourly readings of each of them.
+        vector_meters: Meters billed with a library vector each.
+        jobs: Independent roster jobs for the worker processes.
+        repeats: A timing is the best of at most this many repetitions.
+        seconds: No repetition of one timing begins after this time [s].
+    """
+
+    name: str
+    exact_meters: int
+    roster_slots: int
+    gateway_meters: int
+    gateway_days: int
+    vector_meters: int
+    jobs: int
+    repeats: int
+    seconds: float
+
+    @classmethod
+    def full(cls) -> Self:
+        """The sizes the published figures are for; under four minutes on two cores."""
+        return cls(
+            name="full",
+            exact_meters=20_000,
+            roster_slots=16_384,
+            gateway_meters=4_096,
+            gateway_days=31,
+            vector_meters=64,
+            jobs=16,
+            repeats=9,
+            seconds=6.0,
+        )
+
+    @classmethod
+    def quick(cls) -> Self:
+        """A few seconds long. Shows that everything runs; its figures are not the product's."""
+        return cls(
+            name="quick",
+            exact_meters=300,
+            roster_slots=1_024,
+            gateway_meters=64,
+            gateway_days=2,
+            vector_meters=4,
+            jobs=2,
+            repeats=1,
+            seconds=0.5,
+        )
