@@ -1,0 +1,55 @@
+"""What the checker hands the vault: only outputs it derived itself, signed with the checker's key.
+
+The vault is given no seed and no input column. It refuses whatever is not signed by the checker it
+was started with, so even a process that reaches the vault's pipe cannot have bytes decrypted.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from gridsecure.messages import CellTotal, ColumnEntry, Digest, Message, RosterManifest
+
+
+class KeyOrder(Message):
+    """Create a key set for a parameter set."""
+
+    kind: ClassVar[str] = "vault-key-order"
+    parameters: str
+    created_at: str
+
+
+class CheckedBills(Message):
+    """Decrypt, round and seal the bills of some rosters.
+
+    `outputs` and the frames that follow run over rosters and, within one, over its outputs.
+    """
+
+    kind: ClassVar[str] = "vault-bills"
+    start: str
+    end: str
+    created_at: str
+    rosters: list[RosterManifest]
+    tariffs: dict[Digest, str]
+    outputs: list[dict[str, ColumnEntry]]
+
+
+class CheckedTotals(Message):
+    """Decrypt blinded interval columns and add them up by cell.
+
+    Args:
+        quantities: The intervals; every roster has one output for each.
+    """
+
+    kind: ClassVar[str] = "vault-totals"
+    rosters: list[RosterManifest]
+    quantities: list[str]
+    outputs: dict[str, ColumnEntry]
+
+
+class VaultAnswer(Message):
+    """What comes back: cells, and statements as frames in the order of `statements`."""
+
+    kind: ClassVar[str] = "vault-answer"
+    cells: list[CellTotal]
+    statements: list[str]

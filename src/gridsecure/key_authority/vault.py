@@ -1,0 +1,262 @@
+"""The vault: holds the secret keys, decrypts what the checker passed, rounds, seals.
+
+1. verify the checker's signature on the order;
+2. open each output under its digest, key and roster;
+3. decrypt, recombine exact amounts, check that every limb tells the same quantity;
+4. round each line to the fen, total, seal each roster's statements to the billing office;
+5. give out control totals of cells with enough members, and nothing else.
+
+There is no order that decrypts a given ciphertext, and no answer that holds a single household's
+value outside its sealed statement. Errors say nothing about plaintexts or noise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.billing.bills import Bills, bills_from_amounts, bills_to_json
+from gridsecure.billing.charges import (
+    CONTRACT,
+    REGISTER,
+    TIER_PART,
+    TOTAL,
+    line_amounts,
+    line_quantities,
+    line_rules,
+)
+from gridsecure.billing.tariffs import Tariff, parse_tariff
+from gridsecure.crypto.column_files import open_column
+from gridsecure.crypto.envelope import seal_to
+from gridsecure.crypto.keys import PublicKeySet
+from gridsecure.crypto.secret_key import SecretKeySet
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import InvalidMessageError, KeyMismatchError
+from gridsecure.key_authority.custody import create_key_set, open_key_sets
+from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, KeyOrder, VaultAnswer
+from gridsecure.messages import (
+    CellTotal,
+    ColumnEntry,
+    MessageT,
+    RosterManifest,
+    Signed,
+    opened,
+)
+from gridsecure.plans.bills import plan_bill, recombined
+from gridsecure.plans.execution import billing_period, roster_contracts
+from gridsecure.plans.load_curve import CellLayout, cell_layout, interval_totals
+
+STATEMENTS_PURPOSE: Final = "statements"
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """The process that can decrypt.
+
+    Args:
+        folder: Holds the sealed key files.
+        kek: Key-encryption key of 16 bytes.
+        checker: The only key whose orders are obeyed.
+        billing_office: Statements are sealed to this key.
+    """
+
+    folder: Path
+    kek: bytes = field(repr=False)
+    checker: Sm2PublicKey
+    billing_office: Sm2PublicKey
+    _key_sets: dict[str, SecretKeySet] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._key_sets.update(open_key_sets(self.folder, kek=self.kek))
+
+    def public_key_sets(self) -> list[PublicKeySet]:
+        """Public halves of all key sets."""
+        return [key_set.public for key_set in self._key_sets.values()]
+
+    def create_key_set(self, envelope: Signed) -> PublicKeySet:
+        """Generate a key set by a signed `KeyOrder`.
+
+        Raises:
+            AuthenticityError: Not the checker's order.
+            ConflictError, NotFoundError, StorageError: As `custody.create_key_set`.
+        """
+        order = self._order(envelope, KeyOrder)
+        key_set = create_key_set(
+            self.folder,
+            parameters_name=order.parameters,
+            kek=self.kek,
+            created_at=datetime.fromisoformat(order.created_at),
+        )
+        self._key_sets[order.parameters] = key_set
+        return key_set.public
+
+    def release_bills(
+        self, envelope: Signed, files: Sequence[bytes]
+    ) -> tuple[VaultAnswer, list[bytes]]:
+        """Decrypt, round and seal checked bills.
+
+        Args:
+            envelope: A signed `CheckedBills`.
+            files: Output column files, in the order the message lists them.
+
+        Returns:
+            Control totals by cell, and each roster's statements sealed to the billing office.
+
+        Raises:
+            AuthenticityError: Not the checker's order, or another file than listed.
+            CiphertextError: A file is not what the order says, or does not decrypt consistently.
+        """
+        order = self._order(envelope, CheckedBills)
+        remaining = iter(_counted(files, sum(len(outputs) for outputs in order.outputs)))
+        bills, sealed = [], []
+        for roster, outputs in zip(order.rosters, order.outputs, strict=True):
+            values = {
+                name: self._decrypted(entry, next(remaining), roster)
+                for name, entry in outputs.items()
+            }
+            tariff = parse_tariff(order.tariffs[roster.tariff])
+            bills.append(_roster_bills(order, roster, tariff, values))
+            statement = {"roster_id": roster.roster_id, **bills_to_json([bills[-1]])}
+            sealed.append(
+                seal_to(
+                    json.dumps(statement, separators=(",", ":")).encode(),
+                    recipient=self.billing_office,
+                    purpose=STATEMENTS_PURPOSE,
+                    owner=roster.roster_id,
+                    created_at=datetime.fromisoformat(order.created_at),
+                )
+            )
+        cells = _control_totals(order, bills)
+        names = [roster.roster_id for roster in order.rosters]
+        return VaultAnswer(cells=cells, statements=names), sealed
+
+    def release_totals(self, envelope: Signed, files: Sequence[bytes]) -> VaultAnswer:
+        """Decrypt blinded interval columns and add them up by cell.
+
+        Raises:
+            AuthenticityError, CiphertextError: As `release_bills`.
+        """
+        order = self._order(envelope, CheckedTotals)
+        layout = cell_layout(order.rosters)
+        remaining = iter(_counted(files, len(order.rosters) * len(order.quantities)))
+        cells: list[CellTotal] = []
+        for quantity in order.quantities:
+            entries = [order.outputs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
+            values = [
+                self._decrypted(entry, next(remaining), roster)
+                for entry, roster in zip(entries, order.rosters, strict=True)
+            ]
+            totals = interval_totals(values, layout=layout)
+            cells += _cells(
+                layout, totals, start=entries[0].start, end=entries[0].end, measure="energy_wh"
+            )
+        return VaultAnswer(cells=cells, statements=[])
+
+    def _order(self, envelope: Signed, expect: type[MessageT]) -> MessageT:
+        return opened(envelope, expect=expect, trusted={self.checker.thumbprint: self.checker})
+
+    def _decrypted(
+        self, entry: ColumnEntry, data: bytes, roster: RosterManifest
+    ) -> NDArray[np.uint64]:
+        key_set = self._key_sets.get(entry.parameters)
+        if key_set is None or key_set.public.key_id != entry.key_id:
+            raise KeyMismatchError("An output is under a key this vault does not hold.")
+        column, label = open_column(
+            data,
+            digest=entry.digest,
+            evaluation=key_set.public.evaluation,
+            roster_id=roster.roster_id,
+        )
+        if label.quantity != entry.quantity or column.slots != roster.slots:
+            raise KeyMismatchError("An output's label differs from the order.")
+        return key_set.decrypt(column)
+
+
+def _counted(files: Sequence[bytes], expected: int) -> Sequence[bytes]:
+    if len(files) != expected:
+        raise InvalidMessageError("The vault got another number of files than ordered.")
+    return files
+
+
+def _roster_bills(
+    order: CheckedBills,
+    roster: RosterManifest,
+    tariff: Tariff,
+    values: Mapping[str, NDArray[np.uint64]],
+) -> Bills:
+    period = billing_period(order.start, order.end, tariff=tariff)
+    contracts = roster_contracts(roster)
+    rules = line_rules(tariff, period)
+    plan = plan_bill(rules, contracts=contracts)
+    quantities, amounts = recombined(plan, values=values, slots=roster.slots)
+    fixed = [line for line, rule in enumerate(rules) if rule.basis == CONTRACT]
+    if fixed:
+        chosen = [rules[line] for line in fixed]
+        quantities[fixed] = line_quantities(
+            chosen,
+            settlements=pd.DataFrame({"total_wh": np.zeros(roster.slots, dtype=np.int64)}),
+            contracts=contracts,
+            period=period,
+        ).astype(object)
+        amounts[fixed] = line_amounts(chosen, quantities=quantities[fixed])
+    return bills_from_amounts(
+        rules,
+        quantities=quantities,
+        amounts=amounts,
+        meter_point_ids=roster.pseudonyms,
+        period=period,
+    )
+
+
+def _billed_energy(bills: Bills) -> NDArray[Any]:
+    """Energy a bill stands for [Wh]: its registers, or its total, or the sum of its tiers."""
+    by_basis: dict[str, dict[object, int]] = {}
+    for line, rule in enumerate(bills.rules):
+        by_basis.setdefault(rule.basis, {}).setdefault(rule.tou_period or rule.tier, line)
+    lines = by_basis.get(REGISTER) or by_basis.get(TOTAL) or by_basis.get(TIER_PART, {})
+    energy: NDArray[Any] = bills.quantities[list(lines.values())].sum(axis=0)
+    return energy
+
+
+def _control_totals(order: CheckedBills, bills: Sequence[Bills]) -> list[CellTotal]:
+    layout = cell_layout(order.rosters)
+    measures = {
+        "bills": [np.ones(roster.slots, dtype=object) for roster in order.rosters],
+        "energy_wh": [_billed_energy(part) for part in bills],
+        "amount_fen": [part.totals_fen for part in bills],
+    }
+    cells: list[CellTotal] = []
+    for measure, parts in measures.items():
+        totals: dict[int, int] = {}
+        for groups, values in zip(layout.groups, parts, strict=True):
+            for number in np.unique(groups[groups >= 0]).tolist():
+                added = sum(map(int, values[groups == number]))
+                totals[number] = totals.get(number, 0) + added
+        cells += _cells(layout, totals, start=order.start, end=order.end, measure=measure)
+    return cells
+
+
+def _cells(
+    layout: CellLayout, totals: Mapping[int, int], *, start: str, end: str, measure: str
+) -> list[CellTotal]:
+    """Released cells with their totals, and suppressed ones without."""
+    return [
+        CellTotal(
+            zone=cell.zone,
+            customer_class=cell.customer_class,
+            start=start,
+            end=end,
+            measure=measure,
+            members=cell.members,
+            value=str(totals[number]) if cell.is_released else None,
+        )
+        for number, cell in enumerate(layout.cells)
+    ]

@@ -1,0 +1,217 @@
+"""Proving a transcript: who signed its inputs, and that the plan gives exactly its outputs.
+
+Nothing here decrypts, and nothing the platform computed is used further: the outputs that go on to
+the vault are the ones derived again in this process from the gateways' signed uploads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.crypto.blinding import SEED_SIZE
+from gridsecure.crypto.columns import Evaluation
+from gridsecure.crypto.keys import PublicKeySet
+from gridsecure.crypto.parameters import parameters_named
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import EnvelopeError, InvalidMessageError, ReleaseRefusedError
+from gridsecure.key_authority.key_sets import key_notices
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.messages import (
+    KeyNotice,
+    RosterManifest,
+    Signed,
+    Transcript,
+    UploadManifest,
+    opened,
+)
+from gridsecure.plans.execution import (
+    Evaluations,
+    Output,
+    RosterData,
+    compile_bill,
+    execute_bill,
+    execute_load_curve,
+    roster_data,
+)
+from gridsecure.plans.load_curve import cell_layout
+
+
+class PlatformView(Protocol):
+    """Read access to the platform's signed messages and objects, by digest."""
+
+    def message(self, kind: str, digest: str) -> Signed:
+        """A roster's or upload's signed message."""
+        ...
+
+    def object(self, digest: str) -> bytes:
+        """An object's bytes, as the platform says; checked against the digest here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proven:
+    """A transcript that holds.
+
+    Args:
+        transcript: As the platform signed it.
+        digest: Of the signed transcript.
+        datas: The rosters and uploads it used.
+        outputs: The outputs, derived again.
+        claims: What this transcript releases; each may be released once.
+    """
+
+    transcript: Transcript
+    digest: str
+    datas: tuple[RosterData, ...]
+    outputs: dict[str, Output]
+    claims: tuple[str, ...]
+
+    @property
+    def rosters(self) -> list[RosterManifest]:
+        """The rosters, in order."""
+        return [data.roster for data in self.datas]
+
+
+def current_evaluations(zone: AuthorityZone) -> dict[str, Evaluation]:
+    """Evaluation by parameter set name, from the authority's own published keys."""
+    found = {}
+    for envelope in key_notices(zone):
+        notice = KeyNotice.parsed(envelope.body)
+        keys = notice.relinearisation_keys
+        public = PublicKeySet(
+            parameters_named(notice.parameters, digest=notice.parameters_digest),
+            zone.objects.get(notice.public_key),
+            zone.objects.get(keys) if keys else b"",
+        )
+        found[notice.parameters] = public.evaluation
+    return found
+
+
+def checked_object(view: PlatformView, digest: str) -> bytes:
+    """An object of the platform whose digest is right.
+
+    Raises:
+        EnvelopeError: The platform sent other bytes.
+    """
+    data = view.object(digest)
+    if sm3_hex(data) != digest:
+        raise EnvelopeError("The platform sent another object than asked for.")
+    return data
+
+
+def prove(
+    envelope: Signed,
+    *,
+    seed: bytes | None,
+    zone: AuthorityZone,
+    view: PlatformView,
+    evaluations: Evaluations,
+) -> Proven:
+    """Verify a transcript's inputs and execute its plan again.
+
+    Args:
+        envelope: The signed transcript.
+        seed: The blinding seed it commits to, if any.
+        zone: The authority.
+        view: The platform.
+        evaluations: From `current_evaluations`.
+
+    Raises:
+        AuthenticityError: A message is not signed by whom it should be, or an object was changed.
+        ReleaseRefusedError: `release.seed`, `release.part-day` or `release.re-execution`.
+        CiphertextError: A column is not what its manifest says.
+    """
+    transcript = opened(envelope, expect=Transcript, trusted=zone.platform)
+    datas = _datas(transcript, zone=zone, view=view)
+
+    def load(digest: str) -> bytes:
+        return checked_object(view, digest)
+
+    if transcript.plan == "bill":
+        (data,) = datas
+        tariff = parse_tariff(load(data.roster.tariff).decode())
+        plan = compile_bill(data, tariff=tariff)
+        inputs, outputs = execute_bill(data, plan=plan, load=load, evaluations=evaluations)
+        claims = [f"bill/{transcript.uploads[0]}"]
+    else:
+        if seed is None or len(seed) != SEED_SIZE or sm3_hex(seed) != transcript.seed_commitment:
+            raise ReleaseRefusedError(
+                "A blinding seed is not the one its transcript commits to.", reason="release.seed"
+            )
+        day, quantities = _whole_day(transcript, datas)
+        inputs, outputs = execute_load_curve(
+            datas,
+            quantities=quantities,
+            layout=cell_layout([data.roster for data in datas]),
+            seed=seed,
+            load=load,
+            evaluations=evaluations,
+        )
+        claims = [f"load-curve/{upload}/{day}" for upload in transcript.uploads]
+    derived = {name: output.entry for name, output in outputs.items()}
+    if inputs != transcript.inputs or derived != transcript.outputs:
+        raise ReleaseRefusedError(
+            "Executing the plan again gives other outputs than the transcript.",
+            reason="release.re-execution",
+            remedy="Find out what the platform ran; do not repeat the request unchanged.",
+        )
+    return Proven(transcript, envelope.digest, tuple(datas), outputs, tuple(claims))
+
+
+def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -> list[RosterData]:
+    """The rosters and uploads of a transcript, each signed by the gateway it belongs to."""
+    many = len(transcript.rosters)
+    if many != len(transcript.uploads) or not many or (transcript.plan == "bill" and many != 1):
+        raise InvalidMessageError("A transcript names other rosters than uploads.")
+    datas = []
+    for roster_digest, upload_digest in zip(transcript.rosters, transcript.uploads, strict=True):
+        roster = _message(view, "roster", roster_digest)
+        upload = _message(view, "upload", upload_digest)
+        manifest = opened(roster, expect=RosterManifest, trusted=zone.gateways)
+        uploaded = opened(upload, expect=UploadManifest, trusted=zone.gateways)
+        if not roster.signer == upload.signer == manifest.gateway_id:
+            raise ReleaseRefusedError(
+                "A roster and its upload come from different gateways.", reason="release.gateway"
+            )
+        if (uploaded.start, uploaded.end) != (transcript.start, transcript.end):
+            raise ReleaseRefusedError(
+                "A transcript uses an upload of another period.", reason="release.period"
+            )
+        datas.append(roster_data(manifest, uploaded))
+    return datas
+
+
+def _message(view: PlatformView, kind: str, digest: str) -> Signed:
+    envelope = view.message(kind, digest)
+    if envelope.digest != digest:
+        raise EnvelopeError("The platform sent another message than asked for.")
+    return envelope
+
+
+def _whole_day(transcript: Transcript, datas: Sequence[RosterData]) -> tuple[str, tuple[str, ...]]:
+    """The local day a load curve is about; it must be all of that day, for every roster.
+
+    Parts of days could be combined into differences that no released cell was meant to show.
+    """
+    asked = {name.split("/", 1)[1] for name in transcript.inputs}
+    days = set()
+    for data in datas:
+        days |= {data.entry(quantity).start[:10] for quantity in asked}
+    whole = [
+        {
+            entry.quantity
+            for entry in data.columns.values()
+            if entry.quantity.startswith("interval:") and entry.start[:10] in days
+        }
+        for data in datas
+    ]
+    if len(days) != 1 or any(quantities != asked for quantities in whole):
+        raise ReleaseRefusedError(
+            "A load curve is released by whole local days.",
+            reason="release.part-day",
+            remedy="Request all intervals of a day for all rosters.",
+        )
+    return days.pop(), tuple(sorted(asked))

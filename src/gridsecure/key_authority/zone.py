@@ -1,0 +1,58 @@
+"""What the checker holds: policy, ledger, signing key, a door to the vault. No secret key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sqlalchemy import Engine
+
+from gridsecure.crypto.keys import PublicKeySet
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.key_authority.packages import VaultAnswer
+from gridsecure.messages import Signed
+from gridsecure.store.objects import ObjectStore
+
+
+class VaultDoor(Protocol):
+    """What the checker may ask of a vault: in a process of its own, or in this one for tests."""
+
+    def public_key_sets(self) -> list[PublicKeySet]:
+        """As `Vault.public_key_sets`."""
+        ...
+
+    def create_key_set(self, order: Signed, /) -> PublicKeySet:
+        """As `Vault.create_key_set`."""
+        ...
+
+    def release_bills(
+        self, order: Signed, files: Sequence[bytes], /
+    ) -> tuple[VaultAnswer, list[bytes]]:
+        """As `Vault.release_bills`."""
+        ...
+
+    def release_totals(self, order: Signed, files: Sequence[bytes], /) -> VaultAnswer:
+        """As `Vault.release_totals`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityZone:
+    """The checker's stores, keys and trusted parties.
+
+    Args:
+        engine: Its database.
+        objects: Published key objects and sealed statements.
+        signing_key: Signs key notices, orders to the vault and release certificates.
+        platform: The compute platform's key by thumbprint.
+        gateways: Registered gateways' keys by thumbprint.
+        vault: The door to the vault.
+    """
+
+    engine: Engine
+    objects: ObjectStore
+    signing_key: Sm2PrivateKey = field(repr=False)
+    platform: Mapping[str, Sm2PublicKey]
+    gateways: Mapping[str, Sm2PublicKey]
+    vault: VaultDoor
