@@ -85,13 +85,13 @@ def encryption_cancels(step: Step, pool: list[EncryptedColumn]) -> bool:
     """Whether the step adds or subtracts a column and its own shadow, leaving no encryption."""
     name, first, second, _ = step
     a, b = pool[first % len(pool)], pool[second % len(pool)]
-    times = {"plus": (1, 1), "minus": (1, -1), "total": (2, 1)}.get(name)
-    if times is None or a.size != b.size:
+    sums = {"plus": [(1, 1)], "minus": [(1, -1)], "total": [(1, 1), (2, 1)]}.get(name, [])
+    if not sums or a.size != b.size:
         return False
     ring = a.evaluation.ring
     left, right = (ring.coefficients(c.chunks[0])[1:].astype(object) for c in (a, b))
     moduli = np.array(ring.parameters.primes[: a.primes], dtype=object)[None, :, None]
-    return not ((times[0] * left + times[1] * right) % moduli).any()
+    return any(not ((m * left + n * right) % moduli).any() for m, n in sums)
 
 
 def shifted(column: Column, *, low: int) -> Column:

@@ -12,7 +12,8 @@ Why these primes:
   column plus a plaintext decrypts correctly without any probability argument.
 * `bfv_4096_q109_t60` (register columns, linear bills). The plain modulus is above the first prime,
   so SEAL keeps both primes for data: there is nothing to relinearise in a linear bill and the whole
-  109 bits serve as room for `energy [Wh] × rate [1e-8 yuan/kWh] < 2**60`, one product a bill line.
+  109 bits serve as room for `energy [Wh] × rate [1e-8 yuan/kWh]`, one product a bill line, up to t,
+  which is 16,383 short of 2**60.
 * `bgv_16384_q300_t35` (tier bills). All primes are 1 mod 2N·t, so that modulus switching leaves the
   BGV correction factor at 1 and ciphertexts of different depth add without losing bits of t.
 """
