@@ -95,11 +95,36 @@ def pack_roster(
         & (readings["start"] < period.end)
     ]
     matrix, starts, step = interval_matrix(own, roster=roster, period=period)
-    quantities = [
-        *_settlement_quantities(own, roster=roster, tariff=tariff, period=period, interval=step),
-        *_interval_quantities(matrix, roster=roster, starts=starts, step=step),
-    ]
-    for quantity in quantities:
+    settlements = settle(own, tariff=tariff, interval=step)
+    yield from pack_settlements(settlements, roster=roster, tariff=tariff, period=period, keys=keys)
+    for quantity in _interval_quantities(matrix, roster=roster, starts=starts, step=step):
+        yield _encrypted(quantity, roster=roster, keys=keys)
+
+
+def pack_settlements(
+    settlements: pd.DataFrame,
+    *,
+    roster: Roster,
+    tariff: Tariff,
+    period: BillingPeriod,
+    keys: Mapping[str, PublicKeySet],
+) -> Iterator[PackedColumn]:
+    """Encrypt what a roster's bills need, without interval columns.
+
+    Args:
+        settlements: A settlement frame with one row in the period for every slot.
+        roster: The slots.
+        tariff: The roster's tariff.
+        period: The month.
+        keys: Public key sets by parameter set name.
+
+    Raises:
+        InvalidReadingsError: A slot was not settled in the period (`readings.incomplete`).
+        OutOfRangeError, NotFoundError: As `pack_roster`.
+    """
+    for quantity in _settlement_quantities(
+        settlements, roster=roster, tariff=tariff, period=period
+    ):
         yield _encrypted(quantity, roster=roster, keys=keys)
 
 
@@ -128,15 +153,17 @@ def interval_matrix(
 
 
 def _settlement_quantities(
-    readings: pd.DataFrame,
-    *,
-    roster: Roster,
-    tariff: Tariff,
-    period: BillingPeriod,
-    interval: pd.Timedelta,
+    settlements: pd.DataFrame, *, roster: Roster, tariff: Tariff, period: BillingPeriod
 ) -> Iterator[_Quantity]:
-    settled = settle(readings, tariff=tariff, interval=interval).set_index("meter_point_id")
-    ordered = settled.loc[list(roster.meter_point_ids)]
+    settled = settlements[settlements["period_start"] == period.start]
+    places = pd.Index(settled["meter_point_id"]).get_indexer(pd.Index(roster.meter_point_ids))
+    if (places < 0).any():
+        raise InvalidReadingsError(
+            "A meter point of the roster was not settled in the billing period.",
+            reason="readings.incomplete",
+            remedy="Leave meter points without readings out of the roster.",
+        )
+    ordered = settled.iloc[places]
     total = ordered["total_wh"].to_numpy(np.int64)
     values = {TOTAL_QUANTITY: total, TIER_TOTAL: total}
     for tou_period in tariff.tou_periods:
