@@ -6,8 +6,8 @@ An upload comes in three steps, and each may be repeated after a lost connection
 2. the objects, accepted only when the manifest names them;
 3. commit: all objects are there, and only now may a plan use them.
 
-A committed upload is never replaced: the same manifest again is answered as before, another one for
-the same roster and period is a conflict, and an older sequence number is a replay.
+An upload is never replaced: the same manifest again is answered as before, another one for the same
+roster and period is a conflict, and another one under a used sequence number is a replay.
 """
 
 from __future__ import annotations
@@ -61,12 +61,14 @@ def install_key_set(
         ConflictError: Another key set of these parameters is in force.
     """
     notice = opened(envelope, expect=KeyNotice, trusted=zone.authority)
-    named = {notice.public_key, notice.relinearisation_keys} - {None}
-    if {sm3_hex(key) for key in keys} != named:
+    by_digest = {sm3_hex(key): key for key in keys}
+    if by_digest.keys() != {notice.public_key, notice.relinearisation_keys} - {None}:
         raise KeyMismatchError("These are not the keys the notice names.", reason="keys.id")
+    # Proved to be public keys before anything is stored: a secret key, sent here by mistake, must
+    # not touch the platform's disk.
+    load_key_set(notice, by_digest.__getitem__)
     for key in keys:
         zone.objects.put(key)
-    load_key_set(notice, zone.objects)
     entry = _received("key-set", envelope, name=notice.key_id, scope=notice.parameters)
     _keep(zone, entry, signer=envelope.signer, at=at)
     return notice

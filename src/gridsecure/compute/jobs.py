@@ -8,13 +8,16 @@ they are replaced every so often because its memory pools never shrink.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 from gridsecure.billing.tariffs import parse_tariff
@@ -79,7 +82,7 @@ class Worker:
 
     def __init__(self, objects: ObjectStore, notices: Iterable[KeyNotice]) -> None:
         self._objects = objects
-        self._evaluations = {n.parameters: load_key_set(n, objects).evaluation for n in notices}
+        self._evaluations = {n.parameters: load_key_set(n, objects.get).evaluation for n in notices}
 
     @property
     def evaluations(self) -> Mapping[str, Evaluation]:
@@ -122,8 +125,12 @@ class Worker:
         return {name: output.entry for name, output in outputs.items()}
 
 
-def load_key_set(notice: KeyNotice, objects: ObjectStore) -> PublicKeySet:
+def load_key_set(notice: KeyNotice, load: Callable[[str], bytes]) -> PublicKeySet:
     """The public key set of a verified notice.
+
+    Args:
+        notice: The notice, its signature verified.
+        load: Fetches an object by its digest.
 
     Raises:
         KeyMismatchError: The objects are not the keys the notice names.
@@ -132,42 +139,98 @@ def load_key_set(notice: KeyNotice, objects: ObjectStore) -> PublicKeySet:
     relinearisation = notice.relinearisation_keys
     key_set = PublicKeySet(
         parameters,
-        objects.get(notice.public_key),
-        objects.get(relinearisation) if relinearisation else b"",
+        load(notice.public_key),
+        load(relinearisation) if relinearisation else b"",
     )
     if key_set.key_id != notice.key_id:
         raise KeyMismatchError("A key set is not the one its notice names.", reason="keys.id")
     return key_set
 
 
+class WorkerPool:
+    """Worker processes with the key sets loaded, started when first needed and replaced in turn.
+
+    All workers are replaced together, after `JOBS_PER_WORKER` jobs each on average. The executor's
+    own way (`max_tasks_per_child`) is not used: with jobs queued ahead it counts workers that ended
+    as idle, starts no others and waits for ever (CPython issue 115634).
+
+    Args:
+        objects: The zone's object store.
+        notices: The key sets in force.
+        workers: Number of processes.
+    """
+
+    def __init__(self, objects: ObjectStore, notices: Iterable[KeyNotice], *, workers: int) -> None:
+        self.workers = workers
+        self._start = (objects.root, [notice.model_dump_json() for notice in notices])
+        self._executor: ProcessPoolExecutor | None = None
+        self._jobs = 0
+
+    @property
+    def portion(self) -> int:
+        """Jobs between two replacements of all workers."""
+        return self.workers * JOBS_PER_WORKER
+
+    def submit(self, jobs: Sequence[Job]) -> list[Future[JobResult]]:
+        """Queue at most a portion of jobs, replacing the workers first when their turn is over.
+
+        Raises:
+            BrokenProcessPool: A worker process died.
+        """
+        if self._jobs + len(jobs) > self.portion:
+            self.close()
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                self.workers,
+                mp_context=get_context("spawn"),  # SEAL's pools and threads do not survive a fork
+                initializer=_start_worker,
+                initargs=self._start,
+            )
+        self._jobs += len(jobs)
+        return [self._executor.submit(_run_in_worker, job) for job in jobs]
+
+    def close(self) -> None:
+        """Drop queued jobs, let running ones finish and end the workers.
+
+        The next job starts new ones.
+        """
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+        self._executor, self._jobs = None, 0
+
+
 @contextmanager
 def worker_pool(
     objects: ObjectStore, notices: Iterable[KeyNotice], *, workers: int
-) -> Iterator[ProcessPoolExecutor]:
-    """A pool of worker processes with the key sets loaded."""
-    texts = [notice.model_dump_json() for notice in notices]
-    with ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),  # SEAL's pools and threads do not survive a fork
-        initializer=_start_worker,
-        initargs=(objects.root, texts),
-        max_tasks_per_child=JOBS_PER_WORKER,
-    ) as pool:
+) -> Iterator[WorkerPool]:
+    """A pool of worker processes that ends with the block."""
+    pool = WorkerPool(objects, notices, workers=workers)
+    try:
         yield pool
+    finally:
+        pool.close()
 
 
-def run_jobs(pool: ProcessPoolExecutor, jobs: Iterable[Job]) -> Iterator[JobResult]:
+def run_jobs(pool: WorkerPool, jobs: Iterable[Job]) -> Iterator[JobResult]:
     """Run jobs, yielding results as they finish.
 
     Raises:
         GridSecureError: A job failed; `job.killed` when a worker process died. Results already
-            yielded stand, and running the rest again is safe.
+            yielded stand, and running the rest again is safe, also on the same pool.
     """
-    futures = [pool.submit(_run_in_worker, job) for job in jobs]
+    waiting = list(jobs)
+    for start in range(0, len(waiting), pool.portion):
+        yield from _run_portion(pool, waiting[start : start + pool.portion])
+
+
+def _run_portion(pool: WorkerPool, jobs: Sequence[Job]) -> Iterator[JobResult]:
+    futures: list[Future[JobResult]] = []
     try:
+        futures = pool.submit(jobs)
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:
+        pool.close()  # a broken executor takes no more jobs
         raise GridSecureError(
             "A worker process died.",
             reason="job.killed",
@@ -182,7 +245,18 @@ _worker: dict[str, Worker] = {}
 
 
 def _start_worker(root: Path, notices: list[str]) -> None:
+    # Ctrl-C reaches every process of a terminal at once; what to end is the parent's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
     _worker["only"] = Worker(ObjectStore(root), [KeyNotice.parsed(text) for text in notices])
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone, however that died; otherwise it would wait on."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_in_worker(job: Job) -> JobResult:

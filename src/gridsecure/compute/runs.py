@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from gridsecure import __version__
 from gridsecure.compute.intake import COMMITTED
-from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, run_jobs
+from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, WorkerPool, run_jobs
 from gridsecure.compute.transcripts import job_seed, record_transcript, recorded_transcripts
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
@@ -94,7 +93,7 @@ def run_plan(
     zone: PlatformZone,
     order: RunOrder,
     *,
-    pool: ProcessPoolExecutor,
+    pool: WorkerPool,
     clock: Callable[[], datetime],
     progress: Progress,
 ) -> Signed:
