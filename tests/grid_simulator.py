@@ -380,5 +380,4 @@ def registry(*keys: Sm2PrivateKey) -> dict[str, Sm2PublicKey]:
 
 def settlement_columns(tariff: Tariff) -> int:
     """How many columns a roster's settlement has; they are packed before the intervals."""
-
     return len(published_needs(tariff.tou_periods, tiered=bool(tariff.tiers)))
