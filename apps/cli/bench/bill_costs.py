@@ -28,6 +28,7 @@ class BillCosts:
 
     Args:
         slots: Meter points.
+        encrypt: The gateway's part for the columns the plan reads, once.
         run: The plan on columns in memory.
         load: Checking and opening the columns the plan reads.
         write: Writing its outputs.
@@ -37,6 +38,7 @@ class BillCosts:
     """
 
     slots: int
+    encrypt: float
     run: float
     load: float
     write: float
@@ -49,11 +51,11 @@ class BillCosts:
         return seconds / self.slots * 1e6
 
 
-def tou_costs(keys: BenchKeys, *, sizes: BenchSizes) -> tuple[list[Figure], float]:
-    """Figures of the time-of-use bill, and the plan's own microseconds per meter point."""
+def tou_costs(keys: BenchKeys, *, sizes: BenchSizes) -> tuple[list[Figure], BillCosts]:
+    """Figures of the time-of-use bill, and what they were computed from."""
     meters = random_meters(FOUR_PERIOD, count=sizes.roster_slots, seed=11, quotas=False)
     costs = bill_costs(meters, keys, sizes=sizes)
-    run = Figure(
+    bill = Figure(
         name="tou_bill",
         title="time-of-use bill (4 registers)",
         unit=_PER_METER,
@@ -62,7 +64,14 @@ def tou_costs(keys: BenchKeys, *, sizes: BenchSizes) -> tuple[list[Figure], floa
         try_for=0.05,
         note=f"one core, {costs.slots:,} slots, commercial four-period tariff, columns in memory",
     )
-    return [run, *_around(costs, name="tou_bill", title="time-of-use bill")], run.value
+    encryption = Figure(
+        name="tou_bill_encrypt",
+        title="time-of-use bill: gateway encryption",
+        unit=_PER_METER,
+        value=costs.micros(costs.encrypt),
+        note=f"{costs.files} columns a month under the public key",
+    )
+    return [bill, *_around(costs, name="tou_bill", title="time-of-use bill"), encryption], costs
 
 
 def tier_costs(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
@@ -101,7 +110,7 @@ def bill_costs(meters: RandomMeters, keys: BenchKeys, *, sizes: BenchSizes) -> B
         AssertionError: A bill differs from the plaintext oracle.
     """
     plan = compiled(meters)
-    columns = keys.encrypted(plan.needs, values=meters.values)
+    encrypt, columns = timed(lambda: keys.encrypted(plan.needs, values=meters.values))
     files = column_files(columns, needs=plan.needs, period=meters.period)
     public = keys.public
     load, inputs = best_of(
@@ -129,6 +138,7 @@ def bill_costs(meters: RandomMeters, keys: BenchKeys, *, sizes: BenchSizes) -> B
         raise AssertionError("a timed bill differs from the plaintext oracle")
     return BillCosts(
         slots=len(meters.contracts),
+        encrypt=encrypt,
         run=run,
         load=load,
         write=write,

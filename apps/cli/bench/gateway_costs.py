@@ -30,6 +30,7 @@ from gridsecure.messages import ColumnEntry, UploadManifest, signed
 
 _HOMES_PER_16: Final = 13
 _WH_PER_KWH: Final = 1000
+_MOST_ROUNDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,9 @@ class _Packed:
 def gateway_costs(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
     """Figures per reading: seconds at the gateway, and bytes that are stored."""
     month = _month(sizes)
-    packed = _packed(month, keys, key=generate_private_key())
+    key = generate_private_key()
+    rounds = [_packed(month, keys, key=key) for _ in range(min(sizes.repeats, _MOST_ROUNDS))]
+    packed = min(rounds, key=lambda one: one.total)
     readings = len(month.readings)
     interval = [entry for entry in packed.entries if entry.parameters == INTERVAL.name]
     others = [entry for entry in packed.entries if entry.parameters != INTERVAL.name]

@@ -68,15 +68,14 @@ def _row(figure: Figure) -> tuple[str, ...]:
 
 def _limit(figure: Figure, limit: float | None) -> str:
     signs = {"<=": "≤ ", ">=": "≥ ", "==": ""}
-    return "" if limit is None else signs[figure.comparison] + _number(limit)
+    return "" if limit is None else f"{signs[figure.comparison]}{limit:,g}"
 
 
 def _number(value: float) -> str:
-    """Three significant digits without an exponent; whole numbers in full."""
-    if value == int(value) or value >= 1000:
-        return f"{round(value):,}"
-    digits = 2 if value >= 1 else 4
-    return f"{value:.{digits}f}".rstrip("0").rstrip(".")
+    """About three digits that mean something, never an exponent; whole numbers in full."""
+    if value == int(value) or value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if value >= 1 else f"{value:.4f}"
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:

@@ -35,7 +35,7 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     report(f"bills against the plaintext oracle, {sizes.exact_meters:,} meters × 3 tariffs")
     figures += exact_bills(keys, sizes=sizes)
     report("time-of-use bill")
-    tou, tou_micros = tou_costs(keys, sizes=sizes)
+    tou, costs = tou_costs(keys, sizes=sizes)
     figures += tou
     report("three-tier bill")
     figures += tier_costs(keys, sizes=sizes)
@@ -44,7 +44,7 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     report(f"gateway, {sizes.gateway_meters:,} households × {sizes.gateway_days} days")
     figures += gateway_costs(keys, sizes=sizes)
     report("one TenSEAL vector per meter")
-    figures += library_vectors(sizes=sizes, platform_micros=tou_micros)
+    figures += library_vectors(sizes=sizes, platform=costs)
     report("worker processes")
     figures += speed_up(keys, sizes=sizes)
     return BenchResult(

@@ -42,7 +42,7 @@ class BenchSizes:
             gateway_meters=4_096,
             gateway_days=31,
             vector_meters=64,
-            jobs=16,
+            jobs=24,
             repeats=9,
             seconds=6.0,
         )
