@@ -1,6 +1,6 @@
 """Packing: validated readings of a roster and month become encrypted columns and a manifest.
 
-1. settle the readings to registers, exactly [Wh];
+1. add the intervals up to registers, exactly [Wh];
 2. lay every quantity out by slot;
 3. encrypt each column under the public key of its parameter set, after a range check;
 4. name each file by SM3 and list it; the caller signs the list.
@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.settlements import register_column, settle
+from gridsecure.billing.settlements import register_column
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.crypto.column_files import ColumnLabel, column_bytes
 from gridsecure.crypto.keys import PublicKeySet
@@ -28,6 +28,7 @@ from gridsecure.crypto.parameters import INTERVAL, Parameters
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.thresholds import thermometer
 from gridsecure.errors import InvalidReadingsError, NotFoundError
+from gridsecure.gateway.energies import IntervalEnergies, interval_energies
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ColumnEntry
 from gridsecure.plans.bills import (
@@ -47,6 +48,7 @@ INTERVAL_BOUNDS_WH: Mapping[str, int] = {
 """Declared largest energy of one interval by customer class [Wh]; public, so never data-driven."""
 
 OTHER_BOUND_WH = 2**22 - 1
+"""The bound of every class not named above [Wh]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,10 @@ def pack_roster(
     period: BillingPeriod,
     keys: Mapping[str, PublicKeySet],
 ) -> Iterator[PackedColumn]:
-    """Encrypt a roster's month, column by column (so that memory stays small).
+    """Encrypt a roster's month straight from readings, as `pack_energies` does.
 
     Args:
-        readings: Validated readings; those of other meter points are ignored.
+        readings: Validated readings; those of other meter points or times are ignored.
         roster: The slots.
         tariff: The roster's tariff.
         period: The month.
@@ -94,10 +96,37 @@ def pack_roster(
         & (readings["start"] >= period.start)
         & (readings["start"] < period.end)
     ]
-    matrix, starts, step = interval_matrix(own, roster=roster, period=period)
-    settlements = settle(own, tariff=tariff, interval=step)
-    yield from pack_settlements(settlements, roster=roster, tariff=tariff, period=period, keys=keys)
-    for quantity in _interval_quantities(matrix, roster=roster, starts=starts, step=step):
+    energies = interval_energies(own, period=period)
+    yield from pack_energies(energies, roster=roster, tariff=tariff, period=period, keys=keys)
+
+
+def pack_energies(
+    energies: IntervalEnergies,
+    *,
+    roster: Roster,
+    tariff: Tariff,
+    period: BillingPeriod,
+    keys: Mapping[str, PublicKeySet],
+) -> Iterator[PackedColumn]:
+    """Encrypt a roster's month, column by column (so that memory stays small).
+
+    Args:
+        energies: Energies of at least the roster's meter points over the period.
+        roster: The slots.
+        tariff: The roster's tariff.
+        period: The month.
+        keys: Public key sets by parameter set name.
+
+    Raises:
+        InvalidReadingsError: A slot has no energies (`readings.incomplete`).
+        OutOfRangeError: A value exceeds its column's bound.
+        NotFoundError: A key set is missing (`keys.missing`).
+    """
+    own = energies.of(roster.meter_point_ids)
+    settled = own.totals_wh, own.registers_wh(tariff)
+    for quantity in _settlement_quantities(*settled, tariff=tariff, period=period):
+        yield _encrypted(quantity, roster=roster, keys=keys)
+    for quantity in _interval_quantities(own, roster=roster):
         yield _encrypted(quantity, roster=roster, keys=keys)
 
 
@@ -122,39 +151,6 @@ def pack_settlements(
         InvalidReadingsError: A slot was not settled in the period (`readings.incomplete`).
         OutOfRangeError, NotFoundError: As `pack_roster`.
     """
-    for quantity in _settlement_quantities(
-        settlements, roster=roster, tariff=tariff, period=period
-    ):
-        yield _encrypted(quantity, roster=roster, keys=keys)
-
-
-def interval_matrix(
-    readings: pd.DataFrame, *, roster: Roster, period: BillingPeriod
-) -> tuple[NDArray[np.int64], pd.DatetimeIndex, pd.Timedelta]:
-    """Energy [intervals, slots] of a roster's readings in a period [Wh].
-
-    Raises:
-        InvalidReadingsError: A slot lacks an interval, or has one twice (`readings.incomplete`).
-    """
-    starts = pd.DatetimeIndex(np.sort(readings["start"].unique()))
-    slots = pd.Index(roster.meter_point_ids).get_indexer(pd.Index(readings["meter_point_id"]))
-    rows = starts.get_indexer(pd.DatetimeIndex(readings["start"]))
-    matrix = np.full((len(starts), len(roster.meter_point_ids)), -1, dtype=np.int64)
-    matrix[rows, slots] = readings["energy_wh"].to_numpy(np.int64)
-    step = (starts[1] - starts[0]) if len(starts) > 1 else pd.Timedelta(period.end - period.start)
-    covered = len(starts) * step == pd.Timedelta(period.end - period.start)
-    if not covered or len(readings) != matrix.size or (matrix < 0).any():
-        raise InvalidReadingsError(
-            "A meter point of the roster lacks readings in the billing period, or has some twice.",
-            reason="readings.incomplete",
-            remedy="Validate with estimation, or leave incomplete meter points out of the roster.",
-        )
-    return matrix, starts, step
-
-
-def _settlement_quantities(
-    settlements: pd.DataFrame, *, roster: Roster, tariff: Tariff, period: BillingPeriod
-) -> Iterator[_Quantity]:
     settled = settlements[settlements["period_start"] == period.start]
     places = pd.Index(settled["meter_point_id"]).get_indexer(pd.Index(roster.meter_point_ids))
     if (places < 0).any():
@@ -164,11 +160,27 @@ def _settlement_quantities(
             remedy="Leave meter points without readings out of the roster.",
         )
     ordered = settled.iloc[places]
+    registers = {p: ordered[register_column(p)].to_numpy(np.int64) for p in tariff.tou_periods}
     total = ordered["total_wh"].to_numpy(np.int64)
+    for quantity in _settlement_quantities(total, registers, tariff=tariff, period=period):
+        yield _encrypted(quantity, roster=roster, keys=keys)
+
+
+def packed_columns(tariff: Tariff, *, intervals: int) -> int:
+    """How many columns a roster of this tariff has in a period of so many intervals."""
+    needs = published_needs(tariff.tou_periods, tiered=bool(tariff.tiers))
+    return len(needs) + intervals
+
+
+def _settlement_quantities(
+    total: NDArray[np.int64],
+    registers: Mapping[str, NDArray[np.int64]],
+    *,
+    tariff: Tariff,
+    period: BillingPeriod,
+) -> Iterator[_Quantity]:
     values = {TOTAL_QUANTITY: total, TIER_TOTAL: total}
-    for tou_period in tariff.tou_periods:
-        register = ordered[register_column(tou_period)].to_numpy(np.int64)
-        values[register_quantity(tou_period)] = register
+    values |= {register_quantity(p): energy_wh for p, energy_wh in registers.items()}
     values |= {digit_quantity(*place): bits for place, bits in thermometer(total).items()}
     start, end = period.start.isoformat(), period.end.isoformat()
     for need in published_needs(tariff.tou_periods, tiered=bool(tariff.tiers)):
@@ -177,20 +189,23 @@ def _settlement_quantities(
         )
 
 
-def _interval_quantities(
-    matrix: NDArray[np.int64], *, roster: Roster, starts: pd.DatetimeIndex, step: pd.Timedelta
-) -> Iterator[_Quantity]:
-    classes = set(roster.manifest.customer_classes)
-    high = max(INTERVAL_BOUNDS_WH.get(name, OTHER_BOUND_WH) for name in classes)
-    for index, start in enumerate(starts):
+def _interval_quantities(energies: IntervalEnergies, *, roster: Roster) -> Iterator[_Quantity]:
+    high = max(interval_bound_wh(name) for name in set(roster.manifest.customer_classes))
+    columns = np.ascontiguousarray(energies.energy_wh.T)
+    for index, start in enumerate(energies.starts):
         yield _Quantity(
             interval_quantity(index),
             INTERVAL,
             high,
             start.isoformat(),
-            (start + step).isoformat(),
-            matrix[index],
+            (start + energies.step).isoformat(),
+            columns[index],
         )
+
+
+def interval_bound_wh(customer_class: str) -> int:
+    """Declared largest energy of one interval of a customer class [Wh]."""
+    return INTERVAL_BOUNDS_WH.get(customer_class, OTHER_BOUND_WH)
 
 
 def _encrypted(

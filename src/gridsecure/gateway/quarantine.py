@@ -6,13 +6,11 @@ gateway and only its owner may read it. It appears whole or not at all.
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 import pandas as pd
 
-from gridsecure.errors import StorageError
+from gridsecure.gateway.private_files import write_private
 
 _COLUMNS = ["row", "meter_point_id", "start", "kwh", "quality", "reason"]
 
@@ -36,18 +34,4 @@ def write_quarantine(quarantined: pd.DataFrame, *, path: Path) -> None:
         kwh=sign + whole + "." + (energy_wh.abs() % 1000).astype("str").str.zfill(3),
     )
     text = table[_COLUMNS].to_csv(index=False, lineterminator="\n")
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        # Mode 0600 from the first moment, not by a later chmod.
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise StorageError(
-            f"The quarantine file could not be written: {error.strerror}.",
-            remedy="Free disk space or check the folder, then run again.",
-        ) from error
+    write_private(path, [text.encode()], what="The quarantine file")

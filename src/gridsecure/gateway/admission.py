@@ -1,0 +1,204 @@
+"""Admission: which meter points are billed this month, and why the others are not.
+
+Invariant: every meter point of the contracts or of the files is either billed or excluded with one
+reason, the first that applies in the order of `REASONS`. What cannot be encrypted within its
+column's public bound, or would make the plan of a whole roster fail, is left out here, by name,
+so that one customer cannot stop the bills of all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.billing.charges import (
+    OPEN_LIMIT_WH,
+    TIER_PART,
+    LineRule,
+    line_rules,
+    tier_limits_wh,
+)
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.tariffs import Tariff
+from gridsecure.crypto.thresholds import MAX_THRESHOLD_KWH, WH_PER_KWH
+from gridsecure.errors import InputError
+from gridsecure.gateway.energies import IntervalEnergies
+from gridsecure.gateway.packing import interval_bound_wh
+from gridsecure.gateway.private_files import write_private
+from gridsecure.plans.bills import MAX_REGISTER_WH, MAX_TIER_WH
+
+Mask = NDArray[np.bool_]
+
+REASONS: Final = {
+    "no-contract": "it has readings but no contract",
+    "no-readings": "it has a contract but no readings",
+    "quarantined": "too few of its readings passed validation",
+    "two-intervals": "its readings came in two interval lengths",
+    "tariff-unknown": "no tariff file carries its contract's tariff id",
+    "tariff-not-valid": "its tariff does not cover the month",
+    "tier-limit": "a tier limit with its household quota is not whole kWh, or too large",
+    "tier-energy": "its energy is above what a tier bill takes",
+    "register-energy": "its energy is above what one register takes",
+    "interval-energy": "an interval's energy is above the bound of its customer class",
+}
+"""Reason code -> what it says about a meter point; in order of precedence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Admission:
+    """Who is billed and who is not.
+
+    Args:
+        billed: Contract rows of the meter points to bill.
+        excluded: `meter_point_id` and `reason` of the others, sorted by meter point.
+    """
+
+    billed: pd.DataFrame
+    excluded: pd.DataFrame
+
+    def counts(self) -> dict[str, int]:
+        """Excluded meter points by reason, in the order of `REASONS`."""
+        found = Counter(self.excluded["reason"])
+        return {reason: found[reason] for reason in REASONS if found[reason]}
+
+
+@dataclass(frozen=True, slots=True)
+class SeenMeters:
+    """Meter points the files had readings of.
+
+    Args:
+        all: Every one of them, whatever became of its readings.
+        two_intervals: Those that came in two interval lengths and were set aside.
+    """
+
+    all: Collection[str]
+    two_intervals: Collection[str] = ()
+
+
+def admit(
+    energies: IntervalEnergies | None,
+    *,
+    seen: SeenMeters,
+    contracts: pd.DataFrame,
+    tariffs: Mapping[str, Tariff],
+    period: BillingPeriod,
+) -> Admission:
+    """Decide which meter points are billed.
+
+    Args:
+        energies: Energies of the meter points whose readings are complete; None when none is.
+        seen: Meter points of the files.
+        contracts: Contract frame.
+        tariffs: Tariffs by tariff id.
+        period: The month.
+    """
+    names = pd.Index(contracts["meter_point_id"], dtype=str)
+    seen_all = pd.Index(sorted(seen.all), dtype=str)
+    objections = {
+        "no-readings": ~names.isin(seen_all),
+        "two-intervals": names.isin(pd.Index(sorted(seen.two_intervals), dtype=str)),
+        "tariff-unknown": ~contracts["tariff_id"].isin(list(tariffs)).to_numpy(),
+    }
+    rows = np.full(len(names), -1, dtype=np.intp)
+    if energies is not None:
+        rows = energies.meter_point_ids.get_indexer(names)
+        objections |= _energy_objections(energies, rows=rows, contracts=contracts)
+    objections["quarantined"] = rows < 0
+    for name, mask in _tariff_objections(contracts, tariffs, energies, rows, period).items():
+        objections[name] = mask
+    reasons = np.full(len(names), "", dtype=object)
+    for reason in REASONS:
+        hit = objections.get(reason, np.zeros(len(names), dtype=bool)) & (reasons == "")
+        reasons[hit] = reason
+    return _admission(contracts, reasons=reasons, strangers=seen_all.difference(names))
+
+
+def _admission(
+    contracts: pd.DataFrame, *, reasons: NDArray[np.object_], strangers: pd.Index[str]
+) -> Admission:
+    left_out = reasons != ""
+    excluded = pd.DataFrame(
+        {
+            "meter_point_id": [*contracts.loc[left_out, "meter_point_id"], *strangers],
+            "reason": [*reasons[left_out], *["no-contract"] * len(strangers)],
+        },
+        dtype=str,
+    )
+    return Admission(
+        billed=contracts.loc[~left_out].reset_index(drop=True),
+        excluded=excluded.sort_values("meter_point_id", ignore_index=True),
+    )
+
+
+def _energy_objections(
+    energies: IntervalEnergies, *, rows: NDArray[np.intp], contracts: pd.DataFrame
+) -> dict[str, Mask]:
+    """Objections that hold under any tariff; rows of -1 object to nothing here."""
+    present = rows >= 0
+    peaks = np.where(present, energies.energy_wh.max(axis=1)[rows], 0)
+    totals = np.where(present, energies.totals_wh[rows], 0)
+    bounds = contracts["customer_class"].map(interval_bound_wh).to_numpy(np.int64)
+    return {"interval-energy": peaks > bounds, "register-energy": totals > MAX_REGISTER_WH}
+
+
+def _tariff_objections(
+    contracts: pd.DataFrame,
+    tariffs: Mapping[str, Tariff],
+    energies: IntervalEnergies | None,
+    rows: NDArray[np.intp],
+    period: BillingPeriod,
+) -> dict[str, Mask]:
+    masks = {
+        reason: np.zeros(len(contracts), dtype=bool)
+        for reason in ("tariff-not-valid", "tier-limit", "tier-energy")
+    }
+    totals = np.zeros(len(contracts), dtype=np.int64)
+    if energies is not None:
+        totals = np.where(rows >= 0, energies.totals_wh[rows], 0)
+    for tariff_id in set(contracts["tariff_id"]) & set(tariffs):
+        own = (contracts["tariff_id"] == tariff_id).to_numpy()
+        tariff = tariffs[tariff_id]
+        try:
+            rules = line_rules(tariff, period)
+        except InputError as error:
+            if error.reason != "tariff.not-valid":
+                raise
+            masks["tariff-not-valid"] |= own
+            continue
+        if tariff.tiers:
+            masks["tier-energy"] |= own & (totals > MAX_TIER_WH)
+            masks["tier-limit"] |= own & _bad_limits(rules, contracts)
+    return masks
+
+
+def _bad_limits(rules: tuple[LineRule, ...], contracts: pd.DataFrame) -> Mask:
+    """Where a tier limit is one that encrypted thresholds refuse."""
+    bad = np.zeros(len(contracts), dtype=bool)
+    for rule in rules:
+        if rule.basis == TIER_PART:
+            for limits in tier_limits_wh(rule, contracts):
+                bound = limits != OPEN_LIMIT_WH
+                bad |= bound & (limits % WH_PER_KWH != 0)
+                bad |= bound & (limits > MAX_THRESHOLD_KWH * WH_PER_KWH)
+    return bad
+
+
+def write_exceptions(admission: Admission, *, path: Path) -> None:
+    """Write the excluded meter points as CSV: `meter_point_id,reason`, no values.
+
+    Args:
+        admission: The decision.
+        path: The file to create or replace; only its owner may read it.
+
+    Raises:
+        StorageError: The disk could not take it; nothing half-written is left.
+    """
+    text = admission.excluded.to_csv(index=False, lineterminator="\n")
+    write_private(path, [text.encode()], what="The exceptions file")
