@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -183,13 +184,21 @@ def load_into(target: Handle, ring: Ring, data: bytes) -> None:
     _load(target, ring.context, data)
 
 
+class _Scratch:
+    """An anonymous file of one thread in one process; closed when the thread ends."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.descriptor = os.memfd_create("gridsecure")  # never on disk, never named, dies with us
+        self.path = Path(f"/proc/self/fd/{self.descriptor}")
+        weakref.finalize(self, os.close, self.descriptor)
+
+
 def _memory_file() -> tuple[int, Path]:
-    if not hasattr(_scratch, "file") or _scratch.owner != os.getpid():
-        descriptor = os.memfd_create("gridsecure")  # never on disk, never named, dies with us
-        _scratch.file = (descriptor, Path(f"/proc/self/fd/{descriptor}"))
-        _scratch.owner = os.getpid()
-    file: tuple[int, Path] = _scratch.file
-    return file
+    file = getattr(_scratch, "file", None)
+    if file is None or file.owner != os.getpid():  # after a fork, the parent's file is not ours
+        file = _scratch.file = _Scratch()
+    return file.descriptor, file.path
 
 
 def _saved(save: Callable[[str], None]) -> bytes:
