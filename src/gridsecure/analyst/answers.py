@@ -1,0 +1,246 @@
+"""What services answer over HTTP, turned into values or into the house's errors.
+
+Invariants:
+- A refused request becomes the error class of its status and keeps the service's reason code.
+- Nothing of the request is repeated in an error: no token, no password, no body.
+- A field is used only after its type was checked; another shape is an error, never a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import httpx
+
+from gridsecure.errors import (
+    AccessDeniedError,
+    AuditBrokenError,
+    AuthenticityError,
+    CiphertextError,
+    ConflictError,
+    GridSecureError,
+    InputError,
+    InvalidMessageError,
+    NotFoundError,
+    ReleaseRefusedError,
+    StorageError,
+)
+
+_LONGEST_TEXT: Final = 500  # a sentence for people; more is not one
+
+_BY_STATUS: Final[Mapping[int, type[GridSecureError]]] = {
+    400: InputError,
+    401: AuthenticityError,
+    403: AccessDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: InvalidMessageError,
+    507: StorageError,
+}
+# One status may stand for two classes; the reason code tells them apart.
+_BY_REASON: Final[tuple[tuple[int, str, type[GridSecureError]], ...]] = (
+    (403, "release.", ReleaseRefusedError),
+    (409, "ciphertext.", CiphertextError),
+    (409, "plan.", CiphertextError),
+    (500, "audit.", AuditBrokenError),
+)
+_SIGN_IN_AGAIN: Final = "Sign in again; if that does not help, your role may not do this."
+
+
+def asked(
+    http: httpx.Client,
+    method: str,
+    url: str,
+    *,
+    service: str,
+    token: str | None = None,
+    body: object = None,
+) -> bytes:
+    """Send one request and return the body of a good answer.
+
+    Args:
+        http: The connection, with its timeouts.
+        method: HTTP method.
+        url: Full address.
+        service: The service's name, for messages.
+        token: Bearer token, if the route wants one.
+        body: What is sent as JSON, if anything.
+
+    Raises:
+        GridSecureError: The service cannot be reached (`service.unreachable`), answers with an
+            error of its own, or with a status nobody expected (`service.failed`).
+    """
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        response = http.request(method, url, headers=headers, json=body)
+    except (httpx.HTTPError, httpx.InvalidURL) as failed:
+        raise GridSecureError(
+            f"The {service} service cannot be reached.",
+            reason="service.unreachable",
+            remedy="Check that it is running and that its address is set correctly.",
+        ) from failed
+    if not response.is_success:
+        raise _refusal(response, service=service)
+    return response.content
+
+
+def _refusal(response: httpx.Response, *, service: str) -> GridSecureError:
+    body = _body_of(response)
+    reason = _short(body.get("reason"))
+    kind = _BY_STATUS.get(response.status_code, GridSecureError)
+    for status, prefix, named in _BY_REASON:
+        if response.status_code == status and reason.startswith(prefix):
+            kind = named
+    message = _short(body.get("message")) or f"The {service} service refused the request."
+    remedy = _short(body.get("remedy"))
+    if response.status_code == 429:
+        reason = reason or "service.too-many"
+        remedy = remedy or "Wait a minute, then try once more."
+    elif issubclass(kind, AuthenticityError):
+        remedy = remedy or _SIGN_IN_AGAIN
+    elif kind is GridSecureError and not reason:
+        reason, remedy = "service.failed", f"Look into the log of the {service} service."
+    return kind(message, reason=reason or None, remedy=remedy)
+
+
+def _body_of(response: httpx.Response) -> Mapping[str, object]:
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _short(value: object) -> str:
+    return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
+
+
+class Answer:
+    """The fields of one JSON object, each checked when it is read.
+
+    Args:
+        fields: The object as parsed.
+        service: Who sent it, for messages.
+    """
+
+    def __init__(self, fields: object, *, service: str) -> None:
+        self._service = service
+        if not isinstance(fields, dict):
+            raise self._wrong("an object")
+        self._fields: dict[str, object] = fields
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A string; `default` stands in for a missing or null one.
+
+        Raises:
+            InvalidMessageError: It is not a string (`message.answer`).
+        """
+        value = self._fields.get(name)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, str):
+            raise self._wrong(name)
+        return value
+
+    def number(self, name: str, default: int | None = None) -> int:
+        """A whole number, 0 or more; `default` stands in for a missing or null one.
+
+        Raises:
+            InvalidMessageError: It is not (`message.answer`).
+        """
+        value = self._fields.get(name)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self._wrong(name)
+        return value
+
+    def moment(self, name: str) -> datetime:
+        """An aware time in ISO 8601.
+
+        Raises:
+            InvalidMessageError: It is not (`message.answer`).
+        """
+        return aware(self.text(name), on_error=lambda: self._wrong(name))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings.
+
+        Raises:
+            InvalidMessageError: It is not (`message.answer`).
+        """
+        value = self._fields.get(name)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._wrong(name)
+        return tuple(value)
+
+    def numbers(self, name: str) -> dict[str, float]:
+        """A table of counts or seconds by name; missing reads as empty.
+
+        Raises:
+            InvalidMessageError: It is not (`message.answer`).
+        """
+        value = self._fields.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self._wrong(name)
+        if any(isinstance(n, bool) or not isinstance(n, int | float) for n in value.values()):
+            raise self._wrong(name)
+        return {str(key): number for key, number in value.items()}
+
+    def part(self, name: str) -> Answer:
+        """An object inside; missing or null reads as empty.
+
+        Raises:
+            InvalidMessageError: It is something else (`message.answer`).
+        """
+        return Answer(self._fields.get(name) or {}, service=self._service)
+
+    def _wrong(self, name: str) -> InvalidMessageError:
+        return InvalidMessageError(
+            f"The {self._service} service answered in another shape: {name}.",
+            reason="message.answer",
+            remedy="Run the same release of every service.",
+        )
+
+
+def aware(text: str, *, on_error: Callable[[], GridSecureError]) -> datetime:
+    """Read an ISO 8601 time that says its offset, or raise what `on_error` makes."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise on_error() from error
+    if moment.tzinfo is None:
+        raise on_error()
+    return moment
+
+
+def object_of(content: bytes, *, service: str) -> Answer:
+    """Read a body that is one JSON object.
+
+    Raises:
+        InvalidMessageError: It is not (`message.answer`).
+    """
+    return Answer(_parsed(content), service=service)
+
+
+def objects_of(content: bytes, *, service: str) -> Sequence[Answer]:
+    """Read a body that is a list of JSON objects.
+
+    Raises:
+        InvalidMessageError: It is not (`message.answer`).
+    """
+    items = _parsed(content)
+    if not isinstance(items, list):
+        items = [None]
+    return [Answer(item, service=service) for item in items]
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return httpx.Response(200, content=content).json()
+    except ValueError:
+        return None

@@ -1,0 +1,138 @@
+"""The reader's client: sign in, read verified releases, start runs and release rounds.
+
+It talks over an `httpx.Client` given from outside, which carries the timeouts; it keeps no token.
+Every release it returns was verified under the pinned key of the authority.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+
+from gridsecure.analyst import sessions
+from gridsecure.analyst.answers import asked, object_of, objects_of
+from gridsecure.analyst.releases import PinnedAuthority, Release, ReleaseSummary, verified_release
+from gridsecure.analyst.runs import (
+    MonthStatus,
+    PlatformRun,
+    RoundOutcome,
+    RunOrder,
+    checked_month,
+)
+from gridsecure.analyst.sessions import AUTHORITY, GATEWAY, PLATFORM, Session
+
+READERS_OF_VALUES: Final = frozenset({"billing", "analyst"})
+"""Roles that see the values of a release; all others see its evidence only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Base address of each service."""
+
+    identity: str
+    authority: str
+    platform: str
+    gateway: str
+
+    def of(self, service: str) -> str:
+        """Base address of one service, without a closing slash."""
+        by_name = {AUTHORITY: self.authority, PLATFORM: self.platform, GATEWAY: self.gateway}
+        return by_name[service].rstrip("/")
+
+
+class ReleaseClient:
+    """What a dashboard or an analyst asks of the services.
+
+    Every method raises a GridSecureError with a reason and a remedy when a service refuses,
+    cannot be reached or answers in another shape.
+
+    Args:
+        http: The connection; closing it is up to its owner.
+        addresses: Where the services are.
+        authority: The only key whose releases are believed.
+    """
+
+    def __init__(
+        self, http: httpx.Client, *, addresses: Addresses, authority: PinnedAuthority
+    ) -> None:
+        self._http = http
+        self._addresses = addresses
+        self._authority = authority
+
+    def sign_in(self, user: str, *, password: str) -> Session:
+        """Exchange a password for the tokens of a session.
+
+        Raises:
+            AuthenticityError: Wrong name or password (`session.sign-in`).
+        """
+        return sessions.sign_in(
+            self._http, identity_url=self._addresses.identity, user=user, password=password
+        )
+
+    def releases(self, session: Session) -> tuple[ReleaseSummary, ...]:
+        """What was released, newest first."""
+        content = self._ask(session, AUTHORITY, "GET", "/releases")
+        listed = [ReleaseSummary.of(a) for a in objects_of(content, service=AUTHORITY)]
+        return tuple(sorted(listed, key=lambda item: item.released_at, reverse=True))
+
+    def release(self, session: Session, *, release_id: str) -> Release:
+        """Fetch one release and verify it; values only for roles that may see them.
+
+        Raises:
+            SignatureError: Not signed by the pinned authority, or another release.
+            ReleaseRefusedError: It breaks its own minimum.
+        """
+        content = self._ask(session, AUTHORITY, "GET", f"/releases/{quote(release_id, safe='')}")
+        release = verified_release(content, release_id=release_id, authority=self._authority)
+        return release if session.roles & READERS_OF_VALUES else release.without_values()
+
+    def start_release_round(self, session: Session) -> tuple[RoundOutcome, ...]:
+        """Let the authority check and release what waits at the platform."""
+        content = self._ask(session, AUTHORITY, "POST", "/release-rounds")
+        return tuple(RoundOutcome.of(a) for a in objects_of(content, service=AUTHORITY))
+
+    def start_run(self, session: Session, order: RunOrder) -> str:
+        """Start a plan on the platform and return the run's id."""
+        body = {
+            "plan": order.plan,
+            "start": order.start,
+            "end": order.end,
+            "purpose": order.purpose,
+        }
+        content = self._ask(session, PLATFORM, "POST", "/runs", body=body)
+        return object_of(content, service=PLATFORM).text("run_id")
+
+    def runs(self, session: Session) -> tuple[PlatformRun, ...]:
+        """All runs the platform knows."""
+        content = self._ask(session, PLATFORM, "GET", "/runs")
+        return tuple(PlatformRun.of_answer(a) for a in objects_of(content, service=PLATFORM))
+
+    def run(self, session: Session, *, run_id: str) -> PlatformRun:
+        """How far one run is."""
+        content = self._ask(session, PLATFORM, "GET", f"/runs/{quote(run_id, safe='')}")
+        return PlatformRun.of_answer(object_of(content, service=PLATFORM), run_id=run_id)
+
+    def month(self, session: Session, *, month: str) -> MonthStatus:
+        """How far the gateway is with a month, `YYYY-MM`.
+
+        Raises:
+            InputError: Not a month.
+            NotFoundError: The gateway has no files of this month.
+        """
+        content = self._ask(session, GATEWAY, "GET", f"/months/{checked_month(month)}")
+        return MonthStatus.of_answer(object_of(content, service=GATEWAY))
+
+    def _ask(
+        self, session: Session, service: str, method: str, path: str, *, body: object = None
+    ) -> bytes:
+        return asked(
+            self._http,
+            method,
+            f"{self._addresses.of(service)}{path}",
+            service=service,
+            token=session.token_for(service),
+            body=body,
+        )

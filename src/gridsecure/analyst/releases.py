@@ -1,0 +1,270 @@
+"""Release certificates, verified before anything of them is shown.
+
+Invariants:
+- A `Release` exists only if its SM2 signature verified under the pinned key of the authority.
+- A cell with fewer members than the certificate's minimum carries no value; a certificate that
+  says otherwise is refused as a whole.
+- Values are whole numbers in the unit of their measure; nothing is estimated or filled in.
+
+Not here: whether the authority may be trusted. Its key is pinned from outside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from gridsecure.analyst.answers import Answer, aware
+from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
+from gridsecure.errors import (
+    AuthenticityError,
+    InputError,
+    InvalidMessageError,
+    ReleaseRefusedError,
+    SignatureError,
+)
+from gridsecure.messages import CellTotal, ReleaseCertificate, Signed, opened
+
+BILL: Final = "bill"
+LOAD_CURVE: Final = "load-curve"
+
+MEASURES: Final[Mapping[str, frozenset[str]]] = {
+    BILL: frozenset({"bills", "energy_wh", "amount_fen"}),
+    LOAD_CURVE: frozenset({"energy_wh"}),
+}
+"""What each plan releases: bills [count], energy [Wh], amount [fen]."""
+
+_WHOLE_NUMBER: Final = re.compile(r"-?[0-9]{1,18}")  # 18 digits: sums stay within 64 bits
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedAuthority:
+    """The one key whose releases are believed; make it with `pinned_authority`."""
+
+    key: Sm2PublicKey
+
+    @property
+    def thumbprint(self) -> str:
+        """The key's name, 64 hexadecimal digits."""
+        return self.key.thumbprint
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedCell:
+    """One cell of a released table.
+
+    Args:
+        zone: Supply zone.
+        customer_class: Customer class.
+        start: Start of the period or interval, aware, local.
+        end: Its end, exclusive.
+        measure: What the value counts, with its unit.
+        members: Meter points in the cell.
+        value: The value; None if the cell is suppressed, or withheld from the reader.
+    """
+
+    zone: str
+    customer_class: str
+    start: datetime
+    end: datetime
+    measure: str
+    members: int
+    value: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSummary:
+    """A line in the list of releases.
+
+    The list is not signed: it names what may be fetched, and no page shows a number from it.
+    """
+
+    release_id: str
+    plan: str
+    start: str
+    end: str
+    purpose: str
+    released_at: str
+    cells: int
+    suppressed: int
+
+    @classmethod
+    def of(cls, answer: Answer) -> ReleaseSummary:
+        """Read one entry of the list.
+
+        Raises:
+            InvalidMessageError: Another shape.
+        """
+        return cls(
+            release_id=answer.text("release_id"),
+            plan=answer.text("plan"),
+            start=answer.text("start"),
+            end=answer.text("end"),
+            purpose=answer.text("purpose"),
+            released_at=answer.text("released_at"),
+            cells=answer.number("cells"),
+            suppressed=answer.number("suppressed"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release whose signature was verified.
+
+    Args:
+        release_id: Its name.
+        plan: Name of the plan.
+        plan_version: Version of the plan.
+        start: Start of the period, aware, local.
+        end: Its end, exclusive.
+        purpose: Why it was asked for.
+        requested_by: Who asked.
+        released_at: When it was released, aware.
+        minimum_members: Smallest cell with a value [meter points].
+        cells: All cells, also the suppressed ones.
+        transcripts: Digests of the transcripts it rests on.
+        statements: Digests of the sealed statements, by roster.
+        outputs_digest: Digest over the outputs that were decrypted.
+        evidence_head: Head of the authority's evidence log when it was released.
+        signer: Thumbprint of the key that signed it.
+        signed_text: The signed certificate as received, so that it can be checked elsewhere;
+            None when values were taken out after it was verified.
+    """
+
+    release_id: str
+    plan: str
+    plan_version: int
+    start: datetime
+    end: datetime
+    purpose: str
+    requested_by: str
+    released_at: datetime
+    minimum_members: int
+    cells: tuple[ReleasedCell, ...]
+    transcripts: tuple[str, ...]
+    statements: Mapping[str, str]
+    outputs_digest: str
+    evidence_head: str
+    signer: str
+    signed_text: str | None
+
+    def without_values(self) -> Release:
+        """The same release with no value in any cell, for readers who may not see values."""
+        if all(cell.value is None for cell in self.cells):
+            return self
+        blank = tuple(replace(cell, value=None) for cell in self.cells)
+        return replace(self, cells=blank, signed_text=None)
+
+
+def pinned_authority(point: str) -> PinnedAuthority:
+    """Read the authority's public key and prove that this process verifies signatures rightly.
+
+    Args:
+        point: 130 hexadecimal digits, `04 ‖ X ‖ Y`.
+
+    Raises:
+        InputError: Not a point of the curve (`settings.authority-key`).
+        GridSecureError: The SM2 engines do not agree (`crypto.engine.mismatch`).
+    """
+    cross_check()
+    try:
+        return PinnedAuthority(Sm2PublicKey(bytes.fromhex(point)))
+    except (ValueError, InvalidMessageError) as error:
+        raise InputError(
+            "The pinned key of the key authority is not an SM2 public key.",
+            reason="settings.authority-key",
+            remedy="Give its point as 130 hexadecimal digits that begin with 04.",
+        ) from error
+
+
+def verified_release(content: bytes, *, release_id: str, authority: PinnedAuthority) -> Release:
+    """Verify a signed certificate, then read it.
+
+    1. the signature, under the pinned key and no other;
+    2. that it is the release that was asked for;
+    3. that every cell keeps the certificate's own rule.
+
+    Raises:
+        SignatureError: Another signer, a forged text, or another release than asked for
+            (`release.signature`, `release.swapped`).
+        InvalidMessageError: Signed, but of another shape.
+        ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`).
+    """
+    envelope = Signed.parsed(content)
+    # 1. the signature
+    try:
+        certificate = opened(
+            envelope, expect=ReleaseCertificate, trusted={authority.thumbprint: authority.key}
+        )
+    except AuthenticityError as refused:
+        raise SignatureError(
+            "The release certificate is not signed by the pinned key authority.",
+            reason="release.signature",
+            remedy="Nothing of it is shown. Compare the pinned key with the authority's; "
+            "if they agree, tell the security officer.",
+        ) from refused
+    # 2. the right one
+    if certificate.release_id != release_id:
+        raise SignatureError(
+            "The key authority sent another release than the one asked for.",
+            reason="release.swapped",
+            remedy="Nothing of it is shown. Tell the security officer.",
+        )
+    # 3. its cells
+    minimum = certificate.minimum_members
+    cells = tuple(_cell(cell, certificate.plan, minimum=minimum) for cell in certificate.cells)
+    return Release(
+        release_id=certificate.release_id,
+        plan=certificate.plan,
+        plan_version=certificate.plan_version,
+        start=_moment(certificate.start),
+        end=_moment(certificate.end),
+        purpose=certificate.purpose,
+        requested_by=certificate.requested_by,
+        released_at=_moment(certificate.released_at),
+        minimum_members=minimum,
+        cells=cells,
+        transcripts=tuple(certificate.transcripts),
+        statements=dict(certificate.statements),
+        outputs_digest=certificate.outputs_digest,
+        evidence_head=certificate.evidence_head,
+        signer=envelope.signer,
+        signed_text=envelope.model_dump_json(),
+    )
+
+
+def _cell(cell: CellTotal, plan: str, *, minimum: int) -> ReleasedCell:
+    if cell.measure not in MEASURES[plan]:
+        raise _malformed("measure")
+    if cell.value is not None and not _WHOLE_NUMBER.fullmatch(cell.value):
+        raise _malformed("value")
+    if cell.value is not None and cell.members < minimum:
+        raise ReleaseRefusedError(
+            "The release gives a value to a cell below its own minimum of meter points.",
+            reason="release.unsuppressed",
+            remedy="Nothing of it is shown. Tell the security officer.",
+        )
+    return ReleasedCell(
+        zone=cell.zone,
+        customer_class=cell.customer_class,
+        start=_moment(cell.start),
+        end=_moment(cell.end),
+        measure=cell.measure,
+        members=cell.members,
+        value=None if cell.value is None else int(cell.value),
+    )
+
+
+def _moment(text: str) -> datetime:
+    return aware(text, on_error=lambda: _malformed("time"))
+
+
+def _malformed(field: str) -> InvalidMessageError:
+    return InvalidMessageError(
+        f"A release certificate has a cell or field of another form: {field}.",
+        reason="release.malformed",
+        remedy="Run the same release of every service.",
+    )

@@ -1,0 +1,197 @@
+"""Tables and figures made from released cells, and from nothing else.
+
+Invariants:
+- A sum runs over released cells only; suppressed and withheld cells are counted beside it.
+- Money is Decimal yuan, energy Decimal kWh, exact; only averages and ratios are rounded, half up.
+- A row is released only if every measure of its cell is.
+
+Frames hold Python objects (Decimal, int or None), never binary floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final, Literal
+
+import pandas as pd
+
+from gridsecure.analyst.releases import BILL, MEASURES, Release, ReleasedCell
+from gridsecure.errors import InvalidMessageError
+
+RELEASED: Final = "released"
+SUPPRESSED: Final = "suppressed"
+WITHHELD: Final = "withheld"
+
+_WH_PER_KWH: Final = Decimal(1000)
+_FEN_PER_YUAN: Final = Decimal(100)
+_AVERAGE_STEP: Final = Decimal("0.0001")  # a hundredth of a fen, as average prices are quoted
+_LEADS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_COLUMNS: Final = (
+    "zone", "customer_class", "start", "end", "state", "bills", "energy_kwh", "amount_yuan",
+    "average_yuan_per_kwh",
+)  # fmt: skip
+
+Dimension = Literal["zone", "customer_class"]
+
+
+@dataclass(frozen=True, slots=True)
+class BillTotals:
+    """Control totals over the released cells of a bill run.
+
+    Args:
+        bills: Number of bills.
+        energy_kwh: Energy billed [kWh].
+        amount_yuan: Amount billed [yuan].
+        average_yuan_per_kwh: Their ratio, 4 decimals half up; None without energy.
+        cells: Cells that are in the sums.
+        suppressed: Cells left out because they are too small.
+        withheld: Cells left out because the reader's role sees no values.
+    """
+
+    bills: int
+    energy_kwh: Decimal
+    amount_yuan: Decimal
+    average_yuan_per_kwh: Decimal | None
+    cells: int
+    suppressed: int
+    withheld: int
+
+
+def energy_kwh(energy_wh: int) -> Decimal:
+    """Energy in kWh, exact."""
+    return Decimal(energy_wh) / _WH_PER_KWH
+
+
+def amount_yuan(amount_fen: int) -> Decimal:
+    """Money in yuan with two decimals, exact."""
+    return (Decimal(amount_fen) / _FEN_PER_YUAN).quantize(Decimal("0.01"))
+
+
+def average_price(amount: Decimal, energy: Decimal) -> Decimal | None:
+    """Yuan per kWh, 4 decimals half up; None without energy."""
+    if energy == 0:
+        return None
+    return (amount / energy).quantize(_AVERAGE_STEP, rounding=ROUND_HALF_UP)
+
+
+def cell_state(cells: Iterable[ReleasedCell], *, minimum_members: int) -> str:
+    """Whether all measures of a cell are released, and if not, why.
+
+    Args:
+        cells: The cell's measures.
+        minimum_members: The certificate's minimum [meter points].
+    """
+    missing = [cell for cell in cells if cell.value is None]
+    if not missing:
+        return RELEASED
+    if any(cell.members < minimum_members for cell in missing):
+        return SUPPRESSED
+    return WITHHELD
+
+
+def bill_table(release: Release) -> pd.DataFrame:
+    """One row per cell of a bill release, suppressed and withheld cells with empty figures.
+
+    Raises:
+        InvalidMessageError: A measure is missing or appears twice (`release.malformed`).
+        ValueError: The release is of another plan.
+    """
+    if release.plan != BILL:
+        raise ValueError("a bill table needs a release of the bill plan")
+    grouped: dict[tuple[str, str, datetime, datetime], dict[str, ReleasedCell]] = {}
+    for cell in release.cells:
+        measures = grouped.setdefault((cell.zone, cell.customer_class, cell.start, cell.end), {})
+        if cell.measure in measures:
+            raise _malformed("appears twice")
+        measures[cell.measure] = cell
+    rows = []
+    for place, measures in sorted(grouped.items()):
+        if measures.keys() != MEASURES[BILL]:
+            raise _malformed("lacks a measure")
+        state = cell_state(measures.values(), minimum_members=release.minimum_members)
+        rows.append((*place, state, *_bill_figures(measures, state)))
+    return pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object)
+
+
+def _bill_figures(measures: dict[str, ReleasedCell], state: str) -> tuple[object, ...]:
+    bills, wh, fen = (measures[name].value for name in ("bills", "energy_wh", "amount_fen"))
+    if state != RELEASED or bills is None or wh is None or fen is None:
+        return (None, None, None, None)
+    energy, amount = energy_kwh(wh), amount_yuan(fen)
+    return bills, energy, amount, average_price(amount, energy)
+
+
+def bill_totals(table: pd.DataFrame) -> BillTotals:
+    """Control totals over a bill table's released rows."""
+    released = released_rows(table)
+    energy = sum(released["energy_kwh"], Decimal(0))
+    amount = sum(released["amount_yuan"], Decimal("0.00"))
+    return BillTotals(
+        bills=sum(released["bills"]),
+        energy_kwh=energy,
+        amount_yuan=amount,
+        average_yuan_per_kwh=average_price(amount, energy),
+        cells=len(released),
+        suppressed=int((table["state"] == SUPPRESSED).sum()),
+        withheld=int((table["state"] == WITHHELD).sum()),
+    )
+
+
+def totals_by(table: pd.DataFrame, dimension: Dimension) -> pd.DataFrame:
+    """Totals over the released rows by zone or class, largest amount first.
+
+    Returns:
+        Frame with the dimension, `bills`, `energy_kwh`, `amount_yuan`, `average_yuan_per_kwh`
+        and `suppressed`, the cells that are missing from the sums.
+    """
+    rows = []
+    for name, part in table.groupby(dimension, sort=True):
+        totals = bill_totals(part)
+        if totals.cells:
+            rows.append(
+                (
+                    name, totals.bills, totals.energy_kwh, totals.amount_yuan,
+                    totals.average_yuan_per_kwh, totals.suppressed,
+                )
+            )  # fmt: skip
+    columns = [dimension, *_COLUMNS[5:], "suppressed"]
+    rows.sort(key=lambda row: row[3], reverse=True)
+    return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def released_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that carry released figures."""
+    return table[table["state"] == RELEASED]
+
+
+def csv_bytes(table: pd.DataFrame, *, release_id: str, columns: Sequence[str]) -> bytes:
+    """Released rows as CSV, each with the id of its release.
+
+    A spreadsheet would run a label such as `=A1` as a formula; such a label gets an apostrophe.
+    The byte order mark lets spreadsheets read Chinese labels as UTF-8.
+    """
+    shown = released_rows(table)[list(columns)].copy()
+    for name in ("zone", "customer_class"):
+        shown[name] = [_harmless(label) for label in shown[name]]
+    for name in ("start", "end"):
+        shown[name] = [moment.isoformat() for moment in shown[name]]
+    for name in shown.columns.difference(["zone", "customer_class", "start", "end"]):
+        shown[name] = ["" if v is None else format(v, "f" if isinstance(v, Decimal) else "")
+                       for v in shown[name]]  # fmt: skip
+    shown.insert(0, "release_id", release_id)
+    return shown.to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
+
+
+def _harmless(label: str) -> str:
+    return f"'{label}" if label.startswith(_LEADS_A_FORMULA) else label
+
+
+def _malformed(what: str) -> InvalidMessageError:
+    return InvalidMessageError(
+        f"A cell of the release certificate {what}.",
+        reason="release.malformed",
+        remedy="Run the same release of every service.",
+    )
