@@ -1,0 +1,145 @@
+"""How errors leave a service: one table from our classes to HTTP, one body, nothing repeated.
+
+The body is `{"reason", "message", "remedy"}`. It never holds a value of the request, not even where
+the framework would put one, and never a traceback. Every `AuthenticityError` reads alike outside;
+the log keeps its class and reason. What is not one of our errors is answered `internal` and logged
+by type and place only, because its own message could quote data.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gridsecure.errors import (
+    AccessDeniedError,
+    AuditBrokenError,
+    AuthenticityError,
+    CiphertextError,
+    ConflictError,
+    GridSecureError,
+    InputError,
+    InvalidMessageError,
+    NotFoundError,
+    ReleaseRefusedError,
+    StorageError,
+)
+
+_log = logging.getLogger(__name__)
+
+STATUS: Final[Mapping[type[GridSecureError], int]] = {
+    GridSecureError: 500,
+    InputError: 400,
+    InvalidMessageError: 422,
+    AuthenticityError: 401,
+    AccessDeniedError: 403,
+    CiphertextError: 409,
+    ReleaseRefusedError: 403,
+    NotFoundError: 404,
+    ConflictError: 409,
+    StorageError: 507,
+    AuditBrokenError: 500,
+}
+"""HTTP status by class; a class not named answers as the nearest one above it."""
+
+TOO_LARGE: Final = "message.too-large"
+_STATUS_OF_REASON: Final = {TOO_LARGE: 413}
+
+REFUSED: Final = {
+    "reason": AuthenticityError.default_reason,
+    "message": "The request could not be trusted.",
+    "remedy": "Sign in again for this service with a role that may do this; after repeated "
+    "failures wait five minutes.",
+}
+"""What everybody outside reads of an `AuthenticityError`."""
+
+INTERNAL: Final = {
+    "reason": "internal",
+    "message": "The service met an error of its own.",
+    "remedy": "Try again; if it stays, give the operator the time of the request.",
+}
+
+
+def status_of(error: GridSecureError) -> int:
+    """The HTTP status of one of our errors."""
+    nearest = next(kind for kind in type(error).__mro__ if kind in STATUS)
+    return _STATUS_OF_REASON.get(error.reason, STATUS[nearest])
+
+
+def error_response(error: GridSecureError) -> JSONResponse:
+    """The public answer to one of our errors."""
+    status = status_of(error)
+    if isinstance(error, AuthenticityError):
+        _log.warning("refused: %s %s", type(error).__name__, error.reason)
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        return JSONResponse(REFUSED, status, headers=headers)
+    body = {"reason": error.reason, "message": error.message, "remedy": error.remedy}
+    return JSONResponse(body, status)
+
+
+def internal_response(error: Exception) -> JSONResponse:
+    """The public answer to anything else, and its place in the log."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown place"
+    _log.error("internal error: %s at %s", type(error).__name__, place)
+    return JSONResponse(INTERNAL, 500)
+
+
+def too_large() -> InvalidMessageError:
+    """A request body beyond the service's limit."""
+    return InvalidMessageError(
+        "The request body exceeds what this service reads at once.",
+        reason=TOO_LARGE,
+        remedy="Send it in several requests.",
+    )
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Make an app answer errors as this module says."""
+    app.add_exception_handler(GridSecureError, _on_own_error)
+    app.add_exception_handler(RequestValidationError, _on_wrong_shape)
+    app.add_exception_handler(HTTPException, _on_http_error)
+
+
+def _on_own_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, GridSecureError):
+        return internal_response(error)
+    return error_response(error)
+
+
+def _on_wrong_shape(_request: Request, error: Exception) -> JSONResponse:
+    problems: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
+    places = sorted({_place(problem) for problem in problems})
+    return error_response(
+        InvalidMessageError(
+            f"The request has the wrong shape: {', '.join(places[:5])}.",
+            remedy="Send it as this service's API page documents.",
+        )
+    )
+
+
+def _place(problem: Mapping[str, Any]) -> str:
+    """Where a problem is, in declared names only: an unknown field's name came from the request."""
+    declared = problem["loc"][: 1 if problem["type"] == "extra_forbidden" else 2]
+    place = ".".join(part for part in declared if isinstance(part, str))
+    return f"{place} (unknown field)" if problem["type"] == "extra_forbidden" else place
+
+
+def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 413:
+        return error_response(too_large())
+    message = {
+        404: "There is nothing at this address.",
+        405: "This address does not take this method.",
+    }.get(status, "The request could not be read.")
+    body = {"reason": f"http.{status}", "message": message, "remedy": "See the API page at /docs."}
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return JSONResponse(body, status, headers=headers)

@@ -1,0 +1,96 @@
+"""How a service is put together: engines proved, gate, error answers, public pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from apps.api.deps import ALWAYS_PUBLIC, Clock, Gate, GateRules
+from apps.api.errors import install_error_handlers
+from gridsecure import __version__
+from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDescription:
+    """What a service says of itself at `/about` and on its API page.
+
+    Args:
+        zone: Its name, which is also the audience of its tokens.
+        title: Its name for people.
+        text: What it does, holds and never sees.
+        public_paths: Paths of its own that need no token.
+        facts: More for `/about`; public.
+    """
+
+    zone: str
+    title: str
+    text: str
+    public_paths: frozenset[str] = frozenset()
+    facts: Mapping[str, Any] | None = None
+
+
+def new_app(
+    description: ServiceDescription,
+    *,
+    identity_key: Sm2PublicKey,
+    max_body_bytes: int,
+    clock: Clock,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """An application that denies by default and answers errors alike.
+
+    Args:
+        description: What it says of itself.
+        identity_key: The key tokens are signed with.
+        max_body_bytes: Largest request body [bytes].
+        clock: Tells the time.
+        lifespan: What opens and closes with the service.
+
+    Raises:
+        GridSecureError: The SM2 engines do not agree (`crypto.engine.mismatch`); do not start.
+    """
+    engines = cross_check()
+    app = FastAPI(
+        title=description.title,
+        description=description.text,
+        version=__version__,
+        lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    install_error_handlers(app)
+    rules = GateRules(
+        audience=description.zone,
+        identity_key=identity_key,
+        public_paths=ALWAYS_PUBLIC | description.public_paths,
+        max_body_bytes=max_body_bytes,
+        clock=clock,
+    )
+    app.add_middleware(Gate, rules=rules)
+    about = {
+        "zone": description.zone,
+        "title": description.title,
+        "description": description.text,
+        "version": __version__,
+        "sm2_engines": list(engines),
+        **(description.facts or {}),
+    }
+
+    @app.get("/about", tags=["service"])
+    def read_about() -> dict[str, Any]:
+        """What this service is. Public."""
+        return about
+
+    @app.get("/health", tags=["service"])
+    def read_health() -> dict[str, str]:
+        """Answers while the service runs. Public."""
+        return {"state": "ok"}
+
+    return app

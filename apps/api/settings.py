@@ -1,0 +1,186 @@
+"""What each service is told when it starts: from the environment, or constructed directly.
+
+Every variable starts with `GRIDSECURE_<ZONE>_`; lists are written as JSON. A service refuses to
+start on a setting that is missing or malformed. Secrets are not settings: private keys live in
+files of the zone's own folder, and passwords appear here only as salted, stretched digests.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gridsecure.crypto.sm2 import Sm2PublicKey
+
+PublicPoint = Annotated[str, Field(pattern=r"^04[0-9a-f]{128}$")]
+"""An SM2 public key as 130 hexadecimal digits."""
+
+MIB = 1024 * 1024
+
+Role = Literal[
+    "gateway", "platform", "authority", "billing", "analyst", "custodian", "regulator", "operator"
+]
+"""Services: gateway, platform, authority. People: the others."""
+
+ServiceRole = Literal["gateway", "platform", "authority"]
+
+
+def public_key(point: str) -> Sm2PublicKey:
+    """The public key of a setting.
+
+    Raises:
+        InvalidMessageError: Not a point of the curve.
+    """
+    return Sm2PublicKey(bytes.fromhex(point))
+
+
+def key_registry(*points: str) -> dict[str, Sm2PublicKey]:
+    """Public keys by thumbprint, as `messages.opened` takes them.
+
+    Raises:
+        InvalidMessageError: Not a point of the curve.
+    """
+    keys = [public_key(point) for point in points]
+    return {key.thumbprint: key for key in keys}
+
+
+class ZoneSettings(BaseSettings):
+    """What every service is told.
+
+    Args:
+        folder: The zone's own folder: `zone.db`, `objects/`, keys. No other zone reads it.
+        identity_public_key: The key that access tokens are verified with.
+        max_body_bytes: Largest request body that is read [bytes].
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    folder: Path
+    identity_public_key: PublicPoint
+    max_body_bytes: int = Field(default=64 * MIB, ge=1)
+
+    @property
+    def database_url(self) -> str:
+        """The zone's database."""
+        return f"sqlite:///{self.folder / 'zone.db'}"
+
+    @property
+    def objects_folder(self) -> Path:
+        """The zone's objects."""
+        return self.folder / "objects"
+
+
+class UserEntry(BaseModel):
+    """One person who may sign in.
+
+    Args:
+        user: The name.
+        password: From `gridsecure.identity.passwords.password_record`.
+        roles: What the person may act as.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user: str = Field(min_length=1, max_length=64)
+    password: str = Field(repr=False)
+    roles: tuple[Role, ...] = Field(min_length=1)
+
+
+class ServiceEntry(BaseModel):
+    """One service that may ask for tokens.
+
+    Args:
+        role: What it acts as.
+        public_key: The key its requests are signed with.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: ServiceRole
+    public_key: PublicPoint
+
+
+class IdentitySettings(BaseSettings):
+    """The identity service. Its signing key is made in its folder at first start.
+
+    Args:
+        folder: The zone's own folder.
+        users: Who may sign in with a password.
+        services: Which services may ask for tokens.
+        max_body_bytes: Largest request body that is read [bytes].
+        person_token_minutes: Lifetime of a person's token [min].
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GRIDSECURE_IDENTITY_", extra="forbid", frozen=True
+    )
+
+    folder: Path
+    users: tuple[UserEntry, ...] = ()
+    services: tuple[ServiceEntry, ...] = ()
+    max_body_bytes: int = Field(default=4 * MIB, ge=1)
+    person_token_minutes: int = Field(default=60, ge=1, le=12 * 60)
+
+    @property
+    def database_url(self) -> str:
+        """The zone's database."""
+        return f"sqlite:///{self.folder / 'zone.db'}"
+
+
+class PlatformSettings(ZoneSettings):
+    """The compute platform.
+
+    Args:
+        gateway_public_keys: Gateways whose uploads are taken in.
+        authority_public_key: The authority whose key sets are put in force.
+        workers: Worker processes of a run.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GRIDSECURE_PLATFORM_", extra="forbid", frozen=True
+    )
+
+    gateway_public_keys: tuple[PublicPoint, ...]
+    authority_public_key: PublicPoint
+    workers: int = Field(default=2, ge=1, le=1024)
+
+
+class GatewaySettings(ZoneSettings):
+    """The gateway.
+
+    Args:
+        identity_url: Where service tokens and pseudonyms come from.
+        platform_url: Where uploads go.
+        authority_public_key: Whose key sets are encrypted under.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GRIDSECURE_GATEWAY_", extra="forbid", frozen=True)
+
+    identity_url: str
+    platform_url: str
+    authority_public_key: PublicPoint
+
+
+class AuthoritySettings(ZoneSettings):
+    """The key authority.
+
+    Args:
+        identity_url: Where service tokens come from.
+        platform_url: Where release requests and ciphertexts are pulled from.
+        platform_public_key: Whose transcripts and requests are believed.
+        gateway_public_keys: Whose rosters and uploads are believed.
+        billing_office_public_key: Whom statements are sealed to.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GRIDSECURE_AUTHORITY_", extra="forbid", frozen=True
+    )
+
+    identity_url: str
+    platform_url: str
+    platform_public_key: PublicPoint
+    gateway_public_keys: tuple[PublicPoint, ...]
+    billing_office_public_key: PublicPoint

@@ -1,0 +1,104 @@
+"""A zone's own SM2 key in its own folder: made at first start, readable by its owner alone.
+
+The file's mode is what protects it; a deployment with a hardware module keeps it there instead.
+The homomorphic secret key is not kept this way: the key authority seals it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key, private_key_from_bytes
+from gridsecure.errors import InvalidMessageError, StorageError
+
+SIGNING_KEY: Final = "signing.key"
+_OTHERS: Final = 0o077
+
+
+def zone_folder(folder: Path) -> Path:
+    """Make a zone's folder, for its owner alone, unless it is there.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(error) from error
+    return folder
+
+
+def signing_key(folder: Path) -> Sm2PrivateKey:
+    """The zone's signing key, made now if there is none.
+
+    Args:
+        folder: The zone's folder.
+
+    Raises:
+        StorageError: The disk refuses, others may read the file (`keys.permissions`), or it holds
+            no key (`keys.damaged`).
+    """
+    data = kept_secret(zone_folder(folder) / SIGNING_KEY, lambda: generate_private_key().to_bytes())
+    try:
+        return private_key_from_bytes(data)
+    except InvalidMessageError as error:
+        raise StorageError(
+            f"{SIGNING_KEY} does not hold a key.",
+            reason="keys.damaged",
+            remedy="Restore the zone's folder from its backup.",
+        ) from error
+
+
+def kept_secret(path: Path, make: Callable[[], bytes]) -> bytes:
+    """The secret in a file of mode 0600, made now if there is none.
+
+    Two processes that start together end up with the same one.
+
+    Args:
+        path: Where it is kept.
+        make: Draws a new one.
+
+    Raises:
+        StorageError: The disk refuses, or others may read the file (`keys.permissions`).
+    """
+    try:
+        if not path.exists():
+            _write_once(path, make())
+        if path.stat().st_mode & _OTHERS:
+            raise StorageError(
+                f"Other users of this machine may read {path.name}.",
+                reason="keys.permissions",
+                remedy="Treat the key as known, replace it, and keep the file at mode 0600.",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    """Let the file appear whole, under a name nobody took first."""
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(partial)
+        except FileExistsError:
+            return  # another process was faster, and its key stands
+    finally:
+        partial.unlink()
+
+
+def _refused(error: OSError) -> StorageError:
+    return StorageError(
+        "The zone's folder cannot be used.",
+        reason="storage.folder",
+        remedy=f"Check its space and permissions ({error.strerror}).",
+    )
