@@ -1,0 +1,1 @@
+"""Measurements beside the product: the figures' runner, and those that decisions rest on."""
