@@ -28,9 +28,7 @@ from gridsecure.errors import (
     GridSecureError,
     SignatureError,
 )
-
-ISSUER: Final = "gridsecure-identity"
-"""Who issues all access tokens."""
+from gridsecure.identity.service_login import ISSUER
 
 ALWAYS_PUBLIC: Final = frozenset({"/about", "/health", "/docs", "/openapi.json"})
 """Paths of every service that need no token."""
