@@ -1,0 +1,245 @@
+"""One month at the gateway, from files to committed uploads.
+
+1. read the meter data files and the contracts;
+2. validate, and write what was refused to the quarantine file;
+3. admit: decide who is billed, and write the others to the exceptions file;
+4. enrol: fetch the pseudonyms of this month's domain;
+5. rosters: assign slots, settle the plaintext oracle, and record the plan of the month;
+6. encrypt each roster's columns and sign its manifest into the outbox;
+7. upload what the platform lacks and have it committed;
+8. report.
+
+Before the plan is recorded, nothing left the gateway and another run starts afresh. From then on
+the month is fixed: a run that was killed anywhere is completed by the next one with the same
+rosters, the same columns once signed, and no second upload. Clients and clock are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from gridsecure.crypto.keys import PublicKeySet
+from gridsecure.errors import InputError
+from gridsecure.gateway import outbox
+from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.energies import IntervalEnergies
+from gridsecure.gateway.month_plan import (
+    MonthPlan,
+    MonthReport,
+    fix_plan,
+    keep_report,
+    month_period,
+    stored_plan,
+    stored_report,
+)
+from gridsecure.gateway.packing import PackedColumn, pack_energies, packed_columns
+from gridsecure.gateway.preparation import (
+    Enrol,
+    RosterMonth,
+    admit_month,
+    assign_rosters,
+    plan_counts,
+)
+from gridsecure.gateway.upload import PlatformClient, deliver
+from gridsecure.gateway.zone import GatewayZone
+
+STAGES: Final = ("read", "validate", "admit", "enrol", "rosters", "encrypt", "upload")
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage of `STAGES`, what is done of it and how much there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """What a month needs from others.
+
+    Args:
+        enrol: Asks the identity authority for pseudonyms.
+        key_sets: Gives the public key sets in force by parameter set name.
+        platform: Where uploads go.
+    """
+
+    enrol: Enrol
+    key_sets: Callable[[], Mapping[str, PublicKeySet]]
+    platform: PlatformClient
+
+
+def process_month(
+    zone: GatewayZone,
+    *,
+    files: MonthFiles,
+    peers: Peers,
+    clock: Callable[[], datetime],
+    progress: Progress,
+) -> MonthReport:
+    """Take a month from files to committed uploads, or finish what a killed run began.
+
+    Args:
+        zone: The gateway.
+        files: What the operator handed in.
+        peers: Clients of the other services.
+        clock: Gives the time, aware.
+        progress: Told of every step.
+
+    Returns:
+        The report; of a month finished before, the report it had.
+
+    Raises:
+        GridSecureError: A step could not be done; run again when its reason is gone.
+    """
+    known = stored_report(zone, files.month)
+    if known is not None:
+        return known
+    run = _MonthRun(zone, files, peers, clock, progress)
+    plan = stored_plan(zone, files.month)
+    if plan is None or any(outbox.find(zone, name) is None for name in plan.rosters):
+        plan = run.prepare(plan)
+    return run.report(plan, sent=run.upload(plan))
+
+
+@dataclass(slots=True, eq=False)
+class _MonthRun:
+    """One run of the protocol: what it works with, and how long each stage took."""
+
+    zone: GatewayZone
+    files: MonthFiles
+    peers: Peers
+    clock: Callable[[], datetime]
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+    stage: str = ""
+    since: datetime | None = None
+
+    def begin(self, stage: str) -> None:
+        """Close the running stage and open another."""
+        now = self.clock()
+        if self.since is not None:
+            self.seconds[self.stage] = round((now - self.since).total_seconds(), 3)
+        self.stage, self.since = stage, now
+        self.progress(stage, 0, 0)
+
+    def prepare(self, known: MonthPlan | None) -> MonthPlan:
+        """Steps 1 to 6; rosters fixed before must come out again."""
+        month, zone = self.files.month, self.zone
+        period = month_period(month, timezone=zone.timezone)
+        at = self.clock() if known is None else datetime.fromisoformat(known.validated_at)
+        if at < period.end:
+            raise InputError(
+                f"The month {month} is not over yet.",
+                reason="month.not-over",
+                remedy="Process it when all of its readings can be there.",
+            )
+        admitted = admit_month(
+            self.files, period=period, timezone=zone.timezone, at=at, begin=self.begin
+        )
+        rosters = assign_rosters(
+            zone, admitted, files=self.files, enrol=self.peers.enrol, begin=self.begin
+        )
+        keys = self.peers.key_sets()
+        plan = MonthPlan(
+            start=period.start.isoformat(),
+            end=period.end.isoformat(),
+            validated_at=at.isoformat(),
+            rosters=tuple(item.roster.manifest.roster_id for item in rosters),
+            tariffs=tuple(sorted({item.roster.manifest.tariff for item in rosters})),
+            counts=plan_counts(admitted, rosters=len(rosters)),
+        )
+        fix_plan(zone, month, plan=plan, at=self.clock())
+        self.encrypt(rosters, energies=admitted.energies, keys=keys)
+        return plan
+
+    def encrypt(
+        self,
+        rosters: list[RosterMonth],
+        *,
+        energies: IntervalEnergies,
+        keys: Mapping[str, PublicKeySet],
+    ) -> None:
+        """Step 6: every roster that is not signed yet goes into the outbox."""
+        self.begin("encrypt")
+        period = month_period(self.files.month, timezone=self.zone.timezone)
+        intervals = len(energies.starts)
+        total = sum(packed_columns(item.tariff, intervals=intervals) for item in rosters)
+        done = 0
+
+        def counted(columns: Iterator[PackedColumn]) -> Iterator[PackedColumn]:
+            nonlocal done
+            for column in columns:
+                yield column
+                done += 1
+                self.progress("encrypt", done, total)
+
+        for item in rosters:
+            columns = pack_energies(
+                energies, roster=item.roster, tariff=item.tariff, period=period, keys=keys
+            )
+            packed = outbox.Packed(
+                roster=item.roster.manifest,
+                columns=counted(columns),
+                start=period.start.isoformat(),
+                end=period.end.isoformat(),
+                estimated_readings=item.estimated_readings,
+            )
+            outbox.put(self.zone, packed, at=self.clock())
+
+    def upload(self, plan: MonthPlan) -> int:
+        """Step 7: tariffs, then every roster until the platform committed it."""
+        self.begin("upload")
+        outgoing = [outbox.required(self.zone, name) for name in plan.rosters]
+        sizes = [len(item.upload.columns) for item in outgoing]
+        if any(item.state != outbox.COMMITTED for item in outgoing):
+            for tariff in plan.tariffs:
+                self.peers.platform.send_tariff(self.zone.objects.get(tariff).decode())
+        sent_bytes = done = 0
+        for item, size in zip(outgoing, sizes, strict=True):
+            if item.state != outbox.COMMITTED:
+                sent_bytes += self.deliver(item, done=done, of=sum(sizes))
+            done += size
+            self.progress("upload", done, sum(sizes))
+        return sent_bytes
+
+    def deliver(self, item: outbox.Outgoing, *, done: int, of: int) -> int:
+        """Send one roster's month and note that the platform committed it."""
+        sent_objects = done
+
+        def load(wanted: frozenset[str]) -> Iterator[bytes]:
+            return outbox.read_columns(self.zone, item, wanted=wanted)
+
+        def sent(objects: int) -> None:
+            nonlocal sent_objects
+            sent_objects += objects
+            self.progress("upload", sent_objects, of)
+
+        sent_bytes = deliver(
+            self.peers.platform,
+            roster=item.roster,
+            manifest=item.manifest,
+            load=load,
+            sent=sent,
+        )
+        outbox.mark_committed(self.zone, item.upload.roster_id, at=self.clock())
+        return sent_bytes
+
+    def report(self, plan: MonthPlan, *, sent: int) -> MonthReport:
+        """Step 8: count and record."""
+        entries = [
+            entry
+            for name in plan.rosters
+            for entry in outbox.required(self.zone, name).upload.columns
+        ]
+        for name in plan.rosters:
+            # A process killed between commit and deletion left its columns.
+            outbox.drop_columns(self.zone, name)
+        self.begin("done")
+        report = replace(
+            MonthReport(**plan.counts),
+            columns=len(entries),
+            bytes_stored=sum(entry.size for entry in entries),
+            bytes_uploaded=sent,
+            seconds=self.seconds,
+        )
+        keep_report(self.zone, self.files.month, report=report, at=self.clock())
+        return report

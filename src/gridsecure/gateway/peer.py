@@ -1,0 +1,165 @@
+"""Calling a peer service over HTTP: bounded retry, refusals mapped back to our errors.
+
+Every request made here may be repeated: the services answer a repeated message as they did the
+first time. So a lost connection or a fault of the server is retried after 0.25, 0.5, 1, 2 and 4 s,
+the same in every run, and then given up. What the peer refused on purpose is not retried; the error
+carries the peer's own reason code. A redirect is refused: messages go to the address that was
+configured, or nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+
+from gridsecure.errors import (
+    AccessDeniedError,
+    AuthenticityError,
+    CiphertextError,
+    ConflictError,
+    GridSecureError,
+    InputError,
+    InvalidMessageError,
+    NotFoundError,
+    ReleaseRefusedError,
+    StorageError,
+)
+
+PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Pauses before the second to the sixth attempt [s]."""
+
+_REASON: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+_MAX_TEXT: Final = 300
+_TOO_MANY: Final = 429
+_FULL: Final = 507
+_REFUSALS: Final[dict[int, type[GridSecureError]]] = {
+    400: InputError,
+    401: AuthenticityError,
+    403: AccessDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: InvalidMessageError,
+    507: StorageError,
+}
+
+
+class Peer:
+    """One service.
+
+    Args:
+        http: Its base address, authentication and time limits.
+        name: What messages call it, as in "platform"; also the first part of reason codes.
+        pause: Waits for so many seconds; `time.sleep` in a service.
+    """
+
+    def __init__(self, http: httpx.Client, *, name: str, pause: Callable[[float], None]) -> None:
+        self._http = http
+        self._name = name
+        self._pause = pause
+
+    def get(self, path: str) -> httpx.Response:
+        """GET, as `post`."""
+        return self._call("GET", path)
+
+    def post(
+        self, path: str, *, json: Any = None, body: bytes | None = None, content_type: str = ""
+    ) -> httpx.Response:
+        """POST JSON or bytes and return the answer, which is a success.
+
+        Raises:
+            GridSecureError: The peer's refusal with its reason, or `<name>.unreachable`,
+                `<name>.failed` after the last attempt, or `<name>.redirect`.
+        """
+        if body is not None:
+            return self._call("POST", path, content=body, headers={"Content-Type": content_type})
+        return self._call("POST", path, json=json)
+
+    def answer(self, response: httpx.Response) -> Any:
+        """The JSON of an answer.
+
+        Raises:
+            InvalidMessageError: It is not JSON (`<name>.answer`).
+        """
+        try:
+            return response.json()
+        except ValueError as error:
+            raise self.malformed() from error
+
+    def malformed(self) -> InvalidMessageError:
+        """The error for an answer of another shape than documented."""
+        return InvalidMessageError(
+            f"The {self._name} answered in a form this release does not know.",
+            reason=f"{self._name}.answer",
+            remedy="Check the address, and run the same release on both sides.",
+        )
+
+    def _call(self, method: str, path: str, **content: Any) -> httpx.Response:
+        for pause in (*PAUSES_S, None):
+            response = self._attempt(method, path, content, is_last=pause is None)
+            if response is not None:
+                return self._accepted(response)
+            if pause is not None:
+                self._pause(pause)
+        raise AssertionError("the last attempt answers or raises")
+
+    def _attempt(
+        self, method: str, path: str, content: dict[str, Any], *, is_last: bool
+    ) -> httpx.Response | None:
+        """One attempt; None when it failed in a way that may pass."""
+        try:
+            response = self._http.request(method, path, follow_redirects=False, **content)
+        except httpx.TransportError as error:
+            if not is_last:
+                return None
+            raise GridSecureError(
+                f"The {self._name} cannot be reached.",
+                reason=f"{self._name}.unreachable",
+                remedy="Check that it runs and its address, then start again; nothing is lost.",
+            ) from error
+        faulty = response.status_code >= 500 and response.status_code != _FULL
+        if (faulty or response.status_code == _TOO_MANY) and not is_last:
+            return None
+        return response
+
+    def _accepted(self, response: httpx.Response) -> httpx.Response:
+        if response.is_success:
+            return response
+        if response.is_redirect:
+            raise GridSecureError(
+                f"The {self._name} sent a redirect, which is refused.",
+                reason=f"{self._name}.redirect",
+                remedy="Configure its own address.",
+            )
+        raise self._refusal(response)
+
+    def _refusal(self, response: httpx.Response) -> GridSecureError:
+        """The peer's error, with its reason where it gives a well-formed one."""
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        body = body if isinstance(body, dict) else {}
+        reason = body.get("reason")
+        if not isinstance(reason, str) or not _REASON.fullmatch(reason):
+            reason = f"{self._name}.failed"
+        kind = _REFUSALS.get(response.status_code, GridSecureError)
+        if response.status_code == 409 and not reason.startswith("conflict"):
+            kind = CiphertextError
+        if response.status_code == 403 and reason.startswith("release"):
+            kind = ReleaseRefusedError
+        said = _sentence(body.get("message"))
+        return kind(
+            f"The {self._name} refused: {said}" if said else f"The {self._name} refused.",
+            reason=reason,
+            remedy=_sentence(body.get("remedy")),
+        )
+
+
+def _sentence(text: object) -> str:
+    """Text of the peer as far as it is fit to print."""
+    if not isinstance(text, str):
+        return ""
+    return "".join(character for character in text if character.isprintable())[:_MAX_TEXT]

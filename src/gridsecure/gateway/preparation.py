@@ -1,0 +1,187 @@
+"""Preparing a month: from files to rosters whose energies are complete and admitted.
+
+Steps 1 to 5 of the protocol in `months`. Nothing here is encrypted and nothing leaves the gateway
+but the meter points that are enrolled with the identity authority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.tariffs import Tariff, parse_tariff
+from gridsecure.errors import InputError
+from gridsecure.gateway.admission import Admission, SeenMeters, admit, write_exceptions
+from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
+from gridsecure.gateway.energies import IntervalEnergies, interval_energies
+from gridsecure.gateway.month_plan import MonthReport
+from gridsecure.gateway.private_files import private_folder
+from gridsecure.gateway.quarantine import write_quarantine
+from gridsecure.gateway.reconciliation import oracle_path, write_oracle
+from gridsecure.gateway.rosters import Roster, build_rosters
+from gridsecure.gateway.zone import GatewayZone
+
+Enrol = Callable[[Sequence[str], str], Mapping[str, str]]
+"""Meter points and domain -> pseudonym by meter point."""
+
+Begin = Callable[[str], None]
+"""Told the name of each stage as it begins."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Admitted:
+    """A month after steps 1 to 3.
+
+    Args:
+        admission: Who is billed.
+        energies: Energies of at least those.
+        collected: What the files gave.
+        tariffs: Tariffs in use by tariff id.
+    """
+
+    admission: Admission
+    energies: IntervalEnergies
+    collected: Collected
+    tariffs: Mapping[str, Tariff]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RosterMonth:
+    """A roster with what packing needs besides.
+
+    Args:
+        roster: The roster.
+        tariff: Its tariff.
+        estimated_readings: Readings of its meter points that are estimates.
+    """
+
+    roster: Roster
+    tariff: Tariff
+    estimated_readings: int
+
+
+def admit_month(
+    files: MonthFiles, *, period: BillingPeriod, timezone: str, at: datetime, begin: Begin
+) -> Admitted:
+    """Steps 1 to 3: read, validate, admit.
+
+    Args:
+        files: What the operator handed in.
+        period: The month.
+        timezone: Local time of the files.
+        at: Time of validation.
+        begin: Told of each stage.
+
+    Raises:
+        InputError: A file is unusable, or nobody can be billed (`month.nothing-billed`).
+        StorageError: The quarantine or exceptions file could not be written.
+    """
+    # 1. Read.
+    begin("read")
+    contracts = load_contracts(files.contracts)
+    tariffs = _parsed(files.tariffs, timezone=timezone)
+    sources = read_files(files, timezone=timezone)
+    # 2. Validate.
+    begin("validate")
+    contracted = frozenset(contracts["meter_point_id"])
+    collected = collect(sources, contracted=contracted, period=period, now=at)
+    write_quarantine(collected.quarantined, path=files.folder / "quarantine.csv")
+    # 3. Admit.
+    begin("admit")
+    complete = len(collected.readings) > 0
+    energies = interval_energies(collected.readings, period=period) if complete else None
+    admission = admit(
+        energies,
+        seen=SeenMeters(collected.seen, collected.two_intervals),
+        contracts=contracts,
+        tariffs=tariffs,
+        period=period,
+    )
+    write_exceptions(admission, path=files.folder / "exceptions.csv")
+    if energies is None or admission.billed.empty:
+        raise InputError(
+            "No meter point of this month can be billed.",
+            reason="month.nothing-billed",
+            remedy="The exceptions file in the month's folder gives the reason for each.",
+        )
+    in_use = set(admission.billed["tariff_id"])
+    return Admitted(admission, energies, collected, {name: tariffs[name] for name in in_use})
+
+
+def assign_rosters(
+    zone: GatewayZone, admitted: Admitted, *, files: MonthFiles, enrol: Enrol, begin: Begin
+) -> list[RosterMonth]:
+    """Steps 4 and 5: enrol, build rosters, settle the plaintext oracle of each.
+
+    Raises:
+        GridSecureError: Enrolment failed.
+        InvalidReadingsError: Intervals that a tariff's windows divide (`calendar.*`).
+        StorageError: The oracle's files could not be written.
+    """
+    # 4. Enrol.
+    begin("enrol")
+    billed = admitted.admission.billed
+    domain = f"platform/billing/{files.month}"
+    pseudonyms = enrol(billed["meter_point_id"].tolist(), domain)
+    # 5. Rosters.
+    begin("rosters")
+    digests = {name: zone.objects.put(files.tariffs[name].encode()) for name in admitted.tariffs}
+    rosters = build_rosters(
+        billed,
+        pseudonyms=pseudonyms,
+        tariffs=digests,
+        gateway_id=zone.gateway_id,
+        domain=domain,
+    )
+    by_digest = {digest: admitted.tariffs[name] for name, digest in digests.items()}
+    return [
+        _settled(roster, by_digest[roster.manifest.tariff], admitted, folder=files.folder)
+        for roster in rosters
+    ]
+
+
+def plan_counts(admitted: Admitted, *, rosters: int) -> dict[str, Any]:
+    """The month's report as far as preparation knows it."""
+    collected, admission = admitted.collected, admitted.admission
+    return asdict(
+        MonthReport(
+            readings=collected.input_rows,
+            accepted=collected.accepted_rows,
+            estimated=collected.estimated_rows,
+            quarantined=len(collected.quarantined),
+            problems=collected.problems,
+            meters=len(admission.billed) + len(admission.excluded),
+            billed_meters=len(admission.billed),
+            excluded=admission.counts(),
+            rosters=rosters,
+        )
+    )
+
+
+def _settled(roster: Roster, tariff: Tariff, admitted: Admitted, *, folder: Path) -> RosterMonth:
+    """Settle a roster for the oracle, and count its estimates."""
+    readings: pd.DataFrame = admitted.collected.readings
+    own = readings[readings["meter_point_id"].isin(roster.meter_point_ids)]
+    path = oracle_path(private_folder(folder / "oracle"), roster.manifest.roster_id)
+    interval = admitted.collected.interval
+    write_oracle(own, roster=roster, tariff=tariff, interval=interval, path=path)
+    return RosterMonth(roster, tariff, int((own["quality"] == "estimated").sum()))
+
+
+def _parsed(texts: Mapping[str, str], *, timezone: str) -> dict[str, Tariff]:
+    tariffs = {name: parse_tariff(text) for name, text in texts.items()}
+    for name, tariff in tariffs.items():
+        if tariff.timezone != timezone:
+            raise InputError(
+                f"Tariff {name!r} is for another time zone than this gateway.",
+                reason="tariff.timezone",
+                remedy="Process its meter points on a gateway of that time zone.",
+            )
+    return tariffs

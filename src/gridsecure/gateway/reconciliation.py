@@ -1,0 +1,181 @@
+"""Reconciliation: are the opened statements the bills that the plaintext readings give?
+
+While the month is processed, the oracle settles the admitted readings itself (not from the columns
+that are encrypted) and keeps one private file of settlements per roster, by pseudonym. Afterwards
+the billing office hands in the statements it opened, and every one is compared with the oracle's
+bill: all lines, exact and rounded, and both totals. Out comes a count and, of bills that differ,
+pseudonyms; no value leaves the gateway.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from gridsecure.billing.bills import bills_to_json, compute_bills
+from gridsecure.billing.settlements import settle
+from gridsecure.billing.tariffs import Tariff, parse_tariff
+from gridsecure.errors import InvalidMessageError, NotFoundError
+from gridsecure.gateway.private_files import write_private
+from gridsecure.gateway.rosters import Roster
+from gridsecure.messages import RosterManifest
+from gridsecure.plans.execution import billing_period, roster_contracts
+
+MAX_NAMED: Final = 20
+"""Differing pseudonyms that are named."""
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What the comparison found.
+
+    Args:
+        bills: Bills of the oracle.
+        lines: Their lines.
+        mismatches: Bills that differ in anything, plus bills on one side only.
+        differing_pseudonyms: The first `MAX_NAMED` of them, sorted.
+    """
+
+    bills: int
+    lines: int
+    mismatches: int
+    differing_pseudonyms: tuple[str, ...]
+
+
+def oracle_path(folder: Path, roster_id: str) -> Path:
+    """Where a roster's settlements are kept in a month's folder for them."""
+    return folder / f"{roster_id}.csv"
+
+
+def write_oracle(
+    readings: pd.DataFrame,
+    *,
+    roster: Roster,
+    tariff: Tariff,
+    interval: pd.Timedelta,
+    path: Path,
+) -> None:
+    """Settle a roster's readings and keep the settlements by pseudonym, mode 0600.
+
+    Args:
+        readings: Validated readings of the roster's meter points.
+        roster: The roster.
+        tariff: Its tariff.
+        interval: Interval length.
+        path: The file to create or replace.
+
+    Raises:
+        InvalidReadingsError: As `settle`.
+        StorageError: The disk could not take it.
+    """
+    settled = settle(readings, tariff=tariff, interval=interval)
+    names = dict(zip(roster.meter_point_ids, roster.manifest.pseudonyms, strict=True))
+    kept = settled.assign(meter_point_id=settled["meter_point_id"].map(names)).drop(
+        columns=["period_start", "period_end"]
+    )
+    text = kept.to_csv(index=False, lineterminator="\n")
+    write_private(path, [text.encode()], what="The plaintext oracle's file")
+
+
+def oracle_bills(
+    path: Path, *, roster: RosterManifest, tariff_text: str, span: tuple[str, str]
+) -> Document:
+    """The oracle's bills of a roster: pseudonym -> the public JSON of its bill.
+
+    Args:
+        path: From `write_oracle`.
+        roster: The roster.
+        tariff_text: The tariff's text.
+        span: Start and end of the period, ISO 8601.
+
+    Raises:
+        NotFoundError: The month was not processed here (`oracle.missing`).
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(
+            "The plaintext settlements of this month are not here.",
+            reason="oracle.missing",
+            remedy="Process the month on this gateway first.",
+        ) from error
+    tariff = parse_tariff(tariff_text)
+    period = billing_period(*span, tariff=tariff)
+    settlements = pd.read_csv(io.BytesIO(data), dtype={"meter_point_id": str})
+    contracts = roster_contracts(roster).assign(tariff_id="")
+    bills = compute_bills(
+        settlements.assign(period_start=pd.Timestamp(period.start)),
+        tariff=tariff,
+        contracts=contracts,
+        period=period,
+    )
+    meters: Document = bills_to_json([bills])["meters"]
+    return meters
+
+
+def reconcile(expected: Mapping[str, Document], *, statements: Sequence[bytes]) -> Reconciliation:
+    """Compare opened statements with the oracle's bills.
+
+    Args:
+        expected: Roster id -> pseudonym -> bill, of all rosters of the month.
+        statements: Statement documents as JSON, one per roster.
+
+    Raises:
+        InvalidMessageError: A document is not a statement, or a roster comes twice.
+    """
+    given: dict[str, Document] = {}
+    for data in statements:
+        roster_id, meters = _statement(data)
+        if roster_id in given:
+            raise _malformed("A roster's statements came twice.")
+        given[roster_id] = meters
+    differing = sorted(
+        pseudonym
+        for roster_id in expected.keys() | given.keys()
+        for pseudonym in _differing(expected.get(roster_id, {}), given.get(roster_id, {}))
+    )
+    bills = [bill for meters in expected.values() for bill in meters.values()]
+    return Reconciliation(
+        bills=len(bills),
+        lines=sum(len(period["lines"]) for bill in bills for period in bill["periods"]),
+        mismatches=len(differing),
+        differing_pseudonyms=tuple(differing[:MAX_NAMED]),
+    )
+
+
+def _differing(expected: Document, given: Document) -> list[str]:
+    """Pseudonyms on one side only, or with another bill; only known or well-formed names."""
+    return [
+        name
+        for name in expected.keys() | given.keys()
+        if name not in expected or name not in given or expected[name] != given[name]
+    ]
+
+
+def _statement(data: bytes) -> tuple[str, Document]:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _malformed("A statement document is not JSON.") from error
+    if not isinstance(document, dict) or set(document) != {"roster_id", "meters"}:
+        raise _malformed("A statement document holds a roster_id and meters.")
+    roster_id, meters = document["roster_id"], document["meters"]
+    if not isinstance(roster_id, str) or not isinstance(meters, dict):
+        raise _malformed("A statement document holds a roster_id and meters.")
+    return roster_id, meters
+
+
+def _malformed(message: str) -> InvalidMessageError:
+    return InvalidMessageError(
+        message,
+        reason="message.statement",
+        remedy="Send the opened statements as they came, one frame a roster.",
+    )

@@ -1,0 +1,154 @@
+"""The platform client: tariffs, rosters and uploads, each step repeatable.
+
+`deliver` sends one roster's month: roster, manifest, the objects the platform lacks, commit.
+Run again after any interruption it sends only what is still missing, and a committed upload is not
+sent twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AuditBrokenError
+from gridsecure.frames import CONTENT_TYPE, joined
+from gridsecure.gateway.peer import Peer
+from gridsecure.messages import Signed
+
+MAX_BATCH_BYTES: Final = 16_000_000
+"""Largest body of framed objects [bytes]."""
+
+COMMITTED: Final = "committed"
+_FRAME_HEAD: Final = 4
+
+LoadColumns = Callable[[frozenset[str]], Iterator[bytes]]
+"""Yields the column files of the digests asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadAnswer:
+    """Where the platform says an upload stands.
+
+    Args:
+        upload_id: Digest of the signed manifest.
+        state: "pending" or "committed".
+        missing: Digests of objects it lacks.
+    """
+
+    upload_id: str
+    state: str
+    missing: frozenset[str]
+
+
+class PlatformClient:
+    """The compute platform as a gateway sees it.
+
+    Args:
+        http: The platform's address and this gateway's authentication.
+        pause: Waits for so many seconds between attempts.
+    """
+
+    def __init__(self, http: httpx.Client, *, pause: Callable[[float], None]) -> None:
+        self._peer = Peer(http, name="platform", pause=pause)
+
+    def send_tariff(self, text: str) -> str:
+        """Send a tariff's text and return its digest.
+
+        Raises:
+            GridSecureError: As `Peer.post`; `audit.object` if the platform names other bytes.
+        """
+        body = text.encode()
+        answer = self._peer.answer(
+            self._peer.post("/tariffs", body=body, content_type="text/plain; charset=utf-8")
+        )
+        if not isinstance(answer, dict) or answer.get("digest") != sm3_hex(body):
+            raise AuditBrokenError(
+                "The platform stored another text than the tariff sent.",
+                reason="audit.object",
+                remedy="Check the connection and the platform.",
+            )
+        return sm3_hex(body)
+
+    def register_roster(self, roster: Signed) -> None:
+        """Register a signed roster."""
+        self._peer.post("/rosters", json=roster.model_dump())
+
+    def begin_upload(self, manifest: Signed) -> UploadAnswer:
+        """Send an upload's signed manifest."""
+        return self._status(self._peer.post("/uploads", json=manifest.model_dump()), manifest)
+
+    def send_objects(self, manifest: Signed, *, batch: list[bytes]) -> None:
+        """Send one batch of objects."""
+        path = f"/uploads/{manifest.digest}/objects"
+        self._peer.post(path, body=joined(batch), content_type=CONTENT_TYPE)
+
+    def commit_upload(self, manifest: Signed) -> UploadAnswer:
+        """Make an upload usable."""
+        return self._status(self._peer.post(f"/uploads/{manifest.digest}/commit"), manifest)
+
+    def _status(self, response: httpx.Response, manifest: Signed) -> UploadAnswer:
+        """Read a status; the platform must speak of the upload that was asked about."""
+        answer: Any = self._peer.answer(response)
+        if not isinstance(answer, dict) or set(answer) != {"upload_id", "state", "missing"}:
+            raise self._peer.malformed()
+        state, missing = answer["state"], answer["missing"]
+        if answer["upload_id"] != manifest.digest or state not in ("pending", COMMITTED):
+            raise self._peer.malformed()
+        if not isinstance(missing, list) or not all(isinstance(name, str) for name in missing):
+            raise self._peer.malformed()
+        return UploadAnswer(manifest.digest, state, frozenset(missing))
+
+
+def deliver(
+    platform: PlatformClient,
+    *,
+    roster: Signed,
+    manifest: Signed,
+    load: LoadColumns,
+    sent: Callable[[int], None],
+) -> int:
+    """Send one roster's month until it is committed.
+
+    Args:
+        platform: The client.
+        roster: The signed roster.
+        manifest: The signed upload manifest.
+        load: Reads column files from the outbox.
+        sent: Called after every batch with its number of objects.
+
+    Returns:
+        Bytes of column files sent.
+
+    Raises:
+        GridSecureError: As `Peer.post`.
+    """
+    platform.register_roster(roster)
+    status = platform.begin_upload(manifest)
+    if status.state == COMMITTED:
+        return 0
+    total = 0
+    for batch in batches(load(status.missing)):
+        platform.send_objects(manifest, batch=batch)
+        total += sum(map(len, batch))
+        sent(len(batch))
+    platform.commit_upload(manifest)
+    return total
+
+
+def batches(objects: Iterable[bytes], *, limit: int = MAX_BATCH_BYTES) -> Iterator[list[bytes]]:
+    """Group objects, in their order, into bodies of at most `limit` bytes where they fit one."""
+    batch: list[bytes] = []
+    size = 0
+    for data in objects:
+        framed = _FRAME_HEAD + len(data)
+        if batch and size + framed > limit:
+            yield batch
+            batch, size = [], 0
+        batch.append(data)
+        size += framed
+    if batch:
+        yield batch
