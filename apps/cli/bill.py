@@ -1,0 +1,120 @@
+"""`gridsecure bill`: the bills of a readings file, computed on ciphertext in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from apps.cli.in_process import bill_month, local_grid
+from gridsecure.billing.contracts import align_contracts, default_contracts, load_contracts
+from gridsecure.billing.periods import BillingPeriod, assign_periods
+from gridsecure.billing.settlements import settle
+from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.errors import InputError, InvalidTariffError, NotFoundError
+from gridsecure.gateway.formats import read_readings
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BillOrder:
+    """What to bill.
+
+    Args:
+        tariff: Tariff file.
+        readings: Readings file, long or wide.
+        contract: Contract file, or None for meter points without quota and capacity.
+        meters: Meter points to bill; empty for all.
+    """
+
+    tariff: Path
+    readings: Path
+    contract: Path | None = None
+    meters: tuple[str, ...] = ()
+
+
+def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
+    """Bill a readings file; what it says is billed as it stands, gaps are reported, not filled.
+
+    Returns:
+        {"meters": {meter point: {"periods": [...]}}}, as `billing.bills.bills_to_json` defines.
+
+    Raises:
+        GridSecureError: With a reason code and a remedy.
+    """
+    text = _tariff_text(order.tariff)
+    tariff = parse_tariff(text)
+    file = read_readings(order.readings, timezone=tariff.timezone)
+    readings = _chosen(file.readings, order.meters)
+    contracts = _contracts(order.contract, readings)
+    settlements = settle(readings, tariff=tariff, interval=file.interval)
+    _, periods = assign_periods(readings["start"], interval=file.interval, timezone=tariff.timezone)
+    meters: dict[str, Any] = {}
+    with local_grid() as grid:
+        for period in periods:
+            count = int((settlements["period_start"] == period.start).sum())
+            _report_gaps(readings, file.interval, period, report)
+            report(f"{period.start:%Y-%m}: {count} meter points, computed on ciphertext")
+            month = bill_month(
+                grid, settlements, contracts=contracts, tariff_text=text, period=period
+            )
+            for meter_point_id, document in month.items():
+                meters.setdefault(meter_point_id, {"periods": []})["periods"].append(document)
+    return {"meters": dict(sorted(meters.items()))}
+
+
+def _tariff_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"There is no tariff file {path.name!r}.", remedy="Check the path given to --tariff."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidTariffError(
+            f"The tariff file {path.name!r} cannot be read as UTF-8 text."
+        ) from error
+
+
+def _chosen(readings: pd.DataFrame, meters: tuple[str, ...]) -> pd.DataFrame:
+    if not meters:
+        return readings
+    missing = sorted(set(meters) - set(readings["meter_point_id"]))
+    if missing:
+        raise NotFoundError(
+            f"The readings file has no meter point {missing[0]!r}.",
+            remedy="Check the id given to --meter.",
+        )
+    return readings[readings["meter_point_id"].isin(meters)].reset_index(drop=True)
+
+
+def _contracts(path: Path | None, readings: pd.DataFrame) -> pd.DataFrame:
+    names = sorted(readings["meter_point_id"].unique())
+    if path is None:
+        return default_contracts(names)
+    if not path.is_file():
+        raise InputError(
+            f"There is no contract file {path.name!r}.",
+            reason="contract.file",
+            remedy="Check the path given to --contract.",
+        )
+    return align_contracts(load_contracts(path), meter_point_ids=names)
+
+
+def _report_gaps(
+    readings: pd.DataFrame, interval: pd.Timedelta, period: BillingPeriod, report: Report
+) -> None:
+    """Say which part of a month the file covers: a bill on part of a month looks like a whole."""
+    inside = readings[(readings["start"] >= period.start) & (readings["start"] < period.end)]
+    expected = (pd.Timestamp(period.end) - pd.Timestamp(period.start)) // interval
+    counts = inside.groupby("meter_point_id")["start"].nunique()
+    short = int((counts < expected).sum())
+    if short:
+        report(
+            f"{period.start:%Y-%m}: {short} of {len(counts)} meter points lack readings"
+            f" (of {expected} intervals); billed as read, nothing estimated"
+        )

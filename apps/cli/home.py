@@ -1,0 +1,98 @@
+"""The folder of one run: a subfolder a zone, with the keys only that zone may have.
+
+Keys and passwords are drawn when the run starts and live in files only their owner can read.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from apps.api.zone_keys import signing_key
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+
+ZONES: Final = ("identity", "gateway", "platform", "authority")
+SIGNING_ZONES: Final = (*ZONES, "billing-office")
+DEFAULT_PORTS: Final = {
+    "identity": 8441,
+    "gateway": 8442,
+    "platform": 8443,
+    "authority": 8444,
+    "dashboard": 8501,
+}
+USERS: Final = {
+    "billing": ("billing",),
+    "analyst": ("analyst",),
+    "custodian": ("custodian",),
+    "regulator": ("regulator",),
+    "operator": ("operator",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """One run's folder and secrets.
+
+    Args:
+        folder: The run's folder.
+        keys: SM2 keys by zone.
+        passwords: Generated sign-in passwords by user.
+        ports: Port by service.
+    """
+
+    folder: Path
+    keys: dict[str, Sm2PrivateKey] = field(repr=False)
+    passwords: dict[str, str] = field(repr=False)
+    ports: dict[str, int]
+
+    def zone(self, name: str) -> Path:
+        """A zone's own folder."""
+        return self.folder / name
+
+    def url(self, service: str) -> str:
+        """A service's address on this machine."""
+        return f"http://127.0.0.1:{self.ports[service]}"
+
+    def point(self, zone: str) -> str:
+        """A zone's public key, 130 hexadecimal digits."""
+        return self.keys[zone].public_key.point.hex()
+
+
+def create_home(parent: Path, *, now: datetime) -> Home:
+    """Make a new run folder with keys for every zone.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder = parent / now.strftime("%Y%m%d-%H%M%S")
+    folder.mkdir(parents=True, mode=0o700)
+    keys = {zone: signing_key(folder / zone) for zone in SIGNING_ZONES}
+    (folder / "authority" / "vault").mkdir(mode=0o700)
+    _write_secret(folder / "authority" / "vault" / "kek", secrets.token_bytes(16))
+    passwords = {user: secrets.token_urlsafe(9) for user in USERS}
+    return Home(folder, keys, passwords, _free_ports())
+
+
+def _write_secret(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+def _free_ports() -> dict[str, int]:
+    """The usual ports, each replaced by a free one where it is taken."""
+    ports = {}
+    for service, port in DEFAULT_PORTS.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                probe.bind(("127.0.0.1", 0))
+            ports[service] = int(probe.getsockname()[1])
+    return ports

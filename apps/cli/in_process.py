@@ -1,0 +1,259 @@
+"""All parties in one process, with real keys and real parameters, for bills of a file.
+
+The same functions run as in the services: the gateway packs and signs, the platform takes in,
+executes and signs a transcript, the checker executes again, the vault decrypts, rounds and seals.
+Only the transport is left out. A run lives in a temporary folder and takes its keys with it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from gridsecure import __version__
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.compute import intake
+from gridsecure.compute.jobs import BillJob, Worker
+from gridsecure.compute.runs import PLAN_VERSIONS, key_notices, signed_message
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.keys import PublicKeySet
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.errors import GridSecureError
+from gridsecure.gateway.packing import pack_settlements
+from gridsecure.gateway.rosters import Roster, build_rosters
+from gridsecure.identity.pseudonyms import pseudonyms
+from gridsecure.key_authority.checker import RELEASED, answer_request, sealed_statements
+from gridsecure.key_authority.key_sets import publish_key_sets
+from gridsecure.key_authority.vault import STATEMENTS_PURPOSE, Vault
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.messages import (
+    KeyNotice,
+    ReleaseRequest,
+    Signed,
+    Transcript,
+    UploadManifest,
+    signed,
+)
+from gridsecure.store.database import open_database
+from gridsecure.store.objects import ObjectStore
+from gridsecure.store.records import create_tables
+
+DOMAIN = "local/billing"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGrid:
+    """The parties, for as long as the temporary folder lives."""
+
+    gateway: Sm2PrivateKey
+    billing_office: Sm2PrivateKey
+    identity_key: bytes
+    platform: PlatformZone
+    authority: AuthorityZone
+    keys: Mapping[str, PublicKeySet]
+
+    def message(self, kind: str, digest: str) -> Signed:
+        """The platform's signed message, as the checker asks for it."""
+        return signed_message(self.platform, kind=kind, digest=digest)
+
+    def object(self, digest: str) -> bytes:
+        """The platform's object, as the checker asks for it."""
+        return self.platform.objects.get(digest)
+
+
+@contextmanager
+def local_grid() -> Iterator[LocalGrid]:
+    """Set up the parties and generate their keys."""
+    gateway, platform_key, authority_key, office = (generate_private_key() for _ in range(4))
+    with TemporaryDirectory(prefix="gridsecure-") as name:
+        folder = Path(name)
+        (folder / "vault").mkdir(mode=0o700)
+        vault = Vault(
+            folder / "vault",
+            secrets.token_bytes(16),
+            authority_key.public_key,
+            office.public_key,
+        )
+        engines = [open_database(f"sqlite:///{folder / zone}.db") for zone in ("p", "a")]
+        for engine in engines:
+            create_tables(engine)
+        platform = PlatformZone(
+            engine=engines[0],
+            objects=ObjectStore(folder / "platform-objects"),
+            signing_key=platform_key,
+            gateways=_registry(gateway),
+            authority=_registry(authority_key),
+        )
+        authority = AuthorityZone(
+            engine=engines[1],
+            objects=ObjectStore(folder / "authority-objects"),
+            signing_key=authority_key,
+            platform=_registry(platform_key),
+            gateways=_registry(gateway),
+            vault=vault,
+        )
+        keys = _install_keys(platform, authority)
+        identity_key = secrets.token_bytes(32)
+        try:
+            yield LocalGrid(gateway, office, identity_key, platform, authority, keys)
+        finally:
+            for engine in engines:
+                engine.dispose()
+
+
+def bill_month(
+    grid: LocalGrid,
+    settlements: pd.DataFrame,
+    *,
+    contracts: pd.DataFrame,
+    tariff_text: str,
+    period: BillingPeriod,
+) -> dict[str, Any]:
+    """Bill settled meter points for one month on ciphertext.
+
+    Args:
+        grid: The parties.
+        settlements: Settlement frame; only rows of the period are billed.
+        contracts: Contracts of at least those meter points, all of this tariff.
+        tariff_text: The tariff file's text.
+        period: The month.
+
+    Returns:
+        Meter point -> its period, in the public JSON form.
+
+    Raises:
+        GridSecureError: The tariff, contracts or settlements cannot be billed, or the release was
+            refused.
+    """
+    tariff = parse_tariff(tariff_text)
+    settled = settlements[settlements["period_start"] == period.start]
+    own = contracts[contracts["meter_point_id"].isin(settled["meter_point_id"])]
+    own = own.assign(tariff_id=tariff.tariff_id)
+    domain = f"{DOMAIN}/{period.start:%Y-%m}"
+    names = own["meter_point_id"].tolist()
+    given = pseudonyms(names, domain=domain, key=grid.identity_key)
+    enrolled = dict(zip(names, given, strict=True))
+    digest = intake.install_tariff(grid.platform, tariff_text)
+    rosters = build_rosters(
+        own,
+        pseudonyms=enrolled,
+        tariffs={tariff.tariff_id: digest},
+        gateway_id=grid.gateway.public_key.thumbprint,
+        domain=domain,
+    )
+    transcripts = []
+    for number, roster in enumerate(rosters, 1):
+        registered = signed(roster.manifest, key=grid.gateway)
+        intake.register_roster(grid.platform, registered, at=datetime.now(UTC))
+        upload = _upload(grid, roster, settled, number=number, text=tariff_text, period=period)
+        transcripts.append(_executed(grid, registered, upload))
+    release_id = _released(grid, transcripts, period)
+    meters = dict(zip(given, names, strict=True))
+    bills = {}
+    for roster in rosters:
+        blob = sealed_statements(grid.authority, release_id, roster.manifest.roster_id)
+        opened = open_from(blob, private_key=grid.billing_office, purpose=STATEMENTS_PURPOSE)
+        for name, document in json.loads(opened)["meters"].items():
+            bills[meters[name]] = document["periods"][0]
+    return bills
+
+
+def _registry(key: Sm2PrivateKey) -> dict[str, Any]:
+    return {key.public_key.thumbprint: key.public_key}
+
+
+def _install_keys(platform: PlatformZone, authority: AuthorityZone) -> dict[str, PublicKeySet]:
+    now = datetime.now(UTC)
+    for notice in publish_key_sets(authority, at=now):
+        named = KeyNotice.parsed(notice.body)
+        digests = [named.public_key, named.relinearisation_keys]
+        objects = tuple(authority.objects.get(digest) for digest in digests if digest)
+        intake.install_key_set(platform, notice, keys=objects, at=now)
+    return {key_set.parameters.name: key_set for key_set in authority.vault.public_key_sets()}
+
+
+def _upload(
+    grid: LocalGrid,
+    roster: Roster,
+    settled: pd.DataFrame,
+    *,
+    number: int,
+    text: str,
+    period: BillingPeriod,
+) -> Signed:
+    now = datetime.now(UTC)
+    packed = list(
+        pack_settlements(
+            settled, roster=roster, tariff=parse_tariff(text), period=period, keys=grid.keys
+        )
+    )
+    manifest = UploadManifest(
+        roster_id=roster.manifest.roster_id,
+        gateway_id=roster.manifest.gateway_id,
+        start=period.start.isoformat(),
+        end=period.end.isoformat(),
+        sequence=int(f"{period.start:%Y%m}{number:06d}"),
+        estimated_readings=0,
+        columns=[column.entry for column in packed],
+    )
+    envelope = signed(manifest, key=grid.gateway)
+    upload_id = intake.begin_upload(grid.platform, envelope, at=now).upload_id
+    intake.receive_objects(grid.platform, upload_id, objects=[column.data for column in packed])
+    intake.commit_upload(grid.platform, upload_id, at=now)
+    return envelope
+
+
+def _executed(grid: LocalGrid, roster: Signed, upload: Signed) -> Signed:
+    worker = Worker(grid.platform.objects, key_notices(grid.platform))
+    result = worker.run(BillJob("bill", roster.body, upload.body))
+    manifest = UploadManifest.parsed(upload.body)
+    transcript = Transcript(
+        plan="bill",
+        plan_version=PLAN_VERSIONS["bill"],
+        start=manifest.start,
+        end=manifest.end,
+        rosters=[roster.digest],
+        uploads=[upload.digest],
+        inputs=dict(result.inputs),
+        outputs=dict(result.outputs),
+        seed_commitment=None,
+        release=__version__,
+    )
+    return signed(transcript, key=grid.platform.signing_key)
+
+
+def _released(grid: LocalGrid, transcripts: list[Signed], period: BillingPeriod) -> str:
+    request = ReleaseRequest(
+        request_id=secrets.token_hex(16),
+        plan="bill",
+        start=period.start.isoformat(),
+        end=period.end.isoformat(),
+        purpose="billing",
+        requested_by="local",
+        transcripts=transcripts,
+        seeds=[],
+    )
+    outcome = answer_request(
+        grid.authority,
+        signed(request, key=grid.platform.signing_key),
+        view=grid,
+        clock=lambda: datetime.now(UTC),
+    )
+    if outcome.state != RELEASED:
+        raise GridSecureError(
+            "The key authority refused to release the bills.",
+            reason=outcome.reason or "release.refused",
+            remedy="The reason code says which check failed.",
+        )
+    return request.request_id

@@ -1,0 +1,142 @@
+"""The `gridsecure` command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from apps.cli.bench.report import format_json, format_table
+from apps.cli.bench.run import run_bench
+from apps.cli.bench.sizes import BenchSizes
+from apps.cli.bill import BillOrder, bill_file
+from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
+from apps.cli.run import run_grid
+from apps.cli.tables import show_bills
+from gridsecure import __version__
+from gridsecure.errors import GridSecureError
+
+app = typer.Typer(
+    name="gridsecure",
+    help="Exact electricity bills computed on encrypted meter readings.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+_notes = Console(stderr=True, highlight=False)
+
+
+class OutputFormat(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="What to print.")]
+
+
+def _explained(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn deliberate errors into one sentence, a reason code and exit status 1."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except GridSecureError as error:
+            _notes.print(f"[bold red]{error.reason}[/] {error.message}", soft_wrap=True)
+            for problem in getattr(error, "problems", ())[:10]:
+                _notes.print(f"  {problem}", soft_wrap=True)
+            if error.remedy:
+                _notes.print(f"[bold]What to do:[/] {error.remedy}", soft_wrap=True)
+            raise typer.Exit(1) from error
+
+    return run
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gridsecure {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def gridsecure(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show it and stop."),
+    ] = False,
+) -> None:
+    """Exact electricity bills computed on encrypted meter readings."""
+
+
+@app.command()
+@_explained
+def bill(
+    *,
+    tariff: Annotated[Path, typer.Option(help="Tariff file (TOML).")],
+    readings: Annotated[Path, typer.Option(help="Readings file (CSV, long or wide).")],
+    contract: Annotated[Path | None, typer.Option(help="Contract file (CSV).")] = None,
+    meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Bill a readings file on ciphertext, through all parties in one process."""
+    order = BillOrder(tariff, readings, contract, tuple(meter or ()))
+    document = bill_file(order, report=lambda text: _notes.print(text, style="dim"))
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        show_bills(document, Console())
+
+
+@app.command()
+@_explained
+def run(  # noqa: PLR0913 - one parameter an option
+    *,
+    meters: Annotated[
+        int | None, typer.Option(min=0, help="Simulated meter points (4096; 0 with --readings).")
+    ] = None,
+    readings: Annotated[
+        list[Path] | None, typer.Option(exists=True, help="Your own readings file (CSV).")
+    ] = None,
+    contract: Annotated[
+        Path | None, typer.Option(exists=True, help="Contracts of your meter points (CSV).")
+    ] = None,
+    tariff: Annotated[str, typer.Option(help="Tariff of yours without a contract.")] = (
+        DEFAULT_TARIFF
+    ),
+    month: Annotated[str | None, typer.Option(help="Month to bill, YYYY-MM.")] = None,
+    home: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("run"),
+    serve: Annotated[bool, typer.Option(help="Stay open with the dashboard.")] = True,
+) -> None:
+    """Bill meters through all services on this machine, and open the dashboard."""
+    count = meters if meters is not None else (0 if readings else DEFAULT_METERS)
+    chosen = RunMeters(count, tuple(readings or ()), contract, tariff, month)
+    result = run_grid(chosen, parent=home.resolve(), console=Console(), serve=serve)
+    if result.mismatches or not result.bills:
+        raise typer.Exit(1)
+
+
+@app.command()
+@_explained
+def bench(
+    *,
+    quick: Annotated[bool, typer.Option(help="Small sizes, for a first look.")] = False,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Measure the product's figures on this machine, each proved right before it counts."""
+    result = run_bench(
+        sizes=BenchSizes.quick() if quick else BenchSizes.full(),
+        report=lambda text: _notes.print(text, style="dim"),
+    )
+    typer.echo(format_json(result) if output is OutputFormat.JSON else format_table(result))
+
+
+def main() -> None:
+    """Run the command."""
+    app()

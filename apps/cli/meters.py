@@ -1,0 +1,159 @@
+"""The meters of a run: simulated, measured, or the user's own file, as files for the gateway."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from apps.simulator.real_meters import real_contracts, real_readings
+from apps.simulator.synthetic_meters import kwh_texts, simulate
+from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.tariffs import catalogue_tariffs
+from gridsecure.errors import InputError
+from gridsecure.gateway.formats import read_readings
+
+DEFAULT_METERS: Final = 4096
+DEFAULT_MONTH: Final = "2026-07"
+DEFAULT_TARIFF: Final = "shenzhen-residential-tiers"
+TIMEZONE: Final = "Asia/Shanghai"
+INTERVAL_MINUTES: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class RunMeters:
+    """Which meters to bill.
+
+    Args:
+        meters: Simulated meter points.
+        readings: The user's own readings files; without them the measured meters join.
+        contract: Contracts of the user's meter points.
+        tariff: Tariff of the user's meter points that have no contract.
+        month: YYYY-MM; None takes the demonstration month, or the month of the user's file.
+    """
+
+    meters: int = DEFAULT_METERS
+    readings: tuple[Path, ...] = ()
+    contract: Path | None = None
+    tariff: str = DEFAULT_TARIFF
+    month: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MeterFiles:
+    """Files for the gateway.
+
+    Args:
+        month: The month they are billed for.
+        readings: Readings files.
+        contracts: The contract file.
+        meters: Meter points.
+    """
+
+    month: str
+    readings: tuple[Path, ...]
+    contracts: Path
+    meters: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in (*self.readings, self.contracts))
+
+    @contextmanager
+    def opened(self) -> Iterator[list[tuple[str, tuple[str, Any]]]]:
+        """The files as parts of a multipart request."""
+        with ExitStack() as stack:
+            parts = [
+                ("readings", (path.name, stack.enter_context(path.open("rb"))))
+                for path in self.readings
+            ]
+            contracts = stack.enter_context(self.contracts.open("rb"))
+            yield [*parts, ("contracts", (self.contracts.name, contracts))]
+
+
+def meter_files(meters: RunMeters, *, folder: Path) -> MeterFiles:
+    """Write the files of a run.
+
+    Raises:
+        InputError: The user's files cannot be read, or name an unknown tariff.
+    """
+    folder.mkdir(mode=0o700)
+    if meters.readings:
+        own = [read_readings(path, timezone=TIMEZONE) for path in meters.readings]
+        minutes = own[0].interval // pd.Timedelta(minutes=1)
+        rows = pd.concat([file.readings for file in own], ignore_index=True)
+        month = meters.month or _busiest_month(rows["start"])
+        files = [_copied(path, folder, number) for number, path in enumerate(meters.readings)]
+        contracts = _own_contracts(meters, rows)
+    else:
+        minutes, month = INTERVAL_MINUTES, meters.month or DEFAULT_MONTH
+        measured = folder / "measured.csv"
+        _write_long(real_readings(month), measured)
+        files, contracts = [measured], real_contracts()
+    if meters.meters:
+        simulated = simulate(meters.meters, month=month, interval_minutes=minutes)
+        synthetic = folder / "synthetic.csv"
+        synthetic.write_bytes(simulated.wide_csv())
+        files.append(synthetic)
+        contracts = pd.concat([contracts, simulated.contracts], ignore_index=True)
+    path = folder / "contracts.csv"
+    contracts.to_csv(path, index=False, lineterminator="\n")
+    return MeterFiles(month, tuple(files), path, len(contracts))
+
+
+def _busiest_month(starts: pd.Series[pd.Timestamp]) -> str:
+    """The local month most readings are in."""
+    months = pd.DatetimeIndex(starts).tz_convert(TIMEZONE).strftime("%Y-%m")
+    return str(pd.Series(months).mode().iloc[0])
+
+
+def _copied(path: Path, folder: Path, number: int) -> Path:
+    """A copy under a name of its own: two files given may share theirs."""
+    copy = folder / f"own-{number}-{path.name}"
+    shutil.copyfile(path, copy)
+    return copy
+
+
+def _own_contracts(meters: RunMeters, readings: pd.DataFrame) -> pd.DataFrame:
+    """The user's contracts, or one on the given tariff for every meter point in the file."""
+    if meters.contract is not None:
+        load_contracts(meters.contract)  # refuses with a reason what the gateway would refuse
+        return pd.read_csv(meters.contract, dtype=str, keep_default_na=False)
+    if meters.tariff not in catalogue_tariffs():
+        raise InputError(
+            f"There is no catalogue tariff {meters.tariff!r}.",
+            reason="tariff.unknown",
+            remedy=f"Use one of {', '.join(sorted(catalogue_tariffs()))}.",
+        )
+    names = sorted(readings["meter_point_id"].unique())
+    return pd.DataFrame(
+        {
+            "meter_point_id": names,
+            "zone": "own",
+            "customer_class": "household",
+            "tariff_id": meters.tariff,
+            "household_quota_kwh": 0,
+            "contracted_kva": 0,
+        }
+    )
+
+
+def _write_long(readings: pd.DataFrame, path: Path) -> None:
+    """A readings frame as a long CSV file; a missing energy stays empty."""
+    known = readings["quality"] != "missing"
+    texts = pd.Series(kwh_texts(readings["energy_wh"].where(known, 0).to_numpy()))
+    table = pd.DataFrame(
+        {
+            "meter_point_id": readings["meter_point_id"],
+            "start": pd.DatetimeIndex(readings["start"]).strftime("%Y-%m-%d %H:%M"),
+            "kwh": texts.where(known.to_numpy(), ""),
+            "quality": readings["quality"],
+        }
+    )
+    table.to_csv(path, index=False, lineterminator="\n")

@@ -1,0 +1,292 @@
+"""`gridsecure run`: the whole product on one machine, through its real processes.
+
+1. a run folder, keys and passwords; 2. the four services; 3. homomorphic key sets; 4. meters;
+5. validate, enrol, encrypt, upload at the gateway; 6. bills and load curves on ciphertext at the
+platform; 7. release through the key authority; 8. statements against the plaintext oracle, which
+stays at the gateway; 9. the closing table, and the dashboard.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from apps.cli.home import Home, create_home
+from apps.cli.meters import MeterFiles, RunMeters, meter_files
+from apps.cli.processes import Services
+from apps.cli.service_specs import dashboard_spec, service_specs
+from apps.cli.services_client import ServicesClient
+from apps.cli.tables import show_closing
+from gridsecure import frames
+from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.sm2 import cross_check
+from gridsecure.errors import GridSecureError
+
+STATEMENTS_PURPOSE = "statements"
+_FRAMES = {"content-type": frames.CONTENT_TYPE}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One line of the closing table.
+
+    Args:
+        name: What was done.
+        seconds: How long it took.
+        count: How many, of what.
+        size: Bytes written or sent.
+    """
+
+    name: str
+    seconds: float
+    count: str = ""
+    size: int | None = None
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What a run did.
+
+    Args:
+        home: Its folder.
+        stages: Time and bytes by stage.
+        report: The gateway's report.
+        bills: Bills compared with the oracle.
+        mismatches: Bills that differ.
+        cells: Released cells.
+        suppressed: Cells too small to release.
+    """
+
+    home: Home
+    stages: list[Stage] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
+    bills: int = 0
+    mismatches: int = 0
+    cells: int = 0
+    suppressed: int = 0
+
+
+class Run:
+    """One run.
+
+    Args:
+        meters: Which meters to bill.
+        parent: Where the run's folder is made.
+        console: Where progress is shown.
+    """
+
+    def __init__(self, meters: RunMeters, *, parent: Path, console: Console) -> None:
+        self._meters = meters
+        self._console = console
+        self._home = create_home(parent, now=datetime.now(UTC))
+        self.result = RunResult(self._home)
+
+    def execute(self, services: Services) -> RunResult:
+        """Do everything up to the closing table; the services stay up.
+
+        Raises:
+            GridSecureError: A stage failed; nothing it wrote is half-finished.
+        """
+        self._console.print(f"Data of this run: [bold]{self._home.folder}[/]")
+        with _progress(self._console) as bar, httpx.Client(timeout=600) as http:
+            client = ServicesClient(self._home, http)
+            with self._stage("start services", bar):
+                cross_check()
+                services.start(service_specs(self._home))
+            with self._stage("create keys", bar) as note:
+                note(*_create_keys(client))
+            with self._stage("prepare meters", bar) as note:
+                files = meter_files(self._meters, folder=self._home.folder / "input")
+                note(f"{files.meters:,} meter points, month {files.month}", files.size)
+            self._gateway(client, files, bar)
+            for plan, purpose in (("bill", "billing"), ("load-curve", "operations")):
+                with self._stage(f"compute {plan}s on ciphertext", bar) as note:
+                    note(*self._compute(client, plan, purpose, bar))
+            with self._stage("release", bar) as note:
+                note(self._release(client))
+            with self._stage("compare with the oracle", bar) as note:
+                note(self._compare(client, files))
+            services.check()
+        return self.result
+
+    def _gateway(self, client: ServicesClient, files: MeterFiles, bar: Progress) -> None:
+        """Hand the files to the gateway and follow its stages."""
+        path = f"/months/{files.month}"
+        started = time.monotonic()
+        with files.opened() as parts:
+            client.call("operator", "gateway", "PUT", f"{path}/files", files=parts)
+        client.call("operator", "gateway", "POST", f"{path}/process")
+        tasks: dict[str, Any] = {}
+
+        def show(answer: dict[str, Any]) -> None:
+            stage = answer.get("stage") or "gateway"
+            if stage not in tasks:
+                _finish(bar, tasks)
+                tasks[stage] = bar.add_task(stage, total=None)
+            total = answer.get("of") or None
+            bar.update(tasks[stage], total=total, completed=answer.get("done") or 0)
+
+        answer = client.poll("operator", "gateway", path, each=show)
+        _finish(bar, tasks)
+        report = self.result.report = answer["report"]
+        sizes = {"upload": report.get("bytes_uploaded"), "encrypt": report.get("bytes_stored")}
+        for name, seconds in report["seconds"].items():
+            self.result.stages.append(
+                Stage(f"gateway: {name}", seconds, _gateway_count(name, report), sizes.get(name))
+            )
+        spent = sum(report["seconds"].values())
+        rest = max(0.0, time.monotonic() - started - spent)
+        self.result.stages.append(Stage("gateway: receive files", rest, "", files.size))
+
+    def _compute(
+        self, client: ServicesClient, plan: str, purpose: str, bar: Progress
+    ) -> tuple[str, int | None]:
+        period = self.result.report["period"]
+        order = {"plan": plan, "purpose": purpose, **period}
+        run_id = client.call("billing", "platform", "POST", "/runs", json=order)["run_id"]
+        task = bar.add_task(f"{plan} jobs", total=None)
+
+        def show(answer: dict[str, Any]) -> None:
+            bar.update(task, total=answer.get("of") or None, completed=answer.get("done") or 0)
+
+        answer = client.poll("billing", "platform", f"/runs/{run_id}", each=show)
+        bar.remove_task(task)
+        return f"{answer['of']} jobs", None
+
+    def _release(self, client: ServicesClient) -> str:
+        outcomes = client.call("custodian", "authority", "POST", "/release-rounds")
+        refused = [outcome for outcome in outcomes if outcome["state"] != "released"]
+        if refused:
+            raise GridSecureError(
+                "The key authority refused a release.",
+                reason=refused[0].get("reason") or "release.refused",
+                remedy="The reason code says which check failed; the evidence log has the entry.",
+            )
+        releases = client.call("billing", "authority", "GET", "/releases")
+        self.result.cells = sum(item["cells"] for item in releases)
+        self.result.suppressed = sum(item["suppressed"] for item in releases)
+        return f"{len(releases)} releases, {self.result.cells:,} cells"
+
+    def _compare(self, client: ServicesClient, files: MeterFiles) -> str:
+        """Open the statements as the billing office and let the gateway compare them."""
+        opened = []
+        for item in client.call("billing", "authority", "GET", "/releases"):
+            envelope = client.call("billing", "authority", "GET", f"/releases/{item['release_id']}")
+            certificate = json.loads(envelope["body"])
+            for roster_id in certificate["statements"]:
+                blob = client.call(
+                    "billing", "authority", "GET", f"/statements/{item['release_id']}/{roster_id}"
+                )
+                key = self._home.keys["billing-office"]
+                opened.append(open_from(blob, private_key=key, purpose=STATEMENTS_PURPOSE))
+        answer = client.call(
+            "billing",
+            "gateway",
+            "POST",
+            f"/months/{files.month}/reconciliation",
+            content=frames.joined(opened),
+            headers=_FRAMES,
+        )
+        self.result.bills, self.result.mismatches = answer["bills"], answer["mismatches"]
+        return f"{answer['bills']:,} bills, {answer['mismatches']} mismatches"
+
+    @contextmanager
+    def _stage(self, name: str, bar: Progress) -> Iterator[Callable[..., None]]:
+        """Time a stage, show it, and keep it for the closing table."""
+        task = bar.add_task(name, total=None)
+        started = time.monotonic()
+        notes: list[Any] = ["", None]
+
+        def note(count: str, size: int | None = None) -> None:
+            notes[:] = [count, size]
+
+        yield note
+        seconds = time.monotonic() - started
+        bar.update(task, total=1, completed=1)
+        self.result.stages.append(Stage(name, seconds, notes[0], notes[1]))
+
+
+def run_grid(meters: RunMeters, *, parent: Path, console: Console, serve: bool) -> RunResult:
+    """Run everything, show the closing table, and stay open until Ctrl-C when asked to.
+
+    Raises:
+        GridSecureError: A stage failed. Every process that was started is stopped.
+    """
+    run = Run(meters, parent=parent, console=console)
+    with Services() as services:
+        result = run.execute(services)
+        show_closing(result, console)
+        if serve:
+            _serve(result, services, console)
+    return result
+
+
+def _serve(result: RunResult, services: Services, console: Console) -> None:
+    home = result.home
+    services.start([dashboard_spec(home)])
+    console.print(f"\nDashboard   [bold]{home.url('dashboard')}[/]")
+    for name in ("gateway", "platform", "authority", "identity"):
+        console.print(f"API docs    {home.url(name)}/docs   ({name})")
+    console.print("\nSign in (local demonstration only; passwords were made for this run):")
+    for user, password in home.passwords.items():
+        console.print(f"  {user:<10} {password}", highlight=False)
+    console.print("\nCtrl-C stops everything.")
+    try:
+        while True:
+            time.sleep(1)
+            services.check()
+    except KeyboardInterrupt:
+        console.print("Stopping.")
+
+
+def _create_keys(client: ServicesClient) -> tuple[str, int]:
+    """Have the authority create its key sets and give the public halves to the platform."""
+    notices = client.call("custodian", "authority", "POST", "/key-sets")
+    size = 0
+    for notice in notices:
+        named = json.loads(notice["body"])
+        digests = [named["public_key"], named["relinearisation_keys"]]
+        objects = [
+            client.call("custodian", "authority", "GET", f"/objects/{digest}")
+            for digest in digests
+            if digest
+        ]
+        size += sum(map(len, objects))
+        body = frames.joined([json.dumps(notice).encode(), *objects])
+        client.call("custodian", "platform", "POST", "/key-sets", content=body, headers=_FRAMES)
+    return f"{len(notices)} key sets", size
+
+
+def _gateway_count(stage: str, report: dict[str, Any]) -> str:
+    counts = {
+        "validate": f"{report['readings']:,} readings, {report['estimated']:,} estimated",
+        "encrypt": f"{report['columns']:,} columns",
+        "rosters": f"{report['rosters']} rosters",
+    }
+    return counts.get(stage, "")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def _finish(bar: Progress, tasks: dict[str, Any]) -> None:
+    for task in tasks.values():
+        if not bar.tasks[task].finished:
+            bar.update(task, total=1, completed=1)

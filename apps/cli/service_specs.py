@@ -1,0 +1,106 @@
+"""How each service of a local run is started: its module, its settings, its address."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from apps.cli.home import USERS, Home
+from apps.cli.processes import ServiceSpec, python_command
+from gridsecure.identity.passwords import password_record
+
+_UVICORN = ("-m", "uvicorn", "--factory", "--host", "127.0.0.1", "--log-level", "warning")
+
+
+def service_specs(home: Home) -> list[ServiceSpec]:
+    """The four services, each told only what its zone may know."""
+    gateways = [home.point("gateway")]
+    settings: dict[str, dict[str, Any]] = {
+        "identity": {
+            "users": [
+                {
+                    "user": user,
+                    "password": password_record(home.passwords[user]),
+                    "roles": list(roles),
+                }
+                for user, roles in USERS.items()
+            ],
+            "services": [
+                {"role": role, "public_key": home.point(role)}
+                for role in ("gateway", "platform", "authority")
+            ],
+        },
+        "platform": {
+            "gateway_public_keys": gateways,
+            "authority_public_key": home.point("authority"),
+        },
+        "gateway": {
+            "identity_url": home.url("identity"),
+            "platform_url": home.url("platform"),
+            "authority_url": home.url("authority"),
+            "authority_public_key": home.point("authority"),
+        },
+        "authority": {
+            "identity_url": home.url("identity"),
+            "platform_url": home.url("platform"),
+            "platform_public_key": home.point("platform"),
+            "gateway_public_keys": gateways,
+            "billing_office_public_key": home.point("billing-office"),
+        },
+    }
+    return [_service(home, zone, own) for zone, own in settings.items()]
+
+
+def dashboard_spec(home: Home) -> ServiceSpec:
+    """The dashboard, which sees the services' addresses and the authority's public key."""
+    settings = {
+        "identity_url": home.url("identity"),
+        "gateway_url": home.url("gateway"),
+        "platform_url": home.url("platform"),
+        "authority_url": home.url("authority"),
+        "authority_key": home.point("authority"),
+    }
+    return ServiceSpec(
+        name="dashboard",
+        command=python_command(
+            "-m",
+            "streamlit",
+            "run",
+            str(_dashboard_script()),
+            "--server.address=127.0.0.1",
+            f"--server.port={home.ports['dashboard']}",
+            "--server.headless=true",
+            "--browser.gatherUsageStats=false",
+        ),
+        environment=_environment("dashboard", settings),
+        ready_url=f"{home.url('dashboard')}/_stcore/health",
+        log=home.folder / "dashboard.log",
+    )
+
+
+def _service(home: Home, zone: str, own: dict[str, Any]) -> ServiceSpec:
+    settings: dict[str, Any] = {"folder": str(home.zone(zone)), **own}
+    if zone != "identity":
+        settings["identity_public_key"] = home.point("identity")
+    return ServiceSpec(
+        name=zone,
+        command=python_command(
+            *_UVICORN, "--port", str(home.ports[zone]), f"apps.api.{zone}:main_app"
+        ),
+        environment=_environment(zone, settings),
+        ready_url=f"{home.url(zone)}/health",
+        log=home.folder / f"{zone}.log",
+    )
+
+
+def _environment(zone: str, settings: dict[str, Any]) -> dict[str, str]:
+    prefix = f"GRIDSECURE_{zone.upper()}_"
+    return {
+        prefix + name.upper(): value if isinstance(value, str) else json.dumps(value)
+        for name, value in settings.items()
+    }
+
+
+def _dashboard_script() -> Path:
+    return Path(__file__).parents[1] / "dashboard" / "main.py"

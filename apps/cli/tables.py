@@ -1,0 +1,71 @@
+"""Tables for people: bills, and what a run did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from apps.cli.run import RunResult
+
+
+def show_bills(document: dict[str, Any], console: Console) -> None:
+    """Print bills, one table a meter point and period."""
+    for meter_point_id, meter in document["meters"].items():
+        for period in meter["periods"]:
+            title = f"{meter_point_id}   {period['start'][:10]} – {period['end'][:10]}"
+            table = Table(title=title, title_justify="left", show_footer=True)
+            table.add_column("charge", footer="total")
+            table.add_column("period")
+            table.add_column("tier", justify="right")
+            table.add_column("quantity", justify="right")
+            table.add_column("rate [yuan]", justify="right")
+            table.add_column("amount [yuan]", justify="right", footer=period["total"])
+            for line in period["lines"]:
+                table.add_row(
+                    line["charge"],
+                    line["tou_period"] or "",
+                    "" if line["tier"] is None else str(line["tier"]),
+                    line["quantity"],
+                    line["rate"],
+                    line["amount"],
+                )
+            console.print(table)
+
+
+def show_closing(result: RunResult, console: Console) -> None:
+    """Print what a run did: time and bytes by stage, meters, readings, bills, mismatches."""
+    table = Table(title="What was done", title_justify="left")
+    table.add_column("stage")
+    table.add_column("result")
+    table.add_column("seconds", justify="right")
+    table.add_column("bytes", justify="right")
+    for stage in result.stages:
+        size = "" if stage.size is None else f"{stage.size:,}"
+        table.add_row(stage.name, stage.count, f"{stage.seconds:.1f}", size)
+    total = sum(stage.seconds for stage in result.stages)
+    table.add_section()
+    table.add_row("all", "", f"{total:.1f}", "")
+    console.print(table)
+    report = result.report
+    summary = Table(title="Result", title_justify="left", show_header=False)
+    summary.add_column()
+    summary.add_column(justify="right")
+    rows = {
+        "meter points": f"{report['meters']:,}",
+        "readings": f"{report['readings']:,}",
+        "  of these estimated": f"{report['estimated']:,}",
+        "  quarantined": f"{report['quarantined']:,}",
+        "bills computed on ciphertext": f"{result.bills:,}",
+        "meter points not billed": f"{sum(report['excluded'].values()):,}",
+        "bills that differ from the plaintext oracle": f"{result.mismatches:,}",
+        "released cells": f"{result.cells:,} ({result.suppressed:,} suppressed, too small)",
+    }
+    for name, value in rows.items():
+        style = "bold red" if name.startswith("bills that differ") and result.mismatches else None
+        summary.add_row(name, value, style=style)
+    console.print(summary)
+    for reason, count in sorted(report["excluded"].items()):
+        console.print(f"  not billed: {count} × {reason}")
