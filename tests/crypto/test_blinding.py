@@ -103,7 +103,8 @@ def test_blinding_is_derived_from_seed_and_purpose_alone(modulus: int) -> None:
 
     def vector(seed: bytes, purpose: str) -> list[int]:
         blinding = zero_sum_blinding(seed, groups=groups, modulus=modulus, purpose=purpose)
-        return blinding.tolist()
+        listed: list[int] = blinding.tolist()
+        return listed
 
     first = vector(SEED, "total")
     assert vector(SEED, "total") == first

@@ -81,6 +81,6 @@ def test_nothing_is_refused() -> None:
 def test_unpacked_residues_are_the_callers_own() -> None:
     """A view into a file's bytes would be read-only, or change with a reused buffer."""
     data = bytearray(packed_size(2, modulus=PRIMES[0]))
-    residues = unpack(data, count=2, modulus=PRIMES[0])
+    residues = unpack(memoryview(data), count=2, modulus=PRIMES[0])
     data[0] = 1
     assert residues.tolist() == [0, 0]

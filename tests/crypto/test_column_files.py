@@ -217,6 +217,8 @@ def test_digest_in_capitals_is_another_spelling(written: Written) -> None:
 
 # --- a forger who signs his own digest ----------------------------------------------------------
 
+NO_COUNTS: list[object] = [-1, True, 1.0, "1", None]
+NO_TEXTS: list[object] = [None, 7, ["Wh"], {}]
 WRONG_COUNTS = [-1, 0, 4, 2**64, True, 1.0, "1", None, [1]]
 MISMATCHES = [
     ("key_id", "0" * 32, "ciphertext.key-id"),
@@ -248,11 +250,11 @@ def test_other_shape_is_refused(written: Written, field: str, value: object) -> 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *[(field, value) for field in ("slots", "high") for value in (-1, True, 1.0, "1", None)],
+        *[(field, value) for field in ("slots", "high") for value in NO_COUNTS],
         *[
             (field, value)
             for field in ("quantity", "unit", "start", "end", "roster_id")
-            for value in (None, 7, ["Wh"], {})
+            for value in NO_TEXTS
         ],
         ("slots", 0),
         ("slots", 4097),

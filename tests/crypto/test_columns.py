@@ -113,7 +113,7 @@ def run_program(program: list[Step], *, keys: SecretKeySet, high: int) -> int:
             continue
         for pool in (plain, encrypted):
             operands = pool[first % len(pool)], pool[second % len(pool)]
-            pool.append((OPERATIONS | PRODUCTS)[name](*operands, number))  # type: ignore[attr-defined]
+            pool.append((OPERATIONS | PRODUCTS)[name](*operands, number))
         planned.append(result)
     for bound, clear, secret in zip(planned, plain, encrypted, strict=True):
         compare(bound, clear, secret, keys=keys)

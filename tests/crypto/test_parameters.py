@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gridsecure.crypto.parameters import (
@@ -18,8 +19,14 @@ from gridsecure.crypto.parameters import (
     Scheme,
     parameters_named,
 )
-from gridsecure.crypto.seal import Ring, ring_for
-from gridsecure.errors import CiphertextError, KeyMismatchError, NotFoundError
+from gridsecure.crypto.seal import Ring, _inflate, ring_for
+from gridsecure.crypto.secret_key import generate_key_set
+from gridsecure.errors import (
+    CiphertextError,
+    KeyMismatchError,
+    MalformedCiphertextError,
+    NotFoundError,
+)
 
 SETS = list(PARAMETER_SETS.values())
 DIGESTS = {
@@ -75,6 +82,31 @@ def test_moduli_are_distinct_primes_that_split_the_ring(parameters: Parameters) 
 @pytest.mark.parametrize("prime", TIER.primes)
 def test_bgv_primes_keep_the_correction_factor_at_one(prime: int) -> None:
     assert prime % (2 * TIER.ring_degree * TIER.plain_modulus) == 1
+
+
+def test_other_bgv_primes_leave_a_factor_that_is_refused() -> None:
+    """What the special primes are for: ordinary ones make levels that must not be added up."""
+    step = 2 * 8192
+    found = (n for n in range(2**50 + 1, 2**51, step) if is_prime(n))
+    ordinary = Parameters("bgv_8192", Scheme.BGV, 8192, tuple(islice(found, 3)), 65537)
+    column = generate_key_set(ordinary).public.encrypt(np.arange(5), high=5)
+    ring = ring_for(ordinary)
+    assert ring.coefficients(column.chunks[0]).shape == (2, 2, 8192)
+    with pytest.raises(CiphertextError) as refused:
+        ring.coefficients(column.lowered(1).chunks[0])
+    assert refused.value.reason == "ciphertext.correction-factor"
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4096), (2, 1, 2048), (2, 2, 4096), (2, 0, 4096)])
+def test_residues_of_another_shape_make_no_ciphertext(shape: tuple[int, int, int]) -> None:
+    with pytest.raises(MalformedCiphertextError):
+        ring_for(INTERVAL).ciphertext(np.ones(shape, dtype=np.uint64))
+
+
+def test_uncompressed_serialization_is_read_too() -> None:
+    """A library built without a compressor writes the body as it is."""
+    header = bytes.fromhex("5ea1100403000000") + (16 + 3).to_bytes(8, "little")
+    assert _inflate(header + b"abc") == b"abc"
 
 
 @pytest.mark.parametrize("parameters", SETS, ids=lambda p: p.name)

@@ -18,7 +18,8 @@ HOUSEHOLDS = 15
 
 
 def readings_wh() -> list[int]:
-    return np.random.default_rng(15).integers(100, 900, HOUSEHOLDS).tolist()
+    readings: list[int] = np.random.default_rng(15).integers(100, 900, HOUSEHOLDS).tolist()
+    return readings
 
 
 def every_slot_of_a_sum(context: tenseal.Context, readings: list[int]) -> list[int]:
