@@ -154,14 +154,20 @@ class GatewaySettings(ZoneSettings):
     Args:
         identity_url: Where service tokens and pseudonyms come from.
         platform_url: Where uploads go.
+        authority_url: Where public key sets come from.
         authority_public_key: Whose key sets are encrypted under.
+        timezone: Local time of the meters [IANA name].
+        max_body_bytes: Largest request body; a month's files come in one [bytes].
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_GATEWAY_", extra="forbid", frozen=True)
 
     identity_url: str
     platform_url: str
+    authority_url: str
     authority_public_key: PublicPoint
+    timezone: str = "Asia/Shanghai"
+    max_body_bytes: int = Field(default=2048 * MIB, ge=1)
 
 
 class AuthoritySettings(ZoneSettings):

@@ -22,8 +22,12 @@ from gridsecure.billing.bills import bills_to_json, compute_bills
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.errors import InvalidMessageError, NotFoundError
+from gridsecure.gateway import outbox
+from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.month_plan import required_plan
 from gridsecure.gateway.private_files import write_private
 from gridsecure.gateway.rosters import Roster
+from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.execution import billing_period, roster_contracts
 
@@ -41,7 +45,7 @@ class Reconciliation:
         bills: Bills of the oracle.
         lines: Their lines.
         mismatches: Bills that differ in anything, plus bills on one side only.
-        differing_pseudonyms: The first `MAX_NAMED` of them, sorted.
+        differing_pseudonyms: The first `MAX_NAMED` of those the oracle knows, sorted.
     """
 
     bills: int
@@ -85,20 +89,29 @@ def write_oracle(
     write_private(path, [text.encode()], what="The plaintext oracle's file")
 
 
-def oracle_bills(
-    path: Path, *, roster: RosterManifest, tariff_text: str, span: tuple[str, str]
-) -> Document:
-    """The oracle's bills of a roster: pseudonym -> the public JSON of its bill.
-
-    Args:
-        path: From `write_oracle`.
-        roster: The roster.
-        tariff_text: The tariff's text.
-        span: Start and end of the period, ISO 8601.
+def expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Document]:
+    """The oracle's bills of a month: roster id -> pseudonym -> the public JSON of its bill.
 
     Raises:
-        NotFoundError: The month was not processed here (`oracle.missing`).
+        NotFoundError: The month was not processed here (`month.not-processed`, `oracle.missing`),
+            or not to the end of encryption (`outbox.missing`).
     """
+    plan = required_plan(zone, files.month)
+    rosters = {name: outbox.required(zone, name).roster for name in plan.rosters}
+    return {
+        name: _oracle_bills(
+            oracle_path(files.folder / "oracle", name),
+            roster=RosterManifest.parsed(signed.body),
+            zone=zone,
+            span=(plan.start, plan.end),
+        )
+        for name, signed in rosters.items()
+    }
+
+
+def _oracle_bills(
+    path: Path, *, roster: RosterManifest, zone: GatewayZone, span: tuple[str, str]
+) -> Document:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -107,14 +120,13 @@ def oracle_bills(
             reason="oracle.missing",
             remedy="Process the month on this gateway first.",
         ) from error
-    tariff = parse_tariff(tariff_text)
+    tariff = parse_tariff(zone.objects.get(roster.tariff).decode())
     period = billing_period(*span, tariff=tariff)
     settlements = pd.read_csv(io.BytesIO(data), dtype={"meter_point_id": str})
-    contracts = roster_contracts(roster).assign(tariff_id="")
     bills = compute_bills(
         settlements.assign(period_start=pd.Timestamp(period.start)),
         tariff=tariff,
-        contracts=contracts,
+        contracts=roster_contracts(roster).assign(tariff_id=""),
         period=period,
     )
     meters: Document = bills_to_json([bills])["meters"]
@@ -137,22 +149,24 @@ def reconcile(expected: Mapping[str, Document], *, statements: Sequence[bytes]) 
         if roster_id in given:
             raise _malformed("A roster's statements came twice.")
         given[roster_id] = meters
-    differing = sorted(
-        pseudonym
-        for roster_id in expected.keys() | given.keys()
+    differing = [
+        (roster_id, pseudonym)
+        for roster_id in sorted(expected.keys() | given.keys())
         for pseudonym in _differing(expected.get(roster_id, {}), given.get(roster_id, {}))
-    )
+    ]
     bills = [bill for meters in expected.values() for bill in meters.values()]
+    # A name that only the sender uses is counted and not repeated.
+    known = [name for roster_id, name in differing if name in expected.get(roster_id, {})]
     return Reconciliation(
         bills=len(bills),
         lines=sum(len(period["lines"]) for bill in bills for period in bill["periods"]),
         mismatches=len(differing),
-        differing_pseudonyms=tuple(differing[:MAX_NAMED]),
+        differing_pseudonyms=tuple(sorted(known)[:MAX_NAMED]),
     )
 
 
 def _differing(expected: Document, given: Document) -> list[str]:
-    """Pseudonyms on one side only, or with another bill; only known or well-formed names."""
+    """Pseudonyms on one side only, or with another bill."""
     return [
         name
         for name in expected.keys() | given.keys()

@@ -1,0 +1,253 @@
+"""The gateway service: a month's files in, encrypted and signed columns out to the platform.
+
+The only service of the product that holds plaintext readings. It gives out counts and reasons;
+quarantined readings, excluded meter points and the plaintext oracle stay in its folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, BinaryIO, Final
+
+import httpx
+from fastapi import APIRouter, Depends, FastAPI, Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+
+from apps.api.deps import Clock, RawBody, require, utc_now
+from apps.api.gateway_months import MonthWorker, status_document
+from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
+from apps.api.serving import ServiceDescription, new_app
+from apps.api.settings import GatewaySettings, key_registry
+from apps.api.zone_keys import signing_key, zone_folder
+from gridsecure import frames
+from gridsecure.errors import InvalidMessageError, StorageError
+from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.enrolment import IdentityClient
+from gridsecure.gateway.key_sets import KeySetClient, fetch_key_sets
+from gridsecure.gateway.month_files import load_files, save_files
+from gridsecure.gateway.month_plan import MonthReport
+from gridsecure.gateway.months import Peers, Progress, process_month
+from gridsecure.gateway.private_files import sweep_drafts
+from gridsecure.gateway.reconciliation import expected_bills, reconcile
+from gridsecure.gateway.upload import PlatformClient
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.store.database import open_database
+from gridsecure.store.objects import ObjectStore
+from gridsecure.store.records import create_tables
+
+DESCRIPTION: Final = ServiceDescription(
+    zone="gateway",
+    title="GridSecure gateway",
+    text="On the utility's meter side: validates plaintext readings, quarantines bad ones with a "
+    "reason, encrypts the month under the key authority's public keys, signs and uploads it. "
+    "It never holds a homomorphic secret key, a name or an address.",
+)
+MAX_FILES: Final = 1000
+"""Files of one month; a request with more is refused."""
+TIMEOUT_S: Final = 120.0
+"""How long a peer may take for one answer [s]."""
+
+Connect = Callable[[str, httpx.Auth | None], httpx.Client]
+"""Makes a client for a base URL with an authentication."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayService:
+    """What the routes work with.
+
+    Args:
+        zone: The gateway's stores and keys.
+        worker: Processes months.
+    """
+
+    zone: GatewayZone
+    worker: MonthWorker
+
+
+def _service(request: Request) -> GatewayService:
+    service: GatewayService = request.app.state.service
+    return service
+
+
+async def _read_form(request: Request) -> AsyncIterator[FormData]:
+    try:
+        async with request.form(max_files=MAX_FILES, max_fields=0) as form:
+            yield form
+    except OSError as error:
+        raise StorageError(
+            "The files could not be taken in; nothing was kept.",
+            reason="storage.write",
+            remedy="Free disk space on the gateway, then send them again.",
+        ) from error
+
+
+Service = Annotated[GatewayService, Depends(_service)]
+Form = Annotated[FormData, Depends(_read_form)]
+
+router = APIRouter(tags=["months"])
+_operators = [Depends(require("operator"))]
+_readers = [Depends(require("operator", "billing"))]
+_billing = [Depends(require("billing"))]
+
+_FILE_LIST: Final = {"type": "array", "items": {"type": "string", "format": "binary"}}
+_FORM: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["readings", "contracts"],
+                    "properties": {
+                        "readings": _FILE_LIST,
+                        "contracts": {"type": "string", "format": "binary"},
+                        "tariffs": _FILE_LIST,
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.put("/months/{month}/files", dependencies=_operators, openapi_extra=_FORM)
+def put_files(month: str, service: Service, form: Form) -> dict[str, int]:
+    """Hand in a month's meter data files, contracts and own tariffs, in place of earlier ones."""
+    readings = _files(form, "readings")
+    contracts = _files(form, "contracts")
+    tariffs = _files(form, "tariffs")
+    if len(contracts) != 1 or set(form) - {"readings", "contracts", "tariffs"}:
+        raise InvalidMessageError(
+            "A month is handed in as files named readings, one named contracts and perhaps some "
+            "named tariffs.",
+            reason="message.month-files",
+            remedy="Send them as multipart/form-data.",
+        )
+
+    def save() -> int:
+        return save_files(
+            service.zone, month, readings=readings, contracts=contracts[0], tariffs=tariffs
+        )
+
+    count = service.worker.keep_files(month, save)
+    return {"readings_files": len(readings), "contracts": count}
+
+
+@router.post("/months/{month}/process", dependencies=_operators, status_code=202)
+def start_processing(month: str, service: Service) -> dict[str, Any]:
+    """Start a month in the background, or resume one that failed or was interrupted."""
+    service.worker.start(month)
+    return status_document(service.worker.status(month))
+
+
+@router.get("/months/{month}", dependencies=_readers)
+def read_month(month: str, service: Service) -> dict[str, Any]:
+    """Where a month stands, and its report once it is done. Counts only."""
+    return status_document(service.worker.status(month))
+
+
+@router.post("/months/{month}/reconciliation", dependencies=_billing)
+def reconcile_month(month: str, service: Service, body: RawBody) -> dict[str, Any]:
+    """Compare opened statements with the plaintext oracle's bills, line by line."""
+    files = load_files(service.zone, month)
+    statements = frames.split(body)
+    return asdict(reconcile(expected_bills(service.zone, files), statements=statements))
+
+
+def _files(form: FormData, name: str) -> list[BinaryIO]:
+    values = form.getlist(name)
+    files = [value.file for value in values if isinstance(value, UploadFile)]
+    if len(files) != len(values):
+        raise HTTPException(400)
+    return files
+
+
+def open_zone(settings: GatewaySettings) -> GatewayZone:
+    """Open the gateway's folder; its key is made at first start.
+
+    Raises:
+        StorageError: The folder or database cannot be used.
+    """
+    folder = zone_folder(settings.folder)
+    sweep_drafts(folder)
+    engine = open_database(settings.database_url)
+    create_tables(engine)
+    return GatewayZone(
+        engine=engine,
+        folder=folder,
+        objects=ObjectStore(settings.objects_folder),
+        signing_key=signing_key(folder),
+        authority=key_registry(settings.authority_public_key),
+        timezone=settings.timezone,
+    )
+
+
+def connect_over_http(url: str, auth: httpx.Auth | None) -> httpx.Client:
+    """A client of a peer's address; redirects are never followed."""
+    return httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT_S, follow_redirects=False)
+
+
+def open_peers(
+    settings: GatewaySettings, *, zone: GatewayZone, connect: Connect, clock: Clock
+) -> Peers:
+    """Clients of the other services, which log in with the gateway's key."""
+    login = ServiceLoginClient(connect(settings.identity_url, None), zone.signing_key, clock)
+    identity = IdentityClient(
+        connect(settings.identity_url, ServiceAuth(login, audience="identity")), pause=time.sleep
+    )
+    platform = PlatformClient(
+        connect(settings.platform_url, ServiceAuth(login, audience="platform")), pause=time.sleep
+    )
+    authority = KeySetClient(
+        connect(settings.authority_url, ServiceAuth(login, audience="authority")), pause=time.sleep
+    )
+    return Peers(
+        enrol=lambda meter_point_ids, domain: identity.pseudonyms(meter_point_ids, domain=domain),
+        key_sets=lambda: fetch_key_sets(authority, zone=zone),
+        platform=platform,
+    )
+
+
+def create_gateway_app(
+    settings: GatewaySettings, *, clock: Clock = utc_now, connect: Connect = connect_over_http
+) -> FastAPI:
+    """The gateway service.
+
+    Args:
+        settings: What it is told.
+        clock: Tells the time.
+        connect: Makes clients of the other services.
+
+    Raises:
+        GridSecureError: It must not start: engines, folder or settings are not sound.
+    """
+    zone = open_zone(settings)
+    peers = open_peers(settings, zone=zone, connect=connect, clock=clock)
+
+    def work(files: MonthFiles, progress: Progress) -> MonthReport:
+        return process_month(zone, files=files, peers=peers, clock=clock, progress=progress)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        zone.engine.dispose()
+
+    app = new_app(
+        DESCRIPTION,
+        identity_key=next(iter(key_registry(settings.identity_public_key).values())),
+        max_body_bytes=settings.max_body_bytes,
+        clock=clock,
+        lifespan=lifespan,
+    )
+    app.state.service = GatewayService(zone, MonthWorker(zone, work))
+    app.include_router(router)
+    return app
+
+
+def main_app() -> FastAPI:
+    """The gateway as the environment describes it, for `uvicorn --factory`."""
+    return create_gateway_app(GatewaySettings())

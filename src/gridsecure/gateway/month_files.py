@@ -1,0 +1,162 @@
+"""A month's input files in the gateway's folder: replaced as a set or not at all.
+
+    months/2026-07/input-<random>/     readings-0001, …, contracts.csv, tariff-0001.toml, …
+    months/2026-07/input.json          names the set in force
+
+A set is written into a folder of its own, and takes effect when `input.json` names it. Whatever a
+killed or refused attempt left is removed by the next one. Files have names given here, never those
+of the sender.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
+from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
+from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.month_plan import month_period, stored_plan
+from gridsecure.gateway.private_files import private_folder, write_private
+from gridsecure.gateway.zone import GatewayZone
+
+_CHUNK: Final = 1 << 20
+_POINTER: Final = "input.json"
+_CONTRACTS: Final = "contracts.csv"
+_WHAT: Final = "A file of the month"
+
+
+def month_folder(zone: GatewayZone, month: str) -> Path:
+    """Where everything about a month lies.
+
+    Raises:
+        InputError: Not a month (`month.format`); such a text never becomes part of a path.
+    """
+    month_period(month, timezone=zone.timezone)
+    return zone.folder / "months" / month
+
+
+def save_files(
+    zone: GatewayZone,
+    month: str,
+    *,
+    readings: Sequence[BinaryIO],
+    contracts: BinaryIO,
+    tariffs: Sequence[BinaryIO],
+) -> int:
+    """Keep a month's files in place of earlier ones.
+
+    Args:
+        zone: The gateway.
+        month: YYYY-MM.
+        readings: Meter data files; read when the month is processed.
+        contracts: The contract file.
+        tariffs: Tariff files beyond the catalogue's, or instead of them.
+
+    Returns:
+        Contracts in the contract file.
+
+    Raises:
+        ConflictError: The month's rosters are fixed (`conflict.month-files`).
+        InputError: No readings, or a contract or tariff file that cannot be used; earlier files
+            stay in force.
+        StorageError: The disk could not take them; earlier files stay in force.
+    """
+    folder = month_folder(zone, month)
+    if stored_plan(zone, month) is not None:
+        raise ConflictError(
+            f"The rosters of {month} are fixed; its files can no longer change.",
+            reason="conflict.month-files",
+            remedy="Process the month to its end.",
+        )
+    if not readings:
+        raise InputError("No readings file was sent.", reason="month.no-readings")
+    private_folder(folder)
+    with _staged(folder) as staging:
+        names = [f"readings-{number:04d}" for number in range(1, len(readings) + 1)]
+        for name, source in zip(names, readings, strict=True):
+            write_private(staging / name, _chunks(source), what=_WHAT)
+        write_private(staging / _CONTRACTS, _chunks(contracts), what=_WHAT)
+        count = len(load_contracts(staging / _CONTRACTS))
+        by_id = {}
+        for number, source in enumerate(tariffs, start=1):
+            name = f"tariff-{number:04d}.toml"
+            write_private(staging / name, _chunks(source), what=_WHAT)
+            by_id[load_tariff(staging / name).tariff_id] = name
+        pointer = {"folder": staging.name, "readings": names, "tariffs": by_id}
+        text = json.dumps(pointer, sort_keys=True)
+        write_private(folder / _POINTER, [text.encode()], what=_WHAT)
+    return count
+
+
+def load_files(zone: GatewayZone, month: str) -> MonthFiles:
+    """The files in force for a month.
+
+    Raises:
+        NotFoundError: None were handed in (`month.unknown`).
+        StorageError: The disk refuses to read them.
+    """
+    folder = month_folder(zone, month)
+    pointer = _pointer(folder)
+    if pointer is None:
+        raise NotFoundError(
+            f"No files were handed in for {month}.",
+            reason="month.unknown",
+            remedy=f"Send them to /months/{month}/files.",
+        )
+    source = folder / pointer["folder"]
+    paths = catalogue_tariffs() | {n: source / file for n, file in pointer["tariffs"].items()}
+    try:
+        tariffs = {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
+    except OSError as error:
+        raise _unreadable(error) from error
+    return MonthFiles(
+        month=month,
+        folder=folder,
+        readings=tuple(source / name for name in pointer["readings"]),
+        contracts=source / _CONTRACTS,
+        tariffs=tariffs,
+    )
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A new set's folder; afterwards only the set in force is left."""
+    staging = private_folder(folder / f"input-{secrets.token_hex(8)}")
+    try:
+        yield staging
+    finally:
+        pointer = _pointer(folder)
+        for other in folder.glob("input-*"):
+            if pointer is None or other.name != pointer["folder"]:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+def _pointer(folder: Path) -> dict[str, Any] | None:
+    try:
+        pointer: dict[str, Any] = json.loads((folder / _POINTER).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _unreadable(error) from error
+    return pointer
+
+
+def _chunks(source: BinaryIO) -> Iterator[bytes]:
+    while chunk := source.read(_CHUNK):
+        yield chunk
+
+
+def _unreadable(error: OSError | ValueError) -> StorageError:
+    what = error.strerror if isinstance(error, OSError) else "it is damaged"
+    return StorageError(
+        f"The month's files cannot be read: {what}.",
+        reason="storage.read",
+        remedy="Check the gateway's folder, or hand the files in again.",
+    )
