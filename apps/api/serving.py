@@ -11,8 +11,8 @@ from fastapi import FastAPI
 
 from apps.api.deps import ALWAYS_PUBLIC, Clock, Gate, GateRules
 from apps.api.errors import install_error_handlers
-from gridsecure import __version__
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
+from gridsecure.version import VERSION
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -60,7 +60,7 @@ def new_app(
     app = FastAPI(
         title=description.title,
         description=description.text,
-        version=__version__,
+        version=VERSION,
         lifespan=lifespan,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
@@ -78,7 +78,7 @@ def new_app(
         "zone": description.zone,
         "title": description.title,
         "description": description.text,
-        "version": __version__,
+        "version": VERSION,
         "sm2_engines": list(engines),
         **(description.facts or {}),
     }

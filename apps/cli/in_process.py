@@ -19,7 +19,6 @@ from typing import Any
 
 import pandas as pd
 
-from gridsecure import __version__
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute import intake
@@ -48,6 +47,7 @@ from gridsecure.messages import (
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
+from gridsecure.version import VERSION
 
 DOMAIN = "local/billing"
 
@@ -228,7 +228,7 @@ def _executed(grid: LocalGrid, roster: Signed, upload: Signed) -> Signed:
         inputs=dict(result.inputs),
         outputs=dict(result.outputs),
         seed_commitment=None,
-        release=__version__,
+        release=VERSION,
     )
     return signed(transcript, key=grid.platform.signing_key)
 

@@ -19,8 +19,8 @@ from apps.cli.bill import BillOrder, bill_file
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from apps.cli.run import run_grid
 from apps.cli.tables import show_bills
-from gridsecure import __version__
 from gridsecure.errors import GridSecureError
+from gridsecure.version import VERSION
 
 app = typer.Typer(
     name="gridsecure",
@@ -61,7 +61,7 @@ def _explained(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"gridsecure {__version__}")
+        typer.echo(f"gridsecure {VERSION}")
         raise typer.Exit
 
 

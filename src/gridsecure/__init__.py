@@ -1,3 +1,1 @@
 """GridSecure: exact electricity bills computed on encrypted meter readings."""
-
-__version__ = "0.1.0"

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from gridsecure import __version__
 from gridsecure.compute.intake import COMMITTED
 from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, WorkerPool, run_jobs
 from gridsecure.compute.transcripts import job_seed, record_transcript, recorded_transcripts
@@ -39,6 +38,7 @@ from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, fetch, listed, record
+from gridsecure.version import VERSION
 
 WAITING: Final = "waiting"
 PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
@@ -224,7 +224,7 @@ def _transcript(
         inputs=dict(result.inputs),
         outputs=dict(result.outputs),
         seed_commitment=None if seed is None else sm3_hex(seed),
-        release=__version__,
+        release=VERSION,
     )
 
 
