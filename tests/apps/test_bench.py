@@ -6,11 +6,14 @@ import dataclasses
 import json
 import math
 import platform
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
+from apps.cli.bench.contention import others_seconds
 from apps.cli.bench.exact_bills import differing_meters, encrypted_bills, oracle
 from apps.cli.bench.figures import BenchResult, Comparison, Figure
 from apps.cli.bench.key_sets import BenchKeys, make_keys
@@ -189,3 +192,20 @@ def test_best_of_repeats_until_time_is_up() -> None:
     assert last == 3
     assert 0.01 <= seconds < 0.03
     assert best_of(work, sizes=dataclasses.replace(sizes, seconds=0.0))[1] == 4
+
+
+def test_own_work_is_not_others() -> None:
+    """Only our own 0.3 s are surely known; what others do meanwhile can but add to theirs."""
+    before, started = others_seconds(), time.process_time()
+    while time.process_time() - started < 0.3:
+        pass
+    gone = others_seconds() - before
+    assert gone > -0.1  # the kernel counts in hundredths of a second
+
+
+def test_another_process_is_seen() -> None:
+    """A process that is no child in `multiprocessing`'s books counts as somebody else."""
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    before = others_seconds()
+    subprocess.run([sys.executable, "-c", busy], check=True)
+    assert others_seconds() - before > 0.4
