@@ -72,7 +72,9 @@ def needed_digits(thresholds_kwh: NDArray[np.int64]) -> set[tuple[int, int]]:
     found = set()
     for digit in range(DIGITS):
         for value in np.unique(distinct // BASE**digit % BASE):
-            found |= {(digit, int(j)) for j in (value, value + 1) if 1 <= j < BASE}
+            # Of the last digit, "more" is never asked: what reaches it is counted by y itself.
+            steps = (value, value + 1) if digit else (value,)
+            found |= {(digit, int(j)) for j in steps if 1 <= j < BASE}
     return found
 
 
@@ -116,7 +118,7 @@ def excess(
     above = energy.raised(int(offset) if offset.ndim == 0 else offset).lowered(_SELECTED_PRIMES)
     more_2, least_2 = _digit(digits, digit=2, wanted=wanted)
     more_1, least_1 = _digit(digits, digit=1, wanted=wanted)
-    _, least_0 = _digit(digits, digit=0, wanted=wanted)
+    least_0 = _selected(digits, digit=0, steps=wanted % BASE)
 
     # A digit that is always reached needs no product, and gt + eq would cancel to no encryption.
     rest = least_1
