@@ -1,91 +1,124 @@
 """BFV against BGV, operation by operation, under the primes of our own parameter sets.
 
-`python -m benchmarks.schemes` prints the table that docs/adr/0005 rests on. Each set is taken once
-under its own scheme and once under the other, so that only the scheme differs. Besides the time of
-every operation it shows the noise left, because a faster product that leaves none would be no use.
+`python -m benchmarks.schemes` prints the tables that docs/adr/0005 and 0006 rest on. Each set is
+taken once under its own scheme and once under the other, so that only the scheme differs. Besides
+the time of every operation it shows the noise left: a faster product that leaves none is no use.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from tenseal import sealapi
 
 from apps.cli.bench.machine import describe_machine
+from gridsecure.crypto.columns import EncryptedColumn
+from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.parameters import REGISTER, TIER, Parameters, Scheme
-from gridsecure.crypto.seal import Ring, load_into, saved_bytes
+from gridsecure.crypto.seal import ring_for, saved_bytes
+from gridsecure.crypto.secret_key import SecretKeySet
+from gridsecure.crypto.thresholds import WH_PER_KWH, excess, needed_digits, thermometer
 
 REPEATS: Final = 40
-SECONDS: Final = 2.0
+SECONDS: Final = 3.0
 
 RATE: Final = 143_716_875
 """The highest rate of the catalogue [1e-8 yuan/kWh]: 28 bits."""
 
+HIGH_WH: Final = 2**23 - 1
+LIMITS: Final = {
+    "one limit (260 kWh)": [260],
+    "limit by household quota (260 or 360 kWh)": [260, 360],
+}
 
-def measured(parameters: Parameters) -> dict[str, float]:
-    """Best time of every operation [ms], and noise left [bits]."""
-    ring = Ring(parameters)
-    generator = sealapi.KeyGenerator(ring.context)
-    public_key = sealapi.PublicKey()
+Measured = dict[str, float]
+
+
+def keys_of(parameters: Parameters) -> SecretKeySet:
+    """A key set of any set, with relinearisation keys wherever the library makes them."""
+    generator = sealapi.KeyGenerator(ring_for(parameters).context)
+    public_key, relinearisation = sealapi.PublicKey(), sealapi.RelinKeys()
     generator.create_public_key(public_key)
-    encrypt = ring.encryptor(saved_bytes(public_key))
-    decryptor = sealapi.Decryptor(ring.context, generator.secret_key())
-
-    def decrypted(ciphertext: Any) -> np.ndarray[Any, Any]:
-        plaintext = sealapi.Plaintext()
-        decryptor.decrypt(ciphertext, plaintext)
-        return ring.decode(plaintext)
-
-    values = np.arange(parameters.ring_degree, dtype=np.uint64)
-    plaintext, rate = ring.encode(values), ring.constant(RATE)
-    fresh = encrypt(plaintext)
-    scaled = ring.evaluated(lambda e, a, out: e.multiply_plain(a, rate, out), fresh)
-    assert (decrypted(scaled) == values * np.uint64(RATE) % parameters.plain_modulus).all()
-    found = {
-        "encrypt": best(lambda: encrypt(plaintext)),
-        "add": best(lambda: ring.evaluated(lambda e, a, b, out: e.add(a, b, out), fresh, fresh)),
-        "× scalar": best(
-            lambda: ring.evaluated(lambda e, a, out: e.multiply_plain(a, rate, out), fresh)
-        ),
-        "decrypt": best(lambda: decrypted(fresh)),
-        "bits left, fresh": decryptor.invariant_noise_budget(fresh),
-        "bits left, × scalar": decryptor.invariant_noise_budget(scaled),
-    }
     if not parameters.keeps_all_primes:
-        found |= products(ring, generator, fresh=fresh, decryptor=decryptor)
-    return found
+        generator.create_relin_keys(relinearisation)
+    saved = b"" if parameters.keeps_all_primes else saved_bytes(relinearisation)
+    public = PublicKeySet(parameters, saved_bytes(public_key), saved)
+    return SecretKeySet(public, generator.secret_key())
 
 
-def products(ring: Ring, generator: Any, *, fresh: Any, decryptor: Any) -> dict[str, float]:
-    """Times of a product and its relinearisation, and the noise left along the tier circuit."""
-    made, keys = sealapi.RelinKeys(), sealapi.RelinKeys()
-    generator.create_relin_keys(made)
-    load_into(keys, ring, saved_bytes(made))
-
-    def product(first: Any, second: Any) -> Any:
-        return ring.evaluated(lambda e, a, b, out: e.multiply(a, b, out), first, second)
-
-    def relinearised(ciphertext: Any) -> Any:
-        return ring.evaluated(lambda e, a, out: e.relinearize(a, keys, out), ciphertext)
-
-    def lowered(ciphertext: Any) -> Any:
-        return ring.evaluated(lambda e, a, out: e.mod_switch_to_next(a, out), ciphertext)
-
-    # As the tier circuit does it: from three primes, two products deep, switched in between.
-    start = lowered(fresh)
-    square = product(start, start)
-    inner = lowered(relinearised(square))
-    outer = relinearised(product(inner, inner))
-    return {
-        "ct × ct": best(lambda: product(start, start)),
-        "relinearise": best(lambda: relinearised(square)),
-        "bits left, one product": decryptor.invariant_noise_budget(inner),
-        "bits left, two products": decryptor.invariant_noise_budget(outer),
+def operations(keys: SecretKeySet) -> Measured:
+    """Best time of every operation on one ciphertext [ms], and noise left [bits]."""
+    parameters = keys.public.parameters
+    values = np.arange(parameters.ring_degree, dtype=np.uint64)
+    high = len(values) - 1
+    fresh = keys.public.encrypt(values, high=high)
+    scaled = fresh.scaled(RATE)
+    assert (keys.decrypt(scaled) == values * np.uint64(RATE) % parameters.plain_modulus).all()
+    found = {
+        "encode and encrypt": best(lambda: keys.public.encrypt(values, high=high)),
+        "add": best(lambda: fresh.plus(fresh)),
+        "× scalar": best(lambda: fresh.scaled(RATE)),
+        "decrypt and decode": best(lambda: keys.decrypt(fresh)),
+        "bits left, fresh": keys.noise_margin(fresh),
+        "bits left, × scalar": keys.noise_margin(scaled),
     }
+    return found if parameters.keeps_all_primes else found | products(keys, fresh)
+
+
+def products(keys: SecretKeySet, fresh: EncryptedColumn) -> Measured:
+    """Products as the tier circuit makes them: from three primes, switched in between."""
+    start = fresh.lowered(fresh.primes - 1)
+    square = start.times(start)
+    inner = square.relinearised().lowered(start.primes - 1)
+    outer = inner.times(inner).relinearised()
+    return {
+        "switch 4 → 3 primes": best(lambda: fresh.lowered(fresh.primes - 1)),
+        "ct × ct": best(lambda: start.times(start)),
+        "relinearise": best(square.relinearised),
+        "bits left, one product": keys.noise_margin(inner),
+        "bits left, two products": keys.noise_margin(outer),
+    }
+
+
+def thresholds(keys: SecretKeySet) -> Iterator[tuple[str, Measured]]:
+    """The whole threshold circuit, exact, for limits that are the same or differ by slot."""
+    slots = keys.public.parameters.ring_degree
+    total_wh = np.random.default_rng(1).integers(0, 1_000_000, slots)
+    energy = keys.public.encrypt(total_wh, high=HIGH_WH)
+    plain = thermometer(total_wh)
+    for name, limits in LIMITS.items():
+        wanted: NDArray[np.int64] = np.resize(np.array(limits, dtype=np.int64), slots)
+        digits = {place: keys.public.encrypt(plain[place], high=1) for place in needed(wanted)}
+        above = exceeding(energy, digits=digits, wanted=wanted)
+        expected = np.maximum(0, total_wh - WH_PER_KWH * wanted)
+        assert (keys.decrypt(above) == expected.astype(np.uint64)).all()
+        run = best(lambda w=wanted, d=digits: exceeding(energy, digits=d, wanted=w))  # type: ignore[misc]
+        yield (
+            name,
+            {
+                "µs per meter": run * 1e3 / slots,
+                "columns read": len(digits) + 1,
+                "bits left": keys.noise_margin(above),
+            },
+        )
+
+
+def needed(wanted: NDArray[np.int64]) -> list[tuple[int, int]]:
+    return sorted(needed_digits(wanted))
+
+
+def exceeding(
+    energy: EncryptedColumn,
+    *,
+    digits: Mapping[tuple[int, int], EncryptedColumn],
+    wanted: NDArray[np.int64],
+) -> EncryptedColumn:
+    return excess(energy, high=HIGH_WH, digits=digits, thresholds_kwh=wanted)
 
 
 def best(operation: Callable[[], Any]) -> float:
@@ -100,18 +133,28 @@ def best(operation: Callable[[], Any]) -> float:
     return smallest * 1e3
 
 
-def main() -> None:
-    columns: dict[str, dict[str, float]] = {}
-    for own in (REGISTER, TIER):
-        for scheme in Scheme:
-            described = f"{scheme.name} {own.ring_degree} (primes of {own.name})"
-            columns[described] = measured(dataclasses.replace(own, name=described, scheme=scheme))
-    print(", ".join(f"{name} {value}" for name, value in describe_machine().items()), end="\n\n")
-    print("| ms a ciphertext | " + " | ".join(columns) + " |")
-    print("|---|" + "---|" * len(columns))
+def table(corner: str, columns: Mapping[str, Measured]) -> str:
+    lines = [f"| {corner} | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for row in dict.fromkeys(name for found in columns.values() for name in found):
         cells = [f"{found[row]:.3g}" if row in found else "–" for found in columns.values()]
-        print(f"| {row} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    single: dict[str, Measured] = {}
+    circuits: dict[str, Measured] = {}
+    for own in (REGISTER, TIER):
+        for scheme in Scheme:
+            name = f"{scheme.name} {own.ring_degree}"
+            keys = keys_of(dataclasses.replace(own, name=name, scheme=scheme))
+            single[name] = operations(keys)
+            if own is TIER:
+                circuits |= {f"{name}, {which}": found for which, found in thresholds(keys)}
+    print(", ".join(f"{name} {value}" for name, value in describe_machine().items()))
+    print(f"\nDegree {REGISTER.ring_degree}: primes of {REGISTER.name}; ", end="")
+    print(f"degree {TIER.ring_degree}: primes of {TIER.name}.\n")
+    print(table("one ciphertext, ms", single), table("one threshold", circuits), sep="\n\n")
 
 
 if __name__ == "__main__":

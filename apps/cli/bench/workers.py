@@ -76,9 +76,9 @@ def speed_up(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
             must=1.7,
             try_for=1.9,
             comparison=">=",
-            note=f"{len(work.jobs)} tier-bill jobs of {sizes.roster_slots:,} slots, object store to"
-            f" object store; best time over best time; rounds, and the share of two cores that other programs used"
-            f" while two workers ran: {each}",
+            note=f"{len(work.jobs)} tier-bill jobs of {sizes.roster_slots:,} slots, object store"
+            " to object store; best time over best time; rounds, with the share of two cores that"
+            f" other programs used while two workers ran: {each}",
         ),
         Figure(
             name="job_seconds",
