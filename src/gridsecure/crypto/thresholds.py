@@ -69,7 +69,9 @@ def needed_digits(thresholds_kwh: NDArray[np.int64]) -> set[tuple[int, int]]:
     """
     _check_thresholds(thresholds_kwh)
     distinct = np.unique(thresholds_kwh)
-    found = set()
+    found: set[tuple[int, int]] = set()
+    if not distinct.any():
+        return found  # all energy lies above a threshold of zero
     for digit in range(DIGITS):
         for value in np.unique(distinct // BASE**digit % BASE):
             # Of the last digit, "more" is never asked: what reaches it is counted by y itself.
@@ -114,6 +116,8 @@ def excess(
     wanted = np.asarray(thresholds_kwh, dtype=np.int64)
     if wanted.size and (wanted == wanted.flat[0]).all():
         wanted = np.asarray(wanted.flat[0])
+    if not wanted.any():
+        return energy.lowered(_PRODUCT_PRIMES).within(0, high)
     offset = -WH_PER_KWH * wanted
     above = energy.raised(int(offset) if offset.ndim == 0 else offset).lowered(_SELECTED_PRIMES)
     more_2, least_2 = _digit(digits, digit=2, wanted=wanted)
