@@ -89,7 +89,7 @@ def chosen(
     classes: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """The released rows on the days, in the zones and of the classes named; None takes all."""
-    keep: pd.Series[bool] = table["state"] == RELEASED
+    keep = table["state"] == RELEASED
     for column, names in (("day", days), ("zone", zones), ("customer_class", classes)):
         if names is not None:
             keep &= table[column].isin(list(names))
@@ -103,7 +103,7 @@ def interval_totals(rows: pd.DataFrame) -> pd.DataFrame:
         Frame with `start`, `end`, `day`, `clock`, `energy_wh` and `power_kw` (Decimal).
     """
     names = ["start", "end", "day", "clock"]
-    totals = rows.groupby(names, sort=True, as_index=False)["energy_wh"].sum()
+    totals = rows.groupby(names, sort=True, as_index=False)[["energy_wh"]].sum()
     totals["power_kw"] = pd.Series(
         [
             power_kw(wh, length=end - start)

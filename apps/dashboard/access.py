@@ -1,0 +1,144 @@
+"""Who is signed in, and which pages a role may open. What is not allowed here is denied.
+
+The navigation offers a role its pages only, and every page checks again when it starts, so an
+address typed by hand opens nothing. Session and releases live in the browser session's own state
+on the server: never in a cache that users share, never on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+import httpx
+import streamlit as st
+
+from apps.dashboard.settings import DashboardSettings, load_settings
+from apps.dashboard.wording import say, show_error
+from gridsecure.analyst.client import Addresses, ReleaseClient
+from gridsecure.analyst.releases import Release, pinned_authority
+from gridsecure.analyst.sessions import Session
+from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError
+
+BILL_RUNS: Final = "bill_runs"
+REVENUE: Final = "revenue"
+LOAD_CURVE: Final = "load_curve"
+RELEASES: Final = "releases"
+
+ROLES: Final[Mapping[str, frozenset[str]]] = {
+    BILL_RUNS: frozenset({"billing", "operator"}),
+    REVENUE: frozenset({"billing", "analyst"}),
+    LOAD_CURVE: frozenset({"billing", "analyst"}),
+    RELEASES: frozenset({"billing", "analyst", "regulator"}),
+}
+"""Which roles may open a page; any one of them is enough."""
+
+# What the services answer when a token is not good, or not good any more.
+_REFUSED: Final = "authenticity.refused"
+
+
+def pages_for(session: Session) -> tuple[str, ...]:
+    """The pages that a session may open, in the order of the navigation."""
+    return tuple(page for page, roles in ROLES.items() if roles & session.roles)
+
+
+@st.cache_resource(show_spinner=False)
+def _client(settings: DashboardSettings) -> ReleaseClient:
+    """One connection pool and one pinned key for the process; it holds no token."""
+    return ReleaseClient(
+        httpx.Client(timeout=httpx.Timeout(settings.timeout_seconds, connect=5.0)),
+        addresses=Addresses(
+            identity=settings.identity_url,
+            authority=settings.authority_url,
+            platform=settings.platform_url,
+            gateway=settings.gateway_url,
+        ),
+        authority=pinned_authority(settings.authority_key),
+    )
+
+
+def client() -> ReleaseClient:
+    """The client for this dashboard's settings.
+
+    Raises:
+        InputError: The settings are incomplete or the pinned key is none.
+        GridSecureError: The SM2 engines do not agree; nothing is shown then.
+    """
+    return _client(load_settings())
+
+
+def current_session() -> Session | None:
+    """The session of this browser, if it has not expired."""
+    session = st.session_state.get("session")
+    if session is None:
+        return None
+    if not session.is_valid(at=datetime.now(UTC)):
+        sign_out(note="session_expired")
+        return None
+    found: Session = session
+    return found
+
+
+def keep_session(session: Session) -> None:
+    """Remember who signed in; whatever an earlier user left is dropped first."""
+    sign_out()
+    st.session_state["session"] = session
+
+
+def sign_out(*, note: str | None = None) -> None:
+    """Forget session, releases and widgets; only the language stays.
+
+    Args:
+        note: Key of a sentence the sign-in page shows once.
+    """
+    for key in list(st.session_state):
+        if key != "language":
+            del st.session_state[key]
+    if note is not None:
+        st.session_state["note"] = note
+
+
+def enter(page: str) -> Session:
+    """Begin a page: return the session, or stop if its roles may not open the page."""
+    session = current_session()
+    if session is None:
+        st.rerun()
+    if page not in pages_for(session):
+        show_error(
+            AccessDeniedError(
+                "Your role may not open this page.",
+                reason="page.denied",
+                remedy="Choose a page from the menu.",
+            )
+        )
+        st.stop()
+    st.title(say(f"page_{page}"))
+    return session
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Show a deliberate error as a sentence with its remedy; a refused token ends the session."""
+    try:
+        yield
+    except AuthenticityError as error:
+        if type(error) is AuthenticityError and error.reason == _REFUSED:
+            sign_out(note="session_refused")
+            st.rerun()
+        show_error(error)
+    except GridSecureError as error:
+        show_error(error)
+
+
+def verified(session: Session, release_id: str) -> Release:
+    """A verified release, fetched once a session: a release never changes.
+
+    Raises:
+        GridSecureError: It cannot be fetched, or is not what it claims to be.
+    """
+    kept: dict[str, Release] = st.session_state.setdefault("verified_releases", {})
+    if release_id not in kept:
+        kept[release_id] = client().release(session, release_id=release_id)
+    return kept[release_id]

@@ -1,0 +1,73 @@
+"""Charts of released figures. Drawing needs binary numbers: they are made here and nowhere else."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+_BAR_HEIGHT = 34
+_CURVE_HEIGHT = 380
+
+
+def bars(
+    table: pd.DataFrame, *, name: str, value: str, name_title: str, value_title: str
+) -> alt.Chart:
+    """Horizontal bars, one a row, in the order of the table; labels are never cut.
+
+    Args:
+        table: Rows with a name and a Decimal or int value.
+        name: Column with the names.
+        value: Column with the values.
+        name_title: What the names are.
+        value_title: What the values are, with the unit.
+    """
+    drawn = pd.DataFrame(
+        {"name": table[name].astype(str), "value": [float(number) for number in table[value]]}
+    )
+    bar = alt.Chart(drawn).mark_bar(cornerRadiusEnd=2)
+    chart: alt.Chart = bar.encode(
+        x=alt.X("value:Q", title=value_title, axis=alt.Axis(format=",~f", tickCount=5)),
+        y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=220)),
+        tooltip=[
+            alt.Tooltip("name:N", title=name_title),
+            alt.Tooltip("value:Q", title=value_title, format=",.4~f"),
+        ],
+    ).properties(height=max(len(drawn), 2) * _BAR_HEIGHT + 50)
+    return chart
+
+
+def load_curves(
+    table: pd.DataFrame, *, clock_title: str, power_title: str, curve_title: str
+) -> alt.Chart:
+    """Lines of mean power over the clock.
+
+    The clock is drawn as written, as an ordered label: a time axis would be shifted to the time
+    zone of the reader's browser.
+
+    Args:
+        table: Frame with `curve`, `clock` and `power_kw`.
+        clock_title: What the x axis shows.
+        power_title: What the y axis shows, with the unit.
+        curve_title: What the curves are.
+    """
+    drawn = table.assign(power_kw=[float(power) for power in table["power_kw"]])
+    full_hours = [clock for clock in sorted(set(drawn["clock"])) if clock.endswith(":00")]
+    ticks = [clock for clock in full_hours if int(clock[:2]) % 2 == 0]
+    chart: alt.Chart = (
+        alt.Chart(drawn)
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(
+            x=alt.X("clock:O", title=clock_title, axis=alt.Axis(values=ticks, labelAngle=0)),
+            y=alt.Y("power_kw:Q", title=power_title, axis=alt.Axis(format=",~f")),
+            color=alt.Color(
+                "curve:N", title=curve_title, legend=alt.Legend(orient="bottom", labelLimit=220)
+            ),
+            tooltip=[
+                alt.Tooltip("curve:N", title=curve_title),
+                alt.Tooltip("clock:O", title=clock_title),
+                alt.Tooltip("power_kw:Q", title=power_title, format=",.3f"),
+            ],
+        )
+        .properties(height=_CURVE_HEIGHT)
+    )
+    return chart

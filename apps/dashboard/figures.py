@@ -1,0 +1,58 @@
+"""How numbers are written: thousands separated, units named, money with two decimals."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+
+NOTHING = "–"
+
+
+def count(number: int | None) -> str:
+    """A count, as 12,345."""
+    return NOTHING if number is None else f"{number:,}"
+
+
+def decimal(number: Decimal | None, *, places: int) -> str:
+    """A decimal, half up to the given places, as 12,345.60."""
+    if number is None:
+        return NOTHING
+    rounded = number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+    return f"{rounded:,}"
+
+
+def percent(ratio: Decimal | None) -> str:
+    """A ratio as 45.6 %."""
+    return NOTHING if ratio is None else f"{decimal(ratio * 100, places=1)} %"
+
+
+def bytes_text(number: int) -> str:
+    """A size, as 71.5 MiB."""
+    size, unit = Decimal(number), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{decimal(size, places=0 if unit == 'B' else 1)} {unit}"
+
+
+def date(text_or_moment: str | datetime) -> str:
+    """The local date of a time as the services write it."""
+    if isinstance(text_or_moment, datetime):
+        return text_or_moment.strftime("%Y-%m-%d")
+    return text_or_moment[:10]
+
+
+def moment(text_or_moment: str | datetime) -> str:
+    """A time to the minute with its offset, as 2026-07-01 08:30 +08:00."""
+    if isinstance(text_or_moment, datetime):
+        return text_or_moment.isoformat(sep=" ", timespec="minutes").replace("+", " +")
+    try:
+        return moment(datetime.fromisoformat(text_or_moment))
+    except ValueError:
+        return text_or_moment
+
+
+def month(start: str | datetime) -> str:
+    """The month a period starts in, as 2026-07."""
+    return date(start)[:7]

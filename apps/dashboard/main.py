@@ -1,0 +1,60 @@
+"""The dashboard's entry: `streamlit run apps/dashboard/main.py`.
+
+Signed out there is one page, sign-in; signed in, the pages of the user's roles and no other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from apps.dashboard.access import current_session, pages_for, sign_out
+from apps.dashboard.figures import moment
+from apps.dashboard.wording import choose_language, say
+from gridsecure.analyst.sessions import Session
+
+VIEWS = Path(__file__).parent / "views"
+ICONS = {
+    "bill_runs": ":material/play_circle:",
+    "revenue": ":material/payments:",
+    "load_curve": ":material/monitoring:",
+    "releases": ":material/verified:",
+}
+
+
+def show() -> None:
+    """Lay out what every page shares, then run the page."""
+    st.set_page_config(page_title="GridSecure", page_icon=":material/bolt:", layout="wide")
+    session = current_session()
+    if session is None:
+        page = st.navigation([st.Page(VIEWS / "sign_in.py", title=say("page_sign_in"))])
+        with st.sidebar:
+            choose_language()
+        page.run()
+        return
+    allowed = pages_for(session) or ("no_page",)
+    page = st.navigation(
+        [
+            st.Page(VIEWS / f"{name}.py", title=say(f"page_{name}"), icon=ICONS.get(name))
+            for name in allowed
+        ]
+    )
+    with st.sidebar:
+        _sidebar(session)
+    page.run()
+
+
+def _sidebar(session: Session) -> None:
+    choose_language()
+    st.divider()
+    st.markdown(f"**{say('signed_in_as')}**")
+    st.text(f"{session.user} ({', '.join(sorted(session.roles))})")
+    st.caption(f"{say('session_until')} {moment(session.expires_at.astimezone())}")
+    if st.button(say("sign_out"), icon=":material/logout:", width="stretch"):
+        sign_out()
+        st.rerun()
+
+
+if __name__ == "__main__":
+    show()

@@ -1,0 +1,233 @@
+"""Every phrase of the dashboard in Chinese and English.
+
+Length: one table of phrases, read as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+# Terms follow docs/nomenclature.md.
+PHRASES: Final[Mapping[str, tuple[str, str]]] = {
+    # shared
+    "motto": ("可用不可见", "Usable, not visible"),
+    "language": ("语言", "Language"),
+    "signed_in_as": ("当前用户", "Signed in as"),
+    "session_until": ("有效期至", "Valid until"),
+    "sign_out": ("退出", "Sign out"),
+    "working": ("处理中…", "Working…"),
+    "error": ("未能完成", "This did not work"),
+    "reason_code": ("原因代码", "Reason code"),
+    "only_released": (
+        "本页数据仅来自密钥管理方签名的结果发布,签名已验证。",
+        "Data on this page come only from signed releases of the key authority; the signature was "
+        "verified.",
+    ),
+    "release_shown": ("结果发布编号", "Release"),
+    "choose_release": ("选择结果发布", "Choose a release"),
+    "zone": ("供电区域", "Zone"),
+    "customer_class": ("用户类别", "Customer class"),
+    "period": ("计费周期", "Billing period"),
+    "plan": ("计算方案", "Plan"),
+    "plan_bill": ("电费", "Bills"),
+    "plan_load-curve": ("负荷曲线", "Load curve"),
+    "purpose": ("用途", "Purpose"),
+    "state": ("状态", "State"),
+    "state_running": ("进行中", "Running"),
+    "state_done": ("完成", "Done"),
+    "state_failed": ("失败", "Failed"),
+    "state_released": ("已发布", "Released"),
+    "state_refused": ("已拒绝", "Refused"),
+    "state_suppressed": ("已抑制", "Suppressed"),
+    "state_withheld": ("不可见", "Withheld"),
+    "progress": ("进度", "Progress"),
+    "count": ("数量", "Count"),
+    "seconds": ("用时 (s)", "Time (s)"),
+    "fewer_than": ("少于 {minimum} 户", "fewer than {minimum}"),
+    "withheld": ("不可见", "withheld"),
+    "no_role_values": (
+        "您的角色可查看证据,但不可查看数值。",
+        "Your role sees the evidence, but no values.",
+    ),
+    "suppressed_note": (
+        "{count} 个统计单元的计量点少于 {minimum} 个,其数值未发布,也不计入任何合计。",
+        "{count} cells have fewer than {minimum} meter points: their values were not released and "
+        "are in no sum.",
+    ),
+    "all_released_note": (
+        "所有统计单元均不少于 {minimum} 个计量点,合计完整。",
+        "Every cell has at least {minimum} meter points; the sums are complete.",
+    ),
+    # pages
+    "page_sign_in": ("登录", "Sign in"),
+    "page_bill_runs": ("电费计算", "Bill runs"),
+    "page_revenue": ("电费与电量", "Revenue and energy"),
+    "page_load_curve": ("负荷曲线", "Load curve"),
+    "page_releases": ("发布与证据", "Releases and evidence"),
+    "page_no_page": ("没有可用页面", "No page for this role"),
+    "no_page_here": (
+        "您的角色在此没有可用页面。请使用命令行工具,或以其他角色登录。",
+        "Your role has no page here. Use the command line, or sign in with another role.",
+    ),
+    # sign-in
+    "user": ("用户名", "User name"),
+    "password": ("密码", "Password"),
+    "sign_in": ("登录", "Sign in"),
+    "sign_in_both": ("请输入用户名和密码。", "Enter both user name and password."),
+    "sign_in_demonstration": (
+        "密码登录仅用于本机演示;启动时的输出说明了用户名和密码。",
+        "Password sign-in is for demonstration on this machine only. User names and passwords are "
+        "in the output of the start command.",
+    ),
+    "session_expired": (
+        "登录已过期,请重新登录。",
+        "Your session has expired. Please sign in again.",
+    ),
+    "session_refused": (
+        "服务不再接受此次登录,请重新登录。",
+        "A service no longer accepts your session. Please sign in again.",
+    ),
+    # bill runs
+    "month": ("月份", "Month"),
+    "month_help": ("格式 2026-07;可直接输入其他月份。", "As 2026-07; another month may be typed."),
+    "gateway_month": ("1 数据封装节点:校验与加密", "1 Gateway: validate and encrypt"),
+    "counts_only": (
+        "本页只显示数量与状态;没有电量、金额或负荷数据。",
+        "This page shows counts and states only: no energy, money or load.",
+    ),
+    "month_missing": (
+        "该月尚无数据。请先在数据封装节点上传读数与合同文件并处理,或运行 `gridsecure run`。",
+        "There is nothing for this month yet. Load readings and contracts at the gateway and "
+        "process them, or run `gridsecure run`.",
+    ),
+    "readings": ("电量数据", "Readings"),
+    "estimated": ("估计值", "Estimated"),
+    "quarantined": ("隔离", "Quarantined"),
+    "meters": ("计量点", "Meter points"),
+    "billed_meters": ("可计费计量点", "Billable meter points"),
+    "rosters": ("槽位名册", "Rosters"),
+    "columns": ("加密列", "Encrypted columns"),
+    "bytes_uploaded": ("上传量", "Uploaded"),
+    "problems": ("校验问题", "Validation findings"),
+    "rule": ("规则", "Rule"),
+    "excluded": ("未计费计量点", "Meter points not billed"),
+    "exclusion_reason": ("原因", "Reason"),
+    "stages": ("各阶段用时", "Time by stage"),
+    "stage": ("阶段", "Stage"),
+    "none_found": ("无", "None"),
+    "compute_runs": ("2 计算平台:密文计算", "2 Compute platform: compute on ciphertext"),
+    "start_bill": ("开始计算电费", "Start bill run"),
+    "start_load-curve": ("开始计算负荷曲线", "Start load-curve run"),
+    "start_needs_month": (
+        "数据封装节点完成该月后方可开始。",
+        "Available once the gateway has finished this month.",
+    ),
+    "start_running": ("该计算正在进行。", "This plan is already running."),
+    "runs_empty": (
+        "该月尚无计算。数据封装节点完成后,点击上方按钮开始。",
+        "No run for this month yet. Once the gateway is done, start one above.",
+    ),
+    "run_started": ("已开始:{run}", "Started: {run}"),
+    "run": ("编号", "Run"),
+    "release_rounds": ("3 密钥管理方:核验与发布", "3 Key authority: check and release"),
+    "start_round": ("请求一次发布", "Ask for a release round"),
+    "round_help": (
+        "密钥管理方重新执行计算、比对摘要,然后才解密并发布。",
+        "The authority repeats the computation and compares digests; only then it decrypts.",
+    ),
+    "round_needs_run": ("需先有完成的计算。", "Available once a run is done."),
+    "round_empty": ("没有等待发布的请求。", "No release request was waiting."),
+    "request": ("发布请求", "Release request"),
+    "release": ("结果发布", "Release"),
+    "releases_listed": ("已发布的结果", "Releases so far"),
+    "cells": ("统计单元", "Cells"),
+    "suppressed": ("已抑制", "Suppressed"),
+    "released_at": ("发布时间", "Released at"),
+    "refresh": ("刷新", "Refresh"),
+    # releases, empty
+    "no_bill_release": (
+        "尚无电费结果发布。请计费人员在“电费计算”页运行电费计算并请求发布。",
+        "No bill run was released yet. Billing staff start one on the page “Bill runs” and ask for "
+        "a release round.",
+    ),
+    "no_curve_release": (
+        "尚无负荷曲线发布。请计费人员在“电费计算”页运行负荷曲线并请求发布。",
+        "No load curve was released yet. Billing staff start one on the page “Bill runs” and ask "
+        "for a release round.",
+    ),
+    "no_release": (
+        "尚无结果发布。完成计算并请求发布后,证书会显示在这里。",
+        "Nothing was released yet. After a run and a release round its certificate appears here.",
+    ),
+    "nothing_visible": (
+        "该结果发布中没有可显示的数值:所有统计单元都太小。",
+        "This release has no value to show: every cell is too small.",
+    ),
+    # revenue
+    "bills": ("账单数", "Bills"),
+    "energy_kwh": ("电量 (kWh)", "Energy (kWh)"),
+    "amount_yuan": ("电费 (元)", "Amount (yuan)"),
+    "average": ("均价 (元/kWh)", "Average (yuan/kWh)"),
+    "chart_shows": ("图表", "Chart"),
+    "by_zone": ("按供电区域", "By zone"),
+    "by_class": ("按用户类别", "By customer class"),
+    "all_cells": ("全部统计单元", "All cells"),
+    "download_csv": ("下载已发布单元 (CSV)", "Download released cells (CSV)"),
+    # load curve
+    "days": ("日期", "Days"),
+    "days_help": ("默认为最大负荷日。", "The day of the peak is chosen at first."),
+    "all": ("全部", "All"),
+    "split": ("曲线", "One curve for each"),
+    "split_day": ("日期", "Day"),
+    "split_zone": ("供电区域", "Zone"),
+    "split_customer_class": ("用户类别", "Customer class"),
+    "peak_kw": ("最大负荷 (kW)", "Peak (kW)"),
+    "peak_at": ("最大负荷时刻", "Time of peak"),
+    "mean_kw": ("平均负荷 (kW)", "Mean load (kW)"),
+    "load_factor": ("负荷率", "Load factor"),
+    "load_factor_help": ("平均负荷 ÷ 最大负荷", "Mean load over peak load"),
+    "clock": ("当地时间", "Local time"),
+    "power_kw": ("平均功率 (kW)", "Mean power (kW)"),
+    "mean_over_days": (
+        "曲线为所选 {count} 天的平均。",
+        "Each curve is the mean over the {count} days chosen.",
+    ),
+    "choose_days": ("请至少选择一天。", "Choose at least one day."),
+    "nothing_chosen": (
+        "所选范围内没有已发布的数值。",
+        "Nothing is released for this choice.",
+    ),
+    # evidence
+    "signature_ok": ("签名已验证 ✔", "Signature verified ✔"),
+    "signature_by": (
+        "SM2 签名由已固定的密钥管理方公钥验证。",
+        "SM2 signature, verified under the pinned key of the key authority.",
+    ),
+    "certificate": ("发布证书", "Release certificate"),
+    "field": ("项目", "Field"),
+    "value": ("内容", "Value"),
+    "release_id": ("编号", "Release id"),
+    "plan_version": ("方案版本", "Plan version"),
+    "requested_by": ("申请人", "Requested by"),
+    "minimum_members": ("最小计量点数", "Minimum meter points"),
+    "signer": ("签名公钥 (SM3)", "Signer (SM3 of key)"),
+    "outputs_digest": ("输出摘要 (SM3)", "Digest of outputs (SM3)"),
+    "evidence_head": ("存证链头 (SM3)", "Evidence head (SM3)"),
+    "transcripts": ("计算凭证摘要", "Digests of transcripts"),
+    "statements": ("密封账单摘要", "Digests of sealed statements"),
+    "roster": ("槽位名册", "Roster"),
+    "digest": ("摘要 (SM3)", "Digest (SM3)"),
+    "measure": ("量", "Measure"),
+    "measure_bills": ("账单数", "Bills"),
+    "measure_energy_wh": ("电量 (kWh)", "Energy (kWh)"),
+    "measure_amount_fen": ("电费 (元)", "Amount (yuan)"),
+    "start": ("开始", "Start"),
+    "meter_points": ("计量点数", "Meter points"),
+    "released_value": ("发布值", "Released value"),
+    "cells_shown": (
+        "显示前 {shown} 行,共 {all} 行;完整内容在签名证书中。",
+        "The first {shown} of {all} rows; the signed certificate has them all.",
+    ),
+    "download_certificate": ("下载签名证书 (JSON)", "Download signed certificate (JSON)"),
+}

@@ -1,0 +1,52 @@
+"""The dashboard's settings, from environment variables named GRIDSECURE_DASHBOARD_…."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gridsecure.errors import InputError
+
+PREFIX = "GRIDSECURE_DASHBOARD_"
+
+
+class DashboardSettings(BaseSettings):
+    """Where the services are, and the one key whose releases are shown.
+
+    Args:
+        identity_url: Base address of the identity service.
+        authority_url: Base address of the key authority.
+        platform_url: Base address of the compute platform.
+        gateway_url: Base address of the gateway.
+        authority_key: The authority's SM2 public key, 130 hexadecimal digits.
+        timezone: IANA name of the local time that billing months are counted in.
+        timeout_seconds: How long a service may take to answer [s]; a release round repeats the
+            whole computation before it answers, hence the long default.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+
+    identity_url: str
+    authority_url: str
+    platform_url: str
+    gateway_url: str
+    authority_key: str
+    timezone: str = "Asia/Shanghai"
+    timeout_seconds: float = 600.0
+
+
+def load_settings() -> DashboardSettings:
+    """Read the settings.
+
+    Raises:
+        InputError: One is missing or malformed (`settings.missing`); the message names variables.
+    """
+    try:
+        return DashboardSettings()
+    except ValidationError as error:
+        names = sorted({f"{PREFIX}{item['loc'][0]}".upper() for item in error.errors()})
+        raise InputError(
+            f"The dashboard is not set up: {', '.join(names)}.",
+            reason="settings.missing",
+            remedy="Set these variables, or start everything with `gridsecure run`.",
+        ) from error

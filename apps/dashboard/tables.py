@@ -1,0 +1,54 @@
+"""Tables: numbers right-aligned as text people read, sorted by the numbers behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+_ROW_HEIGHT = 35
+_MOST_ROWS = 15
+
+
+def show_table(
+    table: pd.DataFrame,
+    *,
+    titles: Mapping[str, str],
+    formats: Mapping[str, Callable[[Any], str]] | None = None,
+    wide: Sequence[str] = (),
+) -> None:
+    """Show the titled columns of a table.
+
+    Args:
+        table: The rows; money and energy as Decimal.
+        titles: Column to title, in the order shown; other columns are not sent to the browser.
+        formats: How a column's values are written. Such a column is right-aligned.
+        wide: Columns that need much room.
+    """
+    formats = formats or {}
+    shown = table[list(titles)].copy()
+    for name, write in formats.items():
+        # Written here, as text: a number column would go through the browser's binary numbers.
+        shown[name] = [write(value) for value in shown[name]]
+    st.dataframe(
+        shown,
+        hide_index=True,
+        width="stretch",
+        height=_ROW_HEIGHT * (min(max(len(shown), 1), _MOST_ROWS) + 1) + 3,
+        column_config={
+            name: st.column_config.TextColumn(
+                title,
+                alignment="right" if name in formats else "left",
+                width="large" if name in wide else None,
+            )
+            for name, title in titles.items()
+        },
+    )
+
+
+def counts_table(counts: Mapping[str, object], *, name: str, value: str) -> None:
+    """Show a small table of names and numbers already written as text."""
+    table = pd.DataFrame({"name": list(counts), "value": list(counts.values())}, dtype=object)
+    show_table(table, titles={"name": name, "value": value}, formats={"value": str})

@@ -1,0 +1,1 @@
+"""One page a file; each checks the reader's role before it shows anything."""

@@ -1,0 +1,229 @@
+"""Bill-run control: the month at the gateway, runs on the platform, release rounds.
+
+Counts, states and times only. A step is offered when the one before it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pandas as pd
+import streamlit as st
+
+from apps.dashboard import access, figures
+from apps.dashboard.settings import load_settings
+from apps.dashboard.tables import counts_table, show_table
+from apps.dashboard.wording import plain, say, say_or, tell
+from gridsecure.analyst.releases import BILL, LOAD_CURVE
+from gridsecure.analyst.runs import (
+    FAILED,
+    MonthStatus,
+    PlatformRun,
+    RoundOutcome,
+    RunOrder,
+    month_bounds,
+)
+from gridsecure.analyst.sessions import Session
+from gridsecure.errors import NotFoundError
+
+_EVERY: Final = "2s"
+_MONTHS_OFFERED: Final = 12
+_PLANS: Final = (BILL, LOAD_CURVE)
+
+
+def show() -> None:
+    """The three steps of a month, then what was released."""
+    session = access.enter(access.BILL_RUNS)
+    st.caption(tell("counts_only"))
+    with access.explained():
+        runs = access.client().runs(session)
+        month = _choose_month(runs)
+        bounds = month_bounds(month, timezone=load_settings().timezone)
+        status = _gateway(session, month)
+        runs = tuple(run for run in runs if run.start in ("", bounds[0]))
+        _platform(session, bounds, status=status, runs=runs)
+        _authority(session, runs)
+
+
+def _choose_month(runs: Sequence[PlatformRun]) -> str:
+    """Months with runs first, else the last whole month."""
+    first = datetime.now(UTC).replace(day=1)
+    recent = []
+    for _ in range(_MONTHS_OFFERED):
+        first = (first - timedelta(days=1)).replace(day=1)
+        recent.append(first.strftime("%Y-%m"))
+    with_runs = sorted({figures.month(run.start) for run in runs if run.start}, reverse=True)
+    offered = list(dict.fromkeys([*with_runs, *recent]))
+    chosen: str | None = st.selectbox(
+        say("month"), offered, accept_new_options=True, help=tell("month_help"), key="month"
+    )
+    return chosen or offered[0]
+
+
+def _gateway(session: Session, month: str) -> MonthStatus | None:
+    st.subheader(say("gateway_month"))
+    try:
+        status = access.client().month(session, month=month)
+    except NotFoundError:
+        st.info(tell("month_missing"))
+        return None
+    if status.is_final:
+        _month_report(status)
+        return status
+
+    def watch() -> None:
+        with access.explained():
+            now = access.client().month(session, month=month)
+            if now.is_final:
+                st.rerun()
+            text = f"{say_or('state', now.state)}: {plain(now.stage)} {now.done:,} / {now.of:,}"
+            st.progress(min(now.done / now.of, 1.0) if now.of else 0.0, text=text)
+
+    st.fragment(watch, run_every=_EVERY)()
+    return status
+
+
+def _month_report(status: MonthStatus) -> None:
+    if status.state == FAILED:
+        st.error(f"**{say('state_failed')}**  \n{plain(status.message)}  \n`{status.reason}`")
+        return
+    for row in (
+        ("meters", "billed_meters", "readings", "estimated", "quarantined"),
+        ("rosters", "columns", "bytes_uploaded"),
+    ):
+        for column, name in zip(st.columns(5), row, strict=False):
+            number = status.counts[name]
+            text = figures.bytes_text(number) if name.startswith("bytes") else f"{number:,}"
+            column.metric(say(name), text, border=True)
+    lists = (
+        ("excluded", "exclusion_reason", status.excluded),
+        ("problems", "rule", status.problems),
+    )
+    columns = st.columns(3)
+    for column, (title, name, counts) in zip(columns, lists, strict=False):
+        with column:
+            st.markdown(f"**{say(title)}**")
+            if counts:
+                written = {key: figures.count(number) for key, number in counts.items()}
+                counts_table(written, name=say(name), value=say("count"))
+            else:
+                st.caption(say("none_found"))
+    with columns[2]:
+        st.markdown(f"**{say('stages')}**")
+        seconds = {key: f"{number:,.1f}" for key, number in status.seconds.items()}
+        counts_table(seconds, name=say("stage"), value=say("seconds"))
+
+
+def _platform(
+    session: Session,
+    bounds: tuple[str, str],
+    *,
+    status: MonthStatus | None,
+    runs: Sequence[PlatformRun],
+) -> None:
+    st.subheader(say("compute_runs"))
+    ready = status is not None and status.is_done
+    for column, plan in zip(st.columns(2), _PLANS, strict=True):
+        going = any(run.plan == plan and run.is_running for run in runs)
+        note = tell("start_running") if going else None if ready else tell("start_needs_month")
+        if column.button(
+            say(f"start_{plan}"), key=f"start_{plan}", disabled=going or not ready, help=note,
+            type="primary", width="stretch", icon=":material/play_arrow:",
+        ):  # fmt: skip
+            order = RunOrder(plan, *bounds, purpose="monthly bill run")
+            run_id = access.client().start_run(session, order)
+            st.session_state["started"] = run_id
+            st.rerun()
+    started = st.session_state.pop("started", None)
+    if started is not None:
+        st.toast(say("run_started", run=started))
+    if not runs:
+        st.caption(tell("runs_empty"))
+    elif any(run.is_running for run in runs):
+        st.fragment(_watch_runs, run_every=_EVERY)(session, [run.run_id for run in runs])
+    else:
+        _runs_table(runs)
+
+
+def _watch_runs(session: Session, run_ids: Sequence[str]) -> None:
+    """Follow runs without loading the page anew; when all are done, load it once more."""
+    with access.explained():
+        now = [run for run in access.client().runs(session) if run.run_id in run_ids]
+        if not any(run.is_running for run in now):
+            st.rerun()
+        _runs_table(now)
+
+
+def _runs_table(runs: Sequence[PlatformRun]) -> None:
+    table = pd.DataFrame(
+        {
+            "run": [run.run_id for run in runs],
+            "plan": [say_or("plan", run.plan) for run in runs],
+            "state": [say_or("state", run.state) for run in runs],
+            "progress": [f"{run.done:,} / {run.of:,}" for run in runs],
+            "exclusion_reason": [run.message or run.reason or figures.NOTHING for run in runs],
+        },
+        dtype=object,
+    )
+    show_table(table, titles={str(name): say(str(name)) for name in table})
+
+
+def _authority(session: Session, runs: Sequence[PlatformRun]) -> None:
+    st.subheader(say("release_rounds"))
+    st.caption(tell("round_help"))
+    ready = any(run.request_id for run in runs)
+    if st.button(
+        say("start_round"), key="start_round", disabled=not ready, type="primary",
+        help=None if ready else tell("round_needs_run"), icon=":material/verified_user:",
+    ):  # fmt: skip
+        with st.spinner(say("working")):
+            outcomes = access.client().start_release_round(session)
+        _outcomes(outcomes)
+    if access.RELEASES in access.pages_for(session):
+        _releases(session)
+
+
+def _outcomes(outcomes: Sequence[RoundOutcome]) -> None:
+    if not outcomes:
+        st.info(tell("round_empty"))
+        return
+    table = pd.DataFrame(
+        {
+            "request": [item.request_id for item in outcomes],
+            "state": [say_or("state", item.state) for item in outcomes],
+            "release": [item.release_id or figures.NOTHING for item in outcomes],
+            "exclusion_reason": [item.reason or figures.NOTHING for item in outcomes],
+        },
+        dtype=object,
+    )
+    show_table(table, titles={str(name): say(str(name)) for name in table})
+
+
+def _releases(session: Session) -> None:
+    st.markdown(f"**{say('releases_listed')}**")
+    listed = access.client().releases(session)
+    if not listed:
+        st.caption(tell("no_release"))
+        return
+    table = pd.DataFrame(
+        {
+            "release": [item.release_id for item in listed],
+            "plan": [say_or("plan", item.plan) for item in listed],
+            "period": [figures.month(item.start) for item in listed],
+            "released_at": [figures.moment(item.released_at) for item in listed],
+            "cells": [item.cells for item in listed],
+            "suppressed": [item.suppressed for item in listed],
+        },
+        dtype=object,
+    )
+    show_table(
+        table,
+        titles={str(name): say(str(name)) for name in table},
+        formats={"cells": figures.count, "suppressed": figures.count},
+    )
+
+
+if __name__ == "__main__":
+    show()

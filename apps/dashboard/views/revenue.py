@@ -1,0 +1,132 @@
+"""Revenue and energy by zone and class, from the newest signed release of a bill run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pandas as pd
+import streamlit as st
+
+from apps.dashboard import access, figures
+from apps.dashboard.charts import bars
+from apps.dashboard.chooser import choose_release, show_gaps, show_source
+from apps.dashboard.tables import show_table
+from apps.dashboard.wording import say, tell
+from gridsecure.analyst.releases import BILL, Release
+from gridsecure.analyst.reports import (
+    SUPPRESSED,
+    BillTotals,
+    Dimension,
+    bill_table,
+    bill_totals,
+    csv_bytes,
+    totals_by,
+)
+
+_CSV_COLUMNS: Final = (
+    "zone", "customer_class", "start", "end", "bills", "energy_kwh", "amount_yuan",
+    "average_yuan_per_kwh",
+)  # fmt: skip
+_MEASURES: Final = ("amount_yuan", "energy_kwh", "bills")
+
+
+def show() -> None:
+    """Control totals, charts and the table of cells."""
+    session = access.enter(access.REVENUE)
+    with access.explained():
+        release = choose_release(session, plan=BILL, empty="no_bill_release")
+        if release is None:
+            return
+        show_source(release)
+        table = bill_table(release)
+        totals = bill_totals(table)
+        if not totals.cells:
+            st.info(tell("no_role_values" if totals.withheld else "nothing_visible"))
+            return
+        _key_figures(totals)
+        show_gaps(suppressed=totals.suppressed, minimum=release.minimum_members)
+        _charts(table)
+        _cells(table, release)
+
+
+def _key_figures(totals: BillTotals) -> None:
+    shown = {
+        "bills": figures.count(totals.bills),
+        "energy_kwh": figures.decimal(totals.energy_kwh, places=3),
+        "amount_yuan": figures.decimal(totals.amount_yuan, places=2),
+        "average": figures.decimal(totals.average_yuan_per_kwh, places=4),
+    }
+    for column, (key, text) in zip(st.columns([2, 3, 3, 2]), shown.items(), strict=True):
+        column.metric(say(key), text, border=True)
+
+
+def _charts(table: pd.DataFrame) -> None:
+    labels = {name: say(name) for name in _MEASURES}
+    measure = st.segmented_control(
+        say("chart_shows"),
+        _MEASURES,
+        format_func=labels.__getitem__,
+        default=_MEASURES[0],
+        required=True,
+    )
+    dimensions: tuple[tuple[Dimension, str], ...] = (
+        ("zone", "by_zone"),
+        ("customer_class", "by_class"),
+    )
+    for column, (dimension, title) in zip(st.columns(2), dimensions, strict=True):
+        totals = totals_by(table, dimension)
+        with column:
+            st.subheader(say(title))
+            st.altair_chart(
+                bars(
+                    totals,
+                    name=dimension,
+                    value=measure,
+                    name_title=say(dimension),
+                    value_title=say(measure),
+                )
+            )
+            titles, formats = _figures_shown()
+            show_table(totals, titles={dimension: say(dimension)} | titles, formats=formats)
+
+
+def _cells(table: pd.DataFrame, release: Release) -> None:
+    st.subheader(say("all_cells"))
+    titles, formats = _figures_shown()
+    hidden = say("fewer_than", minimum=release.minimum_members)
+    shown = table.copy()
+    for name, write in formats.items():
+        shown[name] = [
+            hidden if state == SUPPRESSED else write(value)
+            for value, state in zip(shown[name], shown["state"], strict=True)
+        ]
+    places = {"zone": say("zone"), "customer_class": say("customer_class")}
+    show_table(shown, titles=places | titles, formats=dict.fromkeys(formats, str))
+    st.download_button(
+        say("download_csv"),
+        csv_bytes(table, release_id=release.release_id, columns=_CSV_COLUMNS),
+        file_name=f"{release.release_id}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )
+
+
+def _figures_shown() -> tuple[dict[str, str], dict[str, Callable[[Any], str]]]:
+    titles = {
+        "bills": say("bills"),
+        "energy_kwh": say("energy_kwh"),
+        "amount_yuan": say("amount_yuan"),
+        "average_yuan_per_kwh": say("average"),
+    }
+    formats: dict[str, Callable[[Any], str]] = {
+        "bills": figures.count,
+        "energy_kwh": lambda value: figures.decimal(value, places=3),
+        "amount_yuan": lambda value: figures.decimal(value, places=2),
+        "average_yuan_per_kwh": lambda value: figures.decimal(value, places=4),
+    }
+    return titles, formats
+
+
+if __name__ == "__main__":
+    show()

@@ -1,0 +1,281 @@
+"""The four services as a reader meets them, in memory: real certificates under a real SM2 key.
+
+One `ZoneServices` answers `httpx.Request` values. Client tests put it behind a MockTransport;
+`served` puts the same object behind a socket for the dashboard, which makes its own connection.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+
+from gridsecure.analyst.client import Addresses, ReleaseClient
+from gridsecure.analyst.releases import PinnedAuthority
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.messages import CellTotal, ReleaseCertificate, signed
+
+START, END = "2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00"
+PASSWORD = "a password for tests"
+DIGEST = "ab" * 32
+BILL_ID, CURVE_ID = "release-bill-2026-07", "release-curve-2026-07"
+
+VALUES = [
+    ("futian", "household", 1200, 361_234_560, 24_567_891),
+    ("futian", "shop", 85, 98_765_430, 7_654_321),
+    ("luohu", "household", 900, 250_000_001, 17_000_001),
+    ("luohu", "factory", 4, None, None),  # too few meter points
+]
+SECRETS = ("361,234", "98,765", "250,000", "361234", "98765", "245,678", "76,543", "170,000")
+"""Digits that only someone who saw a released value can print."""
+
+
+def bill_cells(values=VALUES) -> list[CellTotal]:
+    cells = []
+    for zone, customer_class, members, energy, amount in values:
+        figures = {"bills": None if energy is None else members, "energy_wh": energy,
+                   "amount_fen": amount}  # fmt: skip
+        cells += [
+            CellTotal(
+                zone=zone, customer_class=customer_class, start=START, end=END, measure=measure,
+                members=members, value=None if value is None else str(value),
+            )
+            for measure, value in figures.items()
+        ]  # fmt: skip
+    return cells
+
+
+def curve_cells(*, days: int = 2) -> list[CellTotal]:
+    """Half-hours that rise through the day; the second day is 10 % higher."""
+    cells = []
+    for zone, customer_class, members, energy, _ in VALUES:
+        for day in range(1, days + 1):
+            for index in range(48):
+                hour, minute = divmod(index * 30, 60)
+                later = (index + 1) * 30
+                end = (
+                    f"2026-07-{day:02d}T{later // 60:02d}:{later % 60:02d}:00+08:00"
+                    if index < 47
+                    else f"2026-07-{day + 1:02d}T00:00:00+08:00"
+                )
+                value = None if energy is None else members * (100 + index) * (9 + day)
+                cells.append(
+                    CellTotal(
+                        zone=zone, customer_class=customer_class,
+                        start=f"2026-07-{day:02d}T{hour:02d}:{minute:02d}:00+08:00", end=end,
+                        measure="energy_wh", members=members,
+                        value=None if value is None else str(value),
+                    )
+                )  # fmt: skip
+    return cells
+
+
+def certificate(*, plan="bill", cells=None, release_id=None, minimum=15) -> ReleaseCertificate:
+    default = bill_cells() if plan == "bill" else curve_cells()
+    return ReleaseCertificate(
+        release_id=release_id or (BILL_ID if plan == "bill" else CURVE_ID),
+        plan=plan,
+        plan_version=1,
+        start=START,
+        end=END,
+        purpose="monthly bill run",
+        requested_by="billing",
+        released_at="2026-08-02T01:02:03+00:00",
+        transcripts=[DIGEST],
+        outputs_digest="cd" * 32,
+        minimum_members=minimum,
+        cells=default if cells is None else cells,
+        statements={"roster-1": "ef" * 32},
+        evidence_head="12" * 32,
+    )
+
+
+MONTH = {
+    "state": "done",
+    "stage": "upload",
+    "done": 3,
+    "of": 3,
+    "report": {
+        "readings": 6_094_848, "accepted": 6_094_000, "estimated": 820, "quarantined": 28,
+        "problems": {"gap": 800, "duplicate": 48}, "meters": 4096, "billed_meters": 4090,
+        "excluded": {"too-many-gaps": 6}, "rosters": 2, "columns": 2976,
+        "bytes_stored": 75_000_000, "bytes_uploaded": 75_100_000,
+        "seconds": {"validate": 12.5, "encrypt": 20.25},
+    },
+    "reason": None,
+    "message": None,
+}  # fmt: skip
+
+
+@dataclass
+class ZoneServices:
+    """Answers like the services do; tests change its fields to make it misbehave."""
+
+    key: Sm2PrivateKey = field(default_factory=generate_private_key)
+    months: dict[str, object] = field(default_factory=lambda: {"2026-07": MONTH})
+    runs: list[dict[str, object]] = field(default_factory=list)
+    certificates: dict[str, ReleaseCertificate] = field(default_factory=dict)
+    expires_at: str = "2099-01-01T00:00:00+00:00"
+    tokens_expired: bool = False
+    forge: bool = False
+    blanks_for_regulator: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    def publish(self, item: ReleaseCertificate) -> ReleaseCertificate:
+        self.certificates[item.release_id] = item
+        return item
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        path, method = request.url.path, request.method
+        self.asked.append(f"{method} {path}")
+        if path == "/sign-in":
+            return self._sign_in(json.loads(request.content))
+        role = request.headers.get("authorization", "").removeprefix("Bearer ").split(":")[0]
+        if not role or self.tokens_expired:
+            return refusal(401, "authenticity.refused")
+        routes = {
+            ("GET", "/releases"): ({"billing", "analyst", "regulator"}, self._list),
+            ("GET", "/runs"): ({"billing", "operator"}, lambda: self.runs),
+            ("POST", "/release-rounds"): ({"billing", "operator", "custodian"}, self._round),
+        }
+        if (method, path) in routes:
+            allowed, answer = routes[method, path]
+            if role not in allowed:
+                return refusal(403, "authenticity.refused")
+            return httpx.Response(200, json=answer())
+        return self._named(method, path, role=role, content=request.content)
+
+    def _named(self, method: str, path: str, *, role: str, content: bytes) -> httpx.Response:
+        head, _, name = path.strip("/").partition("/")
+        if head == "releases" and role in {"billing", "analyst", "regulator"}:
+            return self._release(name, role=role)
+        if role not in {"billing", "operator"}:
+            return refusal(403, "authenticity.refused")
+        if head == "months":
+            found = self.months.get(name)
+            return httpx.Response(200, json=found) if found else refusal(404, "not-found.month")
+        if (method, head) == ("POST", "runs"):
+            order = json.loads(content)
+            number = len(self.runs) + 1
+            self.runs.append(
+                {
+                    "run_id": f"run-{number}",
+                    "state": "running",
+                    "done": 1,
+                    "of": 2,
+                    "request_id": None,
+                }
+                | order
+            )
+            return httpx.Response(200, json={"run_id": f"run-{number}"})
+        for run in self.runs:
+            if head == "runs" and run["run_id"] == name:
+                return httpx.Response(200, json=run)
+        return refusal(404, "not-found")
+
+    def _sign_in(self, body: dict[str, str]) -> httpx.Response:
+        if body["password"] != PASSWORD:
+            return refusal(401, "authenticity.refused")
+        role = body["user"]
+        return httpx.Response(
+            200,
+            json={
+                "token": f"{role}:{body['audience']}",
+                "expires_at": self.expires_at,
+                "roles": [role],
+            },
+        )
+
+    def _list(self) -> list[dict[str, object]]:
+        return [
+            {
+                "release_id": c.release_id, "plan": c.plan, "start": c.start, "end": c.end,
+                "purpose": c.purpose, "released_at": c.released_at, "cells": len(c.cells),
+                "suppressed": sum(cell.value is None for cell in c.cells),
+            }
+            for c in self.certificates.values()
+        ]  # fmt: skip
+
+    def _release(self, name: str, *, role: str) -> httpx.Response:
+        item = self.certificates.get(name)
+        if item is None:
+            return refusal(404, "not-found.release")
+        if role == "regulator" and self.blanks_for_regulator:
+            blank = [cell.model_copy(update={"value": None}) for cell in item.cells]
+            item = item.model_copy(update={"cells": blank})
+        envelope = signed(item, key=self.key)
+        if self.forge:
+            body = envelope.body.replace("24567891", "14567891")
+            assert body != envelope.body
+            envelope = envelope.model_copy(update={"body": body})
+        return httpx.Response(200, content=envelope.model_dump_json().encode())
+
+    def _round(self) -> list[dict[str, object]]:
+        outcomes = []
+        for run in self.runs:
+            if run["request_id"]:
+                item = self.publish(certificate(plan=run["plan"]))
+                outcomes.append(
+                    {"request_id": run["request_id"], "state": "released", "reason": None,
+                     "release_id": item.release_id, "seconds": 1.5}
+                )  # fmt: skip
+        return outcomes
+
+
+def refusal(status: int, reason: str) -> httpx.Response:
+    body = {"reason": reason, "message": "Refused.", "remedy": ""}
+    return httpx.Response(status, json=body)
+
+
+def client_of(services: ZoneServices, *, pinned: Sm2PrivateKey | None = None) -> ReleaseClient:
+    """A client whose four services are the same object, at four addresses."""
+    return ReleaseClient(
+        httpx.Client(transport=httpx.MockTransport(services.handle)),
+        addresses=Addresses(
+            identity="http://identity.test",
+            authority="http://authority.test/",
+            platform="http://platform.test",
+            gateway="http://gateway.test",
+        ),
+        authority=PinnedAuthority((pinned or services.key).public_key),
+    )
+
+
+@contextmanager
+def served(services: ZoneServices) -> Iterator[str]:
+    """Put the services behind a socket on this machine and give its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            length = int(self.headers.get("content-length", 0))
+            request = httpx.Request(
+                self.command,
+                f"http://zone.test{self.path}",
+                headers=list(self.headers.items()),
+                content=self.rfile.read(length),
+            )
+            response = services.handle(request)
+            self.send_response(response.status_code)
+            self.send_header("content-length", str(len(response.content)))
+            self.end_headers()
+            self.wfile.write(response.content)
+
+        do_GET = do_POST = _answer  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep test output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,406 @@
+"""Every page for every role, with real settings, sockets and signatures.
+
+The services behind the socket refuse what a role may not have; these tests also check what the
+dashboard itself offers, and that no page prints a number that was not released to the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from streamlit.testing.v1 import AppTest
+
+from apps.dashboard import access, figures
+from apps.dashboard.phrases import PHRASES
+from gridsecure.analyst.sessions import Session
+from gridsecure.crypto.sm2 import generate_private_key
+from tests.analyst.zone_services import (
+    BILL_ID,
+    CURVE_ID,
+    PASSWORD,
+    SECRETS,
+    ZoneServices,
+    certificate,
+    served,
+)
+
+ENTRY = Path(__file__).resolve().parents[2] / "apps" / "dashboard" / "main.py"
+PAGES = {
+    "billing": {"bill_runs", "revenue", "load_curve", "releases"},
+    "operator": {"bill_runs"},
+    "analyst": {"revenue", "load_curve", "releases"},
+    "regulator": {"releases"},
+    "custodian": set[str](),
+    "unheard-of": set[str](),
+}
+MATRIX = [(role, page) for role in PAGES for page in access.ROLES]
+
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[ZoneServices]:
+    services = ZoneServices()
+    services.publish(certificate())
+    services.publish(certificate(plan="load-curve"))
+    with served(services) as address:
+        for name in ("IDENTITY", "AUTHORITY", "PLATFORM", "GATEWAY"):
+            monkeypatch.setenv(f"GRIDSECURE_DASHBOARD_{name}_URL", address)
+        point = services.key.public_key.point.hex()
+        monkeypatch.setenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY", point)
+        yield services
+
+
+def opened() -> AppTest:
+    return AppTest.from_file(str(ENTRY), default_timeout=30).run()
+
+
+def signed_in(role: str) -> AppTest:
+    app = opened()
+    app.text_input[0].input(role)
+    app.text_input[1].input(PASSWORD)
+    app.button[0].click().run()
+    assert not app.exception
+    return app
+
+
+def on_page(role: str, page: str) -> AppTest:
+    app = signed_in(role)
+    app.switch_page(f"views/{page}.py").run()
+    assert not app.exception
+    return app
+
+
+def sent(app: AppTest) -> str:
+    """Everything the server sent to the browser, tables and charts included."""
+    parts = [
+        text_format.MessageToString(element.proto, as_utf8=True)
+        for element in (*app.main, *app.sidebar)
+        if element.proto is not None
+    ]
+    parts += [table.value.to_csv() for table in app.dataframe]
+    return "\n".join(parts)
+
+
+def offered(app: AppTest) -> set[str]:
+    return {Path(page["script_path"]).stem for page in app._registered_pages.values()} - {"main"}
+
+
+# --- who gets in, and where --------------------------------------------------------------------
+
+
+def test_signed_out_there_is_a_sign_in_page_and_nothing_else(services) -> None:
+    app = opened()
+    assert offered(app) == {"sign_in"}
+    assert "demonstration on this machine only" in sent(app)
+    assert services.asked == []
+
+
+def test_a_wrong_password_lets_nobody_in(services) -> None:
+    app = opened()
+    app.text_input[0].input("billing")
+    app.text_input[1].input("not the password")
+    app.button[0].click().run()
+    assert "session.sign-in" in app.error[0].value
+    assert "not the password" not in sent(app)
+    assert "session" not in app.session_state
+
+
+def test_both_fields_are_needed(services) -> None:
+    app = opened()
+    app.button[0].click().run()
+    assert "password" in app.warning[0].value
+    assert services.asked == []
+
+
+@pytest.mark.parametrize("role", PAGES)
+def test_the_menu_offers_a_role_its_pages_only(services, role) -> None:
+    assert offered(signed_in(role)) == (PAGES[role] or {"no_page"})
+
+
+@pytest.mark.parametrize(("role", "page"), MATRIX)
+def test_a_page_checks_the_role_itself(services, role, page) -> None:
+    """Not the menu but the page is asked, as if its address were typed by hand."""
+    app = AppTest.from_file(str(ENTRY.parent / "views" / f"{page}.py"), default_timeout=30)
+    app.session_state["session"] = Session(
+        user=role,
+        roles=frozenset({role}),
+        expires_at=datetime(2099, 1, 1, tzinfo=UTC),
+        tokens={name: f"{role}:{name}" for name in ("authority", "platform", "gateway")},
+    )
+    app.run()
+    if page in PAGES[role]:
+        assert not app.error
+        assert len(app.main) > 3
+    else:
+        assert "page.denied" in app.error[0].value
+        assert services.asked == []
+        assert not app.dataframe
+        assert not app.metric
+
+
+def test_signing_out_forgets_everything_but_the_language(services) -> None:
+    app = on_page("billing", "revenue")
+    assert app.session_state["verified_releases"]
+    app.selectbox(key="language").select("English").run()
+    next(button for button in app.button if button.label == "Sign out").click().run()
+    assert offered(app) == {"sign_in"}
+    assert "session" not in app.session_state
+    assert "verified_releases" not in app.session_state
+    assert app.session_state["language"] == "English"
+
+
+def test_an_expired_session_goes_back_to_sign_in(services) -> None:
+    services.expires_at = "2020-01-01T00:00:00+00:00"
+    app = signed_in("billing")
+    assert offered(app) == {"sign_in"}
+    assert "expired" in app.warning[0].value
+
+
+def test_a_refused_token_goes_back_to_sign_in(services) -> None:
+    app = signed_in("analyst")
+    services.tokens_expired = True
+    app.switch_page("views/releases.py").run()
+    assert offered(app) == {"sign_in"}
+    assert "no longer accepts" in app.warning[0].value
+
+
+def test_the_token_is_never_sent_to_the_browser(services) -> None:
+    for page in PAGES["billing"]:
+        assert "billing:authority" not in sent(on_page("billing", page))
+
+
+# --- revenue -----------------------------------------------------------------------------------
+
+
+def test_revenue_shows_control_totals_with_their_release(services) -> None:
+    app = on_page("analyst", "revenue")
+    assert [metric.value for metric in app.metric] == [
+        "2,185", "709,999.991", "492,222.13", "0.6933",
+    ]  # fmt: skip
+    text = sent(app)
+    assert BILL_ID.replace("-", "\\\\-") in text or BILL_ID in text
+    assert "only from signed releases" in text
+
+
+def test_revenue_marks_suppressed_cells_and_says_they_are_in_no_sum(services) -> None:
+    app = on_page("analyst", "revenue")
+    cells = app.dataframe[-1].value
+    (row,) = cells[cells["customer_class"] == "factory"].to_dict("records")
+    for name in ("bills", "energy_kwh", "amount_yuan", "average_yuan_per_kwh"):
+        assert "fewer than 15" in row[name]
+    assert "1 cells have fewer than 15" in app.warning[0].value
+    by_class = app.dataframe[1].value
+    assert by_class["customer_class"].tolist() == ["household", "shop"]
+
+
+def test_revenue_in_either_language(services) -> None:
+    app = on_page("analyst", "revenue")
+    labels = {}
+    for language in ("中文 · English", "中文", "English"):
+        app.selectbox(key="language").select(language).run()
+        labels[language] = app.metric[2].label
+    assert labels == {
+        "中文 · English": "电费 (元) Amount (yuan)",
+        "中文": "电费 (元)",
+        "English": "Amount (yuan)",
+    }
+
+
+# --- load curve --------------------------------------------------------------------------------
+
+
+def test_load_curve_begins_at_the_day_of_the_peak(services) -> None:
+    app = on_page("billing", "load_curve")
+    assert app.multiselect[0].value == ["2026-07-02"]
+    values = [metric.value for metric in app.metric]
+    assert values[1:] == ["7,066.290", "07-02 23:30", "84.0 %"]
+
+
+def test_load_curve_follows_the_choice(services) -> None:
+    app = on_page("billing", "load_curve")
+    zone = next(box for box in app.selectbox if "Zone" in box.label)
+    zone.select("futian").run()
+    kind = next(box for box in app.selectbox if "class" in box.label)
+    assert "factory" not in kind.options
+    kind.select("shop").run()
+    assert app.metric[1].value == "274.890"  # 85 × 147 × 11 Wh in half an hour
+    app.multiselect[0].set_value([]).run()
+    assert not app.metric
+    assert "at least one day" in app.info[0].value
+
+
+def test_a_choice_without_released_cells_says_so(services) -> None:
+    app = on_page("billing", "load_curve")
+    next(box for box in app.selectbox if "Zone" in box.label).select("luohu").run()
+    next(box for box in app.selectbox if "class" in box.label).select("shop").run()
+    assert not app.metric
+    assert "Nothing is released" in app.info[0].value
+
+
+# --- releases and evidence ---------------------------------------------------------------------
+
+
+def test_evidence_shows_the_certificate_and_its_values(services) -> None:
+    app = on_page("billing", "releases")
+    app.selectbox[0].select(BILL_ID).run()
+    text = sent(app)
+    for expected in ("Signature verified ✔", "12" * 32, "cd" * 32, "245,678.91",
+                     services.key.public_key.thumbprint, "ab" * 32, "ef" * 32):  # fmt: skip
+        assert expected in text
+
+
+@pytest.mark.parametrize("blanks", [True, False])
+@pytest.mark.parametrize("release_id", [BILL_ID, CURVE_ID])
+def test_a_regulator_is_sent_no_value(services, blanks, release_id) -> None:
+    services.blanks_for_regulator = blanks
+    app = on_page("regulator", "releases")
+    app.selectbox[0].select(release_id).run()
+    text = sent(app)
+    assert "Signature verified ✔" in text
+    assert "no values" in app.info[0].value
+    values = set(app.dataframe[-1].value["value"])
+    assert values == {"不可见 Withheld", "已抑制 Suppressed"}
+    assert not [digits for digits in SECRETS if digits in text]
+
+
+def test_the_same_digits_are_found_where_they_are_released(services) -> None:
+    """The test above could not fail if `sent` looked in the wrong place."""
+    app = on_page("analyst", "releases")
+    app.selectbox[0].select(BILL_ID).run()
+    assert "245,678.91" in sent(app)
+    assert [digits for digits in SECRETS if digits in sent(app)]
+
+
+@pytest.mark.parametrize("page", ["revenue", "load_curve", "releases"])
+def test_nothing_of_a_forged_release_is_shown(services, page, monkeypatch) -> None:
+    point = generate_private_key().public_key.point.hex()
+    monkeypatch.setenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY", point)
+    app = on_page("billing", page)
+    assert "release.signature" in app.error[0].value
+    assert not app.metric
+    assert not app.dataframe
+    assert not [digits for digits in SECRETS if digits in sent(app)]
+
+
+@pytest.mark.parametrize("page", ["revenue", "load_curve", "releases"])
+def test_without_a_release_a_page_says_what_to_do_next(services, page) -> None:
+    services.certificates.clear()
+    app = on_page("analyst", page)
+    assert "release" in app.info[0].value
+    assert not app.error
+
+
+@pytest.mark.parametrize("plan", ["bill", "load-curve"])
+def test_a_release_of_small_cells_only(services, plan) -> None:
+    item = certificate(plan=plan)
+    small = [cell for cell in item.cells if cell.value is None]
+    services.certificates.clear()
+    services.publish(item.model_copy(update={"cells": small}))
+    app = on_page("analyst", "revenue" if plan == "bill" else "load_curve")
+    assert "every cell is too small" in app.info[0].value
+    assert not app.metric
+
+
+# --- bill runs ---------------------------------------------------------------------------------
+
+
+def test_a_month_from_run_to_release(services) -> None:
+    services.certificates.clear()
+    services.runs.append(
+        {"run_id": "run-0", "plan": "bill", "start": "2026-06-01T00:00:00+08:00",
+         "end": "2026-07-01T00:00:00+08:00", "state": "done", "done": 2, "of": 2,
+         "request_id": None}
+    )  # fmt: skip
+    app = on_page("billing", "bill_runs")
+    assert app.selectbox(key="month").value == "2026-06"
+    assert "`gridsecure run`" in app.info[0].value
+    assert app.button(key="start_bill").disabled
+    app.selectbox(key="month").set_value("2026-07").run()
+    assert "4,090" in [metric.value for metric in app.metric]
+    assert app.button(key="start_round").disabled
+    app.button(key="start_bill").click().run()
+    assert app.button(key="start_bill").disabled
+    assert not app.button(key="start_load-curve").disabled
+    assert "1 / 2" in sent(app)
+    services.runs[1] |= {"state": "done", "done": 2, "request_id": "request-1"}
+    app.run()
+    app.button(key="start_round").click().run()
+    assert BILL_ID in sent(app)
+    assert not app.exception
+
+
+def test_a_month_in_work_and_a_month_that_failed(services) -> None:
+    services.months["2026-07"] = {"state": "processing", "stage": "encrypt", "done": 1, "of": 4}
+    services.runs.append({"run_id": "r", "plan": "bill", "start": "2026-07-01T00:00:00+08:00",
+                          "end": "2026-08-01T00:00:00+08:00", "state": "failed", "done": 0,
+                          "of": 1, "reason": "plan.noise", "message": "Too deep."})  # fmt: skip
+    app = on_page("operator", "bill_runs")
+    text = sent(app)
+    assert "encrypt 1 / 4" in text
+    assert "Too deep." in text
+    assert app.button(key="start_bill").disabled
+    services.months["2026-07"] = {"state": "failed", "reason": "readings.invalid",
+                                  "message": "Unknown columns."}  # fmt: skip
+    app.run()
+    assert "readings.invalid" in app.error[0].value
+
+
+def test_an_operator_sees_no_releases(services) -> None:
+    app = on_page("operator", "bill_runs")
+    assert "GET /releases" not in services.asked
+    assert not app.error
+
+
+# --- set-up ------------------------------------------------------------------------------------
+
+
+def test_missing_settings_are_named(services, monkeypatch) -> None:
+    monkeypatch.delenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY")
+    monkeypatch.delenv("GRIDSECURE_DASHBOARD_PLATFORM_URL")
+    app = signed_in("billing")
+    assert "settings.missing" in app.error[0].value
+    assert "AUTHORITY" in app.error[0].value
+    assert "PLATFORM" in app.error[0].value
+
+
+def test_a_service_that_is_down_is_named(services, monkeypatch) -> None:
+    monkeypatch.setenv("GRIDSECURE_DASHBOARD_IDENTITY_URL", "http://127.0.0.1:9")
+    app = signed_in("billing")
+    assert "service.unreachable" in app.error[0].value
+    assert "identity" in app.error[0].value
+
+
+def test_every_phrase_is_bilingual_and_takes_the_same_values() -> None:
+    for key, (chinese, english) in PHRASES.items():
+        assert any("一" <= sign <= "鿿" for sign in chinese), key
+        assert english.isascii() or "“" in english or "✔" in english or "…" in english, key
+        names = [
+            {part.split("}")[0] for part in text.split("{")[1:]} for text in (chinese, english)
+        ]
+        assert names[0] == names[1], key
+
+
+@pytest.mark.parametrize(
+    ("number", "places", "text"),
+    [
+        ("1234567.885", 2, "1,234,567.89"),
+        ("0.5", 0, "1"),
+        ("-0.005", 2, "-0.01"),
+        ("2", 4, "2.0000"),
+    ],
+)
+def test_decimals_are_rounded_half_up_and_separated(number, places, text) -> None:
+    assert figures.decimal(figures.Decimal(number), places=places) == text
+
+
+def test_figures_that_are_missing_and_sizes() -> None:
+    assert figures.decimal(None, places=2) == figures.count(None) == figures.percent(None) == "–"
+    assert [figures.bytes_text(n) for n in (12, 2048, 75_100_000)] == [
+        "12 B",
+        "2.0 KiB",
+        "71.6 MiB",
+    ]
+    assert figures.moment("not a time") == "not a time"
