@@ -19,6 +19,7 @@ from typing import Final
 
 from gridsecure.compute.intake import COMMITTED
 from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, WorkerPool, run_jobs
+from gridsecure.compute.requests import keep_request
 from gridsecure.compute.transcripts import job_seed, record_transcript, recorded_transcripts
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
@@ -31,16 +32,13 @@ from gridsecure.messages import (
     Signed,
     Transcript,
     UploadManifest,
-    signed,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
-from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, fetch, listed, record
+from gridsecure.store.records import fetch, listed
 from gridsecure.version import VERSION
 
-WAITING: Final = "waiting"
 PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
     "bill": BILL_PLAN_VERSION,
     "load-curve": LOAD_CURVE_PLAN_VERSION,
@@ -132,13 +130,6 @@ def run_plan(
         progress(count, len(jobs))
     # 4. request
     return _request(zone, order, [done[job.name] for job in jobs], list(seeds.values()), at=clock())
-
-
-def waiting_requests(zone: PlatformZone) -> list[Signed]:
-    """Release requests the authority has not answered."""
-    with write_session(zone.engine) as session:
-        found = listed(session, kind="release-request", state=WAITING)
-    return [Signed.parsed(item.text) for item in found]
 
 
 def signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
@@ -247,20 +238,4 @@ def _request(
         transcripts=transcripts,
         seeds=[seed.hex() for seed in seeds],
     )
-    with write_session(zone.engine) as session:
-        for item in listed(session, kind="release-request"):
-            if item.name == name:
-                return Signed.parsed(item.text)
-        envelope = signed(request, key=zone.signing_key)
-        entry = Record(
-            "release-request", name, name, envelope.digest, WAITING, envelope.model_dump_json()
-        )
-        record(session, entry, at=at)
-        evidence.append(
-            session,
-            at=at,
-            actor=order.requested_by,
-            action="release.requested",
-            detail={"request": name, "plan": order.plan},
-        )
-    return envelope
+    return keep_request(zone, request, at=at)

@@ -1,0 +1,275 @@
+"""The compute platform's service: ciphertexts in, runs on them, release requests out.
+
+It never holds a plaintext reading, an amount, a name or a homomorphic secret key. No route here
+decrypts anything, and nothing imported here could.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from apps.api.deps import Clock, RawBody, require, utc_now
+from apps.api.platform_runs import RunDesk
+from apps.api.platform_zone import open_zone, platform_counts
+from apps.api.serving import ServiceDescription, new_app
+from apps.api.settings import PlatformSettings, public_key
+from gridsecure import frames
+from gridsecure.compute import intake
+from gridsecure.compute.requests import record_answer, waiting_requests
+from gridsecure.compute.runs import RunOrder, key_notices, signed_message
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import InvalidMessageError
+from gridsecure.messages import KeyNotice, PlanName, Signed
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
+
+FRAMES_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {frames.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+TEXT_BODY: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+DESCRIPTION: Final = ServiceDescription(
+    zone="platform",
+    title="GridSecure compute platform",
+    text="Takes in encrypted columns from registered gateways, runs registered plans on them and "
+    "asks the key authority to release the results. It holds ciphertexts, pseudonyms and public "
+    "facts; it cannot decrypt.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformState:
+    """What the routes need.
+
+    Args:
+        zone: Stores and keys.
+        runs: Runs in the background.
+        clock: Tells the time.
+    """
+
+    zone: PlatformZone
+    runs: RunDesk
+    clock: Clock
+
+
+class RunWanted(BaseModel):
+    """An order to run a plan over a billing period."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    plan: PlanName
+    start: str = Field(min_length=10, max_length=40)
+    end: str = Field(min_length=10, max_length=40)
+    purpose: str = Field(min_length=1, max_length=200)
+
+
+class Answer(BaseModel):
+    """What became of a release request."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    state: Literal["released", "refused"]
+
+
+def _state(request: Request) -> PlatformState:
+    state: PlatformState = request.app.state.platform
+    return state
+
+
+State = Annotated[PlatformState, Depends(_state)]
+Gateway = Depends(require("gateway"))
+Authority = Depends(require("authority"))
+KeySender = Depends(require("authority", "custodian", "operator"))
+KeyReader = Depends(require("gateway", "authority", "custodian", "operator", "regulator"))
+RunReader = Depends(require("billing", "operator", "regulator"))
+Witness = Depends(require("regulator", "authority", "operator"))
+StatusReader = Depends(require("billing", "operator", "regulator", "authority"))
+Orderer = Annotated[TokenClaims, Depends(require("billing", "operator"))]
+
+router = APIRouter()
+
+
+@router.post("/key-sets", tags=["keys"], dependencies=[KeySender], openapi_extra=FRAMES_BODY)
+def install_key_set(body: RawBody, state: State) -> dict[str, str]:
+    """Put a key set in force: the authority's signed notice, then the key objects it names."""
+    parts = frames.split(body)
+    if not parts:
+        raise InvalidMessageError("A key set without its notice.")
+    envelope = Signed.parsed(parts[0])
+    notice = intake.install_key_set(state.zone, envelope, keys=tuple(parts[1:]), at=state.clock())
+    return {"key_id": notice.key_id}
+
+
+@router.get("/key-sets", tags=["keys"], dependencies=[KeyReader])
+def list_key_sets(state: State) -> list[KeyNotice]:
+    """The key sets in force."""
+    return key_notices(state.zone)
+
+
+@router.post("/tariffs", tags=["uploads"], dependencies=[Gateway], openapi_extra=TEXT_BODY)
+def install_tariff(body: RawBody, state: State) -> dict[str, str]:
+    """Keep a tariff file, which rosters name by its digest."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidMessageError("A tariff is not UTF-8 text.") from error
+    return {"digest": intake.install_tariff(state.zone, text)}
+
+
+@router.post("/rosters", tags=["uploads"], dependencies=[Gateway])
+def register_roster(envelope: Signed, state: State) -> dict[str, str]:
+    """Register a roster signed by its gateway."""
+    roster = intake.register_roster(state.zone, envelope, at=state.clock())
+    return {"roster_id": roster.roster_id}
+
+
+@router.post("/uploads", tags=["uploads"], dependencies=[Gateway])
+def begin_upload(envelope: Signed, state: State) -> dict[str, Any]:
+    """Step 1: the signed manifest; the answer names the objects still missing."""
+    return asdict(intake.begin_upload(state.zone, envelope, at=state.clock()))
+
+
+@router.get("/uploads/{upload_id}", tags=["uploads"], dependencies=[Gateway])
+def read_upload(upload_id: str, state: State) -> dict[str, Any]:
+    """Where an upload stands."""
+    return asdict(intake.upload_status(state.zone, upload_id))
+
+
+@router.post(
+    "/uploads/{upload_id}/objects",
+    tags=["uploads"],
+    dependencies=[Gateway],
+    openapi_extra=FRAMES_BODY,
+)
+def receive_objects(upload_id: str, body: RawBody, state: State) -> dict[str, int]:
+    """Step 2: objects that the manifest names, any number at a time."""
+    objects = frames.split(body)
+    return {"received": intake.receive_objects(state.zone, upload_id, objects=objects)}
+
+
+@router.post("/uploads/{upload_id}/commit", tags=["uploads"], dependencies=[Gateway])
+def commit_upload(upload_id: str, state: State) -> dict[str, Any]:
+    """Step 3: all objects are here; from now on plans use them."""
+    return asdict(intake.commit_upload(state.zone, upload_id, at=state.clock()))
+
+
+@router.post("/runs", tags=["runs"], status_code=202)
+def start_run(wanted: RunWanted, claims: Orderer, state: State) -> dict[str, str]:
+    """Start a run in the background; one at a time for a plan and period."""
+    order = RunOrder(
+        plan=wanted.plan,
+        start=wanted.start,
+        end=wanted.end,
+        purpose=wanted.purpose,
+        requested_by=claims.subject,
+    )
+    return {"run_id": state.runs.start(order)}
+
+
+@router.get("/runs", tags=["runs"], dependencies=[RunReader])
+def list_runs(state: State) -> list[dict[str, Any]]:
+    """All runs, oldest first."""
+    return [asdict(status) for status in state.runs.all()]
+
+
+@router.get("/runs/{run_id}", tags=["runs"], dependencies=[RunReader])
+def read_run(run_id: str, state: State) -> dict[str, Any]:
+    """Where a run stands."""
+    return asdict(state.runs.status(run_id))
+
+
+@router.get("/release-requests", tags=["releases"], dependencies=[Authority])
+def list_release_requests(state: State) -> list[Signed]:
+    """Release requests that wait for the authority, which pulls them."""
+    return waiting_requests(state.zone)
+
+
+@router.post("/release-requests/{request_id}/answer", tags=["releases"], dependencies=[Authority])
+def answer_release_request(request_id: str, answer: Answer, state: State) -> dict[str, str]:
+    """The authority says what became of a request; saying it twice is the same as once."""
+    record_answer(state.zone, request_id, answer=answer.state, at=state.clock())
+    return {"request_id": request_id, "state": answer.state}
+
+
+@router.get("/messages/{kind}/{digest}", tags=["releases"], dependencies=[Authority])
+def read_message(kind: Literal["roster", "upload"], digest: str, state: State) -> Signed:
+    """A signed roster or upload manifest by digest, for re-execution."""
+    return signed_message(state.zone, kind=kind, digest=digest)
+
+
+@router.get(
+    "/objects/{digest}",
+    tags=["releases"],
+    dependencies=[Authority],
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def read_object(digest: str, state: State) -> Response:
+    """A stored object, for re-execution."""
+    return Response(state.zone.objects.get(digest), media_type="application/octet-stream")
+
+
+@router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
+def read_evidence_head(state: State) -> dict[str, Any] | None:
+    """The newest entry of the evidence log, for a witness to keep; null while it is empty."""
+    with write_session(state.zone.engine) as session:
+        head = evidence.head(session)
+    return None if head is None else asdict(head)
+
+
+@router.get("/status", tags=["evidence"], dependencies=[StatusReader])
+def read_status(state: State) -> dict[str, int]:
+    """Counts only: what the platform holds."""
+    return platform_counts(state.zone)
+
+
+def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -> FastAPI:
+    """The compute platform's service.
+
+    Args:
+        settings: What it is told.
+        clock: Tells the time.
+
+    Raises:
+        GridSecureError: It must not start: engines, folder or settings are not sound.
+    """
+    identity_key = public_key(settings.identity_public_key)
+    zone = open_zone(settings)
+    runs = RunDesk(zone, workers=settings.workers, clock=clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        # In a thread, because it waits; requests already being answered may still finish.
+        await run_in_threadpool(runs.stop)
+        zone.engine.dispose()
+
+    app = new_app(
+        DESCRIPTION,
+        identity_key=identity_key,
+        max_body_bytes=settings.max_body_bytes,
+        clock=clock,
+        lifespan=lifespan,
+    )
+    app.state.platform = PlatformState(zone, runs, clock)
+    app.include_router(router)
+    return app
+
+
+def main_app() -> FastAPI:
+    """The compute platform as the environment describes it, for `uvicorn --factory`."""
+    return create_platform_app(PlatformSettings())

@@ -1,0 +1,56 @@
+"""The platform's folder opened, and counted."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from apps.api.settings import PlatformSettings, key_registry
+from apps.api.zone_keys import signing_key, zone_folder
+from gridsecure.compute import intake
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.store.database import open_database, write_session
+from gridsecure.store.objects import ObjectStore
+from gridsecure.store.records import create_tables, listed
+
+
+def platform_counts(zone: PlatformZone) -> dict[str, int]:
+    """How much the platform holds."""
+    with write_session(zone.engine) as session:
+        counts = {
+            "key_sets": len(listed(session, kind="key-set")),
+            "rosters": len(listed(session, kind="roster")),
+            "uploads": len(listed(session, kind="upload")),
+            "committed_uploads": len(listed(session, kind="upload", state=intake.COMMITTED)),
+            "runs": len(listed(session, kind="run")),
+        }
+    return counts | {"stored_bytes": stored_bytes(zone.objects)}
+
+
+def stored_bytes(objects: ObjectStore) -> int:
+    """What all objects take on the disk, as their lengths add up [bytes]."""
+    total = 0
+    for path in objects.root.glob("*/*"):
+        with suppress(FileNotFoundError):  # a draft that became an object meanwhile
+            total += path.stat().st_size
+    return total
+
+
+def open_zone(settings: PlatformSettings) -> PlatformZone:
+    """Open the zone's folder; its signing key is made at first start.
+
+    Raises:
+        StorageError: The folder or database cannot be used.
+        InvalidMessageError: A peer's key is not a point of the curve.
+    """
+    folder = zone_folder(settings.folder)
+    gateways = key_registry(*settings.gateway_public_keys)
+    authority = key_registry(settings.authority_public_key)
+    engine = open_database(settings.database_url)
+    create_tables(engine)
+    return PlatformZone(
+        engine=engine,
+        objects=ObjectStore(settings.objects_folder),
+        signing_key=signing_key(folder),
+        gateways=gateways,
+        authority=authority,
+    )

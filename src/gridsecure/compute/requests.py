@@ -1,0 +1,88 @@
+"""Release requests: signed once, pulled by the key authority, answered once.
+
+A request is named by the transcripts it is about, so the same run asks the same question. A refused
+request waits again when its run is ordered again, because what it was refused for may have changed;
+a released one stays released.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal
+
+from sqlmodel import Session
+
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.errors import ConflictError
+from gridsecure.messages import ReleaseRequest, Signed, signed
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, advance, fetch, listed, record
+
+KIND: Final = "release-request"
+WAITING: Final = "waiting"
+RELEASED: Final = "released"
+REFUSED: Final = "refused"
+
+
+def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -> Signed:
+    """Sign and keep a request, or return the one that asks the same; refused, it waits again."""
+    name = request.request_id
+    with write_session(zone.engine) as session:
+        for item in listed(session, kind=KIND):
+            if item.name == name:
+                if advance(session, kind=KIND, name=name, source=REFUSED, target=WAITING):
+                    _note(session, request, at=at)
+                return Signed.parsed(item.text)
+        envelope = signed(request, key=zone.signing_key)
+        text = envelope.model_dump_json()
+        record(session, Record(KIND, name, name, envelope.digest, WAITING, text), at=at)
+        _note(session, request, at=at)
+    return envelope
+
+
+def waiting_requests(zone: PlatformZone) -> list[Signed]:
+    """Requests the authority has not answered."""
+    with write_session(zone.engine) as session:
+        found = listed(session, kind=KIND, state=WAITING)
+    return [Signed.parsed(item.text) for item in found]
+
+
+def record_answer(
+    zone: PlatformZone,
+    request_id: str,
+    *,
+    answer: Literal["released", "refused"],
+    at: datetime,
+) -> None:
+    """Keep the authority's answer; the same one again changes nothing.
+
+    Raises:
+        NotFoundError: No such request (`not-found.release-request`).
+        ConflictError: It was answered otherwise (`conflict.answer`).
+    """
+    with write_session(zone.engine) as session:
+        if advance(session, kind=KIND, name=request_id, source=WAITING, target=answer):
+            evidence.append(
+                session,
+                at=at,
+                actor="authority",
+                action=f"release.{answer}",
+                detail={"request": request_id},
+            )
+        elif fetch(session, kind=KIND, name=request_id).state != answer:
+            raise ConflictError(
+                "This release request was answered otherwise before.",
+                reason="conflict.answer",
+                remedy="Order the run again to ask anew.",
+            )
+
+
+def _note(session: Session, request: ReleaseRequest, *, at: datetime) -> None:
+    evidence.append(
+        session,
+        at=at,
+        actor=request.requested_by,
+        action="release.requested",
+        detail={"request": request.request_id, "plan": request.plan},
+    )
