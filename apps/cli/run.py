@@ -22,12 +22,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from apps.cli.home import Home, create_home
-from apps.cli.meters import MeterFiles, RunMeters, meter_files
+from apps.cli.meters import TIMEZONE, MeterFiles, RunMeters, meter_files
 from apps.cli.processes import Services
 from apps.cli.service_specs import dashboard_spec, service_specs
 from apps.cli.services_client import ServicesClient
 from apps.cli.tables import show_closing
 from gridsecure import frames
+from gridsecure.billing.periods import billing_month
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError
@@ -90,6 +91,7 @@ class Run:
         self._console = console
         self._home = create_home(parent, now=datetime.now(UTC))
         self.result = RunResult(self._home)
+        self._period: dict[str, str] = {}
 
     def execute(self, services: Services) -> RunResult:
         """Do everything up to the closing table; the services stay up.
@@ -108,6 +110,8 @@ class Run:
             with self._stage("prepare meters", bar) as note:
                 files = meter_files(self._meters, folder=self._home.folder / "input")
                 note(f"{files.meters:,} meter points, month {files.month}", files.size)
+            period = billing_month(*map(int, files.month.split("-")), timezone=TIMEZONE)
+            self._period = {"start": period.start.isoformat(), "end": period.end.isoformat()}
             self._gateway(client, files, bar)
             for plan, purpose in (("bill", "billing"), ("load-curve", "operations")):
                 with self._stage(f"compute {plan}s on ciphertext", bar) as note:
@@ -151,8 +155,7 @@ class Run:
     def _compute(
         self, client: ServicesClient, plan: str, purpose: str, bar: Progress
     ) -> tuple[str, int | None]:
-        period = self.result.report["period"]
-        order = {"plan": plan, "purpose": purpose, **period}
+        order = {"plan": plan, "purpose": purpose, **self._period}
         run_id = client.call("billing", "platform", "POST", "/runs", json=order)["run_id"]
         task = bar.add_task(f"{plan} jobs", total=None)
 

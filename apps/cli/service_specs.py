@@ -10,6 +10,9 @@ from apps.cli.home import USERS, Home
 from apps.cli.processes import ServiceSpec, python_command
 from gridsecure.identity.passwords import password_record
 
+MAX_FILES_BYTES = 4 << 30
+"""Meter data files of one month, handed in over loopback [bytes]."""
+
 _UVICORN = ("-m", "uvicorn", "--factory", "--host", "127.0.0.1", "--log-level", "warning")
 
 
@@ -36,6 +39,7 @@ def service_specs(home: Home) -> list[ServiceSpec]:
             "authority_public_key": home.point("authority"),
         },
         "gateway": {
+            "max_body_bytes": str(MAX_FILES_BYTES),
             "identity_url": home.url("identity"),
             "platform_url": home.url("platform"),
             "authority_url": home.url("authority"),

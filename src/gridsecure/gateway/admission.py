@@ -39,8 +39,8 @@ Mask = NDArray[np.bool_]
 REASONS: Final = {
     "no-contract": "it has readings but no contract",
     "no-readings": "it has a contract but no readings",
-    "quarantined": "too few of its readings passed validation",
     "two-intervals": "its readings came in two interval lengths",
+    "quarantined": "too few of its readings passed validation",
     "tariff-unknown": "no tariff file carries its contract's tariff id",
     "tariff-not-valid": "its tariff does not cover the month",
     "tier-limit": "a tier limit with its household quota is not whole kWh, or too large",

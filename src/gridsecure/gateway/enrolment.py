@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from gridsecure.gateway.peer import Peer
+from gridsecure.peer import Peer
 
 MAX_METER_POINTS: Final = 4096
 """Meter points of one request."""

@@ -16,7 +16,7 @@ import httpx
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError
 from gridsecure.frames import CONTENT_TYPE, joined
-from gridsecure.gateway.peer import Peer
+from gridsecure.peer import Peer
 from gridsecure.messages import Signed
 
 MAX_BATCH_BYTES: Final = 16_000_000

@@ -1,0 +1,291 @@
+"""The key authority's service: publishes keys, answers release requests, gives out releases.
+
+No route takes a ciphertext. The service pulls release requests from the platform, proves them in
+its checker, and has its vault, a process of its own, decrypt what the checker derived again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Annotated, Any, Final
+
+import httpx
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from apps.api.deps import Clock, require, utc_now
+from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
+from apps.api.serving import ServiceDescription, new_app
+from apps.api.settings import AuthoritySettings, key_registry, public_key
+from apps.api.zone_keys import kept_secret, signing_key, zone_folder
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import ConflictError, NotFoundError
+from gridsecure.key_authority.checker import (
+    FAILED,
+    answer_request,
+    released_certificate,
+    released_certificates,
+    sealed_statements,
+)
+from gridsecure.key_authority.key_sets import key_notices, publish_key_sets
+from gridsecure.key_authority.pull import PlatformPull
+from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.messages import KeyNotice, ReleaseCertificate, ReleaseRequest, Signed
+from gridsecure.peer import Peer
+from gridsecure.store import evidence
+from gridsecure.store.database import open_database, write_session
+from gridsecure.store.objects import ObjectStore
+from gridsecure.store.records import create_tables
+
+KEK_BYTES: Final = 16
+TIMEOUT_S: Final = 120.0
+DESCRIPTION: Final = ServiceDescription(
+    zone="authority",
+    title="GridSecure key authority",
+    text="Publishes homomorphic key sets and releases results. Its checker holds no secret key and "
+    "executes every plan again before its vault decrypts. There is no route that decrypts given "
+    "bytes.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityState:
+    """What the routes need.
+
+    Args:
+        zone: The checker's stores, keys and vault.
+        pull: The platform.
+        clock: Tells the time.
+        round_lock: One release round at a time.
+    """
+
+    zone: AuthorityZone
+    pull: PlatformPull
+    clock: Clock
+    round_lock: Lock
+
+
+def _state(request: Request) -> AuthorityState:
+    state: AuthorityState = request.app.state.authority
+    return state
+
+
+State = Annotated[AuthorityState, Depends(_state)]
+Custodian = Depends(require("custodian"))
+KeyReader = Depends(require("gateway", "platform", "custodian", "operator", "regulator"))
+Releaser = Depends(require("custodian", "billing", "operator"))
+Reader = Annotated[TokenClaims, Depends(require("billing", "analyst", "regulator"))]
+Billing = Depends(require("billing"))
+Witness = Depends(require("regulator", "custodian", "operator"))
+
+router = APIRouter()
+
+
+@router.post("/key-sets", tags=["keys"], dependencies=[Custodian])
+def create_key_sets(state: State) -> list[Signed]:
+    """Create the key sets that are missing; the signed notices of all."""
+    return publish_key_sets(state.zone, at=state.clock())
+
+
+@router.get("/key-sets", tags=["keys"], dependencies=[KeyReader])
+def list_key_sets(state: State) -> list[Signed]:
+    """Signed notices of the key sets in force."""
+    return key_notices(state.zone)
+
+
+@router.get(
+    "/objects/{digest}",
+    tags=["keys"],
+    dependencies=[KeyReader],
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def read_object(digest: str, state: State) -> Response:
+    """A public key object that a notice names; nothing else that is stored here."""
+    notices = [KeyNotice.parsed(notice.body) for notice in key_notices(state.zone)]
+    named = {n.public_key for n in notices} | {n.relinearisation_keys for n in notices}
+    if digest not in named:
+        raise NotFoundError("No key set names this object.", reason="not-found.object")
+    return Response(state.zone.objects.get(digest), media_type="application/octet-stream")
+
+
+@router.post("/release-rounds", tags=["releases"], dependencies=[Releaser])
+def answer_waiting_requests(state: State) -> list[dict[str, Any]]:
+    """Pull the platform's waiting requests and answer each; a long call, one at a time."""
+    if not state.round_lock.acquire(blocking=False):
+        raise ConflictError(
+            "A release round is at work.",
+            reason="conflict.release-round",
+            remedy="Wait until it has finished.",
+        )
+    try:
+        return [_answered(state, envelope) for envelope in state.pull.waiting()]
+    finally:
+        state.round_lock.release()
+
+
+@router.get("/releases", tags=["releases"])
+def list_releases(state: State, _reader: Reader) -> list[dict[str, Any]]:
+    """What was released, oldest first."""
+    return [
+        _summary(ReleaseCertificate.parsed(item.body)) for item in released_certificates(state.zone)
+    ]
+
+
+@router.get("/releases/{release_id}", tags=["releases"])
+def read_release(release_id: str, state: State, reader: Reader) -> dict[str, Any]:
+    """A signed certificate.
+
+    A regulator sees which cells were released but none of their values: the certificate without
+    them, its digest, and no signature, because what was signed has the values.
+    """
+    envelope = released_certificate(state.zone, release_id)
+    if set(reader.roles) & {"billing", "analyst"}:
+        return envelope.model_dump()
+    certificate = ReleaseCertificate.parsed(envelope.body)
+    blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
+    shown = certificate.model_copy(update={"cells": blank})
+    return {"certificate": shown.model_dump(), "digest": envelope.digest, "signer": envelope.signer}
+
+
+@router.get(
+    "/statements/{release_id}/{roster_id}",
+    tags=["releases"],
+    dependencies=[Billing],
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def read_statements(release_id: str, roster_id: str, state: State) -> Response:
+    """A roster's statements, sealed to the billing office."""
+    sealed = sealed_statements(state.zone, release_id, roster_id)
+    return Response(sealed, media_type="application/octet-stream")
+
+
+@router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
+def read_evidence_head(state: State) -> dict[str, Any]:
+    """The newest entry's place and hash, for a witness to keep."""
+    with write_session(state.zone.engine) as session:
+        head = evidence.head(session)
+    if head is None:
+        return {"index": None, "hash": evidence.GENESIS, "at": None}
+    return {"index": head.index, "hash": head.hash, "at": head.at.isoformat()}
+
+
+def _answered(state: AuthorityState, envelope: Signed) -> dict[str, Any]:
+    started = time.monotonic()
+    outcome = answer_request(state.zone, envelope, view=state.pull, clock=state.clock)
+    if outcome.state != FAILED:
+        state.pull.answered(ReleaseRequest.parsed(envelope.body).request_id, outcome.state)
+    return {
+        "request_id": outcome.request_id,
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "release_id": outcome.request_id if outcome.state == "released" else None,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _summary(certificate: ReleaseCertificate) -> dict[str, Any]:
+    return {
+        "release_id": certificate.release_id,
+        "plan": certificate.plan,
+        "start": certificate.start,
+        "end": certificate.end,
+        "purpose": certificate.purpose,
+        "released_at": certificate.released_at,
+        "cells": sum(cell.value is not None for cell in certificate.cells),
+        "suppressed": sum(cell.value is None for cell in certificate.cells),
+    }
+
+
+def open_zone(settings: AuthoritySettings) -> AuthorityZone:
+    """Open the zone's folder and start its vault.
+
+    Raises:
+        GridSecureError: The folder, database or vault cannot be used.
+    """
+    folder = zone_folder(settings.folder)
+    vault_folder = zone_folder(folder / "vault")
+    kept_secret(vault_folder / "kek", lambda: secrets.token_bytes(KEK_BYTES))
+    key = signing_key(folder)
+    engine = open_database(settings.database_url)
+    create_tables(engine)
+    return AuthorityZone(
+        engine=engine,
+        objects=ObjectStore(settings.objects_folder),
+        signing_key=key,
+        platform=key_registry(settings.platform_public_key),
+        gateways=key_registry(*settings.gateway_public_keys),
+        vault=VaultClient(
+            VaultSettings(
+                folder=vault_folder,
+                kek_file=vault_folder / "kek",
+                checker=key.public_key.point,
+                billing_office=public_key(settings.billing_office_public_key).point,
+            )
+        ),
+    )
+
+
+def open_pull(settings: AuthoritySettings, *, key: Sm2PrivateKey, clock: Clock) -> PlatformPull:
+    """A client of the platform, which logs in with the authority's key."""
+    login = ServiceLoginClient(_connect(settings.identity_url, None), key, clock)
+    auth = ServiceAuth(login, audience="platform")
+    return PlatformPull(
+        Peer(_connect(settings.platform_url, auth), name="platform", pause=time.sleep)
+    )
+
+
+def _connect(url: str, auth: httpx.Auth | None) -> httpx.Client:
+    return httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT_S, follow_redirects=False)
+
+
+def create_authority_app(
+    settings: AuthoritySettings,
+    *,
+    clock: Clock = utc_now,
+    pull: PlatformPull | None = None,
+) -> FastAPI:
+    """The key authority's service.
+
+    Args:
+        settings: What it is told.
+        clock: Tells the time.
+        pull: The platform; by default over HTTP as the settings say.
+
+    Raises:
+        GridSecureError: It must not start: engines, folder, vault or settings are not sound.
+    """
+    zone = open_zone(settings)
+    platform = pull or open_pull(settings, key=zone.signing_key, clock=clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        if isinstance(zone.vault, VaultClient):
+            await run_in_threadpool(zone.vault.close)
+        zone.engine.dispose()
+
+    app = new_app(
+        DESCRIPTION,
+        identity_key=public_key(settings.identity_public_key),
+        max_body_bytes=settings.max_body_bytes,
+        clock=clock,
+        lifespan=lifespan,
+    )
+    app.state.authority = AuthorityState(zone, platform, clock, Lock())
+    app.include_router(router)
+    return app
+
+
+def main_app() -> FastAPI:
+    """The key authority as the environment describes it, for `uvicorn --factory`."""
+    return create_authority_app(AuthoritySettings())
