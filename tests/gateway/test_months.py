@@ -1,0 +1,270 @@
+"""A month from files to committed uploads: complete, private, and resumable at any point."""
+
+from __future__ import annotations
+
+import stat
+from itertools import islice
+
+import pytest
+
+from gridsecure.errors import ConflictError, GridSecureError, InputError, StorageError
+from gridsecure.gateway import months, outbox
+from gridsecure.gateway.month_plan import month_period, stored_plan
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
+from gridsecure.store.records import listed
+from tests.gateway.gateway_world import CONTRACTS_HEADER, MONTH, GatewayWorld
+
+COLUMNS = 12
+REAL_PACKING = months.pack_energies
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches a kill."""
+
+
+@pytest.fixture(autouse=True)
+def _short_months(monkeypatch):
+    """The real packing, cut short: whether a month resumes does not depend on its columns."""
+    monkeypatch.setattr(
+        months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), COLUMNS)
+    )
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = GatewayWorld(tmp_path)
+    made.save()
+    yield made
+    made.close()
+
+
+def committed(world):
+    with write_session(world.grid.platform_zone.engine) as session:
+        uploads = listed(session, kind="upload")
+    assert {upload.state for upload in uploads} == {"committed"}
+    return uploads
+
+
+def manifests(world):
+    plan = stored_plan(world.zone, MONTH)
+    return [outbox.required(world.zone, name).upload for name in plan.rosters]
+
+
+def test_a_month_ends_with_every_roster_committed_and_counted(world):
+    report = world.process()
+    assert (report.meters, report.billed_meters, report.excluded) == (20, 20, {})
+    assert report.readings == report.accepted == 20 * 744
+    assert (report.rosters, report.columns) == (2, 2 * COLUMNS)
+    assert len(committed(world)) == 2
+    assert report.bytes_stored == report.bytes_uploaded > 2 * COLUMNS * 4096 * 11
+    assert list(report.seconds) == list(months.STAGES)
+    assert [m.sequence for m in manifests(world)] == [1, 2]
+
+
+def test_nothing_private_is_readable_by_others_and_nothing_encrypted_stays(world):
+    world.process()
+    files = [p for p in (world.folder / "months").rglob("*") if p.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert {path.name for path in files} >= {"quarantine.csv", "exceptions.csv"}
+    assert list((world.folder / "outbox").iterdir()) == []
+
+
+def test_a_finished_month_is_not_done_again(world):
+    report = world.process()
+    requests = len(world.wire.log)
+    assert world.process() == report
+    assert len(world.wire.log) == requests
+
+
+def test_the_evidence_log_names_what_left(world):
+    world.process()
+    with write_session(world.zone.engine) as session:
+        evidence.verify_chain(session)
+        assert evidence.head(session).action == "upload.committed"
+
+
+@pytest.mark.parametrize("stage", months.STAGES)
+def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
+    def kill(now, _done, _of):
+        if now == stage:
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    fixed = stored_plan(world.zone, MONTH)
+    signed = {} if fixed is None else {n: outbox.find(world.zone, n) for n in fixed.rosters}
+    world.restart()
+    report = world.process()
+    assert len(committed(world)) == 2
+    assert report.bytes_uploaded == report.bytes_stored
+    for name, item in signed.items():
+        if item is not None:
+            assert outbox.required(world.zone, name).manifest == item.manifest
+    if fixed is not None:
+        assert stored_plan(world.zone, MONTH) == fixed
+
+
+@pytest.mark.parametrize("column", [1, COLUMNS, COLUMNS + 1, 2 * COLUMNS])
+def test_killed_within_encryption_no_signed_roster_is_encrypted_again(world, column):
+    def kill(stage, done, _of):
+        if (stage, done) == ("encrypt", column):
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    plan = stored_plan(world.zone, MONTH)
+    before = [outbox.find(world.zone, name) for name in plan.rosters]
+    assert [item is not None for item in before] == [column > COLUMNS, False]
+    world.restart()
+    world.process()
+    assert stored_plan(world.zone, MONTH) == plan
+    after = [outbox.required(world.zone, name) for name in plan.rosters]
+    if before[0] is not None:
+        assert after[0].manifest == before[0].manifest
+    assert [m.sequence for m in manifests(world)] == [1, 2]
+    assert len(committed(world)) == 2
+
+
+@pytest.mark.parametrize("request_number", range(1, 11))
+def test_killed_around_any_request_nothing_is_uploaded_twice(world, request_number):
+    real = world.wire.answer
+
+    def answer_then_die(request):
+        response = real(request)
+        if len(world.wire.log) == request_number:
+            raise Killed
+        return response
+
+    world.wire.answer = answer_then_die
+    with pytest.raises(Killed):
+        world.process()
+    plan = stored_plan(world.zone, MONTH)
+    signed = manifests(world)
+    world.restart()
+    world.process()
+    assert stored_plan(world.zone, MONTH) == plan
+    assert manifests(world) == signed
+    assert len(committed(world)) == 2
+    assert world.wire.count("/objects") == 2
+    assert list((world.folder / "outbox").iterdir()) == []
+
+
+def test_killed_between_commit_and_deletion_the_columns_are_deleted_later(world, monkeypatch):
+    def killed(*_args):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "drop_columns", killed)
+        with pytest.raises(Killed):
+            world.process()
+    assert len(list((world.folder / "outbox").iterdir())) == 2
+    world.restart()
+    world.process()
+    assert list((world.folder / "outbox").iterdir()) == []
+
+
+def test_sequence_numbers_go_on_after_those_taken(world):
+    world.process()
+    roster = world.grid.rosters[0]
+    columns = world.grid.packed(roster, intervals=1)[:1]
+    packed = outbox.Packed(roster.manifest, columns, "2026-07-01", "2026-08-01", 0)
+    assert outbox.put(world.zone, packed, at=world.clock()).upload.sequence == 3
+    assert outbox.put(world.zone, packed, at=world.clock()).upload.sequence == 3
+
+
+def test_files_are_fixed_once_rosters_are(world):
+    world.process()
+    with pytest.raises(ConflictError) as refusal:
+        world.save()
+    assert refusal.value.reason == "conflict.month-files"
+
+
+def test_before_that_files_may_be_replaced_after_a_failure(world):
+    world.save(contracts=f"{CONTRACTS_HEADER}\nother,futian,household,flat,0,0\n".encode())
+    with pytest.raises(InputError) as refusal:
+        world.process()
+    assert refusal.value.reason == "month.nothing-billed"
+    exceptions = (world.folder / "months" / MONTH / "exceptions.csv").read_text().splitlines()
+    assert len(exceptions) == 1 + 1 + 20
+    world.save()
+    assert world.process().billed_meters == 20
+
+
+def test_changed_rosters_after_fixing_are_refused(world):
+    def kill(stage, _done, _of):
+        if stage == "encrypt":
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    (contracts,) = (world.folder / "months" / MONTH).glob("input-*/contracts.csv")
+    contracts.write_bytes(b"\n".join(contracts.read_bytes().splitlines()[:-1]))
+    with pytest.raises(ConflictError) as refusal:
+        world.process()
+    assert refusal.value.reason == "conflict.month-plan"
+
+
+def test_a_month_that_is_not_over_is_refused_before_anything_is_read(world):
+    world.now = month_period(MONTH, timezone="Asia/Shanghai").start
+    with pytest.raises(InputError) as refusal:
+        world.process()
+    assert (refusal.value.reason, world.steps) == ("month.not-over", [])
+
+
+def test_meters_of_two_interval_lengths_are_billed_in_the_longer_one(world):
+    fine = "meter_point_id,start,kwh\n" + "".join(
+        f"fine,2026-07-{day:02d} {hour:02d}:{minute:02d},0.100\n"
+        for day in range(1, 32)
+        for hour in range(24)
+        for minute in (0, 15, 30, 45)
+    )
+    twice = fine.replace("fine,", f"{world.simulated.meter_point_ids[1]},")
+    contracts = world.contracts_csv() + b"fine,futian,household,flat,0,0\n"
+    world.save(world.simulated.wide_csv(), fine.encode(), twice.encode(), contracts=contracts)
+    report = world.process()
+    assert report.excluded == {"two-intervals": 1}
+    assert report.billed_meters == 20
+    assert report.readings == 20 * 744 + 2 * 2976 == report.accepted
+    with pytest.raises(InputError):
+        month_period("2026-7", timezone="Asia/Shanghai")
+
+
+def test_a_full_disk_at_encryption_signs_nothing_and_passes(world, monkeypatch):
+    real = outbox.write_private
+
+    def full(*_args, **_kwargs):
+        raise StorageError("The outbox could not be written: No space left on device.")
+
+    monkeypatch.setattr(outbox, "write_private", full)
+    with pytest.raises(StorageError):
+        world.process()
+    plan = stored_plan(world.zone, MONTH)
+    assert [outbox.find(world.zone, name) for name in plan.rosters] == [None, None]
+    assert world.wire.log == []
+    monkeypatch.setattr(outbox, "write_private", real)
+    world.process()
+    assert len(committed(world)) == 2
+
+
+def test_an_outbox_that_was_altered_is_not_sent(world):
+    def kill(stage, _done, _of):
+        if stage == "upload":
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    path = min((world.folder / "outbox").iterdir())
+    data = bytearray(path.read_bytes())
+    data[5] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(GridSecureError) as refusal:
+        world.process()
+    assert refusal.value.reason == "audit.object"
+
+
+@pytest.mark.parametrize("month", ["2026-13", "2026-7", "../x", "2026-07/..", "２０２６-07", ""])
+def test_only_a_month_is_a_month(month):
+    with pytest.raises(InputError) as refusal:
+        month_period(month, timezone="Asia/Shanghai")
+    assert refusal.value.reason == "month.format"

@@ -1,0 +1,327 @@
+"""Calling peers: every lost message leads to exactly one upload, every refusal keeps its reason."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridsecure.crypto.parameters import INTERVAL
+from gridsecure.crypto.secret_key import generate_key_set
+from gridsecure.errors import (
+    AccessDeniedError,
+    AuditBrokenError,
+    AuthenticityError,
+    CiphertextError,
+    ConflictError,
+    GridSecureError,
+    InputError,
+    InvalidMessageError,
+    KeyMismatchError,
+    NotFoundError,
+    ReleaseRefusedError,
+    StorageError,
+)
+from gridsecure.gateway.enrolment import MAX_METER_POINTS, IdentityClient
+from gridsecure.gateway.key_sets import KeySetClient, fetch_key_sets
+from gridsecure.gateway.upload import PlatformClient, batches, deliver
+from gridsecure.messages import KeyNotice
+from gridsecure.peer import PAUSES_S, Peer
+from gridsecure.store.database import write_session
+from gridsecure.store.records import listed
+from tests.gateway.gateway_world import GatewayWorld
+
+REQUESTS = 5
+"""Tariff, roster, manifest, one batch of objects, commit."""
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = GatewayWorld(tmp_path)
+    yield made
+    made.close()
+
+
+def send(world, *, upload=None):
+    """One roster's upload over the wire."""
+    grid = world.grid
+    upload = upload or grid.upload(grid.rosters[0], intervals=1)
+    client = world.peers.platform
+    client.send_tariff(grid.tariff_texts["flat"])
+    return deliver(
+        client,
+        roster=grid.signed_roster(upload.roster),
+        manifest=upload.message,
+        load=lambda wanted: (data for name, data in upload.objects.items() if name in wanted),
+        sent=lambda _objects: None,
+    )
+
+
+def states(world):
+    with write_session(world.grid.platform_zone.engine) as session:
+        return [found.state for found in listed(session, kind="upload")]
+
+
+@pytest.mark.parametrize("fate", ["request lost", "answer lost", "fault"])
+@pytest.mark.parametrize("number", range(1, REQUESTS + 1))
+def test_whatever_one_request_suffers_there_is_one_committed_upload(world, number, fate):
+    world.wire.break_at = {number: fate}
+    assert send(world) > 0
+    assert states(world) == ["committed"]
+    assert len(world.wire.log) == REQUESTS + 1
+    assert world.pauses == [PAUSES_S[0]]
+
+
+def test_every_request_may_fail_several_times(world):
+    world.wire.break_at = dict.fromkeys((1, 2, 4, 5, 7, 8, 10, 11, 13, 14), "answer lost")
+    send(world)
+    assert (states(world), len(world.wire.log)) == (["committed"], 3 * REQUESTS)
+
+
+def test_the_same_upload_again_sends_nothing(world):
+    upload = world.grid.upload(world.grid.rosters[0], intervals=1)
+    assert send(world, upload=upload) > 0
+    assert send(world, upload=upload) == 0
+    assert world.wire.count("/objects") == world.wire.count("/commit") == 1
+
+
+def test_another_upload_for_the_same_roster_and_month_is_a_conflict(world):
+    send(world)
+    with pytest.raises(ConflictError) as refusal:
+        send(world)
+    assert refusal.value.reason == "conflict.upload"
+    assert states(world) == ["committed"]
+
+
+def test_only_missing_objects_are_sent(world):
+    upload = world.grid.upload(world.grid.rosters[0], intervals=2)
+    first, *rest = upload.objects.values()
+    world.grid.platform_zone.objects.put(first)
+    assert send(world, upload=upload) == sum(map(len, rest))
+
+
+def test_unreachable_for_good_is_given_up_after_the_same_pauses(world):
+    world.wire.break_at = dict.fromkeys(range(1, 100), "request lost")
+    with pytest.raises(GridSecureError) as refusal:
+        send(world)
+    assert refusal.value.reason == "platform.unreachable"
+    assert world.pauses == list(PAUSES_S)
+    assert len(world.wire.log) == len(PAUSES_S) + 1
+
+
+def peer(answer, *, pauses=None):
+    http = httpx.Client(
+        transport=httpx.MockTransport(answer), base_url="http://p", follow_redirects=True
+    )
+    return Peer(http, name="platform", pause=(pauses if pauses is not None else []).append)
+
+
+REFUSAL = {"reason": "some.reason", "message": "No.", "remedy": "Do."}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "kind"),
+    [
+        (400, "upload.gateway", InputError),
+        (401, "authenticity.refused", AuthenticityError),
+        (403, "authenticity.refused", AccessDeniedError),
+        (403, "release.too-small", ReleaseRefusedError),
+        (404, "not-found.upload", NotFoundError),
+        (409, "conflict.upload", ConflictError),
+        (409, "ciphertext.key-id", CiphertextError),
+        (413, "message.too-large", GridSecureError),
+        (422, "message.invalid", InvalidMessageError),
+        (507, "storage.write", StorageError),
+    ],
+)
+def test_a_refusal_keeps_its_reason_and_is_not_retried(status, reason, kind):
+    seen, pauses = [], []
+
+    def answer(request):
+        seen.append(request)
+        return httpx.Response(status, json=REFUSAL | {"reason": reason})
+
+    with pytest.raises(kind) as refusal:
+        peer(answer, pauses=pauses).get("/x")
+    assert (refusal.value.reason, refusal.value.remedy) == (reason, "Do.")
+    assert (len(seen), pauses) == (1, [])
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+def test_a_fault_that_stays_is_reported_after_the_last_attempt(status):
+    pauses = []
+    with pytest.raises(GridSecureError) as refusal:
+        peer(lambda _r: httpx.Response(status, text="<html>"), pauses=pauses).get("/x")
+    assert refusal.value.reason == "platform.failed"
+    assert pauses == list(PAUSES_S)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_refused_even_by_a_client_that_would_follow(status):
+    seen = []
+
+    def answer(request):
+        seen.append(str(request.url))
+        return httpx.Response(status, headers={"Location": "http://elsewhere/x"})
+
+    with pytest.raises(GridSecureError) as refusal:
+        peer(answer).post("/x", body=b"data", content_type="text/plain")
+    assert (refusal.value.reason, seen) == ("platform.redirect", ["http://p/x"])
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[]", b'{"reason": 5}', b'{"reason": "<b>\\u0007"}', b'{"message": []}']
+)
+def test_a_refusal_in_another_form_gets_a_reason_of_our_own(body):
+    with pytest.raises(InputError) as refusal:
+        peer(lambda _r: httpx.Response(400, content=body)).get("/x")
+    assert refusal.value.reason == "platform.failed"
+
+
+def test_what_a_peer_says_is_cut_and_cleaned():
+    said = REFUSAL | {"message": "\x1b[31m" + "a" * 1000}
+    with pytest.raises(InputError) as refusal:
+        peer(lambda _r: httpx.Response(400, json=said)).get("/x")
+    assert "\x1b" not in refusal.value.message
+    assert len(refusal.value.message) < 400
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "text",
+        [],
+        {"upload_id": "other", "state": "committed", "missing": []},
+        {"upload_id": None, "state": "gone", "missing": []},
+        {"upload_id": None, "state": "pending", "missing": "all"},
+        {"upload_id": None, "state": "pending", "missing": [1]},
+    ],
+)
+def test_an_answer_about_something_else_is_refused(world, answer):
+    upload = world.grid.upload(world.grid.rosters[0], intervals=1)
+    if isinstance(answer, dict) and answer["upload_id"] is None:
+        answer = answer | {"upload_id": upload.message.digest}
+    http = httpx.Client(
+        transport=httpx.MockTransport(lambda _r: httpx.Response(200, json=answer)),
+        base_url="http://p",
+    )
+    with pytest.raises(InvalidMessageError) as refusal:
+        PlatformClient(http, pause=world.pauses.append).begin_upload(upload.message)
+    assert refusal.value.reason == "platform.answer"
+
+
+def test_a_tariff_stored_as_other_bytes_is_noticed():
+    http = httpx.Client(
+        transport=httpx.MockTransport(lambda _r: httpx.Response(200, json={"digest": "0" * 64})),
+        base_url="http://p",
+    )
+    with pytest.raises(AuditBrokenError):
+        PlatformClient(http, pause=lambda _s: None).send_tariff("text")
+
+
+@given(st.lists(st.binary(max_size=40)), st.integers(1, 100))
+def test_batches_keep_order_and_their_limit(objects, limit):
+    made = list(batches(objects, limit=limit))
+    assert [data for batch in made for data in batch] == objects
+    assert all(made)
+    for batch in made:
+        assert len(batch) == 1 or sum(4 + len(data) for data in batch) <= limit
+    # None could take the first of the next one.
+    for batch, following in pairwise(made):
+        assert sum(4 + len(data) for data in batch) + 4 + len(following[0]) > limit
+
+
+def test_key_sets_are_verified_cached_and_without_relinearisation_keys(world):
+    client = KeySetClient(world.authority.client(), pause=world.pauses.append)
+    found = fetch_key_sets(client, zone=world.zone)
+    assert {n: k.key_id for n, k in found.items()} == {
+        n: k.public.key_id for n, k in world.grid.keys.secret.items()
+    }
+    assert {key_set.relinearisation_keys for key_set in found.values()} == {b""}
+    assert len(world.authority.log) == 1 + len(found)
+    fetch_key_sets(client, zone=world.zone)
+    assert len(world.authority.log) == 2 + len(found)
+
+
+def offered(world, *notices, objects=b""):
+    def answer(request):
+        if request.url.path == "/key-sets":
+            return httpx.Response(200, json=[notice.model_dump() for notice in notices])
+        return httpx.Response(200, content=objects)
+
+    http = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://a")
+    return fetch_key_sets(KeySetClient(http, pause=lambda _s: None), zone=world.zone)
+
+
+def test_a_notice_of_a_stranger_is_refused(world):
+    key_set = world.grid.keys.secret[INTERVAL.name]
+    forged = world.grid.key_notice(key_set, key=world.grid.keys.stranger)
+    with pytest.raises(AuthenticityError):
+        offered(world, forged, objects=key_set.public.public_key)
+
+
+def test_a_tampered_notice_is_refused(world):
+    notice = world.grid.key_notices[0]
+    other = notice.model_copy(update={"body": notice.body.replace("2026", "2027")})
+    with pytest.raises(AuthenticityError):
+        offered(world, other)
+
+
+def test_other_key_bytes_than_named_are_refused_and_not_kept(world):
+    other = generate_key_set(INTERVAL).public.public_key
+    notice = world.grid.key_notice(world.grid.keys.secret[INTERVAL.name])
+    with pytest.raises(KeyMismatchError) as refusal:
+        offered(world, notice, objects=other)
+    assert refusal.value.reason == "keys.id"
+    assert not (world.folder / "objects").exists()
+
+
+def test_a_key_id_that_is_not_the_keys_is_refused(world):
+    key_set = world.grid.keys.secret[INTERVAL.name]
+    notice = world.grid.key_notice(key_set)
+    body = notice.body.replace(key_set.public.key_id, "0" * 32)
+    lying = world.grid.sign(KeyNotice.parsed(body), key=world.grid.authority_key)
+    with pytest.raises(KeyMismatchError):
+        offered(world, lying, objects=key_set.public.public_key)
+
+
+def test_two_key_sets_of_one_kind_are_refused(world):
+    key_set = world.grid.keys.secret[INTERVAL.name]
+    notice = world.grid.key_notice(key_set)
+    with pytest.raises(ConflictError):
+        offered(world, notice, notice, objects=key_set.public.public_key)
+
+
+def test_notices_of_another_shape_are_refused(world):
+    http = httpx.Client(
+        transport=httpx.MockTransport(lambda _r: httpx.Response(200, json=[{"a": 1}])),
+        base_url="http://a",
+    )
+    with pytest.raises(InvalidMessageError):
+        KeySetClient(http, pause=lambda _s: None).notices()
+
+
+def test_many_meter_points_are_enrolled_in_several_requests(world):
+    names = [f"m{number}" for number in range(MAX_METER_POINTS + 1)]
+    client = IdentityClient(world.identity.client(), pause=world.pauses.append)
+    found = client.pseudonyms(names, domain="d")
+    assert list(found) == names
+    assert len(set(found.values())) == len(names)
+    assert len(world.identity.log) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [[], {"pseudonyms": ["0" * 32]}, {"pseudonyms": ["0" * 32] * 2}, {"pseudonyms": ["x", "y"]}],
+)
+def test_an_enrolment_that_does_not_name_everyone_apart_is_refused(answer):
+    http = httpx.Client(
+        transport=httpx.MockTransport(lambda _r: httpx.Response(200, json=answer)),
+        base_url="http://i",
+    )
+    with pytest.raises(InvalidMessageError) as refusal:
+        IdentityClient(http, pause=lambda _s: None).pseudonyms(["a", "b"], domain="d")
+    assert refusal.value.reason == "identity.answer"
