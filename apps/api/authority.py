@@ -38,7 +38,13 @@ from gridsecure.key_authority.key_sets import key_notices, publish_key_sets
 from gridsecure.key_authority.pull import PlatformPull
 from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
 from gridsecure.key_authority.zone import AuthorityZone
-from gridsecure.messages import KeyNotice, ReleaseCertificate, ReleaseRequest, Signed
+from gridsecure.messages import (
+    KeyNotice,
+    ReleaseCertificate,
+    ReleaseRequest,
+    Signed,
+    signed,
+)
 from gridsecure.peer import Peer
 from gridsecure.store import evidence
 from gridsecure.store.database import open_database, write_session
@@ -141,19 +147,18 @@ def list_releases(state: State, _reader: Reader) -> list[dict[str, Any]]:
 
 
 @router.get("/releases/{release_id}", tags=["releases"])
-def read_release(release_id: str, state: State, reader: Reader) -> dict[str, Any]:
+def read_release(release_id: str, state: State, reader: Reader) -> Signed:
     """A signed certificate.
 
-    A regulator sees which cells were released but none of their values: the certificate without
-    them, its digest, and no signature, because what was signed has the values.
+    A regulator gets a copy of it with every value blank, signed as such by the authority: which
+    cells were released, from what and under which rule, and no figure.
     """
     envelope = released_certificate(state.zone, release_id)
     if set(reader.roles) & {"billing", "analyst"}:
-        return envelope.model_dump()
+        return envelope
     certificate = ReleaseCertificate.parsed(envelope.body)
     blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
-    shown = certificate.model_copy(update={"cells": blank})
-    return {"certificate": shown.model_dump(), "digest": envelope.digest, "signer": envelope.signer}
+    return signed(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
 
 
 @router.get(

@@ -136,7 +136,7 @@ def _own_contracts(meters: RunMeters, readings: pd.DataFrame) -> pd.DataFrame:
         {
             "meter_point_id": names,
             "zone": "own",
-            "customer_class": "household",
+            "customer_class": "own",
             "tariff_id": meters.tariff,
             "household_quota_kwh": 0,
             "contracted_kva": 0,

@@ -133,10 +133,12 @@ class Run:
         tasks: dict[str, Any] = {}
 
         def show(answer: dict[str, Any]) -> None:
-            stage = answer.get("stage") or "gateway"
+            stage = answer.get("stage")
+            if stage is None:
+                return
             if stage not in tasks:
                 _finish(bar, tasks)
-                tasks[stage] = bar.add_task(stage, total=None)
+                tasks[stage] = bar.add_task(f"gateway: {stage}", total=None)
             total = answer.get("of") or None
             bar.update(tasks[stage], total=total, completed=answer.get("done") or 0)
 
@@ -144,13 +146,14 @@ class Run:
         _finish(bar, tasks)
         report = self.result.report = answer["report"]
         sizes = {"upload": report.get("bytes_uploaded"), "encrypt": report.get("bytes_stored")}
-        for name, seconds in report["seconds"].items():
-            self.result.stages.append(
-                Stage(f"gateway: {name}", seconds, _gateway_count(name, report), sizes.get(name))
-            )
         spent = sum(report["seconds"].values())
         rest = max(0.0, time.monotonic() - started - spent)
         self.result.stages.append(Stage("gateway: receive files", rest, "", files.size))
+        for name in sorted(report["seconds"], key=_gateway_order):
+            count, size = _gateway_count(name, report), sizes.get(name)
+            self.result.stages.append(
+                Stage(f"gateway: {name}", report["seconds"][name], count, size)
+            )
 
     def _compute(
         self, client: ServicesClient, plan: str, purpose: str, bar: Progress
@@ -270,10 +273,16 @@ def _create_keys(client: ServicesClient) -> tuple[str, int]:
     return f"{len(notices)} key sets", size
 
 
+def _gateway_order(stage: str) -> int:
+    order = ("read", "validate", "admit", "enrol", "rosters", "encrypt", "upload")
+    return order.index(stage) if stage in order else len(order)
+
+
 def _gateway_count(stage: str, report: dict[str, Any]) -> str:
     counts = {
         "validate": f"{report['readings']:,} readings, {report['estimated']:,} estimated",
         "encrypt": f"{report['columns']:,} columns",
+        "admit": f"{report['billed_meters']:,} of {report['meters']:,} meter points",
         "rosters": f"{report['rosters']} rosters",
     }
     return counts.get(stage, "")

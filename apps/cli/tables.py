@@ -38,7 +38,7 @@ def show_bills(document: dict[str, Any], console: Console) -> None:
 def show_closing(result: RunResult, console: Console) -> None:
     """Print what a run did: time and bytes by stage, meters, readings, bills, mismatches."""
     table = Table(title="What was done", title_justify="left")
-    table.add_column("stage")
+    table.add_column("stage", no_wrap=True)
     table.add_column("result")
     table.add_column("seconds", justify="right")
     table.add_column("bytes", justify="right")
