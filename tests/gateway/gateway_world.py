@@ -15,10 +15,12 @@ from io import BytesIO
 from pathlib import Path
 
 import httpx
+import pandas as pd
 
 from apps.api.errors import error_response
 from apps.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure import frames
+from gridsecure.billing.contracts import load_contracts
 from gridsecure.compute import intake
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway.enrolment import IdentityClient
@@ -111,6 +113,21 @@ class GatewayWorld:
         home = contracts["customer_class"] == "household"
         contracts["tariff_id"] = contracts["tariff_id"].where(~home, tariff_of_homes)
         return contracts.to_csv(index=False).encode()
+
+    def contracts(self) -> pd.DataFrame:
+        """The contract frame of `contracts_csv`."""
+        path = self.folder / "read-back.csv"
+        path.write_bytes(self.contracts_csv())
+        frame = load_contracts(path)
+        path.unlink()
+        return frame
+
+    def identity_names(self) -> dict[str, str]:
+        """Meter point -> pseudonym in the month's domain."""
+        names = self.simulated.meter_point_ids
+        key = self.grid.keys.pseudonym_key
+        found = pseudonyms(names, domain=f"platform/billing/{MONTH}", key=key)
+        return dict(zip(names, found, strict=True))
 
     def save(self, *readings: bytes, contracts: bytes | None = None) -> None:
         save_files(

@@ -1,0 +1,210 @@
+"""Packing: what is decrypted from a column is what was read, slot by slot, Wh by Wh."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridsecure.billing.periods import billing_month
+from gridsecure.billing.settlements import register_column, settle
+from gridsecure.crypto.column_files import open_column
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.thresholds import thermometer
+from gridsecure.errors import InvalidReadingsError, NotFoundError, OutOfRangeError
+from gridsecure.gateway.energies import interval_energies
+from gridsecure.gateway.packing import (
+    INTERVAL_BOUNDS_WH,
+    pack_energies,
+    pack_roster,
+    pack_settlements,
+    packed_columns,
+)
+from gridsecure.plans.bills import digit_quantity, published_needs, register_quantity
+from tests.grid_simulator import DAY_INTERVALS, HOUR, TIERS, GridSimulator, grid_keys
+
+PERIOD = billing_month(2026, 2, timezone="Asia/Shanghai")
+STARTS = pd.date_range(PERIOD.start, PERIOD.end, freq="h", inclusive="left")
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    made = GridSimulator(tmp_path_factory.mktemp("grid"), household_tariff=TIERS)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def public_keys():
+    return {name: key_set.public for name, key_set in grid_keys().secret.items()}
+
+
+def decrypted(column, roster):
+    entry = column.entry
+    secret = grid_keys().secret[entry.parameters]
+    opened, label = open_column(
+        column.data,
+        digest=entry.digest,
+        evaluation=secret.public.evaluation,
+        roster_id=roster.manifest.roster_id,
+    )
+    assert (label.quantity, label.start, label.end) == (entry.quantity, entry.start, entry.end)
+    return secret.decrypt(opened).tolist()
+
+
+def test_settlement_columns_hold_what_the_plaintext_oracle_settles(grid):
+    for roster in grid.rosters:
+        tariff = grid.tariff(roster)
+        own = grid.readings[grid.readings["meter_point_id"].isin(roster.meter_point_ids)]
+        settled = settle(own, tariff=tariff, interval=HOUR).set_index("meter_point_id")
+        ordered = settled.loc[list(roster.meter_point_ids)]
+        total = ordered["total_wh"].to_numpy()
+        expected = {"total": total, "tier:total": total}
+        for name in tariff.tou_periods:
+            expected[register_quantity(name)] = ordered[register_column(name)].to_numpy()
+        expected |= {digit_quantity(*p): bits for p, bits in thermometer(total).items()}
+        needs = published_needs(tariff.tou_periods, tiered=bool(tariff.tiers))
+        columns = grid.packed(roster)[: len(needs)]
+        assert [c.entry.quantity for c in columns] == [need.quantity for need in needs]
+        for column in columns[:8]:
+            assert decrypted(column, roster) == expected[column.entry.quantity].tolist()
+
+
+def test_interval_columns_hold_the_readings(grid):
+    roster = grid.rosters[0]
+    columns = grid.packed(roster)[-DAY_INTERVALS:]
+    table = grid.readings.set_index(["start", "meter_point_id"])["energy_wh"]
+    for column in (columns[0], columns[-1]):
+        start = pd.Timestamp(column.entry.start)
+        expected = table[start].loc[list(roster.meter_point_ids)]
+        assert decrypted(column, roster) == expected.tolist()
+        assert pd.Timestamp(column.entry.end) == start + HOUR
+
+
+def test_entries_name_the_file_its_bound_and_its_key(grid):
+    roster = grid.rosters[0]
+    classes = set(roster.manifest.customer_classes)
+    column = grid.packed(roster)[-1]
+    assert column.entry.digest == sm3_hex(column.data)
+    assert column.entry.size == len(column.data)
+    assert column.entry.high == max(INTERVAL_BOUNDS_WH[name] for name in classes)
+    assert column.entry.key_id == grid.keys.secret[column.entry.parameters].public.key_id
+
+
+def test_settlements_alone_give_the_same_quantities_as_the_whole_roster(grid, public_keys):
+    roster = grid.rosters[0]
+    tariff = grid.tariff(roster)
+    settled = settle(grid.readings, tariff=tariff, interval=HOUR)
+    columns = pack_settlements(
+        settled, roster=roster, tariff=tariff, period=grid.period, keys=public_keys
+    )
+    for column, other in islice(zip(columns, grid.packed(roster), strict=False), 3):
+        assert column.entry.quantity == other.entry.quantity
+        assert decrypted(column, roster) == decrypted(other, roster)
+
+
+def test_a_slot_without_settlement_is_refused(grid, public_keys):
+    roster = grid.rosters[0]
+    tariff = grid.tariff(roster)
+    others = grid.readings[grid.readings["meter_point_id"] != roster.meter_point_ids[0]]
+    settled = settle(others, tariff=tariff, interval=HOUR)
+    with pytest.raises(InvalidReadingsError) as refusal:
+        next(
+            pack_settlements(
+                settled, roster=roster, tariff=tariff, period=grid.period, keys=public_keys
+            )
+        )
+    assert refusal.value.reason == "readings.incomplete"
+
+
+def packing(grid, readings, *, keys):
+    roster = grid.rosters[0]
+    return pack_roster(
+        readings, roster=roster, tariff=grid.tariff(roster), period=grid.period, keys=keys
+    )
+
+
+def own_row(grid, place):
+    """Position of one reading of the first roster's first meter point."""
+    own = grid.readings["meter_point_id"] == grid.rosters[0].meter_point_ids[0]
+    return np.flatnonzero(own)[place]
+
+
+@pytest.mark.parametrize("place", [0, 100, -1])
+def test_a_missing_interval_is_refused(grid, public_keys, place):
+    readings = grid.readings.drop(index=own_row(grid, place))
+    with pytest.raises(InvalidReadingsError) as refusal:
+        next(packing(grid, readings, keys=public_keys))
+    assert refusal.value.reason == "readings.incomplete"
+
+
+def test_a_repeated_interval_is_refused(grid, public_keys):
+    again = grid.readings.iloc[[own_row(grid, 5)]]
+    readings = pd.concat([grid.readings, again], ignore_index=True)
+    with pytest.raises(InvalidReadingsError):
+        next(packing(grid, readings, keys=public_keys))
+
+
+def test_readings_of_others_and_of_other_months_are_ignored(grid, public_keys):
+    early = grid.readings.assign(start=grid.readings["start"] - pd.Timedelta(days=40))
+    readings = pd.concat([early, grid.readings], ignore_index=True).sample(frac=1, random_state=1)
+    column = next(packing(grid, readings, keys=public_keys))
+    assert decrypted(column, grid.rosters[0]) == decrypted(
+        grid.packed(grid.rosters[0])[0], grid.rosters[0]
+    )
+
+
+def test_a_missing_key_set_is_named(grid):
+    with pytest.raises(NotFoundError) as refusal:
+        next(packing(grid, grid.readings, keys={}))
+    assert refusal.value.reason == "keys.missing"
+
+
+def test_an_energy_above_its_bound_is_refused_and_not_told(grid, public_keys):
+    readings = grid.readings.copy()
+    readings.loc[own_row(grid, 0), "energy_wh"] = 2**31
+    with pytest.raises(OutOfRangeError) as refusal:
+        next(packing(grid, readings, keys=public_keys))
+    assert str(2**31) not in str(refusal.value)
+
+
+def test_the_number_of_columns_is_known_before_packing(grid, public_keys):
+    roster = grid.rosters[-1]
+    tariff = grid.tariff(roster)
+    energies = interval_energies(grid.readings, period=grid.period)
+    columns = pack_energies(
+        energies, roster=roster, tariff=tariff, period=grid.period, keys=public_keys
+    )
+    assert sum(1 for _ in columns) == packed_columns(tariff, intervals=744)
+
+
+@given(st.integers(1, 4), st.randoms(use_true_random=False))
+def test_energies_lay_out_readings_in_any_order(meters, random):
+    names = [f"m{number}" for number in range(meters)]
+    values = np.arange(meters * len(STARTS)).reshape(meters, -1)
+    frame = pd.DataFrame(
+        {
+            "meter_point_id": np.repeat(names, len(STARTS)),
+            "start": STARTS.append([STARTS] * (meters - 1)),
+            "energy_wh": values.ravel(),
+        }
+    ).sample(frac=1, random_state=random.randrange(2**32))
+    energies = interval_energies(frame, period=PERIOD)
+    assert energies.energy_wh.tolist() == values.tolist()
+    assert energies.totals_wh.tolist() == values.sum(axis=1).tolist()
+    assert (energies.starts == STARTS).all()
+    assert energies.of(names[::-1]).energy_wh.tolist() == values[::-1].tolist()
+    with pytest.raises(InvalidReadingsError):
+        energies.of(["stranger"])
+
+
+def test_a_shifted_grid_is_refused():
+    frame = pd.DataFrame(
+        {"meter_point_id": "m", "start": STARTS + pd.Timedelta(minutes=1), "energy_wh": 1}
+    )
+    with pytest.raises(InvalidReadingsError):
+        interval_energies(frame, period=PERIOD)

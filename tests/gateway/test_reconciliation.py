@@ -1,0 +1,140 @@
+"""Reconciliation: whatever differs is found, and nothing is said but counts and names."""
+
+from __future__ import annotations
+
+import copy
+import json
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridsecure.billing.bills import bill_readings, bills_to_json
+from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
+from gridsecure.errors import InvalidMessageError, NotFoundError
+from gridsecure.gateway import months
+from gridsecure.gateway.month_files import load_files
+from gridsecure.gateway.reconciliation import MAX_NAMED, expected_bills, reconcile
+from tests.gateway.gateway_world import MONTH, GatewayWorld
+from tests.grid_simulator import HOUR
+
+REAL_PACKING = months.pack_energies
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    made = GatewayWorld(tmp_path_factory.mktemp("world"))
+    made.save()
+    with pytest.MonkeyPatch.context() as patch:
+        # Encryption is not what is tested here; the first columns stand for all.
+        patch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 2))
+        made.process()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def expected(world):
+    return expected_bills(world.zone, load_files(world.zone, MONTH))
+
+
+def documents(bills):
+    return [
+        json.dumps({"roster_id": name, "meters": meters}).encode() for name, meters in bills.items()
+    ]
+
+
+def test_the_oracle_bills_by_pseudonym_what_the_readings_say(world, expected):
+    pseudonyms = world.identity_names()
+    by_pseudonym = {p: bill for meters in expected.values() for p, bill in meters.items()}
+    readings = world.simulated.readings()
+    contracts = world.contracts()
+    for tariff_id in set(contracts["tariff_id"]):
+        names = contracts.loc[contracts["tariff_id"] == tariff_id, "meter_point_id"]
+        bills = bill_readings(
+            readings[readings["meter_point_id"].isin(names)],
+            tariff=load_tariff(catalogue_tariffs()[tariff_id]),
+            contracts=contracts,
+            interval=HOUR,
+        )
+        for name, bill in bills_to_json(bills)["meters"].items():
+            assert by_pseudonym.pop(pseudonyms[name]) == bill
+    assert by_pseudonym == {}
+
+
+def test_equal_statements_reconcile(expected):
+    found = reconcile(expected, statements=documents(expected))
+    assert (found.bills, found.mismatches, found.differing_pseudonyms) == (20, 0, ())
+    assert found.lines == sum(
+        len(bill["periods"][0]["lines"]) for meters in expected.values() for bill in meters.values()
+    )
+
+
+FIELDS = ("quantity", "rate", "amount_exact", "amount", "charge", "tou_period", "tier")
+
+
+@given(st.data())
+def test_any_changed_field_of_any_bill_is_found(expected, data):
+    changed = copy.deepcopy(expected)
+    roster = data.draw(st.sampled_from(sorted(changed)))
+    name = data.draw(st.sampled_from(sorted(changed[roster])))
+    period = changed[roster][name]["periods"][0]
+    field = data.draw(st.sampled_from([*FIELDS, "total_exact", "total", "start", "end"]))
+    place = period if field not in FIELDS else data.draw(st.sampled_from(period["lines"]))
+    place[field] = f"{place[field]}1"
+    found = reconcile(expected, statements=documents(changed))
+    assert (found.bills, found.mismatches, found.differing_pseudonyms) == (20, 1, (name,))
+
+
+def test_missing_statements_and_rosters_are_mismatches(expected):
+    first = sorted(expected)[0]
+    changed = copy.deepcopy(expected)
+    name = sorted(changed[first])[0]
+    del changed[first][name]
+    assert reconcile(expected, statements=documents(changed)).differing_pseudonyms == (name,)
+    del changed[first]
+    assert reconcile(expected, statements=documents(changed)).mismatches == len(expected[first])
+    nothing = reconcile(expected, statements=[])
+    assert nothing.mismatches == nothing.bills == 20
+    assert len(nothing.differing_pseudonyms) == min(20, MAX_NAMED)
+
+
+def test_statements_of_strangers_are_counted_and_not_repeated(expected):
+    changed = copy.deepcopy(expected) | {"unknown": {"name": {}}}
+    found = reconcile(expected, statements=documents(changed))
+    assert (found.mismatches, found.differing_pseudonyms) == (1, ())
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"[" * 9999,
+        b'{"roster_id": 1, "meters": {}}',
+        b'{"meters": {}}',
+        b"\xff",
+        b'{"roster_id": "r", "meters": []}',
+        b'{"roster_id": "r", "meters": {}, "more": 1}',
+    ],
+)
+def test_what_is_no_statement_is_refused(expected, document):
+    with pytest.raises(InvalidMessageError) as refusal:
+        reconcile(expected, statements=[document])
+    assert refusal.value.reason == "message.statement"
+
+
+def test_a_roster_given_twice_is_refused(expected):
+    with pytest.raises(InvalidMessageError):
+        reconcile(expected, statements=[*documents(expected), documents(expected)[0]])
+
+
+def test_a_month_that_was_not_processed_has_no_oracle(tmp_path):
+    world = GatewayWorld(tmp_path)
+    world.save()
+    with pytest.raises(NotFoundError) as refusal:
+        expected_bills(world.zone, load_files(world.zone, MONTH))
+    assert refusal.value.reason == "month.not-processed"
+    world.close()

@@ -1,0 +1,116 @@
+"""Rosters: everyone in exactly one slot, an order that says nothing about meter numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridsecure.errors import InputError, UnknownMeterError
+from gridsecure.gateway import rosters as module
+from gridsecure.gateway.rosters import build_rosters
+
+TARIFFS = {"flat": "f" * 64, "tiers": "7" * 64}
+
+
+def contracts(rows):
+    frame = pd.DataFrame(
+        rows, columns=["meter_point_id", "zone", "customer_class", "tariff_id"], dtype=str
+    )
+    return frame.assign(household_quota_wh=frame.index * 1000, contracted_va=frame.index * 7)
+
+
+def named(frame):
+    """Pseudonyms whose order is not that of the meter points."""
+    return {name: f"p{hash_of(name)}" for name in frame["meter_point_id"]}
+
+
+def hash_of(name):
+    return sum((place + 7) * ord(letter) ** 3 for place, letter in enumerate(name)) % 9973
+
+
+def built(frame, **changes):
+    choices = {"pseudonyms": named(frame), "tariffs": TARIFFS, "gateway_id": "g", "domain": "d"}
+    return build_rosters(frame, **(choices | changes))
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.text("abcdefgh", min_size=1, max_size=3),
+        st.sampled_from(["east", "west"]),
+        st.sampled_from(["household", "shop"]),
+        st.sampled_from(sorted(TARIFFS)),
+    ),
+    min_size=1,
+    max_size=30,
+    unique_by=(lambda row: row[0], lambda row: hash_of(row[0])),
+)
+
+
+@given(ROWS, st.integers(1, 7))
+def test_everyone_sits_in_one_slot_with_their_own_facts(rows, size):
+    frame = contracts(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_SLOTS", size)
+        rosters = built(frame)
+    pseudonyms = named(frame)
+    facts = {row.meter_point_id: row for row in frame.itertuples()}
+    places = []
+    for roster in rosters:
+        manifest = roster.manifest
+        assert 1 <= manifest.slots <= size
+        for slot, name in enumerate(roster.meter_point_ids):
+            places.append(name)
+            row = facts[name]
+            assert manifest.tariff == TARIFFS[row.tariff_id]
+            assert (
+                manifest.pseudonyms[slot],
+                manifest.zones[slot],
+                manifest.customer_classes[slot],
+                manifest.household_quota_wh[slot],
+                manifest.contracted_va[slot],
+            ) == (
+                pseudonyms[name],
+                row.zone,
+                row.customer_class,
+                row.household_quota_wh,
+                row.contracted_va,
+            )
+    assert sorted(places) == sorted(facts)
+    assert len({roster.manifest.roster_id for roster in rosters}) == len(rosters)
+
+
+@given(ROWS, st.randoms(use_true_random=False))
+def test_the_order_of_the_contracts_changes_nothing(rows, random):
+    frame = contracts(rows)
+    shuffled = frame.sample(frac=1, random_state=random.randrange(2**32))
+    assert [r.manifest for r in built(frame)] == [r.manifest for r in built(shuffled)]
+
+
+def test_slots_follow_zone_class_and_pseudonym_not_the_meter_number():
+    frame = contracts([(name, "east", "household", "flat") for name in ("m1", "m2", "m3")])
+    order = {"m1": "pc", "m2": "pa", "m3": "pb"}
+    (roster,) = built(frame, pseudonyms=order)
+    assert roster.meter_point_ids == ("m2", "m3", "m1")
+    assert "m1" not in roster.manifest.model_dump_json()
+
+
+@pytest.mark.parametrize("change", [{"gateway_id": "h"}, {"domain": "e"}])
+def test_the_roster_id_depends_on_gateway_and_domain(change):
+    frame = contracts([("m1", "east", "household", "flat")])
+    assert built(frame)[0].manifest.roster_id != built(frame, **change)[0].manifest.roster_id
+
+
+def test_a_meter_point_that_was_not_enrolled_is_refused_without_its_name():
+    frame = contracts([("secret-7", "east", "household", "flat")])
+    with pytest.raises(UnknownMeterError) as refusal:
+        built(frame, pseudonyms={})
+    assert "secret-7" not in str(refusal.value)
+
+
+def test_a_tariff_that_is_not_given_is_refused():
+    frame = contracts([("m", "east", "household", "other")])
+    with pytest.raises(InputError) as refusal:
+        built(frame)
+    assert refusal.value.reason == "roster.tariff"
