@@ -1,13 +1,16 @@
 """The checker: decides whether a release request may be answered, and proves its figures.
 
-1. the request is signed by the platform, its plan registered, its purpose allowed;
-2. every transcript is about the request's plan and period, and holds: signed inputs, and the same
-   outputs when executed again (`verification`);
-3. nothing in it was released before, and the claim to it is kept before anything is decrypted;
+1. the request is signed by the platform, its plan registered, its purpose allowed, and every
+   transcript is about the request's plan and period;
+2. every transcript holds: signed inputs, and the same outputs when executed again (`verification`);
+3. nothing in it was released before, and the claim to it is kept before anything is decrypted
+   (`ledger`);
 4. the vault decrypts the checker's own outputs, never the platform's bytes;
 5. the certificate is signed, kept, and entered in the evidence log.
 
-A refusal is entered as well. It names a reason code and nothing of the data.
+A refusal is entered as well. It names a reason code and nothing of the data. What fails for reasons
+that are not the request's (vault down, platform out of reach, disk full) is no refusal: the request
+waits, and asked again it goes on with the claims it has.
 """
 
 from __future__ import annotations
@@ -18,14 +21,23 @@ from datetime import datetime
 from typing import Final
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, GridSecureError, NotFoundError, ReleaseRefusedError
+from gridsecure.errors import (
+    AuditBrokenError,
+    AuthenticityError,
+    GridSecureError,
+    NotFoundError,
+    ReleaseRefusedError,
+    StorageError,
+)
+from gridsecure.key_authority.ledger import REPEATED, claim
 from gridsecure.key_authority.packages import CheckedBills, CheckedTotals
+from gridsecure.key_authority.releases import Granted, certify
 from gridsecure.key_authority.verification import (
     PlatformView,
     Proven,
-    checked_object,
     current_evaluations,
     prove,
+    tariff_text,
 )
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
@@ -39,10 +51,10 @@ from gridsecure.messages import (
     signed,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
-from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, MINIMUM_MEMBERS
+from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, fetch, listed, record
+from gridsecure.store.records import fetch, listed
 
 PURPOSES: Final[dict[PlanName, frozenset[str]]] = {
     "bill": frozenset({"billing"}),
@@ -54,7 +66,7 @@ PLAN_VERSIONS: Final[dict[PlanName, int]] = {
 }
 RELEASED: Final = "released"
 REFUSED: Final = "refused"
-REPEATED: Final = "release.repeated"
+FAILED: Final = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +75,8 @@ class Outcome:
 
     Args:
         request_id: The request.
-        state: "released" or "refused".
-        reason: Reason code of a refusal.
+        state: "released", "refused", or "failed": not answered, to be asked again.
+        reason: Reason code of a refusal or failure.
     """
 
     request_id: str
@@ -85,28 +97,48 @@ def answer_request(
         AuthenticityError: The request itself is not the platform's; nothing else is looked at.
         StorageError: The ledger cannot be written; nothing was released.
     """
-    request = opened(envelope, expect=ReleaseRequest, trusted=zone.platform)
-    with write_session(zone.engine) as session:
-        known = [item.name for item in listed(session, kind="release")]
-    if request.request_id in known:
-        return Outcome(request.request_id, RELEASED)
     try:
-        _release(zone, request, view=view, clock=clock)
+        request = opened(envelope, expect=ReleaseRequest, trusted=zone.platform)
+    except AuthenticityError as error:
+        _enter(zone, REFUSED, envelope.digest, error, at=clock())
+        raise
+    try:
+        if not _is_released(zone, request):
+            _release(zone, request, view=view, clock=clock)
     except GridSecureError as error:
-        with write_session(zone.engine) as session:
-            evidence.append(
-                session,
-                at=clock(),
-                actor="checker",
-                action="release.refused",
-                detail={
-                    "request": request.request_id,
-                    "reason": error.reason,
-                    "error": type(error).__name__,
-                },
-            )
-        return Outcome(request.request_id, REFUSED, error.reason)
+        state = FAILED if _is_failure(error) else REFUSED
+        _enter(zone, state, request.request_id, error, at=clock())
+        return Outcome(request.request_id, state, error.reason)
     return Outcome(request.request_id, RELEASED)
+
+
+def _is_failure(error: GridSecureError) -> bool:
+    """Not the request's fault: a store or a process that is down, or damage in this zone."""
+    return type(error) is GridSecureError or isinstance(error, StorageError | AuditBrokenError)
+
+
+def _enter(
+    zone: AuthorityZone, state: str, name: str, error: GridSecureError, *, at: datetime
+) -> None:
+    """Enter a refusal or failure in the evidence log."""
+    detail = {"request": name, "reason": error.reason, "error": type(error).__name__}
+    with write_session(zone.engine) as session:
+        evidence.append(session, at=at, actor="checker", action=f"release.{state}", detail=detail)
+
+
+def _is_released(zone: AuthorityZone, request: ReleaseRequest) -> bool:
+    """Say whether this very request was released; another one under its name is refused."""
+    try:
+        found = ReleaseCertificate.parsed(released_certificate(zone, request.request_id).body)
+    except NotFoundError:
+        return False
+    if found.transcripts != [transcript.digest for transcript in request.transcripts]:
+        raise ReleaseRefusedError(
+            "Another request was released under this name.",
+            reason=REPEATED,
+            remedy="Name a request by what it asks for.",
+        )
+    return True
 
 
 def released_certificates(zone: AuthorityZone) -> list[Signed]:
@@ -150,33 +182,44 @@ def _release(
         raise ReleaseRefusedError(
             "The plan is not released for this purpose.", reason="release.purpose"
         )
-    seeds = _seeds(request)
+    pairs = list(zip(request.transcripts, _seeds(request), strict=True))
+    for transcript in request.transcripts:
+        _same_run(request, opened(transcript, expect=Transcript, trusted=zone.platform))
+    if len({transcript.digest for transcript in request.transcripts}) != len(pairs):
+        raise ReleaseRefusedError("A request asks for the same twice.", reason=REPEATED)
     evaluations = current_evaluations(zone)
+    # 2. proof
+    proofs = (
+        prove(transcript, seed=seed, zone=zone, view=view, evaluations=evaluations)
+        for transcript, seed in pairs
+    )
+    # Bills are all or nothing: a roster that cannot be proven leaves the others unclaimed. Load
+    # curves go day by day: a month of blinded columns need not be held at once.
+    groups = iter([list(proofs)]) if request.plan == "bill" else ([part] for part in proofs)
     cells: list[CellTotal] = []
     statements: dict[str, str] = {}
-    outputs: list[str] = []
-    proven: list[Proven] = []
-    claimed: set[str] = set()
-    for transcript, seed in zip(request.transcripts, seeds, strict=True):
-        # 2. proof
-        part = prove(transcript, seed=seed, zone=zone, view=view, evaluations=evaluations)
-        _same_run(request, part.transcript)
-        outputs += [output.entry.digest for output in part.outputs.values()]
+    digests: list[str] = []
+    claims: list[str] = []
+    for group in groups:
         # 3. once
-        if claimed & set(part.claims):
-            raise ReleaseRefusedError("A request asks for the same twice.", reason=REPEATED)
-        claimed |= set(part.claims)
-        _claim(zone, request.request_id, part.claims, at=clock())
+        claim(zone.engine, group, at=clock())
+        # 4. decryption
         if request.plan == "bill":
-            proven.append(part)
+            more, statements = _bills(zone, group, view=view, at=clock())
         else:
-            # 4. decryption, day by day: a month of blinded columns need not be held at once
-            cells += _totals(zone, part)
-    if proven:
-        cells, statements = _bills(zone, proven, view=view, at=clock())
+            more = _totals(zone, group[0])
+        cells += more
+        digests += [out.entry.digest for part in group for out in part.outputs.values()]
+        claims += [name for part in group for name in part.claims]
     # 5. certificate
-    digest = sm3_hex("".join(outputs).encode())
-    _certify(zone, request, (cells, statements, digest), at=clock())
+    granted = Granted(
+        plan_version=PLAN_VERSIONS[request.plan],
+        cells=tuple(cells),
+        statements=statements,
+        outputs_digest=sm3_hex("".join(digests).encode()),
+        claims=tuple(claims),
+    )
+    certify(zone, request, granted, at=clock())
 
 
 def _seeds(request: ReleaseRequest) -> list[bytes | None]:
@@ -201,26 +244,17 @@ def _same_run(request: ReleaseRequest, transcript: Transcript) -> None:
         )
 
 
-def _claim(zone: AuthorityZone, request_id: str, claims: Sequence[str], *, at: datetime) -> None:
-    """Spend what is about to be released. A restarted request finds its own claims again."""
-    try:
-        with write_session(zone.engine) as session:
-            for claim in claims:
-                record(session, Record("claim", claim, claim, request_id, "", ""), at=at)
-    except ConflictError as error:
-        raise ReleaseRefusedError(
-            "Part of this was released before, in another request.",
-            reason=REPEATED,
-            remedy="Use the earlier release.",
-        ) from error
-
-
 def _totals(zone: AuthorityZone, part: Proven) -> list[CellTotal]:
     quantities = sorted({name.split("/", 1)[1] for name in part.outputs})
     order = CheckedTotals(
         rosters=part.rosters,
         quantities=quantities,
         outputs={name: output.entry for name, output in part.outputs.items()},
+        highs={
+            f"{data.roster.roster_id}/{quantity}": data.entry(quantity).high
+            for data in part.datas
+            for quantity in quantities
+        },
     )
     files = [
         part.outputs[f"{roster.roster_id}/{quantity}"].data
@@ -240,52 +274,10 @@ def _bills(
         end=proven[0].transcript.end,
         created_at=at.isoformat(),
         rosters=rosters,
-        tariffs={digest: checked_object(view, digest).decode() for digest in sorted(tariffs)},
+        tariffs={digest: tariff_text(view, digest) for digest in sorted(tariffs)},
         outputs=[{name: out.entry for name, out in part.outputs.items()} for part in proven],
     )
     files = [output.data for part in proven for output in part.outputs.values()]
     answer, sealed = zone.vault.release_bills(signed(order, key=zone.signing_key), files)
     digests = [zone.objects.put(data) for data in sealed]
     return answer.cells, dict(zip(answer.statements, digests, strict=True))
-
-
-def _certify(
-    zone: AuthorityZone,
-    request: ReleaseRequest,
-    result: tuple[list[CellTotal], dict[str, str], str],
-    *,
-    at: datetime,
-) -> None:
-    cells, statements, outputs_digest = result
-    with write_session(zone.engine) as session:
-        entry = evidence.append(
-            session,
-            at=at,
-            actor="checker",
-            action="release.granted",
-            detail={
-                "request": request.request_id,
-                "plan": request.plan,
-                "purpose": request.purpose,
-                "outputs": outputs_digest,
-            },
-        )
-        certificate = ReleaseCertificate(
-            release_id=request.request_id,
-            plan=request.plan,
-            plan_version=PLAN_VERSIONS[request.plan],
-            start=request.start,
-            end=request.end,
-            purpose=request.purpose,
-            requested_by=request.requested_by,
-            released_at=at.isoformat(),
-            transcripts=[transcript.digest for transcript in request.transcripts],
-            outputs_digest=outputs_digest,
-            minimum_members=MINIMUM_MEMBERS,
-            cells=cells,
-            statements=statements,
-            evidence_head=entry.hash,
-        )
-        envelope = signed(certificate, key=zone.signing_key)
-        name, text = request.request_id, envelope.model_dump_json()
-        record(session, Record("release", name, name, envelope.digest, "", text), at=at)

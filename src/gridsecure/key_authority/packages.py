@@ -39,12 +39,14 @@ class CheckedTotals(Message):
 
     Args:
         quantities: The intervals; every roster has one output for each.
+        highs: Largest value of a slot before blinding, by the names of `outputs`.
     """
 
     kind: ClassVar[str] = "vault-totals"
     rosters: list[RosterManifest]
     quantities: list[str]
     outputs: dict[str, ColumnEntry]
+    highs: dict[str, int]
 
 
 class VaultAnswer(Message):

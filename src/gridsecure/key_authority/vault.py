@@ -29,6 +29,7 @@ from gridsecure.billing.charges import (
     REGISTER,
     TIER_PART,
     TOTAL,
+    LineRule,
     line_amounts,
     line_quantities,
     line_rules,
@@ -39,7 +40,7 @@ from gridsecure.crypto.envelope import seal_to
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import InvalidMessageError, KeyMismatchError
+from gridsecure.errors import InvalidMessageError, KeyMismatchError, OutOfRangeError
 from gridsecure.key_authority.custody import create_key_set, open_key_sets
 from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, KeyOrder, VaultAnswer
 from gridsecure.messages import (
@@ -50,7 +51,7 @@ from gridsecure.messages import (
     Signed,
     opened,
 )
-from gridsecure.plans.bills import plan_bill, recombined
+from gridsecure.plans.bills import MAX_REGISTER_WH, MAX_TIER_WH, plan_bill, recombined
 from gridsecure.plans.execution import billing_period, roster_contracts
 from gridsecure.plans.load_curve import CellLayout, cell_layout, interval_totals
 
@@ -155,6 +156,8 @@ class Vault:
                 for entry, roster in zip(entries, order.rosters, strict=True)
             ]
             totals = interval_totals(values, layout=layout)
+            highs = [order.highs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
+            _check_totals(layout, totals, highs=highs)
             cells += _cells(
                 layout, totals, start=entries[0].start, end=entries[0].end, measure="energy_wh"
             )
@@ -197,6 +200,7 @@ def _roster_bills(
     rules = line_rules(tariff, period)
     plan = plan_bill(rules, contracts=contracts)
     quantities, amounts = recombined(plan, values=values, slots=roster.slots)
+    _check_quantities(rules, quantities)
     fixed = [line for line, rule in enumerate(rules) if rule.basis == CONTRACT]
     if fixed:
         chosen = [rules[line] for line in fixed]
@@ -213,6 +217,33 @@ def _roster_bills(
         amounts=amounts,
         meter_point_ids=roster.pseudonyms,
         period=period,
+    )
+
+
+def _check_quantities(rules: Sequence[LineRule], quantities: NDArray[Any]) -> None:
+    """Refuse energies no column may hold: a sign of a column that was no honest encryption.
+
+    `recombined` lets any residue through where a rate is zero, and a forged column's residues are
+    those of the secret key.
+    """
+    for rule, row in zip(rules, quantities, strict=True):
+        if (row > (MAX_TIER_WH if rule.basis == TIER_PART else MAX_REGISTER_WH)).any():
+            raise _inconsistent()
+
+
+def _check_totals(layout: CellLayout, totals: Mapping[int, int], *, highs: Sequence[int]) -> None:
+    """Refuse a total its members cannot reach; a wrong decryption gives any residue."""
+    for number, total in totals.items():
+        counts = [int((groups == number).sum()) for groups in layout.groups]
+        if total > sum(count * high for count, high in zip(counts, highs, strict=True)):
+            raise _inconsistent()
+
+
+def _inconsistent() -> OutOfRangeError:
+    return OutOfRangeError(
+        "A decrypted value is larger than its column may hold.",
+        reason="bill.inconsistent",
+        remedy="Do not release; find out what the gateway uploaded.",
     )
 
 

@@ -1,11 +1,15 @@
 """The vault as a process of its own, reached only through the pipe its parent made.
 
 Orders and answers are frames of bytes, so neither side unpickles what the other sends. The key-
-encryption key is read from a file by the vault process itself: the checker never holds it.
+encryption key is read from a file by the vault process itself: the checker never holds it. A
+programming mistake ends the process, and the checker then finds it down: it fails closed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import resource
+import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from gridsecure import frames
+from gridsecure import errors, frames
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.parameters import parameters_named
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
@@ -25,6 +29,12 @@ from gridsecure.messages import Signed
 
 _OK: Final = b"ok"
 _REFUSED: Final = b"refused"
+_KEK_BYTES: Final = 16
+_CLASSES: Final = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, GridSecureError)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,9 @@ class VaultClient:
         settings: The vault's settings; the process starts at once.
 
     Raises:
-        GridSecureError: The vault could not start (`vault.start`).
+        StorageError: The key-encryption key cannot be read, or others may read it (`vault.kek`).
+        EnvelopeError: Another key-encryption key, or an altered key file.
+        GridSecureError: The process ended while it started (`vault.down`).
     """
 
     def __init__(self, settings: VaultSettings) -> None:
@@ -61,7 +73,11 @@ class VaultClient:
         self._process.start()
         theirs.close()
         self._lock = threading.Lock()
-        self._asked("start", [])
+        try:
+            self._asked("start", [])
+        except GridSecureError:
+            self.close()
+            raise
 
     def public_key_sets(self) -> list[PublicKeySet]:
         """Public halves of all key sets."""
@@ -104,13 +120,16 @@ class VaultClient:
                     remedy="Restart the key authority; nothing was released.",
                 ) from error
         if status != _OK:
-            reason, message, remedy = (part.decode() for part in answer)
-            raise GridSecureError(message, reason=reason, remedy=remedy)
+            kind, reason, message, remedy = (part.decode() for part in answer)
+            raise _CLASSES.get(kind, GridSecureError)(message, reason=reason, remedy=remedy)
         return answer
 
 
 def _serve(pipe: Connection, settings: VaultSettings) -> None:
     """Answer orders until the pipe closes."""
+    # Ctrl-C reaches every process of a terminal; this one ends when the checker's end closes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not write keys to the disk
     vault: Vault | None = None
     while True:
         try:
@@ -123,25 +142,33 @@ def _serve(pipe: Connection, settings: VaultSettings) -> None:
                 vault = _opened(settings)
             answer = [_OK, *_answer(vault, order.decode(), content)]
         except GridSecureError as error:
-            texts = (error.reason, error.message, error.remedy)
+            texts = (type(error).__name__, error.reason, error.message, error.remedy)
             answer = [_REFUSED, *(text.encode() for text in texts)]
-        pipe.send_bytes(frames.joined(answer))
+        with contextlib.suppress(OSError):  # the checker went away: the next read ends this
+            pipe.send_bytes(frames.joined(answer))
 
 
 def _opened(settings: VaultSettings) -> Vault:
     try:
         kek = settings.kek_file.read_bytes()
+        is_private = not settings.kek_file.stat().st_mode & 0o077
     except OSError as error:
-        raise StorageError(
-            "The key-encryption key cannot be read.",
-            reason="vault.kek",
-            remedy="Check the file's place and that only the vault's user may read it.",
-        ) from error
+        raise _unusable_kek() from error
+    if len(kek) != _KEK_BYTES or not is_private:
+        raise _unusable_kek()
     return Vault(
         settings.folder,
         kek,
         Sm2PublicKey(settings.checker),
         Sm2PublicKey(settings.billing_office),
+    )
+
+
+def _unusable_kek() -> StorageError:
+    return StorageError(
+        "The key-encryption key cannot be read, is not 16 bytes, or other users may read it.",
+        reason="vault.kek",
+        remedy="Check the file's place, and keep it at mode 0600.",
     )
 
 

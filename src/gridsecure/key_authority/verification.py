@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from gridsecure.billing.tariffs import parse_tariff
@@ -102,6 +103,21 @@ def checked_object(view: PlatformView, digest: str) -> bytes:
     return data
 
 
+def tariff_text(view: PlatformView, digest: str) -> str:
+    """A tariff of the platform whose digest is right.
+
+    Raises:
+        EnvelopeError: The platform sent other bytes.
+        InvalidMessageError: The object is no text, whatever a roster says.
+    """
+    try:
+        return checked_object(view, digest).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidMessageError(
+            "A roster names something else than a tariff.", reason="release.tariff"
+        ) from error
+
+
 def prove(
     envelope: Signed,
     *,
@@ -121,6 +137,8 @@ def prove(
 
     Raises:
         AuthenticityError: A message is not signed by whom it should be, or an object was changed.
+        InputError: A message that is signed, but makes no sense.
+        NotFoundError: The platform lacks an object, or an upload a column.
         ReleaseRefusedError: `release.seed`, `release.part-day` or `release.re-execution`.
         CiphertextError: A column is not what its manifest says.
     """
@@ -132,7 +150,7 @@ def prove(
 
     if transcript.plan == "bill":
         (data,) = datas
-        tariff = parse_tariff(load(data.roster.tariff).decode())
+        tariff = parse_tariff(tariff_text(view, data.roster.tariff))
         plan = compile_bill(data, tariff=tariff)
         inputs, outputs = execute_bill(data, plan=plan, load=load, evaluations=evaluations)
         claims = [f"bill/{transcript.uploads[0]}"]
@@ -151,6 +169,8 @@ def prove(
             evaluations=evaluations,
         )
         claims = [f"load-curve/{upload}/{day}" for upload in transcript.uploads]
+        # A seed that blinded two columns alike would show the vault their difference.
+        claims.append(f"seed/{transcript.seed_commitment}")
     derived = {name: output.entry for name, output in outputs.items()}
     if inputs != transcript.inputs or derived != transcript.outputs:
         raise ReleaseRefusedError(
@@ -166,6 +186,10 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
     many = len(transcript.rosters)
     if many != len(transcript.uploads) or not many or (transcript.plan == "bill" and many != 1):
         raise InvalidMessageError("A transcript names other rosters than uploads.")
+    if len(set(transcript.rosters)) != many or len(set(transcript.uploads)) != many:
+        # Twice the same roster would count its members twice, and small cells would look large.
+        raise InvalidMessageError("A transcript names a roster twice.", reason="release.twice")
+    _check_period(transcript.start, transcript.end)
     datas = []
     for roster_digest, upload_digest in zip(transcript.rosters, transcript.uploads, strict=True):
         roster = _message(view, "roster", roster_digest)
@@ -184,6 +208,18 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
     return datas
 
 
+def _check_period(start: str, end: str) -> None:
+    """Refuse times that cannot be read, or that mean another moment on another machine."""
+    try:
+        begin, finish = datetime.fromisoformat(start), datetime.fromisoformat(end)
+    except ValueError as error:
+        raise InvalidMessageError("A period cannot be read.", reason="release.period") from error
+    if begin.tzinfo is None or finish.tzinfo is None or begin >= finish:
+        raise InvalidMessageError(
+            "A period needs a start, a later end, and offsets.", reason="release.period"
+        )
+
+
 def _message(view: PlatformView, kind: str, digest: str) -> Signed:
     envelope = view.message(kind, digest)
     if envelope.digest != digest:
@@ -196,7 +232,7 @@ def _whole_day(transcript: Transcript, datas: Sequence[RosterData]) -> tuple[str
 
     Parts of days could be combined into differences that no released cell was meant to show.
     """
-    asked = {name.split("/", 1)[1] for name in transcript.inputs}
+    asked = {name.partition("/")[2] for name in transcript.inputs}
     days = set()
     for data in datas:
         days |= {data.entry(quantity).start[:10] for quantity in asked}

@@ -1,0 +1,234 @@
+"""A key authority for a simulated grid: real checker, real vault, its platform read directly.
+
+    with authority_grid(tmp_path) as (grid, uploads):       a grid whose uploads are committed
+        authority = Authority(grid, tmp_path / "authority")
+        request = authority.bill_request(uploads)
+        authority.answer(request)
+
+Transcripts are made by the platform's own worker code; tests change them and sign again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from sqlmodel import col, select
+
+from gridsecure.compute.jobs import BillJob, JobResult, LoadCurveJob, Worker
+from gridsecure.compute.runs import key_notices, signed_message
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.key_authority.checker import Outcome, answer_request, released_certificates
+from gridsecure.key_authority.key_sets import publish_key_sets
+from gridsecure.key_authority.vault import Vault
+from gridsecure.key_authority.zone import AuthorityZone, VaultDoor
+from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, Transcript, signed
+from gridsecure.plans.bills import BILL_PLAN_VERSION
+from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, interval_quantity
+from gridsecure.store.database import open_database, write_session
+from gridsecure.store.evidence import EvidenceEntry, EvidenceRow, _entry, verify_chain
+from gridsecure.store.objects import ObjectStore
+from gridsecure.store.records import create_tables
+from tests.grid_simulator import (
+    DAY_INTERVALS,
+    NOW,
+    GridSimulator,
+    GridUpload,
+    grid_keys,
+    registry,
+)
+
+KEK = bytes(range(16))
+SEED = bytes(range(32))
+OFFICE = generate_private_key()
+"""The billing office's key; statements are sealed to it."""
+
+
+@contextmanager
+def authority_grid(
+    folder: Path, **choices: object
+) -> Iterator[tuple[GridSimulator, list[GridUpload]]]:
+    """A grid, and the uploads of its rosters as committed."""
+    intervals = int(choices.pop("intervals", DAY_INTERVALS))  # type: ignore[call-overload]
+    grid = GridSimulator(folder, **choices)  # type: ignore[arg-type]
+    try:
+        grid.install()
+        uploads = [grid.upload(roster, intervals=intervals) for roster in grid.rosters]
+        for upload in uploads:
+            grid.deliver(upload)
+        yield grid, uploads
+    finally:
+        grid.close()
+
+
+@dataclass
+class View:
+    """The platform as the checker sees it, and what a dishonest one would say instead."""
+
+    grid: GridSimulator
+    messages: dict[str, Signed] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def message(self, kind: str, digest: str) -> Signed:
+        found = self.messages.get(digest)
+        return found or signed_message(self.grid.platform_zone, kind=kind, digest=digest)
+
+    def object(self, digest: str) -> bytes:
+        self.asked.append(digest)
+        found = self.objects.get(digest)
+        return self.grid.platform_zone.objects.get(digest) if found is None else found
+
+
+class Authority:
+    """A key authority in one process, around the session's key sets.
+
+    Args:
+        grid: Whose platform and gateway it trusts.
+        folder: Its own folder.
+        vault: A door to another vault than the one made here.
+        gateways: Keys of the gateways it trusts; the grid's by default.
+    """
+
+    def __init__(
+        self,
+        grid: GridSimulator,
+        folder: Path,
+        *,
+        vault: VaultDoor | None = None,
+        gateways: Sequence[Sm2PrivateKey] = (),
+    ) -> None:
+        self.grid = grid
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.vault = vault or self._own_vault()
+        self.zone = self.open_zone(gateways or [grid.gateway_key])
+        self.view = View(grid)
+        publish_key_sets(self.zone, at=NOW)
+
+    def _own_vault(self) -> Vault:
+        """A vault that holds the session's keys without files of its own."""
+        vault = Vault(self.folder, KEK, self.grid.authority_key.public_key, OFFICE.public_key)
+        vault._key_sets.update(grid_keys().secret)
+        return vault
+
+    def open_zone(self, gateways: Sequence[Sm2PrivateKey]) -> AuthorityZone:
+        engine = open_database(f"sqlite:///{self.folder / 'zone.db'}")
+        create_tables(engine)
+        return AuthorityZone(
+            engine=engine,
+            objects=ObjectStore(self.folder / "objects"),
+            signing_key=self.grid.authority_key,
+            platform=registry(self.grid.platform_key),
+            gateways=registry(*gateways),
+            vault=self.vault,
+        )
+
+    def close(self) -> None:
+        self.zone.engine.dispose()
+
+    # --- the platform's part -------------------------------------------------------------------
+
+    @cached_property
+    def worker(self) -> Worker:
+        zone = self.grid.platform_zone
+        return Worker(zone.objects, key_notices(zone))
+
+    def bill_job(self, upload: GridUpload) -> JobResult:
+        roster = self.grid.signed_roster(upload.roster)
+        return self.worker.run(BillJob("bill", roster.body, upload.message.body))
+
+    def bill_transcript(self, upload: GridUpload) -> Transcript:
+        result = self.bill_job(upload)
+        return self.transcript("bill", [upload], result)
+
+    def load_curve_transcript(
+        self, uploads: Sequence[GridUpload], *, day: int = 0, seed: bytes = SEED, hours: int = 24
+    ) -> Transcript:
+        first = day * DAY_INTERVALS
+        job = LoadCurveJob(
+            "load-curve",
+            tuple(self.grid.signed_roster(upload.roster).body for upload in uploads),
+            tuple(upload.message.body for upload in uploads),
+            tuple(interval_quantity(first + hour) for hour in range(hours)),
+            seed,
+        )
+        return self.transcript("load-curve", uploads, self.worker.run(job), seed=seed)
+
+    def transcript(
+        self,
+        plan: str,
+        uploads: Sequence[GridUpload],
+        result: JobResult,
+        *,
+        seed: bytes | None = None,
+    ) -> Transcript:
+        return Transcript(
+            plan=plan,  # type: ignore[arg-type]
+            plan_version=BILL_PLAN_VERSION if plan == "bill" else LOAD_CURVE_PLAN_VERSION,
+            start=uploads[0].manifest.start,
+            end=uploads[0].manifest.end,
+            rosters=[self.grid.signed_roster(upload.roster).digest for upload in uploads],
+            uploads=[upload.upload_id for upload in uploads],
+            inputs=dict(result.inputs),
+            outputs=dict(result.outputs),
+            seed_commitment=None if seed is None else sm3_hex(seed),
+            release="test",
+        )
+
+    def request(
+        self,
+        transcripts: Sequence[Transcript | Signed],
+        *,
+        seeds: Sequence[bytes] = (),
+        **changes: object,
+    ) -> Signed:
+        """A request about transcripts, signed by the platform (transcripts too, unless signed)."""
+        key = self.grid.platform_key
+        parts = [t if isinstance(t, Signed) else signed(t, key=key) for t in transcripts]
+        plan = "load-curve" if seeds else "bill"
+        request = ReleaseRequest(
+            request_id=sm3_hex("".join(part.digest for part in parts).encode())[:32],
+            plan=plan,  # type: ignore[arg-type]
+            start=self.grid.period.start.isoformat(),
+            end=self.grid.period.end.isoformat(),
+            purpose="operations" if seeds else "billing",
+            requested_by="clerk",
+            transcripts=parts,
+            seeds=[seed.hex() for seed in seeds],
+        )
+        return signed(request.model_copy(update=changes), key=key)
+
+    def bill_request(self, uploads: Sequence[GridUpload]) -> Signed:
+        return self.request([self.bill_transcript(upload) for upload in uploads])
+
+    def load_curve_request(self, uploads: Sequence[GridUpload]) -> Signed:
+        return self.request([self.load_curve_transcript(uploads)], seeds=[SEED])
+
+    # --- the authority's part ------------------------------------------------------------------
+
+    def answer(self, request: Signed) -> Outcome:
+        return answer_request(self.zone, request, view=self.view, clock=lambda: NOW)
+
+    @property
+    def certificates(self) -> list[ReleaseCertificate]:
+
+        return [ReleaseCertificate.parsed(c.body) for c in released_certificates(self.zone)]
+
+    @property
+    def evidence(self) -> list[EvidenceEntry]:
+        """The evidence log, its chain verified."""
+
+        with write_session(self.zone.engine) as session:
+            verify_chain(session)
+            return [
+                _entry(r)
+                for r in session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index)))
+            ]
+
+    def entries(self, action: str) -> list[EvidenceEntry]:
+        return [entry for entry in self.evidence if entry.action == action]

@@ -1,0 +1,37 @@
+"""One delivered grid for all tests of the authority; every test gets an authority of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.authority_simulator import Authority, authority_grid
+from tests.grid_simulator import GridSimulator, GridUpload
+
+
+@pytest.fixture(scope="session")
+def delivered(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[GridSimulator, list[GridUpload]]]:
+    with authority_grid(tmp_path_factory.mktemp("platform"), intervals=48) as found:
+        yield found
+
+
+@pytest.fixture
+def grid(delivered: tuple[GridSimulator, list[GridUpload]]) -> GridSimulator:
+    return delivered[0]
+
+
+@pytest.fixture
+def uploads(delivered: tuple[GridSimulator, list[GridUpload]]) -> list[GridUpload]:
+    """The flat roster's upload (39 households), then the four-period roster's (nine others)."""
+    return sorted(delivered[1], key=lambda upload: -upload.roster.manifest.slots)
+
+
+@pytest.fixture
+def authority(grid: GridSimulator, tmp_path: Path) -> Iterator[Authority]:
+    made = Authority(grid, tmp_path / "authority")
+    yield made
+    made.close()

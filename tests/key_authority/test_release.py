@@ -1,0 +1,201 @@
+"""What a release gives out: exact totals, sealed statements, nothing of small cells."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+
+import pandas as pd
+import pytest
+
+from gridsecure.billing.bills import Bills, bills_to_json
+from gridsecure.crypto.column_files import open_column
+from gridsecure.crypto.envelope import open_from
+from gridsecure.errors import AuthenticityError, EnvelopeError, NotFoundError
+from gridsecure.key_authority.checker import (
+    RELEASED,
+    released_certificate,
+    released_certificates,
+    sealed_statements,
+)
+from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
+from gridsecure.key_authority.verification import current_evaluations
+from gridsecure.messages import ReleaseCertificate, opened
+from gridsecure.plans.load_curve import MINIMUM_MEMBERS, interval_quantity
+from tests.authority_simulator import OFFICE, SEED, Authority
+from tests.grid_simulator import DAY_INTERVALS, GridSimulator, GridUpload, grid_keys, registry
+
+Place = tuple[str, str]
+
+
+def places(upload: GridUpload) -> dict[str, Place]:
+    """Meter point -> zone and class."""
+    manifest = upload.roster.manifest
+    both = zip(manifest.zones, manifest.customer_classes, strict=True)
+    return dict(zip(upload.roster.meter_point_ids, both, strict=True))
+
+
+def oracle_control_totals(grid: GridSimulator, uploads: list[GridUpload]) -> dict[Place, list[int]]:
+    """Place -> bills, energy [Wh] and amount [fen], from plaintext readings alone."""
+    energy = grid.readings.groupby("meter_point_id")["energy_wh"].sum()
+    totals: dict[Place, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for upload in uploads:
+        bills = grid.bills(upload.roster)
+        fen = dict(zip(bills.meter_point_ids, bills.totals_fen, strict=True))
+        for meter_point, place in places(upload).items():
+            added = (1, int(energy[meter_point]), int(fen[meter_point]))
+            totals[place] = [a + b for a, b in zip(totals[place], added, strict=True)]
+    return totals
+
+
+def test_control_totals_equal_the_sums_of_plaintext_bills(
+    authority: Authority, grid: GridSimulator, uploads: list[GridUpload]
+) -> None:
+    assert authority.answer(authority.bill_request(uploads)).state == RELEASED
+    (certificate,) = authority.certificates
+    expected = oracle_control_totals(grid, uploads)
+    assert {(c.zone, c.customer_class) for c in certificate.cells} == set(expected)
+    for number, measure in enumerate(("bills", "energy_wh", "amount_fen")):
+        cells = [c for c in certificate.cells if c.measure == measure]
+        assert len(cells) == len(expected)
+        for cell in cells:
+            count, *_ = totals = expected[cell.zone, cell.customer_class]
+            assert cell.members == count
+            is_large = count >= MINIMUM_MEMBERS
+            assert cell.value == (str(totals[number]) if is_large else None)
+    assert any(cell.value is None for cell in certificate.cells)
+    assert any(cell.value is not None for cell in certificate.cells)
+
+
+def test_small_cells_have_no_value_anywhere(
+    authority: Authority, grid: GridSimulator, uploads: list[GridUpload]
+) -> None:
+    """Not in the certificate's text, not in what the vault answers, not in the evidence."""
+    authority.answer(authority.bill_request(uploads))
+    authority.answer(authority.load_curve_request(uploads))
+    texts = [c.body for c in released_certificates(authority.zone)]
+    texts += [entry.detail for entry in authority.evidence]
+    expected = oracle_control_totals(grid, uploads)
+    small = [totals for totals in expected.values() if totals[0] < MINIMUM_MEMBERS]
+    assert small
+    for _, energy, fen in small:
+        assert not any(f'"{value}"' in text for text in texts for value in (energy, fen))
+
+
+def test_statements_are_the_oracles_bills_and_open_for_the_billing_office_only(
+    authority: Authority, grid: GridSimulator, uploads: list[GridUpload]
+) -> None:
+    request = authority.bill_request(uploads)
+    release_id = authority.answer(request).request_id
+    for upload in uploads:
+        roster = upload.roster
+        sealed = sealed_statements(authority.zone, release_id, roster.manifest.roster_id)
+        with pytest.raises(EnvelopeError):
+            open_from(sealed, private_key=grid.authority_key, purpose=STATEMENTS_PURPOSE)
+        statement = json.loads(open_from(sealed, private_key=OFFICE, purpose=STATEMENTS_PURPOSE))
+        names = dict(zip(roster.meter_point_ids, roster.manifest.pseudonyms, strict=True))
+        bills = bills_to_json([renamed(grid.bills(roster), names)])
+        assert statement == {"roster_id": roster.manifest.roster_id, **bills}
+        # Only the pseudonym stands in what could be read on the way.
+        assert not any(name.encode() in sealed for name in names.values())
+
+
+def renamed(bills: Bills, names: dict[str, str]) -> Bills:
+    return Bills(
+        rules=bills.rules,
+        period=bills.period,
+        meter_point_ids=tuple(names[name] for name in bills.meter_point_ids),
+        quantities=bills.quantities,
+        amounts=bills.amounts,
+        amounts_fen=bills.amounts_fen,
+        totals=bills.totals,
+        totals_fen=bills.totals_fen,
+    )
+
+
+def test_the_certificate_is_signed_and_names_its_entry_in_the_evidence_log(
+    authority: Authority, grid: GridSimulator, uploads: list[GridUpload]
+) -> None:
+    request = authority.bill_request(uploads)
+    outcome = authority.answer(request)
+    envelope = released_certificate(authority.zone, outcome.request_id)
+    trusted = registry(grid.authority_key)
+    certificate = opened(envelope, expect=ReleaseCertificate, trusted=trusted)
+    (entry,) = authority.entries("release.granted")
+    assert certificate.evidence_head == entry.hash
+    assert set(certificate.statements) == {u.roster.manifest.roster_id for u in uploads}
+    with pytest.raises(AuthenticityError):
+        opened(envelope, expect=ReleaseCertificate, trusted=registry(grid.keys.stranger))
+
+
+def test_unknown_releases_and_rosters_are_not_found(
+    authority: Authority, uploads: list[GridUpload]
+) -> None:
+    release_id = authority.answer(authority.bill_request(uploads)).request_id
+    for release, roster in ((release_id, "../zone.db"), ("../../x", "y"), (release_id, "")):
+        with pytest.raises(NotFoundError):
+            sealed_statements(authority.zone, release, roster)
+
+
+def test_load_curve_totals_equal_the_plaintext_sums_of_every_interval(
+    authority: Authority, grid: GridSimulator, uploads: list[GridUpload]
+) -> None:
+    assert authority.answer(authority.load_curve_request(uploads)).state == RELEASED
+    (certificate,) = authority.certificates
+    of_meter = {name: place for upload in uploads for name, place in places(upload).items()}
+    readings = grid.readings.assign(place=grid.readings["meter_point_id"].map(of_meter))
+    sums = readings.groupby(["start", "place"])["energy_wh"].sum()
+    members = {place: list(of_meter.values()).count(place) for place in of_meter.values()}
+    assert len(certificate.cells) == DAY_INTERVALS * len(members)
+    for cell in certificate.cells:
+        place = (cell.zone, cell.customer_class)
+        found = int(sums[(pd.Timestamp(cell.start), place)])
+        large = members[place] >= MINIMUM_MEMBERS
+        assert cell.members == members[place]
+        assert cell.value == (str(found) if large else None)
+    assert sum(cell.value is not None for cell in certificate.cells) == DAY_INTERVALS
+
+
+def test_a_single_decrypted_slot_of_a_load_curve_tells_no_reading(
+    authority: Authority, grid: GridSimulator, uploads: list[GridUpload]
+) -> None:
+    """Look at what the vault's own key set sees in each slot: never the reading."""
+    transcript = authority.load_curve_transcript(uploads, hours=4)
+    again = authority.load_curve_transcript(uploads, hours=4, seed=bytes(32))
+    evaluations = current_evaluations(authority.zone)
+    for upload in uploads:
+        roster = upload.roster
+        for hour in range(4):
+            name = f"{roster.manifest.roster_id}/{interval_quantity(hour)}"
+            blinded = []
+            for source in (transcript, again):
+                entry = source.outputs[name]
+                column, _ = open_column(
+                    grid.platform_zone.objects.get(entry.digest),
+                    digest=entry.digest,
+                    evaluation=evaluations[entry.parameters],
+                    roster_id=roster.manifest.roster_id,
+                )
+                blinded.append(grid_keys().secret[entry.parameters].decrypt(column))
+            starts = sorted(grid.readings["start"].unique())
+            at = grid.readings[grid.readings["start"] == starts[hour]].set_index("meter_point_id")
+            plain = at.loc[list(roster.meter_point_ids), "energy_wh"].to_numpy()
+            assert not (blinded[0] == plain).any()
+            # Another seed gives other slots: they come from the blinding, not from the readings.
+            assert not (blinded[0] == blinded[1]).any()
+
+
+def test_seeds_never_reach_the_vault(
+    authority: Authority, uploads: list[GridUpload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    release = type(authority.vault).release_totals
+
+    def watched(vault, order, files):  # type: ignore[no-untyped-def]
+        seen.append(order.body)
+        return release(vault, order, files)
+
+    monkeypatch.setattr(type(authority.vault), "release_totals", watched)
+    assert authority.answer(authority.load_curve_request(uploads)).state == RELEASED
+    assert len(seen) == 1
+    assert SEED.hex() not in seen[0]
