@@ -1,16 +1,11 @@
-"""Sphinx settings. The version is read from pyproject.toml, its one place."""
+"""Sphinx settings."""
 
-import tomllib
-from pathlib import Path
-
-_project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text("utf-8"))[
-    "project"
-]
+from gridsecure.version import VERSION
 
 project = "GridSecure"
 author = "the GridSecure authors"
 copyright = "the GridSecure authors, Apache-2.0"
-release = version = _project["version"]
+release = version = VERSION
 
 extensions = ["myst_parser"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

@@ -135,6 +135,8 @@ def bench(
         report=lambda text: _notes.print(text, style="dim"),
     )
     typer.echo(format_json(result) if output is OutputFormat.JSON else format_table(result))
+    if result.missed:
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from apps.cli.home import Home, create_home
+from apps.cli.home import create_home
 from apps.cli.meters import TIMEZONE, MeterFiles, RunMeters, meter_files
 from apps.cli.processes import Services
+from apps.cli.run_result import RunResult, Stage
 from apps.cli.service_specs import dashboard_spec, service_specs
 from apps.cli.services_client import ServicesClient
 from apps.cli.tables import show_closing
@@ -35,46 +35,6 @@ from gridsecure.errors import GridSecureError
 
 STATEMENTS_PURPOSE = "statements"
 _FRAMES = {"content-type": frames.CONTENT_TYPE}
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One line of the closing table.
-
-    Args:
-        name: What was done.
-        seconds: How long it took.
-        count: How many, of what.
-        size: Bytes written or sent.
-    """
-
-    name: str
-    seconds: float
-    count: str = ""
-    size: int | None = None
-
-
-@dataclass(slots=True)
-class RunResult:
-    """What a run did.
-
-    Args:
-        home: Its folder.
-        stages: Time and bytes by stage.
-        report: The gateway's report.
-        bills: Bills compared with the oracle.
-        mismatches: Bills that differ.
-        cells: Released cells.
-        suppressed: Cells too small to release.
-    """
-
-    home: Home
-    stages: list[Stage] = field(default_factory=list)
-    report: dict[str, Any] = field(default_factory=dict)
-    bills: int = 0
-    mismatches: int = 0
-    cells: int = 0
-    suppressed: int = 0
 
 
 class Run:

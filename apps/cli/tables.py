@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from apps.cli.run import RunResult
+from apps.cli.run_result import RunResult
 
 
 def show_bills(document: dict[str, Any], console: Console) -> None:

@@ -59,8 +59,7 @@ def gateway_costs(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
     interval = [entry for entry in packed.entries if entry.parameters == INTERVAL.name]
     others = [entry for entry in packed.entries if entry.parameters != INTERVAL.name]
     per_reading = 1e6 / readings
-    stored = max(entry.size for entry in interval) / month.slots
-    return [
+    times = [
         Figure(
             name="gateway",
             title="gateway pack + encrypt + sign",
@@ -79,20 +78,27 @@ def gateway_costs(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
             note="encrypt, write, name and sign; the rest is settling, laying out and"
             " settlement columns",
         ),
+    ]
+    return times + _sizes(interval, others, slots=month.slots)
+
+
+def _sizes(interval: list[ColumnEntry], others: list[ColumnEntry], *, slots: int) -> list[Figure]:
+    """Bytes that are stored, of interval and of settlement columns."""
+    return [
         Figure(
             name="stored_bytes",
             title="stored bytes per interval reading",
             unit="bytes",
-            value=stored,
+            value=max(entry.size for entry in interval) / slots,
             must=16,
             try_for=12,
-            note=f"largest interval column file, header included, over {month.slots:,} slots",
+            note=f"largest interval column file, header included, over {slots:,} slots",
         ),
         Figure(
             name="stored_bytes_settlement",
             title="stored bytes per meter for settlement",
             unit="bytes",
-            value=sum(entry.size for entry in others) / month.slots,
+            value=sum(entry.size for entry in others) / slots,
             note=f"{len(others)} columns a month; tier columns have 16,384 slots, so a roster of"
             " fewer pays for the empty ones",
         ),

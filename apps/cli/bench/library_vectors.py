@@ -52,8 +52,17 @@ def library_vectors(*, sizes: BenchSizes, platform: BillCosts) -> list[Figure]:
     encrypting, vectors = timed(lambda: [tenseal.bfv_vector(context, row) for row in registers])
     seconds, bills = best_of(lambda: [vector * rates for vector in vectors], sizes=sizes)
     _check(bills, registers=registers, rates=rates)
-    micros = seconds / len(registers) * 1e6
-    encrypt_micros = encrypting / len(registers) * 1e6
+    return _figures(
+        seconds / len(registers) * 1e6,
+        encrypting / len(registers) * 1e6,
+        platform=platform,
+        vectors=len(registers),
+    )
+
+
+def _figures(
+    micros: float, encrypt_micros: float, *, platform: BillCosts, vectors: int
+) -> list[Figure]:
     with_encryption = platform.micros(platform.encrypt + platform.run)
     return [
         Figure(
@@ -71,7 +80,7 @@ def library_vectors(*, sizes: BenchSizes, platform: BillCosts) -> list[Figure]:
             title="time-of-use bill by TenSEAL vector",
             unit="µs per meter",
             value=micros,
-            note=f"BFV, degree {_RING_DEGREE}, 60-bit plain modulus, {len(registers)} vectors",
+            note=f"BFV, degree {_RING_DEGREE}, 60-bit plain modulus, {vectors} vectors",
         ),
         Figure(
             name="vector_encrypt",

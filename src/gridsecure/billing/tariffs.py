@@ -150,17 +150,7 @@ def catalogue_tariffs() -> dict[str, Path]:
 
 
 def _read_document(document: Mapping[str, Any]) -> Tariff:
-    check_keys(
-        document,
-        row=HEADER,
-        required=(
-            *("tariff_id", "version", "name_en", "name_zh", "city"),
-            *("currency", "timezone", "valid_from", "sources", "rates"),
-        ),
-        optional=("valid_to", "tier_convention", "day_types", "windows", "tiers", "days"),
-    )
-    if document["currency"] != CURRENCY:
-        raise refusal(HEADER, f"currency must be {CURRENCY}: bills round to the fen", "currency")
+    _check_header(document)
     tables = {name: _read_tables(document, name) for name in TABLES}
     special = read_texts(document, "day_types", row=HEADER)
     day_types = (WEEKDAY, WEEKEND, *special)
@@ -192,6 +182,20 @@ def _read_document(document: Mapping[str, Any]) -> Tariff:
             read_day(table, row=row, known_day_types=day_types) for row, table in tables["days"]
         ),
     )
+
+
+def _check_header(document: Mapping[str, Any]) -> None:
+    check_keys(
+        document,
+        row=HEADER,
+        required=(
+            *("tariff_id", "version", "name_en", "name_zh", "city"),
+            *("currency", "timezone", "valid_from", "sources", "rates"),
+        ),
+        optional=("valid_to", "tier_convention", "day_types", "windows", "tiers", "days"),
+    )
+    if document["currency"] != CURRENCY:
+        raise refusal(HEADER, f"currency must be {CURRENCY}: bills round to the fen", "currency")
 
 
 def _read_tables(document: Mapping[str, Any], name: str) -> list[tuple[str, Mapping[str, Any]]]:

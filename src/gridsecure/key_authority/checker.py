@@ -178,15 +178,7 @@ def _release(
     clock: Callable[[], datetime],
 ) -> None:
     # 1. policy
-    if request.purpose not in PURPOSES[request.plan]:
-        raise ReleaseRefusedError(
-            "The plan is not released for this purpose.", reason="release.purpose"
-        )
-    pairs = list(zip(request.transcripts, _seeds(request), strict=True))
-    for transcript in request.transcripts:
-        _same_run(request, opened(transcript, expect=Transcript, trusted=zone.platform))
-    if len({transcript.digest for transcript in request.transcripts}) != len(pairs):
-        raise ReleaseRefusedError("A request asks for the same twice.", reason=REPEATED)
+    pairs = _allowed(zone, request)
     evaluations = current_evaluations(zone)
     # 2. proof
     proofs = (
@@ -220,6 +212,20 @@ def _release(
         claims=tuple(claims),
     )
     certify(zone, request, granted, at=clock())
+
+
+def _allowed(zone: AuthorityZone, request: ReleaseRequest) -> list[tuple[Signed, bytes | None]]:
+    """The request's transcripts with their seeds, if policy allows what it asks for."""
+    if request.purpose not in PURPOSES[request.plan]:
+        raise ReleaseRefusedError(
+            "The plan is not released for this purpose.", reason="release.purpose"
+        )
+    pairs = list(zip(request.transcripts, _seeds(request), strict=True))
+    for transcript in request.transcripts:
+        _same_run(request, opened(transcript, expect=Transcript, trusted=zone.platform))
+    if len({transcript.digest for transcript in request.transcripts}) != len(pairs):
+        raise ReleaseRefusedError("A request asks for the same twice.", reason=REPEATED)
+    return pairs
 
 
 def _seeds(request: ReleaseRequest) -> list[bytes | None]:

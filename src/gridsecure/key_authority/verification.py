@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from gridsecure.billing.tariffs import parse_tariff
@@ -144,28 +145,21 @@ def prove(
     """
     transcript = opened(envelope, expect=Transcript, trusted=zone.platform)
     datas = _datas(transcript, zone=zone, view=view)
-
-    def load(digest: str) -> bytes:
-        return checked_object(view, digest)
-
     if transcript.plan == "bill":
         (data,) = datas
-        tariff = parse_tariff(tariff_text(view, data.roster.tariff))
-        plan = compile_bill(data, tariff=tariff)
-        inputs, outputs = execute_bill(data, plan=plan, load=load, evaluations=evaluations)
+        plan = compile_bill(data, tariff=parse_tariff(tariff_text(view, data.roster.tariff)))
+        inputs, outputs = execute_bill(
+            data, plan=plan, load=partial(checked_object, view), evaluations=evaluations
+        )
         claims = [f"bill/{transcript.uploads[0]}"]
     else:
-        if seed is None or len(seed) != SEED_SIZE or sm3_hex(seed) != transcript.seed_commitment:
-            raise ReleaseRefusedError(
-                "A blinding seed is not the one its transcript commits to.", reason="release.seed"
-            )
         day, quantities = _whole_day(transcript, datas)
         inputs, outputs = execute_load_curve(
             datas,
             quantities=quantities,
             layout=cell_layout([data.roster for data in datas]),
-            seed=seed,
-            load=load,
+            seed=_committed(seed, transcript),
+            load=partial(checked_object, view),
             evaluations=evaluations,
         )
         claims = [f"load-curve/{upload}/{day}" for upload in transcript.uploads]
@@ -179,6 +173,14 @@ def prove(
             remedy="Find out what the platform ran; do not repeat the request unchanged.",
         )
     return Proven(transcript, envelope.digest, tuple(datas), outputs, tuple(claims))
+
+
+def _committed(seed: bytes | None, transcript: Transcript) -> bytes:
+    if seed is None or len(seed) != SEED_SIZE or sm3_hex(seed) != transcript.seed_commitment:
+        raise ReleaseRefusedError(
+            "A blinding seed is not the one its transcript commits to.", reason="release.seed"
+        )
+    return seed
 
 
 def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -> list[RosterData]:
