@@ -16,9 +16,9 @@ from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.parameters import parameters_named
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, KeyMismatchError
-from gridsecure.peer import Peer
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import KeyNotice, Signed, opened
+from gridsecure.peer import Peer
 
 
 class KeySetClient:

@@ -16,8 +16,8 @@ import httpx
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError
 from gridsecure.frames import CONTENT_TYPE, joined
-from gridsecure.peer import Peer
 from gridsecure.messages import Signed
+from gridsecure.peer import Peer
 
 MAX_BATCH_BYTES: Final = 16_000_000
 """Largest body of framed objects [bytes]."""
