@@ -74,6 +74,13 @@ def new_app(
         clock=clock,
     )
     app.add_middleware(Gate, rules=rules)
+    _add_public_pages(app, description, engines=engines)
+    return app
+
+
+def _add_public_pages(
+    app: FastAPI, description: ServiceDescription, *, engines: tuple[str, ...]
+) -> None:
     about = {
         "zone": description.zone,
         "title": description.title,
@@ -92,5 +99,3 @@ def new_app(
     def read_health() -> dict[str, str]:
         """Answers while the service runs. Public."""
         return {"state": "ok"}
-
-    return app

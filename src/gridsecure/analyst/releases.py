@@ -214,6 +214,10 @@ def verified_release(content: bytes, *, release_id: str, authority: PinnedAuthor
             remedy="Nothing of it is shown. Tell the security officer.",
         )
     # 3. its cells
+    return _release(certificate, envelope)
+
+
+def _release(certificate: ReleaseCertificate, envelope: Signed) -> Release:
     minimum = certificate.minimum_members
     cells = tuple(_cell(cell, certificate.plan, minimum=minimum) for cell in certificate.cells)
     return Release(

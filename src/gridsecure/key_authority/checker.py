@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from gridsecure.crypto.sm3 import sm3_hex
@@ -181,10 +182,8 @@ def _release(
     pairs = _allowed(zone, request)
     evaluations = current_evaluations(zone)
     # 2. proof
-    proofs = (
-        prove(transcript, seed=seed, zone=zone, view=view, evaluations=evaluations)
-        for transcript, seed in pairs
-    )
+    proof = partial(prove, zone=zone, view=view, evaluations=evaluations)
+    proofs = (proof(transcript, seed=seed) for transcript, seed in pairs)
     # Bills are all or nothing: a roster that cannot be proven leaves the others unclaimed. Load
     # curves go day by day: a month of blinded columns need not be held at once.
     groups = iter([list(proofs)]) if request.plan == "bill" else ([part] for part in proofs)
