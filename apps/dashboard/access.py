@@ -35,6 +35,9 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
 }
 """Which roles may open a page; any one of them is enough."""
 
+MONTH_STARTERS: Final = frozenset({"operator"})
+"""Which roles may let the gateway process a month."""
+
 # What the services answer when a token is not good, or not good any more.
 _REFUSED: Final = "authenticity.refused"
 

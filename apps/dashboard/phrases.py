@@ -35,6 +35,8 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "purpose": ("用途", "Purpose"),
     "state": ("状态", "State"),
     "state_running": ("进行中", "Running"),
+    "state_waiting": ("等待", "Waiting"),
+    "state_interrupted": ("中断", "Interrupted"),
     "state_done": ("完成", "Done"),
     "state_failed": ("失败", "Failed"),
     "state_released": ("已发布", "Released"),
@@ -101,6 +103,16 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "There is nothing for this month yet. Load readings and contracts at the gateway and "
         "process them, or run `gridsecure run`.",
     ),
+    "month_waiting": (
+        "文件已收到,尚未处理。",
+        "The files are in; they have not been processed yet.",
+    ),
+    "month_interrupted": (
+        "处理被中断;可从中断处继续,不会重复计费。",
+        "Processing was interrupted; it goes on where it was, and nothing is billed twice.",
+    ),
+    "start_month": ("处理该月", "Process this month"),
+    "month_operator": ("需要运营员 (operator) 角色。", "The operator role starts this."),
     "readings": ("电量数据", "Readings"),
     "estimated": ("估计值", "Estimated"),
     "quarantined": ("隔离", "Quarantined"),

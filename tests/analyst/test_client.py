@@ -231,10 +231,22 @@ def test_a_months_status() -> None:
     services = ZoneServices()
     status = client_of(services).month(session_of(services, "billing"), month="2026-07")
     assert status.is_done
-    assert status.is_final
+    assert not status.is_running
+    assert not status.is_startable
     assert status.counts["estimated"] == 820
     assert status.excluded == {"too-many-gaps": 6}
     assert status.seconds["encrypt"] == 20.25
+
+
+def test_an_operator_and_nobody_else_starts_a_month() -> None:
+    services = ZoneServices()
+    services.months["2026-07"] = {"state": "interrupted"}
+    client = client_of(services)
+    with pytest.raises(AccessDeniedError):
+        client.start_month(session_of(services, "billing"), month="2026-07")
+    operator = session_of(services, "operator")
+    assert client.month(operator, month="2026-07").is_startable
+    assert client.start_month(operator, month="2026-07").is_running
 
 
 def test_a_month_nobody_loaded() -> None:

@@ -157,8 +157,7 @@ class ZoneServices:
         if role not in {"billing", "operator"}:
             return refusal(403, "authenticity.refused")
         if head == "months":
-            found = self.months.get(name)
-            return httpx.Response(200, json=found) if found else refusal(404, "not-found.month")
+            return self._month(method, name, role=role)
         if (method, head) == ("POST", "runs"):
             order = json.loads(content)
             number = len(self.runs) + 1
@@ -177,6 +176,15 @@ class ZoneServices:
             if head == "runs" and run["run_id"] == name:
                 return httpx.Response(200, json=run)
         return refusal(404, "not-found")
+
+    def _month(self, method: str, name: str, *, role: str) -> httpx.Response:
+        if method == "POST":
+            name = name.removesuffix("/process")
+            if role != "operator":
+                return refusal(403, "authenticity.refused")
+            self.months[name] = {"state": "running", "stage": "", "done": 0, "of": 0}
+        found = self.months.get(name)
+        return httpx.Response(200, json=found) if found else refusal(404, "not-found.month")
 
     def _sign_in(self, body: dict[str, str]) -> httpx.Response:
         if body["password"] != PASSWORD:

@@ -333,7 +333,7 @@ def test_a_month_from_run_to_release(services) -> None:
 
 
 def test_a_month_in_work_and_a_month_that_failed(services) -> None:
-    services.months["2026-07"] = {"state": "processing", "stage": "encrypt", "done": 1, "of": 4}
+    services.months["2026-07"] = {"state": "running", "stage": "encrypt", "done": 1, "of": 4}
     services.runs.append({"run_id": "r", "plan": "bill", "start": "2026-07-01T00:00:00+08:00",
                           "end": "2026-08-01T00:00:00+08:00", "state": "failed", "done": 0,
                           "of": 1, "reason": "plan.noise", "message": "Too deep."})  # fmt: skip
@@ -346,6 +346,18 @@ def test_a_month_in_work_and_a_month_that_failed(services) -> None:
                                   "message": "Unknown columns."}  # fmt: skip
     app.run()
     assert "readings.invalid" in app.error[0].value
+
+
+@pytest.mark.parametrize("state", ["waiting", "interrupted", "failed"])
+def test_an_operator_starts_a_month_and_billing_cannot(services, state) -> None:
+    services.months["2026-10"] = {"state": state, "reason": "storage.failed", "message": "Full."}
+    services.runs.append({"run_id": "r", "plan": "bill", "start": "2026-10-01T00:00:00+08:00",
+                          "end": "2026-11-01T00:00:00+08:00", "state": "failed"})  # fmt: skip
+    assert on_page("billing", "bill_runs").button(key="start_month").disabled
+    app = on_page("operator", "bill_runs")
+    app.button(key="start_month").click().run()
+    assert "POST /months/2026-10/process" in services.asked
+    assert "进行中 Running" in sent(app)
 
 
 def test_an_operator_sees_no_releases(services) -> None:

@@ -69,26 +69,42 @@ def _gateway(session: Session, month: str) -> MonthStatus | None:
     except NotFoundError:
         st.info(tell("month_missing"))
         return None
-    if status.is_final:
+    if status.is_running:
+        st.fragment(_watch_month, run_every=_EVERY)(session, month)
+    elif status.is_startable:
+        _month_start(session, month, status)
+    else:
         _month_report(status)
-        return status
-
-    def watch() -> None:
-        with access.explained():
-            now = access.client().month(session, month=month)
-            if now.is_final:
-                st.rerun()
-            text = f"{say_or('state', now.state)}: {plain(now.stage)} {now.done:,} / {now.of:,}"
-            st.progress(min(now.done / now.of, 1.0) if now.of else 0.0, text=text)
-
-    st.fragment(watch, run_every=_EVERY)()
     return status
 
 
-def _month_report(status: MonthStatus) -> None:
+def _watch_month(session: Session, month: str) -> None:
+    """Follow the month without loading the page anew; when it stops, load it once more."""
+    with access.explained():
+        now = access.client().month(session, month=month)
+        if not now.is_running:
+            st.rerun()
+        text = f"{say_or('state', now.state)}: {plain(now.stage)} {now.done:,} / {now.of:,}"
+        st.progress(min(now.done / now.of, 1.0) if now.of else 0.0, text=text)
+
+
+def _month_start(session: Session, month: str, status: MonthStatus) -> None:
+    """What keeps a month from going on; operators, and only they, may start it."""
     if status.state == FAILED:
         st.error(f"**{say('state_failed')}**  \n{plain(status.message)}  \n`{status.reason}`")
-        return
+    else:
+        st.info(tell(f"month_{status.state}"))
+    allowed = bool(session.roles & access.MONTH_STARTERS)
+    note = None if allowed else tell("month_operator")
+    if st.button(
+        say("start_month"), key="start_month", disabled=not allowed, help=note, type="primary",
+        icon=":material/play_arrow:",
+    ):  # fmt: skip
+        access.client().start_month(session, month=month)
+        st.rerun()
+
+
+def _month_report(status: MonthStatus) -> None:
     for row in (
         ("meters", "billed_meters", "readings", "estimated", "quarantined"),
         ("rosters", "columns", "bytes_uploaded"),

@@ -125,6 +125,17 @@ class ReleaseClient:
         content = self._ask(session, GATEWAY, "GET", f"/months/{checked_month(month)}")
         return MonthStatus.of_answer(object_of(content, service=GATEWAY))
 
+    def start_month(self, session: Session, *, month: str) -> MonthStatus:
+        """Let the gateway process a month, or go on where it was interrupted.
+
+        Raises:
+            InputError: Not a month.
+            NotFoundError: The gateway has no files of this month.
+            ConflictError: Another month is being processed.
+        """
+        content = self._ask(session, GATEWAY, "POST", f"/months/{checked_month(month)}/process")
+        return MonthStatus.of_answer(object_of(content, service=GATEWAY))
+
     def _ask(
         self, session: Session, service: str, method: str, path: str, *, body: object = None
     ) -> bytes:

@@ -17,6 +17,8 @@ from gridsecure.errors import InputError
 DONE: Final = "done"
 FAILED: Final = "failed"
 RUNNING: Final = "running"
+STARTABLE: Final = frozenset({"waiting", "interrupted", FAILED})
+"""States of a month that change only when an operator starts it."""
 
 _MONTH: Final = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])")
 
@@ -108,7 +110,7 @@ class MonthStatus:
     """How far the gateway is with a month.
 
     Args:
-        state: The gateway's word for it; `done` and `failed` are final.
+        state: The gateway's word for it: waiting, running, interrupted, failed or done.
         stage: What it is doing.
         done: Units done in this stage.
         of: Units of this stage.
@@ -137,9 +139,14 @@ class MonthStatus:
         return self.state == DONE
 
     @property
-    def is_final(self) -> bool:
-        """Nothing more will happen by itself."""
-        return self.state in {DONE, FAILED}
+    def is_running(self) -> bool:
+        """The gateway works on it now."""
+        return self.state == RUNNING
+
+    @property
+    def is_startable(self) -> bool:
+        """Nothing happens until an operator starts or resumes it."""
+        return self.state in STARTABLE
 
     @classmethod
     def of_answer(cls, answer: Answer) -> MonthStatus:
