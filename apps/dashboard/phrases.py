@@ -46,7 +46,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "progress": ("进度", "Progress"),
     "count": ("数量", "Count"),
     "seconds": ("用时 (s)", "Time (s)"),
-    "fewer_than": ("少于 {minimum} 户", "fewer than {minimum}"),
+    "fewer_than": ("不足 {minimum}", "under {minimum}"),
     "withheld": ("不可见", "withheld"),
     "no_role_values": (
         "您的角色可查看证据,但不可查看数值。",

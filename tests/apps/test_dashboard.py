@@ -190,7 +190,7 @@ def test_revenue_marks_suppressed_cells_and_says_they_are_in_no_sum(services) ->
     cells = app.dataframe[-1].value
     (row,) = cells[cells["customer_class"] == "factory"].to_dict("records")
     for name in ("bills", "energy_kwh", "amount_yuan", "average_yuan_per_kwh"):
-        assert "fewer than 15" in row[name]
+        assert "under 15" in row[name]
     assert "1 cells have fewer than 15" in app.warning[0].value
     by_class = app.dataframe[1].value
     assert by_class["customer_class"].tolist() == ["household", "shop"]

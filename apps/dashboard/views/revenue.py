@@ -87,8 +87,10 @@ def _charts(table: pd.DataFrame) -> None:
                     value_title=say(measure),
                 )
             )
-            titles, formats = _figures_shown()
-            show_table(totals, titles={dimension: say(dimension)} | titles, formats=formats)
+    titles, formats = _figures_shown()
+    for dimension, _title in dimensions:  # below each other: side by side, columns would be cut off
+        totals = totals_by(table, dimension)
+        show_table(totals, titles={dimension: say(dimension)} | titles, formats=formats)
 
 
 def _cells(table: pd.DataFrame, release: Release) -> None:
