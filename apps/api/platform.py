@@ -224,11 +224,13 @@ def read_object(digest: str, state: State) -> Response:
 
 
 @router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
-def read_evidence_head(state: State) -> dict[str, Any] | None:
-    """The newest entry of the evidence log, for a witness to keep; null while it is empty."""
+def read_evidence_head(state: State) -> dict[str, Any]:
+    """The newest entry of the evidence log, for a witness to keep."""
     with write_session(state.zone.engine) as session:
         head = evidence.head(session)
-    return None if head is None else asdict(head)
+    if head is None:
+        return {"index": None, "hash": evidence.GENESIS, "at": None}
+    return {"index": head.index, "hash": head.hash, "at": head.at.isoformat()}
 
 
 @router.get("/status", tags=["evidence"], dependencies=[StatusReader])

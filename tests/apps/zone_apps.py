@@ -1,0 +1,141 @@
+"""The four services as applications on folders of a test, and tokens for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from apps.api.authority import create_authority_app
+from apps.api.gateway import create_gateway_app
+from apps.api.identity import create_identity_app
+from apps.api.platform import create_platform_app
+from apps.api.settings import (
+    AuthoritySettings,
+    GatewaySettings,
+    IdentitySettings,
+    PlatformSettings,
+    ServiceEntry,
+    UserEntry,
+)
+from apps.api.zone_keys import SIGNING_KEY, zone_folder
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.identity.service_login import give_token
+from tests.grid_simulator import NOW, grid_keys
+
+
+class TestClock:
+    """A clock that stands until it is moved."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+def point(key: Sm2PrivateKey) -> str:
+    return key.public_key.point.hex()
+
+
+def bearer(
+    audience: str,
+    *roles: str,
+    key: Sm2PrivateKey | None = None,
+    valid: tuple[datetime, datetime] = (NOW, NOW + timedelta(minutes=5)),
+) -> dict[str, str]:
+    """The header of somebody who signed in."""
+    given = give_token(
+        "clerk",
+        roles=roles,
+        audience=audience,  # type: ignore[arg-type] # tests ask for audiences that do not exist
+        key=key or grid_keys().identity,
+        valid=valid,
+    )
+    return {"Authorization": f"Bearer {given.token}"}
+
+
+def place_key(folder: Path, key: Sm2PrivateKey) -> None:
+    """Give a zone the session's key before its first start."""
+    path = zone_folder(folder) / SIGNING_KEY
+    path.write_bytes(key.to_bytes())
+    path.chmod(0o600)
+
+
+def identity_app(
+    folder: Path, *, users: tuple[UserEntry, ...] = (), clock: TestClock | None = None
+) -> FastAPI:
+    keys = grid_keys()
+    place_key(folder, keys.identity)
+    services = (
+        ServiceEntry(role="gateway", public_key=point(keys.gateway)),
+        ServiceEntry(role="platform", public_key=point(keys.platform)),
+        ServiceEntry(role="authority", public_key=point(keys.authority)),
+    )
+    settings = IdentitySettings(folder=folder, users=users, services=services)
+    return create_identity_app(settings, clock=clock or TestClock())
+
+
+def platform_settings(folder: Path, **changes: object) -> PlatformSettings:
+    keys = grid_keys()
+    place_key(folder, keys.platform)
+    return PlatformSettings(
+        folder=folder,
+        identity_public_key=point(keys.identity),
+        gateway_public_keys=(point(keys.gateway),),
+        authority_public_key=point(keys.authority),
+        workers=1,
+    ).model_copy(update=changes)
+
+
+def platform_app(folder: Path, **changes: object) -> FastAPI:
+    return create_platform_app(platform_settings(folder, **changes), clock=TestClock())
+
+
+def gateway_app(folder: Path) -> FastAPI:
+    keys = grid_keys()
+    settings = GatewaySettings(
+        folder=folder,
+        identity_public_key=point(keys.identity),
+        identity_url="http://identity.invalid",
+        platform_url="http://platform.invalid",
+        authority_url="http://authority.invalid",
+        authority_public_key=point(keys.authority),
+    )
+    return create_gateway_app(settings, clock=TestClock())
+
+
+def authority_app(folder: Path) -> FastAPI:
+    keys = grid_keys()
+    settings = AuthoritySettings(
+        folder=folder,
+        identity_public_key=point(keys.identity),
+        identity_url="http://identity.invalid",
+        platform_url="http://platform.invalid",
+        platform_public_key=point(keys.platform),
+        gateway_public_keys=(point(keys.gateway),),
+        billing_office_public_key=point(keys.stranger),
+    )
+    return create_authority_app(settings, clock=TestClock())
+
+
+@contextmanager
+def all_services(folder: Path) -> Iterator[dict[str, TestClient]]:
+    """The four services by zone, running."""
+    apps = {
+        "identity": identity_app(folder / "identity"),
+        "gateway": gateway_app(folder / "gateway"),
+        "platform": platform_app(folder / "platform"),
+        "authority": authority_app(folder / "authority"),
+    }
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(TestClient(app)) for name, app in apps.items()}
