@@ -1,0 +1,226 @@
+"""What the checker refuses, with which reason; every refusal is in the evidence log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gridsecure.crypto.column_files import column_bytes, open_column
+from gridsecure.crypto.columns import EncryptedColumn
+from gridsecure.crypto.parameters import REGISTER
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AuthenticityError, GridSecureError
+from gridsecure.key_authority.checker import FAILED, REFUSED, RELEASED
+from gridsecure.messages import Signed, signed
+from tests.authority_simulator import SEED, Authority
+from tests.grid_simulator import GridSimulator, GridUpload
+
+Uploads = list[GridUpload]
+Request = Callable[[Authority, Uploads], Signed]
+
+
+def changed_bill(**changes: object) -> Request:
+    """A bill request whose transcript says something else."""
+
+    def make(authority: Authority, uploads: Uploads) -> Signed:
+        return authority.request([authority.bill_transcript(uploads[0]).model_copy(update=changes)])
+
+    return make
+
+
+def swapped_output(authority: Authority, uploads: Uploads) -> Signed:
+    transcript = authority.bill_transcript(uploads[0])
+    name, entry = next(iter(transcript.outputs.items()))
+    outputs = {**transcript.outputs, name: entry.model_copy(update={"digest": "0" * 64})}
+    return authority.request([transcript.model_copy(update={"outputs": outputs})])
+
+
+def left_out_output(authority: Authority, uploads: Uploads) -> Signed:
+    transcript = authority.bill_transcript(uploads[1])
+    outputs = dict(list(transcript.outputs.items())[1:])
+    return authority.request([transcript.model_copy(update={"outputs": outputs})])
+
+
+def other_rosters_inputs(authority: Authority, uploads: Uploads) -> Signed:
+    transcript = authority.bill_transcript(uploads[0])
+    inputs = authority.bill_transcript(uploads[1]).inputs
+    return authority.request([transcript.model_copy(update={"inputs": inputs})])
+
+
+def other_rosters_upload(authority: Authority, uploads: Uploads) -> Signed:
+    transcript = authority.bill_transcript(uploads[0])
+    return authority.request([transcript.model_copy(update={"uploads": [uploads[1].upload_id]})])
+
+
+def forged_transcript(authority: Authority, uploads: Uploads) -> Signed:
+    transcript = authority.bill_transcript(uploads[0])
+    return authority.request([signed(transcript, key=authority.grid.keys.stranger)])
+
+
+def another_purpose(authority: Authority, uploads: Uploads) -> Signed:
+    return authority.request([authority.bill_transcript(uploads[0])], purpose="curiosity")
+
+
+def the_same_twice(authority: Authority, uploads: Uploads) -> Signed:
+    transcript = signed(authority.bill_transcript(uploads[0]), key=authority.grid.platform_key)
+    return authority.request([transcript, transcript])
+
+
+def nothing(authority: Authority, _uploads: Uploads) -> Signed:
+    return authority.request([])
+
+
+def part_of_a_day(authority: Authority, uploads: Uploads) -> Signed:
+    return authority.request([authority.load_curve_transcript(uploads, hours=12)], seeds=[SEED])
+
+
+def another_seed(authority: Authority, uploads: Uploads) -> Signed:
+    return authority.request([authority.load_curve_transcript(uploads)], seeds=[bytes(32)])
+
+
+def short_seed(authority: Authority, uploads: Uploads) -> Signed:
+    transcript = authority.load_curve_transcript(uploads)
+    changed = transcript.model_copy(update={"seed_commitment": sm3_hex(b"x")})
+    return authority.request([changed], seeds=[b"x"])
+
+
+def no_seed(authority: Authority, uploads: Uploads) -> Signed:
+    transcript = authority.load_curve_transcript(uploads)
+    return authority.request([transcript], plan="load-curve", purpose="operations")
+
+
+REFUSALS: dict[str, tuple[Request, str]] = {
+    "another plan version": (changed_bill(plan_version=99), "release.transcript"),
+    "another period": (changed_bill(start="2026-06-01T00:00:00+08:00"), "release.transcript"),
+    "a roster nobody sent": (changed_bill(rosters=["0" * 64]), "not-found.roster"),
+    "rosters and uploads of different number": (changed_bill(uploads=[]), "message.invalid"),
+    "a swapped output": (swapped_output, "release.re-execution"),
+    "an output left out": (left_out_output, "release.re-execution"),
+    "another roster's inputs": (other_rosters_inputs, "release.re-execution"),
+    "another roster's upload": (other_rosters_upload, "upload.roster"),
+    "a transcript the platform did not sign": (forged_transcript, "authenticity.unknown"),
+    "a purpose bills are not released for": (another_purpose, "release.purpose"),
+    "the same transcript twice": (the_same_twice, "release.repeated"),
+    "no transcript": (nothing, "release.incomplete"),
+    "part of a day": (part_of_a_day, "release.part-day"),
+    "another seed than committed": (another_seed, "release.seed"),
+    "a seed of another length": (short_seed, "release.seed"),
+    "no seed": (no_seed, "release.incomplete"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refused_with_its_reason_and_entered(
+    name: str, authority: Authority, uploads: Uploads
+) -> None:
+    make, reason = REFUSALS[name]
+    outcome = authority.answer(make(authority, uploads))
+    assert (outcome.state, outcome.reason) == (REFUSED, reason)
+    assert authority.certificates == []
+    (entry,) = authority.entries("release.refused")
+    assert reason in entry.detail
+
+
+def test_a_request_of_a_stranger_is_not_even_read(authority: Authority, uploads: Uploads) -> None:
+    request = authority.bill_request(uploads)
+    forged = request.model_copy(update={"signature": "00" * 64})
+    with pytest.raises(AuthenticityError):
+        authority.answer(forged)
+    assert authority.certificates == []
+    assert len(authority.entries("release.refused")) == 1
+
+
+def test_an_object_the_platform_changed_is_noticed(authority: Authority, uploads: Uploads) -> None:
+    request = authority.bill_request(uploads[:1])
+    digest = next(iter(authority.bill_transcript(uploads[0]).inputs.values()))
+    data = bytearray(authority.grid.platform_zone.objects.get(digest))
+    data[-1] ^= 1
+    authority.view.objects[digest] = bytes(data)
+    outcome = authority.answer(request)
+    assert (outcome.state, outcome.reason) == (REFUSED, "authenticity.envelope")
+
+
+def test_a_forged_ciphertext_of_the_platform_is_never_decrypted(
+    authority: Authority, grid: GridSimulator, uploads: Uploads
+) -> None:
+    """(0, floor(q/t)) decrypted once is the secret key; no gateway signed it, so nobody does."""
+    transcript = authority.bill_transcript(uploads[0])
+    name, entry = next(iter(transcript.inputs.items()))
+    evaluation = grid.keys.secret[REGISTER.name].public.evaluation
+    genuine, label = open_column(
+        grid.platform_zone.objects.get(entry),
+        digest=entry,
+        evaluation=evaluation,
+        roster_id=uploads[0].roster.manifest.roster_id,
+    )
+    residues = evaluation.ring.coefficients(genuine.chunks[0]).copy()
+    scale = math.prod(REGISTER.primes) // REGISTER.plain_modulus
+    residues[:] = 0
+    for i, prime in enumerate(REGISTER.primes):
+        residues[1, i, 0] = scale % prime
+    forged = EncryptedColumn(evaluation, genuine.slots, (evaluation.ring.ciphertext(residues),))
+    data = column_bytes(forged, label=label)
+    digest = sm3_hex(data)
+    authority.view.objects[digest] = data
+    changed = transcript.model_copy(update={"inputs": {**transcript.inputs, name: digest}})
+    outcome = authority.answer(authority.request([changed]))
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.re-execution")
+    assert digest not in authority.view.asked, "what no gateway signed is not even fetched"
+
+
+def test_the_same_request_again_is_answered_from_the_ledger(
+    authority: Authority, uploads: Uploads
+) -> None:
+    request = authority.bill_request(uploads)
+    assert authority.answer(request).state == RELEASED
+    first = authority.certificates
+    assert authority.answer(request).state == RELEASED
+    assert authority.certificates == first
+    assert len(authority.entries("release.granted")) == 1
+
+
+def test_bills_are_released_once(authority: Authority, uploads: Uploads) -> None:
+    assert authority.answer(authority.bill_request(uploads)).state == RELEASED
+    again = authority.request(
+        [authority.bill_transcript(u).model_copy(update={"release": "again"}) for u in uploads]
+    )
+    outcome = authority.answer(again)
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.repeated")
+
+
+def test_a_tracker_pair_is_refused(authority: Authority, uploads: Uploads) -> None:
+    """A total over two rosters and one over a part of them would differ by the rest."""
+    assert authority.answer(authority.bill_request(uploads)).state == RELEASED
+    part = authority.request([authority.load_curve_transcript(uploads[:1])], seeds=[SEED])
+    outcome = authority.answer(part)
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.cohort")
+    whole = authority.load_curve_request(uploads)
+    assert authority.answer(whole).state == RELEASED
+
+
+def test_a_failed_store_is_no_refusal_and_goes_on_later(
+    authority: Authority, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vault is down after the claim: nothing is released, and the request waits."""
+    request = authority.bill_request(uploads)
+
+    def down(*_arguments: object) -> None:
+        raise GridSecureError("The vault process is not running.", reason="vault.down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(authority.vault), "release_bills", down)
+        outcome = authority.answer(request)
+    assert (outcome.state, outcome.reason) == (FAILED, "vault.down")
+    assert authority.certificates == []
+    assert authority.answer(request).state == RELEASED
+    assert len(authority.certificates) == 1
+
+
+def test_refusals_quote_nothing(authority: Authority, uploads: Uploads, tmp_path: Path) -> None:
+    authority.answer(swapped_output(authority, uploads))
+    logged = (tmp_path / "authority" / "zone.db").read_bytes()
+    for name in uploads[0].roster.meter_point_ids:
+        assert name.encode() not in logged
