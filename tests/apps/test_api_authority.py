@@ -1,0 +1,194 @@
+"""The key authority's service: rounds over a real platform zone, and who may read what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fastapi.testclient import TestClient
+
+from apps.api.authority import create_authority_app
+from apps.api.settings import AuthoritySettings
+from gridsecure.crypto.envelope import open_from
+from gridsecure.key_authority.custody import keep_key_set
+from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
+from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, opened
+from tests.apps.zone_apps import TestClock, bearer, place_key, point
+from tests.authority_simulator import KEK, OFFICE, Authority, authority_grid
+from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys, registry
+
+
+class Queue:
+    """The platform as the service pulls it, without the transport."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.requests: list[Signed] = []
+        self.answers: list[tuple[str, str]] = []
+        self.message = authority.view.message
+        self.object = authority.view.object
+
+    def waiting(self) -> list[Signed]:
+        return self.requests
+
+    def answered(self, request_id: str, state: str) -> None:
+        self.answers.append((request_id, state))
+        self.requests = []
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    folder = tmp_path_factory.mktemp("authority-service")
+    with authority_grid(folder / "platform") as (grid, uploads):
+        maker = Authority(grid, folder / "maker")  # makes transcripts and requests
+        queue = Queue(maker)
+        with TestClient(_app(folder / "zone", grid, queue)) as client:
+            yield SimpleNamespace(
+                grid=grid, uploads=uploads, maker=maker, queue=queue, client=client
+            )
+        maker.close()
+
+
+def _app(folder: Path, grid: GridSimulator, queue: Queue):  # type: ignore[no-untyped-def]
+    place_key(folder, grid.authority_key)
+    vault = folder / "vault"
+    vault.mkdir()
+    (vault / "kek").write_bytes(KEK)
+    (vault / "kek").chmod(0o600)
+    for key_set in grid_keys().secret.values():
+        keep_key_set(vault, key_set, kek=KEK, created_at=NOW)
+    settings = AuthoritySettings(
+        folder=folder,
+        identity_public_key=point(grid.identity_key),
+        identity_url="http://identity.invalid",
+        platform_url="http://platform.invalid",
+        platform_public_key=point(grid.platform_key),
+        gateway_public_keys=(point(grid.gateway_key),),
+        billing_office_public_key=point(OFFICE),
+    )
+    return create_authority_app(settings, clock=TestClock(), pull=queue)  # type: ignore[arg-type]
+
+
+def get(world: SimpleNamespace, path: str, *roles: str):  # type: ignore[no-untyped-def]
+    return world.client.get(path, headers=bearer("authority", *roles))
+
+
+def post(world: SimpleNamespace, path: str, *roles: str):  # type: ignore[no-untyped-def]
+    return world.client.post(path, headers=bearer("authority", *roles))
+
+
+@pytest.fixture(scope="module")
+def released(world: SimpleNamespace) -> str:
+    """The release id of the month's bills."""
+    uploads: list[GridUpload] = world.uploads
+    assert post(world, "/key-sets", "custodian").status_code == 200
+    world.queue.requests = [world.maker.bill_request(uploads)]
+    (outcome,) = post(world, "/release-rounds", "billing").json()
+    assert (outcome["state"], outcome["reason"]) == ("released", None)
+    assert world.queue.answers == [(outcome["request_id"], "released")]
+    release_id: str = outcome["release_id"]
+    return release_id
+
+
+def test_key_sets_are_published_once_and_signed(world: SimpleNamespace, released: str) -> None:
+    notices = [Signed.model_validate(item) for item in get(world, "/key-sets", "gateway").json()]
+    trusted = registry(world.grid.authority_key)
+    named = {opened(n, expect=KeyNotice, trusted=trusted).key_id for n in notices}
+    assert named == {key_set.public.key_id for key_set in grid_keys().secret.values()}
+    again = post(world, "/key-sets", "custodian").json()
+    assert [item["body"] for item in again] == [notice.body for notice in notices]
+    key = KeyNotice.parsed(notices[0].body).public_key
+    assert get(world, f"/objects/{key}", "gateway").status_code == 200
+
+
+def test_only_public_key_objects_are_given_out(world: SimpleNamespace, released: str) -> None:
+    envelope = get(world, f"/releases/{released}", "billing").json()
+    statements = json.loads(envelope["body"])["statements"]
+    sealed = next(iter(statements.values()))
+    assert get(world, f"/objects/{sealed}", "gateway").status_code == 404
+    assert get(world, "/objects/..%2f..%2fvault%2fkek", "gateway").status_code == 404
+
+
+def test_billing_reads_certificates_and_statements(world: SimpleNamespace, released: str) -> None:
+    (summary,) = get(world, "/releases", "analyst").json()
+    assert (summary["release_id"], summary["plan"]) == (released, "bill")
+    envelope = Signed.model_validate(get(world, f"/releases/{released}", "billing").json())
+    trusted = registry(world.grid.authority_key)
+    certificate = opened(envelope, expect=ReleaseCertificate, trusted=trusted)
+    assert summary["cells"] == sum(cell.value is not None for cell in certificate.cells) > 0
+    for roster_id in certificate.statements:
+        sealed = get(world, f"/statements/{released}/{roster_id}", "billing").content
+        document = json.loads(open_from(sealed, private_key=OFFICE, purpose=STATEMENTS_PURPOSE))
+        assert document["roster_id"] == roster_id
+        assert document["meters"]
+
+
+def test_a_regulator_gets_a_signed_copy_without_values(
+    world: SimpleNamespace, released: str
+) -> None:
+    envelope = Signed.model_validate(get(world, f"/releases/{released}", "regulator").json())
+    certificate = opened(
+        envelope, expect=ReleaseCertificate, trusted=registry(world.grid.authority_key)
+    )
+    assert certificate.cells
+    assert all(cell.value is None for cell in certificate.cells)
+    assert get(world, f"/statements/{released}/x", "regulator").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role"),
+    [
+        ("POST", "/key-sets", "billing"),
+        ("POST", "/release-rounds", "analyst"),
+        ("POST", "/release-rounds", "regulator"),
+        ("GET", "/statements/a/b", "analyst"),
+        ("GET", "/releases", "gateway"),
+        ("GET", "/evidence/head", "analyst"),
+    ],
+)
+def test_other_roles_are_refused_alike(
+    world: SimpleNamespace, method: str, path: str, role: str
+) -> None:
+    answer = world.client.request(method, path, headers=bearer("authority", role))
+    assert answer.status_code == 403
+    assert answer.json()["reason"] == "authenticity.refused"
+
+
+def test_unknown_releases_are_not_found(world: SimpleNamespace, released: str) -> None:
+    assert get(world, "/releases/nothing", "billing").status_code == 404
+    assert get(world, f"/statements/{released}/..%2fkek", "billing").status_code == 404
+
+
+def test_a_refused_request_is_answered_as_refused(world: SimpleNamespace, released: str) -> None:
+    world.queue.answers.clear()
+    world.queue.requests = [
+        world.maker.request([world.maker.bill_transcript(world.uploads[0])], purpose="curiosity")
+    ]
+    (outcome,) = post(world, "/release-rounds", "custodian").json()
+    assert (outcome["state"], outcome["reason"]) == ("refused", "release.purpose")
+    assert world.queue.answers == [(outcome["request_id"], "refused")]
+    assert outcome["release_id"] is None
+
+
+def test_one_round_at_a_time(world: SimpleNamespace) -> None:
+    lock = world.client.app.state.authority.round_lock
+    with lock:
+        answer = post(world, "/release-rounds", "custodian")
+    assert (answer.status_code, answer.json()["reason"]) == (409, "conflict.release-round")
+
+
+def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
+    """Nothing anybody sends can be decrypted: the service reads no body at all."""
+    pages = world.client.get("/openapi.json").json()["paths"]
+    assert len(pages) >= 8
+    for path, methods in pages.items():
+        for method, operation in methods.items():
+            assert "requestBody" not in operation, (method, path)
+
+
+def test_the_evidence_head_is_for_witnesses(world: SimpleNamespace, released: str) -> None:
+    head = get(world, "/evidence/head", "regulator").json()
+    assert head["index"] >= 3, "three key sets and a release"
+    assert len(head["hash"]) == 64
