@@ -1,0 +1,433 @@
+"""The gateway service, with the real identity service and platform behind it."""
+
+from __future__ import annotations
+
+import json
+import resource
+import stat
+import threading
+from itertools import islice
+from pathlib import Path
+
+import httpx
+import pytest
+
+from apps.api import gateway as gateway_module
+from apps.api.gateway import create_gateway_app, open_zone
+from apps.api.identity import create_identity_app
+from apps.api.platform import create_platform_app
+from apps.api.settings import (
+    GatewaySettings,
+    IdentitySettings,
+    PlatformSettings,
+    ServiceEntry,
+)
+from gridsecure import frames
+from gridsecure.errors import StorageError
+from gridsecure.gateway import months
+from gridsecure.gateway.month_files import load_files
+from gridsecure.gateway.reconciliation import expected_bills
+from gridsecure.identity.service_login import give_token
+from tests.apps.in_process import client_of
+from tests.gateway.gateway_world import MONTH, GatewayWorld
+from tests.grid_simulator import NOW
+
+REAL_PACKING = months.pack_energies
+SECRET = "77.31"
+
+
+def clock():
+    return NOW
+
+
+class Services:
+    """Identity and platform as applications, the gateway in front; the authority publishes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = GatewayWorld(folder)
+        self.grid = self.world.grid
+        self.folder = folder / "service"
+        self.settings = GatewaySettings(
+            folder=self.folder,
+            identity_public_key="04" + "0" * 128,
+            identity_url="http://identity",
+            platform_url="http://platform",
+            authority_url="http://authority",
+            authority_public_key=self.grid.authority_key.public_key.point.hex(),
+            max_body_bytes=4_000_000,
+        )
+        zone = open_zone(self.settings)
+        self.point = zone.signing_key.public_key.point.hex()
+        zone.engine.dispose()
+        service = ServiceEntry(role="gateway", public_key=self.point)
+        self.identity = create_identity_app(
+            IdentitySettings(folder=folder / "identity", services=(service,)), clock=clock
+        )
+        identity_key = self.identity.state.zone.key.public_key.point.hex()
+        self.platform = create_platform_app(
+            PlatformSettings(
+                folder=self.grid.folder,
+                identity_public_key=identity_key,
+                gateway_public_keys=(self.point,),
+                authority_public_key=self.settings.authority_public_key,
+            ),
+            clock=clock,
+        )
+        self.settings = self.settings.model_copy(update={"identity_public_key": identity_key})
+        self.platform_requests: list[str] = []
+        self.platform_is_down = False
+        self.apps = []
+        self.start()
+
+    def start(self) -> None:
+        """Start the gateway service on its folder, as after any end of the one before."""
+        self.app = create_gateway_app(self.settings, clock=clock, connect=self.connect)
+        self.apps.append(self.app)
+        self.client = client_of(self.app)
+
+    def connect(self, url: str, auth: httpx.Auth | None) -> httpx.Client:
+        if url == "http://authority":
+            transport = httpx.MockTransport(self.world.authority_answer)
+            return httpx.Client(transport=transport, base_url=url, auth=auth)
+        if url == "http://identity":
+            return client_of(self.identity, url=url, auth=auth)
+
+        def note(request: httpx.Request) -> None:
+            self.platform_requests.append(request.url.path)
+            if self.platform_is_down:
+                raise httpx.ConnectError("down")
+
+        return client_of(self.platform, url=url, auth=auth, event_hooks={"request": [note]})
+
+    @property
+    def worker(self):
+        return self.app.state.service.worker
+
+    @property
+    def months(self) -> Path:
+        return self.folder / "months"
+
+    def close(self) -> None:
+        for app in self.apps:
+            app.state.service.worker.wait(20)
+            app.state.service.zone.engine.dispose()
+        self.platform.state.platform.zone.engine.dispose()
+        self.identity.state.zone.engine.dispose()
+        self.world.close()
+
+    def token(self, *roles: str, audience: str = "gateway") -> dict[str, str]:
+        given = give_token(
+            "person",
+            roles=roles,
+            audience=audience,
+            key=self.identity.state.zone.key,
+            valid=(NOW, NOW.replace(hour=10)),
+        )
+        return {"Authorization": f"Bearer {given.token}"}
+
+    def call(self, method: str, path: str, *, role: str = "operator", **content) -> httpx.Response:
+        return self.client.request(
+            method, f"/months/{MONTH}{path}", headers=self.token(role), **content
+        )
+
+    def put_files(self, *, readings=None, contracts=None, tariffs=()) -> httpx.Response:
+        readings = [self.world.simulated.wide_csv()] if readings is None else readings
+        contracts = self.world.contracts_csv() if contracts is None else contracts
+        parts = [("readings", ("any/../name.csv", data)) for data in readings]
+        parts += [("contracts", ("contracts.csv", contracts))]
+        parts += [("tariffs", ("own.toml", data)) for data in tariffs]
+        return self.call("PUT", "/files", files=parts)
+
+    def processed(self) -> dict:
+        started = self.call("POST", "/process")
+        assert started.status_code == 202, started.text
+        self.worker.wait(60)
+        return self.call("GET", "").json()
+
+
+@pytest.fixture
+def services(tmp_path):
+    made = Services(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def resting(tmp_path_factory):
+    """Services without any month, for requests that change nothing."""
+    made = Services(tmp_path_factory.mktemp("resting"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def _short(monkeypatch):
+    """The real packing, cut short, where the number of columns does not matter."""
+    monkeypatch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 3))
+
+
+def test_a_month_goes_from_files_to_reconciled_statements(services):
+    assert services.put_files().json() == {"readings_files": 1, "contracts": 20}
+    assert services.call("GET", "").json()["state"] == "waiting"
+    status = services.processed()
+    report = status["report"]
+    assert (status["state"], status["reason"]) == ("done", None)
+    assert (report["readings"], report["billed_meters"], report["rosters"]) == (20 * 744, 20, 2)
+    assert report["bytes_uploaded"] == report["bytes_stored"] > 0
+    assert report["columns"] > 2 * 744
+    zone = services.app.state.service.zone
+    statements = expected_bills(zone, load_files(zone, MONTH))
+    answer = services.call(
+        "POST", "/reconciliation", role="billing", content=statement_body(statements)
+    ).json()
+    assert (answer["bills"], answer["mismatches"], answer["differing_pseudonyms"]) == (20, 0, [])
+    roster = next(iter(statements.values()))
+    name = min(roster)
+    roster[name]["periods"][0]["total"] += "0"
+    altered = services.call(
+        "POST", "/reconciliation", role="billing", content=statement_body(statements)
+    ).json()
+    assert (altered["mismatches"], altered["differing_pseudonyms"]) == (1, [name])
+
+
+def statement_body(statements):
+    return frames.joined(
+        json.dumps({"roster_id": name, "meters": meters}).encode()
+        for name, meters in statements.items()
+    )
+
+
+@pytest.mark.usefixtures("_short")
+def test_a_finished_month_survives_a_restart_and_is_not_sent_again(services):
+    services.put_files()
+    done = services.processed()
+    requests = len(services.platform_requests)
+    services.start()
+    assert services.call("GET", "").json() == done
+    assert services.processed() == done
+    assert len(services.platform_requests) == requests
+    refused = services.put_files()
+    assert (refused.status_code, refused.json()["reason"]) == (409, "conflict.month-files")
+
+
+@pytest.mark.usefixtures("_short")
+def test_an_unreachable_platform_fails_the_month_and_the_next_start_finishes_it(
+    services, monkeypatch
+):
+    monkeypatch.setattr("gridsecure.peer.PAUSES_S", ())
+    services.platform_is_down = True
+    services.put_files()
+    failed = services.processed()
+    assert (failed["state"], failed["reason"]) == ("failed", "platform.unreachable")
+    assert "nothing is lost" in failed["message"]
+    services.start()
+    assert services.call("GET", "").json() == failed
+    services.platform_is_down = False
+    assert services.processed()["state"] == "done"
+
+
+@pytest.mark.usefixtures("_short")
+def test_a_month_that_was_cut_off_says_interrupted_and_resumes(services, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(*_args, **_kwargs):
+        raise Killed
+
+    services.put_files()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "excepthook", lambda _args: None)
+        patch.setattr(months, "deliver", killed)
+        assert services.processed()["state"] == "interrupted"
+    services.start()
+    assert services.call("GET", "").json()["state"] == "interrupted"
+    assert services.processed()["state"] == "done"
+
+
+def test_one_month_at_a_time_and_no_new_files_meanwhile(services, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def held(zone, *, files, peers, clock, progress):
+        progress("validate", 3, 7)
+        begun.set()
+        go_on.wait(20)
+        raise StorageError("It stops here.")
+
+    monkeypatch.setattr(gateway_module, "process_month", held)
+    services.put_files()
+    assert services.call("POST", "/process").status_code == 202
+    begun.wait(20)
+    status = services.call("GET", "").json()
+    assert [status[name] for name in ("state", "stage", "done", "of")] == [
+        "running",
+        "validate",
+        3,
+        7,
+    ]
+    busy = [services.call("POST", "/process"), services.put_files()]
+    assert [(b.status_code, b.json()["reason"]) for b in busy] == [(409, "conflict.month-busy")] * 2
+    go_on.set()
+    services.worker.wait(20)
+    assert services.call("GET", "").json()["state"] == "failed"
+
+
+def test_an_error_nobody_expected_says_nothing(services, monkeypatch):
+    def broken(*_args, **_kwargs):
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(gateway_module, "process_month", broken)
+    services.put_files()
+    status = services.processed()
+    assert (status["state"], status["reason"]) == ("failed", "internal")
+    assert SECRET not in json.dumps(status)
+
+
+def test_bad_readings_fail_the_month_with_a_reason_and_no_value(services):
+    bad = f"meter_point_id,start,kwh\nm,2026-07-01 00:00,{SECRET}kWh\n".encode()
+    services.put_files(readings=[bad])
+    status = services.processed()
+    assert (status["state"], status["reason"]) == ("failed", "readings.energy")
+    assert SECRET not in json.dumps(status)
+    services.put_files()
+    assert services.call("GET", "").json()["state"] == "waiting"
+
+
+def test_files_are_private_and_named_by_the_gateway(services):
+    services.put_files(readings=[b"a,b\n1,2\n", b"c"])
+    files = [path for path in services.months.rglob("*") if path.is_file()]
+    assert sorted(path.name for path in files) == [
+        "contracts.csv",
+        "input.json",
+        "readings-0001",
+        "readings-0002",
+    ]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert stat.S_IMODE((services.months / MONTH).stat().st_mode) == 0o700
+
+
+def inputs(services):
+    return {
+        path.relative_to(services.months): path.read_bytes()
+        for path in services.months.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "reason"),
+    [
+        ({"contracts": b"meter_point_id,strange\nm,1\n"}, 400, "contract.unknown-column"),
+        ({"contracts": b""}, 400, "contract.unreadable"),
+        ({"tariffs": [b"tariff_id = 1"]}, 400, "tariff.missing-key"),
+        ({"tariffs": [b"\xff\xfe"]}, 400, "tariff.unreadable"),
+        ({"readings": []}, 400, "month.no-readings"),
+    ],
+)
+def test_a_set_that_cannot_be_used_leaves_the_earlier_one(services, change, status, reason):
+    services.put_files()
+    before = inputs(services)
+    refused = services.put_files(**change)
+    assert (refused.status_code, refused.json()["reason"]) == (status, reason)
+    assert inputs(services) == before
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_full_disk_leaves_the_earlier_set_and_nothing_half_written(services, monkeypatch, limit):
+    services.put_files()
+    before = inputs(services)
+    real, calls = gateway_module.save_files.__globals__["write_private"], []
+
+    def full(path, parts, *, what):
+        calls.append(path)
+        if len(calls) < limit:
+            return real(path, parts, what=what)
+
+        def cut():
+            yield b"half"
+            raise OSError(28, "No space left on device")
+
+        return real(path, cut(), what=what)
+
+    monkeypatch.setitem(gateway_module.save_files.__globals__, "write_private", full)
+    refused = services.put_files()
+    assert (refused.status_code, refused.json()["reason"]) == (507, "storage.failed")
+    assert inputs(services) == before
+
+
+def test_a_file_size_limit_of_the_system_is_a_storage_error_too(services):
+    services.put_files()
+    before = inputs(services)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        refused = services.put_files()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (refused.status_code, refused.json()["reason"]) == (507, "storage.failed")
+    assert inputs(services) == before
+
+
+def test_too_large_a_body_is_refused_before_it_is_kept(resting):
+    refused = resting.put_files(readings=[b"x" * 5_000_000])
+    assert (refused.status_code, refused.json()["reason"]) == (413, "message.too-large")
+    assert not resting.months.exists()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [("readings", ("r", b"x"))],
+        [("contracts", ("c", b"x")), ("contracts", ("c", b"x")), ("readings", ("r", b"x"))],
+        [("contracts", ("c", b"x")), ("readings", ("r", b"x")), ("other", ("o", b"x"))],
+    ],
+)
+def test_other_parts_than_a_month_has_are_refused(resting, files):
+    refused = resting.call("PUT", "/files", files=files)
+    assert (refused.status_code, refused.json()["reason"]) == (422, "message.month-files")
+
+
+def test_a_field_in_place_of_a_file_and_no_form_at_all_are_refused(resting):
+    assert resting.call("PUT", "/files", data={"contracts": SECRET}).status_code == 400
+    assert resting.call("PUT", "/files", content=b"no form").status_code == 422
+    assert SECRET not in resting.call("PUT", "/files", data={"contracts": SECRET}).text
+
+
+@pytest.mark.parametrize("month", ["2026-13", "..", "2026-7", "2026-07.", "%2e%2e%2fsigning"])
+def test_only_months_become_paths(resting, month):
+    answer = resting.client.get(f"/months/{month}", headers=resting.token("operator"))
+    assert answer.status_code in (400, 404)
+
+
+def test_an_unknown_month_and_one_not_processed_are_told_apart(services):
+    unknown = services.call("GET", "")
+    assert (unknown.status_code, unknown.json()["reason"]) == (404, "month.unknown")
+    assert services.call("POST", "/process").status_code == 404
+    services.put_files()
+    early = services.call("POST", "/reconciliation", role="billing", content=b"")
+    assert (early.status_code, early.json()["reason"]) == (404, "month.not-processed")
+
+
+ROUTES = [
+    ("PUT", "/files", {"operator"}),
+    ("POST", "/process", {"operator"}),
+    ("GET", "", {"operator", "billing"}),
+    ("POST", "/reconciliation", {"billing"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "roles"), ROUTES)
+def test_each_route_is_for_its_roles(resting, method, path, roles):
+    for role in ("operator", "billing", "analyst", "custodian", "regulator", "platform", "gateway"):
+        answer = resting.call(method, path, role=role)
+        assert (answer.status_code == 403) == (role not in roles), role
+    url = f"/months/{MONTH}{path}"
+    assert resting.client.request(method, url).status_code == 401
+    elsewhere = resting.token("operator", "billing", audience="platform")
+    assert resting.client.request(method, url, headers=elsewhere).status_code == 403
+
+
+def test_the_service_describes_itself(resting):
+    about = resting.client.get("/about").json()
+    assert about["zone"] == "gateway"
+    paths = resting.client.get("/openapi.json").json()["paths"]
+    assert "multipart/form-data" in str(paths["/months/{month}/files"]["put"]["requestBody"])
