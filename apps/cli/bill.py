@@ -49,7 +49,8 @@ def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
     text = _tariff_text(order.tariff)
     tariff = parse_tariff(text)
     file = read_readings(order.readings, timezone=tariff.timezone)
-    readings = _chosen(file.readings, order.meters)
+    readings = _once(_chosen(file.readings, order.meters), report)
+    _report_future(readings, file.interval, report)
     contracts = _contracts(order.contract, readings)
     settlements = settle(readings, tariff=tariff, interval=file.interval)
     _, periods = assign_periods(readings["start"], interval=file.interval, timezone=tariff.timezone)
@@ -90,6 +91,21 @@ def _chosen(readings: pd.DataFrame, meters: tuple[str, ...]) -> pd.DataFrame:
             remedy="Check the id given to --meter.",
         )
     return readings[readings["meter_point_id"].isin(meters)].reset_index(drop=True)
+
+
+def _once(readings: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Take a line that repeats another to the letter once; contradictions are refused later."""
+    kept = readings.drop_duplicates().reset_index(drop=True)
+    if len(kept) < len(readings):
+        report(f"{len(readings) - len(kept)} repeated lines taken once")
+    return kept
+
+
+def _report_future(readings: pd.DataFrame, interval: pd.Timedelta, report: Report) -> None:
+    """Say so when a file reaches into the future: fine for a what-if, not for a bill."""
+    count = int((readings["start"] + interval > pd.Timestamp.now(tz="UTC")).sum())
+    if count:
+        report(f"{count} readings end in the future; billed as read, as a what-if")
 
 
 def _contracts(path: Path | None, readings: pd.DataFrame) -> pd.DataFrame:

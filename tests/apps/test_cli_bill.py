@@ -132,3 +132,22 @@ def test_broken_tariff_names_the_row(files: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 1
     assert "tiers[" in result.stderr
+
+
+def test_repeated_lines_count_once_and_contradictions_are_refused(files: Path) -> None:
+    (files / "readings.csv").write_text(EDGES + EDGES.splitlines()[1] + "\n")
+    result = bill(files, "--meter", "at-tier-1", "--format", "json")
+    assert json.loads(result.stdout)["meters"]["at-tier-1"]["periods"][0]["total"] == "172.35"
+    assert "1 repeated lines" in result.stderr
+    (files / "readings.csv").write_text(EDGES + "at-tier-1,2026-07-01 00:00,5\n")
+    result = bill(files)
+    assert result.exit_code == 1
+    assert "What to do" in result.stderr
+    assert "259.999" not in result.output
+
+
+def test_a_file_from_the_future_is_a_what_if_and_says_so(files: Path) -> None:
+    (files / "readings.csv").write_text(EDGES.replace("2026", "2096"))
+    result = bill(files, "--meter", "at-tier-1")
+    assert result.exit_code == 0, result.stderr
+    assert "in the future" in result.stderr
