@@ -106,12 +106,20 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(GridSecureError, _on_own_error)
     app.add_exception_handler(RequestValidationError, _on_wrong_shape)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(UnicodeEncodeError, _on_half_a_character)
 
 
 def _on_own_error(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, GridSecureError):
         return internal_response(error)
     return error_response(error)
+
+
+def _on_half_a_character(_request: Request, _error: Exception) -> JSONResponse:
+    """JSON can spell half of a surrogate pair, which is no text and has no bytes."""
+    return error_response(
+        InvalidMessageError("A text of the request is not Unicode.", remedy="Send it as UTF-8.")
+    )
 
 
 def _on_wrong_shape(_request: Request, error: Exception) -> JSONResponse:

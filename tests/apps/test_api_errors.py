@@ -1,0 +1,176 @@
+"""Errors as the outside reads them: one table, one body, nothing of the request in it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from fastapi import Depends, FastAPI
+from fastapi.testclient import TestClient
+from pydantic import BaseModel
+
+from apps.api import deps
+from apps.api.errors import INTERNAL, REFUSED, STATUS, error_response, status_of
+from apps.api.serving import ServiceDescription, new_app
+from gridsecure import errors
+from gridsecure.errors import AuthenticityError, GridSecureError
+from tests.apps.zone_apps import TestClock, bearer, platform_app
+from tests.grid_simulator import grid_keys
+
+EXPECTED = {
+    errors.GridSecureError: 500,
+    errors.InputError: 400,
+    errors.InvalidReadingsError: 400,
+    errors.InvalidTariffError: 400,
+    errors.InvalidMessageError: 422,
+    errors.AuthenticityError: 401,
+    errors.SignatureError: 401,
+    errors.EnvelopeError: 401,
+    errors.StaleMessageError: 401,
+    errors.UnknownMeterError: 401,
+    errors.AccessDeniedError: 403,
+    errors.CiphertextError: 409,
+    errors.MalformedCiphertextError: 409,
+    errors.KeyMismatchError: 409,
+    errors.DepthExceededError: 409,
+    errors.OutOfRangeError: 409,
+    errors.ReleaseRefusedError: 403,
+    errors.NotFoundError: 404,
+    errors.ConflictError: 409,
+    errors.StorageError: 507,
+    errors.AuditBrokenError: 500,
+}
+SECRET = "31415926-not-to-be-repeated"
+
+
+class Wanted(BaseModel):
+    count: int
+    inner: dict[str, int] = {}
+
+
+def tree(kind: type[GridSecureError]) -> set[type[GridSecureError]]:
+    return {kind}.union(*(tree(inner) for inner in kind.__subclasses__()))
+
+
+def app_that_raises(error: Exception) -> FastAPI:
+    app = new_app(
+        ServiceDescription("platform", "t", "t"),
+        identity_key=grid_keys().identity.public_key,
+        max_body_bytes=100_000,
+        clock=TestClock(),
+    )
+    allowed = [Depends(deps.require("billing"))]
+
+    @app.get("/raise", dependencies=allowed)
+    def fail() -> None:
+        raise error
+
+    @app.get("/unsayable", dependencies=allowed, response_model=int)
+    def answer_badly() -> str:
+        return SECRET
+
+    @app.post("/shape/{number}", dependencies=allowed)
+    def shaped(number: int, wanted: Wanted, limit: int = 1) -> int:
+        return number + wanted.count + limit
+
+    return app
+
+
+def client_of(error: Exception) -> TestClient:
+    return TestClient(app_that_raises(error), headers=bearer("platform", "billing"))
+
+
+@pytest.fixture
+def shapes() -> TestClient:
+    return client_of(GridSecureError("never"))
+
+
+@pytest.mark.parametrize("kind", sorted(tree(GridSecureError), key=lambda kind: kind.__name__))
+def test_every_error_of_the_tree_has_its_status_and_body(kind):
+    error = kind("What happened.", reason="some.reason", remedy="What to do.")
+    answer = client_of(error).get("/raise")
+    assert answer.status_code == EXPECTED[kind] == status_of(error)
+    if issubclass(kind, AuthenticityError):
+        assert answer.json() == REFUSED
+    else:
+        assert answer.json() == {
+            "reason": "some.reason",
+            "message": "What happened.",
+            "remedy": "What to do.",
+        }
+
+
+def test_the_table_names_no_class_twice_over():
+    """Every row of the table says something its parent's row does not, or is the root."""
+    for kind, status in STATUS.items():
+        parents = [parent for parent in kind.__mro__[1:] if parent in STATUS]
+        assert not parents or STATUS[parents[0]] != status or kind is errors.AuditBrokenError
+
+
+def test_the_log_keeps_what_the_answer_hides(caplog):
+    with caplog.at_level(logging.WARNING):
+        answer = error_response(errors.StaleMessageError(SECRET, reason="authenticity.stale"))
+    assert b"stale" not in answer.body
+    assert "StaleMessageError authenticity.stale" in caplog.text
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError(SECRET), KeyError(SECRET), AssertionError(SECRET), RuntimeError(SECRET)]
+)
+def test_what_is_not_ours_says_nothing(error, caplog):
+    """The test client would raise what a server logs with its traceback; nothing gets that far."""
+    with caplog.at_level(logging.DEBUG):
+        answer = client_of(error).get("/raise")
+    assert (answer.status_code, answer.json()) == (500, INTERNAL)
+    assert type(error).__name__ in caplog.text
+    assert "test_api_errors.py:" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_an_answer_of_the_wrong_shape_says_nothing(shapes, caplog):
+    answer = shapes.get("/unsayable")
+    assert (answer.status_code, answer.json()) == (500, INTERNAL)
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "named"),
+    [
+        (f"/shape/{SECRET}", '{"count": 1}', "path.number"),
+        (f"/shape/1?limit={SECRET}", '{"count": 1}', "query.limit"),
+        ("/shape/1", f'{{"count": "{SECRET}"}}', "body.count"),
+        ("/shape/1", f'{{"count": 1, "inner": {{"{SECRET}": "x"}}}}', "body.inner"),
+        ("/shape/1", f'{{"count": {SECRET}', "body"),
+        ("/shape/1", f'["{SECRET}"]', "body"),
+        ("/shape/1", "", "body"),
+        ("/shape/1", "[" * 50_000, ""),
+    ],
+)
+def test_a_request_of_the_wrong_shape_is_named_but_not_repeated(shapes, path, content, named):
+    answer = shapes.post(path, content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code in {400, 422}
+    assert set(answer.json()) == {"reason", "message", "remedy"}
+    assert named in answer.json()["message"]
+    assert SECRET not in answer.text
+
+
+def test_an_unknown_fields_name_is_not_repeated(tmp_path):
+
+    with TestClient(platform_app(tmp_path), headers=bearer("platform", "billing")) as client:
+        order = {"plan": "bill", "start": "2026-07-01", "end": "2026-08-01", "purpose": "p"}
+        answer = client.post("/runs", json={**order, SECRET: 1})
+    assert answer.status_code == 422
+    assert answer.json()["reason"] == "message.invalid"
+    assert "unknown field" in answer.json()["message"]
+    assert SECRET not in answer.text
+
+
+def test_wrong_addresses_and_methods_have_the_same_body(shapes):
+    for answer, reason in (
+        (shapes.get(f"/{SECRET}"), "http.404"),
+        (shapes.delete("/raise"), "http.405"),
+    ):
+        assert answer.json()["reason"] == reason
+        assert set(answer.json()) == {"reason", "message", "remedy"}
+        assert SECRET not in answer.text

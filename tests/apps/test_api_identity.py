@@ -1,0 +1,360 @@
+"""The identity stub: who gets a token, how often one may try, and names for meter points."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from sqlmodel import col, select
+
+from apps.api.errors import REFUSED
+from apps.api.identity import create_identity_app
+from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
+from apps.api.settings import IdentitySettings, ServiceEntry, UserEntry
+from gridsecure.crypto.sm3 import PBKDF2_ITERATIONS
+from gridsecure.crypto.tokens import verify_token
+from gridsecure.errors import AuthenticityError, GridSecureError, InputError
+from gridsecure.identity.passwords import (
+    ALLOWED_FAILURES,
+    FAILURE_WINDOW,
+    MAX_NAMES,
+    FailedAttempts,
+    check_record,
+    decoy_record,
+    password_matches,
+    password_record,
+)
+from gridsecure.identity.pseudonyms import pseudonym
+from gridsecure.identity.service_login import MAX_AGE, ServiceLogin, service_login
+from gridsecure.messages import KeyNotice, signed
+from gridsecure.store.database import write_session
+from gridsecure.store.evidence import EvidenceRow, verify_chain
+from tests.apps.zone_apps import TestClock, bearer, identity_app, point
+from tests.grid_simulator import NOW, grid_keys
+
+PASSWORD = "correct horse battery staple"
+KEYS = grid_keys()
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def users() -> tuple[UserEntry, ...]:
+    return (UserEntry(user="lin", password=password_record(PASSWORD), roles=("billing",)),)
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    return TestClock()
+
+
+@pytest.fixture
+def service(tmp_path, users, clock):
+    with TestClient(identity_app(tmp_path / "identity", users=users, clock=clock)) as client:
+        yield client
+
+
+def sign_in(service: TestClient, *, user="lin", password=PASSWORD, audience="platform"):
+    body = {"user": user, "password": password, "audience": audience}
+    return service.post("/sign-in", json=body)
+
+
+def evidence_rows(service: TestClient) -> list[EvidenceRow]:
+    with write_session(service.app.state.zone.engine) as session:
+        verify_chain(session)
+        return list(session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index))))
+
+
+# --- people ------------------------------------------------------------------------------------
+
+
+def test_it_says_that_it_is_a_stub(service):
+    about = service.get("/about").json()
+    assert about["stub"] is True
+    assert about["pseudonyms"] == "static"
+    assert "stub" in service.get("/openapi.json").json()["info"]["description"].lower()
+
+
+def test_a_person_signs_in_for_one_service(service):
+    answer = sign_in(service)
+    assert answer.status_code == 200
+    given = answer.json()
+    assert given["roles"] == ["billing"]
+    claims = verify_token(
+        given["token"],
+        key=KEYS.identity.public_key,
+        audience="platform",
+        issuer="gridsecure-identity",
+        now=NOW,
+    )
+    assert (claims.subject, claims.roles) == ("lin", ("billing",))
+    assert claims.expires_at.isoformat() == given["expires_at"]
+    assert claims.expires_at == NOW + timedelta(minutes=60)
+
+
+@pytest.mark.parametrize(
+    ("user", "password"), [("lin", PASSWORD + " "), ("lin", "wrong-pass"), ("nobody", PASSWORD)]
+)
+def test_a_wrong_name_and_a_wrong_password_read_alike(service, caplog, user, password):
+    with caplog.at_level(logging.DEBUG):
+        answer = sign_in(service, user=user, password=password)
+    assert (answer.status_code, answer.json()) == (401, REFUSED)
+    assert password not in caplog.text
+
+
+@pytest.mark.parametrize("field", ["user", "password"])
+def test_half_a_character_is_no_text(service, field):
+    body = {"user": "lin", "password": PASSWORD, "audience": "platform", field: "\ud800"}
+    answer = service.post("/sign-in", content=json.dumps(body), headers=JSON)
+    assert (answer.status_code, answer.json()["reason"]) in {
+        (422, "message.invalid"),
+        (401, "authenticity.refused"),
+    }
+
+
+def test_an_audience_that_does_not_exist_is_refused_without_the_password(service):
+    answer = sign_in(service, audience="elsewhere")
+    assert answer.status_code == 422
+    assert PASSWORD not in answer.text
+
+
+def test_failures_lock_a_name_until_the_window_is_over(service, clock):
+    for _ in range(ALLOWED_FAILURES):
+        assert sign_in(service, password="wrong").status_code == 401
+    answer = sign_in(service)
+    assert (answer.status_code, answer.json()) == (401, REFUSED)
+    clock.advance(minutes=5)
+    assert sign_in(service).status_code == 200
+    actions = [row.action for row in evidence_rows(service)]
+    assert actions == ["sign-in.refused"] * ALLOWED_FAILURES + ["sign-in.done"]
+    assert not any(PASSWORD in row.detail for row in evidence_rows(service))
+
+
+# --- passwords ---------------------------------------------------------------------------------
+
+
+def test_password_records_are_salted_and_strong():
+    first, second = password_record("a"), password_record("a")
+    assert first != second
+    assert int(first.split("$")[1]) == PBKDF2_ITERATIONS == 600_000
+    assert password_matches("a", record=first)
+    assert not password_matches("b", record=first)
+    assert check_record(decoy_record())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.replace("600000", "599999"),
+        lambda record: record.replace("600000", "99999999"),
+        lambda record: record.replace("sm3", "md5"),
+        lambda record: record[:-1],
+        lambda record: record + "0",
+        lambda record: PASSWORD,
+        lambda record: "",
+    ],
+)
+def test_a_weak_or_malformed_record_keeps_the_service_from_starting(tmp_path, change):
+    record = change(decoy_record())
+    user = UserEntry(user="lin", password=record, roles=("billing",))
+    with pytest.raises(InputError) as refused:
+        create_identity_app(IdentitySettings(folder=tmp_path, users=(user,)))
+    assert refused.value.reason == "identity.password-record"
+    assert PASSWORD not in str(refused.value)
+    assert PASSWORD not in repr(user)
+
+
+def test_an_empty_password_gets_no_record():
+    with pytest.raises(InputError):
+        password_record("")
+
+
+def test_a_success_forgets_failures_and_old_failures_do_not_count():
+    failures = FailedAttempts()
+    for step in range(4 * ALLOWED_FAILURES):
+        failures.claim("slow", now=NOW + step * FAILURE_WINDOW / 4)
+        failures.claim("good", now=NOW)
+        failures.succeeded("good")
+    for _ in range(ALLOWED_FAILURES):
+        failures.claim("bad", now=NOW)
+    with pytest.raises(AuthenticityError):
+        failures.claim("bad", now=NOW)
+
+
+def test_names_beyond_the_limit_push_out_the_oldest():
+    failures = FailedAttempts()
+    for _ in range(ALLOWED_FAILURES):
+        failures.claim("first", now=NOW)
+    for number in range(MAX_NAMES):
+        failures.claim(f"name {number}", now=NOW)
+    failures.claim("first", now=NOW)  # forgotten, so heard again
+
+
+# --- services ----------------------------------------------------------------------------------
+
+
+def log_in(service: TestClient, envelope) -> httpx.Response:
+    return service.post("/service-tokens", json=envelope.model_dump())
+
+
+def test_a_registered_service_gets_a_token_for_five_minutes(service):
+    answer = log_in(service, service_login(audience="platform", key=KEYS.gateway, now=NOW))
+    claims = verify_token(
+        answer.json()["token"],
+        key=KEYS.identity.public_key,
+        audience="platform",
+        issuer="gridsecure-identity",
+        now=NOW,
+    )
+    assert claims.roles == ("gateway",)
+    assert claims.subject == f"gateway:{KEYS.gateway.public_key.thumbprint}"
+    assert claims.expires_at == NOW + timedelta(minutes=5)
+
+
+def test_a_login_counts_once_also_after_a_restart(service, tmp_path, users, clock):
+    envelope = service_login(audience="platform", key=KEYS.gateway, now=NOW)
+    assert log_in(service, envelope).status_code == 200
+    assert log_in(service, envelope).json() == REFUSED
+    with TestClient(identity_app(tmp_path / "identity", users=users, clock=clock)) as restarted:
+        assert log_in(restarted, envelope).status_code == 401
+
+
+def test_a_nonce_counts_once_for_another_body_too(service):
+    nonce = "0" * 32
+    for audience, status in (("platform", 200), ("authority", 401)):
+        login = ServiceLogin(audience=audience, issued_at=NOW.isoformat(), nonce=nonce)
+        assert log_in(service, signed(login, key=KEYS.gateway)).status_code == status
+    login = ServiceLogin(audience="platform", issued_at=NOW.isoformat(), nonce=nonce)
+    assert log_in(service, signed(login, key=KEYS.platform)).status_code == 200
+
+
+@pytest.mark.parametrize("away", [-MAX_AGE, MAX_AGE])
+def test_a_login_is_good_for_a_minute_either_way(service, away):
+    inside = service_login(audience="platform", key=KEYS.gateway, now=NOW + away)
+    outside = service_login(audience="platform", key=KEYS.gateway, now=NOW + away * 61 / 60)
+    assert log_in(service, inside).status_code == 200
+    assert log_in(service, outside).json() == REFUSED
+
+
+@pytest.mark.parametrize("issued_at", ["yesterday", "2026-08-03T09:00:00", ""])
+def test_a_login_without_a_real_time_is_refused(service, issued_at):
+    login = ServiceLogin(audience="platform", issued_at=issued_at, nonce="1" * 32)
+    assert log_in(service, signed(login, key=KEYS.gateway)).status_code == 401
+
+
+def test_logins_of_strangers_and_of_another_kind_are_refused_alike(service):
+    good = service_login(audience="platform", key=KEYS.gateway, now=NOW)
+    strange = service_login(audience="platform", key=KEYS.stranger, now=NOW)
+    pretending = strange.model_copy(update={"signer": KEYS.gateway.public_key.thumbprint})
+    body = json.loads(good.body) | {"audience": "authority"}
+    changed = good.model_copy(update={"body": json.dumps(body)})
+    notice = KeyNotice(
+        key_id="k",
+        parameters="p",
+        parameters_digest="d",
+        public_key="d",
+        relinearisation_keys=None,
+        created_at="t",
+    )
+    other_kind = signed(notice, key=KEYS.gateway)
+    for envelope in (strange, pretending, changed, other_kind):
+        answer = log_in(service, envelope)
+        assert (answer.status_code, answer.json()) == (401, REFUSED)
+
+
+def test_a_service_key_is_registered_once(tmp_path):
+    entries = tuple(
+        ServiceEntry(role=role, public_key=point(KEYS.gateway)) for role in ("gateway", "platform")
+    )
+    with pytest.raises(GridSecureError) as refused:
+        create_identity_app(IdentitySettings(folder=tmp_path, services=entries))
+    assert refused.value.reason == "authenticity.services"
+
+
+# --- the client that attaches tokens -----------------------------------------------------------
+
+
+@pytest.fixture
+def auth(service, clock) -> ServiceAuth:
+    login = ServiceLoginClient(service, KEYS.gateway, clock)
+    return ServiceAuth(login, audience="platform")
+
+
+def test_a_client_keeps_its_token_and_renews_it_in_time(auth, clock):
+    sent: list[str] = []
+
+    def note(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers["Authorization"])
+        return httpx.Response(200)
+
+    with httpx.Client(
+        transport=httpx.MockTransport(note), base_url="http://peer", auth=auth
+    ) as peer:
+        for minutes in (0, 3, 2):
+            clock.advance(minutes=minutes)
+            peer.get("/")
+    assert sent[0] == sent[1] != sent[2]
+
+
+@pytest.mark.parametrize(("refusals", "status", "requests"), [(1, 200, 2), (9, 401, 2)])
+def test_a_refused_token_is_renewed_once(auth, refusals, status, requests):
+    sent: list[str] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers["Authorization"])
+        return httpx.Response(401 if len(sent) <= refusals else 200)
+
+    with httpx.Client(
+        transport=httpx.MockTransport(refuse), base_url="http://peer", auth=auth
+    ) as peer:
+        assert peer.get("/").status_code == status
+    assert len(sent) == len(set(sent)) == requests
+
+
+def test_a_service_that_is_not_registered_gets_no_token(service, clock):
+    with pytest.raises(AuthenticityError) as refused:
+        ServiceLoginClient(service, KEYS.stranger, clock).token("platform")
+    assert refused.value.reason == "authenticity.login-refused"
+
+
+# --- pseudonyms --------------------------------------------------------------------------------
+
+
+def names(service: TestClient, meters: list[str], *, domain="platform/billing", role="gateway"):
+    body = {"domain": domain, "meter_point_ids": meters}
+    return service.post("/pseudonyms", json=body, headers=bearer("identity", role))
+
+
+def test_the_gateway_gets_the_same_names_after_a_restart(service, tmp_path, users, clock):
+    first = names(service, ["44", "45", "44"]).json()["pseudonyms"]
+    key = service.app.state.zone.pseudonym_key
+    expected = [pseudonym(m, domain="platform/billing", key=key) for m in ("44", "45", "44")]
+    assert first == expected
+    with TestClient(identity_app(tmp_path / "identity", users=users, clock=clock)) as restarted:
+        assert names(restarted, ["44", "45", "44"]).json()["pseudonyms"] == first
+    assert names(service, ["44"], domain="elsewhere").json()["pseudonyms"] != first[:1]
+
+
+def test_the_evidence_counts_names_but_holds_none(service):
+    names(service, ["4403000044", "4403000045", "4403000044"])
+    (row,) = evidence_rows(service)
+    assert row.action == "pseudonyms.given"
+    assert json.loads(row.detail) == {"domain": "platform/billing", "enrolled": 2}
+    assert "4403000044" not in row.detail
+
+
+@pytest.mark.parametrize("role", ["platform", "authority", "billing", "operator", "regulator"])
+def test_nobody_else_gets_names(service, role):
+    assert names(service, ["44"], role=role).status_code == 403
+
+
+def test_malformed_wishes_for_names_are_refused(service):
+    assert names(service, []).status_code == 422
+    answer = names(service, ["44", " "])
+    assert (answer.status_code, answer.json()["reason"]) == (400, "identity.name")
+    headers = bearer("identity", "gateway") | {"Content-Type": "application/json"}
+    for content in ('{"domain": "a", "meter_point_ids": ["\\ud800"]}', '{"domain": 1}'):
+        assert service.post("/pseudonyms", content=content, headers=headers).status_code == 422
