@@ -1,0 +1,226 @@
+"""A group of prime order on one curve: points, scalars, strict encodings, sums of multiples.
+
+Invariants:
+- What `decode` returns is a point of the curve and never the identity.
+- A point and a scalar have exactly one accepted encoding each.
+- Every secret scalar is split into two random shares before a backend sees it.
+
+Three backends do the arithmetic and give the same results: `libcrypto`, `gmpy2`, `python`.
+Not here: constant time. Python's integers are not constant-time, splitting only makes what a
+listener measures independent of the key; keep issuer and opener keys on hosts of their own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Final, Literal
+
+from gridsecure.errors import GridSecureError, InvalidMessageError
+from gridsecure.identity.big_integers import gmpy2_arithmetic, modular_power, python_arithmetic
+from gridsecure.identity.curves import IDENTITY, SM2, Arithmetic, Curve, Point, Term
+from gridsecure.identity.libcrypto_points import LibcryptoArithmetic
+
+SCALAR_BYTES: Final = 32
+POINT_BYTES: Final = 33
+UNCOMPRESSED_BYTES: Final = 65
+
+BackendName = Literal["auto", "libcrypto", "gmpy2", "python"]
+_MAKERS: Final[dict[str, Callable[[Curve], Arithmetic]]] = {
+    "libcrypto": LibcryptoArithmetic,
+    "gmpy2": gmpy2_arithmetic,
+    "python": python_arithmetic,
+}
+
+
+class Group:
+    """The points of one curve, computed by one backend.
+
+    Args:
+        curve: The curve.
+        backend: Who computes.
+    """
+
+    __slots__ = ("_power", "backend", "curve")
+
+    def __init__(self, curve: Curve, *, backend: Arithmetic) -> None:
+        self.curve = curve
+        self.backend = backend
+        # Roots of public numbers only: seven times faster by gmpy2, whoever sums the points.
+        self._power = pow if backend.name == "python" else modular_power()
+
+    @property
+    def order(self) -> int:
+        """The number of points, prime."""
+        return self.curve.order
+
+    @property
+    def generator(self) -> Point:
+        """The standard base point."""
+        return self.curve.generator
+
+    def prepare(self, *points: Point) -> None:
+        """Make multiples of points that come back often cheaper."""
+        for point in points:
+            self.backend.prepare(point)
+
+    def sum(self, *terms: Term) -> Point:
+        """Return Σ scalar·point. For secret scalars, pass what `blinded` returns."""
+        return self.backend.sums([terms])[0]
+
+    def sums(self, combinations: Sequence[Sequence[Term]]) -> list[Point]:
+        """Return Σ scalar·point for each combination; cheaper than one after the other."""
+        return self.backend.sums(combinations)
+
+    def blinded(self, scalar: int, point: Point) -> tuple[Term, Term]:
+        """Return two terms that add up to scalar·point, each with a uniformly random scalar."""
+        share = secrets.randbelow(self.order)
+        return (share, point), ((scalar - share) % self.order, point)
+
+    def multiply(self, point: Point, *, scalar: int) -> Point:
+        """Return scalar·point for a secret scalar."""
+        return self.sum(*self.blinded(scalar, point))
+
+    def subtract(self, first: Point, *, second: Point) -> Point:
+        """Return first - second."""
+        return self.sum((1, first), (-1, second))
+
+    def random_scalar(self) -> int:
+        """Return a scalar, uniform in 1..n-1."""
+        return 1 + secrets.randbelow(self.order - 1)
+
+    def invert(self, scalar: int) -> int:
+        """Return 1/scalar modulo the order, blinded by a random factor.
+
+        Raises:
+            ValueError: The scalar is 0.
+        """
+        mask = self.random_scalar()
+        return pow(scalar * mask, -1, self.order) * mask % self.order
+
+    def square_root(self, square: int) -> int | None:
+        """Return a root modulo the field's prime p ≡ 3 (mod 4), or None for a non-square."""
+        p = self.curve.p
+        root = self._power(square, (p + 1) // 4, p)
+        return root if (root * root - square) % p == 0 else None
+
+    def encode(self, point: Point) -> bytes:
+        """Return a point's 33 bytes: 02 or 03 by the parity of y, then x (SEC 1, §2.3.3).
+
+        Raises:
+            ValueError: The identity, which no message may hold.
+        """
+        if point == IDENTITY:
+            raise ValueError("the identity has no encoding")
+        return bytes([2 + (point.y & 1)]) + point.x.to_bytes(32, "big")
+
+    def decode(self, data: bytes) -> Point:
+        """Read a point from exactly its 33 bytes.
+
+        Raises:
+            InvalidMessageError: Another length or prefix, x not below p, or no point has this x
+                (`identity.point`).
+        """
+        if len(data) != POINT_BYTES or data[0] not in (2, 3):
+            raise _bad_point()
+        p, x = self.curve.p, int.from_bytes(data[1:], "big")
+        if x >= p:
+            raise _bad_point()
+        square = ((x * x - 3) * x + self.curve.b) % p
+        y = self.square_root(square)
+        if y is None:
+            raise _bad_point()
+        return Point(x, y if y & 1 == data[0] & 1 else p - y)
+
+    def encode_uncompressed(self, point: Point) -> bytes:
+        """Return a point's 65 bytes `04 ‖ X ‖ Y`, the form of SM2 public keys.
+
+        Raises:
+            ValueError: The identity.
+        """
+        if point == IDENTITY:
+            raise ValueError("the identity has no encoding")
+        return b"\x04" + point.x.to_bytes(32, "big") + point.y.to_bytes(32, "big")
+
+    def decode_uncompressed(self, data: bytes) -> Point:
+        """Read a point from exactly its 65 bytes.
+
+        Raises:
+            InvalidMessageError: Another length or prefix, or off the curve (`identity.point`).
+        """
+        if len(data) != UNCOMPRESSED_BYTES or data[0] != 4:
+            raise _bad_point()
+        point = Point(int.from_bytes(data[1:33], "big"), int.from_bytes(data[33:], "big"))
+        if not self.curve.contains(point):
+            raise _bad_point()
+        return point
+
+    def decode_points(self, data: bytes) -> list[Point]:
+        """Read points that follow each other, 33 bytes each.
+
+        Raises:
+            InvalidMessageError: As `decode`, or the length is no multiple of 33.
+        """
+        if len(data) % POINT_BYTES:
+            raise _bad_point()
+        return [self.decode(data[at : at + POINT_BYTES]) for at in range(0, len(data), POINT_BYTES)]
+
+    def encode_scalars(self, *scalars: int) -> bytes:
+        """Return scalars as 32 big-endian bytes each."""
+        return b"".join((scalar % self.order).to_bytes(SCALAR_BYTES, "big") for scalar in scalars)
+
+    def decode_scalars(self, data: bytes) -> list[int]:
+        """Read scalars that follow each other, 32 bytes each.
+
+        Raises:
+            InvalidMessageError: One is not below the order, or the length is no multiple of 32
+                (`identity.scalar`).
+        """
+        scalars = [
+            int.from_bytes(data[at : at + SCALAR_BYTES], "big")
+            for at in range(0, len(data), SCALAR_BYTES)
+        ]
+        if len(data) % SCALAR_BYTES or any(scalar >= self.order for scalar in scalars):
+            raise InvalidMessageError("A number is out of range.", reason="identity.scalar")
+        return scalars
+
+
+def _bad_point() -> InvalidMessageError:
+    return InvalidMessageError("Bytes are not a point of the curve.", reason="identity.point")
+
+
+@cache
+def group_on(curve: Curve = SM2, *, backend: BackendName = "auto") -> Group:
+    """Return the group of a curve; every caller gets the same one, with its prepared points.
+
+    Args:
+        curve: The curve.
+        backend: Who computes; `auto` is the fastest there is.
+
+    Raises:
+        GridSecureError: The backend asked for is not there (`identity.backend.unavailable`).
+        ValueError: No such backend.
+    """
+    if backend != "auto":
+        if backend not in _MAKERS:
+            raise ValueError("the backends are auto, libcrypto, gmpy2 and python")
+        return Group(curve, backend=_MAKERS[backend](curve))
+    for name in ("libcrypto", "gmpy2"):
+        try:
+            return Group(curve, backend=_MAKERS[name](curve))
+        except GridSecureError:
+            continue
+    return Group(curve, backend=python_arithmetic(curve))
+
+
+def available_backends(curve: Curve = SM2) -> tuple[str, ...]:
+    """The names of the backends this host can use for a curve, the fastest first."""
+    found = []
+    for name, make in _MAKERS.items():
+        try:
+            make(curve)
+        except GridSecureError:
+            continue
+        found.append(name)
+    return tuple(found)

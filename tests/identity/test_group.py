@@ -1,0 +1,174 @@
+"""The group: backends agree, encodings are strict, secret scalars arrive split."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridsecure.errors import GridSecureError, InvalidMessageError
+from gridsecure.identity import big_integers
+from gridsecure.identity.curves import IDENTITY, P256, SM2, Point
+from gridsecure.identity.group import Group, available_backends, group_on
+
+CURVES = [SM2, P256]
+BACKENDS = [(curve, name) for curve in CURVES for name in available_backends(curve)]
+PLAIN = {curve.name: group_on(curve, backend="python") for curve in CURVES}
+SCALARS = st.one_of(
+    st.sampled_from([0, 1, 2, 3, 15, 16, 17, 31, 32, 63, 64, 65, 127, 128, -1, -2, 2**255, 2**256]),
+    st.integers(min_value=0, max_value=2**256),
+)
+
+
+def naive(curve, scalar, point):
+    """Double and add by the school-book formulas of the affine group law."""
+    total, scalar = IDENTITY, scalar % curve.order
+    while scalar:
+        if scalar & 1:
+            total = added(curve, total, point)
+        point, scalar = added(curve, point, point), scalar >> 1
+    return total
+
+
+def added(curve, one, two):
+    p = curve.p
+    if IDENTITY in (one, two):
+        return two if one == IDENTITY else one
+    if one.x == two.x and (one.y + two.y) % p == 0:
+        return IDENTITY
+    if one == two:
+        slope = 3 * (one.x**2 - 1) * pow(2 * one.y, -1, p)
+    else:
+        slope = (two.y - one.y) * pow(two.x - one.x, -1, p)
+    x = (slope**2 - one.x - two.x) % p
+    return Point(x, (slope * (one.x - x) - one.y) % p)
+
+
+@pytest.mark.parametrize(("curve", "backend"), BACKENDS)
+@given(data=st.data())
+def test_every_backend_sums_as_the_school_book(curve, backend, data):
+    group = Group(curve, backend=group_on(curve, backend=backend).backend)
+    seeds = data.draw(st.lists(st.integers(0, 6), min_size=0, max_size=5))
+    base = [naive(curve, seed * seed, curve.generator) for seed in range(7)]
+    terms = [(data.draw(SCALARS), base[seed]) for seed in seeds]
+    expected = IDENTITY
+    for scalar, point in terms:
+        expected = added(curve, expected, naive(curve, scalar, point))
+    if data.draw(st.booleans()):
+        group.prepare(*base[:3])
+    assert group.sum(*terms) == expected
+
+
+@pytest.mark.parametrize(("curve", "backend"), BACKENDS)
+def test_backends_agree_on_many_sums_at_once(curve, backend):
+    plain, group = PLAIN[curve.name], group_on(curve, backend=backend)
+    points = [plain.sum((plain.random_scalar(), curve.generator)) for _ in range(6)]
+    combinations = [
+        [(plain.random_scalar(), point) for point in points[: size % 7]] for size in range(40)
+    ]
+    assert group.sums(combinations) == plain.sums(combinations)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_prepared_points_give_what_fresh_ones_give(curve):
+    fresh = big_integers.python_arithmetic(curve)
+    ready = big_integers.python_arithmetic(curve)
+    ready.prepare(curve.generator)
+    scalars = [*range(130), *(curve.order - k for k in range(1, 70)), 2**255, 2**252 - 1]
+    combinations = [[(scalar, curve.generator)] for scalar in scalars]
+    assert ready.sums(combinations) == fresh.sums(combinations)
+
+
+def test_prepared_points_are_bounded(monkeypatch):
+    monkeypatch.setattr(big_integers, "MAX_PREPARED", 2)
+    arithmetic = big_integers.python_arithmetic(SM2)
+    points = [PLAIN["SM2"].sum((k, SM2.generator)) for k in (1, 2, 3)]
+    for point in points:
+        arithmetic.prepare(point)
+    assert list(arithmetic._prepared) == points[1:]
+    arithmetic.prepare(IDENTITY)
+    assert arithmetic.sums([[(5, points[0])]]) == [PLAIN["SM2"].sum((5, points[0]))]
+
+
+@pytest.mark.parametrize("curve", CURVES)
+@given(scalar=st.integers(0, 2**256))
+def test_blinded_terms_add_up_and_never_repeat(curve, scalar):
+    group = PLAIN[curve.name]
+    one, two = (group.blinded(scalar, curve.generator) for _ in range(2))
+    assert one != two
+    assert (one[0][0] + one[1][0] - scalar) % curve.order == 0
+
+
+@pytest.mark.parametrize("curve", CURVES)
+@given(scalar=st.integers(1, 2**255))
+def test_encodings_round_trip(curve, scalar):
+    group = group_on(curve)
+    point = group.sum((scalar, curve.generator))
+    assert group.decode(group.encode(point)) == point
+    assert group.decode_uncompressed(group.encode_uncompressed(point)) == point
+    assert group.decode_scalars(group.encode_scalars(scalar, 0)) == [scalar % curve.order, 0]
+    assert group.multiply(point, scalar=group.invert(scalar)) == curve.generator
+
+
+def hostile(curve):
+    good = PLAIN[curve.name].encode(curve.generator)
+    no_root = next(
+        x
+        for x in range(1, 99)
+        if PLAIN[curve.name].square_root((x**3 - 3 * x + curve.b) % curve.p) is None
+    )
+    yield from (b"", b"\0", good[:-1], good + b"\0", b"\0" * 33, b"\4" + good[1:], b"\5" + good[1:])
+    yield b"\2" + curve.p.to_bytes(32, "big")
+    yield b"\2" + (curve.p + 1).to_bytes(32, "big")
+    yield b"\3" + no_root.to_bytes(32, "big")
+
+
+@pytest.mark.parametrize(
+    ("curve", "data"), [(curve, data) for curve in CURVES for data in hostile(curve)]
+)
+def test_other_bytes_are_no_point(curve, data):
+    with pytest.raises(InvalidMessageError) as refused:
+        group_on(curve).decode(data)
+    assert refused.value.reason == "identity.point"
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_uncompressed_bytes_are_checked(curve):
+    group = group_on(curve)
+    good = group.encode_uncompressed(curve.generator)
+    wrong = [good[:-1], b"\6" + good[1:], b"\4" + bytes(64), good[:-1] + bytes([good[-1] ^ 1])]
+    wrong.append(b"\4" + curve.p.to_bytes(32, "big") + good[33:])
+    for data in wrong:
+        with pytest.raises(InvalidMessageError):
+            group.decode_uncompressed(data)
+
+
+def test_identity_has_no_encoding():
+    group = group_on(SM2)
+    for encode in (group.encode, group.encode_uncompressed):
+        with pytest.raises(ValueError, match="identity"):
+            encode(IDENTITY)
+
+
+def test_scalars_are_reduced_and_whole():
+    group = group_on(SM2)
+    for data in (SM2.order.to_bytes(32, "big"), b"\xff" * 32, bytes(31), bytes(33)):
+        with pytest.raises(InvalidMessageError):
+            group.decode_scalars(data)
+    with pytest.raises(InvalidMessageError):
+        group.decode_points(bytes(34))
+
+
+def test_backends_are_named_and_missing_ones_refused(monkeypatch):
+    assert available_backends()[-1] == "python"
+    with pytest.raises(ValueError, match="backends are"):
+        group_on(SM2, backend="abacus")
+    monkeypatch.setattr(big_integers.importlib, "import_module", _missing)
+    with pytest.raises(GridSecureError) as refused:
+        big_integers.gmpy2_arithmetic(SM2)
+    assert refused.value.reason == "identity.backend.unavailable"
+    assert big_integers.modular_power() is pow
+
+
+def _missing(name):
+    raise ImportError(name)
