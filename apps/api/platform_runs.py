@@ -72,6 +72,8 @@ class RunStatus:
 class RunDesk:
     """Takes orders, runs them one after the other, and says where they stand.
 
+    Its worker processes are the only child processes of a platform, so `stop` ends all children.
+
     Args:
         zone: The platform.
         workers: Worker processes of a run.
@@ -157,9 +159,10 @@ class RunDesk:
             outcome = _failed(status, _interrupted() if self._stopping.is_set() else failure)
         else:
             outcome = replace(status, state=DONE, request_id=request_id)
-        done, of = self._progress.pop(status.run_id, (0, 0))
+        done, of = self._progress.get(status.run_id, (0, 0))
         with suppress(GridSecureError):  # disk full: the next start calls it interrupted
             self._finish(replace(outcome, done=done, of=of))
+        self._progress.pop(status.run_id, None)
 
     def _run_in_workers(self, run_id: str, order: RunOrder) -> str:
         def note(done: int, of: int) -> None:

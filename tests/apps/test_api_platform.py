@@ -1,0 +1,426 @@
+"""The platform over HTTP: an upload as a gateway makes it, runs in the background, and what it is
+not able to reach.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from apps.api.platform import create_platform_app
+from apps.api.settings import PlatformSettings
+from gridsecure import frames
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.messages import ReleaseRequest, Signed, Transcript
+from gridsecure.store.database import write_session
+from gridsecure.store.evidence import verify_chain
+from tests.apps.zone_apps import TestClock, bearer, platform_settings
+from tests.grid_simulator import GridSimulator, GridUpload
+
+ROOT = Path(__file__).resolve().parents[2]
+GATEWAY = bearer("platform", "gateway")
+AUTHORITY = bearer("platform", "authority")
+BILLING = bearer("platform", "billing")
+OPERATOR = bearer("platform", "operator")
+FRAMES = {"Content-Type": frames.CONTENT_TYPE}
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Iterator[GridSimulator]:
+    """Messages to send; its own platform is not used."""
+    simulator = GridSimulator(tmp_path / "grid")
+    yield simulator
+    simulator.close()
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[TestClient]:
+    app = create_platform_app(platform_settings(tmp_path / "platform"), clock=TestClock())
+    with TestClient(app) as client:
+        yield client
+
+
+def install(platform: TestClient, grid: GridSimulator) -> None:
+    for notice in grid.key_notices:
+        body = frames.joined([notice.model_dump_json().encode(), *grid.key_objects(notice)])
+        assert platform.post("/key-sets", content=body, headers=AUTHORITY | FRAMES).is_success
+    for text in grid.tariff_texts.values():
+        answer = platform.post("/tariffs", content=text.encode(), headers=GATEWAY)
+        assert answer.json() == {"digest": sm3_hex(text.encode())}
+    for roster in grid.rosters:
+        answer = platform.post(
+            "/rosters", json=grid.signed_roster(roster).model_dump(), headers=GATEWAY
+        )
+        assert answer.json() == {"roster_id": roster.manifest.roster_id}
+
+
+def send(platform: TestClient, upload: GridUpload) -> None:
+    status = platform.post("/uploads", json=upload.message.model_dump(), headers=GATEWAY).json()
+    assert status["upload_id"] == upload.upload_id
+    path = f"/uploads/{upload.upload_id}"
+    objects = [upload.objects[digest] for digest in status["missing"]]
+    for half in (objects[::2], objects[1::2]):
+        answer = platform.post(
+            f"{path}/objects", content=frames.joined(half), headers=GATEWAY | FRAMES
+        )
+        assert answer.json() == {"received": len(half)}
+    expected = {"upload_id": upload.upload_id, "state": "committed", "missing": []}
+    assert platform.post(f"{path}/commit", headers=GATEWAY).json() == expected
+    assert platform.get(path, headers=GATEWAY).json() == expected
+
+
+def upload_all(platform: TestClient, grid: GridSimulator, *, intervals: int = 2) -> None:
+    install(platform, grid)
+    for roster in grid.rosters:
+        send(platform, grid.upload(roster, intervals=intervals))
+
+
+def order_of(grid: GridSimulator, plan: str = "bill") -> dict[str, str]:
+    order = grid.order(plan)
+    return {"plan": plan, "start": order.start, "end": order.end, "purpose": order.purpose}
+
+
+def start(platform: TestClient, grid: GridSimulator, plan: str = "bill") -> str:
+    answer = platform.post("/runs", json=order_of(grid, plan), headers=BILLING)
+    assert answer.status_code == 202
+    return answer.json()["run_id"]
+
+
+def status(platform: TestClient, run_id: str) -> dict[str, object]:
+    return platform.get(f"/runs/{run_id}", headers=BILLING).json()
+
+
+def finished(platform: TestClient, run_id: str, *, seconds: float = 60) -> dict[str, object]:
+    limit = time.monotonic() + seconds
+    while (current := status(platform, run_id))["state"] == "running":
+        assert time.monotonic() < limit, "the run does not end"
+        time.sleep(0.02)
+    return current
+
+
+# --- the way of a month ------------------------------------------------------------------------
+
+
+def test_a_month_goes_from_upload_to_answered_requests(platform, grid):
+    upload_all(platform, grid)
+    notices = platform.get("/key-sets", headers=OPERATOR).json()
+    assert {notice["key_id"] for notice in notices} == {
+        key_set.public.key_id for key_set in grid.keys.secret.values()
+    }
+    runs = [finished(platform, start(platform, grid, plan)) for plan in ("bill", "load-curve")]
+    for run, of in zip(runs, (2, 1), strict=True):
+        assert (run["state"], run["done"], run["of"]) == ("done", of, of)
+        assert (run["reason"], run["message"]) == (None, None)
+    assert platform.get("/runs", headers=BILLING).json() == runs
+
+    waiting = platform.get("/release-requests", headers=AUTHORITY).json()
+    for message, run in zip(waiting, runs, strict=True):
+        envelope = Signed.parsed(Signed(**message).model_dump_json())
+        envelope.verify(grid.platform_key.public_key)
+        request = ReleaseRequest.parsed(envelope.body)
+        assert (request.request_id, request.requested_by) == (run["request_id"], "clerk")
+    read_what_the_checker_reads(platform, ReleaseRequest.parsed(waiting[0]["body"]))
+
+    path = f"/release-requests/{runs[0]['request_id']}/answer"
+    for _ in range(2):
+        assert platform.post(path, json={"state": "released"}, headers=AUTHORITY).is_success
+    assert platform.post(path, json={"state": "refused"}, headers=AUTHORITY).status_code == 409
+    left = platform.get("/release-requests", headers=AUTHORITY).json()
+    assert left == waiting[1:]
+
+
+def read_what_the_checker_reads(platform: TestClient, request: ReleaseRequest) -> None:
+    for message in request.transcripts:
+        transcript = Transcript.parsed(message.body)
+        for kind, (digest,) in (("roster", transcript.rosters), ("upload", transcript.uploads)):
+            found = platform.get(f"/messages/{kind}/{digest}", headers=AUTHORITY)
+            assert Signed(**found.json()).digest == digest
+        for digest in transcript.inputs.values():
+            found = platform.get(f"/objects/{digest}", headers=AUTHORITY)
+            assert found.headers["content-type"] == "application/octet-stream"
+            assert sm3_hex(found.content) == digest
+
+
+def test_counts_and_the_evidence_head_follow(platform, grid):
+    witness = bearer("platform", "regulator")
+    assert platform.get("/evidence/head", headers=witness).json()["index"] is None
+    empty = platform.get("/status", headers=OPERATOR).json()
+    assert set(empty.values()) == {0}
+    upload_all(platform, grid)
+    counts = platform.get("/status", headers=OPERATOR).json()
+    columns = [c for roster in grid.rosters for c in grid.packed(roster, intervals=2)]
+    assert counts.pop("stored_bytes") > sum(column.entry.size for column in columns)
+    assert counts == {
+        "key_sets": 3, "rosters": 2, "uploads": 2, "committed_uploads": 2, "runs": 0,
+    }  # fmt: skip
+    head = platform.get("/evidence/head", headers=witness).json()
+    with write_session(platform.app.state.platform.zone.engine) as session:
+        assert head["index"] == verify_chain(session) - 1
+
+
+# --- bad input, in the public words ------------------------------------------------------------
+
+
+def refused(answer, status_code: int, reason: str) -> None:
+    assert (answer.status_code, answer.json()["reason"]) == (status_code, reason)
+    assert set(answer.json()) == {"reason", "message", "remedy"}
+
+
+def test_what_is_not_signed_by_the_right_party_is_refused_alike(platform, grid):
+    install(platform, grid)
+    upload = grid.upload(grid.rosters[0])
+    unsigned = upload.message.model_copy(update={"signature": ""})
+    foreign = grid.upload(grid.rosters[0], key=grid.keys.stranger).message
+    for message in (unsigned, foreign):
+        answer = platform.post("/uploads", json=message.model_dump(), headers=GATEWAY)
+        refused(answer, 401, "authenticity.refused")
+    notice = grid.key_notice(grid.keys.secret["bfv_4096_q109_t60"], key=grid.gateway_key)
+    body = frames.joined([notice.model_dump_json().encode(), *grid.key_objects(notice)])
+    answer = platform.post("/key-sets", content=body, headers=AUTHORITY)
+    refused(answer, 401, "authenticity.refused")
+
+
+def test_malformed_bodies_are_refused_with_a_reason(platform, grid):
+    install(platform, grid)
+    upload = grid.upload(grid.rosters[0])
+    platform.post("/uploads", json=upload.message.model_dump(), headers=GATEWAY)
+    path = f"/uploads/{upload.upload_id}"
+    objects = list(upload.objects.values())[:2]
+
+    def sent(content: bytes):
+        return platform.post(f"{path}/objects", content=content, headers=GATEWAY | FRAMES)
+
+    refused(sent(frames.joined(objects)[:-1]), 422, "message.frames")
+    refused(sent(frames.joined([objects[0][:-1]])), 400, "upload.unnamed-object")
+    refused(platform.post(f"{path}/commit", headers=GATEWAY), 400, "upload.incomplete")
+    refused(platform.get("/uploads/none", headers=GATEWAY), 404, "not-found.upload")
+    refused(platform.post("/key-sets", content=b"", headers=AUTHORITY), 422, "message.invalid")
+    junk = frames.joined([b"{}"])
+    refused(platform.post("/key-sets", content=junk, headers=AUTHORITY), 422, "message.invalid")
+    refused(platform.post("/tariffs", content=b"\xff\xfe", headers=GATEWAY), 422, "message.invalid")
+    answer = platform.post("/tariffs", content=b"rate = 1", headers=GATEWAY)
+    assert answer.status_code == 400
+    assert answer.json()["reason"].startswith("tariff.")
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "..%2F..%2Fzone.db", "x"])
+def test_objects_are_found_by_digest_and_nothing_else_is(platform, digest):
+    assert platform.get(f"/objects/{digest}", headers=AUTHORITY).status_code == 404
+
+
+def test_an_object_larger_than_a_request_may_be_is_refused(tmp_path, grid):
+    settings = platform_settings(tmp_path / "small", max_body_bytes=100_000)
+    with TestClient(create_platform_app(settings, clock=TestClock())) as platform:
+        body = frames.joined([b"x" * 100_001])
+        answer = platform.post("/uploads/x/objects", content=body, headers=GATEWAY)
+        refused(answer, 413, "message.too-large")
+
+
+def test_a_plan_that_is_not_registered_is_refused(platform, grid):
+    answer = platform.post("/runs", json=order_of(grid, "decrypt-all"), headers=BILLING)
+    refused(answer, 422, "message.invalid")
+    assert "decrypt-all" not in answer.text
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+def test_a_run_of_an_empty_month_fails_with_its_reason(platform, grid):
+    outcome = finished(platform, start(platform, grid))
+    assert (outcome["state"], outcome["reason"]) == ("failed", "run.empty")
+    assert "Upload" in str(outcome["message"])
+    refused(platform.get("/runs/unknown", headers=BILLING), 404, "not-found.run")
+
+
+def stuck_inputs(folder: Path, grid: GridSimulator) -> list[Path]:
+    """Pipes nobody writes to in place of inputs: jobs that read them never end by themselves."""
+    root = folder / "objects"
+    paths = []
+    for roster in grid.rosters:
+        for column in grid.packed(roster, intervals=2):
+            if column.entry.quantity.startswith(("register:", "total")):
+                path = root / column.entry.digest[:2] / column.entry.digest[2:]
+                path.rename(path.with_suffix(".held"))
+                os.mkfifo(path)
+                paths.append(path)
+    return paths
+
+
+def release_inputs(paths: list[Path]) -> None:
+    for path in paths:
+        path.with_suffix(".held").replace(path)
+
+
+def wait_for_workers(*, seconds: float = 20) -> list[int]:
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        found = [child.pid or 0 for child in multiprocessing.active_children()]
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("no worker process started")
+
+
+def test_one_run_at_a_time_for_a_plan_and_period(tmp_path, platform, grid):
+    upload_all(platform, grid)
+    paths = stuck_inputs(tmp_path / "platform", grid)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(
+            pool.map(
+                lambda _: platform.post("/runs", json=order_of(grid), headers=BILLING), range(4)
+            )
+        )
+    assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
+    refused(platform.post("/runs", json=order_of(grid), headers=BILLING), 409, "conflict.run")
+    other = start(platform, grid, "load-curve")
+    (run_id,) = [a.json()["run_id"] for a in answers if a.is_success]
+    assert status(platform, other)["state"] == status(platform, run_id)["state"] == "running"
+    wait_for_workers()
+    for child in multiprocessing.active_children():
+        child.kill()
+    assert finished(platform, run_id)["reason"] == "job.killed"
+    assert finished(platform, other)["state"] == "done"
+    release_inputs(paths)
+    assert finished(platform, start(platform, grid))["state"] == "done"
+
+
+def test_stopping_the_service_ends_its_workers_and_the_run_can_start_again(tmp_path, grid):
+    settings = platform_settings(tmp_path / "platform")
+    with TestClient(create_platform_app(settings, clock=TestClock())) as platform:
+        upload_all(platform, grid)
+        paths = stuck_inputs(settings.folder, grid)
+        run_id = start(platform, grid)
+        wait_for_workers()
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < 10
+    assert multiprocessing.active_children() == []
+    assert [t.name for t in threading.enumerate() if t.name.startswith("run_")] == []
+    release_inputs(paths)
+    with TestClient(create_platform_app(settings, clock=TestClock())) as restarted:
+        outcome = status(restarted, run_id)
+        assert (outcome["state"], outcome["reason"]) == ("failed", "run.interrupted")
+        again = finished(restarted, start(restarted, grid))
+        assert (again["state"], again["done"]) == ("done", 2)
+
+
+def environment(settings: PlatformSettings) -> dict[str, str]:
+    """What a process of the platform is told."""
+    return {
+        **os.environ,
+        "GRIDSECURE_PLATFORM_FOLDER": str(settings.folder),
+        "GRIDSECURE_PLATFORM_IDENTITY_PUBLIC_KEY": settings.identity_public_key,
+        "GRIDSECURE_PLATFORM_GATEWAY_PUBLIC_KEYS": json.dumps(settings.gateway_public_keys),
+        "GRIDSECURE_PLATFORM_AUTHORITY_PUBLIC_KEY": settings.authority_public_key,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+    }
+
+
+KILLED_PLATFORM = """
+import os, signal, sys, time
+from apps.api.platform import main_app
+from gridsecure.compute.runs import RunOrder
+
+if __name__ == "__main__":
+    app = main_app()
+    order = RunOrder("bill", {start!r}, {end!r}, "p", "clerk")
+    run_id = app.state.platform.runs.start(order)
+    open({started!r}, "w").write(run_id)
+    time.sleep(600)
+"""
+
+
+def test_a_platform_that_was_killed_reports_its_run_as_interrupted(tmp_path, grid):
+    settings = platform_settings(tmp_path / "platform")
+    with TestClient(create_platform_app(settings, clock=TestClock())) as platform:
+        upload_all(platform, grid)
+    paths = stuck_inputs(settings.folder, grid)
+    order, started = order_of(grid), tmp_path / "started"
+    script = tmp_path / "service.py"
+    script.write_text(
+        KILLED_PLATFORM.format(start=order["start"], end=order["end"], started=str(started))
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=environment(settings),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        limit = time.monotonic() + 30
+        while not (started.exists() and started.read_text()) and time.monotonic() < limit:
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    run_id = started.read_text()
+    release_inputs(paths)
+    with TestClient(create_platform_app(settings, clock=TestClock())) as restarted:
+        outcome = status(restarted, run_id)
+        assert (outcome["state"], outcome["reason"]) == ("failed", "run.interrupted")
+        assert finished(restarted, start(restarted, grid))["state"] == "done"
+
+
+# --- what the platform cannot reach ------------------------------------------------------------
+
+WALK = """
+import gc, json, sys
+from apps.api.platform import main_app
+
+if __name__ == "__main__":
+    app = main_app()
+    {more}
+    kinds = sorted({{type(thing).__name__ for thing in gc.get_objects()}})
+    print(json.dumps({{"modules": sorted(sys.modules), "kinds": kinds}}))
+"""
+HOLD_A_KEY = (
+    "from gridsecure.crypto.secret_key import generate_key_set as g; "
+    "from gridsecure.crypto.parameters import INTERVAL; key = g(INTERVAL)"
+)
+FORBIDDEN_MODULES = (
+    "gridsecure.crypto.secret_key",
+    "gridsecure.key_authority",
+    "gridsecure.gateway",
+)
+FORBIDDEN_KINDS = {"SecretKeySet", "Vault"}
+
+
+def walked(tmp_path: Path, *, more: str = "") -> dict[str, list[str]]:
+    """Modules and kinds of objects in a fresh process that opened the platform's service."""
+    settings = platform_settings(tmp_path / "platform")
+    script = tmp_path / "walk.py"
+    script.write_text(WALK.format(more=more))
+    answer = subprocess.run(
+        [sys.executable, str(script)],
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seen: dict[str, list[str]] = json.loads(answer.stdout)
+    assert "gridsecure.compute.jobs" in seen["modules"]
+    assert "PlatformZone" in seen["kinds"]
+    return seen
+
+
+def test_no_secret_key_is_imported_or_held_by_the_platforms_process(tmp_path):
+    seen = walked(tmp_path)
+    assert [name for name in seen["modules"] if name.startswith(FORBIDDEN_MODULES)] == []
+    assert FORBIDDEN_KINDS & set(seen["kinds"]) == set()
+
+
+def test_the_walk_would_see_a_secret_key(tmp_path):
+    seen = walked(tmp_path, more=HOLD_A_KEY)
+    assert [name for name in seen["modules"] if name.startswith(FORBIDDEN_MODULES)] != []
+    assert set(seen["kinds"]) & FORBIDDEN_KINDS == {"SecretKeySet"}
