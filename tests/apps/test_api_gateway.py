@@ -305,6 +305,17 @@ def test_files_are_private_and_named_by_the_gateway(services):
     assert stat.S_IMODE((services.months / MONTH).stat().st_mode) == 0o700
 
 
+def test_what_a_killed_writer_left_is_gone_after_the_next_start(services):
+    services.put_files()
+    kept = inputs(services)
+    (services.months / MONTH / ".draft-0011223344556677-quarantine.csv").write_bytes(b"half")
+    (services.folder / "outbox").mkdir()
+    (services.folder / "outbox" / ".draft-8899aabbccddeeff-roster.columns").write_bytes(b"half")
+    services.start()
+    assert inputs(services) == kept
+    assert list((services.folder / "outbox").iterdir()) == []
+
+
 def inputs(services):
     return {
         path.relative_to(services.months): path.read_bytes()
