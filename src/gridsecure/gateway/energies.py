@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.calendars import label_intervals
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.readings import MINUTE_US, moment_us, neighbour_steps, start_us
+from gridsecure.billing.readings import MINUTE_US, moment_us, start_us
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InvalidReadingsError
 
@@ -87,21 +87,23 @@ def interval_energies(readings: pd.DataFrame, *, period: BillingPeriod) -> Inter
             intervals are not all of one length (`readings.incomplete`).
     """
     meters, names = pd.factorize(readings["meter_point_id"], sort=True)
-    starts_us = start_us(readings)
-    order, _ = neighbour_steps(meters.astype(np.int64), starts_us)
     size = len(readings) // max(len(names), 1)
     if size == 0 or size * len(names) != len(readings):
         raise _incomplete()
-    grid = starts_us[order].reshape(len(names), size)
-    span = moment_us(period.end) - moment_us(period.start)
-    step_us, rest = divmod(span, size)
-    expected = moment_us(period.start) + step_us * np.arange(size, dtype=np.int64)
-    owners = meters[order].reshape(len(names), size)
-    energy_wh = readings["energy_wh"].to_numpy(np.int64)[order].reshape(len(names), size)
-    whole = rest == 0 and step_us % MINUTE_US == 0
-    if not whole or (grid != expected).any() or (owners != owners[:, :1]).any():
+    begin = moment_us(period.start)
+    step_us, rest = divmod(moment_us(period.end) - begin, size)
+    if rest or step_us % MINUTE_US:
         raise _incomplete()
-    if (energy_wh < 0).any():
+    # Every reading goes straight to its place; each place must be taken exactly once.
+    column, off_grid = np.divmod(start_us(readings) - begin, step_us)
+    if off_grid.any() or (column < 0).any() or (column >= size).any():
+        raise _incomplete()
+    places = meters.astype(np.int64) * size + column
+    placed = np.full(len(readings), -1, dtype=np.int64)
+    placed[places] = readings["energy_wh"].to_numpy(np.int64)
+    energy_wh = placed.reshape(len(names), size)
+    expected = begin + step_us * np.arange(size, dtype=np.int64)
+    if (energy_wh < 0).any():  # as many readings as places: one taken twice leaves one empty
         raise _incomplete()
     starts = pd.DatetimeIndex(expected.view("datetime64[us]")).tz_localize("UTC")
     return IntervalEnergies(
