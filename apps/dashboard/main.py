@@ -15,6 +15,9 @@ from apps.dashboard.wording import choose_language, say
 from gridsecure.analyst.sessions import Session
 
 VIEWS = Path(__file__).parent / "views"
+# A file of our own: a named icon would be fetched from the internet.
+ICON = Path(__file__).parent / "icon.svg"
+SIDEBAR_WIDTH = 330  # pixels, so that a page's name is shown whole in both languages
 ICONS = {
     "bill_runs": ":material/play_circle:",
     "revenue": ":material/payments:",
@@ -25,7 +28,12 @@ ICONS = {
 
 def show() -> None:
     """Lay out what every page shares, then run the page."""
-    st.set_page_config(page_title="GridSecure", page_icon=":material/bolt:", layout="wide")
+    st.set_page_config(
+        page_title="GridSecure",
+        page_icon=str(ICON),
+        layout="wide",
+        initial_sidebar_state=SIDEBAR_WIDTH,
+    )
     session = current_session()
     if session is None:
         page = st.navigation([st.Page(VIEWS / "sign_in.py", title=say("page_sign_in"))])

@@ -20,7 +20,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "error": ("未能完成", "This did not work"),
     "reason_code": ("原因代码", "Reason code"),
     "only_released": (
-        "本页数据仅来自密钥管理方签名的结果发布,签名已验证。",
+        "本页数据仅来自密钥管理方签名的结果发布，签名已验证。",
         "Data on this page come only from signed releases of the key authority; the signature was "
         "verified.",
     ),
@@ -46,19 +46,19 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "progress": ("进度", "Progress"),
     "count": ("数量", "Count"),
     "seconds": ("用时 (s)", "Time (s)"),
-    "fewer_than": ("不足 {minimum}", "under {minimum}"),
+    "fewer_than": ("少于 {minimum}", "fewer than {minimum}"),
     "withheld": ("不可见", "withheld"),
     "no_role_values": (
-        "您的角色可查看证据,但不可查看数值。",
+        "您的角色可查看证据，但不可查看数值。",
         "Your role sees the evidence, but no values.",
     ),
     "suppressed_note": (
-        "{count} 个统计单元的计量点少于 {minimum} 个,其数值未发布,也不计入任何合计。",
-        "{count} cells have fewer than {minimum} meter points: their values were not released and "
+        "有 {count} 个统计单元的计量点少于 {minimum} 个，其数值未发布，也不计入任何合计。",
+        "Cells with fewer than {minimum} meter points: {count}. Their values were not released and "
         "are in no sum.",
     ),
     "all_released_note": (
-        "所有统计单元均不少于 {minimum} 个计量点,合计完整。",
+        "所有统计单元均不少于 {minimum} 个计量点，合计完整。",
         "Every cell has at least {minimum} meter points; the sums are complete.",
     ),
     # pages
@@ -69,7 +69,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "page_releases": ("发布与证据", "Releases and evidence"),
     "page_no_page": ("没有可用页面", "No page for this role"),
     "no_page_here": (
-        "您的角色在此没有可用页面。请使用命令行工具,或以其他角色登录。",
+        "您的角色在此没有可用页面。请使用命令行工具，或以其他角色登录。",
         "Your role has no page here. Use the command line, or sign in with another role.",
     ),
     # sign-in
@@ -78,37 +78,37 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "sign_in": ("登录", "Sign in"),
     "sign_in_both": ("请输入用户名和密码。", "Enter both user name and password."),
     "sign_in_demonstration": (
-        "密码登录仅用于本机演示;启动时的输出说明了用户名和密码。",
+        "密码登录仅用于本机演示；启动时的输出说明了用户名和密码。",
         "Password sign-in is for demonstration on this machine only. User names and passwords are "
         "in the output of the start command.",
     ),
     "session_expired": (
-        "登录已过期,请重新登录。",
+        "登录已过期，请重新登录。",
         "Your session has expired. Please sign in again.",
     ),
     "session_refused": (
-        "服务不再接受此次登录,请重新登录。",
+        "服务不再接受此次登录，请重新登录。",
         "A service no longer accepts your session. Please sign in again.",
     ),
     # bill runs
     "month": ("月份", "Month"),
-    "month_help": ("格式 2026-07;可直接输入其他月份。", "As 2026-07; another month may be typed."),
-    "gateway_month": ("1 数据封装节点:校验与加密", "1 Gateway: validate and encrypt"),
+    "month_help": ("格式 2026-07；可直接输入其他月份。", "As 2026-07; another month may be typed."),
+    "gateway_month": ("数据封装节点：校验与加密", "Gateway: validate and encrypt"),
     "counts_only": (
-        "本页只显示数量与状态;没有电量、金额或负荷数据。",
+        "本页只显示数量与状态；没有电量、金额或负荷数据。",
         "This page shows counts and states only: no energy, money or load.",
     ),
     "month_missing": (
-        "该月尚无数据。请先在数据封装节点上传读数与合同文件并处理,或运行 `gridsecure run`。",
+        "该月尚无数据。请先在数据封装节点上传读数与合同文件并处理，或运行 `gridsecure run`。",
         "There is nothing for this month yet. Load readings and contracts at the gateway and "
         "process them, or run `gridsecure run`.",
     ),
     "month_waiting": (
-        "文件已收到,尚未处理。",
+        "文件已收到，尚未处理。",
         "The files are in; they have not been processed yet.",
     ),
     "month_interrupted": (
-        "处理被中断;可从中断处继续,不会重复计费。",
+        "处理被中断；可从中断处继续，不会重复计费。",
         "Processing was interrupted; it goes on where it was, and nothing is billed twice.",
     ),
     "start_month": ("处理该月", "Process this month"),
@@ -128,7 +128,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "stages": ("各阶段用时", "Time by stage"),
     "stage": ("阶段", "Stage"),
     "none_found": ("无", "None"),
-    "compute_runs": ("2 计算平台:密文计算", "2 Compute platform: compute on ciphertext"),
+    "compute_runs": ("计算平台：密文计算", "Compute platform: compute on ciphertext"),
     "start_bill": ("开始计算电费", "Start bill run"),
     "start_load-curve": ("开始计算负荷曲线", "Start load-curve run"),
     "start_needs_month": (
@@ -137,15 +137,15 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "start_running": ("该计算正在进行。", "This plan is already running."),
     "runs_empty": (
-        "该月尚无计算。数据封装节点完成后,点击上方按钮开始。",
+        "该月尚无计算。数据封装节点完成后，点击上方按钮开始。",
         "No run for this month yet. Once the gateway is done, start one above.",
     ),
-    "run_started": ("已开始:{run}", "Started: {run}"),
+    "run_started": ("已开始：{run}", "Started: {run}"),
     "run": ("编号", "Run"),
-    "release_rounds": ("3 密钥管理方:核验与发布", "3 Key authority: check and release"),
+    "release_rounds": ("密钥管理方：核验与发布", "Key authority: check and release"),
     "start_round": ("请求一次发布", "Ask for a release round"),
     "round_help": (
-        "密钥管理方重新执行计算、比对摘要,然后才解密并发布。",
+        "密钥管理方重新执行计算、比对摘要，然后才解密并发布。",
         "The authority repeats the computation and compares digests; only then it decrypts.",
     ),
     "round_needs_run": ("需先有完成的计算。", "Available once a run is done."),
@@ -153,6 +153,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "request": ("发布请求", "Release request"),
     "release": ("结果发布", "Release"),
     "releases_listed": ("已发布的结果", "Releases so far"),
+    "values_listed": ("数值", "Values"),
     "cells": ("统计单元", "Cells"),
     "suppressed": ("已抑制", "Suppressed"),
     "released_at": ("发布时间", "Released at"),
@@ -169,11 +170,11 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "for a release round.",
     ),
     "no_release": (
-        "尚无结果发布。完成计算并请求发布后,证书会显示在这里。",
+        "尚无结果发布。完成计算并请求发布后，证书会显示在这里。",
         "Nothing was released yet. After a run and a release round its certificate appears here.",
     ),
     "nothing_visible": (
-        "该结果发布中没有可显示的数值:所有统计单元都太小。",
+        "该结果发布中没有可显示的数值：所有统计单元都太小。",
         "This release has no value to show: every cell is too small.",
     ),
     # revenue
@@ -238,7 +239,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "meter_points": ("计量点数", "Meter points"),
     "released_value": ("发布值", "Released value"),
     "cells_shown": (
-        "显示前 {shown} 行,共 {all} 行;完整内容在签名证书中。",
+        "显示前 {shown} 行，共 {all} 行；完整内容在签名证书中。",
         "The first {shown} of {all} rows; the signed certificate has them all.",
     ),
     "download_certificate": ("下载签名证书 (JSON)", "Download signed certificate (JSON)"),

@@ -48,6 +48,13 @@ def show_table(
     )
 
 
+def key_figures(figures: Sequence[tuple[str, str, str | None]]) -> None:
+    """Show label, figure and an explanation in cards that flow on, so that none is ever cut."""
+    with st.container(horizontal=True):
+        for label, figure, note in figures:
+            st.metric(label, figure, border=True, help=note, width="content")
+
+
 def counts_table(counts: Mapping[str, object], *, name: str, value: str) -> None:
     """Show a small table of names and numbers already written as text."""
     table = pd.DataFrame({"name": list(counts), "value": list(counts.values())}, dtype=object)

@@ -190,8 +190,9 @@ def test_revenue_marks_suppressed_cells_and_says_they_are_in_no_sum(services) ->
     cells = app.dataframe[-1].value
     (row,) = cells[cells["customer_class"] == "factory"].to_dict("records")
     for name in ("bills", "energy_kwh", "amount_yuan", "average_yuan_per_kwh"):
-        assert "under 15" in row[name]
-    assert "1 cells have fewer than 15" in app.warning[0].value
+        assert row[name] == figures.NOTHING
+    assert "fewer than 15" in row["note"]
+    assert "fewer than 15 meter points: 1." in app.warning[0].value
     by_class = app.dataframe[1].value
     assert by_class["customer_class"].tolist() == ["household", "shop"]
 
@@ -216,7 +217,7 @@ def test_load_curve_begins_at_the_day_of_the_peak(services) -> None:
     app = on_page("billing", "load_curve")
     assert app.multiselect[0].value == ["2026-07-02"]
     values = [metric.value for metric in app.metric]
-    assert values[1:] == ["7,066.290", "07-02 23:30", "84.0 %"]
+    assert values[1:] == ["7,066.290", "07-02 23:30", "5,936.645", "84.0 %"]
 
 
 def test_load_curve_follows_the_choice(services) -> None:

@@ -14,7 +14,7 @@ import streamlit as st
 
 from apps.dashboard import access, figures
 from apps.dashboard.settings import load_settings
-from apps.dashboard.tables import counts_table, show_table
+from apps.dashboard.tables import counts_table, key_figures, show_table
 from apps.dashboard.wording import plain, say, say_or, tell
 from gridsecure.analyst.releases import BILL, LOAD_CURVE
 from gridsecure.analyst.runs import (
@@ -31,6 +31,9 @@ from gridsecure.errors import NotFoundError
 _EVERY: Final = "2s"
 _MONTHS_OFFERED: Final = 12
 _PLANS: Final = (BILL, LOAD_CURVE)
+_COUNTS_SHOWN: Final = (
+    "meters", "billed_meters", "readings", "estimated", "quarantined", "rosters", "columns",
+)  # fmt: skip
 
 
 def show() -> None:
@@ -63,7 +66,7 @@ def _choose_month(runs: Sequence[PlatformRun]) -> str:
 
 
 def _gateway(session: Session, month: str) -> MonthStatus | None:
-    st.subheader(say("gateway_month"))
+    st.subheader(f"1 · {say('gateway_month')}")
     try:
         status = access.client().month(session, month=month)
     except NotFoundError:
@@ -105,14 +108,9 @@ def _month_start(session: Session, month: str, status: MonthStatus) -> None:
 
 
 def _month_report(status: MonthStatus) -> None:
-    for row in (
-        ("meters", "billed_meters", "readings", "estimated", "quarantined"),
-        ("rosters", "columns", "bytes_uploaded"),
-    ):
-        for column, name in zip(st.columns(5), row, strict=False):
-            number = status.counts[name]
-            text = figures.bytes_text(number) if name.startswith("bytes") else f"{number:,}"
-            column.metric(say(name), text, border=True)
+    shown = [(say(name), figures.count(status.counts[name]), None) for name in _COUNTS_SHOWN]
+    uploaded = figures.bytes_text(status.counts["bytes_uploaded"])
+    key_figures([*shown, (say("bytes_uploaded"), uploaded, None)])
     lists = (
         ("excluded", "exclusion_reason", status.excluded),
         ("problems", "rule", status.problems),
@@ -139,7 +137,7 @@ def _platform(
     status: MonthStatus | None,
     runs: Sequence[PlatformRun],
 ) -> None:
-    st.subheader(say("compute_runs"))
+    st.subheader(f"2 · {say('compute_runs')}")
     ready = status is not None and status.is_done
     for column, plan in zip(st.columns(2), _PLANS, strict=True):
         going = any(run.plan == plan and run.is_running for run in runs)
@@ -187,7 +185,7 @@ def _runs_table(runs: Sequence[PlatformRun]) -> None:
 
 
 def _authority(session: Session, runs: Sequence[PlatformRun]) -> None:
-    st.subheader(say("release_rounds"))
+    st.subheader(f"3 · {say('release_rounds')}")
     st.caption(tell("round_help"))
     ready = any(run.request_id for run in runs)
     if st.button(
@@ -229,7 +227,7 @@ def _releases(session: Session) -> None:
             "plan": [say_or("plan", item.plan) for item in listed],
             "period": [figures.month(item.start) for item in listed],
             "released_at": [figures.moment(item.released_at) for item in listed],
-            "cells": [item.cells for item in listed],
+            "values_listed": [item.cells for item in listed],
             "suppressed": [item.suppressed for item in listed],
         },
         dtype=object,
@@ -237,7 +235,7 @@ def _releases(session: Session) -> None:
     show_table(
         table,
         titles={str(name): say(str(name)) for name in table},
-        formats={"cells": figures.count, "suppressed": figures.count},
+        formats={"values_listed": figures.count, "suppressed": figures.count},
     )
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from apps.dashboard import access, figures
 from apps.dashboard.charts import load_curves
 from apps.dashboard.chooser import choose_release, show_gaps, show_source
+from apps.dashboard.tables import key_figures
 from apps.dashboard.wording import say, tell
 from gridsecure.analyst.load_curves import (
     LoadFigures,
@@ -102,14 +103,15 @@ def _choose(table: pd.DataFrame) -> _Choice:
 
 
 def _key_figures(shown: LoadFigures) -> None:
-    metrics = (
-        ("energy_kwh", figures.decimal(shown.energy_kwh, places=3), None),
-        ("peak_kw", figures.decimal(shown.peak_kw, places=3), None),
-        ("peak_at", shown.peak_start.strftime("%m-%d %H:%M"), None),
-        ("load_factor", figures.percent(shown.load_factor), tell("load_factor_help")),
+    key_figures(
+        [
+            (say("energy_kwh"), figures.decimal(shown.energy_kwh, places=3), None),
+            (say("peak_kw"), figures.decimal(shown.peak_kw, places=3), None),
+            (say("peak_at"), shown.peak_start.strftime("%m-%d %H:%M"), None),
+            (say("mean_kw"), figures.decimal(shown.mean_kw, places=3), None),
+            (say("load_factor"), figures.percent(shown.load_factor), tell("load_factor_help")),
+        ]
     )
-    for column, (key, text, note) in zip(st.columns([3, 3, 2, 2]), metrics, strict=True):
-        column.metric(say(key), text, border=True, help=note)
 
 
 def _chart(rows: pd.DataFrame, choice: _Choice) -> None:

@@ -11,11 +11,13 @@ import streamlit as st
 from apps.dashboard import access, figures
 from apps.dashboard.charts import bars
 from apps.dashboard.chooser import choose_release, show_gaps, show_source
-from apps.dashboard.tables import show_table
+from apps.dashboard.tables import key_figures, show_table
 from apps.dashboard.wording import say, tell
 from gridsecure.analyst.releases import BILL, Release
 from gridsecure.analyst.reports import (
+    RELEASED,
     SUPPRESSED,
+    WITHHELD,
     BillTotals,
     Dimension,
     bill_table,
@@ -51,14 +53,14 @@ def show() -> None:
 
 
 def _key_figures(totals: BillTotals) -> None:
-    shown = {
-        "bills": figures.count(totals.bills),
-        "energy_kwh": figures.decimal(totals.energy_kwh, places=3),
-        "amount_yuan": figures.decimal(totals.amount_yuan, places=2),
-        "average": figures.decimal(totals.average_yuan_per_kwh, places=4),
-    }
-    for column, (key, text) in zip(st.columns([2, 3, 3, 2]), shown.items(), strict=True):
-        column.metric(say(key), text, border=True)
+    key_figures(
+        [
+            (say("bills"), figures.count(totals.bills), None),
+            (say("energy_kwh"), figures.decimal(totals.energy_kwh, places=3), None),
+            (say("amount_yuan"), figures.decimal(totals.amount_yuan, places=2), None),
+            (say("average"), figures.decimal(totals.average_yuan_per_kwh, places=4), None),
+        ]
+    )
 
 
 def _charts(table: pd.DataFrame) -> None:
@@ -74,10 +76,11 @@ def _charts(table: pd.DataFrame) -> None:
         ("zone", "by_zone"),
         ("customer_class", "by_class"),
     )
-    for column, (dimension, title) in zip(st.columns(2), dimensions, strict=True):
+    for dimension, title in dimensions:
         totals = totals_by(table, dimension)
-        with column:
-            st.subheader(say(title))
+        st.subheader(say(title))
+        chart, numbers = st.columns([2, 3])
+        with chart:
             st.altair_chart(
                 bars(
                     totals,
@@ -87,24 +90,22 @@ def _charts(table: pd.DataFrame) -> None:
                     value_title=say(measure),
                 )
             )
-    titles, formats = _figures_shown()
-    for dimension, _title in dimensions:  # below each other: side by side, columns would be cut off
-        totals = totals_by(table, dimension)
-        show_table(totals, titles={dimension: say(dimension)} | titles, formats=formats)
+        with numbers:
+            titles, formats = _figures_shown()
+            show_table(totals, titles={dimension: say(dimension)} | titles, formats=formats)
 
 
 def _cells(table: pd.DataFrame, release: Release) -> None:
     st.subheader(say("all_cells"))
     titles, formats = _figures_shown()
-    hidden = say("fewer_than", minimum=release.minimum_members)
-    shown = table.copy()
-    for name, write in formats.items():
-        shown[name] = [
-            hidden if state == SUPPRESSED else write(value)
-            for value, state in zip(shown[name], shown["state"], strict=True)
-        ]
+    hidden = {
+        RELEASED: say("state_released"),
+        SUPPRESSED: say("fewer_than", minimum=release.minimum_members),
+        WITHHELD: say("state_withheld"),
+    }
+    shown = table.assign(note=[hidden[state] for state in table["state"]])
     places = {"zone": say("zone"), "customer_class": say("customer_class")}
-    show_table(shown, titles=places | titles, formats=dict.fromkeys(formats, str))
+    show_table(shown, titles=places | titles | {"note": say("state")}, formats=formats)
     st.download_button(
         say("download_csv"),
         csv_bytes(table, release_id=release.release_id, columns=_CSV_COLUMNS),
