@@ -15,6 +15,7 @@ from typing import Final
 
 from apps.api.zone_keys import signing_key
 from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.errors import StorageError
 
 ZONES: Final = ("identity", "gateway", "platform", "authority")
 SIGNING_ZONES: Final = (*ZONES, "billing-office")
@@ -67,10 +68,17 @@ def create_home(parent: Path, *, now: datetime) -> Home:
     """Make a new run folder with keys for every zone.
 
     Raises:
-        OSError: The folder cannot be written.
+        StorageError: The folder cannot be written (`run.folder`).
     """
     folder = parent / now.strftime("%Y%m%d-%H%M%S")
-    folder.mkdir(parents=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise StorageError(
+            f"The run's folder cannot be made below {parent}.",
+            reason="run.folder",
+            remedy=f"Choose another place with --home ({error.strerror}).",
+        ) from error
     keys = {zone: signing_key(folder / zone) for zone in SIGNING_ZONES}
     (folder / "authority" / "vault").mkdir(mode=0o700)
     _write_secret(folder / "authority" / "vault" / "kek", secrets.token_bytes(16))

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pandas as pd
 
 from apps.simulator.real_meters import real_contracts, real_readings
-from apps.simulator.synthetic_meters import kwh_texts, simulate
+from apps.simulator.synthetic_meters import kwh_texts, month_days, simulate
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.tariffs import catalogue_tariffs
 from gridsecure.errors import InputError
@@ -81,8 +81,10 @@ def meter_files(meters: RunMeters, *, folder: Path) -> MeterFiles:
     """Write the files of a run.
 
     Raises:
-        InputError: The user's files cannot be read, or name an unknown tariff.
+        InputError: The month is none, or the user's files cannot be read or name an unknown tariff.
     """
+    if meters.month is not None:
+        _check_month(meters.month)
     folder.mkdir(mode=0o700)
     if meters.readings:
         own = [read_readings(path, timezone=TIMEZONE) for path in meters.readings]
@@ -105,6 +107,15 @@ def meter_files(meters: RunMeters, *, folder: Path) -> MeterFiles:
     path = folder / "contracts.csv"
     contracts.to_csv(path, index=False, lineterminator="\n")
     return MeterFiles(month, tuple(files), path, len(contracts))
+
+
+def _check_month(month: str) -> None:
+    try:
+        month_days(month)
+    except ValueError as error:
+        raise InputError(
+            f"{month!r} is not a month.", reason="run.month", remedy="Write it as in 2026-07."
+        ) from error
 
 
 def _busiest_month(starts: pd.Series[pd.Timestamp]) -> str:

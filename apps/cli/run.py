@@ -1,6 +1,6 @@
 """`gridsecure run`: the whole product on one machine, through its real processes.
 
-1. a run folder, keys and passwords; 2. the four services; 3. homomorphic key sets; 4. meters;
+1. a run folder, keys and passwords; 2. meters; 3. the four services; 4. homomorphic key sets;
 5. validate, enrol, encrypt, upload at the gateway; 6. bills and load curves on ciphertext at the
 platform; 7. release through the key authority; 8. statements against the plaintext oracle, which
 stays at the gateway; 9. the closing table, and the dashboard.
@@ -62,14 +62,14 @@ class Run:
         self._console.print(f"Data of this run: [bold]{self._home.folder}[/]")
         with _progress(self._console) as bar, httpx.Client(timeout=600) as http:
             client = ServicesClient(self._home, http)
+            with self._stage("prepare meters", bar) as note:
+                files = meter_files(self._meters, folder=self._home.folder / "input")
+                note(f"{files.meters:,} meter points, month {files.month}", files.size)
             with self._stage("start services", bar):
                 cross_check()
                 services.start(service_specs(self._home))
             with self._stage("create keys", bar) as note:
                 note(*_create_keys(client))
-            with self._stage("prepare meters", bar) as note:
-                files = meter_files(self._meters, folder=self._home.folder / "input")
-                note(f"{files.meters:,} meter points, month {files.month}", files.size)
             period = billing_month(*map(int, files.month.split("-")), timezone=TIMEZONE)
             self._period = {"start": period.start.isoformat(), "end": period.end.isoformat()}
             self._gateway(client, files, bar)
@@ -94,7 +94,7 @@ class Run:
 
         def show(answer: dict[str, Any]) -> None:
             stage = answer.get("stage")
-            if stage is None:
+            if not stage:
                 return
             if stage not in tasks:
                 _finish(bar, tasks)

@@ -64,7 +64,9 @@ class ServicesClient:
                 raise GridSecureError(
                     answer.get("message") or "The work failed.",
                     reason=answer.get("reason") or "run.failed",
-                    remedy=answer.get("remedy") or f"See {self.home.folder / service}.log.",
+                    remedy=answer.get("remedy")
+                    or f"Correct it and run again; the {service}'s folder and log are in"
+                    f" {self.home.folder}.",
                 )
             if answer["state"] not in {"waiting", "running", "new"}:
                 return answer

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from apps.cli.home import create_home
 from apps.cli.meters import RunMeters, meter_files
 from apps.simulator.synthetic_meters import simulate
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.errors import InputError
+from gridsecure.errors import InputError, StorageError
 from gridsecure.gateway.formats import read_readings
 
 METERS = 20
@@ -86,3 +88,17 @@ def test_an_unknown_tariff_is_refused_before_anything_starts(
     with pytest.raises(InputError) as refused:
         meter_files(order, folder=tmp_path / "input")
     assert refused.value.reason == "tariff.unknown"
+
+
+@pytest.mark.parametrize("month", ["2026-13", "July", "2026-7-1", ""])
+def test_a_month_that_is_none_is_refused(month: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        meter_files(RunMeters(meters=1, month=month), folder=tmp_path / "input")
+    assert refused.value.reason == "run.month"
+
+
+def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError) as refused:
+        create_home(tmp_path / "file", now=datetime(2026, 7, 1, tzinfo=UTC))
+    assert refused.value.reason == "run.folder"
