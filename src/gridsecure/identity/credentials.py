@@ -1,0 +1,208 @@
+"""Keyed-verification credentials: an algebraic MAC on a secret the issuer never sees.
+
+MAC_GGM of Chase, Meiklejohn and Zaverucha (CCS 2014, ePrint 2013/516), laid out as the IETF draft
+"Anonymous Rate-Limited Credentials":
+
+    issuer keys  x0, x1, x2, xb           X0 = x0·G + xb·H,  X1 = x1·H,  X2 = x2·H
+    credential   U, U' = (x0 + m1·x1 + m2·x2)·U    on the holder's secret m1 and a context m2
+
+Unlike the draft, where the client commits to m2 and could so obtain another period, the issuer sets
+m2 = H(role ‖ period) itself.
+
+1. The holder sends Y = m1·G (a traceable role) or m1·G + r1·H (an analyst, perfectly hidden), with
+   a proof that it knows the secrets, bound to the channel and the context.
+2. The issuer checks it and answers with U = b·G, the MAC blinded, and a proof that the one
+   published key made it: a key of its own for each device would be a tag that follows the device.
+3. The holder checks that proof before it takes the blinding off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from gridsecure.errors import SignatureError
+from gridsecure.identity.curves import Point
+from gridsecure.identity.group import POINT_BYTES
+from gridsecure.identity.issuer_keys import (
+    Context,
+    IssuerPrivateKey,
+    IssuerPublicKey,
+    check_length,
+)
+from gridsecure.identity.macs import (
+    issuance_statement,
+    issuance_witness,
+    mac_points,
+    unblinded_mac,
+)
+from gridsecure.identity.sigma import Statement, holds, proof_bytes, prove
+from gridsecure.identity.suites import Suite, framed
+
+REQUEST_BYTES: Final = {False: POINT_BYTES + proof_bytes(1), True: POINT_BYTES + proof_bytes(2)}
+RESPONSE_BYTES: Final = 6 * POINT_BYTES + proof_bytes(7)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRequest:
+    """What the holder keeps between request and response.
+
+    Args:
+        message: What to send: the commitment and its proof.
+        m1: The holder's secret.
+        r1: What hides it, 0 for traceable roles.
+        context: What was asked for.
+    """
+
+    message: bytes
+    m1: int = field(repr=False)
+    r1: int = field(repr=False)
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential in the hands of its holder.
+
+    Args:
+        m1: The holder's secret.
+        u: The MAC's base.
+        u_prime: The MAC.
+        context: What the issuer certified.
+    """
+
+    m1: int = field(repr=False)
+    u: Point
+    u_prime: Point = field(repr=False)
+    context: Context
+
+
+def request_credential(
+    suite: Suite, *, issuer: IssuerPublicKey, context: Context, channel: bytes, m1: int
+) -> PendingRequest:
+    """Ask for a credential on a secret.
+
+    Args:
+        suite: The group and its hash.
+        issuer: The pinned key.
+        context: What is asked for.
+        channel: Names the authenticated channel and who is at its other end; both sides know it.
+        m1: The holder's secret; the same one in every period.
+    """
+    group = suite.group
+    r1 = group.random_scalar() if context.is_hidden else 0
+    blinding = group.blinded(r1, suite.h) if r1 else ()
+    commitment = group.sum(*group.blinded(m1, suite.g), *blinding)
+    statement = _request_statement(suite, commitment, hidden=context.is_hidden)
+    witness = [m1, r1] if context.is_hidden else [m1]
+    session = _session(suite, b"CredentialRequest", issuer, context, channel)
+    proof = prove(statement, witness, suite=suite, session=session)
+    return PendingRequest(group.encode(commitment) + proof, m1, r1, context)
+
+
+def requested_key(message: bytes, *, suite: Suite) -> Point:
+    """The commitment in a request: the enrolled key Y of a traceable role.
+
+    Raises:
+        InvalidMessageError: It does not begin with a point (`identity.point`).
+    """
+    return suite.group.decode(message[:POINT_BYTES])
+
+
+def issue_credential(
+    message: bytes, *, suite: Suite, key: IssuerPrivateKey, context: Context, channel: bytes
+) -> bytes:
+    """Check a request and answer it.
+
+    Args:
+        message: The request.
+        suite: The group and its hash.
+        key: The issuer's key.
+        context: What the issuer certifies; the holder has no say in it.
+        channel: As the holder's.
+
+    Returns:
+        U, the blinded MAC, four auxiliary points, and the proof: 454 bytes.
+
+    Raises:
+        InvalidMessageError: A malformed request.
+        SignatureError: Its proof does not hold (`authenticity.credential-request`).
+    """
+    check_length(message, REQUEST_BYTES[context.is_hidden])
+    commitment, public = requested_key(message, suite=suite), key.public_key(suite)
+    statement = _request_statement(suite, commitment, hidden=context.is_hidden)
+    session = _session(suite, b"CredentialRequest", public, context, channel)
+    if not holds(statement, message[POINT_BYTES:], suite=suite, session=session):
+        raise SignatureError(
+            "A credential request does not prove its secret.",
+            reason="authenticity.credential-request",
+            remedy="Request anew over the enrolment channel.",
+        )
+    group = suite.group
+    attribute = group.sum((context.scalar(suite), suite.g))
+    b = group.random_scalar()
+    answer = mac_points(suite, key=key, attributes=(commitment, attribute), b=b)
+    proof = prove(
+        issuance_statement(suite, public=public, attributes=(commitment, attribute), answer=answer),
+        issuance_witness(key, b=b, order=group.order),
+        suite=suite,
+        session=_session(suite, b"CredentialResponse", public, context, channel),
+    )
+    return b"".join(map(group.encode, answer)) + proof
+
+
+def finalise_credential(
+    pending: PendingRequest,
+    response: bytes,
+    *,
+    suite: Suite,
+    issuer: IssuerPublicKey,
+    channel: bytes,
+) -> Credential:
+    """Check the issuer's answer against its pinned key and unblind the credential.
+
+    Args:
+        pending: What was asked.
+        response: The answer.
+        suite: The group and its hash.
+        issuer: The pinned key.
+        channel: As when asking.
+
+    Raises:
+        InvalidMessageError: A malformed answer.
+        SignatureError: Another key than the published one, another context, or another request
+            (`authenticity.credential-response`).
+    """
+    check_length(response, RESPONSE_BYTES)
+    group, points = suite.group, 6 * POINT_BYTES
+    answer = tuple(group.decode_points(response[:points]))
+    attributes = (
+        requested_key(pending.message, suite=suite),
+        group.sum((pending.context.scalar(suite), suite.g)),
+    )
+    statement = issuance_statement(suite, public=issuer, attributes=attributes, answer=answer)
+    session = _session(suite, b"CredentialResponse", issuer, pending.context, channel)
+    if not holds(statement, response[points:], suite=suite, session=session):
+        raise SignatureError(
+            "A credential was not made with the issuer's published key.",
+            reason="authenticity.credential-response",
+            remedy="Do not use it; compare the issuer's key with the public log.",
+        )
+    u_prime = unblinded_mac(suite, answer=answer, blindings=(pending.r1, 0))
+    return Credential(pending.m1, answer[0], u_prime, pending.context)
+
+
+def _request_statement(suite: Suite, commitment: Point, *, hidden: bool) -> Statement:
+    statement = Statement(suite.group)
+    m1, *r1 = statement.scalars(2 if hidden else 1)
+    g = statement.element(suite.g)
+    h = [statement.element(suite.h)] if hidden else []
+    statement.equate(statement.element(commitment), (m1, g), *zip(r1, h, strict=True))
+    return statement
+
+
+def _session(
+    suite: Suite, purpose: bytes, issuer: IssuerPublicKey, context: Context, channel: bytes
+) -> bytes:
+    key = issuer.to_bytes(suite)
+    return framed(suite.context, purpose, key, context.role, context.period, channel)

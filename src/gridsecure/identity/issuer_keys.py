@@ -1,0 +1,140 @@
+"""The issuer's keys, and what a credential says besides its holder's secret.
+
+keys x0, x1, x2, xb           X0 = x0·G + xb·H,  X1 = x1·H,  X2 = x2·H
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from gridsecure.errors import InvalidMessageError
+from gridsecure.identity.curves import Point
+from gridsecure.identity.group import POINT_BYTES
+from gridsecure.identity.suites import Suite, framed
+
+Role = Literal["meter-point", "gateway", "analyst"]
+"""Who may hold a credential."""
+
+HIDDEN_ROLES: Final = frozenset({"analyst"})
+"""Roles whose requests hide the key, and whose presentations carry no escrow."""
+
+MAX_PERIOD_LETTERS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the issuer certifies besides the secret; public and coarse.
+
+    Args:
+        role: As what.
+        period: For when, such as "2026".
+
+    Raises:
+        InvalidMessageError: An unknown role, or a blank or overlong period (`identity.context`).
+    """
+
+    role: Role
+    period: str
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role) or not 1 <= len(self.period) <= MAX_PERIOD_LETTERS:
+            raise InvalidMessageError(
+                "A credential's role or period is not one in use.", reason="identity.context"
+            )
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the holder's key stays hidden even from the issuer."""
+        return self.role in HIDDEN_ROLES
+
+    def scalar(self, suite: Suite) -> int:
+        """The attribute m2."""
+        return suite.hash_to_scalar(framed(self.role, self.period), info=b"Context")
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerPublicKey:
+    """What holders pin.
+
+    Args:
+        x0: x0·G + xb·H.
+        x1: x1·H.
+        x2: x2·H.
+    """
+
+    x0: Point
+    x1: Point
+    x2: Point
+
+    def to_bytes(self, suite: Suite) -> bytes:
+        """99 bytes."""
+        return b"".join(map(suite.group.encode, (self.x0, self.x1, self.x2)))
+
+    @staticmethod
+    def from_bytes(data: bytes, *, suite: Suite) -> IssuerPublicKey:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            InvalidMessageError: It is not three points (`identity.point`, `identity.length`).
+        """
+        check_length(data, 3 * POINT_BYTES)
+        return IssuerPublicKey(*suite.group.decode_points(data))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IssuerPrivateKey:
+    """What makes and checks MACs. Whoever has it can forge members, never unmask them."""
+
+    x0: int = field(repr=False)
+    x1: int = field(repr=False)
+    x2: int = field(repr=False)
+    xb: int = field(repr=False)
+
+    def public_key(self, suite: Suite) -> IssuerPublicKey:
+        """The key to publish."""
+        group = suite.group
+        points = group.sums(
+            [
+                [*group.blinded(self.x0, suite.g), *group.blinded(self.xb, suite.h)],
+                group.blinded(self.x1, suite.h),
+                group.blinded(self.x2, suite.h),
+            ]
+        )
+        return IssuerPublicKey(*points)
+
+    def to_bytes(self, suite: Suite) -> bytes:
+        """128 bytes, for sealing at rest and nothing else."""
+        return suite.group.encode_scalars(self.x0, self.x1, self.x2, self.xb)
+
+    @staticmethod
+    def from_bytes(data: bytes, *, suite: Suite) -> IssuerPrivateKey:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            InvalidMessageError: Not four numbers in 1..n-1 (`identity.scalar`, `identity.length`).
+        """
+        check_length(data, 128)
+        scalars = suite.group.decode_scalars(data)
+        if 0 in scalars:
+            raise InvalidMessageError("A number is out of range.", reason="identity.scalar")
+        return IssuerPrivateKey(*scalars)
+
+
+def generate_issuer_key(suite: Suite) -> IssuerPrivateKey:
+    """Return a new issuer key."""
+    return IssuerPrivateKey(*(suite.group.random_scalar() for _ in range(4)))
+
+
+def check_length(data: bytes, size: int) -> None:
+    """Refuse a message of another length than its kind has.
+
+    Raises:
+        InvalidMessageError: It has (`identity.length`).
+    """
+    if len(data) != size:
+        raise InvalidMessageError(
+            "A credential message has the wrong length.",
+            reason="identity.length",
+            remedy="Use the same version at both ends.",
+        )

@@ -1,0 +1,145 @@
+"""Revoking a person without opening everyone: does this escrow hold that enrolled key, yes or no.
+
+A distributed plaintext-equality test (Jakobsson and Juels, ASIACRYPT 2000). (E1, E2 - Y) encrypts
+the difference of two keys, zero for a match. Both openers, one after the other, raise the pair to a
+random power of their own, proved, so that a difference that is not zero becomes a random point and
+tells nothing; then both decrypt. One bit comes out. Run it under a warrant only: whoever may ask
+about any key can still find a person by asking about everyone.
+
+    blinding   (A', B') = (ρ·A, ρ·B), proved for the log head
+    decision   B'' - S_U - S_R is the identity, shares as in `opening`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gridsecure.errors import InvalidMessageError, SignatureError
+from gridsecure.identity.curves import IDENTITY, Point
+from gridsecure.identity.group import POINT_BYTES
+from gridsecure.identity.issuer_keys import check_length
+from gridsecure.identity.opening import OPENERS, Opener, opener_public_key, verified_share
+from gridsecure.identity.presentations import Escrow
+from gridsecure.identity.sigma import Statement, holds, proof_bytes, prove
+from gridsecure.identity.suites import Suite, framed
+
+BLINDED_BYTES: Final = 2 * POINT_BYTES + proof_bytes(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An encrypted difference of two keys.
+
+    Args:
+        a: The ElGamal pair's first point.
+        b: Its second.
+    """
+
+    a: Point
+    b: Point
+
+
+def difference(escrow: Escrow, *, enrolled: Point, suite: Suite) -> Difference:
+    """The encrypted difference between an escrowed key and an enrolled one.
+
+    Args:
+        escrow: From a registration.
+        enrolled: The key Y of the person.
+        suite: The group.
+    """
+    return Difference(escrow.e1, suite.group.subtract(escrow.e2, second=enrolled))
+
+
+def blind_difference(pair: Difference, *, opener: Opener, head: str, suite: Suite) -> bytes:
+    """One opener's blinding, 130 bytes.
+
+    Args:
+        pair: The difference, or the other opener's blinding of it.
+        opener: Who blinds.
+        head: Hash of the log entry that holds the warrant.
+        suite: The group.
+    """
+    group, power = suite.group, suite.group.random_scalar()
+    a, b = group.sums([group.blinded(power, pair.a), group.blinded(power, pair.b)])
+    statement = _same_power(suite, pair, Difference(a, b))
+    session = framed(suite.context, b"Blinding", opener, head)
+    return (
+        group.encode(a) + group.encode(b) + prove(statement, [power], suite=suite, session=session)
+    )
+
+
+def blinded_difference(
+    message: bytes, *, pair: Difference, opener: Opener, head: str, suite: Suite
+) -> Difference:
+    """Check one opener's blinding; return the blinded pair.
+
+    Args:
+        message: The blinding.
+        pair: What was blinded.
+        opener: Who should have blinded.
+        head: Hash of the log entry that holds the warrant.
+        suite: The group.
+
+    Raises:
+        InvalidMessageError: Malformed.
+        SignatureError: Another pair, another entry, or not one power (`authenticity.blinding`).
+    """
+    check_length(message, BLINDED_BYTES)
+    blinded = Difference(*suite.group.decode_points(message[: 2 * POINT_BYTES]))
+    session = framed(suite.context, b"Blinding", opener, head)
+    statement = _same_power(suite, pair, blinded)
+    if not holds(statement, message[2 * POINT_BYTES :], suite=suite, session=session):
+        raise SignatureError(
+            f"The blinding of the {opener} is wrong.",
+            reason="authenticity.blinding",
+            remedy="Repeat the test for the entry that holds the warrant.",
+        )
+    return blinded
+
+
+def matches(
+    pair: Difference,
+    *,
+    shares: Mapping[Opener, bytes],
+    published: Mapping[Opener, bytes],
+    head: str,
+    suite: Suite,
+) -> bool:
+    """Say whether the twice blinded difference is zero.
+
+    Args:
+        pair: Blinded by both openers, each blinding verified.
+        shares: Both openers' shares for `pair.a`.
+        published: Their public halves with proofs.
+        head: Hash of the log entry that holds the warrant.
+        suite: The group.
+
+    Raises:
+        InvalidMessageError: A share is missing or malformed (`identity.openers`).
+        SignatureError: A share is wrong or for another entry (`authenticity.share`).
+    """
+    if set(shares) != set(OPENERS):
+        raise InvalidMessageError("Both openers are needed.", reason="identity.openers")
+    points = [
+        verified_share(
+            shares[name],
+            opener=name,
+            public=opener_public_key(name, published=published[name], suite=suite),
+            point=pair.a,
+            head=head,
+            suite=suite,
+        )
+        for name in OPENERS
+    ]
+    return suite.group.sum((1, pair.b), *((-1, point) for point in points)) == IDENTITY
+
+
+def _same_power(suite: Suite, pair: Difference, blinded: Difference) -> Statement:
+    statement = Statement(suite.group)
+    (power,) = statement.scalars(1)
+    a, b = map(statement.element, (pair.a, pair.b))
+    statement.equate(statement.element(blinded.a), (power, a))
+    statement.equate(statement.element(blinded.b), (power, b))
+    return statement

@@ -1,0 +1,185 @@
+"""Non-interactive proofs of linear relations between points (Schnorr, Maurer, Fiat–Shamir).
+
+A statement lists points and equations `target = Σ scalar·point`; a proof shows that its maker knows
+the scalars. The proof is the challenge and one response a scalar:
+
+    commitment_i = Σ nonce_j·P_ij          challenge c = H(session, statement, all commitments)
+    response_j = nonce_j + c·scalar_j      checked by Σ response_j·P_ij - c·target_i = commitment_i
+
+Invariants:
+- The hash covers the whole statement: every point and the wiring of every equation. A point that
+  only the verifier can compute (`Derived`) is not covered itself; it must follow from points and
+  keys that the statement and the session do cover, or a proof could be bent around it.
+- A point is listed once, however many equations use it.
+- Nonces come from the operating system; one that repeats gives the secret away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gridsecure.errors import InvalidMessageError
+from gridsecure.identity.curves import Point, Term
+from gridsecure.identity.group import POINT_BYTES, SCALAR_BYTES, Group
+from gridsecure.identity.suites import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A target known as a sum of terms, with secret scalars already blinded.
+
+    Args:
+        terms: Whose sum it is.
+    """
+
+    terms: tuple[Term, ...] = field(repr=False)
+
+
+Equation = tuple[int, tuple[tuple[int, int], ...]]
+"""The target's index; then, for each term, a scalar's and a point's index."""
+
+
+@dataclass(slots=True)
+class Statement:
+    """Points and equations, built up in one order by prover and verifier.
+
+    Args:
+        group: Where the points are.
+    """
+
+    group: Group
+    elements: list[Point | Derived] = field(default_factory=list)
+    equations: list[Equation] = field(default_factory=list)
+    size: int = 0
+    """How many scalars there are."""
+
+    def scalars(self, count: int) -> range:
+        """Add unknowns; return their indices."""
+        self.size += count
+        return range(self.size - count, self.size)
+
+    def element(self, element: Point | Derived) -> int:
+        """Add a point unless it is listed; return its index."""
+        if element in self.elements:
+            return self.elements.index(element)
+        self.elements.append(element)
+        return len(self.elements) - 1
+
+    def equate(self, target: int, *terms: tuple[int, int]) -> None:
+        """Claim target = Σ scalar·point.
+
+        Args:
+            target: An element's index.
+            terms: A scalar's index and an element's index each.
+        """
+        self.equations.append((target, terms))
+
+    def label(self) -> bytes:
+        """The statement in bytes: counts and indices [4 bytes, little-endian], then the points."""
+        words = [len(self.equations)]
+        for target, terms in self.equations:
+            words += [target, len(terms), *(index for term in terms for index in term)]
+        points = [
+            bytes(POINT_BYTES) if isinstance(element, Derived) else self.group.encode(element)
+            for element in self.elements
+        ]
+        return b"".join([word.to_bytes(4, "little") for word in words] + points)
+
+    def terms_of(self, target: int, factor: int) -> list[Term]:
+        """factor·target as terms."""
+        element = self.elements[target]
+        if isinstance(element, Derived):
+            return [(factor * scalar % self.group.order, point) for scalar, point in element.terms]
+        return [(factor, element)]
+
+    def point(self, index: int) -> Point:
+        """A listed point.
+
+        Raises:
+            ValueError: It is a derived one, which can only be a target.
+        """
+        element = self.elements[index]
+        if isinstance(element, Derived):
+            raise ValueError("a derived point can only be a target")
+        return element
+
+
+def proof_bytes(scalars: int) -> int:
+    """The length of a proof [bytes] about so many scalars."""
+    return SCALAR_BYTES * (1 + scalars)
+
+
+def prove(
+    statement: Statement,
+    witness: Sequence[int],
+    *,
+    suite: Suite,
+    session: bytes,
+    draw: Callable[[], int] | None = None,
+) -> bytes:
+    """Prove a statement.
+
+    Args:
+        statement: What to prove.
+        witness: The scalars, in the order they were added.
+        suite: The group and its hash.
+        session: What the proof is bound to.
+        draw: Where nonces come from; leave it out except to repeat published vectors.
+
+    Raises:
+        ValueError: Another number of scalars than the statement has.
+    """
+    group = suite.group
+    if len(witness) != statement.size:
+        raise ValueError("a witness has one number for each scalar of the statement")
+    nonces = [(draw or group.random_scalar)() for _ in witness]
+    commitments = group.sums(
+        [
+            [
+                share
+                for scalar, index in terms
+                for share in group.blinded(nonces[scalar], statement.point(index))
+            ]
+            for _, terms in statement.equations
+        ]
+    )
+    encoded = b"".join(map(group.encode, commitments))
+    challenge = suite.challenge(session, statement.label(), encoded)
+    responses = [
+        (nonce + challenge * secret) % group.order
+        for nonce, secret in zip(nonces, witness, strict=True)
+    ]
+    return group.encode_scalars(challenge, *responses)
+
+
+def holds(statement: Statement, proof: bytes, *, suite: Suite, session: bytes) -> bool:
+    """Say whether a proof shows a statement.
+
+    Args:
+        statement: What it should show.
+        proof: The challenge and the responses, 32 bytes each.
+        suite: The group and its hash.
+        session: What it must be bound to.
+    """
+    group = suite.group
+    if len(proof) != proof_bytes(statement.size):
+        return False
+    try:
+        challenge, *responses = group.decode_scalars(proof)
+    except InvalidMessageError:
+        return False
+    commitments = group.sums(
+        [
+            [
+                *((responses[scalar], statement.point(index)) for scalar, index in terms),
+                *statement.terms_of(target, -challenge),
+            ]
+            for target, terms in statement.equations
+        ]
+    )
+    try:
+        encoded = b"".join(map(group.encode, commitments))
+    except ValueError:  # the identity: no honest proof commits to it
+        return False
+    return suite.challenge(session, statement.label(), encoded) == challenge
