@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from apps.api import platform_runs
 from apps.api.platform import create_platform_app
 from apps.api.settings import PlatformSettings
 from gridsecure import frames
@@ -325,6 +326,27 @@ def environment(settings: PlatformSettings) -> dict[str, str]:
         "GRIDSECURE_PLATFORM_AUTHORITY_PUBLIC_KEY": settings.authority_public_key,
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
     }
+
+
+def test_a_run_that_meets_an_error_of_our_own_is_recorded_without_detail(
+    platform, grid, monkeypatch, caplog
+):
+    def broken(*_arguments: object, **_named: object) -> None:
+        raise ValueError("31415926 Wh")
+
+    monkeypatch.setattr(platform_runs, "run_plan", broken)
+    outcome = finished(platform, start(platform, grid))
+    assert (outcome["state"], outcome["reason"]) == ("failed", "internal")
+    assert "31415926" not in json.dumps(outcome)
+    assert "ValueError" in caplog.text
+    assert "31415926" not in caplog.text
+
+
+def test_a_stopping_service_takes_no_order(platform, grid):
+    platform.app.state.platform.runs.stop()
+    answer = platform.post("/runs", json=order_of(grid), headers=BILLING)
+    refused(answer, 409, "conflict.stopping")
+    assert platform.get("/runs", headers=BILLING).json() == []
 
 
 KILLED_PLATFORM = """
