@@ -18,6 +18,8 @@ VIEWS = Path(__file__).parent / "views"
 # A file of our own: a named icon would be fetched from the internet.
 ICON = Path(__file__).parent / "icon.svg"
 SIDEBAR_WIDTH = 330  # pixels, so that a page's name is shown whole in both languages
+# Streamlit leaves five characters empty at each side; tables with two languages need the room.
+MARGINS = "<style>.stMainBlockContainer { padding-left: 2rem; padding-right: 2rem }</style>"
 ICONS = {
     "bill_runs": ":material/play_circle:",
     "revenue": ":material/payments:",
@@ -34,6 +36,7 @@ def show() -> None:
         layout="wide",
         initial_sidebar_state=SIDEBAR_WIDTH,
     )
+    st.html(MARGINS)
     session = current_session()
     if session is None:
         page = st.navigation([st.Page(VIEWS / "sign_in.py", title=say("page_sign_in"))])

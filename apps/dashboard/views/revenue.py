@@ -79,7 +79,7 @@ def _charts(table: pd.DataFrame) -> None:
     for dimension, title in dimensions:
         totals = totals_by(table, dimension)
         st.subheader(say(title))
-        chart, numbers = st.columns([2, 3])
+        chart, numbers = st.columns([1, 2])
         with chart:
             st.altair_chart(
                 bars(
@@ -91,8 +91,10 @@ def _charts(table: pd.DataFrame) -> None:
                 )
             )
         with numbers:
-            titles, formats = _figures_shown()
-            show_table(totals, titles={dimension: say(dimension)} | titles, formats=formats)
+            _, formats = _figures_shown()
+            titles = {name: say(name) for name in (dimension, *_MEASURES[::-1])}
+            shown = {name: formats[name] for name in _MEASURES}
+            show_table(totals, titles=titles, formats=shown)
 
 
 def _cells(table: pd.DataFrame, release: Release) -> None:
