@@ -1,0 +1,137 @@
+"""The holder's side: the secret in a meter's agent, a gateway, or an analyst's client.
+
+The secret m1 is drawn once and kept; everything the authority could learn of it is a multiple. The
+issuer's and openers' keys are pinned at the start: a holder never takes a key from an answer.
+Domains come from the authenticated service a holder talks to, not from a text that service sends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.identity.authority import login_text
+from gridsecure.identity.credentials import (
+    Credential,
+    PendingRequest,
+    finalise_credential,
+    request_credential,
+)
+from gridsecure.identity.grants import Question, Quota, request_grant
+from gridsecure.identity.issuer_keys import Context
+from gridsecure.identity.presentations import Domain, Occasion, PublicKeys, present, subject
+from gridsecure.identity.settlement import prove_settlement
+from gridsecure.identity.suites import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A holder's secrets and what it pinned.
+
+    Args:
+        suite: The group and its hash.
+        keys: The pinned keys.
+        m1: The secret, 1..n-1.
+        key: The SM2 key that acts under this holder's pseudonyms.
+    """
+
+    suite: Suite
+    keys: PublicKeys
+    m1: int = field(repr=False)
+    key: Sm2PrivateKey = field(repr=False)
+
+    def ask(self, context: Context, *, channel: bytes) -> PendingRequest:
+        """Ask for a credential of one role and period.
+
+        Args:
+            context: The role and period agreed on the channel.
+            channel: Names the authenticated channel.
+        """
+        return request_credential(
+            self.suite, issuer=self.keys.issuer, context=context, channel=channel, m1=self.m1
+        )
+
+    def take(self, pending: PendingRequest, *, response: bytes, channel: bytes) -> Credential:
+        """Check the answer and take the credential.
+
+        Raises:
+            InvalidMessageError: Malformed.
+            SignatureError: Not made with the pinned key (`authenticity.credential-response`).
+        """
+        return finalise_credential(
+            pending, response, suite=self.suite, issuer=self.keys.issuer, channel=channel
+        )
+
+    def show(
+        self, credential: Credential, *, domains: tuple[Domain, ...], challenge: bytes
+    ) -> tuple[Occasion, bytes]:
+        """Show a credential in some domains: this period's, and an earlier one to carry state over.
+
+        Args:
+            credential: Of this period.
+            domains: Where; the first one is where the holder will act.
+            challenge: The token service's.
+
+        Returns:
+            What the proof is bound to, and the presentation.
+        """
+        occasion = Occasion(credential.context, domains, self.key.public_key, challenge)
+        message = present(credential, occasion=occasion, keys=self.keys, suite=self.suite)
+        return occasion, message
+
+    def name_in(self, domain: Domain) -> str:
+        """This holder's name in a domain."""
+        group = self.suite.group
+        nym = group.multiply(domain.base(self.suite), scalar=self.m1)
+        return subject(nym, domain=domain, suite=self.suite)
+
+    def sign_in(self, domain: Domain, *, challenge: bytes) -> bytes:
+        """The signature that answers a login challenge."""
+        text = login_text(self.name_in(domain), domain=domain, challenge=challenge)
+        return self.key.sign(text)
+
+    def settle(self, domain: Domain, *, challenge: bytes) -> bytes:
+        """Prove to the billing office which settlement pseudonym this account has."""
+        return prove_settlement(self.m1, domain=domain, challenge=challenge, suite=self.suite)
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """An analyst's grants of one epoch.
+
+    Args:
+        credential: The analyst's.
+        quota: How many there are.
+        next_nonce: How many were used. Keep the new wallet before sending a request: a nonce used
+            twice gives one tag twice, which is refused and shows that both are one analyst's.
+    """
+
+    credential: Credential
+    quota: Quota
+    next_nonce: int = 0
+
+    def ask(
+        self, *, audience: str, digest: bytes, keys: PublicKeys, suite: Suite
+    ) -> tuple[Wallet, bytes]:
+        """Make the request for one query.
+
+        Args:
+            audience: The platform.
+            digest: SM3 of the query.
+            keys: The pinned keys.
+            suite: The group and its hash.
+
+        Returns:
+            The wallet to keep, and the request to send.
+
+        Raises:
+            ValueError: No grant is left in this epoch.
+        """
+        message = request_grant(
+            self.credential,
+            nonce=self.next_nonce,
+            question=Question(self.quota, audience, digest),
+            issuer=keys.issuer,
+            suite=suite,
+        )
+        return replace(self, next_nonce=self.next_nonce + 1), message

@@ -1,0 +1,89 @@
+"""Warrants in the evidence log: nothing is opened that the log does not say.
+
+1. `record_warrant` appends what is to be opened and why; the entry's hash is the log head.
+2. Each opener runs `check_warrant` on the entry it read in its own copy of the log, and only then
+   gives a share, whose proof names that hash.
+3. `record_shares` appends the shares' digests when the escrow was opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Engine
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AccessDeniedError
+from gridsecure.identity.opening import Opener, share_digest
+from gridsecure.identity.presentations import Escrow
+from gridsecure.identity.registry import ACTOR
+from gridsecure.identity.suites import Suite
+from gridsecure.store.database import write_session
+from gridsecure.store.evidence import JSON, EvidenceEntry, append
+
+WARRANT: Final = "identity.warrant"
+OPENED: Final = "identity.opened"
+
+
+def record_warrant(
+    engine: Engine, *, subject: str, escrow: Escrow, reference: str, now: datetime, suite: Suite
+) -> EvidenceEntry:
+    """Append the order to open one escrow; the entry's hash is what shares are bound to.
+
+    Args:
+        engine: The database that holds the evidence log.
+        subject: The pseudonym.
+        escrow: Its escrow.
+        reference: The order's number in the utility's and regulator's files.
+        now: The present, aware.
+        suite: The group.
+
+    Raises:
+        StorageError: Another writer came first; try again.
+    """
+    detail = {"subject": subject, "escrow": _digest(escrow, suite), "reference": reference}
+    with write_session(engine) as session:
+        return append(session, at=now, actor=ACTOR, action=WARRANT, detail=detail)
+
+
+def check_warrant(entry: EvidenceEntry, *, subject: str, escrow: Escrow, suite: Suite) -> str:
+    """Return the log head for a share if the entry orders this opening.
+
+    Args:
+        entry: Read by the opener from a log whose chain it verified.
+        subject: The pseudonym it was asked about.
+        escrow: The escrow it was given.
+        suite: The group.
+
+    Raises:
+        AccessDeniedError: The entry orders something else (`authenticity.warrant`).
+    """
+    said = json.loads(entry.detail)
+    if (
+        entry.action != WARRANT
+        or said.get("subject") != subject
+        or said.get("escrow") != _digest(escrow, suite)
+    ):
+        raise AccessDeniedError(
+            "The log entry does not order this opening.",
+            reason="authenticity.warrant",
+            remedy="Append the warrant to the evidence log first.",
+        )
+    return entry.hash
+
+
+def record_shares(
+    engine: Engine, *, head: str, shares: Mapping[Opener, bytes], now: datetime
+) -> EvidenceEntry:
+    """Append that an escrow was opened, with the shares' digests."""
+    digests = {name: share_digest(share) for name, share in sorted(shares.items())}
+    with write_session(engine) as session:
+        detail: dict[str, JSON] = {"warrant": head, "shares": digests}
+        return append(session, at=now, actor=ACTOR, action=OPENED, detail=detail)
+
+
+def _digest(escrow: Escrow, suite: Suite) -> str:
+    return sm3_hex(escrow.to_bytes(suite))
