@@ -79,7 +79,9 @@ def record_shares(
     engine: Engine, *, head: str, shares: Mapping[Opener, bytes], now: datetime
 ) -> EvidenceEntry:
     """Append that an escrow was opened, with the shares' digests."""
-    digests = {name: share_digest(share) for name, share in sorted(shares.items())}
+    digests: dict[str, JSON] = {
+        str(name): share_digest(share) for name, share in sorted(shares.items())
+    }
     with write_session(engine) as session:
         detail: dict[str, JSON] = {"warrant": head, "shares": digests}
         return append(session, at=now, actor=ACTOR, action=OPENED, detail=detail)
