@@ -12,7 +12,7 @@ _CURVE_HEIGHT = 380
 def bars(
     table: pd.DataFrame, *, name: str, value: str, name_title: str, value_title: str
 ) -> alt.Chart:
-    """Horizontal bars, one a row, in the order of the table; labels are never cut.
+    """Horizontal bars, one a row, in the order of the table; the table spells long names out.
 
     Args:
         table: Rows with a name and a Decimal or int value.
@@ -27,7 +27,7 @@ def bars(
     bar = alt.Chart(drawn).mark_bar(cornerRadiusEnd=2)
     chart: alt.Chart = bar.encode(
         x=alt.X("value:Q", title=value_title, axis=alt.Axis(format=",~f", tickCount=5)),
-        y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=220)),
+        y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=120)),
         tooltip=[
             alt.Tooltip("name:N", title=name_title),
             alt.Tooltip("value:Q", title=value_title, format=",.4~f"),

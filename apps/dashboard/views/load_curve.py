@@ -121,7 +121,8 @@ def _chart(rows: pd.DataFrame, choice: _Choice) -> None:
             clock_title=say("clock"),
             power_title=say("power_kw"),
             curve_title=say(f"split_{choice.split}"),
-        )
+        ),
+        width="stretch",
     )
     if choice.split != "day":
         st.caption(tell("mean_over_days", count=len(choice.days)))

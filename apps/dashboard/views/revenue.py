@@ -106,8 +106,9 @@ def _cells(table: pd.DataFrame, release: Release) -> None:
         WITHHELD: say("state_withheld"),
     }
     shown = table.assign(note=[hidden[state] for state in table["state"]])
-    places = {"zone": say("zone"), "customer_class": say("customer_class")}
-    show_table(shown, titles=places | titles | {"note": say("state")}, formats=formats)
+    # The state stands before the figures: a narrow screen scrolls the last columns out of sight.
+    places = {"zone": say("zone"), "customer_class": say("customer_class"), "note": say("state")}
+    show_table(shown, titles=places | titles, formats=formats)
     st.download_button(
         say("download_csv"),
         csv_bytes(table, release_id=release.release_id, columns=_CSV_COLUMNS),
@@ -122,7 +123,7 @@ def _figures_shown() -> tuple[dict[str, str], dict[str, Callable[[Any], str]]]:
         "bills": say("bills"),
         "energy_kwh": say("energy_kwh"),
         "amount_yuan": say("amount_yuan"),
-        "average_yuan_per_kwh": say("average"),
+        "average_yuan_per_kwh": say("average_short"),
     }
     formats: dict[str, Callable[[Any], str]] = {
         "bills": figures.count,
