@@ -19,6 +19,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from apps.api.authority_rounds import answered
 from apps.api.deps import Clock, require, utc_now
 from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
 from apps.api.serving import ServiceDescription, new_app
@@ -26,10 +27,11 @@ from apps.api.settings import AuthoritySettings, key_registry, public_key
 from apps.api.zone_keys import kept_secret, signing_key, zone_folder
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.tokens import TokenClaims
-from gridsecure.errors import ConflictError, NotFoundError
+from gridsecure.errors import (
+    ConflictError,
+    NotFoundError,
+)
 from gridsecure.key_authority.checker import (
-    FAILED,
-    answer_request,
     released_certificate,
     released_certificates,
     sealed_statements,
@@ -41,7 +43,6 @@ from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
     KeyNotice,
     ReleaseCertificate,
-    ReleaseRequest,
     Signed,
     signed,
 )
@@ -133,7 +134,10 @@ def answer_waiting_requests(state: State) -> list[dict[str, Any]]:
             remedy="Wait until it has finished.",
         )
     try:
-        return [_answered(state, envelope) for envelope in state.pull.waiting()]
+        return [
+            answered(state.zone, envelope, pull=state.pull, clock=state.clock)
+            for envelope in state.pull.waiting()
+        ]
     finally:
         state.round_lock.release()
 
@@ -182,20 +186,6 @@ def read_evidence_head(state: State) -> dict[str, Any]:
     if head is None:
         return {"index": None, "hash": evidence.GENESIS, "at": None}
     return {"index": head.index, "hash": head.hash, "at": head.at.isoformat()}
-
-
-def _answered(state: AuthorityState, envelope: Signed) -> dict[str, Any]:
-    started = time.monotonic()
-    outcome = answer_request(state.zone, envelope, view=state.pull, clock=state.clock)
-    if outcome.state != FAILED:
-        state.pull.answered(ReleaseRequest.parsed(envelope.body).request_id, outcome.state)
-    return {
-        "request_id": outcome.request_id,
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "release_id": outcome.request_id if outcome.state == "released" else None,
-        "seconds": round(time.monotonic() - started, 3),
-    }
 
 
 def _summary(certificate: ReleaseCertificate) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Every request made here may be repeated: the services answer a repeated message 
 first time. So a lost connection or a fault of the server is retried after 0.25, 0.5, 1, 2 and 4 s,
 the same in every run, and then given up. What the peer refused on purpose is not retried; the error
 carries the peer's own reason code. A redirect is refused: messages go to the address that was
-configured, or nowhere.
+configured, or nowhere. An answer is read up to a limit: a peer cannot fill this process's memory.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ from gridsecure.errors import (
 PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Pauses before the second to the sixth attempt [s]."""
 
+MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
+"""Longest answer that is read [bytes]: release requests of a month of load curves have some ten
+megabytes, the largest object, the tier set's relinearisation keys, a few."""
+
 _REASON: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _MAX_TEXT: Final = 300
 _TOO_MANY: Final = 429
@@ -53,12 +57,21 @@ class Peer:
         http: Its base address, authentication and time limits.
         name: What messages call it, as in "platform"; also the first part of reason codes.
         pause: Waits for so many seconds; `time.sleep` in a service.
+        max_answer_bytes: Longest answer that is read [bytes].
     """
 
-    def __init__(self, http: httpx.Client, *, name: str, pause: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        http: httpx.Client,
+        *,
+        name: str,
+        pause: Callable[[float], None],
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
         self._http = http
         self._name = name
         self._pause = pause
+        self._max_answer_bytes = max_answer_bytes
 
     def get(self, path: str) -> httpx.Response:
         """GET, as `post`."""
@@ -71,7 +84,7 @@ class Peer:
 
         Raises:
             GridSecureError: The peer's refusal with its reason, or `<name>.unreachable`,
-                `<name>.failed` after the last attempt, or `<name>.redirect`.
+                `<name>.failed` after the last attempt, `<name>.redirect`, or `<name>.too-large`.
         """
         if body is not None:
             return self._call("POST", path, content=body, headers={"Content-Type": content_type})
@@ -110,7 +123,8 @@ class Peer:
     ) -> httpx.Response | None:
         """One attempt; None when it failed in a way that may pass."""
         try:
-            response = self._http.request(method, path, follow_redirects=False, **content)
+            with self._http.stream(method, path, follow_redirects=False, **content) as arriving:
+                response = self._received(arriving)
         except httpx.TransportError as error:
             if not is_last:
                 return None
@@ -123,6 +137,22 @@ class Peer:
         if (faulty or response.status_code == _TOO_MANY) and not is_last:
             return None
         return response
+
+    def _received(self, arriving: httpx.Response) -> httpx.Response:
+        """The answer with its body, decompressed as it comes so that the limit counts all of it."""
+        parts, size = [], 0
+        for part in arriving.iter_bytes():
+            size += len(part)
+            if size > self._max_answer_bytes:
+                raise GridSecureError(
+                    f"The {self._name} sends more than any answer has.",
+                    reason=f"{self._name}.too-large",
+                    remedy="Check the address; nothing of the answer was used.",
+                )
+            parts.append(part)
+        kept = {"location", "content-type"}
+        headers = {name: text for name, text in arriving.headers.items() if name in kept}
+        return httpx.Response(arriving.status_code, headers=headers, content=b"".join(parts))
 
     def _accepted(self, response: httpx.Response) -> httpx.Response:
         if response.is_success:

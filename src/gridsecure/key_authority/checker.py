@@ -26,6 +26,7 @@ from gridsecure.errors import (
     AuditBrokenError,
     AuthenticityError,
     GridSecureError,
+    InvalidMessageError,
     NotFoundError,
     ReleaseRefusedError,
     StorageError,
@@ -96,11 +97,12 @@ def answer_request(
 
     Raises:
         AuthenticityError: The request itself is not the platform's; nothing else is looked at.
+        InvalidMessageError: It is the platform's, but no request.
         StorageError: The ledger cannot be written; nothing was released.
     """
     try:
         request = opened(envelope, expect=ReleaseRequest, trusted=zone.platform)
-    except AuthenticityError as error:
+    except (AuthenticityError, InvalidMessageError) as error:
         _enter(zone, REFUSED, envelope.digest, error, at=clock())
         raise
     try:

@@ -1,6 +1,8 @@
 """The authority's view of the platform: it pulls, and nothing is ever pushed at it.
 
-Whatever comes back is checked by digest or signature before it is used (`verification`).
+Whatever comes back is checked by digest or signature before it is used (`verification`). That the
+platform or the identity service does not admit this authority says nothing about a request, so it
+is a failure (`platform.access`) and never a refusal: the request waits.
 """
 
 from __future__ import annotations
@@ -8,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from gridsecure.errors import InvalidMessageError
+import httpx
+
+from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
 from gridsecure.messages import Signed
 from gridsecure.peer import Peer
 
@@ -32,24 +36,47 @@ class PlatformPull:
         Raises:
             GridSecureError: The platform cannot be reached or refuses.
         """
-        found = self._peer.answer(self._peer.get("/release-requests"))
+        found = self._peer.answer(self._got("/release-requests"))
         if not isinstance(found, list):
             raise self._peer.malformed()
         return [self._signed(item) for item in found]
 
     def message(self, kind: str, digest: str) -> Signed:
-        """A roster's or upload's signed message."""
-        response = self._peer.get(f"/messages/{kind}/{_checked(digest, _DIGEST)}")
+        """A roster's or upload's signed message.
+
+        Raises:
+            NotFoundError: The platform has none.
+            GridSecureError: As `waiting`.
+        """
+        response = self._got(f"/messages/{kind}/{_checked(digest, _DIGEST)}")
         return self._signed(self._peer.answer(response))
 
     def object(self, digest: str) -> bytes:
-        """An object's bytes."""
-        return self._peer.get(f"/objects/{_checked(digest, _DIGEST)}").content
+        """An object's bytes.
+
+        Raises:
+            NotFoundError: The platform has none.
+            GridSecureError: As `waiting`.
+        """
+        return self._got(f"/objects/{_checked(digest, _DIGEST)}").content
 
     def answered(self, request_id: str, state: str) -> None:
-        """Tell the platform what became of a request."""
+        """Tell the platform what became of a request.
+
+        Raises:
+            GridSecureError: As `waiting`. Saying it again later is the same as saying it once.
+        """
         path = f"/release-requests/{_checked(request_id, _NAME)}/answer"
-        self._peer.post(path, json={"state": state})
+        try:
+            self._peer.post(path, json={"state": state})
+        except AuthenticityError as error:
+            raise _no_access() from error
+
+    def _got(self, path: str) -> httpx.Response:
+        try:
+            return self._peer.get(path)
+        except AuthenticityError as error:
+            raise _no_access() from error
 
     def _signed(self, item: Any) -> Signed:
         if not isinstance(item, dict):
@@ -58,6 +85,15 @@ class PlatformPull:
             return Signed.model_validate(item)
         except ValueError as error:
             raise self._peer.malformed() from error
+
+
+def _no_access() -> GridSecureError:
+    return GridSecureError(
+        "The platform does not admit this authority.",
+        reason="platform.access",
+        remedy="Check that the authority's key is registered with the identity service, the roles "
+        "and the clocks, then start the round again; nothing was refused.",
+    )
 
 
 def _checked(name: str, form: re.Pattern[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.crypto.blinding import SEED_SIZE
@@ -39,6 +39,10 @@ from gridsecure.plans.execution import (
     roster_data,
 )
 from gridsecure.plans.load_curve import cell_layout
+
+_YEARS: Final = frozenset(range(2000, 2200))
+_MAX_FACT: Final = 2**53
+"""Far above any quota [Wh] or capacity [VA], far below what 64-bit arithmetic holds."""
 
 
 class PlatformView(Protocol):
@@ -198,6 +202,7 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
         upload = _message(view, "upload", upload_digest)
         manifest = opened(roster, expect=RosterManifest, trusted=zone.gateways)
         uploaded = opened(upload, expect=UploadManifest, trusted=zone.gateways)
+        _check_facts(manifest)
         if not roster.signer == upload.signer == manifest.gateway_id:
             raise ReleaseRefusedError(
                 "A roster and its upload come from different gateways.", reason="release.gateway"
@@ -216,9 +221,21 @@ def _check_period(start: str, end: str) -> None:
         begin, finish = datetime.fromisoformat(start), datetime.fromisoformat(end)
     except ValueError as error:
         raise InvalidMessageError("A period cannot be read.", reason="release.period") from error
-    if begin.tzinfo is None or finish.tzinfo is None or begin >= finish:
+    aware = begin.tzinfo is not None and finish.tzinfo is not None
+    # At the ends of the calendar, another time zone may have no such date.
+    if not aware or begin >= finish or {begin.year, finish.year} - _YEARS:
         raise InvalidMessageError(
-            "A period needs a start, a later end, and offsets.", reason="release.period"
+            "A period needs a start, a later end, and offsets, in years of electricity bills.",
+            reason="release.period",
+        )
+
+
+def _check_facts(roster: RosterManifest) -> None:
+    """Refuse quotas and capacities that no meter point has, before arithmetic meets them."""
+    facts = (*roster.household_quota_wh, *roster.contracted_va)
+    if min(facts) < 0 or max(facts) > _MAX_FACT:
+        raise InvalidMessageError(
+            "A roster states a quota or capacity no meter point has.", reason="release.roster"
         )
 
 
