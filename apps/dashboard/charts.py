@@ -27,7 +27,7 @@ def bars(
     bar = alt.Chart(drawn).mark_bar(cornerRadiusEnd=2)
     chart: alt.Chart = bar.encode(
         x=alt.X("value:Q", title=value_title, axis=alt.Axis(format=",~f", tickCount=5)),
-        y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=120)),
+        y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=90)),
         tooltip=[
             alt.Tooltip("name:N", title=name_title),
             alt.Tooltip("value:Q", title=value_title, format=",.4~f"),
