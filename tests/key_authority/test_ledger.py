@@ -1,0 +1,256 @@
+"""Released once: races, kills at every point, repeated parts, and rosters in other company."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from gridsecure.crypto.keys import PublicKeySet
+from gridsecure.gateway.rosters import Roster
+from gridsecure.key_authority.checker import REFUSED, RELEASED, Outcome, answer_request
+from gridsecure.key_authority.packages import VaultAnswer
+from gridsecure.key_authority.vault import Vault
+from gridsecure.messages import Signed
+from gridsecure.store.database import write_session
+from gridsecure.store.records import listed
+from tests.authority_simulator import SEED, Authority, View
+from tests.grid_simulator import NOW, GridSimulator, GridUpload
+
+T = TypeVar("T")
+Uploads = list[GridUpload]
+OTHER_SEED = bytes(reversed(range(32)))
+
+
+class Killed(BaseException):
+    """Ends the checker as a signal would: nothing of ours catches it."""
+
+
+class DyingVault:
+    """A vault whose process takes the checker along, before or after it decrypted."""
+
+    def __init__(self, vault: Vault, *, dies_after: bool, orders: int = 1) -> None:
+        self._vault = vault
+        self._dies_after = dies_after
+        self._left = orders
+
+    def public_key_sets(self) -> list[PublicKeySet]:
+        return self._vault.public_key_sets()
+
+    def create_key_set(self, order: Signed, /) -> PublicKeySet:
+        return self._vault.create_key_set(order)
+
+    def release_bills(
+        self, order: Signed, files: Sequence[bytes], /
+    ) -> tuple[VaultAnswer, list[bytes]]:
+        return self._dying(lambda: self._vault.release_bills(order, files))
+
+    def release_totals(self, order: Signed, files: Sequence[bytes], /) -> VaultAnswer:
+        return self._dying(lambda: self._vault.release_totals(order, files))
+
+    def _dying(self, work: Callable[[], T]) -> T:
+        self._left -= 1
+        result = work() if self._dies_after or self._left else None
+        if not self._left:
+            raise Killed
+        assert result is not None
+        return result
+
+
+def claims(authority: Authority) -> dict[str, str]:
+    """Claim -> its state."""
+    with write_session(authority.zone.engine) as session:
+        return {item.name: item.state for item in listed(session, kind="claim")}
+
+
+@pytest.mark.parametrize("dies_after", [False, True])
+def test_killed_between_claim_and_certificate(
+    authority: Authority, grid: GridSimulator, uploads: Uploads, tmp_path: Path, dies_after: bool
+) -> None:
+    """The same request succeeds afterwards, once; what was claimed is not lost."""
+    request = authority.bill_request(uploads)
+    healthy = authority.vault
+    assert isinstance(healthy, Vault)
+    dying = Authority(
+        grid, tmp_path / "authority", vault=DyingVault(healthy, dies_after=dies_after)
+    )
+    with pytest.raises(Killed):
+        dying.answer(request)
+    dying.close()
+    assert authority.certificates == []
+    assert set(claims(authority).values()) == {"claimed"}
+
+    assert authority.answer(request).state == RELEASED
+    assert authority.answer(request).state == RELEASED
+    assert len(authority.certificates) == 1
+    assert len(authority.entries("release.granted")) == 1
+    assert set(claims(authority).values()) == {"spent"}
+
+
+def test_killed_on_the_second_of_two_days(
+    authority: Authority, grid: GridSimulator, uploads: Uploads, tmp_path: Path
+) -> None:
+    days = [
+        authority.load_curve_transcript(uploads, day=day, seed=seed)
+        for day, seed in enumerate((SEED, OTHER_SEED))
+    ]
+    request = authority.request(days, seeds=[SEED, OTHER_SEED])
+    assert isinstance(authority.vault, Vault)
+    vault = DyingVault(authority.vault, dies_after=True, orders=2)
+    dying = Authority(grid, tmp_path / "authority", vault=vault)
+    with pytest.raises(Killed):
+        dying.answer(request)
+    dying.close()
+    assert authority.answer(request).state == RELEASED
+    (certificate,) = authority.certificates
+    assert len({cell.start for cell in certificate.cells}) == 48
+
+
+class MeetingView(View):
+    """Holds every checker at its first object until all have come: all looked, none claimed."""
+
+    def __init__(self, grid: GridSimulator, meeting: threading.Barrier) -> None:
+        super().__init__(grid)
+        self._meeting = meeting
+        self._met = False
+
+    def object(self, digest: str) -> bytes:
+        if not self._met:
+            self._met = True
+            self._meeting.wait(timeout=60)
+        return super().object(digest)
+
+
+def answered_together(authority: Authority, requests: Sequence[Signed]) -> list[Outcome]:
+    meeting = threading.Barrier(len(requests))
+
+    def answer(request: Signed) -> Outcome:
+        view = MeetingView(authority.grid, meeting)
+        return answer_request(authority.zone, request, view=view, clock=lambda: NOW)
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(answer, requests))
+
+
+def test_two_at_once_answer_one_request_once(authority: Authority, uploads: Uploads) -> None:
+    request = authority.bill_request(uploads)
+    outcomes = answered_together(authority, [request, request])
+    assert [outcome.state for outcome in outcomes] == [RELEASED, RELEASED]
+    assert len(authority.certificates) == 1
+    assert len(authority.entries("release.granted")) == 1
+    assert authority.entries("release.refused") == []
+
+
+def test_of_two_requests_for_one_upload_at_once_one_is_released(
+    authority: Authority, uploads: Uploads
+) -> None:
+    """The same transcript in two requests: both may claim it, one can spend it."""
+    shared = authority.bill_transcript(uploads[0])
+    requests = [authority.request([shared], request_id=name) for name in ("a1", "b2")]
+    outcomes = answered_together(authority, requests)
+    assert sorted(outcome.state for outcome in outcomes) == [REFUSED, RELEASED]
+    (lost,) = [outcome for outcome in outcomes if outcome.state == REFUSED]
+    assert lost.reason == "release.repeated"
+    assert len(authority.certificates) == 1
+
+
+def test_a_refused_roster_does_not_burn_the_others(authority: Authority, uploads: Uploads) -> None:
+    good = authority.bill_transcript(uploads[0])
+    sound = authority.bill_transcript(uploads[1])
+    broken = sound.model_copy(update={"outputs": {}})
+    assert authority.answer(authority.request([good, broken])).reason == "release.re-execution"
+    assert claims(authority) == {}
+    assert authority.answer(authority.request([good, sound])).state == RELEASED
+
+
+def test_another_request_under_a_released_name(authority: Authority, uploads: Uploads) -> None:
+    first = authority.request([authority.bill_transcript(uploads[0])], request_id="name")
+    assert authority.answer(first).state == RELEASED
+    second = authority.request([authority.bill_transcript(uploads[1])], request_id="name")
+    outcome = authority.answer(second)
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.repeated")
+
+
+def test_a_released_day_is_not_released_under_another_seed(
+    authority: Authority, uploads: Uploads
+) -> None:
+    assert authority.answer(authority.load_curve_request(uploads)).state == RELEASED
+    again = authority.load_curve_transcript(uploads, seed=OTHER_SEED)
+    outcome = authority.answer(authority.request([again], seeds=[OTHER_SEED]))
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.repeated")
+
+
+@pytest.mark.parametrize("in_one_request", [True, False])
+def test_a_seed_blinds_one_job_only(
+    authority: Authority, uploads: Uploads, in_one_request: bool
+) -> None:
+    days = [authority.load_curve_transcript(uploads, day=day) for day in (0, 1)]
+    if in_one_request:
+        outcome = authority.answer(authority.request(days, seeds=[SEED, SEED]))
+    else:
+        assert authority.answer(authority.request(days[:1], seeds=[SEED])).state == RELEASED
+        outcome = authority.answer(authority.request(days[1:], seeds=[SEED]))
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.repeated")
+
+
+def test_later_days_follow_in_the_same_company(authority: Authority, uploads: Uploads) -> None:
+    assert authority.answer(authority.load_curve_request(uploads)).state == RELEASED
+    for company, expected in ((uploads[:1], "release.cohort"), (uploads, None)):
+        day = authority.load_curve_transcript(company, day=1, seed=OTHER_SEED)
+        outcome = authority.answer(authority.request([day], seeds=[OTHER_SEED]))
+        assert outcome.reason == expected
+
+
+def overlapping(grid: GridSimulator, upload: GridUpload, **changes: object) -> GridUpload:
+    """A second roster of the gateway with the same households, and an upload for it."""
+    manifest = upload.roster.manifest.model_copy(update={"roster_id": "e" * 32, **changes})
+    roster = Roster(manifest, upload.roster.meter_point_ids)
+    columns = grid.packed(roster, intervals=1)
+    sent = upload.manifest.model_copy(
+        update={
+            "roster_id": manifest.roster_id,
+            "sequence": 999,
+            "columns": [column.entry for column in columns],
+        }
+    )
+    objects = {column.entry.digest: column.data for column in columns}
+    return GridUpload(roster, sent, grid.sign(sent), objects)
+
+
+def shown(authority: Authority, upload: GridUpload) -> None:
+    """Let the platform have a roster and upload that the gateway signed."""
+    roster = authority.grid.signed_roster(upload.roster)
+    authority.view.messages |= {roster.digest: roster, upload.upload_id: upload.message}
+    authority.view.objects |= upload.objects
+    for data in upload.objects.values():
+        authority.grid.platform_zone.objects.put(data)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_nobody_counts_twice_and_no_roster_differs_by_one(
+    authority: Authority, grid: GridSimulator, uploads: Uploads, together: bool
+) -> None:
+    """Eight shops listed twice would look like sixteen; N and N - 1 would show one household."""
+    second = overlapping(grid, uploads[1])
+    shown(authority, second)
+    transcripts = [authority.bill_transcript(upload) for upload in (uploads[1], second)]
+    if not together:
+        assert authority.answer(authority.request(transcripts[:1])).state == RELEASED
+        transcripts = transcripts[1:]
+    outcome = authority.answer(authority.request(transcripts))
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.overlap")
+
+
+def test_pseudonyms_of_two_domains_are_not_totalled_together(
+    authority: Authority, grid: GridSimulator, uploads: Uploads
+) -> None:
+    """They cannot be compared, so one household could stand under both."""
+    other = overlapping(grid, uploads[1], domain="platform/billing/elsewhere")
+    shown(authority, other)
+    transcripts = [authority.bill_transcript(upload) for upload in (uploads[0], other)]
+    outcome = authority.answer(authority.request(transcripts))
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.overlap")
