@@ -1,0 +1,338 @@
+"""Every equation is needed: without it a constructed attack goes through, with it it is refused.
+
+`dropped` removes one equation from the statement on both sides, as a protocol without it would.
+Each attacker is the best one for that protocol, and its harm is shown, not only its acceptance.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.crypto.sm3 import sm3_digest
+from gridsecure.errors import InvalidMessageError, SignatureError
+from gridsecure.identity import grants, presentations, ranges
+from gridsecure.identity.credentials import Credential
+from gridsecure.identity.curves import Point
+from gridsecure.identity.grants import Question, Quota, grant_statement, verify_grant
+from gridsecure.identity.opening import OPENERS
+from gridsecure.identity.presentations import (
+    Escrow,
+    Occasion,
+    present,
+    presentation_statement,
+    verify_presentation,
+)
+from gridsecure.identity.ranges import claim_digits, digit_bases
+from gridsecure.identity.sigma import Derived, prove
+from tests.identity.identity_world import ANALYST, METER, SETTLE, UPLOAD, keys, new_holder, suite
+
+SUITE = suite()
+GROUP = SUITE.group
+ISSUER = keys().public.issuer
+PK = keys().public.opening
+BASE = UPLOAD.base(SUITE)
+VICTIM = GROUP.random_scalar()
+MEMBERSHIP, MAC, ESCROW_KEY, ESCROW_CONTENT, PSEUDONYM = range(5)
+
+
+def credential_on(m1: int, context=METER) -> Credential:
+    """A valid credential, made with the issuer's key as the issuer would."""
+    key, u = keys().issuer, GROUP.multiply(SUITE.g, scalar=GROUP.random_scalar())
+    factor = key.x0 + m1 * key.x1 + context.scalar(SUITE) * key.x2
+    return Credential(m1, u, GROUP.multiply(u, scalar=factor), context)
+
+
+@contextmanager
+def dropped(index: int):
+    """The protocol without one equation."""
+
+    def statement(*args, **kwargs):
+        made = presentation_statement(*args, **kwargs)
+        del made.equations[index]
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(presentations, "presentation_statement", statement)
+        yield
+
+
+@dataclass
+class Attack:
+    """What the attacker shows, and the scalars it pretends to know."""
+
+    u: Point
+    u_prime: Point
+    m: Point
+    v: Point
+    e1: Point
+    e2: Point
+    nym: Point
+    witness: list[int]
+
+    def message(self, occasion: Occasion) -> bytes:
+        shown = (self.u, self.u_prime, self.m, self.e1, self.e2, self.nym)
+        statement = presentations.presentation_statement(
+            shown, v=Derived(((1, self.v),)), bases=[BASE], keys=keys().public, suite=SUITE
+        )
+        session = occasion.session(SUITE, keys().public)
+        proof = prove(statement, self.witness, suite=SUITE, session=session)
+        return b"".join(map(GROUP.encode, shown)) + proof
+
+
+def honest_parts(credential: Credential, m1: int) -> Attack:
+    """An honest presentation of a credential, but pretending to the secret m1."""
+    a, r, z, e = (GROUP.random_scalar() for _ in range(4))
+    u = GROUP.sum((a, credential.u))
+    return Attack(
+        u=u,
+        u_prime=GROUP.sum((a, credential.u_prime), (r, SUITE.g)),
+        m=GROUP.sum((credential.m1, u), (z, SUITE.h)),
+        v=GROUP.sum((z, ISSUER.x1), (-r, SUITE.g)),
+        e1=GROUP.sum((e, SUITE.g)),
+        e2=GROUP.sum((m1, SUITE.g), (e, PK)),
+        nym=GROUP.sum((m1, BASE)),
+        witness=[m1, z, -r, e],
+    )
+
+
+def sybil() -> Attack:
+    """One credential, any number of other secrets."""
+    return honest_parts(credential_on(GROUP.random_scalar()), GROUP.random_scalar())
+
+
+def outsider() -> Attack:
+    """No credential at all: a made-up MAC."""
+    m1 = GROUP.random_scalar()
+    fake = Credential(m1, SUITE.g, GROUP.sum((GROUP.random_scalar(), SUITE.g)), METER)
+    return honest_parts(fake, m1)
+
+
+def unopenable() -> Attack:
+    """E1 has nothing to do with E2, so that both openers together find noise."""
+    attack = honest_parts(credential_on(m1 := GROUP.random_scalar()), m1)
+    attack.e1 = GROUP.sum((GROUP.random_scalar(), SUITE.g))
+    return attack
+
+
+def framing() -> Attack:
+    """The escrow holds a victim's enrolled key."""
+    attack = honest_parts(credential_on(m1 := GROUP.random_scalar()), m1)
+    attack.e2 = GROUP.sum((VICTIM, SUITE.g), (attack.witness[3], PK))
+    return attack
+
+
+def impostor() -> Attack:
+    """The pseudonym is a victim's, seen on the wire."""
+    attack = honest_parts(credential_on(m1 := GROUP.random_scalar()), m1)
+    attack.nym = GROUP.sum((VICTIM, BASE))
+    return attack
+
+
+def opened(escrow: Escrow) -> Point:
+    joint = sum(keys().openers[name].k for name in OPENERS)
+    return GROUP.sum((1, escrow.e2), (-joint, escrow.e1))
+
+
+def verify(attack: Attack):
+    occasion = Occasion(
+        METER, (UPLOAD,), generate_private_key().public_key, secrets.token_bytes(32)
+    )
+    return verify_presentation(
+        attack.message(occasion),
+        occasion=occasion,
+        keys=keys().public,
+        key=keys().issuer,
+        suite=SUITE,
+    )
+
+
+ATTACKS = {
+    MEMBERSHIP: sybil,
+    MAC: outsider,
+    ESCROW_KEY: unopenable,
+    ESCROW_CONTENT: framing,
+    PSEUDONYM: impostor,
+}
+
+
+@pytest.mark.parametrize("equation", ATTACKS)
+def test_the_attack_needs_the_equation_gone(equation):
+    attack = ATTACKS[equation]()
+    with dropped(equation):
+        shown = verify(attack)
+    own = GROUP.sum((attack.witness[0], SUITE.g))
+    harm = {
+        MEMBERSHIP: lambda: opened(shown.escrow) == own,  # a person nobody enrolled
+        MAC: lambda: opened(shown.escrow) == own,
+        ESCROW_KEY: lambda: opened(shown.escrow) != own,
+        ESCROW_CONTENT: lambda: opened(shown.escrow) == GROUP.sum((VICTIM, SUITE.g)),
+        PSEUDONYM: lambda: shown.nyms == (GROUP.sum((VICTIM, BASE)),),
+    }
+    assert harm[equation]()
+    with pytest.raises(SignatureError):
+        verify(attack)
+
+
+@pytest.mark.parametrize(
+    ("equation", "other"), [(one, two) for one in ATTACKS for two in ATTACKS if one != two]
+)
+def test_no_other_equation_lets_it_through(equation, other):
+    with dropped(other), pytest.raises(SignatureError):
+        verify(ATTACKS[equation]())
+
+
+# --- the grants' equations -----------------------------------------------------------------------
+
+QUOTA = Quota(ANALYST, "2026-03", 8)
+QUESTION = Question(QUOTA, "platform", sm3_digest(b"query"))
+
+
+def grant_attack(*, nonce: int, bits: tuple[int, ...], tag_nonce: int | None = None) -> bytes:
+    """A grant request whose digits are what the attacker likes."""
+    m1 = GROUP.random_scalar()
+    parts = honest_parts(credential_on(m1, ANALYST), m1)
+    base = QUOTA.base(SUITE)
+    used = nonce if tag_nonce is None else tag_nonce
+    tag = GROUP.sum((pow(m1 + used, -1, GROUP.order), base))
+    blindings = [GROUP.random_scalar() for _ in bits]
+    digits = tuple(
+        GROUP.sum((bit, SUITE.g), (blinding, SUITE.h))
+        for bit, blinding in zip(bits, blindings, strict=True)
+    )
+    committed = list(zip(digit_bases(QUOTA.limit), blindings, strict=True))
+    number = ranges.committed_number(digits, limit=QUOTA.limit, suite=SUITE)
+    shown = (parts.u, parts.u_prime, parts.m, tag, number)
+    statement = grants.grant_statement(
+        shown, v=Derived(((1, parts.v),)), x1=ISSUER.x1, base=base, suite=SUITE
+    )
+    grants.claim_digits(statement, digits, suite=SUITE)
+    blinding = sum(weight * one for weight, one in committed)
+    second = [(1 - bit) * one for bit, one in zip(bits, blindings, strict=True)]
+    _, z, r, _ = parts.witness
+    witness = [m1, z, r, nonce, blinding, *bits, *blindings, *second]
+    session = QUESTION.session(SUITE, ISSUER)
+    proof = prove(statement, witness, suite=SUITE, session=session)
+    return b"".join(map(GROUP.encode, (*shown[:4], *digits))) + proof
+
+
+def verified(message: bytes) -> bytes:
+    return verify_grant(message, question=QUESTION, issuer=ISSUER, key=keys().issuer, suite=SUITE)
+
+
+@contextmanager
+def grants_without(*, bit_check: bool = False, tag: bool = False, number: bool = False):
+    def claims(statement, digits, *, suite):
+        claim_digits(statement, digits, suite=suite)
+        if bit_check:
+            del statement.equations[-2 * len(digits) + 1 :: 2]
+
+    def membership(*args, **kwargs):
+        statement = grant_statement(*args, **kwargs)
+        if tag:
+            del statement.equations[3]
+        if number:
+            del statement.equations[2]
+        return statement
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grants, "claim_digits", claims)
+        patch.setattr(grants, "grant_statement", membership)
+        yield
+
+
+def test_honest_digits_pass():
+    assert len(verified(grant_attack(nonce=5, bits=(1, 0, 1)))) == 33
+
+
+ATTEMPTS = {
+    "bit_check": {"nonce": 8, "bits": (2, 0, 0)},  # a ninth grant through a digit of 2
+    "number": {"nonce": 99, "bits": (0, 0, 0)},  # the tag's nonce is not the committed one
+    "tag": {"nonce": 0, "bits": (0, 0, 0), "tag_nonce": 1234},  # any tag at all
+}
+
+
+@pytest.mark.parametrize("part", ATTEMPTS)
+def test_a_ninth_grant_needs_an_equation_gone(part):
+    with grants_without(**{part: True}):
+        assert len(verified(grant_attack(**ATTEMPTS[part]))) == 33
+    with pytest.raises(SignatureError):
+        verified(grant_attack(**ATTEMPTS[part]))
+
+
+# --- mutations -----------------------------------------------------------------------------------
+
+
+def mutations(message: bytes, donor: bytes, order: int):
+    """Some fifteen hundred ways to alter a presentation of one domain."""
+    fields = [(at, 33) for at in range(0, 198, 33)] + [(at, 32) for at in range(198, 358, 32)]
+    for at in range(len(message)):  # every byte: two bits, then another value
+        for flip in (1, 1 << (1 + secrets.randbelow(7)), 1 + secrets.randbelow(255)):
+            yield message[:at] + bytes([message[at] ^ flip]) + message[at + 1 :]
+    for at, size in fields:
+        yield message[:at] + donor[at : at + size] + message[at + size :]
+        yield message[:at] + bytes(size) + message[at + size :]
+        for other, width in fields:
+            if width == size and other != at:
+                swapped = bytearray(message)
+                swapped[at : at + size] = message[other : other + size]
+                yield bytes(swapped)
+                swapped[other : other + size] = message[at : at + size]
+                yield bytes(swapped)
+    for at, size in fields[6:]:
+        scalar = int.from_bytes(message[at : at + size], "big")
+        for changed in (scalar + 1, scalar - 1, order - scalar, scalar + order):
+            if 0 <= changed < 2**256:
+                yield message[:at] + changed.to_bytes(32, "big") + message[at + size :]
+    for at, size in fields[:6]:
+        yield message[:at] + bytes([message[at] ^ 1]) + message[at + 1 :]  # the negative point
+        doubled = GROUP.sum((2, GROUP.decode(message[at : at + size])))
+        yield message[:at] + GROUP.encode(doubled) + message[at + size :]
+    for _ in range(200):
+        start = secrets.randbelow(len(message))
+        end = start + 1 + secrets.randbelow(len(message) - start)
+        yield message[:start] + donor[start:end] + message[end:]
+    for size in (0, 1, 325, 357, 359, 391):
+        yield (message + donor)[:size]
+
+
+def test_no_mutation_is_accepted():
+    holder = new_holder()
+    credential = credential_on(holder.m1)
+    occasion = Occasion(METER, (UPLOAD,), holder.key.public_key, bytes(32))
+    message, donor = (
+        present(credential, occasion=occasion, keys=keys().public, suite=SUITE) for _ in range(2)
+    )
+    tried = accepted = 0
+    for mutant in mutations(message, donor, GROUP.order):
+        if mutant in (message, donor):
+            continue
+        tried += 1
+        accepted += is_accepted(mutant, occasion)
+    assert is_accepted(message, occasion)
+    assert is_accepted(donor, occasion)
+    assert (tried >= 1000, accepted) == (True, 0)
+
+
+def is_accepted(message: bytes, occasion: Occasion) -> bool:
+    try:
+        verify_presentation(
+            message, occasion=occasion, keys=keys().public, key=keys().issuer, suite=SUITE
+        )
+    except (SignatureError, InvalidMessageError):
+        return False
+    return True
+
+
+def test_two_domains_do_not_swap():
+    holder = new_holder()
+    credential = credential_on(holder.m1)
+    occasion = Occasion(METER, (UPLOAD, SETTLE), holder.key.public_key, bytes(32))
+    message = present(credential, occasion=occasion, keys=keys().public, suite=SUITE)
+    assert is_accepted(message, occasion)
+    swapped = message[:165] + message[198:231] + message[165:198] + message[231:]
+    assert not is_accepted(swapped, occasion)

@@ -1,0 +1,200 @@
+"""Opening under dual control, and revoking a person without opening everyone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlmodel import Session, select
+
+from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
+from gridsecure.identity.opening import (
+    OPENERS,
+    OpenerKey,
+    generate_opener_key,
+    joint_key,
+    open_escrow,
+    opener_public_key,
+    opening_share,
+    share_digest,
+)
+from gridsecure.identity.presentations import Escrow
+from gridsecure.identity.registry import identity_of
+from gridsecure.identity.revocation import (
+    Difference,
+    blind_difference,
+    blinded_difference,
+    difference,
+    matches,
+)
+from gridsecure.identity.warrants import OPENED, check_warrant, record_shares, record_warrant
+from gridsecure.store.evidence import EvidenceRow, verify_chain
+from tests.identity.identity_world import NOW, World, keys, new_holder, suite
+
+HEAD = "ab" * 32
+SUITE = suite()
+GROUP = SUITE.group
+
+
+def escrow_of(m1: int) -> Escrow:
+    e = GROUP.random_scalar()
+    joint = keys().public.opening
+    return Escrow(GROUP.sum((e, SUITE.g)), GROUP.sum((m1, SUITE.g), (e, joint)))
+
+
+def shares_for(point, head: str = HEAD) -> dict:
+    return {
+        name: opening_share(key, point=point, head=head, suite=SUITE)
+        for name, key in keys().openers.items()
+    }
+
+
+def opened(escrow: Escrow, shares: dict, head: str = HEAD):
+    return open_escrow(escrow, shares=shares, published=keys().published, head=head, suite=SUITE)
+
+
+def test_a_registered_pseudonym_opens_to_its_customer(world: World):
+    holder = new_holder()
+    (entry,) = world.register(holder, world.enrol(holder, "customer 7"))
+    escrow, log = Escrow.from_bytes(entry.escrow, suite=SUITE), world.service.engine
+    warrant = record_warrant(
+        log, subject=entry.subject, escrow=escrow, reference="2026/17", now=NOW, suite=SUITE
+    )
+    head = check_warrant(warrant, subject=entry.subject, escrow=escrow, suite=SUITE)
+    shares = shares_for(escrow.e1, head)
+    key = GROUP.encode(opened(escrow, shares, head))
+    assert identity_of(world.issuer.engine, key=key) == "customer 7"
+    last = record_shares(log, head=head, shares=shares, now=NOW)
+    with Session(log) as session:
+        assert verify_chain(session, witnessed=last) == 2
+        rows = session.exec(select(EvidenceRow)).all()
+    assert rows[-1].action == OPENED
+    assert all(share_digest(share) in rows[-1].detail for share in shares.values())
+    assert not any(share.hex() in row.detail for share in shares.values() for row in rows)
+
+
+@pytest.mark.parametrize("alone", OPENERS)
+def test_one_opener_alone_opens_nothing(alone):
+    escrow = escrow_of(5)
+    shares = shares_for(escrow.e1)
+    with pytest.raises(InvalidMessageError, match=r"identity\.openers"):
+        opened(escrow, {alone: shares[alone]})
+    (other,) = set(OPENERS) - {alone}
+    with pytest.raises(SignatureError, match=r"authenticity\.share"):
+        opened(escrow, {alone: shares[alone], other: shares[alone]})
+    half = GROUP.subtract(
+        escrow.e2, second=GROUP.multiply(escrow.e1, scalar=keys().openers[alone].k)
+    )
+    assert half != GROUP.sum((5, SUITE.g))
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_a_wrong_share_is_detected_and_named(name):
+    escrow = escrow_of(5)
+    shares = shares_for(escrow.e1)
+    liar = OpenerKey(name, GROUP.random_scalar())
+    shares[name] = opening_share(liar, point=escrow.e1, head=HEAD, suite=SUITE)
+    with pytest.raises(SignatureError, match=name):
+        opened(escrow, shares)
+
+
+def test_a_share_without_its_log_entry_or_for_another_escrow_is_refused():
+    escrow, other = escrow_of(5), escrow_of(6)
+    with pytest.raises(SignatureError, match=r"authenticity\.share"):
+        opened(escrow, shares_for(escrow.e1, "cd" * 32))
+    with pytest.raises(SignatureError, match=r"authenticity\.share"):
+        opened(escrow, shares_for(other.e1))
+
+
+def test_a_warrant_orders_one_opening(world: World):
+    escrow, log = escrow_of(5), world.service.engine
+    entry = record_warrant(log, subject="s", escrow=escrow, reference="r", now=NOW, suite=SUITE)
+    for subject, asked, said in (
+        ("t", escrow, entry),
+        ("s", escrow_of(5), entry),
+        ("s", escrow, replace(entry, action="identity.revoked")),
+        ("s", escrow, replace(entry, detail="{}")),
+    ):
+        with pytest.raises(AccessDeniedError, match=r"authenticity\.warrant"):
+            check_warrant(said, subject=subject, escrow=asked, suite=SUITE)
+
+
+def test_a_rogue_key_cannot_cancel_the_other():
+    """Without proof of possession the regulator could publish k·G - K_utility and open alone."""
+    utility = keys().published["utility"]
+    k = GROUP.random_scalar()
+    honest = opener_public_key("utility", published=utility, suite=SUITE)
+    rogue = GROUP.sum((k, SUITE.g), (-1, honest))
+    assert GROUP.sum((1, rogue), (1, honest)) == GROUP.sum((k, SUITE.g))
+    proof = OpenerKey("regulator", k).published(SUITE)[33:]
+    published = {"utility": utility, "regulator": GROUP.encode(rogue) + proof}
+    with pytest.raises(SignatureError, match=r"authenticity\.opener-key"):
+        joint_key(published, suite=SUITE)
+    copied = {"utility": utility, "regulator": utility}
+    with pytest.raises(SignatureError, match=r"authenticity\.opener-key"):
+        joint_key(copied, suite=SUITE)
+    with pytest.raises(InvalidMessageError, match=r"identity\.openers"):
+        joint_key({"utility": utility}, suite=SUITE)
+
+
+# --- revocation by person ------------------------------------------------------------------------
+
+
+def holds_person(escrow: Escrow, enrolled) -> bool:
+    pair = difference(escrow, enrolled=enrolled, suite=SUITE)
+    for name in OPENERS:
+        message = blind_difference(pair, opener=name, head=HEAD, suite=SUITE)
+        pair = blinded_difference(message, pair=pair, opener=name, head=HEAD, suite=SUITE)
+    return matches(
+        pair, shares=shares_for(pair.a), published=keys().published, head=HEAD, suite=SUITE
+    )
+
+
+def test_a_person_is_found_among_escrows_and_nobody_else_is_opened():
+    people = [GROUP.random_scalar() for _ in range(4)]
+    wanted = GROUP.sum((people[2], SUITE.g))
+    assert [holds_person(escrow_of(m1), wanted) for m1 in people] == [False, False, True, False]
+
+
+def test_a_difference_that_is_not_zero_stays_hidden():
+    m1, other = 11, 7
+    pair = difference(escrow_of(m1), enrolled=GROUP.sum((other, SUITE.g)), suite=SUITE)
+    joint = sum(keys().openers[name].k for name in OPENERS)
+
+    def decrypted(one: Difference):
+        return GROUP.sum((1, one.b), (-joint, one.a))
+
+    assert decrypted(pair) == GROUP.sum((m1 - other, SUITE.g))  # unblinded, it would tell
+    seen = set()
+    for _ in range(2):
+        message = blind_difference(pair, opener="utility", head=HEAD, suite=SUITE)
+        blinded = blinded_difference(message, pair=pair, opener="utility", head=HEAD, suite=SUITE)
+        seen.add(decrypted(blinded))
+    assert len(seen) == 2
+    assert decrypted(pair) not in seen
+
+
+def test_an_unproved_blinding_is_refused():
+    pair = difference(escrow_of(1), enrolled=SUITE.g, suite=SUITE)
+    message = blind_difference(pair, opener="utility", head=HEAD, suite=SUITE)
+    wrong = {
+        "opener": ("regulator", HEAD, message, pair),
+        "head": ("utility", "cd" * 32, message, pair),
+        "pair": ("utility", HEAD, message, Difference(pair.b, pair.a)),
+        "point": ("utility", HEAD, GROUP.encode(SUITE.h) + message[33:], pair),
+    }
+    for opener, head, sent, of in wrong.values():
+        with pytest.raises(SignatureError, match=r"authenticity\.blinding"):
+            blinded_difference(sent, pair=of, opener=opener, head=head, suite=SUITE)
+
+
+def test_the_test_needs_both_openers():
+    pair = difference(escrow_of(1), enrolled=SUITE.h, suite=SUITE)
+    shares = {"utility": shares_for(pair.a)["utility"]}
+    with pytest.raises(InvalidMessageError, match=r"identity\.openers"):
+        matches(pair, shares=shares, published=keys().published, head=HEAD, suite=SUITE)
+
+
+def test_opener_keys_are_fresh():
+    one, two = (generate_opener_key("utility", suite=SUITE) for _ in range(2))
+    assert one.k != two.k
