@@ -98,7 +98,7 @@ class Peer:
         """
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # brackets nested a thousand deep
             raise self.malformed() from error
 
     def malformed(self) -> InvalidMessageError:
@@ -169,7 +169,7 @@ class Peer:
         """The peer's error, with its reason where it gives a well-formed one."""
         try:
             body = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         body = body if isinstance(body, dict) else {}
         reason = body.get("reason")

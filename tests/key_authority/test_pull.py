@@ -1,0 +1,212 @@
+"""The authority's view of the platform, over its real service; and of a platform that lies."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from gridsecure.errors import GridSecureError, InvalidMessageError, NotFoundError
+from gridsecure.key_authority.checker import FAILED, REFUSED, RELEASED, answer_request
+from gridsecure.key_authority.pull import PlatformPull
+from gridsecure.messages import ReleaseRequest, Signed
+from gridsecure.peer import PAUSES_S, Peer
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, record
+from tests.apps.zone_apps import bearer, platform_app
+from tests.authority_simulator import Authority
+from tests.grid_simulator import NOW, GridSimulator, GridUpload
+
+Answer = Callable[[httpx.Request], httpx.Response]
+DIGEST = "a" * 64
+SURROGATE = b'[{"body_kind": "x", "body": "\\ud800", "signer": "", "signature": ""}]'
+
+
+@pytest.fixture
+def service(grid: GridSimulator) -> Iterator[TestClient]:
+    """The platform's service on the delivered grid's own folder, asked as the authority."""
+    with TestClient(platform_app(grid.folder), headers=bearer("platform", "authority")) as client:
+        yield client
+
+
+def pull_of(client: httpx.Client, pauses: list[float] | None = None, **limits: int) -> PlatformPull:
+    pause = ([] if pauses is None else pauses).append
+    return PlatformPull(Peer(client, name="platform", pause=pause, **limits))
+
+
+def lying(answer: Answer, pauses: list[float] | None = None, **limits: int) -> PlatformPull:
+    """A platform that answers as told."""
+    transport = httpx.MockTransport(answer)
+    client = httpx.Client(transport=transport, base_url="http://p", follow_redirects=True)
+    return pull_of(client, pauses, **limits)
+
+
+def queued(grid: GridSimulator, request: Signed) -> ReleaseRequest:
+    """Put a request in the platform's queue, as its run does."""
+    body = ReleaseRequest.parsed(request.body)
+    name, text = body.request_id, request.model_dump_json()
+    with write_session(grid.platform_zone.engine) as session:
+        record(
+            session,
+            Record("release-request", name, name, request.digest, "waiting", text),
+            at=NOW,
+        )
+    return body
+
+
+def test_a_request_is_pulled_proved_and_answered_over_http(
+    authority: Authority, grid: GridSimulator, uploads: list[GridUpload], service: TestClient
+) -> None:
+    pull = pull_of(service)
+    body = queued(grid, authority.bill_request(uploads))
+    (envelope,) = pull.waiting()
+    outcome = answer_request(authority.zone, envelope, view=pull, clock=lambda: NOW)
+    assert (outcome.state, outcome.request_id) == (RELEASED, body.request_id)
+    assert pull.waiting() == [envelope], "it waits until it is answered"
+    pull.answered(body.request_id, outcome.state)
+    assert pull.waiting() == []
+    pull.answered(body.request_id, outcome.state)
+
+
+def test_what_the_platform_does_not_have_is_not_found(service: TestClient) -> None:
+    pull = pull_of(service)
+    with pytest.raises(NotFoundError) as refused:
+        pull.object(DIGEST)
+    assert refused.value.reason == "not-found.object"
+    with pytest.raises(NotFoundError) as refused:
+        pull.message("upload", DIGEST)
+    assert refused.value.reason == "not-found.upload"
+
+
+def test_an_object_gone_at_the_platform_is_a_refusal(
+    authority: Authority, uploads: list[GridUpload], service: TestClient
+) -> None:
+    """The platform signed that it has it; nothing is left to wait for."""
+    gone = next(iter(authority.bill_transcript(uploads[0]).inputs.values()))
+    request = authority.bill_request(uploads[:1])
+
+    class Forgetful(PlatformPull):
+        def object(self, digest: str) -> bytes:
+            return super().object(DIGEST if digest == gone else digest)
+
+    view = Forgetful(Peer(service, name="platform", pause=[].append))
+    outcome = answer_request(authority.zone, request, view=view, clock=lambda: NOW)
+    assert (outcome.state, outcome.reason) == (REFUSED, "not-found.object")
+
+
+@pytest.mark.parametrize("name", ["", "../../objects", "A" * 64, "a" * 63, "a" * 64 + "\n"])
+def test_names_that_could_address_another_route_are_not_asked_for(name: str) -> None:
+    def unasked(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(request.url)
+
+    pull = lying(unasked)
+    with pytest.raises(InvalidMessageError):
+        pull.object(name)
+    with pytest.raises(InvalidMessageError):
+        pull.message("roster", name)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"{}",
+        b"[1]",
+        b'[{"body": 1}]',
+        b"[[]]",
+        b"[" * 100_000,
+        b'["\\ud800"]',
+        SURROGATE,
+    ],
+)
+def test_a_queue_in_another_form_is_refused(body: bytes) -> None:
+    pull = lying(lambda _request: httpx.Response(200, content=body))
+    with pytest.raises(InvalidMessageError) as refused:
+        pull.waiting()
+    assert refused.value.reason == "platform.answer"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_no_access_is_a_failure_and_never_a_refusal(
+    authority: Authority, uploads: list[GridUpload], status: int
+) -> None:
+    """A clock that is wrong, or a key not registered yet, must not refuse a month's bills."""
+    body = {"reason": "authenticity.refused", "message": "", "remedy": ""}
+    pull = lying(lambda _request: httpx.Response(status, json=body))
+    request = authority.bill_request(uploads)
+    outcome = answer_request(authority.zone, request, view=pull, clock=lambda: NOW)
+    assert (outcome.state, outcome.reason) == (FAILED, "platform.access")
+    assert authority.answer(request).state == RELEASED
+    with pytest.raises(GridSecureError) as refused:
+        pull.answered("ab", "released")
+    assert refused.value.reason == "platform.access"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "attempts"),
+    [(500, "platform.failed", 6), (503, "platform.failed", 6), (302, "platform.redirect", 1)],
+)
+def test_a_platform_in_trouble_is_asked_a_bounded_number_of_times(
+    authority: Authority, uploads: list[GridUpload], status: int, reason: str, attempts: int
+) -> None:
+    asked, pauses = [], []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(status, headers={"location": "http://elsewhere/"})
+
+    request = authority.bill_request(uploads)
+    outcome = answer_request(authority.zone, request, view=lying(answer, pauses), clock=lambda: NOW)
+    assert (outcome.state, outcome.reason) == (FAILED, reason)
+    assert len(asked) == attempts
+    assert pauses == list(PAUSES_S)[: attempts - 1]
+    assert authority.certificates == []
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_an_endless_answer_is_not_read_to_its_end(encoding: str) -> None:
+    """Compressed too: what counts is what it would take in memory."""
+    given = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal given
+        packer = zlib.compressobj(wbits=31)
+        while given < 10_000:
+            given += 1
+            part = bytes(4096)
+            yield part if encoding == "identity" else packer.compress(part) + packer.flush(2)
+
+    pull = lying(
+        lambda _r: httpx.Response(200, content=endless(), headers={"content-encoding": encoding}),
+        max_answer_bytes=100_000,
+    )
+    with pytest.raises(GridSecureError) as refused:
+        pull.object(DIGEST)
+    assert refused.value.reason == "platform.too-large"
+    assert given < 100
+
+
+def test_an_answer_at_the_limit_is_read() -> None:
+    pull = lying(lambda _r: httpx.Response(200, content=b"x" * 1000), max_answer_bytes=1000)
+    assert pull.object(DIGEST) == b"x" * 1000
+
+
+def test_messages_of_a_refusal_are_cleaned_and_hold_no_token(service: TestClient) -> None:
+    with pytest.raises(NotFoundError) as refused:
+        pull_of(service).object(DIGEST)
+    said = json.dumps([refused.value.message, refused.value.remedy])
+    assert service.headers["Authorization"].split()[1] not in said
+
+
+def test_nothing_of_the_platform_is_written(grid: GridSimulator, service: TestClient) -> None:
+    """Reading needs no more than the authority's role, and other roles may not read."""
+    path = Path("/objects") / DIGEST
+    for role in ("gateway", "billing", "analyst", "operator", "regulator"):
+        answer = service.get(str(path), headers=bearer("platform", role))
+        assert answer.status_code == 403
