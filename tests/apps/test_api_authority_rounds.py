@@ -1,0 +1,156 @@
+"""Release rounds: no bad request and no broken platform keeps the other requests waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from apps.api.authority import create_authority_app
+from apps.api.settings import AuthoritySettings
+from gridsecure.errors import GridSecureError
+from gridsecure.key_authority.custody import keep_key_set
+from gridsecure.key_authority.vault_process import VaultClient
+from gridsecure.messages import Signed, signed
+from tests.apps.zone_apps import TestClock, bearer, place_key, point
+from tests.authority_simulator import KEK, OFFICE, Authority, authority_grid
+from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
+
+
+class Queue:
+    """The platform as the service pulls it; it may be out of reach for answers."""
+
+    def __init__(self, maker: Authority) -> None:
+        self.requests: list[Signed] = []
+        self.answers: list[tuple[str, str]] = []
+        self.is_deaf = False
+        self.message = maker.view.message
+        self.object = maker.view.object
+
+    def waiting(self) -> list[Signed]:
+        return self.requests
+
+    def answered(self, request_id: str, state: str) -> None:
+        if self.is_deaf:
+            raise GridSecureError("The platform cannot be reached.", reason="platform.unreachable")
+        self.answers.append((request_id, state))
+
+
+class World:
+    """One authority's service, and the maker of requests to it."""
+
+    def __init__(self, folder: Path, grid: GridSimulator, uploads: list[GridUpload]) -> None:
+        self.grid, self.uploads = grid, uploads
+        self.folder = folder / "zone"
+        self.maker = Authority(grid, folder / "maker")
+        self.queue = Queue(self.maker)
+        place_key(self.folder, grid.authority_key)
+        vault = self.folder / "vault"
+        vault.mkdir()
+        (vault / "kek").write_bytes(KEK)
+        (vault / "kek").chmod(0o600)
+        for key_set in grid_keys().secret.values():
+            keep_key_set(vault, key_set, kek=KEK, created_at=NOW)
+        settings = AuthoritySettings(
+            folder=self.folder,
+            identity_public_key=point(grid.identity_key),
+            identity_url="http://identity.invalid",
+            platform_url="http://platform.invalid",
+            platform_public_key=point(grid.platform_key),
+            gateway_public_keys=(point(grid.gateway_key),),
+            billing_office_public_key=point(OFFICE),
+        )
+        self.app = create_authority_app(settings, clock=TestClock(), pull=self.queue)  # type: ignore[arg-type]
+
+    @property
+    def vault(self) -> VaultClient:
+        vault = self.app.state.authority.zone.vault
+        assert isinstance(vault, VaultClient)
+        return vault
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with authority_grid(tmp_path / "platform", intervals=0) as (grid, uploads):
+        made = World(tmp_path, grid, uploads)
+        yield made
+        made.maker.close()
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[TestClient]:
+    with TestClient(world.app, headers=bearer("authority", "custodian")) as started:
+        assert started.post("/key-sets").status_code == 200
+        yield started
+
+
+def test_poisoned_requests_do_not_stop_the_round(world: World, client: TestClient) -> None:
+    maker, (first, second) = world.maker, world.uploads
+    good = [maker.request([maker.bill_transcript(upload)]) for upload in (first, second)]
+    forged = good[0].model_copy(update={"signature": "00" * 64})
+    foreign = signed(world.uploads[0].manifest, key=world.grid.keys.stranger)
+    shapeless = world.grid.sign(first.manifest, key=world.grid.platform_key)
+    shapeless = signed_as_request(shapeless, world)
+    world.queue.requests = [forged, good[0], foreign, shapeless, good[1]]
+    outcomes = client.post("/release-rounds").json()
+    assert [(o["state"], o["reason"]) for o in outcomes] == [
+        ("refused", "authenticity.signature"),
+        ("released", None),
+        ("refused", "authenticity.unknown"),
+        ("refused", "message.invalid"),
+        ("released", None),
+    ]
+    # Nobody is told about what nobody can be believed to have asked.
+    assert [state for _, state in world.queue.answers] == ["released", "released"]
+    assert [o["release_id"] is None for o in outcomes] == [True, False, True, True, False]
+    assert all(o["seconds"] >= 0 for o in outcomes)
+
+
+def signed_as_request(envelope: Signed, world: World) -> Signed:
+    """The platform's valid signature over text that is no request."""
+    unsigned = envelope.model_copy(update={"body_kind": "release-request", "body": '{"x": 1}'})
+    signature = world.grid.platform_key.sign(unsigned._signed_bytes).hex()
+    return unsigned.model_copy(update={"signature": signature})
+
+
+def test_an_answer_the_platform_misses_is_told_again(world: World, client: TestClient) -> None:
+    world.queue.requests = [world.maker.bill_request(world.uploads)]
+    world.queue.is_deaf = True
+    (outcome,) = client.post("/release-rounds").json()
+    assert (outcome["state"], outcome["reason"]) == ("released", "platform.unreachable")
+    world.queue.is_deaf = False
+    (again,) = client.post("/release-rounds").json()
+    assert (again["state"], again["reason"]) == ("released", None)
+    assert again["release_id"] == outcome["release_id"]
+    assert world.queue.answers == [(outcome["request_id"], "released")]
+    assert len(client.get("/releases", headers=bearer("authority", "billing")).json()) == 1
+
+
+def test_with_the_vault_gone_requests_wait(world: World, client: TestClient) -> None:
+    world.queue.requests = [world.maker.bill_request(world.uploads)]
+    process = world.vault._process
+    process.kill()
+    process.join()
+    (outcome,) = client.post("/release-rounds").json()
+    assert (outcome["state"], outcome["reason"]) == ("failed", "vault.down")
+    assert outcome["release_id"] is None
+    assert world.queue.answers == []
+    assert client.get("/releases", headers=bearer("authority", "billing")).json() == []
+
+
+def test_the_vault_ends_with_the_service(world: World) -> None:
+    process = world.vault._process
+    with TestClient(world.app) as started:
+        assert started.get("/health").status_code == 200
+        assert process.is_alive()
+    assert not process.is_alive()
+    assert process.exitcode == 0, "it left by itself, when its pipe closed"
+
+
+def test_secrets_of_the_zone_are_its_owners_alone(world: World, client: TestClient) -> None:
+    secrets = [world.folder / "signing.key", *(world.folder / "vault").iterdir()]
+    assert len(secrets) == 5
+    for path in secrets:
+        assert path.stat().st_mode & 0o077 == 0, path.name
