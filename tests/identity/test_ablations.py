@@ -264,6 +264,14 @@ def test_a_ninth_grant_needs_an_equation_gone(part):
         verified(grant_attack(**ATTEMPTS[part]))
 
 
+def test_digits_that_cancel_each_other_are_refused():
+    message = grant_attack(nonce=5, bits=(1, 0, 1))
+    points = [SUITE.h, SUITE.h, GROUP.sum((-6, SUITE.h))]  # weights 4, 2, 1
+    digits = b"".join(map(GROUP.encode, points))
+    with pytest.raises(SignatureError, match=r"authenticity\.grant"):
+        verified(message[:132] + digits + message[231:])
+
+
 # --- mutations -----------------------------------------------------------------------------------
 
 

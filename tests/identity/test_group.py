@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure.errors import GridSecureError, InvalidMessageError
-from gridsecure.identity import big_integers
+from gridsecure.identity import big_integers, libcrypto_points
+from gridsecure.identity import group as group_module
 from gridsecure.identity.curves import IDENTITY, P256, SM2, Point
 from gridsecure.identity.group import Group, available_backends, group_on
 
@@ -168,6 +171,43 @@ def test_backends_are_named_and_missing_ones_refused(monkeypatch):
         big_integers.gmpy2_arithmetic(SM2)
     assert refused.value.reason == "identity.backend.unavailable"
     assert big_integers.modular_power() is pow
+
+
+def test_auto_takes_what_is_there(monkeypatch):
+    def unavailable(curve):
+        raise GridSecureError("not here", reason="identity.backend.unavailable")
+
+    for gone, left in ((["libcrypto"], None), (["libcrypto", "gmpy2"], "python")):
+        for name in gone:
+            monkeypatch.setitem(group_module._MAKERS, name, unavailable)
+        found = group_on.__wrapped__(SM2)
+        assert found.backend.name not in gone
+        assert left is None or found.backend.name == left
+        assert not set(available_backends()) & set(gone)
+
+
+def test_a_libcrypto_without_what_is_needed_is_refused(monkeypatch):
+    for missing in ("curve", "function", "library"):
+        with monkeypatch.context() as patch:
+            curve = SM2
+            if missing == "curve":
+                curve = replace(SM2, nid=9999)
+            elif missing == "function":
+                patch.setitem(libcrypto_points._SIGNATURES, "EC_POINTS_no_such", (None, []))
+            else:
+                patch.setattr(libcrypto_points, "_NAMES", ("libnothing.so.0",))
+            with pytest.raises(GridSecureError) as refused:
+                libcrypto_points.LibcryptoArithmetic(curve)
+            assert refused.value.reason == "identity.backend.unavailable"
+
+
+def test_libcrypto_refuses_a_point_off_the_curve_even_if_we_did_not():
+    if "libcrypto" in available_backends():
+        arithmetic = libcrypto_points.LibcryptoArithmetic(SM2)
+        with pytest.raises(GridSecureError) as refused:
+            arithmetic.sums([[(5, Point(1, 1))]])
+        assert refused.value.reason == "identity.backend.failed"
+        assert arithmetic.sums([[(1, SM2.generator)]]) == [SM2.generator]
 
 
 def _missing(name):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.errors import AuthenticityError
+from gridsecure.errors import AuthenticityError, ConflictError
 from gridsecure.identity.registry import (
     Registration,
+    keep_enrolment,
     keep_registration,
     open_challenge,
     spend_tag,
@@ -46,7 +47,11 @@ def answer(engine, index: int, racer: int) -> None:
     use_challenge(engine, challenge=bytes([index]), now=NOW)
 
 
-RACES = {"spend": spend, "register": register, "count": count, "answer": answer}
+def enrol(engine, index: int, racer: int) -> None:
+    keep_enrolment(engine, identity=f"customer {index}", key=bytes([racer, index]), now=NOW)
+
+
+RACES = {"enrol": enrol, "spend": spend, "register": register, "count": count, "answer": answer}
 
 
 def race(url: str, name: str, racer: int) -> list[int]:
@@ -55,7 +60,7 @@ def race(url: str, name: str, racer: int) -> list[int]:
     for index in range(ROUNDS):
         try:
             RACES[name](engine, index, racer)
-        except AuthenticityError:
+        except (AuthenticityError, ConflictError):
             continue
         won.append(index)
     engine.dispose()

@@ -15,6 +15,7 @@ Not constant-time: secret scalars must arrive blinded (`group.Group.blinded`).
 from __future__ import annotations
 
 import importlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -32,7 +33,7 @@ _WIDTH: Final = 5  # bits of a wNAF digit: 8 table points, one addition per 6 bi
 _WINDOW: Final = 7  # bits of a digit of a prepared point: 37 additions, 2368 table points
 _SCALAR_BITS: Final = 256
 MAX_PREPARED: Final = 64
-"""Prepared points kept, about half a megabyte each; the one used longest ago goes first."""
+"""Prepared points kept, about half a megabyte each; the one asked for longest ago goes first."""
 
 
 class BigIntegerArithmetic:
@@ -49,12 +50,21 @@ class BigIntegerArithmetic:
         self._curve = curve
         self._number = number
         self._p = number(curve.p)
+        self._preparing = threading.Lock()
         self._prepared: OrderedDict[Point, list[list[Affine]]] = OrderedDict()
 
     def prepare(self, point: Point) -> None:
         """Build the table of a point that comes back often; some ten milliseconds."""
-        if point == IDENTITY or point in self._prepared:
+        if point == IDENTITY:
             return
+        with self._preparing:
+            known = self._prepared.pop(point) if point in self._prepared else None
+            self._prepared[point] = known or self._rows(point)
+            while len(self._prepared) > MAX_PREPARED:
+                self._prepared.popitem(last=False)
+
+    def _rows(self, point: Point) -> list[list[Affine]]:
+        """j·2^(7i)·P for j = 1..64, a row for each i."""
         number, p = self._number, self._p
         rows: list[list[Jacobian]] = []
         base: Jacobian = (number(point.x), number(point.y), number(1))
@@ -67,9 +77,7 @@ class BigIntegerArithmetic:
             rows.append(row)
             base = _double(row[-1], p)  # 2^(w-1) is the last of a row, so this is 2^w
         flat = iter(self._affine([entry for row in rows for entry in row]))
-        self._prepared[point] = [[next(flat) for _ in row] for row in rows]
-        while len(self._prepared) > MAX_PREPARED:
-            self._prepared.popitem(last=False)
+        return [[next(flat) for _ in row] for row in rows]
 
     def sums(self, combinations: Sequence[Sequence[Term]]) -> list[Point]:
         """Return Σ scalar·point for each combination, in affine form.
@@ -78,28 +86,36 @@ class BigIntegerArithmetic:
             combinations: Lists of scalars with their points; scalars are reduced here.
         """
         order = self._curve.order
+        # Looked up once: another thread may prepare points, and so push some out, meanwhile.
+        points = {point for terms in combinations for _, point in terms}
+        ready = {point: rows for point in points if (rows := self._prepared.get(point)) is not None}
         fresh = {
             point: None
             for terms in combinations
             for scalar, point in terms
-            if point not in self._prepared and point != IDENTITY and 1 < scalar % order < order - 1
+            if point not in ready and point != IDENTITY and 1 < scalar % order < order - 1
         }
         tables = dict(zip(fresh, self._odd_multiples(list(fresh)), strict=True))
-        results = [self._sum(terms, tables) for terms in combinations]
+        results = [self._sum(terms, tables, ready) for terms in combinations]
         finite = [result for result in results if result[2] != 0]
         affine = iter(self._affine(finite))
         return [
             Point(*map(int, next(affine))) if result[2] != 0 else IDENTITY for result in results
         ]
 
-    def _sum(self, terms: Sequence[Term], tables: dict[Point, list[Affine]]) -> Jacobian:
+    def _sum(
+        self,
+        terms: Sequence[Term],
+        tables: dict[Point, list[Affine]],
+        ready: dict[Point, list[list[Affine]]],
+    ) -> Jacobian:
         order, p = self._curve.order, self._p
         waiting: list[list[Affine]] = [[] for _ in range(_SCALAR_BITS + 2)]
         for factor, point in terms:
             scalar = factor % order
             if scalar == 0 or point == IDENTITY:
                 continue
-            rows = self._prepared.get(point)
+            rows = ready.get(point)
             if rows is not None:
                 waiting[0] += _prepared_points(rows, scalar, p)
             elif scalar in (1, order - 1):

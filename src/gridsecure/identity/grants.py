@@ -179,7 +179,7 @@ def verify_grant(
     v = issuer_view((u, u_prime, m), context=quota.context, key=key, suite=suite)
     number = committed_number(commitments, limit=quota.limit, suite=suite)
     base = quota.base(suite)
-    group.prepare(issuer.x1)
+    group.prepare(suite.g, suite.h, issuer.x1)
     try:
         statement = grant_statement(
             (u, u_prime, m, tag, number), v=v, x1=issuer.x1, base=base, suite=suite

@@ -223,7 +223,7 @@ def verify_presentation(
     u, u_prime, m, e1, e2, *nyms = shown
     v = issuer_view((u, u_prime, m), context=occasion.context, key=key, suite=suite)
     bases = [domain.base(suite) for domain in occasion.domains]
-    suite.group.prepare(keys.issuer.x1, keys.opening, *bases)
+    suite.group.prepare(suite.g, suite.h, keys.issuer.x1, keys.opening, *bases)
     statement = presentation_statement(shown, v=v, bases=bases, keys=keys, suite=suite)
     session = occasion.session(suite, keys)
     if not holds(statement, message[points:], suite=suite, session=session):

@@ -1,0 +1,69 @@
+"""The registry where the database is slow or broken: told apart from a lost race."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from gridsecure.errors import ConflictError, StorageError
+from gridsecure.identity import registry, uploads
+from gridsecure.identity.registry import keep_enrolment
+from gridsecure.identity.uploads import Upload, raise_counter
+from gridsecure.store.database import open_database
+from tests.identity.identity_world import NOW, database
+
+
+def failing(cause: Exception, times: int, original):
+    """`record`, but the database answers an error first."""
+    left = [times]
+
+    def record(session, entry, *, at):
+        if left[0]:
+            left[0] -= 1
+            raise cause
+        return original(session, entry, at=at)
+
+    return record
+
+
+@pytest.fixture
+def engine(tmp_path):
+    made = database(tmp_path, "registry")
+    yield made
+    made.dispose()
+
+
+def enrol(engine, key: bytes) -> None:
+    keep_enrolment(engine, identity="customer 1", key=key, now=NOW)
+
+
+def test_a_race_lost_to_the_unique_index_is_looked_at_again(engine, monkeypatch):
+    enrol(engine, b"first")
+    lost = IntegrityError("insert", {}, Exception("unique"))
+    monkeypatch.setattr(registry, "record", failing(lost, 1, registry.record))
+    with pytest.raises(ConflictError, match=r"conflict\.enrolment"):
+        enrol(engine, b"second")
+    monkeypatch.setattr(registry, "record", failing(lost, 2, registry.record))
+    with pytest.raises(StorageError):
+        enrol(engine, b"second")
+
+
+def test_a_missing_table_is_no_lost_race(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path / 'empty.db'}")
+    with pytest.raises(StorageError, match=r"storage\.database"):
+        enrol(engine, b"first")
+    engine.dispose()
+
+
+def test_a_counter_always_overtaken_gives_up(engine, monkeypatch):
+    raise_counter(engine, subject="one", counter=1, now=NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "advance", lambda *args, **kwargs: False)
+        with pytest.raises(StorageError, match=r"storage\.busy"):
+            raise_counter(engine, subject="one", counter=2, now=NOW)
+    raise_counter(engine, subject="one", counter=2, now=NOW)
+
+
+def test_an_upload_shows_no_token():
+    shown = repr(Upload("PUT", "/x", "secret-token", 4, b""))
+    assert (shown, "secret" in shown) == ("Upload(PUT /x, counter=4)", False)
