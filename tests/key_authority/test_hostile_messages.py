@@ -115,6 +115,26 @@ def test_another_message_than_asked_for(authority: Authority, uploads: Uploads) 
     assert (outcome.state, outcome.reason) == (REFUSED, "authenticity.envelope")
 
 
+def test_a_tariff_the_platform_changed(authority: Authority, uploads: Uploads) -> None:
+    """Cheaper for everybody, and computed so by the platform: the roster names another text."""
+    digest = uploads[0].roster.manifest.tariff
+    text = authority.grid.platform_zone.objects.get(digest)
+    cheaper = text.replace(b'rate = "0.69986875"', b'rate = "0.59986875"')
+    assert cheaper != text
+    transcript = authority.bill_transcript(uploads[0])
+    authority.view.objects[digest] = cheaper
+    outcome = authority.answer(authority.request([transcript]))
+    assert (outcome.state, outcome.reason) == (REFUSED, "authenticity.envelope")
+
+
+def test_an_upload_of_another_period(authority: Authority, uploads: Uploads) -> None:
+    """Request and transcript agree on June; the upload is July's."""
+    june = span("2026-06-01T00:00:00+08:00", "2026-07-01T00:00:00+08:00")
+    transcript = authority.bill_transcript(uploads[0]).model_copy(update=june)
+    outcome = authority.answer(authority.request([transcript], **june))
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.period")
+
+
 INPUTS: dict[str, tuple[dict[str, str], str]] = {
     "without a roster": ({"x": "0" * 64}, "upload.incomplete"),
     "none": ({}, "release.part-day"),

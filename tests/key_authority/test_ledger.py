@@ -15,7 +15,7 @@ from gridsecure.gateway.rosters import Roster
 from gridsecure.key_authority.checker import REFUSED, RELEASED, Outcome, answer_request
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.vault import Vault
-from gridsecure.messages import Signed
+from gridsecure.messages import Signed, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
 from tests.authority_simulator import SEED, Authority, View
@@ -165,6 +165,21 @@ def test_a_refused_roster_does_not_burn_the_others(authority: Authority, uploads
     assert authority.answer(authority.request([good, broken])).reason == "release.re-execution"
     assert claims(authority) == {}
     assert authority.answer(authority.request([good, sound])).state == RELEASED
+
+
+def test_what_was_released_is_not_decrypted_again(
+    authority: Authority, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another request about the same transcript ends before the vault hears of it."""
+    transcript = signed(authority.bill_transcript(uploads[0]), key=authority.grid.platform_key)
+    assert authority.answer(authority.request([transcript], request_id="a1")).state == RELEASED
+
+    def asked(*_arguments: object) -> None:
+        raise AssertionError("the vault was asked")
+
+    monkeypatch.setattr(Vault, "release_bills", asked)
+    outcome = authority.answer(authority.request([transcript], request_id="b2"))
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.repeated")
 
 
 def test_another_request_under_a_released_name(authority: Authority, uploads: Uploads) -> None:

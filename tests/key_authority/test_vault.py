@@ -101,6 +101,20 @@ def test_another_roster_than_the_columns_are_of(
         authority.vault.release_bills(envelope, files)
 
 
+def test_a_column_under_another_name_than_its_label(authority: Authority, order: Order) -> None:
+    """A total in a line's place would be billed as that line."""
+    content, files = order
+    renamed = {
+        name: entry.model_copy(update={"quantity": "line:9:9"})
+        for name, entry in content.outputs[0].items()
+    }
+    envelope = signed(
+        content.model_copy(update={"outputs": [renamed]}), key=authority.grid.authority_key
+    )
+    with pytest.raises(KeyMismatchError):
+        authority.vault.release_bills(envelope, files)
+
+
 # --- keys at rest ---------------------------------------------------------------------------------
 
 
