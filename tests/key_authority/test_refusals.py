@@ -14,7 +14,7 @@ from gridsecure.crypto.parameters import REGISTER
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, GridSecureError
 from gridsecure.key_authority.checker import FAILED, REFUSED, RELEASED
-from gridsecure.messages import Signed, signed
+from gridsecure.messages import ReleaseRequest, Signed, signed
 from tests.authority_simulator import SEED, Authority
 from tests.grid_simulator import GridSimulator, GridUpload
 
@@ -92,6 +92,12 @@ def no_seed(authority: Authority, uploads: Uploads) -> Signed:
     return authority.request([transcript], plan="load-curve", purpose="operations")
 
 
+def seed_of_letters(authority: Authority, uploads: Uploads) -> Signed:
+    request = ReleaseRequest.parsed(authority.load_curve_request(uploads).body)
+    changed = request.model_copy(update={"seeds": ["no hexadecimal digits"]})
+    return signed(changed, key=authority.grid.platform_key)
+
+
 REFUSALS: dict[str, tuple[Request, str]] = {
     "another plan version": (changed_bill(plan_version=99), "release.transcript"),
     "another period": (changed_bill(start="2026-06-01T00:00:00+08:00"), "release.transcript"),
@@ -108,6 +114,7 @@ REFUSALS: dict[str, tuple[Request, str]] = {
     "part of a day": (part_of_a_day, "release.part-day"),
     "another seed than committed": (another_seed, "release.seed"),
     "a seed of another length": (short_seed, "release.seed"),
+    "a seed of letters": (seed_of_letters, "release.incomplete"),
     "no seed": (no_seed, "release.incomplete"),
 }
 
