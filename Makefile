@@ -13,7 +13,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL_LOCKED := $(PIP) install --quiet --only-binary :all: --require-hashes -r
 # The project itself: no dependency is resolved and nothing is downloaded in this step.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
-UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+# Extras stay in the lock: pip 23 takes a newer release than the pinned one for a requirement with
+# an extra, as soon as there is one, and then refuses it for want of a hash.
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-strip-extras \
 	--no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 # Python 3.11 is the oldest supported. Debian ships venv apart from Python, and without ensurepip
@@ -125,7 +127,7 @@ check: lint data-check test docs ## The whole gate.
 .PHONY: lock
 lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
 	$(UV_COMPILE) --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
-	$(UV_COMPILE) --upgrade --extra dev pyproject.toml requirements/build.in \
+	$(UV_COMPILE) --upgrade --extra dev --extra peer pyproject.toml requirements/build.in \
 		--constraints requirements/runtime.txt -o requirements/dev.txt
 
 .PHONY: audit
