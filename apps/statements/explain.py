@@ -51,7 +51,7 @@ def _percentage(line: BillLine, wording: Wording) -> str:
 def _without_rate(line: BillLine, wording: Wording) -> str:
     if line.unit == "kWh":
         energy = wording.counted(figure_text(line.quantity), line.unit)
-        return f"{wording.say('per_interval')} ({energy}) = {_result(line, wording)}"
+        return f"{wording.say('per_interval')}{_aside(energy, wording)} = {_result(line, wording)}"
     return f"{wording.say('fixed_amount')}: {_result(line, wording)}"
 
 

@@ -114,7 +114,8 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "vat_tax": ("增值税额（{percent}%）", "Value-added tax ({percent}%)"),
     "vat_gross": ("价税合计", "Total with tax"),
     "vat_note": (
-        "价格均含税。{total} ÷ {divisor}，四舍五入到{unit} = {net}；税额 {total} − {net_taken} = {tax}。",
+        "价格均含税。{total} ÷ {divisor}，四舍五入到{unit} = {net}；"
+        "税额 {total} − {net_taken} = {tax}。",
         "Every price includes the tax. {total} ÷ {divisor}, half-up to the {unit} = {net}; tax "
         "{total} − {net_taken} = {tax}.",
     ),
