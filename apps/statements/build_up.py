@@ -99,7 +99,7 @@ def _table(
         rows.append((wording.charge(charge), *texts))
     sums = [add_up(rate for charge in charges for rate in _rates(c, priced, charge)) for c in cells]
     rows.append((wording.say("build_up_sum"), *map(figure_text, sums)))
-    return Table(tuple(columns), tuple(rows), has_total=True)
+    return Table(tuple(columns), tuple(rows))
 
 
 def _heading(cell: _Cell, wording: Wording) -> str:

@@ -31,13 +31,12 @@ def percent_of(line: BillLine) -> Decimal | None:
 
     The percentage is the quantity, or the rate in percent, or the rate as a fraction.
     """
-    if line.base is None:
-        return None
     candidates = [line.quantity]
     if line.rate is not None:
         candidates += [line.rate, product(line.rate, Decimal(100))]
+    base = Decimal(0) if line.base is None else line.base
     for percent in candidates:
-        if product(product(line.base, percent), HUNDREDTH) == line.amount_exact:
+        if product(product(base, percent), HUNDREDTH) == line.amount_exact:
             return percent
     return None
 

@@ -43,7 +43,7 @@ def _table(bill: Bill, wording: Wording) -> Table:
     columns.append(Column(wording.say("difference"), is_figure=True))
     columns.append(Column(wording.say("direction")))
     rows = [*_adjustment_rows(bill, wording), _total_row(bill, wording)]
-    return Table(tuple(columns), tuple(rows), has_total=True)
+    return Table(tuple(columns), tuple(rows))
 
 
 def _new_heading(bill: Bill, wording: Wording) -> str:

@@ -268,6 +268,4 @@ def _vat_section(bill: Bill, wording: Wording) -> Section | None:
         (wording.say("vat_tax", percent=percent), figures["tax"]),
         (wording.say("vat_gross"), figures["total"]),
     )
-    return Section(
-        wording.say("vat"), wording.say("vat_note", **figures), (Table(columns, rows, True),)
-    )
+    return Section(wording.say("vat"), wording.say("vat_note", **figures), (Table(columns, rows),))

@@ -64,11 +64,10 @@ class LineView:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table whose first column names its rows; the last row may be a total."""
+    """A table whose first column names its rows and whose last row is the total."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
-    has_total: bool = False
 
 
 @dataclass(frozen=True, slots=True)

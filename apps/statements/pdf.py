@@ -90,13 +90,13 @@ def _story(statement: Statement, parts: Parts) -> list[Any]:
     story = [parts.head(statement), Spacer(1, 5 * mm), parts.facts(statement)]
     if statement.warning:
         story += [Spacer(1, 4 * mm), parts.warning(statement.warning)]
-    story += [parts.heading(statement.labels.lines), parts.lines(statement)]
+    story += [*parts.heading(statement.labels.lines), parts.lines(statement)]
     story.append(parts.text(statement.total_note, "note"))
     for section in statement.sections:
         story += parts.section(section)
     if statement.sources:
-        story.append(parts.heading(statement.labels.sources))
+        story += parts.heading(statement.labels.sources)
         story += [parts.source(source) for source in statement.sources]
-    story.append(parts.heading(statement.labels.notes))
+    story += parts.heading(statement.labels.notes)
     story += [parts.text(note, "bullet", bullet="•") for note in statement.notes]
     return story

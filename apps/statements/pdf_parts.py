@@ -48,11 +48,13 @@ _STYLES: Final[Mapping[str, tuple[float, float, Any, bool, Mapping[str, Any]]]] 
     "meter": (12, 16, INK, True, {}),
     "due-label": (9, 12, white, False, {"alignment": TA_RIGHT}),
     "due": (20, 26, white, True, {"alignment": TA_RIGHT}),
+    "due-long": (14, 19, white, True, {"alignment": TA_RIGHT}),
+    "due-endless": (9, 12, white, True, {"alignment": TA_RIGHT}),
     "due-change": (13, 17, white, True, {"alignment": TA_RIGHT}),
     "fact-label": (9, 12.5, SOFT, False, {}),
     "fact": (9, 12.5, INK, False, {}),
     "warning": (9.5, 13, ALARM, True, {}),
-    "heading": (12, 16, ACCENT, True, {"spaceBefore": 14, "spaceAfter": 4, "keepWithNext": 1}),
+    "heading": (12, 16, ACCENT, True, {"spaceBefore": 14, "spaceAfter": 4}),
     "column": (8, 10.5, SOFT, True, {}),
     "column-figure": (8, 10.5, SOFT, True, {"alignment": TA_RIGHT}),
     "cell": (9, 12, INK, False, {}),
@@ -84,6 +86,8 @@ _ROWS: Final = [
     ("BOTTOMPADDING", (0, 0), (-1, -1), 3.5),
     ("LINEBELOW", (0, 0), (-1, 0), 0.8, INK),
 ]
+# What has to follow a heading on its page: a table's head and its first rows [pt].
+_HEADING_ROOM: Final = 110.0
 _DUE_WIDTH: Final = 190.0
 _LABEL_WIDTH: Final = 84.0
 _FIGURE_WIDTH: Final = 84.0
@@ -120,9 +124,9 @@ class Parts:
     def _paragraph(self, markup: str, style: str, *, bullet: str | None = None) -> Any:
         return Paragraph(markup, self._styles[style], bulletText=bullet)
 
-    def heading(self, text: str) -> Any:
+    def heading(self, text: str) -> list[Any]:
         """Return the heading of a part, which never stays alone at the foot of a page."""
-        return self.text(text, "heading")
+        return [CondPageBreak(_HEADING_ROOM), self.text(text, "heading")]
 
     def head(self, statement: Statement) -> Any:
         """Return the head: title and meter point on the left, the total on the right."""
@@ -135,7 +139,7 @@ class Parts:
         ]
         due = [
             [self.text(statement.total.label, "due-label")],
-            [self.text(statement.total.value, "due")],
+            [self.text(statement.total.value, _due_style(statement.total.value))],
         ]
         if statement.change:
             due.append([self.text(statement.change.label, "due-label")])
@@ -187,7 +191,7 @@ class Parts:
 
     def section(self, section: Section) -> list[Any]:
         """Return a titled part with its tables."""
-        blocks = [CondPageBreak(110), self.heading(section.title), self.text(section.note, "note")]
+        blocks = [*self.heading(section.title), self.text(section.note, "note")]
         for table in section.tables:
             blocks += [Spacer(1, 4), self._table(table)]
         return blocks
@@ -200,11 +204,13 @@ class Parts:
     def _table(self, table: Table) -> Any:
         rows = [self._heading_row(table.columns)]
         for number, row in enumerate(table.rows, start=1):
-            bold = table.has_total and number == len(table.rows)
+            bold = number == len(table.rows)
             rows.append(self._cells(table.columns, row, all_bold=bold))
-        style = [*_ROWS, ("LINEBELOW", (0, 1), (-1, -1), 0.5, RULE)]
-        if table.has_total:
-            style.append(("LINEABOVE", (0, -1), (-1, -1), 1.2, INK))
+        style = [
+            *_ROWS,
+            ("LINEBELOW", (0, 1), (-1, -2), 0.5, RULE),
+            ("LINEABOVE", (0, -1), (-1, -1), 1.2, INK),
+        ]
         return self._grid(table.columns, rows, style)
 
     def _grid(self, columns: Sequence[Column], rows: list[Any], style: list[Any]) -> Any:
@@ -250,6 +256,13 @@ class Parts:
         ink, ground = _MARK_COLOURS.get(mark.kind, _SURE_COLOURS)
         text = self.typeface.markup(f"\N{NO-BREAK SPACE}{mark.text}\N{NO-BREAK SPACE}", bold=True)
         return f'<font color="{ink}" backColor="{ground}">{text}</font>'
+
+
+def _due_style(figure: str) -> str:
+    """Choose a size in which a total stays on one line as long as it can."""
+    if len(figure) <= 15:
+        return "due"
+    return "due-long" if len(figure) <= 21 else "due-endless"
 
 
 def _box(ground: Any, *, round_corners: bool = True) -> list[Any]:

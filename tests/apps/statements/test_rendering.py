@@ -143,6 +143,8 @@ def test_long_statements_have_pages_with_repeated_headings_and_numbers() -> None
     heading = "ChargePeriodQuantityRate(CNY)Amount(CNY)"
     holding = [text for text in pages if "Calculation" in text]
     assert all(heading in text for text in holding)
+    # The lines begin under the head, not on a page of their own.
+    assert "Calculation" in pages[0]
     # A line and its explanation are on the same page.
     assert all(text.count("Energyperiod") == text.count("Calculation:") for text in holding)
 
