@@ -2,9 +2,13 @@
 
 What is checked, exactly: a line's quantity times its rate is its exact amount; its amount is the
 exact amount rounded half-up; the totals are the sums of the lines; net and tax are those of the
-rate; an adjustment is the new bill less the cancelled one. One thing cannot be exact: energy that
-was shared out in proportion has no finite decimal, so such a line must agree to the Wh it is
-written to, and the statement says so.
+rate; an adjustment is the new bill less the cancelled one. Three lines are of another kind:
+
+- Energy that was shared out in proportion has no finite decimal. It is cut to the Wh and its amount
+  to the last decimal of amounts, so the two agree to a Wh, and the statement says so.
+- A percentage of a base is cut to the last decimal of amounts.
+- The line that lifts a bill to its minimum is rounded to what the other rounded lines lack, so that
+  the total is the minimum; it may differ from its own exact amount by their roundings.
 """
 
 from __future__ import annotations
@@ -21,8 +25,10 @@ from gridsecure.errors import InputError
 HUNDREDTH: Final = Decimal("0.01")
 # Energy is written to the Wh [kWh]; a part of it that came out of a division is cut there.
 ENERGY_STEP: Final = Decimal("0.001")
-# Exact amounts are written to at least this many decimals, if they need them.
-LAST_AMOUNT_DIGIT: Final = Decimal("1e-8")
+# The last decimal of exact amounts, at which those that came out of a division are cut.
+AMOUNT_STEP: Final = Decimal("1e-11")
+HALF: Final = Decimal("0.005")
+MINIMUM: Final = "minimum"
 Key = tuple[str, str | None, int | None]
 
 
@@ -36,9 +42,15 @@ def percent_of(line: BillLine) -> Decimal | None:
         candidates += [line.rate, product(line.rate, Decimal(100))]
     base = Decimal(0) if line.base is None else line.base
     for percent in candidates:
-        if product(product(base, percent), HUNDREDTH) == line.amount_exact:
+        rest = minus(percentage(base, percent), line.amount_exact)
+        if rest.copy_abs() < AMOUNT_STEP and rest * percentage(base, percent) >= 0:
             return percent
     return None
+
+
+def percentage(base: Decimal, percent: Decimal) -> Decimal:
+    """Return so many percent of a base, exactly."""
+    return product(product(base, percent), HUNDREDTH)
 
 
 def is_product(line: BillLine) -> bool:
@@ -53,9 +65,10 @@ def check_bill(bill: Bill) -> None:
         InputError: `statement.arithmetic`, with the place.
     """
     for number, line in enumerate(bill.lines):
-        _check_line(line, f"lines[{number}]")
+        _check_line(line, bill, f"lines[{number}]")
     _require(bill.total == add_up(line.amount for line in bill.lines), "total")
-    _check_exact_total(bill)
+    exact = add_up(line.amount_exact for line in bill.lines)
+    _require(bill.total_exact == exact, "total_exact")
     if bill.vat:
         _require(bill.vat.rate >= 0, "vat.rate")
         _require(bill.vat.net == net_of(bill.total, bill.vat.rate), "vat.net")
@@ -71,8 +84,11 @@ def amounts_by_key(lines: Iterable[BillLine | AdjustmentLine]) -> dict[Key, Deci
     return dict(amounts)
 
 
-def _check_line(line: BillLine, place: str) -> None:
-    _require(line.amount == half_up(line.amount_exact), f"{place}.amount")
+def _check_line(line: BillLine, bill: Bill, place: str) -> None:
+    if line.charge == MINIMUM:
+        _require(_is_top_up(line, bill), f"{place}.amount")
+    else:
+        _require(line.amount == half_up(line.amount_exact), f"{place}.amount")
     if line.base is not None:
         _require(percent_of(line) is not None, f"{place}.amount_exact")
     elif line.rate is not None and not is_product(line):
@@ -81,11 +97,14 @@ def _check_line(line: BillLine, place: str) -> None:
         _require(error < product(ENERGY_STEP, line.rate.copy_abs()), place)
 
 
-def _check_exact_total(bill: Bill) -> None:
-    """Compare sums; lines that are no exact products were each cut in their last decimal."""
-    cut = sum(1 for line in bill.lines if line.rate is not None and not is_product(line))
-    error = minus(bill.total_exact, add_up(line.amount_exact for line in bill.lines)).copy_abs()
-    _require(error <= product(Decimal(cut + 1 if cut else 0), LAST_AMOUNT_DIGIT), "total_exact")
+def _is_top_up(line: BillLine, bill: Bill) -> bool:
+    """Return whether a minimum line is what the other lines lack, over their rounded amounts."""
+    if line.amount_exact > 0:
+        missing = minus(half_up(bill.total_exact), minus(bill.total, line.amount))
+        return line.amount == max(missing, Decimal(0))
+    # Reached exactly: how high the minimum is cannot be told, but roundings alone can lack it.
+    roundings = product(HALF, Decimal(len(bill.lines)))
+    return line.amount_exact == 0 and 0 <= line.amount <= roundings
 
 
 def _check_correction(bill: Bill) -> None:

@@ -228,8 +228,11 @@ def _used_sources(bill: Bill, wording: Wording) -> dict[str, SourceView]:
 
 
 def _warning(sources: dict[str, SourceView], wording: Wording) -> str:
-    unsure = any(source.mark.kind == UNCONFIRMED for source in sources.values())
-    return wording.say("warning_unconfirmed") if unsure else ""
+    marks = {source.mark for source in sources.values()}
+    for words in ("unconfirmed", "unknown_source"):
+        if Mark(UNCONFIRMED, wording.say(words)) in marks:
+            return wording.say(f"warning_{words}")
+    return ""
 
 
 def _notes(bill: Bill, sources: dict[str, SourceView], wording: Wording) -> tuple[str, ...]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from apps.statements.bill_document import Bill, BillLine
-from apps.statements.checks import is_product, percent_of
+from apps.statements.checks import MINIMUM, is_product, percent_of, percentage
 from apps.statements.figures import (
-    add_up,
     exact_money_text,
     figure_text,
     half_up,
@@ -22,14 +21,16 @@ from apps.statements.wording import Wording
 
 TIMES = "×"
 GIVES = "→"
+EQUAL = "="
+NEARLY = "≈"
 
 
 def explain(line: BillLine, *, bill: Bill, wording: Wording) -> str:
     """Return the arithmetic of a line of a checked bill."""
-    if line.charge == "minimum" and not (line.rate is not None and is_product(line)):
+    if line.charge == MINIMUM and not (line.rate is not None and is_product(line)):
         return _top_up(line, bill, wording)
     if line.base is not None:
-        return _percentage(line, wording)
+        return _percentage(line, line.base, wording)
     if line.rate is None:
         return _without_rate(line, wording)
     factors = (
@@ -41,11 +42,12 @@ def explain(line: BillLine, *, bill: Bill, wording: Wording) -> str:
     return f"{factors} ≈ {_result(line, wording)}; {wording.say('shown_rounded')}"
 
 
-def _percentage(line: BillLine, wording: Wording) -> str:
-    percent = percent_of(line)
-    base = wording.amount(exact_money_text(line.base or Decimal(0)))
-    parts = f"{wording.say('base')} {base} {TIMES} {_bracketed(percent or Decimal(0), '%')}"
-    return f"{parts} = {_result(line, wording)}"
+def _percentage(line: BillLine, base: Decimal, wording: Wording) -> str:
+    percent = percent_of(line) or Decimal(0)
+    whole = wording.amount(exact_money_text(base))
+    parts = f"{wording.say('base')} {whole} {TIMES} {_bracketed(percent, '%')}"
+    equal = EQUAL if percentage(base, percent) == line.amount_exact else NEARLY
+    return f"{parts} {equal} {_result(line, wording)}"
 
 
 def _without_rate(line: BillLine, wording: Wording) -> str:
@@ -56,18 +58,27 @@ def _without_rate(line: BillLine, wording: Wording) -> str:
 
 
 def _top_up(line: BillLine, bill: Bill, wording: Wording) -> str:
-    """Explain the line that lifts a bill to its minimum: the exact minimum is what both make."""
-    if not line.amount_exact:
+    """Explain the line that lifts a bill to its minimum, exactly and over the rounded lines.
+
+    What the minimum is follows from the exact amounts; where those need no top-up, it was reached,
+    or only the roundings of the other lines fall short of it.
+    """
+    if not line.amount_exact and not line.amount:
         return wording.say("top_up_none")
-    others = minus(add_up(each.amount_exact for each in bill.lines), line.amount_exact)
-    if not _is_cents(bill.total_exact):
-        # The minimum was taken over the rounded lines, so those are what it is compared with.
-        others = minus(bill.total, line.amount)
-    minimum = add_up((others, line.amount_exact))
-    difference = wording.say(
-        "top_up", minimum=exact_money_text(minimum), others=exact_money_text(others)
-    )
-    return f"{difference} = {_result(line, wording)}"
+    others_exact = minus(bill.total_exact, line.amount_exact)
+    others = minus(bill.total, line.amount)
+    if not line.amount_exact:
+        result = wording.amount(money_text(line.amount))
+        return wording.say("top_up_rounding", others=money_text(others), amount=result)
+    minimum = exact_money_text(bill.total_exact)
+    exact = wording.say("top_up", minimum=minimum, others=exact_money_text(others_exact))
+    exact = f"{exact} {EQUAL} {exact_money_text(line.amount_exact)}"
+    if others == others_exact:
+        return exact
+    result = wording.amount(money_text(line.amount))
+    rounded = wording.say("top_up", minimum=minimum, others=money_text(others))
+    rounded = f"{rounded} {EQUAL} {result}" if line.amount else wording.say("top_up_none")
+    return wording.say("top_up_rounded", exact=exact, rounded=rounded)
 
 
 def _result(line: BillLine, wording: Wording) -> str:

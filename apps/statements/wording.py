@@ -103,6 +103,15 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "最低电费 {minimum} − 其余各行 {others}",
         "minimum {minimum} − all other lines {others}",
     ),
+    "top_up_rounded": (
+        "{exact}；按舍入后的各行：{rounded}",
+        "{exact}; over the rounded lines: {rounded}",
+    ),
+    "top_up_rounding": (
+        "舍入前其余各行已达到最低电费；舍入后合计 {others}，补足 {amount}",
+        "before rounding the other lines reach the minimum; rounded they come to {others}, which "
+        "{amount} makes up",
+    ),
     "top_up_none": (
         "其余各行已达到最低电费，不补收",
         "the other lines reach the minimum; nothing is added",
@@ -174,6 +183,11 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "本账单含有未确认的价格（均已标明），正式计费前必须先行确认。",
         "This statement uses prices marked UNCONFIRMED. They need confirmation before production "
         "use.",
+    ),
+    "warning_unknown_source": (
+        "本账单含有来源未载明的价格（均已标明），正式计费前必须先行确认。",
+        "This statement uses prices marked SOURCE NOT STATED. They need confirmation before "
+        "production use.",
     ),
     # how it was computed
     "notes": ("说明", "Notes"),

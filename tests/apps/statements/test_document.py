@@ -163,6 +163,8 @@ def test_whatever_is_not_confirmed_is_marked_and_explained() -> None:
     for words in ("SECONDARY:", "UNCONFIRMED:", "SOURCE NOT STATED:", "before production use"):
         assert words in notes
     assert "UNCONFIRMED" in shown.warning
+    unnamed = statement(period(line(source="nowhere"), sources=sources))
+    assert "SOURCE NOT STATED" in unnamed.warning
     calm = statement(period(line(source="sure"), sources=sources))
     assert not calm.warning
     assert "confirmation" not in " ".join(calm.notes)
@@ -192,17 +194,45 @@ def test_percentages_in_each_form(quantity: str, rate: str | None) -> None:
     assert view.cells[1] == ("−0.75%" if rate is None else "power factor 0.95")
 
 
+def test_a_percentage_is_cut_at_the_last_decimal() -> None:
+    factor = line(
+        charge="power-factor", unit="%", quantity="-0.15", rate=None, base="1.23456789012",
+        amount_exact="-0.00185185183", amount="0.00", computed="gateway",
+    )  # fmt: skip
+    assert "≈ −0.00185185183 → CNY 0.00" in statement(period(line(), factor)).lines[1].arithmetic
+    beyond = factor | {"amount_exact": "-0.00185185184"}
+    with pytest.raises(InputError, match="does not add up"):
+        statement(period(line(), beyond))
+
+
 def test_minimum_lines() -> None:
     top_up = line(charge="minimum", unit="month", rate=None, quantity="1")
     energy = line(quantity="10.001", amount_exact="5.0005")
     over_exact = top_up | {"amount_exact": "14.9995", "amount": "15.00"}
     shown = statement(period(energy, over_exact))
     assert shown.lines[1].arithmetic == (
-        "minimum 20.00 − all other lines 5.0005 = 14.9995 → CNY 15.00 (half-up to the fen)"
+        "minimum 20.00 − all other lines 5.0005 = 14.9995; over the rounded lines: "
+        "minimum 20.00 − all other lines 5.00 = CNY 15.00"
     )
-    over_rounded = top_up | {"amount_exact": "15", "amount": "15.00"}
-    shown = statement(period(energy, over_rounded))
-    assert shown.lines[1].arithmetic == "minimum 20.00 − all other lines 5.00 = CNY 15.00"
+    nothing_to_round = top_up | {"amount_exact": "15", "amount": "15.00"}
+    shown = statement(period(line(), nothing_to_round))
+    assert shown.lines[1].arithmetic == "minimum 20.00 − all other lines 5.00 = 15.00"
+    # Rounded half-up on their own, these lines would come to 20.01.
+    low = line(quantity="10.009", amount_exact="5.0045", amount="5.00")
+    lifted = top_up | {"amount_exact": "9.991", "amount": "10.00"}
+    shown = statement(period(low, low, lifted))
+    assert (shown.total_figure, shown.lines[2].cells[-1]) == ("20.00", "10.00")
+    assert "lines 10.009 = 9.991; over the rounded" in shown.lines[2].arithmetic
+    reached = top_up | {"amount_exact": "0.002", "amount": "0.00"}
+    nearly = line(quantity="19.998", amount_exact="9.999", amount="10.00")
+    assert "over the rounded lines: the other lines reach the minimum" in (
+        statement(period(nearly, nearly, reached)).lines[2].arithmetic
+    )
+    short = line(quantity="10.008", amount_exact="5.004")
+    rounding = top_up | {"amount_exact": "0", "amount": "0.01"}
+    assert "come to 10.00, which CNY 0.01 makes up" in (
+        statement(period(short, short, rounding)).lines[2].arithmetic
+    )
     nothing = top_up | {"amount_exact": "0", "amount": "0.00"}
     assert "nothing is added" in statement(period(energy, nothing)).lines[1].arithmetic
     flat = top_up | {"rate": "15", "amount_exact": "15", "amount": "15.00"}
@@ -324,6 +354,8 @@ def wrong(sample: str, change: Any) -> Any:
 SUMS: list[tuple[Any, str]] = [
     (period(line(amount="5.01")), r"lines\[0\].amount"),
     (period(line(amount_exact="5.001")), r"lines\[0\]"),
+    (period(line(charge="minimum", rate=None, amount="5.02")), r"lines\[0\].amount"),
+    (period(line(charge="minimum", rate=None, amount_exact="0")), r"lines\[0\].amount"),
     (period(line(unit="kW", amount_exact="5.0001")), r"lines\[0\]"),
     (period(line(base="100", unit="%")), r"lines\[0\].amount_exact"),
     (period() | {"total": "5.01"}, "total"),
