@@ -39,7 +39,7 @@ def explain(line: BillLine, *, bill: Bill, wording: Wording) -> str:
     )
     if is_product(line):
         return f"{factors} = {_result(line, wording)}"
-    return f"{factors} ≈ {_result(line, wording)}; {wording.say('shown_rounded')}"
+    return f"{factors} ≈ {_result(line, wording)}; {wording.say('shown_cut')}"
 
 
 def _percentage(line: BillLine, base: Decimal, wording: Wording) -> str:

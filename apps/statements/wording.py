@@ -89,9 +89,10 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "colon": ("：", ": "),
     "aside": ("（{text}）", " ({text})"),
     "rounded": ("四舍五入到{unit}", "half-up to the {unit}"),
-    "shown_rounded": (
-        "数量由除法得出，此处只显示到最后一位；金额按精确值计算",
-        "the quantity comes from a division and is shown to its last digit; the amount is exact",
+    "shown_cut": (
+        "电量按比例分摊，此处截至瓦时；金额按完整的分数计算",
+        "energy shared out in proportion, cut to the Wh here; the amount is that of the full "
+        "fraction",
     ),
     "per_interval": (
         "逐时段电价：各时段电量 × 该时段单价之和",

@@ -245,7 +245,7 @@ def test_a_fixed_amount_and_energy_shared_out_in_proportion() -> None:
     third = line(quantity="3.333", rate="0.6", amount_exact="2", amount="2.00")
     shown = statement(period(third))
     assert "≈" in shown.lines[0].arithmetic
-    assert "comes from a division" in (shown.lines[0].arithmetic)
+    assert "shared out in proportion" in (shown.lines[0].arithmetic)
 
 
 def test_price_build_up() -> None:
