@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from apps.cli.bench.report import format_json, format_table
 from apps.cli.bench.run import run_bench
@@ -18,7 +19,10 @@ from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bill import BillOrder, bill_file
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from apps.cli.run import run_grid
+from apps.cli.statement import StatementJob, write_statements
 from apps.cli.tables import show_bills
+from apps.statements.render import Format, RenderOptions
+from apps.statements.wording import Language
 from gridsecure.errors import GridSecureError
 from gridsecure.version import VERSION
 
@@ -49,11 +53,11 @@ def _explained(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*arguments, **options)
         except GridSecureError as error:
-            _notes.print(f"[bold red]{error.reason}[/] {error.message}", soft_wrap=True)
+            _notes.print(f"[bold red]{error.reason}[/] {escape(error.message)}", soft_wrap=True)
             for problem in getattr(error, "problems", ())[:10]:
-                _notes.print(f"  {problem}", soft_wrap=True)
+                _notes.print(f"  {escape(str(problem))}", soft_wrap=True)
             if error.remedy:
-                _notes.print(f"[bold]What to do:[/] {error.remedy}", soft_wrap=True)
+                _notes.print(f"[bold]What to do:[/] {escape(error.remedy)}", soft_wrap=True)
             raise typer.Exit(1) from error
 
     return run
@@ -92,6 +96,28 @@ def bill(
         typer.echo(json.dumps(document, ensure_ascii=False))
     else:
         show_bills(document, Console())
+
+
+@app.command()
+@_explained
+def statement(  # noqa: PLR0913 - one parameter an option
+    *,
+    bill: Annotated[Path, typer.Option(help="Bill file (JSON of `gridsecure bill`).")],
+    output: Annotated[Path, typer.Option(help="File (.html, .pdf) or folder to write.")],
+    meter: Annotated[str | None, typer.Option(help="Only this meter point.")] = None,
+    month: Annotated[str | None, typer.Option(help="Only this month, YYYY-MM.")] = None,
+    language: Annotated[Language, typer.Option(help="Chinese or English.")] = Language.CHINESE,
+    kind: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.HTML,
+    issuer: Annotated[str | None, typer.Option(help="Who issues the statement.")] = None,
+    font: Annotated[Path | None, typer.Option(help="TrueType font to embed in a PDF.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+) -> None:
+    """Write customers' statements of a bill file: every line explained, HTML or PDF."""
+    write_statements(
+        StatementJob(bill, output, meter, month, force),
+        options=RenderOptions(language, kind, issuer, font),
+        report=typer.echo,
+    )
 
 
 @app.command()
