@@ -22,7 +22,7 @@ from gridsecure.billing.urdb_conventions import CONVENTIONS, EnergyTerms
 from gridsecure.billing.urdb_demand import DemandTerms, demand_part
 from gridsecure.billing.urdb_dynamic import dynamic_part
 from gridsecure.billing.urdb_elements import MAY_BE_SET_ASIDE, refuse
-from gridsecure.billing.urdb_energy import energy_part, fuel_part
+from gridsecure.billing.urdb_energy import PER_KW_LIMITS, energy_part, fuel_part
 from gridsecure.billing.urdb_rows import SOURCE, Part, Row, Value, rate_row, tariff_file
 from gridsecure.billing.urdb_structures import ENOUGH_DIGITS
 
@@ -110,7 +110,7 @@ def _convert(document: Mapping[str, Any], options: UrdbOptions) -> tuple[str, tu
             terms=DemandTerms(
                 unit=f"{options.currency}/kW-month",
                 lookback_range=options.lookback_range,
-                counted=any("kW" in str(row.values.get("unit")) for row in energy.rows),
+                counted=any(row.values.get("unit") in PER_KW_LIMITS for row in energy.rows),
                 set_aside=options.set_aside,
             ),
         ),

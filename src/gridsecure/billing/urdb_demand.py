@@ -62,7 +62,7 @@ def demand_part(elements: Mapping[str, Any], *, terms: DemandTerms) -> Part:
     parts = [
         _flat_part(elements, flat, terms),
         _by_time_part(elements, by_time, terms),
-        _ratchet_part(elements, by_time, terms, charged=flat is not None or terms.counted),
+        _ratchet_part(elements, by_time, terms, charged=flat is not None),
     ]
     return Part(
         tuple(row for part in parts for row in part.rows),
@@ -157,6 +157,13 @@ def _ratchet_part(
             f"the file does not say which demand of {BY_TIME} it looks back at",
             code="lookbackpercent",
             remedy="A ratchet is imported with flat demand only; bill this with another tool.",
+        )
+    if terms.counted:
+        refuse(
+            "lookbackpercent",
+            "tiers in kWh per kW count the ratcheted demand, and the engine the month's own",
+            code="lookbackpercent",
+            remedy="A ratchet is imported with tiers in kWh only; bill this with another tool.",
         )
     if not charged:
         return Part(notes=("lookbackpercent: the rate charges no demand; not imported.",))

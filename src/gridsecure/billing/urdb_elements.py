@@ -258,8 +258,8 @@ def listed(names: Iterable[object]) -> str:
 
 
 def shown(written: str) -> str:
-    """Cut a text from the file to what a message can show."""
-    flat = " ".join(written.split())
+    """Cut a text from the file to what a message can show; control characters become marks."""
+    flat = "".join(c if c.isprintable() else "?" for c in " ".join(written.split()))
     return flat if len(flat) <= SHOWN_CHARACTERS else f"{flat[:SHOWN_CHARACTERS]}..."
 
 

@@ -42,6 +42,7 @@ ENERGY_UNITS = {
     "kwh daily": "kWh/day",
     "kwh/kw daily": "kWh/kW-day",
 }
+PER_KW_LIMITS = ("kWh/kW", "kWh/kW-day")
 PREFIX = "period-"
 TIER_RESETS = {"month": "month", "monthly": "month", "year": "year", "annual": "year"}
 
@@ -135,16 +136,18 @@ def _by_period(
     if all(len(structure.periods[period]) == 1 for period in reached):
         return Part((*windows, *_rates_by_period(structure, reached, terms.unit)))
     if terms.convention == PER_PERIOD:
-        rows = (*_ladders_by_period(structure, reached), *_tier_rates(structure, reached, terms))
-        return Part((*windows, *rows), {"tier_convention": PER_PERIOD})
+        rates = _tier_rates(structure, months, unit=terms.unit, convention=PER_PERIOD)
+        rows = (*windows, *_ladders_by_period(structure, reached), *rates)
+        return Part(rows, {"tier_convention": PER_PERIOD})
     ladders = common_ladders(structure, months)
     convention, notes = choose_convention(structure, months, terms=terms, named=named)
-    rates = _tier_rates(structure, reached, terms)
     if convention == UNIFORM_ADDER:
         rates = (
             *_rates_by_period(structure, reached, terms.unit),
             *_adder_rows(ladders, terms.unit),
         )
+    else:
+        rates = _tier_rates(structure, months, unit=terms.unit, convention=convention)
     rows = (*windows, *_tier_rows(ladders, structure.unit), *rates)
     return Part(rows, {"tier_convention": convention}, notes)
 
@@ -159,12 +162,21 @@ def _rates_by_period(structure: Structure, periods: list[int], unit: str) -> tup
     )
 
 
-def _tier_rates(structure: Structure, periods: list[int], terms: EnergyTerms) -> tuple[Row, ...]:
-    return tuple(
-        rate_row("energy", tier.price, unit=terms.unit, tou_period=f"{PREFIX}{period}", tier=number)
-        for period in periods
-        for number, tier in enumerate(structure.periods[period], start=1)
-    )
+def _tier_rates(
+    structure: Structure, months: tuple[tuple[int, ...], ...], *, unit: str, convention: str
+) -> tuple[Row, ...]:
+    """The price of each tier of each period; by month where months differ in their tiers."""
+    reached = sorted({period for periods in months for period in periods})
+    alike = len({len(structure.periods[period]) for period in reached}) == 1
+    rows = []
+    for period in reached:
+        of_months = tuple(m for m, periods in enumerate(months, start=1) if period in periods)
+        always = alike or convention == PER_PERIOD
+        scope: dict[str, Value] = {"tou_period": f"{PREFIX}{period}"}
+        for number, tier in enumerate(structure.periods[period], start=1):
+            scope |= {"tier": number, "months": ALL_MONTHS if always else of_months}
+            rows.append(rate_row("energy", tier.price, unit=unit, **scope))
+    return tuple(rows)
 
 
 def _tier_rows(ladders: Ladders, unit: str) -> tuple[Row, ...]:
