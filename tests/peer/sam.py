@@ -39,8 +39,16 @@ class SamBill:
     peak_kw: tuple[float, ...]
 
 
-def sam_bill(rate: Mapping[str, Any], *, wh: Sequence[int]) -> SamBill:
-    """Bill a load of a SAM year (whole Wh per interval) with SAM."""
+NOBODY_YET = (0.0,) * MONTHS
+
+
+def sam_bill(
+    rate: Mapping[str, Any], *, wh: Sequence[int], year_before_kw: Sequence[float] = NOBODY_YET
+) -> SamBill:
+    """Bill a load of a SAM year (whole Wh per interval) with SAM.
+
+    `year_before_kw` is the demand of each month of the year before, for a ratchet.
+    """
     steps_per_hour = len(wh) / (DAYS * HOURS)
     kw = [value / 1000 * steps_per_hour for value in wh]
     model = Utilityrate5.new()
@@ -49,7 +57,8 @@ def sam_bill(rate: Mapping[str, Any], *, wh: Sequence[int]) -> SamBill:
     )
     model.SystemOutput.assign({"gen": [0.0] * len(kw), "degradation": [0.0]})
     model.Load.assign({"load": kw, "load_escalation": [0.0], "grid_outage": [0.0] * len(kw)})
-    model.ElectricityRates.assign(electricity_rates(rate, steps=len(kw)))
+    tables = electricity_rates(rate, steps=len(kw))
+    model.ElectricityRates.assign(tables | {"ur_yearzero_usage_peaks": list(year_before_kw)})
     model.execute(0)
     return _monthly(model.Outputs)
 
@@ -142,8 +151,6 @@ def _ratchet(rate: Mapping[str, Any]) -> dict[str, Any]:
             [percent if counts else 0.0, 1.0] for counts in counting
         ],
         "ur_dc_billing_demand_periods": [[period + 1, 1.0] for period in range(periods)],
-        # The year before: nobody lived here yet.
-        "ur_yearzero_usage_peaks": [0.0] * MONTHS,
     }
 
 
