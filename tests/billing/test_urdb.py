@@ -414,6 +414,14 @@ def test_demand_by_time_of_use_beside_that_of_the_month() -> None:
     assert len(tariff["demand_windows"]) == 3
 
 
+def test_demand_on_weekends_like_on_weekdays_is_noted() -> None:
+    rate = plain_rate(
+        demandratestructure=[[{"rate": 5}], [{"rate": 7}]], demandweekdayschedule=NIGHT_AND_DAY
+    )
+    assert notes(rate) == ("demandweekendschedule: not given; weekends are billed like weekdays.",)
+    assert imported(rate) == imported(rate | {"demandweekendschedule": NIGHT_AND_DAY})
+
+
 def test_free_demand_is_no_charge() -> None:
     rate = plain_rate(
         flatdemandstructure=[[{"rate": 0}]],
