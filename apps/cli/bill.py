@@ -52,7 +52,7 @@ def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
     readings = _once(_chosen(file.readings, order.meters), report)
     _report_future(readings, file.interval, report)
     contracts = _contracts(order.contract, readings)
-    settlements = settle(readings, tariff=tariff, interval=file.interval)
+    settlements = settle(readings, tariff=tariff, interval=file.interval, contracts=contracts)
     _, periods = assign_periods(readings["start"], interval=file.interval, timezone=tariff.timezone)
     meters: dict[str, Any] = {}
     with local_grid() as grid:

@@ -127,7 +127,8 @@ class KeyNotice(Message):
 class RosterManifest(Message):
     """Which pseudonym sits in which slot, and the public facts its bill needs.
 
-    Lists run over slots. Quotas are in Wh and capacities in VA, as in contract frames.
+    Lists run over slots. Quotas are in Wh and capacities in VA, as in contract frames; the first
+    month of service is YYYY-MM. The last two lists are empty where no meter point has such a fact.
     """
 
     kind: ClassVar[str] = "roster"
@@ -140,6 +141,8 @@ class RosterManifest(Message):
     customer_classes: list[str]
     household_quota_wh: list[int]
     contracted_va: list[int]
+    free_quota_wh: list[int] = []
+    service_from: list[str] = []
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
@@ -151,7 +154,9 @@ class RosterManifest(Message):
             self.contracted_va,
             set(self.pseudonyms),
         )
-        if any(len(values) != slots for values in lists):
+        optional = (len(self.free_quota_wh), len(self.service_from))
+        lengths = (*(len(values) for values in lists), *filter(None, optional))
+        if any(length != slots for length in lengths):
             raise ValueError("every list has one entry a slot and no pseudonym appears twice")
         return self
 

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from apps.cli.main import app
-from gridsecure.billing.bills import bill_readings, bills_to_json
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.gateway.formats import read_readings

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridsecure.billing.bills import bill_readings, bills_to_json
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.errors import InvalidMessageError, NotFoundError
 from gridsecure.gateway import months

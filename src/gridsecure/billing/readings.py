@@ -5,6 +5,7 @@ Invariants of a frame that passed `check_readings`:
 - `meter_point_id` is text and never blank,
 - `start` is the aware start of the half-open interval [start, end), in the zone of the tariff,
 - `energy_wh` is exact: an int64 count of Wh, 0 where `quality` says `missing`,
+- `reactive_varh` and `export_wh`, where a file has those registers, are int64 beside it [varh, Wh],
 - `quality` is text; flags other than `QUALITIES` are kept for validation to quarantine.
 
 Text becomes such energies in `energy_text`. Whether a reading is plausible is decided in
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from gridsecure.errors import InvalidReadingsError
 
 COLUMNS: Final = ("meter_point_id", "start", "energy_wh", "quality")
+REGISTER_COLUMNS: Final = ("reactive_varh", "export_wh")
 QUALITIES: Final = ("actual", "estimated", "missing")
 
 # The lengths that divide an hour and that meters are in fact set to [minutes].
@@ -53,17 +55,19 @@ def check_readings(readings: pd.DataFrame) -> None:
     """Check that a frame has the columns and types of a readings frame.
 
     Args:
-        readings: The frame to check; extra columns are refused, row order is free.
+        readings: The frame to check; unknown columns are refused, row order is free.
 
     Raises:
         InvalidReadingsError: `readings.schema`, naming the column that is wrong.
     """
-    if set(readings.columns) != set(COLUMNS):
+    registers = set(readings.columns) & set(REGISTER_COLUMNS)
+    if set(readings.columns) - registers != set(COLUMNS):
         raise _schema_error(f"The columns must be exactly {', '.join(COLUMNS)}.")
     if not isinstance(readings["start"].dtype, pd.DatetimeTZDtype):
         raise _schema_error("Column start must be aware datetimes in the tariff's zone.")
-    if readings["energy_wh"].dtype != np.int64:
-        raise _schema_error("Column energy_wh must be int64 Wh.")
+    for column in ("energy_wh", *sorted(registers)):
+        if readings[column].dtype != np.int64:
+            raise _schema_error(f"Column {column} must be int64 Wh.")
     for column in ("meter_point_id", "quality"):
         dtype = readings[column].dtype
         if not (isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype)):

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from gridsecure.billing.bills import bills_to_json, compute_bills
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import compute_bills
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.errors import InvalidMessageError, NotFoundError

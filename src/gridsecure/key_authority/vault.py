@@ -20,18 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.bills import Bills, bills_from_amounts, bills_to_json
-from gridsecure.billing.charges import (
-    CONTRACT,
-    REGISTER,
-    TIER_PART,
-    TOTAL,
-    LineRule,
-    line_amounts,
-    line_quantities,
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import Bills, bills_from_amounts
+from gridsecure.billing.rules import (
     line_rules,
 )
 from gridsecure.billing.tariffs import Tariff, parse_tariff
@@ -51,9 +44,10 @@ from gridsecure.messages import (
     Signed,
     opened,
 )
-from gridsecure.plans.bills import MAX_REGISTER_WH, MAX_TIER_WH, plan_bill, recombined
+from gridsecure.plans.bills import plan_bill
 from gridsecure.plans.execution import billing_period, roster_contracts
 from gridsecure.plans.load_curve import CellLayout, cell_layout, interval_totals
+from gridsecure.plans.recombination import recombined
 
 STATEMENTS_PURPOSE: Final = "statements"
 
@@ -124,8 +118,12 @@ class Vault:
                 for name, entry in outputs.items()
             }
             tariff = parse_tariff(order.tariffs[roster.tariff])
-            bills.append(_roster_bills(order, roster, tariff, values))
-            statement = {"roster_id": roster.roster_id, **bills_to_json([bills[-1]])}
+            made = roster_bills(
+                roster, start=order.start, end=order.end, tariff=tariff, values=values
+            )
+            bills.append(made)
+            documents = bills_to_json([made.bills], tariff=tariff)
+            statement = {"roster_id": roster.roster_id, **documents}
             sealed.append(
                 seal_to(
                     json.dumps(statement, separators=(",", ":")).encode(),
@@ -189,46 +187,44 @@ def _counted(files: Sequence[bytes], expected: int) -> Sequence[bytes]:
     return files
 
 
-def _roster_bills(
-    order: CheckedBills,
+@dataclass(frozen=True, slots=True, eq=False)
+class RosterBills:
+    """A roster's bills, and the energy each stands for.
+
+    Args:
+        bills: The bills by pseudonym.
+        energy_wh: Energy by slot [Wh].
+    """
+
+    bills: Bills
+    energy_wh: NDArray[Any]
+
+
+def roster_bills(
     roster: RosterManifest,
+    *,
+    start: str,
+    end: str,
     tariff: Tariff,
     values: Mapping[str, NDArray[np.uint64]],
-) -> Bills:
-    period = billing_period(order.start, order.end, tariff=tariff)
-    contracts = roster_contracts(roster)
+) -> RosterBills:
+    """Recombine and round a roster's bills from decrypted outputs.
+
+    Raises:
+        OutOfRangeError: The outputs are inconsistent (`bill.inconsistent`).
+    """
+    period = billing_period(start, end, tariff=tariff)
     rules = line_rules(tariff, period)
-    plan = plan_bill(rules, contracts=contracts)
-    quantities, amounts = recombined(plan, values=values, slots=roster.slots)
-    _check_quantities(rules, quantities)
-    fixed = [line for line, rule in enumerate(rules) if rule.basis == CONTRACT]
-    if fixed:
-        chosen = [rules[line] for line in fixed]
-        quantities[fixed] = line_quantities(
-            chosen,
-            settlements=pd.DataFrame({"total_wh": np.zeros(roster.slots, dtype=np.int64)}),
-            contracts=contracts,
-            period=period,
-        ).astype(object)
-        amounts[fixed] = line_amounts(chosen, quantities=quantities[fixed])
-    return bills_from_amounts(
+    plan = plan_bill(rules, contracts=roster_contracts(roster), period=period)
+    lines = recombined(plan, values=values)
+    bills = bills_from_amounts(
         rules,
-        quantities=quantities,
-        amounts=amounts,
+        quantities=lines.quantities,
+        amounts=lines.amounts,
         meter_point_ids=roster.pseudonyms,
         period=period,
     )
-
-
-def _check_quantities(rules: Sequence[LineRule], quantities: NDArray[Any]) -> None:
-    """Refuse energies no column may hold: a sign of a column that was no honest encryption.
-
-    `recombined` lets any residue through where a rate is zero, and a forged column's residues are
-    those of the secret key.
-    """
-    for rule, row in zip(rules, quantities, strict=True):
-        if (row > (MAX_TIER_WH if rule.basis == TIER_PART else MAX_REGISTER_WH)).any():
-            raise _inconsistent()
+    return RosterBills(bills, lines.energy_wh)
 
 
 def _check_totals(layout: CellLayout, totals: Mapping[int, int], *, highs: Sequence[int]) -> None:
@@ -247,22 +243,12 @@ def _inconsistent() -> OutOfRangeError:
     )
 
 
-def _billed_energy(bills: Bills) -> NDArray[Any]:
-    """Energy a bill stands for [Wh]: its registers, or its total, or the sum of its tiers."""
-    by_basis: dict[str, dict[object, int]] = {}
-    for line, rule in enumerate(bills.rules):
-        by_basis.setdefault(rule.basis, {}).setdefault(rule.tou_period or rule.tier, line)
-    lines = by_basis.get(REGISTER) or by_basis.get(TOTAL) or by_basis.get(TIER_PART, {})
-    energy: NDArray[Any] = bills.quantities[list(lines.values())].sum(axis=0)
-    return energy
-
-
-def _control_totals(order: CheckedBills, bills: Sequence[Bills]) -> list[CellTotal]:
+def _control_totals(order: CheckedBills, bills: Sequence[RosterBills]) -> list[CellTotal]:
     layout = cell_layout(order.rosters)
     measures = {
         "bills": [np.ones(roster.slots, dtype=object) for roster in order.rosters],
-        "energy_wh": [_billed_energy(part) for part in bills],
-        "amount_fen": [part.totals_fen for part in bills],
+        "energy_wh": [part.energy_wh for part in bills],
+        "amount_fen": [part.bills.totals_fen for part in bills],
     }
     cells: list[CellTotal] = []
     for measure, parts in measures.items():
