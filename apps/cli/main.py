@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from apps.cli.bench.report import format_json, format_table
 from apps.cli.bench.run import run_bench
 from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bill import BillOrder, bill_file
+from apps.cli.explained import explained, notes
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from apps.cli.run import run_grid
 from apps.cli.statement import StatementJob, write_statements
 from apps.cli.tables import show_bills
+from apps.cli.tariff import tariff_app
 from apps.statements.render import Format, RenderOptions
 from apps.statements.wording import Language
-from gridsecure.errors import GridSecureError
 from gridsecure.version import VERSION
 
 app = typer.Typer(
@@ -32,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-_notes = Console(stderr=True, highlight=False)
+app.add_typer(tariff_app, name="tariff")
 
 
 class OutputFormat(StrEnum):
@@ -43,24 +41,6 @@ class OutputFormat(StrEnum):
 
 
 FormatOption = Annotated[OutputFormat, typer.Option("--format", help="What to print.")]
-
-
-def _explained(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn deliberate errors into one sentence, a reason code and exit status 1."""
-
-    @wraps(command)
-    def run(*arguments: Any, **options: Any) -> Any:
-        try:
-            return command(*arguments, **options)
-        except GridSecureError as error:
-            _notes.print(f"[bold red]{error.reason}[/] {escape(error.message)}", soft_wrap=True)
-            for problem in getattr(error, "problems", ())[:10]:
-                _notes.print(f"  {escape(str(problem))}", soft_wrap=True)
-            if error.remedy:
-                _notes.print(f"[bold]What to do:[/] {escape(error.remedy)}", soft_wrap=True)
-            raise typer.Exit(1) from error
-
-    return run
 
 
 def _print_version(wanted: bool) -> None:
@@ -80,7 +60,7 @@ def gridsecure(
 
 
 @app.command()
-@_explained
+@explained
 def bill(
     *,
     tariff: Annotated[Path, typer.Option(help="Tariff file (TOML).")],
@@ -91,7 +71,7 @@ def bill(
 ) -> None:
     """Bill a readings file on ciphertext, through all parties in one process."""
     order = BillOrder(tariff, readings, contract, tuple(meter or ()))
-    document = bill_file(order, report=lambda text: _notes.print(text, style="dim"))
+    document = bill_file(order, report=lambda text: notes.print(text, style="dim"))
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(document, ensure_ascii=False))
     else:
@@ -99,7 +79,7 @@ def bill(
 
 
 @app.command()
-@_explained
+@explained
 def statement(  # noqa: PLR0913 - one parameter an option
     *,
     bill: Annotated[Path, typer.Option(help="Bill file (JSON of `gridsecure bill`).")],
@@ -121,7 +101,7 @@ def statement(  # noqa: PLR0913 - one parameter an option
 
 
 @app.command()
-@_explained
+@explained
 def run(  # noqa: PLR0913 - one parameter an option
     *,
     meters: Annotated[
@@ -149,7 +129,7 @@ def run(  # noqa: PLR0913 - one parameter an option
 
 
 @app.command()
-@_explained
+@explained
 def bench(
     *,
     quick: Annotated[bool, typer.Option(help="Small sizes, for a first look.")] = False,
@@ -158,7 +138,7 @@ def bench(
     """Measure the product's figures on this machine, each proved right before it counts."""
     result = run_bench(
         sizes=BenchSizes.quick() if quick else BenchSizes.full(),
-        report=lambda text: _notes.print(text, style="dim"),
+        report=lambda text: notes.print(text, style="dim"),
     )
     typer.echo(format_json(result) if output is OutputFormat.JSON else format_table(result))
     if result.missed:
