@@ -225,6 +225,8 @@ BAD = [
     ("upper_limit_kwh = 200.5", "upper_limit_kwh = 200.0005", "decimals", "tiers[1]"),
     ("[[tiers]]\ntier = 3", "[[tiers]]\ntier = 3\nupper_limit_kwh = 500", "tier-limit", "last"),
     ('unit = "CNY/month"', 'unit = "CNY/kW"', "unit", "rates[5]"),
+    ('unit = "CNY/month"', 'unit = "CNY/kVA-month"', "rate-scope", "standing counts month or day"),
+    ('to = "24:00"', 'to = "25:00"', "window", "windows[2]"),
     ('"0.66286875"', '"0.662868751"', "decimals", "rates[1]"),
     ('"0.66286875"', '"cheap"', "number", "rates[1]"),
     ('"0.66286875"', "nan", "number", "rates[1]"),
@@ -287,7 +289,7 @@ def test_a_single_open_tier_changes_nothing() -> None:
 
 def test_a_tariff_without_an_energy_price_is_refused() -> None:
     with pytest.raises(InvalidTariffError, match="energy has no rate per kWh"):
-        parse_tariff(PLAIN.replace("CNY/kWh", "CNY/month"))
+        parse_tariff(PLAIN.replace("CNY/kWh", "CNY/month").replace('"energy"', '"line-rental"'))
 
 
 def test_pricing_tiers_twice_is_refused() -> None:
