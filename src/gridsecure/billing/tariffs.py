@@ -64,6 +64,7 @@ from gridsecure.billing.tariff_sources import (
     check_sources,
     read_figure_sources,
 )
+from gridsecure.billing.tariff_versions import chosen_edition, tariff_paths
 from gridsecure.errors import InputError
 
 # Monday to Friday, and Saturday with Sunday; a tariff may declare more and list their dates.
@@ -209,10 +210,22 @@ def load_tariff(path: Path) -> Tariff:
     return parse_tariff(text)
 
 
-def catalogue_tariffs() -> dict[str, Path]:
-    """Return the tariff files that ship with the package, by tariff id."""
-    folder = Path(__file__).with_name("catalogue")
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+def catalogue_tariffs(month: date | None = None) -> dict[str, Path]:
+    """Return the tariff files that ship with the package, by tariff id.
+
+    Args:
+        month: Any date of a month, to take of each tariff the edition in force in it; where none
+            is, and without a month, the newest.
+    """
+    return {
+        tariff_id: chosen_edition(paths, month=month)
+        for tariff_id, paths in catalogue_paths().items()
+    }
+
+
+def catalogue_paths() -> dict[str, tuple[Path, ...]]:
+    """Return every edition of the tariffs that ship with the package, by tariff id."""
+    return tariff_paths(Path(__file__).with_name("catalogue"))
 
 
 def _read_document(document: Mapping[str, Any]) -> Tariff:
