@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
+from gridsecure.billing.tariffs import load_tariff, parse_tariff
 from gridsecure.errors import InputError, InvalidTariffError
 from tests.billing.bill_inputs import catalogue_text
 
@@ -148,33 +148,6 @@ def test_a_good_tariff_keeps_every_number_exact() -> None:
     assert tariff.tou_periods == ("flat", "valley")
     assert tariff.day_types == ("weekday", "weekend", "hot")
     assert (tariff.valid_from, tariff.valid_to) == (date(2025, 1, 1), date(2026, 1, 1))
-
-
-@pytest.mark.parametrize("tariff_id", sorted(catalogue_tariffs()))
-def test_catalogue_tariffs_load_under_their_own_name_with_sources(tariff_id: str) -> None:
-    tariff = load_tariff(catalogue_tariffs()[tariff_id])
-    assert tariff.tariff_id == tariff_id
-    assert {rate.source for rate in tariff.rates} <= {s.source_id for s in tariff.sources}
-
-
-def test_catalogue_holds_the_shenzhen_prices() -> None:
-    assert set(catalogue_tariffs()) == {
-        "flat",
-        "shenzhen-residential-tiers",
-        "shenzhen-residential-peak-valley",
-        "shenzhen-commercial-four-period",
-    }
-    commercial = load_tariff(catalogue_tariffs()["shenzhen-commercial-four-period"])
-    # Fen per kWh in the published table of February 2025: 143.716875, 115.526875, 75.776875,
-    # 25.716875.
-    assert {rate.tou_period: rate.rate * 100 for rate in commercial.rates if rate.tou_period} == {
-        "sharp": Decimal("143.716875"),
-        "peak": Decimal("115.526875"),
-        "flat": Decimal("75.776875"),
-        "valley": Decimal("25.716875"),
-    }
-    confidence = {source.source_id: source.confidence for source in commercial.sources}
-    assert confidence["capacity-fee"] == "unconfirmed"
 
 
 BAD = [
