@@ -215,6 +215,20 @@ def hours_of(tariff: Tariff, day: str) -> dict[str, int]:
     return dict(Counter(labels))
 
 
+def test_a_bill_names_the_sources_of_hours_tiers_and_convention() -> None:
+    (bills,) = bill_readings(
+        readings_frame([("A", "2026-07-01 00:00", 1000)]),
+        tariff=named("shanghai-residential-peak-valley"),
+        contracts=default_contracts(["A"]),
+        interval=HOUR,
+    )
+    document = bills_to_json([bills], tariff=named("shanghai-residential-peak-valley"))
+    (period,) = document["meters"]["A"]["periods"]
+    assert "shanghai-split" not in {line["source"] for line in period["lines"]}
+    assert period["sources"]["shanghai-split"]["confidence"] == "unconfirmed"
+    assert period["sources"]["shanghai-tiers"]["confidence"] == "confirmed"
+
+
 HOURS_OF = [
     # (tariff, date, hours of each period)
     ("shanghai-large-industry-10kv-capacity-grid-part", "2026-07-01",

@@ -84,7 +84,10 @@ def period_to_json(bills: Bills, column: int, *, tariff: Tariff | None) -> dict[
         "name_zh": tariff.name_zh,
         "currency": tariff.currency,
     }
+    # Hours, tiers, tax and a ratchet decide amounts too, though no line names their source.
     named = {rule.source for rule in bills.rules}
+    named |= {figure.source for figure in tariff.figure_sources}
+    named |= {tariff.ratchet.source} if tariff.ratchet else set()
     document["sources"] = {
         source.source_id: {"title": source.title, "confidence": source.confidence}
         for source in tariff.sources
@@ -123,7 +126,7 @@ def _line(bills: Bills, line: int, column: int) -> dict[str, Any]:
         "amount": fen_text(bills.amounts_fen[line, column]),
         "unit": _unit(rule),
         "source": rule.source,
-        "computed": _computed(rule),
+        "computed": computed_where(rule),
     }
     if rule.basis == POWER_FACTOR:
         base = sum(int(bills.amounts[part, column]) for part in rule.base)
@@ -138,7 +141,8 @@ def _unit(rule: LineRule) -> str:
     return rule.unit.partition("/")[2].removesuffix("-month")
 
 
-def _computed(rule: LineRule) -> str:
+def computed_where(rule: LineRule) -> str:
+    """Say where a line's number comes from: `ciphertext`, `gateway` or `authority`."""
     if rule.basis == MINIMUM:
         return AUTHORITY
     counts_demand = rule.limit_unit.startswith("kWh/kW") and rule.tier is not None
