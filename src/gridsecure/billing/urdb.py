@@ -17,6 +17,7 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from gridsecure.billing import urdb_elements as read
+from gridsecure.billing.tariff_header import read_timezone
 from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.billing.urdb_conventions import CONVENTIONS, EnergyTerms
 from gridsecure.billing.urdb_demand import DemandTerms, demand_part
@@ -95,6 +96,17 @@ def import_rate(document: Mapping[str, Any], *, options: UrdbOptions) -> UrdbImp
 def tariff_text(document: Mapping[str, Any], *, options: UrdbOptions) -> str:
     """Return the text of the tariff file that `import_rate` makes."""
     return import_rate(document, options=options).text
+
+
+def rate_timezone(document: Mapping[str, Any]) -> str:
+    """The IANA name of a rate's local time: its own, or that of China.
+
+    Raises:
+        InvalidTariffError: The document is no single rate (`urdb.items`), or names no time zone
+            (`tariff.timezone`).
+    """
+    named = read.only_item(document).get("timezone", DEFAULT_TIMEZONE)
+    return read_timezone({"timezone": named})
 
 
 def _convert(document: Mapping[str, Any], options: UrdbOptions) -> tuple[str, tuple[str, ...]]:
