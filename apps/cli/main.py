@@ -17,8 +17,11 @@ from apps.cli.bill import BillOrder, bill_file
 from apps.cli.explained import explained, notes
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from apps.cli.run import run_grid
+from apps.cli.statement import StatementJob, write_statements
 from apps.cli.tables import show_bills
 from apps.cli.tariff import tariff_app
+from apps.statements.render import Format, RenderOptions
+from apps.statements.wording import Language
 from gridsecure.version import VERSION
 
 app = typer.Typer(
@@ -73,6 +76,28 @@ def bill(
         typer.echo(json.dumps(document, ensure_ascii=False))
     else:
         show_bills(document, Console())
+
+
+@app.command()
+@explained
+def statement(  # noqa: PLR0913 - one parameter an option
+    *,
+    bill: Annotated[Path, typer.Option(help="Bill file (JSON of `gridsecure bill`).")],
+    output: Annotated[Path, typer.Option(help="File (.html, .pdf) or folder to write.")],
+    meter: Annotated[str | None, typer.Option(help="Only this meter point.")] = None,
+    month: Annotated[str | None, typer.Option(help="Only this month, YYYY-MM.")] = None,
+    language: Annotated[Language, typer.Option(help="Chinese or English.")] = Language.CHINESE,
+    kind: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.HTML,
+    issuer: Annotated[str | None, typer.Option(help="Who issues the statement.")] = None,
+    font: Annotated[Path | None, typer.Option(help="TrueType font to embed in a PDF.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+) -> None:
+    """Write customers' statements of a bill file: every line explained, HTML or PDF."""
+    write_statements(
+        StatementJob(bill, output, meter, month, force),
+        options=RenderOptions(language, kind, issuer, font),
+        report=typer.echo,
+    )
 
 
 @app.command()
