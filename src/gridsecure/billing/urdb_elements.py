@@ -29,10 +29,10 @@ DESCRIPTIVE = frozenset({
     "label", "utility", "name", "uri", "approved", "is_default", "isdefault", "supercedes",
     "supersedes", "sector", "servicetype", "description", "source", "sourceparent", "eiaid",
     "country", "latest_update", "revisions", "basicinformationcomments", "demandcomments",
-    "energycomments",
-    "peakkwcapacitymin", "peakkwcapacitymax", "peakkwcapacityhistory", "peakkwhusagemin",
-    "peakkwhusagemax", "peakkwhusagehistory", "voltageminimum", "voltagemaximum",
-    "voltagecategory", "phasewiring", "coincidentrateunit", "energytoulabels", "demandtoulabels",
+    "energycomments", "peakkwcapacitymin", "peakkwcapacitymax", "peakkwcapacityhistory",
+    "peakkwhusagemin", "peakkwhusagemax", "peakkwhusagehistory", "voltageminimum",
+    "voltagemaximum", "voltagecategory", "phasewiring", "coincidentrateunit", "energytoulabels",
+    "demandtoulabels",
 })  # fmt: skip
 
 PRICED = frozenset({
