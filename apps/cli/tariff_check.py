@@ -26,6 +26,7 @@ from gridsecure.billing.tariff_sources import UNCONFIRMED
 from gridsecure.billing.tariffs import Tariff, load_tariff
 from gridsecure.errors import GridSecureError
 from gridsecure.plans.bills import plan_bill
+from gridsecure.plans.steps import circuit_rules
 
 MOST_MONTHS: Final = 12
 
@@ -116,20 +117,27 @@ def _plan_problems(
 ) -> list[tuple[str, str]]:
     contracts = sample_contracts(period)
     try:
-        plan_bill(rules, contracts=contracts, period=period)
+        plan_bill(_counted(rules, contracts, period), contracts=contracts, period=period)
     except GridSecureError as whole:
         found = []
         for rule in rules:
             if rule.basis in (POWER_FACTOR, MINIMUM):
                 continue  # they are about other lines and cannot be planned alone
             try:
-                plan_bill([rule], contracts=contracts, period=period)
+                plan_bill(_counted([rule], contracts, period), contracts=contracts, period=period)
             except GridSecureError as error:
                 row = _row_of(rule, tariff, month=period.start.month)
                 found.append((error.reason, f"{row}: {_without_line(error.message)}"))
         row = "power_factor: " if tariff.power_factor else ""
         return found or [(whole.reason, f"{row}{whole.message}")]
     return []
+
+
+def _counted(
+    rules: Sequence[LineRule], contracts: pd.DataFrame, period: BillingPeriod
+) -> tuple[LineRule, ...]:
+    """The lines with the steps that a roster of these contracts counts their tiers in."""
+    return circuit_rules(rules, contracts=contracts, period=period, large=False)
 
 
 def _row_of(rule: LineRule, tariff: Tariff, *, month: int) -> str:
