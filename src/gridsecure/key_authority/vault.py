@@ -13,7 +13,7 @@ value outside its sealed statement. Errors say nothing about plaintexts or noise
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,9 +26,7 @@ from numpy.typing import NDArray
 from gridsecure.billing.bills import Bills, bills_from_amounts, bills_to_json
 from gridsecure.billing.charges import (
     CONTRACT,
-    REGISTER,
     TIER_PART,
-    TOTAL,
     LineRule,
     line_amounts,
     line_quantities,
@@ -41,8 +39,16 @@ from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import InvalidMessageError, KeyMismatchError, OutOfRangeError
+from gridsecure.key_authority.control_totals import billed_energy, cells_of, control_totals
+from gridsecure.key_authority.corrections import correction_cells, rebilled
 from gridsecure.key_authority.custody import create_key_set, open_key_sets
-from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, KeyOrder, VaultAnswer
+from gridsecure.key_authority.packages import (
+    CheckedBills,
+    CheckedCorrections,
+    CheckedTotals,
+    KeyOrder,
+    VaultAnswer,
+)
 from gridsecure.messages import (
     CellTotal,
     ColumnEntry,
@@ -117,27 +123,39 @@ class Vault:
         """
         order = self._order(envelope, CheckedBills)
         remaining = iter(_counted(files, sum(len(outputs) for outputs in order.outputs)))
-        bills, sealed = [], []
-        for roster, outputs in zip(order.rosters, order.outputs, strict=True):
-            values = {
-                name: self._decrypted(entry, next(remaining), roster)
-                for name, entry in outputs.items()
-            }
-            tariff = parse_tariff(order.tariffs[roster.tariff])
-            bills.append(_roster_bills(order, roster, tariff, values))
-            statement = {"roster_id": roster.roster_id, **bills_to_json([bills[-1]])}
-            sealed.append(
-                seal_to(
-                    json.dumps(statement, separators=(",", ":")).encode(),
-                    recipient=self.billing_office,
-                    purpose=STATEMENTS_PURPOSE,
-                    owner=roster.roster_id,
-                    created_at=datetime.fromisoformat(order.created_at),
-                )
-            )
-        cells = _control_totals(order, bills)
+        bills = [
+            self._bills(order, roster, outputs, remaining)
+            for roster, outputs in zip(order.rosters, order.outputs, strict=True)
+        ]
         names = [roster.roster_id for roster in order.rosters]
-        return VaultAnswer(cells=cells, statements=names), sealed
+        sealed = [
+            self._sealed(order, name, bills_to_json([part]))
+            for name, part in zip(names, bills, strict=True)
+        ]
+        return VaultAnswer(cells=control_totals(order, bills), statements=names), sealed
+
+    def release_corrections(
+        self, envelope: Signed, files: Sequence[bytes]
+    ) -> tuple[VaultAnswer, list[bytes]]:
+        """Decrypt two versions of checked bills; give out what the later one corrects.
+
+        Raises:
+            ReleaseRefusedError: A bill changed that was not corrected.
+            AuthenticityError, CiphertextError: As `release_bills`.
+        """
+        order = self._order(envelope, CheckedCorrections)
+        remaining = iter(_counted(files, order.files))
+        parts = []
+        for item in order.corrections:
+            before, after = (
+                self._bills(order, version.roster, version.outputs, remaining)
+                for version in (item.before, item.after)
+            )
+            energy_wh = billed_energy(after).astype(object) - billed_energy(before).astype(object)
+            parts.append(rebilled(item, before, after, energy_wh=energy_wh))
+        sealed = [self._sealed(order, part.roster_id, part.statements) for part in parts]
+        names = [part.roster_id for part in parts]
+        return VaultAnswer(cells=correction_cells(order, parts), statements=names), sealed
 
     def release_totals(self, envelope: Signed, files: Sequence[bytes]) -> VaultAnswer:
         """Decrypt blinded interval columns and add them up by cell.
@@ -158,13 +176,36 @@ class Vault:
             totals = interval_totals(values, layout=layout)
             highs = [order.highs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
             _check_totals(layout, totals, highs=highs)
-            cells += _cells(
+            cells += cells_of(
                 layout, totals, start=entries[0].start, end=entries[0].end, measure="energy_wh"
             )
         return VaultAnswer(cells=cells, statements=[])
 
     def _order(self, envelope: Signed, expect: type[MessageT]) -> MessageT:
         return opened(envelope, expect=expect, trusted={self.checker.thumbprint: self.checker})
+
+    def _bills(
+        self,
+        order: CheckedBills | CheckedCorrections,
+        roster: RosterManifest,
+        outputs: Mapping[str, ColumnEntry],
+        files: Iterator[bytes],
+    ) -> Bills:
+        values = {
+            name: self._decrypted(entry, next(files), roster) for name, entry in outputs.items()
+        }
+        return _roster_bills(order, roster, parse_tariff(order.tariffs[roster.tariff]), values)
+
+    def _sealed(
+        self, order: CheckedBills | CheckedCorrections, roster_id: str, bills: Mapping[str, Any]
+    ) -> bytes:
+        return seal_to(
+            json.dumps({"roster_id": roster_id, **bills}, separators=(",", ":")).encode(),
+            recipient=self.billing_office,
+            purpose=STATEMENTS_PURPOSE,
+            owner=roster_id,
+            created_at=datetime.fromisoformat(order.created_at),
+        )
 
     def _decrypted(
         self, entry: ColumnEntry, data: bytes, roster: RosterManifest
@@ -190,7 +231,7 @@ def _counted(files: Sequence[bytes], expected: int) -> Sequence[bytes]:
 
 
 def _roster_bills(
-    order: CheckedBills,
+    order: CheckedBills | CheckedCorrections,
     roster: RosterManifest,
     tariff: Tariff,
     values: Mapping[str, NDArray[np.uint64]],
@@ -245,49 +286,3 @@ def _inconsistent() -> OutOfRangeError:
         reason="bill.inconsistent",
         remedy="Do not release; find out what the gateway uploaded.",
     )
-
-
-def _billed_energy(bills: Bills) -> NDArray[Any]:
-    """Energy a bill stands for [Wh]: its registers, or its total, or the sum of its tiers."""
-    by_basis: dict[str, dict[object, int]] = {}
-    for line, rule in enumerate(bills.rules):
-        by_basis.setdefault(rule.basis, {}).setdefault(rule.tou_period or rule.tier, line)
-    lines = by_basis.get(REGISTER) or by_basis.get(TOTAL) or by_basis.get(TIER_PART, {})
-    energy: NDArray[Any] = bills.quantities[list(lines.values())].sum(axis=0)
-    return energy
-
-
-def _control_totals(order: CheckedBills, bills: Sequence[Bills]) -> list[CellTotal]:
-    layout = cell_layout(order.rosters)
-    measures = {
-        "bills": [np.ones(roster.slots, dtype=object) for roster in order.rosters],
-        "energy_wh": [_billed_energy(part) for part in bills],
-        "amount_fen": [part.totals_fen for part in bills],
-    }
-    cells: list[CellTotal] = []
-    for measure, parts in measures.items():
-        totals: dict[int, int] = {}
-        for groups, values in zip(layout.groups, parts, strict=True):
-            for number in np.unique(groups[groups >= 0]).tolist():
-                added = sum(map(int, values[groups == number]))
-                totals[number] = totals.get(number, 0) + added
-        cells += _cells(layout, totals, start=order.start, end=order.end, measure=measure)
-    return cells
-
-
-def _cells(
-    layout: CellLayout, totals: Mapping[int, int], *, start: str, end: str, measure: str
-) -> list[CellTotal]:
-    """Released cells with their totals, and suppressed ones without."""
-    return [
-        CellTotal(
-            zone=cell.zone,
-            customer_class=cell.customer_class,
-            start=start,
-            end=end,
-            measure=measure,
-            members=cell.members,
-            value=str(totals[number]) if cell.is_released else None,
-        )
-        for number, cell in enumerate(layout.cells)
-    ]
