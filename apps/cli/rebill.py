@@ -17,7 +17,7 @@ import pandas as pd
 from apps.cli.bill import BillOrder, PreparedBills, Report, prepared, read_once, tariff_text
 from apps.cli.in_process import LocalGrid, issued, local_grid, sent
 from apps.cli.local_months import IssuedMonth
-from gridsecure.billing.reading_versions import changed_settlements, overlaid
+from gridsecure.billing.reading_versions import changed_settlements, other_interval, overlaid
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute import intake
@@ -89,18 +89,14 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Correct
     text, readings = first.tariff_text, first.readings
     tariff = parse_tariff(text)
     if order.corrected is not None:
-        file = read_readings(order.corrected, timezone=tariff.timezone)
+        file = read_readings(order.corrected, timezone=tariff.timezone, interval=first.interval)
         if file.interval != first.interval:
-            raise InputError(
-                "The corrected readings have another interval length than the first ones.",
-                reason="correction.interval",
-                remedy="Give the corrected file in the interval length of the readings file.",
-            )
+            raise other_interval()
         corrected = file.readings
         if order.first.meters:
             corrected = corrected[corrected["meter_point_id"].isin(order.first.meters)]
         corrected = read_once(corrected.reset_index(drop=True), report)
-        readings = overlaid(readings, later=[corrected])
+        readings = overlaid(readings, later=corrected, interval=first.interval)
     again = settle(readings, tariff=tariff, interval=first.interval)
     _report_unbilled(first, again, report)
     changed = changed_settlements(first.settlements, again)

@@ -72,7 +72,7 @@ def test_both_versions_equal_the_plaintext_oracle(files: Path) -> None:
         rebill(files, "--corrected", str(files / "corrected.csv"), "--format", "json", tariff=TIERS)
     )
     first, later = (read_readings(files / f"{n}.csv") for n in ("readings", "corrected"))
-    frames = first.readings, overlaid(first.readings, later=[later.readings])
+    frames = first.readings, overlaid(first.readings, later=later.readings, interval=first.interval)
     before, after = (
         bill_readings(
             frame,

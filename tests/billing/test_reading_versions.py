@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure.billing.reading_versions import changed_settlements, overlaid
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
+from gridsecure.errors import InvalidReadingsError
 from tests.billing.bill_inputs import HOUR, readings_frame
 
 FLAT = load_tariff(catalogue_tariffs()["flat"])
@@ -34,7 +36,9 @@ def test_overlaying_is_updating_a_dictionary(parts: list[dict[tuple[str, str], i
     expected: dict[tuple[str, str], int] = {}
     for part in parts:
         expected |= part
-    result = overlaid(first, later=later)
+    result = first
+    for part in later:
+        result = overlaid(result, later=part, interval=HOUR)
     assert len(result) == len(expected)
     assert as_dict(result) == expected
     pd.testing.assert_frame_equal(first, before)
@@ -59,4 +63,14 @@ def test_changed_are_those_whose_sums_differ(
 
 def test_contradictions_within_a_file_stay_for_validation() -> None:
     twice = pd.concat([frame({("A", STARTS[0]): 1}), frame({("A", STARTS[0]): 2})])
-    assert len(overlaid(frame({("A", STARTS[0]): 9}), later=[twice])) == 2
+    assert len(overlaid(frame({("A", STARTS[0]): 9}), later=twice, interval=HOUR)) == 2
+
+
+def test_a_reading_between_the_intervals_is_refused() -> None:
+    """Half an hour beside a whole one would be billed twice."""
+    below = frame({("A", STARTS[0]): 9, ("A", STARTS[1]): 9})
+    half = readings_frame([("A", "2026-07-01T00:30", 4)])
+    with pytest.raises(InvalidReadingsError) as refused:
+        overlaid(below, later=half, interval=HOUR)
+    assert refused.value.reason == "correction.interval"
+    assert refused.value.remedy

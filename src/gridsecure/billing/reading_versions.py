@@ -7,31 +7,48 @@ it was made from. Whether the result may be billed is for validation to say, onc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from gridsecure.billing.readings import start_us
+from gridsecure.errors import InvalidReadingsError
 
 _KEY = ["meter_point_id", "period_start"]
 
 
-def overlaid(readings: pd.DataFrame, *, later: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def overlaid(
+    readings: pd.DataFrame, *, later: pd.DataFrame, interval: pd.Timedelta
+) -> pd.DataFrame:
     """Lay later readings over earlier ones.
 
     Args:
         readings: A readings frame.
-        later: Readings frames of the same interval length, oldest first. Rows that contradict each
-            other within one frame all stay, for validation to find.
+        later: Another one. Rows of it that contradict each other all stay, for validation to find.
+        interval: Interval length of both.
 
     Returns:
-        A readings frame with what each interval's latest frame says of it.
+        A readings frame with what `later` says of its intervals, and `readings` of the others.
+
+    Raises:
+        InvalidReadingsError: A later reading lies between the intervals of the earlier ones, so
+            it would be counted beside what it corrects (`correction.interval`).
     """
-    for frame in later:
-        taken = pd.MultiIndex.from_arrays([frame["meter_point_id"], start_us(frame)])
-        own = pd.MultiIndex.from_arrays([readings["meter_point_id"], start_us(readings)])
-        readings = pd.concat([readings[~own.isin(taken)], frame], ignore_index=True)
-    return readings
+    begins, starts = start_us(later), start_us(readings)
+    step_us = interval // pd.Timedelta(microseconds=1)
+    if len(readings) and ((begins - starts[0]) % step_us).any():
+        raise other_interval()
+    taken = pd.MultiIndex.from_arrays([later["meter_point_id"], begins])
+    own = pd.MultiIndex.from_arrays([readings["meter_point_id"], starts])
+    return pd.concat([readings[~own.isin(taken)], later], ignore_index=True)
+
+
+def other_interval() -> InvalidReadingsError:
+    """The refusal of later readings that do not fit the intervals of the earlier ones."""
+    return InvalidReadingsError(
+        "The corrected readings have other intervals than those they correct.",
+        reason="correction.interval",
+        remedy="Hand them in with the interval length of the readings as first billed; where it "
+        "cannot be told from a few readings, add the neighbouring ones.",
+    )
 
 
 def changed_settlements(before: pd.DataFrame, after: pd.DataFrame) -> set[tuple[str, pd.Timestamp]]:

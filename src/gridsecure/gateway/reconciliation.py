@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from gridsecure.billing.bills import bills_to_json, compute_bills
+from gridsecure.billing.bills import Bills, bills_to_json, compute_bills
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.errors import InvalidMessageError, NotFoundError
@@ -98,8 +98,8 @@ def expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Document]:
     """
     plan = required_plan(zone, files.month)
     rosters = {name: outbox.required(zone, name).roster for name in plan.rosters}
-    return {
-        name: _oracle_bills(
+    bills = {
+        name: oracle_bills(
             oracle_path(files.folder / "oracle", name),
             roster=RosterManifest.parsed(signed.body),
             zone=zone,
@@ -107,11 +107,39 @@ def expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Document]:
         )
         for name, signed in rosters.items()
     }
+    return {name: bills_to_json([part])["meters"] for name, part in bills.items()}
 
 
-def _oracle_bills(
+def oracle_bills(
     path: Path, *, roster: RosterManifest, zone: GatewayZone, span: tuple[str, str]
-) -> Document:
+) -> Bills:
+    """The oracle's bills of a roster by pseudonym, from the settlements it kept.
+
+    Args:
+        path: Where they are kept.
+        roster: The roster.
+        zone: The gateway, which has its tariff.
+        span: Start and end of the period.
+
+    Raises:
+        NotFoundError: They are not there (`oracle.missing`).
+    """
+    tariff = parse_tariff(zone.objects.get(roster.tariff).decode())
+    period = billing_period(*span, tariff=tariff)
+    return compute_bills(
+        oracle_settlements(path).assign(period_start=pd.Timestamp(period.start)),
+        tariff=tariff,
+        contracts=roster_contracts(roster).assign(tariff_id=""),
+        period=period,
+    )
+
+
+def oracle_settlements(path: Path) -> pd.DataFrame:
+    """Settlements by pseudonym as `write_oracle` kept them.
+
+    Raises:
+        NotFoundError: They are not there (`oracle.missing`).
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -120,17 +148,7 @@ def _oracle_bills(
             reason="oracle.missing",
             remedy="Process the month on this gateway first.",
         ) from error
-    tariff = parse_tariff(zone.objects.get(roster.tariff).decode())
-    period = billing_period(*span, tariff=tariff)
-    settlements = pd.read_csv(io.BytesIO(data), dtype={"meter_point_id": str})
-    bills = compute_bills(
-        settlements.assign(period_start=pd.Timestamp(period.start)),
-        tariff=tariff,
-        contracts=roster_contracts(roster).assign(tariff_id=""),
-        period=period,
-    )
-    meters: Document = bills_to_json([bills])["meters"]
-    return meters
+    return pd.read_csv(io.BytesIO(data), dtype={"meter_point_id": str})
 
 
 def reconcile(expected: Mapping[str, Document], *, statements: Sequence[bytes]) -> Reconciliation:
