@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,10 @@ import pytest
 from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
+from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.requests import record_answer
+from gridsecure.compute.runs import key_notices, run_plan
+from gridsecure.crypto.envelope import open_from
 from gridsecure.errors import (
     AuditBrokenError,
     ConflictError,
@@ -36,11 +40,15 @@ from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import stored_plan
 from gridsecure.gateway.packing import pack_energies
 from gridsecure.gateway.reconciliation import reconcile
+from gridsecure.key_authority.bill_versions import bill_versions
+from gridsecure.key_authority.checker import sealed_statements
+from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import Signed, UploadManifest
 from gridsecure.plans.bills import published_needs
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import head, verify_chain
 from gridsecure.store.records import listed
+from tests.authority_simulator import OFFICE, Authority
 from tests.gateway.gateway_world import MONTH, GatewayWorld
 from tests.grid_simulator import HOUR
 
@@ -459,3 +467,51 @@ def test_a_tariff_that_is_none_is_not_kept(world):
         saved(world, tariffs=("price = 1",))
     assert not (world.folder / "months" / MONTH / "versions").exists()
     assert parse_tariff(CHEAPER_TEXT).tariff_id == CHEAPER.tariff_id
+
+
+# --- through all parties ------------------------------------------------------------------------
+
+
+def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
+    """Gateway, platform, checker, vault, billing office, and back to the gateway's oracle."""
+    month = load_files(world.zone, MONTH)
+    authority = Authority(world.grid, tmp_path / "authority")
+    try:
+        released(world, authority, "bill")
+        rows = [(name, "2026-07-03 05:00", 2.5) for name in (homes(world)[0], shops(world)[0])]
+        first = saved(world, corrected_csv(*rows))
+        second = saved(world, tariffs=(CHEAPER_TEXT,))
+        for files, count in ((first, 2), (second, len(homes(world)))):
+            correct(world, files)
+            statements = released(world, authority, "rebill")
+            expected = expected_corrections(world.zone, month, correction=files)
+            found = reconcile(expected, statements=statements)
+            assert (found.bills, found.mismatches) == (count, 0)
+        assert [v.version.revision for v in bill_versions(authority.zone)] == [1, 1, 2, 2, 3]
+    finally:
+        authority.close()
+
+
+def released(world, authority: Authority, plan: str) -> list[bytes]:
+    """Run a plan at the platform, have it released, and open what is sealed."""
+    zone = world.grid.platform_zone
+    with worker_pool(zone.objects, key_notices(zone), workers=1) as pool:
+        order = world.grid.order(plan)
+        request = run_plan(
+            zone,
+            replace(order, purpose="billing"),
+            pool=pool,
+            clock=world.clock,
+            progress=lambda _done, _of: None,
+        )
+    outcome = authority.answer(request)
+    assert (outcome.state, outcome.reason) == ("released", None)
+    record_answer(zone, outcome.request_id, answer="released", at=world.now)
+    return [
+        open_from(
+            sealed_statements(authority.zone, outcome.request_id, roster_id),
+            private_key=OFFICE,
+            purpose=STATEMENTS_PURPOSE,
+        )
+        for roster_id in authority.certificates[-1].statements
+    ]
