@@ -7,6 +7,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -342,9 +343,11 @@ def uploads_of(envelope: Signed) -> Iterator[str]:
         yield from Transcript.parsed(transcript.body).uploads
 
 
-def answered(grid: GridSimulator, envelope: Signed) -> None:
+def answered(
+    grid: GridSimulator, envelope: Signed, *, answer: Literal["released", "refused"] = "released"
+) -> None:
     request_id = ReleaseRequest.parsed(envelope.body).request_id
-    record_answer(grid.platform_zone, request_id, answer="released", at=NOW)
+    record_answer(grid.platform_zone, request_id, answer=answer, at=NOW)
 
 
 def test_bills_stay_about_first_uploads_and_corrections_follow_in_turn(
@@ -373,6 +376,29 @@ def test_bills_stay_about_first_uploads_and_corrections_follow_in_turn(
     answered(grid, last)
     with pytest.raises(NotFoundError):
         run(grid, "rebill")
+
+
+def test_a_refused_correction_does_not_hold_up_the_others(
+    grid: GridSimulator, first: GridUpload, second: GridUpload
+) -> None:
+    (other_roster,) = (roster for roster in grid.rosters if roster is not first.roster)
+    other_first = grid.upload(other_roster, intervals=1)
+    grid.deliver(other_first)
+    other = corrected(grid, other_first, [1])
+    both = {second.upload_id, other.upload_id}
+    for upload in (second, other):
+        grid.deliver(upload)
+    together = run(grid, "rebill")
+    assert set(uploads_of(together)) == both
+    answered(grid, together, answer="refused")
+    alone = run(grid, "rebill")
+    (bad,) = uploads_of(alone)
+    answered(grid, alone, answer="refused")
+    next_one = run(grid, "rebill")
+    assert set(uploads_of(next_one)) == both - {bad}
+    answered(grid, next_one)
+    assert run(grid, "rebill") == alone
+    assert alone in waiting_requests(grid.platform_zone)
 
 
 def test_load_curves_are_about_first_uploads(

@@ -9,6 +9,7 @@ A refused correction is entered in the evidence log with its reason.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +17,8 @@ from typing import Final
 
 from sqlmodel import Session
 
+from gridsecure.compute.requests import KIND as REQUEST
+from gridsecure.compute.requests import REFUSED, RELEASED
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, GridSecureError, InputError, NotFoundError
 from gridsecure.messages import (
@@ -31,6 +34,9 @@ from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, fetch, listed
 
 COMMITTED: Final = "committed"
+
+ReadUpload = tuple[Signed, UploadManifest]
+"""A signed upload and its manifest, read."""
 
 
 def upload_scope(manifest: UploadManifest) -> str:
@@ -106,35 +112,41 @@ def refusals_noted(
         raise refused from error
 
 
-def open_corrections(
-    session: Session, uploads: Iterable[Signed]
-) -> list[tuple[Signed, UploadManifest]]:
+def open_corrections(session: Session, uploads: Iterable[ReadUpload]) -> list[ReadUpload]:
     """The corrections that may be released next: not released, and not of one that waits itself.
+
+    They are asked for together. What was refused is asked for again when nothing else waits, one
+    at a time and the least refused first, so that a bad correction cannot hold up the others.
 
     Args:
         session: A session of the platform.
-        uploads: Committed uploads.
+        uploads: Committed uploads of one period.
     """
-    released = _released_uploads(session)
-    waiting = {}
-    for envelope in uploads:
-        manifest = UploadManifest.parsed(envelope.body)
-        if is_correction(manifest) and envelope.digest not in released:
-            waiting[envelope.digest] = (envelope, manifest)
-    return [pair for pair in waiting.values() if pair[1].corrects not in waiting]
+    released = _answers(session, RELEASED)
+    refused = _answers(session, REFUSED)
+    waiting = {
+        envelope.digest: (envelope, manifest)
+        for envelope, manifest in uploads
+        if is_correction(manifest) and envelope.digest not in released
+    }
+    found = [pair for pair in waiting.values() if pair[1].corrects not in waiting]
+    fresh = [pair for pair in found if pair[0].digest not in refused]
+    return fresh or sorted(found, key=lambda pair: refused[pair[0].digest])[:1]
 
 
-def _released_uploads(session: Session) -> set[str]:
-    """Corrections in requests that the authority answered with a release."""
-    requests = listed(session, kind="release-request", state="released")
-    parsed = (ReleaseRequest.parsed(Signed.parsed(item.text).body) for item in requests)
-    return {
+def _answers(session: Session, state: str) -> Counter[str]:
+    """How many requests in a state are about a correction."""
+    requests = [
+        ReleaseRequest.parsed(Signed.parsed(item.text).body)
+        for item in listed(session, kind=REQUEST, state=state)
+    ]
+    return Counter(
         upload
-        for request in parsed
+        for request in requests
         if request.plan == "rebill"
         for transcript in request.transcripts
         for upload in Transcript.parsed(transcript.body).uploads
-    }
+    )
 
 
 def _find(session: Session, digest: str) -> Record | None:

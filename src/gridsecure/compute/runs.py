@@ -153,16 +153,18 @@ def signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
 def _sources(zone: PlatformZone, order: RunOrder) -> list[_Source]:
     with write_session(zone.engine) as session:
         uploads = [Signed.parsed(r.text) for r in listed(session, kind="upload", state=COMMITTED)]
+        parsed = ((envelope, UploadManifest.parsed(envelope.body)) for envelope in uploads)
+        pairs = [
+            pair for pair in parsed if (pair[1].start, pair[1].end) == (order.start, order.end)
+        ]
         if order.plan == "rebill":
-            pairs = open_corrections(session, uploads)
+            pairs = open_corrections(session, pairs)
         else:
-            parsed = ((envelope, UploadManifest.parsed(envelope.body)) for envelope in uploads)
-            pairs = [pair for pair in parsed if not is_correction(pair[1])]
+            pairs = [pair for pair in pairs if not is_correction(pair[1])]
         chosen = []
         for envelope, manifest in pairs:
-            if (manifest.start, manifest.end) == (order.start, order.end):
-                roster = fetch(session, kind="roster", name=manifest.roster_id)
-                chosen.append(_Source(Signed.parsed(roster.text), envelope))
+            roster = fetch(session, kind="roster", name=manifest.roster_id)
+            chosen.append(_Source(Signed.parsed(roster.text), envelope))
     if not chosen:
         raise NotFoundError(
             "No upload of this period waits for this plan.",

@@ -118,7 +118,7 @@ def _released_sets(session: Session, facts: dict[str, str]) -> _Known:
     cohorts: dict[tuple[str, Place], set[str]] = defaultdict(set)
     for item in listed(session, kind="cohort", state=facts["domain"]):
         text = json.loads(item.text)
-        if _is_about(text, facts):
+        if "zones" in text and _is_about(text, facts):  # earlier releases kept none, nor versions
             rows = zip(text["zones"], text["customer_classes"], text["pseudonyms"], strict=True)
             for zone, customer_class, name in rows:
                 cohorts[item.digest, (zone, customer_class)].add(name)
