@@ -469,6 +469,42 @@ def test_a_tariff_that_is_none_is_not_kept(world):
     assert parse_tariff(CHEAPER_TEXT).tariff_id == CHEAPER.tariff_id
 
 
+def test_files_of_two_interval_lengths_are_corrected_each_in_its_own(tmp_path):
+    """A meter point in quarter hours beside others in hours, and one that was never read."""
+    world = GatewayWorld(tmp_path)
+    try:
+        fine = "".join(
+            f"fine,2026-07-{day:02d} {hour:02d}:{minute:02d},0.100\n"
+            for day in range(1, 32)
+            for hour in range(24)
+            for minute in (0, 15, 30, 45)
+        )
+        header = "meter_point_id,start,kwh\n"
+        contracts = world.contracts_csv() + b"fine,futian,household,flat,0,0\n"
+        world.save(world.simulated.wide_csv(), (header + fine).encode(), contracts=contracts)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gridsecure.gateway.months.pack_energies", settlement_columns_only)
+            assert world.process().billed_meters == 21
+        quarter = saved(world, corrected_csv(("fine", "2026-07-03 05:15", 0.2)))
+        assert correct(world, quarter).corrected == 1
+        hour = corrected_csv(
+            (homes(world)[0], "2026-07-03 05:00", 2.5),
+            (homes(world)[0], "2026-07-03 06:00", 2.5),
+            ("stranger", "2026-07-03 05:00", 1.0),
+        )
+        assert correct(world, saved(world, hour)).corrected == 1
+    finally:
+        world.close()
+
+
+def test_a_version_that_is_gone_is_an_error_with_a_way_out(world):
+    files = saved(world, corrected_csv((homes(world)[0], "2026-07-03 05:00", 1.5)))
+    correction_plan.version_path(world.zone, MONTH, files.readings[0]).unlink()
+    with pytest.raises(StorageError) as refusal:
+        correct(world, files)
+    assert refusal.value.reason == "storage.read"
+
+
 # --- through all parties ------------------------------------------------------------------------
 
 

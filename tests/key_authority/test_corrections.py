@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlmodel import select
 
+from gridsecure.analyst.releases import REBILL, pinned_authority, verified_release
+from gridsecure.analyst.reports import bill_table
 from gridsecure.billing.bills import bills_to_json
 from gridsecure.billing.corrections import correct_bills, corrections_to_json, unreconciled
 from gridsecure.crypto.envelope import open_from
@@ -26,6 +28,7 @@ from gridsecure.key_authority.checker import (
     RELEASED,
     Outcome,
     answer_request,
+    released_certificate,
     sealed_statements,
 )
 from gridsecure.key_authority.correction_claims import may_release
@@ -161,6 +164,23 @@ def test_another_price_table_and_back_nets_nothing(
     assert values(billed.certificates[1].cells)[*BIG, "energy_wh"] == "0"
 
 
+def test_the_analyst_reads_differences_and_takes_them_for_no_bills(
+    billed: Authority, grid: GridSimulator, uploads: Uploads
+) -> None:
+    """A negative difference is a value; a table of bills is not made of it."""
+    slots = slots_of(uploads[0])
+    second = corrected(grid, uploads[0], slots, add_wh=-1)
+    release_id = released(billed, billed.rebill_request([second]))
+    content = released_certificate(billed.zone, release_id).model_dump_json().encode()
+    pinned = pinned_authority(grid.authority_key.public_key.point.hex())
+    release = verified_release(content, release_id=release_id, authority=pinned)
+    assert (release.plan, release.minimum_members) == (REBILL, MINIMUM_MEMBERS)
+    (energy,) = [c for c in release.cells if c.measure == "energy_wh"]
+    assert energy.value == -len(slots)
+    with pytest.raises(ValueError, match="bill"):
+        bill_table(release)
+
+
 # --- versions ----------------------------------------------------------------------------------
 
 
@@ -195,6 +215,8 @@ def test_every_version_is_kept_and_the_chain_adds_up(
     assert {row.measure: row.total for row in rows if row.plan == "rebill"} == latest
     small = [r for r in version_table(billed.certificates) if r.zone == "luohu"]
     assert {row.total for row in small} == {None}
+    released(billed, billed.load_curve_request(uploads))
+    assert len(version_table(billed.certificates)) == len(version_table(billed.certificates[:-1]))
 
 
 def test_the_evidence_log_says_which_bill_takes_the_place_of_which(
