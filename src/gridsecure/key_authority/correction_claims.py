@@ -73,11 +73,9 @@ def claim_corrections(
         known = _released_sets(session, facts)
         withheld = set()
         for place, names in cells.items():
-            entry = _cell_entry(request, place, names, facts)
-            if entry.name in known.recorded:
-                continue  # the same request, asked again
-            if may_release(frozenset(names), released=known.sets[place]):
-                record(session, entry, at=at)
+            # Asked again, the set is one of those known: it divides nothing further and passes.
+            if may_release(frozenset(names), released=known[place]):
+                record(session, _cell_entry(request, place, names, facts), at=at)
             else:
                 withheld.add(place)
     return frozenset(withheld)
@@ -105,16 +103,9 @@ def may_release(candidate: Members, *, released: Iterable[Members]) -> bool:
     return len(candidate) >= MINIMUM_MEMBERS and min(sizes) >= MINIMUM_MEMBERS
 
 
-class _Known:
-    """What was released of the cells of a period."""
-
-    def __init__(self) -> None:
-        self.sets: dict[Place, list[Members]] = defaultdict(list)
-        self.recorded: set[str] = set()
-
-
-def _released_sets(session: Session, facts: dict[str, str]) -> _Known:
-    known = _Known()
+def _released_sets(session: Session, facts: dict[str, str]) -> dict[Place, list[Members]]:
+    """By cell of a period, the sets of its members that anything was released about."""
+    sets: dict[Place, list[Members]] = defaultdict(list)
     cohorts: dict[tuple[str, Place], set[str]] = defaultdict(set)
     for item in listed(session, kind="cohort", state=facts["domain"]):
         text = json.loads(item.text)
@@ -124,13 +115,12 @@ def _released_sets(session: Session, facts: dict[str, str]) -> _Known:
                 cohorts[item.digest, (zone, customer_class)].add(name)
     for (_, place), names in cohorts.items():
         if len(names) >= MINIMUM_MEMBERS:
-            known.sets[place].append(frozenset(names))
+            sets[place].append(frozenset(names))
     for item in listed(session, kind=_CELL, state=facts["domain"]):
         text = json.loads(item.text)
-        known.recorded.add(item.name)
         if _is_about(text, facts):
-            known.sets[text["zone"], text["customer_class"]].append(frozenset(text["pseudonyms"]))
-    return known
+            sets[text["zone"], text["customer_class"]].append(frozenset(text["pseudonyms"]))
+    return sets
 
 
 def _is_about(text: dict[str, Any], facts: dict[str, str]) -> bool:
