@@ -42,11 +42,10 @@ from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.gateway.packing import PackedColumn, pack_roster
+from gridsecure.gateway.packing import PackedColumn, pack_roster, packed_columns
 from gridsecure.gateway.rosters import Roster, build_rosters
 from gridsecure.identity.pseudonyms import pseudonym
 from gridsecure.messages import KeyNotice, Message, RosterManifest, Signed, UploadManifest, signed
-from gridsecure.plans.bills import published_needs
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
@@ -278,7 +277,7 @@ class GridSimulator:
                 period=self.period,
                 keys={name: key_set.public for name, key_set in self.keys.secret.items()},
             )
-            settlement = settlement_columns(self.tariff(roster))
+            settlement = settlement_columns(self.tariff(roster), period=self.period)
             self.keys.packed[name] = list(islice(columns, settlement + intervals))
         return self.keys.packed[name]
 
@@ -378,6 +377,6 @@ def registry(*keys: Sm2PrivateKey) -> dict[str, Sm2PublicKey]:
     return {key.public_key.thumbprint: key.public_key for key in keys}
 
 
-def settlement_columns(tariff: Tariff) -> int:
+def settlement_columns(tariff: Tariff, *, period: BillingPeriod) -> int:
     """How many columns a roster's settlement has; they are packed before the intervals."""
-    return len(published_needs(tariff.tou_periods, tiered=bool(tariff.tiers)))
+    return packed_columns(tariff, period=period, intervals=0)

@@ -15,8 +15,10 @@ from gridsecure.billing.contracts import align_contracts, default_contracts, loa
 from gridsecure.billing.periods import BillingPeriod, assign_periods
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.billing.urdb import UrdbOptions, import_rate, rate_timezone
+from gridsecure.billing.urdb_elements import only_item, parse_urdb
 from gridsecure.errors import InputError, InvalidTariffError, NotFoundError
-from gridsecure.gateway.formats import read_readings
+from gridsecure.gateway.formats import ReadingsFile, read_readings
 
 Report = Callable[[str], None]
 
@@ -26,7 +28,7 @@ class BillOrder:
     """What to bill.
 
     Args:
-        tariff: Tariff file.
+        tariff: Tariff file, or a URDB rate (JSON).
         readings: Readings file, long or wide.
         contract: Contract file, or None for meter points without quota and capacity.
         meters: Meter points to bill; empty for all.
@@ -101,24 +103,40 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     Raises:
         GridSecureError: A file cannot be read or settled.
     """
-    text = tariff_text(order.tariff)
+    text, file = tariff_and_readings(order, report)
     tariff = parse_tariff(text)
-    file = read_readings(order.readings, timezone=tariff.timezone)
     readings = read_once(_chosen(file.readings, order.meters), report)
     _report_future(readings, file.interval, report)
     contracts = _contracts(order.contract, readings)
-    settlements = settle(readings, tariff=tariff, interval=file.interval)
+    settlements = settle(readings, tariff=tariff, interval=file.interval, contracts=contracts)
     _, periods = assign_periods(readings["start"], interval=file.interval, timezone=tariff.timezone)
     return PreparedBills(text, readings, file.interval, contracts, settlements, tuple(periods))
 
 
-def tariff_text(path: Path) -> str:
-    """The text of a tariff file.
+def tariff_and_readings(order: BillOrder, report: Report) -> tuple[str, ReadingsFile]:
+    """Read both files; a URDB rate without a first day begins with the year of the readings.
 
     Raises:
-        NotFoundError: There is none.
-        InvalidTariffError: It is no text.
+        GridSecureError: A file cannot be read.
     """
+    text = _tariff_text(order.tariff)
+    if not text.lstrip().startswith(("{", "[{")):
+        return text, read_readings(order.readings, timezone=parse_tariff(text).timezone)
+    rate = parse_urdb(text)
+    zone = rate_timezone(rate)
+    file = read_readings(order.readings, timezone=zone)
+    first = file.readings["start"].min().tz_convert(zone)
+    label = only_item(rate).get("label")
+    options = UrdbOptions(
+        year=int(first.year), timezone=zone, tariff_id=None if label else order.tariff.stem
+    )
+    made = import_rate(rate, options=options)
+    for note in made.notes:
+        report(f"URDB: {note}")
+    return made.text, file
+
+
+def _tariff_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,11 +14,15 @@ from apps.cli.bench.report import format_json, format_table
 from apps.cli.bench.run import run_bench
 from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bill import BillOrder, bill_file
+from apps.cli.explained import explained, notes
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from apps.cli.rebill import RebillOrder, rebill_file
 from apps.cli.run import run_grid
+from apps.cli.statement import StatementJob, write_statements
 from apps.cli.tables import show_bills
-from gridsecure.errors import GridSecureError
+from apps.cli.tariff import tariff_app
+from apps.statements.render import Format, RenderOptions
+from apps.statements.wording import Language
 from gridsecure.version import VERSION
 
 app = typer.Typer(
@@ -29,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-_notes = Console(stderr=True, highlight=False)
+app.add_typer(tariff_app, name="tariff")
 
 
 class OutputFormat(StrEnum):
@@ -40,24 +42,6 @@ class OutputFormat(StrEnum):
 
 
 FormatOption = Annotated[OutputFormat, typer.Option("--format", help="What to print.")]
-
-
-def _explained(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn deliberate errors into one sentence, a reason code and exit status 1."""
-
-    @wraps(command)
-    def run(*arguments: Any, **options: Any) -> Any:
-        try:
-            return command(*arguments, **options)
-        except GridSecureError as error:
-            _notes.print(f"[bold red]{error.reason}[/] {error.message}", soft_wrap=True)
-            for problem in getattr(error, "problems", ())[:10]:
-                _notes.print(f"  {problem}", soft_wrap=True)
-            if error.remedy:
-                _notes.print(f"[bold]What to do:[/] {error.remedy}", soft_wrap=True)
-            raise typer.Exit(1) from error
-
-    return run
 
 
 def _print_version(wanted: bool) -> None:
@@ -77,7 +61,7 @@ def gridsecure(
 
 
 @app.command()
-@_explained
+@explained
 def bill(
     *,
     tariff: Annotated[Path, typer.Option(help="Tariff file (TOML).")],
@@ -88,7 +72,7 @@ def bill(
 ) -> None:
     """Bill a readings file on ciphertext, through all parties in one process."""
     order = BillOrder(tariff, readings, contract, tuple(meter or ()))
-    document = bill_file(order, report=lambda text: _notes.print(text, style="dim"))
+    document = bill_file(order, report=lambda text: notes.print(text, style="dim"))
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(document, ensure_ascii=False))
     else:
@@ -96,7 +80,7 @@ def bill(
 
 
 @app.command()
-@_explained
+@explained
 def rebill(  # noqa: PLR0913 - one parameter an option
     *,
     tariff: Annotated[Path, typer.Option(help="Tariff file (TOML).")],
@@ -114,7 +98,7 @@ def rebill(  # noqa: PLR0913 - one parameter an option
     """Bill a readings file on ciphertext, then cancel and rebill what was corrected."""
     first = BillOrder(tariff, readings, contract, tuple(meter or ()))
     order = RebillOrder(first, corrected, corrected_tariff)
-    document = rebill_file(order, report=lambda text: _notes.print(text, style="dim"))
+    document = rebill_file(order, report=lambda text: notes.print(text, style="dim"))
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(document, ensure_ascii=False))
     else:
@@ -122,7 +106,29 @@ def rebill(  # noqa: PLR0913 - one parameter an option
 
 
 @app.command()
-@_explained
+@explained
+def statement(  # noqa: PLR0913 - one parameter an option
+    *,
+    bill: Annotated[Path, typer.Option(help="Bill file (JSON of `gridsecure bill`).")],
+    output: Annotated[Path, typer.Option(help="File (.html, .pdf) or folder to write.")],
+    meter: Annotated[str | None, typer.Option(help="Only this meter point.")] = None,
+    month: Annotated[str | None, typer.Option(help="Only this month, YYYY-MM.")] = None,
+    language: Annotated[Language, typer.Option(help="Chinese or English.")] = Language.CHINESE,
+    kind: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.HTML,
+    issuer: Annotated[str | None, typer.Option(help="Who issues the statement.")] = None,
+    font: Annotated[Path | None, typer.Option(help="TrueType font to embed in a PDF.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+) -> None:
+    """Write customers' statements of a bill file: every line explained, HTML or PDF."""
+    write_statements(
+        StatementJob(bill, output, meter, month, force),
+        options=RenderOptions(language, kind, issuer, font),
+        report=typer.echo,
+    )
+
+
+@app.command()
+@explained
 def run(  # noqa: PLR0913 - one parameter an option
     *,
     meters: Annotated[
@@ -150,7 +156,7 @@ def run(  # noqa: PLR0913 - one parameter an option
 
 
 @app.command()
-@_explained
+@explained
 def bench(
     *,
     quick: Annotated[bool, typer.Option(help="Small sizes, for a first look.")] = False,
@@ -159,7 +165,7 @@ def bench(
     """Measure the product's figures on this machine, each proved right before it counts."""
     result = run_bench(
         sizes=BenchSizes.quick() if quick else BenchSizes.full(),
-        report=lambda text: _notes.print(text, style="dim"),
+        report=lambda text: notes.print(text, style="dim"),
     )
     typer.echo(format_json(result) if output is OutputFormat.JSON else format_table(result))
     if result.missed:

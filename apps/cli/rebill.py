@@ -8,13 +8,13 @@ stands the correction: the bill that is cancelled, the new one, and the adjustme
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from apps.cli.bill import BillOrder, PreparedBills, Report, prepared, read_once, tariff_text
+from apps.cli.bill import BillOrder, PreparedBills, Report, prepared, read_once, tariff_and_readings
 from apps.cli.in_process import LocalGrid, issued, local_grid, sent
 from apps.cli.local_months import IssuedMonth
 from gridsecure.billing.reading_versions import changed_settlements, other_interval, overlaid
@@ -97,15 +97,20 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Correct
             corrected = corrected[corrected["meter_point_id"].isin(order.first.meters)]
         corrected = read_once(corrected.reset_index(drop=True), report)
         readings = overlaid(readings, later=corrected, interval=first.interval)
-    again = settle(readings, tariff=tariff, interval=first.interval)
+    again = settle(readings, tariff=tariff, interval=first.interval, contracts=first.contracts)
     _report_unbilled(first, again, report)
     changed = changed_settlements(first.settlements, again)
     if order.corrected_tariff is None:
         return _Corrected(text, again, changed, is_retariffed=False)
-    text = tariff_text(order.corrected_tariff)
+    text, _ = tariff_and_readings(replace(order.first, tariff=order.corrected_tariff), report)
     billed = first.settlements
     everybody = zip(billed["meter_point_id"], billed["period_start"], strict=True)
-    anew = settle(readings, tariff=parse_tariff(text), interval=first.interval)
+    anew = settle(
+        readings,
+        tariff=parse_tariff(text),
+        interval=first.interval,
+        contracts=first.contracts,
+    )
     return _Corrected(text, anew, set(everybody), is_retariffed=True)
 
 

@@ -129,7 +129,8 @@ class KeyNotice(Message):
 class RosterManifest(Message):
     """Which pseudonym sits in which slot, and the public facts its bill needs.
 
-    Lists run over slots. Quotas are in Wh and capacities in VA, as in contract frames.
+    Lists run over slots. Quotas are in Wh and capacities in VA, as in contract frames; the first
+    month of service is YYYY-MM. The last two lists are empty where no meter point has such a fact.
     """
 
     kind: ClassVar[str] = "roster"
@@ -142,6 +143,8 @@ class RosterManifest(Message):
     customer_classes: list[str]
     household_quota_wh: list[int]
     contracted_va: list[int]
+    free_quota_wh: list[int] = []
+    service_from: list[str] = []
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
@@ -153,7 +156,9 @@ class RosterManifest(Message):
             self.contracted_va,
             set(self.pseudonyms),
         )
-        if any(len(values) != slots for values in lists):
+        optional = (len(self.free_quota_wh), len(self.service_from))
+        lengths = (*(len(values) for values in lists), *filter(None, optional))
+        if any(length != slots for length in lengths):
             raise ValueError("every list has one entry a slot and no pseudonym appears twice")
         return self
 

@@ -29,7 +29,11 @@ from apps.cli.bench.report import format_json, format_table
 from apps.cli.bench.run import run_bench
 from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bench.timing import best_of
-from gridsecure.plans.bills import MAX_REGISTER_WH, MAX_TIER_WH, register_quantity
+from gridsecure.plans.quantities import (
+    MAX_REGISTER_WH,
+    MAX_TIER_WH,
+    register_quantity,
+)
 
 # The table of figures the product is held to: must, try for.
 LIMITS = {

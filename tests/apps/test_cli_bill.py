@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from apps.cli.main import app
-from gridsecure.billing.bills import bill_readings, bills_to_json
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.gateway.formats import read_readings
@@ -68,7 +69,7 @@ def test_json_on_ciphertext_equals_the_plaintext_oracle(files: Path, tariff: str
         contracts=load_contracts(contract),
         interval=file.interval,
     )
-    assert document == bills_to_json(oracle)
+    assert document == bills_to_json(oracle, tariff=load_tariff(CATALOGUE[tariff]))
     july, august = document["meters"]["two-months"]["periods"]
     assert (july["start"][:7], august["start"][:7]) == ("2026-07", "2026-08")
 

@@ -12,7 +12,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from apps.cli.main import app
-from gridsecure.billing.bills import bill_readings, bills_to_json
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
 from gridsecure.billing.reading_versions import overlaid
@@ -72,11 +73,12 @@ def test_both_versions_equal_the_plaintext_oracle(files: Path) -> None:
         rebill(files, "--corrected", str(files / "corrected.csv"), "--format", "json", tariff=TIERS)
     )
     first, later = (read_readings(files / f"{n}.csv") for n in ("readings", "corrected"))
+    tariff = load_tariff(CATALOGUE[TIERS])
     frames = first.readings, overlaid(first.readings, later=later.readings, interval=first.interval)
     before, after = (
         bill_readings(
             frame,
-            tariff=load_tariff(CATALOGUE[TIERS]),
+            tariff=tariff,
             contracts=load_contracts(files / "contracts.csv"),
             interval=first.interval,
         )
@@ -84,11 +86,18 @@ def test_both_versions_equal_the_plaintext_oracle(files: Path) -> None:
     )
     expected = {
         name: [{**period, "version": 1} for period in meter["periods"]]
-        for name, meter in bills_to_json(before)["meters"].items()
+        for name, meter in bills_to_json(before, tariff=load_tariff(CATALOGUE[TIERS]))[
+            "meters"
+        ].items()
     }
     for month, names in zip(range(2), (["a"], ["two-months"]), strict=True):
         correction = correct_bills(before[month], after[month])
-        meters = corrections_to_json(correction, version=2, meter_point_ids=names)["meters"]
+        meters = corrections_to_json(
+            correction,
+            version=2,
+            meter_point_ids=names,
+            tariff=tariff,
+        )["meters"]
         for name in names:
             expected[name] += meters[name]["periods"]
     assert found == expected

@@ -49,3 +49,29 @@ def catalogue_text(tariff_id: str) -> str:
 def settlement_frame(columns: dict[str, Any], *, period_start: pd.Timestamp) -> pd.DataFrame:
     """A settlement frame as if read from registers."""
     return pd.DataFrame(columns).assign(period_start=period_start)
+
+
+STABLE = ("charge", "tou_period", "tier", "quantity", "rate", "amount_exact", "amount")
+
+
+def contract_part(document: dict[str, Any]) -> dict[str, Any]:
+    """A bill document with the names that are kept stable for scripts, and no others."""
+    return {
+        "meters": {
+            meter: {
+                "periods": [
+                    {
+                        "start": period["start"],
+                        "end": period["end"],
+                        "lines": [
+                            {name: line[name] for name in STABLE} for line in period["lines"]
+                        ],
+                        "total_exact": period["total_exact"],
+                        "total": period["total"],
+                    }
+                    for period in bill["periods"]
+                ]
+            }
+            for meter, bill in document["meters"].items()
+        }
+    }

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridsecure.billing.bills import Bills, bill_readings, bills_to_json
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import Bills, bill_readings
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.settlements import register_column, settle
+from gridsecure.billing.settlement_columns import register_column
+from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff, parse_tariff
 from tests.billing.bill_inputs import HOUR, SHANGHAI, readings_frame
 
@@ -114,10 +116,10 @@ def naive_bills(frame: pd.DataFrame, tariff: Tariff, facts: pd.DataFrame) -> dic
                 for tier in sorted(
                     (t for t in tariff.tiers if month in t.months), key=lambda t: t.tier
                 ):
-                    if tier.upper_limit_kwh is None:
+                    if tier.upper_limit is None:
                         width = left
                     else:
-                        top = tier.upper_limit_kwh + Decimal(int(quotas[meter])) / 1000
+                        top = tier.upper_limit + Decimal(int(quotas[meter])) / 1000
                         width, floor = top - floor, top
                     part = min(left, width)
                     left -= part

@@ -9,19 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridsecure.billing.bill_documents import (
+    bills_to_json,
+    decimal_text,
+    fen_text,
+)
 from gridsecure.billing.bills import (
     Bills,
     bills_from_amounts,
-    bills_to_json,
     compute_bills,
-    decimal_text,
     differing_meter_points,
-    fen_text,
     round_half_up,
 )
-from gridsecure.billing.charges import AMOUNT_SCALE, AMOUNT_UNITS_PER_FEN, line_rules
+from gridsecure.billing.charges import AMOUNT_SCALE, AMOUNT_UNITS_PER_FEN
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.periods import billing_month
+from gridsecure.billing.rules import line_rules
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.errors import InputError
 from tests.billing.bill_inputs import SHANGHAI

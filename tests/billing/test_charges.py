@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridsecure.billing.charges import (
-    OPEN_LIMIT_WH,
+from gridsecure.billing.charges import line_amounts
+from gridsecure.billing.contracts import default_contracts
+from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
+from gridsecure.billing.periods import BillingPeriod, billing_month
+from gridsecure.billing.rules import (
     LineRule,
-    line_amounts,
     line_rules,
     rate_units,
-    tier_limits_wh,
 )
-from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
 from gridsecure.errors import InputError
 from tests.billing.bill_inputs import SHANGHAI, catalogue_text
@@ -30,7 +29,7 @@ JANUARY = billing_month(2026, 1, timezone=SHANGHAI)
 def test_the_lines_are_those_of_the_rate_rows_with_the_months_limits() -> None:
     tariff = load_tariff(catalogue_tariffs()["shenzhen-residential-peak-valley"])
     described = [
-        (r.charge, r.tou_period, r.tier, r.basis, r.lower_kwh, r.upper_kwh)
+        (r.charge, r.tou_period, r.tier, r.basis, r.lower, r.upper)
         for r in line_rules(tariff, JULY)
     ]
     assert described == [
@@ -40,7 +39,7 @@ def test_the_lines_are_those_of_the_rate_rows_with_the_months_limits() -> None:
         ("tier-adder", None, 2, "tier-part", 260, 600),
         ("tier-adder", None, 3, "tier-part", 600, None),
     ]
-    winter = [(r.lower_kwh, r.upper_kwh) for r in line_rules(tariff, JANUARY) if r.tier]
+    winter = [(r.lower, r.upper) for r in line_rules(tariff, JANUARY) if r.tier]
     assert winter == [(200, 400), (400, None)]
 
 
@@ -92,7 +91,9 @@ def test_a_period_in_another_zone_is_the_same_month() -> None:
 def test_a_quota_moves_both_limits_and_never_the_floor() -> None:
     rules = line_rules(load_tariff(catalogue_tariffs()["shenzhen-residential-tiers"]), JULY)
     contracts = default_contracts(["A", "B"]).assign(household_quota_wh=np.array([0, 100_000]))
-    limits = [[side.tolist() for side in tier_limits_wh(rule, contracts)] for rule in rules]
+    limits = [
+        [side.tolist() for side in tier_limits_wh(rule, contracts, period=JULY)] for rule in rules
+    ]
     assert limits == [
         [[0, 0], [OPEN_LIMIT_WH, OPEN_LIMIT_WH]],
         [[260_000, 360_000], [600_000, 700_000]],
@@ -109,10 +110,10 @@ def test_the_first_tier_of_a_priced_ladder_starts_at_zero_for_everyone() -> None
         rate=Decimal("0.5"),
         unit="CNY/kWh",
         source="s",
-        upper_kwh=Decimal("100.5"),
+        upper=Decimal("100.5"),
     )
     contracts = default_contracts(["A"]).assign(household_quota_wh=np.array([100_000]))
-    lower, upper = tier_limits_wh(rule, contracts)
+    lower, upper = tier_limits_wh(rule, contracts, period=JULY)
     assert (lower.tolist(), upper.tolist()) == ([0], [200_500])
 
 

@@ -28,8 +28,11 @@ def test_numbers_are_exact_thousandths_and_defaults_are_zero(tmp_path: Path) -> 
         "zone": ["南山", "futian"],
         "customer_class": ["household", "shop"],
         "tariff_id": ["t", ""],
+        "service_from": ["", ""],
         "household_quota_wh": [100_100, 0],
+        "free_quota_wh": [0, 0],
         "contracted_va": [0, 315_050],
+        "year_to_date_wh": [0, 0],
     }
     assert contracts["household_quota_wh"].dtype == "int64"
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridsecure.billing.bills import Bills, bill_readings, bills_to_json
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import Bills, bill_readings
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.corrections import (
     Correction,
@@ -127,9 +128,9 @@ def test_a_document_by_hand() -> None:
         for wh in (110_000, 100_000)
     )
     correction = correct_bills(before, after)
-    document = corrections_to_json(correction, version=2, meter_point_ids=["A"])
-    (old,) = bills_to_json([before])["meters"]["A"]["periods"]
-    (new,) = bills_to_json([after])["meters"]["A"]["periods"]
+    document = corrections_to_json(correction, version=2, meter_point_ids=["A"], tariff=tariff)
+    (old,) = bills_to_json([before], tariff=tariff)["meters"]["A"]["periods"]
+    (new,) = bills_to_json([after], tariff=tariff)["meters"]["A"]["periods"]
     (period,) = document["meters"]["A"]["periods"]
     cancels, adjustment = period.pop("cancels"), period.pop("adjustment")
     assert period.pop("version") == 2

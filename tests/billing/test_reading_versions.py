@@ -74,3 +74,26 @@ def test_a_reading_between_the_intervals_is_refused() -> None:
         overlaid(below, later=half, interval=HOUR)
     assert refused.value.reason == "correction.interval"
     assert refused.value.remedy
+
+
+@pytest.mark.parametrize("column", ["reactive_varh", "export_wh"])
+@pytest.mark.parametrize("has_it", ["earlier", "later"])
+def test_a_register_in_one_version_only_is_refused(column: str, has_it: str) -> None:
+    below, above = frame({("A", STARTS[0]): 9, ("B", STARTS[0]): 9}), frame({("A", STARTS[0]): 8})
+    if has_it == "earlier":
+        below[column] = 3
+    else:
+        above[column] = 3
+    with pytest.raises(InvalidReadingsError) as refused:
+        overlaid(below, later=above, interval=HOUR)
+    assert refused.value.reason == "correction.register"
+
+
+def test_registers_are_overlaid_with_their_readings() -> None:
+    below = frame({("A", STARTS[0]): 9, ("A", STARTS[1]): 9}).assign(reactive_varh=3)
+    above = frame({("A", STARTS[1]): 8}).assign(reactive_varh=4)
+    result = overlaid(below, later=above, interval=HOUR)
+    assert result["reactive_varh"].tolist() == [3, 4]
+    unmetered = frame({("B", STARTS[1]): 8})
+    result = overlaid(result, later=unmetered, interval=HOUR)
+    assert result["reactive_varh"].tolist() == [3, 4, -1]

@@ -12,7 +12,7 @@ import pytest
 
 from gridsecure.compute import intake
 from gridsecure.compute.runs import key_notices
-from gridsecure.crypto.parameters import REGISTER
+from gridsecure.crypto.parameters import PARAMETER_SETS, REGISTER
 from gridsecure.crypto.secret_key import generate_key_set
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
@@ -66,7 +66,7 @@ def test_key_sets_of_the_authority_come_into_force_once(bare_grid):
     assert {n.key_id for n in key_notices(bare_grid.platform_zone)} == {
         key_set.public.key_id for key_set in bare_grid.keys.secret.values()
     }
-    assert evidence_length(bare_grid) == entries == 3
+    assert evidence_length(bare_grid) == entries == len(PARAMETER_SETS)
 
 
 def test_a_second_key_set_of_the_same_parameters_is_a_conflict(bare_grid):

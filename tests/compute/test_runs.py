@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import CONTRACT
+from gridsecure.billing.rules import CONTRACT
 from gridsecure.compute import intake
 from gridsecure.compute.jobs import worker_pool
 from gridsecure.compute.requests import record_answer, waiting_requests
@@ -31,9 +31,9 @@ from gridsecure.errors import (
 )
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
-from gridsecure.plans.bills import recombined
 from gridsecure.plans.execution import compile_bill, roster_data
 from gridsecure.plans.load_curve import cell_layout, interval_totals
+from gridsecure.plans.recombination import recombined
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
 from gridsecure.store.records import Record, listed, record
@@ -124,7 +124,7 @@ def test_bills_on_ciphertext_are_the_oracles_to_the_last_digit(tmp_path, househo
                 name: decrypted(grid, transcript, name, roster=roster)
                 for name in transcript.outputs
             }
-            _, amounts = recombined(compiled, values=values, slots=roster.manifest.slots)
+            amounts = recombined(compiled, values=values).amounts
             bills = grid.bills(roster)
             places = [bills.meter_point_ids.index(name) for name in roster.meter_point_ids]
             for line, rule in enumerate(compiled.rules):

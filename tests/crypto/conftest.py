@@ -17,7 +17,7 @@ from gridsecure.crypto.parameters import INTERVAL, PARAMETER_SETS, REGISTER, TIE
 from gridsecure.crypto.plain import PlainColumn
 from gridsecure.crypto.planning import PlannedColumn
 from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
-from gridsecure.crypto.thresholds import thermometer
+from gridsecure.crypto.thresholds import MONTH_DIGITS, WH_PER_KWH, thermometer
 
 HIGH_WH = 8_388_607
 """Largest energy of the tier roster: 8,388 kWh, far above the highest threshold."""
@@ -72,7 +72,7 @@ def tier_roster(tier_keys: SecretKeySet) -> TierRoster:
     first = np.array([wh for wh in edges + ends if wh >= 0], dtype=np.int64)
     rest = rng.integers(0, HIGH_WH + 1, TIER.ring_degree - len(first))
     energy_wh = np.concatenate([first, rest])
-    digits = thermometer(energy_wh)
+    digits = thermometer(energy_wh // WH_PER_KWH, digits=MONTH_DIGITS)
     public = tier_keys.public
     return TierRoster(
         keys=tier_keys,

@@ -33,6 +33,7 @@ DIGESTS = {
     "bfv_4096_q44_t31": "29a7270e090fdbfda511d5cff04a62e2b61b35571e73746e5dae7126cb2a6ec9",
     "bfv_4096_q109_t60": "3ca32a6d3d9ac5ba7900255cc8ba5c9315e2204509fc517d158950efcf1163c6",
     "bgv_16384_q300_t35": "32a6fefab503d96dd906efceebd02e252d2d8fd73d4322570d4cb982f0283f82",
+    "bgv_16384_q360_t35": "a7155ac01fa6fdb3b55d7727d56684a929dcfeeea648bc81797fb3dc7fe357ff",
 }
 """A changed digest is a changed set: columns encrypted before could no longer be opened."""
 

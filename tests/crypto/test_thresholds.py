@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from gridsecure.crypto.parameters import TIER
 from gridsecure.crypto.plain import PlainColumn
 from gridsecure.crypto.thresholds import (
-    BASE,
     DIGITS,
-    MAX_THRESHOLD_KWH,
+    MONTH_DIGITS,
+    WH_PER_KWH,
+    YEAR_DIGITS,
+    DigitSystem,
+    compare,
     excess,
     needed_digits,
     thermometer,
@@ -23,6 +26,8 @@ from gridsecure.crypto.thresholds import (
 from gridsecure.errors import OutOfRangeError
 
 SLOTS = TIER.ring_degree
+MAX_THRESHOLD_KWH = MONTH_DIGITS.highest_threshold
+BASE = 16
 HIGH_WH = 8_388_607
 LIMITS_KWH = (
     0, 1, 15, 16, 17, 200, 240, 255, 256, 260, 400, 512, 600, 1365, 3583, 3584, 3824, 3838, 3839,
@@ -30,6 +35,22 @@ LIMITS_KWH = (
 MEASURED = 3 + 1  # as in test_planning.py: a maximum for a deviation, and rounding down
 LIMB = 1023
 """The largest price limb that a tier bill multiplies an excess by."""
+
+
+def above(
+    energy: Any,
+    columns: Any,
+    thresholds_kwh: NDArray[np.int64],
+    *,
+    digits: DigitSystem = MONTH_DIGITS,
+    high: int = HIGH_WH,
+) -> Any:
+    gate = compare(columns, thresholds=thresholds_kwh, digits=digits, parameters=TIER)
+    return excess(energy, high=high, gate=gate, thresholds_kwh=thresholds_kwh, parameters=TIER)
+
+
+def digits_of(energy_wh: NDArray[np.int64]) -> Any:
+    return thermometer(energy_wh // WH_PER_KWH, digits=MONTH_DIGITS)
 
 
 def per_slot(kind: str) -> NDArray[np.int64]:
@@ -55,12 +76,12 @@ KINDS = [
 
 def check_circuit(tier_roster: Any, thresholds_kwh: NDArray[np.int64]) -> None:
     """Encrypted = plain = arithmetic, from the needed digits alone, within the planned margin."""
-    needed = needed_digits(thresholds_kwh)
+    needed = needed_digits(thresholds_kwh, digits=MONTH_DIGITS)
     expected = np.maximum(tier_roster.energy_wh - 1000 * thresholds_kwh, 0)
 
     def circuit(energy: Any, digits: Any) -> Any:
         loaded = {key: digits[key] for key in needed}
-        return excess(energy, high=HIGH_WH, digits=loaded, thresholds_kwh=thresholds_kwh)
+        return above(energy, loaded, thresholds_kwh)
 
     encrypted = circuit(tier_roster.encrypted, tier_roster.encrypted_digits)
     planned = circuit(tier_roster.planned, tier_roster.planned_digits)
@@ -94,12 +115,7 @@ def test_thresholds_may_differ_from_slot_to_slot(tier_roster: Any, kind: str) ->
 
 def test_equal_thresholds_cost_what_one_threshold_costs(tier_roster: Any) -> None:
     def circuit(thresholds_kwh: NDArray[np.int64]) -> Any:
-        return excess(
-            tier_roster.planned,
-            high=HIGH_WH,
-            digits=tier_roster.planned_digits,
-            thresholds_kwh=thresholds_kwh,
-        )
+        return above(tier_roster.planned, tier_roster.planned_digits, thresholds_kwh)
 
     assert circuit(np.full(SLOTS, 260)) == circuit(np.array(260))
 
@@ -113,15 +129,10 @@ def test_per_slot_thresholds_at_one_wh_around_their_own_limit(tier_roster: Any) 
     energy_wh = np.maximum(limits * 1000 + np.arange(slots) % 3 - 1, 0)
     digits = {
         key: keys.public.encrypt(column, high=1)
-        for key, column in thermometer(energy_wh).items()
-        if key in needed_digits(limits)
+        for key, column in digits_of(energy_wh).items()
+        if key in needed_digits(limits, digits=MONTH_DIGITS)
     }
-    result = excess(
-        keys.public.encrypt(energy_wh, high=HIGH_WH),
-        high=HIGH_WH,
-        digits=digits,
-        thresholds_kwh=limits,
-    )
+    result = above(keys.public.encrypt(energy_wh, high=HIGH_WH), digits, limits)
     assert keys.decrypt(result).tolist() == np.maximum(energy_wh - 1000 * limits, 0).tolist()
 
 
@@ -136,9 +147,9 @@ def test_circuit_is_the_arithmetic(data: st.DataObject) -> None:
     )
     energies = st.lists(near | st.integers(0, HIGH_WH), min_size=slots, max_size=slots)
     energy_wh = np.array(data.draw(energies))
-    needed = needed_digits(limits)
-    digits = {k: PlainColumn.of(v) for k, v in thermometer(energy_wh).items() if k in needed}
-    result = excess(PlainColumn.of(energy_wh), high=HIGH_WH, digits=digits, thresholds_kwh=limits)
+    needed = needed_digits(limits, digits=MONTH_DIGITS)
+    digits = {k: PlainColumn.of(v) for k, v in digits_of(energy_wh).items() if k in needed}
+    result = above(PlainColumn.of(energy_wh), digits, limits)
     assert result.values.tolist() == np.maximum(energy_wh - 1000 * limits, 0).tolist()
 
 
@@ -147,7 +158,7 @@ def test_circuit_is_the_arithmetic(data: st.DataObject) -> None:
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=20))
 def test_thermometer_spells_the_whole_kwh(total_wh: list[int]) -> None:
-    columns = thermometer(np.array(total_wh))
+    columns = digits_of(np.array(total_wh))
     assert set(columns) == {(d, j) for d in range(DIGITS) for j in range(1, BASE)}
     for slot, wh in enumerate(total_wh):
         levels = [sum(int(columns[d, j][slot]) for j in range(1, BASE)) for d in range(DIGITS)]
@@ -160,18 +171,23 @@ def test_thermometer_spells_the_whole_kwh(total_wh: list[int]) -> None:
 
 def test_needed_digits_of_one_threshold() -> None:
     # 260 = 1·256 + 0·16 + 4
-    assert needed_digits(np.array(260)) == {(2, 1), (2, 2), (1, 1), (0, 4)}
-    assert needed_digits(np.array(0)) == set()
+    assert needed_digits(np.array(260), digits=MONTH_DIGITS) == {(2, 1), (2, 2), (1, 1), (0, 4)}
+    assert needed_digits(np.array(0), digits=MONTH_DIGITS) == set()
     # 3,839 = 14·256 + 15·16 + 15: [d >= 16] never holds and is no column.
-    assert needed_digits(np.array(3839)) == {(2, 14), (2, 15), (1, 15), (0, 15)}
+    assert needed_digits(np.array(3839), digits=MONTH_DIGITS) == {
+        (2, 14),
+        (2, 15),
+        (1, 15),
+        (0, 15),
+    }
 
 
 @given(st.lists(st.integers(0, MAX_THRESHOLD_KWH), min_size=1, max_size=10))
 def test_needed_digits_of_many_are_those_of_each(limits: list[int]) -> None:
-    each = set().union(*(needed_digits(np.array(limit)) for limit in limits))
+    each = set().union(*(needed_digits(np.array(limit), digits=MONTH_DIGITS) for limit in limits))
     if any(limits):
         each |= {(2, 1), (1, 1)} if 0 in limits else set()
-    assert needed_digits(np.array(limits)) == each
+    assert needed_digits(np.array(limits), digits=MONTH_DIGITS) == each
 
 
 # --- refusals -----------------------------------------------------------------------------------
@@ -185,14 +201,41 @@ def test_threshold_outside_the_digits_is_refused(limit_kwh: int, among: bool) ->
     """Also by the circuit itself: a digit that does not exist would be dropped silently."""
     limits = np.array([260, limit_kwh] if among else limit_kwh)
     with pytest.raises(OutOfRangeError) as refused:
-        needed_digits(limits)
+        needed_digits(limits, digits=MONTH_DIGITS)
     assert refused.value.reason == "plan.threshold"
     energy_wh = np.array([5_000_000, 5_000_000])
-    digits = {k: PlainColumn.of(v) for k, v in thermometer(energy_wh).items()}
+    digits = {k: PlainColumn.of(v) for k, v in digits_of(energy_wh).items()}
     with pytest.raises(OutOfRangeError) as refused:
-        excess(PlainColumn.of(energy_wh), high=HIGH_WH, digits=digits, thresholds_kwh=limits)
+        above(PlainColumn.of(energy_wh), digits, limits)
     assert refused.value.reason == "plan.threshold"
 
 
 def test_largest_threshold_is_the_documented_one() -> None:
     assert MAX_THRESHOLD_KWH == 3839
+
+
+# --- other numbers than energy ------------------------------------------------------------------
+
+
+@given(st.data())
+def test_any_whole_number_gates_any_other(data: st.DataObject) -> None:
+    """[w >= T] for the digits of a year and of use hours, multiplying something signed."""
+    system = data.draw(st.sampled_from([MONTH_DIGITS, YEAR_DIGITS, DigitSystem((3, 5, 4))]))
+    slots = data.draw(st.integers(1, 5))
+    limit = st.integers(0, system.highest_threshold)
+    limits = np.array(data.draw(st.lists(limit, min_size=slots, max_size=slots)))
+    step = st.integers(-2, 2)
+    steps = np.array(data.draw(st.lists(step, min_size=slots, max_size=slots)))
+    whole = np.maximum(limits + steps, 0)
+    signed = st.integers(-500, 500)
+    values = np.array(data.draw(st.lists(signed, min_size=slots, max_size=slots)))
+    columns = {k: PlainColumn.of(v) for k, v in thermometer(whole, digits=system).items()}
+    needed = {k: columns[k] for k in needed_digits(limits, digits=system)}
+    gate = compare(needed, thresholds=limits, digits=system, parameters=TIER)
+    kept = values if gate is None else gate.kept(PlainColumn.of(values)).values
+    assert list(kept) == np.where(whole >= limits, values, 0).tolist()
+
+
+def test_a_year_reaches_further_than_a_month() -> None:
+    assert YEAR_DIGITS.highest_threshold == 13_247
+    assert len(YEAR_DIGITS.places) == 69

@@ -16,7 +16,7 @@ from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.gateway.admission import REASONS, SeenMeters, admit, write_exceptions
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.packing import INTERVAL_BOUNDS_WH, OTHER_BOUND_WH
-from gridsecure.plans.bills import MAX_REGISTER_WH, MAX_TIER_WH
+from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH
 
 PERIOD = billing_month(2026, 7, timezone="Asia/Shanghai")
 TARIFFS = {name: load_tariff(path) for name, path in catalogue_tariffs().items()}

@@ -38,13 +38,12 @@ from gridsecure.gateway.correction_versions import expected_corrections
 from gridsecure.gateway.corrections import correct_month
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import stored_plan
-from gridsecure.gateway.packing import pack_energies
+from gridsecure.gateway.packing import pack_energies, packed_columns
 from gridsecure.gateway.reconciliation import reconcile
 from gridsecure.key_authority.bill_versions import bill_versions
 from gridsecure.key_authority.checker import sealed_statements
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import Signed, UploadManifest
-from gridsecure.plans.bills import published_needs
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import head, verify_chain
 from gridsecure.store.records import listed
@@ -76,9 +75,9 @@ def world(tmp_path):
 
 def settlement_columns_only(energies, *, roster, tariff, period, keys):
     """The real packing, without the interval columns that follow."""
-    needs = published_needs(tariff.tou_periods, tiered=bool(tariff.tiers))
+    needs = packed_columns(tariff, period=period, intervals=0)
     packed = pack_energies(energies, roster=roster, tariff=tariff, period=period, keys=keys)
-    return islice(packed, len(needs))
+    return islice(packed, needs)
 
 
 def homes(world):
@@ -158,9 +157,8 @@ def test_only_the_changed_roster_is_sent_and_names_its_slots(world):
     pseudonyms = json.loads(manifest.body)["pseudonyms"]
     names = world.identity_names()
     assert {pseudonyms[slot] for slot in second.corrected_slots} == {names[home], names[other]}
-    assert {c.quantity for c in second.columns} == {
-        need.quantity for need in published_needs((), tiered=False)
-    }
+    assert [c.quantity for c in second.columns] == [c.quantity for c in earlier.columns]
+    assert not any(c.quantity.startswith("interval:") for c in second.columns)
 
 
 def test_every_version_stays_and_the_new_one_is_private(world):
@@ -197,7 +195,10 @@ def test_the_expected_documents_are_those_of_the_plaintext_readings(world):
         )[0]
         for frame in frames
     )
-    documents = corrections_to_json(correct_bills(old, new), version=2, meter_point_ids=[home])
+    tariff = load_tariff(catalogue_tariffs()["flat"])
+    documents = corrections_to_json(
+        correct_bills(old, new), version=2, meter_point_ids=[home], tariff=tariff
+    )
     ((roster_id, meters),) = expected.items()
     assert meters == {world.identity_names()[home]: documents["meters"][home]}
     statement = json.dumps({"roster_id": roster_id, "meters": meters}).encode()

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure.billing.periods import billing_month
-from gridsecure.billing.settlements import register_column, settle
+from gridsecure.billing.rules import line_rules
+from gridsecure.billing.settlement_columns import register_column
+from gridsecure.billing.settlements import settle
 from gridsecure.crypto.column_files import open_column
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.crypto.thresholds import thermometer
+from gridsecure.crypto.thresholds import MONTH_DIGITS, WH_PER_KWH, thermometer
 from gridsecure.errors import InvalidReadingsError, NotFoundError, OutOfRangeError
 from gridsecure.gateway.energies import interval_energies
 from gridsecure.gateway.packing import (
@@ -24,7 +26,7 @@ from gridsecure.gateway.packing import (
     pack_settlements,
     packed_columns,
 )
-from gridsecure.plans.bills import digit_quantity, published_needs, register_quantity
+from gridsecure.plans.quantities import MONTH_MEASURE, published_needs, register_quantity
 from tests.grid_simulator import DAY_INTERVALS, HOUR, TIERS, GridSimulator, grid_keys
 
 PERIOD = billing_month(2026, 2, timezone="Asia/Shanghai")
@@ -66,8 +68,12 @@ def test_settlement_columns_hold_what_the_plaintext_oracle_settles(grid):
         expected = {"total": total, "tier:total": total}
         for name in tariff.tou_periods:
             expected[register_quantity(name)] = ordered[register_column(name)].to_numpy()
-        expected |= {digit_quantity(*p): bits for p, bits in thermometer(total).items()}
-        needs = published_needs(tariff.tou_periods, tiered=bool(tariff.tiers))
+        expected |= {
+            MONTH_MEASURE.digit(*p): bits
+            for p, bits in thermometer(total // WH_PER_KWH, digits=MONTH_DIGITS).items()
+        }
+        rules = line_rules(tariff, grid.period)
+        needs = published_needs(rules, tou_periods=tariff.tou_periods)
         columns = grid.packed(roster)[: len(needs)]
         assert [c.entry.quantity for c in columns] == [need.quantity for need in needs]
         for column in columns[:8]:
@@ -179,7 +185,7 @@ def test_the_number_of_columns_is_known_before_packing(grid, public_keys):
     columns = pack_energies(
         energies, roster=roster, tariff=tariff, period=grid.period, keys=public_keys
     )
-    assert sum(1 for _ in columns) == packed_columns(tariff, intervals=744)
+    assert sum(1 for _ in columns) == packed_columns(tariff, period=grid.period, intervals=744)
 
 
 @given(st.integers(1, 4), st.randoms(use_true_random=False))

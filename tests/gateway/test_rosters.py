@@ -18,7 +18,12 @@ def contracts(rows):
     frame = pd.DataFrame(
         rows, columns=["meter_point_id", "zone", "customer_class", "tariff_id"], dtype=str
     )
-    return frame.assign(household_quota_wh=frame.index * 1000, contracted_va=frame.index * 7)
+    return frame.assign(
+        household_quota_wh=frame.index * 1000,
+        contracted_va=frame.index * 7,
+        free_quota_wh=frame.index * 3,
+        service_from="",
+    )
 
 
 def named(frame):

@@ -17,7 +17,7 @@ from sqlmodel import select
 
 from gridsecure.analyst.releases import REBILL, pinned_authority, verified_release
 from gridsecure.analyst.reports import bill_table
-from gridsecure.billing.bills import bills_to_json
+from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.corrections import correct_bills, corrections_to_json, unreconciled
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.keys import PublicKeySet
@@ -107,11 +107,14 @@ def test_documents_are_the_oracles_and_the_issued_bill_is_untouched(
 
     old, new = (bills_after(grid, first.roster, frame) for frame in (grid.readings, readings))
     names = {first.roster.manifest.pseudonyms[slot] for slot in slots}
-    expected = corrections_to_json(correct_bills(old, new), version=2, meter_point_ids=names)
+    tariff = grid.tariff(first.roster)
+    expected = corrections_to_json(
+        correct_bills(old, new), version=2, meter_point_ids=names, tariff=tariff
+    )
     assert statements(billed, release_id, first.roster) == expected["meters"]
     assert billed.zone.objects.get(issued.statements[first.roster.manifest.roster_id]) == before
     originals = statements(billed, issued.release_id, first.roster)
-    assert originals == bills_to_json([old])["meters"]
+    assert originals == bills_to_json([old], tariff=tariff)["meters"]
     for name in names:
         (period,) = expected["meters"][name]["periods"]
         assert period["cancels"]["lines"] == originals[name]["periods"][0]["lines"]

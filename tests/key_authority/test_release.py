@@ -8,7 +8,8 @@ from collections import defaultdict
 import pandas as pd
 import pytest
 
-from gridsecure.billing.bills import Bills, bills_to_json
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import Bills
 from gridsecure.crypto.column_files import open_column
 from gridsecure.crypto.envelope import open_from
 from gridsecure.errors import AuthenticityError, EnvelopeError, NotFoundError
@@ -94,7 +95,7 @@ def test_statements_are_the_oracles_bills_and_open_for_the_billing_office_only(
             open_from(sealed, private_key=grid.authority_key, purpose=STATEMENTS_PURPOSE)
         statement = json.loads(open_from(sealed, private_key=OFFICE, purpose=STATEMENTS_PURPOSE))
         names = dict(zip(roster.meter_point_ids, roster.manifest.pseudonyms, strict=True))
-        bills = bills_to_json([renamed(grid.bills(roster), names)])
+        bills = bills_to_json([renamed(grid.bills(roster), names)], tariff=grid.tariff(roster))
         assert statement == {"roster_id": roster.manifest.roster_id, **bills}
         # Only the pseudonym stands in what could be read on the way.
         assert not any(name.encode() in sealed for name in names.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -11,36 +12,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import (
+from gridsecure.billing.charges import line_amounts, line_quantities
+from gridsecure.billing.contracts import default_contracts
+from gridsecure.billing.periods import billing_month
+from gridsecure.billing.rules import (
     CONTRACT,
     REGISTER,
     TIER_PART,
     TOTAL,
     LineRule,
-    line_amounts,
-    line_quantities,
     line_rules,
 )
-from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import billing_month
-from gridsecure.billing.settlements import register_column
+from gridsecure.billing.settlement_columns import register_column
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.crypto.plain import PlainColumn
-from gridsecure.crypto.thresholds import thermometer
 from gridsecure.errors import InvalidTariffError, OutOfRangeError
-from gridsecure.plans.bills import (
+from gridsecure.plans.bills import plan_bill, run_bill
+from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
     MAX_TIER_WH,
-    TIER_TOTAL,
     TOTAL_QUANTITY,
-    digit_quantity,
-    plan_bill,
     published_needs,
-    recombined,
     register_quantity,
-    run_bill,
 )
+from gridsecure.plans.recombination import recombined
+from gridsecure.plans.settlement_values import settlement_values
 from tests.grid_simulator import grid_keys
 
 PERIOD = billing_month(2026, 7, timezone="Asia/Shanghai")
@@ -68,14 +65,14 @@ def settlements_of(total: NDArray[np.int64], tou_periods: tuple[str, ...]) -> pd
 
 
 def values_of(
-    settlements: pd.DataFrame, tou_periods: tuple[str, ...]
+    settlements: pd.DataFrame, rules: Sequence[LineRule], tou_periods: tuple[str, ...] = ()
 ) -> dict[str, NDArray[np.int64]]:
-    total = settlements["total_wh"].to_numpy()
-    values = {TOTAL_QUANTITY: total, TIER_TOTAL: total}
-    values |= {
-        register_quantity(p): settlements[register_column(p)].to_numpy() for p in tou_periods
-    }
-    return values | {digit_quantity(*place): bits for place, bits in thermometer(total).items()}
+    return settlement_values(
+        settlements,
+        rules=rules,
+        tou_periods=tou_periods,
+        contracted_va=np.zeros(len(settlements), dtype=np.int64),
+    )
 
 
 @pytest.mark.parametrize("tariff_id", TARIFFS)
@@ -89,8 +86,8 @@ def test_encrypted_bills_equal_the_oracle(tariff_id: str, quotas: bool) -> None:
     contracts = contracts_of(len(total), quotas=quotas)
     settlements = settlements_of(total, tariff.tou_periods)
     quantities = line_quantities(rules, settlements=settlements, contracts=contracts, period=PERIOD)
-    plan = plan_bill(rules, contracts=contracts)
-    values = values_of(settlements, tariff.tou_periods)
+    plan = plan_bill(rules, contracts=contracts, period=PERIOD)
+    values = values_of(settlements, rules, tariff.tou_periods)
     keys = grid_keys().secret
     inputs = {
         need.quantity: keys[need.parameters.name].public.encrypt(
@@ -102,7 +99,8 @@ def test_encrypted_bills_equal_the_oracle(tariff_id: str, quotas: bool) -> None:
         name: keys[column.evaluation.parameters.name].decrypt(column)
         for name, column in run_bill(plan, inputs=inputs).items()
     }
-    found, amounts = recombined(plan, values=decrypted, slots=len(total))
+    lines = recombined(plan, values=decrypted)
+    found, amounts = lines.quantities, lines.amounts
     encrypted = [line for line, rule in enumerate(rules) if rule.basis != CONTRACT]
     expected = line_amounts(rules, quantities=quantities)
     assert (found[encrypted] == quantities[encrypted]).all()
@@ -128,13 +126,14 @@ def test_any_ladder_equals_the_oracle_in_the_clear(
     contracts = contracts_of(len(total), quotas=True)
     settlements = pd.DataFrame({"total_wh": np.array(total, dtype=np.int64)})
     quantities = line_quantities(rules, settlements=settlements, contracts=contracts, period=PERIOD)
-    plan = plan_bill(rules, contracts=contracts)
-    values = values_of(settlements, ())
+    plan = plan_bill(rules, contracts=contracts, period=PERIOD)
+    values = values_of(settlements, rules)
     inputs = {need.quantity: PlainColumn.of(values[need.quantity]) for need in plan.needs}
     results = {name: column.values for name, column in run_bill(plan, inputs=inputs).items()}
     moduli = {name: p.plain_modulus for name, p in PARAMETER_SETS.items()}
     assert all(0 <= v < max(moduli.values()) for column in results.values() for v in column)
-    found, amounts = recombined(plan, values=results, slots=len(total))
+    lines = recombined(plan, values=results)
+    found, amounts = lines.quantities, lines.amounts
     assert (found == quantities).all()
     assert (amounts == line_amounts(rules, quantities=quantities.astype(object))).all()
 
@@ -148,64 +147,66 @@ def tier_rule(tier: int, lower: int, upper: int | None, rate: Decimal) -> LineRu
         rate=rate,
         unit="CNY/kWh",
         source="test",
-        lower_kwh=Decimal(lower),
-        upper_kwh=None if upper is None else Decimal(upper),
+        lower=Decimal(lower),
+        upper=None if upper is None else Decimal(upper),
     )
 
 
 def test_a_free_line_still_tells_its_quantity() -> None:
     rule = LineRule("energy", "peak", None, REGISTER, Decimal(0), "CNY/kWh", "test")
-    plan = plan_bill([rule], contracts=contracts_of(2, quotas=False))
+    plan = plan_bill([rule], contracts=contracts_of(2, quotas=False), period=PERIOD)
     inputs = {register_quantity("peak"): PlainColumn.of(np.array([5, 70]))}
     results = {name: column.values for name, column in run_bill(plan, inputs=inputs).items()}
-    quantities, amounts = recombined(plan, values=results, slots=2)
-    assert quantities.tolist() == [[5, 70]]
-    assert amounts.tolist() == [[0, 0]]
+    lines = recombined(plan, values=results)
+    assert lines.quantities.tolist() == [[5, 70]]
+    assert lines.amounts.tolist() == [[0, 0]]
+    assert lines.energy_wh.tolist() == [5, 70]
 
 
 def test_a_dear_rate_is_split_into_limbs_that_stay_in_range() -> None:
     dear = LineRule("energy", None, None, TOTAL, Decimal("9999.12345678"), "CNY/kWh", "test")
-    plan = plan_bill([dear], contracts=contracts_of(1, quotas=False))
+    plan = plan_bill([dear], contracts=contracts_of(1, quotas=False), period=PERIOD)
     assert len(plan.outputs) > 1
     assert all(out.factor * MAX_REGISTER_WH < 2**60 for out in plan.outputs)
     inputs = {TOTAL_QUANTITY: PlainColumn.of(np.array([MAX_REGISTER_WH]))}
     results = {name: column.values for name, column in run_bill(plan, inputs=inputs).items()}
-    _, amounts = recombined(plan, values=results, slots=1)
+    amounts = recombined(plan, values=results).amounts
     assert amounts[0, 0] == MAX_REGISTER_WH * 999_912_345_678
 
 
 def test_limbs_that_disagree_are_not_billed() -> None:
     dear = LineRule("energy", None, None, TOTAL, Decimal("9999.12345678"), "CNY/kWh", "test")
-    plan = plan_bill([dear], contracts=contracts_of(1, quotas=False))
+    plan = plan_bill([dear], contracts=contracts_of(1, quotas=False), period=PERIOD)
     inputs = {TOTAL_QUANTITY: PlainColumn.of(np.array([1000]))}
     results = {name: column.values for name, column in run_bill(plan, inputs=inputs).items()}
     last = plan.outputs[-1]
     for wrong in (results[last.name] + 1, results[last.name] + last.factor):
         with pytest.raises(OutOfRangeError) as refused:
-            recombined(plan, values={**results, last.name: wrong}, slots=1)
+            recombined(plan, values={**results, last.name: wrong})
         assert refused.value.reason == "bill.inconsistent"
 
 
 def test_limits_must_be_whole_kwh() -> None:
     rule = tier_rule(1, 0, None, Decimal(1))
     broken = tier_rule(2, 0, None, Decimal(1))
-    object.__setattr__(broken, "lower_kwh", Decimal("33.5"))
+    object.__setattr__(broken, "lower", Decimal("33.5"))
     with pytest.raises(InvalidTariffError) as refused:
-        plan_bill([rule, broken], contracts=contracts_of(1, quotas=False))
+        plan_bill([rule, broken], contracts=contracts_of(1, quotas=False), period=PERIOD)
     assert refused.value.reason == "plan.limit"
 
 
 def test_limits_beyond_the_digits_are_refused() -> None:
     rules = [tier_rule(1, 0, 3839, Decimal(1)), tier_rule(2, 3840, None, Decimal(1))]
     with pytest.raises(OutOfRangeError) as refused:
-        plan_bill(rules, contracts=contracts_of(1, quotas=False))
+        plan_bill(rules, contracts=contracts_of(1, quotas=False), period=PERIOD)
     assert refused.value.reason == "plan.threshold"
 
 
 @pytest.mark.parametrize("tariff_id", TARIFFS)
 def test_a_gateway_publishes_all_a_plan_reads_and_the_plan_has_margin(tariff_id: str) -> None:
     tariff = load_tariff(catalogue_tariffs()[tariff_id])
-    plan = plan_bill(line_rules(tariff, PERIOD), contracts=contracts_of(6, quotas=True))
-    published = set(published_needs(tariff.tou_periods, tiered=bool(tariff.tiers)))
+    rules = line_rules(tariff, PERIOD)
+    plan = plan_bill(rules, contracts=contracts_of(6, quotas=True), period=PERIOD)
+    published = set(published_needs(rules, tou_periods=tariff.tou_periods))
     assert set(plan.needs) <= published
     assert plan.margin_bits >= 5

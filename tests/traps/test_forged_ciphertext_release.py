@@ -28,7 +28,6 @@ from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.parameters import PARAMETER_SETS, Parameters
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.rosters import Roster
-from gridsecure.key_authority import vault
 from gridsecure.key_authority.checker import (
     REFUSED,
     RELEASED,
@@ -38,8 +37,9 @@ from gridsecure.key_authority.checker import (
 )
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import ColumnEntry
-from gridsecure.plans.bills import TOTAL_QUANTITY
+from gridsecure.plans import recombination
 from gridsecure.plans.load_curve import interval_quantity
+from gridsecure.plans.quantities import TOTAL_QUANTITY
 from tests.authority_simulator import OFFICE, SEED, Authority, authority_grid
 from tests.grid_simulator import GridUpload
 
@@ -143,7 +143,7 @@ def test_a_rate_of_zero_does_not_let_it_through(
     upload = rogue.free_of_charge(rogue.forged(TOTAL_QUANTITY, share=1))
     assert_nothing_came_out(rogue.authority, rogue.billed(upload))
 
-    monkeypatch.setattr(vault, "_check_quantities", lambda *_arguments: None)
+    monkeypatch.setattr(recombination, "_check_quantities", lambda *_arguments: None)
     outcome = rogue.billed(upload)
     assert outcome.state == RELEASED, "the bound is what stopped it"
     roster_id = upload.roster.manifest.roster_id

@@ -16,8 +16,10 @@ from apps.cli.bench.key_sets import BenchKeys
 from apps.cli.bench.random_meters import FOUR_PERIOD, TIERS, RandomMeters, random_meters
 from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bench.timing import best_of, timed
+from gridsecure.billing.rules import line_rules
 from gridsecure.crypto.column_files import open_column
-from gridsecure.plans.bills import published_needs, run_bill
+from gridsecure.plans.bills import run_bill
+from gridsecure.plans.quantities import published_needs
 
 _PER_METER = "µs per meter"
 
@@ -169,7 +171,9 @@ def _around(costs: BillCosts, *, name: str, title: str) -> list[Figure]:
 def _encryption(meters: RandomMeters, keys: BenchKeys, *, sizes: BenchSizes) -> Figure:
     needs = tuple(
         need
-        for need in published_needs(meters.tariff.tou_periods, tiered=True)
+        for need in published_needs(
+            line_rules(meters.tariff, meters.period), tou_periods=meters.tariff.tou_periods
+        )
         if need.quantity.startswith("tier:")
     )
     seconds, _ = best_of(lambda: keys.encrypted(needs, values=meters.values), sizes=sizes)

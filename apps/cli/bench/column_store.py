@@ -10,7 +10,7 @@ from gridsecure.crypto.column_files import ColumnLabel, column_bytes
 from gridsecure.crypto.columns import EncryptedColumn
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.messages import ColumnEntry
-from gridsecure.plans.bills import ColumnNeed
+from gridsecure.plans.quantities import ColumnNeed
 
 ROSTER_ID: Final = "bench"
 

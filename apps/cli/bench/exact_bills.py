@@ -25,10 +25,11 @@ from apps.cli.bench.random_meters import (
 )
 from apps.cli.bench.sizes import BenchSizes
 from gridsecure.billing.bills import Bills, bills_from_amounts, compute_bills
-from gridsecure.billing.charges import CONTRACT, line_amounts, line_quantities, line_rules
+from gridsecure.billing.rules import line_rules
 from gridsecure.crypto.column_files import MAX_SLOTS
 from gridsecure.crypto.columns import EncryptedColumn
-from gridsecure.plans.bills import BillPlan, plan_bill, recombined, run_bill
+from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
+from gridsecure.plans.recombination import recombined
 
 _TARIFFS = (TIERS, PEAK_VALLEY, FOUR_PERIOD)
 
@@ -59,7 +60,7 @@ def exact_bills(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
 def compiled(meters: RandomMeters) -> BillPlan:
     """The bill plan of a roster of these meter points."""
     rules = line_rules(meters.tariff, meters.period)
-    return plan_bill(rules, contracts=meters.contracts)
+    return plan_bill(rules, contracts=meters.contracts, period=meters.period)
 
 
 def encrypted_bills(meters: RandomMeters, keys: BenchKeys) -> Bills:
@@ -84,25 +85,11 @@ def released(
     keys: BenchKeys,
 ) -> Bills:
     """Decrypt, recombine and round, with the lines that depend on the contract alone added."""
-    quantities, amounts = recombined(
-        plan, values=keys.decrypted(outputs), slots=len(meters.contracts)
-    )
-    public_rows = [row for row, rule in enumerate(plan.rules) if rule.basis == CONTRACT]
-    rules = [plan.rules[row] for row in public_rows]
-    if rules:
-        # These rules read the contract only; the frame gives them its length.
-        public = line_quantities(
-            rules,
-            settlements=meters.settlements[["meter_point_id"]].assign(total_wh=0),
-            contracts=meters.contracts,
-            period=meters.period,
-        )
-        quantities[public_rows] = public
-        amounts[public_rows] = line_amounts(rules, quantities=public)
+    lines = recombined(plan, values=keys.decrypted(outputs))
     return bills_from_amounts(
         plan.rules,
-        quantities=quantities,
-        amounts=amounts,
+        quantities=lines.quantities,
+        amounts=lines.amounts,
         meter_point_ids=meters.contracts["meter_point_id"].tolist(),
         period=meters.period,
     )

@@ -16,7 +16,7 @@ from gridsecure.crypto.columns import EncryptedColumn
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
-from gridsecure.plans.bills import ColumnNeed
+from gridsecure.plans.quantities import ColumnNeed
 
 
 @dataclass(frozen=True, slots=True)

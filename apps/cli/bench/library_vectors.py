@@ -19,8 +19,8 @@ from apps.cli.bench.figures import Figure
 from apps.cli.bench.random_meters import FOUR_PERIOD, random_meters
 from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bench.timing import best_of, timed
-from gridsecure.billing.charges import rate_units
-from gridsecure.plans.bills import register_quantity
+from gridsecure.billing.rules import rate_units
+from gridsecure.plans.quantities import register_quantity
 
 _RING_DEGREE: Final = 8192
 _PLAIN_MODULUS: Final = 1152921504606830593

@@ -14,20 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import TIER_PART, line_rules
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.periods import BillingPeriod, billing_month
-from gridsecure.billing.settlements import register_column
+from gridsecure.billing.rules import TIER_PART, line_rules
+from gridsecure.billing.settlement_columns import register_column
 from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff
-from gridsecure.crypto.thresholds import WH_PER_KWH, thermometer
-from gridsecure.plans.bills import (
-    MAX_REGISTER_WH,
-    MAX_TIER_WH,
-    TIER_TOTAL,
-    TOTAL_QUANTITY,
-    digit_quantity,
-    register_quantity,
-)
+from gridsecure.crypto.thresholds import WH_PER_KWH
+from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH
+from gridsecure.plans.settlement_values import settlement_values
 
 TIERS: Final = "shenzhen-residential-tiers"
 PEAK_VALLEY: Final = "shenzhen-residential-peak-valley"
@@ -90,9 +84,9 @@ def _totals(
     total = _mixture(len(contracts), MAX_TIER_WH, source)
     quota = contracts["household_quota_wh"].to_numpy(np.int64)
     limits = {
-        int(rule.lower_kwh * WH_PER_KWH)
+        int(rule.lower * WH_PER_KWH)
         for rule in line_rules(tariff, period)
-        if rule.basis == TIER_PART and rule.lower_kwh
+        if rule.basis == TIER_PART and rule.lower
     }
     # Own limits: an edge moves with the quota of the household it falls on.
     edges = [quota + limit + step for limit in sorted(limits) for step in (-1, 0, 1)]
@@ -137,15 +131,16 @@ def _assembled(
     total: NDArray[np.int64],
     registers: list[NDArray[np.int64]],
 ) -> RandomMeters:
-    values = {TOTAL_QUANTITY: total}
     columns: dict[str, Any] = {"meter_point_id": contracts["meter_point_id"], "total_wh": total}
     for tou_period, register in zip(tariff.tou_periods, registers, strict=True):
-        values[register_quantity(tou_period)] = register
         columns[register_column(tou_period)] = register
-    if tariff.tiers:
-        values[TIER_TOTAL] = total
-        values |= {digit_quantity(*place): digit for place, digit in thermometer(total).items()}
     settlements = pd.DataFrame(columns).assign(
         period_start=pd.Timestamp(period.start), period_end=pd.Timestamp(period.end)
+    )
+    values = settlement_values(
+        settlements,
+        rules=line_rules(tariff, period),
+        tou_periods=tariff.tou_periods,
+        contracted_va=contracts["contracted_va"].to_numpy(np.int64),
     )
     return RandomMeters(tariff, period, contracts, settlements, values)

@@ -29,7 +29,8 @@ from gridsecure.compute.jobs import BillJob, run_jobs, worker_pool
 from gridsecure.crypto.columns import EncryptedColumn
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadManifest
-from gridsecure.plans.bills import TIER_TOTAL, TOTAL_QUANTITY, BillPlan
+from gridsecure.plans.bills import BillPlan
+from gridsecure.plans.quantities import TIER_TOTAL, TOTAL_QUANTITY
 from gridsecure.store.objects import ObjectStore
 
 _MOST_ROUNDS: Final = 3

@@ -1,8 +1,10 @@
-"""Bills: exact line amounts, rounded once, as frames of integers and as the public JSON.
+"""Bills: exact line amounts, rounded once, as arrays of integers.
 
 Rounding rule (Chinese retail practice, `half-up`): every line is rounded to the fen, half away
 from zero so that a refund is the mirror of its charge; the total is the sum of the rounded lines.
-`total_exact` is the sum of the unrounded lines and may differ from the total by some fen.
+`total_exact` is the sum of the unrounded lines and may differ from the total by some fen. A minimum
+line is rounded last, to what the rounded lines lack: a bill of 320 yuan at least is printed as
+320.00, whatever the roundings before it.
 
 The encrypted path decrypts exact line amounts and hands them to `bills_from_amounts`, the same
 function the plaintext oracle ends in; whatever differs then is the computation, not the rounding.
@@ -10,30 +12,23 @@ function the plaintext oracle ends in; whatever differs then is the computation,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gridsecure.billing.charges import (
-    AMOUNT_DECIMALS,
     AMOUNT_UNITS_PER_FEN,
-    FEN_PER_YUAN,
-    QUANTITY_DECIMALS,
-    RATE_DECIMALS,
     IntegerArray,
-    LineRule,
+    exact_lines,
     largest,
-    line_amounts,
-    line_quantities,
-    line_rules,
-    rate_units,
 )
 from gridsecure.billing.contracts import align_contracts
 from gridsecure.billing.periods import BillingPeriod, assign_periods
-from gridsecure.billing.settlements import INT64_MAX, check_settlements, settle
+from gridsecure.billing.rules import MINIMUM, LineRule, line_rules, rate_units
+from gridsecure.billing.settlement_columns import INT64_MAX
+from gridsecure.billing.settlements import check_settlements, settle
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InputError
 
@@ -106,7 +101,7 @@ def bills_from_amounts(
         if values.shape != shape or values.dtype.kind not in "iuO":
             raise ValueError("line arrays are integers, one row per rule, one column per meter")
     exact = _canonical(amounts)
-    rounded = round_half_up(exact)
+    rounded = _with_minimum(rules, round_half_up(exact), quantities=quantities)
     return Bills(
         rules=tuple(rules),
         period=period,
@@ -117,6 +112,20 @@ def bills_from_amounts(
         totals=exact.sum(axis=0),
         totals_fen=rounded.sum(axis=0),
     )
+
+
+def _with_minimum(
+    rules: Sequence[LineRule], rounded: IntegerArray, *, quantities: IntegerArray
+) -> IntegerArray:
+    """Round a minimum line to what the other rounded lines lack."""
+    for line, rule in enumerate(rules):
+        if rule.basis == MINIMUM:
+            others = [n for n, other in enumerate(rules) if other.basis != MINIMUM]
+            wanted = quantities[line].astype(object) * rate_units(rule.rate)
+            missing = round_half_up(wanted) - rounded[others].sum(axis=0)
+            rounded = rounded.copy()
+            rounded[line] = np.where(missing > 0, missing, 0)
+    return rounded
 
 
 def _canonical(values: IntegerArray) -> IntegerArray:
@@ -155,11 +164,11 @@ def compute_bills(
             reason="contract.tariff-mismatch",
             remedy="Bill each meter point with the tariff its contract names.",
         )
-    quantities = line_quantities(rules, settlements=settled, contracts=facts, period=period)
+    quantities, amounts = exact_lines(rules, settlements=settled, contracts=facts, period=period)
     return bills_from_amounts(
         rules,
         quantities=quantities,
-        amounts=line_amounts(rules, quantities=quantities),
+        amounts=amounts,
         meter_point_ids=meter_point_ids,
         period=period,
     )
@@ -173,7 +182,7 @@ def bill_readings(
     Raises:
         InputError: As `settle` and `compute_bills`.
     """
-    settlements = settle(readings, tariff=tariff, interval=interval)
+    settlements = settle(readings, tariff=tariff, interval=interval, contracts=contracts)
     _, periods = assign_periods(readings["start"], interval=interval, timezone=tariff.timezone)
     return tuple(
         compute_bills(settlements, tariff=tariff, contracts=contracts, period=period)
@@ -204,59 +213,3 @@ def differing_meter_points(bills: Bills, other: Bills) -> tuple[str, ...]:
         for meter_point_id, different in zip(bills.meter_point_ids, differs, strict=True)
         if different
     )
-
-
-def bills_to_json(bills: Iterable[Bills]) -> dict[str, Any]:
-    """Return bills as the public JSON document, meter points and periods in order.
-
-    Numbers are decimal strings: `quantity` [kWh, kVA, months or days], `rate` [yuan per unit],
-    `amount_exact` and `total_exact` unrounded [yuan], `amount` and `total` with two decimals.
-    """
-    meters: dict[str, dict[str, Any]] = {}
-    for month in sorted(bills, key=lambda month: month.period):
-        for column, meter_point_id in enumerate(month.meter_point_ids):
-            document = meters.setdefault(meter_point_id, {"periods": []})
-            document["periods"].append(_period_to_json(month, column))
-    return {"meters": dict(sorted(meters.items()))}
-
-
-def _period_to_json(bills: Bills, column: int) -> dict[str, Any]:
-    return {
-        "start": bills.period.start.isoformat(),
-        "end": bills.period.end.isoformat(),
-        "lines": [
-            {
-                "charge": rule.charge,
-                "tou_period": rule.tou_period,
-                "tier": rule.tier,
-                "quantity": decimal_text(bills.quantities[line, column], QUANTITY_DECIMALS),
-                "rate": decimal_text(rate_units(rule.rate), RATE_DECIMALS),
-                "amount_exact": decimal_text(bills.amounts[line, column], AMOUNT_DECIMALS),
-                "amount": fen_text(bills.amounts_fen[line, column]),
-            }
-            for line, rule in enumerate(bills.rules)
-        ],
-        "total_exact": decimal_text(bills.totals[column], AMOUNT_DECIMALS),
-        "total": fen_text(bills.totals_fen[column]),
-    }
-
-
-def decimal_text(value: int, decimals: int) -> str:
-    """Write an integer in 1e-`decimals` as a plain decimal without trailing zeros.
-
-    >>> decimal_text(-367880, 3), decimal_text(0, 11)
-    ('-367.88', '0')
-    """
-    whole, part = divmod(abs(int(value)), 10**decimals)
-    digits = f"{whole}.{part:0{decimals}d}".rstrip("0").rstrip(".")
-    return f"-{digits}" if value < 0 else digits
-
-
-def fen_text(value: int) -> str:
-    """Write an amount [fen] as yuan with two decimals.
-
-    >>> fen_text(24925), fen_text(-5)
-    ('249.25', '-0.05')
-    """
-    whole, part = divmod(abs(int(value)), FEN_PER_YUAN)
-    return f"{'-' if value < 0 else ''}{whole}.{part:02d}"

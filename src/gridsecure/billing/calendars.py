@@ -10,11 +10,14 @@ each still gets the label its wall time says.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridsecure.billing.tariff_rows import ALL_MONTHS, MINUTES_PER_DAY
+from gridsecure.billing.tariff_cells import ALL_MONTHS, MINUTES_PER_DAY
+from gridsecure.billing.tariff_rows import WindowRow
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InvalidReadingsError
 
@@ -25,7 +28,11 @@ SATURDAY = 5
 
 
 def label_intervals(
-    starts: pd.Series[pd.Timestamp], *, interval: pd.Timedelta, tariff: Tariff
+    starts: pd.Series[pd.Timestamp],
+    *,
+    interval: pd.Timedelta,
+    tariff: Tariff,
+    demand: bool = False,
 ) -> pd.Series[str]:
     """Label each interval with its time-of-use period.
 
@@ -33,16 +40,20 @@ def label_intervals(
         starts: Interval starts, aware, on whole minutes.
         interval: The fixed interval length, whole minutes.
         tariff: A tariff with windows.
+        demand: Whether to take the windows and periods of demand instead of those of energy.
 
     Returns:
-        A categorical series on the index of `starts`; categories are `tariff.tou_periods`.
+        A categorical series on the index of `starts`; categories are `tariff.tou_periods` (or
+        `tariff.demand_periods`).
 
     Raises:
         InvalidReadingsError: Intervals off the whole minute (`calendar.unaligned`) or across
             the border of two periods (`calendar.straddles-window`).
         ValueError: The tariff has no windows.
     """
-    if not tariff.windows:
+    windows = tariff.demand_windows if demand else tariff.windows
+    periods = tariff.demand_periods if demand else tariff.tou_periods
+    if not windows:
         raise ValueError("a tariff without windows has nothing to label")
     # The same start recurs for every meter point, so labels are found once per distinct start.
     positions, distinct = pd.factorize(pd.DatetimeIndex(starts))
@@ -55,25 +66,29 @@ def label_intervals(
         )
     offsets = np.arange(interval // MINUTE, dtype=np.int64) * NANOSECONDS_PER_MINUTE
     minutes = instants[:, np.newaxis] + offsets
-    codes = _label_minutes(minutes.ravel(), tariff).reshape(minutes.shape)
+    codes = _label_minutes(minutes.ravel(), tariff, _label_table(tariff, windows, periods)).reshape(
+        minutes.shape
+    )
     if bool((codes != codes[:, :1]).any()):
         raise InvalidReadingsError(
             "An interval lies in two time-of-use periods.",
             reason="calendar.straddles-window",
             remedy="Use readings whose intervals end where the tariff's windows end.",
         )
-    labels = pd.Categorical.from_codes(codes[positions, 0], categories=pd.Index(tariff.tou_periods))
+    labels = pd.Categorical.from_codes(codes[positions, 0], categories=pd.Index(periods))
     return pd.Series(labels, index=starts.index)
 
 
-def _label_minutes(instants: npt.NDArray[np.int64], tariff: Tariff) -> npt.NDArray[np.int8]:
+def _label_minutes(
+    instants: npt.NDArray[np.int64], tariff: Tariff, table: npt.NDArray[np.int8]
+) -> npt.NDArray[np.int8]:
     """Look each instant [ns since 1970, UTC] up by local month, type of day and minute."""
     local = pd.DatetimeIndex(pd.to_datetime(instants, utc=True)).tz_convert(tariff.timezone)
     wall = local.tz_localize(None).as_unit("ns").asi8
     days, within_day = np.divmod(wall, NANOSECONDS_PER_DAY)
     day_types = _day_types(days, np.asarray(local.day_of_week), tariff)
     months = np.asarray(local.month) - 1
-    labels = _label_table(tariff)[months, day_types, within_day // NANOSECONDS_PER_MINUTE]
+    labels = table[months, day_types, within_day // NANOSECONDS_PER_MINUTE]
     return np.asarray(labels, dtype=np.int8)
 
 
@@ -92,11 +107,13 @@ def _day_types(
     return np.where(found >= 0, special[found], ordinary)
 
 
-def _label_table(tariff: Tariff) -> npt.NDArray[np.int8]:
+def _label_table(
+    tariff: Tariff, windows: Sequence[WindowRow], periods: Sequence[str]
+) -> npt.NDArray[np.int8]:
     """Label codes by month, type of day and minute; complete because the windows are."""
     table = np.full((len(ALL_MONTHS), len(tariff.day_types), MINUTES_PER_DAY), -1, dtype=np.int8)
-    for window in tariff.windows:
-        code = tariff.tou_periods.index(window.tou_period)
+    for window in windows:
+        code = periods.index(window.tou_period)
         day_types = [tariff.day_types.index(day_type) for day_type in window.day_types]
         months = [month - 1 for month in window.months]
         table[np.ix_(months, day_types, range(window.from_minute, window.to_minute))] = code

@@ -1,172 +1,134 @@
-"""Charges: the list of bill lines a tariff means for a period, and their exact integers.
-
-`line_rules` compiles a tariff once; the plaintext oracle and the encrypted plans both consume that
-list, so they cannot disagree about what a line is. A rule's lines exist for every meter point,
-also with quantity zero: the list depends on the tariff and the period only, never on readings.
+"""Charges: the exact quantity and amount of every bill line, in plaintext: the oracle.
 
 Scales. A quantity is an integer in thousandths of its unit (Wh of kWh, VA of kVA, 0.001 month or
 day). A rate has eight decimals, so it is an integer in 1e-8 yuan per unit. Their product is
 
     amount [1e-11 yuan] = quantity [1e-3 unit] x rate [1e-8 yuan / unit]
 
-and nothing is rounded here. int64 holds 92 million yuan in that scale; beyond it the arrays hold
-Python integers (dtype object), which have no bound.
+and nothing is rounded here, with one exception: a line that divides (a pro-rata share, a
+percentage) has a fraction for its amount. It is cut off toward zero at 1e-11 yuan. Half a fen is
+a whole number of 1e-11 yuan, so rounding the cut amount half-up to the fen gives what rounding the
+fraction would have given.
+
+int64 holds 92 million yuan in that scale; beyond it the arrays hold Python integers (object).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridsecure.billing.periods import BillingPeriod, billing_month
-from gridsecure.billing.settlements import INT64_MAX, register_column
-from gridsecure.billing.tariff_rows import RateRow, TierRow
-from gridsecure.billing.tariffs import Tariff
-from gridsecure.errors import InputError
+from gridsecure.billing.limits import tier_limits_wh
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.power_factor import adjustment_table
+from gridsecure.billing.rules import (
+    CONTRACT,
+    DEMAND,
+    DISCOUNT,
+    DYNAMIC,
+    EXPORT,
+    MINIMUM,
+    OWN_DEMAND,
+    POWER_FACTOR,
+    QUOTA,
+    RATCHET,
+    REGISTER,
+    SHARE,
+    SPLIT,
+    TIER_PART,
+    LineRule,
+    rate_units,
+)
+from gridsecure.billing.settlement_columns import (
+    EXPORT_COLUMN,
+    INT64_MAX,
+    OWN_DEMAND_COLUMN,
+    POWER_FACTOR_COLUMN,
+    RATCHET_COLUMN,
+    TOTAL_COLUMN,
+    YEAR_BEFORE_COLUMN,
+    demand_column,
+    interval_column,
+    register_column,
+    split_column,
+)
+from gridsecure.billing.tariff_consistency import YEAR
+from gridsecure.billing.tariff_rows import PER_DAY, PER_KVA, RATE_DECIMALS
 
 QUANTITY_DECIMALS = 3
-RATE_DECIMALS = 8
 AMOUNT_DECIMALS = QUANTITY_DECIMALS + RATE_DECIMALS
 QUANTITY_SCALE = 10**QUANTITY_DECIMALS
 RATE_SCALE = 10**RATE_DECIMALS
 AMOUNT_SCALE = 10**AMOUNT_DECIMALS
 FEN_PER_YUAN = 100
 AMOUNT_UNITS_PER_FEN = AMOUNT_SCALE // FEN_PER_YUAN
-# Upper limit of an open tier: no energy in int64 lies above it.
-OPEN_LIMIT_WH = INT64_MAX
-
-REGISTER = "register"
-TOTAL = "total"
-TIER_PART = "tier-part"
-CONTRACT = "contract"
+PERCENT_SCALE = 10_000
+"""A percentage is a whole number of hundredths of a percent."""
+PERCENT_QUANTITY = 10
+"""Thousandths of a percent in a hundredth: the quantity of a power-factor line is in percent."""
 
 # int64, or object holding Python integers where int64 could overflow.
 IntegerArray = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class LineRule:
-    """One bill line: a rate and the quantity it multiplies.
+def exact_lines(
+    rules: Sequence[LineRule],
+    *,
+    settlements: pd.DataFrame,
+    contracts: pd.DataFrame,
+    period: BillingPeriod,
+) -> tuple[IntegerArray, IntegerArray]:
+    """Return quantities [1e-3 unit] and amounts [1e-11 yuan], a row a rule, a column a meter point.
 
     Args:
-        charge: Kind of charge, as `energy`, `tier-adder`, `capacity`.
-        tou_period: Time-of-use label of a register line, or None.
-        tier: Tier number of a tier line, or None.
-        basis: What is multiplied: one `register`, the `total`, the `tier-part` of the total
-            between the limits, or a fact of the `contract` or calendar.
-        rate: Money per unit [`unit`], at most eight decimals.
-        unit: As `CNY/kWh`.
-        source: Id of the tariff's source row.
-        lower_kwh: Energy below it belongs to lower tiers [kWh], before the household quota.
-        upper_kwh: Inclusive end of the tier [kWh], before the household quota; None when open.
+        rules: The compiled lines.
+        settlements: Settlements of this period, one row per meter point.
+        contracts: Contracts in the same order.
+        period: The billing period.
     """
-
-    charge: str
-    tou_period: str | None
-    tier: int | None
-    basis: str
-    rate: Decimal
-    unit: str
-    source: str
-    lower_kwh: Decimal = Decimal(0)
-    upper_kwh: Decimal | None = None
-
-
-def line_rules(tariff: Tariff, period: BillingPeriod) -> tuple[LineRule, ...]:
-    """Compile a tariff to the bill lines of one period, in the order of its rate rows.
-
-    Raises:
-        InputError: The period is not one local month (`period.not-a-month`), or not wholly
-            inside the tariff's validity (`tariff.not-valid`).
-    """
-    zone = ZoneInfo(tariff.timezone)
-    first = period.start.astimezone(zone).date()
-    end = period.end.astimezone(zone).date()
-    if period != billing_month(first.year, first.month, timezone=tariff.timezone):
-        raise InputError(
-            f"The billing period is not one calendar month in {tariff.timezone}.",
-            reason="period.not-a-month",
-            remedy="Tiers and monthly charges are defined for whole local months.",
-        )
-    if first < tariff.valid_from or (tariff.valid_to is not None and end > tariff.valid_to):
-        raise InputError(
-            f"Tariff {tariff.tariff_id!r} {tariff.version} does not cover all of {first:%Y-%m}.",
-            reason="tariff.not-valid",
-            remedy="Bill the period with the tariff version that was in force.",
-        )
-    ladder = {tier.tier: tier for tier in tariff.tiers if first.month in tier.months}
-    return tuple(_line_rule(rate, ladder) for rate in tariff.rates)
+    quantities = line_quantities(rules, settlements=settlements, contracts=contracts, period=period)
+    amounts = line_amounts(rules, quantities=quantities)
+    for line, rule in enumerate(rules):
+        if rule.basis in (SHARE, DYNAMIC):
+            amounts = amounts.astype(object)
+            amounts[line] = (
+                _shares(rule, settlements, contracts, period)
+                if rule.basis == SHARE
+                else _priced_intervals(rule, settlements)
+            )
+    return quantities, derived_lines(rules, quantities=quantities, amounts=amounts)
 
 
-def _line_rule(rate: RateRow, ladder: dict[int, TierRow]) -> LineRule:
-    lower, upper = Decimal(0), None
-    if rate.tou_period is not None:
-        basis = REGISTER
-    elif rate.tier is not None:
-        basis = TIER_PART
-        upper = ladder[rate.tier].upper_limit_kwh
-        if rate.tier > 1:
-            # Every tier but the last has a limit; the tariff was checked for that.
-            lower = ladder[rate.tier - 1].upper_limit_kwh or lower
-    else:
-        basis = TOTAL if rate.unit == "CNY/kWh" else CONTRACT
-    return LineRule(
-        charge=rate.charge,
-        tou_period=rate.tou_period,
-        tier=rate.tier,
-        basis=basis,
-        rate=rate.rate,
-        unit=rate.unit,
-        source=rate.source,
-        lower_kwh=lower,
-        upper_kwh=upper,
-    )
-
-
-def rate_units(rate: Decimal) -> int:
-    """Return a rate as an integer [1e-8 yuan per unit].
-
-    Raises:
-        ValueError: More than eight decimals; a loaded tariff has none.
-
-    >>> rate_units(Decimal("0.66286875"))
-    66286875
-    """
-    return _scaled(rate, RATE_DECIMALS)
-
-
-def tier_limits_wh(
-    rule: LineRule, contracts: pd.DataFrame
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return each meter point's own limits of a rule's tier [Wh].
-
-    A household quota moves both limits of a tier (Guangdong, 粤发改价格函〔2021〕826: 260/600 kWh
-    become 360/700), so the first tier grows and the others keep their width. Energy `e` of the
-    month has `min(e, upper) - min(e, lower)` in the tier: at exactly the upper limit all of it is
-    still inside, and the next Wh is the first of the next tier.
+def derived_lines(
+    rules: Sequence[LineRule], *, quantities: IntegerArray, amounts: IntegerArray
+) -> IntegerArray:
+    """Fill in the lines that follow from other lines: the power factor, then the minimum.
 
     Args:
-        rule: A rule of basis `tier-part`; any other rule spans all energy.
-        contracts: Contract rows in the order wanted, with `household_quota_wh`.
+        rules: The compiled lines.
+        quantities: Their quantities; the percentage [1e-3 %] of a power-factor line among them.
+        amounts: The amounts of all other lines [1e-11 yuan].
 
     Returns:
-        Lower and upper limits, int64; an open tier ends at `OPEN_LIMIT_WH`.
+        The amounts of all lines; the same array where nothing is derived.
     """
-    quota = contracts["household_quota_wh"].to_numpy(np.int64)
-    lower = np.zeros(len(quota), dtype=np.int64)
-    upper = np.full(len(quota), OPEN_LIMIT_WH, dtype=np.int64)
-    if rule.lower_kwh:
-        lower = quota + _scaled(rule.lower_kwh, QUANTITY_DECIMALS)
-    if rule.upper_kwh is not None:
-        upper = quota + _scaled(rule.upper_kwh, QUANTITY_DECIMALS)
-    return lower, upper
+    for line, rule in enumerate(rules):
+        if rule.basis == POWER_FACTOR:
+            amounts = amounts.astype(object)
+            base = amounts[list(rule.base)].sum(axis=0)
+            percent = quantities[line].astype(object) // PERCENT_QUANTITY
+            amounts[line] = cut(base * percent, PERCENT_SCALE)
+        elif rule.basis == MINIMUM:
+            amounts = amounts.astype(object)
+            others = [n for n, other in enumerate(rules) if other.basis != MINIMUM]
+            wanted = quantities[line].astype(object) * rate_units(rule.rate)
+            missing = wanted - amounts[others].sum(axis=0)
+            amounts[line] = np.where(missing > 0, missing, 0)
+    return amounts
 
 
 def line_quantities(
@@ -178,34 +140,136 @@ def line_quantities(
 ) -> npt.NDArray[np.int64]:
     """Return the quantity of every line [1e-3 unit], one row per rule, one column per meter point.
 
+    A share's quantity is cut off at 1e-3 kWh; its amount is computed from the fraction.
+
     Args:
         rules: The compiled lines.
-        settlements: Settlements of this period, one row per meter point [Wh].
+        settlements: Settlements of this period, one row per meter point.
         contracts: Contracts in the same order.
         period: The billing period, for charges per month or day.
     """
     quantities = np.zeros((len(rules), len(settlements)), dtype=np.int64)
-    total_wh = settlements["total_wh"].to_numpy(np.int64)
     for number, rule in enumerate(rules):
-        if rule.tou_period is not None:
-            quantities[number] = settlements[register_column(rule.tou_period)].to_numpy(np.int64)
-        elif rule.basis == TIER_PART:
-            lower, upper = tier_limits_wh(rule, contracts)
-            quantities[number] = np.minimum(total_wh, upper) - np.minimum(total_wh, lower)
-        elif rule.basis == TOTAL:
-            quantities[number] = total_wh
+        if rule.basis == TIER_PART:
+            quantities[number] = tier_parts(rule, settlements, contracts, period)
+        elif rule.basis == SHARE:
+            product, total = _share_terms(rule, settlements, contracts, period)
+            quantities[number] = product // np.where(total == 0, 1, total)
+        elif rule.basis == QUOTA:
+            free = contracts["free_quota_wh"].to_numpy(np.int64)
+            quantities[number] = np.minimum(_column(settlements, TOTAL_COLUMN), free)
+        elif rule.basis == DISCOUNT:
+            quantities[number] = _discounted(rule, settlements, contracts)
+        elif rule.basis == POWER_FACTOR:
+            table = adjustment_table(rule.standard)
+            factors = _column(settlements, POWER_FACTOR_COLUMN)
+            quantities[number] = table[factors] * PERCENT_QUANTITY
+        elif rule.basis in (CONTRACT, MINIMUM):
+            quantities[number] = contract_quantity(rule, contracts, period)
         else:
-            quantities[number] = _contract_quantity(rule, contracts, period)
+            quantities[number] = _column(settlements, _measured(rule))
     return quantities
 
 
-def _contract_quantity(
+def _measured(rule: LineRule) -> str:
+    """The settlement column a line multiplies as it stands."""
+    label, tier = rule.tou_period, rule.tier
+    if rule.basis == REGISTER and label is not None:
+        return register_column(label)
+    if rule.basis == SPLIT and label is not None and tier is not None:
+        return split_column(label, tier)
+    if rule.basis == DEMAND:
+        return demand_column(label)
+    fixed = {OWN_DEMAND: OWN_DEMAND_COLUMN, RATCHET: RATCHET_COLUMN, EXPORT: EXPORT_COLUMN}
+    return fixed.get(rule.basis, TOTAL_COLUMN)
+
+
+def _column(settlements: pd.DataFrame, name: str) -> npt.NDArray[np.int64]:
+    return settlements[name].to_numpy(np.int64)
+
+
+def tier_parts(
+    rule: LineRule, settlements: pd.DataFrame, contracts: pd.DataFrame, period: BillingPeriod
+) -> npt.NDArray[np.int64]:
+    """Energy of each meter point between a rule's limits [Wh].
+
+    Of a year's tiers, what this month added: the part of all energy since 1 January with the month,
+    less the part without it.
+    """
+    own = rule.basis == TIER_PART and rule.tou_period is not None
+    name = register_column(rule.tou_period) if own and rule.tou_period else TOTAL_COLUMN
+    energy = _column(settlements, name)
+    lower, upper = tier_limits_wh(rule, contracts, period=period, settlements=settlements)
+    if rule.reset == YEAR:
+        before = _column(settlements, YEAR_BEFORE_COLUMN)
+        after = before + energy
+        return _between(after, lower, upper) - _between(before, lower, upper)
+    return _between(energy, lower, upper)
+
+
+def _between(
+    energy: npt.NDArray[np.int64], lower: npt.NDArray[np.int64], upper: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    part: npt.NDArray[np.int64] = np.minimum(energy, upper) - np.minimum(energy, lower)
+    return part
+
+
+def _share_terms(
+    rule: LineRule, settlements: pd.DataFrame, contracts: pd.DataFrame, period: BillingPeriod
+) -> tuple[IntegerArray, IntegerArray]:
+    """Register x tier part [Wh²] and total [Wh]; their quotient is the share."""
+    if rule.tou_period is None:
+        raise ValueError("a share is one of a time-of-use register")
+    register = _column(settlements, register_column(rule.tou_period)).astype(object)
+    part = tier_parts(rule, settlements, contracts, period).astype(object)
+    return register * part, _column(settlements, TOTAL_COLUMN).astype(object)
+
+
+def _shares(
+    rule: LineRule, settlements: pd.DataFrame, contracts: pd.DataFrame, period: BillingPeriod
+) -> IntegerArray:
+    product, total = _share_terms(rule, settlements, contracts, period)
+    return cut(product * rate_units(rule.rate), total)
+
+
+def cut(numerators: IntegerArray, divisor: IntegerArray | int) -> IntegerArray:
+    """Divide exact integers and cut toward zero; what is divided by zero is zero.
+
+    >>> cut(np.array([7, -7, 5], dtype=object), np.array([2, 2, 0], dtype=object)).tolist()
+    [3, -3, 0]
+    """
+    safe = np.where(np.asarray(divisor) == 0, 1, divisor)
+    magnitudes = abs(numerators) // safe
+    signed: IntegerArray = np.where(numerators < 0, -magnitudes, magnitudes)
+    return np.where(np.asarray(divisor) == 0, 0, signed)
+
+
+def _priced_intervals(rule: LineRule, settlements: pd.DataFrame) -> IntegerArray:
+    amounts = np.zeros(len(settlements), dtype=object)
+    for index, price in enumerate(rule.prices):
+        name = interval_column(index)
+        if price and name in settlements:
+            amounts += _column(settlements, name).astype(object) * price
+    return amounts
+
+
+def _discounted(
+    rule: LineRule, settlements: pd.DataFrame, contracts: pd.DataFrame
+) -> npt.NDArray[np.int64]:
+    """Demand of the meter points with enough kWh per contracted kVA; zero for the others."""
+    enough = contracts["contracted_va"].to_numpy(np.int64) * rule.min_use_hours
+    reached = _column(settlements, TOTAL_COLUMN) >= enough
+    return np.where(reached, _column(settlements, demand_column(None)), 0)
+
+
+def contract_quantity(
     rule: LineRule, contracts: pd.DataFrame, period: BillingPeriod
 ) -> npt.NDArray[np.int64]:
     """Capacity is contracted kVA for a month; standing charges count months or local days."""
-    if rule.unit == "CNY/kVA-month":
+    per = rule.unit.partition("/")[2]
+    if per == PER_KVA:
         return contracts["contracted_va"].to_numpy(np.int64)
-    count = period.days if rule.unit == "CNY/day" else 1
+    count = period.days if per == PER_DAY else 1
     return np.full(len(contracts), count * QUANTITY_SCALE, dtype=np.int64)
 
 
@@ -217,9 +281,11 @@ def line_amounts(rules: Sequence[LineRule], *, quantities: IntegerArray) -> Inte
         quantities: One row per rule [1e-3 unit].
 
     Returns:
-        The same shape; int64 when no amount can leave it, else Python integers.
+        The same shape; int64 when no amount can leave it, else Python integers. Zero for lines
+        that are no product of a quantity and a rate.
     """
-    units = [rate_units(rule.rate) for rule in rules]
+    products = (SHARE, DYNAMIC, POWER_FACTOR, MINIMUM)
+    units = [0 if rule.basis in products else rate_units(rule.rate) for rule in rules]
     bound = max(
         (largest(row) * abs(unit) for row, unit in zip(quantities, units, strict=True)), default=0
     )
@@ -232,13 +298,3 @@ def line_amounts(rules: Sequence[LineRule], *, quantities: IntegerArray) -> Inte
 def largest(values: IntegerArray) -> int:
     """Return the largest absolute value as a Python integer; zero when there is none."""
     return max(int(values.max(initial=0)), -int(values.min(initial=0)))
-
-
-def _scaled(number: Decimal, decimals: int) -> int:
-    """Shift the decimal point in integers: Decimal arithmetic would round to its context."""
-    sign, digits, exponent = number.as_tuple()
-    if not isinstance(exponent, int) or exponent < -decimals:
-        raise ValueError(f"a number has more than {decimals} decimals")
-    shift: int = 10 ** (exponent + decimals)
-    magnitude = int("".join(map(str, digits))) * shift
-    return -magnitude if sign else magnitude

@@ -1,8 +1,12 @@
 """Contracts: the public facts a bill needs about a meter point, as a frame.
 
-Columns of the frame: `meter_point_id`, `zone`, `customer_class`, `tariff_id` (text, empty when not
-given), `household_quota_wh` [Wh] and `contracted_va` [VA] (int64, exact). The file states the last
-two in kWh and kVA with at most three decimals.
+Columns of the frame: `meter_point_id`, `zone`, `customer_class`, `tariff_id`, `service_from` (text,
+empty when not given; the last one a month, YYYY-MM), `household_quota_wh` and `free_quota_wh` [Wh a
+month], `contracted_va` [VA] and `year_to_date_wh` [Wh] (int64, exact). The file states the numbers
+in kWh and kVA with at most three decimals.
+
+`year_to_date_wh` is the energy since 1 January before the first settled month. It is no public
+fact: the gateway encrypts it, and no roster holds it.
 """
 
 from __future__ import annotations
@@ -16,9 +20,15 @@ import pandas as pd
 
 from gridsecure.errors import InputError
 
-TEXT_COLUMNS = ("meter_point_id", "zone", "customer_class", "tariff_id")
+TEXT_COLUMNS = ("meter_point_id", "zone", "customer_class", "tariff_id", "service_from")
 # Column of the file [kWh, kVA] -> column of the frame [Wh, VA].
-NUMBER_COLUMNS = {"household_quota_kwh": "household_quota_wh", "contracted_kva": "contracted_va"}
+NUMBER_COLUMNS = {
+    "household_quota_kwh": "household_quota_wh",
+    "free_quota_kwh": "free_quota_wh",
+    "contracted_kva": "contracted_va",
+    "year_to_date_kwh": "year_to_date_wh",
+}
+MONTH_PATTERN = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
 NUMBER_PATTERN = r"(?P<whole>[0-9]{1,9})(?:\.(?P<part>[0-9]{1,3}))?"
 
 
@@ -29,7 +39,8 @@ def load_contracts(path: Path) -> pd.DataFrame:
 
     Args:
         path: CSV with the columns `meter_point_id`, `zone`, `customer_class`, `tariff_id`,
-            `household_quota_kwh` [kWh per month] and `contracted_kva` [kVA].
+            `service_from` [YYYY-MM], `household_quota_kwh` and `free_quota_kwh` [kWh per month],
+            `contracted_kva` [kVA] and `year_to_date_kwh` [kWh].
 
     Raises:
         InputError: Unreadable file, unknown, repeated or missing column, missing or repeated
@@ -97,7 +108,12 @@ def _build_frame(table: pd.DataFrame, *, source: str) -> pd.DataFrame:
     for name, exact_name in NUMBER_COLUMNS.items():
         given = table[name].str.strip() if name in table else pd.Series("", index=table.index)
         columns[exact_name] = _thousandths(given, column=name, source=source)
-    return pd.DataFrame(columns, index=table.index)
+    frame = pd.DataFrame(columns, index=table.index)
+    known = frame["service_from"].eq("") | frame["service_from"].str.fullmatch(MONTH_PATTERN)
+    if not bool(known.all()):
+        row = int(np.flatnonzero(~known)[0]) + 1
+        raise _refusal(f"{source}, row {row}: service_from is not a month as 2026-03", "month")
+    return frame
 
 
 def _thousandths(texts: pd.Series[str], *, column: str, source: str) -> npt.NDArray[np.int64]:

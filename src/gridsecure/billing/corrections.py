@@ -23,8 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from gridsecure.billing.bills import Bills, bills_to_json, fen_text
-from gridsecure.billing.charges import IntegerArray, LineRule
+from gridsecure.billing.bill_documents import bills_to_json, fen_text
+from gridsecure.billing.bills import Bills
+from gridsecure.billing.charges import IntegerArray
+from gridsecure.billing.rules import LineRule
+from gridsecure.billing.tariffs import Tariff
 
 FIRST_VERSION = 1
 """The version of a bill that corrects nothing."""
@@ -118,7 +121,11 @@ def unreconciled(first: Bills, corrections: Sequence[Correction], latest: Bills)
 
 
 def corrections_to_json(
-    correction: Correction, *, version: int, meter_point_ids: Collection[str]
+    correction: Correction,
+    *,
+    version: int,
+    meter_point_ids: Collection[str],
+    tariff: Tariff | None = None,
 ) -> dict[str, Any]:
     """The public JSON of correction documents, as `bills_to_json` writes bills.
 
@@ -129,8 +136,10 @@ def corrections_to_json(
         correction: The two versions.
         version: The new bills' version; the ones cancelled are one below.
         meter_point_ids: Whose documents to write; others were not corrected.
+        tariff: Of the new bills, as for `bills_to_json`.
     """
-    old, new = (bills_to_json([b])["meters"] for b in (correction.before, correction.after))
+    old = bills_to_json([correction.before])["meters"]
+    new = bills_to_json([correction.after], tariff=tariff)["meters"]
     column = {name: place for place, name in enumerate(correction.after.meter_point_ids)}
     meters = {}
     for name in sorted(meter_point_ids):

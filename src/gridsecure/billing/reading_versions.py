@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from gridsecure.billing.readings import start_us
+from gridsecure.billing.readings import (
+    NO_REGISTER,
+    REGISTER_COLUMNS,
+    joined_readings,
+    start_us,
+)
 from gridsecure.errors import InvalidReadingsError
 
 _KEY = ["meter_point_id", "period_start"]
@@ -30,15 +35,37 @@ def overlaid(
 
     Raises:
         InvalidReadingsError: A later reading lies between the intervals of the earlier ones, so
-            it would be counted beside what it corrects (`correction.interval`).
+            it would be counted beside what it corrects (`correction.interval`); or only one of the
+            two has a meter point's reactive or export register (`correction.register`).
     """
     begins, starts = start_us(later), start_us(readings)
     step_us = interval // pd.Timedelta(microseconds=1)
     if len(readings) and ((begins - starts[0]) % step_us).any():
         raise other_interval()
+    for column in REGISTER_COLUMNS:
+        _check_register(readings, later, column=column)
     taken = pd.MultiIndex.from_arrays([later["meter_point_id"], begins])
     own = pd.MultiIndex.from_arrays([readings["meter_point_id"], starts])
-    return pd.concat([readings[~own.isin(taken)], later], ignore_index=True)
+    return joined_readings([readings[~own.isin(taken)], later])
+
+
+def _check_register(readings: pd.DataFrame, later: pd.DataFrame, *, column: str) -> None:
+    """A register that stands in one version only would be billed for part of the month."""
+    below = set(readings["meter_point_id"].unique())
+    above = set(later["meter_point_id"].unique()) & below
+    if _metered(readings, column) & above != _metered(later, column) & above:
+        raise InvalidReadingsError(
+            "The corrected readings have other registers than those they correct.",
+            reason="correction.register",
+            remedy="Hand them in with the same columns of reactive and exported energy.",
+        )
+
+
+def _metered(readings: pd.DataFrame, column: str) -> set[str]:
+    if column not in readings:
+        return set()
+    has_one = readings[column] != NO_REGISTER
+    return set(readings.loc[has_one, "meter_point_id"].unique())
 
 
 def other_interval() -> InvalidReadingsError:

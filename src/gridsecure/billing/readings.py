@@ -5,6 +5,7 @@ Invariants of a frame that passed `check_readings`:
 - `meter_point_id` is text and never blank,
 - `start` is the aware start of the half-open interval [start, end), in the zone of the tariff,
 - `energy_wh` is exact: an int64 count of Wh, 0 where `quality` says `missing`,
+- `reactive_varh` and `export_wh`, where a file has those registers, are int64 beside it [varh, Wh],
 - `quality` is text; flags other than `QUALITIES` are kept for validation to quarantine.
 
 Text becomes such energies in `energy_text`. Whether a reading is plausible is decided in
@@ -14,6 +15,7 @@ Text becomes such energies in `energy_text`. Whether a reading is plausible is d
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +26,9 @@ from numpy.typing import NDArray
 from gridsecure.errors import InvalidReadingsError
 
 COLUMNS: Final = ("meter_point_id", "start", "energy_wh", "quality")
+REGISTER_COLUMNS: Final = ("reactive_varh", "export_wh")
+NO_REGISTER: Final = -1
+"""In a register column, says that the meter point's file has no such register."""
 QUALITIES: Final = ("actual", "estimated", "missing")
 
 # The lengths that divide an hour and that meters are in fact set to [minutes].
@@ -53,17 +58,19 @@ def check_readings(readings: pd.DataFrame) -> None:
     """Check that a frame has the columns and types of a readings frame.
 
     Args:
-        readings: The frame to check; extra columns are refused, row order is free.
+        readings: The frame to check; unknown columns are refused, row order is free.
 
     Raises:
         InvalidReadingsError: `readings.schema`, naming the column that is wrong.
     """
-    if set(readings.columns) != set(COLUMNS):
+    registers = set(readings.columns) & set(REGISTER_COLUMNS)
+    if set(readings.columns) - registers != set(COLUMNS):
         raise _schema_error(f"The columns must be exactly {', '.join(COLUMNS)}.")
     if not isinstance(readings["start"].dtype, pd.DatetimeTZDtype):
         raise _schema_error("Column start must be aware datetimes in the tariff's zone.")
-    if readings["energy_wh"].dtype != np.int64:
-        raise _schema_error("Column energy_wh must be int64 Wh.")
+    for column in ("energy_wh", *sorted(registers)):
+        if readings[column].dtype != np.int64:
+            raise _schema_error(f"Column {column} must be int64 Wh.")
     for column in ("meter_point_id", "quality"):
         dtype = readings[column].dtype
         if not (isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype)):
@@ -114,6 +121,27 @@ def make_readings(
         readings = readings.astype({"quality": "str"})
     check_readings(readings)
     return readings
+
+
+def register_columns(readings: pd.DataFrame) -> list[str]:
+    """The register columns a readings frame has."""
+    return [column for column in REGISTER_COLUMNS if column in readings]
+
+
+def joined_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put readings frames together; a register that only some have is `NO_REGISTER` in the others.
+
+    Args:
+        parts: One or more readings frames.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    present = [c for c in REGISTER_COLUMNS if any(c in part for part in parts)]
+    filled = [
+        part.assign(**{c: np.int64(NO_REGISTER) for c in present if c not in part})
+        for part in parts
+    ]
+    return pd.concat(filled, ignore_index=True)
 
 
 def start_us(readings: pd.DataFrame) -> NDArray[np.int64]:

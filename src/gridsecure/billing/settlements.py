@@ -2,7 +2,8 @@
 
 A settlement frame has one row per meter point and period with at least one reading, ordered by
 period and meter point: `meter_point_id`, `period_start`, `period_end` (aware, local), `total_wh`
-and one column `<tou_period>_wh` per label of the tariff, all int64 [Wh].
+and one column `<tou_period>_wh` per label of the tariff, all int64 [Wh]. What else a tariff needs
+(demand, power factor, energy since 1 January, …) is added by `settlement_measures`.
 
 Invariants: no energy is negative, and the registers of a row add up to its total.
 
@@ -17,30 +18,31 @@ import numpy.typing as npt
 import pandas as pd
 
 from gridsecure.billing.calendars import label_intervals
+from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.periods import assign_periods
+from gridsecure.billing.settlement_columns import INT64_MAX, register_column
+from gridsecure.billing.settlement_measures import PlacedReadings, with_measures
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InputError, InvalidReadingsError
 
 BILLABLE_QUALITIES = ("actual", "estimated")
-INT64_MAX = int(np.iinfo(np.int64).max)
 
 
-def register_column(tou_period: str) -> str:
-    """Name the settlement column of a time-of-use period.
-
-    >>> register_column("deep-valley")
-    'deep-valley_wh'
-    """
-    return f"{tou_period}_wh"
-
-
-def settle(readings: pd.DataFrame, *, tariff: Tariff, interval: pd.Timedelta) -> pd.DataFrame:
+def settle(
+    readings: pd.DataFrame,
+    *,
+    tariff: Tariff,
+    interval: pd.Timedelta,
+    contracts: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Add readings up to settlements, one row per meter point and local month.
 
     Args:
         readings: Validated readings: `meter_point_id`, `start`, `energy_wh` [Wh], `quality`.
         tariff: Gives the local time and the time-of-use windows.
         interval: The fixed interval length.
+        contracts: Contracts of at least these meter points, for tariffs whose settlement depends on
+            them (energy of the year, limits in the order of time); defaults without them.
 
     Returns:
         The settlement frame described at the top of this module.
@@ -48,6 +50,7 @@ def settle(readings: pd.DataFrame, *, tariff: Tariff, interval: pd.Timedelta) ->
     Raises:
         InvalidReadingsError: A missing, repeated or negative reading, sums beyond 63 bits, or an
             interval across a border (`settlement.*`, `period.*`, `calendar.*`).
+        InputError: A month outside the tariff's validity, where a measure depends on its rates.
     """
     meters, meter_point_ids = _number_meter_points(readings["meter_point_id"])
     energy_wh = readings["energy_wh"].to_numpy(np.int64)
@@ -66,15 +69,22 @@ def settle(readings: pd.DataFrame, *, tariff: Tariff, interval: pd.Timedelta) ->
             "total_wh": _add_up(energy_wh, row_of_reading, len(present)),
         }
     )
-    if not tariff.windows:
-        return frame
-    labels = label_intervals(readings["start"], interval=interval, tariff=tariff)
-    width = len(tariff.tou_periods)
-    cells = row_of_reading * width + labels.cat.codes.to_numpy(np.int64)
-    registers = _add_up(energy_wh, cells, len(present) * width).reshape(len(present), width)
-    for number, tou_period in enumerate(tariff.tou_periods):
-        frame[register_column(tou_period)] = registers[:, number]
-    return frame
+    if tariff.windows:
+        labels = label_intervals(readings["start"], interval=interval, tariff=tariff)
+        width = len(tariff.tou_periods)
+        cells = row_of_reading * width + labels.cat.codes.to_numpy(np.int64)
+        registers = _add_up(energy_wh, cells, len(present) * width).reshape(len(present), width)
+        for number, tou_period in enumerate(tariff.tou_periods):
+            frame[register_column(tou_period)] = registers[:, number]
+    placed = PlacedReadings(
+        readings,
+        interval=interval,
+        row_of_reading=row_of_reading,
+        periods=periods,
+        month_of_row=month_of_row,
+    )
+    facts = default_contracts(list(meter_point_ids)) if contracts is None else contracts
+    return with_measures(frame, placed=placed, tariff=tariff, contracts=facts)
 
 
 def _number_meter_points(

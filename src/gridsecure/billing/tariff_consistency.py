@@ -1,11 +1,12 @@
-"""What must hold between the rows of a tariff, so that every kWh has exactly one price.
+"""What must hold between the windows, tiers and days of a tariff.
 
-Each function looks at one kind of row, names the first offending row and says why. Together:
+Each function looks at one kind of row, names the first offending row and says why:
 
 * every minute of every month and day type lies in exactly one window (or there are no windows);
 * in every month the tiers are 1..n with growing inclusive limits, only the last one open;
-* each charge per kWh is priced in one way only: on the total, on every time-of-use period, or
-  on every tier; nothing is priced twice and nothing is left out.
+* no date has two day types.
+
+What must hold between rates is in `tariff_pricing`.
 """
 
 from __future__ import annotations
@@ -15,24 +16,22 @@ from itertools import pairwise
 
 import numpy as np
 
-from gridsecure.billing.tariff_rows import (
-    ALL_MONTHS,
-    MINUTES_PER_DAY,
-    DayRow,
-    RateRow,
-    SourceRow,
-    TierRow,
-    WindowRow,
-    refusal,
-)
+from gridsecure.billing.tariff_cells import ALL_MONTHS, MINUTES_PER_DAY, refusal
+from gridsecure.billing.tariff_rows import KWH, DayRow, TierRow, WindowRow
 
-ENERGY_CHARGE = "energy"
-TIER_ADDER_CHARGE = "tier-adder"
-# Time-of-use prices first, then the same adder on every kWh beyond a limit, whatever its period
-# (Guangdong). The other conventions in use price the same load differently, so a tariff that
-# wants one of them is refused rather than guessed at.
+# How tiers and time-of-use combine. Software in use has all four, and one load costs differently
+# under each, so a tariff names its own (docs/tariffs.md).
+# Time-of-use prices first, then the same adder on every kWh beyond a limit, whatever its period.
 UNIFORM_ADDER = "uniform-adder"
-CONVENTIONS = (UNIFORM_ADDER,)
+# Every period's energy is spread over the tiers in the ratio of the total.
+PRO_RATA = "pro-rata"
+# Intervals fill the tiers in the order of time.
+CHRONOLOGICAL = "chronological"
+# Every period has a ladder of its own.
+PER_PERIOD = "per-period"
+CONVENTIONS = (UNIFORM_ADDER, PRO_RATA, CHRONOLOGICAL, PER_PERIOD)
+MONTH, YEAR = "month", "year"
+RESETS = (MONTH, YEAR)
 
 
 def check_windows(windows: Sequence[WindowRow], *, day_types: tuple[str, ...]) -> None:
@@ -66,144 +65,70 @@ def check_windows(windows: Sequence[WindowRow], *, day_types: tuple[str, ...]) -
         )
 
 
-def check_tiers(tiers: Sequence[TierRow]) -> None:
-    """Refuse tiers that overlap, do not grow, or differ in number from month to month.
+def check_tiers(tiers: Sequence[TierRow], *, convention: str | None, reset: str) -> None:
+    """Refuse tiers that overlap, leave a gap, do not grow, or count in two units.
+
+    Args:
+        tiers: The tier rows.
+        convention: How tiers and time-of-use combine, or None.
+        reset: `month` or `year`.
 
     Raises:
-        InvalidTariffError: `tariff.tier-overlap`, `tariff.tier-gap`, `tariff.tier-limit`.
+        InvalidTariffError: `tariff.tier-overlap`, `tariff.tier-gap`, `tariff.tier-limit`,
+            `tariff.unit`, `tariff.convention` or `tariff.tier-reset`.
     """
     if not tiers:
         return
-    highest = max(tier.tier for tier in tiers)
-    for month in ALL_MONTHS:
-        ladder = sorted((tier for tier in tiers if month in tier.months), key=lambda t: t.tier)
-        for below, tier in pairwise(ladder):
-            if below.tier == tier.tier:
-                raise refusal(tier.row, f"tier {tier.tier} is given twice", "tier-overlap")
-        if [tier.tier for tier in ladder] != list(range(1, highest + 1)):
+    _check_kinds(tiers, convention=convention, reset=reset)
+    for tou_period in dict.fromkeys(tier.tou_period for tier in tiers):
+        own = [tier for tier in tiers if tier.tou_period == tou_period]
+        for month in ALL_MONTHS:
+            ladder = sorted((t for t in own if month in t.months), key=lambda tier: tier.tier)
+            _check_numbers(ladder, month=month)
+            _check_ladder(ladder)
+
+
+def _check_kinds(tiers: Sequence[TierRow], *, convention: str | None, reset: str) -> None:
+    first = tiers[0]
+    for tier in tiers:
+        if (tier.unit, tier.tou_period is None) != (first.unit, first.tou_period is None):
+            if tier.upper_limit is None and (tier.tou_period is None) == (first.tou_period is None):
+                continue  # an open tier has no limit, so no unit either
+            raise refusal(tier.row, "the tiers of a tariff count in one unit, one way", "unit")
+        if (tier.tou_period is not None) != (convention == PER_PERIOD):
             raise refusal(
-                "tiers", f"month {month} needs each of the tiers 1 to {highest}", "tier-gap"
+                tier.row,
+                f'a ladder per time-of-use period and tier_convention = "{PER_PERIOD}" go together',
+                "convention",
             )
-        _check_ladder(ladder)
+        if reset == YEAR and (tier.unit != KWH or len(tier.months) < len(ALL_MONTHS)):
+            raise refusal(
+                tier.row, "tiers of a year count kWh and have one limit all year", "tier-reset"
+            )
+    if reset == YEAR and convention == PER_PERIOD:
+        raise refusal("tier_reset", f"{PER_PERIOD} ladders are counted by month", "tier-reset")
+
+
+def _check_numbers(ladder: Sequence[TierRow], *, month: int) -> None:
+    for below, tier in pairwise(ladder):
+        if below.tier == tier.tier:
+            raise refusal(tier.row, f"tier {tier.tier} is given twice", "tier-overlap")
+    if not ladder or [tier.tier for tier in ladder] != list(range(1, ladder[-1].tier + 1)):
+        raise refusal("tiers", f"month {month} needs tiers numbered 1, 2, … in a row", "tier-gap")
 
 
 def _check_ladder(ladder: Sequence[TierRow]) -> None:
     """Limits grow, and exactly the last tier is open."""
-    if ladder[-1].upper_limit_kwh is not None:
+    if ladder[-1].upper_limit is not None:
         raise refusal(ladder[-1].row, "the last tier has no upper limit", "tier-limit")
     floor = None
     for tier in ladder[:-1]:
-        limit = tier.upper_limit_kwh
+        limit = tier.upper_limit
         if limit is None:
             raise refusal(tier.row, "only the last tier is open", "tier-limit")
         if floor is not None and limit <= floor:
             raise refusal(tier.row, "limits grow from tier to tier", "tier-limit")
         floor = limit
-
-
-def check_rates(
-    rates: Sequence[RateRow],
-    *,
-    sources: Sequence[SourceRow],
-    labels: frozenset[str],
-    tiers: frozenset[int],
-    convention: str | None,
-) -> None:
-    """Refuse rates that price a kWh twice, or not at all, or in a way the tariff does not name.
-
-    Args:
-        rates: The rate rows.
-        sources: The source rows that rates refer to.
-        labels: Time-of-use periods that the windows give.
-        tiers: Tier numbers that the tier rows give.
-        convention: How tiers and time-of-use combine, or None.
-
-    Raises:
-        InvalidTariffError: With the reason `tariff.convention`, `tariff.source`,
-            `tariff.duplicate-rate`, `tariff.rate-scope` or `tariff.missing-rate`.
-    """
-    if convention is not None and convention not in CONVENTIONS:
-        raise refusal("tier_convention", f"unknown convention {convention!r}", "convention")
-    known = {source.source_id for source in sources}
-    seen: set[tuple[str, str | None, int | None]] = set()
-    for rate in rates:
-        if rate.source not in known:
-            raise refusal(rate.row, f"source {rate.source!r} is not listed", "source")
-        key = (rate.charge, rate.tou_period, rate.tier)
-        if key in seen:
-            raise refusal(rate.row, "the same rate is given twice", "duplicate-rate")
-        seen.add(key)
-        _check_scope(rate, convention=convention)
-    for charge in dict.fromkeys(rate.charge for rate in rates):
-        rows = [rate for rate in rates if rate.charge == charge]
-        _check_charge(rows, labels=labels, tiers=tiers)
-    _check_everything_priced(rates, labels=labels, tiers=tiers)
-
-
-def _check_scope(rate: RateRow, *, convention: str | None) -> None:
-    """A rate applies to a period, a tier or the whole; never to a period within a tier."""
-    if rate.tou_period is not None and rate.tier is not None:
-        raise refusal(
-            rate.row,
-            f"a rate per period and tier needs a convention other than {UNIFORM_ADDER}",
-            "convention",
-        )
-    scoped = rate.tou_period is not None or rate.tier is not None
-    if scoped and rate.unit != "CNY/kWh":
-        raise refusal(rate.row, f"{rate.unit} has no periods or tiers", "rate-scope")
-    adder = rate.charge == TIER_ADDER_CHARGE
-    if adder and (convention != UNIFORM_ADDER or rate.tier is None):
-        raise refusal(
-            rate.row,
-            f'{TIER_ADDER_CHARGE} needs a tier and tier_convention = "{UNIFORM_ADDER}"',
-            "convention",
-        )
-
-
-def _check_charge(
-    rows: Sequence[RateRow], *, labels: frozenset[str], tiers: frozenset[int]
-) -> None:
-    """One charge is priced one way: in total, or on every period, or on every tier."""
-    first = rows[0]
-    scopes = {(row.tou_period is not None, row.tier is not None, row.unit) for row in rows}
-    if len(scopes) > 1:
-        raise refusal(first.row, f"{first.charge} is priced in two ways at once", "rate-scope")
-    if first.tou_period is not None:
-        _check_names(rows, given=[row.tou_period for row in rows], wanted=labels)
-    if first.tier is not None:
-        # The first tier pays no adder: its price is the energy rate itself.
-        wanted = tiers - {1} if first.charge == TIER_ADDER_CHARGE else tiers
-        _check_names(rows, given=[row.tier for row in rows], wanted=wanted)
-
-
-def _check_names(
-    rows: Sequence[RateRow],
-    *,
-    given: Sequence[str | int | None],
-    wanted: frozenset[str] | frozenset[int],
-) -> None:
-    for row, name in zip(rows, given, strict=True):
-        if name not in wanted:
-            raise refusal(row.row, f"{name!r} is no period or tier of this charge", "rate-scope")
-    missing = sorted(wanted - set(given), key=str)
-    if missing:
-        raise refusal("rates", f"{rows[0].charge} has no rate for {missing[0]!r}", "missing-rate")
-
-
-def _check_everything_priced(
-    rates: Sequence[RateRow], *, labels: frozenset[str], tiers: frozenset[int]
-) -> None:
-    """Energy has a price, and no window or tier is there for nothing."""
-    energy = [rate for rate in rates if rate.charge == ENERGY_CHARGE and rate.unit == "CNY/kWh"]
-    if not energy:
-        raise refusal("rates", f"{ENERGY_CHARGE} has no rate per kWh", "missing-rate")
-    if labels and not any(rate.tou_period is not None for rate in energy):
-        raise refusal("rates", f"{ENERGY_CHARGE} has no rate per TOU period", "missing-rate")
-    if tiers - {1} and not any(rate.tier is not None for rate in rates):
-        raise refusal("rates", "no rate depends on the tiers", "missing-rate")
-    by_tier = any(rate.tier is not None for rate in energy)
-    if by_tier and any(rate.charge == TIER_ADDER_CHARGE for rate in rates):
-        raise refusal("rates", "energy per tier and a tier adder both price a tier", "convention")
 
 
 def check_days(days: Sequence[DayRow]) -> None:

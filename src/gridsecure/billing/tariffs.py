@@ -3,8 +3,8 @@
 A tariff holds its prices as published; nothing here recomputes a price from a ratio, because one
 published sharp price does not reproduce from its own rule. Time-of-use labels are row values.
 
-Not handled here: demand charges, power factor, annual tiers, tiers whose adder depends on the
-time-of-use period.
+Not handled here: what a rate multiplies (`rules`), and which part of it is computed on ciphertext
+(`gridsecure.plans`).
 """
 
 from __future__ import annotations
@@ -16,39 +16,55 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from gridsecure.billing.tariff_cells import (
+    read_text,
+    read_texts,
+    refusal,
+)
 from gridsecure.billing.tariff_consistency import (
     check_days,
-    check_rates,
     check_tiers,
     check_windows,
 )
+from gridsecure.billing.tariff_elements import (
+    DemandRatchet,
+    DynamicPrices,
+    PowerFactorRule,
+    read_dynamic,
+    read_power_factor,
+    read_ratchet,
+)
+from gridsecure.billing.tariff_header import (
+    HEADER,
+    check_header,
+    optional_cell,
+    optional_table,
+    read_reset,
+    read_timezone,
+    read_validity,
+    read_vat,
+)
+from gridsecure.billing.tariff_pricing import PricedRows, check_rates
 from gridsecure.billing.tariff_rows import (
+    PER_KW,
     DayRow,
     RateRow,
     SourceRow,
     TierRow,
     WindowRow,
-    check_keys,
-    read_date,
     read_day,
     read_rate,
     read_source,
-    read_text,
-    read_texts,
     read_tier,
     read_window,
-    refusal,
 )
 from gridsecure.errors import InputError
 
 # Monday to Friday, and Saturday with Sunday; a tariff may declare more and list their dates.
 WEEKDAY = "weekday"
 WEEKEND = "weekend"
-CURRENCY = "CNY"
-HEADER = "header"
-TABLES = ("sources", "windows", "tiers", "rates", "days")
+TABLES = ("sources", "windows", "demand_windows", "tiers", "rates", "days")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +80,20 @@ class Tariff:
         timezone: IANA name of the local time of windows, months and days.
         valid_from: First local date of validity.
         valid_to: First local date after validity, or None while it is in force.
+        currency: What rates are in; bills round to its hundredth.
         tier_convention: How tiers and time-of-use combine, or None.
+        tier_reset: Whether tiers count a `month` or a calendar `year`.
+        vat_rate: Value-added tax contained in every price, as 0.13, or None.
         day_types: Every type of day the windows tell apart; the first two are the ordinary ones.
         sources: Where the figures come from.
         windows: Time-of-use windows; empty for a tariff without time-of-use.
+        demand_windows: Windows of time-of-use demand; empty where only the month's highest counts.
         tiers: Consumption steps; empty for a tariff without tiers.
         rates: The rates, in the order of the bill's lines.
         days: Dates whose type is not the one their day of the week says.
+        dynamic: Prices per interval, or None.
+        power_factor: The power-factor adjustment, or None.
+        ratchet: The demand ratchet, or None.
     """
 
     tariff_id: str
@@ -81,18 +104,37 @@ class Tariff:
     timezone: str
     valid_from: date
     valid_to: date | None
+    currency: str
     tier_convention: str | None
+    tier_reset: str
+    vat_rate: Decimal | None
     day_types: tuple[str, ...]
     sources: tuple[SourceRow, ...]
     windows: tuple[WindowRow, ...]
+    demand_windows: tuple[WindowRow, ...]
     tiers: tuple[TierRow, ...]
     rates: tuple[RateRow, ...]
     days: tuple[DayRow, ...]
+    dynamic: DynamicPrices | None
+    power_factor: PowerFactorRule | None
+    ratchet: DemandRatchet | None
 
     @property
     def tou_periods(self) -> tuple[str, ...]:
-        """Time-of-use labels in the order of the rates; empty without time-of-use."""
-        labels = (rate.tou_period for rate in self.rates if rate.tou_period is not None)
+        """Time-of-use labels of energy in the order of the rates; empty without time-of-use."""
+        return self._labels(demand=False)
+
+    @property
+    def demand_periods(self) -> tuple[str, ...]:
+        """Time-of-use labels of demand in the order of the rates; empty without any."""
+        return self._labels(demand=True)
+
+    def _labels(self, *, demand: bool) -> tuple[str, ...]:
+        labels = (
+            rate.tou_period
+            for rate in self.rates
+            if rate.tou_period is not None and (rate.per == PER_KW) == demand
+        )
         return tuple(dict.fromkeys(labels))
 
 
@@ -113,14 +155,20 @@ def parse_tariff(text: str) -> Tariff:
         raise refusal("file", f"not valid TOML ({error})", "syntax") from error
     tariff = _read_document(document)
     check_windows(tariff.windows, day_types=tariff.day_types)
-    check_tiers(tariff.tiers)
+    check_windows(tariff.demand_windows, day_types=tariff.day_types)
+    check_tiers(tariff.tiers, convention=tariff.tier_convention, reset=tariff.tier_reset)
     check_days(tariff.days)
     check_rates(
-        tariff.rates,
-        sources=tariff.sources,
-        labels=frozenset(window.tou_period for window in tariff.windows),
-        tiers=frozenset(tier.tier for tier in tariff.tiers),
-        convention=tariff.tier_convention,
+        PricedRows(
+            rates=tariff.rates,
+            sources=tariff.sources,
+            windows=tariff.windows,
+            demand_windows=tariff.demand_windows,
+            tiers=tariff.tiers,
+            convention=tariff.tier_convention,
+            dynamic=tariff.dynamic,
+            power_factor=tariff.power_factor,
+        )
     )
     return tariff
 
@@ -150,52 +198,50 @@ def catalogue_tariffs() -> dict[str, Path]:
 
 
 def _read_document(document: Mapping[str, Any]) -> Tariff:
-    _check_header(document)
+    check_header(document)
     tables = {name: _read_tables(document, name) for name in TABLES}
-    special = read_texts(document, "day_types", row=HEADER)
-    day_types = (WEEKDAY, WEEKEND, *special)
-    if len(set(day_types)) != len(day_types):
-        raise refusal(HEADER, "day_types names a type twice", "day-type")
-    valid_from, valid_to = _read_validity(document)
-    convention = None
-    if "tier_convention" in document:
-        convention = read_text(document, "tier_convention", row=HEADER)
+    day_types = _read_day_types(document)
+    valid_from, valid_to = read_validity(document)
+    currency = document["currency"]
+
+    def windows(name: str) -> tuple[WindowRow, ...]:
+        return tuple(
+            read_window(table, row=row, known_day_types=day_types) for row, table in tables[name]
+        )
+
     return Tariff(
         tariff_id=read_text(document, "tariff_id", row=HEADER),
         version=read_text(document, "version", row=HEADER),
         name_en=read_text(document, "name_en", row=HEADER),
         name_zh=read_text(document, "name_zh", row=HEADER),
         city=read_text(document, "city", row=HEADER),
-        timezone=_read_timezone(document),
+        timezone=read_timezone(document),
         valid_from=valid_from,
         valid_to=valid_to,
-        tier_convention=convention,
+        currency=currency,
+        tier_convention=optional_cell(document, "tier_convention", read_text),
+        tier_reset=read_reset(document),
+        vat_rate=read_vat(document),
         day_types=day_types,
         sources=tuple(read_source(table, row=row) for row, table in tables["sources"]),
-        windows=tuple(
-            read_window(table, row=row, known_day_types=day_types)
-            for row, table in tables["windows"]
-        ),
+        windows=windows("windows"),
+        demand_windows=windows("demand_windows"),
         tiers=tuple(read_tier(table, row=row) for row, table in tables["tiers"]),
-        rates=tuple(read_rate(table, row=row) for row, table in tables["rates"]),
+        rates=tuple(read_rate(t, row=row, currency=currency) for row, t in tables["rates"]),
         days=tuple(
             read_day(table, row=row, known_day_types=day_types) for row, table in tables["days"]
         ),
+        dynamic=optional_table(document, "dynamic", read_dynamic),
+        power_factor=optional_table(document, "power_factor", read_power_factor),
+        ratchet=optional_table(document, "demand_ratchet", read_ratchet),
     )
 
 
-def _check_header(document: Mapping[str, Any]) -> None:
-    check_keys(
-        document,
-        row=HEADER,
-        required=(
-            *("tariff_id", "version", "name_en", "name_zh", "city"),
-            *("currency", "timezone", "valid_from", "sources", "rates"),
-        ),
-        optional=("valid_to", "tier_convention", "day_types", "windows", "tiers", "days"),
-    )
-    if document["currency"] != CURRENCY:
-        raise refusal(HEADER, f"currency must be {CURRENCY}: bills round to the fen", "currency")
+def _read_day_types(document: Mapping[str, Any]) -> tuple[str, ...]:
+    day_types = (WEEKDAY, WEEKEND, *read_texts(document, "day_types", row=HEADER))
+    if len(set(day_types)) != len(day_types):
+        raise refusal(HEADER, "day_types names a type twice", "day-type")
+    return day_types
 
 
 def _read_tables(document: Mapping[str, Any], name: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -204,22 +250,3 @@ def _read_tables(document: Mapping[str, Any], name: str) -> list[tuple[str, Mapp
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise refusal(name, f"write each row as [[{name}]]", "rows")
     return [(f"{name}[{number}]", row) for number, row in enumerate(rows, start=1)]
-
-
-def _read_timezone(document: Mapping[str, Any]) -> str:
-    name = read_text(document, "timezone", row=HEADER)
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise refusal(HEADER, f"unknown timezone {name!r}", "timezone") from error
-    return name
-
-
-def _read_validity(document: Mapping[str, Any]) -> tuple[date, date | None]:
-    valid_from = read_date(document, "valid_from", row=HEADER)
-    if "valid_to" not in document:
-        return valid_from, None
-    valid_to = read_date(document, "valid_to", row=HEADER)
-    if valid_to <= valid_from:
-        raise refusal(HEADER, "valid_to must be after valid_from", "validity")
-    return valid_from, valid_to

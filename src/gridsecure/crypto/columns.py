@@ -92,7 +92,7 @@ class EncryptedColumn:
         return self._each(lambda e, a, out: e.negate(a, out)).raised(1)
 
     def selected(self, mask: NDArray[np.int64]) -> EncryptedColumn:
-        """Keep the slots where the public mask [slots] is one; zero the others.
+        """Every slot times its own public integer of an array [slots], as a mask of ones and zeros.
 
         Costs about log2(t·N) bits of noise. The mask must select a slot of every chunk: an
         all-zero product is refused by the library because it would be no encryption at all.

@@ -14,8 +14,9 @@ Why these primes:
   so SEAL keeps both primes for data: there is nothing to relinearise in a linear bill and the whole
   109 bits serve as room for `energy [Wh] × rate [1e-8 yuan/kWh]`, one product a bill line, up to t,
   which is 16,383 short of 2**60.
-* `bgv_16384_q300_t35` (tier bills). All primes are 1 mod 2N·t, so that modulus switching leaves the
-  BGV correction factor at 1 and ciphertexts of different depth add without losing bits of t.
+* `bgv_16384_q300_t35` (tier bills) and `bgv_16384_q360_t35` (pro-rata shares and power factors, one
+  product deeper, so one prime more). All primes are 1 mod 2N·t, so that modulus switching leaves
+  the BGV correction factor at 1 and ciphertexts of different depth add without losing bits of t.
 """
 
 from __future__ import annotations
@@ -130,7 +131,21 @@ TIER: Final = Parameters(
     ),
     plain_modulus=34359214081,
 )
-PARAMETER_SETS: Final = {p.name: p for p in (INTERVAL, REGISTER, TIER)}
+PRODUCT: Final = Parameters(
+    name="bgv_16384_q360_t35",
+    scheme=Scheme.BGV,
+    ring_degree=16384,
+    primes=(
+        1083099183379972097,
+        1057203880658829313,
+        1020049750667624449,
+        1009916806124568577,
+        1008790923397562369,
+        1103365072466083841,
+    ),
+    plain_modulus=34359214081,
+)
+PARAMETER_SETS: Final = {p.name: p for p in (INTERVAL, REGISTER, TIER, PRODUCT)}
 
 
 def parameters_named(name: str, *, digest: str | None = None) -> Parameters:

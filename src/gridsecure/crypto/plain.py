@@ -66,7 +66,7 @@ class PlainColumn:
         return PlainColumn(1 - self.values)
 
     def selected(self, mask: NDArray[np.int64]) -> PlainColumn:
-        """Keep the slots where the mask is one."""
+        """Every slot times its own integer."""
         return PlainColumn(self.values * mask.astype(object))
 
     def blinded(self, blinding: NDArray[np.uint64]) -> PlainColumn:

@@ -138,12 +138,13 @@ class PlannedColumn:
         """One minus every slot."""
         return replace(self._encoded(), low=1 - self.high, high=1 - self.low)
 
-    def selected(self, mask: NDArray[np.int64]) -> PlannedColumn:  # noqa: ARG002
+    def selected(self, mask: NDArray[np.int64]) -> PlannedColumn:
         """A product with a full plaintext polynomial: coefficients uniform modulo t."""
+        ends = [end * factor for end in (self.low, self.high) for factor in (0, *_ends(mask))]
         return replace(
             self,
-            low=min(0, self.low),
-            high=max(0, self.high),
+            low=min(ends),
+            high=max(ends),
             noise=self.noise
             + math.log2(self.parameters.plain_modulus / math.sqrt(12))
             + math.log2(self.parameters.ring_degree) / 2,
@@ -195,14 +196,21 @@ class PlannedColumn:
         """Bits between the noise deviation and the capacity."""
         return self.capacity - self.noise
 
-    def check(self, *, what: str) -> None:
+    def check(self, *, what: str, signed: bool = False) -> None:
         """Refuse what could wrap or fail to decrypt.
 
+        Args:
+            what: Names the column in the refusal.
+            signed: Whether the reader takes residues above half the plain modulus for negative.
+
         Raises:
-            OutOfRangeError: A value could reach the plain modulus (or fall below zero).
+            OutOfRangeError: A value could reach the plain modulus (or fall below zero); if signed,
+                half of it on either side.
             DepthExceededError: The noise could reach the capacity.
         """
-        if not 0 <= self.low <= self.high < self.parameters.plain_modulus:
+        t = self.parameters.plain_modulus
+        least, most = (-(t // 2), t // 2) if signed else (0, t - 1)
+        if not least <= self.low <= self.high <= most:
             raise OutOfRangeError(
                 f"{what} could leave the range of {self.parameters.name}.",
                 remedy="Declare a smaller bound or a coarser unit for the column.",

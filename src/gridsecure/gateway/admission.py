@@ -18,21 +18,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import (
-    OPEN_LIMIT_WH,
+from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.rules import (
+    EXPORT,
+    POWER_FACTOR,
+    SHARE,
     TIER_PART,
     LineRule,
     line_rules,
-    tier_limits_wh,
 )
-from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.tariff_consistency import YEAR
+from gridsecure.billing.tariff_rows import KWH_PER_KVA
 from gridsecure.billing.tariffs import Tariff
-from gridsecure.crypto.thresholds import MAX_THRESHOLD_KWH, WH_PER_KWH
+from gridsecure.crypto.thresholds import WH_PER_KWH
 from gridsecure.errors import InputError
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.packing import interval_bound_wh
 from gridsecure.gateway.private_files import write_private
-from gridsecure.plans.bills import MAX_REGISTER_WH, MAX_TIER_WH
+from gridsecure.plans.quantities import (
+    MAX_REGISTER_WH,
+    counts_hours,
+    largest_total_wh,
+    rule_measures,
+)
 
 Mask = NDArray[np.bool_]
 
@@ -43,7 +52,10 @@ REASONS: Final = {
     "quarantined": "too few of its readings passed validation",
     "tariff-unknown": "no tariff file carries its contract's tariff id",
     "tariff-not-valid": "its tariff does not cover the month",
-    "tier-limit": "a tier limit with its household quota is not whole kWh, or too large",
+    "register-missing": "its tariff bills reactive energy or feed-in, and its readings have none",
+    "year-to-date": "its tariff counts the year, and an earlier month of it was not processed here",
+    "tier-limit": "a tier limit with its household quota is not whole kWh, or too large,"
+    " or counts per kVA where the contract has none",
     "tier-energy": "its energy is above what a tier bill takes",
     "register-energy": "its energy is above what one register takes",
     "interval-energy": "an interval's energy is above the bound of its customer class",
@@ -157,7 +169,10 @@ def _tariff_objections(
 ) -> dict[str, Mask]:
     masks = {
         reason: np.zeros(len(contracts), dtype=bool)
-        for reason in ("tariff-not-valid", "tier-limit", "tier-energy")
+        for reason in (
+            *("tariff-not-valid", "tier-limit", "tier-energy"),
+            *("register-missing", "year-to-date"),
+        )
     }
     totals = np.zeros(len(contracts), dtype=np.int64)
     if energies is not None:
@@ -172,21 +187,54 @@ def _tariff_objections(
                 raise
             masks["tariff-not-valid"] |= own
             continue
-        if tariff.tiers:
-            masks["tier-energy"] |= own & (totals > MAX_TIER_WH)
-            masks["tier-limit"] |= own & _bad_limits(rules, contracts)
+        if energies is not None:
+            masks["register-missing"] |= own & _without_register(rules, energies, rows)
+            if tariff.tier_reset == YEAR:
+                masks["year-to-date"] |= own & _lacks(energies.year_before_wh, rows)
+        largest = largest_total_wh(rules)
+        if largest < MAX_REGISTER_WH:
+            masks["tier-energy"] |= own & (totals > largest)
+        masks["tier-limit"] |= own & _bad_limits(rules, contracts, period)
     return masks
 
 
-def _bad_limits(rules: tuple[LineRule, ...], contracts: pd.DataFrame) -> Mask:
+def _without_register(
+    rules: tuple[LineRule, ...], energies: IntervalEnergies, rows: NDArray[np.intp]
+) -> Mask:
+    missing = np.zeros(len(rows), dtype=bool)
+    for rule in rules:
+        if rule.basis == POWER_FACTOR:
+            missing |= _lacks(energies.reactive_varh, rows)
+        elif rule.basis == EXPORT:
+            missing |= _lacks(energies.export_wh, rows)
+    return missing
+
+
+def _lacks(register: NDArray[np.int64] | None, rows: NDArray[np.intp]) -> Mask:
+    """Meter points whose register is not there; those without readings lack nothing here."""
+    if register is None:
+        return np.ones(len(rows), dtype=bool)
+    lacking: Mask = (rows >= 0) & (register[rows] < 0)
+    return lacking
+
+
+def _bad_limits(
+    rules: tuple[LineRule, ...], contracts: pd.DataFrame, period: BillingPeriod
+) -> Mask:
     """Where a tier limit is one that encrypted thresholds refuse."""
     bad = np.zeros(len(contracts), dtype=bool)
     for rule in rules:
-        if rule.basis == TIER_PART:
-            for limits in tier_limits_wh(rule, contracts):
+        if rule.basis not in (TIER_PART, SHARE):
+            continue
+        if rule.limit_unit == KWH_PER_KVA:
+            bad |= contracts["contracted_va"].to_numpy(np.int64) <= 0
+        if counts_hours(rule):
+            continue
+        for measure in rule_measures(rule):
+            highest = measure.digits.highest_threshold * WH_PER_KWH
+            for limits in tier_limits_wh(rule, contracts, period=period):
                 bound = limits != OPEN_LIMIT_WH
-                bad |= bound & (limits % WH_PER_KWH != 0)
-                bad |= bound & (limits > MAX_THRESHOLD_KWH * WH_PER_KWH)
+                bad |= bound & ((limits % WH_PER_KWH != 0) | (limits > highest))
     return bad
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.reading_versions import other_interval, overlaid
-from gridsecure.billing.readings import resample_readings
+from gridsecure.billing.readings import joined_readings, resample_readings
 from gridsecure.billing.validation import ValidationResult, validate_readings
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
@@ -34,6 +34,7 @@ class MonthFiles:
         contracts: The contract file.
         tariffs: Tariff id -> text.
         later: Files of late and corrected readings, oldest first; each lies over those before.
+        months: The folder of all months, where `folder` is not one of them.
     """
 
     month: str
@@ -42,6 +43,7 @@ class MonthFiles:
     contracts: Path
     tariffs: Mapping[str, str]
     later: tuple[Path, ...] = ()
+    months: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +115,7 @@ def _lay_over(by_interval: dict[pd.Timedelta, ReadingsFile], later: ReadingsFile
 
 def _joined_files(first: ReadingsFile, second: ReadingsFile) -> ReadingsFile:
     """Two files of one interval length as one."""
-    readings = pd.concat([first.readings, second.readings], ignore_index=True)
+    readings = joined_readings([first.readings, second.readings])
     return replace(first, readings=readings, problems=(*first.problems, *second.problems))
 
 
@@ -161,7 +163,7 @@ def collect(
     named: Counter[str] = Counter()
     for interval in sorted(frames):
         parts = frames.pop(interval)
-        readings = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+        readings = joined_readings(parts)
         del parts
         names = set(readings["meter_point_id"].unique())
         named.update(names)
@@ -200,4 +202,4 @@ def _joined(
         if own_interval != interval and len(accepted):
             accepted = resample_readings(accepted, interval=interval)
         parts.append(accepted)
-    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    return joined_readings(parts)

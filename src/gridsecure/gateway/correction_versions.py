@@ -14,7 +14,6 @@ import pandas as pd
 
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
 from gridsecure.billing.reading_versions import changed_settlements
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.gateway import outbox
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import (
@@ -25,13 +24,14 @@ from gridsecure.gateway.correction_plan import (
     stored_corrections,
 )
 from gridsecure.gateway.month_plan import required_plan
+from gridsecure.gateway.preparation import RosterMonth
 from gridsecure.gateway.reconciliation import (
     Document,
     oracle_bills,
     oracle_path,
     oracle_settlements,
+    roster_tariff,
 )
-from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import RosterManifest
 
@@ -63,13 +63,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChangedRoster:
-    """A roster to be uploaded anew, with what packing needs."""
+    """A roster to be uploaded anew."""
 
     planned: PlannedRoster
-    roster: Roster
-    tariff: Tariff
-    readings: pd.DataFrame
-    interval: pd.Timedelta
+    month: RosterMonth
 
 
 def version_oracle(folder: Path, roster_id: str) -> Path:
@@ -150,6 +147,11 @@ def expected_corrections(
             oracle_bills(path, roster=roster, zone=zone, span=span),
         )
         names = {roster.pseudonyms[slot] for slot in item.corrected_slots}
-        found = corrections_to_json(changes, version=item.revision, meter_point_ids=names)
+        found = corrections_to_json(
+            changes,
+            version=item.revision,
+            meter_point_ids=names,
+            tariff=roster_tariff(zone, roster),
+        )
         documents[roster.roster_id] = found["meters"]
     return documents

@@ -20,11 +20,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Final
 
-import pandas as pd
-
-from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError
 from gridsecure.gateway import outbox
@@ -51,12 +49,11 @@ from gridsecure.gateway.correction_versions import (
     heads,
     version_oracle,
 )
+from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, Progress
-from gridsecure.gateway.packing import pack_settlements
-from gridsecure.gateway.preparation import Admitted, admit_month
-from gridsecure.gateway.private_files import private_folder
-from gridsecure.gateway.reconciliation import write_oracle
+from gridsecure.gateway.packing import pack_energies, packed_columns
+from gridsecure.gateway.preparation import Admitted, admit_month, settled_roster
 from gridsecure.gateway.rosters import Roster, retariffed
 from gridsecure.gateway.upload import deliver
 from gridsecure.gateway.zone import GatewayZone
@@ -142,7 +139,7 @@ class _CorrectionRun:
             late=late,
         )
         fix_correction(self.zone, plan, at=self.clock())
-        self.encrypt(changed)
+        self.encrypt(changed, energies=admitted.energies)
         return plan
 
     def admitted(self, at: datetime) -> Admitted:
@@ -163,6 +160,7 @@ class _CorrectionRun:
             folder=correction_folder(zone, self.correction),
             tariffs=self.tariffs(),
             later=tuple(later),
+            months=self.files.folder.parent,
         )
         return admit_month(
             files,
@@ -212,15 +210,11 @@ class _CorrectionRun:
         digest = self.zone.objects.put(text.encode())
         is_retariffed = digest != head.roster.tariff
         roster = retariffed(before, tariff=digest) if is_retariffed else before
-        readings: pd.DataFrame = admitted.collected.readings
-        own = readings[readings["meter_point_id"].isin(roster.meter_point_ids)]
         folder = correction_folder(self.zone, self.correction)
-        path = version_oracle(folder, roster.manifest.roster_id)
-        private_folder(path.parent)
-        interval = admitted.collected.interval
-        write_oracle(own, roster=roster, tariff=tariff, interval=interval, path=path)
+        month = settled_roster(roster, tariff, admitted, folder=folder)
         slots = list(range(roster.manifest.slots))
         if not is_retariffed:
+            path = version_oracle(folder, roster.manifest.roster_id)
             names = changed_names(head.oracle, path)
             slots = [n for n, name in enumerate(roster.manifest.pseudonyms) if name in names]
         if not slots:
@@ -232,24 +226,25 @@ class _CorrectionRun:
             revision=head.outgoing.upload.revision + 1,
             corrected_slots=tuple(slots),
         )
-        return ChangedRoster(planned, roster, tariff, own, interval)
+        return ChangedRoster(planned, month)
 
-    def encrypt(self, changed: list[ChangedRoster]) -> None:
+    def encrypt(self, changed: list[ChangedRoster], *, energies: IntervalEnergies) -> None:
         """Step 4: every roster that is not signed yet goes into the outbox."""
         period = month_period(self.correction.month, timezone=self.zone.timezone)
         keys = self.peers.key_sets()
         for done, item in enumerate(changed):
             self.progress("encrypt", done, len(changed))
-            settled = settle(item.readings, tariff=item.tariff, interval=item.interval)
-            columns = pack_settlements(
-                settled, roster=item.roster, tariff=item.tariff, period=period, keys=keys
+            roster, tariff = item.month.roster, item.month.tariff
+            columns = pack_energies(
+                energies, roster=roster, tariff=tariff, period=period, keys=keys
             )
+            settlement = packed_columns(tariff, period=period, intervals=0)
             packed = outbox.Packed(
-                roster=item.roster.manifest,
-                columns=columns,
+                roster=roster.manifest,
+                columns=islice(columns, settlement),
                 start=period.start.isoformat(),
                 end=period.end.isoformat(),
-                estimated_readings=int((item.readings["quality"] == "estimated").sum()),
+                estimated_readings=item.month.estimated_readings,
                 correction=outbox.Corrects(
                     item.planned.corrects, item.planned.revision, item.planned.corrected_slots
                 ),

@@ -31,12 +31,18 @@ class IntervalEnergies:
         starts: Interval starts, one per column, in order of time.
         step: Interval length.
         energy_wh: Energy [meter points, intervals] in Wh, none negative.
+        reactive_varh: Reactive energy of the period [varh], where the readings have it.
+        export_wh: Energy fed in over the period [Wh], where the readings have it.
+        year_before_wh: Energy since 1 January before the period [Wh], where it is known.
     """
 
     meter_point_ids: pd.Index[str]
     starts: pd.DatetimeIndex
     step: pd.Timedelta
     energy_wh: NDArray[np.int64]
+    reactive_varh: NDArray[np.int64] | None = None
+    export_wh: NDArray[np.int64] | None = None
+    year_before_wh: NDArray[np.int64] | None = None
 
     def of(self, meter_point_ids: Sequence[str]) -> IntervalEnergies:
         """The rows of some meter points, in the order given.
@@ -48,7 +54,9 @@ class IntervalEnergies:
         if (rows < 0).any():
             raise _incomplete()
         names = self.meter_point_ids.take(rows)
-        return IntervalEnergies(names, self.starts, self.step, self.energy_wh[rows])
+        registers = (self.reactive_varh, self.export_wh, self.year_before_wh)
+        own = (None if register is None else register[rows] for register in registers)
+        return IntervalEnergies(names, self.starts, self.step, self.energy_wh[rows], *own)
 
     @property
     def totals_wh(self) -> NDArray[np.int64]:
@@ -111,7 +119,23 @@ def interval_energies(readings: pd.DataFrame, *, period: BillingPeriod) -> Inter
         starts=starts.tz_convert(period.start.tzinfo),
         step=pd.Timedelta(microseconds=step_us),
         energy_wh=energy_wh,
+        reactive_varh=_register(readings, "reactive_varh", meters, len(names)),
+        export_wh=_register(readings, "export_wh", meters, len(names)),
     )
+
+
+def _register(
+    readings: pd.DataFrame, column: str, meters: NDArray[np.intp], count: int
+) -> NDArray[np.int64] | None:
+    """A register's sum by meter point, or None where the readings have no such register.
+
+    Below zero where only the files of other meter points have it.
+    """
+    if column not in readings:
+        return None
+    sums = np.zeros(count, dtype=np.int64)
+    np.add.at(sums, meters, readings[column].to_numpy(np.int64))
+    return sums
 
 
 def _incomplete() -> InvalidReadingsError:

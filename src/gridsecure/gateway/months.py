@@ -162,7 +162,9 @@ class _MonthRun:
         self.begin("encrypt")
         period = month_period(self.files.month, timezone=self.zone.timezone)
         intervals = len(energies.starts)
-        total = sum(packed_columns(item.tariff, intervals=intervals) for item in rosters)
+        total = sum(
+            packed_columns(item.tariff, period=period, intervals=intervals) for item in rosters
+        )
         done = 0
 
         def counted(columns: Iterator[PackedColumn]) -> Iterator[PackedColumn]:

@@ -20,25 +20,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.settlements import register_column
+from gridsecure.billing.rules import line_rules
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.crypto.column_files import ColumnLabel, column_bytes
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.parameters import INTERVAL, Parameters
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.crypto.thresholds import thermometer
 from gridsecure.errors import InvalidReadingsError, NotFoundError
 from gridsecure.gateway.energies import IntervalEnergies, interval_energies
 from gridsecure.gateway.rosters import Roster
+from gridsecure.gateway.settling import settled_energies
 from gridsecure.messages import ColumnEntry
-from gridsecure.plans.bills import (
-    TIER_TOTAL,
-    TOTAL_QUANTITY,
-    digit_quantity,
-    published_needs,
-    register_quantity,
-)
+from gridsecure.plans.execution import roster_contracts
 from gridsecure.plans.load_curve import interval_quantity
+from gridsecure.plans.quantities import published_needs
+from gridsecure.plans.settlement_values import settlement_values
 
 INTERVAL_BOUNDS_WH: Mapping[str, int] = {
     "household": 2**16 - 1,
@@ -118,13 +114,15 @@ def pack_energies(
         keys: Public key sets by parameter set name.
 
     Raises:
-        InvalidReadingsError: A slot has no energies (`readings.incomplete`).
+        InvalidReadingsError: A slot has no energies (`readings.incomplete`), or as
+            `settled_energies`.
         OutOfRangeError: A value exceeds its column's bound.
         NotFoundError: A key set is missing (`keys.missing`).
     """
     own = energies.of(roster.meter_point_ids)
-    settled = own.totals_wh, own.registers_wh(tariff)
-    for quantity in _settlement_quantities(*settled, tariff=tariff, period=period):
+    facts = roster_contracts(roster.manifest)
+    settled = settled_energies(own, tariff=tariff, period=period, contracts=facts)
+    for quantity in _settlement_quantities(settled, roster=roster, tariff=tariff, period=period):
         yield _encrypted(quantity, roster=roster, keys=keys)
     for quantity in _interval_quantities(own, roster=roster):
         yield _encrypted(quantity, roster=roster, keys=keys)
@@ -160,30 +158,28 @@ def pack_settlements(
             remedy="Leave meter points without readings out of the roster.",
         )
     ordered = settled.iloc[places]
-    registers = {p: ordered[register_column(p)].to_numpy(np.int64) for p in tariff.tou_periods}
-    total = ordered["total_wh"].to_numpy(np.int64)
-    for quantity in _settlement_quantities(total, registers, tariff=tariff, period=period):
+    for quantity in _settlement_quantities(ordered, roster=roster, tariff=tariff, period=period):
         yield _encrypted(quantity, roster=roster, keys=keys)
 
 
-def packed_columns(tariff: Tariff, *, intervals: int) -> int:
+def packed_columns(tariff: Tariff, *, period: BillingPeriod, intervals: int) -> int:
     """How many columns a roster of this tariff has in a period of so many intervals."""
-    needs = published_needs(tariff.tou_periods, tiered=bool(tariff.tiers))
+    needs = published_needs(line_rules(tariff, period), tou_periods=tariff.tou_periods)
     return len(needs) + intervals
 
 
 def _settlement_quantities(
-    total: NDArray[np.int64],
-    registers: Mapping[str, NDArray[np.int64]],
-    *,
-    tariff: Tariff,
-    period: BillingPeriod,
+    settled: pd.DataFrame, *, roster: Roster, tariff: Tariff, period: BillingPeriod
 ) -> Iterator[_Quantity]:
-    values = {TOTAL_QUANTITY: total, TIER_TOTAL: total}
-    values |= {register_quantity(p): energy_wh for p, energy_wh in registers.items()}
-    values |= {digit_quantity(*place): bits for place, bits in thermometer(total).items()}
+    rules = line_rules(tariff, period)
+    values = settlement_values(
+        settled,
+        rules=rules,
+        tou_periods=tariff.tou_periods,
+        contracted_va=np.array(roster.manifest.contracted_va, dtype=np.int64),
+    )
     start, end = period.start.isoformat(), period.end.isoformat()
-    for need in published_needs(tariff.tou_periods, tiered=bool(tariff.tiers)):
+    for need in published_needs(rules, tou_periods=tariff.tou_periods):
         yield _Quantity(
             need.quantity, need.parameters, need.high, start, end, values[need.quantity]
         )

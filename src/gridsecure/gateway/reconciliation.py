@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from gridsecure.billing.bills import Bills, bills_to_json, compute_bills
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import Bills, compute_bills
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.errors import InvalidMessageError, NotFoundError
@@ -65,6 +66,7 @@ def write_oracle(
     roster: Roster,
     tariff: Tariff,
     interval: pd.Timedelta,
+    contracts: pd.DataFrame,
     path: Path,
 ) -> None:
     """Settle a roster's readings and keep the settlements by pseudonym, mode 0600.
@@ -74,13 +76,14 @@ def write_oracle(
         roster: The roster.
         tariff: Its tariff.
         interval: Interval length.
+        contracts: Contracts of the roster's meter points, with the energy since 1 January.
         path: The file to create or replace.
 
     Raises:
         InvalidReadingsError: As `settle`.
         StorageError: The disk could not take it.
     """
-    settled = settle(readings, tariff=tariff, interval=interval)
+    settled = settle(readings, tariff=tariff, interval=interval, contracts=contracts)
     names = dict(zip(roster.meter_point_ids, roster.manifest.pseudonyms, strict=True))
     kept = settled.assign(meter_point_id=settled["meter_point_id"].map(names)).drop(
         columns=["period_start", "period_end"]
@@ -98,16 +101,18 @@ def expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Document]:
     """
     plan = required_plan(zone, files.month)
     rosters = {name: outbox.required(zone, name).roster for name in plan.rosters}
-    bills = {
-        name: oracle_bills(
-            oracle_path(files.folder / "oracle", name),
-            roster=RosterManifest.parsed(signed.body),
-            zone=zone,
-            span=(plan.start, plan.end),
-        )
-        for name, signed in rosters.items()
-    }
-    return {name: bills_to_json([part])["meters"] for name, part in bills.items()}
+    documents = {}
+    for name, signed in rosters.items():
+        roster = RosterManifest.parsed(signed.body)
+        path = oracle_path(files.folder / "oracle", name)
+        bills = oracle_bills(path, roster=roster, zone=zone, span=(plan.start, plan.end))
+        documents[name] = bills_to_json([bills], tariff=roster_tariff(zone, roster))["meters"]
+    return documents
+
+
+def roster_tariff(zone: GatewayZone, roster: RosterManifest) -> Tariff:
+    """The tariff of a roster that this gateway made."""
+    return parse_tariff(zone.objects.get(roster.tariff).decode())
 
 
 def oracle_bills(
@@ -124,7 +129,7 @@ def oracle_bills(
     Raises:
         NotFoundError: They are not there (`oracle.missing`).
     """
-    tariff = parse_tariff(zone.objects.get(roster.tariff).decode())
+    tariff = roster_tariff(zone, roster)
     period = billing_period(*span, tariff=tariff)
     return compute_bills(
         oracle_settlements(path).assign(period_start=pd.Timestamp(period.start)),

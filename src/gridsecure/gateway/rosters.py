@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -104,5 +105,12 @@ def _roster(members: pd.DataFrame, tariff: str, gateway_id: str, domain: str) ->
         customer_classes=members["customer_class"].tolist(),
         household_quota_wh=members["household_quota_wh"].astype(np.int64).tolist(),
         contracted_va=members["contracted_va"].astype(np.int64).tolist(),
+        free_quota_wh=_given(members["free_quota_wh"].astype(np.int64).tolist()),
+        service_from=_given(members["service_from"].tolist()),
     )
     return Roster(manifest, tuple(members["meter_point_id"]))
+
+
+def _given(facts: list[Any]) -> list[Any]:
+    """A list of facts, empty where nobody has one."""
+    return facts if any(facts) else []

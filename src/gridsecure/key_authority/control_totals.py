@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.billing.bills import Bills
-from gridsecure.billing.charges import REGISTER, TIER_PART, TOTAL
+from gridsecure.billing.tariffs import Tariff
 from gridsecure.key_authority.packages import CheckedBills
 from gridsecure.messages import CellTotal
 from gridsecure.plans.load_curve import CellLayout, cell_layout
 
 
-def billed_energy(bills: Bills) -> NDArray[Any]:
-    """Energy a bill stands for [Wh]: its registers, or its total, or the sum of its tiers."""
-    by_basis: dict[str, dict[object, int]] = {}
-    for line, rule in enumerate(bills.rules):
-        by_basis.setdefault(rule.basis, {}).setdefault(rule.tou_period or rule.tier, line)
-    lines = by_basis.get(REGISTER) or by_basis.get(TOTAL) or by_basis.get(TIER_PART, {})
-    energy: NDArray[Any] = bills.quantities[list(lines.values())].sum(axis=0)
-    return energy
+@dataclass(frozen=True, slots=True, eq=False)
+class RosterBills:
+    """A roster's bills, and the energy each stands for.
+
+    Args:
+        bills: The bills by pseudonym.
+        energy_wh: Energy by slot [Wh].
+        tariff: What they were billed with.
+    """
+
+    bills: Bills
+    energy_wh: NDArray[Any]
+    tariff: Tariff
 
 
-def control_totals(order: CheckedBills, bills: Sequence[Bills]) -> list[CellTotal]:
+def control_totals(order: CheckedBills, bills: Sequence[RosterBills]) -> list[CellTotal]:
     """Number of bills, energy and money of every cell large enough."""
     layout = cell_layout(order.rosters)
     measures = {
         "bills": [np.ones(roster.slots, dtype=object) for roster in order.rosters],
-        "energy_wh": [billed_energy(part) for part in bills],
-        "amount_fen": [part.totals_fen for part in bills],
+        "energy_wh": [part.energy_wh for part in bills],
+        "amount_fen": [part.bills.totals_fen for part in bills],
     }
     cells: list[CellTotal] = []
     for measure, parts in measures.items():

@@ -19,7 +19,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.billing.bills import Bills
 from gridsecure.billing.corrections import (
     Correction,
     changed_bills,
@@ -27,6 +26,7 @@ from gridsecure.billing.corrections import (
     corrections_to_json,
 )
 from gridsecure.errors import ReleaseRefusedError
+from gridsecure.key_authority.control_totals import RosterBills
 from gridsecure.key_authority.packages import CheckedCorrections, CorrectedRoster
 from gridsecure.messages import CellTotal
 from gridsecure.plans.load_curve import MINIMUM_MEMBERS
@@ -58,26 +58,24 @@ class Rebilled:
     amount_fen: NDArray[Any]
 
 
-def rebilled(
-    item: CorrectedRoster, before: Bills, after: Bills, *, energy_wh: NDArray[Any]
-) -> Rebilled:
+def rebilled(item: CorrectedRoster, before: RosterBills, after: RosterBills) -> Rebilled:
     """Compare two versions of a roster's bills and write down what was corrected.
 
     Args:
         item: The order for this roster.
         before: The bills to cancel, in slot order.
         after: The bills to issue, in slot order.
-        energy_wh: New minus old energy of every slot [Wh].
 
     Raises:
         ReleaseRefusedError: A bill changed that is not listed as corrected
             (`correction.uncorrected-slot`).
     """
-    correction: Correction = correct_bills(before, after)
+    roster = item.after.roster
+    correction: Correction = correct_bills(before.bills, after.bills)
     slots = np.array(item.corrected_slots, dtype=np.int64)
-    corrected = [after.meter_point_ids[slot] for slot in item.corrected_slots]
+    corrected = [roster.pseudonyms[slot] for slot in item.corrected_slots]
     # 1. nobody else's bill moves
-    changed = changed_bills(before, after)
+    changed = changed_bills(before.bills, after.bills)
     if not changed <= set(corrected):
         raise ReleaseRefusedError(
             "A bill differs that the upload does not list as corrected.",
@@ -85,16 +83,15 @@ def rebilled(
             remedy="Find out what the gateway uploaded; a correction names every slot it changes.",
         )
     # 2. statements
-    roster = item.after.roster
     documents = corrections_to_json(
-        correction, version=item.revision, meter_point_ids=set(corrected)
+        correction, version=item.revision, meter_point_ids=set(corrected), tariff=after.tariff
     )
     return Rebilled(
         roster_id=roster.roster_id,
         statements=documents,
         places=tuple((roster.zones[n], roster.customer_classes[n]) for n in item.corrected_slots),
         changed=np.array([name in changed for name in corrected], dtype=bool),
-        energy_wh=energy_wh[slots],
+        energy_wh=(after.energy_wh.astype(object) - before.energy_wh.astype(object))[slots],
         amount_fen=correction.totals_fen[slots],
     )
 

@@ -20,16 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.bills import Bills, bills_from_amounts, bills_to_json
-from gridsecure.billing.charges import (
-    CONTRACT,
-    TIER_PART,
-    LineRule,
-    line_amounts,
-    line_quantities,
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import bills_from_amounts
+from gridsecure.billing.rules import (
     line_rules,
 )
 from gridsecure.billing.tariffs import Tariff, parse_tariff
@@ -39,7 +34,7 @@ from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import InvalidMessageError, KeyMismatchError, OutOfRangeError
-from gridsecure.key_authority.control_totals import billed_energy, cells_of, control_totals
+from gridsecure.key_authority.control_totals import RosterBills, cells_of, control_totals
 from gridsecure.key_authority.corrections import correction_cells, rebilled
 from gridsecure.key_authority.custody import create_key_set, open_key_sets
 from gridsecure.key_authority.packages import (
@@ -57,9 +52,10 @@ from gridsecure.messages import (
     Signed,
     opened,
 )
-from gridsecure.plans.bills import MAX_REGISTER_WH, MAX_TIER_WH, plan_bill, recombined
+from gridsecure.plans.bills import plan_bill
 from gridsecure.plans.execution import billing_period, roster_contracts
 from gridsecure.plans.load_curve import CellLayout, cell_layout, interval_totals
+from gridsecure.plans.recombination import recombined
 
 STATEMENTS_PURPOSE: Final = "statements"
 
@@ -129,8 +125,8 @@ class Vault:
         ]
         names = [roster.roster_id for roster in order.rosters]
         sealed = [
-            self._sealed(order, name, bills_to_json([part]))
-            for name, part in zip(names, bills, strict=True)
+            self._sealed(order, roster.roster_id, bills_to_json([part.bills], tariff=part.tariff))
+            for roster, part in zip(order.rosters, bills, strict=True)
         ]
         return VaultAnswer(cells=control_totals(order, bills), statements=names), sealed
 
@@ -151,8 +147,7 @@ class Vault:
                 self._bills(order, version.roster, version.outputs, remaining)
                 for version in (item.before, item.after)
             )
-            energy_wh = billed_energy(after).astype(object) - billed_energy(before).astype(object)
-            parts.append(rebilled(item, before, after, energy_wh=energy_wh))
+            parts.append(rebilled(item, before, after))
         sealed = [self._sealed(order, part.roster_id, part.statements) for part in parts]
         names = [part.roster_id for part in parts]
         return VaultAnswer(cells=correction_cells(order, parts), statements=names), sealed
@@ -190,11 +185,12 @@ class Vault:
         roster: RosterManifest,
         outputs: Mapping[str, ColumnEntry],
         files: Iterator[bytes],
-    ) -> Bills:
+    ) -> RosterBills:
         values = {
             name: self._decrypted(entry, next(files), roster) for name, entry in outputs.items()
         }
-        return _roster_bills(order, roster, parse_tariff(order.tariffs[roster.tariff]), values)
+        tariff = parse_tariff(order.tariffs[roster.tariff])
+        return roster_bills(roster, start=order.start, end=order.end, tariff=tariff, values=values)
 
     def _sealed(
         self, order: CheckedBills | CheckedCorrections, roster_id: str, bills: Mapping[str, Any]
@@ -230,46 +226,31 @@ def _counted(files: Sequence[bytes], expected: int) -> Sequence[bytes]:
     return files
 
 
-def _roster_bills(
-    order: CheckedBills | CheckedCorrections,
+def roster_bills(
     roster: RosterManifest,
+    *,
+    start: str,
+    end: str,
     tariff: Tariff,
     values: Mapping[str, NDArray[np.uint64]],
-) -> Bills:
-    period = billing_period(order.start, order.end, tariff=tariff)
-    contracts = roster_contracts(roster)
+) -> RosterBills:
+    """Recombine and round a roster's bills from decrypted outputs.
+
+    Raises:
+        OutOfRangeError: The outputs are inconsistent (`bill.inconsistent`).
+    """
+    period = billing_period(start, end, tariff=tariff)
     rules = line_rules(tariff, period)
-    plan = plan_bill(rules, contracts=contracts)
-    quantities, amounts = recombined(plan, values=values, slots=roster.slots)
-    _check_quantities(rules, quantities)
-    fixed = [line for line, rule in enumerate(rules) if rule.basis == CONTRACT]
-    if fixed:
-        chosen = [rules[line] for line in fixed]
-        quantities[fixed] = line_quantities(
-            chosen,
-            settlements=pd.DataFrame({"total_wh": np.zeros(roster.slots, dtype=np.int64)}),
-            contracts=contracts,
-            period=period,
-        ).astype(object)
-        amounts[fixed] = line_amounts(chosen, quantities=quantities[fixed])
-    return bills_from_amounts(
+    plan = plan_bill(rules, contracts=roster_contracts(roster), period=period)
+    lines = recombined(plan, values=values)
+    bills = bills_from_amounts(
         rules,
-        quantities=quantities,
-        amounts=amounts,
+        quantities=lines.quantities,
+        amounts=lines.amounts,
         meter_point_ids=roster.pseudonyms,
         period=period,
     )
-
-
-def _check_quantities(rules: Sequence[LineRule], quantities: NDArray[Any]) -> None:
-    """Refuse energies no column may hold: a sign of a column that was no honest encryption.
-
-    `recombined` lets any residue through where a rate is zero, and a forged column's residues are
-    those of the secret key.
-    """
-    for rule, row in zip(rules, quantities, strict=True):
-        if (row > (MAX_TIER_WH if rule.basis == TIER_PART else MAX_REGISTER_WH)).any():
-            raise _inconsistent()
+    return RosterBills(bills, lines.energy_wh, tariff)
 
 
 def _check_totals(layout: CellLayout, totals: Mapping[int, int], *, highs: Sequence[int]) -> None:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from re import fullmatch
 from typing import Final
 
+from gridsecure.billing.contracts import MONTH_PATTERN
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.crypto.blinding import SEED_SIZE
 from gridsecure.crypto.columns import Evaluation
@@ -226,10 +228,14 @@ def _check_period(start: str, end: str) -> None:
 
 def _check_facts(roster: RosterManifest) -> None:
     """Refuse quotas and capacities that no meter point has, before arithmetic meets them."""
-    facts = (*roster.household_quota_wh, *roster.contracted_va)
+    facts = (*roster.household_quota_wh, *roster.free_quota_wh, *roster.contracted_va)
     if min(facts) < 0 or max(facts) > _MAX_FACT:
         raise InvalidMessageError(
             "A roster states a quota or capacity no meter point has.", reason="release.roster"
+        )
+    if any(month and not fullmatch(MONTH_PATTERN, month) for month in roster.service_from):
+        raise InvalidMessageError(
+            "A roster states a first month that is none.", reason="release.roster"
         )
 
 

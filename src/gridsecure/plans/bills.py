@@ -1,166 +1,169 @@
 """The bill plan: every line of a tariff, exactly, on encrypted columns.
 
-Which columns a line reads, by the basis of its rule:
+`circuit` says what a line multiplies. Here its parts become output columns: a rate is an integer
+in 1e-8 yuan, and where part × rate could reach the plain modulus, the rate is split into limbs
+(base 2**b), each of which gives one output column. The vault recombines all of them exactly. A part
+with rate zero outputs its quantity with weight zero. Shares are divided by the total after that.
 
-| basis     | quantity                                        | parameter set |
-|-----------|-------------------------------------------------|---------------|
-| register  | the register's energy                           | REGISTER      |
-| total     | the total energy                                | REGISTER      |
-| tier-part | excess over the lower minus over the upper limit| TIER          |
-| contract  | nothing encrypted: kVA or months are public     | –             |
-
-The amount is quantity × rate. A rate is an integer in 1e-8 yuan; where quantity × rate could reach
-the plain modulus, the rate is split into limbs (base 2**b) and each limb gives one output column,
-which the vault recombines exactly. A line with rate zero outputs its quantity with weight zero.
-
-`plan_bill` decides all that from public facts and proves range and noise on `PlannedColumn`s;
-`run_bill` then does the same arithmetic on whatever columns it is given.
+`plan_bill` decides all that from public facts and proves range and noise on `PlannedColumn`s, which
+it makes as the circuit asks for them, so a plan reads only the columns it needs; `run_bill` then
+does the same arithmetic on whatever columns it is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from gridsecure.billing.charges import (
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.rules import (
     CONTRACT,
-    TIER_PART,
+    DYNAMIC,
+    MINIMUM,
+    POWER_FACTOR,
     LineRule,
     rate_units,
-    tier_limits_wh,
 )
-from gridsecure.billing.charges import REGISTER as REGISTER_BASIS
 from gridsecure.crypto.columns import Column
-from gridsecure.crypto.parameters import REGISTER, TIER, Parameters
+from gridsecure.crypto.parameters import Scheme
 from gridsecure.crypto.planning import MARGIN_BITS, PlannedColumn
-from gridsecure.crypto.thresholds import (
-    BASE,
-    DIGITS,
-    WH_PER_KWH,
-    excess,
-    needed_digits,
-)
-from gridsecure.errors import InvalidTariffError, OutOfRangeError
+from gridsecure.errors import DepthExceededError, OutOfRangeError
+from gridsecure.plans.circuit import Circuit
+from gridsecure.plans.parts import Part, divisor_parts, line_parts
+from gridsecure.plans.power_factors import power_factor_parts
+from gridsecure.plans.quantities import ColumnNeed, published_needs
 
-BILL_PLAN_VERSION: Final = 1
-TOTAL_QUANTITY: Final = "total"
-TIER_TOTAL: Final = "tier:total"
-MAX_REGISTER_WH: Final = 2**31 - 1
-"""2.1 GWh a month in one register; larger customers are metered in several."""
-MAX_TIER_WH: Final = 2**23 - 1
-"""8,388 kWh a month: the largest household a tier bill takes."""
-_MIN_LIMB_BITS: Final = 6
-
-
-def register_quantity(tou_period: str) -> str:
-    """Name of a register's column."""
-    return f"register:{tou_period}"
-
-
-def digit_quantity(digit: int, step: int) -> str:
-    """Name of the column [digit >= step] of the total's whole kWh."""
-    return f"tier:digit:{digit}:{step}"
-
-
-Limits = tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]
-"""Lower and upper tier limit of every slot [kWh]; None where nothing limits."""
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnNeed:
-    """A column a plan reads: its quantity, set and largest value."""
-
-    quantity: str
-    parameters: Parameters
-    high: int
+BILL_PLAN_VERSION: Final = 2
+DIVISOR: Final = -1
+"""Line number of the outputs that shares are divided by."""
+_MIN_LIMB_BITS: Final = 4
+_SUMMED_LIMB_BITS: Final = (24, 20, 16, 12, 10, 9, 8, 7, 6, 5, 4)
+"""Limbs tried, widest first, for lines that sum over prices before they are split."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineOutput:
-    """One output column: `quantity × factor`, which counts `weight` times in the line's amount."""
+    """One output column: `part × factor`.
+
+    Args:
+        line: The bill line, or `DIVISOR`.
+        part: Number of the line's part.
+        limb: Number of the rate's limb.
+        factor: What the part was multiplied by.
+        weight: What a value counts in the line's amount [1e-11 yuan].
+        quantity_weight: What the part counts in the line's quantity [1e-3 unit].
+        is_signed: Whether residues above half the plain modulus are negative.
+        modulus: The plain modulus.
+    """
 
     line: int
+    part: int
     limb: int
     factor: int
     weight: int
+    quantity_weight: int
+    is_signed: bool
+    modulus: int
 
     @property
     def name(self) -> str:
         """Name of the output column."""
-        return f"line:{self.line}:{self.limb}"
+        return f"line:{self.line}:{self.part}:{self.limb}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BillPlan:
-    """A tariff on one roster, compiled.
+    """A tariff on one roster and month, compiled.
 
     Args:
         rules: The bill lines.
-        limits_kwh: Per line, the lower and upper tier limit [slots] in kWh, or None.
+        contracts: Contract rows in slot order.
+        period: The month.
         needs: The columns to load.
         outputs: The columns produced, in order.
+        limb_bits: Bits of a price limb, by line, for lines that sum over prices.
         margin_bits: The smallest noise margin of any output, in bits.
     """
 
     rules: tuple[LineRule, ...]
-    limits_kwh: tuple[Limits, ...]
+    contracts: pd.DataFrame
+    period: BillingPeriod
     needs: tuple[ColumnNeed, ...]
     outputs: tuple[LineOutput, ...]
-    margin_bits: float
+    limb_bits: Mapping[int, int] = field(default_factory=dict)
+    margin_bits: float = float("inf")
 
 
-def published_needs(tou_periods: Sequence[str], *, tiered: bool) -> tuple[ColumnNeed, ...]:
-    """Every settlement column a gateway encrypts for a tariff: registers, and all tier digits.
+class PlannedInputs(Mapping[str, PlannedColumn]):
+    """The columns a gateway publishes, made when first asked for; it notes which were.
 
-    The digits do not depend on the tariff's limits, which may change after encryption.
+    Args:
+        published: From `published_needs`.
     """
-    needs = [ColumnNeed(TOTAL_QUANTITY, REGISTER, MAX_REGISTER_WH)]
-    needs += [ColumnNeed(register_quantity(p), REGISTER, MAX_REGISTER_WH) for p in tou_periods]
-    if tiered:
-        needs.append(ColumnNeed(TIER_TOTAL, TIER, MAX_TIER_WH))
-        needs += [
-            ColumnNeed(digit_quantity(digit, step), TIER, 1)
-            for digit in range(DIGITS)
-            for step in range(1, BASE)
-        ]
-    return tuple(needs)
+
+    def __init__(self, published: Sequence[ColumnNeed]) -> None:
+        self._published = {need.quantity: need for need in published}
+        self.used: dict[str, PlannedColumn] = {}
+
+    def __getitem__(self, quantity: str) -> PlannedColumn:
+        if quantity not in self.used:
+            need = self._published[quantity]
+            self.used[quantity] = PlannedColumn.fresh(need.parameters, high=need.high)
+        return self.used[quantity]
+
+    def __iter__(self) -> Any:
+        return iter(self._published)
+
+    def __len__(self) -> int:
+        return len(self._published)
+
+    def needs(self) -> tuple[ColumnNeed, ...]:
+        """The columns that were asked for, in that order."""
+        return tuple(self._published[quantity] for quantity in self.used)
 
 
-def plan_bill(rules: Sequence[LineRule], *, contracts: pd.DataFrame) -> BillPlan:
+def plan_bill(
+    rules: Sequence[LineRule], *, contracts: pd.DataFrame, period: BillingPeriod
+) -> BillPlan:
     """Compile bill lines for the meter points of a roster and prove the plan.
 
     Args:
-        rules: From `billing.charges.line_rules`.
+        rules: From `billing.rules.line_rules`.
         contracts: Contract rows in slot order.
+        period: The month.
 
     Raises:
         InvalidTariffError: A tier limit that is not whole kWh (`plan.limit`).
-        OutOfRangeError: An amount that no split of the rate keeps in range.
+        InputError: A limit per kVA and no capacity (`contract.no-capacity`).
+        OutOfRangeError: An amount that no split of the rate keeps in range, or a limit beyond the
+            digits (`plan.threshold`).
         DepthExceededError: A noise bound that does not fit.
     """
-    limits = tuple(_limits(rule, contracts) for rule in rules)
-    needs = {
-        need.quantity: need
-        for rule, pair in zip(rules, limits, strict=True)
-        for need in _needs(rule, pair)
-    }
-    planned = {
-        name: PlannedColumn.fresh(need.parameters, high=need.high) for name, need in needs.items()
-    }
+    labels = dict.fromkeys(rule.tou_period for rule in rules if rule.unit.endswith("/kWh"))
+    published = published_needs(rules, tou_periods=[label for label in labels if label])
+    planned = PlannedInputs(published)
+    circuit = Circuit(tuple(rules), contracts, period, planned)
     outputs: list[LineOutput] = []
+    limb_bits: dict[int, int] = {}
     margin = float("inf")
-    for line, quantity in line_quantities(rules, limits=limits, inputs=planned).items():
-        for output in _split(rules[line], line=line, quantity=quantity):
-            result = quantity.scaled(output.factor)
-            result.check(what=f"Line {line + 1} ({rules[line].charge})")
-            margin = min(margin, result.margin)
-            outputs.append(output)
-    return BillPlan(tuple(rules), limits, tuple(needs.values()), tuple(outputs), margin)
+    for line, rule in enumerate(rules):
+        if rule.basis in (CONTRACT, MINIMUM):
+            continue
+        if rule.basis in (DYNAMIC, POWER_FACTOR):
+            limb_bits[line], made = _summed(circuit, line)
+        else:
+            made = _outputs(line, line_parts(circuit, line), rule=rule)
+        outputs += [output for output, _ in made]
+        margin = min(margin, *(bound for _, bound in made))
+    for output, bound in _outputs(DIVISOR, divisor_parts(circuit), rule=None):
+        outputs.append(output)
+        margin = min(margin, bound)
+    return BillPlan(
+        tuple(rules), contracts, period, planned.needs(), tuple(outputs), limb_bits, margin
+    )
 
 
 def run_bill(plan: BillPlan, *, inputs: Mapping[str, Column]) -> dict[str, Column]:
@@ -169,130 +172,103 @@ def run_bill(plan: BillPlan, *, inputs: Mapping[str, Column]) -> dict[str, Colum
     Returns:
         Output name -> column, in the plan's order.
     """
-    quantities = line_quantities(plan.rules, limits=plan.limits_kwh, inputs=inputs)
-    return {out.name: quantities[out.line].scaled(out.factor) for out in plan.outputs}
-
-
-def line_quantities(
-    rules: Sequence[LineRule],
-    *,
-    limits: Sequence[Limits],
-    inputs: Mapping[str, Column],
-) -> dict[int, Column]:
-    """The quantity column of every line that has one; equal tier limits are computed once."""
-    found: dict[int, Column] = {}
-    above: dict[bytes, Column] = {}
-    for line, (rule, (lower, upper)) in enumerate(zip(rules, limits, strict=True)):
-        if rule.basis == REGISTER_BASIS and rule.tou_period is not None:
-            found[line] = inputs[register_quantity(rule.tou_period)]
-        elif rule.basis == TIER_PART:
-            part = _above(lower, inputs, above)
-            found[line] = part if upper is None else part.minus(_above(upper, inputs, above))
-            found[line] = found[line].within(0, MAX_TIER_WH)
-        elif rule.basis != CONTRACT:
-            found[line] = inputs[TOTAL_QUANTITY]
-    return found
-
-
-def recombined(
-    plan: BillPlan, *, values: Mapping[str, NDArray[np.uint64]], slots: int
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Exact quantities and amounts of the encrypted lines from decrypted output columns.
-
-    Every limb of a line must tell the same quantity; that catches a wrong key, a damaged column or
-    a failed decryption before it becomes money.
-
-    Returns:
-        Quantities [1e-3 unit] and amounts [1e-11 yuan], one row a line, object integers; rows of
-        `contract` lines are zero.
-
-    Raises:
-        OutOfRangeError: The limbs of a line disagree (`bill.inconsistent`).
-    """
-    quantities = np.zeros((len(plan.rules), slots), dtype=object)
-    amounts = np.zeros((len(plan.rules), slots), dtype=object)
-    seen: set[int] = set()
+    circuit = Circuit(plan.rules, plan.contracts, plan.period, inputs)
+    results: dict[str, Column] = {}
+    finished: dict[tuple[int, int], Column] = {}
+    parts: dict[int, list[Part[Column]]] = {}
     for output in plan.outputs:
-        decrypted = values[output.name].astype(object)
-        quantity = decrypted // output.factor
-        first = output.line not in seen
-        if (quantity * output.factor != decrypted).any() or (
-            not first and (quantity != quantities[output.line]).any()
-        ):
-            raise OutOfRangeError(
-                "A decrypted bill line does not divide by its rate.",
-                reason="bill.inconsistent",
-                remedy="Do not release; check the keys and run the plan again.",
+        if output.line not in parts:
+            parts = {output.line: summed_or_not(circuit, output.line, plan.limb_bits)}
+        key = (output.line, output.part)
+        if key not in finished:
+            finished = {key: last_level(parts[output.line][output.part].column)}
+        column = finished[key]
+        results[output.name] = column if output.factor == 1 else column.scaled(output.factor)
+    return results
+
+
+def summed_or_not(
+    circuit: Circuit[Column], line: int, limb_bits: Mapping[int, int]
+) -> list[Part[Column]]:
+    """The parts of any line, or of the divisor."""
+    if line == DIVISOR:
+        return divisor_parts(circuit)
+    if circuit.rules[line].basis == POWER_FACTOR:
+        return power_factor_parts(circuit, line, limb_bits=limb_bits[line])
+    return line_parts(circuit, line, limb_bits=limb_bits.get(line))
+
+
+def last_level(column: Column) -> Column:
+    """A column as it is written: products at the last prime, where they are smallest."""
+    return column.lowered(1) if column.size == 2 and _is_switchable(column) else column
+
+
+def _is_switchable(column: Any) -> bool:
+    evaluation = getattr(column, "evaluation", None)
+    parameters = evaluation.parameters if evaluation else getattr(column, "parameters", None)
+    return parameters is not None and parameters.scheme is Scheme.BGV
+
+
+def _outputs(
+    line: int, parts: Sequence[Part[PlannedColumn]], *, rule: LineRule | None
+) -> list[tuple[LineOutput, float]]:
+    """Output columns of a line's parts, each proven, with its noise margin."""
+    made = []
+    what = f"Line {line + 1} ({rule.charge})" if rule else "The divisor"
+    for number, part in enumerate(parts):
+        column = last_level(part.column)
+        signed = column.low < 0
+        for limb, factor, weight in _limbs(column, rule if part.is_priced else None, what=what):
+            scaled = column if factor == 1 else column.scaled(factor)
+            scaled.check(what=what, signed=signed)
+            output = LineOutput(
+                line=line,
+                part=number,
+                limb=limb,
+                factor=factor,
+                weight=weight * part.amount_weight,
+                quantity_weight=part.quantity_weight,
+                is_signed=signed,
+                modulus=column.parameters.plain_modulus,
             )
-        seen.add(output.line)
-        quantities[output.line] = quantity
-        amounts[output.line] += decrypted * output.weight
-    return quantities, amounts
+            made.append((output, scaled.margin))
+    return made
 
 
-def _above(
-    limit: NDArray[np.int64] | None, inputs: Mapping[str, Column], known: dict[bytes, Column]
-) -> Column:
-    """Energy above a limit [kWh, slots]; None is the limit nothing lies under."""
-    thresholds = np.zeros(1, dtype=np.int64) if limit is None else limit
-    key = thresholds.tobytes()
-    if key not in known:
-        digits = {
-            place: inputs[digit_quantity(*place)] for place in sorted(needed_digits(thresholds))
-        }
-        known[key] = excess(
-            inputs[TIER_TOTAL], high=MAX_TIER_WH, digits=digits, thresholds_kwh=thresholds
-        )
-    return known[key]
-
-
-def _limits(rule: LineRule, contracts: pd.DataFrame) -> Limits:
-    if rule.basis != TIER_PART:
-        return None, None
-    lower, upper = tier_limits_wh(rule, contracts)
-    if rule.lower_kwh == 0:
-        return None, (None if rule.upper_kwh is None else _whole_kwh(upper))
-    return _whole_kwh(lower), (None if rule.upper_kwh is None else _whole_kwh(upper))
-
-
-def _whole_kwh(limits_wh: NDArray[np.int64]) -> NDArray[np.int64]:
-    if (limits_wh % WH_PER_KWH).any():
-        raise InvalidTariffError(
-            "A tier limit or household quota is not a whole number of kWh.",
-            reason="plan.limit",
-            remedy="Encrypted tiers compare whole kWh; state the limit in whole kWh.",
-        )
-    return limits_wh // WH_PER_KWH
-
-
-def _needs(rule: LineRule, limits: Limits) -> list[ColumnNeed]:
-    if rule.basis == REGISTER_BASIS and rule.tou_period is not None:
-        return [ColumnNeed(register_quantity(rule.tou_period), REGISTER, MAX_REGISTER_WH)]
-    if rule.basis == TIER_PART:
-        places = {
-            place
-            for limit in limits
-            for place in (needed_digits(limit) if limit is not None else ())
-        }
-        digits = [ColumnNeed(digit_quantity(*place), TIER, 1) for place in sorted(places)]
-        return [ColumnNeed(TIER_TOTAL, TIER, MAX_TIER_WH), *digits]
-    if rule.basis == CONTRACT:
-        return []
-    return [ColumnNeed(TOTAL_QUANTITY, REGISTER, MAX_REGISTER_WH)]
-
-
-def _split(rule: LineRule, *, line: int, quantity: PlannedColumn) -> list[LineOutput]:
-    """Limbs of a rate that keep quantity × limb below the plain modulus and the noise in bounds."""
+def _limbs(
+    column: PlannedColumn, rule: LineRule | None, *, what: str
+) -> list[tuple[int, int, int]]:
+    """(limb, factor, weight): limbs of a rate that keep part × limb in range and in noise."""
+    if rule is None:
+        return [(0, 1, 1)]
     units = rate_units(rule.rate)
-    room = (quantity.parameters.plain_modulus - 1) // max(quantity.high, 1)
-    bits = min(room.bit_length() - 1, int(quantity.margin - MARGIN_BITS))
-    if bits < _MIN_LIMB_BITS:
-        raise OutOfRangeError(f"Line {line + 1} ({rule.charge}) leaves no room for its rate.")
     if units == 0:
-        return [LineOutput(line, 0, factor=1, weight=0)]
-    sign, rest, limbs = (1 if units > 0 else -1), abs(units), []
+        return [(0, 1, 0)]
+    t = column.parameters.plain_modulus
+    largest = max(abs(column.low), column.high, 1)
+    room = (t // 2 if column.low < 0 else t - 1) // largest
+    bits = min(room.bit_length() - 1, int(column.margin - MARGIN_BITS))
+    if bits < _MIN_LIMB_BITS:
+        raise OutOfRangeError(f"{what} leaves no room for its rate.")
+    sign, rest, found = (1 if units > 0 else -1), abs(units), []
     for limb in range(-(-rest.bit_length() // bits)):
         factor = rest >> (limb * bits) & ((1 << bits) - 1)
         if factor:
-            limbs.append(LineOutput(line, limb, factor=factor, weight=sign << (limb * bits)))
-    return limbs
+            found.append((limb, factor, sign << (limb * bits)))
+    return found
+
+
+def _summed(
+    circuit: Circuit[PlannedColumn], line: int
+) -> tuple[int, list[tuple[LineOutput, float]]]:
+    """The widest price limbs that fit, for a line that sums over prices."""
+    rule = circuit.rules[line]
+    refusal: OutOfRangeError | DepthExceededError | None = None
+    for bits in _SUMMED_LIMB_BITS:
+        try:
+            return bits, _outputs(line, summed_or_not(circuit, line, {line: bits}), rule=rule)
+        except (OutOfRangeError, DepthExceededError) as error:
+            if error.reason == "plan.power-factor":
+                raise
+            refusal = error
+    raise refusal or OutOfRangeError("A line leaves no room for its rate.")

@@ -7,15 +7,15 @@ digests proves that the platform computed what its transcript says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from gridsecure.billing.charges import line_rules
 from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.rules import line_rules
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.crypto.column_files import ColumnLabel, column_bytes, open_column
 from gridsecure.crypto.columns import EncryptedColumn, Evaluation
@@ -24,6 +24,7 @@ from gridsecure.errors import KeyMismatchError, NotFoundError
 from gridsecure.messages import ColumnEntry, RosterManifest, UploadManifest
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.load_curve import CellLayout, plan_interval, run_interval
+from gridsecure.plans.quantities import PRICED_PREFIX
 
 Load = Callable[[str], bytes]
 """Fetch an object by its digest."""
@@ -77,13 +78,16 @@ def roster_data(roster: RosterManifest, upload: UploadManifest) -> RosterData:
 
 def roster_contracts(roster: RosterManifest) -> pd.DataFrame:
     """A roster's public facts as a contract frame in slot order; pseudonyms for meter points."""
+    slots = roster.slots
     return pd.DataFrame(
         {
             "meter_point_id": roster.pseudonyms,
             "zone": roster.zones,
             "customer_class": roster.customer_classes,
             "household_quota_wh": pd.Series(roster.household_quota_wh, dtype="int64"),
+            "free_quota_wh": pd.Series(roster.free_quota_wh or [0] * slots, dtype="int64"),
             "contracted_va": pd.Series(roster.contracted_va, dtype="int64"),
+            "service_from": roster.service_from or [""] * slots,
         }
     )
 
@@ -99,7 +103,8 @@ def billing_period(start: str, end: str, *, tariff: Tariff) -> BillingPeriod:
 def compile_bill(data: RosterData, *, tariff: Tariff) -> BillPlan:
     """The bill plan of a roster and the upload's period."""
     period = billing_period(data.upload.start, data.upload.end, tariff=tariff)
-    return plan_bill(line_rules(tariff, period), contracts=roster_contracts(data.roster))
+    contracts = roster_contracts(data.roster)
+    return plan_bill(line_rules(tariff, period), contracts=contracts, period=period)
 
 
 def execute_bill(
@@ -116,7 +121,6 @@ def execute_bill(
         OutOfRangeError: A column declares a larger bound than the plan was proven for.
     """
     entries = {need.quantity: data.entry(need.quantity) for need in plan.needs}
-    inputs = {}
     for need in plan.needs:
         entry = entries[need.quantity]
         if entry.high > need.high or entry.parameters != need.parameters.name:
@@ -124,13 +128,48 @@ def execute_bill(
                 f"The column {need.quantity!r} has another bound or parameter set than planned.",
                 reason="plan.input",
             )
-        inputs[need.quantity] = _opened(entry, data, load=load, evaluations=evaluations)
+    inputs = _OpenedColumns(entries, data, load, evaluations)
     results = run_bill(plan, inputs=inputs)
     outputs = {
         name: _written(column, name=name, unit="1e-11 CNY", like=data, span=data.upload)
         for name, column in results.items()
     }
     return {name: entry.digest for name, entry in entries.items()}, outputs
+
+
+class _OpenedColumns(Mapping[str, EncryptedColumn]):
+    """A roster's columns, opened when first asked for.
+
+    A month of intervals with prices of their own is hundreds of columns that are each read once;
+    those are not kept.
+    """
+
+    def __init__(
+        self,
+        entries: Mapping[str, ColumnEntry],
+        data: RosterData,
+        load: Load,
+        evaluations: Evaluations,
+    ) -> None:
+        self._entries, self._data = entries, data
+        self._load, self._evaluations = load, evaluations
+        self._kept: dict[str, EncryptedColumn] = {}
+
+    def __getitem__(self, quantity: str) -> EncryptedColumn:
+        if quantity in self._kept:
+            return self._kept[quantity]
+        column = _opened(
+            self._entries[quantity], self._data, load=self._load, evaluations=self._evaluations
+        )
+        if not quantity.startswith(PRICED_PREFIX):
+            self._kept[quantity] = column
+        return column
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
 
 def execute_load_curve(

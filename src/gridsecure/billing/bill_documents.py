@@ -1,0 +1,166 @@
+"""Bills as the public JSON document, which scripts, statements and customers read.
+
+The names of `start`, `end`, `lines` (`charge`, `tou_period`, `tier`, `quantity`, `rate`,
+`amount_exact`, `amount`), `total_exact` and `total` are kept stable. Numbers are decimal strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from gridsecure.billing.bills import Bills
+from gridsecure.billing.charges import (
+    AMOUNT_DECIMALS,
+    FEN_PER_YUAN,
+    QUANTITY_DECIMALS,
+)
+from gridsecure.billing.rules import (
+    DEMAND,
+    DISCOUNT,
+    DYNAMIC,
+    MINIMUM,
+    OWN_DEMAND,
+    PERCENT,
+    POWER_FACTOR,
+    RATCHET,
+    SPLIT,
+    LineRule,
+    rate_units,
+    scaled,
+)
+from gridsecure.billing.tariff_rows import RATE_DECIMALS
+from gridsecure.billing.tariffs import Tariff
+
+# Where the number behind a line came from: measured energy, a column the gateway derived from its
+# readings, or the lines the authority had decrypted.
+CIPHERTEXT, GATEWAY, AUTHORITY = "ciphertext", "gateway", "authority"
+_DERIVED = (DEMAND, OWN_DEMAND, RATCHET, DISCOUNT, SPLIT, POWER_FACTOR)
+_WITHOUT_RATE = (DYNAMIC, MINIMUM, POWER_FACTOR)
+_VAT_DECIMALS = 4
+
+
+def bills_to_json(bills: Iterable[Bills], *, tariff: Tariff | None = None) -> dict[str, Any]:
+    """Return bills as the public JSON document, meter points and periods in order.
+
+    `quantity` is in kWh, kVA, kW, months, days or percent, `rate` in yuan per unit and None where a
+    line has no single rate; `amount_exact` and `total_exact` are unrounded [yuan], `amount` and
+    `total` have two decimals.
+
+    Args:
+        bills: Bills of one tariff.
+        tariff: The tariff, to tell its version, its sources and the tax in the total.
+    """
+    meters: dict[str, dict[str, Any]] = {}
+    for month in sorted(bills, key=lambda month: month.period):
+        for column, meter_point_id in enumerate(month.meter_point_ids):
+            document = meters.setdefault(meter_point_id, {"periods": []})
+            document["periods"].append(period_to_json(month, column, tariff=tariff))
+    return {"meters": dict(sorted(meters.items()))}
+
+
+def period_to_json(bills: Bills, column: int, *, tariff: Tariff | None) -> dict[str, Any]:
+    """Return one meter point's bill of one period.
+
+    Args:
+        bills: The bills.
+        column: The meter point's number among them.
+        tariff: As for `bills_to_json`.
+    """
+    document: dict[str, Any] = {
+        "start": bills.period.start.isoformat(),
+        "end": bills.period.end.isoformat(),
+        "lines": [_line(bills, line, column) for line in range(len(bills.rules))],
+        "total_exact": decimal_text(bills.totals[column], AMOUNT_DECIMALS),
+        "total": fen_text(bills.totals_fen[column]),
+    }
+    if tariff is None:
+        return document
+    document["tariff"] = {
+        "id": tariff.tariff_id,
+        "version": tariff.version,
+        "name_en": tariff.name_en,
+        "name_zh": tariff.name_zh,
+        "currency": tariff.currency,
+    }
+    named = {rule.source for rule in bills.rules}
+    document["sources"] = {
+        source.source_id: {"title": source.title, "confidence": source.confidence}
+        for source in tariff.sources
+        if source.source_id in named
+    }
+    if tariff.vat_rate is not None:
+        document["vat"] = vat_split(int(bills.totals_fen[column]), rate=tariff.vat_rate)
+    return document
+
+
+def vat_split(total_fen: int, *, rate: Decimal) -> dict[str, str]:
+    """Split a total that contains the tax: net rounded half-up to the fen, the tax the rest.
+
+    >>> vat_split(11300, rate=Decimal("0.13"))
+    {'rate': '0.13', 'net': '100.00', 'tax': '13.00'}
+    """
+    scale = 10**_VAT_DECIMALS
+    divisor = scale + scaled(rate, _VAT_DECIMALS)
+    magnitude = (2 * abs(total_fen) * scale + divisor) // (2 * divisor)
+    net = -magnitude if total_fen < 0 else magnitude
+    return {"rate": str(rate), "net": fen_text(net), "tax": fen_text(total_fen - net)}
+
+
+def _line(bills: Bills, line: int, column: int) -> dict[str, Any]:
+    rule = bills.rules[line]
+    rate = None
+    if rule.basis not in _WITHOUT_RATE:
+        rate = decimal_text(rate_units(rule.rate), RATE_DECIMALS)
+    document = {
+        "charge": rule.charge,
+        "tou_period": rule.tou_period,
+        "tier": rule.tier,
+        "quantity": decimal_text(bills.quantities[line, column], QUANTITY_DECIMALS),
+        "rate": rate,
+        "amount_exact": decimal_text(bills.amounts[line, column], AMOUNT_DECIMALS),
+        "amount": fen_text(bills.amounts_fen[line, column]),
+        "unit": _unit(rule),
+        "source": rule.source,
+        "computed": _computed(rule),
+    }
+    if rule.basis == POWER_FACTOR:
+        base = sum(int(bills.amounts[part, column]) for part in rule.base)
+        document["base"] = decimal_text(base, AMOUNT_DECIMALS)
+    return document
+
+
+def _unit(rule: LineRule) -> str:
+    """What the quantity counts: kWh, kVA, kW, month, day or %."""
+    if rule.unit == PERCENT:
+        return PERCENT
+    return rule.unit.partition("/")[2].removesuffix("-month")
+
+
+def _computed(rule: LineRule) -> str:
+    if rule.basis == MINIMUM:
+        return AUTHORITY
+    counts_demand = rule.limit_unit.startswith("kWh/kW") and rule.tier is not None
+    return GATEWAY if rule.basis in _DERIVED or counts_demand else CIPHERTEXT
+
+
+def decimal_text(value: int, decimals: int) -> str:
+    """Write an integer in 1e-`decimals` as a plain decimal without trailing zeros.
+
+    >>> decimal_text(-367880, 3), decimal_text(0, 11)
+    ('-367.88', '0')
+    """
+    whole, part = divmod(abs(int(value)), 10**decimals)
+    digits = f"{whole}.{part:0{decimals}d}".rstrip("0").rstrip(".")
+    return f"-{digits}" if value < 0 else digits
+
+
+def fen_text(value: int) -> str:
+    """Write an amount [fen] as yuan with two decimals.
+
+    >>> fen_text(24925), fen_text(-5)
+    ('249.25', '-0.05')
+    """
+    whole, part = divmod(abs(int(value)), FEN_PER_YUAN)
+    return f"{'-' if value < 0 else ''}{whole}.{part:02d}"

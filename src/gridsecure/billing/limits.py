@@ -1,0 +1,129 @@
+"""Tier limits of each meter point, in Wh, from the limits a tariff states in its own unit.
+
+Energy `e` has `min(e, upper) - min(e, lower)` in a tier: at exactly the upper limit all of it is
+still inside, and the next Wh is the first of the next tier.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.rules import LineRule, scaled
+from gridsecure.billing.settlement_columns import DEMAND_COLUMN, INT64_MAX
+from gridsecure.billing.tariff_consistency import YEAR
+from gridsecure.billing.tariff_rows import (
+    KWH,
+    KWH_PER_DAY,
+    KWH_PER_KVA,
+    KWH_PER_KW,
+    KWH_PER_KW_DAY,
+)
+from gridsecure.errors import InputError
+
+# Upper limit of an open tier: no energy in int64 lies above it.
+OPEN_LIMIT_WH = INT64_MAX
+MONTHS_PER_YEAR = 12
+_WH_DECIMALS = 3
+
+Limits = npt.NDArray[np.int64]
+
+
+def tier_limits_wh(
+    rule: LineRule,
+    contracts: pd.DataFrame,
+    *,
+    period: BillingPeriod,
+    settlements: pd.DataFrame | None = None,
+) -> tuple[Limits, Limits]:
+    """Return each meter point's own limits of a rule's tier [Wh].
+
+    A household quota moves both limits of a tier (Guangdong, 粤发改价格函〔2021〕826: 260/600 kWh
+    become 360/700), so the first tier grows and the others keep their width. Limits of a year are
+    prorated by the months of service in it, as Shanghai did when it began in July 2012 (1,560 of
+    3,120 kWh), and the monthly quota counts once for each of those months.
+
+    Args:
+        rule: A rule with limits; any other rule spans all energy.
+        contracts: Contract rows in the order wanted.
+        period: The billing period.
+        settlements: Settlements in the same order; needed where limits count demand.
+
+    Returns:
+        Lower and upper limits, int64; an open tier ends at `OPEN_LIMIT_WH`.
+
+    Raises:
+        InputError: A limit per kVA and a meter point without capacity (`contract.no-capacity`), a
+            prorated limit that is not whole Wh (`tariff.proration`), or one beyond 63 bits.
+    """
+    size = len(contracts)
+    lower = np.zeros(size, dtype=np.int64)
+    upper = np.full(size, OPEN_LIMIT_WH, dtype=np.int64)
+    if rule.lower:
+        lower = _own(rule.lower, rule, contracts, period, settlements)
+    if rule.upper is not None:
+        upper = _own(rule.upper, rule, contracts, period, settlements)
+    return lower, upper
+
+
+def use_hours(limit: Decimal, unit: str, *, period: BillingPeriod) -> int:
+    """A limit per kVA or kW as whole kWh per kVA or kW of the period."""
+    return int(limit) * (period.days if unit == KWH_PER_KW_DAY else 1)
+
+
+def service_months(contracts: pd.DataFrame, *, year: int) -> npt.NDArray[np.int64]:
+    """Months of service of each meter point in a calendar year, its first month included.
+
+    >>> frame = pd.DataFrame({"service_from": ["", "2012-07", "2011-03", "2013-01"]})
+    >>> service_months(frame, year=2012).tolist()
+    [12, 6, 12, 0]
+    """
+    months = []
+    for first in contracts["service_from"].tolist():
+        begun = (int(first[:4]), int(first[5:7])) if first else (0, 1)
+        before = (begun[0] - year) * MONTHS_PER_YEAR + begun[1] - 1
+        months.append(MONTHS_PER_YEAR - min(max(before, 0), MONTHS_PER_YEAR))
+    return np.array(months, dtype=np.int64)
+
+
+def _own(
+    limit: Decimal,
+    rule: LineRule,
+    contracts: pd.DataFrame,
+    period: BillingPeriod,
+    settlements: pd.DataFrame | None,
+) -> Limits:
+    quota = contracts["household_quota_wh"].to_numpy(np.int64)
+    if rule.limit_unit in (KWH, KWH_PER_DAY):
+        wh = scaled(limit, _WH_DECIMALS) * (period.days if rule.limit_unit == KWH_PER_DAY else 1)
+        if rule.reset == YEAR:
+            months = service_months(contracts, year=period.start.year)
+            if (wh * months % MONTHS_PER_YEAR).any():
+                raise InputError(
+                    "A limit of part of a year is no whole number of Wh.",
+                    reason="tariff.proration",
+                    remedy="State the year's limit so that a twelfth of it is whole Wh.",
+                )
+            prorated: Limits = np.floor_divide(wh * months, MONTHS_PER_YEAR) + quota * months
+            return prorated
+        return wh + quota
+    hours = use_hours(limit, rule.limit_unit, period=period)
+    if rule.limit_unit == KWH_PER_KVA:
+        size = contracts["contracted_va"].to_numpy(np.int64)
+        if (size <= 0).any():
+            raise InputError(
+                "A limit per kVA, and a meter point whose contract states no capacity.",
+                reason="contract.no-capacity",
+                remedy="State contracted_kva for every meter point of this tariff.",
+            )
+    elif rule.limit_unit in (KWH_PER_KW, KWH_PER_KW_DAY) and settlements is not None:
+        size = settlements[DEMAND_COLUMN].to_numpy(np.int64)
+    else:
+        raise ValueError("limits per kW need the settled demand")
+    if len(size) and int(size.max()) * hours > OPEN_LIMIT_WH:
+        raise InputError("A tier limit is larger than any energy.", reason="tariff.tier-limit")
+    return size * hours

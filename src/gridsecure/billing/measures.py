@@ -1,0 +1,225 @@
+"""What a bill needs beside energy sums, derived from a month's intervals on the data owner's side.
+
+Maximum demand, use of the intervals in the order of time, and power factor cannot be computed
+cheaply from encrypted intervals; meters keep registers for the first and the last. The gateway
+derives them here, from readings it has in the clear, and the plaintext oracle uses the same
+functions. A line computed from such a column says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gridsecure.billing.calendars import label_intervals
+from gridsecure.billing.limits import tier_limits_wh
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.rules import (
+    DEMAND,
+    DISCOUNT,
+    DYNAMIC,
+    OWN_DEMAND,
+    SPLIT,
+    LineRule,
+    interval_length,
+)
+from gridsecure.billing.settlement_columns import (
+    YEAR_BEFORE_COLUMN,
+    demand_column,
+    interval_column,
+    split_column,
+)
+from gridsecure.billing.tariff_consistency import YEAR
+from gridsecure.billing.tariff_rows import KWH_PER_KW, KWH_PER_KW_DAY
+from gridsecure.billing.tariffs import Tariff
+from gridsecure.errors import InvalidReadingsError
+
+HOUR = pd.Timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MonthIntervals:
+    """Energies of meter points by interval of one period.
+
+    Args:
+        starts: Interval starts, one per column, in order of time.
+        step: Interval length.
+        energy_wh: Energy [meter points, intervals] in Wh; zero where there is no reading.
+    """
+
+    starts: pd.DatetimeIndex
+    step: pd.Timedelta
+    energy_wh: npt.NDArray[np.int64]
+
+
+def needs_intervals(rules: Sequence[LineRule]) -> bool:
+    """Whether any line needs more than sums of energy."""
+    return needs_demand(rules) or any(rule.basis in (DYNAMIC, SPLIT) for rule in rules)
+
+
+def needs_demand(rules: Sequence[LineRule]) -> bool:
+    """Whether any line needs the maximum demand."""
+    return any(
+        rule.basis in (DEMAND, OWN_DEMAND, DISCOUNT)
+        or rule.limit_unit in (KWH_PER_KW, KWH_PER_KW_DAY)
+        for rule in rules
+    )
+
+
+def month_measures(
+    intervals: MonthIntervals,
+    *,
+    rules: Sequence[LineRule],
+    tariff: Tariff,
+    settled: pd.DataFrame,
+    contracts: pd.DataFrame,
+    period: BillingPeriod,
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Derive the settlement columns that a month's rules need from its intervals.
+
+    Args:
+        intervals: The month's intervals.
+        rules: The month's compiled lines.
+        tariff: The tariff.
+        settled: Settlement rows of the same meter points, with energy sums and, under a yearly
+            ladder, `year_before_wh`.
+        contracts: Contracts in the same order.
+        period: The month.
+
+    Raises:
+        InvalidReadingsError: An interval in two demand periods, an interval that does not divide
+            an hour (`settlement.demand-interval`), or one of another length than the tariff prices
+            (`settlement.price-interval`).
+        InputError: As `tier_limits_wh`.
+    """
+    columns: dict[str, npt.NDArray[np.int64]] = {}
+    if needs_demand(rules):
+        columns |= _demands(intervals, rules, tariff)
+    if any(rule.basis == SPLIT for rule in rules):
+        frame = settled.assign(**columns)
+        columns |= _splits(intervals, rules, tariff, frame, contracts, period)
+    if any(rule.basis == DYNAMIC for rule in rules):
+        columns |= _placed(intervals, tariff, period)
+    return columns
+
+
+def _demands(
+    intervals: MonthIntervals, rules: Sequence[LineRule], tariff: Tariff
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Highest mean power of an interval, in the month and in each demand period [W]."""
+    per_hour, rest = divmod(HOUR, intervals.step)
+    if rest:
+        raise InvalidReadingsError(
+            "Maximum demand needs intervals that divide an hour.",
+            reason="settlement.demand-interval",
+            remedy="Hand in readings of 5, 10, 15, 30 or 60 minutes.",
+        )
+    power_w = intervals.energy_wh * per_hour
+    demands = {demand_column(None): power_w.max(axis=1, initial=0)}
+    if any(rule.basis == DEMAND and rule.tou_period is not None for rule in rules):
+        labels = label_intervals(
+            pd.Series(intervals.starts), interval=intervals.step, tariff=tariff, demand=True
+        )
+        codes = labels.cat.codes.to_numpy()
+        for number, name in enumerate(tariff.demand_periods):
+            demands[demand_column(name)] = power_w[:, codes == number].max(axis=1, initial=0)
+    return demands
+
+
+def _splits(
+    intervals: MonthIntervals,
+    rules: Sequence[LineRule],
+    tariff: Tariff,
+    settled: pd.DataFrame,
+    contracts: pd.DataFrame,
+    period: BillingPeriod,
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Fill the tiers interval by interval; an interval across a limit is divided there [Wh]."""
+    labels = label_intervals(pd.Series(intervals.starts), interval=intervals.step, tariff=tariff)
+    codes = labels.cat.codes.to_numpy()
+    size = len(settled)
+    before = np.zeros(size, dtype=np.int64)
+    if tariff.tier_reset == YEAR:
+        before = settled[YEAR_BEFORE_COLUMN].to_numpy(np.int64)
+    filled = np.cumsum(intervals.energy_wh, axis=1) + before[:, np.newaxis]
+    edges = np.concatenate([before[:, np.newaxis], filled], axis=1)
+    columns: dict[str, npt.NDArray[np.int64]] = {}
+    for rule in rules:
+        if rule.basis != SPLIT or rule.tou_period is None or rule.tier is None:
+            continue
+        lower, upper = tier_limits_wh(rule, contracts, period=period, settlements=settled)
+        inside = np.clip(edges, lower[:, np.newaxis], upper[:, np.newaxis])
+        parts = np.diff(inside, axis=1)
+        chosen = codes == tariff.tou_periods.index(rule.tou_period)
+        columns[split_column(rule.tou_period, rule.tier)] = parts[:, chosen].sum(axis=1)
+    return columns
+
+
+def _placed(
+    intervals: MonthIntervals, tariff: Tariff, period: BillingPeriod
+) -> dict[str, npt.NDArray[np.int64]]:
+    """The intervals themselves, by their number in the period."""
+    length = interval_length(tariff)
+    if length is None or intervals.step != length:
+        raise InvalidReadingsError(
+            "The readings have another interval than the tariff prices.",
+            reason="settlement.price-interval",
+            remedy="Hand in readings of the interval that the price series is stated for.",
+        )
+    count = (period.end - period.start) // length
+    numbers = (intervals.starts - pd.Timestamp(period.start)) // intervals.step
+    placed = np.zeros((len(intervals.energy_wh), count), dtype=np.int64)
+    placed[:, numbers] = intervals.energy_wh
+    return {interval_column(n): placed[:, n] for n in range(count)}
+
+
+def carry_year(
+    totals_wh: npt.NDArray[np.int64],
+    *,
+    meters: npt.NDArray[np.int64],
+    years: npt.NDArray[np.int64],
+    opening_wh: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Energy since 1 January before each settled month [Wh], rows in order of time.
+
+    Args:
+        totals_wh: Energy of each row [Wh].
+        meters: Number of the meter point of each row.
+        years: Calendar year of each row.
+        opening_wh: Per meter point, energy of its first year before its first row [Wh].
+    """
+    before = np.zeros(len(totals_wh), dtype=np.int64)
+    running = opening_wh.copy()
+    year_of = np.full(len(opening_wh), -1, dtype=np.int64)
+    for row in range(len(totals_wh)):
+        meter = meters[row]
+        if year_of[meter] not in (-1, years[row]):
+            running[meter] = 0
+        year_of[meter] = years[row]
+        before[row] = running[meter]
+        running[meter] += totals_wh[row]
+    return before
+
+
+def ratcheted(
+    own_w: npt.NDArray[np.int64], earlier_w: npt.NDArray[np.int64], *, share_units: int, scale: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Split demand into what is billed as the month's own and as a share of an earlier one [W].
+
+    Args:
+        own_w: Demand of the month.
+        earlier_w: Highest demand of the months that count.
+        share_units: The share, as an integer in 1 / `scale`.
+        scale: Units of the share in one.
+
+    Returns:
+        The own demand, zero where a share of the earlier one is higher, and the earlier demand
+        there, zero elsewhere.
+    """
+    binds = own_w.astype(object) * scale < earlier_w.astype(object) * share_units
+    chosen = binds.astype(bool)
+    return np.where(chosen, 0, own_w), np.where(chosen, earlier_w, 0)

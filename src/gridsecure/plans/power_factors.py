@@ -1,0 +1,163 @@
+"""The power-factor line on ciphertext: a percentage looked up in encrypted form, times a sum.
+
+The gateway encrypts the factor c (0 to 100) as min(c, 55) and the thermometer [c >= 56] …
+[c >= 100]. Every national table is one straight line up to 0.55 and changes by public steps above
+it, so
+
+    percentage = K - Σ step·[c >= n] - slope·min(c, 55)          K = table[0]
+
+is linear in those columns. The sum it applies to is Σ rate × quantity over the lines of the base,
+taken limb of quantity by limb of rate: B(i, l) = Σ rate limb l × quantity limb i, where contracted
+kVA and months enter as public integers. Each B(i, l) times the percentage is one product of two
+ciphertexts, and the weights 2**(8i + bl) put the amount together in the vault.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridsecure.billing.charges import PERCENT_QUANTITY, contract_quantity
+from gridsecure.billing.power_factor import HIGHEST_FACTOR, adjustment_table
+from gridsecure.billing.rules import CONTRACT, DISCOUNT, TIER_PART, LineRule, rate_units
+from gridsecure.crypto.columns import Column
+from gridsecure.crypto.thresholds import GATED_LEVEL
+from gridsecure.errors import OutOfRangeError
+from gridsecure.plans.circuit import LIMB_MASK, Circuit
+from gridsecure.plans.parts import Part, combined, limb_of, line_parts
+from gridsecure.plans.quantities import (
+    FACTOR_QUANTITY,
+    LIMB_BITS,
+    LIMBS,
+    LOWEST_STEP,
+    counts_hours,
+    factor_quantity,
+    limb_quantity,
+    linear_quantity,
+)
+
+
+def power_factor_parts(
+    circuit: Circuit[Column], line: int, *, limb_bits: int
+) -> list[Part[Column]]:
+    """The parts of a power-factor line: limbs of its amount [1e-15 yuan], and its percentage.
+
+    Args:
+        circuit: The columns.
+        line: Number of the rule.
+        limb_bits: Bits of a rate limb.
+
+    Raises:
+        OutOfRangeError: A line of the base that cannot be taken in limbs (`plan.power-factor`).
+    """
+    rule = circuit.rules[line]
+    percentage = percentage_column(circuit, rule)
+    base = _Base(circuit, rule)
+    parts: list[Part[Column]] = []
+    for limb in range(base.rate_limbs(limb_bits)):
+        for place in range(LIMBS):
+            column, public = base.limb(place, limb, bits=limb_bits)
+            if column is None and not public.any():
+                continue
+            if column is None:
+                product = percentage.selected(public)
+            else:
+                factor = column.raised(public) if public.any() else column
+                product = percentage.times(factor).relinearised()
+            weight = 2 ** (LIMB_BITS * place + limb_bits * limb)
+            parts.append(Part(product, weight, 0, is_priced=False))
+    parts.append(Part(percentage, 0, PERCENT_QUANTITY, is_priced=False))
+    return parts
+
+
+def percentage_column(circuit: Circuit[Column], rule: LineRule) -> Column:
+    """The table's percentage [0.01 %] of every slot."""
+    table = adjustment_table(rule.standard)
+    steps = table[:-1] - table[1:]  # what a hundredth more takes off
+    slope = int(steps[0])
+    if (steps[:LOWEST_STEP] != slope).any():
+        raise ValueError("a table that bends below its lowest step needs more columns")
+    factors = {FACTOR_QUANTITY: slope} if slope else {}
+    factors |= {
+        factor_quantity(n): int(steps[n - 1])
+        for n in range(LOWEST_STEP + 1, HIGHEST_FACTOR + 1)
+        if steps[n - 1]
+    }
+    taken = _grouped(factors, circuit)
+    highest, lowest = int(table[0]), int(table[-1])
+    percentage: Column = taken.complement().raised(highest - 1).within(lowest, highest)
+    return percentage.lowered(circuit.parameters.fresh_primes - GATED_LEVEL)
+
+
+def _grouped(factors: dict[str, int], circuit: Circuit[Column]) -> Any:
+    """Σ factor × column, scaling once for every distinct factor."""
+    by_factor: dict[int, dict[str, int]] = {}
+    for name, factor in factors.items():
+        by_factor.setdefault(factor, {})[name] = 1
+    sums = [combined(names, circuit.inputs).scaled(factor) for factor, names in by_factor.items()]
+    result = sums[0]
+    for column in sums[1:]:
+        result = result.plus(column)
+    return result
+
+
+class _Base:
+    """The lines a percentage applies to, by limb of quantity and limb of rate."""
+
+    def __init__(self, circuit: Circuit[Column], rule: LineRule) -> None:
+        self._slots = len(circuit.contracts)
+        self._primes = circuit.parameters.fresh_primes - GATED_LEVEL
+        self._columns: dict[str, Any] = {}
+        self._encrypted: list[tuple[int, list[str]]] = []  # rate, names of its limbs
+        self._public: list[tuple[int, NDArray[np.int64]]] = []  # rate, quantity by slot
+        for number in rule.base:
+            self._add(circuit, number)
+
+    def _add(self, circuit: Circuit[Any], number: int) -> None:
+        line = circuit.rules[number]
+        rate, quantity = rate_units(line.rate), linear_quantity(line)
+        if line.basis == CONTRACT:
+            public = contract_quantity(line, circuit.contracts, circuit.period)
+            if len(public) and int(public.max()) >= 2 ** (LIMB_BITS * LIMBS):
+                raise _too_wide(line)
+            self._public.append((rate, public))
+            return
+        if quantity is not None:
+            names = [limb_quantity(quantity, n) for n in range(LIMBS)]
+            self._columns |= {
+                name: circuit.inputs[name].lowered(self._primes)
+                for name in names
+                if name not in self._columns
+            }
+        elif line.basis == DISCOUNT or (line.basis == TIER_PART and counts_hours(line)):
+            names = [f"line:{number}:{n}" for n in range(LIMBS)]
+            columns = [part.column.lowered(self._primes) for part in line_parts(circuit, number)]
+            self._columns |= dict(zip(names, columns, strict=True))
+        else:
+            raise _too_wide(line)
+        self._encrypted.append((rate, names))
+
+    def rate_limbs(self, bits: int) -> int:
+        """Limbs of the largest rate."""
+        rates = [rate for rate, _ in (*self._encrypted, *self._public)]
+        return -(-max(abs(rate) for rate in rates).bit_length() // bits) if rates else 0
+
+    def limb(self, place: int, limb: int, *, bits: int) -> tuple[Any, NDArray[np.int64]]:
+        """B(place, limb): its encrypted part, None where there is none, and its public part."""
+        factors: dict[str, int] = {}
+        for rate, names in self._encrypted:
+            factors[names[place]] = factors.get(names[place], 0) + limb_of(rate, limb, bits=bits)
+        public = np.zeros(self._slots, dtype=np.int64)
+        for rate, quantity in self._public:
+            public += limb_of(rate, limb, bits=bits) * (quantity >> (LIMB_BITS * place) & LIMB_MASK)
+        return combined({name: f for name, f in factors.items() if f}, self._columns), public
+
+
+def _too_wide(rule: LineRule) -> OutOfRangeError:
+    return OutOfRangeError(
+        f"The power factor cannot be applied to the charge {rule.charge!r} on ciphertext.",
+        reason="plan.power-factor",
+        remedy="Leave the charge out of the base (excludes), or bill it by its own tariff.",
+    )

@@ -1,0 +1,159 @@
+"""From decrypted output columns to exact quantities and amounts: the vault's half of a bill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridsecure.billing.charges import (
+    PERCENT_SCALE,
+    contract_quantity,
+    cut,
+    derived_lines,
+    line_amounts,
+)
+from gridsecure.billing.rules import (
+    CONTRACT,
+    DYNAMIC,
+    MINIMUM,
+    POWER_FACTOR,
+    QUOTA,
+    REGISTER,
+    SHARE,
+    SPLIT,
+    TIER_PART,
+    TOTAL,
+    LineRule,
+)
+from gridsecure.errors import OutOfRangeError
+from gridsecure.plans.bills import DIVISOR, BillPlan, LineOutput
+from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, counts_hours
+
+Numbers = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """Every line of a roster's bills, exactly, as object integers.
+
+    Args:
+        quantities: One row a line, one column a slot [1e-3 unit].
+        amounts: The same shape [1e-11 yuan].
+        energy_wh: Energy that each bill stands for [Wh].
+    """
+
+    quantities: Numbers
+    amounts: Numbers
+    energy_wh: Numbers
+
+
+def recombined(plan: BillPlan, *, values: Mapping[str, NDArray[Any]]) -> Lines:
+    """Exact quantities and amounts of every line from decrypted output columns.
+
+    1. put limbs together; every limb of a part must tell the same number, which catches a wrong
+       key, a damaged column or a failed decryption before it becomes money;
+    2. refuse quantities no honest column may hold;
+    3. divide shares by the total, power factors by their scale;
+    4. add what is public (capacity, months) and what follows from decrypted lines (the minimum),
+       and check the power factor against the lines it applies to.
+
+    Args:
+        plan: The compiled plan.
+        values: Output name -> residues of its plain modulus [slots].
+
+    Raises:
+        OutOfRangeError: The numbers disagree or are too large (`bill.inconsistent`).
+    """
+    quantities, amounts = _put_together(plan, values)
+    total = quantities[-1]
+    quantities, amounts = quantities[:-1], amounts[:-1]
+    for line, rule in enumerate(plan.rules):
+        if rule.basis == SHARE:
+            quantities[line] = cut(quantities[line], total)
+            amounts[line] = cut(amounts[line], total)
+        elif rule.basis == POWER_FACTOR:
+            amounts[line] = cut(amounts[line], PERCENT_SCALE)
+    _check_quantities(plan.rules, quantities)
+    shared = any(rule.basis == SHARE for rule in plan.rules)
+    energy = total if shared else _billed_energy(plan.rules, quantities)
+    return Lines(quantities, _completed(plan, quantities, amounts), energy)
+
+
+def _put_together(plan: BillPlan, values: Mapping[str, NDArray[Any]]) -> tuple[Numbers, Numbers]:
+    """Quantities and amounts before any division; the divisor is the last row."""
+    quantities = np.zeros((len(plan.rules) + 1, len(plan.contracts)), dtype=object)
+    amounts = np.zeros_like(quantities)
+    parts: dict[tuple[int, int], Numbers] = {}
+    for output in plan.outputs:
+        row = len(plan.rules) if output.line == DIVISOR else output.line
+        lifted = _lifted(values[output.name], output)
+        amounts[row] += lifted * output.weight
+        part = lifted // output.factor
+        known = parts.setdefault((row, output.part), part)
+        if (part * output.factor != lifted).any() or (part != known).any():
+            raise _inconsistent("A decrypted bill line does not divide by its rate.")
+        if known is part:
+            quantities[row] += part * output.quantity_weight
+    return quantities, amounts
+
+
+def _lifted(residues: NDArray[Any], output: LineOutput) -> Numbers:
+    numbers: Numbers = residues.astype(object)
+    if not output.is_signed:
+        return numbers
+    return np.where(numbers > output.modulus // 2, numbers - output.modulus, numbers)
+
+
+def _check_quantities(rules: tuple[LineRule, ...], quantities: Numbers) -> None:
+    """Refuse energies no column may hold: a sign of a column that was no honest encryption.
+
+    Limbs of a rate of zero agree whatever they are, and a forged column's residues are those of the
+    secret key.
+    """
+    for rule, row in zip(rules, quantities, strict=True):
+        if rule.basis in (CONTRACT, MINIMUM, POWER_FACTOR):
+            continue
+        household = rule.basis in (TIER_PART, SHARE, QUOTA) and not counts_hours(rule)
+        if (row < 0).any() or (row > (MAX_TIER_WH if household else MAX_REGISTER_WH)).any():
+            raise _inconsistent("A decrypted value is larger than its column may hold.")
+
+
+def _billed_energy(rules: tuple[LineRule, ...], quantities: Numbers) -> Numbers:
+    """Energy a bill stands for [Wh]: its registers, or its total, or the sum of its tiers."""
+    for bases in ((REGISTER,), (TOTAL, DYNAMIC), (SPLIT, TIER_PART)):
+        lines: dict[object, int] = {}
+        for line, rule in enumerate(rules):
+            if rule.basis in bases:
+                key = None if TOTAL in bases else (rule.tou_period, rule.tier)
+                lines.setdefault(key, line)
+        if lines:
+            energy: Numbers = quantities[list(lines.values())].sum(axis=0)
+            return energy
+    return np.zeros(quantities.shape[1], dtype=object)
+
+
+def _completed(plan: BillPlan, quantities: Numbers, amounts: Numbers) -> Numbers:
+    """Add public lines and the minimum; check the power factor against its base."""
+    for line, rule in enumerate(plan.rules):
+        if rule.basis in (CONTRACT, MINIMUM):
+            known = contract_quantity(rule, plan.contracts, plan.period)
+            quantities[line] = known.astype(object)
+        if rule.basis == CONTRACT:
+            amounts[line] = line_amounts([rule], quantities=known[np.newaxis])[0]
+    derived = derived_lines(plan.rules, quantities=quantities, amounts=amounts.copy())
+    factors = [n for n, rule in enumerate(plan.rules) if rule.basis == POWER_FACTOR]
+    if factors and (derived[factors] != amounts[factors]).any():
+        raise _inconsistent("A power-factor line is not its percentage of the lines it is on.")
+    return derived
+
+
+def _inconsistent(message: str) -> OutOfRangeError:
+    return OutOfRangeError(
+        message,
+        reason="bill.inconsistent",
+        remedy="Do not release; check the keys, and what the gateway uploaded.",
+    )
