@@ -45,7 +45,7 @@ def _adjustment(period: dict[str, Any]) -> Table:
     table.add_column("charge", footer=f"instead of {period['cancels']['total']}")
     table.add_column("period")
     table.add_column("tier", justify="right")
-    table.add_column("difference [yuan]", justify="right", footer=total)
+    table.add_column("difference", justify="right", footer=total)
     for line in period["adjustment"]["lines"]:
         tier = "" if line["tier"] is None else str(line["tier"])
         table.add_row(line["charge"], line["tou_period"] or "", tier, line["amount"])
