@@ -19,6 +19,7 @@ from gridsecure.billing.urdb import UrdbOptions, import_rate, rate_timezone
 from gridsecure.billing.urdb_elements import only_item, parse_urdb
 from gridsecure.errors import InputError, InvalidTariffError, NotFoundError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
+from gridsecure.plans.quantities import MAX_TIER_WH
 
 Report = Callable[[str], None]
 
@@ -107,7 +108,7 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     tariff = parse_tariff(text)
     readings = read_once(_chosen(file.readings, order.meters), report)
     _report_future(readings, file.interval, report)
-    contracts = _contracts(order.contract, readings)
+    contracts = _with_large(_contracts(order.contract, readings), readings, report)
     settlements = settle(readings, tariff=tariff, interval=file.interval, contracts=contracts)
     _, periods = assign_periods(readings["start"], interval=file.interval, timezone=tariff.timezone)
     return PreparedBills(text, readings, file.interval, contracts, settlements, tuple(periods))
@@ -187,6 +188,17 @@ def _contracts(path: Path | None, readings: pd.DataFrame) -> pd.DataFrame:
             remedy="Check the path given to --contract.",
         )
     return align_contracts(load_contracts(path), meter_point_ids=names)
+
+
+def _with_large(contracts: pd.DataFrame, readings: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Say of meter points beyond a household's energy that they are large, as a contract would."""
+    local = readings["start"].dt.strftime("%Y-%m")
+    months = readings.groupby(["meter_point_id", local], observed=True)["energy_wh"].sum()
+    beyond = set(months[months > MAX_TIER_WH].index.get_level_values(0))
+    found = contracts["meter_point_id"].isin(beyond) & (contracts["large"] == "")
+    if found.any():
+        report(f"{int(found.sum())} meter points billed as large customers")
+    return contracts.assign(large=contracts["large"].mask(found, "yes"))
 
 
 def _report_gaps(

@@ -75,7 +75,7 @@ def world(tmp_path):
 
 def settlement_columns_only(energies, *, roster, tariff, period, keys):
     """The real packing, without the interval columns that follow."""
-    needs = packed_columns(tariff, period=period, intervals=0)
+    needs = packed_columns(roster, tariff=tariff, period=period, intervals=0)
     packed = pack_energies(energies, roster=roster, tariff=tariff, period=period, keys=keys)
     return islice(packed, needs)
 

@@ -9,7 +9,7 @@ so that one customer cannot stop the bills of all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,10 +28,10 @@ from gridsecure.billing.rules import (
     LineRule,
     line_rules,
 )
-from gridsecure.billing.tariff_consistency import YEAR
+from gridsecure.billing.tariff_consistency import MONTH, YEAR
 from gridsecure.billing.tariff_rows import KWH_PER_KVA
 from gridsecure.billing.tariffs import Tariff
-from gridsecure.crypto.thresholds import WH_PER_KWH
+from gridsecure.crypto.thresholds import MONTH_DIGITS, WH_PER_KWH, YEAR_DIGITS
 from gridsecure.errors import InputError
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.packing import interval_bound_wh
@@ -40,8 +40,8 @@ from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
     counts_hours,
     largest_total_wh,
-    rule_measures,
 )
+from gridsecure.plans.steps import MOST_STEPS
 
 Mask = NDArray[np.bool_]
 
@@ -191,9 +191,10 @@ def _tariff_objections(
             masks["register-missing"] |= own & _without_register(rules, energies, rows)
             if tariff.tier_reset == YEAR:
                 masks["year-to-date"] |= own & _lacks(energies.year_before_wh, rows)
+        household = own & (contracts["large"] != "yes").to_numpy()
         largest = largest_total_wh(rules)
         if largest < MAX_REGISTER_WH:
-            masks["tier-energy"] |= own & (totals > largest)
+            masks["tier-energy"] |= household & (totals > largest)
         masks["tier-limit"] |= own & _bad_limits(rules, contracts, period)
     return masks
 
@@ -221,21 +222,40 @@ def _lacks(register: NDArray[np.int64] | None, rows: NDArray[np.intp]) -> Mask:
 def _bad_limits(
     rules: tuple[LineRule, ...], contracts: pd.DataFrame, period: BillingPeriod
 ) -> Mask:
-    """Where a tier limit is one that encrypted thresholds refuse."""
+    """Where a tier limit is one that encrypted thresholds refuse.
+
+    A meter point whose own quota spoils the limits is left out alone: in a roster, everybody's
+    limits would have to be counted in steps that divide it.
+    """
     bad = np.zeros(len(contracts), dtype=bool)
-    for rule in rules:
-        if rule.basis not in (TIER_PART, SHARE):
+    tiered = [rule for rule in rules if rule.basis in (TIER_PART, SHARE)]
+    if any(rule.limit_unit == KWH_PER_KVA for rule in tiered):
+        bad |= contracts["contracted_va"].to_numpy(np.int64) <= 0
+    for reset, digits in ((YEAR, YEAR_DIGITS), (MONTH, MONTH_DIGITS)):
+        counted = [r for r in tiered if r.reset == reset and not counts_hours(r)]
+        if not counted:
             continue
-        if rule.limit_unit == KWH_PER_KVA:
-            bad |= contracts["contracted_va"].to_numpy(np.int64) <= 0
-        if counts_hours(rule):
-            continue
-        for measure in rule_measures(rule):
-            highest = measure.digits.highest_threshold * WH_PER_KWH
-            for limits in tier_limits_wh(rule, contracts, period=period):
-                bound = limits != OPEN_LIMIT_WH
-                bad |= bound & ((limits % WH_PER_KWH != 0) | (limits > highest))
+        own = _limits_wh(counted, contracts, period)
+        stated = _limits_wh(counted, contracts.assign(household_quota_wh=0), period)
+        highest = digits.highest_threshold * WH_PER_KWH
+        spoilt = ((own % WH_PER_KWH != 0) | (own > highest)).any(axis=0)
+        if reset == MONTH:
+            by_steps = ((stated % WH_PER_KWH != 0) | (stated > highest)).any(axis=0)
+            by_steps |= (contracts["large"] == "yes").to_numpy()
+            steps = own.max(axis=0) // np.maximum(np.gcd.reduce(own, axis=0), 1)
+            spoilt = np.where(by_steps, steps > MOST_STEPS, spoilt)
+        bad |= spoilt
     return bad
+
+
+def _limits_wh(
+    rules: Sequence[LineRule], contracts: pd.DataFrame, period: BillingPeriod
+) -> NDArray[np.int64]:
+    """Every limit of every meter point [limits, meter points]; zero for an open one."""
+    pairs = [side for rule in rules for side in tier_limits_wh(rule, contracts, period=period)]
+    limits = np.stack(pairs)
+    bounded: NDArray[np.int64] = np.where(limits == OPEN_LIMIT_WH, 0, limits)
+    return bounded
 
 
 def write_exceptions(admission: Admission, *, path: Path) -> None:
