@@ -72,7 +72,7 @@ def test_show_draws_the_day_of_the_month_asked_for() -> None:
     march = tariff("show", name, "--month", "2026-03", "--language", "zh").stdout
     assert "谷谷谷谷谷谷谷谷平平峰峰平平峰峰峰峰峰平平平平平" in march
     assert "谷谷谷谷谷谷谷谷平平峰尖平平峰尖尖峰峰平平平平平" in march
-    assert "未核实 UNCONFIRMED  capacity-fee" in march
+    assert "未确认 UNCONFIRMED  capacity-fee" in march
 
 
 def test_show_tells_tiers_of_a_year_and_shares() -> None:

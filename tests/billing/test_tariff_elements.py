@@ -25,6 +25,7 @@ from tests.plans.element_tariffs import (
     DISCOUNT,
     DYNAMIC,
     HOUSEHOLDS,
+    LADDER_RATES,
     PEAK_VALLEY,
     POWER_FACTOR,
     ladder,
@@ -114,6 +115,14 @@ BAD = [
     (KVA, 'unit = "CNY/kVA-month"', 'unit = "USD/kVA-month"', "unit", "USD/kVA-month"),
     (KVA, 'currency = "CNY"', 'currency = "EUR"', "unit", "rates[1]"),
     (DISCOUNTED, DEMAND, DEMAND.replace("kW-month", "kVA-month"), "rate-scope", "demand counts"),
+    # charges that are priced in one way, and elements that change something
+    (HOUSEHOLDS["feed-in"], rate("feed-in", "-0.453"), rate("feed-in", "-0.453", period="peak"),
+        "rate-scope", "no periods or tiers"),
+    (DISCOUNTED, DISCOUNT, rate("fee", "3", unit="kW-month") + rate("fee", "0.1"),
+        "rate-scope", "in two ways"),
+    (PER_PERIOD, PER_PERIOD[PER_PERIOD.index("[[rates]]") :], LADDER_RATES,
+        "rate-scope", "need a rate per period"),
+    (FLAT, "valid_from", 'tier_convention = "pro-rata"\nvalid_from', "convention", "to combine"),
     # conventions
     (PRO_RATA, 'convention = "pro-rata"', 'convention = "first-come"', "convention", "first-come"),
     (PRO_RATA, 'convention = "pro-rata"', 'convention = "uniform-adder"', "convention", "rates[1]"),
