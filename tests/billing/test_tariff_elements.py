@@ -118,7 +118,7 @@ BAD = [
     # charges that are priced in one way, and elements that change something
     (HOUSEHOLDS["feed-in"], rate("feed-in", "-0.453"), rate("feed-in", "-0.453", period="peak"),
         "rate-scope", "no periods or tiers"),
-    (DISCOUNTED, DISCOUNT, rate("fee", "3", unit="kW-month") + rate("fee", "0.1"),
+    (DISCOUNTED, DISCOUNT, rate("fee", "3", unit="kW-month") + rate("fee", "0.1", period="peak"),
         "rate-scope", "in two ways"),
     (PER_PERIOD, PER_PERIOD[PER_PERIOD.index("[[rates]]") :], LADDER_RATES,
         "rate-scope", "need a rate per period"),
