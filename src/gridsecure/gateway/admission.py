@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.rules import SHARE, TIER_PART, LineRule, line_rules
+from gridsecure.billing.rules import DISCOUNT, QUOTA, SHARE, TIER_PART, LineRule, line_rules
 from gridsecure.billing.tariff_rows import KWH_PER_KVA
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.crypto.thresholds import WH_PER_KWH
@@ -43,9 +43,9 @@ REASONS: Final = {
     "two-intervals": "its readings came in two interval lengths",
     "quarantined": "too few of its readings passed validation",
     "tariff-unknown": "no tariff file carries its contract's tariff id",
-    "tariff-not-valid": "its tariff does not cover the month",
-    "tier-limit": "a tier limit with its household quota is not whole kWh, or too large,"
-    " or counts per kVA where the contract has none",
+    "tariff-not-valid": "its tariff, or the tariff's price series, does not cover the month",
+    "tier-limit": "a tier limit with its household quota, or its free quota, is not whole kWh, or"
+    " too large, or kWh count per kVA where the contract has none",
     "tier-energy": "its energy is above what a tier bill takes",
     "register-energy": "its energy is above what one register takes",
     "interval-energy": "an interval's energy is above the bound of its customer class",
@@ -170,7 +170,7 @@ def _tariff_objections(
         try:
             rules = line_rules(tariff, period)
         except InputError as error:
-            if error.reason != "tariff.not-valid":
+            if error.reason not in ("tariff.not-valid", "tariff.dynamic-range"):
                 raise
             masks["tariff-not-valid"] |= own
             continue
@@ -184,18 +184,23 @@ def _tariff_objections(
 def _bad_limits(
     rules: tuple[LineRule, ...], contracts: pd.DataFrame, period: BillingPeriod
 ) -> Mask:
-    """Where a tier limit is one that encrypted thresholds refuse."""
+    """Where a tier limit or free quota is one that encrypted thresholds refuse."""
     bad = np.zeros(len(contracts), dtype=bool)
     for rule in rules:
-        if rule.basis not in (TIER_PART, SHARE):
+        if rule.basis not in (TIER_PART, SHARE, DISCOUNT, QUOTA):
             continue
-        if rule.limit_unit == KWH_PER_KVA:
+        if rule.basis == DISCOUNT or rule.limit_unit == KWH_PER_KVA:
             bad |= contracts["contracted_va"].to_numpy(np.int64) <= 0
-        if counts_hours(rule):
+        if rule.basis == DISCOUNT or counts_hours(rule):
             continue
+        compared = (
+            (contracts["free_quota_wh"].to_numpy(np.int64),)
+            if rule.basis == QUOTA
+            else tier_limits_wh(rule, contracts, period=period)
+        )
         for measure in rule_measures(rule):
             highest = measure.digits.highest_threshold * WH_PER_KWH
-            for limits in tier_limits_wh(rule, contracts, period=period):
+            for limits in compared:
                 bound = limits != OPEN_LIMIT_WH
                 bad |= bound & ((limits % WH_PER_KWH != 0) | (limits > highest))
     return bad

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh, use_hours
+from gridsecure.billing.limits import OPEN_LIMIT_WH, capacities_va, tier_limits_wh, use_hours
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import (
     TIER_PART,
@@ -180,9 +180,7 @@ class Circuit(Generic[Column]):
         if not by_capacity:
             return [limb.scaled(hours) for limb in self.limbs(demand_quantity(None))]
         # Beyond what four limbs hold no energy reaches, and the gate is closed.
-        limit = np.minimum(
-            self.contracts["contracted_va"].to_numpy(np.int64) * hours, 2 ** (LIMB_BITS * LIMBS) - 1
-        )
+        limit = np.minimum(capacities_va(self.contracts) * hours, 2 ** (LIMB_BITS * LIMBS) - 1)
         return [limit >> (LIMB_BITS * n) & LIMB_MASK for n in range(LIMBS)]
 
 

@@ -27,6 +27,7 @@ from typing import Any, Generic
 
 import numpy as np
 
+from gridsecure.billing.limits import capacities_va
 from gridsecure.billing.rules import DISCOUNT, DYNAMIC, QUOTA, SHARE, TIER_PART, LineRule
 from gridsecure.crypto.columns import Column
 from gridsecure.plans.circuit import Circuit, whole_kwh
@@ -79,6 +80,7 @@ def line_parts(
     if rule.basis == TIER_PART:
         return _weighted(circuit.tier_part(rule))
     if rule.basis == DISCOUNT:
+        capacities_va(circuit.contracts)  # use hours of no capacity would be any number
         gate = circuit.gate(USE_HOURS, np.array(rule.min_use_hours))
         limbs = circuit.limbs(demand_quantity(None))
         return _weighted(limbs if gate is None else [gate.kept(limb) for limb in limbs])
