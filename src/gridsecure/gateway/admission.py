@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import DISCOUNT, QUOTA, SHARE, TIER_PART, LineRule, line_rules
+from gridsecure.billing.tariff_consistency import YEAR
 from gridsecure.billing.tariff_rows import KWH_PER_KVA
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.crypto.thresholds import WH_PER_KWH
@@ -30,6 +31,7 @@ from gridsecure.gateway.packing import interval_bound_wh
 from gridsecure.gateway.private_files import write_private
 from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
+    MAX_YEAR_WH,
     counts_hours,
     largest_total_wh,
     rule_measures,
@@ -177,6 +179,13 @@ def _tariff_objections(
         largest = largest_total_wh(rules)
         if largest < MAX_REGISTER_WH:
             masks["tier-energy"] |= own & (totals > largest)
+        if (
+            tariff.tier_reset == YEAR
+            and energies is not None
+            and energies.year_before_wh is not None
+        ):
+            before = np.where(rows >= 0, energies.year_before_wh[rows], 0)
+            masks["tier-energy"] |= own & (before + totals > MAX_YEAR_WH)
         masks["tier-limit"] |= own & _bad_limits(rules, contracts, period)
     return masks
 
