@@ -131,7 +131,7 @@ class Circuit(Generic[Column]):
         return [self.inputs[limb_quantity(quantity, n)] for n in range(LIMBS)]
 
     def tier_part(self, rule: LineRule) -> list[Column]:
-        """Energy between a rule's limits: one column, or one a limb."""
+        """Energy between a rule's limits: one column, or one a limb; none where it is nothing."""
         ladder = rule.tou_period if rule.basis == TIER_PART else None
         key = (rule.limit_unit, rule.lower, rule.upper, rule.reset, ladder)
         if key not in self._parts:
@@ -141,6 +141,9 @@ class Circuit(Generic[Column]):
     def _tier_part(self, rule: LineRule) -> list[Column]:
         if counts_hours(rule):
             return self._part_by_hours(rule)
+        lower, upper = self.limits_kwh(rule)
+        if upper is not None and not (upper - (0 if lower is None else lower)).any():
+            return []  # before the first month of service; a column minus itself is no encryption
         if rule.reset == YEAR:
             after, before = self.between(rule, YEAR_AFTER), self.between(rule, YEAR_BEFORE)
             # What a month adds to a tier of the year is no more than the month.

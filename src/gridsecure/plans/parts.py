@@ -2,9 +2,9 @@
 
 A line is a list of *parts*. A part is a column with two weights: its values times the rate times
 `amount_weight` count in the line's amount [1e-11 yuan], its values times `quantity_weight` in its
-quantity [1e-3 unit]. One part is the rule; a quantity that must be multiplied by another secret
-is there in limbs of eight bits, so that every product stays below the plain modulus, and has a part
-for every limb.
+quantity [1e-3 unit]. One part is the rule; none, where public facts make the line zero for
+everybody. A quantity that must be multiplied by another secret is there in limbs of eight bits, so
+that every product stays below the plain modulus, and has a part for every limb.
 
 | basis               | parts                                                              |
 |---------------------|--------------------------------------------------------------------|
@@ -80,21 +80,30 @@ def line_parts(
     if rule.basis == TIER_PART:
         return _weighted(circuit.tier_part(rule))
     if rule.basis == DISCOUNT:
-        capacities_va(circuit.contracts)  # use hours of no capacity would be any number
-        gate = circuit.gate(USE_HOURS, np.array(rule.min_use_hours))
-        limbs = circuit.limbs(demand_quantity(None))
-        return _weighted(limbs if gate is None else [gate.kept(limb) for limb in limbs])
+        return _discounted(circuit, rule)
     if rule.basis == QUOTA:
-        free = circuit.contracts["free_quota_wh"].to_numpy(np.int64)
-        within = circuit.above(MONTH_MEASURE, None).minus(
-            circuit.above(MONTH_MEASURE, whole_kwh(free))
-        )
-        return [Part(within.within(0, MAX_TIER_WH), 1, 1)]
+        return _within_quota(circuit)
     if rule.basis == SHARE:
         return _shares(circuit, rule)
     if rule.basis == DYNAMIC:
         return _priced(circuit, rule, limb_bits or LIMB_BITS)
     raise ValueError(f"a {rule.basis} line has no parts of this kind")
+
+
+def _discounted(circuit: Circuit[Column], rule: LineRule) -> list[Part[Column]]:
+    capacities_va(circuit.contracts)  # refuses those without capacity, as the oracle does
+    gate = circuit.gate(USE_HOURS, np.array(rule.min_use_hours))
+    limbs = circuit.limbs(demand_quantity(None))
+    return _weighted(limbs if gate is None else [gate.kept(limb) for limb in limbs])
+
+
+def _within_quota(circuit: Circuit[Column]) -> list[Part[Column]]:
+    free = circuit.contracts["free_quota_wh"].to_numpy(np.int64)
+    if not free.any():
+        return []  # the total minus itself would be no encryption
+    above = circuit.above(MONTH_MEASURE, whole_kwh(free))
+    within = circuit.above(MONTH_MEASURE, None).minus(above)
+    return [Part(within.within(0, MAX_TIER_WH), 1, 1)]
 
 
 def divisor_parts(circuit: Circuit[Column]) -> list[Part[Column]]:
@@ -108,8 +117,6 @@ def divisor_parts(circuit: Circuit[Column]) -> list[Part[Column]]:
 
 
 def _weighted(columns: Sequence[Column]) -> list[Part[Column]]:
-    if len(columns) == 1:
-        return [Part(columns[0], 1, 1)]
     weights = [2 ** (LIMB_BITS * n) for n in range(len(columns))]
     return [Part(column, w, w) for column, w in zip(columns, weights, strict=True)]
 
