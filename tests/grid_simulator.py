@@ -277,7 +277,7 @@ class GridSimulator:
                 period=self.period,
                 keys={name: key_set.public for name, key_set in self.keys.secret.items()},
             )
-            settlement = settlement_columns(self.tariff(roster), period=self.period)
+            settlement = settlement_columns(roster, tariff=self.tariff(roster), period=self.period)
             self.keys.packed[name] = list(islice(columns, settlement + intervals))
         return self.keys.packed[name]
 
@@ -377,6 +377,6 @@ def registry(*keys: Sm2PrivateKey) -> dict[str, Sm2PublicKey]:
     return {key.public_key.thumbprint: key.public_key for key in keys}
 
 
-def settlement_columns(tariff: Tariff, *, period: BillingPeriod) -> int:
+def settlement_columns(roster: Roster, *, tariff: Tariff, period: BillingPeriod) -> int:
     """How many columns a roster's settlement has; they are packed before the intervals."""
-    return packed_columns(tariff, period=period, intervals=0)
+    return packed_columns(roster, tariff=tariff, period=period, intervals=0)

@@ -14,8 +14,11 @@ from gridsecure.billing.contracts import align_contracts, default_contracts, loa
 from gridsecure.billing.periods import BillingPeriod, assign_periods
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.billing.urdb import UrdbOptions, import_rate, rate_timezone
+from gridsecure.billing.urdb_elements import only_item, parse_urdb
 from gridsecure.errors import InputError, InvalidTariffError, NotFoundError
-from gridsecure.gateway.formats import read_readings
+from gridsecure.gateway.formats import ReadingsFile, read_readings
+from gridsecure.plans.quantities import MAX_TIER_WH
 
 Report = Callable[[str], None]
 
@@ -25,7 +28,7 @@ class BillOrder:
     """What to bill.
 
     Args:
-        tariff: Tariff file.
+        tariff: Tariff file, or a URDB rate (JSON).
         readings: Readings file, long or wide.
         contract: Contract file, or None for meter points without quota and capacity.
         meters: Meter points to bill; empty for all.
@@ -46,12 +49,12 @@ def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
     Raises:
         GridSecureError: With a reason code and a remedy.
     """
-    text = _tariff_text(order.tariff)
+    text, file = _tariff_and_readings(order, report)
     tariff = parse_tariff(text)
-    file = read_readings(order.readings, timezone=tariff.timezone)
     readings = _once(_chosen(file.readings, order.meters), report)
     _report_future(readings, file.interval, report)
     contracts = _contracts(order.contract, readings)
+    contracts = _with_large(contracts, readings, report)
     settlements = settle(readings, tariff=tariff, interval=file.interval, contracts=contracts)
     _, periods = assign_periods(readings["start"], interval=file.interval, timezone=tariff.timezone)
     meters: dict[str, Any] = {}
@@ -66,6 +69,25 @@ def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
             for meter_point_id, document in month.items():
                 meters.setdefault(meter_point_id, {"periods": []})["periods"].append(document)
     return {"meters": dict(sorted(meters.items()))}
+
+
+def _tariff_and_readings(order: BillOrder, report: Report) -> tuple[str, ReadingsFile]:
+    """Read both files; a URDB rate without a first day begins with the year of the readings."""
+    text = _tariff_text(order.tariff)
+    if not text.lstrip().startswith(("{", "[{")):
+        return text, read_readings(order.readings, timezone=parse_tariff(text).timezone)
+    rate = parse_urdb(text)
+    zone = rate_timezone(rate)
+    file = read_readings(order.readings, timezone=zone)
+    first = file.readings["start"].min().tz_convert(zone)
+    label = only_item(rate).get("label")
+    options = UrdbOptions(
+        year=int(first.year), timezone=zone, tariff_id=None if label else order.tariff.stem
+    )
+    made = import_rate(rate, options=options)
+    for note in made.notes:
+        report(f"URDB: {note}")
+    return made.text, file
 
 
 def _tariff_text(path: Path) -> str:
@@ -119,6 +141,17 @@ def _contracts(path: Path | None, readings: pd.DataFrame) -> pd.DataFrame:
             remedy="Check the path given to --contract.",
         )
     return align_contracts(load_contracts(path), meter_point_ids=names)
+
+
+def _with_large(contracts: pd.DataFrame, readings: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Say of meter points beyond a household's energy that they are large, as a contract would."""
+    local = readings["start"].dt.strftime("%Y-%m")
+    months = readings.groupby(["meter_point_id", local], observed=True)["energy_wh"].sum()
+    beyond = set(months[months > MAX_TIER_WH].index.get_level_values(0))
+    found = contracts["meter_point_id"].isin(beyond) & (contracts["large"] == "")
+    if found.any():
+        report(f"{int(found.sum())} meter points billed as large customers")
+    return contracts.assign(large=contracts["large"].mask(found, "yes"))
 
 
 def _report_gaps(

@@ -100,7 +100,9 @@ def explained_plan(question: PlanQuestion) -> Explanation:
         )
     tariff = load_tariff(path)
     period = _period(question.month, tariff)
-    return explain(tariff, contracts=_roster(question), period=period)
+    contracts = _roster(question)
+    large = bool((contracts["large"] == "yes").any())
+    return explain(tariff, contracts=contracts, period=period, large=large)
 
 
 def _roster(question: PlanQuestion) -> pd.DataFrame:

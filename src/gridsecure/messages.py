@@ -128,7 +128,8 @@ class RosterManifest(Message):
     """Which pseudonym sits in which slot, and the public facts its bill needs.
 
     Lists run over slots. Quotas are in Wh and capacities in VA, as in contract frames; the first
-    month of service is YYYY-MM. The last two lists are empty where no meter point has such a fact.
+    month of service is YYYY-MM. Those two lists are empty where no meter point has such a fact.
+    `large` rosters hold meter points whose month may take more than a household's.
     """
 
     kind: ClassVar[str] = "roster"
@@ -143,6 +144,7 @@ class RosterManifest(Message):
     contracted_va: list[int]
     free_quota_wh: list[int] = []
     service_from: list[str] = []
+    large: bool = False
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:

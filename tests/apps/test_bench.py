@@ -40,6 +40,9 @@ LIMITS = {
     "differing_bills": ("==", 0, 0),
     "tou_bill": ("<=", 0.5, 0.05),
     "tier_bill": ("<=", 60, 15),
+    "annual_tier_bill": ("<=", 150, 40),
+    "pro_rata_bill": ("<=", 150, 40),
+    "power_factor_bill": ("<=", 150, 40),
     "group_totals": ("<=", 0.5, 0.02),
     "gateway": ("<=", 2, 0.5),
     "stored_bytes": ("<=", 16, 12),
@@ -65,7 +68,7 @@ def test_run_measures_every_figure(run: tuple[BenchResult, list[str]]) -> None:
     assert held == LIMITS
     assert len({figure.name for figure in result.figures}) == len(result.figures)
     assert all(math.isfinite(f.value) and f.value > 0 for f in result.figures[1:])
-    assert len(lines) == 8
+    assert len(lines) == 9
 
 
 def test_run_finds_no_differing_bill(run: tuple[BenchResult, list[str]]) -> None:

@@ -98,7 +98,7 @@ def test_contracts_are_repeated_over_the_slots(explain_plan: Any, tmp_path: Path
 
 
 def test_a_line_that_cannot_be_computed_is_named_with_its_reason(explain_plan: Any) -> None:
-    broken = HOUSEHOLDS["pro-rata"].replace("upper_limit = 260", "upper_limit = 33.5")
+    broken = HOUSEHOLDS["annual-pro-rata"].replace("upper_limit = 3120", "upper_limit = 33.6")
     for output in ("table", "json"):
         result = explain_plan(broken, "--format", output)
         assert result.exit_code == 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 from apps.cli import tariff_files
 from apps.cli.main import app
 from gridsecure.billing.tariffs import load_tariff
+from tests.peer.oracle import case, load_wh
 
 RATE = {
     "label": "example",
@@ -76,6 +79,38 @@ def test_options_reach_the_import(urdb: Path) -> None:
     )
     assert tariff.tier_convention == "chronological"
     assert tariff.rates[0].unit == "EUR/kWh"
+
+
+@pytest.mark.parametrize(
+    "case_id",
+    [
+        "C01",
+        "C05",
+        pytest.param("C02", marks=pytest.mark.slow),
+        pytest.param("C04a", marks=pytest.mark.slow),
+        pytest.param("C11", marks=pytest.mark.slow),
+        pytest.param("C12", marks=pytest.mark.slow),
+    ],
+)
+def test_published_case_is_billed_on_ciphertext(urdb: Path, case_id: str) -> None:
+    """From the rate and January's load to the bill, as a user would."""
+    known = case(case_id)
+    tariff = json.dumps(known["tariff"], default=float)
+    assert run(urdb, tariff, "--year", "2018", "--tariff-id", case_id).exit_code == 0
+    wh = load_wh(known["load"])
+    january = wh[: len(wh) * 31 // 365]
+    starts = pd.date_range("2018-01-01", "2018-02-01", periods=len(january) + 1)[:-1]
+    readings = urdb.with_name("readings.csv")
+    lines = [
+        f"M,{s:%Y-%m-%d %H:%M},{Decimal(e) / 1000}" for s, e in zip(starts, january, strict=True)
+    ]
+    readings.write_text("\n".join(["meter_point_id,start,kwh", *lines]))
+    command = ["bill", "--tariff", str(urdb.with_name("tariff.toml")), "--readings", str(readings)]
+    result = CliRunner().invoke(app, [*command, "--format", "json"])
+    assert result.exit_code == 0, result.stderr
+    (month,) = json.loads(result.stdout)["meters"]["M"]["periods"]
+    expected = float(known["expected"]["total"][0])
+    assert float(month["total_exact"]) == pytest.approx(expected, abs=1e-6, rel=0)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_numbers_are_exact_thousandths_and_defaults_are_zero(tmp_path: Path) -> 
         "customer_class": ["household", "shop"],
         "tariff_id": ["t", ""],
         "service_from": ["", ""],
+        "large": ["", ""],
         "household_quota_wh": [100_100, 0],
         "free_quota_wh": [0, 0],
         "contracted_va": [0, 315_050],

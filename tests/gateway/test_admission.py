@@ -52,13 +52,13 @@ def reasons(admission):
     )
 
 
-def decide(table, contracts, *, seen=None, two=()):
+def decide(table, contracts, *, seen=None, two=(), tariffs=None):
     names = [] if table is None else list(table.meter_point_ids)
     return admit(
         table,
         seen=SeenMeters(names if seen is None else seen, two),
         contracts=contracts,
-        tariffs=TARIFFS,
+        tariffs=tariffs or TARIFFS,
         period=PERIOD,
     )
 
@@ -203,3 +203,41 @@ def test_the_exceptions_file_is_private_sorted_and_without_values(tmp_path):
     write_exceptions(decide(energies(b=(77_310, 70_000)), contracts), path=path)
     assert path.read_text() == ("meter_point_id,reason\na,no-readings\nb,interval-energy\n")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+WIDE = """
+tariff_id = "wide"
+version = "1"
+name_en = "Made up"
+name_zh = "虚构"
+city = "Nowhere"
+currency = "CNY"
+timezone = "Asia/Shanghai"
+valid_from = 2020-01-01
+sources = [{ id = "s", title = "Made up", confidence = "unconfirmed" }]
+tiers = [
+  { tier = 1, upper_limit = 316.2, unit = "kWh" },
+  { tier = 2, upper_limit = 948.6, unit = "kWh" },
+  { tier = 3 },
+]
+rates = [
+  { charge = "energy", tier = 1, rate = "0.5", unit = "CNY/kWh", source = "s" },
+  { charge = "energy", tier = 2, rate = "0.6", unit = "CNY/kWh", source = "s" },
+  { charge = "energy", tier = 3, rate = "0.7", unit = "CNY/kWh", source = "s" },
+]
+"""
+
+
+@pytest.mark.parametrize(
+    ("quota", "total", "reason"),
+    [(0, 300_000, None), (100_200, 10**9, None), (100_001, 300_000, "tier-limit")],
+)
+def test_limits_counted_in_steps_take_large_energies_and_shared_quotas(quota, total, reason):
+    """A quota of 100.2 kWh leaves a step of 1.2 kWh; one of 100.001 kWh leaves none but 1 Wh."""
+    facts = contract("m", tariff_id="wide", quota_wh=quota, customer_class="factory").assign(
+        large="yes"
+    )
+    admission = decide(
+        energies(m=(total, total // 700)), facts, tariffs={"wide": parse_tariff(WIDE)}
+    )
+    assert reasons(admission) == ({} if reason is None else {"m": reason})

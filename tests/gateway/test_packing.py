@@ -185,7 +185,9 @@ def test_the_number_of_columns_is_known_before_packing(grid, public_keys):
     columns = pack_energies(
         energies, roster=roster, tariff=tariff, period=grid.period, keys=public_keys
     )
-    assert sum(1 for _ in columns) == packed_columns(tariff, period=grid.period, intervals=744)
+    assert sum(1 for _ in columns) == packed_columns(
+        roster, tariff=tariff, period=grid.period, intervals=744
+    )
 
 
 @given(st.integers(1, 4), st.randoms(use_true_random=False))

@@ -53,13 +53,14 @@ def test_the_oracle_bills_by_pseudonym_what_the_readings_say(world, expected):
     contracts = world.contracts()
     for tariff_id in set(contracts["tariff_id"]):
         names = contracts.loc[contracts["tariff_id"] == tariff_id, "meter_point_id"]
+        tariff = load_tariff(catalogue_tariffs()[tariff_id])
         bills = bill_readings(
             readings[readings["meter_point_id"].isin(names)],
-            tariff=load_tariff(catalogue_tariffs()[tariff_id]),
+            tariff=tariff,
             contracts=contracts,
             interval=HOUR,
         )
-        for name, bill in bills_to_json(bills)["meters"].items():
+        for name, bill in bills_to_json(bills, tariff=tariff)["meters"].items():
             assert by_pseudonym.pop(pseudonyms[name]) == bill
     assert by_pseudonym == {}
 

@@ -23,6 +23,7 @@ def contracts(rows):
         contracted_va=frame.index * 7,
         free_quota_wh=frame.index * 3,
         service_from="",
+        large="",
     )
 
 

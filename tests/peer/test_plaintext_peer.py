@@ -105,6 +105,15 @@ def test_very_many_random_rates(energy_kind: str, demand_kind: str) -> None:
     compare(energy_kind, demand_kind, examples=THOROUGH, derandomize=False)
 
 
+def test_comparison_sees_a_hundred_thousandth_in_a_price() -> None:
+    wh = load_wh("home_h")
+    rate = {"energyratestructure": [[{"rate": Decimal("0.10001")}]]}
+    with pytest.raises(AssertionError, match="energy"):
+        assert_same_bills(
+            rate, wh, expected=sam_bill({"energyratestructure": [[{"rate": 0.1}]]}, wh=wh)
+        )
+
+
 @pytest.mark.parametrize("case_id", CASE_IDS)
 def test_published_case(case_id: str) -> None:
     known = case(case_id)

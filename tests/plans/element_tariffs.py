@@ -195,6 +195,27 @@ BUSINESSES: Final = {
     ),
 }  # fmt: skip
 
+STEPS: Final = {
+    "fractional-limits": tariff(
+        "fractional-limits", ladder("10.2", "15.3", unit="kWh/day"), LADDER_RATES
+    ),
+    "wide-limits": tariff("wide-limits", ladder("20000", "65000"), LADDER_RATES),
+    "wide-pro-rata": tariff(
+        "wide-pro-rata", PEAK_VALLEY, ladder("500.5", "1501.5"), grid_of_rates(*SHANGHAI),
+        options='tier_convention = "pro-rata"',
+    ),
+    "wide-per-period": tariff(
+        "wide-per-period", PEAK_VALLEY, ladder("2000", "3000", period="peak"),
+        ladder("600", "1200", period="valley"), grid_of_rates(*SHANGHAI),
+        options='tier_convention = "per-period"',
+    ),
+    "wide-quota": tariff(
+        "wide-quota", ladder("260", "60000"), rate("energy", "0.66286875"),
+        rate("tier-adder", "0.05", tier=2), rate("tier-adder", "0.30", tier=3),
+        rate("free-quota", "-0.66286875"), options='tier_convention = "uniform-adder"',
+    ),
+}  # fmt: skip
+
 DYNAMIC: Final = tariff(
     "dynamic",
     '[dynamic]\nsource = "made-up"\nstart = "2026-07-01T00:00"\ninterval_minutes = 60\nrates = ['

@@ -22,13 +22,14 @@ from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.quantities import published_needs
 from gridsecure.plans.recombination import recombined
 from gridsecure.plans.settlement_values import settlement_values
+from gridsecure.plans.steps import circuit_rules
 from tests.grid_simulator import grid_keys
-from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS
+from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS, STEPS
 
 PERIOD = billing_month(2026, 7, timezone="Asia/Shanghai")
 HOUR = pd.Timedelta(hours=1)
 METERS = 24
-ALL = {**HOUSEHOLDS, **BUSINESSES, "dynamic": DYNAMIC}
+ALL = {**HOUSEHOLDS, **BUSINESSES, **STEPS, "dynamic": DYNAMIC}
 
 
 def readings_of(*, largest_wh: int, seed: int) -> pd.DataFrame:
@@ -82,7 +83,11 @@ def prepared(text: str, *, quotas: bool) -> tuple[Tariff, pd.DataFrame, pd.DataF
 def compiled(
     tariff: Tariff, settled: pd.DataFrame, contracts: pd.DataFrame
 ) -> tuple[BillPlan, Mapping[str, NDArray[np.int64]]]:
-    rules = line_rules(tariff, PERIOD)
+    large = tariff.tariff_id.startswith("wide")
+    rules = circuit_rules(
+        line_rules(tariff, PERIOD), contracts=contracts, period=PERIOD, large=large
+    )
+    assert any(rule.step_wh for rule in rules) == (tariff.tariff_id in STEPS)
     plan = plan_bill(rules, contracts=contracts, period=PERIOD)
     values = settlement_values(
         settled,

@@ -27,6 +27,7 @@ from gridsecure.plans.operation_costs import (
     operation_ms,
 )
 from gridsecure.plans.outputs import DIVISOR
+from gridsecure.plans.steps import circuit_rules
 from tests.grid_simulator import grid_keys
 from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS, ladder, rate, tariff
 
@@ -45,6 +46,10 @@ def explained(text: str, *, slots: int = 16) -> Explanation:
 @pytest.mark.parametrize("name", ALL)
 def test_it_explains_the_plan_itself(name: str) -> None:
     explanation = explained(ALL[name])
+    rules = line_rules(parse_tariff(ALL[name]), PERIOD)
+    assert explanation.rules == circuit_rules(
+        rules, contracts=roster(16), period=PERIOD, large=False
+    )
     plan = plan_bill(explanation.rules, contracts=roster(16), period=PERIOD)
     outputs = [output for line in explanation.lines for output in line.outputs]
     assert outputs == list(plan.outputs)
@@ -100,16 +105,30 @@ def test_stored_bytes_are_those_of_the_files() -> None:
 
 
 def test_a_line_that_cannot_be_computed_is_named_and_the_others_are_explained() -> None:
+    """A ladder of the year: limits of the month could be counted in steps."""
     text = tariff(
-        "broken", rate("energy", "0.6"), ladder("33.5", "5000"),
+        "broken", rate("energy", "0.6"), ladder("33.6", "50000"),
         rate("tier-adder", "0.1", tier=2), rate("tier-adder", "0.2", tier=3),
-        options='tier_convention = "uniform-adder"',
+        options='tier_convention = "uniform-adder"\ntier_reset = "year"',
     )  # fmt: skip
     explanation = explained(text)
     assert [line.line for line in explanation.refused] == [1, 2]
     reasons = [line.refusal and line.refusal.reason for line in explanation.refused]
     assert reasons == ["plan.limit", "plan.threshold"]
     assert explanation.lines[0].platform_us > 0
+
+
+def test_limits_without_a_common_step_are_refused_line_by_line() -> None:
+    text = tariff(
+        "no-step", rate("energy", "0.6"), ladder("33.601", "5000"),
+        rate("tier-adder", "0.1", tier=2), rate("tier-adder", "0.2", tier=3),
+        options='tier_convention = "uniform-adder"',
+    )  # fmt: skip
+    explanation = explained(text)
+    assert {line.refusal.reason for line in explanation.refused if line.refusal} == {
+        "plan.threshold"
+    }
+    assert [line.line for line in explanation.refused] == [1, 2]
 
 
 def test_the_dearest_rate_a_tariff_may_have_is_split() -> None:

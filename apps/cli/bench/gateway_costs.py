@@ -121,6 +121,9 @@ def _month(sizes: BenchSizes) -> _Month:
         tariff_id=TIERS,
         household_quota_wh=contracts["household_quota_kwh"] * _WH_PER_KWH,
         contracted_va=contracts["contracted_kva"] * _WH_PER_KWH,
+        free_quota_wh=0,
+        service_from="",
+        large="",
     )
     (roster,) = build_rosters(
         frame,

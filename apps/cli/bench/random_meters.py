@@ -16,11 +16,19 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.periods import BillingPeriod, billing_month
-from gridsecure.billing.rules import TIER_PART, line_rules
-from gridsecure.billing.settlement_columns import register_column
+from gridsecure.billing.power_factor import HIGHEST_FACTOR
+from gridsecure.billing.rules import SHARE, TIER_PART, TOTAL, line_rules
+from gridsecure.billing.settlement_columns import (
+    POWER_FACTOR_COLUMN,
+    YEAR_BEFORE_COLUMN,
+    demand_column,
+    register_column,
+)
+from gridsecure.billing.tariff_consistency import YEAR
+from gridsecure.billing.tariff_rows import PER_KW
 from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff
 from gridsecure.crypto.thresholds import WH_PER_KWH
-from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH
+from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, MAX_YEAR_WH
 from gridsecure.plans.settlement_values import settlement_values
 
 TIERS: Final = "shenzhen-residential-tiers"
@@ -62,10 +70,22 @@ def random_meters(tariff_id: str, *, count: int, seed: int, quotas: bool) -> Ran
         quotas: Every fourth household, at random, has the quota.
     """
     tariff = load_tariff(catalogue_tariffs()[tariff_id])
+    return random_meters_of(tariff, count=count, seed=seed, quotas=quotas)
+
+
+def random_meters_of(tariff: Tariff, *, count: int, seed: int, quotas: bool) -> RandomMeters:
+    """Random meter points of any tariff of energy, tiers, capacity, demand and power factor.
+
+    Args:
+        tariff: The tariff.
+        count: Meter points.
+        seed: Any integer; the same one gives the same meter points.
+        quotas: Every fourth household, at random, has the quota.
+    """
     period = billing_month(2026, 7, timezone=tariff.timezone)
     source = np.random.default_rng(seed)
     ids = [f"meter-{number:05d}" for number in range(count)]
-    contracts = default_contracts(ids, tariff_id=tariff_id)
+    contracts = default_contracts(ids, tariff_id=tariff.tariff_id)
     if quotas and tariff.tiers:
         contracts["household_quota_wh"] = source.choice([0, 0, 0, QUOTA_WH], count)
     contracts["contracted_va"] = source.integers(101_000, 3_000_000, count)
@@ -73,9 +93,32 @@ def random_meters(tariff_id: str, *, count: int, seed: int, quotas: bool) -> Ran
         total = _totals(tariff, period, contracts, source)
         registers = _shares(total, len(tariff.tou_periods), source)
     else:
-        registers = [_mixture(count, MAX_REGISTER_WH, source) for _ in tariff.tou_periods]
+        # Where the total is billed too, it must fit one register itself.
+        billed = any(rule.basis == TOTAL for rule in line_rules(tariff, period))
+        most = MAX_REGISTER_WH // (len(tariff.tou_periods) if billed else 1)
+        registers = [_mixture(count, most, source) for _ in tariff.tou_periods]
         total = np.sum(registers, axis=0)
-    return _assembled(tariff, period, contracts, total=total, registers=registers)
+    settlements = _settlements(tariff, period, contracts, total=total, registers=registers)
+    settlements = settlements.assign(**_measures(tariff, count, source))
+    values = settlement_values(
+        settlements,
+        rules=line_rules(tariff, period),
+        tou_periods=tariff.tou_periods,
+        contracted_va=contracts["contracted_va"].to_numpy(np.int64),
+    )
+    return RandomMeters(tariff, period, contracts, settlements, values)
+
+
+def _measures(tariff: Tariff, count: int, source: np.random.Generator) -> dict[str, Any]:
+    """Energy since 1 January, power factor and demand, where the tariff has a use for them."""
+    columns: dict[str, Any] = {}
+    if tariff.tier_reset == YEAR:
+        columns[YEAR_BEFORE_COLUMN] = _mixture(count, MAX_YEAR_WH - MAX_TIER_WH, source)
+    if tariff.power_factor is not None:
+        columns[POWER_FACTOR_COLUMN] = source.integers(0, HIGHEST_FACTOR, count, endpoint=True)
+    if any(rate.per == PER_KW for rate in tariff.rates):
+        columns[demand_column(None)] = _mixture(count, MAX_REGISTER_WH, source)
+    return columns
 
 
 def _totals(
@@ -86,7 +129,7 @@ def _totals(
     limits = {
         int(rule.lower * WH_PER_KWH)
         for rule in line_rules(tariff, period)
-        if rule.basis == TIER_PART and rule.lower
+        if rule.basis in (TIER_PART, SHARE) and rule.lower and rule.reset != YEAR
     }
     # Own limits: an edge moves with the quota of the household it falls on.
     edges = [quota + limit + step for limit in sorted(limits) for step in (-1, 0, 1)]
@@ -123,24 +166,17 @@ def _shares(
     return list(np.diff(bounds, axis=1).T.copy())
 
 
-def _assembled(
+def _settlements(
     tariff: Tariff,
     period: BillingPeriod,
     contracts: pd.DataFrame,
     *,
     total: NDArray[np.int64],
     registers: list[NDArray[np.int64]],
-) -> RandomMeters:
+) -> pd.DataFrame:
     columns: dict[str, Any] = {"meter_point_id": contracts["meter_point_id"], "total_wh": total}
     for tou_period, register in zip(tariff.tou_periods, registers, strict=True):
         columns[register_column(tou_period)] = register
-    settlements = pd.DataFrame(columns).assign(
+    return pd.DataFrame(columns).assign(
         period_start=pd.Timestamp(period.start), period_end=pd.Timestamp(period.end)
     )
-    values = settlement_values(
-        settlements,
-        rules=line_rules(tariff, period),
-        tou_periods=tariff.tou_periods,
-        contracted_va=contracts["contracted_va"].to_numpy(np.int64),
-    )
-    return RandomMeters(tariff, period, contracts, settlements, values)

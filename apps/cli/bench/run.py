@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from apps.cli.bench.bill_costs import tier_costs, tou_costs
+from apps.cli.bench.element_costs import element_costs
 from apps.cli.bench.exact_bills import exact_bills
 from apps.cli.bench.figures import BenchResult, Figure
 from apps.cli.bench.gateway_costs import gateway_costs
@@ -39,6 +40,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += tou
     report("three-tier bill")
     figures += tier_costs(keys, sizes=sizes)
+    report("yearly tiers, pro-rata shares, power factors")
+    figures += element_costs(keys, sizes=sizes)
     report("group totals")
     figures += group_totals(keys, sizes=sizes)
     report(f"gateway, {sizes.gateway_meters:,} households × {sizes.gateway_days} days")

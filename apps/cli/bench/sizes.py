@@ -54,8 +54,8 @@ class BenchSizes:
             name="quick",
             exact_meters=300,
             roster_slots=1_024,
-            gateway_meters=64,
-            gateway_days=2,
+            gateway_meters=16,
+            gateway_days=31,  # a settlement is that of a whole month
             vector_meters=4,
             jobs=2,
             repeats=1,

@@ -1,9 +1,12 @@
 """Contracts: the public facts a bill needs about a meter point, as a frame.
 
-Columns of the frame: `meter_point_id`, `zone`, `customer_class`, `tariff_id`, `service_from` (text,
-empty when not given; the last one a month, YYYY-MM), `household_quota_wh` and `free_quota_wh` [Wh a
-month], `contracted_va` [VA] and `year_to_date_wh` [Wh] (int64, exact). The file states the numbers
-in kWh and kVA with at most three decimals.
+Columns of the frame: `meter_point_id`, `zone`, `customer_class`, `tariff_id`, `service_from` (a
+month, YYYY-MM) and `large` (`yes` or `no`), all text and empty when not given; `household_quota_wh`
+and `free_quota_wh` [Wh a month], `contracted_va` [VA] and `year_to_date_wh` [Wh], int64 and exact.
+The file states the numbers in kWh and kVA with at most three decimals.
+
+`large` says that a month may take more than a household's 8,388 kWh: tiers are then counted in
+steps of their limits, so that energies of any size fit (docs/tariffs.md).
 
 `year_to_date_wh` is the energy since 1 January before the first settled month. It is no public
 fact: the gateway encrypts it, and no roster holds it.
@@ -20,7 +23,7 @@ import pandas as pd
 
 from gridsecure.errors import InputError
 
-TEXT_COLUMNS = ("meter_point_id", "zone", "customer_class", "tariff_id", "service_from")
+TEXT_COLUMNS = ("meter_point_id", "zone", "customer_class", "tariff_id", "service_from", "large")
 # Column of the file [kWh, kVA] -> column of the frame [Wh, VA].
 NUMBER_COLUMNS = {
     "household_quota_kwh": "household_quota_wh",
@@ -28,6 +31,7 @@ NUMBER_COLUMNS = {
     "contracted_kva": "contracted_va",
     "year_to_date_kwh": "year_to_date_wh",
 }
+YES_OR_NO = ("yes", "no")
 MONTH_PATTERN = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
 NUMBER_PATTERN = r"(?P<whole>[0-9]{1,9})(?:\.(?P<part>[0-9]{1,3}))?"
 
@@ -39,8 +43,8 @@ def load_contracts(path: Path) -> pd.DataFrame:
 
     Args:
         path: CSV with the columns `meter_point_id`, `zone`, `customer_class`, `tariff_id`,
-            `service_from` [YYYY-MM], `household_quota_kwh` and `free_quota_kwh` [kWh per month],
-            `contracted_kva` [kVA] and `year_to_date_kwh` [kWh].
+            `service_from` [YYYY-MM], `large` [yes or no], `household_quota_kwh` and
+            `free_quota_kwh` [kWh per month], `contracted_kva` [kVA], `year_to_date_kwh` [kWh].
 
     Raises:
         InputError: Unreadable file, unknown, repeated or missing column, missing or repeated
@@ -113,6 +117,10 @@ def _build_frame(table: pd.DataFrame, *, source: str) -> pd.DataFrame:
     if not bool(known.all()):
         row = int(np.flatnonzero(~known)[0]) + 1
         raise _refusal(f"{source}, row {row}: service_from is not a month as 2026-03", "month")
+    answered = frame["large"].isin(["", *YES_OR_NO])
+    if not bool(answered.all()):
+        row = int(np.flatnonzero(~answered)[0]) + 1
+        raise _refusal(f"{source}, row {row}: large is yes or no", "large")
     return frame
 
 

@@ -15,6 +15,7 @@ Text becomes such energies in `energy_text`. Whether a reading is plausible is d
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ from gridsecure.errors import InvalidReadingsError
 
 COLUMNS: Final = ("meter_point_id", "start", "energy_wh", "quality")
 REGISTER_COLUMNS: Final = ("reactive_varh", "export_wh")
+NO_REGISTER: Final = -1
+"""In a register column, says that the meter point's file has no such register."""
 QUALITIES: Final = ("actual", "estimated", "missing")
 
 # The lengths that divide an hour and that meters are in fact set to [minutes].
@@ -118,6 +121,27 @@ def make_readings(
         readings = readings.astype({"quality": "str"})
     check_readings(readings)
     return readings
+
+
+def register_columns(readings: pd.DataFrame) -> list[str]:
+    """The register columns a readings frame has."""
+    return [column for column in REGISTER_COLUMNS if column in readings]
+
+
+def joined_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put readings frames together; a register that only some have is `NO_REGISTER` in the others.
+
+    Args:
+        parts: One or more readings frames.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    present = [c for c in REGISTER_COLUMNS if any(c in part for part in parts)]
+    filled = [
+        part.assign(**{c: np.int64(NO_REGISTER) for c in present if c not in part})
+        for part in parts
+    ]
+    return pd.concat(filled, ignore_index=True)
 
 
 def start_us(readings: pd.DataFrame) -> NDArray[np.int64]:

@@ -66,6 +66,9 @@ class LineRule:
         prices: Price of each interval of the period [1e-8 per kWh], of a `dynamic` line.
         base: Numbers of the lines that a `power-factor` line takes a percentage of.
         standard: Its column of the national table.
+        step_wh: Energy step that limits are counted in on ciphertext [Wh]; 0 where whole kWh are
+            compared. `gridsecure.plans` decides it; no bill depends on it.
+        step_radix: Values of a digit that steps are written in, or 0.
     """
 
     charge: str
@@ -83,6 +86,8 @@ class LineRule:
     prices: tuple[int, ...] = ()
     base: tuple[int, ...] = ()
     standard: str = ""
+    step_wh: int = 0
+    step_radix: int = 0
 
 
 def line_rules(tariff: Tariff, period: BillingPeriod) -> tuple[LineRule, ...]:

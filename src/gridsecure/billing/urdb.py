@@ -17,8 +17,11 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from gridsecure.billing import urdb_elements as read
+from gridsecure.billing.tariff_consistency import CONVENTIONS
+from gridsecure.billing.tariff_header import read_timezone
+from gridsecure.billing.tariff_pricing import MINIMUM_CHARGE
 from gridsecure.billing.tariffs import Tariff, parse_tariff
-from gridsecure.billing.urdb_conventions import CONVENTIONS, EnergyTerms
+from gridsecure.billing.urdb_conventions import EnergyTerms
 from gridsecure.billing.urdb_demand import DemandTerms, demand_part
 from gridsecure.billing.urdb_dynamic import dynamic_part
 from gridsecure.billing.urdb_elements import MAY_BE_SET_ASIDE, refuse
@@ -97,6 +100,17 @@ def tariff_text(document: Mapping[str, Any], *, options: UrdbOptions) -> str:
     return import_rate(document, options=options).text
 
 
+def rate_timezone(document: Mapping[str, Any]) -> str:
+    """The IANA name of a rate's local time: its own, or that of China.
+
+    Raises:
+        InvalidTariffError: The document is no single rate (`urdb.items`), or names no time zone
+            (`tariff.timezone`).
+    """
+    named = read.only_item(document).get("timezone", DEFAULT_TIMEZONE)
+    return read_timezone({"timezone": named})
+
+
 def _convert(document: Mapping[str, Any], options: UrdbOptions) -> tuple[str, tuple[str, ...]]:
     elements = read.known_elements(read.only_item(document), set_aside=options.set_aside)
     per_kwh = f"{options.currency}/kWh"
@@ -115,7 +129,7 @@ def _convert(document: Mapping[str, Any], options: UrdbOptions) -> tuple[str, tu
             ),
         ),
         _money_part(elements, STANDING, charge="standing", currency=options.currency),
-        _money_part(elements, MINIMUM, charge="minimum", currency=options.currency),
+        _money_part(elements, MINIMUM, charge=MINIMUM_CHARGE, currency=options.currency),
     ]
     header = _header(elements, options)
     for part in parts:
@@ -209,7 +223,7 @@ def _per(elements: Mapping[str, Any], units: str, name: str) -> str:
 
 
 def _twelfth(amount: Decimal, *, name: str, charge: str) -> Decimal:
-    if charge == "minimum":
+    if charge == MINIMUM_CHARGE:
         refuse(name, "a minimum for a year cannot be settled in a bill for a month", code=name)
     with localcontext() as context:
         context.prec = ENOUGH_DIGITS

@@ -15,12 +15,16 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from gridsecure.billing import urdb_elements as read
+from gridsecure.billing.tariff_consistency import (
+    CHRONOLOGICAL,
+    CONVENTIONS,
+    PER_PERIOD,
+    PRO_RATA,
+    UNIFORM_ADDER,
+)
 from gridsecure.billing.urdb_elements import refuse
 from gridsecure.billing.urdb_structures import ENOUGH_DIGITS, Structure, StructureTier
 
-UNIFORM_ADDER, PRO_RATA, CHRONOLOGICAL, PER_PERIOD = CONVENTIONS = (
-    "uniform-adder", "pro-rata", "chronological", "per-period",
-)  # fmt: skip
 # 4, two meters, buys all and sells all; nothing tells how its tiers are meant.
 METERING_OPTIONS = {0: PRO_RATA, 1: PRO_RATA, 2: CHRONOLOGICAL, 3: CHRONOLOGICAL}
 DG_RULES = {

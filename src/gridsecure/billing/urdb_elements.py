@@ -27,11 +27,12 @@ MOST_DECIMALS = 20
 # Who offers the rate, to whom and since when; free text; the supply it is meant for.
 DESCRIPTIVE = frozenset({
     "label", "utility", "name", "uri", "approved", "is_default", "isdefault", "supercedes",
-    "supersedes", "sector", "servicetype", "description", "source", "sourceparent", "eiaid", "country",
-    "latest_update", "revisions", "basicinformationcomments", "demandcomments", "energycomments",
-    "peakkwcapacitymin", "peakkwcapacitymax", "peakkwcapacityhistory", "peakkwhusagemin",
-    "peakkwhusagemax", "peakkwhusagehistory", "voltageminimum", "voltagemaximum",
-    "voltagecategory", "phasewiring", "coincidentrateunit", "energytoulabels", "demandtoulabels",
+    "supersedes", "sector", "servicetype", "description", "source", "sourceparent", "eiaid",
+    "country", "latest_update", "revisions", "basicinformationcomments", "demandcomments",
+    "energycomments", "peakkwcapacitymin", "peakkwcapacitymax", "peakkwcapacityhistory",
+    "peakkwhusagemin", "peakkwhusagemax", "peakkwhusagehistory", "voltageminimum",
+    "voltagemaximum", "voltagecategory", "phasewiring", "coincidentrateunit", "energytoulabels",
+    "demandtoulabels",
 })  # fmt: skip
 
 PRICED = frozenset({

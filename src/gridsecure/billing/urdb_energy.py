@@ -11,9 +11,15 @@ from decimal import Decimal
 from typing import Any
 
 from gridsecure.billing import urdb_elements as read
+from gridsecure.billing.tariff_consistency import MONTH, PER_PERIOD, UNIFORM_ADDER, YEAR
+from gridsecure.billing.tariff_pricing import ENERGY_CHARGE, TIER_ADDER_CHARGE
+from gridsecure.billing.tariff_rows import (
+    KWH,
+    KWH_PER_DAY,
+    KWH_PER_KW,
+    KWH_PER_KW_DAY,
+)
 from gridsecure.billing.urdb_conventions import (
-    PER_PERIOD,
-    UNIFORM_ADDER,
     EnergyTerms,
     Ladders,
     choose_convention,
@@ -37,14 +43,14 @@ from gridsecure.billing.urdb_structures import (
 STRUCTURE = "energyratestructure"
 # The unit of a limit; the first is meant where none is written.
 ENERGY_UNITS = {
-    "kwh": "kWh",
-    "kwh/kw": "kWh/kW",
-    "kwh daily": "kWh/day",
-    "kwh/kw daily": "kWh/kW-day",
+    "kwh": KWH,
+    "kwh/kw": KWH_PER_KW,
+    "kwh daily": KWH_PER_DAY,
+    "kwh/kw daily": KWH_PER_KW_DAY,
 }
-PER_KW_LIMITS = ("kWh/kW", "kWh/kW-day")
+PER_KW_LIMITS = (KWH_PER_KW, KWH_PER_KW_DAY)
 PREFIX = "period-"
-TIER_RESETS = {"month": "month", "monthly": "month", "year": "year", "annual": "year"}
+TIER_RESETS = {"month": MONTH, "monthly": MONTH, "year": YEAR, "annual": YEAR}
 
 
 def energy_part(elements: Mapping[str, Any], *, terms: EnergyTerms) -> Part:
@@ -103,12 +109,12 @@ def _by_month(
     """One period in every month: no windows, and tiers and rates that depend on the month."""
     ladders = tuple(structure.periods[periods[0]] for periods in months)
     if all(len(ladder) == 1 for ladder in ladders):
-        return Part(_rates_by_month("energy", ladders, 1, tier=None, unit=terms.unit))
+        return Part(_rates_by_month(ENERGY_CHARGE, ladders, 1, tier=None, unit=terms.unit))
     tiers = max(len(ladder) for ladder in ladders)
     rates = tuple(
         row
         for tier in range(1, tiers + 1)
-        for row in _rates_by_month("energy", ladders, tier, tier=tier, unit=terms.unit)
+        for row in _rates_by_month(ENERGY_CHARGE, ladders, tier, tier=tier, unit=terms.unit)
     )
     return Part((*_tier_rows(ladders, structure.unit), *rates))
 
@@ -156,7 +162,10 @@ def _rates_by_period(structure: Structure, periods: list[int], unit: str) -> tup
     """The price of the first tier, by period."""
     return tuple(
         rate_row(
-            "energy", structure.periods[period][0].price, unit=unit, tou_period=f"{PREFIX}{period}"
+            ENERGY_CHARGE,
+            structure.periods[period][0].price,
+            unit=unit,
+            tou_period=f"{PREFIX}{period}",
         )
         for period in periods
     )
@@ -175,7 +184,7 @@ def _tier_rates(
         scope: dict[str, Value] = {"tou_period": f"{PREFIX}{period}"}
         for number, tier in enumerate(structure.periods[period], start=1):
             scope |= {"tier": number, "months": ALL_MONTHS if always else of_months}
-            rows.append(rate_row("energy", tier.price, unit=unit, **scope))
+            rows.append(rate_row(ENERGY_CHARGE, tier.price, unit=unit, **scope))
     return tuple(rows)
 
 
@@ -205,7 +214,7 @@ def _tier_values(
     if months != ALL_MONTHS:
         values["months"] = months
     if limit is not None:
-        values |= {"upper_limit_kwh": limit} if unit == "kWh" else {
+        values |= {"upper_limit_kwh": limit} if unit == KWH else {
             "upper_limit": limit, "unit": unit
         }  # fmt: skip
     return values
@@ -221,7 +230,7 @@ def _adder_rows(ladders: Ladders, unit: str) -> tuple[Row, ...]:
     return tuple(
         row
         for tier in range(2, tiers + 1)
-        for row in _rates_by_month("tier-adder", above, tier, tier=tier, unit=unit)
+        for row in _rates_by_month(TIER_ADDER_CHARGE, above, tier, tier=tier, unit=unit)
     )
 
 
@@ -232,9 +241,9 @@ def _tier_reset(elements: Mapping[str, Any], structure: Structure) -> dict[str, 
     if written not in TIER_RESETS:
         refuse("tier_reset", f"known are {read.listed(TIER_RESETS)}", code="tier-reset")
     reset = TIER_RESETS[written]
-    if reset == "month":
+    if reset == MONTH:
         return {}
-    if structure.unit != "kWh":
+    if structure.unit != KWH:
         refuse("tier_reset", f"limits in {structure.unit} start anew each month", code="tier-reset")
     return {"tier_reset": reset}
 

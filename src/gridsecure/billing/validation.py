@@ -32,6 +32,7 @@ from gridsecure.billing.readings import (
     ReadingProblem,
     check_readings,
     neighbour_steps,
+    register_columns,
     start_us,
 )
 from gridsecure.billing.validation_rules import Batch, Finding, Mask
@@ -212,7 +213,9 @@ def _absent(
 def _accepted(
     readings: pd.DataFrame, batch: Batch, *, alive: Mask, missing: est.Missing
 ) -> pd.DataFrame:
-    kept = readings.loc[:, list(COLUMNS)] if alive.all() else readings.loc[alive, list(COLUMNS)]
+    registers = register_columns(readings)
+    columns = [*COLUMNS, *registers]
+    kept = readings.loc[:, columns] if alive.all() else readings.loc[alive, columns]
     meters, starts_us = batch.meters[alive], batch.starts_us[alive]
     if len(missing.meters):
         filled = pd.DataFrame(
@@ -221,6 +224,8 @@ def _accepted(
                 "start": missing.starts_us.view("datetime64[us]"),
                 "energy_wh": est.estimate(batch, alive, missing),
                 "quality": "estimated",
+                # Energy is estimated; a register beside it is not: it counts what was read.
+                **dict.fromkeys(registers, 0),
             }
         )
         filled["start"] = filled["start"].dt.tz_localize("UTC").dt.tz_convert(batch.zone)

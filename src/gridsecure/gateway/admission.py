@@ -9,7 +9,7 @@ so that one customer cannot stop the bills of all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,11 +20,20 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.rules import DISCOUNT, QUOTA, SHARE, TIER_PART, LineRule, line_rules
-from gridsecure.billing.tariff_consistency import YEAR
+from gridsecure.billing.rules import (
+    DISCOUNT,
+    EXPORT,
+    POWER_FACTOR,
+    QUOTA,
+    SHARE,
+    TIER_PART,
+    LineRule,
+    line_rules,
+)
+from gridsecure.billing.tariff_consistency import MONTH, YEAR
 from gridsecure.billing.tariff_rows import KWH_PER_KVA
 from gridsecure.billing.tariffs import Tariff
-from gridsecure.crypto.thresholds import WH_PER_KWH
+from gridsecure.crypto.thresholds import MONTH_DIGITS, WH_PER_KWH, YEAR_DIGITS
 from gridsecure.errors import InputError
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.packing import interval_bound_wh
@@ -34,8 +43,8 @@ from gridsecure.plans.quantities import (
     MAX_YEAR_WH,
     counts_hours,
     largest_total_wh,
-    rule_measures,
 )
+from gridsecure.plans.steps import MOST_STEPS
 
 Mask = NDArray[np.bool_]
 
@@ -46,6 +55,8 @@ REASONS: Final = {
     "quarantined": "too few of its readings passed validation",
     "tariff-unknown": "no tariff file carries its contract's tariff id",
     "tariff-not-valid": "its tariff, or the tariff's price series, does not cover the month",
+    "register-missing": "its tariff bills reactive energy or feed-in, and its readings have none",
+    "year-to-date": "its tariff counts the year, and an earlier month of it was not processed here",
     "tier-limit": "a tier limit with its household quota, or its free quota, is not whole kWh, or"
     " too large, or kWh count per kVA where the contract has none",
     "tier-energy": "its energy is above what a tier bill takes",
@@ -161,7 +172,10 @@ def _tariff_objections(
 ) -> dict[str, Mask]:
     masks = {
         reason: np.zeros(len(contracts), dtype=bool)
-        for reason in ("tariff-not-valid", "tier-limit", "tier-energy")
+        for reason in (
+            *("tariff-not-valid", "tier-limit", "tier-energy"),
+            *("register-missing", "year-to-date"),
+        )
     }
     totals = np.zeros(len(contracts), dtype=np.int64)
     if energies is not None:
@@ -176,43 +190,96 @@ def _tariff_objections(
                 raise
             masks["tariff-not-valid"] |= own
             continue
+        if energies is not None:
+            masks["register-missing"] |= own & _without_register(rules, energies, rows)
+            if tariff.tier_reset == YEAR:
+                masks["year-to-date"] |= own & _lacks(energies.year_before_wh, rows)
+                masks["tier-energy"] |= own & _beyond_a_year(energies, rows)
+        by_year = tariff.tier_reset == YEAR  # whose columns have one size for everybody
+        household = own & (by_year | (contracts["large"] != "yes").to_numpy())
         largest = largest_total_wh(rules)
         if largest < MAX_REGISTER_WH:
-            masks["tier-energy"] |= own & (totals > largest)
-        if (
-            tariff.tier_reset == YEAR
-            and energies is not None
-            and energies.year_before_wh is not None
-        ):
-            before = np.where(rows >= 0, energies.year_before_wh[rows], 0)
-            masks["tier-energy"] |= own & (before + totals > MAX_YEAR_WH)
+            masks["tier-energy"] |= household & (totals > largest)
         masks["tier-limit"] |= own & _bad_limits(rules, contracts, period)
     return masks
+
+
+def _without_register(
+    rules: tuple[LineRule, ...], energies: IntervalEnergies, rows: NDArray[np.intp]
+) -> Mask:
+    missing = np.zeros(len(rows), dtype=bool)
+    for rule in rules:
+        if rule.basis == POWER_FACTOR:
+            missing |= _lacks(energies.reactive_varh, rows)
+        elif rule.basis == EXPORT:
+            missing |= _lacks(energies.export_wh, rows)
+    return missing
+
+
+def _beyond_a_year(energies: IntervalEnergies, rows: NDArray[np.intp]) -> Mask:
+    if energies.year_before_wh is None:
+        return np.zeros(len(rows), dtype=bool)
+    year = energies.year_before_wh + energies.totals_wh
+    beyond: Mask = (rows >= 0) & (year[rows] > MAX_YEAR_WH)
+    return beyond
+
+
+def _lacks(register: NDArray[np.int64] | None, rows: NDArray[np.intp]) -> Mask:
+    """Meter points whose register is not there; those without readings lack nothing here."""
+    if register is None:
+        return np.ones(len(rows), dtype=bool)
+    lacking: Mask = (rows >= 0) & (register[rows] < 0)
+    return lacking
 
 
 def _bad_limits(
     rules: tuple[LineRule, ...], contracts: pd.DataFrame, period: BillingPeriod
 ) -> Mask:
-    """Where a tier limit or free quota is one that encrypted thresholds refuse."""
+    """Where a tier limit is one that encrypted thresholds refuse.
+
+    A meter point whose own quota spoils the limits is left out alone: in a roster, everybody's
+    limits would have to be counted in steps that divide it.
+    """
     bad = np.zeros(len(contracts), dtype=bool)
-    for rule in rules:
-        if rule.basis not in (TIER_PART, SHARE, DISCOUNT, QUOTA):
+    tiered = [rule for rule in rules if rule.basis in (TIER_PART, SHARE, QUOTA)]
+    if any(rule.basis == DISCOUNT or rule.limit_unit == KWH_PER_KVA for rule in rules):
+        bad |= contracts["contracted_va"].to_numpy(np.int64) <= 0
+    for reset, digits in ((YEAR, YEAR_DIGITS), (MONTH, MONTH_DIGITS)):
+        counted = [r for r in tiered if _reset(r) == reset and not counts_hours(r)]
+        if not counted:
             continue
-        if rule.basis == DISCOUNT or rule.limit_unit == KWH_PER_KVA:
-            bad |= contracts["contracted_va"].to_numpy(np.int64) <= 0
-        if rule.basis == DISCOUNT or counts_hours(rule):
-            continue
-        compared = (
-            (contracts["free_quota_wh"].to_numpy(np.int64),)
-            if rule.basis == QUOTA
-            else tier_limits_wh(rule, contracts, period=period)
-        )
-        for measure in rule_measures(rule):
-            highest = measure.digits.highest_threshold * WH_PER_KWH
-            for limits in compared:
-                bound = limits != OPEN_LIMIT_WH
-                bad |= bound & ((limits % WH_PER_KWH != 0) | (limits > highest))
+        own = _limits_wh(counted, contracts, period)
+        public = contracts.assign(household_quota_wh=0, free_quota_wh=0)
+        stated = _limits_wh(counted, public, period)
+        highest = digits.highest_threshold * WH_PER_KWH
+        spoilt = ((own % WH_PER_KWH != 0) | (own > highest)).any(axis=0)
+        if reset == MONTH:
+            by_steps = ((stated % WH_PER_KWH != 0) | (stated > highest)).any(axis=0)
+            by_steps |= (contracts["large"] == "yes").to_numpy()
+            steps = own.max(axis=0) // np.maximum(np.gcd.reduce(own, axis=0), 1)
+            spoilt = np.where(by_steps, steps > MOST_STEPS, spoilt)
+        bad |= spoilt
     return bad
+
+
+def _reset(rule: LineRule) -> str:
+    """What a rule's limits count; a free quota is one of the month under any ladder."""
+    return MONTH if rule.basis == QUOTA else rule.reset
+
+
+def _limits_wh(
+    rules: Sequence[LineRule], contracts: pd.DataFrame, period: BillingPeriod
+) -> NDArray[np.int64]:
+    """Every limit of every meter point [limits, meter points]; zero for an open one."""
+    sides: list[NDArray[np.int64]] = []
+    for rule in rules:
+        if rule.basis == QUOTA:
+            sides.append(contracts["free_quota_wh"].to_numpy(np.int64))
+        else:
+            sides += tier_limits_wh(rule, contracts, period=period)
+    limits = np.stack(sides)
+    bounded: NDArray[np.int64] = np.where(limits == OPEN_LIMIT_WH, 0, limits)
+    return bounded
 
 
 def write_exceptions(admission: Admission, *, path: Path) -> None:

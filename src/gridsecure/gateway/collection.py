@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.readings import resample_readings
+from gridsecure.billing.readings import joined_readings, resample_readings
 from gridsecure.billing.validation import ValidationResult, validate_readings
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
@@ -116,7 +116,7 @@ def collect(
     named: Counter[str] = Counter()
     for interval in sorted(frames):
         parts = frames.pop(interval)
-        readings = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+        readings = joined_readings(parts)
         del parts
         names = set(readings["meter_point_id"].unique())
         named.update(names)
@@ -155,4 +155,4 @@ def _joined(
         if own_interval != interval and len(accepted):
             accepted = resample_readings(accepted, interval=interval)
         parts.append(accepted)
-    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    return joined_readings(parts)

@@ -127,7 +127,10 @@ def interval_energies(readings: pd.DataFrame, *, period: BillingPeriod) -> Inter
 def _register(
     readings: pd.DataFrame, column: str, meters: NDArray[np.intp], count: int
 ) -> NDArray[np.int64] | None:
-    """A register's sum by meter point, or None where the readings have no such register."""
+    """A register's sum by meter point, or None where the readings have no such register.
+
+    Below zero where only the files of other meter points have it.
+    """
     if column not in readings:
         return None
     sums = np.zeros(count, dtype=np.int64)

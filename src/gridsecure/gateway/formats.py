@@ -2,8 +2,9 @@
 
 Two layouts, told apart by their header:
 
-- long: `meter_point_id,start,kwh[,quality][,unit]`, one reading per line. A cumulative register
-  face may stand in place of the energy: `register_kwh` instead of `kwh`.
+- long: `meter_point_id,start,kwh[,kvarh][,export_kwh][,quality][,unit]`, one reading per line, with
+  reactive energy and energy fed in where meters have those registers. A cumulative register face
+  may stand in place of the energy: `register_kwh` instead of `kwh`.
 - wide, the "96 points" collection layout: `meter_point_id,date,p1..pN[,quality][,ratio][,unit]`
   with N = 24, 48 or 96 energies per local day; `ratio` (综合倍率) is the current x voltage
   transformer ratio that every energy of the line is multiplied by.
@@ -40,6 +41,8 @@ MAX_FILE_BYTES: Final = 4 << 30
 _LONG = {"meter_point_id", "start"}
 _WIDE = {"meter_point_id", "date"}
 _OPTIONAL = {"quality", "unit"}
+# Column of the file [kvarh, kWh] -> column of the frame [varh, Wh].
+_REGISTERS = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
 _RATIO_NAMES = {"综合倍率": "ratio"}
 _POINTS = re.compile(r"p([1-9][0-9]?)")
 _POINT_COUNTS = (24, 48, 96)
@@ -93,6 +96,10 @@ def read_readings(source: bytes | Path, *, timezone: str = "Asia/Shanghai") -> R
         interval = infer_interval(result.readings)
         return ReadingsFile(result.readings, "registers", interval, encoding, result.problems)
     readings = _read_long(table, timezone, energy="kwh")
+    for name, column in _REGISTERS.items():
+        if name in table.columns:
+            # An empty cell is a register that did not move.
+            readings[column], _ = cells.read_energy(table, [name])
     return ReadingsFile(readings, "long", infer_interval(readings), encoding)
 
 
@@ -213,6 +220,7 @@ def _check_columns(table: pd.DataFrame) -> None:
     else:
         known = _LONG | _OPTIONAL | {"kwh", "register_kwh"}
         complete = set(names) >= _LONG and ("kwh" in names) != ("register_kwh" in names)
+        known |= set(_REGISTERS) if "kwh" in names else set()
     strange = [
         name if _QUOTABLE_NAME.fullmatch(name) else f"number {position}"
         for position, name in enumerate(names, start=1)
@@ -225,7 +233,7 @@ def _check_columns(table: pd.DataFrame) -> None:
         raise InvalidReadingsError(
             f"The header is not one of the known layouts. {found_text}",
             reason="readings.columns",
-            remedy="Use meter_point_id,start,kwh[,quality][,unit] or "
+            remedy="Use meter_point_id,start,kwh[,kvarh][,export_kwh][,quality][,unit] or "
             "meter_point_id,date,p1..pN[,quality][,ratio][,unit] with N 24, 48 or 96.",
         )
 

@@ -163,7 +163,8 @@ class _MonthRun:
         period = month_period(self.files.month, timezone=self.zone.timezone)
         intervals = len(energies.starts)
         total = sum(
-            packed_columns(item.tariff, period=period, intervals=intervals) for item in rosters
+            packed_columns(item.roster, tariff=item.tariff, period=period, intervals=intervals)
+            for item in rosters
         )
         done = 0
 

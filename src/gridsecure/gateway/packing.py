@@ -20,7 +20,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.rules import line_rules
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.crypto.column_files import ColumnLabel, column_bytes
 from gridsecure.crypto.keys import PublicKeySet
@@ -31,7 +30,7 @@ from gridsecure.gateway.energies import IntervalEnergies, interval_energies
 from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.settling import settled_energies
 from gridsecure.messages import ColumnEntry
-from gridsecure.plans.execution import roster_contracts
+from gridsecure.plans.execution import roster_contracts, roster_rules
 from gridsecure.plans.load_curve import interval_quantity
 from gridsecure.plans.quantities import published_needs
 from gridsecure.plans.settlement_values import settlement_values
@@ -162,16 +161,17 @@ def pack_settlements(
         yield _encrypted(quantity, roster=roster, keys=keys)
 
 
-def packed_columns(tariff: Tariff, *, period: BillingPeriod, intervals: int) -> int:
-    """How many columns a roster of this tariff has in a period of so many intervals."""
-    needs = published_needs(line_rules(tariff, period), tou_periods=tariff.tou_periods)
+def packed_columns(roster: Roster, *, tariff: Tariff, period: BillingPeriod, intervals: int) -> int:
+    """How many columns a roster has in a period of so many intervals."""
+    rules = roster_rules(roster.manifest, tariff=tariff, period=period)
+    needs = published_needs(rules, tou_periods=tariff.tou_periods)
     return len(needs) + intervals
 
 
 def _settlement_quantities(
     settled: pd.DataFrame, *, roster: Roster, tariff: Tariff, period: BillingPeriod
 ) -> Iterator[_Quantity]:
-    rules = line_rules(tariff, period)
+    rules = roster_rules(roster.manifest, tariff=tariff, period=period)
     values = settlement_values(
         settled,
         rules=rules,

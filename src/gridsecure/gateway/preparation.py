@@ -7,7 +7,7 @@ but the meter points that are enrolled with the identity authority.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from gridsecure.gateway.private_files import private_folder
 from gridsecure.gateway.quarantine import write_quarantine
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
 from gridsecure.gateway.rosters import Roster, build_rosters
+from gridsecure.gateway.year_to_date import keep_totals, year_before_wh
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.plans.execution import roster_contracts
 
 Enrol = Callable[[Sequence[str], str], Mapping[str, str]]
 """Meter points and domain -> pseudonym by meter point."""
@@ -97,6 +99,12 @@ def admit_month(
     begin("admit")
     complete = len(collected.readings) > 0
     energies = interval_energies(collected.readings, period=period) if complete else None
+    if energies is not None:
+        keep_totals(files.folder, energies)
+        before = year_before_wh(
+            files.folder.parent, energies=energies, contracts=contracts, period=period
+        )
+        energies = replace(energies, year_before_wh=before)
     admission = admit(
         energies,
         seen=SeenMeters(collected.seen, collected.two_intervals),
@@ -171,7 +179,13 @@ def _settled(roster: Roster, tariff: Tariff, admitted: Admitted, *, folder: Path
     own = readings[readings["meter_point_id"].isin(roster.meter_point_ids)]
     path = oracle_path(private_folder(folder / "oracle"), roster.manifest.roster_id)
     interval = admitted.collected.interval
-    write_oracle(own, roster=roster, tariff=tariff, interval=interval, path=path)
+    before = admitted.energies.of(roster.meter_point_ids).year_before_wh
+    contracts = roster_contracts(roster.manifest).assign(
+        meter_point_id=roster.meter_point_ids, year_to_date_wh=0 if before is None else before
+    )
+    write_oracle(
+        own, roster=roster, tariff=tariff, interval=interval, contracts=contracts, path=path
+    )
     return RosterMonth(roster, tariff, int((own["quality"] == "estimated").sum()))
 
 

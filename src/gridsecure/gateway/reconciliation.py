@@ -66,6 +66,7 @@ def write_oracle(
     roster: Roster,
     tariff: Tariff,
     interval: pd.Timedelta,
+    contracts: pd.DataFrame,
     path: Path,
 ) -> None:
     """Settle a roster's readings and keep the settlements by pseudonym, mode 0600.
@@ -75,13 +76,14 @@ def write_oracle(
         roster: The roster.
         tariff: Its tariff.
         interval: Interval length.
+        contracts: Contracts of the roster's meter points, with the energy since 1 January.
         path: The file to create or replace.
 
     Raises:
         InvalidReadingsError: As `settle`.
         StorageError: The disk could not take it.
     """
-    settled = settle(readings, tariff=tariff, interval=interval)
+    settled = settle(readings, tariff=tariff, interval=interval, contracts=contracts)
     names = dict(zip(roster.meter_point_ids, roster.manifest.pseudonyms, strict=True))
     kept = settled.assign(meter_point_id=settled["meter_point_id"].map(names)).drop(
         columns=["period_start", "period_end"]
@@ -130,7 +132,7 @@ def _oracle_bills(
         contracts=roster_contracts(roster).assign(tariff_id=""),
         period=period,
     )
-    meters: Document = bills_to_json([bills])["meters"]
+    meters: Document = bills_to_json([bills], tariff=tariff)["meters"]
     return meters
 
 

@@ -1,13 +1,14 @@
 """Rosters: which pseudonym sits in which slot, and which meter point that is, known here alone.
 
-Meter points of one tariff share rosters, so that a rate is one constant for all slots. Within a
+Meter points of one tariff share rosters, so that a rate is one constant for all slots, and large
+ones have rosters of their own, because their tiers are counted otherwise. Within a
 roster they are ordered by zone, class and pseudonym: the order says nothing about meter numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,14 @@ def build_rosters(
     named = contracts.assign(pseudonym=contracts["meter_point_id"].map(pseudonyms))
     ordered = named.sort_values(["tariff_id", "zone", "customer_class", "pseudonym"])
     rosters = []
-    for tariff_id, members in ordered.groupby("tariff_id", sort=True):
+    large = ordered["large"] == "yes"
+    for (tariff_id, is_large), members in ordered.groupby(["tariff_id", large], sort=True):
         for start in range(0, len(members), MAX_SLOTS):
             part = members.iloc[start : start + MAX_SLOTS]
-            rosters.append(_roster(part, tariffs[str(tariff_id)], gateway_id, domain))
+            made = _roster(part, tariffs[str(tariff_id)], gateway_id, domain)
+            rosters.append(
+                replace(made, manifest=made.manifest.model_copy(update={"large": bool(is_large)}))
+            )
     return rosters
 
 

@@ -45,7 +45,7 @@ from gridsecure.messages import (
     opened,
 )
 from gridsecure.plans.bills import plan_bill
-from gridsecure.plans.execution import billing_period, roster_contracts
+from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
 from gridsecure.plans.load_curve import CellLayout, cell_layout, interval_totals
 from gridsecure.plans.recombination import recombined
 
@@ -215,7 +215,8 @@ def roster_bills(
     """
     period = billing_period(start, end, tariff=tariff)
     rules = line_rules(tariff, period)
-    plan = plan_bill(rules, contracts=roster_contracts(roster), period=period)
+    counted = roster_rules(roster, tariff=tariff, period=period)
+    plan = plan_bill(counted, contracts=roster_contracts(roster), period=period)
     lines = recombined(plan, values=values)
     bills = bills_from_amounts(
         rules,

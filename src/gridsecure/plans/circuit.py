@@ -6,7 +6,7 @@ what each line makes of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic
 
@@ -48,6 +48,8 @@ from gridsecure.plans.quantities import (
     demand_quantity,
     limb_quantity,
     register_measure,
+    step_measure,
+    tiered_quantity,
 )
 
 LIMB_MASK: Final = 2**LIMB_BITS - 1
@@ -70,7 +72,7 @@ class Circuit(Generic[Column]):
     inputs: Mapping[str, Column]
     _gates: dict[tuple[str, bytes], Gate[Column] | None] = field(default_factory=dict)
     _above: dict[tuple[str, bytes], Column] = field(default_factory=dict)
-    _above_limbs: dict[tuple[str, int], list[Column]] = field(default_factory=dict)
+    _above_limbs: dict[tuple[str, bytes], list[Column]] = field(default_factory=dict)
     _parts: dict[tuple[object, ...], list[Column]] = field(default_factory=dict)
 
     @property
@@ -133,7 +135,7 @@ class Circuit(Generic[Column]):
     def tier_part(self, rule: LineRule) -> list[Column]:
         """Energy between a rule's limits: one column, or one a limb; none where it is nothing."""
         ladder = rule.tou_period if rule.basis == TIER_PART else None
-        key = (rule.limit_unit, rule.lower, rule.upper, rule.reset, ladder)
+        key = (rule.limit_unit, rule.lower, rule.upper, rule.reset, rule.step_wh, ladder)
         if key not in self._parts:
             self._parts[key] = self._tier_part(rule)
         return self._parts[key]
@@ -141,9 +143,11 @@ class Circuit(Generic[Column]):
     def _tier_part(self, rule: LineRule) -> list[Column]:
         if counts_hours(rule):
             return self._part_by_hours(rule)
-        lower, upper = self.limits_kwh(rule)
-        if upper is not None and not (upper - (0 if lower is None else lower)).any():
+        lower, upper = tier_limits_wh(rule, self.contracts, period=self.period)
+        if rule.upper is not None and (lower == upper).all():
             return []  # before the first month of service; a column minus itself is no encryption
+        if rule.step_wh:
+            return self._part_by_steps(rule)
         if rule.reset == YEAR:
             after, before = self.between(rule, YEAR_AFTER), self.between(rule, YEAR_BEFORE)
             # What a month adds to a tier of the year is no more than the month.
@@ -154,45 +158,86 @@ class Circuit(Generic[Column]):
 
     def _part_by_hours(self, rule: LineRule) -> list[Column]:
         """Limb by limb: energy above so many kWh per kVA or kW, lower limit minus upper."""
-        lower = self._above_hours(rule, rule.lower and use_hours_of(rule, self.period, upper=False))
-        if rule.upper is None:
-            return lower
-        upper = self._above_hours(rule, use_hours_of(rule, self.period, upper=True))
-        return [below.minus(above) for below, above in zip(lower, upper, strict=True)]
+        unit = rule.limit_unit
+        lower = use_hours(rule.lower, unit, period=self.period)
+        upper = None if rule.upper is None else use_hours(rule.upper, unit, period=self.period)
+        return _minus_limbs(
+            self._above_hours(rule, lower),
+            None if upper is None else self._above_hours(rule, upper),
+        )
 
-    def _above_hours(self, rule: LineRule, hours: Any) -> list[Column]:
+    def _part_by_steps(self, rule: LineRule) -> list[Column]:
+        """Limb by limb: energy above limits that are whole numbers of steps."""
+        lower, upper = tier_limits_wh(rule, self.contracts, period=self.period)
+        return _minus_limbs(
+            self.above_steps(rule, lower),
+            None if rule.upper is None else self.above_steps(rule, upper),
+        )
+
+    def above_steps(self, rule: LineRule, limits_wh: NDArray[np.int64]) -> list[Column]:
+        """Limbs of the energy above each slot's limit, where limits are counted in steps.
+
+        Limbs of energy and limit are subtracted one by one, so a limb may be negative; together
+        they are the energy above the limit.
+        """
+        quantity = tiered_quantity(rule)
+        measure = step_measure(quantity, step_wh=rule.step_wh, radix=rule.step_radix)
+        return self._gated_limbs(
+            measure,
+            thresholds=limits_wh // rule.step_wh,
+            limbs=self.limbs(quantity),
+            offsets=lambda: _limbs_of(limits_wh),
+        )
+
+    def _above_hours(self, rule: LineRule, hours: int) -> list[Column]:
         by_capacity = rule.limit_unit == KWH_PER_KVA
-        measure = USE_HOURS if by_capacity else PEAK_HOURS
-        key = (measure.prefix, int(hours))
+
+        def offsets() -> list[Any]:
+            if by_capacity:
+                return _limbs_of(capacities_va(self.contracts) * hours)
+            return [limb.scaled(hours) for limb in self.limbs(demand_quantity(None))]
+
+        return self._gated_limbs(
+            USE_HOURS if by_capacity else PEAK_HOURS,
+            thresholds=np.array(hours),
+            limbs=self.limbs(TOTAL_QUANTITY),
+            offsets=offsets,
+        )
+
+    def _gated_limbs(
+        self,
+        measure: Measure,
+        *,
+        thresholds: NDArray[np.int64],
+        limbs: list[Column],
+        offsets: Callable[[], list[Any]],
+    ) -> list[Column]:
+        """(limb - offset)·[measure >= T] for every limb, once for equal thresholds."""
+        key = (measure.prefix, thresholds.tobytes())
         if key not in self._above_limbs:
-            gate = self.gate(measure, np.array(int(hours)))
-            limbs = self.limbs(TOTAL_QUANTITY)
-            if gate is None:
-                lowest = self.parameters.fresh_primes - GATED_LEVEL
-                self._above_limbs[key] = [limb.lowered(lowest) for limb in limbs]
-            else:
-                offsets = self._hours_limbs(int(hours), by_capacity=by_capacity)
-                self._above_limbs[key] = [
+            gate = self.gate(measure, thresholds)
+            lowest = self.parameters.fresh_primes - GATED_LEVEL
+            self._above_limbs[key] = (
+                [limb.lowered(lowest) for limb in limbs]
+                if gate is None
+                else [
                     gate.kept(_less(limb, offset))
-                    for limb, offset in zip(limbs, offsets, strict=True)
+                    for limb, offset in zip(limbs, offsets(), strict=True)
                 ]
+            )
         return self._above_limbs[key]
 
-    def _hours_limbs(self, hours: int, *, by_capacity: bool) -> list[Any]:
-        """Limbs of hours × capacity, public by slot, or hours × demand, encrypted."""
-        if not by_capacity:
-            return [limb.scaled(hours) for limb in self.limbs(demand_quantity(None))]
-        # Beyond what four limbs hold no energy reaches, and the gate is closed.
-        limit = np.minimum(capacities_va(self.contracts) * hours, 2 ** (LIMB_BITS * LIMBS) - 1)
-        return [limit >> (LIMB_BITS * n) & LIMB_MASK for n in range(LIMBS)]
+
+def _limbs_of(limits: NDArray[np.int64]) -> list[Any]:
+    """Limbs of public limits. Beyond what they hold no energy reaches, and the gate is closed."""
+    held = np.minimum(limits, 2 ** (LIMB_BITS * LIMBS) - 1)
+    return [held >> (LIMB_BITS * n) & LIMB_MASK for n in range(LIMBS)]
 
 
-def use_hours_of(rule: LineRule, period: BillingPeriod, *, upper: bool) -> int:
-    """A rule's limit as whole kWh per kVA or kW of the period."""
-    limit = rule.upper if upper else rule.lower
-    if limit is None:
-        raise ValueError("an open tier has no limit")
-    return use_hours(limit, rule.limit_unit, period=period)
+def _minus_limbs(lower: list[Column], upper: list[Column] | None) -> list[Column]:
+    if upper is None:
+        return lower
+    return [below.minus(above) for below, above in zip(lower, upper, strict=True)]
 
 
 def _less(limb: Column, offset: Any) -> Column:

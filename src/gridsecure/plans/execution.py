@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.rules import line_rules
+from gridsecure.billing.rules import LineRule, line_rules
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.crypto.column_files import ColumnLabel, column_bytes, open_column
 from gridsecure.crypto.columns import EncryptedColumn, Evaluation
@@ -25,6 +25,7 @@ from gridsecure.messages import ColumnEntry, RosterManifest, UploadManifest
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.load_curve import CellLayout, plan_interval, run_interval
 from gridsecure.plans.quantities import PRICED_PREFIX
+from gridsecure.plans.steps import circuit_rules
 
 Load = Callable[[str], bytes]
 """Fetch an object by its digest."""
@@ -103,8 +104,23 @@ def billing_period(start: str, end: str, *, tariff: Tariff) -> BillingPeriod:
 def compile_bill(data: RosterData, *, tariff: Tariff) -> BillPlan:
     """The bill plan of a roster and the upload's period."""
     period = billing_period(data.upload.start, data.upload.end, tariff=tariff)
-    contracts = roster_contracts(data.roster)
-    return plan_bill(line_rules(tariff, period), contracts=contracts, period=period)
+    return plan_bill(
+        roster_rules(data.roster, tariff=tariff, period=period),
+        contracts=roster_contracts(data.roster),
+        period=period,
+    )
+
+
+def roster_rules(
+    roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod
+) -> tuple[LineRule, ...]:
+    """The bill lines of a roster, as platform, checker, vault and gateway compute them."""
+    return circuit_rules(
+        line_rules(tariff, period),
+        contracts=roster_contracts(roster),
+        period=period,
+        large=roster.large,
+    )
 
 
 def execute_bill(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.rules import LineRule, line_rules
+from gridsecure.billing.rules import QUOTA, SHARE, TIER_PART, LineRule, line_rules
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.crypto.counting import CountedColumn, Tally, since
 from gridsecure.crypto.parameters import PARAMETER_SETS, Parameters, Scheme
@@ -39,6 +39,7 @@ from gridsecure.plans.operation_costs import (
 )
 from gridsecure.plans.outputs import DIVISOR, LineOutput, plan_line
 from gridsecure.plans.quantities import ColumnNeed, published_needs
+from gridsecure.plans.steps import circuit_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +130,29 @@ class Explanation:
         return tuple(line for line in self.lines if line.refusal is not None)
 
 
-def explain(tariff: Tariff, *, contracts: pd.DataFrame, period: BillingPeriod) -> Explanation:
+def explain(
+    tariff: Tariff, *, contracts: pd.DataFrame, period: BillingPeriod, large: bool = False
+) -> Explanation:
     """Explain the plan of a tariff for the meter points of a roster.
 
     Args:
         tariff: The tariff.
         contracts: Contract rows in slot order.
         period: The month.
+        large: Whether it is a roster of large customers.
 
     Raises:
         InputError: As `billing.rules.line_rules`.
     """
     rules = line_rules(tariff, period)
     lines = {n: ExplainedLine(n) for n in range(len(rules))}
-    lines |= {n: _planned(rules, contracts, period, line=n) for n in computed_lines(rules)}
+    try:
+        rules = circuit_rules(rules, contracts=contracts, period=period, large=large)
+    except GridSecureError as refusal:
+        limited = [n for n, rule in enumerate(rules) if rule.basis in (TIER_PART, SHARE, QUOTA)]
+        lines |= {n: ExplainedLine(n, refusal=refusal) for n in limited}
+    planned = [n for n in computed_lines(rules) if n == DIVISOR or lines[n].refusal is None]
+    lines |= {n: _planned(rules, contracts, period, line=n) for n in planned}
     if not lines[DIVISOR].outputs and lines[DIVISOR].refusal is None:
         del lines[DIVISOR]
     plan = _plan_of(list(lines.values()), rules=rules, contracts=contracts, period=period)

@@ -103,6 +103,8 @@ def method_of(line: int, rules: Sequence[LineRule]) -> Method:
         return replace(_FIXED[POWER_FACTOR], depth=deepest + 1)
     if rule.basis == TIER_PART:
         return _tier_part(rule)
+    if rule.basis == QUOTA and rule.step_wh:
+        return Method(GATED_LIMBS, f"x - (x - T)·[w >= T] in limbs, {_steps(rule)}", depth=2)
     if rule.basis == SHARE:
         part = _tier_part(rule)
         how = "tier part × limbs of the register, divided by the total after decryption; the part: "
@@ -115,8 +117,15 @@ def _tier_part(rule: LineRule) -> Method:
         size = "contracted kVA, public" if rule.limit_unit == KWH_PER_KVA else "maximum demand"
         how = f"(x - T·P)·[w >= T] in limbs, lower limit minus upper, w = floor(x / P), P = {size}"
         return Method(GATED_LIMBS, how, depth=2)
+    if rule.step_wh:
+        how = f"(x - T)·[w >= T] in limbs, lower limit minus upper, {_steps(rule)}"
+        return Method(GATED_LIMBS, how, depth=2)
     if rule.reset == YEAR:
         how = f"{_MONTH_TIER}; of the year with the month less that of the year without it"
         return Method(THRESHOLD, how, depth=2)
     own = " of the register alone" if rule.basis == TIER_PART and rule.tou_period else ""
     return Method(THRESHOLD, _MONTH_TIER + own, depth=2)
+
+
+def _steps(rule: LineRule) -> str:
+    return f"w = floor(x / {rule.step_wh:,} Wh), a step that divides every limit of the roster"

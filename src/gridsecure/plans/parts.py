@@ -13,6 +13,7 @@ that every product stays below the plain modulus, and has a part for every limb.
 | tier-part, a year   | the same of the year with the month, less that of the year without |
 | tier-part, kWh/kVA  | per limb: (x - T·P)·[hours >= T], lower minus upper                |
 | discount            | per limb: demand·[hours >= T]                                      |
+| tier-part, in steps | the same per limb, with the digits of floor(x / step)              |
 | quota               | total minus excess over the free quota                             |
 | share               | tier part × register limb, to be divided by the total              |
 | dynamic             | the sum of price limb × interval                                   |
@@ -38,8 +39,8 @@ from gridsecure.plans.quantities import (
     TIER_TOTAL,
     TOTAL_QUANTITY,
     USE_HOURS,
-    counts_hours,
     demand_quantity,
+    in_limbs,
     linear_quantity,
     priced_quantity,
     register_quantity,
@@ -82,7 +83,7 @@ def line_parts(
     if rule.basis == DISCOUNT:
         return _discounted(circuit, rule)
     if rule.basis == QUOTA:
-        return _within_quota(circuit)
+        return _within_quota(circuit, rule)
     if rule.basis == SHARE:
         return _shares(circuit, rule)
     if rule.basis == DYNAMIC:
@@ -97,12 +98,17 @@ def _discounted(circuit: Circuit[Column], rule: LineRule) -> list[Part[Column]]:
     return _weighted(limbs if gate is None else [gate.kept(limb) for limb in limbs])
 
 
-def _within_quota(circuit: Circuit[Column]) -> list[Part[Column]]:
+def _within_quota(circuit: Circuit[Column], rule: LineRule) -> list[Part[Column]]:
     free = circuit.contracts["free_quota_wh"].to_numpy(np.int64)
     if not free.any():
         return []  # the total minus itself would be no encryption
-    above = circuit.above(MONTH_MEASURE, whole_kwh(free))
-    within = circuit.above(MONTH_MEASURE, None).minus(above)
+    if rule.step_wh:
+        nothing = np.zeros_like(free)
+        everything = circuit.above_steps(rule, nothing)
+        beyond = circuit.above_steps(rule, free)
+        return _weighted([all_.minus(b) for all_, b in zip(everything, beyond, strict=True)])
+    beyond_quota = circuit.above(MONTH_MEASURE, whole_kwh(free))
+    within = circuit.above(MONTH_MEASURE, None).minus(beyond_quota)
     return [Part(within.within(0, MAX_TIER_WH), 1, 1)]
 
 
@@ -110,7 +116,7 @@ def divisor_parts(circuit: Circuit[Column]) -> list[Part[Column]]:
     """The total that shares are divided by; empty where nothing is."""
     for rule in circuit.rules:
         if rule.basis == SHARE:
-            if counts_hours(rule):
+            if in_limbs(rule):
                 return _weighted(circuit.limbs(TOTAL_QUANTITY))
             return [Part(circuit.inputs[TIER_TOTAL], 0, 1)]
     return []

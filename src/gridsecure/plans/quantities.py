@@ -9,6 +9,7 @@
 | `tier:total`            | energy of the month, with the digits of its kWh     | TIER/PRODUCT |
 | `tier:register:P`       | a register's energy, with the digits of its kWh     | TIER/PRODUCT |
 | `year:before`, `:after` | energy since 1 January without and with the month   | TIER/PRODUCT |
+| `steps:Q:G`             | digits of floor(Wh of a quantity / G)               | TIER/PRODUCT |
 | `use-hours`             | digits of floor(kWh per contracted kVA)             | TIER/PRODUCT |
 | `peak-hours`            | digits of floor(kWh per kW of maximum demand)       | TIER/PRODUCT |
 | `limb:Q:I`              | bits 8·I to 8·I + 7 of a quantity                   | TIER/PRODUCT |
@@ -52,6 +53,7 @@ EXPORT_QUANTITY: Final = "export"
 OWN_DEMAND_QUANTITY: Final = "demand-own"
 RATCHET_QUANTITY: Final = "demand-ratchet"
 FACTOR_QUANTITY: Final = "power-factor"
+STEPS_PREFIX: Final = "steps:"
 PRICED_PREFIX: Final = "priced:"
 
 MAX_REGISTER_WH: Final = 2**31 - 1
@@ -115,10 +117,16 @@ USE_HOURS: Final = Measure("use-hours", MONTH_DIGITS, "", 0)
 PEAK_HOURS: Final = Measure("peak-hours", MONTH_DIGITS, "", 0)
 
 
-def register_measure(tou_period: str) -> Measure:
+def register_measure(tou_period: str | None) -> Measure:
     """A register whose own energy is compared."""
     name = f"tier:register:{tou_period}"
     return Measure(name, MONTH_DIGITS, name, MAX_TIER_WH)
+
+
+def step_measure(quantity: str, *, step_wh: int, radix: int) -> Measure:
+    """A quantity counted in steps of so many Wh."""
+    name = f"{STEPS_PREFIX}{quantity}:{step_wh}"
+    return Measure(name, DigitSystem((radix, radix, radix)), "", 0)
 
 
 def register_quantity(tou_period: str) -> str:
@@ -162,20 +170,31 @@ def counts_hours(rule: LineRule) -> bool:
     return rule.limit_unit in (KWH_PER_KVA, KWH_PER_KW, KWH_PER_KW_DAY)
 
 
+def in_limbs(rule: LineRule) -> bool:
+    """Whether a rule's energy is computed limb by limb, so that it may be of any size."""
+    return counts_hours(rule) or rule.step_wh > 0
+
+
+def tiered_quantity(rule: LineRule) -> str:
+    """The energy whose tiers a rule counts: the total, or a register with a ladder of its own."""
+    own = rule.basis == TIER_PART and rule.tou_period is not None
+    return register_quantity(rule.tou_period) if own and rule.tou_period else TOTAL_QUANTITY
+
+
 def rule_measures(rule: LineRule) -> tuple[Measure, ...]:
     """What a rule compares with its limits; before and after for tiers of a year."""
     if rule.basis == DISCOUNT:
         return (USE_HOURS,)
-    if rule.basis == QUOTA:
-        return (MONTH_MEASURE,)
-    if rule.basis not in (TIER_PART, SHARE):
+    if rule.basis not in (TIER_PART, SHARE, QUOTA):
         return ()
     if counts_hours(rule):
         return (USE_HOURS if rule.limit_unit == KWH_PER_KVA else PEAK_HOURS,)
-    if rule.reset == YEAR:
+    quantity = tiered_quantity(rule)
+    if rule.step_wh:
+        return (step_measure(quantity, step_wh=rule.step_wh, radix=rule.step_radix),)
+    if rule.reset == YEAR and rule.basis != QUOTA:
         return (YEAR_BEFORE, YEAR_AFTER)
-    own = rule.basis == TIER_PART and rule.tou_period is not None
-    return (register_measure(rule.tou_period) if own and rule.tou_period else MONTH_MEASURE,)
+    return (MONTH_MEASURE if quantity == TOTAL_QUANTITY else register_measure(rule.tou_period),)
 
 
 def linear_quantity(rule: LineRule) -> str | None:
@@ -200,9 +219,12 @@ def limbed_quantities(rules: Sequence[LineRule]) -> tuple[str, ...]:
     """The quantities that products need in limbs, in the order of the rules."""
     found: list[str] = []
     for rule in rules:
-        if rule.basis in (TIER_PART, SHARE) and counts_hours(rule):
+        if rule.basis in (TIER_PART, SHARE, QUOTA) and in_limbs(rule):
+            found.append(tiered_quantity(rule))
+            by_demand = rule.limit_unit in (KWH_PER_KW, KWH_PER_KW_DAY)
+            found += [demand_quantity(None)] if by_demand else []
+        if rule.basis == SHARE and in_limbs(rule):
             found.append(TOTAL_QUANTITY)
-            found += [] if rule.limit_unit == KWH_PER_KVA else [demand_quantity(None)]
         if rule.basis == DISCOUNT:
             found.append(demand_quantity(None))
         if rule.basis == SHARE and rule.tou_period is not None:
@@ -235,7 +257,7 @@ def published_needs(
     parameters = circuit_parameters(rules)
     measures = dict.fromkeys(measure for rule in rules for measure in rule_measures(rule))
     needs += [need for measure in measures for need in measure.needs(parameters)]
-    if any(rule.basis == SHARE and not counts_hours(rule) for rule in rules):
+    if any(rule.basis == SHARE and not in_limbs(rule) for rule in rules):
         needs.append(ColumnNeed(TIER_TOTAL, parameters, MAX_TIER_WH))
     for quantity in limbed_quantities(rules):
         needs += [
@@ -253,6 +275,6 @@ def published_needs(
 def largest_total_wh(rules: Sequence[LineRule]) -> int:
     """The largest energy of a month that a bill under these rules takes [Wh]."""
     household = any(
-        rule.basis in (TIER_PART, SHARE, QUOTA) and not counts_hours(rule) for rule in rules
+        rule.basis in (TIER_PART, SHARE, QUOTA) and not in_limbs(rule) for rule in rules
     )
     return MAX_TIER_WH if household else MAX_REGISTER_WH

@@ -32,7 +32,7 @@ from gridsecure.billing.rules import (
 from gridsecure.errors import OutOfRangeError
 from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.outputs import DIVISOR, LineOutput
-from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, counts_hours
+from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, in_limbs
 
 Numbers = NDArray[Any]
 
@@ -149,7 +149,7 @@ def _check_quantities(rules: tuple[LineRule, ...], quantities: Numbers) -> None:
     for rule, row in zip(rules, quantities, strict=True):
         if rule.basis in (CONTRACT, MINIMUM, POWER_FACTOR):
             continue
-        household = rule.basis in (TIER_PART, SHARE, QUOTA) and not counts_hours(rule)
+        household = rule.basis in (TIER_PART, SHARE, QUOTA) and not in_limbs(rule)
         if (row < 0).any() or (row > (MAX_TIER_WH if household else MAX_REGISTER_WH)).any():
             raise _inconsistent("A decrypted value is larger than its column may hold.")
 

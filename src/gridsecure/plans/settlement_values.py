@@ -33,6 +33,7 @@ from gridsecure.plans.quantities import (
     OWN_DEMAND_QUANTITY,
     PEAK_HOURS,
     RATCHET_QUANTITY,
+    STEPS_PREFIX,
     TIER_TOTAL,
     TOTAL_QUANTITY,
     USE_HOURS,
@@ -128,6 +129,9 @@ def _digits(
     elif measure == PEAK_HOURS:
         # Nothing was used where nothing was demanded, so any divisor gives zero.
         whole = values[TOTAL_QUANTITY] // np.maximum(_column(settled, DEMAND_COLUMN), 1)
+    elif measure.prefix.startswith(STEPS_PREFIX):
+        quantity, _, step = measure.prefix.removeprefix(STEPS_PREFIX).rpartition(":")
+        whole = values[quantity] // int(step)
     else:
         whole = values[measure.energy] // WH_PER_KWH
     columns = thermometer(whole, digits=measure.digits)
