@@ -66,7 +66,7 @@ def refused(plan: BillPlan, values: Values) -> None:
 
 
 TARIFFS = {**HOUSEHOLDS, **BUSINESSES, "dynamic": DYNAMIC}
-NO_CAPACITY = ("kva-tier", "power-factor-demand", "demand")
+NO_CAPACITY = ("kva-tier", "kva-tier-per-period", "power-factor-demand", "demand")
 
 
 @pytest.mark.parametrize("name", sorted(set(TARIFFS) - set(NO_CAPACITY)))

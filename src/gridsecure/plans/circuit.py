@@ -37,15 +37,13 @@ from gridsecure.plans.quantities import (
     LIMBS,
     MAX_TIER_WH,
     MONTH_MEASURE,
-    PEAK_HOURS,
-    TOTAL_QUANTITY,
-    USE_HOURS,
     YEAR_AFTER,
     YEAR_BEFORE,
     Measure,
     circuit_parameters,
     counts_hours,
     demand_quantity,
+    hours_measure,
     limb_quantity,
     register_measure,
     step_measure,
@@ -187,6 +185,7 @@ class Circuit(Generic[Column]):
             thresholds=limits_wh // rule.step_wh,
             limbs=self.limbs(quantity),
             offsets=lambda: _limbs_of(limits_wh),
+            reach=LIMB_MASK,
         )
 
     def _above_hours(self, rule: LineRule, hours: int) -> list[Column]:
@@ -197,11 +196,13 @@ class Circuit(Generic[Column]):
                 return _limbs_of(capacities_va(self.contracts) * hours)
             return [limb.scaled(hours) for limb in self.limbs(demand_quantity(None))]
 
+        quantity = tiered_quantity(rule)
         return self._gated_limbs(
-            USE_HOURS if by_capacity else PEAK_HOURS,
+            hours_measure(quantity, by_capacity=by_capacity),
             thresholds=np.array(hours),
-            limbs=self.limbs(TOTAL_QUANTITY),
+            limbs=self.limbs(quantity),
             offsets=offsets,
+            reach=LIMB_MASK if by_capacity else LIMB_MASK * hours,
         )
 
     def _gated_limbs(
@@ -211,8 +212,13 @@ class Circuit(Generic[Column]):
         thresholds: NDArray[np.int64],
         limbs: list[Column],
         offsets: Callable[[], list[Any]],
+        reach: int,
     ) -> list[Column]:
-        """(limb - offset)·[measure >= T] for every limb, once for equal thresholds."""
+        """(limb - offset)·[measure >= T] for every limb, once for equal thresholds.
+
+        A gate is zero or one, which intervals cannot see: a limb less an offset up to `reach` stays
+        between -reach and 255 behind it.
+        """
         key = (measure.prefix, thresholds.tobytes())
         if key not in self._above_limbs:
             gate = self.gate(measure, thresholds)
@@ -221,7 +227,7 @@ class Circuit(Generic[Column]):
                 [limb.lowered(lowest) for limb in limbs]
                 if gate is None
                 else [
-                    gate.kept(_less(limb, offset))
+                    gate.kept(_less(limb, offset)).within(-reach, LIMB_MASK)
                     for limb, offset in zip(limbs, offsets(), strict=True)
                 ]
             )

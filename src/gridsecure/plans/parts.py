@@ -31,7 +31,7 @@ import numpy as np
 from gridsecure.billing.limits import capacities_va
 from gridsecure.billing.rules import DISCOUNT, DYNAMIC, QUOTA, SHARE, TIER_PART, LineRule
 from gridsecure.crypto.columns import Column
-from gridsecure.plans.circuit import Circuit, whole_kwh
+from gridsecure.plans.circuit import LIMB_MASK, Circuit, whole_kwh
 from gridsecure.plans.quantities import (
     LIMB_BITS,
     MAX_TIER_WH,
@@ -95,7 +95,9 @@ def _discounted(circuit: Circuit[Column], rule: LineRule) -> list[Part[Column]]:
     capacities_va(circuit.contracts)  # refuses those without capacity, as the oracle does
     gate = circuit.gate(USE_HOURS, np.array(rule.min_use_hours))
     limbs = circuit.limbs(demand_quantity(None))
-    return _weighted(limbs if gate is None else [gate.kept(limb) for limb in limbs])
+    if gate is None:
+        return _weighted(limbs)
+    return _weighted([gate.kept(limb).within(0, LIMB_MASK) for limb in limbs])
 
 
 def _within_quota(circuit: Circuit[Column], rule: LineRule) -> list[Part[Column]]:
