@@ -91,6 +91,10 @@ test: .venv/.dev ## Run the tests that fit into minutes.
 test-all: .venv/.dev ## Run every test, slow ones and deep properties included.
 	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest
 
+.PHONY: test-oracle
+test-oracle: .venv/.dev ## Bill the independently computed years on ciphertext, month by month.
+	$(BIN)/python -m pytest tests/apps/test_oracle_cases.py
+
 .PHONY: lint
 lint: .venv/.dev ## Check style, types and who imports whom.
 	$(BIN)/ruff check .

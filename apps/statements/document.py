@@ -111,6 +111,9 @@ def _labels(wording: Wording) -> Labels:
     )
 
 
+WAYS = ("ciphertext", "gateway", "contract", "authority")
+
+
 def _motto(bill: Bill, wording: Wording) -> str:
     """Say how the bill was computed only where the bill itself says so."""
     encrypted = any(line.computed == "ciphertext" for line in bill.lines)
@@ -207,7 +210,7 @@ def _quantity(line: BillLine, wording: Wording) -> str:
 
 
 def _computed(line: BillLine, wording: Wording) -> str:
-    if line.computed in {"ciphertext", "gateway", "authority"}:
+    if line.computed in WAYS:
         return wording.say(f"computed_{line.computed}")
     return shown(line.computed or "")
 
@@ -245,7 +248,7 @@ def _notes(bill: Bill, sources: dict[str, SourceView], wording: Wording) -> tupl
     if Mark(UNCONFIRMED, wording.say("unknown_source")) in marks:
         keys.append("note_unknown_source")
     ways = {line.computed for line in bill.lines}
-    keys += [f"note_{way}" for way in ("ciphertext", "gateway", "authority") if way in ways]
+    keys += [f"note_{way}" for way in WAYS if way in ways]
     return tuple(wording.say(key, unit=wording.hundredth) for key in keys)
 
 

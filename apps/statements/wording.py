@@ -81,6 +81,10 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "在密文上计算，该列由数据封装节点导出",
         "on ciphertext, from a column derived at the gateway",
     ),
+    "computed_contract": (
+        "按合同与日历计算，不涉及读数",
+        "from contract and calendar, without readings",
+    ),
     "computed_authority": (
         "由密钥管理方按解密后的账单行计算",
         "in the key authority, from the decrypted lines",
@@ -201,6 +205,10 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "由数据封装节点导出：供电方一侧先从读数得出该量（如最大需量、功率因数），加密后再计费。",
         "Derived at the gateway: the quantity (such as the maximum demand or the power factor) was "
         "taken from the readings on the utility's side, then encrypted and billed.",
+    ),
+    "note_contract": (
+        "按合同与日历计算：容量、月数和天数是公开的，不涉及读数。",
+        "From contract and calendar: capacity, months and days are public, and no reading is used.",
     ),
     "note_authority": (
         "由密钥管理方计算：该行取决于其余各行的结果，故在解密后算出。",

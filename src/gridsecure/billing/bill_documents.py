@@ -17,6 +17,7 @@ from gridsecure.billing.charges import (
     QUANTITY_DECIMALS,
 )
 from gridsecure.billing.rules import (
+    CONTRACT,
     DEMAND,
     DISCOUNT,
     DYNAMIC,
@@ -34,8 +35,8 @@ from gridsecure.billing.tariff_rows import RATE_DECIMALS
 from gridsecure.billing.tariffs import Tariff
 
 # Where the number behind a line came from: measured energy, a column the gateway derived from its
-# readings, or the lines the authority had decrypted.
-CIPHERTEXT, GATEWAY, AUTHORITY = "ciphertext", "gateway", "authority"
+# readings, public facts, or the lines the authority had decrypted.
+CIPHERTEXT, GATEWAY, CONTRACT_FACT, AUTHORITY = "ciphertext", "gateway", "contract", "authority"
 _DERIVED = (DEMAND, OWN_DEMAND, RATCHET, DISCOUNT, SPLIT, POWER_FACTOR)
 _WITHOUT_RATE = (DYNAMIC, MINIMUM, POWER_FACTOR)
 _VAT_DECIMALS = 4
@@ -142,6 +143,8 @@ def computed_where(rule: LineRule) -> str:
     """Where the number behind a line comes from: ciphertext, gateway or authority."""
     if rule.basis == MINIMUM:
         return AUTHORITY
+    if rule.basis == CONTRACT:
+        return CONTRACT_FACT
     counts_demand = rule.limit_unit.startswith("kWh/kW") and rule.tier is not None
     return GATEWAY if rule.basis in _DERIVED or counts_demand else CIPHERTEXT
 
