@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gridsecure.billing.bill_documents import AUTHORITY, CIPHERTEXT, computed_where
+from gridsecure.billing.bill_documents import CIPHERTEXT, computed_where
 from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR, SHARE, LineRule
 from gridsecure.plans.explain import ExplainedLine, Explanation
 from gridsecure.plans.line_methods import Method, method_of
@@ -71,10 +71,7 @@ def _described(line: ExplainedLine, rules: Sequence[LineRule]) -> tuple[str, Met
         return "refused", Method(line.refusal.reason, line.refusal.message)
     if line.line == DIVISOR:
         return CIPHERTEXT, _DIVIDED
-    rule = rules[line.line]
-    return AUTHORITY if rule.basis == CONTRACT else computed_where(rule), method_of(
-        line.line, rules
-    )
+    return computed_where(rules[line.line]), method_of(line.line, rules)
 
 
 def _line(line: ExplainedLine, rules: Sequence[LineRule]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def test_json_tells_columns_bounds_and_costs(explain_plan: Any) -> None:
     lines = {line["charge"]: line for line in document["lines"]}
     assert lines["energy"]["operation"] == "linear"
     assert lines["demand"]["computed"] == "gateway"
-    assert lines["standing"]["computed"] == "authority"
+    assert lines["standing"]["computed"] == "contract"
     factor = lines["power-factor"]
     assert {c["parameters"] for c in factor["columns"]} == {"bgv_16384_q360_t35"}
     assert factor["depth"] == 3
