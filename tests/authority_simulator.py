@@ -169,7 +169,7 @@ class Authority:
     ) -> Transcript:
         return Transcript(
             plan=plan,  # type: ignore[arg-type]
-            plan_version=BILL_PLAN_VERSION if plan == "bill" else LOAD_CURVE_PLAN_VERSION,
+            plan_version=LOAD_CURVE_PLAN_VERSION if plan == "load-curve" else BILL_PLAN_VERSION,
             start=uploads[0].manifest.start,
             end=uploads[0].manifest.end,
             rosters=[self.grid.signed_roster(upload.roster).digest for upload in uploads],
@@ -205,6 +205,23 @@ class Authority:
 
     def bill_request(self, uploads: Sequence[GridUpload]) -> Signed:
         return self.request([self.bill_transcript(upload) for upload in uploads])
+
+    def rebill_transcript(self, upload: GridUpload) -> Transcript:
+        return self.transcript("rebill", [upload], self.bill_job(upload))
+
+    def rebill_request(self, uploads: Sequence[GridUpload], **changes: object) -> Signed:
+        """A request about corrections that the platform may never have taken in itself."""
+        for upload in uploads:
+            self.show(upload)
+        transcripts = [self.rebill_transcript(upload) for upload in uploads]
+        return self.request(transcripts, plan="rebill", **changes)
+
+    def show(self, upload: GridUpload) -> None:
+        """Let the platform have a roster and upload that the gateway signed."""
+        roster = self.grid.signed_roster(upload.roster)
+        self.view.messages |= {roster.digest: roster, upload.upload_id: upload.message}
+        for data in upload.objects.values():
+            self.grid.platform_zone.objects.put(data)
 
     def load_curve_request(self, uploads: Sequence[GridUpload]) -> Signed:
         return self.request([self.load_curve_transcript(uploads)], seeds=[SEED])

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from apps.api.settings import PlatformSettings, key_registry
 from apps.api.zone_keys import signing_key, zone_folder
-from gridsecure.compute import intake
+from gridsecure.compute.corrections import COMMITTED
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.objects import ObjectStore
@@ -20,7 +20,7 @@ def platform_counts(zone: PlatformZone) -> dict[str, int]:
             "key_sets": len(listed(session, kind="key-set")),
             "rosters": len(listed(session, kind="roster")),
             "uploads": len(listed(session, kind="upload")),
-            "committed_uploads": len(listed(session, kind="upload", state=intake.COMMITTED)),
+            "committed_uploads": len(listed(session, kind="upload", state=COMMITTED)),
             "runs": len(listed(session, kind="run")),
         }
     return counts | {"stored_bytes": stored_bytes(zone.objects)}

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from apps.cli.in_process import bill_month, local_grid
+from apps.cli.in_process import LocalGrid, local_grid
+from apps.cli.local_months import IssuedMonth, bill_month
 from gridsecure.billing.contracts import align_contracts, default_contracts, load_contracts
 from gridsecure.billing.periods import BillingPeriod, assign_periods
 from gridsecure.billing.settlements import settle
@@ -49,30 +50,76 @@ def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
     Raises:
         GridSecureError: With a reason code and a remedy.
     """
-    text, file = _tariff_and_readings(order, report)
-    tariff = parse_tariff(text)
-    readings = _once(_chosen(file.readings, order.meters), report)
-    _report_future(readings, file.interval, report)
-    contracts = _contracts(order.contract, readings)
-    contracts = _with_large(contracts, readings, report)
-    settlements = settle(readings, tariff=tariff, interval=file.interval, contracts=contracts)
-    _, periods = assign_periods(readings["start"], interval=file.interval, timezone=tariff.timezone)
+    first = prepared(order, report=report)
     meters: dict[str, Any] = {}
     with local_grid() as grid:
-        for period in periods:
-            count = int((settlements["period_start"] == period.start).sum())
-            _report_gaps(readings, file.interval, period, report)
-            report(f"{period.start:%Y-%m}: {count} meter points, computed on ciphertext")
-            month = bill_month(
-                grid, settlements, contracts=contracts, tariff_text=text, period=period
-            )
-            for meter_point_id, document in month.items():
+        for period in first.periods:
+            month = first.bill(grid, period, report=report)
+            for meter_point_id, document in month.bills.items():
                 meters.setdefault(meter_point_id, {"periods": []})["periods"].append(document)
     return {"meters": dict(sorted(meters.items()))}
 
 
-def _tariff_and_readings(order: BillOrder, report: Report) -> tuple[str, ReadingsFile]:
-    """Read both files; a URDB rate without a first day begins with the year of the readings."""
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedBills:
+    """A readings file, read and settled.
+
+    Args:
+        tariff_text: The tariff file's text.
+        readings: What the file says of the chosen meter points.
+        interval: Interval length.
+        contracts: Contracts of all of them.
+        settlements: Their settlements.
+        periods: The months the readings touch.
+    """
+
+    tariff_text: str
+    readings: pd.DataFrame
+    interval: pd.Timedelta
+    contracts: pd.DataFrame
+    settlements: pd.DataFrame
+    periods: tuple[BillingPeriod, ...]
+
+    def bill(self, grid: LocalGrid, period: BillingPeriod, *, report: Report) -> IssuedMonth:
+        """Bill one of the months.
+
+        Raises:
+            GridSecureError: As `bill_month`.
+        """
+        count = int((self.settlements["period_start"] == period.start).sum())
+        _report_gaps(self.readings, self.interval, period, report)
+        report(f"{period.start:%Y-%m}: {count} meter points, computed on ciphertext")
+        return bill_month(
+            grid,
+            self.settlements,
+            contracts=self.contracts,
+            tariff_text=self.tariff_text,
+            period=period,
+        )
+
+
+def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
+    """Read what an order names, and settle it.
+
+    Raises:
+        GridSecureError: A file cannot be read or settled.
+    """
+    text, file = tariff_and_readings(order, report)
+    tariff = parse_tariff(text)
+    readings = read_once(_chosen(file.readings, order.meters), report)
+    _report_future(readings, file.interval, report)
+    contracts = _with_large(_contracts(order.contract, readings), readings, report)
+    settlements = settle(readings, tariff=tariff, interval=file.interval, contracts=contracts)
+    _, periods = assign_periods(readings["start"], interval=file.interval, timezone=tariff.timezone)
+    return PreparedBills(text, readings, file.interval, contracts, settlements, tuple(periods))
+
+
+def tariff_and_readings(order: BillOrder, report: Report) -> tuple[str, ReadingsFile]:
+    """Read both files; a URDB rate without a first day begins with the year of the readings.
+
+    Raises:
+        GridSecureError: A file cannot be read.
+    """
     text = _tariff_text(order.tariff)
     if not text.lstrip().startswith(("{", "[{")):
         return text, read_readings(order.readings, timezone=parse_tariff(text).timezone)
@@ -115,7 +162,7 @@ def _chosen(readings: pd.DataFrame, meters: tuple[str, ...]) -> pd.DataFrame:
     return readings[readings["meter_point_id"].isin(meters)].reset_index(drop=True)
 
 
-def _once(readings: pd.DataFrame, report: Report) -> pd.DataFrame:
+def read_once(readings: pd.DataFrame, report: Report) -> pd.DataFrame:
     """Take a line that repeats another to the letter once; contradictions are refused later."""
     kept = readings.drop_duplicates().reset_index(drop=True)
     if len(kept) < len(readings):

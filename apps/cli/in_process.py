@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,23 +30,23 @@ from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway.packing import pack_settlements
-from gridsecure.gateway.rosters import Roster, build_rosters
-from gridsecure.identity.pseudonyms import pseudonyms
+from gridsecure.gateway.rosters import Roster
 from gridsecure.key_authority.checker import RELEASED, answer_request, sealed_statements
 from gridsecure.key_authority.key_sets import publish_key_sets
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE, Vault
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
     KeyNotice,
+    PlanName,
     ReleaseRequest,
     Signed,
     Transcript,
     UploadManifest,
     signed,
 )
-from gridsecure.store.database import open_database
+from gridsecure.store.database import open_database, write_session
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables
+from gridsecure.store.records import create_tables, listed
 from gridsecure.version import VERSION
 
 DOMAIN = "local/billing"
@@ -112,63 +112,6 @@ def local_grid() -> Iterator[LocalGrid]:
                 engine.dispose()
 
 
-def bill_month(
-    grid: LocalGrid,
-    settlements: pd.DataFrame,
-    *,
-    contracts: pd.DataFrame,
-    tariff_text: str,
-    period: BillingPeriod,
-) -> dict[str, Any]:
-    """Bill settled meter points for one month on ciphertext.
-
-    Args:
-        grid: The parties.
-        settlements: Settlement frame; only rows of the period are billed.
-        contracts: Contracts of at least those meter points, all of this tariff.
-        tariff_text: The tariff file's text.
-        period: The month.
-
-    Returns:
-        Meter point -> its period, in the public JSON form.
-
-    Raises:
-        GridSecureError: The tariff, contracts or settlements cannot be billed, or the release was
-            refused.
-    """
-    tariff = parse_tariff(tariff_text)
-    settled = settlements[settlements["period_start"] == period.start]
-    own = contracts[contracts["meter_point_id"].isin(settled["meter_point_id"])]
-    own = own.assign(tariff_id=tariff.tariff_id)
-    domain = f"{DOMAIN}/{period.start:%Y-%m}"
-    names = own["meter_point_id"].tolist()
-    given = pseudonyms(names, domain=domain, key=grid.identity_key)
-    enrolled = dict(zip(names, given, strict=True))
-    digest = intake.install_tariff(grid.platform, tariff_text)
-    rosters = build_rosters(
-        own,
-        pseudonyms=enrolled,
-        tariffs={tariff.tariff_id: digest},
-        gateway_id=grid.gateway.public_key.thumbprint,
-        domain=domain,
-    )
-    transcripts = []
-    for number, roster in enumerate(rosters, 1):
-        registered = signed(roster.manifest, key=grid.gateway)
-        intake.register_roster(grid.platform, registered, at=datetime.now(UTC))
-        upload = _upload(grid, roster, settled, number=number, text=tariff_text, period=period)
-        transcripts.append(_executed(grid, registered, upload))
-    release_id = _released(grid, transcripts, period)
-    meters = dict(zip(given, names, strict=True))
-    bills = {}
-    for roster in rosters:
-        blob = sealed_statements(grid.authority, release_id, roster.manifest.roster_id)
-        opened = open_from(blob, private_key=grid.billing_office, purpose=STATEMENTS_PURPOSE)
-        for name, document in json.loads(opened)["meters"].items():
-            bills[meters[name]] = document["periods"][0]
-    return bills
-
-
 def _registry(key: Sm2PrivateKey) -> dict[str, Any]:
     return {key.public_key.thumbprint: key.public_key}
 
@@ -183,29 +126,45 @@ def _install_keys(platform: PlatformZone, authority: AuthorityZone) -> dict[str,
     return {key_set.parameters.name: key_set for key_set in authority.vault.public_key_sets()}
 
 
-def _upload(
+def sent(
     grid: LocalGrid,
-    roster: Roster,
     settled: pd.DataFrame,
     *,
-    number: int,
-    text: str,
+    roster: Roster,
+    tariff_text: str,
     period: BillingPeriod,
+    **correction: Any,
 ) -> Signed:
+    """Register a roster, pack its settlements, and have the platform commit them.
+
+    Args:
+        grid: The parties.
+        settled: Settlements of the month.
+        roster: The roster.
+        tariff_text: Its tariff.
+        period: The month.
+        correction: For a correction, the manifest's `revision`, `corrects` and `corrected_slots`.
+
+    Raises:
+        GridSecureError: They cannot be packed, or the platform refused.
+    """
     now = datetime.now(UTC)
+    intake.register_roster(grid.platform, signed(roster.manifest, key=grid.gateway), at=now)
+    tariff = parse_tariff(tariff_text)
     packed = list(
-        pack_settlements(
-            settled, roster=roster, tariff=parse_tariff(text), period=period, keys=grid.keys
-        )
+        pack_settlements(settled, roster=roster, tariff=tariff, period=period, keys=grid.keys)
     )
+    with write_session(grid.platform.engine) as session:
+        sequence = len(listed(session, kind="upload")) + 1
     manifest = UploadManifest(
         roster_id=roster.manifest.roster_id,
         gateway_id=roster.manifest.gateway_id,
         start=period.start.isoformat(),
         end=period.end.isoformat(),
-        sequence=int(f"{period.start:%Y%m}{number:06d}"),
+        sequence=sequence,
         estimated_readings=0,
         columns=[column.entry for column in packed],
+        **correction,
     )
     envelope = signed(manifest, key=grid.gateway)
     upload_id = intake.begin_upload(grid.platform, envelope, at=now).upload_id
@@ -214,13 +173,43 @@ def _upload(
     return envelope
 
 
-def _executed(grid: LocalGrid, roster: Signed, upload: Signed) -> Signed:
+def issued(
+    grid: LocalGrid,
+    rosters: Sequence[Roster],
+    uploads: Sequence[Signed],
+    *,
+    period: BillingPeriod,
+    plan: PlanName,
+) -> dict[str, Any]:
+    """Compute uploads on ciphertext, have them released, and open the statements.
+
+    Returns:
+        Pseudonym -> its period, in the public JSON form.
+
+    Raises:
+        GridSecureError: The release was refused.
+    """
+    transcripts = [
+        _executed(grid, signed(roster.manifest, key=grid.gateway), upload, plan=plan)
+        for roster, upload in zip(rosters, uploads, strict=True)
+    ]
+    release_id = _released(grid, transcripts, period, plan=plan)
+    bills = {}
+    for roster in rosters:
+        blob = sealed_statements(grid.authority, release_id, roster.manifest.roster_id)
+        opened = open_from(blob, private_key=grid.billing_office, purpose=STATEMENTS_PURPOSE)
+        for name, document in json.loads(opened)["meters"].items():
+            bills[name] = document["periods"][0]
+    return bills
+
+
+def _executed(grid: LocalGrid, roster: Signed, upload: Signed, *, plan: PlanName) -> Signed:
     worker = Worker(grid.platform.objects, key_notices(grid.platform))
-    result = worker.run(BillJob("bill", roster.body, upload.body))
+    result = worker.run(BillJob(plan, roster.body, upload.body))
     manifest = UploadManifest.parsed(upload.body)
     transcript = Transcript(
-        plan="bill",
-        plan_version=PLAN_VERSIONS["bill"],
+        plan=plan,
+        plan_version=PLAN_VERSIONS[plan],
         start=manifest.start,
         end=manifest.end,
         rosters=[roster.digest],
@@ -233,10 +222,12 @@ def _executed(grid: LocalGrid, roster: Signed, upload: Signed) -> Signed:
     return signed(transcript, key=grid.platform.signing_key)
 
 
-def _released(grid: LocalGrid, transcripts: list[Signed], period: BillingPeriod) -> str:
+def _released(
+    grid: LocalGrid, transcripts: list[Signed], period: BillingPeriod, *, plan: PlanName
+) -> str:
     request = ReleaseRequest(
         request_id=secrets.token_hex(16),
-        plan="bill",
+        plan=plan,
         start=period.start.isoformat(),
         end=period.end.isoformat(),
         purpose="billing",

@@ -17,6 +17,7 @@ from apps.cli.explained import explained, notes
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from apps.cli.output import FormatOption, OutputFormat
 from apps.cli.plan import plan_app
+from apps.cli.rebill import RebillOrder, rebill_file
 from apps.cli.run import run_grid
 from apps.cli.statement import StatementJob, write_statements
 from apps.cli.tables import show_bills
@@ -64,6 +65,32 @@ def bill(
     """Bill a readings file on ciphertext, through all parties in one process."""
     order = BillOrder(tariff, readings, contract, tuple(meter or ()))
     document = bill_file(order, report=lambda text: notes.print(text, style="dim"))
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        show_bills(document, Console())
+
+
+@app.command()
+@explained
+def rebill(  # noqa: PLR0913 - one parameter an option
+    *,
+    tariff: Annotated[Path, typer.Option(help="Tariff file (TOML).")],
+    readings: Annotated[Path, typer.Option(help="Readings file as first billed (CSV).")],
+    corrected: Annotated[
+        Path | None, typer.Option(help="Readings file with late and corrected readings (CSV).")
+    ] = None,
+    corrected_tariff: Annotated[
+        Path | None, typer.Option(help="Tariff file in place of the first (TOML).")
+    ] = None,
+    contract: Annotated[Path | None, typer.Option(help="Contract file (CSV).")] = None,
+    meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Bill a readings file on ciphertext, then cancel and rebill what was corrected."""
+    first = BillOrder(tariff, readings, contract, tuple(meter or ()))
+    order = RebillOrder(first, corrected, corrected_tariff)
+    document = rebill_file(order, report=lambda text: notes.print(text, style="dim"))
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(document, ensure_ascii=False))
     else:

@@ -15,6 +15,8 @@ def show_bills(document: dict[str, Any], console: Console) -> None:
     for meter_point_id, meter in document["meters"].items():
         for period in meter["periods"]:
             title = f"{meter_point_id}   {period['start'][:10]} – {period['end'][:10]}"
+            if "cancels" in period:
+                title += f"   version {period['version']}, cancels {period['cancels']['version']}"
             table = Table(title=title, title_justify="left", show_footer=True)
             table.add_column("charge", footer="total")
             table.add_column("period")
@@ -32,6 +34,22 @@ def show_bills(document: dict[str, Any], console: Console) -> None:
                     line["amount"],
                 )
             console.print(table)
+            if "adjustment" in period:
+                console.print(_adjustment(period))
+
+
+def _adjustment(period: dict[str, Any]) -> Table:
+    """What a correction takes back and adds, line by line."""
+    total = period["adjustment"]["total"]
+    table = Table(title="adjustment (退补)", title_justify="left", show_footer=True)
+    table.add_column("charge", footer=f"instead of {period['cancels']['total']}")
+    table.add_column("period")
+    table.add_column("tier", justify="right")
+    table.add_column("difference", justify="right", footer=total)
+    for line in period["adjustment"]["lines"]:
+        tier = "" if line["tier"] is None else str(line["tier"])
+        table.add_row(line["charge"], line["tou_period"] or "", tier, line["amount"])
+    return table
 
 
 def show_closing(result: RunResult, console: Console) -> None:

@@ -32,6 +32,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "plan": ("计算方案", "Plan"),
     "plan_bill": ("电费", "Bills"),
     "plan_load-curve": ("负荷曲线", "Load curve"),
+    "plan_rebill": ("电费退补", "Bill corrections"),
     "purpose": ("用途", "Purpose"),
     "state": ("状态", "State"),
     "state_running": ("进行中", "Running"),

@@ -19,6 +19,8 @@ from gridsecure.errors import InvalidMessageError, SignatureError, UnknownMeterE
 
 VERSION = 1
 MAX_SLOTS = 16384
+FIRST_REVISION = 1
+"""The revision of an upload that corrects none."""
 
 Digest = str
 """64 hexadecimal digits of SM3."""
@@ -184,7 +186,11 @@ class ColumnEntry(Message):
 
 
 class UploadManifest(Message):
-    """All columns of one roster and billing period."""
+    """All columns of one roster and billing period, as first read or corrected.
+
+    A correction names the signed upload it replaces, carries the next revision, and lists the slots
+    whose readings or prices changed, in order.
+    """
 
     kind: ClassVar[str] = "upload"
     roster_id: str
@@ -194,9 +200,22 @@ class UploadManifest(Message):
     sequence: int
     estimated_readings: int
     columns: list[ColumnEntry] = Field(min_length=1)
+    revision: int = Field(default=FIRST_REVISION, ge=FIRST_REVISION)
+    corrects: Digest | None = None
+    corrected_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
+
+    @model_validator(mode="after")
+    def _corrects_something_or_nothing(self) -> Self:
+        slots = self.corrected_slots
+        marks = {self.revision == FIRST_REVISION, self.corrects is None, not slots}
+        if len(marks) != 1:
+            raise ValueError("a correction has a later revision, what it corrects, and its slots")
+        if slots != sorted(set(slots)) or (slots and (slots[0] < 0 or slots[-1] >= MAX_SLOTS)):
+            raise ValueError("corrected slots are distinct, in order, and slots of a roster")
+        return self
 
 
-PlanName = Literal["bill", "load-curve"]
+PlanName = Literal["bill", "load-curve", "rebill"]
 
 
 class Transcript(Message):

@@ -238,8 +238,9 @@ def test_a_plan_that_is_not_registered_is_refused(platform, grid):
 # --- runs --------------------------------------------------------------------------------------
 
 
-def test_a_run_of_an_empty_month_fails_with_its_reason(platform, grid):
-    outcome = finished(platform, start(platform, grid))
+@pytest.mark.parametrize("plan", ["bill", "rebill"])
+def test_a_run_of_an_empty_month_fails_with_its_reason(platform, grid, plan):
+    outcome = finished(platform, start(platform, grid, plan))
     assert (outcome["state"], outcome["reason"]) == ("failed", "run.empty")
     assert "Upload" in str(outcome["message"])
     refused(platform.get("/runs/unknown", headers=BILLING), 404, "not-found.run")

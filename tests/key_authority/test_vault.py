@@ -29,6 +29,7 @@ from gridsecure.key_authority.packages import CheckedBills, KeyOrder
 from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
 from gridsecure.messages import RosterManifest, Signed, signed
 from tests.authority_simulator import KEK, OFFICE, Authority
+from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 
 Uploads = list[GridUpload]
@@ -228,6 +229,22 @@ def test_a_vault_of_its_own_is_killed_and_started_again(
         authority.close()
     finally:
         again.close()
+
+
+def test_corrections_cross_the_pipe(
+    client: VaultClient, grid: GridSimulator, uploads: Uploads, tmp_path: Path
+) -> None:
+    authority = Authority(grid, tmp_path / "authority", vault=client)
+    try:
+        assert authority.answer(authority.bill_request(uploads)).state == RELEASED
+        readings = changed(grid, grid.readings, uploads[0], slots=[0])
+        second = correction(grid, uploads[0], readings=readings, slots=[0])
+        assert authority.answer(authority.rebill_request([second])).state == RELEASED
+        lying = correction(grid, second, readings=grid.readings, slots=[1])
+        outcome = authority.answer(authority.rebill_request([lying]))
+        assert outcome.reason == "correction.uncorrected-slot"
+    finally:
+        authority.close()
 
 
 def test_a_refusal_crosses_the_pipe_with_its_class_and_reason(

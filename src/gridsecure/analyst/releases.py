@@ -30,12 +30,15 @@ from gridsecure.messages import CellTotal, ReleaseCertificate, Signed, opened
 
 BILL: Final = "bill"
 LOAD_CURVE: Final = "load-curve"
+REBILL: Final = "rebill"
 
 MEASURES: Final[Mapping[str, frozenset[str]]] = {
     BILL: frozenset({"bills", "energy_wh", "amount_fen"}),
     LOAD_CURVE: frozenset({"energy_wh"}),
+    REBILL: frozenset({"bills", "energy_wh", "amount_fen"}),
 }
-"""What each plan releases: bills [count], energy [Wh], amount [fen]."""
+"""What each plan releases: bills [count], energy [Wh], amount [fen]; of corrections, the
+differences between the new bills and the ones they cancel."""
 
 _WHOLE_NUMBER: Final = re.compile(r"-?[0-9]{1,18}")  # 18 digits: sums stay within 64 bits
 

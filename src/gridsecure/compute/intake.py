@@ -7,7 +7,9 @@ An upload comes in three steps, and each may be repeated after a lost connection
 3. commit: all objects are there, and only now may a plan use them.
 
 An upload is never replaced: the same manifest again is answered as before, another one for the same
-roster and period is a conflict, and another one under a used sequence number is a replay.
+roster and period is a conflict, and another one under a used sequence number is a replay. What was
+read wrong or late comes as a correction, an upload of its own that names the one it corrects
+(`corrections`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.compute.corrections import COMMITTED, admit_upload, refusals_noted, upload_scope
 from gridsecure.compute.jobs import load_key_set
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
@@ -26,7 +29,6 @@ from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, advance, fetch, listed, record
 
 PENDING = "pending"
-COMMITTED = "committed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,9 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         AuthenticityError: Not signed by a registered gateway, or a replayed sequence number.
         NotFoundError: The roster is not registered.
         KeyMismatchError: A column is under a key that is not in force.
-        ConflictError: The roster and period have another upload.
+        ConflictError: The roster and period have another upload, or the upload it corrects has
+            another correction (`correction.fork`).
+        InputError: It is no correction of what it names (`correction.*`).
     """
     manifest = opened(envelope, expect=UploadManifest, trusted=zone.gateways)
     with write_session(zone.engine) as session:
@@ -127,10 +131,12 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
             reason="ciphertext.key-id",
             remedy="Fetch the current key sets and encrypt again.",
         )
-    _claim_sequence(zone, manifest, digest=envelope.digest, at=at)
-    scope = f"{manifest.roster_id}/{manifest.start}"
-    entry = _received("upload", envelope, name=envelope.digest, scope=scope, state=PENDING)
-    _keep(zone, entry, signer=envelope.signer, at=at)
+    with refusals_noted(zone, envelope, manifest, at=at):
+        admit_upload(zone, envelope, manifest, roster=roster)
+        _claim_sequence(zone, manifest, digest=envelope.digest, at=at)
+        scope = upload_scope(manifest)
+        entry = _received("upload", envelope, name=envelope.digest, scope=scope, state=PENDING)
+        _keep(zone, entry, signer=envelope.signer, at=at)
     return upload_status(zone, envelope.digest)
 
 

@@ -7,6 +7,9 @@
 
 Killed anywhere, a run is started again and goes on where it was: transcripts are recorded once
 under the job's name, and a job that runs twice writes the same files.
+
+Bills and load curves are about first uploads, always the same ones. The plan "rebill" bills the
+corrections that were not released yet, one version of a roster after the other.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from gridsecure.compute.intake import COMMITTED
+from gridsecure.compute.corrections import COMMITTED, open_corrections
 from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, WorkerPool, run_jobs
 from gridsecure.compute.requests import keep_request
 from gridsecure.compute.transcripts import job_seed, record_transcript, recorded_transcripts
@@ -34,6 +37,7 @@ from gridsecure.messages import (
     UploadManifest,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
+from gridsecure.plans.corrections import is_correction
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.store.database import write_session
 from gridsecure.store.records import fetch, listed
@@ -42,6 +46,7 @@ from gridsecure.version import VERSION
 PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
     "bill": BILL_PLAN_VERSION,
     "load-curve": LOAD_CURVE_PLAN_VERSION,
+    "rebill": BILL_PLAN_VERSION,
 }
 _INTERVAL_PREFIX: Final = "interval:"
 
@@ -106,9 +111,9 @@ def run_plan(
     sources = _sources(zone, order)
     # 2. jobs
     seeds: dict[str, bytes] = {}
-    if order.plan == "bill":
+    if order.plan != "load-curve":
         jobs: list[Job] = [
-            BillJob(f"bill/{s.roster_id}/{s.upload.digest}", s.roster.body, s.upload.body)
+            BillJob(f"{order.plan}/{s.roster_id}/{s.upload.digest}", s.roster.body, s.upload.body)
             for s in sources
         ]
     else:
@@ -120,11 +125,11 @@ def run_plan(
     open_jobs = [job for job in jobs if job.name not in done]
     # 3. run
     progress(len(jobs) - len(open_jobs), len(jobs))
-    by_name = {s.roster_id: s for s in sources}
+    by_upload = {s.upload.digest: s for s in sources}
     for count, result in enumerate(run_jobs(pool, open_jobs), len(jobs) - len(open_jobs) + 1):
-        used = list(by_name.values())
-        if order.plan == "bill":
-            used = [by_name[result.name.split("/")[1]]]
+        used = list(by_upload.values())
+        if order.plan != "load-curve":
+            used = [by_upload[result.name.split("/")[2]]]
         transcript = _transcript(order, result, used, seed=seeds.get(result.name))
         done[result.name] = record_transcript(zone, transcript, job=result.name, at=clock())
         progress(count, len(jobs))
@@ -148,17 +153,23 @@ def signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
 def _sources(zone: PlatformZone, order: RunOrder) -> list[_Source]:
     with write_session(zone.engine) as session:
         uploads = [Signed.parsed(r.text) for r in listed(session, kind="upload", state=COMMITTED)]
+        parsed = ((envelope, UploadManifest.parsed(envelope.body)) for envelope in uploads)
+        pairs = [
+            pair for pair in parsed if (pair[1].start, pair[1].end) == (order.start, order.end)
+        ]
+        if order.plan == "rebill":
+            pairs = open_corrections(session, pairs)
+        else:
+            pairs = [pair for pair in pairs if not is_correction(pair[1])]
         chosen = []
-        for envelope in uploads:
-            manifest = UploadManifest.parsed(envelope.body)
-            if (manifest.start, manifest.end) == (order.start, order.end):
-                roster = fetch(session, kind="roster", name=manifest.roster_id)
-                chosen.append(_Source(Signed.parsed(roster.text), envelope))
+        for envelope, manifest in pairs:
+            roster = fetch(session, kind="roster", name=manifest.roster_id)
+            chosen.append(_Source(Signed.parsed(roster.text), envelope))
     if not chosen:
         raise NotFoundError(
-            "No upload is committed for this period.",
+            "No upload of this period waits for this plan.",
             reason="run.empty",
-            remedy="Upload the period's rosters first.",
+            remedy="Upload the period's rosters, or their corrections, first.",
         )
     return sorted(chosen, key=lambda source: source.roster_id)
 

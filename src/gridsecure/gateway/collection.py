@@ -8,14 +8,15 @@ interval in every roster. A meter point that came in two lengths has two answers
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 
 from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.reading_versions import other_interval, overlaid
 from gridsecure.billing.readings import joined_readings, resample_readings
 from gridsecure.billing.validation import ValidationResult, validate_readings
 from gridsecure.errors import InvalidReadingsError
@@ -32,6 +33,8 @@ class MonthFiles:
         readings: Meter data files.
         contracts: The contract file.
         tariffs: Tariff id -> text.
+        later: Files of late and corrected readings, oldest first; each lies over those before.
+        months: The folder of all months, where `folder` is not one of them.
     """
 
     month: str
@@ -39,6 +42,8 @@ class MonthFiles:
     readings: tuple[Path, ...]
     contracts: Path
     tariffs: Mapping[str, str]
+    later: tuple[Path, ...] = ()
+    months: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,19 +74,61 @@ class Collected:
 
 
 def read_files(files: MonthFiles, *, timezone: str) -> list[ReadingsFile]:
-    """Read the meter data files.
+    """Read the meter data files, later ones laid over the first.
 
     Raises:
         InvalidReadingsError: A file is unusable as a whole; the message says which, by its place
-            in the list.
+            in the list. Or a later file has other intervals than what it corrects
+            (`correction.interval`).
     """
+    found = _read(files.readings, timezone=timezone)
+    if not files.later:
+        return found
+    by_interval: dict[pd.Timedelta, ReadingsFile] = {}
+    for source in found:
+        under = by_interval.get(source.interval)
+        by_interval[source.interval] = source if under is None else _joined_files(under, source)
+    for source in _read(files.later, timezone=timezone, interval=min(by_interval)):
+        _lay_over(by_interval, source)
+    return list(by_interval.values())
+
+
+def _lay_over(by_interval: dict[pd.Timedelta, ReadingsFile], later: ReadingsFile) -> None:
+    """Lay a later file over the files of the meter points that it names."""
+    strangers = later.readings
+    for interval, below in list(by_interval.items()):
+        own = strangers["meter_point_id"].isin(below.readings["meter_point_id"].unique())
+        if not own.any():
+            continue
+        if later.interval != interval:
+            raise other_interval()
+        readings = overlaid(below.readings, later=strangers[own], interval=interval)
+        problems = (*below.problems, *later.problems)
+        by_interval[interval] = replace(below, readings=readings, problems=problems)
+        strangers = strangers[~own]
+    if len(strangers):
+        # Readings of meter points that had none: they were not billed, and admission counts them.
+        new = replace(later, readings=strangers.reset_index(drop=True), problems=())
+        under = by_interval.get(later.interval)
+        by_interval[later.interval] = new if under is None else _joined_files(under, new)
+
+
+def _joined_files(first: ReadingsFile, second: ReadingsFile) -> ReadingsFile:
+    """Two files of one interval length as one."""
+    readings = joined_readings([first.readings, second.readings])
+    return replace(first, readings=readings, problems=(*first.problems, *second.problems))
+
+
+def _read(
+    paths: Sequence[Path], *, timezone: str, interval: pd.Timedelta | None = None
+) -> list[ReadingsFile]:
     found = []
-    for number, path in enumerate(files.readings, start=1):
+    for number, path in enumerate(paths, start=1):
         try:
-            found.append(read_readings(path, timezone=timezone))
+            found.append(read_readings(path, timezone=timezone, interval=interval))
         except InvalidReadingsError as error:
             raise InvalidReadingsError(
-                f"Readings file {number} of {len(files.readings)}: {error.message}",
+                f"Readings file {number} of {len(paths)}: {error.message}",
                 reason=error.reason,
                 remedy=error.remedy,
                 problems=error.problems,

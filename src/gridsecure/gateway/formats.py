@@ -69,12 +69,18 @@ class ReadingsFile:
     problems: tuple[ReadingProblem, ...] = ()
 
 
-def read_readings(source: bytes | Path, *, timezone: str = "Asia/Shanghai") -> ReadingsFile:
+def read_readings(
+    source: bytes | Path,
+    *,
+    timezone: str = "Asia/Shanghai",
+    interval: pd.Timedelta | None = None,
+) -> ReadingsFile:
     """Read a meter data file of either layout.
 
     Args:
         source: The file's bytes or its path; gzip (`.csv.gz`) is recognised by its first bytes.
         timezone: Zone of local times in the file, the tariff's zone.
+        interval: Length to take where a long file has too few readings to tell it.
 
     Returns:
         The readings with how they were read.
@@ -88,19 +94,28 @@ def read_readings(source: bytes | Path, *, timezone: str = "Asia/Shanghai") -> R
     table = _parse(text)
     _check_units(table)
     if set(table.columns) >= _WIDE:
-        readings, interval = _read_wide(table, timezone)
-        return ReadingsFile(readings, "wide", interval, encoding)
+        readings, length = _read_wide(table, timezone)
+        return ReadingsFile(readings, "wide", length, encoding)
     if "register_kwh" in table.columns:
         faces = _read_long(table, timezone, energy="register_kwh")
         result = registers_to_readings(faces)
-        interval = infer_interval(result.readings)
-        return ReadingsFile(result.readings, "registers", interval, encoding, result.problems)
+        length = _length(result.readings, interval)
+        return ReadingsFile(result.readings, "registers", length, encoding, result.problems)
     readings = _read_long(table, timezone, energy="kwh")
     for name, column in _REGISTERS.items():
         if name in table.columns:
             # An empty cell is a register that did not move.
             readings[column], _ = cells.read_energy(table, [name])
-    return ReadingsFile(readings, "long", infer_interval(readings), encoding)
+    return ReadingsFile(readings, "long", _length(readings, interval), encoding)
+
+
+def _length(readings: pd.DataFrame, known: pd.Timedelta | None) -> pd.Timedelta:
+    try:
+        return infer_interval(readings)
+    except InvalidReadingsError:
+        if known is None:
+            raise
+        return known
 
 
 def _load(source: bytes | Path) -> bytes:

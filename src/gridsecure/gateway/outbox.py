@@ -7,6 +7,8 @@ again. Per roster and month:
 2. in one transaction the next sequence number is taken, the manifest signed with it and recorded;
 3. after the platform committed, the record says so, and then the file is deleted.
 
+What goes out is named by its roster, and a correction by its roster and revision besides.
+
 A process killed before 2 leaves at most a file that the next attempt replaces; killed later, it
 finds the record and goes on from there. Sequence numbers only rise and none is used twice.
 """
@@ -14,17 +16,24 @@ finds the record and goes on from there. Sequence numbers only rise and none is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
 from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.messages import ColumnEntry, RosterManifest, Signed, UploadManifest, signed
+from gridsecure.messages import (
+    FIRST_REVISION,
+    ColumnEntry,
+    RosterManifest,
+    Signed,
+    UploadManifest,
+    signed,
+)
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, advance, fetch, listed, record
@@ -56,6 +65,21 @@ class Outgoing:
         """The manifest, read."""
         return UploadManifest.parsed(self.manifest.body)
 
+    @property
+    def name(self) -> str:
+        """Its name in the outbox."""
+        upload = self.upload
+        return upload_name(upload.roster_id, upload.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Corrects:
+    """What makes an upload a correction, as its manifest says it."""
+
+    corrects: str
+    revision: int
+    corrected_slots: tuple[int, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
@@ -67,6 +91,7 @@ class Packed:
         start: Start of the period, ISO 8601.
         end: Its end, exclusive.
         estimated_readings: Readings of the roster that were estimated.
+        correction: What it corrects; None for a first upload.
     """
 
     roster: RosterManifest
@@ -74,6 +99,18 @@ class Packed:
     start: str
     end: str
     estimated_readings: int
+    correction: Corrects | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the outbox."""
+        revision = self.correction.revision if self.correction else FIRST_REVISION
+        return upload_name(self.roster.roster_id, revision)
+
+
+def upload_name(roster_id: str, revision: int) -> str:
+    """The name in the outbox of one version of a roster's month."""
+    return roster_id if revision == FIRST_REVISION else f"{roster_id}-{revision}"
 
 
 def put(zone: GatewayZone, packed: Packed, *, at: datetime) -> Outgoing:
@@ -87,7 +124,7 @@ def put(zone: GatewayZone, packed: Packed, *, at: datetime) -> Outgoing:
     Raises:
         StorageError: The disk or database could not take it; nothing was signed.
     """
-    found = find(zone, packed.roster.roster_id)
+    found = find(zone, packed.name)
     if found is not None:
         return found
     entries: list[ColumnEntry] = []
@@ -98,28 +135,30 @@ def put(zone: GatewayZone, packed: Packed, *, at: datetime) -> Outgoing:
             yield column.data
 
     private_folder(_folder(zone))
-    write_private(_path(zone, packed.roster.roster_id), parts(), what="The outbox")
+    write_private(_path(zone, packed.name), parts(), what="The outbox")
     return _sign(zone, packed, entries=entries, at=at)
 
 
-def find(zone: GatewayZone, roster_id: str) -> Outgoing | None:
-    """What is in the outbox for a roster, or None when nothing was signed yet."""
+def find(zone: GatewayZone, name: str) -> Outgoing | None:
+    """What is in the outbox under a name, or None when nothing was signed yet."""
     with write_session(zone.engine) as session:
         try:
+            upload = fetch(session, kind=_UPLOAD, name=name)
+            manifest = Signed.parsed(upload.text)
+            roster_id = UploadManifest.parsed(manifest.body).roster_id
             roster = fetch(session, kind=_ROSTER, name=roster_id)
-            upload = fetch(session, kind=_UPLOAD, name=roster_id)
         except NotFoundError:
             return None
-    return Outgoing(Signed.parsed(roster.text), Signed.parsed(upload.text), upload.state)
+    return Outgoing(Signed.parsed(roster.text), manifest, upload.state)
 
 
-def required(zone: GatewayZone, roster_id: str) -> Outgoing:
-    """What is in the outbox for a roster that must be there.
+def required(zone: GatewayZone, name: str) -> Outgoing:
+    """What is in the outbox under a name that must be there.
 
     Raises:
         NotFoundError: Nothing was signed for it (`outbox.missing`).
     """
-    found = find(zone, roster_id)
+    found = find(zone, name)
     if found is None:
         raise NotFoundError(
             "A roster of the month was not encrypted yet.",
@@ -140,7 +179,7 @@ def read_columns(
     """
     upload = outgoing.upload
     try:
-        with _path(zone, upload.roster_id).open("rb") as stream:
+        with _path(zone, outgoing.name).open("rb") as stream:
             for entry in upload.columns:
                 if entry.digest not in wanted:
                     stream.seek(entry.size, 1)
@@ -161,26 +200,26 @@ def read_columns(
         ) from error
 
 
-def mark_committed(zone: GatewayZone, roster_id: str, *, at: datetime) -> None:
+def mark_committed(zone: GatewayZone, name: str, *, at: datetime) -> None:
     """Record that the platform committed a roster's month, then delete its columns here."""
     with write_session(zone.engine) as session:
-        moved = advance(session, kind=_UPLOAD, name=roster_id, source=SIGNED, target=COMMITTED)
+        moved = advance(session, kind=_UPLOAD, name=name, source=SIGNED, target=COMMITTED)
         if moved:
-            digest = fetch(session, kind=_UPLOAD, name=roster_id).digest
+            digest = fetch(session, kind=_UPLOAD, name=name).digest
             evidence.append(
                 session,
                 at=at,
                 actor=zone.gateway_id,
                 action="upload.committed",
-                detail={"roster": roster_id, "upload": digest},
+                detail={"roster": name, "upload": digest},
             )
-    drop_columns(zone, roster_id)
+    drop_columns(zone, name)
 
 
-def drop_columns(zone: GatewayZone, roster_id: str) -> None:
+def drop_columns(zone: GatewayZone, name: str) -> None:
     """Delete a roster's columns where they are still there."""
     try:
-        _path(zone, roster_id).unlink(missing_ok=True)
+        _path(zone, name).unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"The outbox cannot be emptied: {error.strerror}.") from error
 
@@ -188,7 +227,7 @@ def drop_columns(zone: GatewayZone, roster_id: str) -> None:
 def _sign(
     zone: GatewayZone, packed: Packed, *, entries: list[ColumnEntry], at: datetime
 ) -> Outgoing:
-    roster_id = packed.roster.roster_id
+    roster_id, name = packed.roster.roster_id, packed.name
     roster = signed(packed.roster, key=zone.signing_key)
     with write_session(zone.engine) as session:
         sequence = 1 + max(
@@ -202,15 +241,14 @@ def _sign(
             sequence=sequence,
             estimated_readings=packed.estimated_readings,
             columns=entries,
+            **_corrects(packed.correction),
         )
         manifest = signed(upload, key=zone.signing_key)
         number = str(sequence)
         for entry in (
-            Record(_SEQUENCE, number, roster_id, manifest.digest, SIGNED, ""),
+            Record(_SEQUENCE, number, name, manifest.digest, SIGNED, ""),
             Record(_ROSTER, roster_id, roster_id, roster.digest, SIGNED, roster.model_dump_json()),
-            Record(
-                _UPLOAD, roster_id, roster_id, manifest.digest, SIGNED, manifest.model_dump_json()
-            ),
+            Record(_UPLOAD, name, name, manifest.digest, SIGNED, manifest.model_dump_json()),
         ):
             record(session, entry, at=at)
         evidence.append(
@@ -218,14 +256,20 @@ def _sign(
             at=at,
             actor=zone.gateway_id,
             action="upload.signed",
-            detail={"roster": roster_id, "upload": manifest.digest, "sequence": sequence},
+            detail={"roster": name, "upload": manifest.digest, "sequence": sequence},
         )
     return Outgoing(roster, manifest, SIGNED)
+
+
+def _corrects(correction: Corrects | None) -> dict[str, Any]:
+    if correction is None:
+        return {}
+    return asdict(correction) | {"corrected_slots": list(correction.corrected_slots)}
 
 
 def _folder(zone: GatewayZone) -> Path:
     return zone.folder / "outbox"
 
 
-def _path(zone: GatewayZone, roster_id: str) -> Path:
-    return _folder(zone) / f"{roster_id}.columns"
+def _path(zone: GatewayZone, name: str) -> Path:
+    return _folder(zone) / f"{name}.columns"

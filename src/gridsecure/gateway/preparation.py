@@ -101,9 +101,8 @@ def admit_month(
     energies = interval_energies(collected.readings, period=period) if complete else None
     if energies is not None:
         keep_totals(files.folder, energies)
-        before = year_before_wh(
-            files.folder.parent, energies=energies, contracts=contracts, period=period
-        )
+        months = files.months or files.folder.parent
+        before = year_before_wh(months, energies=energies, contracts=contracts, period=period)
         energies = replace(energies, year_before_wh=before)
     admission = admit(
         energies,
@@ -150,7 +149,7 @@ def assign_rosters(
     )
     by_digest = {digest: admitted.tariffs[name] for name, digest in digests.items()}
     return [
-        _settled(roster, by_digest[roster.manifest.tariff], admitted, folder=files.folder)
+        settled_roster(roster, by_digest[roster.manifest.tariff], admitted, folder=files.folder)
         for roster in rosters
     ]
 
@@ -173,8 +172,21 @@ def plan_counts(admitted: Admitted, *, rosters: int) -> dict[str, Any]:
     )
 
 
-def _settled(roster: Roster, tariff: Tariff, admitted: Admitted, *, folder: Path) -> RosterMonth:
-    """Settle a roster for the oracle, and count its estimates."""
+def settled_roster(
+    roster: Roster, tariff: Tariff, admitted: Admitted, *, folder: Path
+) -> RosterMonth:
+    """Settle a roster for the oracle, and count its estimates.
+
+    Args:
+        roster: The roster.
+        tariff: Its tariff.
+        admitted: The month's readings.
+        folder: Where the oracle's folder is.
+
+    Raises:
+        InvalidReadingsError: As `settle`.
+        StorageError: The oracle's file could not be written.
+    """
     readings: pd.DataFrame = admitted.collected.readings
     own = readings[readings["meter_point_id"].isin(roster.meter_point_ids)]
     path = oracle_path(private_folder(folder / "oracle"), roster.manifest.roster_id)

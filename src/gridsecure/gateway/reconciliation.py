@@ -19,7 +19,7 @@ from typing import Any, Final
 import pandas as pd
 
 from gridsecure.billing.bill_documents import bills_to_json
-from gridsecure.billing.bills import compute_bills
+from gridsecure.billing.bills import Bills, compute_bills
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.errors import InvalidMessageError, NotFoundError
@@ -101,20 +101,50 @@ def expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Document]:
     """
     plan = required_plan(zone, files.month)
     rosters = {name: outbox.required(zone, name).roster for name in plan.rosters}
-    return {
-        name: _oracle_bills(
-            oracle_path(files.folder / "oracle", name),
-            roster=RosterManifest.parsed(signed.body),
-            zone=zone,
-            span=(plan.start, plan.end),
-        )
-        for name, signed in rosters.items()
-    }
+    documents = {}
+    for name, signed in rosters.items():
+        roster = RosterManifest.parsed(signed.body)
+        path = oracle_path(files.folder / "oracle", name)
+        bills = oracle_bills(path, roster=roster, zone=zone, span=(plan.start, plan.end))
+        documents[name] = bills_to_json([bills], tariff=roster_tariff(zone, roster))["meters"]
+    return documents
 
 
-def _oracle_bills(
+def roster_tariff(zone: GatewayZone, roster: RosterManifest) -> Tariff:
+    """The tariff of a roster that this gateway made."""
+    return parse_tariff(zone.objects.get(roster.tariff).decode())
+
+
+def oracle_bills(
     path: Path, *, roster: RosterManifest, zone: GatewayZone, span: tuple[str, str]
-) -> Document:
+) -> Bills:
+    """The oracle's bills of a roster by pseudonym, from the settlements it kept.
+
+    Args:
+        path: Where they are kept.
+        roster: The roster.
+        zone: The gateway, which has its tariff.
+        span: Start and end of the period.
+
+    Raises:
+        NotFoundError: They are not there (`oracle.missing`).
+    """
+    tariff = roster_tariff(zone, roster)
+    period = billing_period(*span, tariff=tariff)
+    return compute_bills(
+        oracle_settlements(path).assign(period_start=pd.Timestamp(period.start)),
+        tariff=tariff,
+        contracts=roster_contracts(roster).assign(tariff_id=""),
+        period=period,
+    )
+
+
+def oracle_settlements(path: Path) -> pd.DataFrame:
+    """Settlements by pseudonym as `write_oracle` kept them.
+
+    Raises:
+        NotFoundError: They are not there (`oracle.missing`).
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -123,17 +153,7 @@ def _oracle_bills(
             reason="oracle.missing",
             remedy="Process the month on this gateway first.",
         ) from error
-    tariff = parse_tariff(zone.objects.get(roster.tariff).decode())
-    period = billing_period(*span, tariff=tariff)
-    settlements = pd.read_csv(io.BytesIO(data), dtype={"meter_point_id": str})
-    bills = compute_bills(
-        settlements.assign(period_start=pd.Timestamp(period.start)),
-        tariff=tariff,
-        contracts=roster_contracts(roster).assign(tariff_id=""),
-        period=period,
-    )
-    meters: Document = bills_to_json([bills], tariff=tariff)["meters"]
-    return meters
+    return pd.read_csv(io.BytesIO(data), dtype={"meter_point_id": str})
 
 
 def reconcile(expected: Mapping[str, Document], *, statements: Sequence[bytes]) -> Reconciliation:

@@ -7,7 +7,7 @@ roster they are ordered by zone, class and pseudonym: the order says nothing abo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,9 +80,26 @@ def build_rosters(
     return rosters
 
 
+def retariffed(roster: Roster, *, tariff: str) -> Roster:
+    """The same meter points in the same slots under another tariff, for a correction of prices.
+
+    Args:
+        roster: The roster as billed before.
+        tariff: Digest of the tariff's text.
+    """
+    manifest = roster.manifest
+    name = _name(manifest.gateway_id, manifest.domain, tariff, manifest.pseudonyms)
+    other = manifest.model_copy(update={"roster_id": name, "tariff": tariff})
+    return Roster(other, roster.meter_point_ids)
+
+
+def _name(gateway_id: str, domain: str, tariff: str, pseudonyms: Sequence[str]) -> str:
+    return sm3_hex("\n".join([gateway_id, domain, tariff, *pseudonyms]).encode())[:32]
+
+
 def _roster(members: pd.DataFrame, tariff: str, gateway_id: str, domain: str) -> Roster:
     pseudonyms = members["pseudonym"].tolist()
-    name = sm3_hex("\n".join([gateway_id, domain, tariff, *pseudonyms]).encode())[:32]
+    name = _name(gateway_id, domain, tariff, pseudonyms)
     manifest = RosterManifest(
         roster_id=name,
         gateway_id=gateway_id,

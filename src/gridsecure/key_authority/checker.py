@@ -15,7 +15,7 @@ waits, and asked again it goes on with the claims it has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -31,16 +31,13 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     StorageError,
 )
+from gridsecure.key_authority.bill_versions import BillVersion, version_of
 from gridsecure.key_authority.ledger import REPEATED, claim
-from gridsecure.key_authority.packages import CheckedBills, CheckedTotals
+from gridsecure.key_authority.platform_view import PlatformView
+from gridsecure.key_authority.rebills import release_corrections
 from gridsecure.key_authority.releases import Granted, certify
-from gridsecure.key_authority.verification import (
-    PlatformView,
-    Proven,
-    current_evaluations,
-    prove,
-    tariff_text,
-)
+from gridsecure.key_authority.vault_orders import ordered_bills, ordered_totals
+from gridsecure.key_authority.verification import Proven, current_evaluations, prove
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
     CellTotal,
@@ -50,7 +47,6 @@ from gridsecure.messages import (
     Signed,
     Transcript,
     opened,
-    signed,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
@@ -61,10 +57,12 @@ from gridsecure.store.records import fetch, listed
 PURPOSES: Final[dict[PlanName, frozenset[str]]] = {
     "bill": frozenset({"billing"}),
     "load-curve": frozenset({"operations", "tariff-design"}),
+    "rebill": frozenset({"billing"}),
 }
 PLAN_VERSIONS: Final[dict[PlanName, int]] = {
     "bill": BILL_PLAN_VERSION,
     "load-curve": LOAD_CURVE_PLAN_VERSION,
+    "rebill": BILL_PLAN_VERSION,
 }
 RELEASED: Final = "released"
 REFUSED: Final = "refused"
@@ -183,9 +181,29 @@ def _release(
     # 1. policy
     pairs = _allowed(zone, request)
     evaluations = current_evaluations(zone)
+    # 2. to 4.
+    if request.plan == "rebill":
+        transcripts = [transcript for transcript, _ in pairs]
+        granted = release_corrections(
+            zone, transcripts, view=view, evaluations=evaluations, clock=clock
+        )
+    else:
+        proof = partial(prove, zone=zone, view=view, evaluations=evaluations)
+        proofs = (proof(transcript, seed=seed) for transcript, seed in pairs)
+        granted = _granted(zone, request, proofs, view=view, clock=clock)
+    # 5. certificate
+    certify(zone, request, granted, at=clock())
+
+
+def _granted(
+    zone: AuthorityZone,
+    request: ReleaseRequest,
+    proofs: Iterator[Proven],
+    *,
+    view: PlatformView,
+    clock: Callable[[], datetime],
+) -> Granted:
     # 2. proof
-    proof = partial(prove, zone=zone, view=view, evaluations=evaluations)
-    proofs = (proof(transcript, seed=seed) for transcript, seed in pairs)
     # Bills are all or nothing: a roster that cannot be proven leaves the others unclaimed. Load
     # curves go day by day: a month of blinded columns need not be held at once.
     groups = iter([list(proofs)]) if request.plan == "bill" else ([part] for part in proofs)
@@ -193,26 +211,27 @@ def _release(
     statements: dict[str, str] = {}
     digests: list[str] = []
     claims: list[str] = []
+    versions: list[BillVersion] = []
     for group in groups:
         # 3. once
         claim(zone.engine, group, at=clock())
         # 4. decryption
         if request.plan == "bill":
-            more, statements = _bills(zone, group, view=view, at=clock())
+            more, statements = ordered_bills(zone, group, view=view, at=clock())
+            versions += [version_of(part) for part in group]
         else:
-            more = _totals(zone, group[0])
+            more = ordered_totals(zone, group[0])
         cells += more
         digests += [out.entry.digest for part in group for out in part.outputs.values()]
         claims += [name for part in group for name in part.claims]
-    # 5. certificate
-    granted = Granted(
+    return Granted(
         plan_version=PLAN_VERSIONS[request.plan],
         cells=tuple(cells),
         statements=statements,
         outputs_digest=sm3_hex("".join(digests).encode()),
         claims=tuple(claims),
+        versions=tuple(versions),
     )
-    certify(zone, request, granted, at=clock())
 
 
 def _allowed(zone: AuthorityZone, request: ReleaseRequest) -> list[tuple[Signed, bytes | None]]:
@@ -232,13 +251,13 @@ def _allowed(zone: AuthorityZone, request: ReleaseRequest) -> list[tuple[Signed,
 def _seeds(request: ReleaseRequest) -> list[bytes | None]:
     """One seed a transcript for blinded plans, none for bills."""
     count = len(request.transcripts)
-    if request.plan == "bill" and count and not request.seeds:
+    if request.plan != "load-curve" and count and not request.seeds:
         return [None] * count
     try:
         seeds: list[bytes | None] = [bytes.fromhex(seed) for seed in request.seeds]
     except ValueError:
         seeds = []
-    if request.plan == "bill" or not count or len(seeds) != count:
+    if request.plan != "load-curve" or not count or len(seeds) != count:
         raise ReleaseRefusedError("The request is incomplete.", reason="release.incomplete")
     return seeds
 
@@ -249,42 +268,3 @@ def _same_run(request: ReleaseRequest, transcript: Transcript) -> None:
         raise ReleaseRefusedError(
             "A transcript is about another run than requested.", reason="release.transcript"
         )
-
-
-def _totals(zone: AuthorityZone, part: Proven) -> list[CellTotal]:
-    quantities = sorted({name.split("/", 1)[1] for name in part.outputs})
-    order = CheckedTotals(
-        rosters=part.rosters,
-        quantities=quantities,
-        outputs={name: output.entry for name, output in part.outputs.items()},
-        highs={
-            f"{data.roster.roster_id}/{quantity}": data.entry(quantity).high
-            for data in part.datas
-            for quantity in quantities
-        },
-    )
-    files = [
-        part.outputs[f"{roster.roster_id}/{quantity}"].data
-        for quantity in quantities
-        for roster in part.rosters
-    ]
-    return zone.vault.release_totals(signed(order, key=zone.signing_key), files).cells
-
-
-def _bills(
-    zone: AuthorityZone, proven: Sequence[Proven], *, view: PlatformView, at: datetime
-) -> tuple[list[CellTotal], dict[str, str]]:
-    rosters = [roster for part in proven for roster in part.rosters]
-    tariffs = {roster.tariff for roster in rosters}
-    order = CheckedBills(
-        start=proven[0].transcript.start,
-        end=proven[0].transcript.end,
-        created_at=at.isoformat(),
-        rosters=rosters,
-        tariffs={digest: tariff_text(view, digest) for digest in sorted(tariffs)},
-        outputs=[{name: out.entry for name, out in part.outputs.items()} for part in proven],
-    )
-    files = [output.data for part in proven for output in part.outputs.values()]
-    answer, sealed = zone.vault.release_bills(signed(order, key=zone.signing_key), files)
-    digests = [zone.objects.put(data) for data in sealed]
-    return answer.cells, dict(zip(answer.statements, digests, strict=True))

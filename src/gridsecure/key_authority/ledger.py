@@ -55,22 +55,31 @@ def claim(engine: Engine, parts: Sequence[Proven], *, at: datetime) -> None:
             household in two rosters (`release.overlap`).
         StorageError: The ledger cannot be written.
     """
-    names = [name for part in parts for name in part.claims]
-    if len(set(names)) != len(names):
-        raise _repeated()
     members = {
         digest: data
         for part in parts
         for digest, data in zip(part.transcript.uploads, part.datas, strict=True)
     }
-    _counted_once(members.values())
+    counted_once(members.values())
     with write_session(engine) as session:
-        for part in parts:
-            for name in part.claims:
-                _take(session, Record("claim", name, name, part.digest, _CLAIMED, ""), at=at)
+        take_claims(session, parts, at=at)
         cohort = sm3_hex("".join(sorted(members)).encode())
         for digest, data in members.items():
             _join(session, digest, data, cohort=cohort, at=at)
+
+
+def take_claims(session: Session, parts: Sequence[Proven], *, at: datetime) -> None:
+    """Claim every name that proven transcripts release, each for its transcript.
+
+    Raises:
+        ReleaseRefusedError: Claimed before by another transcript, released, or twice here.
+    """
+    names = [name for part in parts for name in part.claims]
+    if len(set(names)) != len(names):
+        raise _repeated()
+    for part in parts:
+        for name in part.claims:
+            _take(session, Record("claim", name, name, part.digest, _CLAIMED, ""), at=at)
 
 
 def spend(session: Session, names: Iterable[str]) -> None:
@@ -100,6 +109,8 @@ def _join(session: Session, upload: str, data: RosterData, *, cohort: str, at: d
         "start": data.upload.start,
         "end": data.upload.end,
         "pseudonyms": roster.pseudonyms,
+        "zones": roster.zones,
+        "customer_classes": roster.customer_classes,
     }
     entry = Record("cohort", upload, upload, cohort, roster.domain, json.dumps(facts))
     others = listed(session, kind="cohort", state=roster.domain)
@@ -122,8 +133,12 @@ def _overlaps(facts: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return together and not set(facts["pseudonyms"]).isdisjoint(other["pseudonyms"])
 
 
-def _counted_once(members: Iterable[RosterData]) -> None:
-    """Every household is one member of one cell, or cells would look larger than they are."""
+def counted_once(members: Iterable[RosterData]) -> None:
+    """Refuse rosters that share a household: its cell would look larger than it is.
+
+    Raises:
+        ReleaseRefusedError: A household in two rosters, or rosters of two domains.
+    """
     rosters = [data.roster for data in members]
     names = [name for roster in rosters for name in roster.pseudonyms]
     if len(set(names)) != len(names) or len({roster.domain for roster in rosters}) != 1:

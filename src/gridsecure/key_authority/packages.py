@@ -34,6 +34,60 @@ class CheckedBills(Message):
     outputs: list[dict[str, ColumnEntry]]
 
 
+class BilledRoster(Message):
+    """One version of a roster and the outputs that hold its bills."""
+
+    kind: ClassVar[str] = "vault-version"
+    roster: RosterManifest
+    outputs: dict[str, ColumnEntry]
+
+
+class CorrectedRoster(Message):
+    """The bills of a roster before and after a correction.
+
+    Args:
+        before: As released before.
+        after: As corrected.
+        revision: Version of the new bills.
+        corrected_slots: The slots that may differ.
+    """
+
+    kind: ClassVar[str] = "vault-corrected-roster"
+    before: BilledRoster
+    after: BilledRoster
+    revision: int
+    corrected_slots: list[int]
+
+
+class WithheldCell(Message):
+    """A cell whose differences are not given out, whatever its size."""
+
+    kind: ClassVar[str] = "vault-withheld-cell"
+    zone: str
+    customer_class: str
+
+
+class CheckedCorrections(Message):
+    """Decrypt both versions of some rosters' bills; round and seal what was corrected.
+
+    The frames that follow run over corrections, within one over `before` and `after`, and within
+    one of these over its outputs.
+    """
+
+    kind: ClassVar[str] = "vault-corrections"
+    start: str
+    end: str
+    created_at: str
+    tariffs: dict[Digest, str]
+    corrections: list[CorrectedRoster]
+    withheld: list[WithheldCell]
+
+    @property
+    def files(self) -> int:
+        """Frames that follow."""
+        return sum(len(c.before.outputs) + len(c.after.outputs) for c in self.corrections)
+
+
 class CheckedTotals(Message):
     """Decrypt blinded interval columns and add them up by cell.
 

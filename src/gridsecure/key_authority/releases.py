@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlmodel import Session
+
+from gridsecure.key_authority.bill_versions import BillVersion, keep_versions
 from gridsecure.key_authority.ledger import spend
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
@@ -31,6 +34,7 @@ class Granted:
         statements: Roster id -> digest of its sealed statements.
         outputs_digest: SM3 over the digests of all outputs.
         claims: What it spends.
+        versions: The versions of bills it makes known.
     """
 
     plan_version: int
@@ -38,6 +42,7 @@ class Granted:
     statements: Mapping[str, Digest]
     outputs_digest: Digest
     claims: tuple[str, ...]
+    versions: tuple[BillVersion, ...] = ()
 
 
 def certify(
@@ -53,6 +58,8 @@ def certify(
         if any(item.name == request.request_id for item in listed(session, kind="release")):
             return
         spend(session, granted.claims)
+        name = request.request_id
+        _enter_versions(session, granted.versions, release_id=name, at=at)
         entry = evidence.append(
             session,
             at=at,
@@ -82,5 +89,26 @@ def certify(
             evidence_head=entry.hash,
         )
         envelope = signed(certificate, key=zone.signing_key)
-        name, text = request.request_id, envelope.model_dump_json()
+        text = envelope.model_dump_json()
         record(session, Record("release", name, name, envelope.digest, "", text), at=at)
+
+
+def _enter_versions(
+    session: Session, versions: Sequence[BillVersion], *, release_id: str, at: datetime
+) -> None:
+    """Keep versions, and say in the evidence log which bills take the place of which."""
+    keep_versions(session, versions, release_id=release_id, at=at)
+    for version in versions:
+        if version.corrects is None:
+            continue
+        detail: dict[str, evidence.JSON] = {
+            "request": release_id,
+            "upload": version.upload,
+            "corrects": version.corrects,
+            "revision": version.revision,
+            "tariff": version.tariff,
+            "corrected": version.corrected,
+        }
+        evidence.append(
+            session, at=at, actor="checker", action="correction.released", detail=detail
+        )

@@ -13,7 +13,7 @@ value outside its sealed statement. Errors say nothing about plaintexts or noise
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.billing.bill_documents import bills_to_json
-from gridsecure.billing.bills import Bills, bills_from_amounts
+from gridsecure.billing.bills import bills_from_amounts
 from gridsecure.billing.rules import (
     line_rules,
 )
@@ -34,8 +34,16 @@ from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import InvalidMessageError, KeyMismatchError, OutOfRangeError
+from gridsecure.key_authority.control_totals import RosterBills, cells_of, control_totals
+from gridsecure.key_authority.corrections import correction_cells, rebilled
 from gridsecure.key_authority.custody import create_key_set, open_key_sets
-from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, KeyOrder, VaultAnswer
+from gridsecure.key_authority.packages import (
+    CheckedBills,
+    CheckedCorrections,
+    CheckedTotals,
+    KeyOrder,
+    VaultAnswer,
+)
 from gridsecure.messages import (
     CellTotal,
     ColumnEntry,
@@ -111,31 +119,38 @@ class Vault:
         """
         order = self._order(envelope, CheckedBills)
         remaining = iter(_counted(files, sum(len(outputs) for outputs in order.outputs)))
-        bills, sealed = [], []
-        for roster, outputs in zip(order.rosters, order.outputs, strict=True):
-            values = {
-                name: self._decrypted(entry, next(remaining), roster)
-                for name, entry in outputs.items()
-            }
-            tariff = parse_tariff(order.tariffs[roster.tariff])
-            made = roster_bills(
-                roster, start=order.start, end=order.end, tariff=tariff, values=values
-            )
-            bills.append(made)
-            documents = bills_to_json([made.bills], tariff=tariff)
-            statement = {"roster_id": roster.roster_id, **documents}
-            sealed.append(
-                seal_to(
-                    json.dumps(statement, separators=(",", ":")).encode(),
-                    recipient=self.billing_office,
-                    purpose=STATEMENTS_PURPOSE,
-                    owner=roster.roster_id,
-                    created_at=datetime.fromisoformat(order.created_at),
-                )
-            )
-        cells = _control_totals(order, bills)
+        bills = [
+            self._bills(order, roster, outputs, remaining)
+            for roster, outputs in zip(order.rosters, order.outputs, strict=True)
+        ]
         names = [roster.roster_id for roster in order.rosters]
-        return VaultAnswer(cells=cells, statements=names), sealed
+        sealed = [
+            self._sealed(order, roster.roster_id, bills_to_json([part.bills], tariff=part.tariff))
+            for roster, part in zip(order.rosters, bills, strict=True)
+        ]
+        return VaultAnswer(cells=control_totals(order, bills), statements=names), sealed
+
+    def release_corrections(
+        self, envelope: Signed, files: Sequence[bytes]
+    ) -> tuple[VaultAnswer, list[bytes]]:
+        """Decrypt two versions of checked bills; give out what the later one corrects.
+
+        Raises:
+            ReleaseRefusedError: A bill changed that was not corrected.
+            AuthenticityError, CiphertextError: As `release_bills`.
+        """
+        order = self._order(envelope, CheckedCorrections)
+        remaining = iter(_counted(files, order.files))
+        parts = []
+        for item in order.corrections:
+            before, after = (
+                self._bills(order, version.roster, version.outputs, remaining)
+                for version in (item.before, item.after)
+            )
+            parts.append(rebilled(item, before, after))
+        sealed = [self._sealed(order, part.roster_id, part.statements) for part in parts]
+        names = [part.roster_id for part in parts]
+        return VaultAnswer(cells=correction_cells(order, parts), statements=names), sealed
 
     def release_totals(self, envelope: Signed, files: Sequence[bytes]) -> VaultAnswer:
         """Decrypt blinded interval columns and add them up by cell.
@@ -156,13 +171,37 @@ class Vault:
             totals = interval_totals(values, layout=layout)
             highs = [order.highs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
             _check_totals(layout, totals, highs=highs)
-            cells += _cells(
+            cells += cells_of(
                 layout, totals, start=entries[0].start, end=entries[0].end, measure="energy_wh"
             )
         return VaultAnswer(cells=cells, statements=[])
 
     def _order(self, envelope: Signed, expect: type[MessageT]) -> MessageT:
         return opened(envelope, expect=expect, trusted={self.checker.thumbprint: self.checker})
+
+    def _bills(
+        self,
+        order: CheckedBills | CheckedCorrections,
+        roster: RosterManifest,
+        outputs: Mapping[str, ColumnEntry],
+        files: Iterator[bytes],
+    ) -> RosterBills:
+        values = {
+            name: self._decrypted(entry, next(files), roster) for name, entry in outputs.items()
+        }
+        tariff = parse_tariff(order.tariffs[roster.tariff])
+        return roster_bills(roster, start=order.start, end=order.end, tariff=tariff, values=values)
+
+    def _sealed(
+        self, order: CheckedBills | CheckedCorrections, roster_id: str, bills: Mapping[str, Any]
+    ) -> bytes:
+        return seal_to(
+            json.dumps({"roster_id": roster_id, **bills}, separators=(",", ":")).encode(),
+            recipient=self.billing_office,
+            purpose=STATEMENTS_PURPOSE,
+            owner=roster_id,
+            created_at=datetime.fromisoformat(order.created_at),
+        )
 
     def _decrypted(
         self, entry: ColumnEntry, data: bytes, roster: RosterManifest
@@ -185,19 +224,6 @@ def _counted(files: Sequence[bytes], expected: int) -> Sequence[bytes]:
     if len(files) != expected:
         raise InvalidMessageError("The vault got another number of files than ordered.")
     return files
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RosterBills:
-    """A roster's bills, and the energy each stands for.
-
-    Args:
-        bills: The bills by pseudonym.
-        energy_wh: Energy by slot [Wh].
-    """
-
-    bills: Bills
-    energy_wh: NDArray[Any]
 
 
 def roster_bills(
@@ -225,7 +251,7 @@ def roster_bills(
         meter_point_ids=roster.pseudonyms,
         period=period,
     )
-    return RosterBills(bills, lines.energy_wh)
+    return RosterBills(bills, lines.energy_wh, tariff)
 
 
 def _check_totals(layout: CellLayout, totals: Mapping[int, int], *, highs: Sequence[int]) -> None:
@@ -242,39 +268,3 @@ def _inconsistent() -> OutOfRangeError:
         reason="bill.inconsistent",
         remedy="Do not release; find out what the gateway uploaded.",
     )
-
-
-def _control_totals(order: CheckedBills, bills: Sequence[RosterBills]) -> list[CellTotal]:
-    layout = cell_layout(order.rosters)
-    measures = {
-        "bills": [np.ones(roster.slots, dtype=object) for roster in order.rosters],
-        "energy_wh": [part.energy_wh for part in bills],
-        "amount_fen": [part.bills.totals_fen for part in bills],
-    }
-    cells: list[CellTotal] = []
-    for measure, parts in measures.items():
-        totals: dict[int, int] = {}
-        for groups, values in zip(layout.groups, parts, strict=True):
-            for number in np.unique(groups[groups >= 0]).tolist():
-                added = sum(map(int, values[groups == number]))
-                totals[number] = totals.get(number, 0) + added
-        cells += _cells(layout, totals, start=order.start, end=order.end, measure=measure)
-    return cells
-
-
-def _cells(
-    layout: CellLayout, totals: Mapping[int, int], *, start: str, end: str, measure: str
-) -> list[CellTotal]:
-    """Released cells with their totals, and suppressed ones without."""
-    return [
-        CellTotal(
-            zone=cell.zone,
-            customer_class=cell.customer_class,
-            start=start,
-            end=end,
-            measure=measure,
-            members=cell.members,
-            value=str(totals[number]) if cell.is_released else None,
-        )
-        for number, cell in enumerate(layout.cells)
-    ]

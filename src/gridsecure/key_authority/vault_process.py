@@ -95,6 +95,13 @@ class VaultClient:
         answer = self._asked("release-bills", [order.model_dump_json().encode(), *files])
         return VaultAnswer.parsed(answer[0]), answer[1:]
 
+    def release_corrections(
+        self, order: Signed, files: Sequence[bytes]
+    ) -> tuple[VaultAnswer, list[bytes]]:
+        """As `Vault.release_corrections`."""
+        answer = self._asked("release-corrections", [order.model_dump_json().encode(), *files])
+        return VaultAnswer.parsed(answer[0]), answer[1:]
+
     def release_totals(self, order: Signed, files: Sequence[bytes]) -> VaultAnswer:
         """As `Vault.release_totals`."""
         answer = self._asked("release-totals", [order.model_dump_json().encode(), *files])
@@ -173,8 +180,10 @@ def _unusable_kek() -> StorageError:
 
 
 def _answer(vault: Vault, order: str, content: list[bytes]) -> list[bytes]:
-    if order == "release-bills":
-        answer, sealed = vault.release_bills(Signed.parsed(content[0]), content[1:])
+    if order in ("release-bills", "release-corrections"):
+        corrects = order == "release-corrections"
+        release = vault.release_corrections if corrects else vault.release_bills
+        answer, sealed = release(Signed.parsed(content[0]), content[1:])
         return [answer.model_dump_json().encode(), *sealed]
     if order == "release-totals":
         totals = vault.release_totals(Signed.parsed(content[0]), content[1:])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from re import fullmatch
-from typing import Final, Protocol
+from typing import Final
 
 from gridsecure.billing.contracts import MONTH_PATTERN
 from gridsecure.billing.tariffs import parse_tariff
@@ -20,8 +20,14 @@ from gridsecure.crypto.columns import Evaluation
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.parameters import parameters_named
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import EnvelopeError, InvalidMessageError, ReleaseRefusedError
+from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
 from gridsecure.key_authority.key_sets import key_notices
+from gridsecure.key_authority.platform_view import (
+    PlatformView,
+    checked_message,
+    checked_object,
+    tariff_text,
+)
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
     KeyNotice,
@@ -31,6 +37,7 @@ from gridsecure.messages import (
     UploadManifest,
     opened,
 )
+from gridsecure.plans.corrections import is_correction
 from gridsecure.plans.execution import (
     Evaluations,
     Output,
@@ -45,18 +52,6 @@ from gridsecure.plans.load_curve import cell_layout
 _YEARS: Final = frozenset(range(2000, 2200))
 _MAX_FACT: Final = 2**53
 """Far above any quota [Wh] or capacity [VA], far below what 64-bit arithmetic holds."""
-
-
-class PlatformView(Protocol):
-    """Read access to the platform's signed messages and objects, by digest."""
-
-    def message(self, kind: str, digest: str) -> Signed:
-        """A roster's or upload's signed message."""
-        ...
-
-    def object(self, digest: str) -> bytes:
-        """An object's bytes, as the platform says; checked against the digest here."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,33 +93,6 @@ def current_evaluations(zone: AuthorityZone) -> dict[str, Evaluation]:
     return found
 
 
-def checked_object(view: PlatformView, digest: str) -> bytes:
-    """An object of the platform whose digest is right.
-
-    Raises:
-        EnvelopeError: The platform sent other bytes.
-    """
-    data = view.object(digest)
-    if sm3_hex(data) != digest:
-        raise EnvelopeError("The platform sent another object than asked for.")
-    return data
-
-
-def tariff_text(view: PlatformView, digest: str) -> str:
-    """A tariff of the platform whose digest is right.
-
-    Raises:
-        EnvelopeError: The platform sent other bytes.
-        InvalidMessageError: The object is no text, whatever a roster says.
-    """
-    try:
-        return checked_object(view, digest).decode()
-    except UnicodeDecodeError as error:
-        raise InvalidMessageError(
-            "A roster names something else than a tariff.", reason="release.tariff"
-        ) from error
-
-
 def prove(
     envelope: Signed,
     *,
@@ -146,18 +114,19 @@ def prove(
         AuthenticityError: A message is not signed by whom it should be, or an object was changed.
         InputError: A message that is signed, but makes no sense.
         NotFoundError: The platform lacks an object, or an upload a column.
-        ReleaseRefusedError: `release.seed`, `release.part-day` or `release.re-execution`.
+        ReleaseRefusedError: `release.seed`, `release.part-day`, `release.re-execution` or
+            `correction.plan`.
         CiphertextError: A column is not what its manifest says.
     """
     transcript = opened(envelope, expect=Transcript, trusted=zone.platform)
     datas = _datas(transcript, zone=zone, view=view)
-    if transcript.plan == "bill":
+    if transcript.plan != "load-curve":
         (data,) = datas
-        plan = compile_bill(data, tariff=parse_tariff(tariff_text(view, data.roster.tariff)))
-        inputs, outputs = execute_bill(
-            data, plan=plan, load=partial(checked_object, view), evaluations=evaluations
-        )
+        inputs, outputs = executed_bill(data, view=view, evaluations=evaluations)
         claims = [f"bill/{transcript.uploads[0]}"]
+        if data.upload.corrects is not None:
+            # The bill that is cancelled can be cancelled once.
+            claims.append(f"corrects/{data.upload.corrects}")
     else:
         day, quantities = _whole_day(transcript, datas)
         inputs, outputs = execute_load_curve(
@@ -181,6 +150,19 @@ def prove(
     return Proven(transcript, envelope.digest, tuple(datas), outputs, tuple(claims))
 
 
+def executed_bill(
+    data: RosterData, *, view: PlatformView, evaluations: Evaluations
+) -> tuple[dict[str, str], dict[str, Output]]:
+    """Execute the bill plan of a roster's upload, on objects whose digests are right.
+
+    Raises:
+        GridSecureError: As `prove`.
+    """
+    plan = compile_bill(data, tariff=parse_tariff(tariff_text(view, data.roster.tariff)))
+    load = partial(checked_object, view)
+    return execute_bill(data, plan=plan, load=load, evaluations=evaluations)
+
+
 def _committed(seed: bytes | None, transcript: Transcript) -> bytes:
     if seed is None or len(seed) != SEED_SIZE or sm3_hex(seed) != transcript.seed_commitment:
         raise ReleaseRefusedError(
@@ -192,7 +174,11 @@ def _committed(seed: bytes | None, transcript: Transcript) -> bytes:
 def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -> list[RosterData]:
     """The rosters and uploads of a transcript, each signed by the gateway it belongs to."""
     many = len(transcript.rosters)
-    if many != len(transcript.uploads) or not many or (transcript.plan == "bill" and many != 1):
+    if (
+        many != len(transcript.uploads)
+        or not many
+        or (transcript.plan != "load-curve" and many != 1)
+    ):
         raise InvalidMessageError("A transcript names other rosters than uploads.")
     if len(set(transcript.rosters)) != many or len(set(transcript.uploads)) != many:
         # Twice the same roster would count its members twice, and small cells would look large.
@@ -200,8 +186,8 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
     _check_period(transcript.start, transcript.end)
     datas = []
     for roster_digest, upload_digest in zip(transcript.rosters, transcript.uploads, strict=True):
-        roster = _message(view, "roster", roster_digest)
-        upload = _message(view, "upload", upload_digest)
+        roster = checked_message(view, "roster", roster_digest)
+        upload = checked_message(view, "upload", upload_digest)
         manifest = opened(roster, expect=RosterManifest, trusted=zone.gateways)
         uploaded = opened(upload, expect=UploadManifest, trusted=zone.gateways)
         _check_facts(manifest)
@@ -212,6 +198,14 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
         if (uploaded.start, uploaded.end) != (transcript.start, transcript.end):
             raise ReleaseRefusedError(
                 "A transcript uses an upload of another period.", reason="release.period"
+            )
+        if is_correction(uploaded) != (transcript.plan == "rebill"):
+            # A full new total, or a load curve of corrected readings, beside the old one would
+            # show what was corrected.
+            raise ReleaseRefusedError(
+                "A correction is released as a correction, and nothing else is.",
+                reason="correction.plan",
+                remedy="Run bills and load curves over first uploads, and rebill corrections.",
             )
         datas.append(roster_data(manifest, uploaded))
     return datas
@@ -243,13 +237,6 @@ def _check_facts(roster: RosterManifest) -> None:
         raise InvalidMessageError(
             "A roster states a first month that is none.", reason="release.roster"
         )
-
-
-def _message(view: PlatformView, kind: str, digest: str) -> Signed:
-    envelope = view.message(kind, digest)
-    if envelope.digest != digest:
-        raise EnvelopeError("The platform sent another message than asked for.")
-    return envelope
 
 
 def _whole_day(transcript: Transcript, datas: Sequence[RosterData]) -> tuple[str, tuple[str, ...]]:

@@ -32,6 +32,12 @@ class VaultDoor(Protocol):
         """As `Vault.release_bills`."""
         ...
 
+    def release_corrections(
+        self, order: Signed, files: Sequence[bytes], /
+    ) -> tuple[VaultAnswer, list[bytes]]:
+        """As `Vault.release_corrections`."""
+        ...
+
     def release_totals(self, order: Signed, files: Sequence[bytes], /) -> VaultAnswer:
         """As `Vault.release_totals`."""
         ...

@@ -1,0 +1,267 @@
+"""What a gateway keeps about the corrections of a month: files, plan and report of each.
+
+    months/2026-07/versions/<digest>            corrected files as handed in, named by SM3
+    months/2026-07/corrections/<correction>/    quarantine, exceptions and settlements of one
+
+A correction is named by what was handed in, so handing in the same again is the same correction.
+Its plan is fixed before anything is encrypted and never changes; corrections of a month are
+numbered, and one begins when the one before is done. The readings of the n-th version are the
+month's first files with the files of n corrections laid over them: all are here, none is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AuditBrokenError, ConflictError, InputError, StorageError
+from gridsecure.gateway.month_files import month_folder
+from gridsecure.gateway.month_plan import stored_report
+from gridsecure.gateway.outbox import upload_name
+from gridsecure.gateway.private_files import private_folder, write_private
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, listed, record
+
+_PLAN: Final = "correction-plan"
+_REPORT: Final = "correction-report"
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionFiles:
+    """What the operator handed in to correct a month.
+
+    Args:
+        month: YYYY-MM, local.
+        readings: Digests of the files of late and corrected readings.
+        tariffs: Digests of tariff files in place of those of the same tariff id.
+    """
+
+    month: str
+    readings: tuple[str, ...]
+    tariffs: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Names the correction: the same files are the same correction."""
+        return sm3_hex(json.dumps([self.month, self.readings, self.tariffs]).encode())[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRoster:
+    """One roster of a correction.
+
+    Args:
+        first: The roster id of the month's first version.
+        roster_id: The roster it is billed with now.
+        corrects: Digest of the signed upload that it corrects.
+        revision: Its revision.
+        corrected_slots: The slots whose settlement or tariff changed.
+    """
+
+    first: str
+    roster_id: str
+    corrects: str
+    revision: int
+    corrected_slots: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name in the outbox."""
+        return upload_name(self.roster_id, self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionPlan:
+    """What is fixed before the first column of a correction is encrypted.
+
+    Args:
+        number: The how-manieth correction of the month, from 1.
+        files: What was handed in.
+        first_readings: Digests of the month's first readings files.
+        validated_at: When the readings were validated; another run validates as of then.
+        rosters: Rosters with changed slots.
+        late: Meter points with readings that are in no roster, and so have no bill to correct.
+    """
+
+    number: int
+    files: CorrectionFiles
+    first_readings: tuple[str, ...]
+    validated_at: str
+    rosters: tuple[PlannedRoster, ...]
+    late: int
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionReport:
+    """What became of a correction; counts only.
+
+    Args:
+        number: Which correction of the month.
+        corrected: Meter points billed anew.
+        rosters: Rosters uploaded anew.
+        columns: Encrypted columns.
+        bytes_uploaded: Sent to the platform by the run that finished [bytes].
+        late: As in the plan.
+    """
+
+    number: int
+    corrected: int
+    rosters: int
+    columns: int
+    bytes_uploaded: int
+    late: int
+
+
+def save_correction(
+    zone: GatewayZone, month: str, *, readings: Sequence[BinaryIO], tariffs: Sequence[BinaryIO] = ()
+) -> CorrectionFiles:
+    """Keep corrected files beside those of the month.
+
+    Args:
+        zone: The gateway.
+        month: YYYY-MM.
+        readings: Files of late and corrected readings.
+        tariffs: Tariff files, each in place of the one with the same tariff id.
+
+    Raises:
+        InputError: Nothing was handed in (`correction.nothing`), or a tariff file is no tariff.
+        ConflictError: The month is not finished (`correction.month-open`).
+        StorageError: The disk could not take them.
+    """
+    folder = month_folder(zone, month)
+    if stored_report(zone, month) is None:
+        raise ConflictError(
+            f"The month {month} was not processed to its end.",
+            reason="correction.month-open",
+            remedy="Finish the month first; what was not billed needs no correction.",
+        )
+    if not readings and not tariffs:
+        raise InputError(
+            "Nothing was handed in to correct the month with.",
+            reason="correction.nothing",
+            remedy="Send a readings file, a tariff file, or both.",
+        )
+    texts = [source.read() for source in tariffs]
+    for text in texts:
+        parse_tariff(text.decode(errors="replace"))
+    kept = [_kept(folder, source.read()) for source in readings]
+    return CorrectionFiles(month, tuple(kept), tuple(_kept(folder, text) for text in texts))
+
+
+def version_path(zone: GatewayZone, month: str, digest: str) -> Path:
+    """Where a corrected file lies, after its bytes were compared with its name.
+
+    Raises:
+        AuditBrokenError: It is not what was handed in (`audit.version`).
+        StorageError: It cannot be read.
+    """
+    path = month_folder(zone, month) / "versions" / digest
+    if file_digest(path) != digest:
+        raise AuditBrokenError(
+            "A kept version of the readings was altered.",
+            reason="audit.version",
+            remedy="Look for what altered the gateway's folder; restore it from a backup.",
+        )
+    return path
+
+
+def file_digest(path: Path) -> str:
+    """SM3 of a file.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    try:
+        return sm3_hex(path.read_bytes())
+    except OSError as error:
+        raise StorageError(
+            f"A version of the readings cannot be read: {error.strerror}.",
+            reason="storage.read",
+            remedy="Check the gateway's folder.",
+        ) from error
+
+
+def correction_folder(zone: GatewayZone, files: CorrectionFiles) -> Path:
+    """The private folder of a correction, made where it is missing."""
+    folder = private_folder(month_folder(zone, files.month) / "corrections")
+    return private_folder(folder / files.name)
+
+
+def stored_corrections(zone: GatewayZone, month: str) -> list[CorrectionPlan]:
+    """The fixed corrections of a month, in order."""
+    with write_session(zone.engine) as session:
+        found = [_plan(item.text) for item in listed(session, kind=_PLAN, state=month)]
+    return sorted(found, key=lambda plan: plan.number)
+
+
+def stored_correction_report(zone: GatewayZone, files: CorrectionFiles) -> CorrectionReport | None:
+    """The report of a finished correction, or None."""
+    with write_session(zone.engine) as session:
+        for item in listed(session, kind=_REPORT, state=files.month):
+            if item.name == files.name:
+                return CorrectionReport(**json.loads(item.text))
+    return None
+
+
+def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> None:
+    """Record a correction's plan; the same plan again changes nothing.
+
+    Raises:
+        ConflictError: Another plan is recorded for it or for its number
+            (`conflict.correction-plan`).
+    """
+    text = json.dumps(asdict(plan), sort_keys=True)
+    month = plan.files.month
+    scope = f"{month}/{plan.number}"
+    entry = Record(_PLAN, plan.files.name, scope, sm3_hex(text.encode()), month, text)
+    with write_session(zone.engine) as session:
+        if record(session, entry, at=at):
+            evidence.append(
+                session,
+                at=at,
+                actor=zone.gateway_id,
+                action="correction.fixed",
+                detail={"month": month, "number": plan.number, "plan": entry.digest},
+            )
+
+
+def keep_correction_report(
+    zone: GatewayZone, files: CorrectionFiles, *, report: CorrectionReport, at: datetime
+) -> None:
+    """Record the report of a finished correction."""
+    text = json.dumps(asdict(report), sort_keys=True)
+    name = files.name
+    entry = Record(_REPORT, name, name, sm3_hex(text.encode()), files.month, text)
+    with write_session(zone.engine) as session:
+        record(session, entry, at=at)
+
+
+def _kept(folder: Path, data: bytes) -> str:
+    versions = private_folder(folder / "versions")
+    digest = sm3_hex(data)
+    if not (versions / digest).exists():
+        write_private(versions / digest, [data], what="A corrected file")
+    return digest
+
+
+def _plan(text: str) -> CorrectionPlan:
+    fields: dict[str, Any] = json.loads(text)
+    files: Mapping[str, Any] = fields.pop("files")
+    rosters = [
+        PlannedRoster(**{**item, "corrected_slots": tuple(item["corrected_slots"])})
+        for item in fields.pop("rosters")
+    ]
+    return CorrectionPlan(
+        files=CorrectionFiles(files["month"], tuple(files["readings"]), tuple(files["tariffs"])),
+        first_readings=tuple(fields.pop("first_readings")),
+        rosters=tuple(rosters),
+        **fields,
+    )

@@ -1,0 +1,157 @@
+"""Versions of a month at the gateway: the latest of each roster, and what lies between two.
+
+A roster's chain begins with the month's first upload and goes on with every correction that changed
+one of its slots. The oracle's settlements of each version lie in the folder of the month or of the
+correction; nothing of an earlier version is replaced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from gridsecure.billing.corrections import correct_bills, corrections_to_json
+from gridsecure.billing.reading_versions import changed_settlements
+from gridsecure.gateway import outbox
+from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.correction_plan import (
+    CorrectionFiles,
+    CorrectionPlan,
+    PlannedRoster,
+    correction_folder,
+    stored_corrections,
+)
+from gridsecure.gateway.month_plan import required_plan
+from gridsecure.gateway.preparation import RosterMonth
+from gridsecure.gateway.reconciliation import (
+    Document,
+    oracle_bills,
+    oracle_path,
+    oracle_settlements,
+    roster_tariff,
+)
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.messages import RosterManifest
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The latest version of a roster.
+
+    Args:
+        first: Roster id of its first version.
+        outgoing: What went out.
+        folder: Where its oracle is kept.
+    """
+
+    first: str
+    outgoing: outbox.Outgoing
+    folder: Path
+
+    @property
+    def roster(self) -> RosterManifest:
+        """The roster as signed."""
+        return RosterManifest.parsed(self.outgoing.roster.body)
+
+    @property
+    def oracle(self) -> Path:
+        """The oracle's settlements of this version."""
+        return version_oracle(self.folder, self.roster.roster_id)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangedRoster:
+    """A roster to be uploaded anew."""
+
+    planned: PlannedRoster
+    month: RosterMonth
+
+
+def version_oracle(folder: Path, roster_id: str) -> Path:
+    """Where a version's settlements lie in the folder of its month or correction."""
+    return oracle_path(folder / "oracle", roster_id)
+
+
+def fixed_correction(zone: GatewayZone, files: CorrectionFiles) -> CorrectionPlan | None:
+    """The plan of a correction, or None while it is not fixed."""
+    plans = {plan.files: plan for plan in stored_corrections(zone, files.month)}
+    return plans.get(files)
+
+
+def earlier_corrections(zone: GatewayZone, files: CorrectionFiles) -> list[CorrectionPlan]:
+    """The fixed corrections of the month before this one, in order."""
+    plans = stored_corrections(zone, files.month)
+    names = [plan.files for plan in plans]
+    return plans[: names.index(files)] if files in names else plans
+
+
+def heads(zone: GatewayZone, files: MonthFiles, *, before: CorrectionFiles) -> list[Head]:
+    """The latest version of every roster before a correction.
+
+    Args:
+        zone: The gateway.
+        files: The month's first files.
+        before: The correction.
+
+    Raises:
+        NotFoundError: The month, or an earlier correction, was not encrypted.
+    """
+    found = {
+        name: Head(name, outbox.required(zone, name), files.folder)
+        for name in required_plan(zone, files.month).rosters
+    }
+    for plan in earlier_corrections(zone, before):
+        folder = correction_folder(zone, plan.files)
+        for item in plan.rosters:
+            found[item.first] = Head(item.first, outbox.required(zone, item.name), folder)
+    return list(found.values())
+
+
+def changed_names(before: Path, after: Path) -> set[str]:
+    """Pseudonyms whose settlements differ between two versions of one roster and tariff.
+
+    Raises:
+        NotFoundError: A version is not there (`oracle.missing`).
+    """
+    # One period each, so any moment stands for it.
+    old, new = (
+        oracle_settlements(path).assign(period_start=pd.Timestamp(0)) for path in (before, after)
+    )
+    return {name for name, _ in changed_settlements(old, new)}
+
+
+def expected_corrections(
+    zone: GatewayZone, files: MonthFiles, *, correction: CorrectionFiles
+) -> dict[str, Document]:
+    """The oracle's correction documents: roster id -> pseudonym -> document.
+
+    They are compared with opened statements by `reconciliation.reconcile`, as bills are.
+
+    Raises:
+        NotFoundError: The month or correction was not processed here (`month.not-processed`,
+            `outbox.missing`, `oracle.missing`).
+    """
+    month = required_plan(zone, files.month)
+    span = (month.start, month.end)
+    plan = fixed_correction(zone, correction)
+    versions = {head.first: head for head in heads(zone, files, before=correction)}
+    documents = {}
+    for item in plan.rosters if plan else ():
+        head = versions[item.first]
+        roster = RosterManifest.parsed(outbox.required(zone, item.name).roster.body)
+        path = version_oracle(correction_folder(zone, correction), roster.roster_id)
+        changes = correct_bills(
+            oracle_bills(head.oracle, roster=head.roster, zone=zone, span=span),
+            oracle_bills(path, roster=roster, zone=zone, span=span),
+        )
+        names = {roster.pseudonyms[slot] for slot in item.corrected_slots}
+        found = corrections_to_json(
+            changes,
+            version=item.revision,
+            meter_point_ids=names,
+            tariff=roster_tariff(zone, roster),
+        )
+        documents[roster.roster_id] = found["meters"]
+    return documents

@@ -1,0 +1,295 @@
+"""Correcting a month at the gateway: from late and corrected files to committed corrections.
+
+1. lay the corrected files over all files of the month before them, and validate the whole again;
+2. settle every roster as the plaintext oracle, and compare with the version before: slots that
+   differ are corrected, and all slots of a roster whose tariff was replaced;
+3. fix the plan of the correction;
+4. encrypt the settlement columns of rosters with corrected slots and sign their manifests;
+5. upload, and have the platform commit;
+6. report.
+
+As for a month (`months`), nothing leaves the gateway before the plan is fixed, and from then on a
+killed run is completed by the next one with the same files. No interval columns are sent: load
+curves stay as first released. An earlier version is never touched: its files, its settlements and
+its uploads stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import Final
+
+from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.errors import AuditBrokenError, ConflictError, InputError
+from gridsecure.gateway import outbox
+from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.correction_plan import (
+    CorrectionFiles,
+    CorrectionPlan,
+    CorrectionReport,
+    PlannedRoster,
+    correction_folder,
+    file_digest,
+    fix_correction,
+    keep_correction_report,
+    stored_correction_report,
+    stored_corrections,
+    version_path,
+)
+from gridsecure.gateway.correction_versions import (
+    ChangedRoster,
+    Head,
+    changed_names,
+    earlier_corrections,
+    fixed_correction,
+    heads,
+    version_oracle,
+)
+from gridsecure.gateway.energies import IntervalEnergies
+from gridsecure.gateway.month_plan import month_period
+from gridsecure.gateway.months import Peers, Progress
+from gridsecure.gateway.packing import pack_energies, packed_columns
+from gridsecure.gateway.preparation import Admitted, admit_month, settled_roster
+from gridsecure.gateway.rosters import Roster, retariffed
+from gridsecure.gateway.upload import deliver
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.messages import RosterManifest
+
+STAGES: Final = ("read", "validate", "admit", "compare", "encrypt", "upload")
+
+
+def correct_month(
+    zone: GatewayZone,
+    *,
+    files: MonthFiles,
+    correction: CorrectionFiles,
+    peers: Peers,
+    clock: Callable[[], datetime],
+    progress: Progress,
+) -> CorrectionReport:
+    """Correct a finished month, or finish what a killed run began.
+
+    Args:
+        zone: The gateway.
+        files: What the month was first processed from.
+        correction: What was handed in to correct it, from `save_correction`.
+        peers: Clients of the other services.
+        clock: Gives the time, aware.
+        progress: Told of every step of `STAGES`.
+
+    Returns:
+        The report; of a correction finished before, the report it had.
+
+    Raises:
+        InputError: A meter point that was billed can no longer be (`correction.unbillable`), or
+            the files cannot be used.
+        ConflictError: An earlier correction is not finished (`correction.unfinished`).
+        GridSecureError: A step could not be done; run again when its reason is gone.
+    """
+    known = stored_correction_report(zone, correction)
+    if known is not None:
+        return known
+    run = _CorrectionRun(zone, files, correction, peers, clock, progress)
+    plan = run.plan()
+    if plan is None or any(outbox.find(zone, item.name) is None for item in plan.rosters):
+        plan = run.prepare(plan)
+    return run.report(plan, sent=run.upload(plan))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _CorrectionRun:
+    """One run of the protocol."""
+
+    zone: GatewayZone
+    files: MonthFiles
+    correction: CorrectionFiles
+    peers: Peers
+    clock: Callable[[], datetime]
+    progress: Progress
+
+    def plan(self) -> CorrectionPlan | None:
+        """The plan of this correction, or None while it is not fixed and may be."""
+        known = fixed_correction(self.zone, self.correction)
+        earlier = stored_corrections(self.zone, self.correction.month)
+        for plan in earlier if known is None else ():
+            if stored_correction_report(self.zone, plan.files) is None:
+                raise ConflictError(
+                    "An earlier correction of the month is not finished.",
+                    reason="correction.unfinished",
+                    remedy="Run it again to its end first; each builds on the one before.",
+                )
+        return known
+
+    def prepare(self, known: CorrectionPlan | None) -> CorrectionPlan:
+        """Steps 1 to 4; what was fixed before must come out again."""
+        at = self.clock() if known is None else datetime.fromisoformat(known.validated_at)
+        admitted = self.admitted(at)
+        self.progress("compare", 0, 0)
+        changed, late = self.compared(admitted)
+        plan = CorrectionPlan(
+            number=1 + len(earlier_corrections(self.zone, self.correction)),
+            files=self.correction,
+            first_readings=tuple(file_digest(path) for path in self.files.readings),
+            validated_at=at.isoformat(),
+            rosters=tuple(item.planned for item in changed),
+            late=late,
+        )
+        fix_correction(self.zone, plan, at=self.clock())
+        self.encrypt(changed, energies=admitted.energies)
+        return plan
+
+    def admitted(self, at: datetime) -> Admitted:
+        """Step 1: the whole month, read and validated with all later files."""
+        month, zone = self.correction.month, self.zone
+        earlier = earlier_corrections(zone, self.correction)
+        first = tuple(file_digest(path) for path in self.files.readings)
+        if any(plan.first_readings != first for plan in earlier):
+            raise AuditBrokenError(
+                "The month's first readings are not those that were corrected before.",
+                reason="audit.version",
+                remedy="Look for what altered the gateway's folder; restore it from a backup.",
+            )
+        versions = [plan.files for plan in earlier] + [self.correction]
+        later = [version_path(zone, month, name) for v in versions for name in v.readings]
+        files = replace(
+            self.files,
+            folder=correction_folder(zone, self.correction),
+            tariffs=self.tariffs(),
+            later=tuple(later),
+            months=self.files.folder.parent,
+        )
+        return admit_month(
+            files,
+            period=month_period(month, timezone=zone.timezone),
+            timezone=zone.timezone,
+            at=at,
+            begin=lambda stage: self.progress(stage, 0, 0),
+        )
+
+    def tariffs(self) -> Mapping[str, str]:
+        """Tariff id -> text: what each roster was billed with last, or what now replaces it."""
+        month, objects = self.correction.month, self.zone.objects
+        used = [
+            objects.get(head.roster.tariff).decode()
+            for head in heads(self.zone, self.files, before=self.correction)
+        ]
+        paths = [version_path(self.zone, month, name) for name in self.correction.tariffs]
+        texts = [*used, *(path.read_text(encoding="utf-8") for path in paths)]
+        return dict(self.files.tariffs) | {parse_tariff(text).tariff_id: text for text in texts}
+
+    def compared(self, admitted: Admitted) -> tuple[list[ChangedRoster], int]:
+        """Step 2: rosters with corrected slots, and how many meter points are in no roster."""
+        billed = admitted.admission.billed
+        domain = f"platform/billing/{self.correction.month}"
+        pseudonyms = self.peers.enrol(billed["meter_point_id"].tolist(), domain)
+        meters = {pseudonym: name for name, pseudonym in pseudonyms.items()}
+        latest = heads(self.zone, self.files, before=self.correction)
+        seated = {name for head in latest for name in head.roster.pseudonyms}
+        if seated - meters.keys():
+            raise InputError(
+                f"{len(seated - meters.keys())} meter points that were billed can no longer be.",
+                reason="correction.unbillable",
+                remedy="The exceptions file in the correction's folder gives the reason for each; "
+                "correct the files and hand them in again.",
+            )
+        changed = [self.changed(head, meters, admitted) for head in latest]
+        return [item for item in changed if item is not None], len(meters.keys() - seated)
+
+    def changed(
+        self, head: Head, meters: Mapping[str, str], admitted: Admitted
+    ) -> ChangedRoster | None:
+        """A roster's new version, unless nothing of it changed."""
+        before = Roster(head.roster, tuple(meters[name] for name in head.roster.pseudonyms))
+        billed_with = parse_tariff(self.zone.objects.get(head.roster.tariff).decode())
+        tariff = admitted.tariffs[billed_with.tariff_id]
+        text = self.tariffs()[billed_with.tariff_id]
+        digest = self.zone.objects.put(text.encode())
+        is_retariffed = digest != head.roster.tariff
+        roster = retariffed(before, tariff=digest) if is_retariffed else before
+        folder = correction_folder(self.zone, self.correction)
+        month = settled_roster(roster, tariff, admitted, folder=folder)
+        slots = list(range(roster.manifest.slots))
+        if not is_retariffed:
+            path = version_oracle(folder, roster.manifest.roster_id)
+            names = changed_names(head.oracle, path)
+            slots = [n for n, name in enumerate(roster.manifest.pseudonyms) if name in names]
+        if not slots:
+            return None
+        planned = PlannedRoster(
+            first=head.first,
+            roster_id=roster.manifest.roster_id,
+            corrects=head.outgoing.manifest.digest,
+            revision=head.outgoing.upload.revision + 1,
+            corrected_slots=tuple(slots),
+        )
+        return ChangedRoster(planned, month)
+
+    def encrypt(self, changed: list[ChangedRoster], *, energies: IntervalEnergies) -> None:
+        """Step 4: every roster that is not signed yet goes into the outbox."""
+        period = month_period(self.correction.month, timezone=self.zone.timezone)
+        keys = self.peers.key_sets()
+        for done, item in enumerate(changed):
+            self.progress("encrypt", done, len(changed))
+            roster, tariff = item.month.roster, item.month.tariff
+            columns = pack_energies(
+                energies, roster=roster, tariff=tariff, period=period, keys=keys
+            )
+            settlement = packed_columns(roster, tariff=tariff, period=period, intervals=0)
+            packed = outbox.Packed(
+                roster=roster.manifest,
+                columns=islice(columns, settlement),
+                start=period.start.isoformat(),
+                end=period.end.isoformat(),
+                estimated_readings=item.month.estimated_readings,
+                correction=outbox.Corrects(
+                    item.planned.corrects, item.planned.revision, item.planned.corrected_slots
+                ),
+            )
+            outbox.put(self.zone, packed, at=self.clock())
+
+    def upload(self, plan: CorrectionPlan) -> int:
+        """Step 5: tariffs, then every roster until the platform committed it."""
+        outgoing = [outbox.required(self.zone, item.name) for item in plan.rosters]
+        waiting = [item for item in outgoing if item.state != outbox.COMMITTED]
+        for tariff in sorted({_tariff(item) for item in waiting}):
+            self.peers.platform.send_tariff(self.zone.objects.get(tariff).decode())
+        sent_bytes = 0
+        for done, item in enumerate(waiting):
+            self.progress("upload", done, len(waiting))
+            sent_bytes += deliver(
+                self.peers.platform,
+                roster=item.roster,
+                manifest=item.manifest,
+                load=partial(_columns, self.zone, item),
+                sent=lambda _objects: None,
+            )
+            outbox.mark_committed(self.zone, item.name, at=self.clock())
+        return sent_bytes
+
+    def report(self, plan: CorrectionPlan, *, sent: int) -> CorrectionReport:
+        """Step 6: count and record."""
+        outgoing = [outbox.required(self.zone, item.name) for item in plan.rosters]
+        for item in outgoing:
+            outbox.drop_columns(self.zone, item.name)
+        report = CorrectionReport(
+            number=plan.number,
+            corrected=sum(len(item.corrected_slots) for item in plan.rosters),
+            rosters=len(plan.rosters),
+            columns=sum(len(item.upload.columns) for item in outgoing),
+            bytes_uploaded=sent,
+            late=plan.late,
+        )
+        keep_correction_report(self.zone, self.correction, report=report, at=self.clock())
+        return report
+
+
+def _columns(zone: GatewayZone, item: outbox.Outgoing, wanted: frozenset[str]) -> Iterator[bytes]:
+    return outbox.read_columns(zone, item, wanted=wanted)
+
+
+def _tariff(item: outbox.Outgoing) -> str:
+    return RosterManifest.parsed(item.roster.body).tariff

@@ -1,0 +1,223 @@
+"""Versions of bills: what was released for every roster and period, kept and never rewritten.
+
+A version is recorded in the transaction that keeps its certificate. The first one of a roster and
+period opens a chain, named by its upload; each correction adds the next. A chain has one version of
+each number, so the latest bill is always the first one plus all adjustments since.
+
+`version_table` is for staff: what releases said of each cell, version by version. Where any
+adjustment of a cell was withheld, the totals after it are unknown outside the sealed statements.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import NotFoundError, ReleaseRefusedError
+from gridsecure.key_authority.verification import Proven
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.messages import Digest, ReleaseCertificate
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, fetch, listed, record
+
+KIND: Final = "bill-version"
+
+
+@dataclass(frozen=True, slots=True)
+class BillVersion:
+    """One released version of a roster's bills.
+
+    Args:
+        first: Upload of the chain's first version; names the chain.
+        revision: Number of this version, from 1.
+        upload: Digest of the signed upload.
+        corrects: Digest of the upload it corrects, if any.
+        roster: Digest of the signed roster.
+        roster_id: Name of the roster.
+        tariff: Digest of the tariff's text.
+        transcript: Digest of the transcript that was released.
+        plan_version: Version of the bill plan.
+        outputs: SM3 over the digests of the transcript's outputs.
+        start: Start of the period, ISO 8601.
+        end: Its end, exclusive.
+        slots: Bills of the roster.
+        corrected: Bills issued with this version: all of the first, the corrected ones later.
+    """
+
+    first: Digest
+    revision: int
+    upload: Digest
+    corrects: Digest | None
+    roster: Digest
+    roster_id: str
+    tariff: Digest
+    transcript: Digest
+    plan_version: int
+    outputs: Digest
+    start: str
+    end: str
+    slots: int
+    corrected: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedVersion:
+    """A version and the release that holds its statements."""
+
+    version: BillVersion
+    release_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """What one release said of a cell.
+
+    Args:
+        release_id: The release.
+        released_at: When.
+        plan: "bill" for first bills, "rebill" for corrections.
+        zone: Supply zone.
+        customer_class: Customer class.
+        start: Start of the period.
+        end: Its end.
+        measure: What is counted.
+        members: First bills or corrected bills.
+        value: The total, or the difference; None where it was withheld.
+        total: First total and all differences so far; None once one of them was withheld.
+    """
+
+    release_id: str
+    released_at: str
+    plan: str
+    zone: str
+    customer_class: str
+    start: str
+    end: str
+    measure: str
+    members: int
+    value: int | None
+    total: int | None
+
+
+def outputs_digest(part: Proven) -> Digest:
+    """One digest over a transcript's outputs."""
+    return sm3_hex("".join(output.entry.digest for output in part.outputs.values()).encode())
+
+
+def version_of(part: Proven, *, first: Digest | None = None) -> BillVersion:
+    """The version that a proven transcript of one roster's bills becomes.
+
+    Args:
+        part: The transcript.
+        first: The chain it goes on; its own when None.
+    """
+    (data,), (upload,) = part.datas, part.transcript.uploads
+    corrected = data.upload.corrected_slots
+    return BillVersion(
+        first=first or upload,
+        revision=data.upload.revision,
+        upload=upload,
+        corrects=data.upload.corrects,
+        roster=part.transcript.rosters[0],
+        roster_id=data.roster.roster_id,
+        tariff=data.roster.tariff,
+        transcript=part.digest,
+        plan_version=part.transcript.plan_version,
+        outputs=outputs_digest(part),
+        start=data.upload.start,
+        end=data.upload.end,
+        slots=data.roster.slots,
+        corrected=len(corrected) if corrected else data.roster.slots,
+    )
+
+
+def keep_versions(
+    session: Session, versions: Iterable[BillVersion], *, release_id: str, at: datetime
+) -> None:
+    """Record versions in the transaction that keeps their certificate.
+
+    Raises:
+        ConflictError: A chain has another version of that number (`conflict.bill-version`).
+    """
+    for version in versions:
+        text = json.dumps({"release_id": release_id, **asdict(version)}, sort_keys=True)
+        scope = f"{version.first}/{version.revision}"
+        digest = sm3_hex(text.encode())
+        record(session, Record(KIND, version.upload, scope, digest, version.first, text), at=at)
+
+
+def released_version(session: Session, upload: Digest) -> BillVersion:
+    """The released version of an upload.
+
+    Raises:
+        ReleaseRefusedError: It was never released (`correction.unreleased`).
+    """
+    try:
+        return _read(fetch(session, kind=KIND, name=upload)).version
+    except NotFoundError as error:
+        raise ReleaseRefusedError(
+            "A correction is about a bill that was not released.",
+            reason="correction.unreleased",
+            remedy="Release the earlier version first, then run the correction again.",
+        ) from error
+
+
+def bill_versions(zone: AuthorityZone, *, first: Digest | None = None) -> list[ReleasedVersion]:
+    """Released versions in the order of their release, of one chain or of all.
+
+    Args:
+        zone: The authority.
+        first: The upload that names a chain.
+    """
+    with write_session(zone.engine) as session:
+        return [_read(item) for item in listed(session, kind=KIND, state=first)]
+
+
+def version_table(certificates: Iterable[ReleaseCertificate]) -> list[VersionRow]:
+    """What releases of bills and corrections said of each cell, in the order given.
+
+    Args:
+        certificates: Releases, oldest first; those of other plans are left out.
+    """
+    totals: dict[tuple[str, ...], int | None] = {}
+    rows = []
+    for certificate in certificates:
+        if certificate.plan not in ("bill", "rebill"):
+            continue
+        for cell in certificate.cells:
+            key = (cell.start, cell.end, cell.zone, cell.customer_class, cell.measure)
+            value = None if cell.value is None else int(cell.value)
+            if cell.measure != "bills" or certificate.plan == "bill":
+                totals[key] = _added(totals.get(key, 0), value)
+            rows.append(
+                VersionRow(
+                    release_id=certificate.release_id,
+                    released_at=certificate.released_at,
+                    plan=certificate.plan,
+                    zone=cell.zone,
+                    customer_class=cell.customer_class,
+                    start=cell.start,
+                    end=cell.end,
+                    measure=cell.measure,
+                    members=cell.members,
+                    value=value,
+                    total=totals.get(key),
+                )
+            )
+    return rows
+
+
+def _added(total: int | None, value: int | None) -> int | None:
+    return None if total is None or value is None else total + value
+
+
+def _read(found: Record) -> ReleasedVersion:
+    fields = json.loads(found.text)
+    release_id = fields.pop("release_id")
+    return ReleasedVersion(BillVersion(**fields), release_id)

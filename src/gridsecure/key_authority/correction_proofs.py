@@ -1,0 +1,104 @@
+"""Proving a correction: both versions of the bills, derived again from signed uploads.
+
+1. the correction's own transcript holds, as any bill's (`verification`);
+2. what it corrects was released, by this authority's own record;
+3. the two uploads fit each other: same meter points, same period, the next number (`plans`);
+4. the earlier upload gives the outputs that were released for it.
+
+As ever, nothing the platform computed is used further, and nothing here decrypts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import ReleaseRefusedError
+from gridsecure.key_authority.bill_versions import BillVersion, released_version, version_of
+from gridsecure.key_authority.platform_view import PlatformView, checked_message
+from gridsecure.key_authority.verification import Proven, executed_bill, prove
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.messages import RosterManifest, Signed, UploadManifest, opened
+from gridsecure.plans.corrections import Version, check_correction
+from gridsecure.plans.execution import Evaluations, Output, RosterData, roster_data
+from gridsecure.store.database import write_session
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProvenCorrection:
+    """A correction that holds.
+
+    Args:
+        after: Its transcript, with the new outputs.
+        before: The roster and upload that it corrects.
+        outputs_before: Their outputs, derived again.
+        version: The version its bills become.
+    """
+
+    after: Proven
+    before: RosterData
+    outputs_before: dict[str, Output]
+    version: BillVersion
+
+    @property
+    def data(self) -> RosterData:
+        """The correction's roster and upload."""
+        return self.after.datas[0]
+
+    @property
+    def corrected(self) -> list[tuple[str, str, str]]:
+        """Pseudonym, zone and customer class of every corrected slot."""
+        roster = self.data.roster
+        return [
+            (roster.pseudonyms[slot], roster.zones[slot], roster.customer_classes[slot])
+            for slot in self.data.upload.corrected_slots
+        ]
+
+
+def prove_correction(
+    envelope: Signed, *, zone: AuthorityZone, view: PlatformView, evaluations: Evaluations
+) -> ProvenCorrection:
+    """Verify a correction's transcript, and derive the bills it cancels as well.
+
+    Args:
+        envelope: The signed transcript.
+        zone: The authority.
+        view: The platform.
+        evaluations: From `verification.current_evaluations`.
+
+    Raises:
+        GridSecureError: As `verification.prove`.
+        ReleaseRefusedError: The corrected upload was not released (`correction.unreleased`), or
+            gives other outputs than were released (`correction.re-execution`).
+        InputError: It is no correction of that upload (`correction.*`).
+    """
+    # 1. the transcript
+    after = prove(envelope, seed=None, zone=zone, view=view, evaluations=evaluations)
+    (data,), (digest,) = after.datas, after.transcript.uploads
+    # 2. what it corrects
+    with write_session(zone.engine) as session:
+        earlier = released_version(session, data.upload.corrects or "")
+    roster, upload = (
+        checked_message(view, kind, name)
+        for kind, name in (("roster", earlier.roster), ("upload", earlier.upload))
+    )
+    before = roster_data(
+        opened(roster, expect=RosterManifest, trusted=zone.gateways),
+        opened(upload, expect=UploadManifest, trusted=zone.gateways),
+    )
+    # 3. whether they fit
+    check_correction(
+        Version(digest, data.upload, data.roster),
+        corrected=Version(earlier.upload, before.upload, before.roster),
+    )
+    # 4. the earlier outputs
+    _, outputs = executed_bill(before, view=view, evaluations=evaluations)
+    derived = sm3_hex("".join(output.entry.digest for output in outputs.values()).encode())
+    is_same_plan = earlier.plan_version == after.transcript.plan_version
+    if is_same_plan and derived != earlier.outputs:
+        raise ReleaseRefusedError(
+            "Executing the corrected upload again gives other outputs than were released.",
+            reason="correction.re-execution",
+            remedy="Find out what was altered; do not repeat the request unchanged.",
+        )
+    return ProvenCorrection(after, before, outputs, version_of(after, first=earlier.first))

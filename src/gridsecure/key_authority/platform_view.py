@@ -1,0 +1,60 @@
+"""What the authority reads of the platform: by digest, checked as it comes, and nothing more."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import EnvelopeError, InvalidMessageError
+from gridsecure.messages import Signed
+
+
+class PlatformView(Protocol):
+    """Read access to the platform's signed messages and objects, by digest."""
+
+    def message(self, kind: str, digest: str) -> Signed:
+        """A roster's or upload's signed message."""
+        ...
+
+    def object(self, digest: str) -> bytes:
+        """An object's bytes, as the platform says; checked against the digest here."""
+        ...
+
+
+def checked_object(view: PlatformView, digest: str) -> bytes:
+    """An object of the platform whose digest is right.
+
+    Raises:
+        EnvelopeError: The platform sent other bytes.
+    """
+    data = view.object(digest)
+    if sm3_hex(data) != digest:
+        raise EnvelopeError("The platform sent another object than asked for.")
+    return data
+
+
+def tariff_text(view: PlatformView, digest: str) -> str:
+    """A tariff of the platform whose digest is right.
+
+    Raises:
+        EnvelopeError: The platform sent other bytes.
+        InvalidMessageError: The object is no text, whatever a roster says.
+    """
+    try:
+        return checked_object(view, digest).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidMessageError(
+            "A roster names something else than a tariff.", reason="release.tariff"
+        ) from error
+
+
+def checked_message(view: PlatformView, kind: str, digest: str) -> Signed:
+    """A signed message of the platform whose digest is right.
+
+    Raises:
+        EnvelopeError: The platform sent another message.
+    """
+    envelope = view.message(kind, digest)
+    if envelope.digest != digest:
+        raise EnvelopeError("The platform sent another message than asked for.")
+    return envelope

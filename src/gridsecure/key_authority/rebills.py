@@ -1,0 +1,98 @@
+"""Releasing corrections: the checker's protocol for requests of the plan "rebill".
+
+As for bills (`checker`), with two versions of everything: proof of both, one claim a correction,
+one order that holds both, and a certificate whose cells are differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.key_authority.correction_claims import Place, claim_corrections
+from gridsecure.key_authority.correction_proofs import ProvenCorrection, prove_correction
+from gridsecure.key_authority.packages import (
+    BilledRoster,
+    CheckedCorrections,
+    CorrectedRoster,
+    WithheldCell,
+)
+from gridsecure.key_authority.platform_view import PlatformView, tariff_text
+from gridsecure.key_authority.releases import Granted
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.messages import CellTotal, Signed, signed
+from gridsecure.plans.bills import BILL_PLAN_VERSION
+from gridsecure.plans.execution import Evaluations, Output, RosterData
+
+
+def release_corrections(
+    zone: AuthorityZone,
+    transcripts: Sequence[Signed],
+    *,
+    view: PlatformView,
+    evaluations: Evaluations,
+    clock: Callable[[], datetime],
+) -> Granted:
+    """Prove, claim and have decrypted what some corrections change.
+
+    Raises:
+        GridSecureError: As `correction_proofs.prove_correction`,
+            `correction_claims.claim_corrections` and the vault.
+    """
+    parts = [
+        prove_correction(transcript, zone=zone, view=view, evaluations=evaluations)
+        for transcript in transcripts
+    ]
+    withheld = claim_corrections(zone.engine, parts, at=clock())
+    order, files = _order(parts, withheld=withheld, view=view, at=clock())
+    answer, sealed = zone.vault.release_corrections(signed(order, key=zone.signing_key), files)
+    kept = [zone.objects.put(data) for data in sealed]
+    digests = [output.entry.digest for part in parts for output in part.after.outputs.values()]
+    cells: list[CellTotal] = answer.cells
+    return Granted(
+        plan_version=BILL_PLAN_VERSION,
+        cells=tuple(cells),
+        statements=dict(zip(answer.statements, kept, strict=True)),
+        outputs_digest=sm3_hex("".join(digests).encode()),
+        claims=tuple(name for part in parts for name in part.after.claims),
+        versions=tuple(part.version for part in parts),
+    )
+
+
+def _order(
+    parts: Sequence[ProvenCorrection],
+    *,
+    withheld: frozenset[Place],
+    view: PlatformView,
+    at: datetime,
+) -> tuple[CheckedCorrections, list[bytes]]:
+    """What the vault is told, and the outputs in the order it lists them."""
+    pairs = [
+        ((part.before, part.outputs_before), (part.data, part.after.outputs)) for part in parts
+    ]
+    tariffs = {data.roster.tariff for pair in pairs for data, _ in pair}
+    order = CheckedCorrections(
+        start=parts[0].data.upload.start,
+        end=parts[0].data.upload.end,
+        created_at=at.isoformat(),
+        tariffs={digest: tariff_text(view, digest) for digest in sorted(tariffs)},
+        corrections=[
+            CorrectedRoster(
+                before=_billed(*before),
+                after=_billed(*after),
+                revision=part.version.revision,
+                corrected_slots=part.data.upload.corrected_slots,
+            )
+            for part, (before, after) in zip(parts, pairs, strict=True)
+        ],
+        withheld=[WithheldCell(zone=zone, customer_class=name) for zone, name in sorted(withheld)],
+    )
+    files = [out.data for pair in pairs for _, outputs in pair for out in outputs.values()]
+    return order, files
+
+
+def _billed(data: RosterData, outputs: dict[str, Output]) -> BilledRoster:
+    return BilledRoster(
+        roster=data.roster, outputs={name: out.entry for name, out in outputs.items()}
+    )

@@ -1,0 +1,99 @@
+"""Versions of readings: the later file wins, interval by interval, and nothing else moves."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridsecure.billing.reading_versions import changed_settlements, overlaid
+from gridsecure.billing.settlements import settle
+from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
+from gridsecure.errors import InvalidReadingsError
+from tests.billing.bill_inputs import HOUR, readings_frame
+
+FLAT = load_tariff(catalogue_tariffs()["flat"])
+STARTS = [f"2026-07-01T{hour:02d}:00" for hour in range(6)]
+places = st.tuples(st.sampled_from("AB"), st.sampled_from(STARTS))
+versions = st.dictionaries(places, st.integers(0, 10_000), min_size=1)
+
+
+def frame(version: dict[tuple[str, str], int]) -> pd.DataFrame:
+    return readings_frame([(*place, wh) for place, wh in version.items()])
+
+
+def as_dict(readings: pd.DataFrame) -> dict[tuple[str, str], int]:
+    local = readings["start"].dt.tz_convert("Asia/Shanghai").dt.strftime("%Y-%m-%dT%H:%M")
+    keys = zip(readings["meter_point_id"], local, strict=True)
+    return dict(zip(keys, readings["energy_wh"].tolist(), strict=True))
+
+
+@given(st.lists(versions, min_size=1, max_size=4))
+def test_overlaying_is_updating_a_dictionary(parts: list[dict[tuple[str, str], int]]) -> None:
+    first, *later = map(frame, parts)
+    before = first.copy()
+    expected: dict[tuple[str, str], int] = {}
+    for part in parts:
+        expected |= part
+    result = first
+    for part in later:
+        result = overlaid(result, later=part, interval=HOUR)
+    assert len(result) == len(expected)
+    assert as_dict(result) == expected
+    pd.testing.assert_frame_equal(first, before)
+
+
+@given(versions, versions)
+def test_changed_are_those_whose_sums_differ(
+    old: dict[tuple[str, str], int], new: dict[tuple[str, str], int]
+) -> None:
+    before, after = (settle(frame(part), tariff=FLAT, interval=HOUR) for part in (old, new))
+
+    def sums(part: dict[tuple[str, str], int]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for (meter, _), wh in part.items():
+            found[meter] = found.get(meter, 0) + wh
+        return found
+
+    first, second = sums(old), sums(new)
+    expected = {name for name in first.keys() & second if first[name] != second[name]}
+    assert {name for name, _ in changed_settlements(before, after)} == expected
+
+
+def test_contradictions_within_a_file_stay_for_validation() -> None:
+    twice = pd.concat([frame({("A", STARTS[0]): 1}), frame({("A", STARTS[0]): 2})])
+    assert len(overlaid(frame({("A", STARTS[0]): 9}), later=twice, interval=HOUR)) == 2
+
+
+def test_a_reading_between_the_intervals_is_refused() -> None:
+    """Half an hour beside a whole one would be billed twice."""
+    below = frame({("A", STARTS[0]): 9, ("A", STARTS[1]): 9})
+    half = readings_frame([("A", "2026-07-01T00:30", 4)])
+    with pytest.raises(InvalidReadingsError) as refused:
+        overlaid(below, later=half, interval=HOUR)
+    assert refused.value.reason == "correction.interval"
+    assert refused.value.remedy
+
+
+@pytest.mark.parametrize("column", ["reactive_varh", "export_wh"])
+@pytest.mark.parametrize("has_it", ["earlier", "later"])
+def test_a_register_in_one_version_only_is_refused(column: str, has_it: str) -> None:
+    below, above = frame({("A", STARTS[0]): 9, ("B", STARTS[0]): 9}), frame({("A", STARTS[0]): 8})
+    if has_it == "earlier":
+        below[column] = 3
+    else:
+        above[column] = 3
+    with pytest.raises(InvalidReadingsError) as refused:
+        overlaid(below, later=above, interval=HOUR)
+    assert refused.value.reason == "correction.register"
+
+
+def test_registers_are_overlaid_with_their_readings() -> None:
+    below = frame({("A", STARTS[0]): 9, ("A", STARTS[1]): 9}).assign(reactive_varh=3)
+    above = frame({("A", STARTS[1]): 8}).assign(reactive_varh=4)
+    result = overlaid(below, later=above, interval=HOUR)
+    assert result["reactive_varh"].tolist() == [3, 4]
+    unmetered = frame({("B", STARTS[1]): 8})
+    result = overlaid(result, later=unmetered, interval=HOUR)
+    assert result["reactive_varh"].tolist() == [3, 4, -1]

@@ -1,0 +1,554 @@
+"""Correcting a month: every version kept, only what changed sent, resumable at any point."""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import asdict, replace
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gridsecure.billing.bills import bill_readings
+from gridsecure.billing.corrections import correct_bills, corrections_to_json
+from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
+from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.requests import record_answer
+from gridsecure.compute.runs import key_notices, run_plan
+from gridsecure.crypto.envelope import open_from
+from gridsecure.errors import (
+    AuditBrokenError,
+    ConflictError,
+    GridSecureError,
+    InputError,
+    InvalidReadingsError,
+    StorageError,
+)
+from gridsecure.gateway import correction_plan, corrections, outbox
+from gridsecure.gateway.correction_plan import (
+    CorrectionFiles,
+    CorrectionReport,
+    save_correction,
+    stored_corrections,
+)
+from gridsecure.gateway.correction_versions import expected_corrections
+from gridsecure.gateway.corrections import correct_month
+from gridsecure.gateway.month_files import load_files
+from gridsecure.gateway.month_plan import stored_plan
+from gridsecure.gateway.packing import pack_energies, packed_columns
+from gridsecure.gateway.reconciliation import reconcile
+from gridsecure.key_authority.bill_versions import bill_versions
+from gridsecure.key_authority.checker import sealed_statements
+from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
+from gridsecure.messages import Signed, UploadManifest
+from gridsecure.store.database import write_session
+from gridsecure.store.evidence import head, verify_chain
+from gridsecure.store.records import listed
+from tests.authority_simulator import OFFICE, Authority
+from tests.gateway.gateway_world import MONTH, GatewayWorld
+from tests.grid_simulator import HOUR
+
+CHEAPER = load_tariff(catalogue_tariffs()["flat"])
+FLAT_TEXT = catalogue_tariffs()["flat"].read_text(encoding="utf-8")
+CHEAPER_TEXT = FLAT_TEXT.replace('rate = "0.69986875"', 'rate = "0.6"')
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches a kill."""
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A world whose month is done; only its settlement columns were sent, which is quicker."""
+    made = GatewayWorld(tmp_path)
+    made.save()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gridsecure.gateway.months.pack_energies", settlement_columns_only)
+        made.process()
+    made.wire.log.clear()
+    yield made
+    made.close()
+
+
+def settlement_columns_only(energies, *, roster, tariff, period, keys):
+    """The real packing, without the interval columns that follow."""
+    needs = packed_columns(roster, tariff=tariff, period=period, intervals=0)
+    packed = pack_energies(energies, roster=roster, tariff=tariff, period=period, keys=keys)
+    return islice(packed, needs)
+
+
+def homes(world):
+    contracts = world.contracts()
+    return contracts.loc[contracts["customer_class"] == "household", "meter_point_id"].tolist()
+
+
+def shops(world):
+    contracts = world.contracts()
+    return contracts.loc[contracts["customer_class"] != "household", "meter_point_id"].tolist()
+
+
+def corrected_csv(*rows: tuple[str, str, float]) -> bytes:
+    lines = [f"{name},{start},{kwh}" for name, start, kwh in rows]
+    return "\n".join(["meter_point_id,start,kwh", *lines, ""]).encode()
+
+
+def saved(world, *readings: bytes, tariffs: tuple[str, ...] = ()) -> CorrectionFiles:
+    return save_correction(
+        world.zone,
+        MONTH,
+        readings=[BytesIO(data) for data in readings],
+        tariffs=[BytesIO(text.encode()) for text in tariffs],
+    )
+
+
+def correct(world, files, progress=lambda *_step: None) -> CorrectionReport:
+    return correct_month(
+        world.zone,
+        files=load_files(world.zone, MONTH),
+        correction=files,
+        peers=world.peers,
+        clock=world.clock,
+        progress=progress,
+    )
+
+
+def platform_uploads(world) -> list[UploadManifest]:
+    with write_session(world.grid.platform_zone.engine) as session:
+        found = listed(session, kind="upload", state="committed")
+    return [UploadManifest.parsed(Signed.parsed(item.text).body) for item in found]
+
+
+def readings_with(world, *rows: tuple[str, str, float]) -> pd.DataFrame:
+    readings = world.simulated.readings()
+    for name, start, kwh in rows:
+        moment = pd.Timestamp(start, tz="Asia/Shanghai")
+        place = (readings["meter_point_id"] == name) & (readings["start"] == moment)
+        assert place.sum() == 1
+        readings.loc[place, "energy_wh"] = round(kwh * 1000)
+    return readings
+
+
+def all_files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# --- one correction ----------------------------------------------------------------------------
+
+
+def test_only_the_changed_roster_is_sent_and_names_its_slots(world):
+    home, other = homes(world)[1], homes(world)[4]
+    rows = (home, "2026-07-03 05:00", 1.234), (other, "2026-07-04 05:00", 0.5)
+    report = correct(world, saved(world, corrected_csv(*rows)))
+    assert (report.number, report.corrected, report.rosters, report.late) == (1, 2, 1, 0)
+    assert report.bytes_uploaded > 0
+    *first, second = platform_uploads(world)
+    assert [upload.revision for upload in first] == [1, 1]
+    assert second.revision == 2
+    (earlier,) = [u for u in first if u.roster_id == second.roster_id]
+    assert second.corrects == outbox.required(world.zone, earlier.roster_id).manifest.digest
+    manifest = outbox.required(world.zone, f"{second.roster_id}-2").roster
+    pseudonyms = json.loads(manifest.body)["pseudonyms"]
+    names = world.identity_names()
+    assert {pseudonyms[slot] for slot in second.corrected_slots} == {names[home], names[other]}
+    assert [c.quantity for c in second.columns] == [c.quantity for c in earlier.columns]
+    assert not any(c.quantity.startswith("interval:") for c in second.columns)
+
+
+def test_every_version_stays_and_the_new_one_is_private(world):
+    folder = world.folder / "months"
+    before = all_files(folder)
+    data = corrected_csv((homes(world)[0], "2026-07-03 05:00", 1.234))
+    files = saved(world, data)
+    correct(world, files)
+    after = all_files(folder)
+    assert before.items() <= after.items()
+    assert after[f"{MONTH}/versions/{files.readings[0]}"] == data
+    new = [path for path in folder.rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in new} == {0o600}
+    assert list((world.folder / "outbox").iterdir()) == []
+    assert saved(world, data) == files
+    with write_session(world.zone.engine) as session:
+        verify_chain(session)
+        assert head(session).action == "upload.committed"
+
+
+def test_the_expected_documents_are_those_of_the_plaintext_readings(world):
+    home = homes(world)[2]
+    row = (home, "2026-07-03 05:00", 3.5)
+    files = saved(world, corrected_csv(row))
+    correct(world, files)
+    expected = expected_corrections(world.zone, load_files(world.zone, MONTH), correction=files)
+    frames = world.simulated.readings(), readings_with(world, row)
+    old, new = (
+        bill_readings(
+            frame[frame["meter_point_id"] == home],
+            tariff=load_tariff(catalogue_tariffs()["flat"]),
+            contracts=world.contracts(),
+            interval=HOUR,
+        )[0]
+        for frame in frames
+    )
+    tariff = load_tariff(catalogue_tariffs()["flat"])
+    documents = corrections_to_json(
+        correct_bills(old, new), version=2, meter_point_ids=[home], tariff=tariff
+    )
+    ((roster_id, meters),) = expected.items()
+    assert meters == {world.identity_names()[home]: documents["meters"][home]}
+    statement = json.dumps({"roster_id": roster_id, "meters": meters}).encode()
+    assert reconcile(expected, statements=[statement]).mismatches == 0
+    changed = statement.replace(b'"version": 1', b'"version": 9')
+    assert reconcile(expected, statements=[changed]).mismatches == 1
+
+
+def test_a_single_late_reading_replaces_an_estimate(tmp_path):
+    """A reading that was missing, and so estimated, comes late."""
+    world = GatewayWorld(tmp_path)
+    try:
+        home = homes(world)[0]
+        lines = world.simulated.readings()
+        gap = pd.Timestamp("2026-07-03 05:00", tz="Asia/Shanghai")
+        missing = (lines["meter_point_id"] == home) & (lines["start"] == gap)
+        local = lines["start"].dt.tz_convert("Asia/Shanghai").dt.strftime("%Y-%m-%d %H:%M")
+        text = lines.assign(start=local, kwh=lines["energy_wh"] / 1000)[~missing]
+        data = text[["meter_point_id", "start", "kwh"]].to_csv(index=False).encode()
+        world.save(data)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gridsecure.gateway.months.pack_energies", settlement_columns_only)
+            assert world.process().estimated == 1
+        assert (
+            platform_uploads(world)[0].estimated_readings
+            + platform_uploads(world)[1].estimated_readings
+            == 1
+        )
+        report = correct(world, saved(world, corrected_csv((home, "2026-07-03 05:00", 9.876))))
+        assert report.corrected == 1
+        assert platform_uploads(world)[-1].estimated_readings == 0
+    finally:
+        world.close()
+
+
+def test_the_same_readings_again_correct_nothing(world):
+    data = world.simulated.wide_csv()
+    report = correct(world, saved(world, data))
+    assert (report.corrected, report.rosters, report.bytes_uploaded) == (0, 0, 0)
+    assert world.wire.log == []
+
+
+def test_another_price_table_seats_everybody_anew(world):
+    report = correct(world, saved(world, tariffs=(CHEAPER_TEXT,)))
+    assert (report.rosters, report.corrected) == (1, len(homes(world)))
+    second = platform_uploads(world)[-1]
+    assert second.corrected_slots == list(range(len(homes(world))))
+    new = json.loads(outbox.required(world.zone, f"{second.roster_id}-2").roster.body)
+    (old,) = [
+        roster
+        for name in stored_plan(world.zone, MONTH).rosters
+        if (roster := json.loads(outbox.required(world.zone, name).roster.body))["pseudonyms"]
+        == new["pseudonyms"]
+    ]
+    assert {key for key in new if new[key] != old[key]} == {"roster_id", "tariff"}
+    back = correct(world, saved(world, tariffs=(FLAT_TEXT,)))
+    assert (back.number, back.rosters) == (2, 1)
+    third = platform_uploads(world)[-1]
+    assert third.revision == 3
+    assert third.roster_id in stored_plan(world.zone, MONTH).rosters
+
+
+# --- one after another --------------------------------------------------------------------------
+
+
+def test_corrections_build_on_each_other(world):
+    home, shop = homes(world)[0], shops(world)[0]
+    first = corrected_csv((home, "2026-07-03 05:00", 1), (shop, "2026-07-03 05:00", 2))
+    assert correct(world, saved(world, first)).rosters == 2
+    again = saved(world, corrected_csv((home, "2026-07-03 05:00", 4)))
+    report = correct(world, again)
+    assert (report.number, report.rosters, report.corrected) == (2, 1, 1)
+    assert [u.revision for u in platform_uploads(world)] == [1, 1, 2, 2, 3]
+    third = platform_uploads(world)[-1]
+    second = outbox.required(world.zone, f"{third.roster_id}-2")
+    assert third.corrects == second.manifest.digest
+    expected = expected_corrections(world.zone, load_files(world.zone, MONTH), correction=again)
+    ((period,),) = [d["periods"] for meters in expected.values() for d in meters.values()]
+    assert (period["version"], period["cancels"]["version"]) == (3, 2)
+    assert correct(world, again) == report
+    assert len(platform_uploads(world)) == 5
+    plans = stored_corrections(world.zone, MONTH)
+    assert [plan.number for plan in plans] == [1, 2]
+    assert asdict(plans[0])["first_readings"] == asdict(plans[1])["first_readings"]
+
+
+def test_back_to_the_first_readings_is_a_correction_too(world):
+    home = homes(world)[0]
+    readings = world.simulated.readings()
+    moment = pd.Timestamp("2026-07-03 05:00", tz="Asia/Shanghai")
+    place = (readings["meter_point_id"] == home) & (readings["start"] == moment)
+    kwh = int(readings.loc[place, "energy_wh"].iloc[0]) / 1000
+    correct(world, saved(world, corrected_csv((home, "2026-07-03 05:00", kwh + 1))))
+    back = correct(world, saved(world, corrected_csv((home, "2026-07-03 05:00", kwh))))
+    assert (back.number, back.corrected) == (2, 1)
+
+
+# --- killed and started again -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", corrections.STAGES)
+def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
+    rows = [(name, "2026-07-03 05:00", 1.5) for name in (homes(world)[0], shops(world)[0])]
+    files = saved(world, corrected_csv(*rows))
+
+    def kill(now, _done, _of):
+        if now == stage:
+            raise Killed
+
+    with pytest.raises(Killed):
+        correct(world, files, kill)
+    plans = stored_corrections(world.zone, MONTH)
+    signed = {
+        item.name: outbox.find(world.zone, item.name) for plan in plans for item in plan.rosters
+    }
+    world.restart()
+    report = correct(world, files)
+    assert report.rosters == 2
+    assert [u.revision for u in platform_uploads(world)] == [1, 1, 2, 2]
+    for name, item in signed.items():
+        if item is not None:
+            assert outbox.required(world.zone, name).manifest == item.manifest
+    if plans:
+        assert stored_corrections(world.zone, MONTH) == plans
+    assert list((world.folder / "outbox").iterdir()) == []
+
+
+@pytest.mark.parametrize("request_number", range(1, 10))
+def test_killed_around_any_request_nothing_is_uploaded_twice(world, request_number):
+    rows = [(name, "2026-07-03 05:00", 1.5) for name in (homes(world)[0], shops(world)[0])]
+    files = saved(world, corrected_csv(*rows))
+    real = world.wire.answer
+
+    def answer_then_die(request):
+        response = real(request)
+        if len(world.wire.log) == request_number:
+            raise Killed
+        return response
+
+    world.wire.answer = answer_then_die
+    with pytest.raises(Killed):
+        correct(world, files)
+    plans = stored_corrections(world.zone, MONTH)
+    world.restart()
+    correct(world, files)
+    assert stored_corrections(world.zone, MONTH) == plans
+    assert len(platform_uploads(world)) == 4
+    assert world.wire.count("/objects") == 2
+
+
+def test_an_unfinished_correction_comes_first(world):
+    files = saved(world, corrected_csv((homes(world)[0], "2026-07-03 05:00", 1.5)))
+
+    def kill(now, _done, _of):
+        if now == "upload":
+            raise Killed
+
+    with pytest.raises(Killed):
+        correct(world, files, kill)
+    other = saved(world, corrected_csv((homes(world)[1], "2026-07-03 05:00", 1.5)))
+    with pytest.raises(ConflictError) as refusal:
+        correct(world, other)
+    assert refusal.value.reason == "correction.unfinished"
+    correct(world, files)
+    assert correct(world, other).number == 2
+
+
+def test_a_full_disk_fixes_or_signs_nothing_and_passes(world, monkeypatch):
+    files = saved(world, corrected_csv((homes(world)[0], "2026-07-03 05:00", 1.5)))
+    real = outbox.write_private
+
+    def full(*_args, **_kwargs):
+        raise StorageError("The outbox could not be written: No space left on device.")
+
+    monkeypatch.setattr(outbox, "write_private", full)
+    with pytest.raises(StorageError):
+        correct(world, files)
+    assert world.wire.log == []
+    monkeypatch.setattr(outbox, "write_private", real)
+    assert correct(world, files).rosters == 1
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_a_month_that_is_not_done_is_not_corrected(tmp_path):
+    world = GatewayWorld(tmp_path)
+    try:
+        world.save()
+        with pytest.raises(ConflictError) as refusal:
+            saved(world, corrected_csv(("x", "2026-07-03 05:00", 1.5)))
+        assert refusal.value.reason == "correction.month-open"
+    finally:
+        world.close()
+
+
+def test_nothing_handed_in_is_nothing_to_correct(world):
+    with pytest.raises(InputError) as refusal:
+        saved(world)
+    assert refusal.value.reason == "correction.nothing"
+
+
+def test_half_hours_over_hours_are_refused(world):
+    rows = [
+        (homes(world)[0], f"2026-07-03 {hour:02d}:{m}", 1.0)
+        for hour in (5, 6)
+        for m in ("00", "30")
+    ]
+    with pytest.raises(InvalidReadingsError) as refusal:
+        correct(world, saved(world, corrected_csv(*rows)))
+    assert refusal.value.reason == "correction.interval"
+    assert stored_corrections(world.zone, MONTH) == []
+
+
+def test_who_can_no_longer_be_billed_stops_the_correction(world):
+    """An absurd value is quarantined; with most of the month so, the meter point has no bill."""
+    home = homes(world)[0]
+    rows = [
+        (home, f"2026-07-{day:02d} {hour:02d}:00", -1.0)
+        for day in range(1, 29)
+        for hour in range(24)
+    ]
+    with pytest.raises(InputError) as refusal:
+        correct(world, saved(world, corrected_csv(*rows)))
+    assert refusal.value.reason == "correction.unbillable"
+    assert "1 meter points" in refusal.value.message
+    assert stored_corrections(world.zone, MONTH) == []
+
+
+def test_readings_of_who_was_never_billed_are_counted(tmp_path):
+    """A meter point whose readings all come late has no bill to correct."""
+    world = GatewayWorld(tmp_path)
+    try:
+        late = homes(world)[0]
+        readings = world.simulated.readings()
+        local = readings["start"].dt.tz_convert("Asia/Shanghai").dt.strftime("%Y-%m-%d %H:%M")
+        lines = readings.assign(start=local, kwh=readings["energy_wh"] / 1000)
+        lines = lines[["meter_point_id", "start", "kwh"]]
+        own = lines["meter_point_id"] == late
+        world.save(lines[~own].to_csv(index=False).encode())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gridsecure.gateway.months.pack_energies", settlement_columns_only)
+            assert world.process().billed_meters == 19
+        report = correct(world, saved(world, lines[own].to_csv(index=False).encode()))
+        assert (report.corrected, report.late) == (0, 1)
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize("which", ["first", "corrected"])
+def test_an_altered_version_is_noticed(world, which):
+    files = saved(world, corrected_csv((homes(world)[0], "2026-07-03 05:00", 1.5)))
+    correct(world, files)
+    if which == "corrected":
+        path = correction_plan.version_path(world.zone, MONTH, files.readings[0])
+    else:
+        (path,) = load_files(world.zone, MONTH).readings
+    path.write_bytes(path.read_bytes() + b"\n")
+    other = saved(world, corrected_csv((homes(world)[1], "2026-07-03 05:00", 1.5)))
+    with pytest.raises(AuditBrokenError) as refusal:
+        correct(world, other)
+    assert refusal.value.reason == "audit.version"
+
+
+def test_a_tariff_that_is_none_is_not_kept(world):
+    with pytest.raises(GridSecureError):
+        saved(world, tariffs=("price = 1",))
+    assert not (world.folder / "months" / MONTH / "versions").exists()
+    assert parse_tariff(CHEAPER_TEXT).tariff_id == CHEAPER.tariff_id
+
+
+def test_files_of_two_interval_lengths_are_corrected_each_in_its_own(tmp_path):
+    """A meter point in quarter hours beside others in hours, and one that was never read."""
+    world = GatewayWorld(tmp_path)
+    try:
+        fine = "".join(
+            f"fine,2026-07-{day:02d} {hour:02d}:{minute:02d},0.100\n"
+            for day in range(1, 32)
+            for hour in range(24)
+            for minute in (0, 15, 30, 45)
+        )
+        header = "meter_point_id,start,kwh\n"
+        contracts = world.contracts_csv() + b"fine,futian,household,flat,0,0\n"
+        world.save(world.simulated.wide_csv(), (header + fine).encode(), contracts=contracts)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gridsecure.gateway.months.pack_energies", settlement_columns_only)
+            assert world.process().billed_meters == 21
+        quarter = saved(world, corrected_csv(("fine", "2026-07-03 05:15", 0.2)))
+        assert correct(world, quarter).corrected == 1
+        hour = corrected_csv(
+            (homes(world)[0], "2026-07-03 05:00", 2.5),
+            (homes(world)[0], "2026-07-03 06:00", 2.5),
+            ("stranger", "2026-07-03 05:00", 1.0),
+        )
+        assert correct(world, saved(world, hour)).corrected == 1
+    finally:
+        world.close()
+
+
+def test_a_version_that_is_gone_is_an_error_with_a_way_out(world):
+    files = saved(world, corrected_csv((homes(world)[0], "2026-07-03 05:00", 1.5)))
+    correction_plan.version_path(world.zone, MONTH, files.readings[0]).unlink()
+    with pytest.raises(StorageError) as refusal:
+        correct(world, files)
+    assert refusal.value.reason == "storage.read"
+
+
+# --- through all parties ------------------------------------------------------------------------
+
+
+def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
+    """Gateway, platform, checker, vault, billing office, and back to the gateway's oracle."""
+    month = load_files(world.zone, MONTH)
+    authority = Authority(world.grid, tmp_path / "authority")
+    try:
+        released(world, authority, "bill")
+        rows = [(name, "2026-07-03 05:00", 2.5) for name in (homes(world)[0], shops(world)[0])]
+        first = saved(world, corrected_csv(*rows))
+        second = saved(world, tariffs=(CHEAPER_TEXT,))
+        for files, count in ((first, 2), (second, len(homes(world)))):
+            correct(world, files)
+            statements = released(world, authority, "rebill")
+            expected = expected_corrections(world.zone, month, correction=files)
+            found = reconcile(expected, statements=statements)
+            assert (found.bills, found.mismatches) == (count, 0)
+        assert [v.version.revision for v in bill_versions(authority.zone)] == [1, 1, 2, 2, 3]
+    finally:
+        authority.close()
+
+
+def released(world, authority: Authority, plan: str) -> list[bytes]:
+    """Run a plan at the platform, have it released, and open what is sealed."""
+    zone = world.grid.platform_zone
+    with worker_pool(zone.objects, key_notices(zone), workers=1) as pool:
+        order = world.grid.order(plan)
+        request = run_plan(
+            zone,
+            replace(order, purpose="billing"),
+            pool=pool,
+            clock=world.clock,
+            progress=lambda _done, _of: None,
+        )
+    outcome = authority.answer(request)
+    assert (outcome.state, outcome.reason) == ("released", None)
+    record_answer(zone, outcome.request_id, answer="released", at=world.now)
+    return [
+        open_from(
+            sealed_statements(authority.zone, outcome.request_id, roster_id),
+            private_key=OFFICE,
+            purpose=STATEMENTS_PURPOSE,
+        )
+        for roster_id in authority.certificates[-1].statements
+    ]
