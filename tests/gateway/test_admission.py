@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,8 @@ from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tar
 from gridsecure.gateway.admission import REASONS, SeenMeters, admit, write_exceptions
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.packing import INTERVAL_BOUNDS_WH, OTHER_BOUND_WH
-from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH
+from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, MAX_YEAR_WH
+from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS
 
 PERIOD = billing_month(2026, 7, timezone="Asia/Shanghai")
 TARIFFS = {name: load_tariff(path) for name, path in catalogue_tariffs().items()}
@@ -97,6 +99,46 @@ def test_a_tariff_that_does_not_cover_the_month_excludes_its_meter_points():
         table, seen=SeenMeters(["m"]), contracts=contract("m"), tariffs=TARIFFS, period=period
     )
     assert reasons(admission) == {"m": "tariff-not-valid"}
+
+
+@pytest.mark.parametrize(
+    ("tariff_id", "facts", "reason"),
+    [
+        ("demand", {"contracted_va": 315_000}, None),
+        ("demand", {"contracted_va": 0}, "tier-limit"),
+        ("kva-tier", {"contracted_va": 0}, "tier-limit"),
+        ("free-quota", {"free_quota_wh": 15_000}, None),
+        ("free-quota", {"free_quota_wh": 15_500}, "tier-limit"),
+        ("free-quota", {"free_quota_wh": 4_000_000}, "tier-limit"),
+        ("dynamic", {}, "tariff-not-valid"),
+    ],
+)
+def test_facts_that_a_plan_would_refuse_exclude_only_their_meter_point(tariff_id, facts, reason):
+    """The dynamic tariff has prices for July; here it is asked for in August."""
+    texts = {**BUSINESSES, **HOUSEHOLDS, "dynamic": DYNAMIC}
+    month = billing_month(2026, 8 if tariff_id == "dynamic" else 7, timezone="Asia/Shanghai")
+    admission = admit(
+        energies(m=(300_000, 2_000)),
+        seen=SeenMeters(["m"]),
+        contracts=contract("m", tariff_id=tariff_id).assign(**facts),
+        tariffs={tariff_id: parse_tariff(texts[tariff_id])},
+        period=month,
+    )
+    assert reasons(admission) == ({} if reason is None else {"m": reason})
+
+
+@pytest.mark.parametrize(("room", "reason"), [(0, None), (-1, "tier-energy")])
+def test_a_year_beyond_its_columns_excludes_only_its_meter_point(room, reason):
+    tariff = parse_tariff(HOUSEHOLDS["annual"])
+    before = np.array([MAX_YEAR_WH - 300_000 - room])
+    admission = admit(
+        replace(energies(m=(300_000, 2_000)), year_before_wh=before),
+        seen=SeenMeters(["m"]),
+        contracts=contract("m", tariff_id="annual"),
+        tariffs={"annual": tariff},
+        period=PERIOD,
+    )
+    assert reasons(admission) == ({} if reason is None else {"m": reason})
 
 
 def test_missing_contracts_readings_and_complete_months_are_told_apart():

@@ -17,6 +17,7 @@ from gridsecure.billing.rules import line_rules
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.crypto.plain import PlainColumn
+from gridsecure.errors import InputError
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.quantities import published_needs
 from gridsecure.plans.recombination import recombined
@@ -119,16 +120,18 @@ def test_the_plan_is_the_arithmetic(name: str, quotas: bool) -> None:
     inputs = {need.quantity: PlainColumn.of(values[need.quantity]) for need in plan.needs}
     results = {name: column.values for name, column in run_bill(plan, inputs=inputs).items()}
     for output in plan.outputs:
-        least, most = (
-            (-(output.modulus // 2), output.modulus // 2)
-            if output.is_signed
-            else (
-                0,
-                output.modulus - 1,
-            )
-        )
+        half = output.modulus // 2
+        least, most = (-half, half) if output.is_signed else (0, output.modulus - 1)
         assert all(least <= value <= most for value in results[output.name]), output
     check_lines(plan, results, settled)
+
+
+@pytest.mark.parametrize("name", ["demand", "kva-tier"])
+def test_use_hours_of_no_capacity_are_refused_before_anything_runs(name: str) -> None:
+    rules = line_rules(parse_tariff(ALL[name]), PERIOD)
+    with pytest.raises(InputError) as refused:
+        plan_bill(rules, contracts=default_contracts(["a"]), period=PERIOD)
+    assert refused.value.reason == "contract.no-capacity"
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -124,7 +124,7 @@ def _line(bills: Bills, line: int, column: int) -> dict[str, Any]:
         "amount": fen_text(bills.amounts_fen[line, column]),
         "unit": _unit(rule),
         "source": rule.source,
-        "computed": _computed(rule),
+        "computed": computed_where(rule),
     }
     if rule.basis == POWER_FACTOR:
         base = sum(int(bills.amounts[part, column]) for part in rule.base)
@@ -139,7 +139,8 @@ def _unit(rule: LineRule) -> str:
     return rule.unit.partition("/")[2].removesuffix("-month")
 
 
-def _computed(rule: LineRule) -> str:
+def computed_where(rule: LineRule) -> str:
+    """Where the number behind a line comes from: ciphertext, gateway or authority."""
     if rule.basis == MINIMUM:
         return AUTHORITY
     if rule.basis == CONTRACT:

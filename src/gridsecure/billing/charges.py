@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridsecure.billing.limits import tier_limits_wh
+from gridsecure.billing.limits import capacities_va, tier_limits_wh
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.power_factor import adjustment_table
 from gridsecure.billing.rules import (
@@ -257,7 +257,7 @@ def _discounted(
     rule: LineRule, settlements: pd.DataFrame, contracts: pd.DataFrame
 ) -> npt.NDArray[np.int64]:
     """Demand of the meter points with enough kWh per contracted kVA; zero for the others."""
-    enough = contracts["contracted_va"].to_numpy(np.int64) * rule.min_use_hours
+    enough = capacities_va(contracts) * rule.min_use_hours
     reached = _column(settlements, TOTAL_COLUMN) >= enough
     return np.where(reached, _column(settlements, demand_column(None)), 0)
 

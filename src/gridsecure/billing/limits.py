@@ -75,6 +75,23 @@ def use_hours(limit: Decimal, unit: str, *, period: BillingPeriod) -> int:
     return int(limit) * (period.days if unit == KWH_PER_KW_DAY else 1)
 
 
+def capacities_va(contracts: pd.DataFrame) -> Limits:
+    """Contracted capacity of each meter point [VA], where kWh are counted per kVA.
+
+    Raises:
+        InputError: A meter point without capacity (`contract.no-capacity`): nothing can be counted
+            per kVA of it.
+    """
+    size: Limits = contracts["contracted_va"].to_numpy(np.int64)
+    if (size <= 0).any():
+        raise InputError(
+            "The tariff counts kWh per kVA, and a meter point's contract states no capacity.",
+            reason="contract.no-capacity",
+            remedy="State contracted_kva for every meter point of this tariff.",
+        )
+    return size
+
+
 def service_months(contracts: pd.DataFrame, *, year: int) -> npt.NDArray[np.int64]:
     """Months of service of each meter point in a calendar year, its first month included.
 
@@ -82,12 +99,15 @@ def service_months(contracts: pd.DataFrame, *, year: int) -> npt.NDArray[np.int6
     >>> service_months(frame, year=2012).tolist()
     [12, 6, 12, 0]
     """
+    # A roster has few first months, and this is asked for every limit.
+    codes, firsts = pd.factorize(contracts["service_from"])
     months = []
-    for first in contracts["service_from"].tolist():
+    for first in firsts:
         begun = (int(first[:4]), int(first[5:7])) if first else (0, 1)
         before = (begun[0] - year) * MONTHS_PER_YEAR + begun[1] - 1
         months.append(MONTHS_PER_YEAR - min(max(before, 0), MONTHS_PER_YEAR))
-    return np.array(months, dtype=np.int64)
+    served: npt.NDArray[np.int64] = np.array(months, dtype=np.int64)[codes]
+    return served
 
 
 def _own(
@@ -113,13 +133,7 @@ def _own(
         return wh + quota
     hours = use_hours(limit, rule.limit_unit, period=period)
     if rule.limit_unit == KWH_PER_KVA:
-        size = contracts["contracted_va"].to_numpy(np.int64)
-        if (size <= 0).any():
-            raise InputError(
-                "A limit per kVA, and a meter point whose contract states no capacity.",
-                reason="contract.no-capacity",
-                remedy="State contracted_kva for every meter point of this tariff.",
-            )
+        size = capacities_va(contracts)
     elif rule.limit_unit in (KWH_PER_KW, KWH_PER_KW_DAY) and settlements is not None:
         size = settlements[DEMAND_COLUMN].to_numpy(np.int64)
     else:
