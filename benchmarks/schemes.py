@@ -22,7 +22,14 @@ from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.parameters import REGISTER, TIER, Parameters, Scheme
 from gridsecure.crypto.seal import ring_for, saved_bytes
 from gridsecure.crypto.secret_key import SecretKeySet
-from gridsecure.crypto.thresholds import WH_PER_KWH, excess, needed_digits, thermometer
+from gridsecure.crypto.thresholds import (
+    MONTH_DIGITS,
+    WH_PER_KWH,
+    compare,
+    excess,
+    needed_digits,
+    thermometer,
+)
 
 REPEATS: Final = 40
 SECONDS: Final = 3.0
@@ -90,7 +97,7 @@ def thresholds(keys: SecretKeySet) -> Iterator[tuple[str, Measured]]:
     slots = keys.public.parameters.ring_degree
     total_wh = np.random.default_rng(1).integers(0, 1_000_000, slots)
     energy = keys.public.encrypt(total_wh, high=HIGH_WH)
-    plain = thermometer(total_wh)
+    plain = thermometer(total_wh // WH_PER_KWH, digits=MONTH_DIGITS)
     for name, limits in LIMITS.items():
         wanted: NDArray[np.int64] = np.resize(np.array(limits, dtype=np.int64), slots)
         digits = {place: keys.public.encrypt(plain[place], high=1) for place in needed(wanted)}
@@ -109,7 +116,7 @@ def thresholds(keys: SecretKeySet) -> Iterator[tuple[str, Measured]]:
 
 
 def needed(wanted: NDArray[np.int64]) -> list[tuple[int, int]]:
-    return sorted(needed_digits(wanted))
+    return sorted(needed_digits(wanted, digits=MONTH_DIGITS))
 
 
 def exceeding(
@@ -118,7 +125,9 @@ def exceeding(
     digits: Mapping[tuple[int, int], EncryptedColumn],
     wanted: NDArray[np.int64],
 ) -> EncryptedColumn:
-    return excess(energy, high=HIGH_WH, digits=digits, thresholds_kwh=wanted)
+    parameters = energy.evaluation.parameters
+    gate = compare(digits, thresholds=wanted, digits=MONTH_DIGITS, parameters=parameters)
+    return excess(energy, high=HIGH_WH, gate=gate, thresholds_kwh=wanted, parameters=parameters)
 
 
 def best(operation: Callable[[], Any]) -> float:

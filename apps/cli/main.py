@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,8 @@ from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bill import BillOrder, bill_file
 from apps.cli.explained import explained, notes
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
+from apps.cli.output import FormatOption, OutputFormat
+from apps.cli.plan import plan_app
 from apps.cli.rebill import RebillOrder, rebill_file
 from apps.cli.run import run_grid
 from apps.cli.statement import StatementJob, write_statements
@@ -32,16 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(tariff_app, name="tariff")
-
-
-class OutputFormat(StrEnum):
-    """How results are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-FormatOption = Annotated[OutputFormat, typer.Option("--format", help="What to print.")]
+app.add_typer(plan_app, name="plan")
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from apps.api.authority import create_authority_app
 from apps.api.settings import AuthoritySettings
+from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.errors import GridSecureError
 from gridsecure.key_authority.custody import keep_key_set
 from gridsecure.key_authority.vault_process import VaultClient
@@ -151,6 +152,6 @@ def test_the_vault_ends_with_the_service(world: World) -> None:
 
 def test_secrets_of_the_zone_are_its_owners_alone(world: World, client: TestClient) -> None:
     secrets = [world.folder / "signing.key", *(world.folder / "vault").iterdir()]
-    assert len(secrets) == 5
+    assert len(secrets) == 2 + len(PARAMETER_SETS)
     for path in secrets:
         assert path.stat().st_mode & 0o077 == 0, path.name

@@ -164,7 +164,7 @@ def test_counts_and_the_evidence_head_follow(platform, grid):
     columns = [c for roster in grid.rosters for c in grid.packed(roster, intervals=2)]
     assert counts.pop("stored_bytes") > sum(column.entry.size for column in columns)
     assert counts == {
-        "key_sets": 3, "rosters": 2, "uploads": 2, "committed_uploads": 2, "runs": 0,
+        "key_sets": 4, "rosters": 2, "uploads": 2, "committed_uploads": 2, "runs": 0,
     }  # fmt: skip
     head = platform.get("/evidence/head", headers=witness).json()
     with write_session(platform.app.state.platform.zone.engine) as session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tar
 from gridsecure.gateway.admission import REASONS, SeenMeters, admit, write_exceptions
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.packing import INTERVAL_BOUNDS_WH, OTHER_BOUND_WH
-from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH
+from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, MAX_YEAR_WH
 from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS
 
 PERIOD = billing_month(2026, 7, timezone="Asia/Shanghai")
@@ -122,6 +123,20 @@ def test_facts_that_a_plan_would_refuse_exclude_only_their_meter_point(tariff_id
         contracts=contract("m", tariff_id=tariff_id).assign(**facts),
         tariffs={tariff_id: parse_tariff(texts[tariff_id])},
         period=month,
+    )
+    assert reasons(admission) == ({} if reason is None else {"m": reason})
+
+
+@pytest.mark.parametrize(("room", "reason"), [(0, None), (-1, "tier-energy")])
+def test_a_year_beyond_its_columns_excludes_only_its_meter_point(room, reason):
+    tariff = parse_tariff(HOUSEHOLDS["annual"])
+    before = np.array([MAX_YEAR_WH - 300_000 - room])
+    admission = admit(
+        replace(energies(m=(300_000, 2_000)), year_before_wh=before),
+        seen=SeenMeters(["m"]),
+        contracts=contract("m", tariff_id="annual"),
+        tariffs={"annual": tariff},
+        period=PERIOD,
     )
     assert reasons(admission) == ({} if reason is None else {"m": reason})
 

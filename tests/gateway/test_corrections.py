@@ -9,11 +9,14 @@ from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from gridsecure.billing.bills import bill_readings
+from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
+from gridsecure.billing.periods import billing_month
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
 from gridsecure.compute.jobs import worker_pool
 from gridsecure.compute.requests import record_answer
@@ -36,10 +39,12 @@ from gridsecure.gateway.correction_plan import (
 )
 from gridsecure.gateway.correction_versions import expected_corrections
 from gridsecure.gateway.corrections import correct_month
+from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import stored_plan
 from gridsecure.gateway.packing import pack_energies, packed_columns
 from gridsecure.gateway.reconciliation import reconcile
+from gridsecure.gateway.year_to_date import year_before_wh
 from gridsecure.key_authority.bill_versions import bill_versions
 from gridsecure.key_authority.checker import sealed_statements
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
@@ -232,6 +237,26 @@ def test_a_single_late_reading_replaces_an_estimate(tmp_path):
         assert platform_uploads(world)[-1].estimated_readings == 0
     finally:
         world.close()
+
+
+def test_later_months_count_the_corrected_energy(world):
+    """Tiers of a year add up what the corrected readings say, not what was first thought."""
+    (home, *_) = homes(world)
+    folder = load_files(world.zone, MONTH).folder
+    correct(world, saved(world, corrected_csv((home, "2026-07-01 00:00", 7.5))))
+    before, after = (
+        pd.read_csv(folder / name, dtype={"meter_point_id": str}, index_col="meter_point_id")
+        for name in ("totals.csv", "totals-corrected-000001.csv")
+    )
+    changed = (before["total_wh"] != after["total_wh"]).to_numpy()
+    assert before.index[changed].tolist() == [home]
+    contracts = default_contracts([home]).assign(service_from="2026-07")
+    period = billing_month(2026, 8, timezone="Asia/Shanghai")
+    starts = pd.DatetimeIndex([pd.Timestamp(period.start)])
+    hour = pd.Timedelta(hours=1)
+    august = IntervalEnergies(pd.Index([home]), starts, hour, np.ones((1, 1), dtype=np.int64))
+    found = year_before_wh(folder.parent, energies=august, contracts=contracts, period=period)
+    assert found.tolist() == [after["total_wh"][home]]
 
 
 def test_the_same_readings_again_correct_nothing(world):

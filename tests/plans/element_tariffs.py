@@ -180,6 +180,18 @@ BUSINESSES: Final = {
         "kw-tier-pro-rata", PEAK_VALLEY, ladder("200", "400", unit="kWh/kW"),
         grid_of_rates(*SHANGHAI), options='tier_convention = "pro-rata"',
     ),
+    "kva-tier-per-period": tariff(
+        "kva-tier-per-period", PEAK_VALLEY, ladder("100", unit="kWh/kVA", period="peak"),
+        ladder("30", "60", unit="kWh/kVA", period="valley"),
+        grid_of_rates(("peak", ("0.9", "0.8")), ("valley", ("0.4", "0.3", "0.2"))),
+        options='tier_convention = "per-period"',
+    ),
+    "kw-tier-per-period": tariff(
+        "kw-tier-per-period", PEAK_VALLEY, ladder("20", "60", unit="kWh/kW", period="peak"),
+        ladder("10", unit="kWh/kW", period="valley"),
+        grid_of_rates(("peak", ("0.9", "0.8", "0.7")), ("valley", ("0.4", "0.3"))),
+        options='tier_convention = "per-period"',
+    ),
     "power-factor": tariff(
         "power-factor", COMMERCE, rate("capacity", "22", unit="kVA-month"), POWER_FACTOR,
         options='vat_rate = "0.13"',

@@ -120,14 +120,8 @@ def test_the_plan_is_the_arithmetic(name: str, quotas: bool) -> None:
     inputs = {need.quantity: PlainColumn.of(values[need.quantity]) for need in plan.needs}
     results = {name: column.values for name, column in run_bill(plan, inputs=inputs).items()}
     for output in plan.outputs:
-        least, most = (
-            (-(output.modulus // 2), output.modulus // 2)
-            if output.is_signed
-            else (
-                0,
-                output.modulus - 1,
-            )
-        )
+        half = output.modulus // 2
+        least, most = (-half, half) if output.is_signed else (0, output.modulus - 1)
         assert all(least <= value <= most for value in results[output.name]), output
     check_lines(plan, results, settled)
 

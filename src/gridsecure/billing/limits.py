@@ -99,12 +99,15 @@ def service_months(contracts: pd.DataFrame, *, year: int) -> npt.NDArray[np.int6
     >>> service_months(frame, year=2012).tolist()
     [12, 6, 12, 0]
     """
+    # A roster has few first months, and this is asked for every limit.
+    codes, firsts = pd.factorize(contracts["service_from"])
     months = []
-    for first in contracts["service_from"].tolist():
+    for first in firsts:
         begun = (int(first[:4]), int(first[5:7])) if first else (0, 1)
         before = (begun[0] - year) * MONTHS_PER_YEAR + begun[1] - 1
         months.append(MONTHS_PER_YEAR - min(max(before, 0), MONTHS_PER_YEAR))
-    return np.array(months, dtype=np.int64)
+    served: npt.NDArray[np.int64] = np.array(months, dtype=np.int64)[codes]
+    return served
 
 
 def _own(

@@ -2,8 +2,9 @@
 
 A column is a short list of SEAL ciphertexts (chunks of N slots) under one parameter set and one
 key. Every operation checks that both sides share key, set and slots, and returns a new column.
-`crypto.plain.PlainColumn` has the same methods on integers and `crypto.planning.PlannedColumn` on
-proven bounds, so a plan is written once and runs on all three.
+`crypto.plain.PlainColumn` has the same methods on integers, `crypto.planning.PlannedColumn` on
+proven bounds and `crypto.counting.CountedColumn` on those and a count of operations, so a plan is
+written once and runs on all four.
 
 Not handled here: who may see a result (the key authority) and whether a value fits (planning).
 """
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gridsecure.crypto.counting import CountedColumn
 from gridsecure.crypto.parameters import Parameters
 from gridsecure.crypto.plain import PlainColumn
 from gridsecure.crypto.planning import PlannedColumn
@@ -169,7 +171,7 @@ class EncryptedColumn:
         return EncryptedColumn(self.evaluation, self.slots, results)
 
 
-Column = TypeVar("Column", EncryptedColumn, PlainColumn, PlannedColumn)
+Column = TypeVar("Column", EncryptedColumn, PlainColumn, PlannedColumn, CountedColumn)
 
 
 def total(columns: Iterable[Column]) -> Column:

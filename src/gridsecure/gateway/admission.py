@@ -40,6 +40,7 @@ from gridsecure.gateway.packing import interval_bound_wh
 from gridsecure.gateway.private_files import write_private
 from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
+    MAX_YEAR_WH,
     counts_hours,
     largest_total_wh,
 )
@@ -193,7 +194,9 @@ def _tariff_objections(
             masks["register-missing"] |= own & _without_register(rules, energies, rows)
             if tariff.tier_reset == YEAR:
                 masks["year-to-date"] |= own & _lacks(energies.year_before_wh, rows)
-        household = own & (contracts["large"] != "yes").to_numpy()
+                masks["tier-energy"] |= own & _beyond_a_year(energies, rows)
+        by_year = tariff.tier_reset == YEAR  # whose columns have one size for everybody
+        household = own & (by_year | (contracts["large"] != "yes").to_numpy())
         largest = largest_total_wh(rules)
         if largest < MAX_REGISTER_WH:
             masks["tier-energy"] |= household & (totals > largest)
@@ -213,6 +216,14 @@ def _without_register(
     return missing
 
 
+def _beyond_a_year(energies: IntervalEnergies, rows: NDArray[np.intp]) -> Mask:
+    if energies.year_before_wh is None:
+        return np.zeros(len(rows), dtype=bool)
+    year = energies.year_before_wh + energies.totals_wh
+    beyond: Mask = (rows >= 0) & (year[rows] > MAX_YEAR_WH)
+    return beyond
+
+
 def _lacks(register: NDArray[np.int64] | None, rows: NDArray[np.intp]) -> Mask:
     """Meter points whose register is not there; those without readings lack nothing here."""
     if register is None:
@@ -230,21 +241,16 @@ def _bad_limits(
     limits would have to be counted in steps that divide it.
     """
     bad = np.zeros(len(contracts), dtype=bool)
+    tiered = [rule for rule in rules if rule.basis in (TIER_PART, SHARE, QUOTA)]
     if any(rule.basis == DISCOUNT or rule.limit_unit == KWH_PER_KVA for rule in rules):
         bad |= contracts["contracted_va"].to_numpy(np.int64) <= 0
-    tiered = [rule for rule in rules if rule.basis in (TIER_PART, SHARE, QUOTA)]
-    without_quotas = contracts.assign(household_quota_wh=0, free_quota_wh=0)
     for reset, digits in ((YEAR, YEAR_DIGITS), (MONTH, MONTH_DIGITS)):
-        # A free quota is one of the month, whatever the tiers count.
-        counted = [
-            rule
-            for rule in tiered
-            if (MONTH if rule.basis == QUOTA else rule.reset) == reset and not counts_hours(rule)
-        ]
+        counted = [r for r in tiered if _reset(r) == reset and not counts_hours(r)]
         if not counted:
             continue
         own = _limits_wh(counted, contracts, period)
-        stated = _limits_wh(counted, without_quotas, period)
+        public = contracts.assign(household_quota_wh=0, free_quota_wh=0)
+        stated = _limits_wh(counted, public, period)
         highest = digits.highest_threshold * WH_PER_KWH
         spoilt = ((own % WH_PER_KWH != 0) | (own > highest)).any(axis=0)
         if reset == MONTH:
@@ -256,19 +262,22 @@ def _bad_limits(
     return bad
 
 
+def _reset(rule: LineRule) -> str:
+    """What a rule's limits count; a free quota is one of the month under any ladder."""
+    return MONTH if rule.basis == QUOTA else rule.reset
+
+
 def _limits_wh(
     rules: Sequence[LineRule], contracts: pd.DataFrame, period: BillingPeriod
 ) -> NDArray[np.int64]:
     """Every limit of every meter point [limits, meter points]; zero for an open one."""
-    free = contracts["free_quota_wh"].to_numpy(np.int64)
-    pairs = [
-        side
-        for rule in rules
-        for side in (
-            (free,) if rule.basis == QUOTA else tier_limits_wh(rule, contracts, period=period)
-        )
-    ]
-    limits = np.stack(pairs)
+    sides: list[NDArray[np.int64]] = []
+    for rule in rules:
+        if rule.basis == QUOTA:
+            sides.append(contracts["free_quota_wh"].to_numpy(np.int64))
+        else:
+            sides += tier_limits_wh(rule, contracts, period=period)
+    limits = np.stack(sides)
     bounded: NDArray[np.int64] = np.where(limits == OPEN_LIMIT_WH, 0, limits)
     return bounded
 

@@ -56,6 +56,7 @@ from gridsecure.gateway.packing import pack_energies, packed_columns
 from gridsecure.gateway.preparation import Admitted, admit_month, settled_roster
 from gridsecure.gateway.rosters import Roster, retariffed
 from gridsecure.gateway.upload import deliver
+from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import RosterManifest
 
@@ -283,6 +284,8 @@ class _CorrectionRun:
             bytes_uploaded=sent,
             late=plan.late,
         )
+        found = correction_folder(self.zone, self.correction)
+        adopt_totals(found, into=self.files.folder, number=plan.number)
         keep_correction_report(self.zone, self.correction, report=report, at=self.clock())
         return report
 

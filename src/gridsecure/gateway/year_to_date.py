@@ -1,8 +1,9 @@
 """Energy since 1 January, which tiers of a year need and only the gateway can know.
 
-Each month leaves a private file with the energy of its meter points beside its readings. A later
-month of the same year adds those up. What came before the first month that was processed here is
-in the contract (`year_to_date_kwh`); a meter point with a gap in between is not billed by guess.
+Each month leaves a private file with the energy of its meter points beside its readings, and each
+correction of it another one. A later month of the same year adds up the latest. What came before
+the first month that was processed here is in the contract (`year_to_date_kwh`); a meter point with
+a gap in between is not billed by guess.
 """
 
 from __future__ import annotations
@@ -41,6 +42,33 @@ def keep_totals(folder: Path, energies: IntervalEnergies) -> None:
     write_private(folder / _FILE, [text.encode()], what="The month's energies")
 
 
+def adopt_totals(corrected: Path, *, into: Path, number: int) -> None:
+    """Let later months count what a correction found; bills that are issued do not change.
+
+    Args:
+        corrected: The correction's folder.
+        into: The month's folder.
+        number: Number of the correction, from 1.
+
+    Raises:
+        StorageError: The disk could not take it; what was there before stays.
+    """
+    try:
+        text = (corrected / _FILE).read_bytes()
+    except OSError as error:
+        raise _unreadable() from error
+    write_private(into / _corrected(number), [text], what="The month's energies")
+
+
+def _corrected(number: int) -> str:
+    return f"totals-corrected-{number:06d}.csv"
+
+
+def _latest(folder: Path) -> Path:
+    """A month's energies as they were last corrected."""
+    return max(folder.glob(_corrected(0).replace("0" * 6, "*")), default=folder / _FILE)
+
+
 def year_before_wh(
     months: Path, *, energies: IntervalEnergies, contracts: pd.DataFrame, period: BillingPeriod
 ) -> NDArray[np.int64]:
@@ -56,7 +84,7 @@ def year_before_wh(
         StorageError: An earlier month's file is there and cannot be read.
     """
     year, month = period.start.year, period.start.month
-    recorded = {n: _totals(months / f"{year}-{n:02d}" / _FILE) for n in range(1, month)}
+    recorded = {n: _totals(_latest(months / f"{year}-{n:02d}")) for n in range(1, month)}
     facts = contracts.set_index("meter_point_id")
     opening = facts["year_to_date_wh"].to_dict()
     begun = facts["service_from"].to_dict()
@@ -94,8 +122,12 @@ def _totals(path: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError) as error:
-        raise StorageError(
-            "The energies of an earlier month cannot be read.",
-            reason="storage.year-to-date",
-            remedy="Restore the month's folder, or process that month again.",
-        ) from error
+        raise _unreadable() from error
+
+
+def _unreadable() -> StorageError:
+    return StorageError(
+        "The energies of an earlier month cannot be read.",
+        reason="storage.year-to-date",
+        remedy="Restore the month's folder, or process that month again.",
+    )

@@ -37,15 +37,13 @@ from gridsecure.plans.quantities import (
     LIMBS,
     MAX_TIER_WH,
     MONTH_MEASURE,
-    PEAK_HOURS,
-    TOTAL_QUANTITY,
-    USE_HOURS,
     YEAR_AFTER,
     YEAR_BEFORE,
     Measure,
     circuit_parameters,
     counts_hours,
     demand_quantity,
+    hours_measure,
     limb_quantity,
     register_measure,
     step_measure,
@@ -133,7 +131,7 @@ class Circuit(Generic[Column]):
         return [self.inputs[limb_quantity(quantity, n)] for n in range(LIMBS)]
 
     def tier_part(self, rule: LineRule) -> list[Column]:
-        """Energy between a rule's limits: one column, or one a limb."""
+        """Energy between a rule's limits: one column, or one a limb; none where it is nothing."""
         ladder = rule.tou_period if rule.basis == TIER_PART else None
         key = (rule.limit_unit, rule.lower, rule.upper, rule.reset, rule.step_wh, ladder)
         if key not in self._parts:
@@ -143,6 +141,9 @@ class Circuit(Generic[Column]):
     def _tier_part(self, rule: LineRule) -> list[Column]:
         if counts_hours(rule):
             return self._part_by_hours(rule)
+        lower, upper = tier_limits_wh(rule, self.contracts, period=self.period)
+        if rule.upper is not None and (lower == upper).all():
+            return []  # before the first month of service; a column minus itself is no encryption
         if rule.step_wh:
             return self._part_by_steps(rule)
         if rule.reset == YEAR:
@@ -184,6 +185,7 @@ class Circuit(Generic[Column]):
             thresholds=limits_wh // rule.step_wh,
             limbs=self.limbs(quantity),
             offsets=lambda: _limbs_of(limits_wh),
+            reach=LIMB_MASK,
         )
 
     def _above_hours(self, rule: LineRule, hours: int) -> list[Column]:
@@ -194,11 +196,13 @@ class Circuit(Generic[Column]):
                 return _limbs_of(capacities_va(self.contracts) * hours)
             return [limb.scaled(hours) for limb in self.limbs(demand_quantity(None))]
 
+        quantity = tiered_quantity(rule)
         return self._gated_limbs(
-            USE_HOURS if by_capacity else PEAK_HOURS,
+            hours_measure(quantity, by_capacity=by_capacity),
             thresholds=np.array(hours),
-            limbs=self.limbs(TOTAL_QUANTITY),
+            limbs=self.limbs(quantity),
             offsets=offsets,
+            reach=LIMB_MASK if by_capacity else LIMB_MASK * hours,
         )
 
     def _gated_limbs(
@@ -208,8 +212,13 @@ class Circuit(Generic[Column]):
         thresholds: NDArray[np.int64],
         limbs: list[Column],
         offsets: Callable[[], list[Any]],
+        reach: int,
     ) -> list[Column]:
-        """(limb - offset)·[measure >= T] for every limb, once for equal thresholds."""
+        """(limb - offset)·[measure >= T] for every limb, once for equal thresholds.
+
+        A gate is zero or one, which intervals cannot see: a limb less an offset up to `reach` stays
+        between -reach and 255 behind it.
+        """
         key = (measure.prefix, thresholds.tobytes())
         if key not in self._above_limbs:
             gate = self.gate(measure, thresholds)
@@ -218,7 +227,7 @@ class Circuit(Generic[Column]):
                 [limb.lowered(lowest) for limb in limbs]
                 if gate is None
                 else [
-                    gate.kept(_less(limb, offset))
+                    gate.kept(_less(limb, offset)).within(-reach, LIMB_MASK)
                     for limb, offset in zip(limbs, offsets(), strict=True)
                 ]
             )

@@ -2,9 +2,9 @@
 
 A line is a list of *parts*. A part is a column with two weights: its values times the rate times
 `amount_weight` count in the line's amount [1e-11 yuan], its values times `quantity_weight` in its
-quantity [1e-3 unit]. One part is the rule; a quantity that must be multiplied by another secret
-is there in limbs of eight bits, so that every product stays below the plain modulus, and has a part
-for every limb.
+quantity [1e-3 unit]. One part is the rule; none, where public facts make the line zero for
+everybody. A quantity that must be multiplied by another secret is there in limbs of eight bits, so
+that every product stays below the plain modulus, and has a part for every limb.
 
 | basis               | parts                                                              |
 |---------------------|--------------------------------------------------------------------|
@@ -31,7 +31,7 @@ import numpy as np
 from gridsecure.billing.limits import capacities_va
 from gridsecure.billing.rules import DISCOUNT, DYNAMIC, QUOTA, SHARE, TIER_PART, LineRule
 from gridsecure.crypto.columns import Column
-from gridsecure.plans.circuit import Circuit, whole_kwh
+from gridsecure.plans.circuit import LIMB_MASK, Circuit, whole_kwh
 from gridsecure.plans.quantities import (
     LIMB_BITS,
     MAX_TIER_WH,
@@ -81,10 +81,7 @@ def line_parts(
     if rule.basis == TIER_PART:
         return _weighted(circuit.tier_part(rule))
     if rule.basis == DISCOUNT:
-        capacities_va(circuit.contracts)  # use hours of no capacity would be any number
-        gate = circuit.gate(USE_HOURS, np.array(rule.min_use_hours))
-        limbs = circuit.limbs(demand_quantity(None))
-        return _weighted(limbs if gate is None else [gate.kept(limb) for limb in limbs])
+        return _discounted(circuit, rule)
     if rule.basis == QUOTA:
         return _within_quota(circuit, rule)
     if rule.basis == SHARE:
@@ -94,8 +91,19 @@ def line_parts(
     raise ValueError(f"a {rule.basis} line has no parts of this kind")
 
 
+def _discounted(circuit: Circuit[Column], rule: LineRule) -> list[Part[Column]]:
+    capacities_va(circuit.contracts)  # refuses those without capacity, as the oracle does
+    gate = circuit.gate(USE_HOURS, np.array(rule.min_use_hours))
+    limbs = circuit.limbs(demand_quantity(None))
+    if gate is None:
+        return _weighted(limbs)
+    return _weighted([gate.kept(limb).within(0, LIMB_MASK) for limb in limbs])
+
+
 def _within_quota(circuit: Circuit[Column], rule: LineRule) -> list[Part[Column]]:
     free = circuit.contracts["free_quota_wh"].to_numpy(np.int64)
+    if not free.any():
+        return []  # the total minus itself would be no encryption
     if rule.step_wh:
         nothing = np.zeros_like(free)
         everything = circuit.above_steps(rule, nothing)
@@ -117,8 +125,6 @@ def divisor_parts(circuit: Circuit[Column]) -> list[Part[Column]]:
 
 
 def _weighted(columns: Sequence[Column]) -> list[Part[Column]]:
-    if len(columns) == 1:
-        return [Part(columns[0], 1, 1)]
     weights = [2 ** (LIMB_BITS * n) for n in range(len(columns))]
     return [Part(column, w, w) for column, w in zip(columns, weights, strict=True)]
 

@@ -32,8 +32,8 @@ from gridsecure.plans.quantities import (
     LIMB_BITS,
     LIMBS,
     LOWEST_STEP,
-    counts_hours,
     factor_quantity,
+    in_limbs,
     limb_quantity,
     linear_quantity,
 )
@@ -131,7 +131,7 @@ class _Base:
                 for name in names
                 if name not in self._columns
             }
-        elif line.basis == DISCOUNT or (line.basis == TIER_PART and counts_hours(line)):
+        elif line.basis == DISCOUNT or (line.basis == TIER_PART and in_limbs(line)):
             names = [f"line:{number}:{n}" for n in range(LIMBS)]
             columns = [part.column.lowered(self._primes) for part in line_parts(circuit, number)]
             self._columns |= dict(zip(names, columns, strict=True))

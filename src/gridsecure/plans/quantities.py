@@ -10,8 +10,8 @@
 | `tier:register:P`       | a register's energy, with the digits of its kWh     | TIER/PRODUCT |
 | `year:before`, `:after` | energy since 1 January without and with the month   | TIER/PRODUCT |
 | `steps:Q:G`             | digits of floor(Wh of a quantity / G)               | TIER/PRODUCT |
-| `use-hours`             | digits of floor(kWh per contracted kVA)             | TIER/PRODUCT |
-| `peak-hours`            | digits of floor(kWh per kW of maximum demand)       | TIER/PRODUCT |
+| `use-hours`, `…:Q`      | digits of floor(kWh per contracted kVA)             | TIER/PRODUCT |
+| `peak-hours`, `…:Q`     | digits of floor(kWh per kW of maximum demand)       | TIER/PRODUCT |
 | `limb:Q:I`              | bits 8·I to 8·I + 7 of a quantity                   | TIER/PRODUCT |
 | `power-factor…`         | the power factor, as a number and a thermometer     | PRODUCT      |
 
@@ -22,7 +22,7 @@ not depend on them; which families of columns exist follows from its form.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gridsecure.billing.rules import (
@@ -123,6 +123,14 @@ def register_measure(tou_period: str | None) -> Measure:
     return Measure(name, MONTH_DIGITS, name, MAX_TIER_WH)
 
 
+def hours_measure(quantity: str, *, by_capacity: bool) -> Measure:
+    """A quantity counted per contracted kVA, or per kW of the month's maximum demand."""
+    hours = USE_HOURS if by_capacity else PEAK_HOURS
+    return (
+        hours if quantity == TOTAL_QUANTITY else replace(hours, prefix=f"{hours.prefix}:{quantity}")
+    )
+
+
 def step_measure(quantity: str, *, step_wh: int, radix: int) -> Measure:
     """A quantity counted in steps of so many Wh."""
     name = f"{STEPS_PREFIX}{quantity}:{step_wh}"
@@ -187,9 +195,9 @@ def rule_measures(rule: LineRule) -> tuple[Measure, ...]:
         return (USE_HOURS,)
     if rule.basis not in (TIER_PART, SHARE, QUOTA):
         return ()
-    if counts_hours(rule):
-        return (USE_HOURS if rule.limit_unit == KWH_PER_KVA else PEAK_HOURS,)
     quantity = tiered_quantity(rule)
+    if counts_hours(rule):
+        return (hours_measure(quantity, by_capacity=rule.limit_unit == KWH_PER_KVA),)
     if rule.step_wh:
         return (step_measure(quantity, step_wh=rule.step_wh, radix=rule.step_radix),)
     if rule.reset == YEAR and rule.basis != QUOTA:

@@ -30,7 +30,8 @@ from gridsecure.billing.rules import (
     LineRule,
 )
 from gridsecure.errors import OutOfRangeError
-from gridsecure.plans.bills import DIVISOR, BillPlan, LineOutput
+from gridsecure.plans.bills import BillPlan
+from gridsecure.plans.outputs import DIVISOR, LineOutput
 from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, in_limbs
 
 Numbers = NDArray[Any]
@@ -54,10 +55,11 @@ class Lines:
 def recombined(plan: BillPlan, *, values: Mapping[str, NDArray[Any]]) -> Lines:
     """Exact quantities and amounts of every line from decrypted output columns.
 
-    1. put limbs together; every limb of a part must tell the same number, which catches a wrong
-       key, a damaged column or a failed decryption before it becomes money;
-    2. refuse quantities no honest column may hold;
-    3. divide shares by the total, power factors by their scale;
+    1. put limbs together; every limb of a part must tell the same number, inside the range the plan
+       proved for it, which catches a wrong key, a damaged column or a failed decryption before it
+       becomes money;
+    2. divide shares by the total, power factors by their scale;
+    3. refuse quantities and sums over prices that no honest columns have;
     4. add what is public (capacity, months) and what follows from decrypted lines (the minimum),
        and check the power factor against the lines it applies to.
 
@@ -71,6 +73,7 @@ def recombined(plan: BillPlan, *, values: Mapping[str, NDArray[Any]]) -> Lines:
     quantities, amounts = _put_together(plan, values)
     total = quantities[-1]
     quantities, amounts = quantities[:-1], amounts[:-1]
+    _check_shares(plan.rules, quantities, total)
     for line, rule in enumerate(plan.rules):
         if rule.basis == SHARE:
             quantities[line] = cut(quantities[line], total)
@@ -78,6 +81,7 @@ def recombined(plan: BillPlan, *, values: Mapping[str, NDArray[Any]]) -> Lines:
         elif rule.basis == POWER_FACTOR:
             amounts[line] = cut(amounts[line], PERCENT_SCALE)
     _check_quantities(plan.rules, quantities)
+    _check_priced(plan.rules, quantities, amounts)
     shared = any(rule.basis == SHARE for rule in plan.rules)
     energy = total if shared else _billed_energy(plan.rules, quantities)
     return Lines(quantities, _completed(plan, quantities, amounts), energy)
@@ -96,6 +100,7 @@ def _put_together(plan: BillPlan, values: Mapping[str, NDArray[Any]]) -> tuple[N
         known = parts.setdefault((row, output.part), part)
         if (part * output.factor != lifted).any() or (part != known).any():
             raise _inconsistent("A decrypted bill line does not divide by its rate.")
+        _check_range(part, output)
         if known is part:
             quantities[row] += part * output.quantity_weight
     return quantities, amounts
@@ -108,12 +113,39 @@ def _lifted(residues: NDArray[Any], output: LineOutput) -> Numbers:
     return np.where(numbers > output.modulus // 2, numbers - output.modulus, numbers)
 
 
-def _check_quantities(rules: tuple[LineRule, ...], quantities: Numbers) -> None:
-    """Refuse energies no column may hold: a sign of a column that was no honest encryption.
+def _check_range(part: Numbers, output: LineOutput) -> None:
+    """Refuse what the plan proved impossible: a sign of a column that was no honest encryption.
 
     Limbs of a rate of zero agree whatever they are, and a forged column's residues are those of the
-    secret key.
+    secret key. The divisor of shares and the percentage of a power factor are released too, and no
+    line that is multiplied by zero would give them away.
     """
+    if (part < output.low).any() or (part > output.high).any():
+        raise _inconsistent("A decrypted value is outside the range of its column.")
+
+
+def _check_shares(rules: tuple[LineRule, ...], products: Numbers, total: Numbers) -> None:
+    """The shares of a charge are all of the energy: register × tier part adds up to total²."""
+    sums: dict[str, Numbers] = {}
+    for rule, row in zip(rules, products, strict=True):
+        if rule.basis == SHARE:
+            sums[rule.charge] = sums.get(rule.charge, 0) + row
+    for added in sums.values():
+        if (added != total * total).any():
+            raise _inconsistent("The shares of a charge do not add up to the total.")
+
+
+def _check_priced(rules: tuple[LineRule, ...], quantities: Numbers, amounts: Numbers) -> None:
+    """A sum over prices lies between the lowest price and the highest for all of the energy."""
+    for line, rule in enumerate(rules):
+        if rule.basis == DYNAMIC:
+            least, most = quantities[line] * min(rule.prices), quantities[line] * max(rule.prices)
+            if (amounts[line] < least).any() or (amounts[line] > most).any():
+                raise _inconsistent("A sum over prices is none of its energy.")
+
+
+def _check_quantities(rules: tuple[LineRule, ...], quantities: Numbers) -> None:
+    """Refuse energies that no column may hold, also those put together from limbs."""
     for rule, row in zip(rules, quantities, strict=True):
         if rule.basis in (CONTRACT, MINIMUM, POWER_FACTOR):
             continue
@@ -124,7 +156,7 @@ def _check_quantities(rules: tuple[LineRule, ...], quantities: Numbers) -> None:
 
 def _billed_energy(rules: tuple[LineRule, ...], quantities: Numbers) -> Numbers:
     """Energy a bill stands for [Wh]: its registers, or its total, or the sum of its tiers."""
-    for bases in ((REGISTER,), (TOTAL, DYNAMIC), (SPLIT, TIER_PART)):
+    for bases in ((REGISTER,), (TOTAL, DYNAMIC), (SPLIT,), (TIER_PART,)):
         lines: dict[object, int] = {}
         for line, rule in enumerate(rules):
             if rule.basis in bases:

@@ -124,11 +124,13 @@ def _factors(factors: NDArray[np.int64]) -> Values:
 def _digits(
     measure: Measure, settled: pd.DataFrame, values: Values, contracted_va: NDArray[np.int64]
 ) -> Values:
-    if measure == USE_HOURS:
-        whole = values[TOTAL_QUANTITY] // np.maximum(contracted_va, 1)
-    elif measure == PEAK_HOURS:
+    counted, _, counted_quantity = measure.prefix.partition(":")
+    if counted == USE_HOURS.prefix:
+        whole = values[counted_quantity or TOTAL_QUANTITY] // np.maximum(contracted_va, 1)
+    elif counted == PEAK_HOURS.prefix:
         # Nothing was used where nothing was demanded, so any divisor gives zero.
-        whole = values[TOTAL_QUANTITY] // np.maximum(_column(settled, DEMAND_COLUMN), 1)
+        demand = np.maximum(_column(settled, DEMAND_COLUMN), 1)
+        whole = values[counted_quantity or TOTAL_QUANTITY] // demand
     elif measure.prefix.startswith(STEPS_PREFIX):
         quantity, _, step = measure.prefix.removeprefix(STEPS_PREFIX).rpartition(":")
         whole = values[quantity] // int(step)

@@ -1,0 +1,171 @@
+"""From the parts of a line to output columns: the split of rates into limbs, proven.
+
+A rate is an integer in 1e-8 yuan. Where part × rate could reach the plain modulus or use up the
+noise, the rate is split into limbs (base 2**b), each of which gives one output column that the
+vault recombines exactly. A part with rate zero outputs its quantity with weight zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gridsecure.billing.rules import DYNAMIC, POWER_FACTOR, LineRule, rate_units
+from gridsecure.crypto.columns import Column
+from gridsecure.crypto.parameters import Scheme
+from gridsecure.crypto.planning import MARGIN_BITS, PlannedColumn
+from gridsecure.errors import DepthExceededError, OutOfRangeError
+from gridsecure.plans.circuit import Circuit
+from gridsecure.plans.parts import Part, divisor_parts, line_parts
+from gridsecure.plans.power_factors import power_factor_parts
+
+DIVISOR: Final = -1
+"""Line number of the outputs that shares are divided by."""
+_MIN_LIMB_BITS: Final = 4
+_SUMMED_LIMB_BITS: Final = (24, 20, 16, 12, 10, 9, 8, 7, 6, 5, 4)
+"""Limbs tried, widest first, for lines that sum over prices before they are split."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineOutput:
+    """One output column: `part × factor`.
+
+    Args:
+        line: The bill line, or `DIVISOR`.
+        part: Number of the line's part.
+        limb: Number of the rate's limb.
+        factor: What the part was multiplied by.
+        weight: What a value counts in the line's amount [1e-11 yuan].
+        quantity_weight: What the part counts in the line's quantity [1e-3 unit].
+        low: Smallest value the part was proven to have.
+        high: Largest value the part was proven to have.
+        modulus: The plain modulus.
+    """
+
+    line: int
+    part: int
+    limb: int
+    factor: int
+    weight: int
+    quantity_weight: int
+    low: int
+    high: int
+    modulus: int
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether residues above half the plain modulus are negative."""
+        return self.low < 0
+
+    @property
+    def name(self) -> str:
+        """Name of the output column."""
+        return f"line:{self.line}:{self.part}:{self.limb}"
+
+
+def plan_line(
+    circuit: Circuit[PlannedColumn], line: int
+) -> tuple[int | None, list[tuple[LineOutput, float]]]:
+    """Prove one line, or the divisor.
+
+    Returns:
+        Bits of a price limb where the line sums over prices, and its outputs with their noise
+        margin in bits.
+
+    Raises:
+        GridSecureError: As `plan_bill`.
+    """
+    if line == DIVISOR:
+        return None, _outputs(DIVISOR, divisor_parts(circuit), rule=None)
+    rule = circuit.rules[line]
+    if rule.basis in (DYNAMIC, POWER_FACTOR):
+        return _summed(circuit, line)
+    return None, _outputs(line, line_parts(circuit, line), rule=rule)
+
+
+def line_parts_of(
+    circuit: Circuit[Column], line: int, limb_bits: Mapping[int, int]
+) -> list[Part[Column]]:
+    """The parts of any line, or of the divisor."""
+    if line == DIVISOR:
+        return divisor_parts(circuit)
+    if circuit.rules[line].basis == POWER_FACTOR:
+        return power_factor_parts(circuit, line, limb_bits=limb_bits[line])
+    return line_parts(circuit, line, limb_bits=limb_bits.get(line))
+
+
+def last_level(column: Column) -> Column:
+    """A column as it is written: products at the last prime, where they are smallest."""
+    return column.lowered(1) if column.size == 2 and _is_switchable(column) else column
+
+
+def _is_switchable(column: Any) -> bool:
+    evaluation = getattr(column, "evaluation", None)
+    parameters = evaluation.parameters if evaluation else getattr(column, "parameters", None)
+    return parameters is not None and parameters.scheme is Scheme.BGV
+
+
+def _outputs(
+    line: int, parts: Sequence[Part[PlannedColumn]], *, rule: LineRule | None
+) -> list[tuple[LineOutput, float]]:
+    """Output columns of a line's parts, each proven, with its noise margin."""
+    made = []
+    what = f"Line {line + 1} ({rule.charge})" if rule else "The divisor"
+    for number, part in enumerate(parts):
+        column = last_level(part.column)
+        for limb, factor, weight in _limbs(column, rule if part.is_priced else None, what=what):
+            scaled = column if factor == 1 else column.scaled(factor)
+            scaled.check(what=what, signed=column.low < 0)
+            output = LineOutput(
+                line=line,
+                part=number,
+                limb=limb,
+                factor=factor,
+                weight=weight * part.amount_weight,
+                quantity_weight=part.quantity_weight,
+                low=column.low,
+                high=column.high,
+                modulus=column.parameters.plain_modulus,
+            )
+            made.append((output, scaled.margin))
+    return made
+
+
+def _limbs(
+    column: PlannedColumn, rule: LineRule | None, *, what: str
+) -> list[tuple[int, int, int]]:
+    """(limb, factor, weight): limbs of a rate that keep part × limb in range and in noise."""
+    if rule is None:
+        return [(0, 1, 1)]
+    units = rate_units(rule.rate)
+    if units == 0:
+        return [(0, 1, 0)]
+    t = column.parameters.plain_modulus
+    largest = max(abs(column.low), column.high, 1)
+    room = (t // 2 if column.low < 0 else t - 1) // largest
+    bits = min(room.bit_length() - 1, int(column.margin - MARGIN_BITS))
+    if bits < _MIN_LIMB_BITS:
+        raise OutOfRangeError(f"{what} leaves no room for its rate.")
+    sign, rest, found = (1 if units > 0 else -1), abs(units), []
+    for limb in range(-(-rest.bit_length() // bits)):
+        factor = rest >> (limb * bits) & ((1 << bits) - 1)
+        if factor:
+            found.append((limb, factor, sign << (limb * bits)))
+    return found
+
+
+def _summed(
+    circuit: Circuit[PlannedColumn], line: int
+) -> tuple[int, list[tuple[LineOutput, float]]]:
+    """The widest price limbs that fit, for a line that sums over prices."""
+    rule = circuit.rules[line]
+    refusal: OutOfRangeError | DepthExceededError | None = None
+    for bits in _SUMMED_LIMB_BITS:
+        try:
+            return bits, _outputs(line, line_parts_of(circuit, line, {line: bits}), rule=rule)
+        except (OutOfRangeError, DepthExceededError) as error:
+            if error.reason == "plan.power-factor":
+                raise
+            refusal = error
+    raise refusal or OutOfRangeError("A line leaves no room for its rate.")
