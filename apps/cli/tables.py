@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from apps.cli.run_result import RunResult
+from gridsecure.billing.tariff_sources import UNCONFIRMED
 
 
 def show_bills(document: dict[str, Any], console: Console) -> None:
@@ -22,11 +25,14 @@ def show_bills(document: dict[str, Any], console: Console) -> None:
             table.add_column("period")
             table.add_column("tier", justify="right")
             table.add_column("quantity", justify="right")
-            table.add_column("rate [yuan]", justify="right")
-            table.add_column("amount [yuan]", justify="right", footer=period["total"])
+            currency = period.get("tariff", {}).get("currency", "CNY")
+            table.add_column(Text(f"rate [{currency}]"), justify="right")
+            amount = Text(f"amount [{currency}]")
+            table.add_column(amount, justify="right", footer=period["total"])
+            marks = _doubt_marks(period)
             for line in period["lines"]:
                 table.add_row(
-                    line["charge"],
+                    Text.assemble((marks.get(line.get("source"), ""), "bold red"), line["charge"]),
                     line["tou_period"] or "",
                     "" if line["tier"] is None else str(line["tier"]),
                     line["quantity"],
@@ -34,8 +40,28 @@ def show_bills(document: dict[str, Any], console: Console) -> None:
                     line["amount"],
                 )
             console.print(table)
+            for note in _footnotes(period, marks):
+                console.print(note)
             if "adjustment" in period:
                 console.print(_adjustment(period))
+
+
+def _doubt_marks(period: dict[str, Any]) -> dict[str, str]:
+    """A mark for every source of the bill that is not confirmed, in the order of the lines."""
+    sources = period.get("sources", {})
+    named = [line.get("source") for line in period["lines"]]
+    ordered = dict.fromkeys([*(name for name in named if name in sources), *sources])
+    doubted = [name for name in ordered if sources[name]["confidence"] == UNCONFIRMED]
+    return {name: f"*{number} " for number, name in enumerate(doubted, 1)}
+
+
+def _footnotes(period: dict[str, Any], marks: Mapping[str, str]) -> Iterator[Text]:
+    """What each mark means; a source that no line names is one of hours, limits or tax."""
+    named = {line.get("source") for line in period["lines"]}
+    for name, mark in marks.items():
+        where = "" if name in named else ", behind hours, tiers or tax"
+        title = period["sources"][name]["title"]
+        yield Text.assemble((f"{mark}UNCONFIRMED{where}: ", "bold red"), title)
 
 
 def _adjustment(period: dict[str, Any]) -> Table:

@@ -2,22 +2,114 @@
 
 from __future__ import annotations
 
+import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from apps.cli.explained import explained, notes
+from apps.cli.tariff_check import check_tariff
 from apps.cli.tariff_files import import_urdb_file
+from apps.cli.tariff_names import find_tariff, parse_month
+from apps.cli.tariff_show import show_tariff
+from apps.cli.tariff_tables import show_check, show_diff, show_list, wide
+from apps.statements.wording import Language
+from gridsecure.billing.periods import billing_month
+from gridsecure.billing.tariff_calendar import whole_months
+from gridsecure.billing.tariff_diff import diff_tariffs
+from gridsecure.billing.tariffs import catalogue_paths, load_tariff
 from gridsecure.billing.urdb import UrdbOptions
+from gridsecure.errors import InputError
 
-tariff_app = typer.Typer(help="Tariff files: where they come from.", no_args_is_help=True)
+tariff_app = typer.Typer(
+    help="Tariff files: what they say, whether they bill, where they come from.",
+    no_args_is_help=True,
+)
+NAME = "Tariff file, or a catalogue id."
+LanguageOption = Annotated[Language, typer.Option(help="Chinese or English.")]
+
+
+class DiffFormat(StrEnum):
+    """How differences are printed."""
+
+    TABLE = "table"
+    JSON = "json"
 
 
 @tariff_app.callback()
 def tariff() -> None:
     """Work with tariff files."""
+
+
+@tariff_app.command("list")
+@explained
+def list_tariffs(*, language: LanguageOption = Language.ENGLISH) -> None:
+    """List the catalogue's tariffs, and how many of their figures are not confirmed."""
+    show_list(catalogue_paths(), language=language, console=wide(Console()))
+
+
+@tariff_app.command("show")
+@explained
+def show(
+    name: Annotated[str, typer.Argument(help=NAME)],
+    *,
+    month: Annotated[str | None, typer.Option(help="Month to show, YYYY-MM.")] = None,
+    language: LanguageOption = Language.ENGLISH,
+) -> None:
+    """Show a tariff: hours, tiers and rates of a month, with source and confidence of each."""
+    wanted = parse_month(month)
+    tariff = load_tariff(find_tariff(name, month=wanted))
+    if wanted is not None:
+        period = billing_month(wanted.year, wanted.month, timezone=tariff.timezone)
+    else:
+        months = whole_months(tariff, most=1)
+        if not months:
+            raise InputError(
+                f"The validity of {tariff.tariff_id!r} holds no whole month.",
+                reason="tariff.validity",
+                remedy="Correct valid_from and valid_to.",
+            )
+        period = months[0]
+    show_tariff(tariff, period=period, language=language, console=wide(Console()))
+
+
+@tariff_app.command("check")
+@explained
+def check(
+    names: Annotated[list[str], typer.Argument(help="Tariff files or catalogue ids.")],
+) -> None:
+    """Check that tariffs can be billed on ciphertext; exit 1 with row and reason if not."""
+    good = True
+    for name in names:
+        path = find_tariff(name)
+        checked = check_tariff(path)
+        show_check(path, checked, wide(Console()))
+        good = good and not checked.problems
+    if not good:
+        raise typer.Exit(1)
+
+
+@tariff_app.command("diff")
+@explained
+def diff(
+    before: Annotated[str, typer.Argument(help=NAME)],
+    after: Annotated[str, typer.Argument(help=NAME)],
+    *,
+    output: Annotated[DiffFormat, typer.Option("--format", help="What to print.")] = (
+        DiffFormat.TABLE
+    ),
+) -> None:
+    """Compare two tariffs row by row: what was added, removed or changed."""
+    changes = diff_tariffs(*(load_tariff(find_tariff(name)) for name in (before, after)))
+    if output is DiffFormat.JSON:
+        changed = [change.to_json() for change in changes]
+        typer.echo(json.dumps({"changes": changed}, ensure_ascii=False))
+    else:
+        show_diff(changes, wide(Console()))
 
 
 @tariff_app.command("import")

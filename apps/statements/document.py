@@ -216,17 +216,17 @@ def _computed(line: BillLine, wording: Wording) -> str:
 
 
 def _used_sources(bill: Bill, wording: Wording) -> dict[str, SourceView]:
-    """Number the sources in the order of the lines that name them."""
+    """Number the sources in the order of the lines that name them; then those of other figures."""
     known = {source.source_id: source for source in bill.sources}
     views: dict[str, SourceView] = {}
-    for line in bill.lines:
-        if line.source is None or line.source in views:
+    for name in dict.fromkeys([*(line.source for line in bill.lines), *known]):
+        if name is None:
             continue
-        source = known.get(line.source)
+        source = known.get(name)
         kind = source.confidence if source else UNCONFIRMED
         words = wording.say(kind if source else "unknown_source")
-        title = shown(source.title if source else line.source)
-        views[line.source] = SourceView(f"[{len(views) + 1}]", title, Mark(kind, words))
+        title = shown(source.title if source else name)
+        views[name] = SourceView(f"[{len(views) + 1}]", title, Mark(kind, words))
     return views
 
 

@@ -242,6 +242,7 @@ _CHARGES: Final[Mapping[str, tuple[str, str]]] = {
     "line-loss": ("上网环节线损", "Line loss"),
     "transmission-distribution": ("输配电费", "Transmission and distribution"),
     "system-operation": ("系统运行费", "System operation"),
+    "tou-difference": ("峰谷浮动差价", "Time-of-use difference"),
     "agency-fee": ("代理服务费", "Agency fee"),
     "power-factor": ("功率因数调整电费", "Power-factor adjustment"),
 }

@@ -43,7 +43,18 @@ rates = [
     { charge = "rebate", rate = "-0.005", unit = "CNY/kWh", source = "s" },
 ]
 """
-TARIFF_IDS = (*sorted(catalogue_tariffs()), "priced-tiers")
+# What the naive bill below can do: rates on energy by period or monthly tier, and capacity.
+TARIFF_IDS = (
+    "flat",
+    "guangzhou-residential-peak-valley",
+    "guangzhou-residential-shared-meter",
+    "guangzhou-residential-tiers",
+    "shenzhen-commercial-four-period",
+    "shenzhen-residential-peak-valley",
+    "shenzhen-residential-tiers",
+    "xinjiang-residential",
+    "priced-tiers",
+)
 
 
 @cache

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
+from gridsecure.billing.tariffs import load_tariff, parse_tariff
 from gridsecure.errors import InputError, InvalidTariffError
 from tests.billing.bill_inputs import catalogue_text
 
@@ -150,33 +150,6 @@ def test_a_good_tariff_keeps_every_number_exact() -> None:
     assert (tariff.valid_from, tariff.valid_to) == (date(2025, 1, 1), date(2026, 1, 1))
 
 
-@pytest.mark.parametrize("tariff_id", sorted(catalogue_tariffs()))
-def test_catalogue_tariffs_load_under_their_own_name_with_sources(tariff_id: str) -> None:
-    tariff = load_tariff(catalogue_tariffs()[tariff_id])
-    assert tariff.tariff_id == tariff_id
-    assert {rate.source for rate in tariff.rates} <= {s.source_id for s in tariff.sources}
-
-
-def test_catalogue_holds_the_shenzhen_prices() -> None:
-    assert set(catalogue_tariffs()) == {
-        "flat",
-        "shenzhen-residential-tiers",
-        "shenzhen-residential-peak-valley",
-        "shenzhen-commercial-four-period",
-    }
-    commercial = load_tariff(catalogue_tariffs()["shenzhen-commercial-four-period"])
-    # Fen per kWh in the published table of February 2025: 143.716875, 115.526875, 75.776875,
-    # 25.716875.
-    assert {rate.tou_period: rate.rate * 100 for rate in commercial.rates if rate.tou_period} == {
-        "sharp": Decimal("143.716875"),
-        "peak": Decimal("115.526875"),
-        "flat": Decimal("75.776875"),
-        "valley": Decimal("25.716875"),
-    }
-    confidence = {source.source_id: source.confidence for source in commercial.sources}
-    assert confidence["capacity-fee"] == "unconfirmed"
-
-
 BAD = [
     # (what is changed, what it becomes, reason, what the message names)
     ("version =", "version", "syntax", "file"),
@@ -225,6 +198,8 @@ BAD = [
     ("upper_limit_kwh = 200.5", "upper_limit_kwh = 200.0005", "decimals", "tiers[1]"),
     ("[[tiers]]\ntier = 3", "[[tiers]]\ntier = 3\nupper_limit_kwh = 500", "tier-limit", "last"),
     ('unit = "CNY/month"', 'unit = "CNY/kW"', "unit", "rates[5]"),
+    ('unit = "CNY/month"', 'unit = "CNY/kVA-month"', "rate-scope", "standing counts month or day"),
+    ('to = "24:00"', 'to = "25:00"', "window", "windows[2]"),
     ('"0.66286875"', '"0.662868751"', "decimals", "rates[1]"),
     ('"0.66286875"', '"cheap"', "number", "rates[1]"),
     ('"0.66286875"', "nan", "number", "rates[1]"),
@@ -287,7 +262,7 @@ def test_a_single_open_tier_changes_nothing() -> None:
 
 def test_a_tariff_without_an_energy_price_is_refused() -> None:
     with pytest.raises(InvalidTariffError, match="energy has no rate per kWh"):
-        parse_tariff(PLAIN.replace("CNY/kWh", "CNY/month"))
+        parse_tariff(PLAIN.replace("CNY/kWh", "CNY/month").replace('"energy"', '"line-rental"'))
 
 
 def test_pricing_tiers_twice_is_refused() -> None:

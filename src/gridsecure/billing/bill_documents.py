@@ -85,7 +85,10 @@ def period_to_json(bills: Bills, column: int, *, tariff: Tariff | None) -> dict[
         "name_zh": tariff.name_zh,
         "currency": tariff.currency,
     }
+    # Hours, tiers, tax and a ratchet decide amounts too, though no line names their source.
     named = {rule.source for rule in bills.rules}
+    named |= {figure.source for figure in tariff.figure_sources}
+    named |= {tariff.ratchet.source} if tariff.ratchet else set()
     document["sources"] = {
         source.source_id: {"title": source.title, "confidence": source.confidence}
         for source in tariff.sources
@@ -140,7 +143,7 @@ def _unit(rule: LineRule) -> str:
 
 
 def computed_where(rule: LineRule) -> str:
-    """Where the number behind a line comes from: ciphertext, gateway or authority."""
+    """Say where a line's number comes from: `ciphertext`, `gateway`, `authority`, `contract`."""
     if rule.basis == MINIMUM:
         return AUTHORITY
     if rule.basis == CONTRACT:

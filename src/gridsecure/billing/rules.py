@@ -163,7 +163,7 @@ def _line_rules(
         shared = rule.rate * tariff.ratchet.share
         if shared != round(shared, RATE_DECIMALS):
             raise InputError(
-                "The ratchet's share of a demand rate has more than eight decimals.",
+                f"{rate.row}: the ratchet's share of the rate has more than eight decimals.",
                 reason="tariff.decimals",
                 remedy="Round the rate or the share as the tariff's publisher does.",
             )

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gridsecure.billing.tariff_cells import check_keys, read_date, read_number, read_text, refusal
 from gridsecure.billing.tariff_consistency import MONTH, RESETS
+from gridsecure.billing.tariff_sources import FIGURE_SOURCES
 
 # Currencies whose bills round to a hundredth.
 CURRENCIES = ("CNY", "USD", "EUR", "GBP")
@@ -73,6 +74,7 @@ def check_header(document: Mapping[str, Any]) -> None:
                 "windows",
             ),
             *("demand_windows", "tiers", "days", "dynamic", "power_factor", "demand_ratchet"),
+            FIGURE_SOURCES,
         ),
     )
     if document["currency"] not in CURRENCIES:

@@ -17,19 +17,22 @@ from gridsecure.billing.tariff_consistency import (
     PRO_RATA,
     UNIFORM_ADDER,
 )
-from gridsecure.billing.tariff_elements import DynamicPrices, PowerFactorRule
+from gridsecure.billing.tariff_elements import DemandRatchet, DynamicPrices, PowerFactorRule
 from gridsecure.billing.tariff_rows import (
     PER_DAY,
+    PER_KVA,
     PER_KW,
     PER_KWH,
     PER_MONTH,
     RateRow,
-    SourceRow,
     TierRow,
     WindowRow,
 )
 
 ENERGY_CHARGE = "energy"
+CAPACITY_CHARGE = "capacity"
+DEMAND_CHARGE = "demand"
+STANDING_CHARGE = "standing"
 TIER_ADDER_CHARGE = "tier-adder"
 DISCOUNT_CHARGE = "demand-discount"
 MINIMUM_CHARGE = "minimum"
@@ -38,6 +41,10 @@ FREE_QUOTA_CHARGE = "free-quota"
 
 # Charges whose name says what they multiply, and the units they may have.
 _RESERVED = {
+    ENERGY_CHARGE: (PER_KWH,),
+    CAPACITY_CHARGE: (PER_KVA,),
+    DEMAND_CHARGE: (PER_KW,),
+    STANDING_CHARGE: (PER_MONTH, PER_DAY),
     TIER_ADDER_CHARGE: (PER_KWH,),
     DISCOUNT_CHARGE: (PER_KW,),
     MINIMUM_CHARGE: (PER_MONTH, PER_DAY),
@@ -53,39 +60,39 @@ class PricedRows:
 
     Args:
         rates: The rate rows.
-        sources: The source rows that rates refer to.
         windows: Time-of-use windows of energy.
         demand_windows: Time-of-use windows of demand.
         tiers: Consumption steps.
         convention: How tiers and time-of-use combine, or None.
         dynamic: Prices per interval, or None.
         power_factor: The power-factor rule, or None.
+        ratchet: The demand ratchet, or None.
     """
 
     rates: Sequence[RateRow]
-    sources: Sequence[SourceRow]
     windows: Sequence[WindowRow]
     demand_windows: Sequence[WindowRow]
     tiers: Sequence[TierRow]
     convention: str | None
     dynamic: DynamicPrices | None = None
     power_factor: PowerFactorRule | None = None
+    ratchet: DemandRatchet | None = None
 
 
 def check_rates(rows: PricedRows) -> None:
     """Refuse rates that price a kWh twice, or not at all, or in a way the tariff does not name.
 
     Raises:
-        InvalidTariffError: With the reason `tariff.convention`, `tariff.source`, `tariff.unit`,
-            `tariff.duplicate-rate`, `tariff.rate-scope`, `tariff.missing-rate`,
-            `tariff.power-factor` or `tariff.dynamic`.
+        InvalidTariffError: With the reason `tariff.convention`, `tariff.duplicate-rate`,
+            `tariff.rate-scope`, `tariff.missing-rate`, `tariff.power-factor`, `tariff.ratchet` or
+            `tariff.dynamic`.
     """
     if rows.convention is not None and rows.convention not in CONVENTIONS:
         raise refusal("tier_convention", f"unknown convention {rows.convention!r}", "convention")
-    _check_sources(rows)
     for rate in rows.rates:
         _check_scope(rate, convention=rows.convention)
     _check_single_elements(rows)
+    _check_demand_elements(rows)
     looked_at = set()
     for month in ALL_MONTHS:
         active = tuple(rate for rate in rows.rates if month in rate.months)
@@ -96,21 +103,13 @@ def check_rates(rows: PricedRows) -> None:
             _check_month(rows, active, labels=labels, tiers=tiers)
 
 
-def _check_sources(rows: PricedRows) -> None:
-    known = {source.source_id for source in rows.sources}
-    named = [(rate.row, rate.source) for rate in rows.rates]
-    named += [("dynamic", rows.dynamic.source)] if rows.dynamic else []
-    named += [("power_factor", rows.power_factor.source)] if rows.power_factor else []
-    for row, source in named:
-        if source not in known:
-            raise refusal(row, f"source {source!r} is not listed", "source")
-
-
 def _check_scope(rate: RateRow, *, convention: str | None) -> None:
     """A rate applies to a period, a tier, a period within a tier, or the whole."""
     units = _RESERVED.get(rate.charge)
     if units is not None and rate.per not in units:
-        raise refusal(rate.row, f"{rate.charge} counts {' or '.join(units)}", "rate-scope")
+        raise refusal(
+            rate.row, f"{rate.charge} counts {' or '.join(units)}, not {rate.per}", "rate-scope"
+        )
     if (rate.min_kwh_per_kva is not None) != (rate.charge == DISCOUNT_CHARGE):
         raise refusal(rate.row, f"{DISCOUNT_CHARGE} and min_kwh_per_kva go together", "rate-scope")
     if (
@@ -163,6 +162,24 @@ def _check_single_elements(rows: PricedRows) -> None:
             "power_factor",
             "it cannot be combined with prices per interval or per tier of a period",
             "power-factor",
+        )
+
+
+def _check_demand_elements(rows: PricedRows) -> None:
+    """Demand windows, a ratchet and a discount each change something that has a rate."""
+    rates = [rate for rate in rows.rates if rate.per == PER_KW]
+    if rows.demand_windows and not any(rate.tou_period is not None for rate in rates):
+        raise refusal("demand_windows", "no demand rate has a period", "missing-rate")
+    discounts = [rate for rate in rates if rate.charge == DISCOUNT_CHARGE]
+    whole = [rate for rate in rates if rate not in discounts and rate.tou_period is None]
+    for discount in discounts:
+        if not set(discount.months) <= {month for rate in whole for month in rate.months}:
+            raise refusal(discount.row, "there is no demand rate to discount", "missing-rate")
+    if rows.ratchet is not None and not whole:
+        raise refusal("demand_ratchet", "no rate counts the month's demand", "missing-rate")
+    if rows.ratchet is not None and discounts:
+        raise refusal(
+            "demand_ratchet", f"which demand {DISCOUNT_CHARGE} counts is not said", "ratchet"
         )
 
 

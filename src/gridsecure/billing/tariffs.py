@@ -59,6 +59,12 @@ from gridsecure.billing.tariff_rows import (
     read_tier,
     read_window,
 )
+from gridsecure.billing.tariff_sources import (
+    FigureSource,
+    check_sources,
+    read_figure_sources,
+)
+from gridsecure.billing.tariff_versions import chosen_edition, tariff_paths
 from gridsecure.errors import InputError
 
 # Monday to Friday, and Saturday with Sunday; a tariff may declare more and list their dates.
@@ -94,6 +100,7 @@ class Tariff:
         dynamic: Prices per interval, or None.
         power_factor: The power-factor adjustment, or None.
         ratchet: The demand ratchet, or None.
+        figure_sources: Where windows, tiers and other figures that are no rates come from.
     """
 
     tariff_id: str
@@ -118,6 +125,7 @@ class Tariff:
     dynamic: DynamicPrices | None
     power_factor: PowerFactorRule | None
     ratchet: DemandRatchet | None
+    figure_sources: tuple[FigureSource, ...]
 
     @property
     def tou_periods(self) -> tuple[str, ...]:
@@ -128,6 +136,16 @@ class Tariff:
     def demand_periods(self) -> tuple[str, ...]:
         """Time-of-use labels of demand in the order of the rates; empty without any."""
         return self._labels(demand=True)
+
+    @property
+    def named_sources(self) -> tuple[tuple[str, str], ...]:
+        """Every row that names a source, with the source's id, in the order of the file's rows."""
+        named = [(rate.row, rate.source) for rate in self.rates]
+        named += [("dynamic", self.dynamic.source)] if self.dynamic else []
+        named += [("power_factor", self.power_factor.source)] if self.power_factor else []
+        named += [("demand_ratchet", self.ratchet.source)] if self.ratchet else []
+        named += [(figure.row, figure.source) for figure in self.figure_sources]
+        return tuple(named)
 
     def _labels(self, *, demand: bool) -> tuple[str, ...]:
         labels = (
@@ -158,16 +176,17 @@ def parse_tariff(text: str) -> Tariff:
     check_windows(tariff.demand_windows, day_types=tariff.day_types)
     check_tiers(tariff.tiers, convention=tariff.tier_convention, reset=tariff.tier_reset)
     check_days(tariff.days)
+    check_sources(tariff.sources, named=tariff.named_sources)
     check_rates(
         PricedRows(
             rates=tariff.rates,
-            sources=tariff.sources,
             windows=tariff.windows,
             demand_windows=tariff.demand_windows,
             tiers=tariff.tiers,
             convention=tariff.tier_convention,
             dynamic=tariff.dynamic,
             power_factor=tariff.power_factor,
+            ratchet=tariff.ratchet,
         )
     )
     return tariff
@@ -191,10 +210,22 @@ def load_tariff(path: Path) -> Tariff:
     return parse_tariff(text)
 
 
-def catalogue_tariffs() -> dict[str, Path]:
-    """Return the tariff files that ship with the package, by tariff id."""
-    folder = Path(__file__).with_name("catalogue")
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+def catalogue_tariffs(month: date | None = None) -> dict[str, Path]:
+    """Return the tariff files that ship with the package, by tariff id.
+
+    Args:
+        month: Any date of a month, to take of each tariff the edition in force in it; where none
+            is, and without a month, the newest.
+    """
+    return {
+        tariff_id: chosen_edition(paths, month=month)
+        for tariff_id, paths in catalogue_paths().items()
+    }
+
+
+def catalogue_paths() -> dict[str, tuple[Path, ...]]:
+    """Return every edition of the tariffs that ship with the package, by tariff id."""
+    return tariff_paths(Path(__file__).with_name("catalogue"))
 
 
 def _read_document(document: Mapping[str, Any]) -> Tariff:
@@ -234,6 +265,7 @@ def _read_document(document: Mapping[str, Any]) -> Tariff:
         dynamic=optional_table(document, "dynamic", read_dynamic),
         power_factor=optional_table(document, "power_factor", read_power_factor),
         ratchet=optional_table(document, "demand_ratchet", read_ratchet),
+        figure_sources=read_figure_sources(document),
     )
 
 

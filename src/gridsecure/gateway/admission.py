@@ -235,7 +235,7 @@ def _lacks(register: NDArray[np.int64] | None, rows: NDArray[np.intp]) -> Mask:
 def _bad_limits(
     rules: tuple[LineRule, ...], contracts: pd.DataFrame, period: BillingPeriod
 ) -> Mask:
-    """Where a tier limit is one that encrypted thresholds refuse.
+    """Where a tier limit or free quota is one that encrypted thresholds refuse.
 
     A meter point whose own quota spoils the limits is left out alone: in a roster, everybody's
     limits would have to be counted in steps that divide it.

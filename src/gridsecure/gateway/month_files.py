@@ -111,7 +111,8 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
             remedy=f"Send them to /months/{month}/files.",
         )
     source = folder / pointer["folder"]
-    paths = catalogue_tariffs() | {n: source / file for n, file in pointer["tariffs"].items()}
+    first = month_period(month, timezone=zone.timezone).start.date()
+    paths = catalogue_tariffs(first) | {n: source / file for n, file in pointer["tariffs"].items()}
     try:
         tariffs = {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
     except OSError as error:

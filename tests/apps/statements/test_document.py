@@ -163,11 +163,22 @@ def test_whatever_is_not_confirmed_is_marked_and_explained() -> None:
     for words in ("SECONDARY:", "UNCONFIRMED:", "SOURCE NOT STATED:", "before production use"):
         assert words in notes
     assert "UNCONFIRMED" in shown.warning
-    unnamed = statement(period(line(source="nowhere"), sources=sources))
+    sure = {"sure": sources["sure"]}
+    unnamed = statement(period(line(source="nowhere"), sources=sure))
     assert "SOURCE NOT STATED" in unnamed.warning
-    calm = statement(period(line(source="sure"), sources=sources))
+    calm = statement(period(line(source="sure"), sources=sure))
     assert not calm.warning
     assert "confirmation" not in " ".join(calm.notes)
+
+
+def test_a_source_of_hours_or_limits_is_listed_though_no_line_names_it() -> None:
+    sources = {
+        "hours": {"title": "Hours from a rumour", "confidence": "unconfirmed"},
+        "price": {"title": "Price notice", "confidence": "confirmed"},
+    }
+    shown = statement(period(line(source="price"), sources=sources))
+    assert [view.title for view in shown.sources] == ["Price notice", "Hours from a rumour"]
+    assert "UNCONFIRMED" in shown.warning
 
 
 def test_a_plain_contract_document_is_enough() -> None:

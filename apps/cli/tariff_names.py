@@ -1,0 +1,59 @@
+"""Tariff files by path or by catalogue name."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from gridsecure.billing.tariff_versions import edition_in_force, editions
+from gridsecure.billing.tariffs import catalogue_paths, catalogue_tariffs
+from gridsecure.errors import InputError, NotFoundError
+
+
+def find_tariff(name: str, *, month: date | None = None) -> Path:
+    """Find a tariff file.
+
+    Args:
+        name: A path, a tariff id of the catalogue, or `id@version` for one edition.
+        month: Any date of a month, to take the edition in force in it; else the newest.
+
+    Raises:
+        NotFoundError: There is neither such a file nor such a tariff.
+        InputError: No edition is in force in the month.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    paths = catalogue_paths()
+    for files in paths.values():
+        for file in files:
+            if file.stem == name:
+                return file
+    if name not in paths:
+        raise NotFoundError(
+            f"There is no tariff file {path.name!r}, and no such tariff in the catalogue.",
+            remedy="`gridsecure tariff list` names the catalogue's tariffs.",
+        )
+    if month is None:
+        return catalogue_tariffs()[name]
+    return edition_in_force(editions(paths[name]), month=month).path
+
+
+def parse_month(text: str | None) -> date | None:
+    """Read a month written YYYY-MM.
+
+    Raises:
+        InputError: It is none (`month.format`).
+    """
+    if text is None:
+        return None
+    try:
+        if len(text) != len("2026-07"):
+            raise ValueError(text)
+        return date.fromisoformat(f"{text}-01")
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not a month.",
+            reason="month.format",
+            remedy="Write it as in 2026-07.",
+        ) from error
