@@ -26,13 +26,13 @@ from tests.billing.bill_inputs import HOUR, catalogue_text, readings_frame
 
 METERS = ("A", "B", "C")
 STARTS = ("2026-07-01T00:00", "2026-07-01T11:00", "2026-07-02T15:00", "2026-07-31T23:00")
-# Those that hold in July 2026; a monthly price table of another month bills nothing in it.
-TARIFFS = {
-    name: tariff
-    for name, path in catalogue_tariffs().items()
-    if (tariff := load_tariff(path)).valid_to is None
-}
-FACTS = default_contracts(METERS).assign(contracted_va=100_000)
+# Tariffs that need nothing beside readings, and were in force in the month below.
+NAMES = (
+    *("flat", "shenzhen-residential-tiers", "shenzhen-residential-peak-valley"),
+    *("shenzhen-commercial-four-period", "guangzhou-residential-tiers"),
+)
+TARIFFS = {name: load_tariff(catalogue_tariffs()[name]) for name in NAMES}
+FACTS = default_contracts(METERS)
 
 Energies = tuple[int, ...]
 ENERGY = st.one_of(st.integers(0, 5_000), st.integers(0, 900_000))

@@ -108,6 +108,10 @@ def tier_texts(draw: Any) -> str:
     return tariff("tiers", windows, steps, energy, draw(extras()), options=options)
 
 
+DISCOUNT = rate("demand-discount", "-4.2", unit="kW-month", more="min_kwh_per_kva = 260")
+OUT_OF_REACH = rate("demand-discount", "0", unit="kW-month", more="min_kwh_per_kva = 3839")
+
+
 @st.composite
 def business_texts(draw: Any) -> str:
     """Time-of-use components, demand, its discount, capacity, and the power factor over them."""
@@ -117,16 +121,7 @@ def business_texts(draw: Any) -> str:
         rate("energy", draw(PRICES), period="peak") + rate("energy", draw(PRICES), period="valley"),
         rate("transmission-distribution", draw(PRICES)),
         draw(st.sampled_from(["", rate("capacity", "22", unit="kVA-month")])),
-        draw(st.sampled_from(["", demand])),
-        draw(
-            st.sampled_from(
-                [
-                    "",
-                    rate("demand-discount", "-4.2", unit="kW-month", more="min_kwh_per_kva = 260"),
-                    rate("demand-discount", "0", unit="kW-month", more="min_kwh_per_kva = 3839"),
-                ]
-            )
-        ),
+        draw(st.sampled_from(["", demand, demand + DISCOUNT, demand + OUT_OF_REACH])),
         draw(extras()),
     ]
     if parts[4] and draw(st.booleans()):
