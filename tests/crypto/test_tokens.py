@@ -137,7 +137,7 @@ def test_another_issuers_key_is_refused() -> None:
         verified(issue_token(CLAIMS, key=generate_private_key()))
 
 
-@pytest.mark.parametrize("key", [PUBLIC.point, PUBLIC.point.hex().encode()])
+@pytest.mark.parametrize("key", [PUBLIC.point, PUBLIC.point.hex().encode()], ids=["bytes", "hex"])
 def test_hmac_keyed_with_the_public_key_is_refused(key: bytes) -> None:
     """The classic confusion; PyJWT's own guards do not recognise a raw SM2 point."""
     _, body, _ = issue_token(CLAIMS, key=KEY).split(".")
@@ -272,7 +272,9 @@ def test_the_registry_holds_one_algorithm() -> None:
     assert ALGORITHM not in jwt.PyJWS().get_algorithms()
 
 
-@pytest.mark.parametrize("key", [PUBLIC.point, PUBLIC.point.hex(), "", None])
+@pytest.mark.parametrize(
+    "key", [PUBLIC.point, PUBLIC.point.hex(), "", None], ids=["bytes", "hex", "empty", "none"]
+)
 def test_keys_that_are_not_key_objects_are_refused(key: Any) -> None:
     with pytest.raises(jwt.InvalidKeyError):
         tokens._Sm2Algorithm().prepare_key(key)

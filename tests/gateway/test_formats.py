@@ -142,7 +142,7 @@ ROW = f"A,2026-07-01 00:00,{SECRET}"
         (b"", "empty", "no readings"),
         (LONG.encode(), "empty", "no readings"),
         (b"\xff\xfe\x00\x01", "encoding", "UTF-8"),
-        (gzip.compress(long_file(ROW))[:30], "malformed", "gzip"),
+        (gzip.compress(long_file(ROW), mtime=0)[:30], "malformed", "gzip"),
         (long_file(ROW, f"{ROW},1,2"), "malformed", "Line 3"),
         (long_file(f"{ROW},1", f"{ROW},1"), "malformed", "Line 2"),
         (long_file(ROW, "A,2026-07-01 00:30"), "malformed", "Line 3"),
