@@ -19,6 +19,8 @@ from gridsecure.errors import InvalidMessageError, SignatureError, UnknownMeterE
 
 VERSION = 1
 MAX_SLOTS = 16384
+MAX_COLUMNS = 20_000
+"""A month of five-minute intervals, each with a price of its own, and its settlement: 18,300."""
 FIRST_REVISION = 1
 """The revision of an upload that corrects none."""
 
@@ -199,7 +201,7 @@ class UploadManifest(Message):
     end: str
     sequence: int
     estimated_readings: int
-    columns: list[ColumnEntry] = Field(min_length=1)
+    columns: list[ColumnEntry] = Field(min_length=1, max_length=MAX_COLUMNS)
     revision: int = Field(default=FIRST_REVISION, ge=FIRST_REVISION)
     corrects: Digest | None = None
     corrected_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
