@@ -11,30 +11,30 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from apps.cli.bench.machine import describe_machine
-from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.identity.credentials import (
+from gridsecure.credentials.grants import Question, Quota, request_grant, verify_grant
+from gridsecure.credentials.group import BackendName, available_backends
+from gridsecure.credentials.issuance import (
     Credential,
     finalise_credential,
     issue_credential,
     request_credential,
 )
-from gridsecure.identity.grants import Question, Quota, request_grant, verify_grant
-from gridsecure.identity.group import BackendName, available_backends
-from gridsecure.identity.issuer_keys import (
+from gridsecure.credentials.issuer_keys import (
     Context,
     IssuerPrivateKey,
     IssuerPublicKey,
     generate_issuer_key,
 )
-from gridsecure.identity.opening import OPENERS, generate_opener_key, joint_key
-from gridsecure.identity.presentations import (
+from gridsecure.credentials.opening import OPENERS, generate_opener_key, joint_key
+from gridsecure.credentials.presentations import (
     Domain,
     Occasion,
     PublicKeys,
     present,
     verify_presentation,
 )
-from gridsecure.identity.suites import Suite, sm2_suite
+from gridsecure.credentials.suites import Suite, sm2_suite
+from gridsecure.crypto.sm2 import generate_private_key
 
 REPEATS: Final = 50
 BACKENDS: Final[tuple[BackendName, ...]] = ("libcrypto", "gmpy2", "python")

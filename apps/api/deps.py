@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
 from apps.api.errors import error_response, internal_response, too_large
+from gridsecure.credentials.access import ISSUER
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims, verify_token
 from gridsecure.errors import (
@@ -28,7 +29,6 @@ from gridsecure.errors import (
     GridSecureError,
     SignatureError,
 )
-from gridsecure.identity.service_login import ISSUER
 
 ALWAYS_PUBLIC: Final = frozenset({"/about", "/health", "/docs", "/openapi.json"})
 """Paths of every service that need no token."""

@@ -9,14 +9,20 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from gridsecure.credentials.holder import Holder
+from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
+from gridsecure.credentials.opening import (
+    OPENERS,
+    Opener,
+    OpenerKey,
+    generate_opener_key,
+    joint_key,
+)
+from gridsecure.credentials.presentations import Domain, PublicKeys
+from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.identity.authority import Issuer, TokenService
-from gridsecure.identity.credentials import Credential
-from gridsecure.identity.holder import Holder
-from gridsecure.identity.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
-from gridsecure.identity.opening import OPENERS, Opener, OpenerKey, generate_opener_key, joint_key
-from gridsecure.identity.presentations import Domain, PublicKeys
-from gridsecure.identity.suites import Suite, sm2_suite
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlmodel import Session, select
 
-from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
-from gridsecure.identity.opening import (
+from gridsecure.credentials.opening import (
     OPENERS,
     OpenerKey,
     generate_opener_key,
@@ -18,15 +17,16 @@ from gridsecure.identity.opening import (
     opening_share,
     share_digest,
 )
-from gridsecure.identity.presentations import Escrow
-from gridsecure.identity.registry import identity_of
-from gridsecure.identity.revocation import (
+from gridsecure.credentials.presentations import Escrow
+from gridsecure.credentials.revocation import (
     Difference,
     blind_difference,
     blinded_difference,
     difference,
     matches,
 )
+from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
+from gridsecure.identity.registry import identity_of
 from gridsecure.identity.warrants import OPENED, check_warrant, record_shares, record_warrant
 from gridsecure.store.evidence import EvidenceRow, verify_chain
 from tests.identity.identity_world import NOW, World, keys, new_holder, suite

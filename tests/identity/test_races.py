@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gridsecure.compute.admission import raise_counter
 from gridsecure.errors import AuthenticityError, ConflictError
 from gridsecure.identity.registry import (
     Registration,
@@ -20,7 +21,6 @@ from gridsecure.identity.registry import (
     spend_tag,
     use_challenge,
 )
-from gridsecure.identity.uploads import raise_counter
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
 from tests.identity.identity_world import NOW

@@ -11,6 +11,15 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session, select
 
+from gridsecure.compute.admission import admit_upload
+from gridsecure.credentials.access import ISSUER, check_query
+from gridsecure.credentials.grants import Question, Quota, grant_bytes, request_grant, verify_grant
+from gridsecure.credentials.holder import Wallet
+from gridsecure.credentials.issuance import issue_credential
+from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
+from gridsecure.credentials.presentations import Domain, Occasion, present, verify_presentation
+from gridsecure.credentials.settlement import settled_subject
+from gridsecure.credentials.uploads import Upload, sign_upload
 from gridsecure.crypto.sm2 import Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
@@ -24,16 +33,8 @@ from gridsecure.errors import (
     SignatureError,
     StaleMessageError,
 )
-from gridsecure.identity.authority import CHALLENGE_LIFETIME, TOKEN_LIFETIME, check_query
-from gridsecure.identity.credentials import issue_credential
-from gridsecure.identity.grants import Question, Quota, grant_bytes, request_grant, verify_grant
-from gridsecure.identity.holder import Wallet
-from gridsecure.identity.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
-from gridsecure.identity.presentations import Domain, Occasion, present, verify_presentation
+from gridsecure.identity.authority import CHALLENGE_LIFETIME, TOKEN_LIFETIME
 from gridsecure.identity.registry import deny, identity_of, registration
-from gridsecure.identity.service_login import ISSUER
-from gridsecure.identity.settlement import settled_subject
-from gridsecure.identity.uploads import Upload, admit_upload, sign_upload
 from gridsecure.store.evidence import EvidenceRow
 from tests.identity.identity_world import (
     ANALYST,

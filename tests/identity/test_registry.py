@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from gridsecure.compute import admission
+from gridsecure.compute.admission import Upload, raise_counter
 from gridsecure.errors import ConflictError, StorageError
-from gridsecure.identity import registry, uploads
 from gridsecure.identity.registry import keep_enrolment
-from gridsecure.identity.uploads import Upload, raise_counter
+from gridsecure.store import records
 from gridsecure.store.database import open_database
 from tests.identity.identity_world import NOW, database
 
@@ -40,10 +41,10 @@ def enrol(engine, key: bytes) -> None:
 def test_a_race_lost_to_the_unique_index_is_looked_at_again(engine, monkeypatch):
     enrol(engine, b"first")
     lost = IntegrityError("insert", {}, Exception("unique"))
-    monkeypatch.setattr(registry, "record", failing(lost, 1, registry.record))
+    monkeypatch.setattr(records, "record", failing(lost, 1, records.record))
     with pytest.raises(ConflictError, match=r"conflict\.enrolment"):
         enrol(engine, b"second")
-    monkeypatch.setattr(registry, "record", failing(lost, 2, registry.record))
+    monkeypatch.setattr(records, "record", failing(lost, 2, records.record))
     with pytest.raises(StorageError):
         enrol(engine, b"second")
 
@@ -58,7 +59,7 @@ def test_a_missing_table_is_no_lost_race(tmp_path):
 def test_a_counter_always_overtaken_gives_up(engine, monkeypatch):
     raise_counter(engine, subject="one", counter=1, now=NOW)
     with monkeypatch.context() as patch:
-        patch.setattr(uploads, "advance", lambda *args, **kwargs: False)
+        patch.setattr(admission, "advance", lambda *args, **kwargs: False)
         with pytest.raises(StorageError, match=r"storage\.busy"):
             raise_counter(engine, subject="one", counter=2, now=NOW)
     raise_counter(engine, subject="one", counter=2, now=NOW)

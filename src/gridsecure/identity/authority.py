@@ -20,20 +20,21 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
-from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.crypto.tokens import TokenClaims, issue_token
-from gridsecure.errors import AccessDeniedError, SignatureError
-from gridsecure.identity.credentials import issue_credential, requested_key
-from gridsecure.identity.grants import Question, verify_grant
-from gridsecure.identity.issuer_keys import Context, IssuerPrivateKey
-from gridsecure.identity.presentations import (
+from gridsecure.credentials.access import GRANT_ROLE, ISSUER, login_text, query_subject
+from gridsecure.credentials.grants import Question, verify_grant
+from gridsecure.credentials.issuance import issue_credential, requested_key
+from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey
+from gridsecure.credentials.presentations import (
     Domain,
     Occasion,
     PublicKeys,
     subject,
     verify_presentation,
 )
+from gridsecure.credentials.suites import Suite, framed
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.crypto.tokens import TokenClaims, issue_token
+from gridsecure.errors import AccessDeniedError
 from gridsecure.identity.registry import (
     Registration,
     keep_credential,
@@ -44,13 +45,10 @@ from gridsecure.identity.registry import (
     spend_tag,
     use_challenge,
 )
-from gridsecure.identity.service_login import ISSUER
-from gridsecure.identity.suites import Suite, framed
 
 TOKEN_LIFETIME: Final = timedelta(minutes=5)
 CHALLENGE_LIFETIME: Final = timedelta(minutes=2)
 CHALLENGE_BYTES: Final = 32
-_LOGIN = b"gridsecure-login-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +230,7 @@ class TokenService:
         spend_tag(self.engine, tag=tag, quota=named, digest=question.digest, now=now)
         about = query_subject(question.digest)
         return issue_token(
-            self._claims(about, question.audience, ("query-grant",), None, now), key=self.signer
+            self._claims(about, question.audience, (GRANT_ROLE,), None, now), key=self.signer
         )
 
     def _claims(
@@ -247,35 +245,6 @@ class TokenService:
             expires_at=now + TOKEN_LIFETIME,
             token_id=secrets.token_hex(16),
             holder_thumbprint=holder,
-        )
-
-
-def login_text(name: str, *, domain: Domain, challenge: bytes) -> bytes:
-    """What a holder signs to log in."""
-    return framed(_LOGIN, name, domain.text, challenge)
-
-
-def query_subject(digest: bytes) -> str:
-    """The subject of a grant's token: the query, not the analyst."""
-    return f"query/{digest.hex()}"
-
-
-def check_query(claims: TokenClaims, *, query: bytes) -> None:
-    """Refuse a grant's token for another query than this one.
-
-    Args:
-        claims: From `verify_token`.
-        query: The query as it was sent.
-
-    Raises:
-        SignatureError: It is for another one, or no grant (`authenticity.query`).
-    """
-    expected = f"query/{sm3_hex(query)}"
-    if claims.subject != expected or claims.roles != ("query-grant",):
-        raise SignatureError(
-            "The grant is for another query.",
-            reason="authenticity.query",
-            remedy="Ask for a grant for the query as it is sent.",
         )
 
 

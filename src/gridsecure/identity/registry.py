@@ -14,32 +14,27 @@ Two databases, never one: enrolments know who somebody is, registrations know wh
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
+from gridsecure.credentials.issuer_keys import Context
+from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AccessDeniedError,
     ConflictError,
     NotFoundError,
     StaleMessageError,
-    StorageError,
 )
-from gridsecure.identity.issuer_keys import Context
-from gridsecure.identity.suites import framed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append
-from gridsecure.store.records import Record, advance, fetch, record
+from gridsecure.store.records import Record, advance, fetch, insert_once
 
 ACTOR: Final = "identity"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,32 +234,6 @@ def spend_tag(engine: Engine, *, tag: bytes, quota: bytes, digest: bytes, now: d
             reason="authenticity.spent",
             remedy="Use another nonce of this epoch, if any is left.",
         )
-
-
-def insert_once(engine: Engine, entry: Record, *, now: datetime) -> bool:
-    """Insert a record; where another process inserted it in between, look again.
-
-    Returns:
-        Whether it is new.
-
-    Raises:
-        ConflictError: Its name or scope is taken by other content (`conflict.<kind>`).
-    """
-
-    def insert() -> bool:
-        with write_session(engine) as session:
-            return record(session, entry, at=now)
-
-    return _again_if_raced(insert)
-
-
-def _again_if_raced(insert: Callable[[], T]) -> T:
-    try:
-        return insert()
-    except StorageError as failed:
-        if not isinstance(failed.__cause__, IntegrityError):
-            raise
-    return insert()
 
 
 def _not_registered() -> AccessDeniedError:

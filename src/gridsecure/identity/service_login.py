@@ -19,15 +19,13 @@ from typing import ClassVar, Final, Literal
 from pydantic import Field
 from sqlalchemy import Engine
 
+from gridsecure.credentials.access import ISSUER
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims, issue_token
 from gridsecure.errors import ConflictError, StaleMessageError
 from gridsecure.messages import Message, Signed, opened, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, record
-
-ISSUER: Final = "gridsecure-identity"
-"""Who issues all access tokens."""
 
 SERVICE_TOKEN_LIFETIME: Final = timedelta(minutes=5)
 MAX_AGE: Final = timedelta(seconds=60)

@@ -15,12 +15,12 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from gridsecure.credentials.opening import Opener, share_digest
+from gridsecure.credentials.presentations import Escrow
+from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError
-from gridsecure.identity.opening import Opener, share_digest
-from gridsecure.identity.presentations import Escrow
 from gridsecure.identity.registry import ACTOR
-from gridsecure.identity.suites import Suite
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, EvidenceEntry, append
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, UniqueConstraint
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col, select, update
 
 from gridsecure.errors import ConflictError, NotFoundError, StorageError
+from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
 
 
@@ -139,6 +140,27 @@ def advance(session: Session, *, kind: str, name: str, source: str, target: str)
         .values(state=target)
     )
     return bool(moved.rowcount)
+
+
+def insert_once(engine: Engine, entry: Record, *, now: datetime) -> bool:
+    """Insert a record in a transaction of its own; where another process came first, look again.
+
+    A loser on a database that lets both look first (PostgreSQL) is told by the unique index.
+
+    Returns:
+        Whether it is new.
+
+    Raises:
+        ConflictError: Its name or scope is taken by other content (`conflict.<kind>`).
+    """
+    try:
+        with write_session(engine) as session:
+            return record(session, entry, at=now)
+    except StorageError as failed:
+        if not isinstance(failed.__cause__, IntegrityError):
+            raise
+    with write_session(engine) as session:
+        return record(session, entry, at=now)
 
 
 def _read(row: RecordRow) -> Record:

@@ -16,8 +16,8 @@ import weakref
 from collections.abc import Sequence
 from typing import Final
 
+from gridsecure.credentials.curves import IDENTITY, Curve, Point, Term
 from gridsecure.errors import GridSecureError
-from gridsecure.identity.curves import IDENTITY, Curve, Point, Term
 
 _NAMES: Final = (
     "libcrypto.so.3",

@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gridsecure.credentials.curves import IDENTITY, Point
+from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.issuer_keys import check_length
+from gridsecure.credentials.opening import OPENERS, Opener, opener_public_key, verified_share
+from gridsecure.credentials.presentations import Escrow
+from gridsecure.credentials.sigma import Statement, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, framed
 from gridsecure.errors import InvalidMessageError, SignatureError
-from gridsecure.identity.curves import IDENTITY, Point
-from gridsecure.identity.group import POINT_BYTES
-from gridsecure.identity.issuer_keys import check_length
-from gridsecure.identity.opening import OPENERS, Opener, opener_public_key, verified_share
-from gridsecure.identity.presentations import Escrow
-from gridsecure.identity.sigma import Statement, holds, proof_bytes, prove
-from gridsecure.identity.suites import Suite, framed
 
 BLINDED_BYTES: Final = 2 * POINT_BYTES + proof_bytes(1)
 

@@ -20,8 +20,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from gridsecure.credentials.curves import IDENTITY, Curve, Point, Term
 from gridsecure.errors import GridSecureError
-from gridsecure.identity.curves import IDENTITY, Curve, Point, Term
 
 # A coordinate is an int or a gmpy2 number, which behaves like one; gmpy2 need not be installed,
 # so its type cannot be named.

@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from gridsecure.credentials.curves import Point, Term
+from gridsecure.credentials.group import POINT_BYTES, SCALAR_BYTES, Group
+from gridsecure.credentials.suites import Suite
 from gridsecure.errors import InvalidMessageError
-from gridsecure.identity.curves import Point, Term
-from gridsecure.identity.group import POINT_BYTES, SCALAR_BYTES, Group
-from gridsecure.identity.suites import Suite
 
 
 @dataclass(frozen=True, slots=True)

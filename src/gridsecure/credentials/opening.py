@@ -19,14 +19,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.issuer_keys import check_length
+from gridsecure.credentials.presentations import Escrow
+from gridsecure.credentials.sigma import Statement, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError, SignatureError
-from gridsecure.identity.curves import Point
-from gridsecure.identity.group import POINT_BYTES
-from gridsecure.identity.issuer_keys import check_length
-from gridsecure.identity.presentations import Escrow
-from gridsecure.identity.sigma import Statement, holds, proof_bytes, prove
-from gridsecure.identity.suites import Suite, framed
 
 Opener = Literal["utility", "regulator"]
 """Who holds a half of the opening key."""

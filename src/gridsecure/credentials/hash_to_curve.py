@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gridsecure.identity.curves import Point
-from gridsecure.identity.group import Group
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.group import Group
 
 DIGEST_BYTES: Final = 32
 BLOCK_BYTES: Final = 64

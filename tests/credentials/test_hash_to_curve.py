@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.identity.curves import P256, SM2
-from gridsecure.identity.group import group_on
-from gridsecure.identity.hash_to_curve import (
+from gridsecure.credentials.curves import P256, SM2
+from gridsecure.credentials.group import group_on
+from gridsecure.credentials.hash_to_curve import (
     expand_message,
     hash_to_numbers,
     hash_to_point,

@@ -8,10 +8,10 @@ order has bits suffice, and it costs nothing. Tokens are therefore not blindly s
 
 from __future__ import annotations
 
+from gridsecure.credentials.curves import SM2, Point
+from gridsecure.credentials.group import group_on
 from gridsecure.crypto.sm2 import Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm2_curve import N, join_numbers, message_digest
-from gridsecure.identity.curves import SM2, Point
-from gridsecure.identity.group import group_on
 
 SESSIONS = 256
 GROUP = group_on(SM2)

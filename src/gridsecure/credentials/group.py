@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final, Literal
 
+from gridsecure.credentials.big_integers import gmpy2_arithmetic, modular_power, python_arithmetic
+from gridsecure.credentials.curves import IDENTITY, SM2, Arithmetic, Curve, Point, Term
+from gridsecure.credentials.libcrypto_points import LibcryptoArithmetic
 from gridsecure.errors import GridSecureError, InvalidMessageError
-from gridsecure.identity.big_integers import gmpy2_arithmetic, modular_power, python_arithmetic
-from gridsecure.identity.curves import IDENTITY, SM2, Arithmetic, Curve, Point, Term
-from gridsecure.identity.libcrypto_points import LibcryptoArithmetic
 
 SCALAR_BYTES: Final = 32
 POINT_BYTES: Final = 33

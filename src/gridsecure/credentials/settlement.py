@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.issuer_keys import check_length
+from gridsecure.credentials.presentations import Domain, subject
+from gridsecure.credentials.sigma import Statement, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, framed
 from gridsecure.errors import SignatureError
-from gridsecure.identity.curves import Point
-from gridsecure.identity.group import POINT_BYTES
-from gridsecure.identity.issuer_keys import check_length
-from gridsecure.identity.presentations import Domain, subject
-from gridsecure.identity.sigma import Statement, holds, proof_bytes, prove
-from gridsecure.identity.suites import Suite, framed
 
 SETTLEMENT_BYTES: Final = POINT_BYTES + proof_bytes(1)
 

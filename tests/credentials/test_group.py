@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridsecure.credentials import big_integers, libcrypto_points
+from gridsecure.credentials import group as group_module
+from gridsecure.credentials.curves import IDENTITY, P256, SM2, Point
+from gridsecure.credentials.group import Group, available_backends, group_on
 from gridsecure.errors import GridSecureError, InvalidMessageError
-from gridsecure.identity import big_integers, libcrypto_points
-from gridsecure.identity import group as group_module
-from gridsecure.identity.curves import IDENTITY, P256, SM2, Point
-from gridsecure.identity.group import Group, available_backends, group_on
 
 CURVES = [SM2, P256]
 BACKENDS = [(curve, name) for curve in CURVES for name in available_backends(curve)]

@@ -18,20 +18,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gridsecure.errors import InvalidMessageError, SignatureError
-from gridsecure.identity.credentials import Credential
-from gridsecure.identity.curves import Point
-from gridsecure.identity.group import POINT_BYTES
-from gridsecure.identity.issuer_keys import Context, IssuerPrivateKey, IssuerPublicKey, check_length
-from gridsecure.identity.presentations import issuer_view
-from gridsecure.identity.ranges import (
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.issuer_keys import (
+    Context,
+    IssuerPrivateKey,
+    IssuerPublicKey,
+    check_length,
+)
+from gridsecure.credentials.presentations import issuer_view
+from gridsecure.credentials.ranges import (
     claim_digits,
     commit_digits,
     committed_number,
     digit_bases,
 )
-from gridsecure.identity.sigma import Derived, Statement, holds, proof_bytes, prove
-from gridsecure.identity.suites import Suite, framed
+from gridsecure.credentials.sigma import Derived, Statement, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, framed
+from gridsecure.errors import InvalidMessageError, SignatureError
 
 MAX_LIMIT: Final = 1 << 16
 DIGEST_BYTES: Final = 32

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
+from gridsecure.credentials.curves import IDENTITY, Point
+from gridsecure.credentials.group import Group
+from gridsecure.credentials.hash_to_curve import hash_to_numbers, hash_to_point
 from gridsecure.errors import SignatureError
-from gridsecure.identity.curves import IDENTITY, Point
-from gridsecure.identity.group import Group
-from gridsecure.identity.hash_to_curve import hash_to_numbers, hash_to_point
 
 _IDENTIFIERS: Final = {"P-256": b"P256-SHA256", "SM2": b"SM2-SM3"}
 PROOF_BYTES: Final = 64

@@ -12,23 +12,23 @@ from dataclasses import dataclass
 
 import pytest
 
-from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.crypto.sm3 import sm3_digest
-from gridsecure.errors import InvalidMessageError, SignatureError
-from gridsecure.identity import grants, presentations, ranges
-from gridsecure.identity.credentials import Credential
-from gridsecure.identity.curves import Point
-from gridsecure.identity.grants import Question, Quota, grant_statement, verify_grant
-from gridsecure.identity.opening import OPENERS
-from gridsecure.identity.presentations import (
+from gridsecure.credentials import grants, presentations, ranges
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.grants import Question, Quota, grant_statement, verify_grant
+from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.opening import OPENERS
+from gridsecure.credentials.presentations import (
     Escrow,
     Occasion,
     present,
     presentation_statement,
     verify_presentation,
 )
-from gridsecure.identity.ranges import claim_digits, digit_bases
-from gridsecure.identity.sigma import Derived, prove
+from gridsecure.credentials.ranges import claim_digits, digit_bases
+from gridsecure.credentials.sigma import Derived, prove
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.crypto.sm3 import sm3_digest
+from gridsecure.errors import InvalidMessageError, SignatureError
 from tests.identity.identity_world import ANALYST, METER, SETTLE, UPLOAD, keys, new_holder, suite
 
 SUITE = suite()

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.suites import Suite, framed
 from gridsecure.errors import InvalidMessageError
-from gridsecure.identity.curves import Point
-from gridsecure.identity.group import POINT_BYTES
-from gridsecure.identity.suites import Suite, framed
 
 Role = Literal["meter-point", "gateway", "analyst"]
 """Who may hold a credential."""

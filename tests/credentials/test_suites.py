@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridsecure.identity.curves import IDENTITY
-from gridsecure.identity.group import available_backends
-from gridsecure.identity.presentations import subject
-from gridsecure.identity.ranges import commit_digits, committed_number, digit_bases
-from gridsecure.identity.sigma import Derived, Statement, holds, prove
-from gridsecure.identity.suites import framed, sm2_suite
+from gridsecure.credentials.curves import IDENTITY
+from gridsecure.credentials.group import available_backends
+from gridsecure.credentials.presentations import subject
+from gridsecure.credentials.ranges import commit_digits, committed_number, digit_bases
+from gridsecure.credentials.sigma import Derived, Statement, holds, prove
+from gridsecure.credentials.suites import framed, sm2_suite
 from tests.identity.identity_world import METER, UPLOAD, suite
 
 SUITE = suite()

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.identity.authority import login_text
-from gridsecure.identity.credentials import (
+from gridsecure.credentials.access import login_text
+from gridsecure.credentials.grants import Question, Quota, request_grant
+from gridsecure.credentials.issuance import (
     Credential,
     PendingRequest,
     finalise_credential,
     request_credential,
 )
-from gridsecure.identity.grants import Question, Quota, request_grant
-from gridsecure.identity.issuer_keys import Context
-from gridsecure.identity.presentations import Domain, Occasion, PublicKeys, present, subject
-from gridsecure.identity.settlement import prove_settlement
-from gridsecure.identity.suites import Suite
+from gridsecure.credentials.issuer_keys import Context
+from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present, subject
+from gridsecure.credentials.settlement import prove_settlement
+from gridsecure.credentials.suites import Suite
+from gridsecure.crypto.sm2 import Sm2PrivateKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gridsecure.identity.curves import Point
-from gridsecure.identity.sigma import Statement
-from gridsecure.identity.suites import Suite
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.sigma import Statement
+from gridsecure.credentials.suites import Suite
 
 
 @dataclass(frozen=True, slots=True)

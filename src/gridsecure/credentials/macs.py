@@ -6,10 +6,10 @@ Credentials", in its order, so that its vectors check them byte for byte.
 
 from __future__ import annotations
 
-from gridsecure.identity.curves import Point
-from gridsecure.identity.issuer_keys import IssuerPrivateKey, IssuerPublicKey
-from gridsecure.identity.sigma import Statement
-from gridsecure.identity.suites import Suite
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.issuer_keys import IssuerPrivateKey, IssuerPublicKey
+from gridsecure.credentials.sigma import Statement
+from gridsecure.credentials.suites import Suite
 
 
 def mac_points(

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Final
 
-from gridsecure.identity.curves import SM2, Point
-from gridsecure.identity.group import BackendName, Group, group_on
-from gridsecure.identity.hash_to_curve import hash_to_numbers, hash_to_point
+from gridsecure.credentials.curves import SM2, Point
+from gridsecure.credentials.group import BackendName, Group, group_on
+from gridsecure.credentials.hash_to_curve import hash_to_numbers, hash_to_point
 
 CONTEXT: Final = b"GridSecureV1-SM2"
 """Goes into every label; a change of any formula is a new version here."""

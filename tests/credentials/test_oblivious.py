@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gridsecure.credentials.curves import P256, SM2
+from gridsecure.credentials.group import group_on
+from gridsecure.credentials.oblivious import Mode, Oblivious
 from gridsecure.errors import SignatureError
-from gridsecure.identity.curves import P256, SM2
-from gridsecure.identity.group import group_on
-from gridsecure.identity.oblivious import Mode, Oblivious
 
 FILE = Path(__file__).parents[1] / "vectors" / "anonymous-credentials" / "voprf_vectors.json"
 SUITES = [

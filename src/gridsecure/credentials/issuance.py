@@ -21,23 +21,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from gridsecure.errors import SignatureError
-from gridsecure.identity.curves import Point
-from gridsecure.identity.group import POINT_BYTES
-from gridsecure.identity.issuer_keys import (
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.issuer_keys import (
     Context,
     IssuerPrivateKey,
     IssuerPublicKey,
     check_length,
 )
-from gridsecure.identity.macs import (
+from gridsecure.credentials.macs import (
     issuance_statement,
     issuance_witness,
     mac_points,
     unblinded_mac,
 )
-from gridsecure.identity.sigma import Statement, holds, proof_bytes, prove
-from gridsecure.identity.suites import Suite, framed
+from gridsecure.credentials.sigma import Statement, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, framed
+from gridsecure.errors import SignatureError
 
 REQUEST_BYTES: Final = {False: POINT_BYTES + proof_bytes(1), True: POINT_BYTES + proof_bytes(2)}
 RESPONSE_BYTES: Final = 6 * POINT_BYTES + proof_bytes(7)

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.identity.curves import P256
-from gridsecure.identity.grants import grant_statement
-from gridsecure.identity.group import group_on
-from gridsecure.identity.issuer_keys import IssuerPrivateKey
-from gridsecure.identity.macs import (
+from gridsecure.credentials.curves import P256
+from gridsecure.credentials.grants import grant_statement
+from gridsecure.credentials.group import group_on
+from gridsecure.credentials.issuer_keys import IssuerPrivateKey
+from gridsecure.credentials.macs import (
     issuance_statement,
     issuance_witness,
     mac_points,
     unblinded_mac,
 )
-from gridsecure.identity.ranges import claim_digits, commit_digits, committed_number
-from gridsecure.identity.sigma import Statement, holds, prove
-from gridsecure.identity.suites import Suite, framed
+from gridsecure.credentials.ranges import claim_digits, commit_digits, committed_number
+from gridsecure.credentials.sigma import Statement, holds, prove
+from gridsecure.credentials.suites import Suite, framed
 
 FILE = Path(__file__).parents[1] / "vectors" / "anonymous-credentials" / "arc_vectors.json"
 VECTORS = json.loads(FILE.read_text(encoding="utf-8"))["ARCV1-P256"]

@@ -21,15 +21,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.issuer_keys import (
+    Context,
+    IssuerPrivateKey,
+    IssuerPublicKey,
+    check_length,
+)
+from gridsecure.credentials.sigma import Derived, Statement, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest, sm3_hex
 from gridsecure.errors import InvalidMessageError, SignatureError
-from gridsecure.identity.credentials import Credential
-from gridsecure.identity.curves import Point
-from gridsecure.identity.group import POINT_BYTES
-from gridsecure.identity.issuer_keys import Context, IssuerPrivateKey, IssuerPublicKey, check_length
-from gridsecure.identity.sigma import Derived, Statement, holds, proof_bytes, prove
-from gridsecure.identity.suites import Suite, framed
 
 _FIXED_POINTS: Final = 5
 _SCALARS: Final = 4

@@ -1,0 +1,1 @@
+"""Anonymous credentials: what holders, issuers and verifiers compute. Pure; nothing is kept."""
