@@ -134,6 +134,9 @@ class RosterManifest(Message):
     Lists run over slots. Quotas are in Wh and capacities in VA, as in contract frames; the first
     month of service is YYYY-MM. Those two lists are empty where no meter point has such a fact.
     `large` rosters hold meter points whose month may take more than a household's.
+
+    `roster_id` is `roster_name` of all that the meter points' holders agree to. `seats` names the
+    `RosterSeats` object that shows their agreement; it is empty in a draft, which nobody takes in.
     """
 
     kind: ClassVar[str] = "roster"
@@ -149,6 +152,7 @@ class RosterManifest(Message):
     free_quota_wh: list[int] = []
     service_from: list[str] = []
     large: bool = False
+    seats: Digest = ""
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
@@ -170,6 +174,11 @@ class RosterManifest(Message):
     def slots(self) -> int:
         """Slots in use."""
         return len(self.pseudonyms)
+
+
+def roster_name(roster: RosterManifest) -> str:
+    """The id of a roster: digest of all it says but the id itself and the seats, 32 digits."""
+    return sm3_hex(roster.model_dump_json(exclude={"roster_id", "seats"}).encode())[:32]
 
 
 class ColumnEntry(Message):
@@ -239,7 +248,8 @@ class Transcript(Message):
 class ReleaseRequest(Message):
     """The platform asks the authority to release what transcripts produced.
 
-    `seeds` are for the checker alone: it re-executes with them and never hands them on.
+    `seeds` are for the checker alone: it re-executes with them and never hands them on. What an
+    analyst asked for comes with the query as it was sent and the grant for it.
     """
 
     kind: ClassVar[str] = "release-request"
@@ -251,6 +261,8 @@ class ReleaseRequest(Message):
     requested_by: str
     transcripts: list[Signed]
     seeds: list[str]
+    query: str = ""
+    grant: str = ""
 
 
 class CellTotal(Message):

@@ -17,6 +17,13 @@ from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import SignatureError
 
+HOLDER_HEADER: Final = "GridSecure-Holder"
+"""HTTP header: the holder's public key, 130 hexadecimal digits."""
+COUNTER_HEADER: Final = "GridSecure-Counter"
+"""HTTP header: the counter, decimal."""
+SIGNATURE_HEADER: Final = "GridSecure-Signature"
+"""HTTP header: the signature, 128 hexadecimal digits."""
+
 _PURPOSE: Final = b"gridsecure-upload-1"
 
 

@@ -7,16 +7,15 @@ roster they are ordered by zone, class and pseudonym: the order says nothing abo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, UnknownMeterError
-from gridsecure.messages import MAX_SLOTS, RosterManifest
+from gridsecure.messages import MAX_SLOTS, RosterManifest, roster_name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +46,7 @@ def build_rosters(
         pseudonyms: Meter point -> pseudonym in this domain.
         tariffs: Tariff id -> digest of the tariff's text.
         gateway_id: Thumbprint of the gateway's signing key.
-        domain: The pseudonym domain ("platform/billing/2026-11").
+        domain: The pseudonym domain ("platform/billing/2026").
 
     Raises:
         UnknownMeterError: A meter point was never enrolled in this domain.
@@ -73,10 +72,9 @@ def build_rosters(
     for (tariff_id, is_large), members in ordered.groupby(["tariff_id", large], sort=True):
         for start in range(0, len(members), MAX_SLOTS):
             part = members.iloc[start : start + MAX_SLOTS]
-            made = _roster(part, tariffs[str(tariff_id)], gateway_id, domain)
-            rosters.append(
-                replace(made, manifest=made.manifest.model_copy(update={"large": bool(is_large)}))
-            )
+            draft = _draft(part, tariffs[str(tariff_id)], gateway_id, domain)
+            manifest = with_id(draft.model_copy(update={"large": bool(is_large)}))
+            rosters.append(Roster(manifest, tuple(part["meter_point_id"])))
     return rosters
 
 
@@ -87,25 +85,22 @@ def retariffed(roster: Roster, *, tariff: str) -> Roster:
         roster: The roster as billed before.
         tariff: Digest of the tariff's text.
     """
-    manifest = roster.manifest
-    name = _name(manifest.gateway_id, manifest.domain, tariff, manifest.pseudonyms)
-    other = manifest.model_copy(update={"roster_id": name, "tariff": tariff})
-    return Roster(other, roster.meter_point_ids)
+    other = roster.manifest.model_copy(update={"tariff": tariff, "seats": ""})
+    return Roster(with_id(other), roster.meter_point_ids)
 
 
-def _name(gateway_id: str, domain: str, tariff: str, pseudonyms: Sequence[str]) -> str:
-    return sm3_hex("\n".join([gateway_id, domain, tariff, *pseudonyms]).encode())[:32]
+def with_id(draft: RosterManifest) -> RosterManifest:
+    """A roster under the id that its content gives."""
+    return draft.model_copy(update={"roster_id": roster_name(draft)})
 
 
-def _roster(members: pd.DataFrame, tariff: str, gateway_id: str, domain: str) -> Roster:
-    pseudonyms = members["pseudonym"].tolist()
-    name = _name(gateway_id, domain, tariff, pseudonyms)
-    manifest = RosterManifest(
-        roster_id=name,
+def _draft(members: pd.DataFrame, tariff: str, gateway_id: str, domain: str) -> RosterManifest:
+    return RosterManifest(
+        roster_id="",
         gateway_id=gateway_id,
         domain=domain,
         tariff=tariff,
-        pseudonyms=pseudonyms,
+        pseudonyms=members["pseudonym"].tolist(),
         zones=members["zone"].tolist(),
         customer_classes=members["customer_class"].tolist(),
         household_quota_wh=members["household_quota_wh"].astype(np.int64).tolist(),
@@ -113,7 +108,6 @@ def _roster(members: pd.DataFrame, tariff: str, gateway_id: str, domain: str) ->
         free_quota_wh=_given(members["free_quota_wh"].astype(np.int64).tolist()),
         service_from=_given(members["service_from"].tolist()),
     )
-    return Roster(manifest, tuple(members["meter_point_id"]))
 
 
 def _given(facts: list[Any]) -> list[Any]:

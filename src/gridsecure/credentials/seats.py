@@ -1,0 +1,159 @@
+"""Seats: that the holders of a roster's pseudonyms agreed to their slots, and with which gateway.
+
+A meter point's holder signs once per roster, with the key registered under its pseudonym:
+
+    delegation = purpose ‖ domain ‖ subject ‖ roster ‖ slot ‖ gateway, each after its length
+
+The roster's id is a digest of everything else in it, so a signature covers the public facts of the
+bill too. The gateway may then sign one manifest per upload, and a platform checks one signature
+instead of thousands. A gateway can neither invent a meter point nor seat one that did not agree.
+
+Whoever takes in a roster, platform or key authority, calls `seated_roster`; it starts from nothing
+but the identity authority's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gridsecure.credentials.presentations import Domain
+from gridsecure.credentials.suites import framed
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AccessDeniedError, EnvelopeError, InvalidMessageError, SignatureError
+from gridsecure.identity_messages import Registrations, RosterSeats
+from gridsecure.messages import RosterManifest, Signed, opened, roster_name
+
+BILLING: Final = ("platform", "billing")
+"""Platform and purpose of the domain that rosters are in."""
+SETTLEMENT: Final = ("authority", "settlement")
+"""Platform and purpose of the domain that bills are in."""
+
+_PURPOSE: Final = b"gridsecure-delegation-1"
+
+
+@dataclass(frozen=True, slots=True)
+class SeatedRoster:
+    """A roster whose seats hold.
+
+    Args:
+        roster: The roster.
+        gateway: The key of the gateway that speaks for it.
+        gateway_subject: That gateway's pseudonym.
+    """
+
+    roster: RosterManifest
+    gateway: Sm2PublicKey
+    gateway_subject: str
+
+
+def billing_domain(start: str) -> Domain:
+    """The domain of rosters whose billing period starts then: one a calendar year.
+
+    Args:
+        start: Start of the period, ISO 8601 with the local offset.
+    """
+    return Domain(*BILLING, start[:4])
+
+
+def settlement_domain(start: str) -> Domain:
+    """The domain of bills for a billing period that starts then."""
+    return Domain(*SETTLEMENT, start[:4])
+
+
+def delegation_text(roster: RosterManifest, slot: int) -> bytes:
+    """What the holder in a slot signs.
+
+    Args:
+        roster: The roster, perhaps still without seats.
+        slot: 0 to `roster.slots - 1`.
+    """
+    subject, place = roster.pseudonyms[slot], slot.to_bytes(4, "big")
+    return framed(_PURPOSE, roster.domain, subject, roster.roster_id, place, roster.gateway_id)
+
+
+def seated_roster(
+    envelope: Signed, *, seats: bytes, identity: Mapping[str, Sm2PublicKey]
+) -> SeatedRoster:
+    """Check a roster with its seats, from the identity authority's key alone.
+
+    1. The seats are those the roster names, and the roster's id is that of its content.
+    2. The identity authority vouches for the gateway and for each pseudonym, in this domain.
+    3. The roster is signed by that gateway.
+    4. Each holder signed for its slot.
+
+    Args:
+        envelope: The roster as signed.
+        seats: The object that it names.
+        identity: The identity authority's key by thumbprint.
+
+    Raises:
+        InvalidMessageError: A malformed roster or seats; an id that is not the content's
+            (`roster.name`).
+        EnvelopeError: Other seats than it names (`authenticity.seats`).
+        AccessDeniedError: A pseudonym nobody vouches for, or in another order
+            (`authenticity.seats`).
+        SignatureError: A signature that does not verify.
+    """
+    # 1. what belongs together
+    draft = RosterManifest.parsed(envelope.body)
+    if sm3_hex(seats) != draft.seats:
+        raise EnvelopeError("A roster came with other seats.", reason="authenticity.seats")
+    if roster_name(draft) != draft.roster_id:
+        raise InvalidMessageError(
+            "A roster's id is not the digest of its content.",
+            reason="roster.name",
+            remedy="Run the same release on both sides.",
+        )
+    shown = RosterSeats.parsed(seats)
+    # 2. registrations
+    gateway = _registrations(shown.gateway, role="gateway", domain=draft.domain, identity=identity)
+    holders = _registrations(
+        shown.holders, role="meter-point", domain=draft.domain, identity=identity
+    )
+    named = [entry.subject for entry in holders.entries]
+    if named != draft.pseudonyms or len(gateway.entries) != 1:
+        raise _not_seated("The identity authority vouches for other pseudonyms than a roster has.")
+    speaker = gateway.entries[0]
+    key = Sm2PublicKey(bytes.fromhex(speaker.holder))
+    # 3. the gateway
+    if not key.thumbprint == draft.gateway_id == envelope.signer:
+        raise _not_seated("A roster names another gateway than its signer.")
+    roster = opened(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
+    # 4. the holders
+    if len(shown.delegations) != roster.slots:
+        raise _not_seated("A roster has other delegations than slots.")
+    for slot, (entry, signature) in enumerate(zip(holders.entries, shown.delegations, strict=True)):
+        _check_delegation(roster, slot, holder=entry.holder, signature=signature)
+    return SeatedRoster(roster, key, speaker.subject)
+
+
+def _registrations(
+    envelope: Signed, *, role: str, domain: str, identity: Mapping[str, Sm2PublicKey]
+) -> Registrations:
+    found = opened(envelope, expect=Registrations, trusted=identity)
+    if (found.role, found.domain) != (role, domain):
+        raise _not_seated("Registrations are of another role or domain than a roster.")
+    return found
+
+
+def _check_delegation(roster: RosterManifest, slot: int, *, holder: str, signature: str) -> None:
+    try:
+        key, signed = Sm2PublicKey(bytes.fromhex(holder)), bytes.fromhex(signature)
+        key.verify(delegation_text(roster, slot), signed)
+    except (ValueError, SignatureError) as refused:
+        raise SignatureError(
+            f"The holder in slot {slot} did not agree to its seat.",
+            reason="authenticity.delegation",
+            remedy="Have the meter point's agent sign for this roster and slot.",
+        ) from refused
+
+
+def _not_seated(why: str) -> AccessDeniedError:
+    return AccessDeniedError(
+        why,
+        reason="authenticity.seats",
+        remedy="Fetch the registrations anew and build the roster from them.",
+    )
