@@ -1,6 +1,8 @@
-"""The folder of one run: a subfolder a zone, with the keys only that zone may have.
+"""The folder of one run: a subfolder a zone and a person, with the keys only that one may have.
 
-Keys and passwords are drawn when the run starts and live in files only their owner can read.
+Keys and passwords are drawn when the run starts and live in files only their owner can read. The
+two offices that open pseudonyms together, utility (the custodian) and regulator, have a half of
+the opening key each; both sign what holders pin.
 """
 
 from __future__ import annotations
@@ -14,8 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from apps.api.zone_keys import signing_key
+from gridsecure.credentials.issuer_keys import generate_issuer_key
+from gridsecure.credentials.opening import Opener, OpenerKey, generate_opener_key
+from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import StorageError
+from gridsecure.identity_messages import IdentityKeys
+from gridsecure.messages import signed
 
 ZONES: Final = ("identity", "gateway", "platform", "authority")
 SIGNING_ZONES: Final = (*ZONES, "billing-office")
@@ -33,6 +40,8 @@ USERS: Final = {
     "regulator": ("regulator",),
     "operator": ("operator",),
 }
+OFFICES: Final[dict[Opener, str]] = {"utility": "custodian", "regulator": "regulator"}
+"""Who holds each half of the opening key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +51,16 @@ class Home:
     Args:
         folder: The run's folder.
         keys: SM2 keys by zone.
+        people: SM2 keys by user.
+        statements: The identity keys as both offices signed them, JSON.
         passwords: Generated sign-in passwords by user.
         ports: Port by service.
     """
 
     folder: Path
     keys: dict[str, Sm2PrivateKey] = field(repr=False)
+    people: dict[str, Sm2PrivateKey] = field(repr=False)
+    statements: tuple[str, str]
     passwords: dict[str, str] = field(repr=False)
     ports: dict[str, int]
 
@@ -58,6 +71,14 @@ class Home:
     def url(self, service: str) -> str:
         """A service's address on this machine."""
         return f"http://127.0.0.1:{self.ports[service]}"
+
+    def person(self, user: str) -> Path:
+        """A person's own folder."""
+        return _person(self.folder, user)
+
+    def office(self, opener: Opener) -> str:
+        """The public key of an office that opens, 130 hexadecimal digits."""
+        return self.people[OFFICES[opener]].public_key.point.hex()
 
     def point(self, zone: str) -> str:
         """A zone's public key, 130 hexadecimal digits."""
@@ -82,8 +103,36 @@ def create_home(parent: Path, *, now: datetime) -> Home:
     keys = {zone: signing_key(folder / zone) for zone in SIGNING_ZONES}
     (folder / "authority" / "vault").mkdir(mode=0o700)
     _write_secret(folder / "authority" / "vault" / "kek", secrets.token_bytes(16))
+    people = {user: signing_key(_person(folder, user)) for user in USERS}
     passwords = {user: secrets.token_urlsafe(9) for user in USERS}
-    return Home(folder, keys, passwords, _free_ports())
+    return Home(folder, keys, people, _identity_keys(folder, people), passwords, _free_ports())
+
+
+def _identity_keys(folder: Path, people: dict[str, Sm2PrivateKey]) -> tuple[str, str]:
+    """Draw the issuer's and the openers' keys; what both offices sign of them."""
+    suite = sm2_suite()
+    issuer = generate_issuer_key(suite)
+    _write_secret(folder / "identity" / "issuer.key", issuer.to_bytes(suite))
+
+    def half(opener: Opener) -> str:
+        key: OpenerKey = generate_opener_key(opener, suite=suite)
+        path = _person(folder, OFFICES[opener]) / "opener.key"
+        _write_secret(path, key.k.to_bytes(32, "big"))
+        return key.published(suite).hex()
+
+    keys = IdentityKeys(
+        issuer=issuer.public_key(suite).to_bytes(suite).hex(),
+        utility=half("utility"),
+        regulator=half("regulator"),
+    )
+    first, second = (
+        signed(keys, key=people[user]).model_dump_json() for user in OFFICES.values()
+    )
+    return first, second
+
+
+def _person(folder: Path, user: str) -> Path:
+    return folder / "people" / user
 
 
 def _write_secret(path: Path, data: bytes) -> None:

@@ -1,9 +1,10 @@
 """`gridsecure run`: the whole product on one machine, through its real processes.
 
-1. a run folder, keys and passwords; 2. meters; 3. the four services; 4. homomorphic key sets;
-5. validate, enrol, encrypt, upload at the gateway; 6. bills and load curves on ciphertext at the
-platform; 7. release through the key authority; 8. statements against the plaintext oracle, which
-stays at the gateway; 9. the closing table, and the dashboard.
+1. a run folder, keys and passwords; 2. meters; 3. the four services; 4. homomorphic key sets, and
+the utility's books; 5. validate, enrol, encrypt, upload at the gateway; 6. bills on ciphertext at
+the platform, and load curves as an analyst asks for them with an anonymous grant; 7. release
+through the key authority; 8. statements against the plaintext oracle, which stays at the gateway,
+and each account's proof of which one is its own; 9. the closing table, and the dashboard.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from apps.cli.home import create_home
 from apps.cli.meters import TIMEZONE, MeterFiles, RunMeters, meter_files
 from apps.cli.processes import Services
+from apps.cli.run_accounts import check_owners, enter_accounts, settled_accounts
 from apps.cli.run_result import RunResult, Stage
 from apps.cli.service_specs import dashboard_spec, service_specs
 from apps.cli.services_client import ServicesClient
@@ -67,9 +69,11 @@ class Run:
                 note(f"{files.meters:,} meter points, month {files.month}", files.size)
             with self._stage("start services", bar):
                 cross_check()
-                services.start(service_specs(self._home))
+                services.start(service_specs(self._home, year=files.month[:4]))
             with self._stage("create keys", bar) as note:
                 note(*_create_keys(client))
+            with self._stage("enter accounts in the books", bar) as note:
+                note(f"{enter_accounts(client, files.contracts):,} accounts")
             period = billing_month(*map(int, files.month.split("-")), timezone=TIMEZONE)
             self._period = {"start": period.start.isoformat(), "end": period.end.isoformat()}
             self._gateway(client, files, bar)
@@ -145,6 +149,7 @@ class Run:
 
     def _compare(self, client: ServicesClient, files: MeterFiles) -> str:
         """Open the statements as the billing office and let the gateway compare them."""
+        accounts = settled_accounts(client, month=files.month, start=self._period["start"])
         opened = []
         for item in client.call("billing", "authority", "GET", "/releases"):
             envelope = client.call("billing", "authority", "GET", f"/releases/{item['release_id']}")
@@ -155,6 +160,7 @@ class Run:
                 )
                 key = self._home.keys["billing-office"]
                 opened.append(open_from(blob, private_key=key, purpose=STATEMENTS_PURPOSE))
+        check_owners(opened, accounts)
         answer = client.call(
             "billing",
             "gateway",
@@ -164,7 +170,10 @@ class Run:
             headers=_FRAMES,
         )
         self.result.bills, self.result.mismatches = answer["bills"], answer["mismatches"]
-        return f"{answer['bills']:,} bills, {answer['mismatches']} mismatches"
+        return (
+            f"{answer['bills']:,} bills, {answer['mismatches']} mismatches, "
+            f"{len(accounts):,} accounts proved theirs"
+        )
 
     @contextmanager
     def _stage(self, name: str, bar: Progress) -> Iterator[Callable[..., None]]:

@@ -16,9 +16,17 @@ MAX_FILES_BYTES = 4 << 30
 _UVICORN = ("-m", "uvicorn", "--factory", "--host", "127.0.0.1", "--log-level", "warning")
 
 
-def service_specs(home: Home) -> list[ServiceSpec]:
-    """The four services, each told only what its zone may know."""
-    gateways = [home.point("gateway")]
+def service_specs(home: Home, *, year: str) -> list[ServiceSpec]:
+    """The four services, each told only what its zone may know.
+
+    Args:
+        home: The run's folder and keys.
+        year: The period that credentials are issued for.
+    """
+    offices = {
+        "utility_public_key": home.office("utility"),
+        "regulator_public_key": home.office("regulator"),
+    }
     settings: dict[str, dict[str, Any]] = {
         "identity": {
             "users": [
@@ -33,9 +41,19 @@ def service_specs(home: Home) -> list[ServiceSpec]:
                 {"role": role, "public_key": home.point(role)}
                 for role in ("gateway", "platform", "authority")
             ],
+            "people": [
+                {
+                    "name": user,
+                    "roles": list(roles),
+                    "public_key": home.people[user].public_key.point.hex(),
+                }
+                for user, roles in USERS.items()
+            ],
+            "statements": list(home.statements),
+            "periods": [year],
+            **offices,
         },
         "platform": {
-            "gateway_public_keys": gateways,
             "authority_public_key": home.point("authority"),
         },
         "gateway": {
@@ -44,12 +62,12 @@ def service_specs(home: Home) -> list[ServiceSpec]:
             "platform_url": home.url("platform"),
             "authority_url": home.url("authority"),
             "authority_public_key": home.point("authority"),
+            **offices,
         },
         "authority": {
             "identity_url": home.url("identity"),
             "platform_url": home.url("platform"),
             "platform_public_key": home.point("platform"),
-            "gateway_public_keys": gateways,
             "billing_office_public_key": home.point("billing-office"),
         },
     }

@@ -1,16 +1,21 @@
-"""A signed-in client of the local services, as the commands use it."""
+"""A signed-in client of the local services, as the commands use it.
+
+People prove themselves with their SM2 keys; the passwords are for the browser only.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
 
 from apps.cli.home import Home
 from gridsecure.errors import GridSecureError
+from gridsecure.identity.person_login import person_login
 
 _TOKEN_SECONDS: Final = 120
 """Tokens are renewed well before the five minutes they last."""
@@ -37,10 +42,16 @@ class ServicesClient:
         """
         headers = {"Authorization": f"Bearer {self._token(user, service)}"}
         headers |= options.pop("headers", {})
+        return self.public(service, method, path, headers=headers, **options)
+
+    def public(self, service: str, method: str, path: str, **options: Any) -> Any:
+        """Call a service without a token, as `call`.
+
+        Raises:
+            GridSecureError: As `call`.
+        """
         try:
-            answer = self.http.request(
-                method, self.home.url(service) + path, headers=headers, **options
-            )
+            answer = self.http.request(method, self.home.url(service) + path, **options)
         except httpx.HTTPError as error:
             raise GridSecureError(
                 f"The {service} service cannot be reached.",
@@ -72,18 +83,12 @@ class ServicesClient:
                 return answer
             time.sleep(0.2)
 
-    def _token(self, user: str, service: str) -> str:
+    def _token(self, user: str, service: Any) -> str:
         made, token = self._tokens.get((user, service), (float("-inf"), ""))
         if time.monotonic() - made > _TOKEN_SECONDS:
-            answer = self.http.post(
-                f"{self.home.url('identity')}/sign-in",
-                json={
-                    "user": user,
-                    "password": self.home.passwords[user],
-                    "audience": service,
-                },
-            )
-            token = _answered(answer)["token"]
+            login = person_login((service,), key=self.home.people[user], now=datetime.now(UTC))
+            answer = self.public("identity", "POST", "/person-tokens", json=login.model_dump())
+            token = answer["tokens"][service]
             self._tokens[user, service] = (time.monotonic(), token)
         return token
 

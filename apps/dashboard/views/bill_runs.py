@@ -31,6 +31,8 @@ from gridsecure.errors import NotFoundError
 _EVERY: Final = "2s"
 _MONTHS_OFFERED: Final = 12
 _PLANS: Final = (BILL, LOAD_CURVE)
+_PURPOSES: Final = {"bill": "billing", "load-curve": "operations"}
+"""What the key authority releases each plan for."""
 _COUNTS_SHOWN: Final = (
     "meters", "billed_meters", "readings", "estimated", "quarantined", "rosters", "columns",
 )  # fmt: skip
@@ -146,7 +148,7 @@ def _platform(
             say(f"start_{plan}"), key=f"start_{plan}", disabled=going or not ready, help=note,
             type="primary", width="stretch", icon=":material/play_arrow:",
         ):  # fmt: skip
-            order = RunOrder(plan, *bounds, purpose="monthly bill run")
+            order = RunOrder(plan, *bounds, purpose=_PURPOSES[plan])
             run_id = access.client().start_run(session, order)
             st.session_state["started"] = run_id
             st.rerun()
