@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 
+from apps.cli.local_identity import LocalIdentity, local_identity
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute import intake
@@ -49,16 +50,12 @@ from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables, listed
 from gridsecure.version import VERSION
 
-DOMAIN = "local/billing"
-
-
 @dataclass(frozen=True, slots=True)
 class LocalGrid:
     """The parties, for as long as the temporary folder lives."""
 
-    gateway: Sm2PrivateKey
     billing_office: Sm2PrivateKey
-    identity_key: bytes
+    identity: LocalIdentity
     platform: PlatformZone
     authority: AuthorityZone
     keys: Mapping[str, PublicKeySet]
@@ -75,8 +72,11 @@ class LocalGrid:
 @contextmanager
 def local_grid() -> Iterator[LocalGrid]:
     """Set up the parties and generate their keys."""
-    gateway, platform_key, authority_key, office = (generate_private_key() for _ in range(4))
-    with TemporaryDirectory(prefix="gridsecure-") as name:
+    platform_key, authority_key, office = (generate_private_key() for _ in range(3))
+    with (
+        TemporaryDirectory(prefix="gridsecure-") as name,
+        local_identity(Path(name)) as identity,
+    ):
         folder = Path(name)
         (folder / "vault").mkdir(mode=0o700)
         vault = Vault(
@@ -92,7 +92,7 @@ def local_grid() -> Iterator[LocalGrid]:
             engine=engines[0],
             objects=ObjectStore(folder / "platform-objects"),
             signing_key=platform_key,
-            gateways=_registry(gateway),
+            identity=_registry(identity.signer),
             authority=_registry(authority_key),
         )
         authority = AuthorityZone(
@@ -100,13 +100,13 @@ def local_grid() -> Iterator[LocalGrid]:
             objects=ObjectStore(folder / "authority-objects"),
             signing_key=authority_key,
             platform=_registry(platform_key),
-            gateways=_registry(gateway),
+            identity=_registry(identity.signer),
+            settlement=identity.settlement,
             vault=vault,
         )
         keys = _install_keys(platform, authority)
-        identity_key = secrets.token_bytes(32)
         try:
-            yield LocalGrid(gateway, office, identity_key, platform, authority, keys)
+            yield LocalGrid(office, identity, platform, authority, keys)
         finally:
             for engine in engines:
                 engine.dispose()
@@ -140,7 +140,7 @@ def sent(
     Args:
         grid: The parties.
         settled: Settlements of the month.
-        roster: The roster.
+        roster: The roster, seated.
         tariff_text: Its tariff.
         period: The month.
         correction: For a correction, the manifest's `revision`, `corrects` and `corrected_slots`.
@@ -149,7 +149,10 @@ def sent(
         GridSecureError: They cannot be packed, or the platform refused.
     """
     now = datetime.now(UTC)
-    intake.register_roster(grid.platform, signed(roster.manifest, key=grid.gateway), at=now)
+    key = grid.identity.gateway_key(period.start.isoformat())
+    seats = grid.identity.seats[roster.manifest.seats]
+    envelope = signed(roster.manifest, key=key)
+    intake.register_roster(grid.platform, envelope, seats=seats, at=now)
     tariff = parse_tariff(tariff_text)
     packed = list(
         pack_settlements(settled, roster=roster, tariff=tariff, period=period, keys=grid.keys)
@@ -166,7 +169,7 @@ def sent(
         columns=[column.entry for column in packed],
         **correction,
     )
-    envelope = signed(manifest, key=grid.gateway)
+    envelope = signed(manifest, key=key)
     upload_id = intake.begin_upload(grid.platform, envelope, at=now).upload_id
     intake.receive_objects(grid.platform, upload_id, objects=[column.data for column in packed])
     intake.commit_upload(grid.platform, upload_id, at=now)
@@ -184,13 +187,14 @@ def issued(
     """Compute uploads on ciphertext, have them released, and open the statements.
 
     Returns:
-        Pseudonym -> its period, in the public JSON form.
+        Settlement pseudonym -> its period, in the public JSON form.
 
     Raises:
         GridSecureError: The release was refused.
     """
+    key = grid.identity.gateway_key(period.start.isoformat())
     transcripts = [
-        _executed(grid, signed(roster.manifest, key=grid.gateway), upload, plan=plan)
+        _executed(grid, signed(roster.manifest, key=key), upload, plan=plan)
         for roster, upload in zip(rosters, uploads, strict=True)
     ]
     release_id = _released(grid, transcripts, period, plan=plan)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 
-from apps.cli.in_process import DOMAIN, LocalGrid, issued, sent
+from apps.cli.in_process import LocalGrid, issued, sent
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute import intake
+from gridsecure.credentials.seats import billing_domain
 from gridsecure.gateway.rosters import Roster, build_rosters
-from gridsecure.identity.pseudonyms import pseudonyms
 from gridsecure.messages import Signed
 
 
@@ -25,7 +26,7 @@ class IssuedMonth:
         period: The month.
         rosters: Its rosters.
         uploads: The signed upload of each.
-        names: Pseudonym -> meter point.
+        names: Settlement pseudonym -> meter point.
         bills: Meter point -> its period, in the public JSON form.
     """
 
@@ -64,23 +65,23 @@ def bill_month(
     settled = settlements[settlements["period_start"] == period.start]
     own = contracts[contracts["meter_point_id"].isin(settled["meter_point_id"])]
     own = own.assign(tariff_id=tariff.tariff_id)
-    domain = f"{DOMAIN}/{period.start:%Y-%m}"
+    start, now = period.start.isoformat(), datetime.now(UTC)
     names = own["meter_point_id"].tolist()
-    given = pseudonyms(names, domain=domain, key=grid.identity_key)
     digest = intake.install_tariff(grid.platform, tariff_text)
-    rosters = build_rosters(
+    drafts = build_rosters(
         own,
-        pseudonyms=dict(zip(names, given, strict=True)),
+        pseudonyms=grid.identity.pseudonyms(names, start=start, now=now),
         tariffs={tariff.tariff_id: digest},
-        gateway_id=grid.gateway.public_key.thumbprint,
-        domain=domain,
+        gateway_id=grid.identity.gateway_key(start).public_key.thumbprint,
+        domain=billing_domain(start).text,
     )
+    rosters = [grid.identity.seated(draft, start=start, now=now) for draft in drafts]
     uploads = [
         sent(grid, settled, roster=roster, tariff_text=tariff_text, period=period)
         for roster in rosters
     ]
     bills = issued(grid, rosters, uploads, period=period, plan="bill")
-    meters = dict(zip(given, names, strict=True))
+    meters = grid.identity.owners(names, start=start)
     return IssuedMonth(
         period=period,
         rosters=tuple(rosters),

@@ -9,6 +9,7 @@ stands the correction: the bill that is cancelled, the new one, and the adjustme
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 from apps.cli.bill import BillOrder, PreparedBills, Report, prepared, read_once, tariff_and_readings
 from apps.cli.in_process import LocalGrid, issued, local_grid, sent
 from apps.cli.local_months import IssuedMonth
+from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.reading_versions import changed_settlements, other_interval, overlaid
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import parse_tariff
@@ -132,7 +134,7 @@ def _corrections(
         slots = [slot for slot, name in enumerate(ids) if name in changed]
         if not slots:
             continue
-        seats = _seats(grid, roster, later)
+        seats = _seats(grid, roster, later, period=month.period)
         correction = sent(
             grid,
             later.settlements,
@@ -152,9 +154,14 @@ def _corrections(
     return {month.names[name]: document for name, document in bills.items()}
 
 
-def _seats(grid: LocalGrid, roster: Roster, later: _Corrected) -> Roster:
+def _seats(
+    grid: LocalGrid, roster: Roster, later: _Corrected, *, period: BillingPeriod
+) -> Roster:
     """The roster to bill with: the same, or the same seats under the corrected tariff."""
     if not later.is_retariffed:
         return roster
     digest = intake.install_tariff(grid.platform, later.tariff_text)
-    return roster if digest == roster.manifest.tariff else retariffed(roster, tariff=digest)
+    if digest == roster.manifest.tariff:
+        return roster
+    other = retariffed(roster, tariff=digest)
+    return grid.identity.seated(other, start=period.start.isoformat(), now=datetime.now(UTC))
