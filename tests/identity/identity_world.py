@@ -22,7 +22,9 @@ from gridsecure.credentials.opening import (
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
-from gridsecure.identity.authority import Issuer, TokenService
+from gridsecure.identity.issuer import Issuer
+from gridsecure.identity.registrar import Registrar
+from gridsecure.identity.token_service import TokenService
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
 
@@ -62,6 +64,7 @@ def keys() -> Keys:
 @dataclass(frozen=True)
 class World:
     issuer: Issuer
+    registrar: Registrar
     service: TokenService
     platform: Engine
 
@@ -77,7 +80,7 @@ class World:
         occasion, message = holder.show(
             credential, domains=domains or (UPLOAD,), challenge=challenge
         )
-        return self.service.register(message, occasion=occasion, now=NOW)
+        return self.registrar.register(message, occasion=occasion, now=NOW)
 
     def log_in(self, holder: Holder, domain: Domain = UPLOAD) -> str:
         challenge = self.service.challenge(now=NOW)
@@ -87,7 +90,7 @@ class World:
             challenge=challenge,
             signature=holder.sign_in(domain, challenge=challenge),
             now=NOW,
-        )
+        ).token
 
 
 def new_holder() -> Holder:
@@ -114,10 +117,10 @@ def database(folder: Path, name: str) -> Engine:
 
 def new_world(folder: Path) -> World:
     made = keys()
+    registrations = database(folder, "registrations")
     return World(
         Issuer(suite(), made.issuer, database(folder, "enrolments")),
-        TokenService(
-            suite(), made.public, made.issuer, made.signer, database(folder, "registrations")
-        ),
+        Registrar(suite(), made.public, made.issuer, registrations),
+        TokenService(suite(), made.public, made.issuer, made.signer, registrations),
         database(folder, "platform"),
     )
