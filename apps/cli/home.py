@@ -125,9 +125,7 @@ def _identity_keys(folder: Path, people: dict[str, Sm2PrivateKey]) -> tuple[str,
         utility=half("utility"),
         regulator=half("regulator"),
     )
-    first, second = (
-        signed(keys, key=people[user]).model_dump_json() for user in OFFICES.values()
-    )
+    first, second = (signed(keys, key=people[user]).model_dump_json() for user in OFFICES.values())
     return first, second
 
 

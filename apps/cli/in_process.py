@@ -50,6 +50,7 @@ from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables, listed
 from gridsecure.version import VERSION
 
+
 @dataclass(frozen=True, slots=True)
 class LocalGrid:
     """The parties, for as long as the temporary folder lives."""

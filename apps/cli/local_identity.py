@@ -126,7 +126,9 @@ class LocalIdentity:
         engine = self.registrar.engine
         found, refused = registrations_of(engine, subjects, domain=domain.text, role=role, now=now)
         if found is None or refused:
-            raise GridSecureError("A pseudonym of this file may not act.", reason="identity.revoked")
+            raise GridSecureError(
+                "A pseudonym of this file may not act.", reason="identity.revoked"
+            )
         return signed(found, key=self.signer)
 
     def _register(

@@ -154,9 +154,7 @@ def _corrections(
     return {month.names[name]: document for name, document in bills.items()}
 
 
-def _seats(
-    grid: LocalGrid, roster: Roster, later: _Corrected, *, period: BillingPeriod
-) -> Roster:
+def _seats(grid: LocalGrid, roster: Roster, later: _Corrected, *, period: BillingPeriod) -> Roster:
     """The roster to bill with: the same, or the same seats under the corrected tariff."""
     if not later.is_retariffed:
         return roster
