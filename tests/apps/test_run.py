@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from base64 import b64encode
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from apps.api.zone_keys import signing_key
 from apps.cli.home import create_home
 from apps.cli.meters import RunMeters, meter_files
+from apps.simulator.accounts import invented_accounts
 from apps.simulator.synthetic_meters import simulate
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.errors import InputError, StorageError
 from gridsecure.gateway.formats import read_readings
 
 METERS = 20
-PLAINTEXT_ZONES = {"gateway", "input"}
+NAMED_ZONES = {"gateway", "input", "identity", "people"}
+"""Who may know meter numbers: the meter side, and the identity authority's books."""
 
 
 @pytest.fixture
@@ -45,22 +51,81 @@ def test_a_users_own_file_is_billed_through_all_services(own_file: Path, tmp_pat
     assert "31 jobs" not in done.stdout, "June has thirty days"
     assert "30 jobs" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
-    _no_meter_number_left_the_gateway(next(home.iterdir()), own_file)
+    folder = next(home.iterdir())
+    numbers = sorted(read_readings(own_file).readings["meter_point_id"].unique())
+    _nothing_names_anybody(folder, numbers)
+    _registrations_name_nobody(folder, numbers)
 
 
-def _no_meter_number_left_the_gateway(folder: Path, own_file: Path) -> None:
-    """The platform, the authority and all logs know pseudonyms only."""
-    numbers = [
-        name.encode() for name in read_readings(own_file).readings["meter_point_id"].unique()
+def _secrets_of(folder: Path, numbers: list[str]) -> dict[str, list[bytes]]:
+    """What must not be found, by what it is, in every form it is stored in anywhere."""
+    accounts = invented_accounts(numbers, gateway="")
+    keys = [
+        row[0]
+        for row in _rows(folder, "enrolments", "enrolment")
+        if not row[0].startswith("hidden")
     ]
-    looked_at = 0
+    assert len(keys) == len(numbers) + 1, "every meter point and the gateway"
+    return {
+        "meter number": [name.encode() for name in numbers],
+        "name": [a["name"].encode() for a in accounts],
+        "address": [a["address"].encode() for a in accounts],
+        "enrolment key": [
+            form
+            for key in keys
+            for form in (key.encode(), key.upper().encode(), bytes.fromhex(key))
+        ],
+        "enrolment key in base64": [b64encode(bytes.fromhex(key))[:40] for key in keys],
+        "service key of the gateway": [_thumbprint(folder, "gateway").encode()],
+    }
+
+
+def _rows(folder: Path, database: str, kind: str) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(folder / "identity" / f"{database}.db")) as connection:
+        query = "SELECT name, text FROM record WHERE kind = ?"
+        return list(connection.execute(query, (kind,)))
+
+
+def _thumbprint(folder: Path, zone: str) -> str:
+    return signing_key(folder / zone).public_key.thumbprint
+
+
+def _dumped(path: Path) -> bytes:
+    """A database as SQL, what is in its write-ahead log included."""
+    with closing(sqlite3.connect(path)) as connection:
+        return "\n".join(connection.iterdump()).encode()
+
+
+def _nothing_names_anybody(folder: Path, numbers: list[str]) -> None:
+    """The platform's database dumped, and every file of platform, authority and logs."""
+    forbidden = _secrets_of(folder, numbers)
+    dump = _dumped(folder / "platform" / "zone.db")
+    assert b"roster" in dump
+    texts = {"dump of the platform's database": dump}
     for path in folder.rglob("*"):
-        outside = path.relative_to(folder).parts[0] not in PLAINTEXT_ZONES
+        outside = path.relative_to(folder).parts[0] not in NAMED_ZONES
         if outside and path.is_file():
-            data = path.read_bytes()
-            assert not any(number in data for number in numbers), path.name
-            looked_at += 1
-    assert looked_at > 100
+            texts[str(path.relative_to(folder))] = path.read_bytes()
+    assert len(texts) > 100
+    for where, text in texts.items():
+        # The key authority logs which gateways fetch its public keys, by their service keys.
+        of_authority = where.startswith("authority")
+        for what, forms in forbidden.items():
+            if not (of_authority and what == "service key of the gateway"):
+                assert not any(form in text for form in forms), f"{what} in {where}"
+
+
+def _registrations_name_nobody(folder: Path, numbers: list[str]) -> None:
+    """Who somebody is and what a pseudonym does are in two databases, with nothing in common."""
+    forbidden = _secrets_of(folder, numbers)
+    dump = _dumped(folder / "identity" / "registrations.db")
+    for what, forms in forbidden.items():
+        assert not any(form in dump for form in forms), what
+    subjects = [name for name, _ in _rows(folder, "registrations", "registration")]
+    assert len(subjects) == 2 * len(numbers) + 1
+    enrolments = _dumped(folder / "identity" / "enrolments.db")
+    assert numbers[0].encode() in enrolments
+    assert not any(subject.encode() in enrolments for subject in subjects)
 
 
 def test_simulated_and_measured_meters_stand_in_one_contract_file(tmp_path: Path) -> None:
