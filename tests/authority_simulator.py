@@ -48,6 +48,11 @@ OFFICE = generate_private_key()
 """The billing office's key; statements are sealed to it."""
 
 
+def settlement(domain: str, subjects: Sequence[str]) -> list[str]:
+    """Settlement pseudonyms as the identity authority would give them out."""
+    return [sm3_hex(f"{domain}/settlement/{subject}".encode()) for subject in subjects]
+
+
 @contextmanager
 def authority_grid(
     folder: Path, **choices: object
@@ -81,6 +86,8 @@ class View:
     def object(self, digest: str) -> bytes:
         self.asked.append(digest)
         found = self.objects.get(digest)
+        if found is None and digest in self.grid.keys.seats:
+            return self.grid.keys.seats[digest]
         return self.grid.platform_zone.objects.get(digest) if found is None else found
 
 
@@ -91,7 +98,7 @@ class Authority:
         grid: Whose platform and gateway it trusts.
         folder: Its own folder.
         vault: A door to another vault than the one made here.
-        gateways: Keys of the gateways it trusts; the grid's by default.
+        identity: Keys of the identity authorities it trusts; the grid's by default.
     """
 
     def __init__(
@@ -100,13 +107,13 @@ class Authority:
         folder: Path,
         *,
         vault: VaultDoor | None = None,
-        gateways: Sequence[Sm2PrivateKey] = (),
+        identity: Sequence[Sm2PrivateKey] = (),
     ) -> None:
         self.grid = grid
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.vault = vault or self._own_vault()
-        self.zone = self.open_zone(gateways or [grid.gateway_key])
+        self.zone = self.open_zone(identity or [grid.identity_key])
         self.view = View(grid)
         publish_key_sets(self.zone, at=NOW)
 
@@ -116,7 +123,7 @@ class Authority:
         vault._key_sets.update(grid_keys().secret)
         return vault
 
-    def open_zone(self, gateways: Sequence[Sm2PrivateKey]) -> AuthorityZone:
+    def open_zone(self, identity: Sequence[Sm2PrivateKey]) -> AuthorityZone:
         engine = open_database(f"sqlite:///{self.folder / 'zone.db'}")
         create_tables(engine)
         return AuthorityZone(
@@ -124,7 +131,8 @@ class Authority:
             objects=ObjectStore(self.folder / "objects"),
             signing_key=self.grid.authority_key,
             platform=registry(self.grid.platform_key),
-            gateways=registry(*gateways),
+            identity=registry(*identity),
+            settlement=settlement,
             vault=self.vault,
         )
 

@@ -134,7 +134,6 @@ class PlatformSettings(ZoneSettings):
     """The compute platform.
 
     Args:
-        gateway_public_keys: Gateways whose uploads are taken in.
         authority_public_key: The authority whose key sets are put in force.
         workers: Worker processes of a run.
     """
@@ -143,7 +142,6 @@ class PlatformSettings(ZoneSettings):
         env_prefix="GRIDSECURE_PLATFORM_", extra="forbid", frozen=True
     )
 
-    gateway_public_keys: tuple[PublicPoint, ...]
     authority_public_key: PublicPoint
     workers: int = Field(default=2, ge=1, le=1024)
 
@@ -174,10 +172,9 @@ class AuthoritySettings(ZoneSettings):
     """The key authority.
 
     Args:
-        identity_url: Where service tokens come from.
+        identity_url: Where service tokens and settlement pseudonyms come from.
         platform_url: Where release requests and ciphertexts are pulled from.
         platform_public_key: Whose transcripts and requests are believed.
-        gateway_public_keys: Whose rosters and uploads are believed.
         billing_office_public_key: Whom statements are sealed to.
     """
 
@@ -188,5 +185,4 @@ class AuthoritySettings(ZoneSettings):
     identity_url: str
     platform_url: str
     platform_public_key: PublicPoint
-    gateway_public_keys: tuple[PublicPoint, ...]
     billing_office_public_key: PublicPoint
