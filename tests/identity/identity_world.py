@@ -39,7 +39,16 @@ UPLOAD = Domain("platform", "upload", "2026")
 SETTLE = Domain("platform", "settlement", "2026")
 BILLING = billing_domain("2026-03")
 SETTLEMENT = settlement_domain("2026-03")
+NEXT_BILLING = billing_domain("2027-01")
 CHANNEL = b"channel 1"
+PEOPLE = {
+    "lin": ("analyst",),
+    "wei": ("analyst",),
+    "clerk": ("billing",),
+    "ops": ("operator",),
+    "inspector": ("regulator",),
+}
+"""Roles of people who log in with a key."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class Keys:
     public: PublicKeys
     signer: Sm2PrivateKey
     staters: dict[Opener, Sm2PrivateKey]
+    people: dict[str, Sm2PrivateKey]
 
     @property
     def signers(self) -> dict[Opener, Sm2PublicKey]:
@@ -80,7 +90,8 @@ def keys() -> Keys:
     published = {name: key.published(suite()) for name, key in openers.items()}
     public = PublicKeys(issuer.public_key(suite()), joint_key(published, suite=suite()))
     staters = {name: generate_private_key() for name in OPENERS}
-    return Keys(issuer, openers, published, public, generate_private_key(), staters)
+    people = {name: generate_private_key() for name in PEOPLE}
+    return Keys(issuer, openers, published, public, generate_private_key(), staters, people)
 
 
 @dataclass(frozen=True)
