@@ -311,7 +311,7 @@ def mutations(message: bytes, donor: bytes, order: int):
 def test_no_mutation_is_accepted():
     holder = new_holder()
     credential = credential_on(holder.m1)
-    occasion = Occasion(METER, (UPLOAD,), holder.key.public_key, bytes(32))
+    occasion = Occasion(METER, (UPLOAD,), holder.key_in(UPLOAD).public_key, bytes(32))
     message, donor = (
         present(credential, occasion=occasion, keys=keys().public, suite=SUITE) for _ in range(2)
     )
@@ -339,7 +339,7 @@ def is_accepted(message: bytes, occasion: Occasion) -> bool:
 def test_two_domains_do_not_swap():
     holder = new_holder()
     credential = credential_on(holder.m1)
-    occasion = Occasion(METER, (UPLOAD, SETTLE), holder.key.public_key, bytes(32))
+    occasion = Occasion(METER, (UPLOAD, SETTLE), holder.key_in(UPLOAD).public_key, bytes(32))
     message = present(credential, occasion=occasion, keys=keys().public, suite=SUITE)
     assert is_accepted(message, occasion)
     swapped = message[:165] + message[198:231] + message[165:198] + message[231:]

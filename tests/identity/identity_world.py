@@ -19,7 +19,7 @@ from gridsecure.credentials.opening import (
     generate_opener_key,
     joint_key,
 )
-from gridsecure.credentials.presentations import Domain, PublicKeys
+from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.identity.authority import Issuer, TokenService
@@ -91,7 +91,19 @@ class World:
 
 
 def new_holder() -> Holder:
-    return Holder(suite(), keys().public, suite().group.random_scalar(), generate_private_key())
+    return Holder(suite(), keys().public, suite().group.random_scalar())
+
+
+def shown_with(
+    holder: Holder,
+    credential: Credential,
+    *domains: Domain,
+    key: Sm2PrivateKey,
+    challenge: bytes,
+) -> tuple[Occasion, bytes]:
+    """A credential shown for another key than the holder's own: what a clone would do."""
+    occasion = Occasion(credential.context, domains, key.public_key, challenge)
+    return occasion, present(credential, occasion=occasion, keys=holder.keys, suite=holder.suite)
 
 
 def database(folder: Path, name: str) -> Engine:

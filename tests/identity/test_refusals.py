@@ -46,6 +46,7 @@ from tests.identity.identity_world import (
     World,
     keys,
     new_holder,
+    shown_with,
     suite,
 )
 
@@ -84,7 +85,7 @@ def test_a_meter_point_enrols_registers_logs_in_uploads_and_settles(world, membe
     claims = claims_of(token)
     assert (claims.subject, claims.holder_thumbprint) == (
         entries[0].subject,
-        holder.key.public_key.thumbprint,
+        holder.key_in(UPLOAD).public_key.thumbprint,
     )
     for counter in (1, 2, 9):
         send(world, holder, token, counter=counter)
@@ -258,21 +259,24 @@ def test_a_cloned_credential_rings_the_alarm(world, member):
     holder, credential = member
     world.register(holder, credential)
     world.register(holder, credential)  # the same key again is no clone
-    clone = replace(holder, key=generate_private_key())
+    clone = generate_private_key()
+    occasion, message = shown_with(
+        holder, credential, UPLOAD, key=clone, challenge=world.service.challenge(now=NOW)
+    )
     with refused(AccessDeniedError, "authenticity.cloned"):
-        world.register(clone, credential)
+        world.service.register(message, occasion=occasion, now=NOW)
     with Session(world.service.engine) as session:
         rows = session.exec(select(EvidenceRow)).all()
     assert [row.action for row in rows] == ["identity.clone-alarm"]
     detail = json.loads(rows[0].detail)
     assert detail["subject"] == holder.name_in(UPLOAD)
-    assert detail["second"] == clone.key.public_key.thumbprint
+    assert detail["second"] == clone.public_key.thumbprint
     assert world.log_in(holder)
 
 
 def test_a_credential_of_the_wrong_period_is_refused(world, member):
     holder, credential = member
-    occasion = Occasion(NEXT, (NEXT_UPLOAD,), holder.key.public_key, bytes(32))
+    occasion = Occasion(NEXT, (NEXT_UPLOAD,), holder.key_in(UPLOAD).public_key, bytes(32))
     posing = replace(credential, context=NEXT)
     message = present(posing, occasion=occasion, keys=keys().public, suite=suite())
     with refused(SignatureError, "authenticity.presentation"):
@@ -330,8 +334,8 @@ def test_contexts_are_known_roles_and_short_periods(role, period):
 
 def send(world: World, holder, token: str, *, counter: int, **changes):
     upload = Upload("PUT", "/columns/1", token, counter, sm3_digest(b"body"))
-    signature = sign_upload(upload, key=holder.key)
-    signed_by = changes.pop("holder", holder.key.public_key)
+    signature = sign_upload(upload, key=holder.key_in(UPLOAD))
+    signed_by = changes.pop("holder", holder.key_in(UPLOAD).public_key)
     claims = changes.pop("claims", None) or claims_of(token)
     admit_upload(
         replace(upload, **changes),
@@ -379,13 +383,13 @@ def test_a_counter_is_in_range(world, signed_in, counter):
 def test_a_swapped_part_of_an_upload_is_refused(world, signed_in, change):
     holder, token = signed_in
     upload = Upload("PUT", "/columns/1", token, 5, sm3_digest(b"body"))
-    signature = sign_upload(upload, key=holder.key)
+    signature = sign_upload(upload, key=holder.key_in(UPLOAD))
     with refused(SignatureError, "authenticity.upload"):
         admit_upload(
             replace(upload, **change),
             signature=signature,
             claims=claims_of(token),
-            holder=holder.key.public_key,
+            holder=holder.key_in(UPLOAD).public_key,
             engine=world.platform,
             now=NOW,
         )
@@ -402,7 +406,9 @@ def test_the_platform_pins_the_first_key(world, signed_in):
     holder, token = signed_in
     send(world, holder, token, counter=1)
     other = new_holder()
-    rekeyed = replace(claims_of(token), holder_thumbprint=other.key.public_key.thumbprint)
+    rekeyed = replace(
+        claims_of(token), holder_thumbprint=other.key_in(UPLOAD).public_key.thumbprint
+    )
     with refused(AccessDeniedError, "authenticity.holder-pin"):
         send(world, other, token, counter=2, claims=rekeyed)
 
@@ -430,7 +436,7 @@ def test_another_algorithm_is_refused(signed_in, algorithm):
 def test_login_needs_the_holder_key_the_domain_and_a_new_challenge(world, signed_in):
     holder, _ = signed_in
     name, challenge = holder.name_in(UPLOAD), world.service.challenge(now=NOW)
-    signature = new_holder().key.sign(b"whatever")
+    signature = generate_private_key().sign(b"whatever")
     with refused(SignatureError, "authenticity.signature"):
         world.service.log_in(name, domain=UPLOAD, challenge=challenge, signature=signature, now=NOW)
     with refused(StaleMessageError, "authenticity.challenge"):
@@ -633,4 +639,4 @@ def test_issuer_keys_travel_sealed_only_in_their_one_form():
 
 def test_registrations_hold_the_holder_key(world, signed_in):
     found = registration(world.service.engine, subject=signed_in[0].name_in(UPLOAD))
-    assert Sm2PublicKey(found.holder) == signed_in[0].key.public_key
+    assert Sm2PublicKey(found.holder) == signed_in[0].key_in(UPLOAD).public_key

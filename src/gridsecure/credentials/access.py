@@ -6,7 +6,7 @@ from typing import Final
 
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.suites import framed
-from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.sm3 import sm3_digest, sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import SignatureError
 
@@ -17,11 +17,38 @@ GRANT_ROLE: Final = "query-grant"
 """The one role in a query grant's token."""
 
 _LOGIN: Final = b"gridsecure-login-1"
+_ENROLMENT: Final = b"gridsecure-enrolment-1"
+_BATCH: Final = b"gridsecure-batch-1"
 
 
 def login_text(name: str, *, domain: Domain, challenge: bytes) -> bytes:
     """What a holder signs to log in."""
     return framed(_LOGIN, name, domain.text, challenge)
+
+
+def enrolment_channel(session: str, sender: str, service: str, identity: str) -> bytes:
+    """What a credential request is bound to: the channel it came over, and for whom.
+
+    Args:
+        session: Given out by the identity service, 64 hexadecimal digits, good for one order.
+        sender: Thumbprint of whoever sends the order.
+        service: Thumbprint of the identity service.
+        identity: For whom the credential is, in the utility's own books.
+
+    Raises:
+        ValueError: A session that is not hexadecimal.
+    """
+    return framed(_ENROLMENT, bytes.fromhex(session), sender, service, identity)
+
+
+def batch_challenge(challenge: bytes, index: int) -> bytes:
+    """The challenge of one presentation among those that answer one challenge together.
+
+    Args:
+        challenge: Given out by the token service.
+        index: The presentation's place, from 0.
+    """
+    return sm3_digest(framed(_BATCH, challenge, index.to_bytes(4, "big")))
 
 
 def query_subject(digest: bytes) -> str:

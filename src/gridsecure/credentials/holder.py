@@ -3,11 +3,16 @@
 The secret m1 is drawn once and kept; everything the authority could learn of it is a multiple. The
 issuer's and openers' keys are pinned at the start: a holder never takes a key from an answer.
 Domains come from the authenticated service a holder talks to, not from a text that service sends.
+
+The SM2 keys that act under a holder's pseudonyms follow from m1, one a domain: a key seen in two
+domains would link them. So whoever keeps m1 keeps all of them, and asks again after a crash as if
+it had never asked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from gridsecure.credentials.access import login_text
 from gridsecure.credentials.grants import Question, Quota, request_grant
@@ -20,8 +25,10 @@ from gridsecure.credentials.issuance import (
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present, subject
 from gridsecure.credentials.settlement import prove_settlement
-from gridsecure.credentials.suites import Suite
-from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.credentials.suites import Suite, framed
+from gridsecure.crypto.sm2 import Sm2PrivateKey, private_key_from_bytes
+
+SEED_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +39,14 @@ class Holder:
         suite: The group and its hash.
         keys: The pinned keys.
         m1: The secret, 1..n-1.
-        key: The SM2 key that acts under this holder's pseudonyms.
+        r1: What hides the secret of an analyst from the issuer, 1..n-1. Kept like m1, it lets the
+            analyst ask again after a lost answer; 0 draws another each time.
     """
 
     suite: Suite
     keys: PublicKeys
     m1: int = field(repr=False)
-    key: Sm2PrivateKey = field(repr=False)
+    r1: int = field(default=0, repr=False)
 
     def ask(self, context: Context, *, channel: bytes) -> PendingRequest:
         """Ask for a credential of one role and period.
@@ -48,7 +56,11 @@ class Holder:
             channel: Names the authenticated channel.
         """
         return request_credential(
-            self.suite, issuer=self.keys.issuer, context=context, channel=channel, m1=self.m1
+            self.suite,
+            issuer=self.keys.issuer,
+            context=context,
+            channel=channel,
+            secrets=(self.m1, self.r1),
         )
 
     def take(self, pending: PendingRequest, *, response: bytes, channel: bytes) -> Credential:
@@ -69,13 +81,14 @@ class Holder:
 
         Args:
             credential: Of this period.
-            domains: Where; the first one is where the holder will act.
+            domains: Where; the first one is where the holder will act, under its key there.
             challenge: The token service's.
 
         Returns:
             What the proof is bound to, and the presentation.
         """
-        occasion = Occasion(credential.context, domains, self.key.public_key, challenge)
+        holder = self.key_in(domains[0]).public_key
+        occasion = Occasion(credential.context, domains, holder, challenge)
         message = present(credential, occasion=occasion, keys=self.keys, suite=self.suite)
         return occasion, message
 
@@ -85,14 +98,39 @@ class Holder:
         nym = group.multiply(domain.base(self.suite), scalar=self.m1)
         return subject(nym, domain=domain, suite=self.suite)
 
+    def key_in(self, domain: Domain) -> Sm2PrivateKey:
+        """The SM2 key that acts under this holder's pseudonym in a domain; the same every time."""
+        group = self.suite.group
+        text = framed(group.encode_scalars(self.m1), domain.text)
+        # SM2 keys are 1..n-2: folding n scalars onto them favours three of them by one in 2^256
+        scalar = 1 + self.suite.hash_to_scalar(text, info=b"HolderKey") % (group.order - 2)
+        return private_key_from_bytes(group.encode_scalars(scalar))
+
     def sign_in(self, domain: Domain, *, challenge: bytes) -> bytes:
         """The signature that answers a login challenge."""
         text = login_text(self.name_in(domain), domain=domain, challenge=challenge)
-        return self.key.sign(text)
+        return self.key_in(domain).sign(text)
 
     def settle(self, domain: Domain, *, challenge: bytes) -> bytes:
         """Prove to the billing office which settlement pseudonym this account has."""
         return prove_settlement(self.m1, domain=domain, challenge=challenge, suite=self.suite)
+
+
+def derived_secret(seed: bytes, *, name: str, suite: Suite) -> int:
+    """The secret of one of many holders that share a keeper, 1..n-1; the same every time.
+
+    Args:
+        seed: The keeper's secret [32 bytes].
+        name: Whose, such as a meter point's number.
+        suite: The group and its hash.
+
+    Raises:
+        ValueError: A seed of another length.
+    """
+    if len(seed) != SEED_BYTES:
+        raise ValueError(f"a seed has {SEED_BYTES} bytes")
+    scalar = suite.hash_to_scalar(framed(seed, name), info=b"HolderSecret")
+    return 1 + scalar % (suite.group.order - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,12 @@ class Credential:
 
 
 def request_credential(
-    suite: Suite, *, issuer: IssuerPublicKey, context: Context, channel: bytes, m1: int
+    suite: Suite,
+    *,
+    issuer: IssuerPublicKey,
+    context: Context,
+    channel: bytes,
+    secrets: tuple[int, int],
 ) -> PendingRequest:
     """Ask for a credential on a secret.
 
@@ -87,10 +92,11 @@ def request_credential(
         issuer: The pinned key.
         context: What is asked for.
         channel: Names the authenticated channel and who is at its other end; both sides know it.
-        m1: The holder's secret; the same one in every period.
+        secrets: The holder's m1, the same one in every period, and for a hidden role the r1 that
+            hides it, 0 for another each time. On another commitment a second request is refused.
     """
-    group = suite.group
-    r1 = group.random_scalar() if context.is_hidden else 0
+    group, (m1, r1) = suite.group, secrets
+    r1 = (r1 or group.random_scalar()) if context.is_hidden else 0
     blinding = group.blinded(r1, suite.h) if r1 else ()
     commitment = group.sum(*group.blinded(m1, suite.g), *blinding)
     statement = _request_statement(suite, commitment, hidden=context.is_hidden)
