@@ -155,6 +155,7 @@ class GridSimulator:
             signing_key=self.platform_key,
             gateways=registry(self.gateway_key),
             authority=registry(self.authority_key),
+            identity=registry(self.identity_key),
         )
 
     def restart_platform(self) -> PlatformZone:

@@ -21,6 +21,8 @@ from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute.corrections import COMMITTED, admit_upload, refusals_noted, upload_scope
 from gridsecure.compute.jobs import load_key_set
 from gridsecure.compute.zone import PlatformZone
+from gridsecure.credentials.seats import seated_roster
+from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, InputError, KeyMismatchError, StaleMessageError
 from gridsecure.messages import KeyNotice, RosterManifest, Signed, UploadManifest, opened
@@ -86,15 +88,25 @@ def install_tariff(zone: PlatformZone, text: str) -> str:
     return zone.objects.put(text.encode())
 
 
-def register_roster(zone: PlatformZone, envelope: Signed, *, at: datetime) -> RosterManifest:
+def register_roster(
+    zone: PlatformZone, envelope: Signed, *, at: datetime, seats: bytes | None = None
+) -> RosterManifest:
     """Register a roster.
 
     Raises:
-        AuthenticityError: Not signed by a registered gateway.
+        AuthenticityError: Not signed by a registered gateway, or its seats do not hold.
         InputError: Signed by another gateway than it names, or its tariff is not here.
         ConflictError: Another roster has this id.
     """
-    roster = opened(envelope, expect=RosterManifest, trusted=zone.gateways)
+    if seats is None:
+        roster = opened(envelope, expect=RosterManifest, trusted=zone.gateways)
+    else:
+        seated = seated_roster(envelope, seats=seats, identity=zone.identity)
+        roster, name = seated.roster, seated.gateway.thumbprint
+        known = Record("gateway", name, name, name, COMMITTED, seated.gateway.point.hex())
+        with write_session(zone.engine) as session:
+            record(session, known, at=at)
+        zone.objects.put(seats)
     if roster.gateway_id != envelope.signer:
         raise InputError("A roster names another gateway than its signer.", reason="roster.gateway")
     if not zone.objects.has(roster.tariff):
@@ -119,7 +131,12 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
             another correction (`correction.fork`).
         InputError: It is no correction of what it names (`correction.*`).
     """
-    manifest = opened(envelope, expect=UploadManifest, trusted=zone.gateways)
+    with write_session(zone.engine) as session:
+        seated = {
+            item.name: Sm2PublicKey(bytes.fromhex(item.text))
+            for item in listed(session, kind="gateway")
+        }
+    manifest = opened(envelope, expect=UploadManifest, trusted={**zone.gateways, **seated})
     with write_session(zone.engine) as session:
         roster = _roster(fetch(session, kind="roster", name=manifest.roster_id))
         key_ids = {item.name for item in listed(session, kind="key-set")}

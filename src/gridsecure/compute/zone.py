@@ -25,6 +25,7 @@ class PlatformZone:
         signing_key: Signs transcripts and release requests.
         gateways: Registered gateways' keys by thumbprint.
         authority: The key authority's key by thumbprint.
+        identity: The identity authority's key by thumbprint.
     """
 
     engine: Engine
@@ -32,3 +33,4 @@ class PlatformZone:
     signing_key: Sm2PrivateKey = field(repr=False)
     gateways: Mapping[str, Sm2PublicKey]
     authority: Mapping[str, Sm2PublicKey]
+    identity: Mapping[str, Sm2PublicKey] = field(default_factory=dict)
