@@ -29,7 +29,8 @@ from gridsecure.identity.passwords import (
     password_record,
 )
 from gridsecure.identity.pseudonyms import pseudonym
-from gridsecure.identity.service_login import MAX_AGE, ServiceLogin, service_login
+from gridsecure.identity.service_login import ServiceLogin, service_login
+from gridsecure.identity.signed_logins import MAX_AGE
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow, verify_chain

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.holder import Holder
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
@@ -20,9 +21,17 @@ from gridsecure.credentials.opening import (
     joint_key,
 )
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present
+<<<<<<< HEAD
+=======
+from gridsecure.credentials.seats import billing_domain, settlement_domain
+>>>>>>> w4-identity
 from gridsecure.credentials.suites import Suite, sm2_suite
-from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
-from gridsecure.identity.authority import Issuer, TokenService
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
+from gridsecure.identity.issuer import Issuer
+from gridsecure.identity.registrar import Registrar, Shown
+from gridsecure.identity.token_service import TokenService
+from gridsecure.identity_messages import IdentityKeys
+from gridsecure.messages import Signed, signed
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
 
@@ -31,6 +40,8 @@ METER = Context("meter-point", "2026")
 ANALYST = Context("analyst", "2026")
 UPLOAD = Domain("platform", "upload", "2026")
 SETTLE = Domain("platform", "settlement", "2026")
+BILLING = billing_domain("2026-03")
+SETTLEMENT = settlement_domain("2026-03")
 CHANNEL = b"channel 1"
 
 
@@ -43,6 +54,21 @@ class Keys:
     published: dict[Opener, bytes]
     public: PublicKeys
     signer: Sm2PrivateKey
+    staters: dict[Opener, Sm2PrivateKey]
+
+    @property
+    def signers(self) -> dict[Opener, Sm2PublicKey]:
+        return {name: key.public_key for name, key in self.staters.items()}
+
+    @property
+    def statements(self) -> tuple[Signed, Signed]:
+        """What the utility and the regulator say of the keys."""
+        said = IdentityKeys(
+            issuer=self.public.issuer.to_bytes(suite()).hex(),
+            **{name: half.hex() for name, half in self.published.items()},
+        )
+        one, two = (signed(said, key=self.staters[name]) for name in OPENERS)
+        return one, two
 
 
 @cache
@@ -56,12 +82,20 @@ def keys() -> Keys:
     openers = {name: generate_opener_key(name, suite=suite()) for name in OPENERS}
     published = {name: key.published(suite()) for name, key in openers.items()}
     public = PublicKeys(issuer.public_key(suite()), joint_key(published, suite=suite()))
-    return Keys(issuer, openers, published, public, generate_private_key())
+    staters = {name: generate_private_key() for name in OPENERS}
+    return Keys(issuer, openers, published, public, generate_private_key(), staters)
+
+
+@dataclass(frozen=True)
+class Member:
+    holder: Holder
+    credential: Credential
 
 
 @dataclass(frozen=True)
 class World:
     issuer: Issuer
+    registrar: Registrar
     service: TokenService
     platform: Engine
 
@@ -77,7 +111,26 @@ class World:
         occasion, message = holder.show(
             credential, domains=domains or (UPLOAD,), challenge=challenge
         )
-        return self.service.register(message, occasion=occasion, now=NOW)
+        return self.registrar.register(message, occasion=occasion, now=NOW)
+
+    def members(self, count: int, *, first: int = 0) -> list[Member]:
+        """Meter points with credentials."""
+        holders = [new_holder() for _ in range(count)]
+        return [
+            Member(holder, self.enrol(holder, f"customer {number}"))
+            for number, holder in enumerate(holders, start=first)
+        ]
+
+    def register_all(self, members: list[Member], *domains: Domain, context: Context = METER):
+        """Register members together, as a gateway does."""
+        challenge = self.service.challenge(now=NOW)
+        return self.registrar.register_all(
+            shown_together(members, domains, challenge=challenge),
+            context=context,
+            domains=domains,
+            challenge=challenge,
+            now=NOW,
+        )
 
     def log_in(self, holder: Holder, domain: Domain = UPLOAD) -> str:
         challenge = self.service.challenge(now=NOW)
@@ -87,7 +140,7 @@ class World:
             challenge=challenge,
             signature=holder.sign_in(domain, challenge=challenge),
             now=NOW,
-        )
+        ).token
 
 
 def new_holder() -> Holder:
@@ -104,6 +157,22 @@ def shown_with(
     """A credential shown for another key than the holder's own: what a clone would do."""
     occasion = Occasion(credential.context, domains, key.public_key, challenge)
     return occasion, present(credential, occasion=occasion, keys=holder.keys, suite=holder.suite)
+<<<<<<< HEAD
+=======
+
+
+def shown_together(
+    members: list[Member], domains: tuple[Domain, ...], *, challenge: bytes
+) -> list[Shown]:
+    """What members show in answer to one challenge."""
+    shown = []
+    for at, member in enumerate(members):
+        occasion, message = member.holder.show(
+            member.credential, domains=domains, challenge=batch_challenge(challenge, at)
+        )
+        shown.append(Shown(occasion.holder.point, message))
+    return shown
+>>>>>>> w4-identity
 
 
 def database(folder: Path, name: str) -> Engine:
@@ -114,10 +183,10 @@ def database(folder: Path, name: str) -> Engine:
 
 def new_world(folder: Path) -> World:
     made = keys()
+    registrations = database(folder, "registrations")
     return World(
         Issuer(suite(), made.issuer, database(folder, "enrolments")),
-        TokenService(
-            suite(), made.public, made.issuer, made.signer, database(folder, "registrations")
-        ),
+        Registrar(suite(), made.public, made.issuer, registrations),
+        TokenService(suite(), made.public, made.issuer, made.signer, registrations),
         database(folder, "platform"),
     )

@@ -13,17 +13,12 @@ import pytest
 
 from gridsecure.compute.admission import raise_counter
 from gridsecure.errors import AuthenticityError, ConflictError
-from gridsecure.identity.registry import (
-    Registration,
-    keep_enrolment,
-    keep_registration,
-    open_challenge,
-    spend_tag,
-    use_challenge,
-)
-from gridsecure.store.database import open_database
-from gridsecure.store.records import create_tables
-from tests.identity.identity_world import NOW
+from gridsecure.identity.enrolments import Enrolment, keep_enrolments
+from gridsecure.identity.one_use import CHALLENGES
+from gridsecure.identity.registry import Registration, keep_registrations, spend_tag
+from gridsecure.store.database import open_database, write_session
+from gridsecure.store.records import create_tables, listed
+from tests.identity.identity_world import METER, NOW
 
 PROCESSES = 3
 ROUNDS = 15
@@ -36,7 +31,10 @@ def spend(engine, index: int, racer: int) -> None:
 
 def register(engine, index: int, racer: int) -> None:
     entry = Registration(f"{index:064x}", "p/u/1", b"\2", bytes([4, racer]), b"\2")
-    keep_registration(engine, entry=entry, now=NOW)
+    with write_session(engine) as session:
+        (refused,) = keep_registrations(session, [(entry,)], now=NOW)
+    if refused:
+        raise refused
 
 
 def count(engine, index: int, racer: int) -> None:
@@ -44,11 +42,17 @@ def count(engine, index: int, racer: int) -> None:
 
 
 def answer(engine, index: int, racer: int) -> None:
-    use_challenge(engine, challenge=bytes([index]), now=NOW)
+    with write_session(engine) as session:
+        given = listed(session, kind=CHALLENGES.kind)[index]
+    CHALLENGES.use(engine, value=bytes.fromhex(given.name), now=NOW)
 
 
 def enrol(engine, index: int, racer: int) -> None:
-    keep_enrolment(engine, identity=f"customer {index}", key=bytes([racer, index]), now=NOW)
+    entry = Enrolment(f"customer {index}", METER, bytes([racer, index]))
+    with write_session(engine) as session:
+        (refused,) = keep_enrolments(session, [entry], now=NOW)
+    if refused:
+        raise refused
 
 
 RACES = {"enrol": enrol, "spend": spend, "register": register, "count": count, "answer": answer}
@@ -85,9 +89,8 @@ def test_every_round_has_one_winner(racers, url, name):
     engine = open_database(url)
     create_tables(engine)
     if name == "answer":
-        for index in range(ROUNDS):
-            later = NOW.replace(year=NOW.year + 1)
-            open_challenge(engine, challenge=bytes([index]), expires_at=later, now=NOW)
+        for _ in range(ROUNDS):
+            CHALLENGES.give(engine, now=NOW)
     engine.dispose()
     started = [racers.submit(race, url, name, racer) for racer in range(PROCESSES)]
     won = sorted(index for one in started for index in one.result(timeout=120))

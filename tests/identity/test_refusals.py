@@ -33,8 +33,11 @@ from gridsecure.errors import (
     SignatureError,
     StaleMessageError,
 )
-from gridsecure.identity.authority import CHALLENGE_LIFETIME, TOKEN_LIFETIME
-from gridsecure.identity.registry import deny, identity_of, registration
+from gridsecure.identity.enrolments import identity_of
+from gridsecure.identity.one_use import CHALLENGES
+from gridsecure.identity.registrar import REGISTERED
+from gridsecure.identity.registry import deny, registration
+from gridsecure.identity.token_service import GRANT_LIFETIME, TOKEN_LIFETIME, GivenGrant
 from gridsecure.store.evidence import EvidenceRow
 from tests.identity.identity_world import (
     ANALYST,
@@ -59,7 +62,7 @@ def refused(kind: type[GridSecureError], reason: str):
     return pytest.raises(kind, match=rf"^\[{reason}\]")
 
 
-def claims_of(token: str, *, audience: str = UPLOAD.text, now=NOW):
+def claims_of(token: str, *, audience: str = UPLOAD.platform, now=NOW):
     return verify_token(
         token, key=keys().signer.public_key, audience=audience, issuer=ISSUER, now=now
     )
@@ -210,21 +213,21 @@ def test_a_replayed_presentation_is_refused(world, member):
     holder, credential = member
     challenge = world.service.challenge(now=NOW)
     occasion, message = holder.show(credential, domains=(UPLOAD,), challenge=challenge)
-    world.service.register(message, occasion=occasion, now=NOW)
+    world.registrar.register(message, occasion=occasion, now=NOW)
     with refused(StaleMessageError, "authenticity.challenge"):
-        world.service.register(message, occasion=occasion, now=NOW)
+        world.registrar.register(message, occasion=occasion, now=NOW)
     again = replace(occasion, challenge=world.service.challenge(now=NOW))
     with refused(SignatureError, "authenticity.presentation"):
-        world.service.register(message, occasion=again, now=NOW)
+        world.registrar.register(message, occasion=again, now=NOW)
 
 
-@pytest.mark.parametrize("late", [CHALLENGE_LIFETIME, CHALLENGE_LIFETIME * 10])
+@pytest.mark.parametrize("late", [CHALLENGES.lifetime, CHALLENGES.lifetime * 10])
 def test_a_challenge_ends(world, member, late):
     holder, credential = member
     challenge = world.service.challenge(now=NOW)
     occasion, message = holder.show(credential, domains=(UPLOAD,), challenge=challenge)
     with refused(StaleMessageError, "authenticity.challenge"):
-        world.service.register(message, occasion=occasion, now=NOW + late)
+        world.registrar.register(message, occasion=occasion, now=NOW + late)
 
 
 def other_occasions(occasion: Occasion):
@@ -264,11 +267,12 @@ def test_a_cloned_credential_rings_the_alarm(world, member):
         holder, credential, UPLOAD, key=clone, challenge=world.service.challenge(now=NOW)
     )
     with refused(AccessDeniedError, "authenticity.cloned"):
-        world.service.register(message, occasion=occasion, now=NOW)
+        world.registrar.register(message, occasion=occasion, now=NOW)
     with Session(world.service.engine) as session:
         rows = session.exec(select(EvidenceRow)).all()
-    assert [row.action for row in rows] == ["identity.clone-alarm"]
-    detail = json.loads(rows[0].detail)
+    actions = [row.action for row in rows]
+    assert actions == [REGISTERED, REGISTERED, "identity.clone-alarm", REGISTERED]
+    detail = json.loads(rows[2].detail)
     assert detail["subject"] == holder.name_in(UPLOAD)
     assert detail["second"] == clone.public_key.thumbprint
     assert world.log_in(holder)
@@ -416,7 +420,7 @@ def test_the_platform_pins_the_first_key(world, signed_in):
 def test_a_token_is_for_one_platform_and_five_minutes(signed_in):
     _, token = signed_in
     with refused(AccessDeniedError, "authenticity.token-audience"):
-        claims_of(token, audience="rival/upload/2026")
+        claims_of(token, audience="rival")
     assert claims_of(token, now=NOW + TOKEN_LIFETIME - timedelta(seconds=1))
     with refused(StaleMessageError, "authenticity.token-time"):
         claims_of(token, now=NOW + TOKEN_LIFETIME)
@@ -504,7 +508,9 @@ def ask(wallet: Wallet, query: bytes = b"query"):
     )
 
 
-def grant(world: World, message: bytes, query: bytes = b"query", quota: Quota = QUOTA) -> str:
+def grant(
+    world: World, message: bytes, query: bytes = b"query", quota: Quota = QUOTA
+) -> GivenGrant:
     question = Question(quota, "platform", sm3_digest(query))
     return world.service.grant(message, question=question, now=NOW)
 
@@ -513,9 +519,14 @@ def test_eight_grants_and_no_ninth(world, wallet):
     subjects = set()
     for _ in range(8):
         wallet, message = ask(wallet)
-        claims = claims_of(grant(world, message), audience="platform")
-        check_query(claims, query=b"query")
-        subjects.add(claims.subject)
+        given = grant(world, message)
+        for audience, token in given.tokens.items():
+            claims = claims_of(token, audience=audience)
+            check_query(claims, query=b"query")
+            subjects.add(claims.subject)
+            assert claims.expires_at == given.expires_at == NOW + GRANT_LIFETIME
+            assert claims.holder_thumbprint is None
+        assert list(given.tokens) == ["platform", "authority"]
     assert len(subjects) == 1  # the query, not the analyst
     with pytest.raises(ValueError, match="below its limit"):
         ask(wallet)
@@ -573,7 +584,7 @@ def check(message, question):
 
 def test_a_grant_token_is_for_its_query(world, wallet):
     _, message = ask(wallet)
-    claims = claims_of(grant(world, message), audience="platform")
+    claims = claims_of(grant(world, message).tokens["platform"])
     with refused(SignatureError, "authenticity.query"):
         check_query(claims, query=b"another")
     with refused(SignatureError, "authenticity.query"):

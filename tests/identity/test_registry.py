@@ -8,10 +8,10 @@ from sqlalchemy.exc import IntegrityError
 from gridsecure.compute import admission
 from gridsecure.compute.admission import Upload, raise_counter
 from gridsecure.errors import ConflictError, StorageError
-from gridsecure.identity.registry import keep_enrolment
-from gridsecure.store import records
-from gridsecure.store.database import open_database
-from tests.identity.identity_world import NOW, database
+from gridsecure.identity.enrolments import Enrolment, keep_enrolments
+from gridsecure.store import many_records
+from gridsecure.store.database import open_database, write_session
+from tests.identity.identity_world import METER, NOW, database
 
 
 def failing(cause: Exception, times: int, original):
@@ -35,17 +35,21 @@ def engine(tmp_path):
 
 
 def enrol(engine, key: bytes) -> None:
-    keep_enrolment(engine, identity="customer 1", key=key, now=NOW)
+    with write_session(engine) as session:
+        (refused,) = keep_enrolments(session, [Enrolment("customer 1", METER, key)], now=NOW)
+    if refused:
+        raise refused
 
 
 def test_a_race_lost_to_the_unique_index_is_looked_at_again(engine, monkeypatch):
     enrol(engine, b"first")
     lost = IntegrityError("insert", {}, Exception("unique"))
-    monkeypatch.setattr(records, "record", failing(lost, 1, records.record))
+    record = many_records.record
+    monkeypatch.setattr(many_records, "record", failing(lost, 1, record))
     with pytest.raises(ConflictError, match=r"conflict\.enrolment"):
         enrol(engine, b"second")
-    monkeypatch.setattr(records, "record", failing(lost, 2, records.record))
-    with pytest.raises(StorageError):
+    monkeypatch.setattr(many_records, "record", failing(lost, 2, record))
+    with pytest.raises(StorageError, match=r"storage\.busy"):
         enrol(engine, b"second")
 
 

@@ -1,19 +1,19 @@
-"""What the identity authority and the token service remember, one row a fact.
+"""What the token service remembers of pseudonyms and grants, one row a fact; never of people.
 
 Each fact that may happen once is a record with a unique name, inserted in one transaction: of two
 processes that race for it, one finds it taken. A loser on a database that lets both look first
 (PostgreSQL) is told by the unique index, looks again, and finds it too.
 
-Two databases, never one: enrolments know who somebody is, registrations know what a pseudonym does.
-
-    enrolment       key Y → identity reference       credential   identity, role, period
-    challenge       open → used                      registration pseudonym → holder key, escrow
+    registration    pseudonym → holder key, escrow, role, settlement pseudonym
     spent-grant     a tag
+
+Who somebody is, `enrolments` knows, in another database.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -21,18 +21,14 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from gridsecure.credentials.issuer_keys import Context
+from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import (
-    AccessDeniedError,
-    ConflictError,
-    NotFoundError,
-    StaleMessageError,
-)
+from gridsecure.errors import AccessDeniedError, ConflictError, StaleMessageError
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append
-from gridsecure.store.records import Record, advance, fetch, insert_once
+from gridsecure.store.many_records import fetch_many, record_groups
+from gridsecure.store.records import Record, advance, insert_once
 
 ACTOR: Final = "identity"
 
@@ -45,9 +41,11 @@ class Registration:
         subject: Its name in tokens and tables.
         domain: `platform/purpose/period`.
         nym: The point [33 bytes].
-        holder: The SM2 key that acts under it [65 bytes].
+        holder: The SM2 key that acts under it [65 bytes]; empty where nobody acts, only bills are.
         escrow: The enrolled key, for both openers together [66 bytes].
-        carried: Earlier pseudonyms of the same holder that it showed in the same proof.
+        carried: Earlier pseudonyms of the same platform and purpose, shown in the same proof.
+        role: The credential's.
+        settlement: The pseudonym in the settlement domain, shown in the same proof; or "".
     """
 
     subject: str
@@ -56,118 +54,89 @@ class Registration:
     holder: bytes
     escrow: bytes
     carried: tuple[str, ...] = ()
+    role: Role = "meter-point"
+    settlement: str = ""
 
     @property
     def thumbprint(self) -> str:
         """The holder key's name."""
         return sm3_hex(self.holder)
 
+    def record(self) -> Record:
+        """The registration as it is kept; its digest says who may act under it, and as what."""
+        said = {
+            "domain": self.domain,
+            "nym": self.nym.hex(),
+            "holder": self.holder.hex(),
+            "escrow": self.escrow.hex(),
+            "carried": list(self.carried),
+            "role": self.role,
+            "settlement": self.settlement,
+        }
+        digest = sm3_hex(framed(self.role, self.holder))
+        return Record(
+            "registration", self.subject, self.subject, digest, "active", json.dumps(said)
+        )
 
-def keep_enrolment(engine: Engine, *, identity: str, key: bytes | None, now: datetime) -> None:
-    """Bind an enrolled key to whom it belongs, both ways once and for all.
+
+def keep_registrations(
+    session: Session, holders: Sequence[tuple[Registration, ...]], *, now: datetime
+) -> list[AccessDeniedError | None]:
+    """Register pseudonyms, each holder's together or not at all, each holder on its own.
+
+    The same key and role again change nothing; the first escrow and what it carries stay. Another
+    one is the clone and Sybil alarm: a copied credential, or a holder that lost its key. It is
+    logged and refused. Rows follow names, not the order of the request, which might be that of an
+    enrolment.
 
     Args:
-        engine: The identity authority's database.
-        identity: A reference to the customer or device in the utility's own books.
-        key: Y [33 bytes]; None for a role whose key stays hidden.
+        session: From `write_session`, on the database of registrations.
+        holders: By holder, its pseudonyms of this period; the first one acts.
         now: The present, aware.
 
-    Raises:
-        ConflictError: The identity has another key, or the key another identity
-            (`conflict.enrolment`). A new key needs a re-key record of both openers.
-    """
-    name = key.hex() if key is not None else f"hidden/{identity}"
-    entry = Record("enrolment", name, identity, sm3_hex(framed(name, identity)), "", identity)
-    insert_once(engine, entry, now=now)
-
-
-def identity_of(engine: Engine, *, key: bytes) -> str:
-    """Whose an opened key is.
+    Returns:
+        By holder None, or why it is refused: it was revoked, or an earlier pseudonym is unknown
+        or was (`authenticity.registration`); another key has it (`authenticity.cloned`).
 
     Raises:
-        NotFoundError: Nobody's (`not-found.enrolment`).
+        StorageError: The database refuses.
     """
-    with Session(engine) as session:
-        return fetch(session, kind="enrolment", name=key.hex()).text
+    refused = _barred(session, holders)
+    order = sorted(set(range(len(holders))) - set(refused), key=lambda at: holders[at][0].subject)
+    groups = [[entry.record() for entry in holders[at]] for at in order]
+    for at, outcome in zip(order, record_groups(session, groups, at=now), strict=True):
+        if isinstance(outcome, ConflictError):
+            refused[at] = _cloned(session, holders[at][0], now=now)
+    return [refused.get(at) for at in range(len(holders))]
 
 
-def keep_credential(
-    engine: Engine, *, identity: str, context: Context, commitment: bytes, now: datetime
-) -> bool:
-    """Note that a credential is issued; say whether it is the first for this commitment.
-
-    Issuing again on the same commitment gives the holder nothing new: pseudonyms and tags depend
-    on its secret alone. On another one it would be a second person.
-
-    Raises:
-        ConflictError: Another commitment has one already for this role and period
-            (`conflict.credential`).
-    """
-    name = framed(identity, context.role, context.period).hex()
-    entry = Record("credential", name, name, sm3_hex(commitment), "", context.role)
-    return insert_once(engine, entry, now=now)
-
-
-def open_challenge(
-    engine: Engine, *, challenge: bytes, expires_at: datetime, now: datetime
-) -> None:
-    """Note a one-use challenge that was given out."""
-    name = challenge.hex()
-    insert_once(
-        engine, Record("challenge", name, name, name, "open", expires_at.isoformat()), now=now
-    )
-
-
-def use_challenge(engine: Engine, *, challenge: bytes, now: datetime) -> None:
-    """Use a challenge up.
-
-    Raises:
-        StaleMessageError: Never given out, used before, or expired (`authenticity.challenge`).
-    """
-    name = challenge.hex()
-    with write_session(engine) as session:
-        is_ours = advance(session, kind="challenge", name=name, source="open", target="used")
-        is_fresh = is_ours and now < datetime.fromisoformat(
-            fetch(session, kind="challenge", name=name).text
+def _barred(
+    session: Session, holders: Sequence[tuple[Registration, ...]]
+) -> dict[int, AccessDeniedError]:
+    """Whose own pseudonym is revoked, or an earlier one not there to be carried on."""
+    named = {
+        name for entries in holders for entry in entries for name in (entry.subject, *entry.carried)
+    }
+    found = fetch_many(session, sorted(named), kind="registration")
+    active = {name for name, entry in found.items() if entry.state == "active"}
+    revoked = set(found) - active
+    return {
+        at: not_registered()
+        for at, entries in enumerate(holders)
+        if any(
+            entry.subject in revoked or not active.issuperset(entry.carried) for entry in entries
         )
-    if not is_fresh:
-        raise StaleMessageError(
-            "A challenge is unknown, used or expired.",
-            reason="authenticity.challenge",
-            remedy="Ask for a new one.",
-        )
+    }
 
 
-def keep_registration(engine: Engine, *, entry: Registration, now: datetime) -> bool:
-    """Register a pseudonym with its holder key; say whether it is new.
-
-    The same key again changes nothing; the first escrow stays. Another key is the clone and Sybil
-    alarm: a copied credential, or a holder that lost its key. It is logged and refused.
-
-    Raises:
-        AccessDeniedError: Another holder key has this pseudonym (`authenticity.cloned`).
-    """
-    text = json.dumps(
-        {
-            "domain": entry.domain,
-            "nym": entry.nym.hex(),
-            "holder": entry.holder.hex(),
-            "escrow": entry.escrow.hex(),
-            "carried": list(entry.carried),
-        }
+def _cloned(session: Session, entry: Registration, *, now: datetime) -> AccessDeniedError:
+    detail = {"subject": entry.subject, "second": entry.thumbprint, "domain": entry.domain}
+    append(session, at=now, actor=ACTOR, action="identity.clone-alarm", detail=detail)
+    return AccessDeniedError(
+        "Another key is registered for this pseudonym.",
+        reason="authenticity.cloned",
+        remedy="The alarm was logged; replace a lost holder key through the utility.",
     )
-    row = Record("registration", entry.subject, entry.subject, entry.thumbprint, "active", text)
-    try:
-        return insert_once(engine, row, now=now)
-    except ConflictError as taken:
-        with write_session(engine) as session:
-            detail = {"subject": entry.subject, "second": entry.thumbprint, "domain": entry.domain}
-            append(session, at=now, actor=ACTOR, action="identity.clone-alarm", detail=detail)
-        raise AccessDeniedError(
-            "Another key is registered for this pseudonym.",
-            reason="authenticity.cloned",
-            remedy="The alarm was logged; replace a lost holder key through the utility.",
-        ) from taken
 
 
 def registration(engine: Engine, *, subject: str) -> Registration:
@@ -177,20 +146,32 @@ def registration(engine: Engine, *, subject: str) -> Registration:
         AccessDeniedError: Unknown or revoked, told apart by nobody (`authenticity.registration`).
     """
     with Session(engine) as session:
-        try:
-            found = fetch(session, kind="registration", name=subject)
-        except NotFoundError as unknown:
-            raise _not_registered() from unknown
-    if found.state != "active":
-        raise _not_registered()
-    said = json.loads(found.text)
+        found = active_registrations(session, [subject])
+    if subject not in found:
+        raise not_registered()
+    return found[subject]
+
+
+def active_registrations(session: Session, subjects: Sequence[str]) -> dict[str, Registration]:
+    """Those registrations that there are and that were not revoked, by subject."""
+    found = fetch_many(session, subjects, kind="registration")
+    return {
+        name: registration_in(entry) for name, entry in found.items() if entry.state == "active"
+    }
+
+
+def registration_in(entry: Record) -> Registration:
+    """The registration in a record, whatever its state."""
+    said = json.loads(entry.text)
     return Registration(
-        subject,
+        entry.name,
         said["domain"],
         bytes.fromhex(said["nym"]),
         bytes.fromhex(said["holder"]),
         bytes.fromhex(said["escrow"]),
-        tuple(said["carried"]),
+        carried=tuple(said["carried"]),
+        role=said["role"],
+        settlement=said["settlement"],
     )
 
 
@@ -236,7 +217,8 @@ def spend_tag(engine: Engine, *, tag: bytes, quota: bytes, digest: bytes, now: d
         )
 
 
-def _not_registered() -> AccessDeniedError:
+def not_registered() -> AccessDeniedError:
+    """The one refusal of a pseudonym that is unknown, revoked or elsewhere at home."""
     return AccessDeniedError(
         "The pseudonym may not act.",
         reason="authenticity.registration",

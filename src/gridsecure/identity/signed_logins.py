@@ -1,0 +1,96 @@
+"""How somebody with a registered SM2 key logs in: by one signed message, good once.
+
+1. the signature verifies under a registered key;
+2. it was signed within `MAX_AGE` of now, either way;
+3. its nonce was never used by this key: it is recorded before a token is given, on the disk, so
+   that a restart does not forget it. After `FORGET_AFTER` the second check refuses it in any case.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from pydantic import Field
+from sqlalchemy import Engine
+
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import ConflictError, StaleMessageError
+from gridsecure.messages import Message, Signed, opened
+from gridsecure.store.database import write_session
+from gridsecure.store.many_records import forget_before
+from gridsecure.store.records import Record, record
+
+MAX_AGE: Final = timedelta(seconds=60)
+FORGET_AFTER: Final = timedelta(hours=1)
+"""Far longer than `MAX_AGE` asks for, should the clock be set back."""
+
+
+class Login(Message):
+    """What every signed login says besides what is wanted."""
+
+    issued_at: str = Field(max_length=40)
+    nonce: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+
+LoginT = TypeVar("LoginT", bound=Login)
+
+
+def fresh_nonce() -> str:
+    """A nonce for a login."""
+    return secrets.token_hex(16)
+
+
+def admitted(
+    envelope: Signed,
+    *,
+    expect: type[LoginT],
+    trusted: Mapping[str, Sm2PublicKey],
+    engine: Engine,
+    now: datetime,
+) -> LoginT:
+    """Check a login once and for all.
+
+    Args:
+        envelope: What was sent.
+        expect: Whose login.
+        trusted: Registered keys by thumbprint.
+        engine: The database that remembers nonces.
+        now: The present, aware.
+
+    Raises:
+        AuthenticityError: Not signed by a registered key, or for another purpose; too old or from
+            the future; used before.
+        InvalidMessageError: Signed, but of another shape.
+    """
+    # 1. signature
+    login = opened(envelope, expect=expect, trusted=trusted)
+    # 2. time
+    if not _is_recent(login.issued_at, now=now):
+        raise StaleMessageError("A login is not of this minute.", reason="authenticity.login-time")
+    # 3. nonce
+    name = f"{envelope.signer}/{login.nonce}"
+    try:
+        with write_session(engine) as session:
+            forget_before(session, now - FORGET_AFTER, kind=expect.kind)
+            entry = Record(expect.kind, name, name, envelope.digest, "", "")
+            is_new = record(session, entry, at=now)
+    except ConflictError as error:
+        raise _replayed() from error
+    if not is_new:
+        raise _replayed()
+    return login
+
+
+def _is_recent(text: str, *, now: datetime) -> bool:
+    try:
+        signed_at = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return signed_at.tzinfo is not None and abs(now - signed_at) <= MAX_AGE
+
+
+def _replayed() -> StaleMessageError:
+    return StaleMessageError("A login was used before.", reason="authenticity.login-replayed")

@@ -1,0 +1,101 @@
+"""What the identity authority says of pseudonyms to others: who may act, who no longer, whose bill.
+
+All of it comes from the registrations alone. Nobody is told why a pseudonym is not vouched for:
+unknown, revoked and elsewhere at home are one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from gridsecure.errors import NotFoundError
+from gridsecure.identity.registry import active_registrations, registration_in
+from gridsecure.identity_messages import DenyList, Registered, Registrations, SettlementNames
+from gridsecure.store.many_records import fetch_many
+from gridsecure.store.records import listed
+
+ActingRole = Literal["meter-point", "gateway"]
+"""Who acts under a pseudonym."""
+
+
+def registrations_of(
+    engine: Engine, subjects: Sequence[str], *, domain: str, role: ActingRole, now: datetime
+) -> tuple[Registrations | None, list[str]]:
+    """The identity authority's word on some pseudonyms of one domain, to be signed.
+
+    Args:
+        engine: The database of registrations.
+        subjects: The pseudonyms.
+        domain: Where they act.
+        role: As what.
+        now: The present, aware.
+
+    Returns:
+        The registrations in the order asked, None if there are none; and the pseudonyms nobody
+        vouches for: unknown, revoked, of another domain or role, or nobody acts under them.
+    """
+    with Session(engine) as session:
+        found = active_registrations(session, subjects)
+    good = {
+        name: Registered(subject=name, holder=entry.holder.hex(), carried=list(entry.carried))
+        for name, entry in found.items()
+        if (entry.domain, entry.role) == (domain, role) and entry.holder
+    }
+    refused = [name for name in subjects if name not in good]
+    entries = [good[name] for name in subjects if name in good]
+    if not entries:
+        return None, refused
+    issued_at = now.astimezone(UTC).isoformat()
+    return Registrations(domain=domain, role=role, issued_at=issued_at, entries=entries), refused
+
+
+def settlement_names(engine: Engine, subjects: Sequence[str], *, domain: str) -> SettlementNames:
+    """Under which settlement pseudonym each one's bill is, to be signed; for the key authority.
+
+    A revoked pseudonym has its name too: what was metered before is still billed.
+
+    Args:
+        engine: The database of registrations.
+        subjects: Pseudonyms of the billing domain.
+        domain: That domain.
+
+    Raises:
+        NotFoundError: One of them has no settlement pseudonym (`not-found.settlement`).
+    """
+    with Session(engine) as session:
+        rows = fetch_many(session, subjects, kind="registration")
+    entries = {name: registration_in(row) for name, row in rows.items()}
+    names = {
+        name: entry.settlement
+        for name, entry in entries.items()
+        if entry.domain == domain and entry.settlement
+    }
+    if not names.keys() >= set(subjects):
+        raise NotFoundError(
+            "A pseudonym has no settlement pseudonym in this domain.",
+            reason="not-found.settlement",
+            remedy="Ask for meter points of one roster, in its own domain.",
+        )
+    return SettlementNames(
+        domain=domain, subjects=list(subjects), names=[names[name] for name in subjects]
+    )
+
+
+def deny_list(engine: Engine, *, now: datetime) -> DenyList:
+    """Every pseudonym that was revoked, to be signed; a longer list has a greater number.
+
+    Args:
+        engine: The database of registrations.
+        now: The present, aware.
+    """
+    with Session(engine) as session:
+        denied = listed(session, kind="registration", state="denied")
+    # A settlement pseudonym beside its billing pseudonym would link them, and nobody acts under it.
+    subjects = sorted(row.name for row in denied if registration_in(row).holder)
+    issued_at = now.astimezone(UTC).isoformat()
+    return DenyList(sequence=len(subjects), issued_at=issued_at, subjects=subjects)
