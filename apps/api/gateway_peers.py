@@ -68,8 +68,10 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
         authority=key_registry(settings.authority_public_key),
         pinned=PinnedKeys(
             identity=public_key(settings.identity_public_key),
-            utility=public_key(settings.utility_public_key),
-            regulator=public_key(settings.regulator_public_key),
+            signers={
+                "utility": public_key(settings.utility_public_key),
+                "regulator": public_key(settings.regulator_public_key),
+            },
         ),
         seed=_seed(settings),
         timezone=settings.timezone,

@@ -21,10 +21,7 @@ from gridsecure.credentials.opening import (
     joint_key,
 )
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present
-<<<<<<< HEAD
-=======
 from gridsecure.credentials.seats import billing_domain, settlement_domain
->>>>>>> w4-identity
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.identity.issuer import Issuer
@@ -157,8 +154,6 @@ def shown_with(
     """A credential shown for another key than the holder's own: what a clone would do."""
     occasion = Occasion(credential.context, domains, key.public_key, challenge)
     return occasion, present(credential, occasion=occasion, keys=holder.keys, suite=holder.suite)
-<<<<<<< HEAD
-=======
 
 
 def shown_together(
@@ -172,7 +167,6 @@ def shown_together(
         )
         shown.append(Shown(occasion.holder.point, message))
     return shown
->>>>>>> w4-identity
 
 
 def database(folder: Path, name: str) -> Engine:

@@ -1,26 +1,23 @@
-"""The keys that holders pin: what both openers signed, and the same for ever after.
+"""The keys this gateway's holders pin: what both openers state, and the same for ever after.
 
-1. The statement comes twice, signed once by each opener under the keys the gateway was told.
-2. Both say the same, and each half of the opening key comes with its proof of possession.
-3. On first sight they are recorded. Other keys, later, are refused: an issuer with a key for each
-   region, or for each device, could tell by it who shows a credential.
+On first sight they are recorded. Other keys, later, are refused, even if both openers signed them:
+an issuer with a key for each region, or for each device, could tell by it who shows a credential.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from gridsecure.credentials.issuer_keys import IssuerPublicKey
-from gridsecure.credentials.opening import Opener, joint_key
+from gridsecure.credentials.pinning import pinned_keys, stated_keys
 from gridsecure.credentials.presentations import PublicKeys
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AuthenticityError, ConflictError, NotFoundError, SignatureError
+from gridsecure.errors import AuthenticityError, ConflictError, NotFoundError
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.identity_messages import IdentityKeys
-from gridsecure.messages import Signed, opened
+from gridsecure.messages import Signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, fetch, insert_once
 
@@ -34,32 +31,20 @@ def pin_identity_keys(
 
     Args:
         zone: The gateway.
-        statements: `IdentityKeys`, signed by each opener.
+        statements: As the authority shows them.
         at: Now.
 
     Raises:
-        AuthenticityError: Not signed by both openers, or they say different things
-            (`authenticity.identity-keys`); a half without proof of possession; other keys than
-            before (`identity.keys-changed`).
-        InvalidMessageError: Malformed keys.
+        AuthenticityError: As `pinned_keys`; other keys than before (`identity.keys-changed`).
+        InvalidMessageError: Something stated is no key.
     """
-    # 1. who says so
-    openers = (zone.pinned.utility, zone.pinned.regulator)
-    trusted = {key.thumbprint: key for key in openers}
-    said = {s.signer: opened(s, expect=IdentityKeys, trusted=trusted) for s in statements}
-    # 2. what they say
-    if len(trusted) != len(openers) or said.keys() != trusted.keys() or len(set(said.values())) > 1:
-        raise SignatureError(
-            "The identity authority's keys are not what both openers signed.",
-            reason="authenticity.identity-keys",
-            remedy="Compare the keys in the settings with the openers' own; enrol nobody before.",
-        )
-    keys = next(iter(said.values()))
-    read = _read(keys)
-    # 3. as before
-    text = keys.model_dump_json()
+    signers = zone.pinned.signers
+    keys = pinned_keys(statements, signers=signers, suite=sm2_suite())
+    said = stated_keys(statements, signers=signers).model_dump_json()
+    text = json.dumps([statement.model_dump() for statement in statements])
     try:
-        entry = Record(_KIND, _KIND, _KIND, sm3_hex(text.encode()), "", text)
+        # the digest is that of the keys alone: the same keys, signed again, are the same
+        entry = Record(_KIND, _KIND, _KIND, sm3_hex(said.encode()), "", text)
         insert_once(zone.engine, entry, now=at)
     except ConflictError as changed:
         raise AuthenticityError(
@@ -67,7 +52,7 @@ def pin_identity_keys(
             reason="identity.keys-changed",
             remedy="Enrol nobody; compare them with the public log and ask both openers.",
         ) from changed
-    return read
+    return keys
 
 
 def kept_identity_keys(zone: GatewayZone) -> PublicKeys:
@@ -75,6 +60,7 @@ def kept_identity_keys(zone: GatewayZone) -> PublicKeys:
 
     Raises:
         NotFoundError: None were yet (`not-found.identity-keys`).
+        AuthenticityError: As `pinned_keys`: the record or the settings were altered.
     """
     with write_session(zone.engine) as session:
         try:
@@ -85,14 +71,5 @@ def kept_identity_keys(zone: GatewayZone) -> PublicKeys:
                 reason="not-found.identity-keys",
                 remedy="Process a month first.",
             ) from missing
-    return _read(IdentityKeys.parsed(text))
-
-
-def _read(keys: IdentityKeys) -> PublicKeys:
-    suite = sm2_suite()
-    halves: dict[Opener, bytes] = {
-        "utility": bytes.fromhex(keys.utility),
-        "regulator": bytes.fromhex(keys.regulator),
-    }
-    issuer = IssuerPublicKey.from_bytes(bytes.fromhex(keys.issuer), suite=suite)
-    return PublicKeys(issuer, joint_key(halves, suite=suite))
+    statements = [Signed.model_validate(statement) for statement in json.loads(text)]
+    return pinned_keys(statements, signers=zone.pinned.signers, suite=sm2_suite())

@@ -92,6 +92,7 @@ class Seating:
             GridSecureError: As `IdentityClient.registrations`.
         """
         made: list[Roster] = []
+        own: Signed | None = None
         revoked: frozenset[str] = frozenset()
         for draft in drafts:
             known = kept_roster(self.zone, draft.manifest.roster_id)
@@ -103,12 +104,14 @@ class Seating:
             revoked |= refused
             if members is None or refused:
                 continue
-            made.append(_as_kept(draft, known) if known else self._signed(draft, members))
+            if known is not None:
+                made.append(_as_kept(draft, known))
+                continue
+            own = own or self.identity.own_registration(self.start)
+            made.append(
+                _sign(self.zone, draft, (own, members), agents=self._agents, at=self.clock())
+            )
         return made, revoked
-
-    def _signed(self, draft: Roster, members: Signed) -> Roster:
-        words = (self.identity.own_registration(self.start), members)
-        return _sign(self.zone, draft, words, agents=self._agents, at=self.clock())
 
     @property
     def _agents(self) -> Agents:

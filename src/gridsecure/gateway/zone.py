@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from gridsecure.credentials.opening import Opener
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.store.objects import ObjectStore
 
@@ -26,13 +27,11 @@ class PinnedKeys:
 
     Args:
         identity: Of the service: what enrolment is sealed to, and its word is signed with.
-        utility: Of one opener, which signs what holders pin.
-        regulator: Of the other.
+        signers: Of both openers, which sign what holders pin.
     """
 
     identity: Sm2PublicKey
-    utility: Sm2PublicKey
-    regulator: Sm2PublicKey
+    signers: Mapping[Opener, Sm2PublicKey]
 
 
 @dataclass(frozen=True, slots=True)
