@@ -193,7 +193,11 @@ class GatewaySettings(ZoneSettings):
     """The gateway.
 
     Args:
-        identity_url: Where service tokens and pseudonyms come from.
+        identity_url: Where tokens, credentials and registrations come from.
+        utility_public_key: Signs, with the regulator, what holders pin.
+        regulator_public_key: As above.
+        carry: Whether meter points show last year's pseudonyms with this year's first, so that
+            what a platform counts by pseudonym can go on.
         platform_url: Where uploads go.
         authority_url: Where public key sets come from.
         authority_public_key: Whose key sets are encrypted under.
@@ -204,6 +208,9 @@ class GatewaySettings(ZoneSettings):
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_GATEWAY_", extra="forbid", frozen=True)
 
     identity_url: str
+    utility_public_key: PublicPoint
+    regulator_public_key: PublicPoint
+    carry: bool = False
     platform_url: str
     authority_url: str
     authority_public_key: PublicPoint
