@@ -25,7 +25,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker import Outcome, answer_request, released_certificates
 from gridsecure.key_authority.key_sets import publish_key_sets
 from gridsecure.key_authority.vault import Vault
-from gridsecure.key_authority.zone import AuthorityZone, VaultDoor
+from gridsecure.key_authority.zone import AuthorityZone, Settlement, VaultDoor
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, Transcript, signed
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, interval_quantity
@@ -99,6 +99,7 @@ class Authority:
         folder: Its own folder.
         vault: A door to another vault than the one made here.
         identity: Keys of the identity authorities it trusts; the grid's by default.
+        settlement: Where settlement pseudonyms come from.
     """
 
     def __init__(
@@ -108,11 +109,13 @@ class Authority:
         *,
         vault: VaultDoor | None = None,
         identity: Sequence[Sm2PrivateKey] = (),
+        settlement: Settlement = settlement,
     ) -> None:
         self.grid = grid
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.vault = vault or self._own_vault()
+        self.settlement = settlement
         self.zone = self.open_zone(identity or [grid.identity_key])
         self.view = View(grid)
         publish_key_sets(self.zone, at=NOW)
@@ -132,7 +135,7 @@ class Authority:
             signing_key=self.grid.authority_key,
             platform=registry(self.grid.platform_key),
             identity=registry(*identity),
-            settlement=settlement,
+            settlement=self.settlement,
             vault=self.vault,
         )
 

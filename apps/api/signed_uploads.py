@@ -46,10 +46,10 @@ class Gateway:
         """Refuse a message that another key signed than the one that sends it.
 
         Raises:
-            AccessDeniedError: It did (`authenticity.signer`).
+            SignatureError: It did (`authenticity.signer`).
         """
         if envelope.signer != self.thumbprint:
-            raise AccessDeniedError(
+            raise SignatureError(
                 "A message is signed by another than its sender.", reason="authenticity.signer"
             )
 

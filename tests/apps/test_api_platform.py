@@ -328,7 +328,6 @@ def environment(settings: PlatformSettings) -> dict[str, str]:
         **os.environ,
         "GRIDSECURE_PLATFORM_FOLDER": str(settings.folder),
         "GRIDSECURE_PLATFORM_IDENTITY_PUBLIC_KEY": settings.identity_public_key,
-        "GRIDSECURE_PLATFORM_GATEWAY_PUBLIC_KEYS": json.dumps(settings.gateway_public_keys),
         "GRIDSECURE_PLATFORM_AUTHORITY_PUBLIC_KEY": settings.authority_public_key,
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
     }

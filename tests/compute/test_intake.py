@@ -16,7 +16,6 @@ from gridsecure.crypto.parameters import PARAMETER_SETS, REGISTER
 from gridsecure.crypto.secret_key import generate_key_set
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
-    AccessDeniedError,
     AuthenticityError,
     ConflictError,
     InputError,
@@ -150,7 +149,7 @@ def test_a_gateway_registers_its_own_rosters_only(grid):
     other = grid.rosters[0].manifest.model_copy(update={"gateway_id": "f" * 64})
     other = grid.seated(other)
     seats = grid.keys.seats[other.seats]
-    with pytest.raises(AccessDeniedError) as refused:
+    with pytest.raises(UnknownMeterError) as refused:
         intake.register_roster(grid.platform_zone, grid.sign(other), seats=seats, at=NOW)
     assert refused.value.reason == "authenticity.seats"
 

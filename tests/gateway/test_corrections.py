@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from io import BytesIO
 from itertools import islice
@@ -542,7 +543,13 @@ def test_a_version_that_is_gone_is_an_error_with_a_way_out(world):
 def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
     """Gateway, platform, checker, vault, billing office, and back to the gateway's oracle."""
     month = load_files(world.zone, MONTH)
-    authority = Authority(world.grid, tmp_path / "authority", gateways=[world.gateway_key])
+    filed = world.settlement_names()
+    names = {subject: filed[name] for name, subject in world.identity_names().items()}
+
+    def settlement(_domain: str, subjects: Sequence[str]) -> list[str]:
+        return [names[subject] for subject in subjects]
+
+    authority = Authority(world.grid, tmp_path / "authority", settlement=settlement)
     try:
         released(world, authority, "bill")
         rows = [(name, "2026-07-03 05:00", 2.5) for name in (homes(world)[0], shops(world)[0])]

@@ -17,7 +17,13 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import SeatedRoster, billing_domain, seated_roster
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
+from gridsecure.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    UnknownMeterError,
+)
 from gridsecure.identity_messages import DenyList
 from gridsecure.messages import RosterManifest, Signed, opened
 from gridsecure.store import evidence
@@ -73,12 +79,12 @@ def refuse_revoked(session: Session, roster: RosterManifest, *, gateway: str) ->
     """Refuse a roster that seats a revoked pseudonym, or comes from a revoked gateway.
 
     Raises:
-        AccessDeniedError: The gateway (`authenticity.registration`).
+        UnknownMeterError: The gateway (`authenticity.registration`).
         InputError: A meter point; the roster must be built without it (`identity.revoked`).
     """
     denied = denied_subjects(session)
     if gateway in denied:
-        raise AccessDeniedError("The gateway may not act.", reason="authenticity.registration")
+        raise UnknownMeterError("The gateway may not act.", reason="authenticity.registration")
     count = len(denied.intersection(roster.pseudonyms))
     if count:
         raise InputError(

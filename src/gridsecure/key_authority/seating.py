@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from gridsecure.credentials.seats import billing_domain, seated_roster
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import AccessDeniedError, InvalidMessageError, ReleaseRefusedError
+from gridsecure.errors import InvalidMessageError, ReleaseRefusedError, UnknownMeterError
 from gridsecure.identity_messages import SettlementNames
 from gridsecure.key_authority.filing import SUBJECT, check_names
 from gridsecure.key_authority.platform_view import PlatformView, checked_message, checked_object
@@ -53,7 +53,7 @@ def proven_roster(
 def _seated(envelope: Signed, *, zone: AuthorityZone, view: PlatformView) -> Sm2PublicKey:
     named = RosterManifest.parsed(envelope.body).seats
     if SUBJECT.fullmatch(named) is None:
-        raise AccessDeniedError("A roster names no seats.", reason="authenticity.seats")
+        raise UnknownMeterError("A roster names no seats.", reason="authenticity.seats")
     seats = checked_object(view, named)
     return seated_roster(envelope, seats=seats, identity=zone.identity).gateway
 
