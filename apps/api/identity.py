@@ -31,7 +31,7 @@ PASSWORDS: Final = "POST /sign-in: people sign in with a password instead of a k
 def _description(zone: IdentityZone) -> ServiceDescription:
     facts: dict[str, Any] = {
         "periods": list(zone.desk.periods),
-        "local_demonstration_only": [PASSWORDS] if zone.doors else [],
+        "local_demonstration_only": [PASSWORDS] if zone.passwords else [],
     }
     return ServiceDescription(
         zone="identity",
@@ -71,8 +71,8 @@ def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -
     app.state.zone = zone
     for module in (identity_people, identity_enrolment, identity_registration, identity_grants):
         app.include_router(module.router)
-    if zone.doors is not None:
-        app.include_router(identity_people.password_router(zone.doors))
+    if zone.passwords is not None:
+        app.include_router(identity_people.password_router(zone.passwords))
     return app
 
 

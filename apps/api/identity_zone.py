@@ -80,7 +80,7 @@ class IdentityZone:
         desk: Gives credentials.
         registrar: Registers pseudonyms.
         tokens: Gives tokens to pseudonyms and for grants.
-        doors: Sign-in with passwords, None unless users were configured.
+        passwords: Sign-in with passwords, None unless users were configured.
         grants_per_epoch: Query grants of an analyst in a month.
         person_lifetime: How long a person's token lasts.
         clock: Tells the time.
@@ -94,15 +94,10 @@ class IdentityZone:
     desk: EnrolmentDesk
     registrar: Registrar
     tokens: TokenService
-    doors: PasswordDoor | None
+    passwords: PasswordDoor | None
     grants_per_epoch: int
     person_lifetime: timedelta
     clock: Clock
-
-    @property
-    def suite(self) -> Suite:
-        """The group and its hash."""
-        return self.registrar.suite
 
     def quota(self, now: datetime) -> Quota:
         """How many grants an analyst has now: so many a month of UTC."""
@@ -170,7 +165,7 @@ def open_zone(settings: IdentitySettings, *, clock: Clock) -> IdentityZone:
         InvalidMessageError: Something configured is malformed.
     """
     folder, suite = zone_folder(settings.folder), sm2_suite()
-    doors = _doors(settings.users)
+    passwords = _password_door(settings.users)
     services = [
         Party(f"{entry.role}:{key.thumbprint}", (entry.role,), key)
         for entry in settings.services
@@ -194,7 +189,7 @@ def open_zone(settings: IdentitySettings, *, clock: Clock) -> IdentityZone:
         ),
         registrar=Registrar(suite, keys, own, registrations),
         tokens=TokenService(suite, keys, own, key, registrations),
-        doors=doors,
+        passwords=passwords,
         grants_per_epoch=settings.grants_per_epoch,
         person_lifetime=timedelta(minutes=settings.person_token_minutes),
         clock=clock,
@@ -216,7 +211,7 @@ def _databases(settings: IdentitySettings) -> tuple[Engine, Engine]:
     return enrolments, registrations
 
 
-def _doors(users: tuple[UserEntry, ...]) -> PasswordDoor | None:
+def _password_door(users: tuple[UserEntry, ...]) -> PasswordDoor | None:
     for user in users:
         check_record(user.password)
     if not users:

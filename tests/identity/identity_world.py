@@ -20,6 +20,7 @@ from gridsecure.credentials.opening import (
     generate_opener_key,
     joint_key,
 )
+from gridsecure.credentials.pinning import identity_keys
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present
 from gridsecure.credentials.seats import billing_domain, settlement_domain
 from gridsecure.credentials.suites import Suite, sm2_suite
@@ -27,7 +28,6 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_
 from gridsecure.identity.issuer import Issuer
 from gridsecure.identity.registrar import Registrar, Shown
 from gridsecure.identity.token_service import TokenService
-from gridsecure.identity_messages import IdentityKeys
 from gridsecure.messages import Signed, signed
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
@@ -70,10 +70,7 @@ class Keys:
     @property
     def statements(self) -> tuple[Signed, Signed]:
         """What the utility and the regulator say of the keys."""
-        said = IdentityKeys(
-            issuer=self.public.issuer.to_bytes(suite()).hex(),
-            **{name: half.hex() for name, half in self.published.items()},
-        )
+        said = identity_keys(self.public.issuer, halves=self.published, suite=suite())
         one, two = (signed(said, key=self.staters[name]) for name in OPENERS)
         return one, two
 
