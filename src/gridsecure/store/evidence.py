@@ -198,9 +198,7 @@ def entries_after(session: Session, index: int, *, limit: int = 1000) -> list[Ev
         limit: At most so many.
     """
     rows = select(EvidenceRow).where(col(EvidenceRow.index) > index)
-    return [
-        _entry(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)).limit(limit))
-    ]
+    return [_entry(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)).limit(limit))]
 
 
 def entries_of(session: Session, *actions: str) -> list[EvidenceEntry]:
