@@ -94,7 +94,7 @@ def batch_digest(key: str, escrows: Sequence[str]) -> str:
 
 
 def search_detail(
-    *, keys: Sequence[str], batches: Sequence[str], reference: str
+    keys: Sequence[str], *, batches: Sequence[str], reference: str
 ) -> dict[str, JSON]:
     """What the log says of a search: digests only.
 
@@ -140,9 +140,7 @@ def checked_search(
         AccessDeniedError: It does not hold this order (`authenticity.warrant`).
     """
     entry = _entry_in(entries, name=document.entry, witnessed=witnessed)
-    ordered = search_detail(
-        keys=document.keys, batches=document.batches, reference=document.reference
-    )
+    ordered = search_detail(document.keys, batches=document.batches, reference=document.reference)
     if entry.action != SEARCH or json.loads(entry.detail) != ordered:
         raise _not_ordered()
     return CheckedSearch(document)

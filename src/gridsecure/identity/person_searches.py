@@ -16,76 +16,39 @@ before and not yet shown can still register; search again before the period ends
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import Final, Literal
+from typing import Final
 
 from sqlalchemy import Engine
 from sqlmodel import Session
 
 from gridsecure.credentials.curves import Point
-from gridsecure.credentials.opening import OPENERS, Opener, verified_share
-from gridsecure.credentials.revocation import Difference, is_zero
-from gridsecure.credentials.seats import BILLING
+from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.credentials.suites import Suite
-from gridsecure.errors import (
-    AuthenticityError,
-    ConflictError,
-    InputError,
-    NotFoundError,
-    SignatureError,
-)
+from gridsecure.errors import AuthenticityError, ConflictError, InputError, NotFoundError
 from gridsecure.identity.enrolments import keys_ever_of
-from gridsecure.identity.offices import (
-    SEARCH,
-    STEP_OF,
-    batch_digest,
-    bytes_of,
-    checked_blindings,
-    differences,
-    search_detail,
-)
-from gridsecure.identity.registry import ACTOR, registration_in
+from gridsecure.identity.offices import SEARCH, STEP_OF, batch_digest, search_detail
+from gridsecure.identity.registry import ACTOR
 from gridsecure.identity.revoking import block, revoke_in
+from gridsecure.identity.search_batches import Batch, checked_answer, cut, found_in
 from gridsecure.identity.short_memory import ShortMemory
-from gridsecure.identity_messages import (
-    MAX_BATCH,
-    SearchAnswer,
-    SearchDocument,
-    SearchStep,
-    SearchWork,
-)
+from gridsecure.identity_messages import MAX_BATCH, SearchAnswer, SearchDocument, SearchWork
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, EvidenceEntry, append
-from gridsecure.store.records import listed
 
+BATCH: Final = "identity.search-batch"
 REFUSED: Final = "identity.search-refused"
 SEARCHED: Final = "identity.searched"
-
-
-@dataclass(slots=True)
-class _Batch:
-    """One batch and how far it is."""
-
-    number: int
-    key: str
-    escrows: list[str]
-    subjects: list[str]
-    step: SearchStep | Literal["done"] = "blind"
-    first: list[str] = field(default_factory=list)
-    mark: str = ""
-    second: list[str] = field(default_factory=list)
-    pairs: list[Difference] = field(default_factory=list, repr=False)
-    shares: list[Point] = field(default_factory=list, repr=False)
 
 
 @dataclass(slots=True)
 class _Search:
     document: SearchDocument
     entry: EvidenceEntry
-    batches: list[_Batch]
+    batches: list[Batch]
     found: list[str] = field(default_factory=list)
 
 
@@ -157,9 +120,10 @@ class SearchDesk:
         keys = keys[:-1] if replaced else keys
         if not keys:
             raise NotFoundError("No key of it was replaced.", reason="not-found.enrolment")
-        batches = list(self._cut(keys))
+        with Session(self._registrations) as session:
+            batches = cut(session, keys, size=self.size)
         digests = [batch_digest(batch.key, batch.escrows) for batch in batches]
-        detail = search_detail(keys=keys, batches=digests, reference=reference)
+        detail = search_detail(keys, batches=digests, reference=reference)
         entry = self._note(SEARCH, detail, now=now)
         if not replaced:
             block(self._enrolments, identity=identity, reference=reference, now=now)
@@ -196,16 +160,7 @@ class SearchDesk:
         search = self._search(name, now=now)
         for batch in search.batches:
             if batch.step != "done" and STEP_OF[batch.step] == opener:
-                return SearchWork(
-                    entry=name,
-                    batch=batch.number,
-                    step=batch.step,
-                    key=batch.key,
-                    escrows=batch.escrows,
-                    first=batch.first,
-                    mark=batch.mark,
-                    second=batch.second,
-                )
+                return batch.work(name, batch.step)
         return None
 
     def take(
@@ -233,90 +188,49 @@ class SearchDesk:
         if batch.step != answer.step or STEP_OF[answer.step] != opener:
             raise _not_its_turn()
         try:
-            pairs, shares = self._verified(batch, answer, head=name)
+            checked = checked_answer(
+                batch, answer, head=name, public=self._public[opener], suite=self._suite
+            )
         except (AuthenticityError, InputError) as refused:
-            detail = {"search": name, "opener": opener, "batch": batch.number}
-            self._note(REFUSED, {**detail, "reason": refused.reason}, now=now)
+            detail: dict[str, JSON] = {
+                "search": name,
+                "opener": opener,
+                "batch": batch.number,
+                "reason": refused.reason,
+            }
+            self._note(REFUSED, detail, now=now)
             raise
         with self._moving:
             if batch.step != answer.step:
                 raise _not_its_turn()
-            self._move(search, batch, answer, (pairs, shares), now=now)
+            if answer.step != "share":
+                batch.move(answer, checked)
+            else:
+                found = found_in(batch, answer, checked, suite=self._suite)
+                self._decide(search, batch, found, now=now)
+                self._finish(search, now=now)
         self._searches.keep(name, search, now=now)
         return _state(search)
 
-    def _cut(self, keys: Sequence[str]) -> Iterator[_Batch]:
-        """Every key beside every billing registration that acts, in batches."""
-        start = "/".join(BILLING) + "/"
-        with Session(self._registrations) as session:
-            rows = map(registration_in, listed(session, kind="registration", state="active"))
-            searched = sorted(
-                (one.subject, one.escrow.hex())
-                for one in rows
-                if one.role == "meter-point" and one.holder and one.domain.startswith(start)
-            )
-        cuts = range(0, len(searched), self.size)
-        for number, (key, at) in enumerate((key, at) for key in keys for at in cuts):
-            part = searched[at : at + self.size]
-            yield _Batch(number, key, [one[1] for one in part], [one[0] for one in part])
-
-    def _verified(
-        self, batch: _Batch, answer: SearchAnswer, *, head: str
-    ) -> tuple[list[Difference], list[Point]]:
-        """The pairs this step leaves behind, and its shares."""
-        suite, opener = self._suite, STEP_OF[answer.step]
-        pairs = batch.pairs or differences(batch.key, batch.escrows, suite=suite)
-        if answer.step != "share":
-            pairs = checked_blindings(
-                answer.blindings, pairs=pairs, opener=opener, head=head, suite=suite
-            )
-        wanted = pairs if answer.step != "blind" else []
-        if len(answer.shares) != len(wanted):
-            raise SignatureError(
-                f"The {opener} gave another number of shares.", reason="authenticity.share"
-            )
-        shares = [
-            verified_share(
-                bytes_of(share),
-                opener=opener,
-                public=self._public[opener],
-                point=pair.a,
-                head=head,
-                suite=suite,
-            )
-            for share, pair in zip(answer.shares, wanted, strict=True)
-        ]
-        return pairs, shares
-
-    def _move(
+    def _decide(
         self,
         search: _Search,
-        batch: _Batch,
-        answer: SearchAnswer,
-        came: tuple[list[Difference], list[Point]],
+        batch: Batch,
+        decided: tuple[list[str], dict[str, str]],
         *,
         now: datetime,
     ) -> None:
-        pairs, shares = came
-        if answer.step == "blind":
-            batch.first, batch.mark, batch.pairs = answer.blindings, answer.mark, pairs
-            batch.step = "blind-and-share"
-        elif answer.step == "blind-and-share":
-            batch.second, batch.pairs, batch.shares = answer.blindings, pairs, shares
-            batch.step = "share"
-        else:
-            decided = zip(batch.subjects, pairs, batch.shares, shares, strict=True)
-            found = [
-                subject
-                for subject, pair, one, two in decided
-                if is_zero(pair, shares=(one, two), suite=self._suite)
-            ]
-            with write_session(self._registrations) as session:
-                revoke_in(session, found, reference=search.document.reference, now=now)
-            search.found.extend(found)
-            batch.step, batch.first, batch.second = "done", [], []
-            batch.pairs, batch.shares = [], []
-            self._finish(search, now=now)
+        found, digests = decided
+        detail: dict[str, JSON] = {
+            "search": search.document.entry,
+            "batch": batch.number,
+            "answers": digests,
+        }
+        with write_session(self._registrations) as session:
+            append(session, at=now, actor=ACTOR, action=BATCH, detail=detail)
+            revoke_in(session, found, reference=search.document.reference, now=now)
+        search.found.extend(found)
+        batch.drop()
 
     def _finish(self, search: _Search, *, now: datetime) -> None:
         state = _state(search)

@@ -24,8 +24,8 @@ class ShortMemory(Generic[ValueT]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"  # values may be secret
 
-    def keep(self, name: str, value: ValueT, *, now: datetime) -> datetime:
-        """Keep a value, in place of an earlier one; return when it ends.
+    def keep(self, name: str, value: ValueT, *, now: datetime) -> None:
+        """Keep a value, in place of an earlier one.
 
         Args:
             name: Its name.
@@ -35,7 +35,6 @@ class ShortMemory(Generic[ValueT]):
         with self._lock:
             self._forget_old(now)
             self._kept[name] = (now + LIMIT, value)
-        return now + LIMIT
 
     def find(self, name: str, *, now: datetime) -> ValueT | None:
         """The value of a name, None when there is none any more.

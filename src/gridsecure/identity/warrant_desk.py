@@ -36,8 +36,8 @@ from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, InputError, NotFoundError
 from gridsecure.identity.enrolments import identity_of
 from gridsecure.identity.person_searches import SearchDesk
-from gridsecure.identity.registry import ACTOR, Registration, registration_in
-from gridsecure.identity.short_memory import ShortMemory
+from gridsecure.identity.registry import ACTOR, registration_in
+from gridsecure.identity.short_memory import LIMIT, ShortMemory
 from gridsecure.identity.warrants import (
     OPENED,
     WARRANT,
@@ -215,7 +215,7 @@ class WarrantDesk:
         said = {"warrant": name, "opener": opener, "share": share_digest(share)}
         self._note(SHARED, said, now=now)
         self._shares.keep(_of(name, opener), share, now=now)
-        self._open_if_complete(document, escrow, now=now)
+        self._try_opening(document, escrow, now=now)
         return self.warrant(name, now=now)
 
     def result(self, name: str, *, now: datetime) -> Opening:
@@ -239,9 +239,7 @@ class WarrantDesk:
             )
         return found
 
-    def _open_if_complete(
-        self, document: WarrantDocument, escrow: Escrow, *, now: datetime
-    ) -> None:
+    def _try_opening(self, document: WarrantDocument, escrow: Escrow, *, now: datetime) -> None:
         name = document.entry
         with self._opening:  # the shares of two requests at once open it once
             found = {opener: self._shares.find(_of(name, opener), now=now) for opener in OPENERS}
@@ -258,9 +256,8 @@ class WarrantDesk:
         identity = identity_of(self.enrolments, key=self.suite.group.encode(key))
         with Session(self.enrolments) as session:
             account = accounts_of(session, [identity]).get(identity)
-        opening = Opening(document.subject, identity, account, now)
-        until = self._results.keep(name, opening, now=now)
-        self._results.keep(name, Opening(document.subject, identity, account, until), now=now)
+        opening = Opening(document.subject, identity, account, now + LIMIT)
+        self._results.keep(name, opening, now=now)
 
     def _warrant(self, entry: EvidenceEntry, *, opened: int, now: datetime) -> Warrant:
         said = json.loads(entry.detail)
@@ -288,7 +285,7 @@ class WarrantDesk:
 
     def _escrow(self, subject: str) -> Escrow:
         with Session(self.registrations) as session:
-            entry: Registration = registration_in(fetch(session, kind="registration", name=subject))
+            entry = registration_in(fetch(session, kind="registration", name=subject))
         return Escrow.from_bytes(entry.escrow, suite=self.suite)
 
     def _note(self, action: str, detail: Mapping[str, str], *, now: datetime) -> None:
