@@ -25,9 +25,7 @@ from tests.identity.identity_world import (
 def new_desk(world: World) -> WarrantDesk:
     """The desk as it is after a start: it remembers nothing."""
     create_account_table(world.issuer.engine)
-    return WarrantDesk(
-        world.service.engine, world.issuer.engine, suite(), keys().published
-    )
+    return WarrantDesk(world.service.engine, world.issuer.engine, suite(), keys().published)
 
 
 def log_of(world: World) -> list[EvidenceEntry]:

@@ -89,7 +89,6 @@ def test_one_among_twenty_is_found_and_nothing_is_said_of_the_others(world: Worl
         assert secret not in details
 
 
-
 def test_the_person_gets_no_new_credential_from_the_order_on(world: World, desk):
     member, other = registered(world, 2)
     desk.searches.order("customer 0", reference="r", now=NOW)

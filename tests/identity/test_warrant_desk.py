@@ -218,9 +218,7 @@ def test_an_office_gives_nothing_for_what_the_log_does_not_order(world: World, d
         said.model_copy(update={"entry": log_of(world)[0].hash}),
     ):
         with pytest.raises(AccessDeniedError, match=r"authenticity\.warrant"):
-            share_for(
-                document, entries=log_of(world), key=keys().openers["regulator"], suite=SUITE
-            )
+            share_for(document, entries=log_of(world), key=keys().openers["regulator"], suite=SUITE)
 
 
 def test_an_office_gives_nothing_on_a_log_that_does_not_hold(world: World, desk, names):
@@ -238,9 +236,7 @@ def test_an_office_gives_nothing_on_a_log_that_does_not_hold(world: World, desk,
         (log[early.index + 1 :], log[early.index - 1]),
     ):
         with pytest.raises(AuditBrokenError, match=r"audit\.chain"):
-            share_for(
-                warrant.document, entries=entries, key=key, suite=SUITE, witnessed=witnessed
-            )
+            share_for(warrant.document, entries=entries, key=key, suite=SUITE, witnessed=witnessed)
     for entries, witnessed in (
         (log, None),
         (log, early),
