@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from sqlmodel import Session
@@ -95,7 +96,7 @@ def test_the_new_key_gets_credentials_and_the_old_one_none(world: World, old):
 
 def test_a_key_can_be_replaced_again(world: World, old):
     holders = [old, new_holder(), new_holder(), new_holder()]
-    for before, after in zip(holders, holders[1:], strict=False):
+    for before, after in pairwise(holders):
         carry_out(world, both(order_for(before, after)))
         assert world.enrol(after, WHO)
     assert current(world) == key_of(holders[-1])

@@ -48,7 +48,7 @@ from gridsecure.identity.warrants import (
 from gridsecure.identity_messages import WarrantDocument
 from gridsecure.store.accounts import Account, accounts_of
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import EvidenceEntry, append, entries_after, entries_of, entry_named
+from gridsecure.store.evidence import EvidenceEntry, append, entries_of, entry_named
 from gridsecure.store.records import fetch
 
 SHARED: Final = "identity.share"
@@ -238,11 +238,6 @@ class WarrantDesk:
                 remedy="Both offices give their shares, then read it within a quarter of an hour.",
             )
         return found
-
-    def log(self, *, after: int = -1) -> list[EvidenceEntry]:
-        """Entries of the log that orders are in, behind an index, at most a thousand."""
-        with Session(self.registrations) as session:
-            return entries_after(session, after)
 
     def _try_opening(self, document: WarrantDocument, escrow: Escrow, *, now: datetime) -> None:
         name = document.entry
