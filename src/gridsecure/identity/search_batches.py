@@ -103,7 +103,7 @@ class Batch:
 
 
 def cut(session: Session, keys: Sequence[str], *, size: int) -> list[Batch]:
-    """Every key beside every billing registration of a meter point that may act, in batches.
+    """Every key beside every billing registration that may act, gateways too, in batches.
 
     Args:
         session: Any session, on the database of registrations.
@@ -115,7 +115,7 @@ def cut(session: Session, keys: Sequence[str], *, size: int) -> list[Batch]:
     searched = sorted(
         (one.subject, one.escrow.hex())
         for one in rows
-        if one.role == "meter-point" and one.holder and one.domain.startswith(start)
+        if one.holder and one.domain.startswith(start)
     )
     parts = [searched[at : at + size] for at in range(0, len(searched), size)]
     return [
