@@ -84,7 +84,7 @@ class EnrolmentItem(Message):
 
     kind: ClassVar[str] = "enrolment-item"
     identity: str = Field(min_length=1, max_length=256)
-    request: str = Field(pattern=r"^[0-9a-f]+$", max_length=1024)
+    request: str = Field(pattern=r"^(?:[0-9a-f]{2})+$", max_length=1024)
 
 
 class EnrolmentOrder(Message):

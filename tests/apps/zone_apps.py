@@ -13,19 +13,23 @@ from fastapi.testclient import TestClient
 from apps.api.authority import create_authority_app
 from apps.api.gateway import create_gateway_app
 from apps.api.identity import create_identity_app
+from apps.api.identity_zone import ISSUER_KEY
 from apps.api.platform import create_platform_app
 from apps.api.settings import (
     AuthoritySettings,
     GatewaySettings,
     IdentitySettings,
+    PersonEntry,
     PlatformSettings,
     ServiceEntry,
-    UserEntry,
 )
 from apps.api.zone_keys import SIGNING_KEY, zone_folder
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.identity.service_login import give_token
 from tests.grid_simulator import NOW, grid_keys
+from tests.identity.identity_world import PEOPLE
+from tests.identity.identity_world import keys as identity_keys
+from tests.identity.identity_world import suite as identity_suite
 
 
 class TestClock:
@@ -64,24 +68,41 @@ def bearer(
     return {"Authorization": f"Bearer {given.token}"}
 
 
-def place_key(folder: Path, key: Sm2PrivateKey) -> None:
+def place_key(folder: Path, key: Sm2PrivateKey | bytes, *, name: str = SIGNING_KEY) -> None:
     """Give a zone the session's key before its first start."""
-    path = zone_folder(folder) / SIGNING_KEY
-    path.write_bytes(key.to_bytes())
+    path = zone_folder(folder) / name
+    path.write_bytes(key if isinstance(key, bytes) else key.to_bytes())
     path.chmod(0o600)
 
 
-def identity_app(
-    folder: Path, *, users: tuple[UserEntry, ...] = (), clock: TestClock | None = None
-) -> FastAPI:
-    keys = grid_keys()
+def identity_settings(folder: Path, **changes: object) -> IdentitySettings:
+    """Settings of an identity service that is fully set up; its keys are in its folder."""
+    made, keys = identity_keys(), grid_keys()
     place_key(folder, keys.identity)
+    place_key(folder, made.issuer.to_bytes(identity_suite()), name=ISSUER_KEY)
     services = (
         ServiceEntry(role="gateway", public_key=point(keys.gateway)),
         ServiceEntry(role="platform", public_key=point(keys.platform)),
         ServiceEntry(role="authority", public_key=point(keys.authority)),
     )
-    settings = IdentitySettings(folder=folder, users=users, services=services)
+    people = tuple(
+        PersonEntry(name=name, roles=roles, public_key=point(made.people[name]))
+        for name, roles in PEOPLE.items()
+    )
+    settings = IdentitySettings(
+        folder=folder,
+        statements=tuple(one.model_dump_json() for one in made.statements),
+        utility_public_key=point(made.staters["utility"]),
+        regulator_public_key=point(made.staters["regulator"]),
+        periods=("2026", "2027"),
+        people=people,
+        services=services,
+    )
+    return settings.model_copy(update=changes)
+
+
+def identity_app(folder: Path, *, clock: TestClock | None = None, **changes: object) -> FastAPI:
+    settings = identity_settings(folder, **changes)
     return create_identity_app(settings, clock=clock or TestClock())
 
 

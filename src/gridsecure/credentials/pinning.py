@@ -19,6 +19,23 @@ from gridsecure.identity_messages import IdentityKeys
 from gridsecure.messages import Signed, opened
 
 
+def identity_keys(
+    issuer: IssuerPublicKey, *, halves: Mapping[Opener, bytes], suite: Suite
+) -> IdentityKeys:
+    """The statement to sign, each signer for itself.
+
+    Args:
+        issuer: The issuer's key.
+        halves: What each opener published, `OpenerKey.published`.
+        suite: The group and its hash.
+    """
+    return IdentityKeys(
+        issuer=issuer.to_bytes(suite).hex(),
+        utility=halves["utility"].hex(),
+        regulator=halves["regulator"].hex(),
+    )
+
+
 def stated_keys(
     statements: Sequence[Signed], *, signers: Mapping[Opener, Sm2PublicKey]
 ) -> IdentityKeys:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -61,6 +62,28 @@ def billing_domain(start: str) -> Domain:
 def settlement_domain(start: str) -> Domain:
     """The domain of bills for a billing period that starts then."""
     return Domain(*SETTLEMENT, start[:4])
+
+
+def registration_domains(
+    role: Role, *, period: str, carry: str | None = None
+) -> tuple[Domain, ...]:
+    """Where a credential of a role and period is shown to register; both sides work it out.
+
+    Args:
+        role: The credential's.
+        period: The credential's.
+        carry: The earlier period whose pseudonyms are shown along, so that the new carry them on.
+
+    Raises:
+        InvalidMessageError: Carried from no earlier period, or for a gateway, which has nothing to
+            carry on (`identity.domain`).
+    """
+    if carry is not None and (role != "meter-point" or carry >= period):
+        raise InvalidMessageError("The domains are malformed.", reason="identity.domain")
+    if role != "meter-point":
+        return (billing_domain(period),)
+    periods = [period] if carry is None else [period, carry]
+    return tuple(domain(year) for year in periods for domain in (billing_domain, settlement_domain))
 
 
 def delegation_text(roster: RosterManifest, slot: int) -> bytes:
