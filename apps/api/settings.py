@@ -177,7 +177,6 @@ class PlatformSettings(ZoneSettings):
     """The compute platform.
 
     Args:
-        gateway_public_keys: Gateways whose uploads are taken in.
         authority_public_key: The authority whose key sets are put in force.
         workers: Worker processes of a run.
     """
@@ -186,7 +185,6 @@ class PlatformSettings(ZoneSettings):
         env_prefix="GRIDSECURE_PLATFORM_", extra="forbid", frozen=True
     )
 
-    gateway_public_keys: tuple[PublicPoint, ...]
     authority_public_key: PublicPoint
     workers: int = Field(default=2, ge=1, le=1024)
 
@@ -195,7 +193,11 @@ class GatewaySettings(ZoneSettings):
     """The gateway.
 
     Args:
-        identity_url: Where service tokens and pseudonyms come from.
+        identity_url: Where tokens, credentials and registrations come from.
+        utility_public_key: Signs, with the regulator, what holders pin.
+        regulator_public_key: As above.
+        carry: Whether meter points show last year's pseudonyms with this year's first, so that
+            what a platform counts by pseudonym can go on.
         platform_url: Where uploads go.
         authority_url: Where public key sets come from.
         authority_public_key: Whose key sets are encrypted under.
@@ -206,6 +208,9 @@ class GatewaySettings(ZoneSettings):
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_GATEWAY_", extra="forbid", frozen=True)
 
     identity_url: str
+    utility_public_key: PublicPoint
+    regulator_public_key: PublicPoint
+    carry: bool = False
     platform_url: str
     authority_url: str
     authority_public_key: PublicPoint
@@ -217,10 +222,9 @@ class AuthoritySettings(ZoneSettings):
     """The key authority.
 
     Args:
-        identity_url: Where service tokens come from.
+        identity_url: Where service tokens and settlement pseudonyms come from.
         platform_url: Where release requests and ciphertexts are pulled from.
         platform_public_key: Whose transcripts and requests are believed.
-        gateway_public_keys: Whose rosters and uploads are believed.
         billing_office_public_key: Whom statements are sealed to.
     """
 
@@ -231,5 +235,4 @@ class AuthoritySettings(ZoneSettings):
     identity_url: str
     platform_url: str
     platform_public_key: PublicPoint
-    gateway_public_keys: tuple[PublicPoint, ...]
     billing_office_public_key: PublicPoint

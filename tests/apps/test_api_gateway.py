@@ -68,7 +68,6 @@ class Services:
             PlatformSettings(
                 folder=self.grid.folder,
                 identity_public_key=identity_key,
-                gateway_public_keys=(self.point,),
                 authority_public_key=self.settings.authority_public_key,
             ),
             clock=clock,

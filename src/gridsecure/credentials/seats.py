@@ -23,7 +23,7 @@ from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AccessDeniedError, EnvelopeError, InvalidMessageError, SignatureError
+from gridsecure.errors import EnvelopeError, InvalidMessageError, SignatureError, UnknownMeterError
 from gridsecure.identity_messages import Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, opened, roster_name
 
@@ -116,7 +116,7 @@ def seated_roster(
         InvalidMessageError: A malformed roster or seats; an id that is not the content's
             (`roster.name`).
         EnvelopeError: Other seats than it names (`authenticity.seats`).
-        AccessDeniedError: A pseudonym nobody vouches for, or in another order
+        UnknownMeterError: A pseudonym nobody vouches for, or in another order
             (`authenticity.seats`).
         SignatureError: A signature that does not verify.
     """
@@ -174,8 +174,8 @@ def _check_delegation(roster: RosterManifest, slot: int, *, holder: str, signatu
         ) from refused
 
 
-def _not_seated(why: str) -> AccessDeniedError:
-    return AccessDeniedError(
+def _not_seated(why: str) -> UnknownMeterError:
+    return UnknownMeterError(
         why,
         reason="authenticity.seats",
         remedy="Fetch the registrations anew and build the roster from them.",
