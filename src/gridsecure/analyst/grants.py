@@ -14,13 +14,14 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import Answer, asked, object_of
+from gridsecure.analyst.answers import asked, object_of
+from gridsecure.analyst.queries import Grant, QueryProgress
 from gridsecure.analyst.releases import PinnedAuthority, Release, verified_release
 from gridsecure.analyst.sessions import AUTHORITY, PLATFORM
 from gridsecure.credentials.access import query_subject
@@ -52,69 +53,6 @@ class QueryAddresses:
     identity: str
     platform: str
     authority: str
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A grant for one query.
-
-    Args:
-        query: What it is for.
-        platform: Its token for the platform.
-        authority: Its token for the key authority.
-        expires_at: The end of both, aware.
-    """
-
-    query: Query
-    platform: str = field(repr=False)
-    authority: str = field(repr=False)
-    expires_at: datetime
-
-    @property
-    def digest(self) -> bytes:
-        """SM3 of the query."""
-        return sm3_digest(self.query.text.encode())
-
-    def is_valid(self, *, at: datetime) -> bool:
-        """Not expired yet."""
-        return at < self.expires_at
-
-
-@dataclass(frozen=True, slots=True)
-class QueryProgress:
-    """Where a query stands at the platform.
-
-    Args:
-        state: Of its run: "running", "done" or "failed".
-        done: Jobs finished.
-        of: Jobs in all.
-        request_state: Of its release request: "", "waiting", "released" or "refused".
-        reason: Why the run failed.
-        message: Why, in a sentence.
-    """
-
-    state: str
-    done: int
-    of: int
-    request_state: str
-    reason: str
-    message: str
-
-    @classmethod
-    def of_answer(cls, answer: Answer) -> QueryProgress:
-        """Read an answer.
-
-        Raises:
-            InvalidMessageError: Another shape.
-        """
-        return cls(
-            state=answer.text("state"),
-            done=answer.number("done"),
-            of=answer.number("of"),
-            request_state=answer.text("request_state", ""),
-            reason=answer.text("reason", ""),
-            message=answer.text("message", ""),
-        )
 
 
 def wallet_of(credential: Credential, quota: Quota, *, before: Wallet | None) -> Wallet:

@@ -19,7 +19,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from gridsecure.analyst.grants import Grant
+from gridsecure.analyst.queries import Grant
 from gridsecure.credentials.grants import Quota
 from gridsecure.credentials.holder import Holder, Wallet
 from gridsecure.credentials.issuance import Credential
@@ -62,7 +62,7 @@ class _WalletText(Message):
     epoch: str = ""
     limit: int = 0
     next_nonce: int = Field(default=0, ge=0)
-    grants: list[_GrantText] = []
+    grants: list[_GrantText] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
