@@ -184,8 +184,8 @@ def show_answer(answer: QueryAnswer, console: Console) -> None:
     table = Table(title=f"Release {answer.release.release_id}")
     for title in ("day", "from", "zone", "class", "energy [kWh]"):
         table.add_column(title, justify="right" if title.startswith("energy") else "left")
-    for row in frame.itertuples():
-        energy = f"{row.energy_kwh:.3f}" if row.energy_kwh is not None else str(row.state)
-        labels = (escape(str(row.zone)), escape(str(row.customer_class)))
-        table.add_row(str(row.day), str(row.clock), *labels, energy)
+    for row in frame.to_dict("records"):
+        energy = row["state"] if row["energy_kwh"] is None else f"{row['energy_kwh']:.3f}"
+        labels = (escape(row["zone"]), escape(row["customer_class"]))
+        table.add_row(row["day"], row["clock"], *labels, energy)
     console.print(table)

@@ -112,9 +112,10 @@ class Asking:
         with open_wallet(wallet, suite=sm2_suite()) as file:
             client = self._client(file)
             grant = self._grant(file, client, query)
-            release = client.answer(grant, pause=self.pause)
-            file.keep(file.needed().without_grant(query.text, at=self.clock()))
-            kept = file.needed()
+        release = client.answer(grant, pause=self.pause)  # long, so others may use the wallet
+        with open_wallet(wallet, suite=sm2_suite()) as file:
+            kept = file.needed().without_grant(query.text, at=self.clock())
+            file.keep(kept)
         limit = kept.grants.quota.limit if kept.grants else 0
         return QueryAnswer(release, kept.left, limit)
 

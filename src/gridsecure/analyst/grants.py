@@ -35,6 +35,7 @@ from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import (
     AuthenticityError,
+    ConflictError,
     GridSecureError,
     InputError,
     NotFoundError,
@@ -218,17 +219,23 @@ class QueryClient:
         return release
 
     def answer(self, grant: Grant, *, pause: Callable[[QueryProgress], None]) -> Release:
-        """Send a query and wait for its answer.
+        """Send a query and wait for its answer; where others got it before, read theirs.
 
         Args:
             grant: The grant.
             pause: Called between two looks; it may raise to give up, and the grant stays good.
 
         Raises:
+            ConflictError: The period was asked about before, and not by this query.
             GridSecureError: The run failed; with the platform's reason.
             ReleaseRefusedError: The key authority refused to release it (`release.refused`).
         """
-        self.send(grant)
+        try:
+            self.send(grant)
+        except ConflictError:
+            if (released := self.result(grant)) is None:
+                raise
+            return released
         while True:
             progress = self.progress(grant)
             if progress.state == "failed":
