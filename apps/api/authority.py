@@ -21,8 +21,10 @@ from apps.api.authority_zone import open_pull, open_settlement, open_zone, own_l
 from apps.api.deps import Clock, require, utc_now
 from apps.api.serving import ServiceDescription, new_app
 from apps.api.settings import AuthoritySettings, public_key
+from gridsecure.credentials.access import GRANT_ROLE
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
+    AccessDeniedError,
     ConflictError,
     NotFoundError,
 )
@@ -31,6 +33,7 @@ from gridsecure.key_authority.checker import (
     released_certificates,
     sealed_statements,
 )
+from gridsecure.key_authority.grants import query_result
 from gridsecure.key_authority.key_sets import key_notices, publish_key_sets
 from gridsecure.key_authority.pull import PlatformPull
 from gridsecure.key_authority.vault_process import VaultClient
@@ -81,6 +84,7 @@ KeyReader = Depends(require("gateway", "platform", "custodian", "operator", "reg
 Releaser = Depends(require("custodian", "billing", "operator"))
 Reader = Annotated[TokenClaims, Depends(require("billing", "analyst", "regulator"))]
 Billing = Depends(require("billing"))
+Grantee = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
 Witness = Depends(require("regulator", "custodian", "operator"))
 
 router = APIRouter()
@@ -153,6 +157,14 @@ def read_release(release_id: str, state: State, reader: Reader) -> Signed:
     certificate = ReleaseCertificate.parsed(envelope.body)
     blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
     return signed(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
+
+
+@router.get("/query-results/{digest}", tags=["releases"])
+def read_query_result(digest: str, state: State, bearer: Grantee) -> Signed:
+    """The signed certificate that answers a query, for the bearer of a grant for it."""
+    if bearer.subject != f"query/{digest}":
+        raise AccessDeniedError("The grant is for another query.", reason="authenticity.query")
+    return query_result(state.zone, subject=bearer.subject)
 
 
 @router.get(
