@@ -13,11 +13,20 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from apps.api import identity_enrolment, identity_grants, identity_people, identity_registration
+from apps.api import (
+    identity_enrolment,
+    identity_grants,
+    identity_people,
+    identity_registration,
+    identity_warrants,
+)
 from apps.api.deps import Clock, utc_now
-from apps.api.identity_zone import IdentityZone, open_zone
+from apps.api.identity_zone import IdentityZone, open_zone, signers
 from apps.api.serving import ServiceDescription, new_app
 from apps.api.settings import IdentitySettings
+from gridsecure.credentials.opening import Opener
+from gridsecure.identity.warrant_desk import WarrantDesk
+from gridsecure.identity_messages import IdentityKeys
 
 TEXT: Final = (
     "Knows who is enrolled, and knows pseudonyms, in two databases, and cannot link them: meter "
@@ -42,6 +51,16 @@ def _description(zone: IdentityZone) -> ServiceDescription:
         | identity_grants.PUBLIC_PATHS,
         facts=facts,
     )
+
+
+def _warrants(settings: IdentitySettings, zone: IdentityZone) -> identity_warrants.WarrantService:
+    stated = IdentityKeys.parsed(zone.statements[0].body)
+    published: dict[Opener, bytes] = {
+        "utility": bytes.fromhex(stated.utility),
+        "regulator": bytes.fromhex(stated.regulator),
+    }
+    desk = WarrantDesk(zone.registrations, zone.enrolments, zone.registrar.suite, published)
+    return identity_warrants.WarrantService(desk, zone.clock, signers(settings))
 
 
 def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -> FastAPI:
@@ -69,7 +88,14 @@ def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -
         lifespan=lifespan,
     )
     app.state.zone = zone
-    for module in (identity_people, identity_enrolment, identity_registration, identity_grants):
+    app.state.warrants = _warrants(settings, zone)
+    for module in (
+        identity_people,
+        identity_enrolment,
+        identity_registration,
+        identity_grants,
+        identity_warrants,
+    ):
         app.include_router(module.router)
     if zone.passwords is not None:
         app.include_router(identity_people.password_router(zone.passwords))

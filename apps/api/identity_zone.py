@@ -174,7 +174,7 @@ def open_zone(settings: IdentitySettings, *, clock: Clock) -> IdentityZone:
     people = [Party(p.name, p.roles, public_key(p.public_key)) for p in settings.people]
     _check_distinct([*services, *people])
     statements = tuple(Signed.parsed(text) for text in settings.statements)
-    keys = pinned_keys(statements, signers=_signers(settings), suite=suite)
+    keys = pinned_keys(statements, signers=signers(settings), suite=suite)
     own = _stated_issuer_key(folder, keys, suite)
     enrolments, registrations = _databases(settings)
     key = signing_key(folder)
@@ -236,7 +236,8 @@ def _check_distinct(parties: list[Party]) -> None:
         )
 
 
-def _signers(settings: IdentitySettings) -> dict[Opener, Sm2PublicKey]:
+def signers(settings: IdentitySettings) -> dict[Opener, Sm2PublicKey]:
+    """The two offices' SM2 keys."""
     return {
         "utility": public_key(settings.utility_public_key),
         "regulator": public_key(settings.regulator_public_key),

@@ -161,23 +161,26 @@ def begin_upload(envelope: Signed, state: State, gateway: SignedBy) -> dict[str,
 
 
 @router.get("/uploads/{upload_id}", tags=["uploads"])
-def read_upload(upload_id: str, state: State, _gateway: SignedBy) -> dict[str, Any]:
+def read_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, Any]:
     """Where an upload stands."""
+    gateway.check_upload(state.zone, upload_id)
     return asdict(intake.upload_status(state.zone, upload_id))
 
 
 @router.post("/uploads/{upload_id}/objects", tags=["uploads"], openapi_extra=FRAMES_BODY)
 def receive_objects(
-    upload_id: str, body: RawBody, state: State, _gateway: SignedBy
+    upload_id: str, body: RawBody, state: State, gateway: SignedBy
 ) -> dict[str, int]:
     """Step 2: objects that the manifest names, any number at a time."""
+    gateway.check_upload(state.zone, upload_id)
     objects = frames.split(body)
     return {"received": intake.receive_objects(state.zone, upload_id, objects=objects)}
 
 
 @router.post("/uploads/{upload_id}/commit", tags=["uploads"])
-def commit_upload(upload_id: str, state: State, _gateway: SignedBy) -> dict[str, Any]:
+def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, Any]:
     """Step 3: all objects are here; from now on plans use them."""
+    gateway.check_upload(state.zone, upload_id)
     return asdict(intake.commit_upload(state.zone, upload_id, at=state.clock()))
 
 

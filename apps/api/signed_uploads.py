@@ -14,6 +14,8 @@ from fastapi.concurrency import run_in_threadpool
 
 from apps.api.deps import Clock, claims_of
 from gridsecure.compute.admission import admit_upload
+from gridsecure.compute.intake import check_sender
+from gridsecure.compute.seating import refuse_revoked_gateway
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.uploads import (
     COUNTER_HEADER,
@@ -25,6 +27,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
 from gridsecure.messages import Signed
+from gridsecure.store.database import write_session
 
 ROLE: Final = "gateway"
 _MAX_DIGITS: Final = 19
@@ -53,6 +56,14 @@ class Gateway:
                 "A message is signed by another than its sender.", reason="authenticity.signer"
             )
 
+    def check_upload(self, zone: PlatformZone, upload_id: str) -> None:
+        """Refuse a step of another gateway's upload.
+
+        Raises:
+            NotFoundError: No such upload of this one.
+        """
+        check_sender(zone, upload_id, thumbprint=self.thumbprint)
+
 
 async def signed_request(request: Request) -> Gateway:
     """The gateway behind a request, once token, signature, key and counter are checked.
@@ -72,7 +83,7 @@ async def signed_request(request: Request) -> Gateway:
     def admit() -> None:
         upload = Upload(
             method=request.method,
-            path=request.url.path,
+            path=request.scope["path"],  # what is routed; a URL would be taken apart once more
             token=request.headers["authorization"].partition(" ")[2],
             counter=_counter(request),
             body_digest=sm3_digest(body),
@@ -85,6 +96,8 @@ async def signed_request(request: Request) -> Gateway:
             engine=zone.engine,
             now=clock(),
         )
+        with write_session(zone.engine) as session:
+            refuse_revoked_gateway(session, claims.subject)
 
     await run_in_threadpool(admit)
     return Gateway(claims.subject, holder.thumbprint)

@@ -181,6 +181,16 @@ def test_a_result_ends(world: World, desk, names):
     assert desk.warrant(warrant.entry.hash, now=end).waiting_for == ("regulator",)
 
 
+@pytest.mark.parametrize("again", OPENERS)
+def test_shares_open_once(world: World, desk, names, again):
+    warrant = desk.order(names[0], reference="r", now=NOW)
+    give(desk, world, warrant)
+    later = NOW + LIMIT - timedelta(seconds=1)
+    assert give(desk, world, warrant, again, now=later).opened == 1
+    with pytest.raises(NotFoundError, match=r"not-found\.opening"):
+        desk.result(warrant.entry.hash, now=NOW + LIMIT)
+
+
 def test_a_share_ends(world: World, desk, names):
     warrant = desk.order(names[0], reference="r", now=NOW)
     give(desk, world, warrant, "utility")

@@ -20,7 +20,13 @@ from datetime import datetime
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute.corrections import COMMITTED, admit_upload, refusals_noted, upload_scope
 from gridsecure.compute.jobs import load_key_set
-from gridsecure.compute.seating import check_year, gateway_of, refuse_revoked, seat_roster
+from gridsecure.compute.seating import (
+    check_year,
+    gateway_of,
+    refuse_revoked,
+    refuse_revoked_gateway,
+    seat_roster,
+)
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
@@ -33,6 +39,7 @@ from gridsecure.errors import (
 from gridsecure.messages import KeyNotice, RosterManifest, Signed, UploadManifest, opened
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
+from gridsecure.store.many_records import fetch_many
 from gridsecure.store.records import Record, advance, fetch, listed, record
 
 PENDING = "pending"
@@ -133,10 +140,15 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
     """
     with write_session(zone.engine) as session:
         seated = gateway_of(session, envelope.signer)
-        trusted = {} if seated is None else {envelope.signer: seated[0]}
-        manifest = opened(envelope, expect=UploadManifest, trusted=trusted)
+        refuse_revoked_gateway(session, seated[1] if seated else "")
+    trusted = {} if seated is None else {envelope.signer: seated[0]}
+    manifest = opened(envelope, expect=UploadManifest, trusted=trusted)
+    with write_session(zone.engine) as session:
+        known = fetch_many(session, [envelope.digest], kind="upload")
+        if [item.state for item in known.values()] == [COMMITTED]:
+            return UploadStatus(envelope.digest, COMMITTED, ())  # what was revoked since stays in
         roster = _roster(fetch(session, kind="roster", name=manifest.roster_id))
-        refuse_revoked(session, roster, gateway=seated[1] if seated else "")
+        refuse_revoked(session, roster)
         key_ids = {item.name for item in listed(session, kind="key-set")}
     if roster.gateway_id != manifest.gateway_id or manifest.gateway_id != envelope.signer:
         raise InputError("An upload names another gateway.", reason="upload.gateway")
@@ -154,6 +166,23 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         entry = _received("upload", envelope, name=envelope.digest, scope=scope, state=PENDING)
         _keep(zone, entry, signer=envelope.signer, at=at)
     return upload_status(zone, envelope.digest)
+
+
+def check_sender(zone: PlatformZone, upload_id: str, *, thumbprint: str) -> None:
+    """Refuse a step of an upload by another gateway than the one that began it.
+
+    Args:
+        zone: The platform.
+        upload_id: Digest of the signed manifest.
+        thumbprint: Of the key that signed the request.
+
+    Raises:
+        NotFoundError: No such upload of this gateway.
+    """
+    with write_session(zone.engine) as session:
+        found = fetch(session, kind="upload", name=upload_id)
+    if Signed.parsed(found.text).signer != thumbprint:
+        raise NotFoundError("There is no upload of that name here.", reason="not-found.upload")
 
 
 def upload_status(zone: PlatformZone, upload_id: str) -> UploadStatus:

@@ -13,26 +13,23 @@ from typing import Final
 
 from sqlmodel import Session
 
+from gridsecure.compute.admission import holder_pin
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import SeatedRoster, billing_domain, seated_roster
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import (
-    AccessDeniedError,
-    ConflictError,
-    InputError,
-    NotFoundError,
-    UnknownMeterError,
-)
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
 from gridsecure.identity_messages import DenyList
 from gridsecure.messages import RosterManifest, Signed, opened
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, fetch, listed, record
+from gridsecure.store.records import Record, advance, fetch, listed, record
 
 GATEWAY: Final = "gateway"
 DENY_LIST: Final = "deny-list"
 _KEPT: Final = "kept"
+_IN_FORCE: Final = "in-force"
 
 
 def seat_roster(
@@ -60,7 +57,8 @@ def seat_roster(
             remedy="Register the meter points in the billing domain of the year.",
         )
     with write_session(zone.engine) as session:
-        refuse_revoked(session, seated.roster, gateway=seated.gateway_subject)
+        refuse_revoked_gateway(session, seated.gateway_subject)
+        refuse_revoked(session, seated.roster)
         _pin(session, seated, at=at)
     zone.objects.put(seats)
     return seated.roster
@@ -75,17 +73,23 @@ def gateway_of(session: Session, thumbprint: str) -> tuple[Sm2PublicKey, str] | 
     return Sm2PublicKey(bytes.fromhex(said["key"])), said["subject"]
 
 
-def refuse_revoked(session: Session, roster: RosterManifest, *, gateway: str) -> None:
-    """Refuse a roster that seats a revoked pseudonym, or comes from a revoked gateway.
+def refuse_revoked_gateway(session: Session, subject: str) -> None:
+    """Refuse a gateway whose pseudonym was revoked.
 
     Raises:
-        UnknownMeterError: The gateway (`authenticity.registration`).
-        InputError: A meter point; the roster must be built without it (`identity.revoked`).
+        AccessDeniedError: It was (`authenticity.registration`).
     """
-    denied = denied_subjects(session)
-    if gateway in denied:
-        raise UnknownMeterError("The gateway may not act.", reason="authenticity.registration")
-    count = len(denied.intersection(roster.pseudonyms))
+    if subject in denied_subjects(session):
+        raise AccessDeniedError("The gateway may not act.", reason="authenticity.registration")
+
+
+def refuse_revoked(session: Session, roster: RosterManifest) -> None:
+    """Refuse a roster that seats a revoked pseudonym.
+
+    Raises:
+        InputError: The roster must be built without it (`identity.revoked`).
+    """
+    count = len(denied_subjects(session).intersection(roster.pseudonyms))
     if count:
         raise InputError(
             f"{count} pseudonyms of the roster were revoked.",
@@ -131,11 +135,14 @@ def install_deny_list(zone: PlatformZone, envelope: Signed, *, at: datetime) -> 
     given = opened(envelope, expect=DenyList, trusted=zone.identity)
     with write_session(zone.engine) as session:
         known = _deny_list(session)
-        if known is not None and known.sequence >= given.sequence:
-            _refuse_fork(known, given)
-            return known
+        if known is not None:
+            if known.sequence >= given.sequence:
+                _refuse_fork(known, given)
+                return known
+            earlier = str(known.sequence)
+            advance(session, kind=DENY_LIST, name=earlier, source=_IN_FORCE, target=_KEPT)
         name = str(given.sequence)
-        entry = Record(DENY_LIST, name, name, envelope.digest, _KEPT, envelope.body)
+        entry = Record(DENY_LIST, name, name, envelope.digest, _IN_FORCE, envelope.body)
         record(session, entry, at=at)
         detail: dict[str, evidence.JSON] = {"sequence": given.sequence, "digest": envelope.digest}
         evidence.append(
@@ -151,8 +158,8 @@ def denied_subjects(session: Session) -> frozenset[str]:
 
 
 def _deny_list(session: Session) -> DenyList | None:
-    found = [DenyList.parsed(item.text) for item in listed(session, kind=DENY_LIST)]
-    return max(found, key=lambda item: item.sequence, default=None)
+    found = listed(session, kind=DENY_LIST, state=_IN_FORCE)
+    return DenyList.parsed(found[-1].text) if found else None
 
 
 def _refuse_fork(known: DenyList, given: DenyList) -> None:
@@ -165,11 +172,16 @@ def _refuse_fork(known: DenyList, given: DenyList) -> None:
 
 
 def _pin(session: Session, seated: SeatedRoster, *, at: datetime) -> None:
-    """Keep the gateway's key under its pseudonym; the first one stays."""
+    """Keep the gateway's key under its pseudonym, as for its requests; the first one stays.
+
+    And the pseudonym of the key: under a second one it could go on when the first is revoked.
+    """
     name, subject = seated.gateway.thumbprint, seated.gateway_subject
     text = json.dumps({"key": seated.gateway.point.hex(), "subject": subject})
+    digest = sm3_hex(text.encode())
     try:
-        record(session, Record(GATEWAY, name, subject, name, _KEPT, text), at=at)
+        record(session, holder_pin(subject, thumbprint=name), at=at)
+        record(session, Record(GATEWAY, name, subject, digest, _KEPT, text), at=at)
     except ConflictError as changed:
         raise AccessDeniedError(
             "A gateway's pseudonym came with another key than before.",

@@ -220,8 +220,7 @@ class _CorrectionRun:
         month = settled_roster(roster, tariff, admitted, folder=folder)
         slots = list(range(roster.manifest.slots))
         if not is_retariffed:
-            path = version_oracle(folder, roster.manifest.roster_id)
-            names = changed_names(head.oracle, path)
+            names = changed_names(head.oracle, version_oracle(folder, roster.manifest.roster_id))
             slots = [n for n, name in enumerate(roster.manifest.pseudonyms) if name in names]
         if not slots:
             return None

@@ -5,11 +5,17 @@ Nothing of the platform's word is used: seats are checked again from the identit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gridsecure.credentials.seats import billing_domain, seated_roster
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import InvalidMessageError, ReleaseRefusedError, UnknownMeterError
+from gridsecure.errors import (
+    AuthenticityError,
+    GridSecureError,
+    InvalidMessageError,
+    ReleaseRefusedError,
+    UnknownMeterError,
+)
 from gridsecure.identity_messages import SettlementNames
 from gridsecure.key_authority.filing import SUBJECT, check_names
 from gridsecure.key_authority.platform_view import PlatformView, checked_message, checked_object
@@ -62,11 +68,14 @@ def settlement_names(roster: RosterManifest, *, zone: AuthorityZone) -> list[str
     """The settlement pseudonym of every slot of a roster.
 
     Raises:
-        InvalidMessageError: Not one of its own for each slot (`settlement.names`).
-        GridSecureError: The identity authority cannot be reached or refuses.
+        GridSecureError: The identity authority cannot be reached, refuses, or gives something else
+            than one name for each slot. No fault of the request, which therefore waits.
     """
     names = zone.settlement(roster.domain, roster.pseudonyms)
-    check_names(names, slots=roster.slots)
+    try:
+        check_names(names, slots=roster.slots)
+    except InvalidMessageError as error:
+        raise _unusable() from error
     return names
 
 
@@ -78,7 +87,7 @@ class SettlementClient:
         identity: Its key by thumbprint.
     """
 
-    def __init__(self, peer: Peer, *, identity: dict[str, Sm2PublicKey]) -> None:
+    def __init__(self, peer: Peer, *, identity: Mapping[str, Sm2PublicKey]) -> None:
         self._peer = peer
         self._identity = identity
 
@@ -86,17 +95,41 @@ class SettlementClient:
         """Settlement pseudonyms, signed and about what was asked.
 
         Raises:
-            AuthenticityError: Not signed by the identity authority.
-            InvalidMessageError: About something else (`settlement.names`).
-            GridSecureError: As `Peer.post`.
+            GridSecureError: The identity authority cannot be reached or refuses
+                (`identity.settlement`), or its answer is not signed by it or about something else
+                (`settlement.names`).
         """
         wanted = {"domain": domain, "subjects": list(subjects)}
-        answer = self._peer.post("/settlement-names", json=wanted)
-        found = opened(
-            Signed.parsed(answer.content), expect=SettlementNames, trusted=self._identity
-        )
-        if (found.domain, found.subjects) != (domain, list(subjects)):
-            raise InvalidMessageError(
-                "Settlement pseudonyms are about something else.", reason="settlement.names"
+        try:
+            answer = self._peer.post("/settlement-names", json=wanted)
+        except GridSecureError as error:
+            raise _refused(error) from error
+        try:
+            found = opened(
+                Signed.parsed(answer.content), expect=SettlementNames, trusted=self._identity
             )
+        except (AuthenticityError, InvalidMessageError) as error:
+            raise _unusable() from error
+        if (found.domain, found.subjects) != (domain, list(subjects)):
+            raise _unusable()
         return found.names
+
+
+def _unusable() -> GridSecureError:
+    return GridSecureError(
+        "The identity authority's settlement pseudonyms are not those that were asked for.",
+        reason="settlement.names",
+        remedy="Compare its key and release with this authority's, then start the round again.",
+    )
+
+
+def _refused(error: GridSecureError) -> GridSecureError:
+    """Whatever the identity authority refuses, the request is as good as before."""
+    if type(error) is GridSecureError:
+        return error
+    return GridSecureError(
+        "The identity authority gives this authority no settlement pseudonyms.",
+        reason="identity.settlement",
+        remedy=f"It says {error.reason}. Check this authority's registration and clock, then start "
+        "the round again.",
+    )
