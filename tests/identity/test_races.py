@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -79,20 +78,15 @@ def racers():
         yield pool
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'race.db'}"
-
-
 @pytest.mark.parametrize("name", RACES)
-def test_every_round_has_one_winner(racers, url, name):
-    engine = open_database(url)
+def test_every_round_has_one_winner(racers, database_url, name):
+    engine = open_database(database_url)
     create_tables(engine)
     if name == "answer":
         for _ in range(ROUNDS):
             CHALLENGES.give(engine, now=NOW)
     engine.dispose()
-    started = [racers.submit(race, url, name, racer) for racer in range(PROCESSES)]
+    started = [racers.submit(race, database_url, name, racer) for racer in range(PROCESSES)]
     won = sorted(index for one in started for index in one.result(timeout=120))
     if name == "count":  # a counter may be overtaken by a greater one, but never be used twice
         assert len(won) == len(set(won))

@@ -7,8 +7,8 @@ reading, so no two rows share a preimage; `detail` enters as the very text that 
 
 Invariants:
 - Indexes count 0, 1, 2 without gaps; two writers never get the same one.
-- On SQLite, triggers refuse UPDATE and DELETE. They guard against mistakes; the chain guards
-  against whoever edits the file.
+- Triggers refuse UPDATE and DELETE, on PostgreSQL also TRUNCATE. They guard against mistakes; the
+  chain guards against whoever edits the file or owns the server.
 
 What the chain alone cannot show: that its newest rows were cut off, or that all of it was written
 anew. Give `verify_chain` a head that a witness kept. Never put a reading, plaintext, key or token
@@ -29,6 +29,7 @@ from sqlmodel import Field, Session, SQLModel, col, delete, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, StorageError
+from gridsecure.store.database import lock_writes
 
 JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]
 """What a detail may hold."""
@@ -98,9 +99,7 @@ def append(
     text = _canonical(dict(detail))
     when = at.astimezone(UTC).isoformat(timespec="microseconds")
     try:
-        # Deletes nothing, but takes the write lock before the head is read: from here on nobody
-        # else can append until this transaction ends.
-        session.exec(delete(EvidenceRow).where(col(EvidenceRow.index) < 0))
+        _lock(session)
         last = head(session)
         row = EvidenceRow(
             index=0 if last is None else last.index + 1,
@@ -159,6 +158,15 @@ def verify_chain(session: Session, *, witnessed: EvidenceEntry | None = None) ->
     return expected
 
 
+def _lock(session: Session) -> None:
+    """Take the write lock before the head is read: nobody else appends until this one ends."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        lock_writes(connection)
+    else:  # deletes nothing, but makes SQLite take its lock
+        session.exec(delete(EvidenceRow).where(col(EvidenceRow.index) < 0))
+
+
 def _broken(index: int) -> AuditBrokenError:
     return AuditBrokenError(
         f"The evidence log does not hold at entry {index}.",
@@ -192,9 +200,27 @@ def _entry(row: EvidenceRow) -> EvidenceEntry:
 
 
 _TABLE: Table = EvidenceRow.__table__  # type: ignore[attr-defined]
-for _verb in ("UPDATE", "DELETE"):
-    _trigger = DDL(  # type: ignore[no-untyped-call] # the library left it without types
-        f"CREATE TRIGGER IF NOT EXISTS evidence_no_{_verb.lower()} BEFORE {_verb} ON evidence "
-        "BEGIN SELECT RAISE(ABORT, 'the evidence log is append-only'); END"
-    )
-    event.listen(_TABLE, "after_create", _trigger.execute_if(dialect="sqlite"))
+_REFUSED: Final = "the evidence log is append-only"
+_GUARDS: Final = (
+    *(
+        (
+            "sqlite",
+            f"CREATE TRIGGER IF NOT EXISTS evidence_no_{verb.lower()} BEFORE {verb} ON evidence "
+            f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
+        )
+        for verb in ("UPDATE", "DELETE")
+    ),
+    (
+        "postgresql",
+        "CREATE OR REPLACE FUNCTION evidence_append_only() RETURNS trigger LANGUAGE plpgsql "
+        f"AS $$ BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$",
+    ),
+    (
+        "postgresql",
+        "CREATE TRIGGER evidence_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON evidence "
+        "FOR EACH STATEMENT EXECUTE FUNCTION evidence_append_only()",
+    ),
+)
+for _dialect, _statement in _GUARDS:
+    _guard = DDL(_statement)  # type: ignore[no-untyped-call] # the library left it without types
+    event.listen(_TABLE, "after_create", _guard.execute_if(dialect=_dialect))
