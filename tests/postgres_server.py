@@ -35,9 +35,7 @@ _ATTEMPTS = 3  # another process may take the free port first
 
 def find_program(name: str) -> str | None:
     """Where a program of the server is; of several versions the newest."""
-    versions = sorted(
-        Path(INSTALLED).glob(f"*/bin/{name}"), key=lambda path: path.parts[-3].zfill(9)
-    )
+    versions = sorted(Path(INSTALLED).glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
     return shutil.which(name) or (str(versions[-1]) if versions else None)
 
 

@@ -293,8 +293,16 @@ def test_mistakes_of_the_caller_are_refused_before_anything_is_written(engine: E
 # --- the database underneath
 
 
-@pytest.mark.parametrize("name", ["sqlite:////nowhere/at/all/zone.db", "nonsense", "absent://x", "mysql://x/y",
- "postgresql+absent://x/y"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sqlite:////nowhere/at/all/zone.db",
+        "nonsense",
+        "absent://x",
+        "mysql://x/y",
+        "postgresql+absent://x/y",
+    ],
+)
 def test_databases_that_do_not_open_say_so(name: str) -> None:
     with pytest.raises(StorageError) as refused:
         open_database(name)

@@ -21,7 +21,8 @@ from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import append, head, verify_chain
 from gridsecure.store.many_records import record_groups
 from gridsecure.store.records import Record, create_tables, listed, record
-from tests.postgres_server import free_port
+from tests import postgres_server as postgres_server_module
+from tests.postgres_server import REQUIRED, find_program, free_port, require_server
 
 SOURCES = Path(__file__).parents[2] / "src"
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -165,8 +166,11 @@ def test_who_waits_too_long_is_refused(postgres_url: str, monkeypatch) -> None:
     create_tables(engine)
     with write_session(engine) as holding:
         record(holding, entry("held"), at=NOW)
-        with pytest.raises(StorageError, match=r"storage\.database"), write_session(engine):
-            pytest.fail("two writers at once")
+        with (
+            pytest.raises(StorageError, match=r"storage\.database"),
+            write_session(engine) as waiting,
+        ):
+            listed(waiting, kind="k")
         with Session(engine) as plain, pytest.raises(StorageError, match=r"storage\.busy"):
             note(plain)
         assert names(engine) == []  # readers wait for nobody, and see nothing unfinished
@@ -222,9 +226,7 @@ def test_a_server_that_is_not_there_says_so() -> None:
 # --- a server that dies
 
 
-def test_a_crash_in_the_middle_keeps_nothing_of_the_change(
-    engine: Engine, postgres_server
-) -> None:
+def test_a_crash_in_the_middle_keeps_nothing_of_the_change(engine: Engine, postgres_server) -> None:
     with write_session(engine) as session:
         record(session, entry("before"), at=NOW)
         note(session)
@@ -261,8 +263,8 @@ def test_a_crash_before_the_commit_is_told_from_a_refusal(engine: Engine, postgr
     try:
         with pytest.raises(StorageError) as broken:
             uncommitted()
-        with pytest.raises(StorageError, match=r"storage\."), write_session(engine):
-            pytest.fail("there is no server")
+        with pytest.raises(StorageError, match=r"storage\."), write_session(engine) as session:
+            listed(session, kind="k")
     finally:
         postgres_server.start()
     assert broken.value.reason == "storage.connection"
@@ -277,6 +279,32 @@ def test_a_restart_between_changes_is_not_noticed(engine: Engine, postgres_serve
     with write_session(engine) as session:
         assert note(session) == 1
     assert verified(engine) == 2
+
+
+# --- a machine without a server
+
+
+def test_what_is_missing_is_named(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(postgres_server_module, "INSTALLED", str(tmp_path))
+    monkeypatch.delenv(REQUIRED, raising=False)
+    with pytest.raises(pytest.skip.Exception, match="initdb, pg_ctl, postgres missing"):
+        require_server()
+    monkeypatch.setenv(REQUIRED, "1")
+    with pytest.raises(pytest.fail.Exception, match=f"initdb, pg_ctl, postgres.*{REQUIRED}=1"):
+        require_server()
+
+
+def test_the_newest_of_several_versions_is_taken(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(postgres_server_module, "INSTALLED", str(tmp_path))
+    for version in ("9.6", "15", "9"):
+        program = tmp_path / version / "bin" / "initdb"
+        program.parent.mkdir(parents=True)
+        program.touch()
+    found = find_program("initdb")
+    assert found is not None
+    assert Path(found).parts[-3] == "15"
 
 
 def wait_for(engine: Engine, question: str) -> None:

@@ -147,12 +147,13 @@ def verify_chain(session: Session, *, witnessed: EvidenceEntry | None = None) ->
     # Read what is stored, in portions, even where the session remembers rows from before.
     reading = {"yield_per": 1000, "populate_existing": True}
     rows = select(EvidenceRow).order_by(col(EvidenceRow.index))
-    for row in session.exec(rows, execution_options=reading):
-        if row.index != expected or row.previous != previous or row.hash != _row_hash(row):
-            raise _broken(expected)
-        if witnessed is not None and row.index == witnessed.index and row.hash != witnessed.hash:
-            raise _broken(expected)
-        expected, previous = expected + 1, row.hash
+    with session.exec(rows, execution_options=reading) as stored:  # a server's cursor is closed
+        for row in stored:
+            if row.index != expected or row.previous != previous or row.hash != _row_hash(row):
+                raise _broken(expected)
+            if witnessed and row.index == witnessed.index and row.hash != witnessed.hash:
+                raise _broken(expected)
+            expected, previous = expected + 1, row.hash
     if witnessed is not None and witnessed.index >= expected:
         raise _broken(expected)
     return expected
