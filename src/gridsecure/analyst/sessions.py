@@ -168,9 +168,7 @@ def sign_in(http: httpx.Client, *, identity_url: str, user: str, password: str) 
 
     def token(audience: str) -> tuple[str, datetime, tuple[str, ...]]:
         body = {"user": user, "password": password, "audience": audience}
-        answer = object_of(
-            asked(http, "POST", url, service=IDENTITY, body=body), service=IDENTITY
-        )
+        answer = object_of(asked(http, "POST", url, service=IDENTITY, body=body), service=IDENTITY)
         return answer.text("token"), answer.moment("expires_at"), answer.texts("roles")
 
     # 1. the authority, and the roles
