@@ -1,6 +1,7 @@
-"""Commands that people run on their own machine, where their keys are. Names in capitals are theirs.
+"""Commands that people run on their own machine, where their keys are.
 
 What is put into a command is a digest or an address of our own settings, quoted for the shell.
+Names in capitals are for the reader to fill in.
 """
 
 from __future__ import annotations

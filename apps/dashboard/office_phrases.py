@@ -52,7 +52,8 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "warrant_state_past": ("曾揭示，结果已清除", "Was opened, result is gone"),
     "your_share": ("您的份额", "Your share"),
     "share_how": (
-        "1. 在本方计算机上运行此命令。它先核对存证日志和揭示令，再计算份额。请将大写名称换成您的文件。",
+        "1. 在本方计算机上运行此命令：先核对存证日志和揭示令，再计算份额。"
+        "请将大写名称换成您的文件。",
         "1. Run this command on your office's own machine. It checks the log and the warrant, then "
         "computes the share. Put your own files in place of the names in capitals.",
     ),
@@ -69,9 +70,9 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "share_missing": ("请粘贴份额。", "Paste a share."),
     "share_given": ("份额已通过验证。", "The share was verified and taken."),
     "share_waiting": (
-        "您的份额已收到，等待{office}的份额。份额只在内存中保留约一刻钟；本页会自动更新。",
-        "Your share is in; the share of the other office is missing: {office}. A share is kept in "
-        "memory for about a quarter of an hour. This page follows by itself.",
+        "您的份额已收到。尚缺：{office}。份额只在内存中保留约一刻钟；本页会自动更新。",
+        "Your share is in. Still missing: {office}. A share is kept in memory for about a quarter "
+        "of an hour. This page follows by itself.",
     ),
     "result": ("揭示结果", "Result of the opening"),
     "show_result": ("查看结果", "Show the result"),
@@ -138,8 +139,8 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "It is your turn: run this command on your office's own machine.",
     ),
     "search_others_turn": (
-        "轮到{office}。对方完成后再刷新。",
-        "It is the other office's turn: {office}. Refresh when they are done.",
+        "轮到对方（{office}）。对方完成后请刷新。",
+        "It is the other office's turn ({office}). Refresh when they are done.",
     ),
     "search_finished": ("此查找没有待办步骤。", "No step of this search is left to do."),
 }
