@@ -487,7 +487,7 @@ def test_an_office_orders_an_opening(services) -> None:
     (row,) = app.dataframe[0].value.to_dict("records")
     assert (row["subject"], row["reference"]) == (SUBJECT, "2026/17")
     assert row["missing_share"] == "供电企业 Utility, 监管机构 Regulator"
-    assert "Needs both shares" in row["warrant_state"]
+    assert "Needs both shares" in row["state"]
     facts = set(app.dataframe[1].value["value"])
     name = services.offices.orders[0]["hash"]
     assert {name, SUBJECT, "2026/17", "10"} <= facts
@@ -523,7 +523,7 @@ def test_both_shares_open_a_pseudonym_and_its_result_ends(services) -> None:
     assert not first.text_area
 
     second = on_page("regulator", "openings")
-    assert "Needs one share" in second.dataframe[0].value["warrant_state"][0]
+    assert "Needs one share" in second.dataframe[0].value["state"][0]
     with_share(second, share_of(name, "regulator"))
     assert person_in(second) == []  # nobody's screen shows it unasked
     second.button(key="show_result").click().run()
@@ -532,7 +532,7 @@ def test_both_shares_open_a_pseudonym_and_its_result_ends(services) -> None:
     assert "Lin Mei" not in repr(second.session_state)
 
     first.run()
-    assert "Open, result can be read" in first.dataframe[0].value["warrant_state"][0]
+    assert "Open, result can be read" in first.dataframe[0].value["state"][0]
     first.button(key="show_result").click().run()
     assert person_in(first) == list(PERSON)
     first.button(key="hide_result").click().run()
@@ -541,7 +541,7 @@ def test_both_shares_open_a_pseudonym_and_its_result_ends(services) -> None:
     services.offices.forget()
     second.run()
     assert person_in(second) == []
-    assert "Was opened, result is gone" in second.dataframe[0].value["warrant_state"][0]
+    assert "Was opened, result is gone" in second.dataframe[0].value["state"][0]
 
 
 def test_a_result_leaves_with_the_page(services) -> None:

@@ -63,15 +63,14 @@ def _table(warrants: Sequence[Warrant]) -> None:
     table = pd.DataFrame(
         {
             "reference": [item.reference for item in warrants],
-            "warrant_state": [say_or("warrant_state", item.state) for item in warrants],
+            "state": [say_or("warrant_state", item.state) for item in warrants],
             "missing_share": [office_names(item.waiting_for) for item in warrants],
             "ordered_at": [figures.moment(item.ordered_at) for item in warrants],
             "subject": [item.subject for item in warrants],
         },
         dtype=object,
     )
-    titles = {str(name): say(str(name)) for name in table} | {"warrant_state": say("state")}
-    show_table(table, titles=titles)
+    show_table(table, titles={str(name): say(str(name)) for name in table})
     if st.button(say("refresh"), icon=":material/refresh:", key="refresh"):
         st.rerun()
 
