@@ -52,14 +52,14 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "warrant_state_past": ("曾揭示，结果已清除", "Was opened, result is gone"),
     "your_share": ("您的份额", "Your share"),
     "share_how": (
-        "1. 在本方计算机上运行此命令：先核对存证日志和揭示令，再计算份额。"
+        "第一步：在本方计算机上运行此命令。它先核对存证日志和揭示令，再计算份额。"
         "请将大写名称换成您的文件。",
-        "1. Run this command on your office's own machine. It checks the log and the warrant, then "
+        "Step 1: run this command on your office's own machine. It checks the log and the warrant, then "
         "computes the share. Put your own files in place of the names in capitals.",
     ),
     "share_paste": (
-        "2. 将命令输出的份额粘贴到这里。",
-        "2. Paste the share that the command printed.",
+        "第二步：将命令输出的份额粘贴到这里。",
+        "Step 2: paste the share that the command printed.",
     ),
     "share": ("份额", "Share"),
     "share_help": (

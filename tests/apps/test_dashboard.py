@@ -485,7 +485,7 @@ def test_an_office_orders_an_opening(services) -> None:
     app = ordered("custodian")
     assert "is ordered and in the log" in app.success[0].value
     (row,) = app.dataframe[0].value.to_dict("records")
-    assert (row["subject"], row["reference"]) == (SUBJECT, "2026/17")
+    assert (row["subject"], row["reference"]) == ("5a" * 6 + "…", "2026/17")
     assert row["missing_share"] == "供电企业 Utility, 监管机构 Regulator"
     assert "Needs both shares" in row["state"]
     facts = set(app.dataframe[1].value["value"])
@@ -669,9 +669,11 @@ def test_searches_show_whose_turn_it_is(services) -> None:
     assert [row["progress"] for row in rows] == ["512 / 4,096", "8,192 / 8,192", "4,096 / 4,096"]
     assert [row["found"] for row in rows] == ["1", "1", "0"]
     assert "the other office's turn (供电企业 Utility)" in app.info[-1].value
-    app.selectbox(key="search").select(rows[1]["search"]).run()
-    assert f"identity work {rows[1]['search']} " in app.code[-1].value
-    app.selectbox(key="search").select(rows[2]["search"]).run()
+    names = [str(item["hash"]) for item in services.offices.searches]
+    assert [row["search"] for row in rows] == [f"{name[:12]}…" for name in names]
+    app.selectbox(key="search").select(names[1]).run()
+    assert f"identity work {names[1]} " in app.code[-1].value
+    app.selectbox(key="search").select(names[2]).run()
     assert "left to do" in app.info[-1].value
 
 

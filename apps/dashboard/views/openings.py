@@ -65,8 +65,8 @@ def _table(warrants: Sequence[Warrant]) -> None:
             "reference": [item.reference for item in warrants],
             "state": [say_or("warrant_state", item.state) for item in warrants],
             "missing_share": [office_names(item.waiting_for) for item in warrants],
-            "ordered_at": [figures.moment(item.ordered_at) for item in warrants],
-            "subject": [item.subject for item in warrants],
+            "ordered_at": [figures.moment(item.ordered_at.astimezone()) for item in warrants],
+            "subject": [figures.short(item.subject) for item in warrants],
         },
         dtype=object,
     )
@@ -78,7 +78,7 @@ def _table(warrants: Sequence[Warrant]) -> None:
 def _choose(warrants: Sequence[Warrant]) -> Warrant:
     by_hash = {item.hash: item for item in warrants}
     labels = {
-        item.hash: f"{item.reference} | {figures.moment(item.ordered_at)} | {item.subject[:12]}…"
+        item.hash: f"{item.reference} | {figures.moment(item.ordered_at.astimezone())} | {figures.short(item.subject)}"
         for item in warrants
     }
     chosen = st.selectbox(
@@ -93,7 +93,7 @@ def _facts(warrant: Warrant) -> None:
         "entry_index": str(warrant.index),
         "subject": warrant.subject,
         "reference": warrant.reference,
-        "ordered_at": figures.moment(warrant.ordered_at),
+        "ordered_at": figures.moment(warrant.ordered_at.astimezone()),
         "opened_times": str(warrant.opened),
         "missing_share": office_names(warrant.waiting_for),
     }

@@ -96,7 +96,7 @@ def _searches(session: Session, office: str) -> None:
 def _table(searches: Sequence[PersonSearch]) -> None:
     table = pd.DataFrame(
         {
-            "search": [item.hash for item in searches],
+            "search": [figures.short(item.hash) for item in searches],
             "state": [say_or("state", item.state) or figures.NOTHING for item in searches],
             "turn_of": [office_names(item.waiting_for) for item in searches],
             "progress": [f"{item.done:,} / {item.of:,}" for item in searches],

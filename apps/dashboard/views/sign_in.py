@@ -37,7 +37,6 @@ def _by_code() -> None:
             say("code"),
             placeholder=say("code_paste"),
             max_chars=_LONGEST_CODE,
-            help=tell("code_note"),
         )
         submitted = st.form_submit_button(say("sign_in"), type="primary", width="stretch")
     if submitted and not code.strip():
