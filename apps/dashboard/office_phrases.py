@@ -48,14 +48,14 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "opened_times": ("已揭示次数", "Times opened"),
     "warrant_state_ordered": ("待双方份额", "Needs both shares"),
     "warrant_state_half": ("待另一份额", "Needs one share"),
-    "warrant_state_open": ("已揭示，结果可查看", "Open, result can be read"),
-    "warrant_state_past": ("曾揭示，结果已清除", "Was opened, result is gone"),
+    "warrant_state_open": ("已揭示", "Open"),
+    "warrant_state_past": ("结果已清除", "Result is gone"),
     "your_share": ("您的份额", "Your share"),
     "share_how": (
         "第一步：在本方计算机上运行此命令。它先核对存证日志和揭示令，再计算份额。"
         "请将大写名称换成您的文件。",
-        "Step 1: run this command on your office's own machine. It checks the log and the warrant, then "
-        "computes the share. Put your own files in place of the names in capitals.",
+        "Step 1: run this command on your office's own machine. It checks the log and the warrant, "
+        "then computes the share. Put your own files in place of the names in capitals.",
     ),
     "share_paste": (
         "第二步：将命令输出的份额粘贴到这里。",

@@ -532,7 +532,7 @@ def test_both_shares_open_a_pseudonym_and_its_result_ends(services) -> None:
     assert "Lin Mei" not in repr(second.session_state)
 
     first.run()
-    assert "Open, result can be read" in first.dataframe[0].value["state"][0]
+    assert "已揭示 Open" in first.dataframe[0].value["state"][0]
     first.button(key="show_result").click().run()
     assert person_in(first) == list(PERSON)
     first.button(key="hide_result").click().run()
@@ -541,7 +541,7 @@ def test_both_shares_open_a_pseudonym_and_its_result_ends(services) -> None:
     services.offices.forget()
     second.run()
     assert person_in(second) == []
-    assert "Was opened, result is gone" in second.dataframe[0].value["state"][0]
+    assert "Result is gone" in second.dataframe[0].value["state"][0]
 
 
 def test_a_result_leaves_with_the_page(services) -> None:

@@ -65,8 +65,8 @@ def _table(warrants: Sequence[Warrant]) -> None:
             "reference": [item.reference for item in warrants],
             "state": [say_or("warrant_state", item.state) for item in warrants],
             "missing_share": [office_names(item.waiting_for) for item in warrants],
-            "ordered_at": [figures.moment(item.ordered_at.astimezone()) for item in warrants],
             "subject": [figures.short(item.subject) for item in warrants],
+            "ordered_at": [_ordered_at(item) for item in warrants],
         },
         dtype=object,
     )
@@ -78,7 +78,7 @@ def _table(warrants: Sequence[Warrant]) -> None:
 def _choose(warrants: Sequence[Warrant]) -> Warrant:
     by_hash = {item.hash: item for item in warrants}
     labels = {
-        item.hash: f"{item.reference} | {figures.moment(item.ordered_at.astimezone())} | {figures.short(item.subject)}"
+        item.hash: f"{item.reference} | {_ordered_at(item)} | {figures.short(item.subject)}"
         for item in warrants
     }
     chosen = st.selectbox(
@@ -87,13 +87,17 @@ def _choose(warrants: Sequence[Warrant]) -> Warrant:
     return by_hash[chosen]
 
 
+def _ordered_at(warrant: Warrant) -> str:
+    return figures.moment(warrant.ordered_at.astimezone())
+
+
 def _facts(warrant: Warrant) -> None:
     facts = {
         "entry_hash": warrant.hash,
         "entry_index": str(warrant.index),
         "subject": warrant.subject,
         "reference": warrant.reference,
-        "ordered_at": figures.moment(warrant.ordered_at.astimezone()),
+        "ordered_at": _ordered_at(warrant),
         "opened_times": str(warrant.opened),
         "missing_share": office_names(warrant.waiting_for),
     }
