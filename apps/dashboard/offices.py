@@ -23,7 +23,9 @@ def begin(session: Session) -> str:
     st.markdown(f"{say('your_office')}: **{say_or('office', office)}**")
     note = access.held().pop("note", None)
     if note is not None:
-        st.success(note)
+        st.success(tell(note))
+    if access.held().pop("gone", False):
+        st.info(tell("result_gone"), icon=":material/timer_off:")
     return office
 
 

@@ -310,10 +310,11 @@ OPENING = {
         {"entry": {**WARRANT["entry"], "at": "2026-07-01T08:00:00"}},
         {"subject": "5A" * 32},
         {"waiting_for": "utility"},
+        {"waiting_for": ["**operator**"]},
         {"opened": True},
         {"reference": None},
     ],
-    ids=["entry", "hash", "index", "time", "subject", "waiting", "opened", "reference"],
+    ids=["entry", "hash", "index", "time", "subject", "waiting", "office", "opened", "reference"],
 )
 def test_a_warrant_of_another_shape_is_an_error(change) -> None:
     session = session_of("custodian")
@@ -338,7 +339,10 @@ def test_an_opening_of_another_shape_is_an_error(change) -> None:
         answering({**OPENING, **change}).result(session, name=NAME)
 
 
-@pytest.mark.parametrize("item", [None, {}, {**search(1), "hash": "x; y"}, {**search(1), "of": -1}])
+@pytest.mark.parametrize(
+    "item",
+    [None, {}, {**search(1), "hash": "x; y"}, {**search(1), "of": -1}, search(1, waiting_for=[""])],
+)
 def test_a_search_of_another_shape_is_an_error(item) -> None:
     with pytest.raises(InvalidMessageError):
         answering([item]).searches(session_of("custodian"))

@@ -559,6 +559,19 @@ def test_a_result_leaves_with_the_page(services) -> None:
     assert app.button(key="show_result")
 
 
+def test_a_result_that_ends_while_it_is_looked_at_leaves_the_screen(services) -> None:
+    app = ordered("regulator")
+    services.offices.shares[services.offices.orders[0]["hash"]] = {"utility", "regulator"}
+    app.run()
+    app.button(key="show_result").click().run()
+    services.offices.forgot_result = True
+    app.run()
+    assert person_in(app) == []
+    assert "The result is gone" in "".join(info.value for info in app.info)
+    app.run()
+    assert "The result is gone" not in "".join(info.value for info in app.info)
+
+
 def test_a_result_that_is_not_in_the_books(services) -> None:
     services.offices.in_books = False
     app = ordered("custodian")

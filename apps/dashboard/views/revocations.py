@@ -27,6 +27,9 @@ def show() -> None:
         office = begin(session)
         st.subheader(say("revoke_subject"))
         st.caption(tell("revoke_help"))
+        count = access.held().pop("revoked", None)
+        if count is not None:
+            st.success(tell("revoked_some", count=count) if count else tell("revoked_none"))
         if "revocation" in access.held():
             _confirm(session, access.held()["revocation"])
         else:
@@ -65,8 +68,7 @@ def _confirm(session: Session, order: dict[str, str]) -> None:
             # Taken away first: a second click, or a failure, begins with the form again.
             del access.held()["revocation"]
             count = access.offices().revoke(session, **order)
-            note = tell("revoked_some", count=count) if count else tell("revoked_none")
-            access.held()["note"] = note
+            access.held()["revoked"] = count
             st.rerun()
 
 

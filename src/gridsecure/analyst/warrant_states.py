@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from gridsecure.analyst.answers import Answer
+from gridsecure.errors import InvalidMessageError
 
 OFFICES: Final[Mapping[str, str]] = {"custodian": "utility", "regulator": "regulator"}
 """Whose office a role acts for."""
@@ -67,7 +68,7 @@ class Warrant:
             ordered_at=entry.moment("at"),
             subject=answer.digest("subject"),
             reference=answer.text("reference"),
-            waiting_for=answer.texts("waiting_for"),
+            waiting_for=_offices(answer, "waiting_for"),
             opened=answer.number("opened"),
         )
 
@@ -140,8 +141,19 @@ class PersonSearch:
         return cls(
             hash=answer.digest("hash"),
             state=answer.text("state", ""),
-            waiting_for=answer.texts("waiting_for"),
+            waiting_for=_offices(answer, "waiting_for"),
             done=answer.number("done", 0),
             of=answer.number("of", 0),
             found=answer.count("found"),
         )
+
+
+def _offices(answer: Answer, name: str) -> tuple[str, ...]:
+    found = answer.texts(name)
+    if not set(found) <= set(OFFICES.values()):
+        raise InvalidMessageError(
+            f"The identity service names an office that there is not: {name}.",
+            reason="message.answer",
+            remedy="Run the same release of every service.",
+        )
+    return found
