@@ -16,7 +16,7 @@ def begin(session: Session) -> str:
     """Say where keys stay and for whom this person acts; return the office.
 
     Raises:
-        AccessDeniedError: For none, or it would be both (`session.offices`).
+        AccessDeniedError: For none, or it has another role besides (`session.offices`).
     """
     st.info(tell("keys_stay"), icon=":material/key:")
     office = office_of(session)

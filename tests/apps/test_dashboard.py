@@ -669,8 +669,16 @@ def test_a_revocation_that_cannot_be_says_why(services, subject, reason) -> None
 def test_searches_show_whose_turn_it_is(services) -> None:
     services.offices.searches = [
         search(1),
-        search(2, waiting_for=["regulator"], done=8192, of=8192, found=["5a" * 32], new="field"),
-        search(3, state="done", waiting_for=[], done=4096, found=0),
+        search(
+            2,
+            state=None,
+            waiting_for=["regulator"],
+            done=8192,
+            of=8192,
+            found=["5a" * 32],
+            new="field",
+        ),
+        search(3, state="", waiting_for=[], done=4096, found=0),
     ]
     app = on_page("regulator", "revocations")
     rows = app.dataframe[0].value.to_dict("records")
@@ -679,6 +687,7 @@ def test_searches_show_whose_turn_it_is(services) -> None:
         "监管机构 Regulator",
         "无 Nobody",
     ]
+    assert [row["state"] for row in rows] == ["进行中 Running"] * 2 + ["完成 Done"]
     assert [row["progress"] for row in rows] == ["512 / 4,096", "8,192 / 8,192", "4,096 / 4,096"]
     assert [row["found"] for row in rows] == ["1", "1", "0"]
     assert "the other office's turn (供电企业 Utility)" in app.info[-1].value

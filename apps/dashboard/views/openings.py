@@ -98,6 +98,7 @@ def _facts(warrant: Warrant) -> None:
         "subject": warrant.subject,
         "reference": warrant.reference,
         "ordered_at": _ordered_at(warrant),
+        "ordered_by": warrant.ordered_by,
         "opened_times": str(warrant.opened),
         "missing_share": office_names(warrant.waiting_for),
     }

@@ -99,7 +99,7 @@ def _table(searches: Sequence[PersonSearch]) -> None:
     table = pd.DataFrame(
         {
             "search": [figures.short(item.hash) for item in searches],
-            "state": [say_or("state", item.state) or figures.NOTHING for item in searches],
+            "state": [_state(item) for item in searches],
             "turn_of": [office_names(item.waiting_for) for item in searches],
             "progress": [f"{item.done:,} / {item.of:,}" for item in searches],
             "found": [item.found for item in searches],
@@ -108,6 +108,10 @@ def _table(searches: Sequence[PersonSearch]) -> None:
     )
     titles = {str(name): say(str(name)) for name in table}
     show_table(table, titles=titles, formats={"found": figures.count})
+
+
+def _state(search: PersonSearch) -> str:
+    return say_or("state", search.state or ("running" if search.waiting_for else "done"))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Warrant:
         hash: Of its entry in the evidence log, which is its name.
         index: The entry's place in the log.
         ordered_at: When, aware.
+        ordered_by: Who, by the log.
         subject: The pseudonym.
         reference: The order's number in both offices' files.
         waiting_for: Offices whose share is missing; nobody while the result can be read.
@@ -35,6 +36,7 @@ class Warrant:
     hash: str
     index: int
     ordered_at: datetime
+    ordered_by: str
     subject: str
     reference: str
     waiting_for: tuple[str, ...]
@@ -66,6 +68,7 @@ class Warrant:
             hash=entry.digest("hash"),
             index=entry.number("index"),
             ordered_at=entry.moment("at"),
+            ordered_by=entry.text("actor"),
             subject=answer.digest("subject"),
             reference=answer.text("reference"),
             waiting_for=_offices(answer, "waiting_for"),
@@ -133,17 +136,18 @@ class PersonSearch:
 
     @classmethod
     def of_answer(cls, answer: Answer) -> PersonSearch:
-        """Read one; fields that are not known here are left out.
+        """Read one, as listed in short or with its whole entry; other fields are left out.
 
         Raises:
             InvalidMessageError: Another shape (`message.answer`).
         """
+        named = answer if answer.text("hash", "") else answer.part("entry")
         return cls(
-            hash=answer.digest("hash"),
+            hash=named.digest("hash"),
             state=answer.text("state", ""),
             waiting_for=_offices(answer, "waiting_for"),
-            done=answer.number("done", 0),
-            of=answer.number("of", 0),
+            done=answer.number("done", answer.number("tested", 0)),
+            of=answer.number("of", answer.number("total", 0)),
             found=answer.count("found"),
         )
 
