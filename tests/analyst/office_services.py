@@ -65,6 +65,7 @@ class OfficeServices:
     shares: dict[str, set[str]] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     in_books: bool = True
+    forgot_result: bool = False
     revoked: set[str] = field(default_factory=set)
     searches: list[dict[str, object]] | None = field(default_factory=list)
     people: dict[str, tuple[Sm2PublicKey, tuple[str, ...]]] = field(default_factory=dict)
@@ -157,7 +158,9 @@ class OfficeServices:
             return not_found("not-found.warrant")
         given = self.shares.setdefault(name, set())
         if what == "result":
-            return self._result(order) if len(given) == 2 else not_found("not-found.opening")
+            if len(given) < 2 or self.forgot_result:
+                return not_found("not-found.opening")
+            return self._result(order)
         if (method, what) == ("POST", "shares"):
             body = json.loads(content)
             if body != {"opener": office, "share": share_of(name, office)}:
