@@ -25,7 +25,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker import Outcome, answer_request, released_certificates
 from gridsecure.key_authority.key_sets import publish_key_sets
 from gridsecure.key_authority.vault import Vault
-from gridsecure.key_authority.zone import AuthorityZone, VaultDoor
+from gridsecure.key_authority.zone import AuthorityZone, Settlement, VaultDoor
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, Transcript, signed
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, interval_quantity
@@ -46,6 +46,11 @@ KEK = bytes(range(16))
 SEED = bytes(range(32))
 OFFICE = generate_private_key()
 """The billing office's key; statements are sealed to it."""
+
+
+def settlement(domain: str, subjects: Sequence[str]) -> list[str]:
+    """Settlement pseudonyms as the identity authority would give them out."""
+    return [sm3_hex(f"{domain}/settlement/{subject}".encode()) for subject in subjects]
 
 
 @contextmanager
@@ -81,6 +86,8 @@ class View:
     def object(self, digest: str) -> bytes:
         self.asked.append(digest)
         found = self.objects.get(digest)
+        if found is None and digest in self.grid.keys.seats:
+            return self.grid.keys.seats[digest]
         return self.grid.platform_zone.objects.get(digest) if found is None else found
 
 
@@ -91,7 +98,8 @@ class Authority:
         grid: Whose platform and gateway it trusts.
         folder: Its own folder.
         vault: A door to another vault than the one made here.
-        gateways: Keys of the gateways it trusts; the grid's by default.
+        identity: Keys of the identity authorities it trusts; the grid's by default.
+        settlement: Where settlement pseudonyms come from.
     """
 
     def __init__(
@@ -100,13 +108,15 @@ class Authority:
         folder: Path,
         *,
         vault: VaultDoor | None = None,
-        gateways: Sequence[Sm2PrivateKey] = (),
+        identity: Sequence[Sm2PrivateKey] = (),
+        settlement: Settlement = settlement,
     ) -> None:
         self.grid = grid
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.vault = vault or self._own_vault()
-        self.zone = self.open_zone(gateways or [grid.gateway_key])
+        self.settlement = settlement
+        self.zone = self.open_zone(identity or [grid.identity_key])
         self.view = View(grid)
         publish_key_sets(self.zone, at=NOW)
 
@@ -116,7 +126,7 @@ class Authority:
         vault._key_sets.update(grid_keys().secret)
         return vault
 
-    def open_zone(self, gateways: Sequence[Sm2PrivateKey]) -> AuthorityZone:
+    def open_zone(self, identity: Sequence[Sm2PrivateKey]) -> AuthorityZone:
         engine = open_database(f"sqlite:///{self.folder / 'zone.db'}")
         create_tables(engine)
         return AuthorityZone(
@@ -124,7 +134,8 @@ class Authority:
             objects=ObjectStore(self.folder / "objects"),
             signing_key=self.grid.authority_key,
             platform=registry(self.grid.platform_key),
-            gateways=registry(*gateways),
+            identity=registry(*identity),
+            settlement=self.settlement,
             vault=self.vault,
         )
 

@@ -18,7 +18,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.packing import pack_settlements
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import UploadManifest
-from tests.grid_simulator import HOUR, NOW, GridSimulator, GridUpload
+from tests.grid_simulator import HOUR, GridSimulator, GridUpload
 
 CHEAPER = ('rate = "0.69986875"', 'rate = "0.6"')
 """An edit of the flat tariff."""
@@ -101,9 +101,9 @@ def retariffed(grid: GridSimulator, roster: Roster, *, change: tuple[str, str]) 
     edited = text.replace(*change)
     grid.tariff_texts[f"edited {sm3_hex(edited.encode())}"] = edited
     digest = intake.install_tariff(grid.platform_zone, edited)
-    named = {"tariff": digest, "roster_id": digest[:32]}
-    other = Roster(roster.manifest.model_copy(update=named), roster.meter_point_ids)
-    intake.register_roster(grid.platform_zone, grid.signed_roster(other), at=NOW)
+    manifest = grid.seated(roster.manifest.model_copy(update={"tariff": digest}))
+    other = Roster(manifest, roster.meter_point_ids)
+    grid.register(other)
     return other
 
 

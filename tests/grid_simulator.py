@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from itertools import islice
@@ -38,13 +38,14 @@ from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, parse_tariff
 from gridsecure.compute import intake
 from gridsecure.compute.runs import RunOrder
 from gridsecure.compute.zone import PlatformZone
+from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.packing import PackedColumn, pack_roster, packed_columns
-from gridsecure.gateway.rosters import Roster, build_rosters
-from gridsecure.identity.pseudonyms import pseudonym
+from gridsecure.gateway.rosters import Roster, build_rosters, with_id
+from gridsecure.identity_messages import Registered, Registrations, RosterSeats
 from gridsecure.messages import KeyNotice, Message, RosterManifest, Signed, UploadManifest, signed
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
@@ -70,11 +71,14 @@ class GridKeys:
     authority: Sm2PrivateKey = field(default_factory=generate_private_key)
     identity: Sm2PrivateKey = field(default_factory=generate_private_key)
     stranger: Sm2PrivateKey = field(default_factory=generate_private_key)
-    pseudonym_key: bytes = b"k" * 32
+    holder: Sm2PrivateKey = field(default_factory=generate_private_key)
+    """Acts under the pseudonym of every meter point, to make keys once instead of thousands."""
     secret: Mapping[str, SecretKeySet] = field(
         default_factory=lambda: {n: generate_key_set(p) for n, p in PARAMETER_SETS.items()}
     )
     packed: dict[tuple[str, str, int], list[PackedColumn]] = field(default_factory=dict)
+    seats: dict[str, bytes] = field(default_factory=dict)
+    seated: dict[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -122,7 +126,7 @@ class GridSimulator:
         self.month = month
         self.household_tariff = household_tariff
         self.simulated: SimulatedMonth = simulate(meters, month=month, interval_minutes=60)
-        self.domain = f"platform/billing/{month}"
+        self.domain = billing_domain(month).text
         self.sequence = 0
         self.platform_zone = self.open_platform_zone()
 
@@ -153,7 +157,7 @@ class GridSimulator:
             engine=engine,
             objects=ObjectStore(self.folder / "objects"),
             signing_key=self.platform_key,
-            gateways=registry(self.gateway_key),
+            identity=registry(self.identity_key),
             authority=registry(self.authority_key),
         )
 
@@ -201,20 +205,84 @@ class GridSimulator:
 
     @cached_property
     def pseudonyms(self) -> dict[str, str]:
-        """Meter point -> pseudonym, as the identity authority gives them out."""
+        """Meter point -> a name as a registered pseudonym has."""
         return {
-            name: pseudonym(name, domain=self.domain, key=self.keys.pseudonym_key)
+            name: sm3_hex(f"{self.domain}/{name}".encode())
             for name in self.simulated.meter_point_ids
         }
 
     @cached_property
     def rosters(self) -> list[Roster]:
-        return build_rosters(
+        drafts = build_rosters(
             self.contracts,
             pseudonyms=self.pseudonyms,
             tariffs={name: sm3_hex(text.encode()) for name, text in self.tariff_texts.items()},
             gateway_id=self.gateway_key.public_key.thumbprint,
             domain=self.domain,
+        )
+        return [replace(draft, manifest=self.seated(draft.manifest)) for draft in drafts]
+
+    # --- seats ---------------------------------------------------------------------------------
+
+    def seated(self, manifest: RosterManifest, **changes: object) -> RosterManifest:
+        """A roster under its own id, with every holder's agreement; made once a session.
+
+        Args:
+            manifest: The roster, with whatever a test changed.
+            changes: Fields of the seats to set to something else.
+        """
+        draft = with_id(manifest.model_copy(update={"seats": ""}))
+        digest = self.keys.seated.get(draft.roster_id)
+        if digest is None or changes:
+            data = self.seats_of(draft, **changes).model_dump_json().encode()
+            digest = sm3_hex(data)
+            self.keys.seats[digest] = data
+            if not changes:
+                self.keys.seated[draft.roster_id] = digest
+        return draft.model_copy(update={"seats": digest})
+
+    def seats_of(self, draft: RosterManifest, **changes: object) -> RosterSeats:
+        """The seats of a roster."""
+        holder = self.keys.holder
+        gateway = {self.gateway_subject: self.gateway_key}
+        seats = RosterSeats(
+            gateway=self.vouched(gateway, role="gateway", domain=draft.domain),
+            holders=self.vouched(dict.fromkeys(draft.pseudonyms, holder), domain=draft.domain),
+            delegations=[
+                holder.sign(delegation_text(draft, slot)).hex() for slot in range(draft.slots)
+            ],
+        )
+        return seats.model_copy(update=changes)
+
+    @property
+    def gateway_subject(self) -> str:
+        return sm3_hex(self.gateway_key.public_key.point)
+
+    def vouched(
+        self,
+        holders: Mapping[str, Sm2PrivateKey],
+        *,
+        role: str = "meter-point",
+        domain: str | None = None,
+        key: Sm2PrivateKey | None = None,
+    ) -> Signed:
+        """The identity authority's word on some pseudonyms."""
+        registrations = Registrations(
+            domain=domain or self.domain,
+            role=role,  # type: ignore[arg-type] # tests ask for other roles too
+            issued_at=NOW.isoformat(),
+            entries=[
+                Registered(subject=name, holder=holder.public_key.point.hex())
+                for name, holder in holders.items()
+            ],
+        )
+        return signed(registrations, key=key or self.identity_key)
+
+    def register(self, roster: Roster) -> RosterManifest:
+        """Have the platform take a roster in with its seats."""
+        seats = self.keys.seats[roster.manifest.seats]
+        return intake.register_roster(
+            self.platform_zone, self.signed_roster(roster), seats=seats, at=NOW
         )
 
     def tariff(self, roster: Roster) -> Tariff:
@@ -339,10 +407,7 @@ class GridSimulator:
         ]
 
     def install_rosters(self) -> list[RosterManifest]:
-        return [
-            intake.register_roster(self.platform_zone, self.signed_roster(roster), at=NOW)
-            for roster in self.rosters
-        ]
+        return [self.register(roster) for roster in self.rosters]
 
     def install(self) -> None:
         """Key sets, tariffs and rosters: all that an upload builds on."""

@@ -62,7 +62,12 @@ SOLE_IMPORTERS = {
 
 # Who may reach the secret key: the authority itself, and the two programs that start it.
 SECRET_KEY = "gridsecure.crypto.secret_key"
-MAY_REACH_SECRET_KEY = ("gridsecure.key_authority", "apps.api.authority", "apps.cli")
+MAY_REACH_SECRET_KEY = (
+    "gridsecure.key_authority",
+    "apps.api.authority",
+    "apps.api.authority_zone",
+    "apps.cli",
+)
 
 # What could decrypt or make keys, by its name in the homomorphic library.
 DECRYPTING = {"Decryptor", "KeyGenerator", "SecretKey"}

@@ -6,28 +6,25 @@ its checker, and has its vault, a process of its own, decrypt what the checker d
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Annotated, Any, Final
 
-import httpx
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from apps.api.authority_rounds import answered
+from apps.api.authority_zone import open_pull, open_settlement, open_zone, own_login
 from apps.api.deps import Clock, require, utc_now
-from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
 from apps.api.serving import ServiceDescription, new_app
-from apps.api.settings import AuthoritySettings, key_registry, public_key
-from apps.api.zone_keys import kept_secret, signing_key, zone_folder
-from gridsecure.crypto.sm2 import Sm2PrivateKey
+from apps.api.settings import AuthoritySettings, public_key
+from gridsecure.credentials.access import GRANT_ROLE
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
+    AccessDeniedError,
     ConflictError,
     NotFoundError,
 )
@@ -36,24 +33,20 @@ from gridsecure.key_authority.checker import (
     released_certificates,
     sealed_statements,
 )
+from gridsecure.key_authority.grants import query_result
 from gridsecure.key_authority.key_sets import key_notices, publish_key_sets
 from gridsecure.key_authority.pull import PlatformPull
-from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.vault_process import VaultClient
+from gridsecure.key_authority.zone import AuthorityZone, Settlement
 from gridsecure.messages import (
     KeyNotice,
     ReleaseCertificate,
     Signed,
     signed,
 )
-from gridsecure.peer import Peer
 from gridsecure.store import evidence
-from gridsecure.store.database import open_database, write_session
-from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables
+from gridsecure.store.database import write_session
 
-KEK_BYTES: Final = 16
-TIMEOUT_S: Final = 120.0
 DESCRIPTION: Final = ServiceDescription(
     zone="authority",
     title="GridSecure key authority",
@@ -91,6 +84,7 @@ KeyReader = Depends(require("gateway", "platform", "custodian", "operator", "reg
 Releaser = Depends(require("custodian", "billing", "operator"))
 Reader = Annotated[TokenClaims, Depends(require("billing", "analyst", "regulator"))]
 Billing = Depends(require("billing"))
+Grantee = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
 Witness = Depends(require("regulator", "custodian", "operator"))
 
 router = APIRouter()
@@ -165,6 +159,14 @@ def read_release(release_id: str, state: State, reader: Reader) -> Signed:
     return signed(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
 
 
+@router.get("/query-results/{digest}", tags=["releases"])
+def read_query_result(digest: str, state: State, bearer: Grantee) -> Signed:
+    """The signed certificate that answers a query, for the bearer of a grant for it."""
+    if bearer.subject != f"query/{digest}":
+        raise AccessDeniedError("The grant is for another query.", reason="authenticity.query")
+    return query_result(state.zone, subject=bearer.subject)
+
+
 @router.get(
     "/statements/{release_id}/{roster_id}",
     tags=["releases"],
@@ -201,53 +203,12 @@ def _summary(certificate: ReleaseCertificate) -> dict[str, Any]:
     }
 
 
-def open_zone(settings: AuthoritySettings) -> AuthorityZone:
-    """Open the zone's folder and start its vault.
-
-    Raises:
-        GridSecureError: The folder, database or vault cannot be used.
-    """
-    folder = zone_folder(settings.folder)
-    vault_folder = zone_folder(folder / "vault")
-    kept_secret(vault_folder / "kek", lambda: secrets.token_bytes(KEK_BYTES))
-    key = signing_key(folder)
-    engine = open_database(settings.database_url)
-    create_tables(engine)
-    return AuthorityZone(
-        engine=engine,
-        objects=ObjectStore(settings.objects_folder),
-        signing_key=key,
-        platform=key_registry(settings.platform_public_key),
-        gateways=key_registry(*settings.gateway_public_keys),
-        vault=VaultClient(
-            VaultSettings(
-                folder=vault_folder,
-                kek_file=vault_folder / "kek",
-                checker=key.public_key.point,
-                billing_office=public_key(settings.billing_office_public_key).point,
-            )
-        ),
-    )
-
-
-def open_pull(settings: AuthoritySettings, *, key: Sm2PrivateKey, clock: Clock) -> PlatformPull:
-    """A client of the platform, which logs in with the authority's key."""
-    login = ServiceLoginClient(_connect(settings.identity_url, None), key, clock)
-    auth = ServiceAuth(login, audience="platform")
-    return PlatformPull(
-        Peer(_connect(settings.platform_url, auth), name="platform", pause=time.sleep)
-    )
-
-
-def _connect(url: str, auth: httpx.Auth | None) -> httpx.Client:
-    return httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT_S, follow_redirects=False)
-
-
 def create_authority_app(
     settings: AuthoritySettings,
     *,
     clock: Clock = utc_now,
     pull: PlatformPull | None = None,
+    settlement: Settlement | None = None,
 ) -> FastAPI:
     """The key authority's service.
 
@@ -255,12 +216,14 @@ def create_authority_app(
         settings: What it is told.
         clock: Tells the time.
         pull: The platform; by default over HTTP as the settings say.
+        settlement: Settlement pseudonyms; by default over HTTP as the settings say.
 
     Raises:
         GridSecureError: It must not start: engines, folder, vault or settings are not sound.
     """
-    zone = open_zone(settings)
-    platform = pull or open_pull(settings, key=zone.signing_key, clock=clock)
+    login = own_login(settings, clock=clock)
+    zone = open_zone(settings, settlement=settlement or open_settlement(settings, login=login))
+    platform = pull or open_pull(settings, login=login)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -6,38 +6,30 @@ quarantined readings, excluded meter points and the plaintext oracle stay in its
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, BinaryIO, Final
 
-import httpx
 from fastapi import APIRouter, Depends, FastAPI, Request
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from apps.api.deps import Clock, RawBody, require, utc_now
 from apps.api.gateway_months import MonthWorker, status_document
-from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
+from apps.api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
 from apps.api.serving import ServiceDescription, new_app
 from apps.api.settings import GatewaySettings, key_registry
-from apps.api.zone_keys import signing_key, zone_folder
 from gridsecure import frames
 from gridsecure.errors import InvalidMessageError, StorageError
 from gridsecure.gateway.collection import MonthFiles
-from gridsecure.gateway.enrolment import IdentityClient
-from gridsecure.gateway.key_sets import KeySetClient, fetch_key_sets
 from gridsecure.gateway.month_files import load_files, save_files
 from gridsecure.gateway.month_plan import MonthReport
-from gridsecure.gateway.months import Peers, Progress, process_month
-from gridsecure.gateway.private_files import sweep_drafts
+from gridsecure.gateway.months import Progress, process_month
 from gridsecure.gateway.reconciliation import expected_bills, reconcile
-from gridsecure.gateway.upload import PlatformClient
+from gridsecure.gateway.settlement_proofs import settlement_proofs
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.store.database import open_database
-from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables
 
 DESCRIPTION: Final = ServiceDescription(
     zone="gateway",
@@ -48,11 +40,6 @@ DESCRIPTION: Final = ServiceDescription(
 )
 MAX_FILES: Final = 1000
 """Files of one month; a request with more is refused."""
-TIMEOUT_S: Final = 120.0
-"""How long a peer may take for one answer [s]."""
-
-Connect = Callable[[str, httpx.Auth | None], httpx.Client]
-"""Makes a client for a base URL with an authentication."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +53,20 @@ class GatewayService:
 
     zone: GatewayZone
     worker: MonthWorker
+
+
+class ProofsWanted(BaseModel):
+    """The billing office's challenge, drawn for this request."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    challenge: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class SettlementProofs(BaseModel):
+    """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it."""
+
+    proofs: dict[str, str]
 
 
 def _service(request: Request) -> GatewayService:
@@ -158,58 +159,19 @@ def reconcile_month(month: str, service: Service, body: RawBody) -> dict[str, An
     return asdict(reconcile(expected_bills(service.zone, files), statements=statements))
 
 
+@router.post("/months/{month}/settlement-proofs", dependencies=_billing)
+def prove_settlement(month: str, service: Service, wanted: ProofsWanted) -> SettlementProofs:
+    """Prove to the billing office which settlement pseudonym each billed meter point has."""
+    proofs = settlement_proofs(service.zone, month, challenge=bytes.fromhex(wanted.challenge))
+    return SettlementProofs(proofs={name: proof.hex() for name, proof in proofs.items()})
+
+
 def _files(form: FormData, name: str) -> list[BinaryIO]:
     values = form.getlist(name)
     files = [value.file for value in values if isinstance(value, UploadFile)]
     if len(files) != len(values):
         raise HTTPException(400)
     return files
-
-
-def open_zone(settings: GatewaySettings) -> GatewayZone:
-    """Open the gateway's folder; its key is made at first start.
-
-    Raises:
-        StorageError: The folder or database cannot be used.
-    """
-    folder = zone_folder(settings.folder)
-    sweep_drafts(folder)
-    engine = open_database(settings.database_url)
-    create_tables(engine)
-    return GatewayZone(
-        engine=engine,
-        folder=folder,
-        objects=ObjectStore(settings.objects_folder),
-        signing_key=signing_key(folder),
-        authority=key_registry(settings.authority_public_key),
-        timezone=settings.timezone,
-    )
-
-
-def connect_over_http(url: str, auth: httpx.Auth | None) -> httpx.Client:
-    """A client of a peer's address; redirects are never followed."""
-    return httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT_S, follow_redirects=False)
-
-
-def open_peers(
-    settings: GatewaySettings, *, zone: GatewayZone, connect: Connect, clock: Clock
-) -> Peers:
-    """Clients of the other services, which log in with the gateway's key."""
-    login = ServiceLoginClient(connect(settings.identity_url, None), zone.signing_key, clock)
-    identity = IdentityClient(
-        connect(settings.identity_url, ServiceAuth(login, audience="identity")), pause=time.sleep
-    )
-    platform = PlatformClient(
-        connect(settings.platform_url, ServiceAuth(login, audience="platform")), pause=time.sleep
-    )
-    authority = KeySetClient(
-        connect(settings.authority_url, ServiceAuth(login, audience="authority")), pause=time.sleep
-    )
-    return Peers(
-        enrol=lambda meter_point_ids, domain: identity.pseudonyms(meter_point_ids, domain=domain),
-        key_sets=lambda: fetch_key_sets(authority, zone=zone),
-        platform=platform,
-    )
 
 
 def create_gateway_app(

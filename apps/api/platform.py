@@ -16,13 +16,16 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from apps.api import platform_queries
 from apps.api.deps import Clock, RawBody, require, utc_now
 from apps.api.platform_runs import RunDesk
 from apps.api.platform_zone import open_zone, platform_counts
 from apps.api.serving import ServiceDescription, new_app
 from apps.api.settings import PlatformSettings, public_key
+from apps.api.signed_uploads import SignedBy
 from gridsecure import frames
-from gridsecure.compute import intake
+from gridsecure.compute import intake, seating
+from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import record_answer, waiting_requests
 from gridsecure.compute.runs import RunOrder, key_notices, signed_message
 from gridsecure.compute.zone import PlatformZone
@@ -38,6 +41,7 @@ FRAMES_BODY: Final[dict[str, Any]] = {
         "content": {frames.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+_ROSTER_PARTS: Final = 2
 TEXT_BODY: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
@@ -45,9 +49,9 @@ TEXT_BODY: Final[dict[str, Any]] = {
 DESCRIPTION: Final = ServiceDescription(
     zone="platform",
     title="GridSecure compute platform",
-    text="Takes in encrypted columns from registered gateways, runs registered plans on them and "
-    "asks the key authority to release the results. It holds ciphertexts, pseudonyms and public "
-    "facts; it cannot decrypt.",
+    text="Takes in encrypted columns from gateways under pseudonyms, runs registered plans on them "
+    "and asks the key authority to release the results. It holds ciphertexts, pseudonyms and "
+    "public facts; it cannot decrypt.",
 )
 
 
@@ -91,10 +95,10 @@ def _state(request: Request) -> PlatformState:
 
 
 State = Annotated[PlatformState, Depends(_state)]
-Gateway = Depends(require("gateway"))
 Authority = Depends(require("authority"))
 KeySender = Depends(require("authority", "custodian", "operator"))
 KeyReader = Depends(require("gateway", "authority", "custodian", "operator", "regulator"))
+DenyListSender = Depends(require("operator", "custodian", "regulator", "authority"))
 RunReader = Depends(require("billing", "operator", "regulator"))
 Witness = Depends(require("regulator", "authority", "operator"))
 StatusReader = Depends(require("billing", "operator", "regulator", "authority"))
@@ -120,8 +124,8 @@ def list_key_sets(state: State) -> list[KeyNotice]:
     return key_notices(state.zone)
 
 
-@router.post("/tariffs", tags=["uploads"], dependencies=[Gateway], openapi_extra=TEXT_BODY)
-def install_tariff(body: RawBody, state: State) -> dict[str, str]:
+@router.post("/tariffs", tags=["uploads"], openapi_extra=TEXT_BODY)
+def install_tariff(body: RawBody, state: State, _gateway: SignedBy) -> dict[str, str]:
     """Keep a tariff file, which rosters name by its digest."""
     try:
         text = body.decode()
@@ -130,46 +134,60 @@ def install_tariff(body: RawBody, state: State) -> dict[str, str]:
     return {"digest": intake.install_tariff(state.zone, text)}
 
 
-@router.post("/rosters", tags=["uploads"], dependencies=[Gateway])
-def register_roster(envelope: Signed, state: State) -> dict[str, str]:
-    """Register a roster signed by its gateway."""
-    roster = intake.register_roster(state.zone, envelope, at=state.clock())
+@router.post("/rosters", tags=["uploads"], openapi_extra=FRAMES_BODY)
+def register_roster(body: RawBody, state: State, gateway: SignedBy) -> dict[str, str]:
+    """Register a roster: as its gateway signed it, then the seats it names."""
+    parts = frames.split(body)
+    if len(parts) != _ROSTER_PARTS:
+        raise InvalidMessageError("A roster comes with its seats.")
+    envelope = Signed.parsed(parts[0])
+    gateway.check_signer(envelope)
+    roster = intake.register_roster(state.zone, envelope, seats=parts[1], at=state.clock())
     return {"roster_id": roster.roster_id}
 
 
-@router.post("/uploads", tags=["uploads"], dependencies=[Gateway])
-def begin_upload(envelope: Signed, state: State) -> dict[str, Any]:
+@router.post("/deny-lists", tags=["uploads"], dependencies=[DenyListSender])
+def install_deny_list(envelope: Signed, state: State) -> dict[str, int]:
+    """Put the identity authority's deny list in force; an earlier one changes nothing."""
+    known = seating.install_deny_list(state.zone, envelope, at=state.clock())
+    return {"sequence": known.sequence, "subjects": len(known.subjects)}
+
+
+@router.post("/uploads", tags=["uploads"])
+def begin_upload(envelope: Signed, state: State, gateway: SignedBy) -> dict[str, Any]:
     """Step 1: the signed manifest; the answer names the objects still missing."""
+    gateway.check_signer(envelope)
     return asdict(intake.begin_upload(state.zone, envelope, at=state.clock()))
 
 
-@router.get("/uploads/{upload_id}", tags=["uploads"], dependencies=[Gateway])
-def read_upload(upload_id: str, state: State) -> dict[str, Any]:
+@router.get("/uploads/{upload_id}", tags=["uploads"])
+def read_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, Any]:
     """Where an upload stands."""
+    gateway.check_upload(state.zone, upload_id)
     return asdict(intake.upload_status(state.zone, upload_id))
 
 
-@router.post(
-    "/uploads/{upload_id}/objects",
-    tags=["uploads"],
-    dependencies=[Gateway],
-    openapi_extra=FRAMES_BODY,
-)
-def receive_objects(upload_id: str, body: RawBody, state: State) -> dict[str, int]:
+@router.post("/uploads/{upload_id}/objects", tags=["uploads"], openapi_extra=FRAMES_BODY)
+def receive_objects(
+    upload_id: str, body: RawBody, state: State, gateway: SignedBy
+) -> dict[str, int]:
     """Step 2: objects that the manifest names, any number at a time."""
+    gateway.check_upload(state.zone, upload_id)
     objects = frames.split(body)
     return {"received": intake.receive_objects(state.zone, upload_id, objects=objects)}
 
 
-@router.post("/uploads/{upload_id}/commit", tags=["uploads"], dependencies=[Gateway])
-def commit_upload(upload_id: str, state: State) -> dict[str, Any]:
+@router.post("/uploads/{upload_id}/commit", tags=["uploads"])
+def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, Any]:
     """Step 3: all objects are here; from now on plans use them."""
+    gateway.check_upload(state.zone, upload_id)
     return asdict(intake.commit_upload(state.zone, upload_id, at=state.clock()))
 
 
 @router.post("/runs", tags=["runs"], status_code=202)
 def start_run(wanted: RunWanted, claims: Orderer, state: State) -> dict[str, str]:
-    """Start a run in the background; one at a time for a plan and period."""
+    """Start a run in the background; one at a time for a plan and period. Never for research."""
+    check_staff_purpose(wanted.plan, purpose=wanted.purpose)
     order = RunOrder(
         plan=wanted.plan,
         start=wanted.start,
@@ -268,7 +286,9 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         lifespan=lifespan,
     )
     app.state.platform = PlatformState(zone, runs, clock)
+    app.state.queries = platform_queries.QueryDesk(zone, runs, clock)
     app.include_router(router)
+    app.include_router(platform_queries.router)
     return app
 
 

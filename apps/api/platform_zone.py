@@ -43,7 +43,7 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
         InvalidMessageError: A peer's key is not a point of the curve.
     """
     folder = zone_folder(settings.folder)
-    gateways = key_registry(*settings.gateway_public_keys)
+    identity = key_registry(settings.identity_public_key)
     authority = key_registry(settings.authority_public_key)
     engine = open_database(settings.database_url)
     create_tables(engine)
@@ -51,6 +51,6 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
         engine=engine,
         objects=ObjectStore(settings.objects_folder),
         signing_key=signing_key(folder),
-        gateways=gateways,
+        identity=identity,
         authority=authority,
     )

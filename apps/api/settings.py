@@ -13,7 +13,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gridsecure.credentials.grants import MAX_LIMIT
 from gridsecure.crypto.sm2 import Sm2PublicKey
+
+Period = Annotated[str, Field(pattern=r"^[0-9]{4}$")]
+"""A calendar year."""
 
 PublicPoint = Annotated[str, Field(pattern=r"^04[0-9a-f]{128}$")]
 """An SM2 public key as 130 hexadecimal digits."""
@@ -103,15 +107,46 @@ class ServiceEntry(BaseModel):
     public_key: PublicPoint
 
 
+IdentityDatabase = Literal["enrolments", "registrations"]
+"""What knows people, and what knows pseudonyms; never one."""
+
+
+class PersonEntry(BaseModel):
+    """One person who logs in with a key.
+
+    Args:
+        name: The name, as tokens and the evidence log have it.
+        roles: What the person may act as.
+        public_key: The person's key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[^:/]+$")
+    roles: tuple[Role, ...] = Field(min_length=1)
+    public_key: PublicPoint
+
+
 class IdentitySettings(BaseSettings):
     """The identity service. Its signing key is made in its folder at first start.
 
+    The issuer's key is in the folder before the first start: the utility and the regulator state
+    it, together with their halves of the opening key, and the service runs on what they state.
+
     Args:
         folder: The zone's own folder.
-        users: Who may sign in with a password.
+        statements: `IdentityKeys` signed by the utility and by the regulator, as JSON texts.
+        utility_public_key: Who signs the one.
+        regulator_public_key: Who signs the other.
+        periods: The periods that credentials are given for, calendar years.
+        people: Who logs in with a key.
         services: Which services may ask for tokens.
+        users: Who may sign in with a password; for the local demonstration only.
+        grants_per_epoch: Query grants of an analyst in a month.
         max_body_bytes: Largest request body that is read [bytes].
         person_token_minutes: Lifetime of a person's token [min].
+        enrolments_url: The database that knows people; in the folder by default.
+        registrations_url: The database that knows pseudonyms, another one; likewise.
     """
 
     model_config = SettingsConfigDict(
@@ -119,22 +154,29 @@ class IdentitySettings(BaseSettings):
     )
 
     folder: Path
-    users: tuple[UserEntry, ...] = ()
+    statements: tuple[str, str]
+    utility_public_key: PublicPoint
+    regulator_public_key: PublicPoint
+    periods: tuple[Period, ...] = Field(min_length=1)
+    people: tuple[PersonEntry, ...] = ()
     services: tuple[ServiceEntry, ...] = ()
+    users: tuple[UserEntry, ...] = ()
+    grants_per_epoch: int = Field(default=64, ge=2, le=MAX_LIMIT)
     max_body_bytes: int = Field(default=4 * MIB, ge=1)
     person_token_minutes: int = Field(default=60, ge=1, le=12 * 60)
+    enrolments_url: str = Field(default="", repr=False)
+    registrations_url: str = Field(default="", repr=False)
 
-    @property
-    def database_url(self) -> str:
-        """The zone's database."""
-        return f"sqlite:///{self.folder / 'zone.db'}"
+    def database_url(self, name: IdentityDatabase) -> str:
+        """One of the two databases."""
+        chosen = {"enrolments": self.enrolments_url, "registrations": self.registrations_url}
+        return chosen[name] or f"sqlite:///{self.folder / name}.db"
 
 
 class PlatformSettings(ZoneSettings):
     """The compute platform.
 
     Args:
-        gateway_public_keys: Gateways whose uploads are taken in.
         authority_public_key: The authority whose key sets are put in force.
         workers: Worker processes of a run.
     """
@@ -143,7 +185,6 @@ class PlatformSettings(ZoneSettings):
         env_prefix="GRIDSECURE_PLATFORM_", extra="forbid", frozen=True
     )
 
-    gateway_public_keys: tuple[PublicPoint, ...]
     authority_public_key: PublicPoint
     workers: int = Field(default=2, ge=1, le=1024)
 
@@ -152,7 +193,11 @@ class GatewaySettings(ZoneSettings):
     """The gateway.
 
     Args:
-        identity_url: Where service tokens and pseudonyms come from.
+        identity_url: Where tokens, credentials and registrations come from.
+        utility_public_key: Signs, with the regulator, what holders pin.
+        regulator_public_key: As above.
+        carry: Whether meter points show last year's pseudonyms with this year's first, so that
+            what a platform counts by pseudonym can go on.
         platform_url: Where uploads go.
         authority_url: Where public key sets come from.
         authority_public_key: Whose key sets are encrypted under.
@@ -163,6 +208,9 @@ class GatewaySettings(ZoneSettings):
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_GATEWAY_", extra="forbid", frozen=True)
 
     identity_url: str
+    utility_public_key: PublicPoint
+    regulator_public_key: PublicPoint
+    carry: bool = False
     platform_url: str
     authority_url: str
     authority_public_key: PublicPoint
@@ -174,10 +222,9 @@ class AuthoritySettings(ZoneSettings):
     """The key authority.
 
     Args:
-        identity_url: Where service tokens come from.
+        identity_url: Where service tokens and settlement pseudonyms come from.
         platform_url: Where release requests and ciphertexts are pulled from.
         platform_public_key: Whose transcripts and requests are believed.
-        gateway_public_keys: Whose rosters and uploads are believed.
         billing_office_public_key: Whom statements are sealed to.
     """
 
@@ -188,5 +235,4 @@ class AuthoritySettings(ZoneSettings):
     identity_url: str
     platform_url: str
     platform_public_key: PublicPoint
-    gateway_public_keys: tuple[PublicPoint, ...]
     billing_office_public_key: PublicPoint

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -95,7 +95,8 @@ class LocalIdentity:
 
     def settlement(self, domain: str, subjects: Sequence[str]) -> list[str]:
         """Settlement pseudonyms, as the key authority asks for them."""
-        return settlement_names(self.registrar.engine, subjects, domain=domain).names
+        engine, now = self.registrar.engine, datetime.now(UTC)
+        return settlement_names(engine, subjects, domain=domain, actor="authority", now=now).names
 
     def seated(self, roster: Roster, *, start: str, now: datetime) -> Roster:
         """A roster with every agent's agreement, which is kept in `seats`.

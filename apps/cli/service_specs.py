@@ -28,31 +28,7 @@ def service_specs(home: Home, *, year: str) -> list[ServiceSpec]:
         "regulator_public_key": home.office("regulator"),
     }
     settings: dict[str, dict[str, Any]] = {
-        "identity": {
-            "users": [
-                {
-                    "user": user,
-                    "password": password_record(home.passwords[user]),
-                    "roles": list(roles),
-                }
-                for user, roles in USERS.items()
-            ],
-            "services": [
-                {"role": role, "public_key": home.point(role)}
-                for role in ("gateway", "platform", "authority")
-            ],
-            "people": [
-                {
-                    "name": user,
-                    "roles": list(roles),
-                    "public_key": home.people[user].public_key.point.hex(),
-                }
-                for user, roles in USERS.items()
-            ],
-            "statements": list(home.statements),
-            "periods": [year],
-            **offices,
-        },
+        "identity": _identity(home, offices, year),
         "platform": {
             "authority_public_key": home.point("authority"),
         },
@@ -72,6 +48,31 @@ def service_specs(home: Home, *, year: str) -> list[ServiceSpec]:
         },
     }
     return [_service(home, zone, own) for zone, own in settings.items()]
+
+
+def _identity(home: Home, offices: dict[str, str], year: str) -> dict[str, Any]:
+    """Named people with their keys, and with passwords for the browser; services by their keys."""
+    return {
+        "users": [
+            {"user": user, "password": password_record(home.passwords[user]), "roles": list(roles)}
+            for user, roles in USERS.items()
+        ],
+        "services": [
+            {"role": role, "public_key": home.point(role)}
+            for role in ("gateway", "platform", "authority")
+        ],
+        "people": [
+            {
+                "name": user,
+                "roles": list(roles),
+                "public_key": home.people[user].public_key.point.hex(),
+            }
+            for user, roles in USERS.items()
+        ],
+        "statements": list(home.statements),
+        "periods": [year],
+        **offices,
+    }
 
 
 def dashboard_spec(home: Home) -> ServiceSpec:

@@ -84,7 +84,7 @@ class EnrolmentItem(Message):
 
     kind: ClassVar[str] = "enrolment-item"
     identity: str = Field(min_length=1, max_length=256)
-    request: str = Field(pattern=r"^[0-9a-f]+$", max_length=1024)
+    request: str = Field(pattern=r"^(?:[0-9a-f]{2})+$", max_length=1024)
 
 
 class EnrolmentOrder(Message):
@@ -112,3 +112,127 @@ class EnrolmentAnswer(Message):
     kind: ClassVar[str] = "enrolment-answer"
     session: Digest
     items: list[EnrolmentResult]
+
+
+class LogEntry(Message):
+    """One entry of the identity authority's evidence log, as an office fetches it.
+
+    Args:
+        index: Its place, from 0.
+        at: When, ISO 8601 in UTC.
+        actor: Who did it.
+        action: What was done.
+        detail: What it was about, as the text that was hashed.
+        previous: The hash before it.
+        hash: Its own hash.
+    """
+
+    kind: ClassVar[str] = "log-entry"
+    index: int = Field(ge=0)
+    at: str
+    actor: str
+    action: str
+    detail: str
+    previous: Digest
+    hash: Digest
+
+
+class WarrantDocument(Message):
+    """What an office needs to give its share for one opening.
+
+    Args:
+        entry: Hash of the log entry that holds the order.
+        subject: The pseudonym.
+        escrow: Its escrow, in hexadecimal.
+        reference: The order's number in both offices' files.
+    """
+
+    kind: ClassVar[str] = "warrant-document"
+    entry: Digest
+    subject: Digest
+    escrow: str = Field(pattern=r"^[0-9a-f]{132}$")
+    reference: str = Field(min_length=1, max_length=256)
+
+
+class SearchDocument(Message):
+    """What a search by person is about; the log entry holds digests of it.
+
+    Args:
+        entry: Hash of the log entry that holds the order.
+        reference: The order's number in both offices' files.
+        keys: The person's enrolled keys, the newest last.
+        batches: Digests of the batches, each of one key and some escrows.
+    """
+
+    kind: ClassVar[str] = "search-document"
+    entry: Digest
+    reference: str = Field(min_length=1, max_length=256)
+    keys: list[str] = Field(min_length=1, max_length=64)
+    batches: list[Digest]
+
+
+SearchStep = Literal["blind", "blind-and-share", "share"]
+"""What an office does next with a batch: utility, regulator, utility."""
+
+
+class SearchWork(Message):
+    """One batch that waits for an office.
+
+    Args:
+        entry: As in the document.
+        batch: Its number.
+        step: What to do with it.
+        key: The enrolled key that is searched for.
+        escrows: Where.
+        first: The utility's blindings, once there are.
+        mark: The utility's own mark on its blindings, by which it knows them again.
+        second: The regulator's blindings of those, once there are.
+    """
+
+    kind: ClassVar[str] = "search-work"
+    entry: Digest
+    batch: int = Field(ge=0)
+    step: SearchStep
+    key: str = Field(pattern=r"^[0-9a-f]{66}$")
+    escrows: list[str] = Field(min_length=1, max_length=MAX_BATCH)
+    first: list[str] = Field(default=[], max_length=MAX_BATCH)
+    mark: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    second: list[str] = Field(default=[], max_length=MAX_BATCH)
+
+
+class SearchAnswer(Message):
+    """What an office did with a batch, in the order of its escrows.
+
+    Args:
+        batch: Its number.
+        step: What was done.
+        blindings: In the first two steps.
+        mark: In the first step.
+        shares: In the last two steps.
+    """
+
+    kind: ClassVar[str] = "search-answer"
+    batch: int = Field(ge=0)
+    step: SearchStep
+    blindings: list[str] = Field(default=[], max_length=MAX_BATCH)
+    mark: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    shares: list[str] = Field(default=[], max_length=MAX_BATCH)
+
+
+class RekeyOrder(Message):
+    """That an identity has a new enrolled key, signed by both offices.
+
+    Args:
+        identity: Whose, as in the record of enrolments.
+        old: The key it has now, in hexadecimal.
+        new: The key it will have.
+        reference: The order's number in both offices' files.
+        issued_at: When, ISO 8601 with an offset.
+    """
+
+    kind: ClassVar[str] = "rekey-order"
+    identity: str = Field(min_length=1, max_length=256)
+    old: str = Field(pattern=r"^0[23][0-9a-f]{64}$")
+    new: str = Field(pattern=r"^0[23][0-9a-f]{64}$")
+    reference: str = Field(min_length=1, max_length=256)
+    issued_at: str = Field(max_length=40)

@@ -17,7 +17,7 @@ from gridsecure.key_authority.custody import keep_key_set
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, opened
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
-from tests.authority_simulator import KEK, OFFICE, Authority, authority_grid
+from tests.authority_simulator import KEK, OFFICE, Authority, authority_grid, settlement
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys, registry
 
 
@@ -65,10 +65,14 @@ def _app(folder: Path, grid: GridSimulator, queue: Queue):  # type: ignore[no-un
         identity_url="http://identity.invalid",
         platform_url="http://platform.invalid",
         platform_public_key=point(grid.platform_key),
-        gateway_public_keys=(point(grid.gateway_key),),
         billing_office_public_key=point(OFFICE),
     )
-    return create_authority_app(settings, clock=TestClock(), pull=queue)  # type: ignore[arg-type]
+    return create_authority_app(
+        settings,
+        clock=TestClock(),
+        pull=queue,  # type: ignore[arg-type]
+        settlement=settlement,
+    )
 
 
 def get(world: SimpleNamespace, path: str, *roles: str):  # type: ignore[no-untyped-def]

@@ -16,7 +16,7 @@ from gridsecure.key_authority.custody import keep_key_set
 from gridsecure.key_authority.vault_process import VaultClient
 from gridsecure.messages import Signed, signed
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
-from tests.authority_simulator import KEK, OFFICE, Authority, authority_grid
+from tests.authority_simulator import KEK, OFFICE, Authority, authority_grid, settlement
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 
 
@@ -60,10 +60,14 @@ class World:
             identity_url="http://identity.invalid",
             platform_url="http://platform.invalid",
             platform_public_key=point(grid.platform_key),
-            gateway_public_keys=(point(grid.gateway_key),),
             billing_office_public_key=point(OFFICE),
         )
-        self.app = create_authority_app(settings, clock=TestClock(), pull=self.queue)  # type: ignore[arg-type]
+        self.app = create_authority_app(
+            settings,
+            clock=TestClock(),
+            pull=self.queue,  # type: ignore[arg-type]
+            settlement=settlement,
+        )
 
     @property
     def vault(self) -> VaultClient:

@@ -1,4 +1,4 @@
-"""The gateway service, with the real identity service and platform behind it."""
+"""The gateway service, with a world's identity service and platform behind it."""
 
 from __future__ import annotations
 
@@ -13,67 +13,62 @@ import httpx
 import pytest
 
 from apps.api import gateway as gateway_module
-from apps.api.gateway import create_gateway_app, open_zone
-from apps.api.identity import create_identity_app
-from apps.api.platform import create_platform_app
-from apps.api.settings import (
-    GatewaySettings,
-    IdentitySettings,
-    PlatformSettings,
-    ServiceEntry,
-)
+from apps.api.gateway import create_gateway_app
+from apps.api.gateway_peers import SEED_FILE, open_zone
+from apps.api.settings import GatewaySettings
+from apps.api.zone_keys import kept_secret, zone_folder
 from gridsecure import frames
-from gridsecure.errors import StorageError
+from gridsecure.credentials.seats import settlement_domain
+from gridsecure.credentials.settlement import settled_subject
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.errors import InputError, StorageError
 from gridsecure.gateway import months
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import expected_bills
 from gridsecure.identity.service_login import give_token
 from tests.apps.in_process import client_of
-from tests.gateway.gateway_world import MONTH, GatewayWorld
+from tests.gateway.gateway_world import MONTH, SEED, GatewayWorld, enrolled_records
+from tests.gateway.identity_wire import Authority
 from tests.grid_simulator import NOW
+from tests.identity.identity_world import keys as identity_keys
+from tests.identity.identity_world import suite
 
 REAL_PACKING = months.pack_energies
 SECRET = "77.31"
 
 
-def clock():
-    return NOW
+def point(key: Sm2PrivateKey) -> str:
+    return key.public_key.point.hex()
 
 
 class Services:
-    """Identity and platform as applications, the gateway in front; the authority publishes."""
+    """The gateway service in front of a world's peers, whose records of the year it has.
 
-    def __init__(self, folder: Path) -> None:
-        self.world = GatewayWorld(folder)
+    Args:
+        folder: Where everything goes.
+        authority: An identity authority that has never met this gateway; the shared one by default.
+    """
+
+    def __init__(self, folder: Path, *, authority: Authority | None = None) -> None:
+        self.world = GatewayWorld(folder, authority=authority)
         self.grid = self.world.grid
         self.folder = folder / "service"
         self.settings = GatewaySettings(
             folder=self.folder,
-            identity_public_key="04" + "0" * 128,
+            identity_public_key=point(self.grid.identity_key),
+            utility_public_key=point(identity_keys().staters["utility"]),
+            regulator_public_key=point(identity_keys().staters["regulator"]),
             identity_url="http://identity",
             platform_url="http://platform",
             authority_url="http://authority",
-            authority_public_key=self.grid.authority_key.public_key.point.hex(),
+            authority_public_key=point(self.grid.authority_key),
             max_body_bytes=4_000_000,
         )
-        zone = open_zone(self.settings)
-        self.point = zone.signing_key.public_key.point.hex()
-        zone.engine.dispose()
-        service = ServiceEntry(role="gateway", public_key=self.point)
-        self.identity = create_identity_app(
-            IdentitySettings(folder=folder / "identity", services=(service,)), clock=clock
-        )
-        identity_key = self.identity.state.zone.key.public_key.point.hex()
-        self.platform = create_platform_app(
-            PlatformSettings(
-                folder=self.grid.folder,
-                identity_public_key=identity_key,
-                gateway_public_keys=(self.point,),
-                authority_public_key=self.settings.authority_public_key,
-            ),
-            clock=clock,
-        )
-        self.settings = self.settings.model_copy(update={"identity_public_key": identity_key})
+        if authority is None:
+            zone_folder(self.folder)
+            kept_secret(self.folder / "signing.key", self.grid.gateway_key.to_bytes)
+            kept_secret(self.folder / SEED_FILE, lambda: SEED)
+            (self.folder / "zone.db").write_bytes(enrolled_records())
         self.platform_requests: list[str] = []
         self.platform_is_down = False
         self.apps = []
@@ -81,23 +76,23 @@ class Services:
 
     def start(self) -> None:
         """Start the gateway service on its folder, as after any end of the one before."""
-        self.app = create_gateway_app(self.settings, clock=clock, connect=self.connect)
+        self.app = create_gateway_app(self.settings, clock=self.world.clock, connect=self.connect)
         self.apps.append(self.app)
         self.client = client_of(self.app)
 
     def connect(self, url: str, auth: httpx.Auth | None) -> httpx.Client:
-        if url == "http://authority":
-            transport = httpx.MockTransport(self.world.authority_answer)
-            return httpx.Client(transport=transport, base_url=url, auth=auth)
-        if url == "http://identity":
-            return client_of(self.identity, url=url, auth=auth)
-
-        def note(request: httpx.Request) -> None:
+        def platform(request: httpx.Request) -> httpx.Response:
             self.platform_requests.append(request.url.path)
             if self.platform_is_down:
                 raise httpx.ConnectError("down")
+            return self.world.platform_answer(request)
 
-        return client_of(self.platform, url=url, auth=auth, event_hooks={"request": [note]})
+        answer = {
+            "http://authority": self.world.authority_answer,
+            "http://identity": self.world.service,
+            "http://platform": platform,
+        }[url]
+        return httpx.Client(transport=httpx.MockTransport(answer), base_url=url, auth=auth)
 
     @property
     def worker(self):
@@ -111,8 +106,6 @@ class Services:
         for app in self.apps:
             app.state.service.worker.wait(20)
             app.state.service.zone.engine.dispose()
-        self.platform.state.platform.zone.engine.dispose()
-        self.identity.state.zone.engine.dispose()
         self.world.close()
 
     def token(self, *roles: str, audience: str = "gateway") -> dict[str, str]:
@@ -120,7 +113,7 @@ class Services:
             "person",
             roles=roles,
             audience=audience,
-            key=self.identity.state.zone.key,
+            key=self.grid.identity_key,
             valid=(NOW, NOW.replace(hour=10)),
         )
         return {"Authorization": f"Bearer {given.token}"}
@@ -188,6 +181,75 @@ def test_a_month_goes_from_files_to_reconciled_statements(services):
         "POST", "/reconciliation", role="billing", content=statement_body(statements)
     ).json()
     assert (altered["mismatches"], altered["differing_pseudonyms"]) == (1, [name])
+
+
+def test_a_gateway_nobody_has_met_makes_its_secrets_and_enrols(tmp_path):
+    (tmp_path / "identity").mkdir()
+    authority = Authority(tmp_path / "identity", [])
+    services = Services(tmp_path, authority=authority)
+    try:
+        zone = services.app.state.service.zone
+        authority.services[zone.service_id] = zone.signing_key.public_key
+        seed = services.folder / SEED_FILE
+        assert (len(seed.read_bytes()), stat.S_IMODE(seed.stat().st_mode)) == (32, 0o600)
+        services.put_files()
+        names = services.world.simulated.meter_point_ids
+        authority.list_accounts(names[1:], gateway=zone.signing_key.public_key, at=NOW)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 3))
+            report = services.processed()["report"]
+        assert report["excluded"] == {"identity.unknown-account": 1}
+        assert (report["billed_meters"], report["meters"]) == (19, 20)
+    finally:
+        services.close()
+        authority.close()
+
+
+@pytest.mark.usefixtures("_short")
+def test_the_billing_office_is_shown_whose_bill_is_whose(services):
+    services.put_files()
+    services.processed()
+    challenge = "ab" * 32
+    answer = services.call(
+        "POST", "/settlement-proofs", role="billing", json={"challenge": challenge}
+    )
+    proofs = answer.json()["proofs"]
+    assert proofs.keys() == set(services.world.simulated.meter_point_ids)
+    zone = services.app.state.service.zone
+    bills = expected_bills(zone, load_files(zone, MONTH))
+    name = min(proofs)
+    group = suite().group
+    subject = settled_subject(
+        bytes.fromhex(proofs[name]),
+        enrolled=group.multiply(suite().g, scalar=services.world.meter_point(name).m1),
+        domain=settlement_domain(MONTH),
+        challenge=bytes.fromhex(challenge),
+        suite=suite(),
+    )
+    assert any(subject in meters for meters in bills.values())
+
+
+@pytest.mark.parametrize("challenge", ["", "0" * 63, "G" * 64, 5, None])
+def test_a_challenge_of_another_form_is_refused(resting, challenge):
+    refused = resting.call(
+        "POST", "/settlement-proofs", role="billing", json={"challenge": challenge}
+    )
+    assert refused.status_code == 422
+
+
+def test_a_damaged_seed_and_one_key_for_both_openers_are_refused(tmp_path):
+    services = Services(tmp_path)
+    try:
+        once = services.settings.utility_public_key
+        with pytest.raises(InputError) as refusal:
+            open_zone(services.settings.model_copy(update={"regulator_public_key": once}))
+        assert refusal.value.reason == "identity.openers"
+        (services.folder / SEED_FILE).write_bytes(b"short")
+        with pytest.raises(StorageError) as damaged:
+            open_zone(services.settings)
+        assert damaged.value.reason == "keys.damaged"
+    finally:
+        services.close()
 
 
 def statement_body(statements):
@@ -423,6 +485,7 @@ ROUTES = [
     ("POST", "/process", {"operator"}),
     ("GET", "", {"operator", "billing"}),
     ("POST", "/reconciliation", {"billing"}),
+    ("POST", "/settlement-proofs", {"billing"}),
 ]
 
 

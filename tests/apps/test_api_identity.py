@@ -1,4 +1,4 @@
-"""The identity stub: who gets a token, how often one may try, and names for meter points."""
+"""The identity service: what it starts with, and tokens for those who have names."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from datetime import timedelta
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 from sqlmodel import col, select
 
 from apps.api.errors import REFUSED
 from apps.api.identity import create_identity_app
+from apps.api.identity_zone import ISSUER_KEY, issuer_key
 from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
-from apps.api.settings import IdentitySettings, ServiceEntry, UserEntry
+from apps.api.settings import IdentitySettings, PersonEntry, ServiceEntry, UserEntry
 from gridsecure.crypto.sm3 import PBKDF2_ITERATIONS
 from gridsecure.crypto.tokens import verify_token
-from gridsecure.errors import AuthenticityError, GridSecureError, InputError
+from gridsecure.errors import (
+    AuthenticityError,
+    GridSecureError,
+    InputError,
+    SignatureError,
+    StorageError,
+)
 from gridsecure.identity.passwords import (
     ALLOWED_FAILURES,
     FAILURE_WINDOW,
@@ -28,14 +36,16 @@ from gridsecure.identity.passwords import (
     password_matches,
     password_record,
 )
-from gridsecure.identity.pseudonyms import pseudonym
+from gridsecure.identity.person_login import person_login
 from gridsecure.identity.service_login import ServiceLogin, service_login
 from gridsecure.identity.signed_logins import MAX_AGE
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow, verify_chain
-from tests.apps.zone_apps import TestClock, bearer, identity_app, point
+from tests.apps.zone_apps import TestClock, bearer, identity_app, identity_settings, point
 from tests.grid_simulator import NOW, grid_keys
+from tests.identity.identity_world import keys as identity_keys
+from tests.identity.identity_world import suite as identity_suite
 
 PASSWORD = "correct horse battery staple"
 KEYS = grid_keys()
@@ -64,7 +74,7 @@ def sign_in(service: TestClient, *, user="lin", password=PASSWORD, audience="pla
 
 
 def evidence_rows(service: TestClient) -> list[EvidenceRow]:
-    with write_session(service.app.state.zone.engine) as session:
+    with write_session(service.app.state.zone.enrolments) as session:
         verify_chain(session)
         return list(session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index))))
 
@@ -72,11 +82,25 @@ def evidence_rows(service: TestClient) -> list[EvidenceRow]:
 # --- people ------------------------------------------------------------------------------------
 
 
-def test_it_says_that_it_is_a_stub(service):
+def test_it_says_what_is_for_the_demonstration_only(service, tmp_path):
     about = service.get("/about").json()
-    assert about["stub"] is True
-    assert about["pseudonyms"] == "static"
-    assert "stub" in service.get("/openapi.json").json()["info"]["description"].lower()
+    (passwords,) = about["local_demonstration_only"]
+    assert "/sign-in" in passwords
+    assert about["periods"] == ["2026", "2027"]
+    with TestClient(identity_app(tmp_path / "other")) as without:
+        assert without.get("/about").json()["local_demonstration_only"] == []
+
+
+def test_without_users_nobody_signs_in_with_a_password(tmp_path):
+    with TestClient(identity_app(tmp_path / "identity")) as service:
+        answer = sign_in(service)
+        assert (answer.status_code, answer.json()["reason"]) == (404, "http.404")
+        assert "/sign-in" not in service.get("/openapi.json").json()["paths"]
+
+
+def test_there_are_no_static_pseudonyms(service):
+    headers = bearer("identity", "gateway")
+    assert service.post("/pseudonyms", json={}, headers=headers).status_code == 404
 
 
 def test_a_person_signs_in_for_one_service(service):
@@ -162,7 +186,7 @@ def test_a_weak_or_malformed_record_keeps_the_service_from_starting(tmp_path, ch
     record = change(decoy_record())
     user = UserEntry(user="lin", password=record, roles=("billing",))
     with pytest.raises(InputError) as refused:
-        create_identity_app(IdentitySettings(folder=tmp_path, users=(user,)))
+        identity_app(tmp_path, users=(user,))
     assert refused.value.reason == "identity.password-record"
     assert PASSWORD not in str(refused.value)
     assert PASSWORD not in repr(user)
@@ -271,8 +295,153 @@ def test_a_service_key_is_registered_once(tmp_path):
         ServiceEntry(role=role, public_key=point(KEYS.gateway)) for role in ("gateway", "platform")
     )
     with pytest.raises(GridSecureError) as refused:
-        create_identity_app(IdentitySettings(folder=tmp_path, services=entries))
+        identity_app(tmp_path, services=entries)
     assert refused.value.reason == "authenticity.services"
+
+
+# --- people with keys ----------------------------------------------------------------------------
+
+
+def log_person_in(service: TestClient, envelope) -> httpx.Response:
+    return service.post("/person-tokens", json=envelope.model_dump())
+
+
+def test_a_person_gets_a_token_for_each_service_asked_for(service):
+    key = identity_keys().people["inspector"]
+    answer = log_person_in(service, person_login(["identity", "authority"], key=key, now=NOW))
+    given = answer.json()
+    assert (given["name"], given["roles"]) == ("inspector", ["regulator"])
+    assert sorted(given["tokens"]) == ["authority", "identity"]
+    for audience, token in given["tokens"].items():
+        claims = verify_token(
+            token,
+            key=KEYS.identity.public_key,
+            audience=audience,
+            issuer="gridsecure-identity",
+            now=NOW,
+        )
+        assert (claims.subject, claims.roles) == ("inspector", ("regulator",))
+        assert claims.expires_at.isoformat() == given["expires_at"]
+    row = evidence_rows(service)[-1]
+    assert (row.actor, row.action) == ("inspector", "person-login.done")
+    assert json.loads(row.detail) == {"audiences": ["authority", "identity"]}
+
+
+def test_a_persons_login_counts_once_also_after_a_restart(service, tmp_path, users, clock):
+    envelope = person_login(["identity"], key=identity_keys().people["lin"], now=NOW)
+    assert log_person_in(service, envelope).status_code == 200
+    assert log_person_in(service, envelope).json() == REFUSED
+    with TestClient(identity_app(tmp_path / "identity", users=users, clock=clock)) as restarted:
+        assert log_person_in(restarted, envelope).json() == REFUSED
+
+
+def test_people_and_services_do_not_pass_for_each_other(service, clock):
+    person, key = identity_keys().people["lin"], KEYS.gateway
+    wrong = [
+        person_login(["identity"], key=key, now=NOW),
+        person_login(["identity"], key=KEYS.stranger, now=NOW),
+        service_login(audience="identity", key=person, now=NOW),
+        person_login(["identity"], key=person, now=NOW - 2 * MAX_AGE),
+    ]
+    for envelope in wrong:
+        for send in (log_in, log_person_in):
+            answer = send(service, envelope)
+            assert (answer.status_code, answer.json()) == (401, REFUSED)
+
+
+# --- starting ------------------------------------------------------------------------------------
+
+
+def refused_start(folder, **changes) -> str:
+    with pytest.raises(GridSecureError) as refused:
+        identity_app(folder, **changes)
+    return refused.value.reason
+
+
+def test_without_statements_the_service_does_not_start(tmp_path):
+    with pytest.raises(ValidationError, match="statements"):
+        IdentitySettings(
+            folder=tmp_path,
+            utility_public_key=point(KEYS.gateway),
+            regulator_public_key=point(KEYS.platform),
+            periods=("2026",),
+        )
+    assert refused_start(tmp_path, statements=("", "{}")) == "message.invalid"
+
+
+def test_statements_must_be_of_both_and_the_same(tmp_path):
+    good = identity_settings(tmp_path).statements
+    assert refused_start(tmp_path, statements=(good[0], good[0])) == "authenticity.identity-keys"
+    stranger = point(KEYS.stranger)
+    assert refused_start(tmp_path, regulator_public_key=stranger) == "authenticity.unknown"
+    swapped = identity_app(tmp_path, statements=good[::-1])
+    swapped.state.zone.close()
+
+
+def test_the_issuers_key_is_the_one_that_is_stated(tmp_path):
+    settings = identity_settings(tmp_path)
+    path = tmp_path / ISSUER_KEY
+    path.unlink()
+    with pytest.raises(SignatureError, match=r"authenticity\.issuer-key.*There is no"):
+        create_identity_app(settings)
+    assert not path.exists()  # a key made now would be stated by nobody
+    made = issuer_key(tmp_path, suite=identity_suite())
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(SignatureError, match=r"authenticity\.issuer-key.*is not the key") as error:
+        create_identity_app(settings)
+    assert str(made.x1) not in str(error.value)
+    assert made.to_bytes(identity_suite()).hex() not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "mode", "reason"),
+    [(b"x" * 127, 0o600, "keys.damaged"), (b"\xff" * 128, 0o600, "keys.damaged"),
+     (None, 0o640, "keys.permissions")],
+)  # fmt: skip
+def test_a_damaged_or_readable_issuer_key_is_refused(tmp_path, data, mode, reason):
+    settings = identity_settings(tmp_path)
+    path = tmp_path / ISSUER_KEY
+    path.write_bytes(data or path.read_bytes())
+    path.chmod(mode)
+    with pytest.raises(StorageError, match=reason.replace(".", r"\.")):
+        create_identity_app(settings)
+
+
+def test_the_two_databases_are_two_and_where_they_were_configured(tmp_path):
+    urls = [f"sqlite:///{tmp_path / name}.db" for name in ("people", "names")]
+    changes = {"enrolments_url": urls[0], "registrations_url": urls[1]}
+    with TestClient(identity_app(tmp_path / "identity", **changes)) as service:
+        assert service.post("/challenges").status_code == 200
+    assert (tmp_path / "people.db").exists()
+    assert (tmp_path / "names.db").exists()
+    assert not list((tmp_path / "identity").glob("*.db"))
+    changes["registrations_url"] = urls[0]
+    assert refused_start(tmp_path / "identity", **changes) == "identity.databases"
+
+
+def test_a_person_is_registered_once(tmp_path):
+    people = identity_settings(tmp_path).people
+    twice = (*people, people[0].model_copy(update={"name": "another"}))
+    assert refused_start(tmp_path, people=twice) == "authenticity.services"
+    named = (people[0], people[1].model_copy(update={"name": people[0].name}))
+    assert refused_start(tmp_path, people=named) == "authenticity.services"
+    service = ServiceEntry(role="gateway", public_key=people[0].public_key)
+    assert refused_start(tmp_path, services=(service,)) == "authenticity.services"
+
+
+@pytest.mark.parametrize("name", ["", "gateway:ab", "analyst/lin"])
+def test_peoples_names_are_no_other_kinds(name):
+    with pytest.raises(ValidationError):
+        PersonEntry(name=name, roles=("analyst",), public_key=point(KEYS.stranger))
+
+
+def test_the_zone_shows_no_secret(tmp_path, users):
+    app = identity_app(tmp_path / "identity", users=users)
+    zone, shown = app.state.zone, repr(app.state.zone)
+    made = identity_keys().issuer
+    secrets = [made.x0, made.x1, made.x2, made.xb, zone.key.to_bytes().hex(), users[0].password]
+    zone.close()
+    assert [secret for secret in secrets if str(secret) in shown] == []
 
 
 # --- the client that attaches tokens -----------------------------------------------------------
@@ -319,43 +488,3 @@ def test_a_service_that_is_not_registered_gets_no_token(service, clock):
     with pytest.raises(AuthenticityError) as refused:
         ServiceLoginClient(service, KEYS.stranger, clock).token("platform")
     assert refused.value.reason == "authenticity.login-refused"
-
-
-# --- pseudonyms --------------------------------------------------------------------------------
-
-
-def names(service: TestClient, meters: list[str], *, domain="platform/billing", role="gateway"):
-    body = {"domain": domain, "meter_point_ids": meters}
-    return service.post("/pseudonyms", json=body, headers=bearer("identity", role))
-
-
-def test_the_gateway_gets_the_same_names_after_a_restart(service, tmp_path, users, clock):
-    first = names(service, ["44", "45", "44"]).json()["pseudonyms"]
-    key = service.app.state.zone.pseudonym_key
-    expected = [pseudonym(m, domain="platform/billing", key=key) for m in ("44", "45", "44")]
-    assert first == expected
-    with TestClient(identity_app(tmp_path / "identity", users=users, clock=clock)) as restarted:
-        assert names(restarted, ["44", "45", "44"]).json()["pseudonyms"] == first
-    assert names(service, ["44"], domain="elsewhere").json()["pseudonyms"] != first[:1]
-
-
-def test_the_evidence_counts_names_but_holds_none(service):
-    names(service, ["4403000044", "4403000045", "4403000044"])
-    (row,) = evidence_rows(service)
-    assert row.action == "pseudonyms.given"
-    assert json.loads(row.detail) == {"domain": "platform/billing", "enrolled": 2}
-    assert "4403000044" not in row.detail
-
-
-@pytest.mark.parametrize("role", ["platform", "authority", "billing", "operator", "regulator"])
-def test_nobody_else_gets_names(service, role):
-    assert names(service, ["44"], role=role).status_code == 403
-
-
-def test_malformed_wishes_for_names_are_refused(service):
-    assert names(service, []).status_code == 422
-    answer = names(service, ["44", " "])
-    assert (answer.status_code, answer.json()["reason"]) == (400, "identity.name")
-    headers = bearer("identity", "gateway") | {"Content-Type": "application/json"}
-    for content in ('{"domain": "a", "meter_point_ids": ["\\ud800"]}', '{"domain": 1}'):
-        assert service.post("/pseudonyms", content=content, headers=headers).status_code == 422

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -24,14 +25,14 @@ from apps.api.platform import create_platform_app
 from apps.api.settings import PlatformSettings
 from gridsecure import frames
 from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
-from tests.apps.zone_apps import TestClock, bearer, platform_settings
+from tests.apps.zone_apps import GATEWAY, TestClock, bearer, platform_settings
 from tests.grid_simulator import GridSimulator, GridUpload
 
 ROOT = Path(__file__).resolve().parents[2]
-GATEWAY = bearer("platform", "gateway")
 AUTHORITY = bearer("platform", "authority")
 BILLING = bearer("platform", "billing")
 OPERATOR = bearer("platform", "operator")
@@ -53,33 +54,37 @@ def platform(tmp_path: Path) -> Iterator[TestClient]:
         yield client
 
 
+def register(platform: TestClient, grid: GridSimulator, roster: Roster) -> httpx.Response:
+    envelope = grid.signed_roster(roster).model_dump_json().encode()
+    body = frames.joined([envelope, grid.keys.seats[roster.manifest.seats]])
+    return platform.post("/rosters", content=body, headers=FRAMES, auth=GATEWAY)
+
+
 def install(platform: TestClient, grid: GridSimulator) -> None:
     for notice in grid.key_notices:
         body = frames.joined([notice.model_dump_json().encode(), *grid.key_objects(notice)])
         assert platform.post("/key-sets", content=body, headers=AUTHORITY | FRAMES).is_success
     for text in grid.tariff_texts.values():
-        answer = platform.post("/tariffs", content=text.encode(), headers=GATEWAY)
+        answer = platform.post("/tariffs", content=text.encode(), auth=GATEWAY)
         assert answer.json() == {"digest": sm3_hex(text.encode())}
     for roster in grid.rosters:
-        answer = platform.post(
-            "/rosters", json=grid.signed_roster(roster).model_dump(), headers=GATEWAY
-        )
+        answer = register(platform, grid, roster)
         assert answer.json() == {"roster_id": roster.manifest.roster_id}
 
 
 def send(platform: TestClient, upload: GridUpload) -> None:
-    status = platform.post("/uploads", json=upload.message.model_dump(), headers=GATEWAY).json()
+    status = platform.post("/uploads", json=upload.message.model_dump(), auth=GATEWAY).json()
     assert status["upload_id"] == upload.upload_id
     path = f"/uploads/{upload.upload_id}"
     objects = [upload.objects[digest] for digest in status["missing"]]
     for half in (objects[::2], objects[1::2]):
         answer = platform.post(
-            f"{path}/objects", content=frames.joined(half), headers=GATEWAY | FRAMES
+            f"{path}/objects", content=frames.joined(half), headers=FRAMES, auth=GATEWAY
         )
         assert answer.json() == {"received": len(half)}
     expected = {"upload_id": upload.upload_id, "state": "committed", "missing": []}
-    assert platform.post(f"{path}/commit", headers=GATEWAY).json() == expected
-    assert platform.get(path, headers=GATEWAY).json() == expected
+    assert platform.post(f"{path}/commit", auth=GATEWAY).json() == expected
+    assert platform.get(path, auth=GATEWAY).json() == expected
 
 
 def upload_all(platform: TestClient, grid: GridSimulator, *, intervals: int = 2) -> None:
@@ -185,7 +190,7 @@ def test_what_is_not_signed_by_the_right_party_is_refused_alike(platform, grid):
     unsigned = upload.message.model_copy(update={"signature": ""})
     foreign = grid.upload(grid.rosters[0], key=grid.keys.stranger).message
     for message in (unsigned, foreign):
-        answer = platform.post("/uploads", json=message.model_dump(), headers=GATEWAY)
+        answer = platform.post("/uploads", json=message.model_dump(), auth=GATEWAY)
         refused(answer, 401, "authenticity.refused")
     notice = grid.key_notice(grid.keys.secret["bfv_4096_q109_t60"], key=grid.gateway_key)
     body = frames.joined([notice.model_dump_json().encode(), *grid.key_objects(notice)])
@@ -196,22 +201,22 @@ def test_what_is_not_signed_by_the_right_party_is_refused_alike(platform, grid):
 def test_malformed_bodies_are_refused_with_a_reason(platform, grid):
     install(platform, grid)
     upload = grid.upload(grid.rosters[0])
-    platform.post("/uploads", json=upload.message.model_dump(), headers=GATEWAY)
+    platform.post("/uploads", json=upload.message.model_dump(), auth=GATEWAY)
     path = f"/uploads/{upload.upload_id}"
     objects = list(upload.objects.values())[:2]
 
     def sent(content: bytes):
-        return platform.post(f"{path}/objects", content=content, headers=GATEWAY | FRAMES)
+        return platform.post(f"{path}/objects", content=content, headers=FRAMES, auth=GATEWAY)
 
     refused(sent(frames.joined(objects)[:-1]), 422, "message.frames")
     refused(sent(frames.joined([objects[0][:-1]])), 400, "upload.unnamed-object")
-    refused(platform.post(f"{path}/commit", headers=GATEWAY), 400, "upload.incomplete")
-    refused(platform.get("/uploads/none", headers=GATEWAY), 404, "not-found.upload")
+    refused(platform.post(f"{path}/commit", auth=GATEWAY), 400, "upload.incomplete")
+    refused(platform.get("/uploads/none", auth=GATEWAY), 404, "not-found.upload")
     refused(platform.post("/key-sets", content=b"", headers=AUTHORITY), 422, "message.invalid")
     junk = frames.joined([b"{}"])
     refused(platform.post("/key-sets", content=junk, headers=AUTHORITY), 422, "message.invalid")
-    refused(platform.post("/tariffs", content=b"\xff\xfe", headers=GATEWAY), 422, "message.invalid")
-    answer = platform.post("/tariffs", content=b"rate = 1", headers=GATEWAY)
+    refused(platform.post("/tariffs", content=b"\xff\xfe", auth=GATEWAY), 422, "message.invalid")
+    answer = platform.post("/tariffs", content=b"rate = 1", auth=GATEWAY)
     assert answer.status_code == 400
     assert answer.json()["reason"].startswith("tariff.")
 
@@ -225,7 +230,7 @@ def test_an_object_larger_than_a_request_may_be_is_refused(tmp_path, grid):
     settings = platform_settings(tmp_path / "small", max_body_bytes=100_000)
     with TestClient(create_platform_app(settings, clock=TestClock())) as platform:
         body = frames.joined([b"x" * 100_001])
-        answer = platform.post("/uploads/x/objects", content=body, headers=GATEWAY)
+        answer = platform.post("/uploads/x/objects", content=body, auth=GATEWAY)
         refused(answer, 413, "message.too-large")
 
 
@@ -323,7 +328,6 @@ def environment(settings: PlatformSettings) -> dict[str, str]:
         **os.environ,
         "GRIDSECURE_PLATFORM_FOLDER": str(settings.folder),
         "GRIDSECURE_PLATFORM_IDENTITY_PUBLIC_KEY": settings.identity_public_key,
-        "GRIDSECURE_PLATFORM_GATEWAY_PUBLIC_KEYS": json.dumps(settings.gateway_public_keys),
         "GRIDSECURE_PLATFORM_AUTHORITY_PUBLIC_KEY": settings.authority_public_key,
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
     }

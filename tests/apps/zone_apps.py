@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,20 +14,29 @@ from fastapi.testclient import TestClient
 
 from apps.api.authority import create_authority_app
 from apps.api.gateway import create_gateway_app
+from apps.api.holder_auth import HolderAuth
 from apps.api.identity import create_identity_app
+from apps.api.identity_zone import ISSUER_KEY
 from apps.api.platform import create_platform_app
 from apps.api.settings import (
     AuthoritySettings,
     GatewaySettings,
     IdentitySettings,
+    PersonEntry,
     PlatformSettings,
     ServiceEntry,
-    UserEntry,
 )
 from apps.api.zone_keys import SIGNING_KEY, zone_folder
+from gridsecure.credentials.access import ISSUER
 from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.tokens import TokenClaims, issue_token
+from gridsecure.gateway.identity_peer import Login
 from gridsecure.identity.service_login import give_token
 from tests.grid_simulator import NOW, grid_keys
+from tests.identity.identity_world import PEOPLE
+from tests.identity.identity_world import keys as identity_keys
+from tests.identity.identity_world import suite as identity_suite
 
 
 class TestClock:
@@ -64,24 +75,68 @@ def bearer(
     return {"Authorization": f"Bearer {given.token}"}
 
 
-def place_key(folder: Path, key: Sm2PrivateKey) -> None:
+def holder_token(subject: str, *, key: Sm2PrivateKey, **changes: object) -> Login:
+    """A pseudonym's token for the platform, as the token service gives it."""
+    claims = TokenClaims(
+        subject=subject,
+        roles=("gateway",),
+        audience="platform",
+        issuer=ISSUER,
+        issued_at=NOW,
+        expires_at=NOW + timedelta(minutes=5),
+        token_id=secrets.token_hex(16),
+        holder_thumbprint=key.public_key.thumbprint,
+    )
+    claims = replace(claims, **changes)  # type: ignore[arg-type]
+    return Login(issue_token(claims, key=grid_keys().identity), claims.expires_at)
+
+
+def gateway_auth(key: Sm2PrivateKey | None = None, *, subject: str | None = None) -> HolderAuth:
+    """How the grid's gateway, or another, signs its requests to the platform."""
+    own = key or grid_keys().gateway
+    name = subject or sm3_hex(own.public_key.point)
+    return HolderAuth(lambda: (holder_token(name, key=own), own), clock=TestClock())
+
+
+GATEWAY = gateway_auth()
+"""One for all tests: its counter only rises."""
+
+
+def place_key(folder: Path, key: Sm2PrivateKey | bytes, *, name: str = SIGNING_KEY) -> None:
     """Give a zone the session's key before its first start."""
-    path = zone_folder(folder) / SIGNING_KEY
-    path.write_bytes(key.to_bytes())
+    path = zone_folder(folder) / name
+    path.write_bytes(key if isinstance(key, bytes) else key.to_bytes())
     path.chmod(0o600)
 
 
-def identity_app(
-    folder: Path, *, users: tuple[UserEntry, ...] = (), clock: TestClock | None = None
-) -> FastAPI:
-    keys = grid_keys()
+def identity_settings(folder: Path, **changes: object) -> IdentitySettings:
+    """Settings of an identity service that is fully set up; its keys are in its folder."""
+    made, keys = identity_keys(), grid_keys()
     place_key(folder, keys.identity)
+    place_key(folder, made.issuer.to_bytes(identity_suite()), name=ISSUER_KEY)
     services = (
         ServiceEntry(role="gateway", public_key=point(keys.gateway)),
         ServiceEntry(role="platform", public_key=point(keys.platform)),
         ServiceEntry(role="authority", public_key=point(keys.authority)),
     )
-    settings = IdentitySettings(folder=folder, users=users, services=services)
+    people = tuple(
+        PersonEntry(name=name, roles=roles, public_key=point(made.people[name]))
+        for name, roles in PEOPLE.items()
+    )
+    settings = IdentitySettings(
+        folder=folder,
+        statements=tuple(one.model_dump_json() for one in made.statements),
+        utility_public_key=point(made.staters["utility"]),
+        regulator_public_key=point(made.staters["regulator"]),
+        periods=("2026", "2027"),
+        people=people,
+        services=services,
+    )
+    return settings.model_copy(update=changes)
+
+
+def identity_app(folder: Path, *, clock: TestClock | None = None, **changes: object) -> FastAPI:
+    settings = identity_settings(folder, **changes)
     return create_identity_app(settings, clock=clock or TestClock())
 
 
@@ -91,7 +146,6 @@ def platform_settings(folder: Path, **changes: object) -> PlatformSettings:
     return PlatformSettings(
         folder=folder,
         identity_public_key=point(keys.identity),
-        gateway_public_keys=(point(keys.gateway),),
         authority_public_key=point(keys.authority),
         workers=1,
     ).model_copy(update=changes)
@@ -110,6 +164,8 @@ def gateway_app(folder: Path) -> FastAPI:
         platform_url="http://platform.invalid",
         authority_url="http://authority.invalid",
         authority_public_key=point(keys.authority),
+        utility_public_key=point(identity_keys().staters["utility"]),
+        regulator_public_key=point(identity_keys().staters["regulator"]),
     )
     return create_gateway_app(settings, clock=TestClock())
 
@@ -122,7 +178,6 @@ def authority_app(folder: Path) -> FastAPI:
         identity_url="http://identity.invalid",
         platform_url="http://platform.invalid",
         platform_public_key=point(keys.platform),
-        gateway_public_keys=(point(keys.gateway),),
         billing_office_public_key=point(keys.stranger),
     )
     return create_authority_app(settings, clock=TestClock())

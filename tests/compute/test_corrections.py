@@ -197,11 +197,9 @@ def a_price_table_for_some(grid: GridSimulator, first: GridUpload) -> GridUpload
 def other_cells(grid: GridSimulator, first: GridUpload) -> GridUpload:
     """The same meter points, said to live elsewhere: cells would change their members."""
     manifest = first.roster.manifest
-    moved = manifest.model_copy(
-        update={"roster_id": "d" * 32, "zones": ["elsewhere"] * manifest.slots}
-    )
+    moved = grid.seated(manifest.model_copy(update={"zones": ["elsewhere"] * manifest.slots}))
     roster = Roster(moved, first.roster.meter_point_ids)
-    intake.register_roster(grid.platform_zone, grid.signed_roster(roster), at=NOW)
+    grid.register(roster)
     every = range(manifest.slots)
     return correction(grid, first, readings=grid.readings, slots=every, roster=roster)
 
@@ -289,7 +287,7 @@ def sent_by_a_process(zone: PlatformZone, folder: Path, text: str) -> str:
         engine=open_database(f"sqlite:///{folder / 'zone.db'}"),
         objects=ObjectStore(folder / "objects"),
         signing_key=zone.signing_key,
-        gateways=zone.gateways,
+        identity=zone.identity,
         authority=zone.authority,
     )
     try:
@@ -301,8 +299,8 @@ def sent_by_a_process(zone: PlatformZone, folder: Path, text: str) -> str:
 
 
 def sender(folder: Path, zone_parts: tuple[object, ...], text: str, answers: object) -> None:
-    signing_key, gateways, authority = zone_parts
-    zone = PlatformZone(None, None, signing_key, gateways, authority)  # type: ignore[arg-type]
+    signing_key, identity, authority = zone_parts
+    zone = PlatformZone(None, None, signing_key, identity, authority)  # type: ignore[arg-type]
     answers.put(sent_by_a_process(zone, folder, text))  # type: ignore[attr-defined]
 
 
@@ -313,7 +311,7 @@ def test_of_corrections_from_several_processes_one_stands(
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
     zone = grid.platform_zone
-    parts = (zone.signing_key, zone.gateways, zone.authority)
+    parts = (zone.signing_key, zone.identity, zone.authority)
     processes = [
         context.Process(
             target=sender,

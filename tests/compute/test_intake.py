@@ -19,6 +19,7 @@ from gridsecure.errors import (
     AuthenticityError,
     ConflictError,
     InputError,
+    InvalidMessageError,
     InvalidTariffError,
     KeyMismatchError,
     NotFoundError,
@@ -135,18 +136,22 @@ def test_rosters_are_registered_once(grid):
     assert evidence_length(grid) == entries
 
 
-def test_another_roster_under_a_taken_id_is_a_conflict(grid):
+def test_another_roster_under_a_taken_id_is_refused(grid):
     roster = grid.rosters[0].manifest
     other = roster.model_copy(update={"zones": ["elsewhere"] * roster.slots})
-    with pytest.raises(ConflictError):
-        intake.register_roster(grid.platform_zone, grid.sign(other), at=NOW)
+    seats = grid.keys.seats[other.seats]
+    with pytest.raises(InvalidMessageError) as refused:
+        intake.register_roster(grid.platform_zone, grid.sign(other), seats=seats, at=NOW)
+    assert refused.value.reason == "roster.name"
 
 
 def test_a_gateway_registers_its_own_rosters_only(grid):
     other = grid.rosters[0].manifest.model_copy(update={"gateway_id": "f" * 64})
-    with pytest.raises(InputError) as refused:
-        intake.register_roster(grid.platform_zone, grid.sign(other), at=NOW)
-    assert refused.value.reason == "roster.gateway"
+    other = grid.seated(other)
+    seats = grid.keys.seats[other.seats]
+    with pytest.raises(UnknownMeterError) as refused:
+        intake.register_roster(grid.platform_zone, grid.sign(other), seats=seats, at=NOW)
+    assert refused.value.reason == "authenticity.seats"
 
 
 # --- three steps -------------------------------------------------------------------------------

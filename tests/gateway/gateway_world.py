@@ -1,43 +1,78 @@
 """A gateway whose peers are real code behind an in-memory connection that can be broken on purpose.
 
-The platform is `compute.intake` on its own database, the authority publishes the session's real key
-sets, the identity authority names meter points with its real function. `Wire` carries requests to
-them and can lose a request or its answer.
+The platform is `compute.intake` behind `compute.admission` on its own database, the key authority
+publishes the session's real key sets, the identity service is `identity_wire`. `Wire` carries
+requests to them and can lose a request or its answer.
+
+Enrolling twenty meter points takes a third of a second, so worlds share one identity authority and
+begin with the records of a gateway that enrolled them, unless a test asks for its own.
 """
 
 from __future__ import annotations
 
-import json
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import httpx
 import pandas as pd
 
 from apps.api.errors import error_response
+from apps.api.holder_auth import HolderAuth
+from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
 from apps.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure import frames
 from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.tariffs import catalogue_tariffs, parse_tariff
 from gridsecure.compute import intake
+from gridsecure.compute.admission import admit_upload
+from gridsecure.credentials.access import ISSUER
+from gridsecure.credentials.holder import Holder, derived_secret
+from gridsecure.credentials.seats import billing_domain, settlement_domain
+from gridsecure.credentials.uploads import (
+    COUNTER_HEADER,
+    HOLDER_HEADER,
+    SIGNATURE_HEADER,
+    Upload,
+)
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.crypto.sm3 import sm3_digest
+from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import GridSecureError
+from gridsecure.gateway import outbox
 from gridsecure.gateway.enrolment import IdentityClient
+from gridsecure.gateway.identity_peer import IdentityPeer
 from gridsecure.gateway.key_sets import KeySetClient, fetch_key_sets
 from gridsecure.gateway.month_files import load_files, save_files
-from gridsecure.gateway.month_plan import MonthReport
+from gridsecure.gateway.month_plan import MonthReport, month_period
 from gridsecure.gateway.months import Peers, process_month
+from gridsecure.gateway.packing import pack_roster
+from gridsecure.gateway.rosters import build_rosters
+from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.upload import PlatformClient
-from gridsecure.gateway.zone import GatewayZone
-from gridsecure.identity.pseudonyms import pseudonyms
+from gridsecure.gateway.zone import GatewayZone, PinnedKeys
 from gridsecure.messages import Signed
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
-from tests.grid_simulator import NOW, GridSimulator, registry
+from tests.gateway.identity_wire import Authority, IdentityService
+from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
+from tests.identity.identity_world import keys as identity_keys
+from tests.identity.identity_world import suite
 
 MONTH = "2026-07"
+YEAR = "2026"
+METERS = 20
+SETTLEMENT_COLUMNS = 1
+"""Of the flat tariff."""
+SEED = b"seed of all the worlds' agents.."
 CONTRACTS_HEADER = "meter_point_id,zone,customer_class,tariff_id,household_quota_kwh,contracted_kva"
 
 
@@ -49,8 +84,9 @@ class Wire:
     break_at: dict[int, str] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
 
-    def client(self) -> httpx.Client:
-        return httpx.Client(transport=httpx.MockTransport(self), base_url="http://peer")
+    def client(self, auth: httpx.Auth | None = None) -> httpx.Client:
+        transport = httpx.MockTransport(self)
+        return httpx.Client(transport=transport, base_url="http://peer", auth=auth)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.log.append(f"{request.method} {request.url.path}")
@@ -68,21 +104,56 @@ class Wire:
         return sum(line.endswith(path) for line in self.log)
 
 
-class GatewayWorld:
-    """One gateway in a folder, with files for a month and peers."""
+@cache
+def shared_authority() -> Authority:
+    """The identity authority of the session's worlds."""
+    folder = tempfile.mkdtemp()
+    made = Authority(Path(folder), [grid_keys().gateway.public_key])
+    weakref.finalize(made, shutil.rmtree, folder)
+    return made
 
-    def __init__(self, folder: Path, *, meters: int = 20) -> None:
+
+@cache
+def enrolled_records() -> bytes:
+    """The database of a gateway whose meter points, and it itself, are registered."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = GatewayWorld(Path(folder), enrolled=False, authority=shared_authority())
+        client = world.peers.identity
+        client.join(YEAR)
+        world.list_accounts(world.simulated.meter_point_ids)
+        client.enrol(world.simulated.meter_point_ids, start=YEAR)
+        world.close()
+        return (world.folder / "zone.db").read_bytes()
+
+
+class GatewayWorld:
+    """One gateway in a folder, with files for a month and peers.
+
+    Args:
+        folder: Where everything goes.
+        enrolled: Whether it begins with its meter points registered at the shared authority.
+        authority: The identity authority; the shared one by default.
+    """
+
+    def __init__(
+        self, folder: Path, *, enrolled: bool = True, authority: Authority | None = None
+    ) -> None:
         self.grid = GridSimulator(folder / "platform")
         self.grid.install_key_sets()
-        self.simulated: SimulatedMonth = simulate(meters, month=MONTH, interval_minutes=60)
+        self.simulated: SimulatedMonth = simulate(METERS, month=MONTH, interval_minutes=60)
         self.folder = folder / "gateway"
         self.folder.mkdir()
         self.pauses: list[float] = []
+        self.registry = authority or shared_authority()
+        self.service = IdentityService(self.registry, self.clock)
         self.wire = Wire(self.platform_answer)
         self.authority = Wire(self.authority_answer)
-        self.identity = Wire(self.identity_answer)
+        self.identity = Wire(self.service)
         self.steps: list[str] = []
         self.now = NOW
+        self.carry = False
+        if enrolled:
+            (self.folder / "zone.db").write_bytes(enrolled_records())
         self.zone = self.open_zone()
 
     def open_zone(self) -> GatewayZone:
@@ -94,6 +165,8 @@ class GatewayWorld:
             objects=ObjectStore(self.folder / "objects"),
             signing_key=self.grid.gateway_key,
             authority=registry(self.grid.authority_key),
+            pinned=PinnedKeys(self.grid.identity_key.public_key, identity_keys().signers),
+            seed=SEED,
         )
 
     def restart(self) -> None:
@@ -104,6 +177,38 @@ class GatewayWorld:
     def close(self) -> None:
         self.zone.engine.dispose()
         self.grid.close()
+
+    # --- holders ---------------------------------------------------------------------------------
+
+    def holder(self, name: str) -> Holder:
+        """A holder of this gateway, made anew from its seed."""
+        m1 = derived_secret(SEED, name=name, suite=suite())
+        return Holder(suite(), identity_keys().public, m1)
+
+    def meter_point(self, meter_point_id: str) -> Holder:
+        return self.holder(f"meter-point/{meter_point_id}")
+
+    @property
+    def gateway_key(self) -> Sm2PrivateKey:
+        """The key that speaks for the gateway's rosters."""
+        return self.holder("gateway").key_in(billing_domain(YEAR))
+
+    def identity_names(self) -> dict[str, str]:
+        """Meter point -> pseudonym in the year's billing domain."""
+        return self._names(billing_domain(YEAR))
+
+    def settlement_names(self) -> dict[str, str]:
+        """Meter point -> pseudonym in the year's settlement domain."""
+        return self._names(settlement_domain(YEAR))
+
+    def _names(self, domain) -> dict[str, str]:
+        names = self.simulated.meter_point_ids
+        return {name: self.meter_point(name).name_in(domain) for name in names}
+
+    def list_accounts(self, names) -> None:
+        """Put meter points into the utility's books, under this gateway."""
+        key = self.zone.signing_key.public_key
+        self.registry.list_accounts(names, gateway=key, at=self.clock())
 
     # --- files -----------------------------------------------------------------------------------
 
@@ -122,19 +227,17 @@ class GatewayWorld:
         path.unlink()
         return frame
 
-    def identity_names(self) -> dict[str, str]:
-        """Meter point -> pseudonym in the month's domain."""
-        names = self.simulated.meter_point_ids
-        key = self.grid.keys.pseudonym_key
-        found = pseudonyms(names, domain=f"platform/billing/{MONTH}", key=key)
-        return dict(zip(names, found, strict=True))
-
     def save(self, *readings: bytes, contracts: bytes | None = None) -> None:
+        """Hand in the month's files, and write its contracts into the utility's books."""
+        text = self.contracts_csv() if contracts is None else contracts
+        names = [line.split(b",")[0].decode() for line in text.splitlines()[1:]]
+        if self.registry is shared_authority():
+            self.list_accounts(names)
         save_files(
             self.zone,
             MONTH,
             readings=[BytesIO(data) for data in readings or (self.simulated.wide_csv(),)],
-            contracts=BytesIO(self.contracts_csv() if contracts is None else contracts),
+            contracts=BytesIO(text),
             tariffs=[],
         )
 
@@ -142,13 +245,27 @@ class GatewayWorld:
 
     @property
     def peers(self) -> Peers:
+        """Clients of the peers, as a process that starts makes them."""
         pause = self.pauses.append
-        identity = IdentityClient(self.identity.client(), pause=pause)
+        login = ServiceLoginClient(self.identity.client(), self.zone.signing_key, self.clock)
+        service = self.identity.client(ServiceAuth(login, audience="identity"))
+        identity = IdentityClient(
+            self.zone,
+            IdentityPeer(self.identity.client(), service, pause=pause),
+            clock=self.clock,
+            carry=self.carry,
+        )
         authority = KeySetClient(self.authority.client(), pause=pause)
+
+        @cache
+        def platform(year: str) -> PlatformClient:
+            auth = HolderAuth(lambda: identity.log_in(year), clock=self.clock)
+            return PlatformClient(self.wire.client(auth), pause=pause)
+
         return Peers(
-            enrol=lambda names, domain: identity.pseudonyms(names, domain=domain),
+            identity=identity,
             key_sets=lambda: fetch_key_sets(authority, zone=self.zone),
-            platform=PlatformClient(self.wire.client(), pause=pause),
+            platform=lambda start: platform(start[:4]),
         )
 
     def clock(self) -> datetime:
@@ -169,14 +286,79 @@ class GatewayWorld:
             progress=note,
         )
 
+    def outgoing(
+        self, *, intervals: int = 1, span: tuple[str, str] | None = None
+    ) -> outbox.Outgoing:
+        """The roster of homes with its settlement and first interval columns, in the outbox.
+
+        Args:
+            intervals: How many interval columns.
+            span: Start and end of the period it is for, if not the month.
+        """
+        period, contracts = month_period(MONTH, timezone="Asia/Shanghai"), self.contracts()
+        homes = contracts[contracts["tariff_id"] == "flat"]
+        text = catalogue_tariffs()["flat"].read_text(encoding="utf-8")
+        seating = Seating(self.zone, self.peers.identity, period.start.isoformat(), self.clock)
+        drafts = build_rosters(
+            homes,
+            pseudonyms=self.identity_names(),
+            tariffs={"flat": self.zone.objects.put(text.encode())},
+            gateway_id=seating.gateway_id,
+            domain=seating.domain.text,
+        )
+        ((roster,), _) = seating.seated(drafts)
+        columns = pack_roster(
+            self.simulated.readings(),
+            roster=roster,
+            tariff=parse_tariff(text),
+            period=period,
+            keys={n: key_set.public for n, key_set in self.grid.keys.secret.items()},
+        )
+        packed = outbox.Packed(
+            roster=roster.manifest,
+            columns=islice(columns, SETTLEMENT_COLUMNS + intervals),
+            start=span[0] if span else period.start.isoformat(),
+            end=span[1] if span else period.end.isoformat(),
+            estimated_readings=0,
+        )
+        return outbox.put(self.zone, packed, key=self.gateway_key, at=self.clock())
+
     # --- peers -----------------------------------------------------------------------------------
 
     def platform_answer(self, request: httpx.Request) -> httpx.Response:
         try:
+            self.admitted(request)
             return httpx.Response(200, json=self._platform(request))
         except GridSecureError as error:
             refusal = error_response(error)
             return httpx.Response(refusal.status_code, content=bytes(refusal.body))
+
+    def admitted(self, request: httpx.Request) -> None:
+        """Check a request's token, counter and signature, as the platform does."""
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        now = self.clock()
+        claims = verify_token(
+            token,
+            key=self.grid.identity_key.public_key,
+            audience="platform",
+            issuer=ISSUER,
+            now=now,
+        )
+        assert claims.roles == ("gateway",)
+        admit_upload(
+            Upload(
+                request.method,
+                request.url.path,
+                token,
+                int(request.headers[COUNTER_HEADER]),
+                sm3_digest(request.read()),
+            ),
+            signature=bytes.fromhex(request.headers[SIGNATURE_HEADER]),
+            claims=claims,
+            holder=Sm2PublicKey(bytes.fromhex(request.headers[HOLDER_HEADER])),
+            engine=self.grid.platform_zone.engine,
+            now=now,
+        )
 
     def _platform(self, request: httpx.Request) -> object:
         zone, body = self.grid.platform_zone, request.read()
@@ -184,7 +366,9 @@ class GatewayWorld:
             case ["tariffs"]:
                 return {"digest": intake.install_tariff(zone, body.decode())}
             case ["rosters"]:
-                roster = intake.register_roster(zone, Signed.parsed(body), at=NOW)
+                signed_roster, seats = frames.split(body)
+                envelope = Signed.parsed(signed_roster)
+                roster = intake.register_roster(zone, envelope, seats=seats, at=NOW)
                 return {"roster_id": roster.roster_id}
             case ["uploads"]:
                 return asdict(intake.begin_upload(zone, Signed.parsed(body), at=NOW))
@@ -201,10 +385,3 @@ class GatewayWorld:
             return httpx.Response(200, json=[n.model_dump() for n in self.grid.key_notices])
         digest = request.url.path.removeprefix("/objects/")
         return httpx.Response(200, content=self.grid.platform_zone.objects.get(digest))
-
-    def identity_answer(self, request: httpx.Request) -> httpx.Response:
-        wanted = json.loads(request.read())
-        names = pseudonyms(
-            wanted["meter_point_ids"], domain=wanted["domain"], key=self.grid.keys.pseudonym_key
-        )
-        return httpx.Response(200, json={"pseudonyms": names})

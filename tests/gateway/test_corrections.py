@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from io import BytesIO
 from itertools import islice
@@ -120,6 +121,10 @@ def correct(world, files, progress=lambda *_step: None) -> CorrectionReport:
     )
 
 
+def sent_as(world, roster_id: str, revision: int) -> outbox.Outgoing:
+    return outbox.required(world.zone, outbox.upload_name(roster_id, MONTH, revision))
+
+
 def platform_uploads(world) -> list[UploadManifest]:
     with write_session(world.grid.platform_zone.engine) as session:
         found = listed(session, kind="upload", state="committed")
@@ -157,8 +162,8 @@ def test_only_the_changed_roster_is_sent_and_names_its_slots(world):
     assert [upload.revision for upload in first] == [1, 1]
     assert second.revision == 2
     (earlier,) = [u for u in first if u.roster_id == second.roster_id]
-    assert second.corrects == outbox.required(world.zone, earlier.roster_id).manifest.digest
-    manifest = outbox.required(world.zone, f"{second.roster_id}-2").roster
+    assert second.corrects == sent_as(world, earlier.roster_id, 1).manifest.digest
+    manifest = sent_as(world, second.roster_id, 2).roster
     pseudonyms = json.loads(manifest.body)["pseudonyms"]
     names = world.identity_names()
     assert {pseudonyms[slot] for slot in second.corrected_slots} == {names[home], names[other]}
@@ -205,7 +210,7 @@ def test_the_expected_documents_are_those_of_the_plaintext_readings(world):
         correct_bills(old, new), version=2, meter_point_ids=[home], tariff=tariff
     )
     ((roster_id, meters),) = expected.items()
-    assert meters == {world.identity_names()[home]: documents["meters"][home]}
+    assert meters == {world.settlement_names()[home]: documents["meters"][home]}
     statement = json.dumps({"roster_id": roster_id, "meters": meters}).encode()
     assert reconcile(expected, statements=[statement]).mismatches == 0
     changed = statement.replace(b'"version": 1', b'"version": 9')
@@ -271,14 +276,14 @@ def test_another_price_table_seats_everybody_anew(world):
     assert (report.rosters, report.corrected) == (1, len(homes(world)))
     second = platform_uploads(world)[-1]
     assert second.corrected_slots == list(range(len(homes(world))))
-    new = json.loads(outbox.required(world.zone, f"{second.roster_id}-2").roster.body)
+    new = json.loads(sent_as(world, second.roster_id, 2).roster.body)
     (old,) = [
         roster
-        for name in stored_plan(world.zone, MONTH).rosters
+        for name in stored_plan(world.zone, MONTH).names
         if (roster := json.loads(outbox.required(world.zone, name).roster.body))["pseudonyms"]
         == new["pseudonyms"]
     ]
-    assert {key for key in new if new[key] != old[key]} == {"roster_id", "tariff"}
+    assert {key for key in new if new[key] != old[key]} == {"roster_id", "tariff", "seats"}
     back = correct(world, saved(world, tariffs=(FLAT_TEXT,)))
     assert (back.number, back.rosters) == (2, 1)
     third = platform_uploads(world)[-1]
@@ -298,7 +303,7 @@ def test_corrections_build_on_each_other(world):
     assert (report.number, report.rosters, report.corrected) == (2, 1, 1)
     assert [u.revision for u in platform_uploads(world)] == [1, 1, 2, 2, 3]
     third = platform_uploads(world)[-1]
-    second = outbox.required(world.zone, f"{third.roster_id}-2")
+    second = sent_as(world, third.roster_id, 2)
     assert third.corrects == second.manifest.digest
     expected = expected_corrections(world.zone, load_files(world.zone, MONTH), correction=again)
     ((period,),) = [d["periods"] for meters in expected.values() for d in meters.values()]
@@ -537,7 +542,13 @@ def test_a_version_that_is_gone_is_an_error_with_a_way_out(world):
 def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
     """Gateway, platform, checker, vault, billing office, and back to the gateway's oracle."""
     month = load_files(world.zone, MONTH)
-    authority = Authority(world.grid, tmp_path / "authority")
+    filed = world.settlement_names()
+    names = {subject: filed[name] for name, subject in world.identity_names().items()}
+
+    def settlement(_domain: str, subjects: Sequence[str]) -> list[str]:
+        return [names[subject] for subject in subjects]
+
+    authority = Authority(world.grid, tmp_path / "authority", settlement=settlement)
     try:
         released(world, authority, "bill")
         rows = [(name, "2026-07-03 05:00", 2.5) for name in (homes(world)[0], shops(world)[0])]

@@ -48,7 +48,7 @@ def committed(world):
 
 def manifests(world):
     plan = stored_plan(world.zone, MONTH)
-    return [outbox.required(world.zone, name).upload for name in plan.rosters]
+    return [outbox.required(world.zone, name).upload for name in plan.names]
 
 
 def test_a_month_ends_with_every_roster_committed_and_counted(world):
@@ -93,7 +93,7 @@ def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
     with pytest.raises(Killed):
         world.process(progress=kill)
     fixed = stored_plan(world.zone, MONTH)
-    signed = {} if fixed is None else {n: outbox.find(world.zone, n) for n in fixed.rosters}
+    signed = {} if fixed is None else {n: outbox.find(world.zone, n) for n in fixed.names}
     world.restart()
     report = world.process()
     assert len(committed(world)) == 2
@@ -114,12 +114,12 @@ def test_killed_within_encryption_no_signed_roster_is_encrypted_again(world, col
     with pytest.raises(Killed):
         world.process(progress=kill)
     plan = stored_plan(world.zone, MONTH)
-    before = [outbox.find(world.zone, name) for name in plan.rosters]
+    before = [outbox.find(world.zone, name) for name in plan.names]
     assert [item is not None for item in before] == [column > COLUMNS, False]
     world.restart()
     world.process()
     assert stored_plan(world.zone, MONTH) == plan
-    after = [outbox.required(world.zone, name) for name in plan.rosters]
+    after = [outbox.required(world.zone, name) for name in plan.names]
     if before[0] is not None:
         assert after[0].manifest == before[0].manifest
     assert [m.sequence for m in manifests(world)] == [1, 2]
@@ -166,11 +166,11 @@ def test_killed_between_commit_and_deletion_the_columns_are_deleted_later(world,
 
 def test_sequence_numbers_go_on_after_those_taken(world):
     world.process()
-    roster = world.grid.rosters[0]
-    columns = world.grid.packed(roster, intervals=1)[:1]
-    packed = outbox.Packed(roster.manifest, columns, "2026-07-01", "2026-08-01", 0)
-    assert outbox.put(world.zone, packed, at=world.clock()).upload.sequence == 3
-    assert outbox.put(world.zone, packed, at=world.clock()).upload.sequence == 3
+    august = ("2026-08-01T00:00:00+08:00", "2026-09-01T00:00:00+08:00")
+    outgoing = world.outgoing(span=august)
+    assert outgoing.upload.sequence == 3
+    assert outgoing.upload.roster_id in stored_plan(world.zone, MONTH).rosters
+    assert world.outgoing(span=august).upload.sequence == 3
 
 
 def test_files_are_fixed_once_rosters_are(world):
@@ -240,7 +240,7 @@ def test_a_full_disk_at_encryption_signs_nothing_and_passes(world, monkeypatch):
     with pytest.raises(StorageError):
         world.process()
     plan = stored_plan(world.zone, MONTH)
-    assert [outbox.find(world.zone, name) for name in plan.rosters] == [None, None]
+    assert [outbox.find(world.zone, name) for name in plan.names] == [None, None]
     assert world.wire.log == []
     monkeypatch.setattr(outbox, "write_private", real)
     world.process()

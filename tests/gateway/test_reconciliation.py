@@ -46,8 +46,8 @@ def documents(bills):
     ]
 
 
-def test_the_oracle_bills_by_pseudonym_what_the_readings_say(world, expected):
-    pseudonyms = world.identity_names()
+def test_the_oracle_bills_by_settlement_pseudonym_what_the_readings_say(world, expected):
+    pseudonyms = world.settlement_names()
     by_pseudonym = {p: bill for meters in expected.values() for p, bill in meters.items()}
     readings = world.simulated.readings()
     contracts = world.contracts()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import httpx
@@ -25,14 +26,14 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     StorageError,
 )
-from gridsecure.gateway.enrolment import MAX_METER_POINTS, IdentityClient
+from gridsecure.gateway import outbox
 from gridsecure.gateway.key_sets import KeySetClient, fetch_key_sets
-from gridsecure.gateway.upload import PlatformClient, batches, deliver
-from gridsecure.messages import KeyNotice
+from gridsecure.gateway.upload import Delivery, PlatformClient, batches, deliver
+from gridsecure.messages import KeyNotice, signed
 from gridsecure.peer import PAUSES_S, Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
-from tests.gateway.gateway_world import GatewayWorld
+from tests.gateway.gateway_world import MONTH, GatewayWorld
 
 REQUESTS = 5
 """Tariff, roster, manifest, one batch of objects, commit."""
@@ -47,15 +48,13 @@ def world(tmp_path):
 
 def send(world, *, upload=None):
     """One roster's upload over the wire."""
-    grid = world.grid
-    upload = upload or grid.upload(grid.rosters[0], intervals=1)
-    client = world.peers.platform
-    client.send_tariff(grid.tariff_texts["flat"])
+    upload = upload or world.outgoing()
+    client = world.peers.platform(MONTH)
+    client.send_tariff(world.zone.objects.get(upload.seated.tariff).decode())
     return deliver(
         client,
-        roster=grid.signed_roster(upload.roster),
-        manifest=upload.message,
-        load=lambda wanted: (data for name, data in upload.objects.items() if name in wanted),
+        Delivery(upload.roster, world.zone.objects.get(upload.seated.seats), upload.manifest),
+        load=lambda wanted: outbox.read_columns(world.zone, upload, wanted=wanted),
         sent=lambda _objects: None,
     )
 
@@ -82,25 +81,29 @@ def test_every_request_may_fail_several_times(world):
 
 
 def test_the_same_upload_again_sends_nothing(world):
-    upload = world.grid.upload(world.grid.rosters[0], intervals=1)
+    upload = world.outgoing()
     assert send(world, upload=upload) > 0
     assert send(world, upload=upload) == 0
     assert world.wire.count("/objects") == world.wire.count("/commit") == 1
 
 
 def test_another_upload_for_the_same_roster_and_month_is_a_conflict(world):
-    send(world)
+    upload = world.outgoing()
+    send(world, upload=upload)
+    another = upload.upload.model_copy(update={"sequence": 99})
+    manifest = signed(another, key=world.gateway_key)
     with pytest.raises(ConflictError) as refusal:
-        send(world)
+        send(world, upload=replace(upload, manifest=manifest))
     assert refusal.value.reason == "conflict.upload"
     assert states(world) == ["committed"]
 
 
 def test_only_missing_objects_are_sent(world):
-    upload = world.grid.upload(world.grid.rosters[0], intervals=2)
-    first, *rest = upload.objects.values()
-    world.grid.platform_zone.objects.put(first)
-    assert send(world, upload=upload) == sum(map(len, rest))
+    upload = world.outgoing(intervals=2)
+    first, *rest = upload.upload.columns
+    (data,) = outbox.read_columns(world.zone, upload, wanted=frozenset({first.digest}))
+    world.grid.platform_zone.objects.put(data)
+    assert send(world, upload=upload) == sum(entry.size for entry in rest)
 
 
 def test_unreachable_for_good_is_given_up_after_the_same_pauses(world):
@@ -201,15 +204,15 @@ def test_what_a_peer_says_is_cut_and_cleaned():
     ],
 )
 def test_an_answer_about_something_else_is_refused(world, answer):
-    upload = world.grid.upload(world.grid.rosters[0], intervals=1)
+    upload = world.outgoing()
     if isinstance(answer, dict) and answer["upload_id"] is None:
-        answer = answer | {"upload_id": upload.message.digest}
+        answer = answer | {"upload_id": upload.manifest.digest}
     http = httpx.Client(
         transport=httpx.MockTransport(lambda _r: httpx.Response(200, json=answer)),
         base_url="http://p",
     )
     with pytest.raises(InvalidMessageError) as refusal:
-        PlatformClient(http, pause=world.pauses.append).begin_upload(upload.message)
+        PlatformClient(http, pause=world.pauses.append).begin_upload(upload.manifest)
     assert refusal.value.reason == "platform.answer"
 
 
@@ -302,26 +305,3 @@ def test_notices_of_another_shape_are_refused(world):
     )
     with pytest.raises(InvalidMessageError):
         KeySetClient(http, pause=lambda _s: None).notices()
-
-
-def test_many_meter_points_are_enrolled_in_several_requests(world):
-    names = [f"m{number}" for number in range(MAX_METER_POINTS + 1)]
-    client = IdentityClient(world.identity.client(), pause=world.pauses.append)
-    found = client.pseudonyms(names, domain="d")
-    assert list(found) == names
-    assert len(set(found.values())) == len(names)
-    assert len(world.identity.log) == 2
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [[], {"pseudonyms": ["0" * 32]}, {"pseudonyms": ["0" * 32] * 2}, {"pseudonyms": ["x", "y"]}],
-)
-def test_an_enrolment_that_does_not_name_everyone_apart_is_refused(answer):
-    http = httpx.Client(
-        transport=httpx.MockTransport(lambda _r: httpx.Response(200, json=answer)),
-        base_url="http://i",
-    )
-    with pytest.raises(InvalidMessageError) as refusal:
-        IdentityClient(http, pause=lambda _s: None).pseudonyms(["a", "b"], domain="d")
-    assert refusal.value.reason == "identity.answer"

@@ -20,6 +20,7 @@ from gridsecure.credentials.opening import (
     generate_opener_key,
     joint_key,
 )
+from gridsecure.credentials.pinning import identity_keys
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present
 from gridsecure.credentials.seats import billing_domain, settlement_domain
 from gridsecure.credentials.suites import Suite, sm2_suite
@@ -27,7 +28,6 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_
 from gridsecure.identity.issuer import Issuer
 from gridsecure.identity.registrar import Registrar, Shown
 from gridsecure.identity.token_service import TokenService
-from gridsecure.identity_messages import IdentityKeys
 from gridsecure.messages import Signed, signed
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
@@ -39,7 +39,16 @@ UPLOAD = Domain("platform", "upload", "2026")
 SETTLE = Domain("platform", "settlement", "2026")
 BILLING = billing_domain("2026-03")
 SETTLEMENT = settlement_domain("2026-03")
+NEXT_BILLING = billing_domain("2027-01")
 CHANNEL = b"channel 1"
+PEOPLE = {
+    "lin": ("analyst",),
+    "wei": ("analyst",),
+    "clerk": ("billing",),
+    "ops": ("operator",),
+    "inspector": ("regulator",),
+}
+"""Roles of people who log in with a key."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class Keys:
     public: PublicKeys
     signer: Sm2PrivateKey
     staters: dict[Opener, Sm2PrivateKey]
+    people: dict[str, Sm2PrivateKey]
 
     @property
     def signers(self) -> dict[Opener, Sm2PublicKey]:
@@ -60,10 +70,7 @@ class Keys:
     @property
     def statements(self) -> tuple[Signed, Signed]:
         """What the utility and the regulator say of the keys."""
-        said = IdentityKeys(
-            issuer=self.public.issuer.to_bytes(suite()).hex(),
-            **{name: half.hex() for name, half in self.published.items()},
-        )
+        said = identity_keys(self.public.issuer, halves=self.published, suite=suite())
         one, two = (signed(said, key=self.staters[name]) for name in OPENERS)
         return one, two
 
@@ -80,7 +87,8 @@ def keys() -> Keys:
     published = {name: key.published(suite()) for name, key in openers.items()}
     public = PublicKeys(issuer.public_key(suite()), joint_key(published, suite=suite()))
     staters = {name: generate_private_key() for name in OPENERS}
-    return Keys(issuer, openers, published, public, generate_private_key(), staters)
+    people = {name: generate_private_key() for name in PEOPLE}
+    return Keys(issuer, openers, published, public, generate_private_key(), staters, people)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import create_engine
 from sqlmodel import Session, col, select
 
 from gridsecure.credentials.issuer_keys import Context
@@ -17,14 +18,16 @@ from gridsecure.errors import (
     InvalidMessageError,
     SignatureError,
     StaleMessageError,
+    StorageError,
 )
 from gridsecure.identity.books import WRITTEN, read_by, write_books
 from gridsecure.identity.enrolments import identity_of, keys_of
 from gridsecure.identity.issuer import ENROLLED, CredentialRequest
 from gridsecure.identity.one_use import CHALLENGES, SESSIONS, OneUse
 from gridsecure.identity.person_login import PersonLogin, admit_person, person_login
-from gridsecure.identity.service_login import service_login
+from gridsecure.identity.service_login import give_token, service_login
 from gridsecure.identity.signed_logins import FORGET_AFTER, MAX_AGE
+from gridsecure.identity.token_service import GivenGrant
 from gridsecure.messages import signed
 from gridsecure.store.accounts import Account, accounts_of, create_account_table
 from gridsecure.store.evidence import EvidenceRow
@@ -163,6 +166,15 @@ def test_many_books_are_read_in_portions(books):
     assert read_by(books, names, gateway="a") == set(names)
 
 
+def test_books_that_cannot_be_made_are_an_error_of_storage(tmp_path):
+    path = tmp_path / "books.db"
+    path.touch()
+    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    with pytest.raises(StorageError):
+        create_account_table(engine)
+    engine.dispose()
+
+
 # --- values that are good once -------------------------------------------------------------------
 
 
@@ -248,3 +260,12 @@ def test_old_nonces_are_forgotten_long_after_they_are_refused_by_time(values):
     later = NOW + FORGET_AFTER + timedelta(seconds=1)
     admit(values, person_login(["identity"], key=KEYS.stranger, now=later), now=later)
     assert len(rows(values, "person-login")) == 1
+
+
+def test_tokens_stay_out_of_reprs():
+    given = give_token(
+        "lin", roles=("analyst",), audience="identity", key=KEYS.identity,
+        valid=(NOW, NOW + MAX_AGE),
+    )  # fmt: skip
+    assert given.token not in repr(given)
+    assert "secret" not in repr(GivenGrant({"platform": "secret"}, NOW))

@@ -60,7 +60,9 @@ def test_a_registered_pseudonym_opens_to_its_customer(world: World):
     warrant = record_warrant(
         log, subject=entry.subject, escrow=escrow, reference="2026/17", now=NOW, suite=SUITE
     )
-    head = check_warrant(warrant, subject=entry.subject, escrow=escrow, suite=SUITE)
+    head = check_warrant(
+        warrant, subject=entry.subject, escrow=escrow, reference="2026/17", suite=SUITE
+    )
     shares = shares_for(escrow.e1, head)
     key = GROUP.encode(opened(escrow, shares, head))
     assert identity_of(world.issuer.engine, key=key) == "customer 7"
@@ -109,14 +111,15 @@ def test_a_share_without_its_log_entry_or_for_another_escrow_is_refused():
 def test_a_warrant_orders_one_opening(world: World):
     escrow, log = escrow_of(5), world.service.engine
     entry = record_warrant(log, subject="s", escrow=escrow, reference="r", now=NOW, suite=SUITE)
-    for subject, asked, said in (
-        ("t", escrow, entry),
-        ("s", escrow_of(5), entry),
-        ("s", escrow, replace(entry, action="identity.revoked")),
-        ("s", escrow, replace(entry, detail="{}")),
+    for subject, asked, reference, said in (
+        ("t", escrow, "r", entry),
+        ("s", escrow_of(5), "r", entry),
+        ("s", escrow, "q", entry),
+        ("s", escrow, "r", replace(entry, action="identity.revoked")),
+        ("s", escrow, "r", replace(entry, detail="{}")),
     ):
         with pytest.raises(AccessDeniedError, match=r"authenticity\.warrant"):
-            check_warrant(said, subject=subject, escrow=asked, suite=SUITE)
+            check_warrant(said, subject=subject, escrow=asked, reference=reference, suite=SUITE)
 
 
 def test_a_rogue_key_cannot_cancel_the_other():

@@ -25,7 +25,7 @@ from gridsecure.errors import (
 )
 from gridsecure.identity.registrar import REGISTERED, Shown
 from gridsecure.identity.registry import deny, registration
-from gridsecure.identity.vouching import deny_list, registrations_of, settlement_names
+from gridsecure.identity.vouching import TOLD, deny_list, registrations_of, settlement_names
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.records import RecordRow, advance
@@ -367,9 +367,13 @@ def test_registrations_are_of_their_domain_and_role(world, registered, domain, r
 def test_settlement_names_are_those_of_the_same_presentation_also_of_the_revoked(world, registered):
     names = subjects(registered)
     deny(world.service.engine, subject=names[1], warrant="w", now=NOW)
-    said = settlement_names(world.service.engine, names[::-1], domain=BILLING.text)
+    said = settlement_names(
+        world.service.engine, names[::-1], domain=BILLING.text, actor="authority:a", now=NOW
+    )
     assert said.subjects == names[::-1]
     assert said.names == subjects(registered, SETTLEMENT)[::-1]
+    action, detail = evidence(world)[-1]
+    assert (action, detail["told"], detail["domain"]) == (TOLD, 4, BILLING.text)
 
 
 @pytest.mark.parametrize("wrong", ["stranger", "domain", "settlement"])
@@ -382,7 +386,7 @@ def test_settlement_names_are_all_or_nothing(world, registered, wrong):
     }[wrong]
     domain = UPLOAD if wrong == "domain" else BILLING
     with refused(NotFoundError, "not-found.settlement") as error:
-        settlement_names(world.service.engine, asked, domain=domain.text)
+        settlement_names(world.service.engine, asked, domain=domain.text, actor="a", now=NOW)
     assert not any(name in str(error.value) for name in asked)
 
 

@@ -38,7 +38,7 @@ from gridsecure.messages import CellTotal, Signed
 from gridsecure.plans.load_curve import MINIMUM_MEMBERS
 from gridsecure.store.database import write_session
 from gridsecure.store.records import RecordRow
-from tests.authority_simulator import OFFICE, SEED, Authority, View
+from tests.authority_simulator import OFFICE, SEED, Authority, View, settlement
 from tests.correction_simulator import CHEAPER, bills_after, changed, correction, retariffed
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
@@ -77,7 +77,10 @@ def statements(authority: Authority, release_id: str, roster: Roster) -> dict[st
     opened = json.loads(open_from(sealed, private_key=OFFICE, purpose=STATEMENTS_PURPOSE))
     assert opened.pop("roster_id") == roster.manifest.roster_id
     documents: dict[str, Any] = opened["meters"]
-    return documents
+    assert list(documents) == sorted(documents)
+    names = roster.manifest.pseudonyms
+    filed = dict(zip(settlement(roster.manifest.domain, names), names, strict=True))
+    return {filed[name]: document for name, document in documents.items()}
 
 
 def values(cells: Sequence[CellTotal]) -> dict[tuple[str, str, str], str | None]:
@@ -377,7 +380,7 @@ def test_the_vault_takes_orders_from_the_checker_only(
     zone = type(billed.zone)(
         **{
             name: getattr(billed.zone, name)
-            for name in ("engine", "objects", "signing_key", "platform", "gateways")
+            for name in ("engine", "objects", "signing_key", "platform", "identity", "settlement")
         },
         vault=Door(),
     )

@@ -25,7 +25,7 @@ from gridsecure.messages import KeyNotice, opened, signed
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
-from tests.authority_simulator import KEK, OFFICE
+from tests.authority_simulator import KEK, OFFICE, settlement
 from tests.grid_simulator import NOW, grid_keys, registry
 
 
@@ -48,7 +48,8 @@ def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
         objects=ObjectStore(folder / "objects"),
         signing_key=grid_keys().authority,
         platform={},
-        gateways={},
+        identity={},
+        settlement=settlement,
         vault=vault,
     )
 

@@ -222,7 +222,8 @@ def test_later_days_follow_in_the_same_company(authority: Authority, uploads: Up
 
 def overlapping(grid: GridSimulator, upload: GridUpload, **changes: object) -> GridUpload:
     """A second roster of the gateway with the same households, and an upload for it."""
-    manifest = upload.roster.manifest.model_copy(update={"roster_id": "e" * 32, **changes})
+    facts = {"service_from": ["2020-01"] * upload.roster.manifest.slots, **changes}
+    manifest = grid.seated(upload.roster.manifest.model_copy(update=facts))
     roster = Roster(manifest, upload.roster.meter_point_ids)
     columns = grid.packed(roster, intervals=1)
     sent = upload.manifest.model_copy(
@@ -264,8 +265,8 @@ def test_pseudonyms_of_two_domains_are_not_totalled_together(
     authority: Authority, grid: GridSimulator, uploads: Uploads
 ) -> None:
     """They cannot be compared, so one household could stand under both."""
-    other = overlapping(grid, uploads[1], domain="platform/billing/elsewhere")
+    other = overlapping(grid, uploads[1], domain="platform/billing/2025")
     shown(authority, other)
     transcripts = [authority.bill_transcript(upload) for upload in (uploads[0], other)]
     outcome = authority.answer(authority.request(transcripts))
-    assert (outcome.state, outcome.reason) == (REFUSED, "release.overlap")
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.domain")

@@ -23,7 +23,7 @@ from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.key_authority.verification import current_evaluations
 from gridsecure.messages import ReleaseCertificate, opened
 from gridsecure.plans.load_curve import MINIMUM_MEMBERS, interval_quantity
-from tests.authority_simulator import OFFICE, SEED, Authority
+from tests.authority_simulator import OFFICE, SEED, Authority, settlement
 from tests.grid_simulator import DAY_INTERVALS, GridSimulator, GridUpload, grid_keys, registry
 
 Place = tuple[str, str]
@@ -94,10 +94,13 @@ def test_statements_are_the_oracles_bills_and_open_for_the_billing_office_only(
         with pytest.raises(EnvelopeError):
             open_from(sealed, private_key=grid.authority_key, purpose=STATEMENTS_PURPOSE)
         statement = json.loads(open_from(sealed, private_key=OFFICE, purpose=STATEMENTS_PURPOSE))
-        names = dict(zip(roster.meter_point_ids, roster.manifest.pseudonyms, strict=True))
+        filed = settlement(roster.manifest.domain, roster.manifest.pseudonyms)
+        names = dict(zip(roster.meter_point_ids, filed, strict=True))
         bills = bills_to_json([renamed(grid.bills(roster), names)], tariff=grid.tariff(roster))
         assert statement == {"roster_id": roster.manifest.roster_id, **bills}
-        # Only the pseudonym stands in what could be read on the way.
+        # Neither pseudonym nor slot shows in what the office opens.
+        assert list(statement["meters"]) == sorted(filed) != filed
+        assert not any(name in json.dumps(statement) for name in roster.manifest.pseudonyms)
         assert not any(name.encode() in sealed for name in names.values())
 
 

@@ -28,7 +28,7 @@ from gridsecure.key_authority.custody import keep_key_set, open_key_sets
 from gridsecure.key_authority.packages import CheckedBills, KeyOrder
 from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
 from gridsecure.messages import RosterManifest, Signed, signed
-from tests.authority_simulator import KEK, OFFICE, Authority
+from tests.authority_simulator import KEK, OFFICE, Authority, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 
@@ -50,6 +50,7 @@ def order(authority: Authority, grid: GridSimulator, uploads: Uploads) -> Order:
         rosters=[manifest],
         tariffs={manifest.tariff: text},
         outputs=[transcript.outputs],
+        names=[settlement(manifest.domain, manifest.pseudonyms)],
     )
     files = [grid.platform_zone.objects.get(e.digest) for e in transcript.outputs.values()]
     return content, files

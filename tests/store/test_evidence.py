@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,12 @@ from gridsecure.store.evidence import (
     EvidenceEntry,
     EvidenceRow,
     append,
+    entries_after,
+    entries_of,
+    entry_named,
     head,
     verify_chain,
+    verify_entries,
 )
 
 SOURCES = Path(__file__).parents[2] / "src"
@@ -359,3 +364,62 @@ def test_the_head_is_one_row_however_long_the_log(engine: Engine) -> None:
     assert newest.index == 29
     assert [statement for statement in statements if "LIMIT" in statement] != []
     assert sum("FROM evidence" in statement for statement in statements) == 1
+
+
+# --- entries that were fetched ------------------------------------------------------------------
+
+
+def test_fetched_entries_are_verified_as_the_log_is(engine: Engine) -> None:
+    log = add(engine, 5)
+    with Session(engine) as session:
+        assert entries_after(session, -1) == log
+        assert entries_after(session, 2) == log[3:]
+        assert entries_after(session, -1, limit=2) == log[:2]
+        assert entries_of(session, "release.refused") == log
+        assert entries_of(session, "release.done") == []
+        assert entry_named(session, log[3].hash) == log[3]
+        assert entry_named(session, GENESIS) is None
+    assert verify_entries([]) == 0
+    assert verify_entries(log) == 5
+    for witnessed in log:
+        assert verify_entries(log, witnessed=witnessed) == 5
+        rest = log[witnessed.index + 1 :]
+        assert verify_entries(rest, witnessed=witnessed) == len(rest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"index": 7},
+        {"at": WHEN + timedelta(microseconds=1)},
+        {"actor": "somebody"},
+        {"action": "release.done"},
+        {"detail": "{}"},
+        {"previous": "ab" * 32},
+        {"hash": "ab" * 32},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_an_altered_fetched_entry_is_found(engine: Engine, place: int, change: Any) -> None:
+    log = add(engine, 5)
+    log[place] = replace(log[place], **change)
+    with pytest.raises(AuditBrokenError, match=f"entry {place}"):
+        verify_entries(log)
+
+
+def test_fetched_entries_hang_together_and_on_the_witness(engine: Engine) -> None:
+    log = add(engine, 5)
+    forged = replace(log[2], hash="ab" * 32)
+    for entries, witnessed in (
+        (log[1:], None),
+        (log[:2] + log[3:], None),
+        (log[::-1], None),
+        (log, forged),
+        (log[3:], forged),
+        (log[4:], log[2]),
+        (log[2:], log[2]),
+        (log[:2], log[2]),
+    ):
+        with pytest.raises(AuditBrokenError):
+            verify_entries(entries, witnessed=witnessed)

@@ -71,15 +71,16 @@ class RogueGateway:
         grid = self.authority.grid
         return self._shown(GridUpload(self.upload.roster, manifest, grid.sign(manifest), objects))
 
-    def free_of_charge(self, upload: GridUpload) -> GridUpload:
-        """The same columns, billed by a tariff of the gateway's making whose rate is zero."""
-        grid = self.authority.grid
+    def free_of_charge(self) -> RogueGateway:
+        """The same gateway with a tariff of its own making whose rate is zero."""
+        grid, old = self.authority.grid, self.upload.roster
         (text,) = [text for text in grid.tariff_texts.values() if FREE_OF_CHARGE[0] in text]
-        tariff = text.replace(*FREE_OF_CHARGE).encode()
-        manifest = upload.roster.manifest.model_copy(update={"tariff": sm3_hex(tariff)})
-        roster = Roster(manifest, upload.roster.meter_point_ids)
-        objects = {**upload.objects, sm3_hex(tariff): tariff}
-        return self._shown(GridUpload(roster, upload.manifest, upload.message, objects))
+        tariff = text.replace(*FREE_OF_CHARGE)
+        grid.tariff_texts["free of charge"] = tariff
+        grid.platform_zone.objects.put(tariff.encode())
+        changed = old.manifest.model_copy(update={"tariff": sm3_hex(tariff.encode())})
+        roster = Roster(grid.seated(changed), old.meter_point_ids)
+        return RogueGateway(self.authority, grid.upload(roster))
 
     def billed(self, upload: GridUpload) -> Outcome:
         return self.authority.answer(self.authority.bill_request([upload]))
@@ -140,7 +141,7 @@ def test_a_rate_of_zero_does_not_let_it_through(
     rogue: RogueGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the bound, a statement would list residues of the key as energies."""
-    upload = rogue.free_of_charge(rogue.forged(TOTAL_QUANTITY, share=1))
+    upload = rogue.free_of_charge().forged(TOTAL_QUANTITY, share=1)
     assert_nothing_came_out(rogue.authority, rogue.billed(upload))
 
     for check in ("_check_quantities", "_check_range"):

@@ -66,15 +66,16 @@ def asked(
         url: Full address.
         service: The service's name, for messages.
         token: Bearer token, if the route wants one.
-        body: What is sent as JSON, if anything.
+        body: What is sent, if anything: bytes as they are, the rest as JSON.
 
     Raises:
         GridSecureError: The service cannot be reached (`service.unreachable`), answers with an
             error of its own, or with a status nobody expected (`service.failed`).
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    content = {"content": body} if isinstance(body, bytes) else {"json": body}
     try:
-        response = http.request(method, url, headers=headers, json=body)
+        response = http.request(method, url, headers=headers, **content)
     except (httpx.HTTPError, httpx.InvalidURL) as failed:
         raise GridSecureError(
             f"The {service} service cannot be reached.",

@@ -63,13 +63,23 @@ def pin_holder(engine: Engine, *, subject: str, thumbprint: str, now: datetime) 
         AccessDeniedError: It came with another key before (`authenticity.holder-pin`).
     """
     try:
-        insert_once(engine, Record("holder-pin", subject, subject, thumbprint, "", ""), now=now)
+        insert_once(engine, holder_pin(subject, thumbprint=thumbprint), now=now)
     except ConflictError as changed:
         raise AccessDeniedError(
             "A pseudonym came with another key than before.",
             reason="authenticity.holder-pin",
             remedy="Compare the token service's log; a key is never replaced silently.",
         ) from changed
+
+
+def holder_pin(subject: str, *, thumbprint: str) -> Record:
+    """The record that a pseudonym acts under a key.
+
+    Args:
+        subject: The pseudonym.
+        thumbprint: The key's.
+    """
+    return Record("holder-pin", subject, subject, thumbprint, "", "")
 
 
 def raise_counter(engine: Engine, *, subject: str, counter: int, now: datetime) -> None:

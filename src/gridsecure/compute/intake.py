@@ -20,12 +20,26 @@ from datetime import datetime
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute.corrections import COMMITTED, admit_upload, refusals_noted, upload_scope
 from gridsecure.compute.jobs import load_key_set
+from gridsecure.compute.seating import (
+    check_year,
+    gateway_of,
+    refuse_revoked,
+    refuse_revoked_gateway,
+    seat_roster,
+)
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, InputError, KeyMismatchError, StaleMessageError
+from gridsecure.errors import (
+    ConflictError,
+    InputError,
+    KeyMismatchError,
+    NotFoundError,
+    StaleMessageError,
+)
 from gridsecure.messages import KeyNotice, RosterManifest, Signed, UploadManifest, opened
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
+from gridsecure.store.many_records import fetch_many
 from gridsecure.store.records import Record, advance, fetch, listed, record
 
 PENDING = "pending"
@@ -86,17 +100,20 @@ def install_tariff(zone: PlatformZone, text: str) -> str:
     return zone.objects.put(text.encode())
 
 
-def register_roster(zone: PlatformZone, envelope: Signed, *, at: datetime) -> RosterManifest:
-    """Register a roster.
+def register_roster(
+    zone: PlatformZone, envelope: Signed, *, seats: bytes, at: datetime
+) -> RosterManifest:
+    """Register a roster with its seats; one that is registered is not checked again.
 
     Raises:
-        AuthenticityError: Not signed by a registered gateway.
-        InputError: Signed by another gateway than it names, or its tariff is not here.
+        AuthenticityError: As `seating.seat_roster`.
+        InputError: As `seating.seat_roster`, or its tariff is not here (`roster.tariff`).
         ConflictError: Another roster has this id.
     """
-    roster = opened(envelope, expect=RosterManifest, trusted=zone.gateways)
-    if roster.gateway_id != envelope.signer:
-        raise InputError("A roster names another gateway than its signer.", reason="roster.gateway")
+    known = _registered(zone, envelope)
+    if known is not None:
+        return known
+    roster = seat_roster(zone, envelope, seats=seats, at=at)
     if not zone.objects.has(roster.tariff):
         raise InputError(
             "The roster's tariff is not here.",
@@ -112,19 +129,30 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
     """Take in an upload's manifest.
 
     Raises:
-        AuthenticityError: Not signed by a registered gateway, or a replayed sequence number.
+        AuthenticityError: Not signed by a seated gateway, a revoked one, or a replayed sequence
+            number.
         NotFoundError: The roster is not registered.
         KeyMismatchError: A column is under a key that is not in force.
         ConflictError: The roster and period have another upload, or the upload it corrects has
             another correction (`correction.fork`).
-        InputError: It is no correction of what it names (`correction.*`).
+        InputError: It is no correction of what it names (`correction.*`), of another year than its
+            roster (`identity.period`), or seats a revoked pseudonym (`identity.revoked`).
     """
-    manifest = opened(envelope, expect=UploadManifest, trusted=zone.gateways)
     with write_session(zone.engine) as session:
+        seated = gateway_of(session, envelope.signer)
+        refuse_revoked_gateway(session, seated[1] if seated else "")
+    trusted = {} if seated is None else {envelope.signer: seated[0]}
+    manifest = opened(envelope, expect=UploadManifest, trusted=trusted)
+    with write_session(zone.engine) as session:
+        known = fetch_many(session, [envelope.digest], kind="upload")
+        if [item.state for item in known.values()] == [COMMITTED]:
+            return UploadStatus(envelope.digest, COMMITTED, ())  # what was revoked since stays in
         roster = _roster(fetch(session, kind="roster", name=manifest.roster_id))
+        refuse_revoked(session, roster)
         key_ids = {item.name for item in listed(session, kind="key-set")}
     if roster.gateway_id != manifest.gateway_id or manifest.gateway_id != envelope.signer:
         raise InputError("An upload names another gateway.", reason="upload.gateway")
+    check_year(roster, start=manifest.start)
     if any(column.key_id not in key_ids for column in manifest.columns):
         raise KeyMismatchError(
             "A column is encrypted under a key that is not in force.",
@@ -138,6 +166,23 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         entry = _received("upload", envelope, name=envelope.digest, scope=scope, state=PENDING)
         _keep(zone, entry, signer=envelope.signer, at=at)
     return upload_status(zone, envelope.digest)
+
+
+def check_sender(zone: PlatformZone, upload_id: str, *, thumbprint: str) -> None:
+    """Refuse a step of an upload by another gateway than the one that began it.
+
+    Args:
+        zone: The platform.
+        upload_id: Digest of the signed manifest.
+        thumbprint: Of the key that signed the request.
+
+    Raises:
+        NotFoundError: No such upload of this gateway.
+    """
+    with write_session(zone.engine) as session:
+        found = fetch(session, kind="upload", name=upload_id)
+    if Signed.parsed(found.text).signer != thumbprint:
+        raise NotFoundError("There is no upload of that name here.", reason="not-found.upload")
 
 
 def upload_status(zone: PlatformZone, upload_id: str) -> UploadStatus:
@@ -201,6 +246,17 @@ def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> Upload
                 detail={"upload": upload_id},
             )
     return UploadStatus(upload_id, COMMITTED, ())
+
+
+def _registered(zone: PlatformZone, envelope: Signed) -> RosterManifest | None:
+    """This very roster, if it was checked and kept before."""
+    draft = RosterManifest.parsed(envelope.body)
+    with write_session(zone.engine) as session:
+        try:
+            found = fetch(session, kind="roster", name=draft.roster_id)
+        except NotFoundError:
+            return None
+    return _roster(found) if found.digest == envelope.digest else None
 
 
 def _claim_sequence(

@@ -23,12 +23,12 @@ class PlatformZone:
         engine: Its database.
         objects: Its ciphertexts.
         signing_key: Signs transcripts and release requests.
-        gateways: Registered gateways' keys by thumbprint.
+        identity: The identity authority's key by thumbprint; gateways are known by it alone.
         authority: The key authority's key by thumbprint.
     """
 
     engine: Engine
     objects: ObjectStore
     signing_key: Sm2PrivateKey = field(repr=False)
-    gateways: Mapping[str, Sm2PublicKey]
+    identity: Mapping[str, Sm2PublicKey]
     authority: Mapping[str, Sm2PublicKey]

@@ -6,6 +6,7 @@ keys x0, x1, x2, xb           X0 = x0·G + xb·H,  X1 = x1·H,  X2 = x2·H
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from gridsecure.credentials.curves import Point
@@ -92,16 +93,8 @@ class IssuerPrivateKey:
     xb: int = field(repr=False)
 
     def public_key(self, suite: Suite) -> IssuerPublicKey:
-        """The key to publish."""
-        group = suite.group
-        points = group.sums(
-            [
-                [*group.blinded(self.x0, suite.g), *group.blinded(self.xb, suite.h)],
-                group.blinded(self.x1, suite.h),
-                group.blinded(self.x2, suite.h),
-            ]
-        )
-        return IssuerPublicKey(*points)
+        """The key to publish; worked out once, for it goes into every answer's hash."""
+        return _public_key(self, suite)
 
     def to_bytes(self, suite: Suite) -> bytes:
         """128 bytes, for sealing at rest and nothing else."""
@@ -119,6 +112,19 @@ class IssuerPrivateKey:
         if 0 in scalars:
             raise InvalidMessageError("A number is out of range.", reason="identity.scalar")
         return IssuerPrivateKey(*scalars)
+
+
+@lru_cache(maxsize=4)
+def _public_key(key: IssuerPrivateKey, suite: Suite) -> IssuerPublicKey:
+    group = suite.group
+    points = group.sums(
+        [
+            [*group.blinded(key.x0, suite.g), *group.blinded(key.xb, suite.h)],
+            group.blinded(key.x1, suite.h),
+            group.blinded(key.x2, suite.h),
+        ]
+    )
+    return IssuerPublicKey(*points)
 
 
 def generate_issuer_key(suite: Suite) -> IssuerPrivateKey:

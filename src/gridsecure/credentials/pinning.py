@@ -19,6 +19,23 @@ from gridsecure.identity_messages import IdentityKeys
 from gridsecure.messages import Signed, opened
 
 
+def identity_keys(
+    issuer: IssuerPublicKey, *, halves: Mapping[Opener, bytes], suite: Suite
+) -> IdentityKeys:
+    """The statement to sign, each signer for itself.
+
+    Args:
+        issuer: The issuer's key.
+        halves: What each opener published, `OpenerKey.published`.
+        suite: The group and its hash.
+    """
+    return IdentityKeys(
+        issuer=issuer.to_bytes(suite).hex(),
+        utility=halves["utility"].hex(),
+        regulator=halves["regulator"].hex(),
+    )
+
+
 def stated_keys(
     statements: Sequence[Signed], *, signers: Mapping[Opener, Sm2PublicKey]
 ) -> IdentityKeys:
@@ -57,7 +74,20 @@ def pinned_keys(
         AuthenticityError: As `stated_keys`, or an opener's key comes without proof of possession.
         InvalidMessageError: Something stated is no key.
     """
-    said = stated_keys(statements, signers=signers)
+    return read_keys(stated_keys(statements, signers=signers), suite=suite)
+
+
+def read_keys(said: IdentityKeys, *, suite: Suite) -> PublicKeys:
+    """The keys in a statement that was checked before.
+
+    Args:
+        said: From `stated_keys`.
+        suite: The group and its hash.
+
+    Raises:
+        AuthenticityError: An opener's key comes without proof of possession.
+        InvalidMessageError: Something stated is no key.
+    """
     halves: dict[Opener, bytes] = {
         "utility": bytes.fromhex(said.utility),
         "regulator": bytes.fromhex(said.regulator),

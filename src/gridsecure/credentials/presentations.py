@@ -40,6 +40,7 @@ _FIXED_POINTS: Final = 5
 _SCALARS: Final = 4
 MAX_DOMAINS: Final = 4
 MAX_PART_LETTERS: Final = 40
+_PARTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,18 @@ class Domain:
     def text(self) -> str:
         """`platform/purpose/period`."""
         return f"{self.platform}/{self.purpose}/{self.period}"
+
+    @staticmethod
+    def parsed(text: str) -> Domain:
+        """Read what `text` wrote.
+
+        Raises:
+            InvalidMessageError: Not three parts, or a malformed one (`identity.domain`).
+        """
+        parts = text.split("/")
+        if len(parts) != _PARTS:
+            raise InvalidMessageError("A domain is malformed.", reason="identity.domain")
+        return Domain(*parts)
 
     def base(self, suite: Suite) -> Point:
         """The point whose multiples are this domain's pseudonyms."""

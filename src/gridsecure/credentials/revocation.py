@@ -12,7 +12,7 @@ about any key can still find a person by asking about everyone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -133,7 +133,23 @@ def matches(
         )
         for name in OPENERS
     ]
-    return suite.group.sum((1, pair.b), *((-1, point) for point in points)) == IDENTITY
+    return is_zero(pair, shares=points, suite=suite)
+
+
+def is_zero(pair: Difference, *, shares: Sequence[Point], suite: Suite) -> bool:
+    """Decrypt a twice blinded difference with shares that were verified before, of both openers.
+
+    Args:
+        pair: Blinded by both openers, each blinding verified.
+        shares: From `verified_share`, for `pair.a`.
+        suite: The group.
+
+    Raises:
+        InvalidMessageError: Not one share of each opener (`identity.openers`).
+    """
+    if len(shares) != len(OPENERS):
+        raise InvalidMessageError("Both openers are needed.", reason="identity.openers")
+    return suite.group.sum((1, pair.b), *((-1, point) for point in shares)) == IDENTITY
 
 
 def _same_power(suite: Suite, pair: Difference, blinded: Difference) -> Statement:

@@ -18,11 +18,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AccessDeniedError, EnvelopeError, InvalidMessageError, SignatureError
+from gridsecure.errors import EnvelopeError, InvalidMessageError, SignatureError, UnknownMeterError
 from gridsecure.identity_messages import Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, opened, roster_name
 
@@ -63,6 +64,28 @@ def settlement_domain(start: str) -> Domain:
     return Domain(*SETTLEMENT, start[:4])
 
 
+def registration_domains(
+    role: Role, *, period: str, carry: str | None = None
+) -> tuple[Domain, ...]:
+    """Where a credential of a role and period is shown to register; both sides work it out.
+
+    Args:
+        role: The credential's.
+        period: The credential's.
+        carry: The earlier period whose pseudonyms are shown along, so that the new carry them on.
+
+    Raises:
+        InvalidMessageError: Carried from no earlier period, or for a gateway, which has nothing to
+            carry on (`identity.domain`).
+    """
+    if carry is not None and (role != "meter-point" or carry >= period):
+        raise InvalidMessageError("The domains are malformed.", reason="identity.domain")
+    if role != "meter-point":
+        return (billing_domain(period),)
+    periods = [period] if carry is None else [period, carry]
+    return tuple(domain(year) for year in periods for domain in (billing_domain, settlement_domain))
+
+
 def delegation_text(roster: RosterManifest, slot: int) -> bytes:
     """What the holder in a slot signs.
 
@@ -93,7 +116,7 @@ def seated_roster(
         InvalidMessageError: A malformed roster or seats; an id that is not the content's
             (`roster.name`).
         EnvelopeError: Other seats than it names (`authenticity.seats`).
-        AccessDeniedError: A pseudonym nobody vouches for, or in another order
+        UnknownMeterError: A pseudonym nobody vouches for, or in another order
             (`authenticity.seats`).
         SignatureError: A signature that does not verify.
     """
@@ -151,8 +174,8 @@ def _check_delegation(roster: RosterManifest, slot: int, *, holder: str, signatu
         ) from refused
 
 
-def _not_seated(why: str) -> AccessDeniedError:
-    return AccessDeniedError(
+def _not_seated(why: str) -> UnknownMeterError:
+    return UnknownMeterError(
         why,
         reason="authenticity.seats",
         remedy="Fetch the registrations anew and build the roster from them.",

@@ -1,18 +1,15 @@
 """Admission: which meter points are billed this month, and why the others are not.
 
 Invariant: every meter point of the contracts or of the files is either billed or excluded with one
-reason, the first that applies in the order of `REASONS`. What cannot be encrypted within its
-column's public bound, or would make the plan of a whole roster fail, is left out here, by name,
+reason, the first that applies in the order of `exclusions.REASONS`. What cannot be encrypted within
+its column's public bound, or would make the plan of a whole roster fail, is left out here, by name,
 so that one customer cannot stop the bills of all.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -36,8 +33,8 @@ from gridsecure.billing.tariffs import Tariff
 from gridsecure.crypto.thresholds import MONTH_DIGITS, WH_PER_KWH, YEAR_DIGITS
 from gridsecure.errors import InputError
 from gridsecure.gateway.energies import IntervalEnergies
+from gridsecure.gateway.exclusions import REASONS, Admission
 from gridsecure.gateway.packing import interval_bound_wh
-from gridsecure.gateway.private_files import write_private
 from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
     MAX_YEAR_WH,
@@ -47,41 +44,6 @@ from gridsecure.plans.quantities import (
 from gridsecure.plans.steps import MOST_STEPS
 
 Mask = NDArray[np.bool_]
-
-REASONS: Final = {
-    "no-contract": "it has readings but no contract",
-    "no-readings": "it has a contract but no readings",
-    "two-intervals": "its readings came in two interval lengths",
-    "quarantined": "too few of its readings passed validation",
-    "tariff-unknown": "no tariff file carries its contract's tariff id",
-    "tariff-not-valid": "its tariff, or the tariff's price series, does not cover the month",
-    "register-missing": "its tariff bills reactive energy or feed-in, and its readings have none",
-    "year-to-date": "its tariff counts the year, and an earlier month of it was not processed here",
-    "tier-limit": "a tier limit with its household quota, or its free quota, is not whole kWh, or"
-    " too large, or kWh count per kVA where the contract has none",
-    "tier-energy": "its energy is above what a tier bill takes",
-    "register-energy": "its energy is above what one register takes",
-    "interval-energy": "an interval's energy is above the bound of its customer class",
-}
-"""Reason code -> what it says about a meter point; in order of precedence."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Admission:
-    """Who is billed and who is not.
-
-    Args:
-        billed: Contract rows of the meter points to bill.
-        excluded: `meter_point_id` and `reason` of the others, sorted by meter point.
-    """
-
-    billed: pd.DataFrame
-    excluded: pd.DataFrame
-
-    def counts(self) -> dict[str, int]:
-        """Excluded meter points by reason, in the order of `REASONS`."""
-        found = Counter(self.excluded["reason"])
-        return {reason: found[reason] for reason in REASONS if found[reason]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,17 +242,3 @@ def _limits_wh(
     limits = np.stack(sides)
     bounded: NDArray[np.int64] = np.where(limits == OPEN_LIMIT_WH, 0, limits)
     return bounded
-
-
-def write_exceptions(admission: Admission, *, path: Path) -> None:
-    """Write the excluded meter points as CSV: `meter_point_id,reason`, no values.
-
-    Args:
-        admission: The decision.
-        path: The file to create or replace; only its owner may read it.
-
-    Raises:
-        StorageError: The disk could not take it; nothing half-written is left.
-    """
-    text = admission.excluded.to_csv(index=False, lineterminator="\n")
-    write_private(path, [text.encode()], what="The exceptions file")

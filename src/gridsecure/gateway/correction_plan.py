@@ -59,6 +59,7 @@ class PlannedRoster:
     """One roster of a correction.
 
     Args:
+        month: The month, YYYY-MM.
         first: The roster id of the month's first version.
         roster_id: The roster it is billed with now.
         corrects: Digest of the signed upload that it corrects.
@@ -66,6 +67,7 @@ class PlannedRoster:
         corrected_slots: The slots whose settlement or tariff changed.
     """
 
+    month: str
     first: str
     roster_id: str
     corrects: str
@@ -75,7 +77,7 @@ class PlannedRoster:
     @property
     def name(self) -> str:
         """Its name in the outbox."""
-        return upload_name(self.roster_id, self.revision)
+        return upload_name(self.roster_id, self.month, self.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,7 @@ def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> 
             evidence.append(
                 session,
                 at=at,
-                actor=zone.gateway_id,
+                actor=zone.service_id,
                 action="correction.fixed",
                 detail={"month": month, "number": plan.number, "plan": entry.digest},
             )

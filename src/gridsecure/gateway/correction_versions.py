@@ -15,6 +15,7 @@ import pandas as pd
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
 from gridsecure.billing.reading_versions import changed_settlements
 from gridsecure.gateway import outbox
+from gridsecure.gateway.agent_records import settlement_names
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import (
     CorrectionFiles,
@@ -30,6 +31,7 @@ from gridsecure.gateway.reconciliation import (
     oracle_bills,
     oracle_path,
     oracle_settlements,
+    renamed,
     roster_tariff,
 )
 from gridsecure.gateway.zone import GatewayZone
@@ -98,13 +100,14 @@ def heads(zone: GatewayZone, files: MonthFiles, *, before: CorrectionFiles) -> l
     Raises:
         NotFoundError: The month, or an earlier correction, was not encrypted.
     """
+    plan = required_plan(zone, files.month)
     found = {
-        name: Head(name, outbox.required(zone, name), files.folder)
-        for name in required_plan(zone, files.month).rosters
+        first: Head(first, outbox.required(zone, name), files.folder)
+        for first, name in zip(plan.rosters, plan.names, strict=True)
     }
-    for plan in earlier_corrections(zone, before):
-        folder = correction_folder(zone, plan.files)
-        for item in plan.rosters:
+    for correction in earlier_corrections(zone, before):
+        folder = correction_folder(zone, correction.files)
+        for item in correction.rosters:
             found[item.first] = Head(item.first, outbox.required(zone, item.name), folder)
     return list(found.values())
 
@@ -125,7 +128,7 @@ def changed_names(before: Path, after: Path) -> set[str]:
 def expected_corrections(
     zone: GatewayZone, files: MonthFiles, *, correction: CorrectionFiles
 ) -> dict[str, Document]:
-    """The oracle's correction documents: roster id -> pseudonym -> document.
+    """The oracle's correction documents: roster id -> settlement pseudonym -> document.
 
     They are compared with opened statements by `reconciliation.reconcile`, as bills are.
 
@@ -135,7 +138,7 @@ def expected_corrections(
     """
     month = required_plan(zone, files.month)
     span = (month.start, month.end)
-    plan = fixed_correction(zone, correction)
+    plan, settled = fixed_correction(zone, correction), settlement_names(zone, month.start)
     versions = {head.first: head for head in heads(zone, files, before=correction)}
     documents = {}
     for item in plan.rosters if plan else ():
@@ -153,5 +156,5 @@ def expected_corrections(
             meter_point_ids=names,
             tariff=roster_tariff(zone, roster),
         )
-        documents[roster.roster_id] = found["meters"]
+        documents[roster.roster_id] = renamed(found["meters"], settled)
     return documents

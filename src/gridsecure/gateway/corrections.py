@@ -24,8 +24,11 @@ from itertools import islice
 from typing import Final
 
 from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.credentials.seats import billing_domain
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError
 from gridsecure.gateway import outbox
+from gridsecure.gateway.agent_records import remembered
+from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import (
     CorrectionFiles,
@@ -55,10 +58,10 @@ from gridsecure.gateway.months import Peers, Progress
 from gridsecure.gateway.packing import pack_energies, packed_columns
 from gridsecure.gateway.preparation import Admitted, admit_month, settled_roster
 from gridsecure.gateway.rosters import Roster, retariffed
-from gridsecure.gateway.upload import deliver
+from gridsecure.gateway.seating import reseated
+from gridsecure.gateway.upload import Delivery, deliver
 from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.messages import RosterManifest
 
 STAGES: Final = ("read", "validate", "admit", "compare", "encrypt", "upload")
 
@@ -185,9 +188,8 @@ class _CorrectionRun:
     def compared(self, admitted: Admitted) -> tuple[list[ChangedRoster], int]:
         """Step 2: rosters with corrected slots, and how many meter points are in no roster."""
         billed = admitted.admission.billed
-        domain = f"platform/billing/{self.correction.month}"
-        pseudonyms = self.peers.enrol(billed["meter_point_id"].tolist(), domain)
-        meters = {pseudonym: name for name, pseudonym in pseudonyms.items()}
+        known = remembered(self.zone, self.correction.month[:4])
+        meters = {known[name][0]: name for name in billed["meter_point_id"] if name in known}
         latest = heads(self.zone, self.files, before=self.correction)
         seated = {name for head in latest for name in head.roster.pseudonyms}
         if seated - meters.keys():
@@ -198,7 +200,7 @@ class _CorrectionRun:
                 "correct the files and hand them in again.",
             )
         changed = [self.changed(head, meters, admitted) for head in latest]
-        return [item for item in changed if item is not None], len(meters.keys() - seated)
+        return [item for item in changed if item is not None], len(billed) - len(seated)
 
     def changed(
         self, head: Head, meters: Mapping[str, str], admitted: Admitted
@@ -210,17 +212,20 @@ class _CorrectionRun:
         text = self.tariffs()[billed_with.tariff_id]
         digest = self.zone.objects.put(text.encode())
         is_retariffed = digest != head.roster.tariff
-        roster = retariffed(before, tariff=digest) if is_retariffed else before
+        roster = before
+        if is_retariffed:
+            other = retariffed(before, tariff=digest)
+            roster = reseated(self.zone, other, earlier=head.roster, at=self.clock())
         folder = correction_folder(self.zone, self.correction)
         month = settled_roster(roster, tariff, admitted, folder=folder)
         slots = list(range(roster.manifest.slots))
         if not is_retariffed:
-            path = version_oracle(folder, roster.manifest.roster_id)
-            names = changed_names(head.oracle, path)
+            names = changed_names(head.oracle, version_oracle(folder, roster.manifest.roster_id))
             slots = [n for n, name in enumerate(roster.manifest.pseudonyms) if name in names]
         if not slots:
             return None
         planned = PlannedRoster(
+            month=self.correction.month,
             first=head.first,
             roster_id=roster.manifest.roster_id,
             corrects=head.outgoing.manifest.digest,
@@ -232,7 +237,8 @@ class _CorrectionRun:
     def encrypt(self, changed: list[ChangedRoster], *, energies: IntervalEnergies) -> None:
         """Step 4: every roster that is not signed yet goes into the outbox."""
         period = month_period(self.correction.month, timezone=self.zone.timezone)
-        keys = self.peers.key_sets()
+        keys, start = self.peers.key_sets(), period.start.isoformat()
+        key = agents_of(self.zone).gateway().key_in(billing_domain(start))
         for done, item in enumerate(changed):
             self.progress("encrypt", done, len(changed))
             roster, tariff = item.month.roster, item.month.tariff
@@ -243,28 +249,28 @@ class _CorrectionRun:
             packed = outbox.Packed(
                 roster=roster.manifest,
                 columns=islice(columns, settlement),
-                start=period.start.isoformat(),
+                start=start,
                 end=period.end.isoformat(),
                 estimated_readings=item.month.estimated_readings,
                 correction=outbox.Corrects(
                     item.planned.corrects, item.planned.revision, item.planned.corrected_slots
                 ),
             )
-            outbox.put(self.zone, packed, at=self.clock())
+            outbox.put(self.zone, packed, key=key, at=self.clock())
 
     def upload(self, plan: CorrectionPlan) -> int:
         """Step 5: tariffs, then every roster until the platform committed it."""
         outgoing = [outbox.required(self.zone, item.name) for item in plan.rosters]
         waiting = [item for item in outgoing if item.state != outbox.COMMITTED]
-        for tariff in sorted({_tariff(item) for item in waiting}):
-            self.peers.platform.send_tariff(self.zone.objects.get(tariff).decode())
+        platform = self.peers.platform(self.correction.month)
+        for tariff in sorted({item.seated.tariff for item in waiting}):
+            platform.send_tariff(self.zone.objects.get(tariff).decode())
         sent_bytes = 0
         for done, item in enumerate(waiting):
             self.progress("upload", done, len(waiting))
             sent_bytes += deliver(
-                self.peers.platform,
-                roster=item.roster,
-                manifest=item.manifest,
+                platform,
+                Delivery(item.roster, self.zone.objects.get(item.seated.seats), item.manifest),
                 load=partial(_columns, self.zone, item),
                 sent=lambda _objects: None,
             )
@@ -292,7 +298,3 @@ class _CorrectionRun:
 
 def _columns(zone: GatewayZone, item: outbox.Outgoing, wanted: frozenset[str]) -> Iterator[bytes]:
     return outbox.read_columns(zone, item, wanted=wanted)
-
-
-def _tariff(item: outbox.Outgoing) -> str:
-    return RosterManifest.parsed(item.roster.body).tariff

@@ -1,53 +1,283 @@
-"""The identity authority's client: pseudonyms for the meter points of one billing domain."""
+"""Enrolment: the meter points of a month and the gateway itself, each under pseudonyms of the year.
+
+Who is registered is remembered, one record a meter point and year, so a second month of a year asks
+for nobody, and a killed run goes on where it was. Secrets follow from the gateway's seed, so what a
+killed run asked for and forgot comes out the same when it is asked for again.
+
+A refused meter point stops nobody else: it is left out of the month with the reason, and asked for
+again with the next one. Batches are on their way side by side: while the authority computes for
+one, the gateway does for another. The arithmetic lets go of Python's lock, so threads suffice.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
-import httpx
+from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.issuer_keys import Role
+from gridsecure.credentials.seats import billing_domain
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.errors import AccessDeniedError
+from gridsecure.gateway.agent_records import (
+    Subjects,
+    remember,
+    remember_gateway,
+    remembered,
+    remembered_gateway,
+)
+from gridsecure.gateway.agents import Agents
+from gridsecure.gateway.enrolment_batches import (
+    MAX_BATCH,
+    Batch,
+    afresh,
+    register,
+    request_credentials,
+)
+from gridsecure.gateway.identity_keys import pin_identity_keys
+from gridsecure.gateway.identity_peer import IdentityPeer, Login
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.identity_messages import Registrations
+from gridsecure.messages import Signed, opened
 
-from gridsecure.peer import Peer
+IN_FLIGHT: Final = 3
+"""Batches on their way at once."""
 
-MAX_METER_POINTS: Final = 4096
-"""Meter points of one request."""
+REVOKED: Final = "identity.revoked"
+_REFUSED: Final = "identity.refused"
+_REASONS: Final = {
+    "identity.unknown-account": "identity.unknown-account",
+    "identity.revoked": REVOKED,
+    "authenticity.registration": REVOKED,
+    "authenticity.cloned": "identity.cloned",
+    "conflict.enrolment": "identity.other-key",
+    "conflict.credential": "identity.other-key",
+}
+"""The authority's reason -> the reason code in `exclusions.REASONS`."""
 
-_PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")
+Counted = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """The meter points of a month at the identity authority.
+
+    Args:
+        names: Meter point -> its pseudonym in the billing domain.
+        refused: Meter point -> why it has none, of `exclusions.REASONS`.
+    """
+
+    names: Mapping[str, str]
+    refused: Mapping[str, str]
+
+    def without(self, revoked: frozenset[str]) -> Enrolled:
+        """The same, but for meter points whose pseudonym may no longer act."""
+        gone = {name: REVOKED for name, subject in self.names.items() if subject in revoked}
+        names = {name: subject for name, subject in self.names.items() if name not in gone}
+        return Enrolled(names, {**self.refused, **gone})
 
 
 class IdentityClient:
-    """The identity authority as a gateway sees it.
+    """The gateway's dealings with the identity authority.
 
     Args:
-        http: Its address and this gateway's authentication.
-        pause: Waits for so many seconds between attempts.
+        zone: The gateway.
+        peer: The authority over the wire.
+        clock: Gives the time, aware.
+        carry: Whether meter points show last year's pseudonyms along with this year's first.
     """
 
-    def __init__(self, http: httpx.Client, *, pause: Callable[[float], None]) -> None:
-        self._peer = Peer(http, name="identity", pause=pause)
+    def __init__(
+        self,
+        zone: GatewayZone,
+        peer: IdentityPeer,
+        *,
+        clock: Callable[[], datetime],
+        carry: bool = False,
+    ) -> None:
+        self._zone = zone
+        self._peer = peer
+        self._clock = clock
+        self._carry = carry
+        self._agents: Agents | None = None
 
-    def pseudonyms(self, meter_point_ids: Sequence[str], *, domain: str) -> dict[str, str]:
-        """Enrol meter points in a domain.
-
-        Returns:
-            Meter point -> pseudonym of 32 hexadecimal digits.
+    @property
+    def agents(self) -> Agents:
+        """The gateway's holders, under keys that are fetched and compared once.
 
         Raises:
-            GridSecureError: As `Peer.post`; `identity.answer` when the answer does not give every
-                meter point a pseudonym of its own.
+            GridSecureError: As `pin_identity_keys` or `Peer.get`.
         """
-        found: dict[str, str] = {}
-        for start in range(0, len(meter_point_ids), MAX_METER_POINTS):
-            part = list(meter_point_ids[start : start + MAX_METER_POINTS])
-            request = {"domain": domain, "meter_point_ids": part}
-            answer = self._peer.answer(self._peer.post("/pseudonyms", json=request))
-            names = answer.get("pseudonyms") if isinstance(answer, dict) else None
-            if not isinstance(names, list) or len(names) != len(part):
+        if self._agents is None:
+            statements = self._peer.identity_keys()
+            keys = pin_identity_keys(self._zone, statements, at=self._clock())
+            self._agents = Agents(keys, self._zone.seed, self._zone.service_id)
+        return self._agents
+
+    def enrol(
+        self, meter_point_ids: Sequence[str], *, start: str, counted: Counted = lambda *_: None
+    ) -> Enrolled:
+        """Enrol meter points for the year of a billing period, as far as they are not yet.
+
+        Args:
+            meter_point_ids: Meter points of one month.
+            start: Start of the period, ISO 8601 with the local offset.
+            counted: Told how many are done.
+
+        Raises:
+            GridSecureError: The authority cannot be reached or believed; whoever was registered
+                before that is remembered.
+        """
+        period = start[:4]
+        known = remembered(self._zone, period)
+        fresh = [name for name in meter_point_ids if name not in known]
+        refused: dict[str, str] = {}
+        if fresh:
+            batches = list(self._batches(fresh, period))
+            self.agents.prepare(*batches[0].domains)
+            for found in self._through(batches):
+                refused |= {name: r for name, r in found.items() if isinstance(r, str)}
+                known |= {name: s for name, s in found.items() if not isinstance(s, str)}
+                counted(sum(n in known or n in refused for n in fresh), len(fresh))
+        names = {name: known[name][0] for name in meter_point_ids if name in known}
+        return Enrolled(names, {name: _REASONS.get(r, _REFUSED) for name, r in refused.items()})
+
+    def join(self, start: str) -> str:
+        """Enrol and register the gateway itself for a year, once; return its pseudonym.
+
+        Raises:
+            AccessDeniedError: The authority refuses it (`identity.gateway`).
+            GridSecureError: The authority cannot be reached or believed.
+        """
+        period, agent = start[:4], self.agents.gateway()
+        known = remembered_gateway(self._zone, period)
+        if known is not None:
+            return known
+        batch = Batch("gateway", period, None, (agent,))
+        outcome = self._admitted(batch)[agent.identity]
+        if isinstance(outcome, str):
+            raise _gateway_refused(outcome)
+        (subject,) = outcome
+        remember_gateway(self._zone, period, subject, at=self._clock())
+        return subject
+
+    def registrations(
+        self, subjects: Sequence[str], *, start: str
+    ) -> tuple[Signed | None, frozenset[str]]:
+        """The authority's fresh word on meter points' pseudonyms in a year's billing domain.
+
+        Args:
+            subjects: The pseudonyms.
+            start: Start of the billing period, ISO 8601.
+
+        Returns:
+            Its signed `Registrations` of those that may act, in the order asked for, or None; and
+            those that may not.
+
+        Raises:
+            AuthenticityError: Not signed by the pinned key.
+            GridSecureError: The authority cannot be reached, or speaks of others
+                (`identity.answer`).
+        """
+        return self._registrations("meter-point", subjects, start)
+
+    def own_registration(self, start: str) -> Signed:
+        """The authority's fresh word on the gateway's own pseudonym.
+
+        Raises:
+            AccessDeniedError: It may not act (`identity.gateway`).
+            GridSecureError: As `registrations` and `join`.
+        """
+        envelope, _ = self._registrations("gateway", [self.join(start)], start)
+        if envelope is None:
+            raise _gateway_refused(REVOKED)
+        return envelope
+
+    def log_in(self, start: str) -> tuple[Login, Sm2PrivateKey]:
+        """A token for the gateway's pseudonym of a year, and the key that acts with it.
+
+        Raises:
+            AuthenticityError: The authority refuses.
+            GridSecureError: It cannot be reached or believed.
+        """
+        domain, subject, agent = billing_domain(start), self.join(start), self.agents.gateway()
+        key = agent.key_in(domain)
+
+        def attempt() -> Login:
+            challenge = self._peer.challenge()
+            signature = agent.sign_in(domain, challenge=challenge)
+            return self._peer.log_in(
+                subject=subject, domain=domain.text, challenge=challenge, signature=signature
+            )
+
+        return afresh(attempt), key
+
+    def _registrations(
+        self, role: Role, asked: Sequence[str], start: str
+    ) -> tuple[Signed | None, frozenset[str]]:
+        domain, pinned = billing_domain(start).text, self._zone.pinned.identity
+        envelope, refused = self._peer.registrations(domain=domain, role=role, subjects=asked)
+        named: list[str] = []
+        if envelope is not None:
+            said = opened(envelope, expect=Registrations, trusted={pinned.thumbprint: pinned})
+            named = [entry.subject for entry in said.entries]
+            if (said.domain, said.role) != (domain, role):
                 raise self._peer.malformed()
-            if not all(isinstance(name, str) and _PSEUDONYM.fullmatch(name) for name in names):
-                raise self._peer.malformed()
-            found |= zip(part, names, strict=True)
-        if len(set(found.values())) != len(found):
+        if named != [name for name in asked if name not in refused]:
             raise self._peer.malformed()
-        return found
+        return envelope, refused
+
+    def _batches(self, names: Sequence[str], period: str) -> Iterator[Batch]:
+        earlier = str(int(period) - 1) if self._carry else ""
+        carried = remembered(self._zone, earlier) if self._carry else {}
+        for carry, group in (
+            (earlier, [name for name in names if name in carried]),
+            (None, [name for name in names if name not in carried]),
+        ):
+            for at in range(0, len(group), MAX_BATCH):
+                part = group[at : at + MAX_BATCH]
+                agents = tuple(self.agents.meter_point(name) for name in part)
+                yield Batch("meter-point", period, carry, agents)
+
+    def _through(self, batches: list[Batch]) -> Iterator[dict[str, Subjects | str]]:
+        """Take batches through, several at a time; what each one found, as they end."""
+        if len(batches) == 1:
+            yield self._kept(batches[0])
+            return
+        with ThreadPoolExecutor(IN_FLIGHT) as pool:
+            futures = [pool.submit(self._kept, batch) for batch in batches]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            finally:
+                for future in futures:
+                    future.cancel()
+
+    def _kept(self, batch: Batch) -> dict[str, Subjects | str]:
+        """Take one batch through, and remember who is registered."""
+        outcomes = self._admitted(batch)
+        registered = {name: s for name, s in outcomes.items() if not isinstance(s, str)}
+        remember(self._zone, batch.period, registered, at=self._clock())
+        return outcomes
+
+    def _admitted(self, batch: Batch) -> dict[str, Subjects | str]:
+        answers = request_credentials(batch, zone=self._zone, peer=self._peer, now=self._clock())
+        pairs = list(zip(batch.agents, answers, strict=True))
+        given = [(agent, c) for agent, c in pairs if isinstance(c, Credential)]
+        those = replace(batch, agents=tuple(agent for agent, _ in given))
+        outcomes = register(those, [credential for _, credential in given], peer=self._peer)
+        registered = dict(zip((agent.identity for agent, _ in given), outcomes, strict=True))
+        refused = {agent.identity: r for agent, r in pairs if isinstance(r, str)}
+        return {**refused, **registered}
+
+
+def _gateway_refused(reason: str) -> AccessDeniedError:
+    return AccessDeniedError(
+        f"The identity authority does not let this gateway act ({reason}).",
+        reason="identity.gateway",
+        remedy="Have the gateway's key registered there; after a revocation, re-key it.",
+    )

@@ -15,7 +15,9 @@ from typing import Any, Final
 from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, InputError, NotFoundError
+from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.messages import FIRST_REVISION
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, fetch, record
 
@@ -71,6 +73,8 @@ class MonthPlan:
         rosters: Roster ids.
         tariffs: Digests of the tariffs in use.
         counts: The report as far as it is known.
+        refused: Meter points that the identity authority refused, with the reason; another run
+            leaves out the same ones.
     """
 
     start: str
@@ -79,6 +83,12 @@ class MonthPlan:
     rosters: tuple[str, ...]
     tariffs: tuple[str, ...]
     counts: Mapping[str, Any]
+    refused: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in the outbox of what goes out first."""
+        return tuple(upload_name(name, self.start, FIRST_REVISION) for name in self.rosters)
 
 
 def month_period(month: str, *, timezone: str) -> BillingPeriod:

@@ -3,13 +3,14 @@
 1. read the meter data files and the contracts;
 2. validate, and write what was refused to the quarantine file;
 3. admit: decide who is billed, and write the others to the exceptions file;
-4. enrol: fetch the pseudonyms of this month's domain;
-5. rosters: assign slots, settle the plaintext oracle, and record the plan of the month;
+4. enrol: have everybody registered under the pseudonyms of the year, who is not yet;
+5. rosters: assign slots, have each meter point's agent agree to its seat, settle the plaintext
+   oracle, and record the plan of the month;
 6. encrypt each roster's columns and sign its manifest into the outbox;
 7. upload what the platform lacks and have it committed;
 8. report.
 
-Before the plan is recorded, nothing left the gateway and another run starts afresh. From then on
+Before the plan is recorded, no reading left the gateway and another run starts afresh. From then on
 the month is fixed: a run that was killed anywhere is completed by the next one with the same
 rosters, the same columns once signed, and no second upload. Clients and clock are arguments.
 """
@@ -21,11 +22,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from gridsecure.credentials.seats import billing_domain
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.errors import InputError
 from gridsecure.gateway import outbox
+from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.energies import IntervalEnergies
+from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.month_plan import (
     MonthPlan,
     MonthReport,
@@ -37,13 +41,13 @@ from gridsecure.gateway.month_plan import (
 )
 from gridsecure.gateway.packing import PackedColumn, pack_energies, packed_columns
 from gridsecure.gateway.preparation import (
-    Enrol,
     RosterMonth,
     admit_month,
     assign_rosters,
     plan_counts,
 )
-from gridsecure.gateway.upload import PlatformClient, deliver
+from gridsecure.gateway.seating import Seating
+from gridsecure.gateway.upload import Delivery, PlatformClient, deliver
 from gridsecure.gateway.zone import GatewayZone
 
 STAGES: Final = ("read", "validate", "admit", "enrol", "rosters", "encrypt", "upload")
@@ -57,14 +61,15 @@ class Peers:
     """What a month needs from others.
 
     Args:
-        enrol: Asks the identity authority for pseudonyms.
+        identity: The identity authority.
         key_sets: Gives the public key sets in force by parameter set name.
-        platform: Where uploads go.
+        platform: Gives the platform, where uploads go under the pseudonym of the year in which a
+            billing period starts [ISO 8601].
     """
 
-    enrol: Enrol
+    identity: IdentityClient
     key_sets: Callable[[], Mapping[str, PublicKeySet]]
-    platform: PlatformClient
+    platform: Callable[[str], PlatformClient]
 
 
 def process_month(
@@ -95,7 +100,7 @@ def process_month(
         return known
     run = _MonthRun(zone, files, peers, clock, progress)
     plan = stored_plan(zone, files.month)
-    if plan is None or any(outbox.find(zone, name) is None for name in plan.rosters):
+    if plan is None or any(outbox.find(zone, name) is None for name in plan.names):
         plan = run.prepare(plan)
     return run.report(plan, sent=run.upload(plan))
 
@@ -135,9 +140,14 @@ class _MonthRun:
         admitted = admit_month(
             self.files, period=period, timezone=zone.timezone, at=at, begin=self.begin
         )
-        rosters = assign_rosters(
-            zone, admitted, files=self.files, enrol=self.peers.enrol, begin=self.begin
+        assigned = assign_rosters(
+            self.seating(period.start.isoformat(), known),
+            admitted,
+            files=self.files,
+            begin=self.begin,
+            counted=lambda done, of: self.progress("enrol", done, of),
         )
+        rosters = assigned.rosters
         keys = self.peers.key_sets()
         plan = MonthPlan(
             start=period.start.isoformat(),
@@ -145,11 +155,22 @@ class _MonthRun:
             validated_at=at.isoformat(),
             rosters=tuple(item.roster.manifest.roster_id for item in rosters),
             tariffs=tuple(sorted({item.roster.manifest.tariff for item in rosters})),
-            counts=plan_counts(admitted, rosters=len(rosters)),
+            counts=plan_counts(assigned.admitted, rosters=len(rosters)),
+            refused=assigned.refused,
         )
         fix_plan(zone, month, plan=plan, at=self.clock())
         self.encrypt(rosters, energies=admitted.energies, keys=keys)
         return plan
+
+    def seating(self, start: str, known: MonthPlan | None) -> Seating:
+        """Who enrols and seats; of a month that is fixed, without asking anybody."""
+        return Seating(
+            zone=self.zone,
+            identity=self.peers.identity,
+            start=start,
+            clock=self.clock,
+            fixed=known.refused if known else None,
+        )
 
     def encrypt(
         self,
@@ -166,7 +187,8 @@ class _MonthRun:
             packed_columns(item.roster, tariff=item.tariff, period=period, intervals=intervals)
             for item in rosters
         )
-        done = 0
+        done, start = 0, period.start.isoformat()
+        key = agents_of(self.zone).gateway().key_in(billing_domain(start))
 
         def counted(columns: Iterator[PackedColumn]) -> Iterator[PackedColumn]:
             nonlocal done
@@ -182,20 +204,21 @@ class _MonthRun:
             packed = outbox.Packed(
                 roster=item.roster.manifest,
                 columns=counted(columns),
-                start=period.start.isoformat(),
+                start=start,
                 end=period.end.isoformat(),
                 estimated_readings=item.estimated_readings,
             )
-            outbox.put(self.zone, packed, at=self.clock())
+            outbox.put(self.zone, packed, key=key, at=self.clock())
 
     def upload(self, plan: MonthPlan) -> int:
         """Step 7: tariffs, then every roster until the platform committed it."""
         self.begin("upload")
-        outgoing = [outbox.required(self.zone, name) for name in plan.rosters]
+        outgoing = [outbox.required(self.zone, name) for name in plan.names]
         sizes = [len(item.upload.columns) for item in outgoing]
         if any(item.state != outbox.COMMITTED for item in outgoing):
+            platform = self.peers.platform(plan.start)
             for tariff in plan.tariffs:
-                self.peers.platform.send_tariff(self.zone.objects.get(tariff).decode())
+                platform.send_tariff(self.zone.objects.get(tariff).decode())
         sent_bytes = done = 0
         for item, size in zip(outgoing, sizes, strict=True):
             if item.state != outbox.COMMITTED:
@@ -217,23 +240,22 @@ class _MonthRun:
             self.progress("upload", sent_objects, of)
 
         sent_bytes = deliver(
-            self.peers.platform,
-            roster=item.roster,
-            manifest=item.manifest,
+            self.peers.platform(item.upload.start),
+            Delivery(item.roster, self.zone.objects.get(item.seated.seats), item.manifest),
             load=load,
             sent=sent,
         )
-        outbox.mark_committed(self.zone, item.upload.roster_id, at=self.clock())
+        outbox.mark_committed(self.zone, item.name, at=self.clock())
         return sent_bytes
 
     def report(self, plan: MonthPlan, *, sent: int) -> MonthReport:
         """Step 8: count and record."""
         entries = [
             entry
-            for name in plan.rosters
+            for name in plan.names
             for entry in outbox.required(self.zone, name).upload.columns
         ]
-        for name in plan.rosters:
+        for name in plan.names:
             # A process killed between commit and deletion left its columns.
             outbox.drop_columns(self.zone, name)
         self.begin("done")

@@ -7,7 +7,8 @@ again. Per roster and month:
 2. in one transaction the next sequence number is taken, the manifest signed with it and recorded;
 3. after the platform committed, the record says so, and then the file is deleted.
 
-What goes out is named by its roster, and a correction by its roster and revision besides.
+What goes out is named by its roster and month, for a roster may stay the same over the months of a
+year, and a correction by its revision besides.
 
 A process killed before 2 leaves at most a file that the next attempt replaces; killed later, it
 finds the record and goes on from there. Sequence numbers only rise and none is used twice.
@@ -21,10 +22,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
 from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.private_files import private_folder, write_private
+from gridsecure.gateway.roster_records import required_roster
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import (
     FIRST_REVISION,
@@ -41,9 +44,9 @@ from gridsecure.store.records import Record, advance, fetch, listed, record
 SIGNED: Final = "signed"
 COMMITTED: Final = "committed"
 
-_ROSTER: Final = "roster"
 _UPLOAD: Final = "upload"
 _SEQUENCE: Final = "sequence"
+_MONTH_LETTERS: Final = len("2026-07")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,15 @@ class Outgoing:
         return UploadManifest.parsed(self.manifest.body)
 
     @property
+    def seated(self) -> RosterManifest:
+        """The roster, read."""
+        return RosterManifest.parsed(self.roster.body)
+
+    @property
     def name(self) -> str:
         """Its name in the outbox."""
         upload = self.upload
-        return upload_name(upload.roster_id, upload.revision)
+        return upload_name(upload.roster_id, upload.start, upload.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ class Packed:
     """What is to be put into the outbox.
 
     Args:
-        roster: The roster.
+        roster: The roster, which is kept already.
         columns: Its columns; consumed once, written as they come.
         start: Start of the period, ISO 8601.
         end: Its end, exclusive.
@@ -105,23 +113,32 @@ class Packed:
     def name(self) -> str:
         """Its name in the outbox."""
         revision = self.correction.revision if self.correction else FIRST_REVISION
-        return upload_name(self.roster.roster_id, revision)
+        return upload_name(self.roster.roster_id, self.start, revision)
 
 
-def upload_name(roster_id: str, revision: int) -> str:
-    """The name in the outbox of one version of a roster's month."""
-    return roster_id if revision == FIRST_REVISION else f"{roster_id}-{revision}"
+def upload_name(roster_id: str, start: str, revision: int) -> str:
+    """The name in the outbox of one version of a roster's month.
+
+    Args:
+        roster_id: The roster.
+        start: Start of the month, ISO 8601 with the local offset, or YYYY-MM.
+        revision: The version.
+    """
+    name = f"{roster_id}-{start[:_MONTH_LETTERS]}"
+    return name if revision == FIRST_REVISION else f"{name}-{revision}"
 
 
-def put(zone: GatewayZone, packed: Packed, *, at: datetime) -> Outgoing:
+def put(zone: GatewayZone, packed: Packed, *, key: Sm2PrivateKey, at: datetime) -> Outgoing:
     """Write a roster's columns and sign their manifest; one that was signed before is kept.
 
     Args:
         zone: The gateway.
         packed: The roster's month; its columns are not touched when it is in the outbox already.
+        key: The key of the roster's gateway.
         at: Now.
 
     Raises:
+        NotFoundError: The roster was not kept (`not-found.roster`).
         StorageError: The disk or database could not take it; nothing was signed.
     """
     found = find(zone, packed.name)
@@ -136,7 +153,7 @@ def put(zone: GatewayZone, packed: Packed, *, at: datetime) -> Outgoing:
 
     private_folder(_folder(zone))
     write_private(_path(zone, packed.name), parts(), what="The outbox")
-    return _sign(zone, packed, entries=entries, at=at)
+    return _sign(zone, packed, entries=entries, key=key, at=at)
 
 
 def find(zone: GatewayZone, name: str) -> Outgoing | None:
@@ -144,12 +161,11 @@ def find(zone: GatewayZone, name: str) -> Outgoing | None:
     with write_session(zone.engine) as session:
         try:
             upload = fetch(session, kind=_UPLOAD, name=name)
-            manifest = Signed.parsed(upload.text)
-            roster_id = UploadManifest.parsed(manifest.body).roster_id
-            roster = fetch(session, kind=_ROSTER, name=roster_id)
         except NotFoundError:
             return None
-    return Outgoing(Signed.parsed(roster.text), manifest, upload.state)
+    manifest = Signed.parsed(upload.text)
+    roster = required_roster(zone, UploadManifest.parsed(manifest.body).roster_id)
+    return Outgoing(roster, manifest, upload.state)
 
 
 def required(zone: GatewayZone, name: str) -> Outgoing:
@@ -209,7 +225,7 @@ def mark_committed(zone: GatewayZone, name: str, *, at: datetime) -> None:
             evidence.append(
                 session,
                 at=at,
-                actor=zone.gateway_id,
+                actor=zone.service_id,
                 action="upload.committed",
                 detail={"roster": name, "upload": digest},
             )
@@ -225,17 +241,22 @@ def drop_columns(zone: GatewayZone, name: str) -> None:
 
 
 def _sign(
-    zone: GatewayZone, packed: Packed, *, entries: list[ColumnEntry], at: datetime
+    zone: GatewayZone,
+    packed: Packed,
+    *,
+    entries: list[ColumnEntry],
+    key: Sm2PrivateKey,
+    at: datetime,
 ) -> Outgoing:
     roster_id, name = packed.roster.roster_id, packed.name
-    roster = signed(packed.roster, key=zone.signing_key)
+    roster = required_roster(zone, roster_id)
     with write_session(zone.engine) as session:
         sequence = 1 + max(
             (int(found.name) for found in listed(session, kind=_SEQUENCE)), default=0
         )
         upload = UploadManifest(
             roster_id=roster_id,
-            gateway_id=zone.gateway_id,
+            gateway_id=packed.roster.gateway_id,
             start=packed.start,
             end=packed.end,
             sequence=sequence,
@@ -243,18 +264,17 @@ def _sign(
             columns=entries,
             **_corrects(packed.correction),
         )
-        manifest = signed(upload, key=zone.signing_key)
+        manifest = signed(upload, key=key)
         number = str(sequence)
         for entry in (
             Record(_SEQUENCE, number, name, manifest.digest, SIGNED, ""),
-            Record(_ROSTER, roster_id, roster_id, roster.digest, SIGNED, roster.model_dump_json()),
             Record(_UPLOAD, name, name, manifest.digest, SIGNED, manifest.model_dump_json()),
         ):
             record(session, entry, at=at)
         evidence.append(
             session,
             at=at,
-            actor=zone.gateway_id,
+            actor=zone.service_id,
             action="upload.signed",
             detail={"roster": name, "upload": manifest.digest, "sequence": sequence},
         )

@@ -1,12 +1,12 @@
 """Preparing a month: from files to rosters whose energies are complete and admitted.
 
 Steps 1 to 5 of the protocol in `months`. Nothing here is encrypted and nothing leaves the gateway
-but the meter points that are enrolled with the identity authority.
+but what enrolling and registering its holders takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,20 +18,19 @@ from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.errors import InputError
-from gridsecure.gateway.admission import Admission, SeenMeters, admit, write_exceptions
+from gridsecure.gateway.admission import SeenMeters, admit
 from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
 from gridsecure.gateway.energies import IntervalEnergies, interval_energies
+from gridsecure.gateway.enrolment import Counted
+from gridsecure.gateway.exclusions import Admission, write_exceptions
 from gridsecure.gateway.month_plan import MonthReport
 from gridsecure.gateway.private_files import private_folder
 from gridsecure.gateway.quarantine import write_quarantine
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
 from gridsecure.gateway.rosters import Roster, build_rosters
+from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.year_to_date import keep_totals, year_before_wh
-from gridsecure.gateway.zone import GatewayZone
 from gridsecure.plans.execution import roster_contracts
-
-Enrol = Callable[[Sequence[str], str], Mapping[str, str]]
-"""Meter points and domain -> pseudonym by meter point."""
 
 Begin = Callable[[str], None]
 """Told the name of each stage as it begins."""
@@ -67,6 +66,21 @@ class RosterMonth:
     roster: Roster
     tariff: Tariff
     estimated_readings: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assigned:
+    """A month after steps 4 and 5.
+
+    Args:
+        admitted: The month, without those whom the identity authority refused.
+        rosters: Its rosters, seated and signed.
+        refused: Whom it refused, and why.
+    """
+
+    admitted: Admitted
+    rosters: list[RosterMonth]
+    refused: Mapping[str, str]
 
 
 def admit_month(
@@ -113,45 +127,62 @@ def admit_month(
     )
     write_exceptions(admission, path=files.folder / "exceptions.csv")
     if energies is None or admission.billed.empty:
-        raise InputError(
-            "No meter point of this month can be billed.",
-            reason="month.nothing-billed",
-            remedy="The exceptions file in the month's folder gives the reason for each.",
-        )
+        raise _nothing_billed()
     in_use = set(admission.billed["tariff_id"])
     return Admitted(admission, energies, collected, {name: tariffs[name] for name in in_use})
 
 
 def assign_rosters(
-    zone: GatewayZone, admitted: Admitted, *, files: MonthFiles, enrol: Enrol, begin: Begin
-) -> list[RosterMonth]:
-    """Steps 4 and 5: enrol, build rosters, settle the plaintext oracle of each.
+    seating: Seating, admitted: Admitted, *, files: MonthFiles, begin: Begin, counted: Counted
+) -> Assigned:
+    """Steps 4 and 5: enrol, build and seat rosters, settle the plaintext oracle of each.
+
+    Whom the identity authority refuses is left out, by name, in the exceptions file too.
+
+    Args:
+        seating: Who enrols and seats.
+        admitted: The month after steps 1 to 3.
+        files: What the operator handed in.
+        begin: Told of each stage.
+        counted: Told how many meter points are enrolled.
 
     Raises:
-        GridSecureError: Enrolment failed.
+        GridSecureError: The identity authority cannot be reached or believed.
+        InputError: It refuses everybody (`month.nothing-billed`).
         InvalidReadingsError: Intervals that a tariff's windows divide (`calendar.*`).
-        StorageError: The oracle's files could not be written.
+        StorageError: The oracle's or the exceptions file could not be written.
     """
     # 4. Enrol.
     begin("enrol")
-    billed = admitted.admission.billed
-    domain = f"platform/billing/{files.month}"
-    pseudonyms = enrol(billed["meter_point_id"].tolist(), domain)
-    # 5. Rosters.
+    wanted = admitted.admission.billed["meter_point_id"].tolist()
+    enrolled = seating.enrol(wanted, counted=counted)
+    # 5. Rosters, until nobody is in one whose pseudonym may not act.
     begin("rosters")
-    digests = {name: zone.objects.put(files.tariffs[name].encode()) for name in admitted.tariffs}
-    rosters = build_rosters(
-        billed,
-        pseudonyms=pseudonyms,
-        tariffs=digests,
-        gateway_id=zone.gateway_id,
-        domain=domain,
-    )
+    objects = seating.zone.objects
+    digests = {name: objects.put(files.tariffs[name].encode()) for name in admitted.tariffs}
+    while True:
+        admission = admitted.admission.without(enrolled.refused)
+        write_exceptions(admission, path=files.folder / "exceptions.csv")
+        if admission.billed.empty:
+            raise _nothing_billed()
+        drafts = build_rosters(
+            admission.billed,
+            pseudonyms=enrolled.names,
+            tariffs=digests,
+            gateway_id=seating.gateway_id,
+            domain=seating.domain.text,
+        )
+        rosters, revoked = seating.seated(drafts)
+        if not revoked:
+            break
+        enrolled = enrolled.without(revoked)
     by_digest = {digest: admitted.tariffs[name] for name, digest in digests.items()}
-    return [
-        settled_roster(roster, by_digest[roster.manifest.tariff], admitted, folder=files.folder)
+    final = replace(admitted, admission=admission)
+    months = [
+        settled_roster(roster, by_digest[roster.manifest.tariff], final, folder=files.folder)
         for roster in rosters
     ]
+    return Assigned(final, months, enrolled.refused)
 
 
 def plan_counts(admitted: Admitted, *, rosters: int) -> dict[str, Any]:
@@ -199,6 +230,14 @@ def settled_roster(
         own, roster=roster, tariff=tariff, interval=interval, contracts=contracts, path=path
     )
     return RosterMonth(roster, tariff, int((own["quality"] == "estimated").sum()))
+
+
+def _nothing_billed() -> InputError:
+    return InputError(
+        "No meter point of this month can be billed.",
+        reason="month.nothing-billed",
+        remedy="The exceptions file in the month's folder gives the reason for each.",
+    )
 
 
 def _parsed(texts: Mapping[str, str], *, timezone: str) -> dict[str, Tariff]:

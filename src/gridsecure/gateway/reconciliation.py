@@ -2,9 +2,10 @@
 
 While the month is processed, the oracle settles the admitted readings itself (not from the columns
 that are encrypted) and keeps one private file of settlements per roster, by pseudonym. Afterwards
-the billing office hands in the statements it opened, and every one is compared with the oracle's
-bill: all lines, exact and rounded, and both totals. Out comes a count and, of bills that differ,
-pseudonyms; no value leaves the gateway.
+the billing office hands in the statements it opened, which come under settlement pseudonyms, and
+every one is compared with the oracle's bill: all lines, exact and rounded, and both totals. Out
+comes a count and, of bills that differ, those pseudonyms; no value leaves the gateway, and not the
+pseudonym that anything was uploaded under.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.errors import InvalidMessageError, NotFoundError
 from gridsecure.gateway import outbox
+from gridsecure.gateway.agent_records import settlement_names
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.month_plan import required_plan
 from gridsecure.gateway.private_files import write_private
@@ -46,7 +48,8 @@ class Reconciliation:
         bills: Bills of the oracle.
         lines: Their lines.
         mismatches: Bills that differ in anything, plus bills on one side only.
-        differing_pseudonyms: The first `MAX_NAMED` of those the oracle knows, sorted.
+        differing_pseudonyms: Settlement pseudonyms of the first `MAX_NAMED` of those the oracle
+            knows, sorted.
     """
 
     bills: int
@@ -93,21 +96,27 @@ def write_oracle(
 
 
 def expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Document]:
-    """The oracle's bills of a month: roster id -> pseudonym -> the public JSON of its bill.
+    """The oracle's bills: roster id -> settlement pseudonym -> the public JSON of its bill.
 
     Raises:
         NotFoundError: The month was not processed here (`month.not-processed`, `oracle.missing`),
             or not to the end of encryption (`outbox.missing`).
     """
     plan = required_plan(zone, files.month)
-    rosters = {name: outbox.required(zone, name).roster for name in plan.rosters}
+    rosters = [RosterManifest.parsed(outbox.required(zone, n).roster.body) for n in plan.names]
+    settled = settlement_names(zone, plan.start)
     documents = {}
-    for name, signed in rosters.items():
-        roster = RosterManifest.parsed(signed.body)
+    for name, roster in zip(plan.rosters, rosters, strict=True):
         path = oracle_path(files.folder / "oracle", name)
         bills = oracle_bills(path, roster=roster, zone=zone, span=(plan.start, plan.end))
-        documents[name] = bills_to_json([bills], tariff=roster_tariff(zone, roster))["meters"]
+        found = bills_to_json([bills], tariff=roster_tariff(zone, roster))["meters"]
+        documents[name] = renamed(found, settled)
     return documents
+
+
+def renamed(meters: Document, names: Mapping[str, str]) -> Document:
+    """Documents by other names than those they came under."""
+    return {names[name]: document for name, document in meters.items()}
 
 
 def roster_tariff(zone: GatewayZone, roster: RosterManifest) -> Tariff:
@@ -160,7 +169,7 @@ def reconcile(expected: Mapping[str, Document], *, statements: Sequence[bytes]) 
     """Compare opened statements with the oracle's bills.
 
     Args:
-        expected: Roster id -> pseudonym -> bill, of all rosters of the month.
+        expected: Roster id -> settlement pseudonym -> bill, of all rosters of the month.
         statements: Statement documents as JSON, one per roster.
 
     Raises:

@@ -44,6 +44,21 @@ class UploadAnswer:
     missing: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is signed of one roster's month.
+
+    Args:
+        roster: The signed roster.
+        seats: The object with its seats.
+        manifest: The signed upload manifest.
+    """
+
+    roster: Signed
+    seats: bytes
+    manifest: Signed
+
+
 class PlatformClient:
     """The compute platform as a gateway sees it.
 
@@ -73,9 +88,10 @@ class PlatformClient:
             )
         return sm3_hex(body)
 
-    def register_roster(self, roster: Signed) -> None:
-        """Register a signed roster."""
-        self._peer.post("/rosters", json=roster.model_dump())
+    def register_roster(self, roster: Signed, seats: bytes) -> None:
+        """Register a signed roster with the seats that it names."""
+        body = joined([roster.model_dump_json().encode(), seats])
+        self._peer.post("/rosters", body=body, content_type=CONTENT_TYPE)
 
     def begin_upload(self, manifest: Signed) -> UploadAnswer:
         """Send an upload's signed manifest."""
@@ -105,9 +121,8 @@ class PlatformClient:
 
 def deliver(
     platform: PlatformClient,
+    delivery: Delivery,
     *,
-    roster: Signed,
-    manifest: Signed,
     load: LoadColumns,
     sent: Callable[[int], None],
 ) -> int:
@@ -115,8 +130,7 @@ def deliver(
 
     Args:
         platform: The client.
-        roster: The signed roster.
-        manifest: The signed upload manifest.
+        delivery: What is signed.
         load: Reads column files from the outbox.
         sent: Called after every batch with its number of objects.
 
@@ -126,7 +140,8 @@ def deliver(
     Raises:
         GridSecureError: As `Peer.post`.
     """
-    platform.register_roster(roster)
+    manifest = delivery.manifest
+    platform.register_roster(delivery.roster, delivery.seats)
     status = platform.begin_upload(manifest)
     if status.state == COMMITTED:
         return 0

@@ -2,8 +2,12 @@
 
     enrolment       key Y → identity reference
     credential      identity, role, period → commitment
+    rekeyed         identity → how often its key was replaced, its generation
+    blocked         identity
 
-Facts that happen once, as in `registry`, which is another database.
+Facts that happen once, as in `registry`, which is another database. A re-key begins a generation:
+one more key and one more credential a period, for whoever has the newest key. Earlier keys keep
+their identity, so that their escrows still open, and get no credential any more.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -18,9 +23,12 @@ from sqlmodel import Session
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError
+from gridsecure.errors import AccessDeniedError, ConflictError, NotFoundError
 from gridsecure.store.many_records import fetch_many, record_groups
 from gridsecure.store.records import Record, fetch
+
+REKEYED: Final = "rekeyed"
+BLOCKED: Final = "blocked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +51,45 @@ class Enrolment:
         role = self.context.role
         return self.identity if role == "meter-point" else f"{role}/{self.identity}"
 
-    def records(self) -> tuple[Record, Record]:
-        """Whose the key is, both ways once and for all; and one credential a role and period.
+    def records(self, generation: int = 0) -> tuple[Record, Record]:
+        """Whose the key is, both ways once a generation; and one credential a role and period.
 
         Issuing again on the same commitment gives the holder nothing new: pseudonyms and tags
         depend on its secret alone. On another one it would be a second person.
+
+        Args:
+            generation: How often the identity's key was replaced.
         """
         who = self.reference
         key = f"hidden/{who}" if self.context.is_hidden else self.commitment.hex()
-        name = framed(who, self.context.role, self.context.period).hex()
+        since = (str(generation),) if generation else ()
+        name = framed(who, self.context.role, self.context.period, *since).hex()
         return (
-            Record("enrolment", key, who, sm3_hex(framed(key, who)), "", who),
+            key_record(key, who=who, generation=generation),
             Record("credential", name, name, sm3_hex(self.commitment), "", self.context.role),
         )
 
 
+def key_record(key: str, *, who: str, generation: int) -> Record:
+    """That a key is somebody's in one generation, and nobody else's in any.
+
+    Args:
+        key: The key in hexadecimal, or a name for a hidden one.
+        who: Whose.
+        generation: How often the identity's key was replaced.
+    """
+    since = (str(generation),) if generation else ()
+    digest = sm3_hex(framed(key, who, *since))
+    return Record("enrolment", key, _scope(who, generation), digest, "", who)
+
+
+def _scope(who: str, generation: int) -> str:
+    return f"generation {generation} of {who}" if generation else who
+
+
 def keep_enrolments(
     session: Session, entries: Sequence[Enrolment], *, now: datetime
-) -> list[ConflictError | None]:
+) -> list[ConflictError | AccessDeniedError | None]:
     """Note who is given a credential, each on its own.
 
     Args:
@@ -69,21 +98,47 @@ def keep_enrolments(
         now: The present, aware.
 
     Returns:
-        By entry None, or why it is refused and nothing of it was kept: the identity has another
-        key, or the key another identity (`conflict.enrolment`; a new key needs a re-key record of
-        both openers), or another commitment has a credential already for this role and period
-        (`conflict.credential`).
+        By entry None, or why it is refused and nothing of it was kept: the identity is blocked
+        (`identity.blocked`); the identity has another key, or the key another identity
+        (`conflict.enrolment`; a new key needs a re-key order of both openers); or another
+        commitment has a credential already for this role and period (`conflict.credential`).
 
     Raises:
         StorageError: The database refuses.
     """
-    order = sorted(range(len(entries)), key=lambda at: entries[at].identity)
-    outcomes = record_groups(session, [entries[at].records() for at in order], at=now)
-    by_place = dict(zip(order, outcomes, strict=True))
-    return [
-        outcome if isinstance(outcome := by_place[at], ConflictError) else None
-        for at in range(len(entries))
-    ]
+    names = sorted({entry.reference for entry in entries})
+    blocked = fetch_many(session, names, kind=BLOCKED)
+    since = generations_of(session, names)
+    refused: dict[int, ConflictError | AccessDeniedError] = {
+        at: _blocked() for at, entry in enumerate(entries) if entry.reference in blocked
+    }
+    order = sorted(set(range(len(entries))) - set(refused), key=lambda at: entries[at].identity)
+    groups = [entries[at].records(since.get(entries[at].reference, 0)) for at in order]
+    for at, outcome in zip(order, record_groups(session, groups, at=now), strict=True):
+        if isinstance(outcome, ConflictError):
+            refused[at] = outcome
+    return [refused.get(at) for at in range(len(entries))]
+
+
+def generations_of(session: Session, identities: Sequence[str]) -> dict[str, int]:
+    """How often the keys of those identities were replaced that have not their first one.
+
+    Args:
+        session: Any session.
+        identities: References.
+    """
+    return {
+        name: int(entry.state)
+        for name, entry in fetch_many(session, identities, kind=REKEYED).items()
+    }
+
+
+def _blocked() -> AccessDeniedError:
+    return AccessDeniedError(
+        "The identity may have no new credential.",
+        reason="identity.blocked",
+        remedy="Ask the utility's office, which keeps the order.",
+    )
 
 
 def identity_of(engine: Engine, *, key: bytes) -> str:
@@ -97,16 +152,37 @@ def identity_of(engine: Engine, *, key: bytes) -> str:
 
 
 def keys_of(engine: Engine, identities: Sequence[str]) -> dict[str, str]:
-    """The enrolled keys Y of those identities that have one, in hexadecimal.
+    """The enrolled keys Y of those identities that have one, the newest, in hexadecimal.
 
     Args:
         engine: The database of enrolments.
         identities: References to customers; analysts' keys are nobody's to see.
     """
     with Session(engine) as session:
-        found = fetch_many(session, identities, kind="enrolment", by="scope")
+        since = generations_of(session, identities)
+        scopes = {_scope(name, since.get(name, 0)): name for name in identities}
+        found = fetch_many(session, sorted(scopes), kind="enrolment", by="scope")
     return {
-        identity: entry.name
-        for identity, entry in found.items()
+        scopes[scope]: entry.name
+        for scope, entry in found.items()
         if not entry.name.startswith("hidden/")
     }
+
+
+def keys_ever_of(session: Session, identity: str) -> list[str]:
+    """Every enrolled key an identity has or had, in hexadecimal, the newest last.
+
+    Args:
+        session: Any session, on the database of enrolments.
+        identity: The reference.
+
+    Raises:
+        NotFoundError: It has none, or a hidden one (`not-found.enrolment`).
+    """
+    generations = range(1 + generations_of(session, [identity]).get(identity, 0))
+    scopes = [_scope(identity, generation) for generation in generations]
+    found = fetch_many(session, scopes, kind="enrolment", by="scope")
+    keys = [found[scope].name for scope in scopes if scope in found]
+    if not keys or keys[0].startswith("hidden/"):
+        raise NotFoundError("The identity has no enrolled key here.", reason="not-found.enrolment")
+    return keys

@@ -77,6 +77,7 @@ class Issuer:
             SignatureError: Its proof does not hold (`authenticity.credential-request`).
             ConflictError: The identity has another key (`conflict.enrolment`) or another
                 credential of this role and period (`conflict.credential`).
+            AccessDeniedError: The identity is blocked (`identity.blocked`).
         """
         request = CredentialRequest(identity, message, channel)
         (answer,) = self.issue_all([request], context=context, now=now)

@@ -202,7 +202,10 @@ class Registrar:
         self, session: Session, outcomes: Sequence[Outcome], *, context: Context, now: datetime
     ) -> None:
         kept = [one for one in outcomes if isinstance(one, tuple)]
-        names = sorted(entry.subject for entries in kept for entry in entries)
+        # With the escrow, so that a warrant or search for another one can be shown up afterwards.
+        names = sorted(
+            sm3_hex(framed(entry.subject, entry.escrow)) for entries in kept for entry in entries
+        )
         detail: dict[str, JSON] = {
             "role": context.role,
             "period": context.period,

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from gridsecure.credentials.suites import framed
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import NotFoundError
 from gridsecure.identity.registry import active_registrations, registration_in
 from gridsecure.identity_messages import DenyList, Registered, Registrations, SettlementNames
+from gridsecure.store.database import write_session
+from gridsecure.store.evidence import JSON, append
 from gridsecure.store.many_records import fetch_many
 from gridsecure.store.records import listed
+
+TOLD: Final = "identity.settlement-names"
 
 ActingRole = Literal["meter-point", "gateway"]
 """Who acts under a pseudonym."""
@@ -54,33 +60,44 @@ def registrations_of(
     return Registrations(domain=domain, role=role, issued_at=issued_at, entries=entries), refused
 
 
-def settlement_names(engine: Engine, subjects: Sequence[str], *, domain: str) -> SettlementNames:
+def settlement_names(
+    engine: Engine, subjects: Sequence[str], *, domain: str, actor: str, now: datetime
+) -> SettlementNames:
     """Under which settlement pseudonym each one's bill is, to be signed; for the key authority.
 
-    A revoked pseudonym has its name too: what was metered before is still billed.
+    A revoked pseudonym has its name too: what was metered before is still billed. That they were
+    told goes into the evidence log.
 
     Args:
         engine: The database of registrations.
         subjects: Pseudonyms of the billing domain.
         domain: That domain.
+        actor: Who asks.
+        now: The present, aware.
 
     Raises:
         NotFoundError: One of them has no settlement pseudonym (`not-found.settlement`).
     """
-    with Session(engine) as session:
+    with write_session(engine) as session:
         rows = fetch_many(session, subjects, kind="registration")
-    entries = {name: registration_in(row) for name, row in rows.items()}
-    names = {
-        name: entry.settlement
-        for name, entry in entries.items()
-        if entry.domain == domain and entry.settlement
-    }
-    if not names.keys() >= set(subjects):
-        raise NotFoundError(
-            "A pseudonym has no settlement pseudonym in this domain.",
-            reason="not-found.settlement",
-            remedy="Ask for meter points of one roster, in its own domain.",
-        )
+        entries = {name: registration_in(row) for name, row in rows.items()}
+        names = {
+            name: entry.settlement
+            for name, entry in entries.items()
+            if entry.domain == domain and entry.settlement
+        }
+        if not names.keys() >= set(subjects):
+            raise NotFoundError(
+                "A pseudonym has no settlement pseudonym in this domain.",
+                reason="not-found.settlement",
+                remedy="Ask for meter points of one roster, in its own domain.",
+            )
+        detail: dict[str, JSON] = {
+            "domain": domain,
+            "told": len(subjects),
+            "digest": sm3_hex(framed(*sorted(set(subjects)))),
+        }
+        append(session, at=now, actor=actor, action=TOLD, detail=detail)
     return SettlementNames(
         domain=domain, subjects=list(subjects), names=[names[name] for name in subjects]
     )

@@ -49,24 +49,23 @@ def record_warrant(
         return append(session, at=now, actor=ACTOR, action=WARRANT, detail=detail)
 
 
-def check_warrant(entry: EvidenceEntry, *, subject: str, escrow: Escrow, suite: Suite) -> str:
-    """Return the log head for a share if the entry orders this opening.
+def check_warrant(
+    entry: EvidenceEntry, *, subject: str, escrow: Escrow, reference: str, suite: Suite
+) -> str:
+    """Return the log head for a share if the entry orders exactly this opening.
 
     Args:
         entry: Read by the opener from a log whose chain it verified.
         subject: The pseudonym it was asked about.
         escrow: The escrow it was given.
+        reference: The order's number it was told.
         suite: The group.
 
     Raises:
         AccessDeniedError: The entry orders something else (`authenticity.warrant`).
     """
-    said = json.loads(entry.detail)
-    if (
-        entry.action != WARRANT
-        or said.get("subject") != subject
-        or said.get("escrow") != _digest(escrow, suite)
-    ):
+    ordered = {"subject": subject, "escrow": _digest(escrow, suite), "reference": reference}
+    if entry.action != WARRANT or json.loads(entry.detail) != ordered:
         raise AccessDeniedError(
             "The log entry does not order this opening.",
             reason="authenticity.warrant",

@@ -16,9 +16,10 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.bill_versions import BillVersion, released_version, version_of
 from gridsecure.key_authority.platform_view import PlatformView, checked_message
+from gridsecure.key_authority.seating import proven_roster
 from gridsecure.key_authority.verification import Proven, executed_bill, prove
 from gridsecure.key_authority.zone import AuthorityZone
-from gridsecure.messages import RosterManifest, Signed, UploadManifest, opened
+from gridsecure.messages import Signed, UploadManifest, opened
 from gridsecure.plans.corrections import Version, check_correction
 from gridsecure.plans.execution import Evaluations, Output, RosterData, roster_data
 from gridsecure.store.database import write_session
@@ -78,14 +79,11 @@ def prove_correction(
     # 2. what it corrects
     with write_session(zone.engine) as session:
         earlier = released_version(session, data.upload.corrects or "")
-    roster, upload = (
-        checked_message(view, kind, name)
-        for kind, name in (("roster", earlier.roster), ("upload", earlier.upload))
-    )
-    before = roster_data(
-        opened(roster, expect=RosterManifest, trusted=zone.gateways),
-        opened(upload, expect=UploadManifest, trusted=zone.gateways),
-    )
+    start = after.transcript.start
+    roster, gateway = proven_roster(earlier.roster, start=start, zone=zone, view=view)
+    upload = checked_message(view, "upload", earlier.upload)
+    trusted = {gateway.thumbprint: gateway}
+    before = roster_data(roster, opened(upload, expect=UploadManifest, trusted=trusted))
     # 3. whether they fit
     check_correction(
         Version(digest, data.upload, data.roster),

@@ -22,7 +22,8 @@ class KeyOrder(Message):
 class CheckedBills(Message):
     """Decrypt, round and seal the bills of some rosters.
 
-    `outputs` and the frames that follow run over rosters and, within one, over its outputs.
+    `outputs` and the frames that follow run over rosters and, within one, over its outputs;
+    `names` over rosters and slots: the settlement pseudonym that each bill is filed under.
     """
 
     kind: ClassVar[str] = "vault-bills"
@@ -32,6 +33,7 @@ class CheckedBills(Message):
     rosters: list[RosterManifest]
     tariffs: dict[Digest, str]
     outputs: list[dict[str, ColumnEntry]]
+    names: list[list[str]]
 
 
 class BilledRoster(Message):
@@ -50,6 +52,7 @@ class CorrectedRoster(Message):
         after: As corrected.
         revision: Version of the new bills.
         corrected_slots: The slots that may differ.
+        names: The settlement pseudonym of every slot.
     """
 
     kind: ClassVar[str] = "vault-corrected-roster"
@@ -57,6 +60,7 @@ class CorrectedRoster(Message):
     after: BilledRoster
     revision: int
     corrected_slots: list[int]
+    names: list[str]
 
 
 class WithheldCell(Message):

@@ -20,6 +20,7 @@ from gridsecure.key_authority.packages import (
 )
 from gridsecure.key_authority.platform_view import PlatformView, tariff_text
 from gridsecure.key_authority.releases import Granted
+from gridsecure.key_authority.seating import settlement_names
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import CellTotal, Signed, signed
 from gridsecure.plans.bills import BILL_PLAN_VERSION
@@ -45,7 +46,8 @@ def release_corrections(
         for transcript in transcripts
     ]
     withheld = claim_corrections(zone.engine, parts, at=clock())
-    order, files = _order(parts, withheld=withheld, view=view, at=clock())
+    names = [settlement_names(part.data.roster, zone=zone) for part in parts]
+    order, files = _order(parts, names, withheld=withheld, view=view, at=clock())
     answer, sealed = zone.vault.release_corrections(signed(order, key=zone.signing_key), files)
     kept = [zone.objects.put(data) for data in sealed]
     digests = [output.entry.digest for part in parts for output in part.after.outputs.values()]
@@ -62,6 +64,7 @@ def release_corrections(
 
 def _order(
     parts: Sequence[ProvenCorrection],
+    names: Sequence[list[str]],
     *,
     withheld: frozenset[Place],
     view: PlatformView,
@@ -83,8 +86,9 @@ def _order(
                 after=_billed(*after),
                 revision=part.version.revision,
                 corrected_slots=part.data.upload.corrected_slots,
+                names=own,
             )
-            for part, (before, after) in zip(parts, pairs, strict=True)
+            for part, own, (before, after) in zip(parts, names, pairs, strict=True)
         ],
         withheld=[WithheldCell(zone=zone, customer_class=name) for zone, name in sorted(withheld)],
     )

@@ -37,6 +37,7 @@ from gridsecure.errors import InvalidMessageError, KeyMismatchError, OutOfRangeE
 from gridsecure.key_authority.control_totals import RosterBills, cells_of, control_totals
 from gridsecure.key_authority.corrections import correction_cells, rebilled
 from gridsecure.key_authority.custody import create_key_set, open_key_sets
+from gridsecure.key_authority.filing import by_settlement_name
 from gridsecure.key_authority.packages import (
     CheckedBills,
     CheckedCorrections,
@@ -125,8 +126,8 @@ class Vault:
         ]
         names = [roster.roster_id for roster in order.rosters]
         sealed = [
-            self._sealed(order, roster.roster_id, bills_to_json([part.bills], tariff=part.tariff))
-            for roster, part in zip(order.rosters, bills, strict=True)
+            self._sealed(order, roster, bills_to_json([part.bills], tariff=part.tariff), own)
+            for roster, part, own in zip(order.rosters, bills, order.names, strict=True)
         ]
         return VaultAnswer(cells=control_totals(order, bills), statements=names), sealed
 
@@ -148,7 +149,10 @@ class Vault:
                 for version in (item.before, item.after)
             )
             parts.append(rebilled(item, before, after))
-        sealed = [self._sealed(order, part.roster_id, part.statements) for part in parts]
+        sealed = [
+            self._sealed(order, item.after.roster, part.statements, item.names)
+            for item, part in zip(order.corrections, parts, strict=True)
+        ]
         names = [part.roster_id for part in parts]
         return VaultAnswer(cells=correction_cells(order, parts), statements=names), sealed
 
@@ -193,13 +197,20 @@ class Vault:
         return roster_bills(roster, start=order.start, end=order.end, tariff=tariff, values=values)
 
     def _sealed(
-        self, order: CheckedBills | CheckedCorrections, roster_id: str, bills: Mapping[str, Any]
+        self,
+        order: CheckedBills | CheckedCorrections,
+        roster: RosterManifest,
+        bills: Mapping[str, Any],
+        names: Sequence[str],
     ) -> bytes:
+        document = {"roster_id": roster.roster_id, **bills} | {
+            "meters": by_settlement_name(bills["meters"], roster=roster, names=names)
+        }
         return seal_to(
-            json.dumps({"roster_id": roster_id, **bills}, separators=(",", ":")).encode(),
+            json.dumps(document, separators=(",", ":")).encode(),
             recipient=self.billing_office,
             purpose=STATEMENTS_PURPOSE,
-            owner=roster_id,
+            owner=roster.roster_id,
             created_at=datetime.fromisoformat(order.created_at),
         )
 

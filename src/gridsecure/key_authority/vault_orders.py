@@ -7,6 +7,7 @@ from datetime import datetime
 
 from gridsecure.key_authority.packages import CheckedBills, CheckedTotals
 from gridsecure.key_authority.platform_view import PlatformView, tariff_text
+from gridsecure.key_authority.seating import settlement_names
 from gridsecure.key_authority.verification import Proven
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import CellTotal, signed
@@ -57,6 +58,7 @@ def ordered_bills(
         rosters=rosters,
         tariffs={digest: tariff_text(view, digest) for digest in sorted(tariffs)},
         outputs=[{name: out.entry for name, out in part.outputs.items()} for part in proven],
+        names=[settlement_names(roster, zone=zone) for roster in rosters],
     )
     files = [output.data for part in proven for output in part.outputs.values()]
     answer, sealed = zone.vault.release_bills(signed(order, key=zone.signing_key), files)

@@ -28,6 +28,7 @@ from gridsecure.key_authority.platform_view import (
     checked_object,
     tariff_text,
 )
+from gridsecure.key_authority.seating import proven_roster
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
     KeyNotice,
@@ -186,15 +187,16 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
     _check_period(transcript.start, transcript.end)
     datas = []
     for roster_digest, upload_digest in zip(transcript.rosters, transcript.uploads, strict=True):
-        roster = checked_message(view, "roster", roster_digest)
+        manifest, gateway = proven_roster(
+            roster_digest, start=transcript.start, zone=zone, view=view
+        )
         upload = checked_message(view, "upload", upload_digest)
-        manifest = opened(roster, expect=RosterManifest, trusted=zone.gateways)
-        uploaded = opened(upload, expect=UploadManifest, trusted=zone.gateways)
-        _check_facts(manifest)
-        if not roster.signer == upload.signer == manifest.gateway_id:
+        if upload.signer != gateway.thumbprint:
             raise ReleaseRefusedError(
                 "A roster and its upload come from different gateways.", reason="release.gateway"
             )
+        uploaded = opened(upload, expect=UploadManifest, trusted={upload.signer: gateway})
+        _check_facts(manifest)
         if (uploaded.start, uploaded.end) != (transcript.start, transcript.end):
             raise ReleaseRefusedError(
                 "A transcript uses an upload of another period.", reason="release.period"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +13,9 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.messages import Signed
 from gridsecure.store.objects import ObjectStore
+
+Settlement = Callable[[str, Sequence[str]], list[str]]
+"""Billing domain and pseudonyms -> the settlement pseudonym of each."""
 
 
 class VaultDoor(Protocol):
@@ -52,13 +55,17 @@ class AuthorityZone:
         objects: Published key objects and sealed statements.
         signing_key: Signs key notices, orders to the vault and release certificates.
         platform: The compute platform's key by thumbprint.
-        gateways: Registered gateways' keys by thumbprint.
+        identity: The identity authority's key by thumbprint; gateways are known by it alone.
+        settlement: Asks the identity authority for settlement pseudonyms.
         vault: The door to the vault.
+        seated: The gateway's key of every roster whose seats this process checked.
     """
 
     engine: Engine
     objects: ObjectStore
     signing_key: Sm2PrivateKey = field(repr=False)
     platform: Mapping[str, Sm2PublicKey]
-    gateways: Mapping[str, Sm2PublicKey]
+    identity: Mapping[str, Sm2PublicKey]
+    settlement: Settlement
     vault: VaultDoor
+    seated: dict[str, Sm2PublicKey] = field(default_factory=dict, repr=False)

@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import DDL, Table, event
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import Field, Session, SQLModel, col, delete, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, StorageError
 from gridsecure.store.database import lock_writes
+from gridsecure.store.evidence_guards import refuse_changes
 
 JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]
 """What a detail may hold."""
@@ -97,13 +97,12 @@ def append(
     if at.tzinfo is None:
         raise ValueError("evidence needs a time with a zone")
     text = _canonical(dict(detail))
-    when = at.astimezone(UTC).isoformat(timespec="microseconds")
     try:
         _lock(session)
         last = head(session)
         row = EvidenceRow(
             index=0 if last is None else last.index + 1,
-            at=when,
+            at=_when(at),
             actor=actor,
             action=action,
             detail=text,
@@ -168,6 +167,71 @@ def _lock(session: Session) -> None:
         session.exec(delete(EvidenceRow).where(col(EvidenceRow.index) < 0))
 
 
+def verify_entries(
+    entries: Sequence[EvidenceEntry], *, witnessed: EvidenceEntry | None = None
+) -> int:
+    """Recompute the chain of entries that somebody else read; return how many there are.
+
+    Args:
+        entries: As fetched: the whole log, or what follows the witnessed entry.
+        witnessed: An entry kept from an earlier time. It must be among them unchanged, or right
+            before them.
+
+    Raises:
+        AuditBrokenError: Naming the first index that does not hold.
+    """
+    expected, previous = 0, GENESIS
+    if witnessed is not None and (not entries or entries[0].index == witnessed.index + 1):
+        expected, previous = witnessed.index + 1, witnessed.hash
+    for entry in entries:
+        follows = entry.index == expected and entry.previous == previous
+        is_other = (
+            witnessed is not None
+            and entry.index == witnessed.index
+            and entry.hash != witnessed.hash
+        )
+        if not follows or is_other or entry.hash != _entry_hash(entry):
+            raise _broken(expected)
+        expected, previous = expected + 1, entry.hash
+    if witnessed is not None and witnessed.index >= expected:
+        raise _broken(expected)
+    return len(entries)
+
+
+def entries_after(session: Session, index: int, *, limit: int = 1000) -> list[EvidenceEntry]:
+    """The entries behind an index, in order.
+
+    Args:
+        session: Any session.
+        index: -1 for all from the first one.
+        limit: At most so many.
+    """
+    rows = select(EvidenceRow).where(col(EvidenceRow.index) > index)
+    return [_entry(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)).limit(limit))]
+
+
+def entries_of(session: Session, *actions: str) -> list[EvidenceEntry]:
+    """Every entry of these actions, in order.
+
+    Args:
+        session: Any session.
+        actions: Which.
+    """
+    rows = select(EvidenceRow).where(col(EvidenceRow.action).in_(actions))
+    return [_entry(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)))]
+
+
+def entry_named(session: Session, name: str) -> EvidenceEntry | None:
+    """The entry with a hash, or None.
+
+    Args:
+        session: Any session.
+        name: The hash.
+    """
+    row = session.exec(select(EvidenceRow).where(EvidenceRow.hash == name)).first()
+    return None if row is None else _entry(row)
+
+
 def _broken(index: int) -> AuditBrokenError:
     return AuditBrokenError(
         f"The evidence log does not hold at entry {index}.",
@@ -188,6 +252,24 @@ def _row_hash(row: EvidenceRow) -> str:
     return sm3_hex(_canonical(content).encode())
 
 
+def _entry_hash(entry: EvidenceEntry) -> str:
+    return _row_hash(
+        EvidenceRow(
+            index=entry.index,
+            at=_when(entry.at),
+            actor=entry.actor,
+            action=entry.action,
+            detail=entry.detail,
+            previous=entry.previous,
+            hash="",
+        )
+    )
+
+
+def _when(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def _entry(row: EvidenceRow) -> EvidenceEntry:
     return EvidenceEntry(
         index=row.index,
@@ -200,28 +282,4 @@ def _entry(row: EvidenceRow) -> EvidenceEntry:
     )
 
 
-_TABLE: Table = EvidenceRow.__table__  # type: ignore[attr-defined]
-_REFUSED: Final = "the evidence log is append-only"
-_GUARDS: Final = (
-    *(
-        (
-            "sqlite",
-            f"CREATE TRIGGER IF NOT EXISTS evidence_no_{verb.lower()} BEFORE {verb} ON evidence "
-            f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
-        )
-        for verb in ("UPDATE", "DELETE")
-    ),
-    (
-        "postgresql",
-        "CREATE OR REPLACE FUNCTION evidence_append_only() RETURNS trigger LANGUAGE plpgsql "
-        f"AS $$ BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$",
-    ),
-    (
-        "postgresql",
-        "CREATE TRIGGER evidence_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON evidence "
-        "FOR EACH STATEMENT EXECUTE FUNCTION evidence_append_only()",
-    ),
-)
-for _dialect, _statement in _GUARDS:
-    _guard = DDL(_statement)  # type: ignore[no-untyped-call] # the library left it without types
-    event.listen(_TABLE, "after_create", _guard.execute_if(dialect=_dialect))
+refuse_changes(EvidenceRow.__table__)  # type: ignore[attr-defined]

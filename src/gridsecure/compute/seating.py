@@ -1,0 +1,190 @@
+"""Whose rosters and uploads the platform takes in: those the identity authority vouches for.
+
+There is no list of gateways here. A roster comes with its seats (`credentials.seats`), which show
+the gateway's pseudonym and key; the first key of a pseudonym is kept, and no other accepted. What
+was revoked since then stands in the identity authority's deny list.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session
+
+from gridsecure.compute.admission import holder_pin
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.credentials.presentations import Domain
+from gridsecure.credentials.seats import SeatedRoster, billing_domain, seated_roster
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
+from gridsecure.identity_messages import DenyList
+from gridsecure.messages import RosterManifest, Signed, opened
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, advance, fetch, listed, record
+
+GATEWAY: Final = "gateway"
+DENY_LIST: Final = "deny-list"
+_KEPT: Final = "kept"
+_IN_FORCE: Final = "in-force"
+
+
+def seat_roster(
+    zone: PlatformZone, envelope: Signed, *, seats: bytes, at: datetime
+) -> RosterManifest:
+    """Check a roster with its seats, and keep the seats and the gateway's key.
+
+    Args:
+        zone: The platform.
+        envelope: The roster as signed.
+        seats: What it names.
+        at: Now.
+
+    Raises:
+        AuthenticityError: As `seated_roster`; another key than the gateway's pseudonym had
+            (`authenticity.holder-pin`).
+        InputError: As `seated_roster`; not in the billing domain (`identity.domain`); a pseudonym
+            that was revoked (`identity.revoked`).
+    """
+    seated = seated_roster(envelope, seats=seats, identity=zone.identity)
+    if seated.roster.domain != billing_domain(Domain.parsed(seated.roster.domain).period).text:
+        raise InputError(
+            "A roster is in another domain than billing.",
+            reason="identity.domain",
+            remedy="Register the meter points in the billing domain of the year.",
+        )
+    with write_session(zone.engine) as session:
+        refuse_revoked_gateway(session, seated.gateway_subject)
+        refuse_revoked(session, seated.roster)
+        _pin(session, seated, at=at)
+    zone.objects.put(seats)
+    return seated.roster
+
+
+def gateway_of(session: Session, thumbprint: str) -> tuple[Sm2PublicKey, str] | None:
+    """A seated gateway's key and pseudonym, or None."""
+    try:
+        said = json.loads(fetch(session, kind=GATEWAY, name=thumbprint).text)
+    except NotFoundError:
+        return None
+    return Sm2PublicKey(bytes.fromhex(said["key"])), said["subject"]
+
+
+def refuse_revoked_gateway(session: Session, subject: str) -> None:
+    """Refuse a gateway whose pseudonym was revoked.
+
+    Raises:
+        AccessDeniedError: It was (`authenticity.registration`).
+    """
+    if subject in denied_subjects(session):
+        raise AccessDeniedError("The gateway may not act.", reason="authenticity.registration")
+
+
+def refuse_revoked(session: Session, roster: RosterManifest) -> None:
+    """Refuse a roster that seats a revoked pseudonym.
+
+    Raises:
+        InputError: The roster must be built without it (`identity.revoked`).
+    """
+    count = len(denied_subjects(session).intersection(roster.pseudonyms))
+    if count:
+        raise InputError(
+            f"{count} pseudonyms of the roster were revoked.",
+            reason="identity.revoked",
+            remedy="Fetch the registrations anew and build the roster without them.",
+        )
+
+
+def check_year(roster: RosterManifest, *, start: str) -> None:
+    """Refuse an upload of another year than its roster's pseudonyms are for.
+
+    Args:
+        roster: The roster.
+        start: Start of the upload's period, ISO 8601.
+
+    Raises:
+        InputError: It is (`identity.period`).
+    """
+    if roster.domain != billing_domain(start).text:
+        raise InputError(
+            "An upload is of another year than its roster's pseudonyms.",
+            reason="identity.period",
+            remedy="Register the meter points for that year and build a roster of it.",
+        )
+
+
+def install_deny_list(zone: PlatformZone, envelope: Signed, *, at: datetime) -> DenyList:
+    """Put a deny list in force; an earlier one changes nothing.
+
+    Args:
+        zone: The platform.
+        envelope: As the identity authority signed it.
+        at: Now.
+
+    Returns:
+        The list in force.
+
+    Raises:
+        AuthenticityError: Not signed by the identity authority.
+        InvalidMessageError: Signed, but of another shape.
+        ConflictError: Two lists under one number that differ (`conflict.deny-list`).
+    """
+    given = opened(envelope, expect=DenyList, trusted=zone.identity)
+    with write_session(zone.engine) as session:
+        known = _deny_list(session)
+        if known is not None:
+            if known.sequence >= given.sequence:
+                _refuse_fork(known, given)
+                return known
+            earlier = str(known.sequence)
+            advance(session, kind=DENY_LIST, name=earlier, source=_IN_FORCE, target=_KEPT)
+        name = str(given.sequence)
+        entry = Record(DENY_LIST, name, name, envelope.digest, _IN_FORCE, envelope.body)
+        record(session, entry, at=at)
+        detail: dict[str, evidence.JSON] = {"sequence": given.sequence, "digest": envelope.digest}
+        evidence.append(
+            session, at=at, actor=envelope.signer, action="deny-list.received", detail=detail
+        )
+    return given
+
+
+def denied_subjects(session: Session) -> frozenset[str]:
+    """The pseudonyms in the deny list in force."""
+    known = _deny_list(session)
+    return frozenset(known.subjects) if known else frozenset()
+
+
+def _deny_list(session: Session) -> DenyList | None:
+    found = listed(session, kind=DENY_LIST, state=_IN_FORCE)
+    return DenyList.parsed(found[-1].text) if found else None
+
+
+def _refuse_fork(known: DenyList, given: DenyList) -> None:
+    if known.sequence == given.sequence and known.subjects != given.subjects:
+        raise ConflictError(
+            "The identity authority signed two deny lists under one number.",
+            reason="conflict.deny-list",
+            remedy="Keep both and compare its evidence log with a witness.",
+        )
+
+
+def _pin(session: Session, seated: SeatedRoster, *, at: datetime) -> None:
+    """Keep the gateway's key under its pseudonym, as for its requests; the first one stays.
+
+    And the pseudonym of the key: under a second one it could go on when the first is revoked.
+    """
+    name, subject = seated.gateway.thumbprint, seated.gateway_subject
+    text = json.dumps({"key": seated.gateway.point.hex(), "subject": subject})
+    digest = sm3_hex(text.encode())
+    try:
+        record(session, holder_pin(subject, thumbprint=name), at=at)
+        record(session, Record(GATEWAY, name, subject, digest, _KEPT, text), at=at)
+    except ConflictError as changed:
+        raise AccessDeniedError(
+            "A gateway's pseudonym came with another key than before.",
+            reason="authenticity.holder-pin",
+            remedy="Compare the token service's log; a key is never replaced silently.",
+        ) from changed

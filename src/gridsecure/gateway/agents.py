@@ -1,0 +1,108 @@
+"""The holders this gateway keeps: the agent of each meter point, and its own.
+
+All their secrets follow from one seed, so whoever restores the gateway's folder has them all again,
+and a run that was killed asks for nothing new. Nothing of a secret leaves but what is proved with
+it: requests, presentations, signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from gridsecure.credentials.access import login_text
+from gridsecure.credentials.holder import Holder, derived_secret
+from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present
+from gridsecure.credentials.suites import Suite, sm2_suite
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.gateway.identity_keys import kept_identity_keys
+from gridsecure.gateway.zone import GatewayZone
+
+MAX_REMEMBERED = 16_384
+"""Agents whose SM2 keys stay parsed; making one anew takes a millisecond and a half."""
+
+
+class Agent:
+    """One holder, as it applies for credentials and acts under its pseudonyms.
+
+    Args:
+        identity: For whom, as the utility's books have it: the meter point, or the gateway's
+            thumbprint.
+        holder: Its secret.
+    """
+
+    __slots__ = ("_keys", "holder", "identity")
+
+    def __init__(self, identity: str, holder: Holder) -> None:
+        self.identity = identity
+        self.holder = holder
+        self._keys: dict[Domain, Sm2PrivateKey] = {}
+
+    def key_in(self, domain: Domain) -> Sm2PrivateKey:
+        """The SM2 key that acts under its pseudonym in a domain, made once."""
+        known = self._keys.get(domain)
+        if known is None:
+            known = self._keys.setdefault(domain, self.holder.key_in(domain))
+        return known
+
+    def show(
+        self, credential: Credential, *, domains: tuple[Domain, ...], challenge: bytes
+    ) -> bytes:
+        """Show a credential, as `Holder.show`, under the key that was made before."""
+        key, held = self.key_in(domains[0]).public_key, self.holder
+        occasion = Occasion(credential.context, domains, key, challenge)
+        return present(credential, occasion=occasion, keys=held.keys, suite=held.suite)
+
+    def sign_in(self, domain: Domain, *, challenge: bytes) -> bytes:
+        """The signature that answers a login challenge."""
+        text = login_text(self.holder.name_in(domain), domain=domain, challenge=challenge)
+        return self.key_in(domain).sign(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """All holders of a gateway.
+
+    Args:
+        keys: The pinned keys.
+        seed: What their secrets follow from.
+        service_id: The gateway's name as a service.
+        suite: The group and its hash.
+    """
+
+    keys: PublicKeys
+    seed: bytes = field(repr=False)
+    service_id: str
+    suite: Suite = field(default_factory=sm2_suite)
+    _agent: Callable[[str, str], Agent] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_agent", lru_cache(MAX_REMEMBERED)(self._made))
+
+    def meter_point(self, meter_point_id: str) -> Agent:
+        """The agent of a meter point."""
+        return self._agent(f"meter-point/{meter_point_id}", meter_point_id)
+
+    def gateway(self) -> Agent:
+        """The gateway's own holder."""
+        return self._agent("gateway", self.service_id)
+
+    def prepare(self, *domains: Domain) -> None:
+        """Make showing credentials in these domains cheaper, where the backend can."""
+        issuer, bases = self.keys.issuer, (domain.base(self.suite) for domain in domains)
+        self.suite.group.prepare(issuer.x0, issuer.x1, issuer.x2, self.keys.opening, *bases)
+
+    def _made(self, name: str, identity: str) -> Agent:
+        m1 = derived_secret(self.seed, name=name, suite=self.suite)
+        return Agent(identity, Holder(self.suite, self.keys, m1))
+
+
+def agents_of(zone: GatewayZone) -> Agents:
+    """The holders of a gateway that has met the identity authority.
+
+    Raises:
+        NotFoundError: It has not (`not-found.identity-keys`).
+    """
+    return Agents(kept_identity_keys(zone), zone.seed, zone.service_id)

@@ -1,0 +1,220 @@
+"""One batch through enrolment and registration: several holders, one message each way.
+
+Enrolling, over the sealed channel       Registering, under no name
+1. a session, good for one order         1. a challenge, good for one use
+2. the requests, signed and sealed       2. each credential shown, bound to its place
+3. the answer, opened and verified       3. what was registered is what the holders compute
+4. every credential's proof checked
+
+A session or challenge may be used up by an attempt whose answer was lost. Then a new one is taken
+and the step done again: the secrets are the same, so the authority finds what it has already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeVar
+
+from gridsecure.credentials.access import batch_challenge, enrolment_channel
+from gridsecure.credentials.issuance import Credential, PendingRequest
+from gridsecure.credentials.issuer_keys import Context, Role
+from gridsecure.credentials.presentations import Domain
+from gridsecure.credentials.seats import billing_domain, settlement_domain
+from gridsecure.crypto.envelope import open_from, seal_to
+from gridsecure.errors import AuthenticityError
+from gridsecure.gateway.agent_records import Subjects
+from gridsecure.gateway.agents import Agent
+from gridsecure.gateway.identity_peer import IdentityPeer, Registering, Shown
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.identity_messages import (
+    EnrolmentAnswer,
+    EnrolmentItem,
+    EnrolmentOrder,
+    EnrolmentResult,
+)
+from gridsecure.messages import Signed, opened, signed
+
+MAX_BATCH: Final = 128
+"""Holders of one batch: large enough that messages cost nothing beside proofs, small enough that a
+killed run repeats a second or two, and that a challenge outlives the proofs it is for."""
+
+_ORDER: Final = "enrolment"
+_ANSWER: Final = "enrolment-answer"
+_ATTEMPTS: Final = 3
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Holders that enrol and register together.
+
+    Args:
+        role: As what.
+        period: For when, a year.
+        carry: The earlier year whose pseudonyms they show along, or None.
+        agents: The holders.
+    """
+
+    role: Role
+    period: str
+    carry: str | None
+    agents: tuple[Agent, ...]
+
+    @property
+    def context(self) -> Context:
+        """What their credentials certify."""
+        return Context(self.role, self.period)
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """Where they register."""
+        if self.role == "gateway":
+            return (billing_domain(self.period),)
+        return billing_domain(self.period), settlement_domain(self.period)
+
+    @property
+    def shown_domains(self) -> tuple[Domain, ...]:
+        """Where they show a pseudonym: earlier ones last."""
+        earlier = (self.carry,) if self.carry else ()
+        shown = [d for year in earlier for d in (billing_domain(year), settlement_domain(year))]
+        return *self.domains, *shown
+
+
+def request_credentials(
+    batch: Batch, *, zone: GatewayZone, peer: IdentityPeer, now: datetime
+) -> list[Credential | str]:
+    """Enrol a batch.
+
+    Args:
+        batch: Who and as what.
+        zone: The gateway, whose key signs the order.
+        peer: The identity authority.
+        now: The present, aware.
+
+    Returns:
+        By holder its credential, or the authority's reason for none.
+
+    Raises:
+        GridSecureError: As `Peer.post`; an answer that does not open or verify, or is about
+            something else (`identity.answer`); a credential not made with the pinned key
+            (`authenticity.credential-response`), after which nobody should be enrolled.
+    """
+    # 1 and 2. session and order
+    session, pending, answer = afresh(lambda: _ordered(batch, zone=zone, peer=peer, now=now))
+    # 3. answer
+    results = _results(answer, session=session, batch=batch, zone=zone, peer=peer)
+    # 4. proofs
+    found: list[Credential | str] = []
+    for agent, request, result in zip(batch.agents, pending, results, strict=True):
+        if result.response is None:
+            found.append(result.reason or "")
+            continue
+        try:
+            response = bytes.fromhex(result.response)
+        except ValueError as error:
+            raise peer.malformed() from error
+        channel = _channel(zone, session, agent)
+        found.append(agent.holder.take(request, response=response, channel=channel))
+    return found
+
+
+def register(
+    batch: Batch, credentials: list[Credential], *, peer: IdentityPeer
+) -> list[Subjects | str]:
+    """Register a batch, every holder in all its domains or in none.
+
+    Args:
+        batch: Those of a batch that have a credential.
+        credentials: Their credentials.
+        peer: The identity authority.
+
+    Returns:
+        By holder its pseudonyms, or the authority's reason for none.
+
+    Raises:
+        GridSecureError: As `Peer.post`, or other pseudonyms than the holders' (`identity.answer`).
+    """
+    if not batch.agents:
+        return []
+    # 1 and 2. challenge and presentations
+    outcomes = afresh(lambda: peer.register(_presented(batch, credentials, peer.challenge())))
+    # 3. pseudonyms
+    for agent, outcome in zip(batch.agents, outcomes, strict=True):
+        if not isinstance(outcome, str) and outcome != own_subjects(agent, batch.domains):
+            raise peer.malformed()
+    return outcomes
+
+
+def own_subjects(agent: Agent, domains: tuple[Domain, ...]) -> Subjects:
+    """A holder's pseudonyms, as it computes them."""
+    return tuple(agent.holder.name_in(domain) for domain in domains)
+
+
+def afresh(step: Callable[[], T]) -> T:
+    """Do a step again that begins with something of one use, in case that was used up."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return step()
+        except AuthenticityError:
+            continue
+    return step()
+
+
+def _ordered(
+    batch: Batch, *, zone: GatewayZone, peer: IdentityPeer, now: datetime
+) -> tuple[str, list[PendingRequest], bytes]:
+    session = peer.session()
+    pending = [
+        agent.holder.ask(batch.context, channel=_channel(zone, session, agent))
+        for agent in batch.agents
+    ]
+    order = EnrolmentOrder(
+        session=session,
+        role=batch.role,
+        period=batch.period,
+        items=[
+            EnrolmentItem(identity=agent.identity, request=request.message.hex())
+            for agent, request in zip(batch.agents, pending, strict=True)
+        ],
+    )
+    sealed = seal_to(
+        signed(order, key=zone.signing_key).model_dump_json().encode(),
+        recipient=zone.pinned.identity,
+        purpose=_ORDER,
+        owner=session,
+        created_at=now,
+    )
+    return session, pending, peer.enrol(sealed)
+
+
+def _results(
+    answer: bytes, *, session: str, batch: Batch, zone: GatewayZone, peer: IdentityPeer
+) -> list[EnrolmentResult]:
+    text = open_from(answer, private_key=zone.signing_key, purpose=_ANSWER)
+    trusted = {zone.pinned.identity.thumbprint: zone.pinned.identity}
+    found = opened(Signed.parsed(text), expect=EnrolmentAnswer, trusted=trusted)
+    about = [agent.identity for agent in batch.agents]
+    if found.session != session or [item.identity for item in found.items] != about:
+        raise peer.malformed()
+    return found.items
+
+
+def _presented(batch: Batch, credentials: list[Credential], challenge: bytes) -> Registering:
+    domains = batch.shown_domains
+    items = [
+        Shown(
+            agent.key_in(domains[0]).public_key.point.hex(),
+            agent.show(credential, domains=domains, challenge=batch_challenge(challenge, place)),
+        )
+        for place, (agent, credential) in enumerate(zip(batch.agents, credentials, strict=True))
+    ]
+    return Registering(challenge, batch.role, batch.period, batch.carry, items)
+
+
+def _channel(zone: GatewayZone, session: str, agent: Agent) -> bytes:
+    return enrolment_channel(
+        session, zone.service_id, zone.pinned.identity.thumbprint, agent.identity
+    )

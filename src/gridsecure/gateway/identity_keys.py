@@ -1,0 +1,75 @@
+"""The keys this gateway's holders pin: what both openers state, and the same for ever after.
+
+On first sight they are recorded. Other keys, later, are refused, even if both openers signed them:
+an issuer with a key for each region, or for each device, could tell by it who shows a credential.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from gridsecure.credentials.pinning import pinned_keys, stated_keys
+from gridsecure.credentials.presentations import PublicKeys
+from gridsecure.credentials.suites import sm2_suite
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AuthenticityError, ConflictError, NotFoundError
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.messages import Signed
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, fetch, insert_once
+
+_KIND: Final = "identity-keys"
+
+
+def pin_identity_keys(
+    zone: GatewayZone, statements: Sequence[Signed], *, at: datetime
+) -> PublicKeys:
+    """Check the identity authority's keys, and keep them on first sight.
+
+    Args:
+        zone: The gateway.
+        statements: As the authority shows them.
+        at: Now.
+
+    Raises:
+        AuthenticityError: As `pinned_keys`; other keys than before (`identity.keys-changed`).
+        InvalidMessageError: Something stated is no key.
+    """
+    signers = zone.pinned.signers
+    keys = pinned_keys(statements, signers=signers, suite=sm2_suite())
+    said = stated_keys(statements, signers=signers).model_dump_json()
+    text = json.dumps([statement.model_dump() for statement in statements])
+    try:
+        # the digest is that of the keys alone: the same keys, signed again, are the same
+        entry = Record(_KIND, _KIND, _KIND, sm3_hex(said.encode()), "", text)
+        insert_once(zone.engine, entry, now=at)
+    except ConflictError as changed:
+        raise AuthenticityError(
+            "The identity authority's keys are others than before.",
+            reason="identity.keys-changed",
+            remedy="Enrol nobody; compare them with the public log and ask both openers.",
+        ) from changed
+    return keys
+
+
+def kept_identity_keys(zone: GatewayZone) -> PublicKeys:
+    """The keys as they were pinned.
+
+    Raises:
+        NotFoundError: None were yet (`not-found.identity-keys`).
+        AuthenticityError: As `pinned_keys`: the record or the settings were altered.
+    """
+    with write_session(zone.engine) as session:
+        try:
+            text = fetch(session, kind=_KIND, name=_KIND).text
+        except NotFoundError as missing:
+            raise NotFoundError(
+                "This gateway has not met the identity authority yet.",
+                reason="not-found.identity-keys",
+                remedy="Process a month first.",
+            ) from missing
+    statements = [Signed.model_validate(statement) for statement in json.loads(text)]
+    return pinned_keys(statements, signers=zone.pinned.signers, suite=sm2_suite())

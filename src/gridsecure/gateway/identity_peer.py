@@ -1,0 +1,182 @@
+"""The identity authority over the wire: what is asked, and that answers have their shape.
+
+Two connections that never mix. What carries a pseudonym goes out without any token, because a token
+names this gateway; the body proves itself. Enrolment, which has names in it and no pseudonym, goes
+with the gateway's token, sealed besides.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import httpx
+
+from gridsecure.credentials.issuer_keys import Role
+from gridsecure.errors import GridSecureError
+from gridsecure.messages import Signed
+from gridsecure.peer import Peer
+
+SEALED: Final = "application/vnd.gridsecure.envelope"
+"""Content type of a sealed envelope."""
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One holder's presentation.
+
+    Args:
+        holder: The SM2 key that will act, 130 hexadecimal digits.
+        presentation: The presentation.
+    """
+
+    holder: str
+    presentation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Registering:
+    """Presentations that answer one challenge.
+
+    Args:
+        challenge: The challenge.
+        role: As what.
+        period: Of the credentials.
+        carry: The earlier period whose pseudonyms are shown along, or None.
+        items: The presentations.
+    """
+
+    challenge: bytes
+    role: Role
+    period: str
+    carry: str | None
+    items: Sequence[Shown]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A pseudonym's token.
+
+    Args:
+        token: The token. Never logged.
+        expires_at: Its end, aware.
+    """
+
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+class IdentityPeer:
+    """The identity authority as a gateway sees it.
+
+    Args:
+        public: Its address, without any authentication.
+        service: Its address, with this gateway's token.
+        pause: Waits for so many seconds between attempts.
+    """
+
+    def __init__(
+        self, public: httpx.Client, service: httpx.Client, *, pause: Callable[[float], None]
+    ) -> None:
+        self._public = Peer(public, name="identity", pause=pause)
+        self._service = Peer(service, name="identity", pause=pause)
+
+    def identity_keys(self) -> list[Signed]:
+        """What the openers signed, not verified yet."""
+        answer = self._public.answer(self._public.get("/identity-keys"))
+        return [_signed(item) for item in self._list(_field(answer, "statements"))]
+
+    def session(self) -> str:
+        """A session, good for one order."""
+        answer = self._service.answer(self._service.post("/enrolments/sessions"))
+        return self._digest(_field(answer, "session"))
+
+    def enrol(self, order: bytes) -> bytes:
+        """Send a sealed order and return the sealed answer."""
+        return self._service.post("/enrolments", body=order, content_type=SEALED).content
+
+    def challenge(self) -> bytes:
+        """A challenge, good for one use."""
+        answer = self._public.answer(self._public.post("/challenges"))
+        return bytes.fromhex(self._digest(_field(answer, "challenge")))
+
+    def register(self, registering: Registering) -> list[tuple[str, ...] | str]:
+        """Send presentations; by presentation the subjects registered, or why there are none."""
+        body = {
+            "challenge": registering.challenge.hex(),
+            "role": registering.role,
+            "period": registering.period,
+            "carry": registering.carry,
+            "items": [
+                {"holder": item.holder, "presentation": item.presentation.hex()}
+                for item in registering.items
+            ],
+        }
+        answer = self._public.answer(self._public.post("/registrations", json=body))
+        found = self._list(_field(answer, "items"))
+        if len(found) != len(registering.items):
+            raise self.malformed()
+        return [self._outcome(item) for item in found]
+
+    def registrations(
+        self, *, domain: str, role: Role, subjects: Sequence[str]
+    ) -> tuple[Signed | None, frozenset[str]]:
+        """The authority's word on pseudonyms, not verified yet, and those that may not act."""
+        body = {"domain": domain, "role": role, "subjects": list(subjects)}
+        answer = self._public.answer(self._public.post("/registrations/list", json=body))
+        envelope, refused = _field(answer, "registrations"), self._list(_field(answer, "refused"))
+        if not {type(name) for name in refused} <= {str} or not set(refused) <= set(subjects):
+            raise self.malformed()
+        return None if envelope is None else _signed(envelope), frozenset(refused)
+
+    def log_in(self, *, subject: str, domain: str, challenge: bytes, signature: bytes) -> Login:
+        """Log a pseudonym in."""
+        body = {
+            "subject": subject,
+            "domain": domain,
+            "challenge": challenge.hex(),
+            "signature": signature.hex(),
+        }
+        answer = self._public.answer(self._public.post("/logins", json=body))
+        token, ends = _field(answer, "token"), _field(answer, "expires_at")
+        try:
+            expires_at = datetime.fromisoformat(ends)
+        except (TypeError, ValueError) as error:
+            raise self.malformed() from error
+        if not isinstance(token, str) or expires_at.tzinfo is None:
+            raise self.malformed()
+        return Login(token, expires_at)
+
+    def malformed(self) -> GridSecureError:
+        """The error for an answer that is not what was asked for."""
+        return self._public.malformed()
+
+    def _outcome(self, item: object) -> tuple[str, ...] | str:
+        reason, subjects = _field(item, "reason"), _field(item, "subjects")
+        if isinstance(reason, str) and subjects is None:
+            return reason
+        return tuple(self._digest(name) for name in self._list(subjects))
+
+    def _list(self, value: object) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.malformed()
+        return value
+
+    def _digest(self, value: object) -> str:
+        if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+            raise self.malformed()
+        return value
+
+
+def _field(answer: object, name: str) -> Any:
+    return answer.get(name) if isinstance(answer, dict) else None
+
+
+def _signed(item: object) -> Signed:
+    return Signed.parsed(json.dumps(item))

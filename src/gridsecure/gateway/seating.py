@@ -1,0 +1,176 @@
+"""Seats: every meter point's agent agrees to its slot, and the gateway signs the roster.
+
+1. The identity authority says afresh which of a roster's pseudonyms may act. Where one may not, the
+   roster is not made: the caller leaves that meter point out, which gives another roster.
+2. Each agent signs for its slot, with the key that the authority registered for it.
+3. The gateway signs the roster, which names its seats by digest; both are kept.
+
+A roster is named by what its seats agree to, so a month that seats the same meter points under the
+same facts has the same roster, and sends the signatures that were made before. A month that is
+fixed, and a correction of one, ask nobody: their members cannot change any more. Whether an upload
+of somebody revoked since is still taken in, the platform decides by its deny-list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gridsecure.credentials.presentations import Domain
+from gridsecure.credentials.seats import billing_domain, delegation_text
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AccessDeniedError
+from gridsecure.gateway.agents import Agents, agents_of
+from gridsecure.gateway.enrolment import Counted, Enrolled, IdentityClient
+from gridsecure.gateway.roster_records import keep_roster, kept_roster
+from gridsecure.gateway.rosters import Roster
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.identity_messages import Registrations, RosterSeats
+from gridsecure.messages import RosterManifest, Signed, signed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seating:
+    """Seating the meter points of one month.
+
+    Args:
+        zone: The gateway.
+        identity: The identity authority.
+        start: Start of the month, ISO 8601 with the local offset.
+        clock: Gives the time, aware.
+        fixed: Whom the authority refused when the month's rosters were fixed, with the reasons;
+            None while they are not.
+    """
+
+    zone: GatewayZone
+    identity: IdentityClient
+    start: str
+    clock: Callable[[], datetime]
+    fixed: Mapping[str, str] | None = None
+
+    @property
+    def domain(self) -> Domain:
+        """Where the rosters are."""
+        return billing_domain(self.start)
+
+    @property
+    def gateway_id(self) -> str:
+        """Thumbprint of the key that speaks for them."""
+        return self._agents.gateway().key_in(self.domain).public_key.thumbprint
+
+    def enrol(self, meter_point_ids: Sequence[str], *, counted: Counted) -> Enrolled:
+        """Enrol the gateway and the meter points.
+
+        Args:
+            meter_point_ids: Meter points to bill.
+            counted: Told how many are done.
+
+        Raises:
+            GridSecureError: As `IdentityClient.join` and `IdentityClient.enrol`.
+        """
+        refused = dict(self.fixed or {})
+        if self.fixed is None:
+            self.identity.join(self.start)
+        wanted = [name for name in meter_point_ids if name not in refused]
+        found = self.identity.enrol(wanted, start=self.start, counted=counted)
+        return Enrolled(found.names, {**refused, **found.refused})
+
+    def seated(self, drafts: Sequence[Roster]) -> tuple[list[Roster], frozenset[str]]:
+        """Have rosters seated and signed.
+
+        Args:
+            drafts: Rosters without seats.
+
+        Returns:
+            The rosters with their seats, and the pseudonyms that may not act. Where there are any,
+            the rosters are to be built again without them.
+
+        Raises:
+            AccessDeniedError: The gateway may not act (`identity.gateway`), or the authority has
+                another key for a pseudonym than its agent (`identity.holder`).
+            GridSecureError: As `IdentityClient.registrations`.
+        """
+        made: list[Roster] = []
+        own: Signed | None = None
+        revoked: frozenset[str] = frozenset()
+        for draft in drafts:
+            known = kept_roster(self.zone, draft.manifest.roster_id)
+            if known is not None and self.fixed is not None:
+                made.append(_as_kept(draft, known))
+                continue
+            subjects = draft.manifest.pseudonyms
+            members, refused = self.identity.registrations(subjects, start=self.start)
+            revoked |= refused
+            if members is None or refused:
+                continue
+            if known is not None:
+                made.append(_as_kept(draft, known))
+                continue
+            own = own or self.identity.own_registration(self.start)
+            made.append(
+                _sign(self.zone, draft, (own, members), agents=self._agents, at=self.clock())
+            )
+        return made, revoked
+
+    @property
+    def _agents(self) -> Agents:
+        return self.identity.agents if self.fixed is None else agents_of(self.zone)
+
+
+def reseated(zone: GatewayZone, draft: Roster, *, earlier: RosterManifest, at: datetime) -> Roster:
+    """Seat the members of a roster anew under other facts, for a correction of prices.
+
+    The authority's word on them is the one that the earlier roster came with.
+
+    Args:
+        zone: The gateway.
+        draft: The same members in the same slots, without seats.
+        earlier: The roster as seated before.
+        at: Now.
+
+    Raises:
+        AccessDeniedError: The authority has another key for a pseudonym than its agent
+            (`identity.holder`).
+        NotFoundError: The earlier seats are gone.
+    """
+    known = kept_roster(zone, draft.manifest.roster_id)
+    if known is not None:
+        return _as_kept(draft, known)
+    seats = RosterSeats.parsed(zone.objects.get(earlier.seats))
+    return _sign(zone, draft, (seats.gateway, seats.holders), agents=agents_of(zone), at=at)
+
+
+def _as_kept(draft: Roster, known: Signed) -> Roster:
+    return Roster(RosterManifest.parsed(known.body), draft.meter_point_ids)
+
+
+def _sign(
+    zone: GatewayZone, draft: Roster, words: tuple[Signed, Signed], *, agents: Agents, at: datetime
+) -> Roster:
+    """Steps 2 and 3."""
+    gateway, holders = words
+    manifest, domain = draft.manifest, Domain(*draft.manifest.domain.split("/"))
+    # 2. delegations
+    delegations = []
+    entries = Registrations.parsed(holders.body).entries
+    for slot, (name, entry) in enumerate(zip(draft.meter_point_ids, entries, strict=True)):
+        key = agents.meter_point(name).key_in(domain)
+        if entry.holder != key.public_key.point.hex():
+            raise _other_key()
+        delegations.append(key.sign(delegation_text(manifest, slot)).hex())
+    # 3. the roster
+    seats = RosterSeats(gateway=gateway, holders=holders, delegations=delegations)
+    data = seats.model_dump_json().encode()
+    seated = manifest.model_copy(update={"seats": sm3_hex(data)})
+    zone.objects.put(data)
+    keep_roster(zone, signed(seated, key=agents.gateway().key_in(domain)), at=at)
+    return Roster(seated, draft.meter_point_ids)
+
+
+def _other_key() -> AccessDeniedError:
+    return AccessDeniedError(
+        "The identity authority has another key for a pseudonym than its agent.",
+        reason="identity.holder",
+        remedy="Stop, and have the authority's log compared: only the agent can register a key.",
+    )

@@ -1,0 +1,51 @@
+"""For the billing office: that a settlement pseudonym, under which a bill comes, is an account's.
+
+Each meter point's agent proves that its pseudonym in the settlement domain and its enrolled key
+have one secret. The office knows whose key that is; it learns which bill is whose, and not under
+which pseudonym anything was uploaded.
+"""
+
+from __future__ import annotations
+
+from gridsecure.credentials.seats import settlement_domain
+from gridsecure.errors import InvalidMessageError
+from gridsecure.gateway import outbox
+from gridsecure.gateway.agent_records import remembered
+from gridsecure.gateway.agents import agents_of
+from gridsecure.gateway.month_plan import required_plan
+from gridsecure.gateway.zone import GatewayZone
+
+CHALLENGE_BYTES = 32
+
+
+def settlement_proofs(zone: GatewayZone, month: str, *, challenge: bytes) -> dict[str, bytes]:
+    """Prove the settlement pseudonyms of a month's billed meter points.
+
+    Args:
+        zone: The gateway.
+        month: YYYY-MM.
+        challenge: The billing office's, good for one use [32 bytes].
+
+    Returns:
+        Meter point -> proof, as `credentials.settlement` makes it.
+
+    Raises:
+        InvalidMessageError: A challenge of another length (`message.challenge`).
+        NotFoundError: The month was not processed here, or not to the end of encryption.
+    """
+    if len(challenge) != CHALLENGE_BYTES:
+        raise InvalidMessageError(
+            "A challenge has another length.",
+            reason="message.challenge",
+            remedy=f"Draw {CHALLENGE_BYTES} bytes at random, and use them once.",
+        )
+    plan = required_plan(zone, month)
+    names = {s[0]: meter for meter, s in remembered(zone, plan.start[:4]).items()}
+    billed = [n for name in plan.names for n in outbox.required(zone, name).seated.pseudonyms]
+    agents, domain = agents_of(zone), settlement_domain(plan.start)
+    return {
+        names[subject]: agents.meter_point(names[subject]).holder.settle(
+            domain, challenge=challenge
+        )
+        for subject in billed
+    }

@@ -1,0 +1,59 @@
+"""The evidence log as it travels to an office, which checks the chain for itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from gridsecure.errors import InvalidMessageError
+from gridsecure.identity_messages import LogEntry
+from gridsecure.store.evidence import EvidenceEntry, entries_after
+
+
+def log_after(engine: Engine, index: int) -> list[LogEntry]:
+    """Entries of a log behind an index, in order, at most a thousand.
+
+    Args:
+        engine: The log's database.
+        index: -1 for all from the first one.
+    """
+    with Session(engine) as session:
+        return [shown_entry(entry) for entry in entries_after(session, index)]
+
+
+def shown_entry(entry: EvidenceEntry) -> LogEntry:
+    """An entry as it travels."""
+    return LogEntry(
+        index=entry.index,
+        at=entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        actor=entry.actor,
+        action=entry.action,
+        detail=entry.detail,
+        previous=entry.previous,
+        hash=entry.hash,
+    )
+
+
+def read_entry(message: LogEntry) -> EvidenceEntry:
+    """An entry that came, not yet verified; see `store.evidence.verify_entries`.
+
+    Raises:
+        InvalidMessageError: Its time is malformed.
+    """
+    try:
+        at = datetime.fromisoformat(message.at)
+    except ValueError as error:
+        raise InvalidMessageError("A log entry's time is malformed.") from error
+    if at.tzinfo is None:
+        raise InvalidMessageError("A log entry's time is malformed.")
+    return EvidenceEntry(
+        index=message.index,
+        at=at,
+        actor=message.actor,
+        action=message.action,
+        detail=message.detail,
+        previous=message.previous,
+        hash=message.hash,
+    )

@@ -1,0 +1,298 @@
+"""What an office computes for itself, with its half of the opening key, on its own machine.
+
+It believes nothing it is told: it recomputes the chain of the log entries it fetched, best from an
+entry it kept the last time, finds the order in it, and compares what it is asked with what the
+order says. In a search by person it answers three steps:
+
+    blind            the utility blinds every difference and marks its own list
+    blind-and-share  the regulator checks those, blinds them again, and gives shares of its output
+    share            the utility knows its list by the mark, checks the regulator's, gives shares
+
+The mark is there because a blinding does not show who made it. A utility that gave shares on a list
+it had not blinded would let the regulator, together with whoever runs the desk, open everyone.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gridsecure.credentials.curves import Point
+from gridsecure.credentials.group import POINT_BYTES, SCALAR_BYTES
+from gridsecure.credentials.opening import Opener, OpenerKey, opening_share
+from gridsecure.credentials.presentations import Escrow
+from gridsecure.credentials.revocation import (
+    Difference,
+    blind_difference,
+    blinded_difference,
+    difference,
+)
+from gridsecure.credentials.suites import Suite, framed
+from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3, sm3_hex
+from gridsecure.errors import AccessDeniedError, SignatureError
+from gridsecure.identity.warrants import check_warrant
+from gridsecure.identity_messages import (
+    SearchAnswer,
+    SearchDocument,
+    SearchStep,
+    SearchWork,
+    WarrantDocument,
+)
+from gridsecure.store.evidence import JSON, EvidenceEntry, verify_entries
+
+SEARCH: Final = "identity.search"
+STEP_OF: Final[dict[SearchStep, Opener]] = {
+    "blind": "utility",
+    "blind-and-share": "regulator",
+    "share": "utility",
+}
+"""Whose turn each step is."""
+
+_MARK: Final = b"gridsecure-own-blindings-1"
+
+
+def share_for(
+    document: WarrantDocument,
+    *,
+    entries: Sequence[EvidenceEntry],
+    key: OpenerKey,
+    suite: Suite,
+    witnessed: EvidenceEntry | None = None,
+) -> bytes:
+    """Check an order in the log; return this office's share for it.
+
+    Args:
+        document: What is to be opened, as the desk shows it.
+        entries: The log as fetched, whole or what follows the witnessed entry.
+        key: This office's half.
+        suite: The group.
+        witnessed: An entry this office kept from an earlier time.
+
+    Raises:
+        AuditBrokenError: The log does not hold (`audit.chain`).
+        AccessDeniedError: It does not hold this order (`authenticity.warrant`).
+        InvalidMessageError: A malformed escrow.
+    """
+    entry = _entry_in(entries, name=document.entry, witnessed=witnessed)
+    escrow = Escrow.from_bytes(bytes.fromhex(document.escrow), suite=suite)
+    head = check_warrant(
+        entry,
+        subject=document.subject,
+        escrow=escrow,
+        reference=document.reference,
+        suite=suite,
+    )
+    return opening_share(key, point=escrow.e1, head=head, suite=suite)
+
+
+def batch_digest(key: str, escrows: Sequence[str]) -> str:
+    """What a search's order says of one batch: which key is searched for, in which escrows."""
+    return sm3_hex(framed(bytes.fromhex(key), *map(bytes.fromhex, escrows)))
+
+
+def search_detail(
+    keys: Sequence[str], *, batches: Sequence[str], reference: str
+) -> dict[str, JSON]:
+    """What the log says of a search: digests only.
+
+    Args:
+        keys: The person's enrolled keys.
+        batches: Digests of the batches.
+        reference: The order's number.
+    """
+    return {
+        "keys": sm3_hex(framed(*map(bytes.fromhex, keys))),
+        "escrows": sm3_hex(framed(*map(bytes.fromhex, batches))),
+        "batches": len(batches),
+        "reference": reference,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSearch:
+    """A search whose order this office found in a log that holds.
+
+    Args:
+        document: What it is about.
+    """
+
+    document: SearchDocument
+
+
+def checked_search(
+    document: SearchDocument,
+    *,
+    entries: Sequence[EvidenceEntry],
+    witnessed: EvidenceEntry | None = None,
+) -> CheckedSearch:
+    """Check that the log orders exactly this search, once before its first batch.
+
+    Args:
+        document: As the desk shows it.
+        entries: As for `share_for`.
+        witnessed: As for `share_for`.
+
+    Raises:
+        AuditBrokenError: The log does not hold (`audit.chain`).
+        AccessDeniedError: It does not hold this order (`authenticity.warrant`).
+    """
+    entry = _entry_in(entries, name=document.entry, witnessed=witnessed)
+    ordered = search_detail(document.keys, batches=document.batches, reference=document.reference)
+    if entry.action != SEARCH or json.loads(entry.detail) != ordered:
+        raise _not_ordered()
+    return CheckedSearch(document)
+
+
+def search_answer(
+    work: SearchWork, *, search: CheckedSearch, key: OpenerKey, suite: Suite
+) -> SearchAnswer:
+    """Do this office's next step with one batch.
+
+    Args:
+        work: The batch, as the desk shows it.
+        search: From `checked_search`.
+        key: This office's half.
+        suite: The group.
+
+    Raises:
+        AccessDeniedError: The order does not name this batch (`authenticity.warrant`), or it is
+            another office's turn (`authenticity.step`).
+        SignatureError: The other office's blinding is wrong (`authenticity.blinding`), or the
+            utility is shown blindings that are not its own (`authenticity.mark`).
+        InvalidMessageError: Malformed points.
+    """
+    _check_work(work, search.document, key.opener)
+    head = work.entry
+    pairs = differences(work.key, work.escrows, suite=suite)
+    if work.step == "blind":
+        blindings = _blindings(pairs, key, head, suite)
+        mark = _mark(key, work, blindings)
+        return SearchAnswer(batch=work.batch, step=work.step, blindings=blindings, mark=mark)
+    if work.step == "blind-and-share":
+        pairs = checked_blindings(work.first, pairs=pairs, opener="utility", head=head, suite=suite)
+        blindings = _blindings(pairs, key, head, suite)
+        shares = _shares(_read(blindings, suite), key, head, suite)
+        return SearchAnswer(batch=work.batch, step=work.step, blindings=blindings, shares=shares)
+    if not hmac.compare_digest(work.mark, _mark(key, work, work.first)):
+        raise SignatureError(
+            "The first blindings are not this office's own.",
+            reason="authenticity.mark",
+            remedy="Give no share; find out who runs the desk.",
+        )
+    pairs = checked_blindings(
+        work.second, pairs=_read(work.first, suite), opener="regulator", head=head, suite=suite
+    )
+    shares = _shares(pairs, key, head, suite)
+    return SearchAnswer(batch=work.batch, step=work.step, shares=shares)
+
+
+def differences(key: str, escrows: Sequence[str], *, suite: Suite) -> list[Difference]:
+    """The encrypted differences between escrowed keys and one enrolled key.
+
+    Args:
+        key: The enrolled key, in hexadecimal.
+        escrows: The escrows, in hexadecimal.
+        suite: The group.
+
+    Raises:
+        InvalidMessageError: Malformed points.
+    """
+    enrolled: Point = suite.group.decode(bytes.fromhex(key))
+    return [
+        difference(
+            Escrow.from_bytes(bytes.fromhex(one), suite=suite), enrolled=enrolled, suite=suite
+        )
+        for one in escrows
+    ]
+
+
+def checked_blindings(
+    messages: Sequence[str], *, pairs: Sequence[Difference], opener: Opener, head: str, suite: Suite
+) -> list[Difference]:
+    """Check a list of one opener's blindings; return the blinded pairs.
+
+    Args:
+        messages: The blindings, in hexadecimal.
+        pairs: What was blinded, in the same order.
+        opener: Who should have.
+        head: Hash of the log entry that holds the order.
+        suite: The group.
+
+    Raises:
+        InvalidMessageError: Malformed.
+        SignatureError: Another number of them, or a wrong one (`authenticity.blinding`).
+    """
+    if len(messages) != len(pairs):
+        raise SignatureError(
+            f"The {opener} blinded another number of differences.", reason="authenticity.blinding"
+        )
+    return [
+        blinded_difference(bytes_of(message), pair=pair, opener=opener, head=head, suite=suite)
+        for message, pair in zip(messages, pairs, strict=True)
+    ]
+
+
+def bytes_of(text: str) -> bytes:
+    """Hexadecimal of a message as bytes; empty, which no message is, where it is none."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""
+
+
+def _entry_in(
+    entries: Sequence[EvidenceEntry], *, name: str, witnessed: EvidenceEntry | None
+) -> EvidenceEntry:
+    verify_entries(entries, witnessed=witnessed)
+    known = [*entries, *([witnessed] if witnessed else [])]
+    found = next((entry for entry in known if entry.hash == name), None)
+    if found is None:
+        raise _not_ordered()
+    return found
+
+
+def _check_work(work: SearchWork, document: SearchDocument, opener: Opener) -> None:
+    if (
+        work.entry != document.entry
+        or work.key not in document.keys
+        or work.batch >= len(document.batches)
+        or document.batches[work.batch] != batch_digest(work.key, work.escrows)
+    ):
+        raise _not_ordered()
+    if STEP_OF[work.step] != opener:
+        raise AccessDeniedError("It is the other office's turn.", reason="authenticity.step")
+
+
+def _blindings(pairs: Sequence[Difference], key: OpenerKey, head: str, suite: Suite) -> list[str]:
+    return [
+        blind_difference(pair, opener=key.opener, head=head, suite=suite).hex() for pair in pairs
+    ]
+
+
+def _shares(pairs: Sequence[Difference], key: OpenerKey, head: str, suite: Suite) -> list[str]:
+    return [opening_share(key, point=pair.a, head=head, suite=suite).hex() for pair in pairs]
+
+
+def _read(blindings: Sequence[str], suite: Suite) -> list[Difference]:
+    """The pairs of blindings that need no check: this office's own."""
+    return [
+        Difference(*suite.group.decode_points(bytes_of(one)[: 2 * POINT_BYTES]))
+        for one in blindings
+    ]
+
+
+def _mark(key: OpenerKey, work: SearchWork, blindings: Sequence[str]) -> str:
+    secret = hkdf_sm3(key.k.to_bytes(SCALAR_BYTES, "big"), info=_MARK, length=32)
+    text = framed(_MARK, work.entry, str(work.batch), *blindings)
+    return hmac_sm3(secret, text).hex()
+
+
+def _not_ordered() -> AccessDeniedError:
+    return AccessDeniedError(
+        "The log does not order this.",
+        reason="authenticity.warrant",
+        remedy="Fetch the whole log; give nothing for an order that is not in it.",
+    )

@@ -1,0 +1,107 @@
+"""Revoking by pseudonym, and blocking an identity.
+
+Revoking is immediate and needs no opening. The pseudonyms of one presentation go together: where
+somebody acts and where its bills are. Blocking gives an identity no new credential; those it has
+end with their period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from gridsecure.credentials.suites import framed
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import NotFoundError
+from gridsecure.identity.enrolments import BLOCKED
+from gridsecure.identity.registry import ACTOR, registration_in
+from gridsecure.store.database import write_session
+from gridsecure.store.evidence import append
+from gridsecure.store.many_records import fetch_many
+from gridsecure.store.records import Record, advance, listed, record
+
+REVOKED: Final = "identity.revoked"
+BLOCK: Final = "identity.blocked"
+
+
+def revoke(engine: Engine, *, subject: str, reference: str, now: datetime) -> int:
+    """Revoke a pseudonym at once, and what was registered with it; say how many were active.
+
+    The log names the pseudonym it was asked about and not its partner: beside each other they
+    would link what a holder does to what it is billed.
+
+    Args:
+        engine: The database of registrations.
+        subject: The pseudonym.
+        reference: Of the order, for the log.
+        now: The present, aware.
+
+    Raises:
+        NotFoundError: There is no such registration (`not-found.registration`).
+    """
+    with write_session(engine) as session:
+        return revoke_in(session, [subject], reference=reference, now=now)
+
+
+def revoke_in(session: Session, subjects: Iterable[str], *, reference: str, now: datetime) -> int:
+    """As `revoke`, for many in one transaction.
+
+    Args:
+        session: From `write_session`.
+        subjects: The pseudonyms.
+        reference: Of the order, for the log.
+        now: The present, aware.
+
+    Raises:
+        NotFoundError: One of them is not registered (`not-found.registration`).
+    """
+    count = 0
+    for subject in subjects:
+        names = _together(session, subject)
+        detail = {"subject": subject, "warrant": reference}
+        append(session, at=now, actor=ACTOR, action=REVOKED, detail=detail)
+        count += sum(
+            advance(session, kind="registration", name=name, source="active", target="denied")
+            for name in names
+        )
+    return count
+
+
+def _together(session: Session, subject: str) -> list[str]:
+    found = fetch_many(session, [subject], kind="registration")
+    if subject not in found:
+        raise NotFoundError("Nobody is registered so.", reason="not-found.registration")
+    entry = registration_in(found[subject])
+    if entry.settlement:
+        return [subject, entry.settlement]
+    if entry.holder:
+        return [subject]
+    # A pseudonym that bills are under; few orders name one, so that no index is kept for them.
+    everybody = map(registration_in, listed(session, kind="registration"))
+    return [subject, *(one.subject for one in everybody if one.settlement == subject)]
+
+
+def block(engine: Engine, *, identity: str, reference: str, now: datetime) -> bool:
+    """Give an identity no new credential from now on; say whether it was not blocked before.
+
+    Args:
+        engine: The database of enrolments.
+        identity: The reference, as in the record of enrolments; it need not be enrolled yet.
+        reference: Of the order, for the log.
+        now: The present, aware.
+    """
+    digest = sm3_hex(framed(identity))
+    with write_session(engine) as session:
+        append(
+            session,
+            at=now,
+            actor=ACTOR,
+            action=BLOCK,
+            detail={"identity": digest, "reference": reference},
+        )
+        entry = Record(BLOCKED, identity, identity, digest, "", reference)
+        return record(session, entry, at=now)

@@ -1,0 +1,297 @@
+"""Openings under dual control: orders, shares, and what both offices then read.
+
+1. An order goes into the evidence log; the hash of its entry is what shares are bound to.
+2. Each office checks the entry for itself (`offices.share_for`) and gives its share. It is verified
+   at once; a wrong one is refused and logged with the opener's name.
+3. When both are there, their digests go into the log, then the escrow opens: key Y, identity
+   reference, account.
+
+Orders are in the log and outlive a restart. Shares and results live in `ShortMemory`: the shares of
+an escrow that opened are dropped at once, all others and every result after a quarter of an hour.
+Reading a result later takes both offices again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+from typing import Final
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from gridsecure.credentials.opening import (
+    OPENERS,
+    Opener,
+    open_escrow,
+    opener_public_key,
+    share_digest,
+    verified_share,
+)
+from gridsecure.credentials.presentations import Escrow
+from gridsecure.credentials.suites import Suite
+from gridsecure.errors import AuthenticityError, InputError, NotFoundError
+from gridsecure.identity.enrolments import identity_of
+from gridsecure.identity.person_searches import SearchDesk
+from gridsecure.identity.registry import ACTOR, registration_in
+from gridsecure.identity.short_memory import LIMIT, ShortMemory
+from gridsecure.identity.warrants import (
+    OPENED,
+    WARRANT,
+    check_warrant,
+    record_shares,
+    record_warrant,
+)
+from gridsecure.identity_messages import WarrantDocument
+from gridsecure.store.accounts import Account, accounts_of
+from gridsecure.store.database import write_session
+from gridsecure.store.evidence import EvidenceEntry, append, entries_of, entry_named
+from gridsecure.store.records import fetch
+
+SHARED: Final = "identity.share"
+SHARE_REFUSED: Final = "identity.share-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Warrant:
+    """An order and where it stands.
+
+    Args:
+        document: What an office needs for its share.
+        entry: The log entry that holds the order.
+        waiting_for: Openers whose share is not here; nobody while the result can be read.
+        opened: How often it was opened, by the log.
+    """
+
+    document: WarrantDocument
+    entry: EvidenceEntry
+    waiting_for: tuple[Opener, ...]
+    opened: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Who a pseudonym is. For both offices, in this process only, until it ends.
+
+    Args:
+        subject: The pseudonym.
+        identity: The reference in the utility's books.
+        account: What the books say of it, if it is in them.
+        expires_at: When this is forgotten.
+    """
+
+    subject: str
+    identity: str = field(repr=False)
+    account: Account | None = field(repr=False)
+    expires_at: datetime
+
+
+class WarrantDesk:
+    """Where both offices bring orders and shares.
+
+    Args:
+        registrations: The database of registrations, with the log that orders are in.
+        enrolments: The database of enrolments, with the books.
+        suite: The group.
+        published: What both openers published.
+
+    Raises:
+        InvalidMessageError: A published key is malformed.
+        SignatureError: It comes without proof of possession (`authenticity.opener-key`).
+    """
+
+    def __init__(
+        self,
+        registrations: Engine,
+        enrolments: Engine,
+        suite: Suite,
+        published: Mapping[Opener, bytes],
+    ) -> None:
+        self.registrations = registrations
+        self.enrolments = enrolments
+        self.suite = suite
+        self.published = dict(published)
+        self._public = {
+            name: opener_public_key(name, published=published[name], suite=suite)
+            for name in OPENERS
+        }
+        self.searches = SearchDesk(registrations, enrolments, suite, self._public)
+        self._shares = ShortMemory[bytes]()
+        self._results = ShortMemory[Opening]()
+        self._opening = Lock()
+
+    def order(self, subject: str, *, reference: str, now: datetime) -> Warrant:
+        """Append the order to open one pseudonym.
+
+        Args:
+            subject: The pseudonym, revoked or not.
+            reference: The order's number in both offices' files.
+            now: The present, aware.
+
+        Raises:
+            NotFoundError: Nobody is registered so (`not-found.registration`).
+            StorageError: The log takes no entry.
+        """
+        entry = record_warrant(
+            self.registrations,
+            subject=subject,
+            escrow=self._escrow(subject),
+            reference=reference,
+            now=now,
+            suite=self.suite,
+        )
+        return self._warrant(entry, opened=0, now=now)
+
+    def warrants(self, *, now: datetime) -> list[Warrant]:
+        """Every order in the log, in order.
+
+        Args:
+            now: The present, aware.
+        """
+        with Session(self.registrations) as session:
+            entries = entries_of(session, WARRANT, OPENED)
+        opened = [json.loads(one.detail)["warrant"] for one in entries if one.action == OPENED]
+        return [
+            self._warrant(entry, opened=opened.count(entry.hash), now=now)
+            for entry in entries
+            if entry.action == WARRANT
+        ]
+
+    def warrant(self, name: str, *, now: datetime) -> Warrant:
+        """One order.
+
+        Args:
+            name: Hash of its log entry.
+            now: The present, aware.
+
+        Raises:
+            NotFoundError: The log holds no such order (`not-found.warrant`).
+        """
+        with Session(self.registrations) as session:
+            entry = entry_named(session, name)
+            openings = entries_of(session, OPENED)
+        if entry is None or entry.action != WARRANT:
+            raise NotFoundError(
+                "The log holds no such order.",
+                reason="not-found.warrant",
+                remedy="Order the opening first.",
+            )
+        opened = sum(json.loads(one.detail)["warrant"] == name for one in openings)
+        return self._warrant(entry, opened=opened, now=now)
+
+    def give_share(self, name: str, *, opener: Opener, share: bytes, now: datetime) -> Warrant:
+        """Take one opener's share; the second one opens the escrow.
+
+        Args:
+            name: Hash of the order's log entry.
+            opener: Whose share it is; the caller made sure that it is this office that asks.
+            share: From `offices.share_for`.
+            now: The present, aware.
+
+        Raises:
+            NotFoundError: There is no such order (`not-found.warrant`), or the opened key is
+                nobody's (`not-found.enrolment`).
+            InvalidMessageError: A malformed share.
+            SignatureError: Of another order, escrow or key (`authenticity.share`).
+        """
+        document = self.warrant(name, now=now).document
+        escrow = self._escrow(document.subject)
+        try:
+            verified_share(
+                share,
+                opener=opener,
+                public=self._public[opener],
+                point=escrow.e1,
+                head=name,
+                suite=self.suite,
+            )
+        except (AuthenticityError, InputError) as refused:
+            said = {"warrant": name, "opener": opener, "reason": refused.reason}
+            self._note(SHARE_REFUSED, said, now=now)
+            raise
+        said = {"warrant": name, "opener": opener, "share": share_digest(share)}
+        self._note(SHARED, said, now=now)
+        self._shares.keep(_of(name, opener), share, now=now)
+        self._try_opening(document, escrow, now=now)
+        return self.warrant(name, now=now)
+
+    def result(self, name: str, *, now: datetime) -> Opening:
+        """Who the pseudonym of an order is.
+
+        Args:
+            name: Hash of the order's log entry.
+            now: The present, aware.
+
+        Raises:
+            NotFoundError: There is no such order (`not-found.warrant`), or no result: not both
+                shares are here, or it was forgotten since (`not-found.opening`).
+        """
+        found = self._results.find(name, now=now)
+        if found is None:
+            self.warrant(name, now=now)
+            raise NotFoundError(
+                "There is no result of this order here.",
+                reason="not-found.opening",
+                remedy="Both offices give their shares, then read it within a quarter of an hour.",
+            )
+        return found
+
+    def _try_opening(self, document: WarrantDocument, escrow: Escrow, *, now: datetime) -> None:
+        name = document.entry
+        with self._opening:  # the shares of two requests at once open it once
+            found = {opener: self._shares.find(_of(name, opener), now=now) for opener in OPENERS}
+            shares = {opener: share for opener, share in found.items() if share is not None}
+            if len(shares) < len(OPENERS):
+                return
+            for opener in OPENERS:
+                self._shares.forget(_of(name, opener))
+        # An opening that the log could not take does not happen.
+        record_shares(self.registrations, head=name, shares=shares, now=now)
+        key = open_escrow(
+            escrow, shares=shares, published=self.published, head=name, suite=self.suite
+        )
+        identity = identity_of(self.enrolments, key=self.suite.group.encode(key))
+        with Session(self.enrolments) as session:
+            account = accounts_of(session, [identity]).get(identity)
+        opening = Opening(document.subject, identity, account, now + LIMIT)
+        self._results.keep(name, opening, now=now)
+
+    def _warrant(self, entry: EvidenceEntry, *, opened: int, now: datetime) -> Warrant:
+        said = json.loads(entry.detail)
+        escrow = self._escrow(said["subject"])
+        check_warrant(
+            entry,
+            subject=said["subject"],
+            escrow=escrow,
+            reference=said["reference"],
+            suite=self.suite,
+        )
+        document = WarrantDocument(
+            entry=entry.hash,
+            subject=said["subject"],
+            escrow=escrow.to_bytes(self.suite).hex(),
+            reference=said["reference"],
+        )
+        is_open = self._results.find(entry.hash, now=now) is not None
+        waiting = (
+            name
+            for name in OPENERS
+            if not is_open and self._shares.find(_of(entry.hash, name), now=now) is None
+        )
+        return Warrant(document, entry, tuple(waiting), opened)
+
+    def _escrow(self, subject: str) -> Escrow:
+        with Session(self.registrations) as session:
+            entry = registration_in(fetch(session, kind="registration", name=subject))
+        return Escrow.from_bytes(entry.escrow, suite=self.suite)
+
+    def _note(self, action: str, detail: Mapping[str, str], *, now: datetime) -> None:
+        with write_session(self.registrations) as session:
+            append(session, at=now, actor=ACTOR, action=action, detail=detail)
+
+
+def _of(name: str, opener: Opener) -> str:
+    return f"{name}/{opener}"

@@ -1,0 +1,135 @@
+"""Whose rosters the checker believes, and under which names their bills are.
+
+Nothing of the platform's word is used: seats are checked again from the identity authority's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gridsecure.credentials.seats import billing_domain, seated_roster
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import (
+    AuthenticityError,
+    GridSecureError,
+    InvalidMessageError,
+    ReleaseRefusedError,
+    UnknownMeterError,
+)
+from gridsecure.identity_messages import SettlementNames
+from gridsecure.key_authority.filing import SUBJECT, check_names
+from gridsecure.key_authority.platform_view import PlatformView, checked_message, checked_object
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.messages import RosterManifest, Signed, opened
+from gridsecure.peer import Peer
+
+
+def proven_roster(
+    digest: str, *, start: str, zone: AuthorityZone, view: PlatformView
+) -> tuple[RosterManifest, Sm2PublicKey]:
+    """A roster whose seats hold, and the key of the gateway that speaks for it.
+
+    Args:
+        digest: Of the signed roster.
+        start: Start of the period it is used for, ISO 8601.
+        zone: The authority.
+        view: The platform.
+
+    Raises:
+        AuthenticityError: Its seats do not hold, or the platform sent other bytes.
+        InputError: Signed, but malformed.
+        ReleaseRefusedError: In another domain than billing of that year (`release.domain`).
+    """
+    envelope = checked_message(view, "roster", digest)
+    key = zone.seated.get(digest)
+    if key is None:
+        key = _seated(envelope, zone=zone, view=view)
+        zone.seated[digest] = key
+    roster = opened(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
+    if roster.domain != billing_domain(start).text:
+        # In another domain a household has another pseudonym, and could be counted twice.
+        raise ReleaseRefusedError(
+            "A roster is in another domain than billing of its year.",
+            reason="release.domain",
+            remedy="Build rosters from registrations in the billing domain of the year.",
+        )
+    return roster, key
+
+
+def _seated(envelope: Signed, *, zone: AuthorityZone, view: PlatformView) -> Sm2PublicKey:
+    named = RosterManifest.parsed(envelope.body).seats
+    if SUBJECT.fullmatch(named) is None:
+        raise UnknownMeterError("A roster names no seats.", reason="authenticity.seats")
+    seats = checked_object(view, named)
+    return seated_roster(envelope, seats=seats, identity=zone.identity).gateway
+
+
+def settlement_names(roster: RosterManifest, *, zone: AuthorityZone) -> list[str]:
+    """The settlement pseudonym of every slot of a roster.
+
+    Raises:
+        GridSecureError: The identity authority cannot be reached, refuses, or gives something else
+            than one name for each slot. No fault of the request, which therefore waits.
+    """
+    names = zone.settlement(roster.domain, roster.pseudonyms)
+    try:
+        check_names(names, slots=roster.slots)
+    except InvalidMessageError as error:
+        raise _unusable() from error
+    return names
+
+
+class SettlementClient:
+    """The identity authority as the key authority sees it.
+
+    Args:
+        peer: Its service, with the key authority's access token.
+        identity: Its key by thumbprint.
+    """
+
+    def __init__(self, peer: Peer, *, identity: Mapping[str, Sm2PublicKey]) -> None:
+        self._peer = peer
+        self._identity = identity
+
+    def __call__(self, domain: str, subjects: Sequence[str]) -> list[str]:
+        """Settlement pseudonyms, signed and about what was asked.
+
+        Raises:
+            GridSecureError: The identity authority cannot be reached or refuses
+                (`identity.settlement`), or its answer is not signed by it or about something else
+                (`settlement.names`).
+        """
+        wanted = {"domain": domain, "subjects": list(subjects)}
+        try:
+            answer = self._peer.post("/settlement-names", json=wanted)
+        except GridSecureError as error:
+            raise _refused(error) from error
+        try:
+            found = opened(
+                Signed.parsed(answer.content), expect=SettlementNames, trusted=self._identity
+            )
+        except (AuthenticityError, InvalidMessageError) as error:
+            raise _unusable() from error
+        if (found.domain, found.subjects) != (domain, list(subjects)):
+            raise _unusable()
+        return found.names
+
+
+def _unusable() -> GridSecureError:
+    return GridSecureError(
+        "The identity authority's settlement pseudonyms are not those that were asked for.",
+        reason="settlement.names",
+        remedy="Compare its key and release with this authority's, then start the round again.",
+    )
+
+
+def _refused(error: GridSecureError) -> GridSecureError:
+    """Whatever the identity authority refuses, the request is as good as before."""
+    if type(error) is GridSecureError:
+        return error
+    return GridSecureError(
+        "The identity authority gives this authority no settlement pseudonyms.",
+        reason="identity.settlement",
+        remedy=f"It says {error.reason}. Check this authority's registration and clock, then start "
+        "the round again.",
+    )

@@ -1,0 +1,231 @@
+"""The identity service over its wire protocol, in memory: real issuing, registering and vouching.
+
+Only the transport is left out. One authority may serve many worlds of one session; a world whose
+test revokes or clones somebody takes one of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+from sqlalchemy import Engine
+
+from apps.api.errors import error_response
+from gridsecure.credentials.access import ISSUER, enrolment_channel
+from gridsecure.credentials.issuer_keys import Context
+from gridsecure.credentials.presentations import Domain
+from gridsecure.credentials.seats import billing_domain, settlement_domain
+from gridsecure.crypto.envelope import open_from, seal_to
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.crypto.tokens import verify_token
+from gridsecure.errors import AccessDeniedError, GridSecureError
+from gridsecure.identity.books import read_by, write_books
+from gridsecure.identity.issuer import CredentialRequest, Issuer
+from gridsecure.identity.one_use import SESSIONS
+from gridsecure.identity.registrar import Registrar, Shown
+from gridsecure.identity.service_login import admit_service, give_token
+from gridsecure.identity.token_service import TokenService
+from gridsecure.identity.vouching import registrations_of
+from gridsecure.identity_messages import EnrolmentAnswer, EnrolmentOrder, EnrolmentResult
+from gridsecure.messages import Signed, opened, signed
+from gridsecure.store.accounts import Account, create_account_table
+from tests.grid_simulator import grid_keys
+from tests.identity.identity_world import database, keys, suite
+
+
+@dataclass
+class Authority:
+    """What the service remembers.
+
+    Args:
+        folder: Where its databases go.
+        gateways: Registered gateways' keys.
+        statements: The keys it shows.
+    """
+
+    folder: Path
+    gateways: Iterable[Sm2PublicKey]
+    statements: tuple[Signed, ...] = field(default_factory=lambda: keys().statements)
+
+    def __post_init__(self) -> None:
+        made, self.signer = keys(), grid_keys().identity
+        self.enrolments: Engine = database(self.folder, "enrolments")
+        self.registrations: Engine = database(self.folder, "registrations")
+        create_account_table(self.enrolments)
+        self.issuer = Issuer(suite(), made.issuer, self.enrolments)
+        self.registrar = Registrar(suite(), made.public, made.issuer, self.registrations)
+        self.tokens = TokenService(
+            suite(), made.public, made.issuer, self.signer, self.registrations
+        )
+        self.services = {key.thumbprint: key for key in self.gateways}
+
+    def list_accounts(self, names: Iterable[str], *, gateway: Sm2PublicKey, at: datetime) -> None:
+        """Put meter points into the books."""
+        accounts = [Account(name, gateway.thumbprint, "name", "address") for name in names]
+        write_books(self.enrolments, accounts, actor="operator", now=at)
+
+    def close(self) -> None:
+        for engine in (self.enrolments, self.registrations):
+            engine.dispose()
+
+
+@dataclass
+class IdentityService:
+    """Answers requests as the identity service does."""
+
+    authority: Authority
+    clock: Callable[[], datetime]
+    reasons: list[str] = field(default_factory=list)
+    """Why it refused, as its own log would have it."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        try:
+            answer = self._answer(request)
+        except GridSecureError as error:
+            self.reasons.append(error.reason)
+            refusal = error_response(error)
+            return httpx.Response(refusal.status_code, content=bytes(refusal.body))
+        if isinstance(answer, bytes):
+            return httpx.Response(200, content=answer)
+        return httpx.Response(200, json=answer)
+
+    def _answer(self, request: httpx.Request) -> object:
+        path, body = request.url.path, request.read()
+        if path in ("/enrolments", "/enrolments/sessions"):
+            sender = self._sender(request)
+            return self._session(sender) if path.endswith("sessions") else self._enrol(body, sender)
+        if path == "/service-tokens":
+            return self._service_token(Signed.parsed(body))
+        # what has a pseudonym in it comes without a name
+        assert "authorization" not in request.headers
+        if path == "/identity-keys":
+            return {"statements": [s.model_dump() for s in self.authority.statements]}
+        if path == "/challenges":
+            return {"challenge": self.authority.tokens.challenge(now=self.clock()).hex()}
+        answer = {
+            "/registrations": self._register,
+            "/registrations/list": self._list,
+            "/logins": self._log_in,
+        }[path]
+        return answer(json.loads(body))
+
+    def _sender(self, request: httpx.Request) -> str:
+        claims = verify_token(
+            request.headers["Authorization"].removeprefix("Bearer "),
+            key=self.authority.signer.public_key,
+            audience="identity",
+            issuer=ISSUER,
+            now=self.clock(),
+        )
+        if claims.roles != ("gateway",):
+            raise AccessDeniedError("A role that may not do this.")
+        return claims.subject.removeprefix("gateway:")
+
+    def _service_token(self, envelope: Signed) -> object:
+        now, trusted = self.clock(), self.authority.services
+        engine = self.authority.enrolments
+        login = admit_service(envelope, trusted=trusted, engine=engine, now=now)
+        given = give_token(
+            f"gateway:{envelope.signer}",
+            roles=("gateway",),
+            audience=login.audience,
+            key=self.authority.signer,
+            valid=(now, now.replace(year=now.year + 1)),
+        )
+        return {"token": given.token, "expires_at": given.expires_at.isoformat()}
+
+    def _session(self, sender: str) -> object:
+        engine = self.authority.enrolments
+        return {"session": SESSIONS.give(engine, now=self.clock(), owner=sender).hex()}
+
+    def _enrol(self, body: bytes, sender: str) -> bytes:
+        mine, trusted = self.authority.signer, self.authority.services
+        text = open_from(body, private_key=mine, purpose="enrolment")
+        order = opened(Signed.parsed(text), expect=EnrolmentOrder, trusted=trusted)
+        session, now = bytes.fromhex(order.session), self.clock()
+        SESSIONS.use(self.authority.enrolments, value=session, now=now, owner=sender)
+        names = [item.identity for item in order.items]
+        known = {sender}
+        if order.role == "meter-point":
+            known = read_by(self.authority.enrolments, names, gateway=sender)
+        service = mine.public_key.thumbprint
+        requests = [
+            CredentialRequest(
+                item.identity,
+                bytes.fromhex(item.request),
+                enrolment_channel(order.session, sender, service, item.identity),
+            )
+            for item in order.items
+            if item.identity in known
+        ]
+        context = Context(order.role, order.period)
+        answers = self.authority.issuer.issue_all(requests, context=context, now=now)
+        found = {r.identity: a for r, a in zip(requests, answers, strict=True)}
+        results = [_result(name, found.get(name)) for name in names]
+        answer = signed(EnrolmentAnswer(session=order.session, items=results), key=mine)
+        return seal_to(
+            answer.model_dump_json().encode(),
+            recipient=trusted[sender],
+            purpose="enrolment-answer",
+            owner=order.session,
+            created_at=now,
+        )
+
+    def _register(self, wanted: dict) -> object:
+        context = Context(wanted["role"], wanted["period"])
+        domains = [billing_domain(context.period)]
+        if context.role == "meter-point":
+            domains.append(settlement_domain(context.period))
+            if wanted["carry"]:
+                domains += [billing_domain(wanted["carry"]), settlement_domain(wanted["carry"])]
+        outcomes = self.authority.registrar.register_all(
+            [
+                Shown(bytes.fromhex(item["holder"]), bytes.fromhex(item["presentation"]))
+                for item in wanted["items"]
+            ],
+            context=context,
+            domains=tuple(domains),
+            challenge=bytes.fromhex(wanted["challenge"]),
+            now=self.clock(),
+        )
+        return {
+            "items": [
+                {"reason": one.reason}
+                if isinstance(one, GridSecureError)
+                else {"subjects": [entry.subject for entry in one]}
+                for one in outcomes
+            ]
+        }
+
+    def _list(self, wanted: dict) -> object:
+        found, refused = registrations_of(
+            self.authority.registrations,
+            wanted["subjects"],
+            domain=wanted["domain"],
+            role=wanted["role"],
+            now=self.clock(),
+        )
+        envelope = None if found is None else signed(found, key=self.authority.signer).model_dump()
+        return {"registrations": envelope, "refused": refused}
+
+    def _log_in(self, wanted: dict) -> object:
+        given = self.authority.tokens.log_in(
+            wanted["subject"],
+            domain=Domain(*wanted["domain"].split("/")),
+            challenge=bytes.fromhex(wanted["challenge"]),
+            signature=bytes.fromhex(wanted["signature"]),
+            now=self.clock(),
+        )
+        return {"token": given.token, "expires_at": given.expires_at.isoformat()}
+
+
+def _result(identity: str, answer: bytes | GridSecureError | None) -> EnrolmentResult:
+    if isinstance(answer, bytes):
+        return EnrolmentResult(identity=identity, response=answer.hex())
+    reason = "identity.unknown-account" if answer is None else answer.reason
+    return EnrolmentResult(identity=identity, reason=reason)

@@ -1,0 +1,469 @@
+"""Seats: who may not act is left out, what leaves names nobody, and months share what they can."""
+
+from __future__ import annotations
+
+import csv
+from itertools import islice
+
+import httpx
+import pytest
+
+from gridsecure import frames
+from gridsecure.credentials.seats import billing_domain, seated_roster
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.errors import (
+    AccessDeniedError,
+    AuthenticityError,
+    InputError,
+    InvalidMessageError,
+    NotFoundError,
+)
+from gridsecure.gateway import months, outbox
+from gridsecure.gateway.month_files import load_files
+from gridsecure.gateway.month_plan import stored_plan
+from gridsecure.gateway.reconciliation import expected_bills
+from gridsecure.gateway.roster_records import kept_roster, required_roster
+from gridsecure.gateway.rosters import Roster, retariffed
+from gridsecure.gateway.seating import Seating, reseated
+from gridsecure.identity.registry import deny
+from gridsecure.identity_messages import Registrations, RosterSeats
+from gridsecure.messages import RosterManifest, Signed, signed
+from gridsecure.store.database import write_session
+from gridsecure.store.records import listed
+from tests.gateway.gateway_world import MONTH, YEAR, GatewayWorld
+from tests.gateway.identity_wire import Authority
+from tests.grid_simulator import NOW, grid_keys, registry
+
+REAL_PACKING = months.pack_energies
+START = f"{MONTH}-01T00:00:00+08:00"
+AUGUST = "2026-08-01T00:00:00+08:00"
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches a kill."""
+
+
+@pytest.fixture(autouse=True)
+def _short_months(monkeypatch):
+    """The real packing, cut short: who is seated does not depend on the columns."""
+    monkeypatch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 2))
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """A world of the shared authority, whose meter points are registered."""
+    made = GatewayWorld(tmp_path)
+    made.save()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A world whose identity authority is its own, and may be told anything."""
+    (tmp_path / "identity").mkdir()
+    authority = Authority(tmp_path / "identity", [grid_keys().gateway.public_key])
+    made = GatewayWorld(tmp_path, enrolled=False, authority=authority)
+    made.list_accounts(made.simulated.meter_point_ids)
+    made.save()
+    yield made
+    made.close()
+    authority.close()
+
+
+def exceptions(world) -> dict[str, str]:
+    with (world.folder / "months" / MONTH / "exceptions.csv").open() as file:
+        return {row["meter_point_id"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def revoke(world, meter_point_id):
+    name = world.meter_point(meter_point_id).name_in(billing_domain(YEAR))
+    assert deny(world.registry.registrations, subject=name, warrant="w", now=NOW)
+    return name
+
+
+def rosters(world) -> list[RosterManifest]:
+    plan = stored_plan(world.zone, MONTH)
+    return [outbox.required(world.zone, name).seated for name in plan.names]
+
+
+def committed(world) -> int:
+    with write_session(world.grid.platform_zone.engine) as session:
+        return len(listed(session, kind="upload", state="committed"))
+
+
+# --- who is seated ------------------------------------------------------------------------------
+
+
+def test_a_month_begins_with_enrolling_and_ends_with_seats_that_hold(world):
+    report = world.process()
+    assert (report.billed_meters, report.excluded, report.rosters) == (20, {}, 2)
+    names = world.identity_names()
+    seen = {}
+    for roster in rosters(world):
+        envelope = required_roster(world.zone, roster.roster_id)
+        seats = world.zone.objects.get(roster.seats)
+        seated = seated_roster(envelope, seats=seats, identity=registry(world.grid.identity_key))
+        assert seated.roster == roster
+        assert seated.gateway_subject == world.holder("gateway").name_in(billing_domain(YEAR))
+        assert roster.domain == f"platform/billing/{YEAR}"
+        assert roster.gateway_id == world.gateway_key.public_key.thumbprint
+        seen |= dict.fromkeys(roster.pseudonyms)
+    assert seen.keys() == set(names.values())
+    assert committed(world) == 2
+
+
+def test_the_progress_of_enrolling_is_told(world):
+    counts = []
+
+    def note(stage, done, of):
+        if stage == "enrol":
+            counts.append((done, of))
+
+    world.process(progress=note)
+    assert counts == [(0, 0), (20, 20)]
+
+
+def test_whoever_is_refused_is_an_exception_and_stops_nobody(world):
+    unlisted, *_, revoked = world.simulated.meter_point_ids
+    other = generate_private_key().public_key
+    world.registry.list_accounts([unlisted], gateway=other, at=NOW)
+    world.peers.identity.enrol([revoked], start=YEAR)
+    revoke(world, revoked)
+    report = world.process()
+    assert exceptions(world) == {
+        unlisted: "identity.unknown-account",
+        revoked: "identity.revoked",
+    }
+    assert report.excluded == {"identity.unknown-account": 1, "identity.revoked": 1}
+    assert (report.meters, report.billed_meters) == (20, 18)
+    names = world.identity_names()
+    seated = {name for roster in rosters(world) for name in roster.pseudonyms}
+    assert seated == {names[n] for n in names if n not in (unlisted, revoked)}
+    assert committed(world) == 2
+    bills = expected_bills(world.zone, load_files(world.zone, MONTH))
+    assert sum(map(len, bills.values())) == 18
+
+
+def test_a_month_in_which_everybody_is_refused_bills_nobody(world):
+    other = generate_private_key().public_key
+    world.registry.list_accounts(world.simulated.meter_point_ids, gateway=other, at=NOW)
+    with pytest.raises(InputError) as refusal:
+        world.process()
+    assert refusal.value.reason == "month.nothing-billed"
+    assert set(exceptions(world).values()) == {"identity.unknown-account"}
+    assert stored_plan(world.zone, MONTH) is None
+
+
+WORDS = {
+    1: "identity-keys",
+    4: "the gateway's enrolment",
+    6: "its registration",
+    8: "the meter points' enrolment",
+    10: "their registration",
+    11: "the first roster's",
+    12: "the gateway's own",
+    13: "the second roster's",
+    15: "the login",
+}
+
+
+@pytest.mark.parametrize("request_number", WORDS, ids=WORDS.values())
+def test_killed_at_any_word_with_the_identity_authority_a_month_resumes(world, request_number):
+    real = world.identity.answer
+
+    def answer_then_die(request):
+        response = real(request)
+        if len(world.identity.log) == request_number:
+            raise Killed
+        return response
+
+    world.identity.answer = answer_then_die
+    with pytest.raises(Killed):
+        world.process()
+    world.identity.answer = real
+    world.restart()
+    report = world.process()
+    assert (report.billed_meters, report.excluded) == (20, {})
+    names = world.identity_names()
+    seated = {name for roster in rosters(world) for name in roster.pseudonyms}
+    assert seated == set(names.values())
+    assert committed(world) == 2
+
+
+def test_a_revocation_after_the_rosters_are_fixed_leaves_them(world):
+    def kill(stage, _done, _of):
+        if stage == "encrypt":
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    plan = stored_plan(world.zone, MONTH)
+    revoke(world, world.simulated.meter_point_ids[0])
+    world.restart()
+    world.identity.log.clear()
+    report = world.process()
+    assert stored_plan(world.zone, MONTH) == plan
+    assert (report.billed_meters, committed(world)) == (20, 2)
+    # only to log in: who is in the month is settled
+    assert world.identity.log == ["GET /identity-keys", "POST /challenges", "POST /logins"]
+
+
+def test_whoever_was_left_out_of_a_fixed_month_stays_out(world):
+    revoked = world.simulated.meter_point_ids[3]
+    world.peers.identity.enrol([revoked], start=YEAR)
+    revoke(world, revoked)
+
+    def kill(stage, _done, _of):
+        if stage == "encrypt":
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    assert stored_plan(world.zone, MONTH).refused == {revoked: "identity.revoked"}
+    world.restart()
+    assert world.process().excluded == {"identity.revoked": 1}
+    assert exceptions(world) == {revoked: "identity.revoked"}
+
+
+# --- rosters of several months ------------------------------------------------------------------
+
+
+def seating(world, start):
+    return Seating(world.zone, world.peers.identity, start, world.clock)
+
+
+def drafts(world):
+    """The month's rosters before they had seats."""
+    return [
+        Roster(roster.model_copy(update={"seats": ""}), meters(world, roster))
+        for roster in rosters(world)
+    ]
+
+
+def meters(world, roster):
+    names = {subject: name for name, subject in world.identity_names().items()}
+    return tuple(names[subject] for subject in roster.pseudonyms)
+
+
+def test_the_next_month_has_the_same_rosters_and_signs_nothing_anew(shared):
+    shared.process()
+    shared.identity.log.clear()
+    made, revoked = seating(shared, AUGUST).seated(drafts(shared))
+    assert [item.manifest for item in made] == rosters(shared)
+    assert revoked == frozenset()
+    # asked only whether they may still act
+    assert shared.identity.log == ["POST /registrations/list"] * 2
+
+
+def test_after_a_revocation_the_next_month_has_another_roster(world):
+    world.process()
+    first = drafts(world)
+    name = revoke(world, first[0].meter_point_ids[0])
+    made, revoked = seating(world, AUGUST).seated(first)
+    assert revoked == {name}
+    assert [item.manifest for item in made] == rosters(world)[1:]
+
+
+def test_another_month_of_a_roster_is_another_upload(shared):
+    july = shared.outgoing()
+    august = shared.outgoing(span=(AUGUST, "2026-09-01T00:00:00+08:00"))
+    assert july.roster == august.roster
+    assert july.name != august.name
+    assert (july.upload.sequence, august.upload.sequence) == (1, 2)
+    assert outbox.find(shared.zone, july.name) == july
+
+
+def test_another_year_is_another_gateway_and_other_rosters(shared):
+    before, after = seating(shared, START), seating(shared, "2027-01-01T00:00:00+08:00")
+    assert before.domain != after.domain
+    assert before.gateway_id != after.gateway_id
+
+
+def test_a_retariffed_roster_is_seated_by_the_same_word(shared):
+    shared.process()
+    draft = drafts(shared)[0]
+    earlier = rosters(shared)[0]
+    shared.identity.log.clear()
+    other = retariffed(draft, tariff="7" * 64)
+    made = reseated(shared.zone, other, earlier=earlier, at=NOW).manifest
+    assert made.pseudonyms == earlier.pseudonyms
+    assert made.roster_id != earlier.roster_id
+    before, after = (RosterSeats.parsed(shared.zone.objects.get(r.seats)) for r in (earlier, made))
+    assert (before.gateway, before.holders) == (after.gateway, after.holders)
+    assert not set(before.delegations) & set(after.delegations)
+    seated_roster(
+        required_roster(shared.zone, made.roster_id),
+        seats=shared.zone.objects.get(made.seats),
+        identity=registry(shared.grid.identity_key),
+    )
+    again = reseated(shared.zone, other, earlier=earlier, at=NOW).manifest
+    assert again == made
+    back = reseated(shared.zone, draft, earlier=made, at=NOW).manifest
+    assert back == earlier
+    assert shared.identity.log == []
+
+
+# --- whom it believes ---------------------------------------------------------------------------
+
+
+def said_instead(world, change, *, key=None):
+    """Let the authority sign other registrations than it has."""
+    real = world.identity.answer
+
+    def answer(request):
+        response = real(request)
+        if request.url.path != "/registrations/list":
+            return response
+        said = response.json()
+        found = Registrations.parsed(said["registrations"]["body"])
+        told = signed(change(found), key=key or world.grid.identity_key)
+        return httpx.Response(200, json=said | {"registrations": told.model_dump()})
+
+    world.identity.answer = answer
+
+
+def of_another_role(found):
+    role = "gateway" if found.role == "meter-point" else "meter-point"
+    return found.model_copy(update={"role": role})
+
+
+def with_another_key(found):
+    holder = generate_private_key().public_key.point.hex()
+    first = found.entries[0].model_copy(update={"holder": holder})
+    return found.model_copy(update={"entries": [first, *found.entries[1:]]})
+
+
+LIES = {
+    "another order": lambda found: found.model_copy(update={"entries": found.entries[::-1]}),
+    "one missing": lambda found: found.model_copy(update={"entries": found.entries[1:]}),
+    "another domain": lambda found: found.model_copy(update={"domain": "platform/billing/2025"}),
+    "another role": of_another_role,
+}
+
+
+@pytest.mark.parametrize("change", LIES.values(), ids=LIES)
+def test_another_word_than_was_asked_for_seats_nobody(shared, change):
+    said_instead(shared, change)
+    refused(shared, "identity.answer")
+
+
+def test_a_key_that_is_not_the_agents_seats_nobody(shared):
+    said_instead(shared, with_another_key)
+    refused(shared, "identity.holder")
+
+
+def test_a_word_that_another_key_signed_seats_nobody(shared):
+    said_instead(shared, lambda found: found, key=grid_keys().stranger)
+    refused(shared, "authenticity.unknown")
+
+
+SHAPES = {
+    "silence": {"registrations": None, "refused": []},
+    "strangers": {"registrations": None, "refused": ["0" * 64]},
+    "numbers": {"registrations": None, "refused": [1]},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("said", SHAPES.values(), ids=SHAPES)
+def test_a_word_of_another_shape_seats_nobody(shared, said):
+    shared.identity.answer = lambda _request: httpx.Response(200, json=said)
+    with pytest.raises(InvalidMessageError) as refusal:
+        shared.peers.identity.registrations(["1" * 64], start=YEAR)
+    assert refusal.value.reason == "identity.answer"
+
+
+def refused(world, reason):
+    with pytest.raises((AuthenticityError, AccessDeniedError, InvalidMessageError)) as refusal:
+        world.process()
+    assert refusal.value.reason == reason
+    assert stored_plan(world.zone, MONTH) is None
+    assert committed(world) == 0
+
+
+def test_a_roster_that_was_never_signed_is_nowhere(shared):
+    assert kept_roster(shared.zone, "0" * 32) is None
+    with pytest.raises(NotFoundError):
+        required_roster(shared.zone, "0" * 32)
+
+
+# --- what leaves --------------------------------------------------------------------------------
+
+
+def test_nothing_that_names_anybody_goes_to_the_platform(shared):
+    """Not a meter point, not an enrolled key, not the gateway's name as a service."""
+    sent = []
+    real = shared.wire.answer
+
+    def answer(request):
+        sent.append((request, request.read()))
+        return real(request)
+
+    shared.wire.answer = answer
+    shared.process()
+    service = shared.zone.signing_key.public_key
+    secret = [shared.zone.service_id.encode(), service.point, service.point.hex().encode()]
+    for name in shared.simulated.meter_point_ids:
+        holder = shared.meter_point(name)
+        enrolled = holder.suite.group.encode(
+            holder.suite.group.multiply(holder.suite.g, scalar=holder.m1)
+        )
+        settlement = shared.settlement_names()[name]
+        secret += [name.encode(), enrolled, enrolled.hex().encode(), settlement.encode()]
+    assert len(sent) == 10
+    for request, body in sent:
+        head = f"{request.method} {request.url} {request.headers}".encode()
+        for text in secret:
+            assert text not in head
+            assert text not in body
+    assert {request.url.path for request, _ in sent} >= {"/rosters", "/uploads", "/tariffs"}
+
+
+def test_every_request_to_the_platform_has_a_higher_counter(shared):
+    counters = []
+    real = shared.wire.answer
+
+    def answer(request):
+        counters.append(int(request.headers["GridSecure-Counter"]))
+        return real(request)
+
+    shared.wire.answer = answer
+    shared.wire.break_at = {2: "answer lost", 5: "request lost"}
+    shared.process()
+    assert len(counters) == 11
+    assert counters == sorted(set(counters))
+
+
+def test_the_platform_gets_seats_with_the_roster(shared):
+    bodies = []
+    real = shared.wire.answer
+
+    def answer(request):
+        if request.url.path == "/rosters":
+            bodies.append(request.read())
+        return real(request)
+
+    shared.wire.answer = answer
+    shared.process()
+    for body, roster in zip(bodies, rosters(shared), strict=True):
+        envelope, seats = frames.split(body)
+        assert RosterManifest.parsed(Signed.parsed(envelope).body) == roster
+        assert shared.zone.objects.get(roster.seats) == seats
+
+
+def test_an_upload_is_signed_by_the_gateway_that_its_roster_names(shared):
+    shared.process()
+    plan = stored_plan(shared.zone, MONTH)
+    for name in plan.names:
+        outgoing = outbox.required(shared.zone, name)
+        assert outgoing.manifest.signer == outgoing.seated.gateway_id
+        assert outgoing.upload.gateway_id == outgoing.seated.gateway_id
+        outgoing.manifest.verify(shared.gateway_key.public_key)
+
+
+def test_an_upload_of_a_roster_that_was_never_kept_is_not_signed(shared):
+    stranger = shared.outgoing().seated.model_copy(update={"roster_id": "0" * 32})
+    packed = outbox.Packed(stranger, [], START, AUGUST, 0)
+    with pytest.raises(NotFoundError):
+        outbox.put(shared.zone, packed, key=shared.gateway_key, at=NOW)

@@ -1,0 +1,78 @@
+"""Settlement proofs: the billing office learns which bill is whose, and checks it by itself."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from gridsecure.credentials.seats import settlement_domain
+from gridsecure.credentials.settlement import settled_subject
+from gridsecure.errors import InvalidMessageError, NotFoundError, SignatureError
+from gridsecure.gateway import months
+from gridsecure.gateway.month_files import load_files
+from gridsecure.gateway.reconciliation import expected_bills
+from gridsecure.gateway.settlement_proofs import settlement_proofs
+from tests.gateway.gateway_world import MONTH, GatewayWorld
+from tests.identity.identity_world import suite
+
+REAL_PACKING = months.pack_energies
+CHALLENGE = bytes(range(32))
+DOMAIN = settlement_domain(MONTH)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    made = GatewayWorld(tmp_path_factory.mktemp("world"))
+    made.save()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 2))
+        made.process()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def proofs(world):
+    return settlement_proofs(world.zone, MONTH, challenge=CHALLENGE)
+
+
+def settled(world, proof, *, of, domain=DOMAIN, challenge=CHALLENGE):
+    """What the office makes of a proof, knowing an account's enrolled key."""
+    group = suite().group
+    enrolled = group.multiply(suite().g, scalar=world.meter_point(of).m1)
+    return settled_subject(
+        proof, enrolled=enrolled, domain=domain, challenge=challenge, suite=suite()
+    )
+
+
+def test_every_billed_meter_point_proves_the_name_its_bill_is_under(world, proofs):
+    assert proofs.keys() == set(world.simulated.meter_point_ids)
+    bills = expected_bills(world.zone, load_files(world.zone, MONTH))
+    named = {settled(world, proof, of=name) for name, proof in proofs.items()}
+    assert named == {name for meters in bills.values() for name in meters}
+    assert not named & set(world.identity_names().values())
+
+
+def test_a_proof_is_for_one_account_one_challenge_and_one_domain(world, proofs):
+    first, second, *_ = proofs
+    for changes in (
+        {"of": second},
+        {"of": first, "challenge": bytes(32)},
+        {"of": first, "domain": settlement_domain("2027")},
+    ):
+        with pytest.raises(SignatureError):
+            settled(world, proofs[first], **changes)
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_challenge_of_another_length_is_refused(world, length):
+    with pytest.raises(InvalidMessageError) as refusal:
+        settlement_proofs(world.zone, MONTH, challenge=bytes(length))
+    assert refusal.value.reason == "message.challenge"
+
+
+def test_a_month_that_was_not_processed_has_nothing_to_prove(world):
+    with pytest.raises(NotFoundError) as refusal:
+        settlement_proofs(world.zone, "2026-06", challenge=CHALLENGE)
+    assert refusal.value.reason == "month.not-processed"

@@ -1,0 +1,90 @@
+"""Two offices at the desk: each fetches the log and computes with its own half of the key."""
+
+from __future__ import annotations
+
+from sqlmodel import Session
+
+from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
+from gridsecure.identity.offices import CheckedSearch, checked_search, search_answer, share_for
+from gridsecure.identity.person_searches import SearchState
+from gridsecure.identity.warrant_desk import Warrant, WarrantDesk
+from gridsecure.identity_messages import SearchAnswer
+from gridsecure.store.accounts import create_account_table
+from gridsecure.store.evidence import EvidenceEntry, entries_after
+from tests.identity.identity_world import (
+    BILLING,
+    NOW,
+    SETTLEMENT,
+    Member,
+    World,
+    keys,
+    suite,
+)
+
+
+def new_desk(world: World) -> WarrantDesk:
+    """The desk as it is after a start: it remembers nothing."""
+    create_account_table(world.issuer.engine)
+    return WarrantDesk(world.service.engine, world.issuer.engine, suite(), keys().published)
+
+
+def log_of(world: World) -> list[EvidenceEntry]:
+    """The log as an office fetches it."""
+    with Session(world.service.engine) as session:
+        return entries_after(session, -1)
+
+
+def actions(world: World) -> list[str]:
+    return [entry.action for entry in log_of(world)]
+
+
+def registered(world: World, count: int, *, first: int = 0) -> list[Member]:
+    """Meter points with a billing and a settlement pseudonym each."""
+    members = world.members(count, first=first)
+    outcomes = world.register_all(members, BILLING, SETTLEMENT)
+    assert all(isinstance(one, tuple) for one in outcomes)
+    return members
+
+
+def share_of(world: World, warrant: Warrant, opener: Opener, key: OpenerKey | None = None) -> bytes:
+    """What an office gives after it looked at the log."""
+    return share_for(
+        warrant.document,
+        entries=log_of(world),
+        key=key or keys().openers[opener],
+        suite=suite(),
+    )
+
+
+def give(desk: WarrantDesk, world: World, warrant: Warrant, *openers: Opener, now=NOW) -> Warrant:
+    for opener in openers or OPENERS:
+        share = share_of(world, warrant, opener)
+        warrant = desk.give_share(warrant.entry.hash, opener=opener, share=share, now=now)
+    return warrant
+
+
+def looked_up(world: World, state: SearchState) -> CheckedSearch:
+    return checked_search(state.document, entries=log_of(world))
+
+
+def answer_of(desk: WarrantDesk, checked: CheckedSearch, opener: Opener) -> SearchAnswer | None:
+    """What an office answers to the batch that waits for it."""
+    work = desk.searches.work(checked.document.entry, opener=opener, now=NOW)
+    if work is None:
+        return None
+    return search_answer(work, search=checked, key=keys().openers[opener], suite=suite())
+
+
+def step(desk: WarrantDesk, checked: CheckedSearch, opener: Opener) -> bool:
+    answer = answer_of(desk, checked, opener)
+    if answer is not None:
+        desk.searches.take(checked.document.entry, opener=opener, answer=answer, now=NOW)
+    return answer is not None
+
+
+def run_search(desk: WarrantDesk, world: World, state: SearchState) -> SearchState:
+    """Both offices work until nothing waits."""
+    checked = looked_up(world, state)
+    while any([step(desk, checked, opener) for opener in OPENERS]):
+        pass
+    return desk.searches.state(state.entry.hash, now=NOW)
