@@ -1,6 +1,6 @@
 """Triggers that refuse to change the evidence log, in the words of each database.
 
-They guard against mistakes. Whoever owns the file or the server can drop them; then the chain tells.
+They guard against mistakes. Whoever owns the file or the server can drop them; the chain tells.
 """
 
 from __future__ import annotations
