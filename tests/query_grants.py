@@ -16,7 +16,8 @@ from tests.grid_simulator import NOW, GridSimulator, grid_keys
 
 def query_of(grid: GridSimulator) -> Query:
     """The grid's month."""
-    return load_curve_query(grid.period.start.isoformat(), grid.period.end.isoformat())
+    start, end = grid.period.start.isoformat(), grid.period.end.isoformat()
+    return load_curve_query(start, end, reader=grid_keys().holder.public_key)
 
 
 def grant_claims(query: str, *, audience: str = "platform", **changes: object) -> TokenClaims:

@@ -24,7 +24,12 @@ from gridsecure.analyst.wallets import WalletFile, open_wallet
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.queries import Query, load_curve_query
 from gridsecure.credentials.suites import sm2_suite
-from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, private_key_from_bytes
+from gridsecure.crypto.sm2 import (
+    Sm2PrivateKey,
+    Sm2PublicKey,
+    generate_private_key,
+    private_key_from_bytes,
+)
 from gridsecure.errors import InputError, InvalidMessageError, NotFoundError
 from gridsecure.identity.person_login import person_login
 
@@ -108,13 +113,15 @@ class Asking:
             GridSecureError: Refused, or given up; the grant stays in the wallet and is good for
                 the same month until it expires.
         """
-        query = load_curve_query(*month_bounds(month, timezone=timezone))
+        reader = generate_private_key()
+        bounds = month_bounds(month, timezone=timezone)
+        query = load_curve_query(*bounds, reader=reader.public_key)
         with open_wallet(wallet, suite=sm2_suite()) as file:
             client = self._client(file)
-            grant = self._grant(file, client, query)
+            grant = self._grant(file, client, (query, reader))
         release = client.answer(grant, pause=self.pause)  # long, so others may use the wallet
         with open_wallet(wallet, suite=sm2_suite()) as file:
-            kept = file.needed().without_grant(query.text, at=self.clock())
+            kept = file.needed().without_grant(grant.query.text, at=self.clock())
             file.keep(kept)
         limit = kept.grants.quota.limit if kept.grants else 0
         return QueryAnswer(release, kept.left, limit)
@@ -123,11 +130,13 @@ class Asking:
         keys = file.needed().holder(file.suite).keys
         return QueryClient(self.http, addresses=self.addresses, keys=keys, authority=self.authority)
 
-    def _grant(self, file: WalletFile, client: QueryClient, query: Query) -> Grant:
+    def _grant(
+        self, file: WalletFile, client: QueryClient, asking: tuple[Query, Sm2PrivateKey]
+    ) -> Grant:
         """The grant in use for a query, or a new one, kept on the disk before it is sent."""
-        now = self.clock()
+        (query, reader), now = asking, self.clock()
         wallet = file.needed()
-        if (found := wallet.grant_for(query.text, at=now)) is not None:
+        if (found := wallet.grant_for(query, at=now)) is not None:
             return found
         if wallet.credential is None:
             raise InputError(
@@ -140,7 +149,7 @@ class Asking:
         def keep(after: Wallet) -> None:
             file.keep(replace(file.needed(), grants=after))
 
-        grant = client.grant(grants, query, keep=keep)
+        grant = client.grant(grants, query, reader=reader, keep=keep)
         file.keep(file.needed().with_grant(grant))
         return grant
 

@@ -25,7 +25,7 @@ from gridsecure.errors import (
 )
 from gridsecure.messages import ReleaseRequest
 from gridsecure.store.database import write_session
-from tests.grid_simulator import NOW, GridSimulator, delivered_grid, registry
+from tests.grid_simulator import NOW, GridSimulator, delivered_grid, grid_keys, registry
 from tests.query_grants import grant_claims, grant_token, query_of
 
 
@@ -84,7 +84,9 @@ def test_an_order_does_not_show_its_grant(empty):
     assert wanted.order.grant not in repr(wanted)
 
 
-OTHER = load_curve_query("2026-06-01T00:00:00+08:00", "2026-07-01T00:00:00+08:00").text
+OTHER = load_curve_query(
+    "2026-06-01T00:00:00+08:00", "2026-07-01T00:00:00+08:00", reader=grid_keys().holder.public_key
+).text
 
 
 @pytest.mark.parametrize(

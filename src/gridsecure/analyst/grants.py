@@ -30,8 +30,10 @@ from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import PublicKeys
-from gridsecure.credentials.queries import Query
+from gridsecure.credentials.queries import RESULT_PURPOSE, Query
 from gridsecure.credentials.suites import sm2_suite
+from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import (
     AuthenticityError,
@@ -127,12 +129,20 @@ class QueryClient:
             raise _odd_terms()
         return quota
 
-    def grant(self, wallet: Wallet, query: Query, *, keep: Callable[[Wallet], None]) -> Grant:
+    def grant(
+        self,
+        wallet: Wallet,
+        query: Query,
+        *,
+        reader: Sm2PrivateKey,
+        keep: Callable[[Wallet], None],
+    ) -> Grant:
         """Spend one of the wallet's grants on a query.
 
         Args:
             wallet: As kept, of these terms.
             query: What is asked.
+            reader: The key of the query's reader.
             keep: Makes the wallet durable; called before anything is sent. If it fails, nothing is.
 
         Raises:
@@ -165,7 +175,11 @@ class QueryClient:
         answer = object_of(content, service=IDENTITY)
         tokens = answer.part("tokens")
         return Grant(
-            query, tokens.text(PLATFORM), tokens.text(AUTHORITY), answer.moment("expires_at")
+            query,
+            reader,
+            tokens.text(PLATFORM),
+            tokens.text(AUTHORITY),
+            answer.moment("expires_at"),
         )
 
     def send(self, grant: Grant) -> str:
@@ -199,14 +213,18 @@ class QueryClient:
         """The released answer, verified; None until there is one.
 
         Raises:
+            EnvelopeError: Sealed to another reader.
             SignatureError: Not signed by the pinned authority, or an answer to another query.
             ReleaseRefusedError: It breaks its own minimum.
         """
-        url = f"{self._at(AUTHORITY)}/query-results/{grant.digest.hex()}"
+        url, body = f"{self._at(AUTHORITY)}/query-results", {"query": grant.query.text}
         try:
-            content = asked(self._http, "GET", url, service=AUTHORITY, token=grant.authority)
+            sealed = asked(
+                self._http, "POST", url, service=AUTHORITY, token=grant.authority, body=body
+            )
         except NotFoundError:
             return None
+        content = open_from(sealed, private_key=grant.reader, purpose=RESULT_PURPOSE)
         # The name is read before the signature is checked, and believed only after.
         named = ReleaseCertificate.parsed(Signed.parsed(content).body).release_id
         release = verified_release(content, release_id=named, authority=self._authority)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from gridsecure.analyst.answers import Answer
 from gridsecure.credentials.queries import Query
+from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_digest
 
 
@@ -16,12 +17,14 @@ class Grant:
 
     Args:
         query: What it is for.
+        reader: The key that opens its result.
         platform: Its token for the platform.
         authority: Its token for the key authority.
         expires_at: The end of both, aware.
     """
 
     query: Query
+    reader: Sm2PrivateKey = field(repr=False)
     platform: str = field(repr=False)
     authority: str = field(repr=False)
     expires_at: datetime

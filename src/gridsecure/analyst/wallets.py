@@ -25,8 +25,9 @@ from gridsecure.credentials.holder import Holder, Wallet
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.pinning import read_keys
-from gridsecure.credentials.queries import parsed_query
+from gridsecure.credentials.queries import Query, parsed_query
 from gridsecure.credentials.suites import Suite
+from gridsecure.crypto.sm2 import private_key_from_bytes
 from gridsecure.errors import (
     AuthenticityError,
     InvalidMessageError,
@@ -45,6 +46,7 @@ class _GrantText(Message):
 
     kind: ClassVar[str] = "kept-grant"
     query: str
+    reader: str = Field(pattern=_SCALAR, repr=False)
     platform: str = Field(repr=False)
     authority: str = Field(repr=False)
     expires_at: str
@@ -98,9 +100,9 @@ class KeptWallet:
         """How many grants are left of the month asked in last."""
         return 0 if self.grants is None else self.grants.quota.limit - self.grants.next_nonce
 
-    def grant_for(self, query: str, *, at: datetime) -> Grant | None:
-        """A grant in use for a query that is still good."""
-        found = [g for g in self.in_use if g.query.text == query and g.is_valid(at=at)]
+    def grant_for(self, query: Query, *, at: datetime) -> Grant | None:
+        """A grant in use that is still good, for a query that asks the same."""
+        found = [g for g in self.in_use if g.query.asks_like(query) and g.is_valid(at=at)]
         return found[0] if found else None
 
     def with_grant(self, grant: Grant) -> KeptWallet:
@@ -219,6 +221,7 @@ def _parsed(text: _WalletText, suite: Suite) -> KeptWallet:
     in_use = tuple(
         Grant(
             parsed_query(one.query),
+            private_key_from_bytes(bytes.fromhex(one.reader)),
             one.platform,
             one.authority,
             datetime.fromisoformat(one.expires_at),
@@ -243,6 +246,7 @@ def _written(wallet: KeptWallet, suite: Suite) -> bytes:
     kept = [
         _GrantText(
             query=grant.query.text,
+            reader=grant.reader.to_bytes().hex(),
             platform=grant.platform,
             authority=grant.authority,
             expires_at=grant.expires_at.isoformat(),

@@ -1,14 +1,15 @@
 """Queries of analysts: their one spelling, and the grant that has to come with them.
 
-A query is spelled in one way only. So all analysts who ask the same send the same bytes, nobody is
-told apart by a blank or the order of fields, and no two parsers read it differently.
+A query is spelled in one way only. So nobody is told apart by a blank or the order of fields, and
+no two parsers read it differently. It names a key that its result is sealed to, drawn for this
+query alone: the grant travels through the platform, which must not read released figures with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -17,6 +18,9 @@ from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims, verify_token
 from gridsecure.errors import InvalidMessageError, SignatureError
 from gridsecure.messages import Message
+
+RESULT_PURPOSE: Final = "query-result"
+"""What a result is sealed for."""
 
 
 class Query(Message):
@@ -27,35 +31,53 @@ class Query(Message):
     start: str = Field(min_length=10, max_length=40)
     end: str = Field(min_length=10, max_length=40)
     purpose: Literal["research"]
+    reader: str = Field(pattern=r"^04[0-9a-f]{128}$")
 
     @property
     def text(self) -> str:
         """The query as it is sent: its one spelling, whose SM3 a grant is for."""
         return self.model_dump_json()
 
+    @property
+    def reader_key(self) -> Sm2PublicKey:
+        """Whom the result is sealed to.
 
-def load_curve_query(start: str, end: str) -> Query:
+        Raises:
+            InvalidMessageError: Not a point of the curve.
+        """
+        return Sm2PublicKey(bytes.fromhex(self.reader))
+
+    def asks_like(self, other: Query) -> bool:
+        """Whether another query asks for the same, whoever reads it."""
+        return self.model_copy(update={"reader": other.reader}) == other
+
+
+def load_curve_query(start: str, end: str, *, reader: Sm2PublicKey) -> Query:
     """Ask for the load curve of a billing period.
 
     Args:
         start: Start of the period, ISO 8601 with offset.
         end: Its end, exclusive.
+        reader: Whom the result is sealed to; a new key for each query.
     """
-    return Query(plan="load-curve", start=start, end=end, purpose="research")
+    point = reader.point.hex()
+    return Query(plan="load-curve", start=start, end=end, purpose="research", reader=point)
 
 
 def parsed_query(text: str) -> Query:
     """Read a query.
 
     Raises:
-        InvalidMessageError: Another shape, or another spelling (`query.spelling`).
+        InvalidMessageError: Another shape, or another spelling (`query.spelling`); a reader that is
+            no key.
     """
     query = Query.parsed(text)
+    _ = query.reader_key
     if query.text != text:
         raise InvalidMessageError(
             "The query is not spelled as queries are.",
             reason="query.spelling",
-            remedy="Send plan, start, end and purpose in this order, as JSON without blanks.",
+            remedy="Send plan, start, end, purpose, reader in this order, as JSON without blanks.",
         )
     return query
 

@@ -18,8 +18,10 @@ from typing import Final
 
 from sqlmodel import Session
 
-from gridsecure.credentials.queries import parsed_query, verified_grant
+from gridsecure.credentials.access import check_query
+from gridsecure.credentials.queries import RESULT_PURPOSE, parsed_query, verified_grant
 from gridsecure.credentials.suites import framed
+from gridsecure.crypto.envelope import seal_to
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
@@ -125,6 +127,34 @@ def bind_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -
     claims = check_grant(zone, request, now=now)
     with write_session(zone.engine) as session:
         _bind(session, _entry(request, claims, at=now), at=now)
+
+
+def sealed_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: datetime) -> bytes:
+    """The certificate that answers a query, sealed to the reader that the query names.
+
+    The platform has the grant's token too, because a request carries it; it is not the reader.
+
+    Args:
+        zone: The authority.
+        claims: Of the grant's token.
+        query: The query as it was sent.
+        now: The present, aware.
+
+    Raises:
+        SignatureError: The grant is for another query (`authenticity.query`).
+        InvalidMessageError: The query has another shape or spelling.
+        NotFoundError: Nothing was released for it yet (`not-found.query-result`).
+    """
+    check_query(claims, query=query.encode())
+    reader = parsed_query(query).reader_key
+    found = query_result(zone, subject=claims.subject)
+    return seal_to(
+        found.model_dump_json().encode(),
+        recipient=reader,
+        purpose=RESULT_PURPOSE,
+        owner=claims.subject,
+        created_at=now,
+    )
 
 
 def query_result(zone: AuthorityZone, *, subject: str) -> Signed:

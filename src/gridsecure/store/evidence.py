@@ -28,8 +28,8 @@ from sqlmodel import Field, Session, SQLModel, col, delete, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, StorageError
+from gridsecure.store.append_only import append_only
 from gridsecure.store.database import lock_writes
-from gridsecure.store.evidence_guards import refuse_changes
 
 JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]
 """What a detail may hold."""
@@ -158,15 +158,6 @@ def verify_chain(session: Session, *, witnessed: EvidenceEntry | None = None) ->
     return expected
 
 
-def _lock(session: Session) -> None:
-    """Take the write lock before the head is read: nobody else appends until this one ends."""
-    connection = session.connection()
-    if connection.dialect.name == "postgresql":
-        lock_writes(connection)
-    else:  # deletes nothing, but makes SQLite take its lock
-        session.exec(delete(EvidenceRow).where(col(EvidenceRow.index) < 0))
-
-
 def verify_entries(
     entries: Sequence[EvidenceEntry], *, witnessed: EvidenceEntry | None = None
 ) -> int:
@@ -232,6 +223,15 @@ def entry_named(session: Session, name: str) -> EvidenceEntry | None:
     return None if row is None else _entry(row)
 
 
+def _lock(session: Session) -> None:
+    """Take the write lock before the head is read: nobody else appends until this one ends."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        lock_writes(connection)
+    else:  # deletes nothing, but makes SQLite take its lock
+        session.exec(delete(EvidenceRow).where(col(EvidenceRow.index) < 0))
+
+
 def _broken(index: int) -> AuditBrokenError:
     return AuditBrokenError(
         f"The evidence log does not hold at entry {index}.",
@@ -282,4 +282,4 @@ def _entry(row: EvidenceRow) -> EvidenceEntry:
     )
 
 
-refuse_changes(EvidenceRow.__table__)  # type: ignore[attr-defined]
+append_only(EvidenceRow.__table__)  # type: ignore[attr-defined] # SQLModel makes it

@@ -1,7 +1,4 @@
-"""Triggers that refuse to change the evidence log, in the words of each database.
-
-They guard against mistakes. Whoever owns the file or the server can drop them; the chain tells.
-"""
+"""Triggers that keep a table's rows from being changed, on each database that is in use."""
 
 from __future__ import annotations
 
@@ -32,11 +29,11 @@ _GUARDS: Final = (
 )
 
 
-def refuse_changes(table: Table) -> None:
-    """Have the triggers created with the table.
+def append_only(table: Table) -> None:
+    """Guard the evidence table as it is created, against mistakes.
 
     Args:
-        table: The evidence log's.
+        table: The table named `evidence`.
     """
     for dialect, statement in _GUARDS:
         guard = DDL(statement)  # type: ignore[no-untyped-call] # the library left it without types
