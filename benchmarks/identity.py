@@ -10,35 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from apps.cli.bench.credential_parts import ANALYST, METER, CredentialParts
 from apps.cli.bench.machine import describe_machine
-from gridsecure.credentials.grants import Question, Quota, request_grant, verify_grant
 from gridsecure.credentials.group import BackendName, available_backends
-from gridsecure.credentials.issuance import (
-    Credential,
-    finalise_credential,
-    issue_credential,
-    request_credential,
-)
-from gridsecure.credentials.issuer_keys import (
-    Context,
-    IssuerPrivateKey,
-    IssuerPublicKey,
-    generate_issuer_key,
-)
-from gridsecure.credentials.opening import OPENERS, generate_opener_key, joint_key
-from gridsecure.credentials.presentations import (
-    Domain,
-    Occasion,
-    PublicKeys,
-    present,
-    verify_presentation,
-)
-from gridsecure.credentials.suites import Suite, sm2_suite
+from gridsecure.credentials.presentations import Domain
 from gridsecure.crypto.sm2 import generate_private_key
 
 REPEATS: Final = 50
 BACKENDS: Final[tuple[BackendName, ...]] = ("libcrypto", "gmpy2", "python")
-CHANNEL: Final = b"benchmark"
 Step = tuple[str, Callable[[], object]]
 
 
@@ -52,56 +31,22 @@ def milliseconds(step: Callable[[], object]) -> float:
 
 
 def steps(backend: BackendName) -> Iterator[Step]:
-    suite = sm2_suite(backend)
-    key = generate_issuer_key(suite)
-    issuer = key.public_key(suite)
-    published = {name: generate_opener_key(name, suite=suite).published(suite) for name in OPENERS}
-    keys = PublicKeys(issuer, joint_key(published, suite=suite))
-    meter, analyst = Context("meter-point", "2026"), Context("analyst", "2026")
-    m1 = suite.group.random_scalar()
-
-    def enrolled(context: Context) -> Credential:
-        pending = request_credential(suite, issuer=issuer, context=context, channel=CHANNEL, m1=m1)
-        answer = issue_credential(
-            pending.message, suite=suite, key=key, context=context, channel=CHANNEL
-        )
-        return finalise_credential(pending, answer, suite=suite, issuer=issuer, channel=CHANNEL)
-
-    yield "enrol, both sides", lambda: enrolled(meter)
-    credential = enrolled(meter)
-    occasion = Occasion(
-        meter, (Domain("platform", "upload", "2026"),), generate_private_key().public_key, bytes(32)
-    )
-    message = present(credential, occasion=occasion, keys=keys, suite=suite)
-    yield "present", lambda: present(credential, occasion=occasion, keys=keys, suite=suite)
-    yield (
-        "verify presentation",
-        lambda: verify_presentation(message, occasion=occasion, keys=keys, key=key, suite=suite),
-    )
-    member = enrolled(analyst)
+    parts = CredentialParts.made(backend)
+    yield "enrol, both sides", lambda: parts.enrolled(METER)
+    credential, domain = parts.enrolled(METER), Domain("platform", "upload", "2026")
+    occasion = parts.occasion(generate_private_key().public_key, domain, challenge=bytes(32))
+    message = parts.shown(credential, occasion)
+    yield "present", lambda: parts.shown(credential, occasion)
+    yield "verify presentation", lambda: parts.verified(message, occasion)
     for limit in (16, 256):
-        question = Question(Quota(analyst, "2026-03", limit), "platform", bytes(32))
-        yield from grant_steps(member, question, issuer=issuer, key=key, suite=suite)
+        yield from grant_steps(parts, limit)
 
 
-def grant_steps(
-    member: Credential,
-    question: Question,
-    *,
-    issuer: IssuerPublicKey,
-    key: IssuerPrivateKey,
-    suite: Suite,
-) -> Iterator[Step]:
-    limit = question.quota.limit
-    message = request_grant(member, nonce=1, question=question, issuer=issuer, suite=suite)
-    yield (
-        f"request grant, limit {limit}",
-        lambda: request_grant(member, nonce=1, question=question, issuer=issuer, suite=suite),
-    )
-    yield (
-        f"verify grant, limit {limit}",
-        lambda: verify_grant(message, question=question, issuer=issuer, key=key, suite=suite),
-    )
+def grant_steps(parts: CredentialParts, limit: int) -> Iterator[Step]:
+    member, question = parts.enrolled(ANALYST), parts.question(limit)
+    message = parts.requested(member, question, nonce=1)
+    yield f"request grant, limit {limit}", lambda: parts.requested(member, question, nonce=1)
+    yield f"verify grant, limit {limit}", lambda: parts.granted(message, question)
 
 
 def main() -> None:

@@ -29,6 +29,8 @@ from apps.cli.bench.report import format_json, format_table
 from apps.cli.bench.run import run_bench
 from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bench.timing import best_of
+from gridsecure.credentials.curves import SM2
+from gridsecure.credentials.group import group_on
 from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
     MAX_TIER_WH,
@@ -47,6 +49,7 @@ LIMITS = {
     "gateway": ("<=", 2, 0.5),
     "stored_bytes": ("<=", 16, 12),
     "speed_up_over_vectors": (">=", 500, 5_000),
+    "presentations": (">=", 80, 250),
     "two_workers": (">=", 1.7, 1.9),
 }
 
@@ -68,7 +71,7 @@ def test_run_measures_every_figure(run: tuple[BenchResult, list[str]]) -> None:
     assert held == LIMITS
     assert len({figure.name for figure in result.figures}) == len(result.figures)
     assert all(math.isfinite(f.value) and f.value > 0 for f in result.figures[1:])
-    assert len(lines) == 9
+    assert len(lines) == 10
 
 
 def test_run_finds_no_differing_bill(run: tuple[BenchResult, list[str]]) -> None:
@@ -81,6 +84,16 @@ def test_stored_bytes_are_those_of_one_chunk(run: tuple[BenchResult, list[str]])
     (figure,) = (f for f in run[0].figures if f.name == "stored_bytes")
     size = figure.value * BenchSizes.quick().gateway_meters
     assert 2 * 4096 * 5.5 < size < 2 * 4096 * 5.5 + 1024
+
+
+def test_identity_figures_name_who_computed(run: tuple[BenchResult, list[str]]) -> None:
+    figures = {figure.name: figure for figure in run[0].figures}
+    picked = group_on(SM2, backend="auto").backend.name
+    for name in ("presentations", "registrations", "grants"):
+        assert f"{picked} (picked by auto)" in figures[name].note
+    rates = {"tokens_issued", "tokens_verified", "uploads", "seats", "presentations", "grants"}
+    assert {figures[name].unit for name in rates} == {"per second"}
+    assert "358 bytes" in figures["presentations"].note
 
 
 def test_report_for_scripts(run: tuple[BenchResult, list[str]]) -> None:

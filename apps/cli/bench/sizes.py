@@ -17,6 +17,8 @@ class BenchSizes:
         gateway_meters: Households packed by the gateway.
         gateway_days: Days of half-hourly readings of each of them.
         vector_meters: Meters billed with a library vector each.
+        identity_messages: Presentations, grants, tokens and uploads, each kind checked one by one.
+        seats: Slots of the roster whose seats are checked.
         jobs: Independent roster jobs for the worker processes.
         repeats: A timing is the best of at most this many repetitions.
         seconds: No repetition of one timing begins after this time [s].
@@ -28,6 +30,8 @@ class BenchSizes:
     gateway_meters: int
     gateway_days: int
     vector_meters: int
+    identity_messages: int
+    seats: int
     jobs: int
     repeats: int
     seconds: float
@@ -42,6 +46,8 @@ class BenchSizes:
             gateway_meters=4_096,
             gateway_days=31,
             vector_meters=64,
+            identity_messages=64,
+            seats=256,
             jobs=24,
             repeats=9,
             seconds=6.0,
@@ -57,6 +63,8 @@ class BenchSizes:
             gateway_meters=16,
             gateway_days=31,  # a settlement is that of a whole month
             vector_meters=4,
+            identity_messages=2,
+            seats=8,
             jobs=2,
             repeats=1,
             seconds=0.5,
