@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlmodel import Session
 
 from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
+from gridsecure.identity.commitments import leaves_of, registration_entries
 from gridsecure.identity.offices import CheckedSearch, checked_search, search_answer, share_for
 from gridsecure.identity.person_searches import SearchState
 from gridsecure.identity.warrant_desk import Warrant, WarrantDesk
@@ -63,8 +64,16 @@ def give(desk: WarrantDesk, world: World, warrant: Warrant, *openers: Opener, no
     return warrant
 
 
+def leaves(world: World) -> dict[str, list[str]]:
+    """The leaves of all registrations, as an office fetches them."""
+    return {
+        entry.hash: leaves_of(world.service.engine, entry.hash)
+        for entry in registration_entries(log_of(world), before=len(log_of(world)))
+    }
+
+
 def looked_up(world: World, state: SearchState) -> CheckedSearch:
-    return checked_search(state.document, entries=log_of(world))
+    return checked_search(state.document, entries=log_of(world), leaves=leaves(world))
 
 
 def answer_of(desk: WarrantDesk, checked: CheckedSearch, opener: Opener) -> SearchAnswer | None:
