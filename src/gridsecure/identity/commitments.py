@@ -165,9 +165,7 @@ def committed_leaves(
     return frozenset(one for shown in leaves.values() for one in shown)
 
 
-def registration_entries(
-    entries: Iterable[EvidenceEntry], *, before: int
-) -> list[EvidenceEntry]:
+def registration_entries(entries: Iterable[EvidenceEntry], *, before: int) -> list[EvidenceEntry]:
     """The entries whose leaves an office asks for.
 
     Args:

@@ -1,4 +1,4 @@
-"""The evidence log as it travels to an office and is read there, so that it checks the chain itself."""
+"""The evidence log as it travels to an office and is read there, which checks the chain itself."""
 
 from __future__ import annotations
 

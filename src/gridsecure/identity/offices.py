@@ -3,7 +3,8 @@
 It believes nothing it is told: it recomputes the chain of the log entries it fetched, best from an
 entry it kept the last time, finds the order in it, and compares what it is asked with what the
 order says. The escrows it works on must be those that the log committed to when they were
-registered (`commitments`), so that it needs the whole log and not its end. In a search by person it answers three steps:
+registered (`commitments`), so that it needs the whole log and not its end. In a search by person it
+answers three steps:
 
     blind            the utility blinds every difference and marks its own list
     blind-and-share  the regulator checks those, blinds them again, and gives shares of its output

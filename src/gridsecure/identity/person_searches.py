@@ -28,7 +28,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from gridsecure.credentials.curves import Point
-from gridsecure.credentials.opening import OPENERS, Opener
+from gridsecure.credentials.opening import Opener
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, ConflictError, InputError, NotFoundError
 from gridsecure.identity.enrolments import keys_ever_of
@@ -107,9 +107,7 @@ class SearchDesk:
         detail = search_detail(keys, batches=digests, reference=reference)
         entry = self._note(SEARCH, detail, now=now, actor=actor)
         if not replaced:
-            block(
-                self._enrolments, identity=identity, reference=reference, now=now, actor=actor
-            )
+            block(self._enrolments, identity=identity, reference=reference, now=now, actor=actor)
         document = SearchDocument(entry=entry.hash, reference=reference, keys=keys, batches=digests)
         search = Search(document, entry, batches)
         self._searches.keep(entry.hash, search, now=now)

@@ -1,4 +1,4 @@
-"""The encrypted differences of a search, and their blindings: what desk and offices compute alike."""
+"""The encrypted differences of a search and their blindings: what desk and offices do alike."""
 
 from __future__ import annotations
 

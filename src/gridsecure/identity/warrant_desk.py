@@ -92,9 +92,7 @@ class WarrantDesk:
         self._results = ShortMemory[Opening]()
         self._opening = Lock()
 
-    def order(
-        self, subject: str, *, reference: str, now: datetime, actor: str = ACTOR
-    ) -> Warrant:
+    def order(self, subject: str, *, reference: str, now: datetime, actor: str = ACTOR) -> Warrant:
         """Append the order to open one pseudonym.
 
         Args:
@@ -270,9 +268,7 @@ class WarrantDesk:
         leaves = leaves_with(self.registrations, subject=said.subject, escrow=escrow)
         return replace(warrant, document=said.model_copy(update={"leaves": leaves}))
 
-    def _note(
-        self, action: str, detail: Mapping[str, str], *, now: datetime, actor: str
-    ) -> None:
+    def _note(self, action: str, detail: Mapping[str, str], *, now: datetime, actor: str) -> None:
         with write_session(self.registrations) as session:
             append(session, at=now, actor=actor, action=action, detail=detail)
 
