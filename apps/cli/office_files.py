@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 from typing import Final, Literal
@@ -144,7 +143,7 @@ def write_signed(path: Path, envelope: Signed) -> None:
 def _secret(path: Path) -> bytes:
     """A secret of 32 bytes that only its owner can read."""
     try:
-        mode = os.stat(path).st_mode
+        mode = path.stat().st_mode
     except OSError as error:
         raise _refused(path, error) from error
     if mode & _OTHERS:
