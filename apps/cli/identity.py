@@ -80,6 +80,8 @@ def share(
     with signed_in(Services(url), key=key) as office:
         computed = computed_share(office, order, tools=Tools(opener_key, witness))
         show_log(computed.log, notes, name="registrations")
+        said = computed.warrant
+        say(notes, f"It orders to open {said['subject']} by {said['reference']}.")
         if only_print:
             typer.echo(computed.share.hex())
             return

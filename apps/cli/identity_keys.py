@@ -51,9 +51,10 @@ def rekey_order(  # noqa: PLR0913 - one parameter an option
             reason="office.options",
             remedy="Give --identity, --old, --new and --reference; or --like alone.",
         )
-    write_signed(output, signed(order, key=own))
     console = Console()
     show_order(order, console)
+    write_signed(output, signed(order, key=own))
+    say(console, f"Signed in {output}.")
     if like is None:
         say(console, f"Next: the other office: gridsecure identity rekey-order --like {output}")
     else:

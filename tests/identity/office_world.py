@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlmodel import Session
+import json
+
+from sqlmodel import Session, select
 
 from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
 from gridsecure.identity.commitments import leaves_of, registration_entries
@@ -11,7 +13,9 @@ from gridsecure.identity.person_searches import SearchState
 from gridsecure.identity.warrant_desk import Warrant, WarrantDesk
 from gridsecure.identity_messages import SearchAnswer
 from gridsecure.store.accounts import create_account_table
+from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, entries_after
+from gridsecure.store.records import RecordRow
 from tests.identity.identity_world import (
     BILLING,
     NOW,
@@ -97,3 +101,13 @@ def run_search(desk: WarrantDesk, world: World, state: SearchState) -> SearchSta
     while any([step(desk, checked, opener) for opener in OPENERS]):
         pass
     return desk.searches.state(state.entry.hash, now=NOW)
+
+
+def swap(world: World, subject: str, escrow: bytes) -> None:
+    """What whoever runs the desk can do to its own database."""
+    with write_session(world.service.engine) as session:
+        row = session.exec(
+            select(RecordRow).where(RecordRow.kind == "registration", RecordRow.name == subject)
+        ).one()
+        row.text = json.dumps(json.loads(row.text) | {"escrow": escrow.hex()})
+        session.add(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.opening import OPENERS
@@ -30,7 +30,7 @@ from gridsecure.identity.warrant_desk import SHARED
 from gridsecure.identity.warrants import OPENED, WARRANT
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append, entries_of
-from gridsecure.store.records import RecordRow, listed
+from gridsecure.store.records import listed
 from tests.identity.identity_world import BILLING, NOW, SETTLEMENT, World, keys, new_holder, suite
 from tests.identity.office_world import (
     answer_of,
@@ -41,6 +41,7 @@ from tests.identity.office_world import (
     registered,
     run_search,
     share_of,
+    swap,
 )
 
 
@@ -84,16 +85,6 @@ def test_the_log_commits_to_every_escrow_when_it_is_registered(world: World):
 
 
 # --- a desk that has another escrow opened -------------------------------------------------------
-
-
-def swap(world: World, subject: str, escrow: bytes) -> None:
-    """What whoever runs the desk can do to its own database."""
-    with write_session(world.service.engine) as session:
-        row = session.exec(
-            select(RecordRow).where(RecordRow.kind == "registration", RecordRow.name == subject)
-        ).one()
-        row.text = json.dumps(json.loads(row.text) | {"escrow": escrow.hex()})
-        session.add(row)
 
 
 def refused_for_its_escrow(world: World, warrant: Warrant, **changes: object) -> None:
