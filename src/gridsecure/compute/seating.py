@@ -26,7 +26,13 @@ from gridsecure.credentials.seats import (
 )
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
+from gridsecure.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    UnknownMeterError,
+)
 from gridsecure.identity_messages import DenyList
 from gridsecure.messages import RosterManifest, Signed, UploadManifest, opened
 from gridsecure.store import evidence
@@ -87,10 +93,10 @@ def refuse_revoked_gateway(session: Session, subject: str) -> None:
     """Refuse a gateway whose pseudonym was revoked.
 
     Raises:
-        AccessDeniedError: It was (`authenticity.registration`).
+        UnknownMeterError: It was (`authenticity.registration`).
     """
     if subject in denied_subjects(session):
-        raise AccessDeniedError("The gateway may not act.", reason="authenticity.registration")
+        raise UnknownMeterError("The gateway may not act.", reason="authenticity.registration")
 
 
 def refuse_revoked(session: Session, roster: RosterManifest) -> None:
