@@ -303,8 +303,8 @@ def test_whoever_was_refused_is_asked_for_again(world):
 def test_without_revoked_pseudonyms_their_meter_points_are_refused(world):
     found = enrolled(world)
     left = found.without(frozenset({found.names["meter-1"], "0" * 64}))
-    assert left.refused == {"meter-1": "identity.revoked"}
-    assert sorted(left.names) == ["meter-2", "meter-3"]
+    assert left.excluded == {"meter-1": "identity.revoked"}
+    assert left.names == found.names
 
 
 # --- whom it believes ---------------------------------------------------------------------------

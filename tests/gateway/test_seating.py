@@ -9,11 +9,13 @@ import httpx
 import pytest
 
 from gridsecure import frames
+from gridsecure.compute.seating import install_deny_list
 from gridsecure.credentials.seats import billing_domain, seated_roster
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import (
     AccessDeniedError,
     AuthenticityError,
+    ConflictError,
     InputError,
     InvalidMessageError,
     NotFoundError,
@@ -26,7 +28,8 @@ from gridsecure.gateway.roster_records import kept_roster, required_roster
 from gridsecure.gateway.rosters import Roster, retariffed
 from gridsecure.gateway.seating import Seating, reseated
 from gridsecure.identity.registry import deny
-from gridsecure.identity_messages import Registrations, RosterSeats
+from gridsecure.identity.vouching import deny_list
+from gridsecure.identity_messages import DenyList, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
@@ -224,6 +227,113 @@ def test_whoever_was_left_out_of_a_fixed_month_stays_out(world):
     world.restart()
     assert world.process().excluded == {"identity.revoked": 1}
     assert exceptions(world) == {revoked: "identity.revoked"}
+
+
+def denied(world):
+    """Hand the identity authority's deny list to the platform."""
+    said = deny_list(world.registry.registrations, now=NOW)
+    install_deny_list(world.grid.platform_zone, signed(said, key=world.grid.identity_key), at=NOW)
+
+
+def killed_at(world, wanted):
+    def kill(stage, _done, _of):
+        if stage == wanted:
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    world.restart()
+
+
+def killed_after_one_commit(world):
+    def kill(stage, _done, _of):
+        if stage == "upload" and world.wire.count("/commit") == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    world.restart()
+    assert committed(world) == 1
+
+
+def test_a_roster_that_the_platform_refuses_is_made_anew_without_the_revoked(world):
+    killed_at(world, "upload")
+    plan = stored_plan(world.zone, MONTH)
+    first, second = rosters(world)
+    untouched = outbox.required(world.zone, plan.names[1])
+    gone = meters(world, first)[0]
+    revoke(world, gone)
+    denied(world)
+    report = world.process()
+    assert (report.billed_meters, report.excluded) == (19, {"identity.revoked": 1})
+    assert exceptions(world) == {gone: "identity.revoked"}
+    again = stored_plan(world.zone, MONTH)
+    assert again.rosters[1:] == plan.rosters[1:]
+    assert rosters(world)[0].pseudonyms == first.pseudonyms[1:]
+    assert rosters(world)[1] == second
+    assert outbox.required(world.zone, again.names[1]).manifest == untouched.manifest
+    assert committed(world) == 2
+    assert list((world.folder / "outbox").iterdir()) == []
+    assert world.process() == report
+    bills = expected_bills(world.zone, load_files(world.zone, MONTH))
+    assert sum(map(len, bills.values())) == 19
+
+
+@pytest.mark.parametrize("stage", ["rosters", "encrypt", "upload"])
+def test_killed_while_it_is_made_anew_the_next_run_completes_it(world, stage):
+    killed_at(world, "upload")
+    revoke(world, meters(world, rosters(world)[0])[0])
+    denied(world)
+    world.steps.clear()
+
+    def kill(now, _done, _of):
+        if now == stage and world.steps.count("upload") == (2 if stage == "upload" else 1):
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    world.restart()
+    assert world.process().excluded == {"identity.revoked": 1}
+    assert committed(world) == 2
+    assert list((world.folder / "outbox").iterdir()) == []
+
+
+def test_what_is_committed_stays_whoever_is_revoked_later(world):
+    killed_after_one_commit(world)
+    first, second = rosters(world)
+    for roster in (first, second):
+        revoke(world, meters(world, roster)[0])
+    denied(world)
+    report = world.process()
+    assert report.excluded == {"identity.revoked": 1}
+    assert rosters(world)[0] == first
+    assert rosters(world)[1].pseudonyms == second.pseudonyms[1:]
+    assert committed(world) == 2
+
+
+def test_a_platform_that_alone_knows_of_a_revocation_fails_the_month(world):
+    killed_at(world, "upload")
+    name = rosters(world)[0].pseudonyms[0]
+    said = DenyList(sequence=1, issued_at=NOW.isoformat(), subjects=[name])
+    install_deny_list(world.grid.platform_zone, signed(said, key=world.grid.identity_key), at=NOW)
+    with pytest.raises(InputError) as refusal:
+        world.process()
+    assert refusal.value.reason == "identity.revoked"
+    assert committed(world) == 0
+
+
+def test_files_changed_meanwhile_do_not_take_a_committed_roster_away(world):
+    killed_after_one_commit(world)
+    first, second = rosters(world)
+    revoke(world, meters(world, second)[0])
+    denied(world)
+    (contracts,) = (world.folder / "months" / MONTH).glob("input-*/contracts.csv")
+    gone = meters(world, first)[0].encode()
+    lines = contracts.read_bytes().splitlines()
+    contracts.write_bytes(b"\n".join(line for line in lines if not line.startswith(gone + b",")))
+    with pytest.raises(ConflictError) as refusal:
+        world.process()
+    assert refusal.value.reason == "conflict.month-plan"
 
 
 # --- rosters of several months ------------------------------------------------------------------

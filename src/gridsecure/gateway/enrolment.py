@@ -50,7 +50,7 @@ REVOKED: Final = "identity.revoked"
 _REFUSED: Final = "identity.refused"
 _REASONS: Final = {
     "identity.unknown-account": "identity.unknown-account",
-    "identity.revoked": REVOKED,
+    "identity.blocked": REVOKED,
     "authenticity.registration": REVOKED,
     "authenticity.cloned": "identity.cloned",
     "conflict.enrolment": "identity.other-key",
@@ -69,16 +69,22 @@ class Enrolled:
     Args:
         names: Meter point -> its pseudonym in the billing domain.
         refused: Meter point -> why it has none, of `exclusions.REASONS`.
+        revoked: Those of the pseudonyms that may no longer act.
     """
 
     names: Mapping[str, str]
     refused: Mapping[str, str]
+    revoked: frozenset[str] = frozenset()
 
     def without(self, revoked: frozenset[str]) -> Enrolled:
-        """The same, but for meter points whose pseudonym may no longer act."""
-        gone = {name: REVOKED for name, subject in self.names.items() if subject in revoked}
-        names = {name: subject for name, subject in self.names.items() if name not in gone}
-        return Enrolled(names, {**self.refused, **gone})
+        """The same, with more pseudonyms that may not act."""
+        return replace(self, revoked=self.revoked | revoked)
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Meter point -> why it is not billed: it has no pseudonym, or one that may not act."""
+        gone = {name: REVOKED for name, subject in self.names.items() if subject in self.revoked}
+        return {**self.refused, **gone}
 
 
 class IdentityClient:
