@@ -6,9 +6,9 @@
 3. The gateway signs the roster, which names its seats by digest; both are kept.
 
 A roster is named by what its seats agree to, so a month that seats the same meter points under the
-same facts has the same roster, and sends the signatures that were made before. Of what is settled, and
-for a correction, nobody is asked: its members cannot change any more. Whether an upload of somebody
-revoked since is still taken in, the platform decides by its deny list.
+same facts has the same roster, and sends the signatures that were made before. Nobody is asked
+about what is settled, or for a correction: its members cannot change any more. Whether an upload of
+somebody revoked since is still taken in, the platform decides by its deny list.
 """
 
 from __future__ import annotations
