@@ -7,7 +7,9 @@ test revokes or clones somebody takes one of its own.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -68,6 +70,17 @@ class Authority:
         """Put meter points into the books."""
         accounts = [Account(name, gateway.thumbprint, "name", "address") for name in names]
         write_books(self.enrolments, accounts, actor="operator", now=at)
+
+    def copied(self, folder: Path) -> Authority:
+        """Another authority that remembers the same."""
+        folder.mkdir()
+        for name in ("enrolments", "registrations"):
+            with (
+                closing(sqlite3.connect(self.folder / f"{name}.db")) as source,
+                closing(sqlite3.connect(folder / f"{name}.db")) as target,
+            ):
+                source.backup(target)
+        return Authority(folder, list(self.services.values()))
 
     def close(self) -> None:
         for engine in (self.enrolments, self.registrations):

@@ -33,7 +33,13 @@ from gridsecure.identity_messages import DenyList, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
-from tests.gateway.gateway_world import MONTH, YEAR, GatewayWorld
+from tests.gateway.gateway_world import (
+    MONTH,
+    YEAR,
+    GatewayWorld,
+    enrolled_records,
+    shared_authority,
+)
 from tests.gateway.identity_wire import Authority
 from tests.grid_simulator import NOW, grid_keys, registry
 
@@ -63,7 +69,19 @@ def shared(tmp_path):
 
 @pytest.fixture
 def world(tmp_path):
-    """A world whose identity authority is its own, and may be told anything."""
+    """A world whose meter points are registered at an authority of its own, told anything."""
+    enrolled_records()
+    authority = shared_authority().copied(tmp_path / "identity")
+    made = GatewayWorld(tmp_path, authority=authority)
+    made.save()
+    yield made
+    made.close()
+    authority.close()
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A world that nobody has met yet, at an identity authority of its own."""
     (tmp_path / "identity").mkdir()
     authority = Authority(tmp_path / "identity", [grid_keys().gateway.public_key])
     made = GatewayWorld(tmp_path, enrolled=False, authority=authority)
@@ -98,64 +116,64 @@ def committed(world) -> int:
 # --- who is seated ------------------------------------------------------------------------------
 
 
-def test_a_month_begins_with_enrolling_and_ends_with_seats_that_hold(world):
-    report = world.process()
+def test_a_month_begins_with_enrolling_and_ends_with_seats_that_hold(fresh):
+    report = fresh.process()
     assert (report.billed_meters, report.excluded, report.rosters) == (20, {}, 2)
-    names = world.identity_names()
+    names = fresh.identity_names()
     seen = {}
-    for roster in rosters(world):
-        envelope = required_roster(world.zone, roster.roster_id)
-        seats = world.zone.objects.get(roster.seats)
-        seated = seated_roster(envelope, seats=seats, identity=registry(world.grid.identity_key))
+    for roster in rosters(fresh):
+        envelope = required_roster(fresh.zone, roster.roster_id)
+        seats = fresh.zone.objects.get(roster.seats)
+        seated = seated_roster(envelope, seats=seats, identity=registry(fresh.grid.identity_key))
         assert seated.roster == roster
-        assert seated.gateway_subject == world.holder("gateway").name_in(billing_domain(YEAR))
+        assert seated.gateway_subject == fresh.holder("gateway").name_in(billing_domain(YEAR))
         assert roster.domain == f"platform/billing/{YEAR}"
-        assert roster.gateway_id == world.gateway_key.public_key.thumbprint
+        assert roster.gateway_id == fresh.gateway_key.public_key.thumbprint
         seen |= dict.fromkeys(roster.pseudonyms)
     assert seen.keys() == set(names.values())
-    assert committed(world) == 2
+    assert committed(fresh) == 2
 
 
-def test_the_progress_of_enrolling_is_told(world):
+def test_the_progress_of_enrolling_is_told(fresh):
     counts = []
 
     def note(stage, done, of):
         if stage == "enrol":
             counts.append((done, of))
 
-    world.process(progress=note)
+    fresh.process(progress=note)
     assert counts == [(0, 0), (20, 20)]
 
 
-def test_whoever_is_refused_is_an_exception_and_stops_nobody(world):
-    unlisted, *_, revoked = world.simulated.meter_point_ids
+def test_whoever_is_refused_is_an_exception_and_stops_nobody(fresh):
+    unlisted, *_, revoked = fresh.simulated.meter_point_ids
     other = generate_private_key().public_key
-    world.registry.list_accounts([unlisted], gateway=other, at=NOW)
-    world.peers.identity.enrol([revoked], start=YEAR)
-    revoke(world, revoked)
-    report = world.process()
-    assert exceptions(world) == {
+    fresh.registry.list_accounts([unlisted], gateway=other, at=NOW)
+    fresh.peers.identity.enrol([revoked], start=YEAR)
+    revoke(fresh, revoked)
+    report = fresh.process()
+    assert exceptions(fresh) == {
         unlisted: "identity.unknown-account",
         revoked: "identity.revoked",
     }
     assert report.excluded == {"identity.unknown-account": 1, "identity.revoked": 1}
     assert (report.meters, report.billed_meters) == (20, 18)
-    names = world.identity_names()
-    seated = {name for roster in rosters(world) for name in roster.pseudonyms}
+    names = fresh.identity_names()
+    seated = {name for roster in rosters(fresh) for name in roster.pseudonyms}
     assert seated == {names[n] for n in names if n not in (unlisted, revoked)}
-    assert committed(world) == 2
-    bills = expected_bills(world.zone, load_files(world.zone, MONTH))
+    assert committed(fresh) == 2
+    bills = expected_bills(fresh.zone, load_files(fresh.zone, MONTH))
     assert sum(map(len, bills.values())) == 18
 
 
-def test_a_month_in_which_everybody_is_refused_bills_nobody(world):
+def test_a_month_in_which_everybody_is_refused_bills_nobody(fresh):
     other = generate_private_key().public_key
-    world.registry.list_accounts(world.simulated.meter_point_ids, gateway=other, at=NOW)
+    fresh.registry.list_accounts(fresh.simulated.meter_point_ids, gateway=other, at=NOW)
     with pytest.raises(InputError) as refusal:
-        world.process()
+        fresh.process()
     assert refusal.value.reason == "month.nothing-billed"
-    assert set(exceptions(world).values()) == {"identity.unknown-account"}
-    assert stored_plan(world.zone, MONTH) is None
+    assert set(exceptions(fresh).values()) == {"identity.unknown-account"}
+    assert stored_plan(fresh.zone, MONTH) is None
 
 
 WORDS = {
@@ -172,26 +190,26 @@ WORDS = {
 
 
 @pytest.mark.parametrize("request_number", WORDS, ids=WORDS.values())
-def test_killed_at_any_word_with_the_identity_authority_a_month_resumes(world, request_number):
-    real = world.identity.answer
+def test_killed_at_any_word_with_the_identity_authority_a_month_resumes(fresh, request_number):
+    real = fresh.identity.answer
 
     def answer_then_die(request):
         response = real(request)
-        if len(world.identity.log) == request_number:
+        if len(fresh.identity.log) == request_number:
             raise Killed
         return response
 
-    world.identity.answer = answer_then_die
+    fresh.identity.answer = answer_then_die
     with pytest.raises(Killed):
-        world.process()
-    world.identity.answer = real
-    world.restart()
-    report = world.process()
+        fresh.process()
+    fresh.identity.answer = real
+    fresh.restart()
+    report = fresh.process()
     assert (report.billed_meters, report.excluded) == (20, {})
-    names = world.identity_names()
-    seated = {name for roster in rosters(world) for name in roster.pseudonyms}
+    names = fresh.identity_names()
+    seated = {name for roster in rosters(fresh) for name in roster.pseudonyms}
     assert seated == set(names.values())
-    assert committed(world) == 2
+    assert committed(fresh) == 2
 
 
 def test_a_revocation_after_the_rosters_are_fixed_leaves_them(world):
@@ -214,7 +232,6 @@ def test_a_revocation_after_the_rosters_are_fixed_leaves_them(world):
 
 def test_whoever_was_left_out_of_a_fixed_month_stays_out(world):
     revoked = world.simulated.meter_point_ids[3]
-    world.peers.identity.enrol([revoked], start=YEAR)
     revoke(world, revoked)
 
     def kill(stage, _done, _of):
