@@ -21,7 +21,7 @@ from apps.api.errors import error_response
 from gridsecure.credentials.access import ISSUER, enrolment_channel
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain
-from gridsecure.credentials.seats import billing_domain, settlement_domain
+from gridsecure.credentials.seats import registration_domains
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import verify_token
@@ -191,18 +191,14 @@ class IdentityService:
 
     def _register(self, wanted: dict) -> object:
         context = Context(wanted["role"], wanted["period"])
-        domains = [billing_domain(context.period)]
-        if context.role == "meter-point":
-            domains.append(settlement_domain(context.period))
-            if wanted["carry"]:
-                domains += [billing_domain(wanted["carry"]), settlement_domain(wanted["carry"])]
+        domains = registration_domains(context.role, period=context.period, carry=wanted["carry"])
         outcomes = self.authority.registrar.register_all(
             [
                 Shown(bytes.fromhex(item["holder"]), bytes.fromhex(item["presentation"]))
                 for item in wanted["items"]
             ],
             context=context,
-            domains=tuple(domains),
+            domains=domains,
             challenge=bytes.fromhex(wanted["challenge"]),
             now=self.clock(),
         )
