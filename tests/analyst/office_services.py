@@ -148,7 +148,7 @@ class OfficeServices:
         return WarrantShown(
             entry=entry, subject=order["subject"], escrow="02" * 66, reference=order["reference"],
             waiting_for=[o for o in ("utility", "regulator") if o not in given],
-            opened=self.opened.count(name),
+            opened=self.opened.count(name), leaves=[],
         ).model_dump(mode="json")  # fmt: skip
 
     def _named(self, method: str, rest: str, *, office: str, content: bytes) -> httpx.Response:

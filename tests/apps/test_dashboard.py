@@ -694,7 +694,7 @@ def test_searches_show_whose_turn_it_is(services) -> None:
     names = [str(item["hash"]) for item in services.offices.searches]
     assert [row["search"] for row in rows] == [f"{name[:12]}…" for name in names]
     app.selectbox(key="search").select(names[1]).run()
-    assert f"identity work {names[1]} " in app.code[-1].value
+    assert f"identity revoke-person --continue {names[1]} " in app.code[-1].value
     app.selectbox(key="search").select(names[2]).run()
     assert "left to do" in app.info[-1].value
 
