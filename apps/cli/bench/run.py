@@ -11,6 +11,7 @@ from apps.cli.bench.exact_bills import exact_bills
 from apps.cli.bench.figures import BenchResult, Figure
 from apps.cli.bench.gateway_costs import gateway_costs
 from apps.cli.bench.group_totals import group_totals
+from apps.cli.bench.identity_costs import identity_costs
 from apps.cli.bench.key_sets import make_keys
 from apps.cli.bench.library_vectors import library_vectors
 from apps.cli.bench.machine import describe_machine
@@ -48,6 +49,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += gateway_costs(keys, sizes=sizes)
     report("one TenSEAL vector per meter")
     figures += library_vectors(sizes=sizes, platform=costs)
+    report("presentations, grants, tokens, uploads, seats")
+    figures += identity_costs(sizes=sizes)
     report("worker processes")
     figures += speed_up(keys, sizes=sizes)
     return BenchResult(

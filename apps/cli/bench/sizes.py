@@ -18,6 +18,9 @@ class BenchSizes:
         gateway_days: Days of half-hourly readings of each of them.
         vector_meters: Meters billed with a library vector each.
         jobs: Independent roster jobs for the worker processes.
+        credentials: Presentations and query grants checked, all different.
+        signatures: Tokens and uploads signed and checked.
+        seats: Slots of the roster whose seats are checked.
         repeats: A timing is the best of at most this many repetitions.
         seconds: No repetition of one timing begins after this time [s].
     """
@@ -29,6 +32,9 @@ class BenchSizes:
     gateway_days: int
     vector_meters: int
     jobs: int
+    credentials: int
+    signatures: int
+    seats: int
     repeats: int
     seconds: float
 
@@ -43,6 +49,9 @@ class BenchSizes:
             gateway_days=31,
             vector_meters=64,
             jobs=24,
+            credentials=32,
+            signatures=128,
+            seats=256,
             repeats=9,
             seconds=6.0,
         )
@@ -58,6 +67,9 @@ class BenchSizes:
             gateway_days=31,  # a settlement is that of a whole month
             vector_meters=4,
             jobs=2,
+            credentials=2,
+            signatures=2,
+            seats=8,
             repeats=1,
             seconds=0.5,
         )
