@@ -131,8 +131,8 @@ check: lint data-check test docs ## The whole gate.
 .PHONY: lock
 lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
 	$(UV_COMPILE) --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
-	$(UV_COMPILE) --upgrade --extra dev --extra peer pyproject.toml requirements/build.in \
-		--constraints requirements/runtime.txt -o requirements/dev.txt
+	$(UV_COMPILE) --upgrade --extra dev --extra peer --extra postgres pyproject.toml \
+		requirements/build.in --constraints requirements/runtime.txt -o requirements/dev.txt
 
 .PHONY: audit
 audit: .venv/.dev ## Ask the advisory database about every locked package; one it does not know fails.

@@ -1,4 +1,4 @@
-"""What every test shares: how hard hypothesis searches.
+"""What every test shares: how hard hypothesis searches, and a PostgreSQL server for who asks.
 
 `dev` is the default and keeps `make test` short. `ci` (HYPOTHESIS_PROFILE=ci, used by
 `make test-all`) searches ten times as far and prints how to repeat a failure. Neither has a
@@ -10,6 +10,10 @@ from __future__ import annotations
 import os
 
 from hypothesis import HealthCheck, settings
+
+from tests.postgres_server import database_url, postgres_server, postgres_url
+
+__all__ = ["database_url", "postgres_server", "postgres_url"]
 
 # Making a key set takes a fair part of a second, which hypothesis would call an unhealthy test.
 SLOW_INPUTS = [HealthCheck.too_slow]

@@ -15,12 +15,14 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from apps.api.authority_rounds import answered
 from apps.api.authority_zone import open_pull, open_settlement, open_zone, own_login
 from apps.api.deps import Clock, require, utc_now
 from apps.api.serving import ServiceDescription, new_app
 from apps.api.settings import AuthoritySettings, public_key
+from gridsecure.credentials.access import GRANT_ROLE
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
     ConflictError,
@@ -31,6 +33,7 @@ from gridsecure.key_authority.checker import (
     released_certificates,
     sealed_statements,
 )
+from gridsecure.key_authority.grants import sealed_result
 from gridsecure.key_authority.key_sets import key_notices, publish_key_sets
 from gridsecure.key_authority.pull import PlatformPull
 from gridsecure.key_authority.vault_process import VaultClient
@@ -81,9 +84,18 @@ KeyReader = Depends(require("gateway", "platform", "custodian", "operator", "reg
 Releaser = Depends(require("custodian", "billing", "operator"))
 Reader = Annotated[TokenClaims, Depends(require("billing", "analyst", "regulator"))]
 Billing = Depends(require("billing"))
+Grantee = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
 Witness = Depends(require("regulator", "custodian", "operator"))
 
 router = APIRouter()
+
+
+class QueryAsked(BaseModel):
+    """A query as the analyst spelled it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    query: str = Field(min_length=2, max_length=1024)
 
 
 @router.post("/key-sets", tags=["keys"], dependencies=[Custodian])
@@ -153,6 +165,18 @@ def read_release(release_id: str, state: State, reader: Reader) -> Signed:
     certificate = ReleaseCertificate.parsed(envelope.body)
     blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
     return signed(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
+
+
+@router.post(
+    "/query-results",
+    tags=["releases"],
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def read_query_result(asked: QueryAsked, state: State, bearer: Grantee) -> Response:
+    """The signed certificate that answers a query, sealed to the reader that the query names."""
+    sealed = sealed_result(state.zone, bearer, query=asked.query, now=state.clock())
+    return Response(sealed, media_type="application/octet-stream")
 
 
 @router.get(

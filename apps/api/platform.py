@@ -16,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from apps.api import platform_queries
 from apps.api.deps import Clock, RawBody, require, utc_now
 from apps.api.platform_runs import RunDesk
 from apps.api.platform_zone import open_zone, platform_counts
@@ -24,6 +25,7 @@ from apps.api.settings import PlatformSettings, public_key
 from apps.api.signed_uploads import SignedBy
 from gridsecure import frames
 from gridsecure.compute import intake, seating
+from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import record_answer, waiting_requests
 from gridsecure.compute.runs import RunOrder, key_notices, signed_message
 from gridsecure.compute.zone import PlatformZone
@@ -184,7 +186,8 @@ def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, 
 
 @router.post("/runs", tags=["runs"], status_code=202)
 def start_run(wanted: RunWanted, claims: Orderer, state: State) -> dict[str, str]:
-    """Start a run in the background; one at a time for a plan and period."""
+    """Start a run in the background; one at a time for a plan and period. Never for research."""
+    check_staff_purpose(wanted.plan, purpose=wanted.purpose)
     order = RunOrder(
         plan=wanted.plan,
         start=wanted.start,
@@ -283,7 +286,9 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         lifespan=lifespan,
     )
     app.state.platform = PlatformState(zone, runs, clock)
+    app.state.queries = platform_queries.QueryDesk(zone, runs, clock)
     app.include_router(router)
+    app.include_router(platform_queries.router)
     return app
 
 

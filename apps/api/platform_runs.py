@@ -15,11 +15,14 @@ import json
 import logging
 import multiprocessing
 import secrets
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from threading import Event, Lock
 from typing import Final, Literal
+
+from sqlmodel import Session
 
 from apps.api.deps import Clock
 from gridsecure.compute.jobs import worker_pool
@@ -92,14 +95,26 @@ class RunDesk:
         for left in self._listed(RUNNING):
             self._finish(_failed(left, _interrupted()))
 
-    def start(self, order: RunOrder) -> str:
+    def start(
+        self,
+        order: RunOrder,
+        *,
+        run_id: str | None = None,
+        within: Callable[[Session], None] = lambda _session: None,
+    ) -> str:
         """Take an order and return its run's id.
+
+        Args:
+            order: What to run.
+            run_id: Its id; a random one by default.
+            within: Done in the transaction that records the run, before it.
 
         Raises:
             ConflictError: A run of this plan and period is at work (`conflict.run`), or the
                 service is stopping (`conflict.stopping`).
+            GridSecureError: What `within` raises; no run is started then.
         """
-        run_id = secrets.token_hex(16)
+        run_id = run_id or secrets.token_hex(16)
         text = json.dumps(asdict(order), sort_keys=True)
         status = RunStatus(run_id, order.plan, order.start, order.end, RUNNING)
         with self._lock:
@@ -107,6 +122,7 @@ class RunDesk:
                 raise ConflictError("The service is stopping.", reason="conflict.stopping")
             self._refuse_second(order)
             with write_session(self._zone.engine) as session:
+                within(session)
                 entry = Record("run", run_id, run_id, sm3_hex(text.encode()), RUNNING, text)
                 record(session, entry, at=self._clock())
                 evidence.append(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from apps.cli.analyst import analyst_app
 from apps.cli.bench.report import format_json, format_table
 from apps.cli.bench.run import run_bench
 from apps.cli.bench.sizes import BenchSizes
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(tariff_app, name="tariff")
 app.add_typer(plan_app, name="plan")
+app.add_typer(analyst_app, name="analyst")
 
 
 def _print_version(wanted: bool) -> None:

@@ -25,11 +25,13 @@ from apps.cli.home import create_home
 from apps.cli.meters import TIMEZONE, MeterFiles, RunMeters, meter_files
 from apps.cli.processes import Services
 from apps.cli.run_accounts import check_owners, enter_accounts, settled_accounts
+from apps.cli.run_analyst import RunAnalyst
 from apps.cli.run_result import RunResult, Stage
 from apps.cli.service_specs import dashboard_spec, service_specs
 from apps.cli.services_client import ServicesClient
 from apps.cli.tables import show_closing
 from gridsecure import frames
+from gridsecure.analyst.queries import QueryProgress
 from gridsecure.billing.periods import billing_month
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import cross_check
@@ -69,7 +71,7 @@ class Run:
                 note(f"{files.meters:,} meter points, month {files.month}", files.size)
             with self._stage("start services", bar):
                 cross_check()
-                services.start(service_specs(self._home, year=files.month[:4]))
+                services.start(service_specs(self._home, years=_years(files.month)))
             with self._stage("create keys", bar) as note:
                 note(*_create_keys(client))
             with self._stage("enter accounts in the books", bar) as note:
@@ -77,11 +79,14 @@ class Run:
             period = billing_month(*map(int, files.month.split("-")), timezone=TIMEZONE)
             self._period = {"start": period.start.isoformat(), "end": period.end.isoformat()}
             self._gateway(client, files, bar)
-            for plan, purpose in (("bill", "billing"), ("load-curve", "operations")):
-                with self._stage(f"compute {plan}s on ciphertext", bar) as note:
-                    note(*self._compute(client, plan, purpose, bar))
+            with self._stage("compute bills on ciphertext", bar) as note:
+                note(*self._compute(client, bar))
+            with self._stage("an analyst asks for load curves", bar) as note:
+                analyst = RunAnalyst(self._home, files.month)
+                note(*self._asked(analyst, bar))
             with self._stage("release", bar) as note:
                 note(self._release(client))
+                analyst.read()
             with self._stage("compare with the oracle", bar) as note:
                 note(self._compare(client, files))
             services.check()
@@ -119,12 +124,22 @@ class Run:
                 Stage(f"gateway: {name}", report["seconds"][name], count, size)
             )
 
-    def _compute(
-        self, client: ServicesClient, plan: str, purpose: str, bar: Progress
-    ) -> tuple[str, int | None]:
-        order = {"plan": plan, "purpose": purpose, **self._period}
+    def _asked(self, analyst: RunAnalyst, bar: Progress) -> tuple[str, int | None]:
+        """Load curves, asked for with an anonymous grant and computed."""
+        analyst.enrol()
+        task = bar.add_task("load-curve jobs", total=None)
+
+        def show(progress: QueryProgress) -> None:
+            bar.update(task, total=progress.of or None, completed=progress.done)
+
+        done = analyst.ask(each=show)
+        bar.remove_task(task)
+        return f"{done.of} jobs, 1 grant", None
+
+    def _compute(self, client: ServicesClient, bar: Progress) -> tuple[str, int | None]:
+        order = {"plan": "bill", "purpose": "billing", **self._period}
         run_id = client.call("billing", "platform", "POST", "/runs", json=order)["run_id"]
-        task = bar.add_task(f"{plan} jobs", total=None)
+        task = bar.add_task("bill jobs", total=None)
 
         def show(answer: dict[str, Any]) -> None:
             bar.update(task, total=answer.get("of") or None, completed=answer.get("done") or 0)
@@ -222,6 +237,11 @@ def _serve(result: RunResult, services: Services, console: Console) -> None:
             services.check()
     except KeyboardInterrupt:
         console.print("Stopping.")
+
+
+def _years(month: str) -> list[str]:
+    """The month's year, whose meter points enrol, and this year, whose analysts do."""
+    return sorted({month[:4], f"{datetime.now(UTC):%Y}"})
 
 
 def _create_keys(client: ServicesClient) -> tuple[str, int]:

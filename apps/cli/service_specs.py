@@ -16,19 +16,19 @@ MAX_FILES_BYTES = 4 << 30
 _UVICORN = ("-m", "uvicorn", "--factory", "--host", "127.0.0.1", "--log-level", "warning")
 
 
-def service_specs(home: Home, *, year: str) -> list[ServiceSpec]:
+def service_specs(home: Home, *, years: list[str]) -> list[ServiceSpec]:
     """The four services, each told only what its zone may know.
 
     Args:
         home: The run's folder and keys.
-        year: The period that credentials are issued for.
+        years: The periods that credentials are issued for.
     """
     offices = {
         "utility_public_key": home.office("utility"),
         "regulator_public_key": home.office("regulator"),
     }
     settings: dict[str, dict[str, Any]] = {
-        "identity": _identity(home, offices, year),
+        "identity": _identity(home, offices, years),
         "platform": {
             "authority_public_key": home.point("authority"),
         },
@@ -50,7 +50,7 @@ def service_specs(home: Home, *, year: str) -> list[ServiceSpec]:
     return [_service(home, zone, own) for zone, own in settings.items()]
 
 
-def _identity(home: Home, offices: dict[str, str], year: str) -> dict[str, Any]:
+def _identity(home: Home, offices: dict[str, str], years: list[str]) -> dict[str, Any]:
     """Named people with their keys, and with passwords for the browser; services by their keys."""
     return {
         "users": [
@@ -70,7 +70,7 @@ def _identity(home: Home, offices: dict[str, str], year: str) -> dict[str, Any]:
             for user, roles in USERS.items()
         ],
         "statements": list(home.statements),
-        "periods": [year],
+        "periods": years,
         **offices,
     }
 

@@ -2,7 +2,8 @@
 
 The navigation offers a role its pages only, and every page checks again when it starts, so an
 address typed by hand opens nothing. Session and releases live in the browser session's own state
-on the server: never in a cache that users share, never on disk.
+on the server: never in a cache that users share, never on disk. What a page holds for itself is
+gone when another page is entered; who a pseudonym is is not held at all, but asked for each time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import streamlit as st
@@ -20,18 +21,23 @@ from apps.dashboard.wording import say, show_error
 from gridsecure.analyst.client import Addresses, ReleaseClient
 from gridsecure.analyst.releases import Release, pinned_authority
 from gridsecure.analyst.sessions import Session
+from gridsecure.analyst.warrants import OfficeClient
 from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError
 
 BILL_RUNS: Final = "bill_runs"
 REVENUE: Final = "revenue"
 LOAD_CURVE: Final = "load_curve"
 RELEASES: Final = "releases"
+OPENINGS: Final = "openings"
+REVOCATIONS: Final = "revocations"
 
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     BILL_RUNS: frozenset({"billing", "operator"}),
     REVENUE: frozenset({"billing", "analyst"}),
     LOAD_CURVE: frozenset({"billing", "analyst"}),
     RELEASES: frozenset({"billing", "analyst", "regulator"}),
+    OPENINGS: frozenset({"custodian", "regulator"}),
+    REVOCATIONS: frozenset({"custodian", "regulator"}),
 }
 """Which roles may open a page; any one of them is enough."""
 
@@ -48,10 +54,16 @@ def pages_for(session: Session) -> tuple[str, ...]:
 
 
 @st.cache_resource(show_spinner=False)
+def _connection(timeout_seconds: float) -> httpx.Client:
+    """One connection pool for the process; it holds no token and no answer."""
+    return httpx.Client(timeout=httpx.Timeout(timeout_seconds, connect=5.0))
+
+
+@st.cache_resource(show_spinner=False)
 def _client(settings: DashboardSettings) -> ReleaseClient:
-    """One connection pool and one pinned key for the process; it holds no token."""
+    """One pinned key for the process; it holds no token."""
     return ReleaseClient(
-        httpx.Client(timeout=httpx.Timeout(settings.timeout_seconds, connect=5.0)),
+        _connection(settings.timeout_seconds),
         addresses=Addresses(
             identity=settings.identity_url,
             authority=settings.authority_url,
@@ -70,6 +82,16 @@ def client() -> ReleaseClient:
         GridSecureError: The SM2 engines do not agree; nothing is shown then.
     """
     return _client(load_settings())
+
+
+def offices() -> OfficeClient:
+    """The client for what custodians and regulators do.
+
+    Raises:
+        InputError: The settings are incomplete.
+    """
+    settings = load_settings()
+    return OfficeClient(_connection(settings.timeout_seconds), identity_url=settings.identity_url)
 
 
 def current_session() -> Session | None:
@@ -108,6 +130,9 @@ def enter(page: str) -> Session:
     session = current_session()
     if session is None:
         st.rerun()
+    if st.session_state.get("page") != page:
+        st.session_state["page"] = page
+        st.session_state.pop("held", None)
     if page not in pages_for(session):
         show_error(
             AccessDeniedError(
@@ -119,6 +144,12 @@ def enter(page: str) -> Session:
         st.stop()
     st.title(say(f"page_{page}"))
     return session
+
+
+def held() -> dict[str, Any]:
+    """What the page that is open remembers between two runs; another page begins with nothing."""
+    kept: dict[str, Any] = st.session_state.setdefault("held", {})
+    return kept
 
 
 @contextmanager

@@ -36,6 +36,11 @@ def bytes_text(number: int) -> str:
     return f"{decimal(size, places=0 if unit == 'B' else 1)} {unit}"
 
 
+def short(digest: str) -> str:
+    """The beginning of a digest, where the whole one stands nearby."""
+    return f"{digest[:12]}…"
+
+
 def date(text_or_moment: str | datetime) -> str:
     """The local date of a time as the services write it."""
     if isinstance(text_or_moment, datetime):

@@ -25,6 +25,8 @@ ICONS = {
     "revenue": ":material/payments:",
     "load_curve": ":material/monitoring:",
     "releases": ":material/verified:",
+    "openings": ":material/person_search:",
+    "revocations": ":material/block:",
 }
 
 

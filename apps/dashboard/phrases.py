@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from apps.dashboard.office_phrases import OFFICE_PHRASES
+
 # Terms follow docs/nomenclature.md.
 PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     # shared
@@ -68,6 +70,8 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "page_revenue": ("电费与电量", "Revenue and energy"),
     "page_load_curve": ("负荷曲线", "Load curve"),
     "page_releases": ("发布与证据", "Releases and evidence"),
+    "page_openings": ("揭示", "Openings"),
+    "page_revocations": ("撤销", "Revocations"),
     "page_no_page": ("没有可用页面", "No page for this role"),
     "no_page_here": (
         "您的角色在此没有可用页面。请使用命令行工具，或以其他角色登录。",
@@ -78,10 +82,26 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "password": ("密码", "Password"),
     "sign_in": ("登录", "Sign in"),
     "sign_in_both": ("请输入用户名和密码。", "Enter both user name and password."),
+    "code_how": (
+        "在您自己的计算机上运行此命令：",
+        "Run this command on your own machine:",
+    ),
+    "code": ("登录码", "Sign-in code"),
+    "code_paste": (
+        "在一分钟内将输出全部粘贴到这里",
+        "Paste its whole output here within a minute",
+    ),
+    "code_note": (
+        "登录码只能使用一次，一分钟后失效。您的私钥不会离开您的计算机。",
+        "A code is good once, and for a minute. Your key does not leave your machine.",
+    ),
+    "code_missing": ("请粘贴登录码。", "Paste a sign-in code."),
+    "password_title": ("密码登录（仅限本机演示）", "Password (local demonstration only)"),
+    "sign_in_password": ("以密码登录", "Sign in with password"),
     "sign_in_demonstration": (
-        "密码登录仅用于本机演示；启动时的输出说明了用户名和密码。",
-        "Password sign-in is for demonstration on this machine only. User names and passwords are "
-        "in the output of the start command.",
+        "仅用于本机演示；启动时的输出说明了用户名和密码。",
+        "For the local demonstration only. User names and passwords are in the output of the start "
+        "command.",
     ),
     "session_expired": (
         "登录已过期，请重新登录。",
@@ -245,4 +265,5 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "The first {shown} of {all} rows; the signed certificate has them all.",
     ),
     "download_certificate": ("下载签名证书 (JSON)", "Download signed certificate (JSON)"),
+    **OFFICE_PHRASES,
 }

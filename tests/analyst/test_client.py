@@ -60,7 +60,8 @@ def session_of(services: ZoneServices, role: str) -> Session:
         ("billing", {"authority", "platform", "gateway"}),
         ("operator", {"authority", "platform", "gateway"}),
         ("analyst", {"authority"}),
-        ("regulator", {"authority"}),
+        ("regulator", {"authority", "identity"}),
+        ("custodian", {"authority", "identity"}),
         ("stranger", {"authority"}),
     ],
 )

@@ -19,6 +19,7 @@ from gridsecure.analyst.client import Addresses, ReleaseClient
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.messages import CellTotal, ReleaseCertificate, signed
+from tests.analyst.office_services import OfficeServices
 
 START, END = "2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00"
 PASSWORD = "a password for tests"
@@ -124,7 +125,9 @@ class ZoneServices:
     tokens_expired: bool = False
     forge: bool = False
     blanks_for_regulator: bool = True
+    offices: OfficeServices = field(default_factory=OfficeServices)
     asked: list[str] = field(default_factory=list)
+    address: str = ""
 
     def publish(self, item: ReleaseCertificate) -> ReleaseCertificate:
         self.certificates[item.release_id] = item
@@ -133,11 +136,14 @@ class ZoneServices:
     def handle(self, request: httpx.Request) -> httpx.Response:
         path, method = request.url.path, request.method
         self.asked.append(f"{method} {path}")
-        if path == "/sign-in":
-            return self._sign_in(json.loads(request.content))
+        public = {"/about": self._about, "/sign-in": self._sign_in, "/person-tokens": self._code}
+        if path in public:
+            return public[path](request.content)
         role = request.headers.get("authorization", "").removeprefix("Bearer ").split(":")[0]
         if not role or self.tokens_expired:
             return refusal(401, "authenticity.refused")
+        if path.split("/")[1] in {"warrants", "revocations", "person-searches"}:
+            return self.offices.handle(method, path, role=role, content=request.content)
         routes = {
             ("GET", "/releases"): ({"billing", "analyst", "regulator"}, self._list),
             ("GET", "/runs"): ({"billing", "operator"}, lambda: self.runs),
@@ -186,7 +192,14 @@ class ZoneServices:
         found = self.months.get(name)
         return httpx.Response(200, json=found) if found else refusal(404, "not-found.month")
 
-    def _sign_in(self, body: dict[str, str]) -> httpx.Response:
+    def _about(self, _content: bytes) -> httpx.Response:
+        return httpx.Response(200, json=self.offices.about())
+
+    def _code(self, content: bytes) -> httpx.Response:
+        return self.offices.person_tokens(content, expires_at=self.expires_at)
+
+    def _sign_in(self, content: bytes) -> httpx.Response:
+        body = json.loads(content)
         if body["password"] != PASSWORD:
             return refusal(401, "authenticity.refused")
         role = body["user"]

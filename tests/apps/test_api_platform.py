@@ -95,7 +95,8 @@ def upload_all(platform: TestClient, grid: GridSimulator, *, intervals: int = 2)
 
 def order_of(grid: GridSimulator, plan: str = "bill") -> dict[str, str]:
     order = grid.order(plan)
-    return {"plan": plan, "start": order.start, "end": order.end, "purpose": order.purpose}
+    purpose = "operations" if plan == "load-curve" else "billing"
+    return {"plan": plan, "start": order.start, "end": order.end, "purpose": purpose}
 
 
 def start(platform: TestClient, grid: GridSimulator, plan: str = "bill") -> str:

@@ -6,8 +6,9 @@ dashboard itself offers, and that no page prints a number that was not released 
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,19 @@ from google.protobuf import text_format
 from streamlit.testing.v1 import AppTest
 
 from apps.dashboard import access, figures
+from apps.dashboard.office_phrases import OFFICE_PHRASES
 from apps.dashboard.phrases import PHRASES
+from apps.dashboard.views import bill_runs
 from gridsecure.analyst.sessions import Session
 from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.key_authority.checker import PURPOSES
+from tests.analyst.office_services import (
+    PERSON,
+    SUBJECT,
+    UNKNOWN,
+    search,
+    share_of,
+)
 from tests.analyst.zone_services import (
     BILL_ID,
     CURVE_ID,
@@ -33,8 +44,8 @@ PAGES = {
     "billing": {"bill_runs", "revenue", "load_curve", "releases"},
     "operator": {"bill_runs"},
     "analyst": {"revenue", "load_curve", "releases"},
-    "regulator": {"releases"},
-    "custodian": set[str](),
+    "regulator": {"releases", "openings", "revocations"},
+    "custodian": {"openings", "revocations"},
     "unheard-of": set[str](),
 }
 MATRIX = [(role, page) for role in PAGES for page in access.ROLES]
@@ -50,6 +61,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[ZoneServices]:
             monkeypatch.setenv(f"GRIDSECURE_DASHBOARD_{name}_URL", address)
         point = services.key.public_key.point.hex()
         monkeypatch.setenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY", point)
+        services.address = address
         yield services
 
 
@@ -61,9 +73,22 @@ def signed_in(role: str) -> AppTest:
     app = opened()
     app.text_input[0].input(role)
     app.text_input[1].input(PASSWORD)
+    button(app, "Sign in with password").click().run()
+    assert not app.exception
+    return app
+
+
+def signed_in_by_code(code: str) -> AppTest:
+    app = opened()
+    app.text_area[0].input(code)
     app.button[0].click().run()
     assert not app.exception
     return app
+
+
+def button(app: AppTest, label: str):
+    """The button whose label ends so, in whatever language comes before."""
+    return next(one for one in app.button if one.label.endswith(label))
 
 
 def on_page(role: str, page: str) -> AppTest:
@@ -94,15 +119,69 @@ def offered(app: AppTest) -> set[str]:
 def test_signed_out_there_is_a_sign_in_page_and_nothing_else(services) -> None:
     app = opened()
     assert offered(app) == {"sign_in"}
-    assert "demonstration on this machine only" in sent(app)
-    assert services.asked == []
+    assert "gridsecure identity sign-in --key KEY_FILE" in app.code[0].value
+    assert set(services.asked) == {"GET /about"}
+
+
+def test_a_code_lets_somebody_in_and_is_kept_nowhere(services) -> None:
+    code = services.offices.code("custodian")
+    app = signed_in_by_code(code)
+    assert offered(app) == PAGES["custodian"]
+    assert "custodian by key" in sent(app)
+    session = app.session_state["session"]
+    assert session.tokens == {
+        "authority": "custodian:authority",
+        "identity": "custodian:identity",
+    }
+    assert code not in repr(app.session_state)
+    assert code not in sent(app)
+    assert "POST /sign-in" not in services.asked
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda offices: offices.code("billing", age=timedelta(minutes=2)), "session.code"),
+        (lambda offices: "not a code", "session.code-shape"),
+    ],
+    ids=["expired", "garbage"],
+)
+def test_a_bad_code_lets_nobody_in(services, make, reason) -> None:
+    code = make(services.offices)
+    app = signed_in_by_code(code)
+    assert f"`{reason}`" in app.error[0].value
+    assert "session" not in app.session_state
+    assert code not in sent(app)
+
+
+def test_a_code_is_good_once(services) -> None:
+    code = services.offices.code("billing")
+    assert offered(signed_in_by_code(code)) == PAGES["billing"]
+    assert "`session.code`" in signed_in_by_code(code).error[0].value
+
+
+def test_an_empty_code_is_not_sent(services) -> None:
+    app = signed_in_by_code("  ")
+    assert "Paste a sign-in code" in app.warning[0].value
+    assert "POST /person-tokens" not in services.asked
+
+
+def test_passwords_are_asked_for_only_where_the_service_takes_them(services) -> None:
+    app = opened()
+    assert len(app.text_input) == 2
+    assert "For the local demonstration only" in sent(app)
+    services.offices.passwords = False
+    app = opened()
+    assert not app.text_input
+    assert len(app.button) == 1
+    assert "demonstration" not in sent(app)
 
 
 def test_a_wrong_password_lets_nobody_in(services) -> None:
     app = opened()
     app.text_input[0].input("billing")
     app.text_input[1].input("not the password")
-    app.button[0].click().run()
+    button(app, "Sign in with password").click().run()
     assert "session.sign-in" in app.error[0].value
     assert "not the password" not in sent(app)
     assert "session" not in app.session_state
@@ -110,9 +189,9 @@ def test_a_wrong_password_lets_nobody_in(services) -> None:
 
 def test_both_fields_are_needed(services) -> None:
     app = opened()
-    app.button[0].click().run()
+    button(app, "Sign in with password").click().run()
     assert "password" in app.warning[0].value
-    assert services.asked == []
+    assert set(services.asked) == {"GET /about"}
 
 
 @pytest.mark.parametrize("role", PAGES)
@@ -128,7 +207,9 @@ def test_a_page_checks_the_role_itself(services, role, page) -> None:
         user=role,
         roles=frozenset({role}),
         expires_at=datetime(2099, 1, 1, tzinfo=UTC),
-        tokens={name: f"{role}:{name}" for name in ("authority", "platform", "gateway")},
+        tokens={
+            name: f"{role}:{name}" for name in ("authority", "platform", "gateway", "identity")
+        },
     )
     app.run()
     if page in PAGES[role]:
@@ -361,9 +442,250 @@ def test_an_operator_starts_a_month_and_billing_cannot(services, state) -> None:
     assert "进行中 Running" in sent(app)
 
 
+def test_runs_are_ordered_for_purposes_that_their_plan_is_released_for(services) -> None:
+    app = on_page("billing", "bill_runs")
+    app.selectbox(key="month").set_value("2026-07").run()
+    for plan in ("bill", "load-curve"):
+        app.button(key=f"start_{plan}").click().run()
+    assert {run["plan"] for run in services.runs} == set(bill_runs._PURPOSES)
+    for run in services.runs:
+        assert run["purpose"] in PURPOSES[run["plan"]]
+
+
 def test_an_operator_sees_no_releases(services) -> None:
     app = on_page("operator", "bill_runs")
     assert "GET /releases" not in services.asked
+    assert not app.error
+
+
+# --- openings ----------------------------------------------------------------------------------
+
+
+def ordered(role: str, subject: str = SUBJECT, reference: str = "2026/17") -> AppTest:
+    app = on_page(role, "openings")
+    app.text_input(key="opening_subject").input(subject)
+    app.text_input(key="opening_reference").input(reference)
+    app.button(key="opening_submit").click().run()
+    assert not app.exception
+    return app
+
+
+def with_share(app: AppTest, share: str) -> AppTest:
+    app.text_area[0].input(share)
+    button(app, "Give the share").click().run()
+    assert not app.exception
+    return app
+
+
+def person_in(app: AppTest) -> list[str]:
+    return [word for word in PERSON if word in sent(app)]
+
+
+def test_an_office_orders_an_opening(services) -> None:
+    app = ordered("custodian")
+    assert "is ordered and in the log" in app.success[0].value
+    (row,) = app.dataframe[0].value.to_dict("records")
+    assert (row["subject"], row["reference"]) == ("5a" * 6 + "…", "2026/17")
+    assert row["missing_share"] == "供电企业 Utility, 监管机构 Regulator"
+    assert "Needs both shares" in row["state"]
+    facts = set(app.dataframe[1].value["value"])
+    name = services.offices.orders[0]["hash"]
+    assert {name, SUBJECT, "2026/17", "10"} <= facts
+    address = services.address
+    assert app.code[0].value == (
+        f"gridsecure identity share {name} --url {address} --key KEY_FILE "
+        "--opener-key OPENER_KEY_FILE --print"
+    )
+    assert "never paste or upload a key here" in app.info[0].value
+
+
+@pytest.mark.parametrize(
+    ("subject", "reference", "reason"),
+    [
+        ("5a5a", "2026/17", "warrant.subject"),
+        (SUBJECT, " ", "warrant.reference"),
+        (UNKNOWN, "2026/17", "not-found.registration"),
+    ],
+)
+def test_an_order_that_cannot_be_says_why(services, subject, reference, reason) -> None:
+    app = ordered("regulator", subject, reference)
+    assert f"`{reason}`" in app.error[0].value
+    assert services.offices.orders == []
+    assert "no warrant yet" in app.info[-1].value
+
+
+def test_both_shares_open_a_pseudonym_and_its_result_ends(services) -> None:
+    first = ordered("custodian")
+    name = services.offices.orders[0]["hash"]
+    with_share(first, f" {share_of(name, 'utility').upper()}\n")
+    assert "was verified and taken" in first.success[0].value
+    assert "Still missing: 监管机构 Regulator" in first.info[-1].value
+    assert not first.text_area
+
+    second = on_page("regulator", "openings")
+    assert "Needs one share" in second.dataframe[0].value["state"][0]
+    with_share(second, share_of(name, "regulator"))
+    assert person_in(second) == []  # nobody's screen shows it unasked
+    second.button(key="show_result").click().run()
+    assert person_in(second) == list(PERSON)
+    assert "The result is in memory only" in second.warning[0].value
+    assert "Lin Mei" not in repr(second.session_state)
+
+    first.run()
+    assert "已揭示 Open" in first.dataframe[0].value["state"][0]
+    first.button(key="show_result").click().run()
+    assert person_in(first) == list(PERSON)
+    first.button(key="hide_result").click().run()
+    assert person_in(first) == []
+
+    services.offices.forget()
+    second.run()
+    assert person_in(second) == []
+    assert "Result is gone" in second.dataframe[0].value["state"][0]
+
+
+def test_a_result_leaves_with_the_page(services) -> None:
+    app = ordered("regulator")
+    name = services.offices.orders[0]["hash"]
+    services.offices.shares[name] = {"utility", "regulator"}
+    app.run()
+    app.button(key="show_result").click().run()
+    assert person_in(app) == list(PERSON)
+    app.switch_page("views/releases.py").run()
+    assert person_in(app) == []
+    assert "held" not in app.session_state
+    app.switch_page("views/openings.py").run()
+    assert person_in(app) == []
+    assert app.button(key="show_result")
+
+
+def test_a_result_that_is_not_in_the_books(services) -> None:
+    services.offices.in_books = False
+    app = ordered("custodian")
+    services.offices.shares[services.offices.orders[0]["hash"]] = {"utility", "regulator"}
+    app.run()
+    app.button(key="show_result").click().run()
+    assert person_in(app) == [PERSON[0]]
+    assert "no entry for this identity" in app.info[-1].value
+
+
+@pytest.mark.parametrize(
+    ("share", "reason"),
+    [
+        ("00ff", "share.shape"),
+        ("ab" * 97, "share.refused"),
+        (None, "share.refused"),
+    ],
+    ids=["malformed", "wrong", "the other office's"],
+)
+def test_a_bad_share_says_why_and_ends_no_session(services, share, reason) -> None:
+    app = ordered("custodian")
+    name = services.offices.orders[0]["hash"]
+    share = share or share_of(name, "regulator")
+    with_share(app, share)
+    assert f"`{reason}`" in app.error[0].value
+    assert share not in sent(app)
+    assert app.text_area  # it can be pasted again
+    assert services.offices.shares.get(name, set()) == set()
+    with_share(app, "  ")
+    assert "Paste a share" in app.warning[0].value
+
+
+def test_a_share_with_an_ended_token_goes_back_to_sign_in(services) -> None:
+    app = ordered("custodian")
+    services.tokens_expired = True
+    with_share(app, share_of(services.offices.orders[0]["hash"], "utility"))
+    assert offered(app) == {"sign_in"}
+
+
+@pytest.mark.parametrize("page", ["openings", "revocations"])
+def test_nobody_is_both_offices(services, page) -> None:
+    app = signed_in_by_code(services.offices.code("custodian", "regulator"))
+    app.switch_page(f"views/{page}.py").run()
+    assert "session.offices" in app.error[0].value
+    assert not app.text_input
+
+
+# --- revocations -------------------------------------------------------------------------------
+
+
+def asked_to_revoke(subject: str = SUBJECT) -> AppTest:
+    app = on_page("regulator", "revocations")
+    app.text_input(key="revocation_subject").input(subject)
+    app.text_input(key="revocation_reference").input("2026/18")
+    app.button(key="revocation_submit").click().run()
+    assert not app.exception
+    return app
+
+
+def test_a_pseudonym_is_revoked_after_a_confirmation_only(services) -> None:
+    app = asked_to_revoke()
+    assert SUBJECT in app.warning[0].value
+    assert services.offices.revoked == set()
+    app.button(key="revoke").click().run()
+    assert services.offices.revoked == {SUBJECT}
+    assert "Pseudonyms revoked: 2." in app.success[0].value
+    assert app.text_input(key="revocation_subject").value == ""
+    again = asked_to_revoke()
+    again.button(key="revoke").click().run()
+    assert "nothing changed" in again.success[0].value
+
+
+def test_a_revocation_that_is_called_off_or_left_does_not_happen(services) -> None:
+    app = asked_to_revoke()
+    app.button(key="cancel").click().run()
+    assert not app.warning
+    assert app.text_input(key="revocation_subject")
+    app = asked_to_revoke()
+    app.switch_page("views/releases.py").run()
+    app.switch_page("views/revocations.py").run()
+    assert not app.warning
+    assert "POST /revocations" not in services.asked
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason"), [("zz", "warrant.subject"), (UNKNOWN, "not-found.registration")]
+)
+def test_a_revocation_that_cannot_be_says_why(services, subject, reason) -> None:
+    app = asked_to_revoke(subject)
+    if subject == UNKNOWN:
+        app.button(key="revoke").click().run()
+    assert f"`{reason}`" in app.error[0].value
+
+
+def test_searches_show_whose_turn_it_is(services) -> None:
+    services.offices.searches = [
+        search(1),
+        search(2, waiting_for=["regulator"], done=8192, of=8192, found=["5a" * 32], new="field"),
+        search(3, state="done", waiting_for=[], done=4096, found=0),
+    ]
+    app = on_page("regulator", "revocations")
+    rows = app.dataframe[0].value.to_dict("records")
+    assert [row["turn_of"] for row in rows] == [
+        "供电企业 Utility",
+        "监管机构 Regulator",
+        "无 Nobody",
+    ]
+    assert [row["progress"] for row in rows] == ["512 / 4,096", "8,192 / 8,192", "4,096 / 4,096"]
+    assert [row["found"] for row in rows] == ["1", "1", "0"]
+    assert "the other office's turn (供电企业 Utility)" in app.info[-1].value
+    names = [str(item["hash"]) for item in services.offices.searches]
+    assert [row["search"] for row in rows] == [f"{name[:12]}…" for name in names]
+    app.selectbox(key="search").select(names[1]).run()
+    assert f"identity work {names[1]} " in app.code[-1].value
+    app.selectbox(key="search").select(names[2]).run()
+    assert "left to do" in app.info[-1].value
+
+
+@pytest.mark.parametrize(
+    ("searches", "said"),
+    [([], "There is no search yet"), (None, "does not list searches")],
+    ids=["none", "no route"],
+)
+def test_without_searches_the_page_says_what_to_do(services, searches, said) -> None:
+    services.offices.searches = searches
+    app = on_page("custodian", "revocations")
+    assert said in app.info[-1].value
     assert not app.error
 
 
@@ -373,7 +695,7 @@ def test_an_operator_sees_no_releases(services) -> None:
 def test_missing_settings_are_named(services, monkeypatch) -> None:
     monkeypatch.delenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY")
     monkeypatch.delenv("GRIDSECURE_DASHBOARD_PLATFORM_URL")
-    app = signed_in("billing")
+    app = opened()
     assert "settings.missing" in app.error[0].value
     assert "AUTHORITY" in app.error[0].value
     assert "PLATFORM" in app.error[0].value
@@ -381,9 +703,22 @@ def test_missing_settings_are_named(services, monkeypatch) -> None:
 
 def test_a_service_that_is_down_is_named(services, monkeypatch) -> None:
     monkeypatch.setenv("GRIDSECURE_DASHBOARD_IDENTITY_URL", "http://127.0.0.1:9")
-    app = signed_in("billing")
-    assert "service.unreachable" in app.error[0].value
-    assert "identity" in app.error[0].value
+    app = signed_in_by_code(services.offices.code("billing"))
+    for error in app.error:
+        assert "service.unreachable" in error.value
+        assert "identity" in error.value
+    assert len(app.error) == 2
+    assert "session" not in app.session_state
+
+
+def test_no_phrase_is_written_twice() -> None:
+    for module in ("phrases", "office_phrases"):
+        source = (ENTRY.parent / f"{module}.py").read_text(encoding="utf-8")
+        (table,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Dict))
+        keys = [key.value for key in table.keys if isinstance(key, ast.Constant)]
+        assert len(keys) == len(set(keys))
+        if module == "phrases":
+            assert not set(keys) & set(OFFICE_PHRASES)
 
 
 def test_every_phrase_is_bilingual_and_takes_the_same_values() -> None:

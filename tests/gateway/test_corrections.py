@@ -32,7 +32,6 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.gateway import correction_plan, corrections, outbox
-from gridsecure.gateway.agent_records import settlement_names
 from gridsecure.gateway.correction_plan import (
     CorrectionFiles,
     CorrectionReport,
@@ -581,7 +580,7 @@ def released(world, authority: Authority, plan: str) -> list[bytes]:
     outcome = authority.answer(request)
     assert (outcome.state, outcome.reason) == ("released", None)
     record_answer(zone, outcome.request_id, answer="released", at=world.now)
-    opened = [
+    return [
         open_from(
             sealed_statements(authority.zone, outcome.request_id, roster_id),
             private_key=OFFICE,
@@ -589,12 +588,3 @@ def released(world, authority: Authority, plan: str) -> list[bytes]:
         )
         for roster_id in authority.certificates[-1].statements
     ]
-    names = settlement_names(world.zone, MONTH)
-    return [as_settled(data, names) for data in opened]
-
-
-def as_settled(data: bytes, names: dict[str, str]) -> bytes:
-    """A statement as the authority seals it once it was told settlement names."""
-    document = json.loads(data)
-    meters = {names.get(name, name): found for name, found in document["meters"].items()}
-    return json.dumps({**document, "meters": meters}).encode()

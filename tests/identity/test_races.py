@@ -1,24 +1,37 @@
 """Several processes at once: one spends a grant, one registers, one uses a counter.
 
-The database is named by URL, so that the same races run wherever a server is given.
+The same races run on SQLite and on PostgreSQL; afterwards the evidence log has no gap.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
 
 import pytest
+from sqlmodel import Session
 
 from gridsecure.compute.admission import raise_counter
+from gridsecure.credentials.access import batch_challenge
+from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.issuer_keys import IssuerPrivateKey
+from gridsecure.credentials.presentations import Occasion, PublicKeys, present
+from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import AuthenticityError, ConflictError
 from gridsecure.identity.enrolments import Enrolment, keep_enrolments
 from gridsecure.identity.one_use import CHALLENGES
-from gridsecure.identity.registry import Registration, keep_registrations, spend_tag
+from gridsecure.identity.registrar import Registrar, Shown
+from gridsecure.identity.registry import (
+    Registration,
+    keep_registrations,
+    registration_in,
+    spend_tag,
+)
 from gridsecure.store.database import open_database, write_session
+from gridsecure.store.evidence import append, verify_chain
 from gridsecure.store.records import create_tables, listed
-from tests.identity.identity_world import METER, NOW
+from tests.identity.identity_world import BILLING, METER, NOW, SETTLEMENT, keys, suite
 
 PROCESSES = 3
 ROUNDS = 15
@@ -55,7 +68,21 @@ def enrol(engine, index: int, racer: int) -> None:
         raise refused
 
 
-RACES = {"enrol": enrol, "spend": spend, "register": register, "count": count, "answer": answer}
+def log(engine, index: int, racer: int) -> None:
+    """Nobody loses: every entry has a place of its own."""
+    with write_session(engine) as session:
+        detail = {"round": index, "racer": racer}
+        append(session, at=NOW, actor="racer", action="test", detail=detail)
+
+
+RACES = {
+    "enrol": enrol,
+    "spend": spend,
+    "register": register,
+    "count": count,
+    "answer": answer,
+    "log": log,
+}
 
 
 def race(url: str, name: str, racer: int) -> list[int]:
@@ -79,23 +106,109 @@ def racers():
         yield pool
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'race.db'}"
-
-
 @pytest.mark.parametrize("name", RACES)
-def test_every_round_has_one_winner(racers, url, name):
-    engine = open_database(url)
+def test_every_round_has_one_winner(racers, database_url, name):
+    engine = open_database(database_url)
     create_tables(engine)
     if name == "answer":
         for _ in range(ROUNDS):
             CHALLENGES.give(engine, now=NOW)
-    engine.dispose()
-    started = [racers.submit(race, url, name, racer) for racer in range(PROCESSES)]
+    started = [racers.submit(race, database_url, name, racer) for racer in range(PROCESSES)]
     won = sorted(index for one in started for index in one.result(timeout=120))
     if name == "count":  # a counter may be overtaken by a greater one, but never be used twice
         assert len(won) == len(set(won))
         assert won[-1] == ROUNDS - 1
+    elif name == "log":
+        assert won == sorted(list(range(ROUNDS)) * PROCESSES)
     else:
         assert won == list(range(ROUNDS))
+    with Session(engine) as session:
+        losses = (PROCESSES - 1) * ROUNDS if name == "register" else 0  # each rang the alarm
+        assert verify_chain(session) == (PROCESSES * ROUNDS if name == "log" else losses)
+    engine.dispose()
+
+
+# --- whole batches, two domains a holder
+
+DOMAINS = (BILLING, SETTLEMENT)
+MEMBERS = 6
+PORTION = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one gateway sends: the members' places, its challenge, and what they show."""
+
+    members: tuple[int, ...]
+    challenge: bytes
+    shown: list[Shown]
+
+
+def send(url: str, key: IssuerPrivateKey, public: PublicKeys, batches: list[Batch]):
+    """One process: register every batch; the members it got, and why not the others."""
+    engine, won, refused = open_database(url), [], []
+    registrar = Registrar(suite(), public, key, engine)
+    for batch in batches:
+        outcomes = registrar.register_all(
+            batch.shown, context=METER, domains=DOMAINS, challenge=batch.challenge, now=NOW
+        )
+        for member, outcome in zip(batch.members, outcomes, strict=True):
+            if isinstance(outcome, tuple):
+                won.append(member)
+            else:
+                refused.append(getattr(outcome, "reason", ""))
+    engine.dispose()
+    return won, refused
+
+
+def credentials() -> list[Credential]:
+    """Members' credentials, made with the issuer's key as the issuer would."""
+    made, key, group = [], keys().issuer, suite().group
+    for _ in range(MEMBERS):
+        m1, u = group.random_scalar(), group.multiply(suite().g, scalar=group.random_scalar())
+        factor = key.x0 + m1 * key.x1 + METER.scalar(suite()) * key.x2
+        made.append(Credential(m1, u, group.multiply(u, scalar=factor), METER))
+    return made
+
+
+def cloned_batches(engine, members: list[Credential], racer: int) -> list[Batch]:
+    """The same credentials under keys of its own, in another order in every process."""
+    order = [*range(racer, MEMBERS), *range(racer)]
+    order = order[::-1] if racer % 2 else order
+    batches = []
+    for start in range(0, MEMBERS, PORTION):
+        places = tuple(order[start : start + PORTION])
+        challenge, shown = CHALLENGES.give(engine, now=NOW), []
+        for at, place in enumerate(places):
+            bound, own = batch_challenge(challenge, at), generate_private_key().public_key
+            occasion = Occasion(METER, DOMAINS, own, bound)
+            message = present(members[place], occasion=occasion, keys=keys().public, suite=suite())
+            shown.append(Shown(own.point, message))
+        batches.append(Batch(places, challenge, shown))
+    return batches
+
+
+def test_clones_in_two_domains_register_once_whole(racers, database_url):
+    """Three gateways show the same six credentials: every member has one of them in both."""
+    engine = open_database(database_url)
+    create_tables(engine)
+    members = credentials()
+    sent = [cloned_batches(engine, members, racer) for racer in range(PROCESSES)]
+    started = [
+        racers.submit(send, database_url, keys().issuer, keys().public, batches) for batches in sent
+    ]
+    outcomes = [one.result(timeout=120) for one in started]
+    assert sorted(member for won, _ in outcomes for member in won) == list(range(MEMBERS))
+    lost = [reason for _, refused in outcomes for reason in refused]
+    assert lost == ["authenticity.cloned"] * (PROCESSES - 1) * MEMBERS
+    with Session(engine) as session:
+        kept = [registration_in(entry) for entry in listed(session, kind="registration")]
+        batches = PROCESSES * MEMBERS // PORTION
+        assert verify_chain(session) == batches + len(lost)
+    engine.dispose()
+    acting = {entry.subject: entry for entry in kept if entry.domain == BILLING.text}
+    settled = {entry.subject for entry in kept if entry.domain == SETTLEMENT.text}
+    assert len(acting) == len(settled) == MEMBERS
+    assert {entry.settlement for entry in acting.values()} == settled
+    holders = {one.holder for batches in sent for batch in batches for one in batch.shown}
+    assert {entry.holder for entry in acting.values()} <= holders

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DatabaseError
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, StorageError
 from gridsecure.store import database
-from gridsecure.store.database import open_database, write_session
+from gridsecure.store.database import create_missing, open_database, write_session
 from gridsecure.store.evidence import (
     GENESIS,
     EvidenceEntry,
@@ -37,18 +37,29 @@ from gridsecure.store.evidence import (
 
 SOURCES = Path(__file__).parents[2] / "src"
 WHEN = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+GUARDS = {
+    "sqlite": [
+        "DROP TRIGGER IF EXISTS evidence_no_update",
+        "DROP TRIGGER IF EXISTS evidence_no_delete",
+    ],
+    "postgresql": ["DROP TRIGGER IF EXISTS evidence_append_only ON evidence"],
+}
 TABLES = [EvidenceRow.__table__]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'zone.db'}"
+def engine(database_url: str) -> Iterator[Engine]:
+    yield from opened_engine(database_url)
 
 
 @pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
+def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
+    yield from opened_engine(f"sqlite:///{tmp_path / 'zone.db'}")
+
+
+def opened_engine(url: str) -> Iterator[Engine]:
     engine = open_database(url)
-    SQLModel.metadata.create_all(engine, tables=TABLES)
+    create_missing(engine, TABLES)
     yield engine
     engine.dispose()
 
@@ -73,13 +84,9 @@ def verified(engine: Engine, witnessed: EvidenceEntry | None = None) -> int:
 
 
 def tamper(engine: Engine, *statements: str) -> None:
-    """Edit the file as someone who owns it can: triggers first."""
+    """Edit the rows as someone who owns the database can: triggers first."""
     with engine.begin() as connection:
-        for statement in (
-            "DROP TRIGGER IF EXISTS evidence_no_update",
-            "DROP TRIGGER IF EXISTS evidence_no_delete",
-            *statements,
-        ):
+        for statement in (*GUARDS[engine.dialect.name], *statements):
             connection.execute(text(statement))
 
 
@@ -228,7 +235,7 @@ def test_the_database_refuses_to_alter_entries(engine: Engine, statement: str) -
 # --- several writers
 
 
-def test_processes_append_without_collision(url: str, engine: Engine) -> None:
+def test_processes_append_without_collision(database_url: str, engine: Engine) -> None:
     script = """
         import sys
         from datetime import UTC, datetime
@@ -243,7 +250,7 @@ def test_processes_append_without_collision(url: str, engine: Engine) -> None:
     """
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(script), url, name],
+            [sys.executable, "-c", textwrap.dedent(script), database_url, name],
             env={"PYTHONPATH": str(SOURCES)},
             stderr=subprocess.PIPE,
             text=True,
@@ -263,17 +270,17 @@ def test_a_plain_session_may_append_when_it_read_nothing_before(engine: Engine) 
     assert verified(engine) == 1
 
 
-def test_a_plain_session_with_an_outdated_view_is_told_to_try_again(engine: Engine) -> None:
-    with Session(engine) as session:
+def test_a_plain_session_with_an_outdated_view_is_told_to_try_again(sqlite_engine: Engine) -> None:
+    with Session(sqlite_engine) as session:
         assert head(session) is None
-        add(engine, 1)
+        add(sqlite_engine, 1)
         with pytest.raises(StorageError) as refused:
             append(session, at=WHEN, actor="a", action="b", detail={})
         assert refused.value.reason == "storage.busy"
         session.rollback()
         append(session, at=WHEN, actor="a", action="b", detail={})
         session.commit()
-    assert verified(engine) == 2
+    assert verified(sqlite_engine) == 2
 
 
 def test_mistakes_of_the_caller_are_refused_before_anything_is_written(engine: Engine) -> None:
@@ -291,15 +298,24 @@ def test_mistakes_of_the_caller_are_refused_before_anything_is_written(engine: E
 # --- the database underneath
 
 
-@pytest.mark.parametrize("name", ["sqlite:////nowhere/at/all/zone.db", "nonsense", "absent://x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sqlite:////nowhere/at/all/zone.db",
+        "nonsense",
+        "absent://x",
+        "mysql://x/y",
+        "postgresql+absent://x/y",
+    ],
+)
 def test_databases_that_do_not_open_say_so(name: str) -> None:
     with pytest.raises(StorageError) as refused:
         open_database(name)
     assert refused.value.reason == "storage.database"
 
 
-def test_sqlite_is_set_up_for_sharing(engine: Engine) -> None:
-    with engine.connect() as connection:
+def test_sqlite_is_set_up_for_sharing(sqlite_engine: Engine) -> None:
+    with sqlite_engine.connect() as connection:
         answers = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
@@ -312,15 +328,15 @@ def test_sqlite_is_set_up_for_sharing(engine: Engine) -> None:
     }
 
 
-def test_a_full_database_keeps_nothing_of_the_change(engine: Engine) -> None:
+def test_a_full_database_keeps_nothing_of_the_change(sqlite_engine: Engine) -> None:
     """SQLite's own page limit stands for the full disk."""
-    add(engine, 1)
-    with engine.connect() as connection:
+    add(sqlite_engine, 1)
+    with sqlite_engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")  # clamps to the present size
     with pytest.raises(StorageError):
-        add(engine, 1000)
-    engine.dispose()
-    assert verified(engine) == 1
+        add(sqlite_engine, 1000)
+    sqlite_engine.dispose()
+    assert verified(sqlite_engine) == 1
 
 
 def test_a_refusal_at_the_callers_own_statement_is_a_storage_error(engine: Engine) -> None:

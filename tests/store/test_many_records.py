@@ -16,8 +16,8 @@ NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def engine(tmp_path):
-    made = open_database(f"sqlite:///{tmp_path / 'zone.db'}")
+def engine(database_url):
+    made = open_database(database_url)
     create_tables(made)
     yield made
     made.dispose()

@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -66,15 +67,16 @@ def asked(
         url: Full address.
         service: The service's name, for messages.
         token: Bearer token, if the route wants one.
-        body: What is sent as JSON, if anything.
+        body: What is sent, if anything: bytes as they are, the rest as JSON.
 
     Raises:
         GridSecureError: The service cannot be reached (`service.unreachable`), answers with an
             error of its own, or with a status nobody expected (`service.failed`).
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    content = {"content": body} if isinstance(body, bytes) else {"json": body}
     try:
-        response = http.request(method, url, headers=headers, json=body)
+        response = http.request(method, url, headers=headers, **content)
     except (httpx.HTTPError, httpx.InvalidURL) as failed:
         raise GridSecureError(
             f"The {service} service cannot be reached.",
@@ -175,6 +177,26 @@ class Answer:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self._wrong(name)
         return tuple(value)
+
+    def count(self, name: str) -> int:
+        """How many: a whole number, or the length of a list; missing reads as 0.
+
+        Raises:
+            InvalidMessageError: It is neither (`message.answer`).
+        """
+        value = self._fields.get(name)
+        return len(value) if isinstance(value, list) else self.number(name, 0)
+
+    def digest(self, name: str) -> str:
+        """A digest in 64 hexadecimal digits, fit to stand in a path or in a command.
+
+        Raises:
+            InvalidMessageError: It is not (`message.answer`).
+        """
+        value = self.text(name)
+        if not re.fullmatch(r"[0-9a-f]{64}", value):
+            raise self._wrong(name)
+        return value
 
     def numbers(self, name: str) -> dict[str, float]:
         """A table of counts or seconds by name; missing reads as empty.

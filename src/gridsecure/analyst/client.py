@@ -22,7 +22,7 @@ from gridsecure.analyst.runs import (
     RunOrder,
     checked_month,
 )
-from gridsecure.analyst.sessions import AUTHORITY, GATEWAY, PLATFORM, Session
+from gridsecure.analyst.sessions import AUTHORITY, GATEWAY, IDENTITY, PLATFORM, Session
 
 READERS_OF_VALUES: Final = frozenset({"billing", "analyst"})
 """Roles that see the values of a release; all others see its evidence only."""
@@ -39,7 +39,12 @@ class Addresses:
 
     def of(self, service: str) -> str:
         """Base address of one service, without a closing slash."""
-        by_name = {AUTHORITY: self.authority, PLATFORM: self.platform, GATEWAY: self.gateway}
+        by_name = {
+            IDENTITY: self.identity,
+            AUTHORITY: self.authority,
+            PLATFORM: self.platform,
+            GATEWAY: self.gateway,
+        }
         return by_name[service].rstrip("/")
 
 
@@ -61,6 +66,21 @@ class ReleaseClient:
         self._http = http
         self._addresses = addresses
         self._authority = authority
+
+    def offers_passwords(self) -> bool:
+        """Whether people may sign in with a password: in the local demonstration only."""
+        return sessions.offers_passwords(self._http, identity_url=self._addresses.identity)
+
+    def sign_in_by_code(self, code: str) -> Session:
+        """Exchange a sign-in code for the tokens of a session.
+
+        Raises:
+            InputError: This is no sign-in code (`session.code-shape`).
+            AuthenticityError: Too old, used before, or of nobody known (`session.code`).
+        """
+        return sessions.sign_in_by_code(
+            self._http, identity_url=self._addresses.identity, code=code
+        )
 
     def sign_in(self, user: str, *, password: str) -> Session:
         """Exchange a password for the tokens of a session.

@@ -1,13 +1,19 @@
 """Signing in: one short-lived token for each service a role works with.
 
-Invariants: the password is sent to the identity service and kept nowhere; tokens appear in no
-repr; a session is as long as its shortest token.
+People sign in with a code, which they make with their own SM2 key on their own machine; a password
+will do only where the identity service says so, for the local demonstration.
+
+Invariants: code and password are sent to the identity service and kept nowhere; tokens appear in no
+repr; only a signed log-in leaves here as a code, no other message somebody signed; a session is as
+long as its shortest token.
 
 Not here: checking tokens, which the services do, and renewing them: people sign in again.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,8 +22,10 @@ from typing import Final
 import httpx
 
 from gridsecure.analyst.answers import asked, object_of
-from gridsecure.errors import AccessDeniedError, AuthenticityError
+from gridsecure.errors import AccessDeniedError, AuthenticityError, InputError, InvalidMessageError
+from gridsecure.messages import Signed
 
+IDENTITY: Final = "identity"
 AUTHORITY: Final = "authority"
 PLATFORM: Final = "platform"
 GATEWAY: Final = "gateway"
@@ -26,10 +34,13 @@ SERVICES: Final[Mapping[str, tuple[str, ...]]] = {
     "billing": (AUTHORITY, PLATFORM, GATEWAY),
     "operator": (AUTHORITY, PLATFORM, GATEWAY),
     "analyst": (AUTHORITY,),
-    "regulator": (AUTHORITY,),
-    "custodian": (AUTHORITY,),
+    "regulator": (AUTHORITY, IDENTITY),
+    "custodian": (AUTHORITY, IDENTITY),
 }
 """Which services a role works with; a role that is not named works with none."""
+
+_LOGIN: Final = "person-login"
+_LONGEST_CODE: Final = 8192  # characters; a code has some six hundred
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,80 @@ class Session:
         return token
 
 
+def offers_passwords(http: httpx.Client, *, identity_url: str) -> bool:
+    """Whether the identity service lets people sign in with a password.
+
+    Raises:
+        GridSecureError: The service cannot be reached or answers in another shape.
+    """
+    content = asked(http, "GET", f"{identity_url.rstrip('/')}/about", service=IDENTITY)
+    local = object_of(content, service=IDENTITY).texts("local_demonstration_only")
+    return any(line.startswith("POST /sign-in") for line in local)
+
+
+def sign_in_by_code(http: httpx.Client, *, identity_url: str, code: str) -> Session:
+    """Sign in with a code that the person's own machine made.
+
+    1. the code is a signed log-in, in base64url;
+    2. the identity service answers with a token for each audience the person signed for;
+    3. those that the person's roles work with are kept.
+
+    Args:
+        http: The connection.
+        identity_url: Base address of the identity service.
+        code: What `gridsecure identity sign-in` printed.
+
+    Raises:
+        InputError: This is no sign-in code (`session.code-shape`).
+        AuthenticityError: Too old, used before, or of nobody known (`session.code`).
+        GridSecureError: The service cannot be reached or answers in another shape.
+    """
+    # 1. nothing else that somebody signed leaves here
+    login = _login_in(code)
+    # 2. the tokens
+    url = f"{identity_url.rstrip('/')}/person-tokens"
+    try:
+        content = asked(http, "POST", url, service=IDENTITY, body=login.model_dump(mode="json"))
+    except AuthenticityError as refused:
+        raise AuthenticityError(
+            "The identity service does not accept this sign-in code.",
+            reason="session.code",
+            remedy="A code is good once and for a minute, and only of a registered key: make a "
+            "new one and paste it at once.",
+        ) from refused
+    answer = object_of(content, service=IDENTITY)
+    # 3. what these roles work with
+    roles, given = answer.texts("roles"), answer.part("tokens")
+    wanted = {service for role in roles for service in SERVICES.get(role, ())}
+    found = {service: given.text(service, "") for service in sorted(wanted)}
+    return Session(
+        answer.text("name"),
+        frozenset(roles),
+        answer.moment("expires_at"),
+        {service: token for service, token in found.items() if token},
+    )
+
+
+def _login_in(code: str) -> Signed:
+    """The signed log-in in a code; line breaks of a terminal do no harm."""
+    text = "".join(code.split())
+    try:
+        if len(text) > _LONGEST_CODE:
+            raise ValueError("too long")
+        padded = text + "=" * (-len(text) % 4)
+        login = Signed.parsed(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if login.body_kind != _LOGIN:
+            raise ValueError("signed for something else")
+    except (InvalidMessageError, binascii.Error, ValueError):
+        # Without its cause, which would quote the code.
+        raise InputError(
+            "This is not a sign-in code.",
+            reason="session.code-shape",
+            remedy="Paste everything that the command printed, and nothing else.",
+        ) from None
+    return login
+
+
 def sign_in(http: httpx.Client, *, identity_url: str, user: str, password: str) -> Session:
     """Sign in at the identity service for every service the user's roles work with.
 
@@ -83,9 +168,7 @@ def sign_in(http: httpx.Client, *, identity_url: str, user: str, password: str) 
 
     def token(audience: str) -> tuple[str, datetime, tuple[str, ...]]:
         body = {"user": user, "password": password, "audience": audience}
-        answer = object_of(
-            asked(http, "POST", url, service="identity", body=body), service="identity"
-        )
+        answer = object_of(asked(http, "POST", url, service=IDENTITY, body=body), service=IDENTITY)
         return answer.text("token"), answer.moment("expires_at"), answer.texts("roles")
 
     # 1. the authority, and the roles

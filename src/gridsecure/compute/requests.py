@@ -1,8 +1,8 @@
 """Release requests: signed once, pulled by the key authority, answered once.
 
-A request is named by the transcripts it is about, so the same run asks the same question. A refused
-request waits again when its run is ordered again, because what it was refused for may have changed;
-a released one stays released.
+A request is named by the transcripts and the query it is about, so the same run asks the same
+question. A refused request waits again when its run is ordered again, because what it was refused
+for may have changed; a released one stays released.
 """
 
 from __future__ import annotations

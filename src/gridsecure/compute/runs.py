@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -64,6 +64,8 @@ class RunOrder:
         end: Its end.
         purpose: Why, for the certificate.
         requested_by: Who asked.
+        query: An analyst's query as it was sent; empty for staff.
+        grant: The grant for it, a token for the key authority.
     """
 
     plan: PlanName
@@ -71,6 +73,8 @@ class RunOrder:
     end: str
     purpose: str
     requested_by: str
+    query: str = ""
+    grant: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,15 @@ def run_plan(
         progress(count, len(jobs))
     # 4. request
     return _request(zone, order, [done[job.name] for job in jobs], list(seeds.values()), at=clock())
+
+
+def check_committed(zone: PlatformZone, order: RunOrder) -> None:
+    """Refuse an order that there are no data for.
+
+    Raises:
+        NotFoundError: Nothing is committed for the period (`run.empty`).
+    """
+    _sources(zone, order)
 
 
 def signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
@@ -238,9 +251,9 @@ def _request(
     *,
     at: datetime,
 ) -> Signed:
-    name = sm3_hex("".join(t.digest for t in transcripts).encode())[:32]
+    parts = [t.digest for t in transcripts] + ([sm3_hex(order.query.encode())] * bool(order.query))
     request = ReleaseRequest(
-        request_id=name,
+        request_id=sm3_hex("".join(parts).encode())[:32],
         plan=order.plan,
         start=order.start,
         end=order.end,
@@ -248,5 +261,7 @@ def _request(
         requested_by=order.requested_by,
         transcripts=transcripts,
         seeds=[seed.hex() for seed in seeds],
+        query=order.query,
+        grant=order.grant,
     )
     return keep_request(zone, request, at=at)

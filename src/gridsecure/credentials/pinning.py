@@ -74,7 +74,20 @@ def pinned_keys(
         AuthenticityError: As `stated_keys`, or an opener's key comes without proof of possession.
         InvalidMessageError: Something stated is no key.
     """
-    said = stated_keys(statements, signers=signers)
+    return read_keys(stated_keys(statements, signers=signers), suite=suite)
+
+
+def read_keys(said: IdentityKeys, *, suite: Suite) -> PublicKeys:
+    """The keys in a statement that was checked before.
+
+    Args:
+        said: From `stated_keys`.
+        suite: The group and its hash.
+
+    Raises:
+        AuthenticityError: An opener's key comes without proof of possession.
+        InvalidMessageError: Something stated is no key.
+    """
     halves: dict[Opener, bytes] = {
         "utility": bytes.fromhex(said.utility),
         "regulator": bytes.fromhex(said.regulator),

@@ -1,7 +1,7 @@
 """The checker: decides whether a release request may be answered, and proves its figures.
 
-1. the request is signed by the platform, its plan registered, its purpose allowed, and every
-   transcript is about the request's plan and period;
+1. the request is signed by the platform, its plan registered, its purpose allowed, with a grant if
+   an analyst asks (`grants`), and every transcript is about the request's plan and period;
 2. every transcript holds: signed inputs, and the same outputs when executed again (`verification`);
 3. nothing in it was released before, and the claim to it is kept before anything is decrypted
    (`ledger`);
@@ -32,6 +32,7 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.key_authority.bill_versions import BillVersion, version_of
+from gridsecure.key_authority.grants import bind_grant, check_purpose
 from gridsecure.key_authority.ledger import REPEATED, claim
 from gridsecure.key_authority.platform_view import PlatformView
 from gridsecure.key_authority.rebills import release_corrections
@@ -54,11 +55,6 @@ from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.records import fetch, listed
 
-PURPOSES: Final[dict[PlanName, frozenset[str]]] = {
-    "bill": frozenset({"billing"}),
-    "load-curve": frozenset({"operations", "tariff-design"}),
-    "rebill": frozenset({"billing"}),
-}
 PLAN_VERSIONS: Final[dict[PlanName, int]] = {
     "bill": BILL_PLAN_VERSION,
     "load-curve": LOAD_CURVE_PLAN_VERSION,
@@ -179,7 +175,7 @@ def _release(
     clock: Callable[[], datetime],
 ) -> None:
     # 1. policy
-    pairs = _allowed(zone, request)
+    pairs = _allowed(zone, request, now=clock())
     evaluations = current_evaluations(zone)
     # 2. to 4.
     if request.plan == "rebill":
@@ -214,6 +210,7 @@ def _granted(
     versions: list[BillVersion] = []
     for group in groups:
         # 3. once
+        bind_grant(zone, request, now=clock())
         claim(zone.engine, group, at=clock())
         # 4. decryption
         if request.plan == "bill":
@@ -234,12 +231,11 @@ def _granted(
     )
 
 
-def _allowed(zone: AuthorityZone, request: ReleaseRequest) -> list[tuple[Signed, bytes | None]]:
+def _allowed(
+    zone: AuthorityZone, request: ReleaseRequest, *, now: datetime
+) -> list[tuple[Signed, bytes | None]]:
     """The request's transcripts with their seeds, if policy allows what it asks for."""
-    if request.purpose not in PURPOSES[request.plan]:
-        raise ReleaseRefusedError(
-            "The plan is not released for this purpose.", reason="release.purpose"
-        )
+    check_purpose(zone, request, now=now)
     pairs = list(zip(request.transcripts, _seeds(request), strict=True))
     for transcript in request.transcripts:
         _same_run(request, opened(transcript, expect=Transcript, trusted=zone.platform))

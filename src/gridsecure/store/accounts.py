@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from gridsecure.errors import StorageError
+from gridsecure.store.database import create_missing
 
 _PORTION: Final = 500  # as in `many_records`
 
@@ -53,11 +52,7 @@ def create_account_table(engine: Engine) -> None:
     Raises:
         StorageError: The database refuses.
     """
-    try:
-        tables = [SQLModel.metadata.tables[str(AccountRow.__tablename__)]]
-        SQLModel.metadata.create_all(engine, tables=tables)
-    except SQLAlchemyError as error:
-        raise StorageError("The database's tables cannot be created.") from error
+    create_missing(engine, [SQLModel.metadata.tables[str(AccountRow.__tablename__)]])
 
 
 def put_accounts(session: Session, accounts: Sequence[Account]) -> None:

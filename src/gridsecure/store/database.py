@@ -1,25 +1,39 @@
-"""Opening a zone's database: SQLite by default, any SQLAlchemy URL otherwise.
+"""Opening a zone's database: SQLite by default, PostgreSQL where several machines share it.
 
-For SQLite the connection is set up so that several processes can share the file: write-ahead log,
-foreign keys enforced, every commit on the disk before it returns, and waiting for a writer instead
-of failing. The driver's own implicit transactions are switched off, because they begin too late:
-a read would not belong to the transaction that writes after it.
+Both are set up alike, so that nobody above has to know which one it is:
+- One transaction writes at a time. What it reads is therefore still so when it writes, which the
+  release ledger and the evidence log rest on. SQLite's write lock does that; on PostgreSQL an
+  advisory lock of the database, which ends with the transaction. Readers wait for nobody.
+- A commit is on the disk before it returns.
+- Who waits for a writer waits half a minute, then is refused.
+
+On SQLite the driver's own implicit transactions are switched off, because they begin too late: a
+read would not belong to the transaction that writes after it. On PostgreSQL every statement sees
+what was committed before it ("read committed", whatever the server's default): a snapshot taken
+while waiting for the lock would be outdated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, create_engine
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlmodel import Session, SQLModel, create_engine
 
 from gridsecure.errors import StorageError
 
-BUSY_TIMEOUT_MS = 30_000
+BUSY_TIMEOUT_MS: Final = 30_000
 """How long a connection waits for another process's write [ms]."""
+
+CONNECT_TIMEOUT_S: Final = 10
+"""How long a server may take to answer a new connection [s]."""
+
+WRITE_LOCK: Final = 0x6772_6964_7365  # "gridse"; any number nobody else uses in this database
+"""The advisory lock that writers of a PostgreSQL database hold."""
 
 _WRITES = "gridsecure_writes"  # execution option of a connection that will write
 
@@ -28,49 +42,107 @@ def open_database(url: str) -> Engine:
     """Open a database and prove that it answers. Every process opens its own engine.
 
     Args:
-        url: An SQLAlchemy URL such as `sqlite:///path/to/zone.db`.
+        url: `sqlite:///path/to/zone.db`, or `postgresql+psycopg://user@host/database` with the
+            extra `postgres` installed.
 
     Raises:
-        StorageError: It cannot be opened.
+        StorageError: It cannot be opened, or is of another kind.
     """
     try:
-        engine = create_engine(url)
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _set_up_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
+        engine = _engine(url)
         with engine.connect():
             return engine
     except (SQLAlchemyError, ImportError) as failed:  # the URL may name a driver not installed
         raise StorageError(
             "The database cannot be opened.",
             reason="storage.database",
-            remedy="Check its URL, folder and permissions.",
+            remedy="Check its URL, folder or server, driver and permissions.",
         ) from failed
+
+
+def create_missing(engine: Engine, tables: Sequence[Table]) -> None:
+    """Create those tables that are missing; several processes may do so at once.
+
+    Args:
+        engine: From `open_database`.
+        tables: The tables.
+
+    Raises:
+        StorageError: The database refuses.
+    """
+    try:
+        with engine.execution_options(**{_WRITES: True}).begin() as connection:
+            SQLModel.metadata.create_all(connection, tables=tables)
+    except SQLAlchemyError as failed:
+        raise StorageError("The database's tables cannot be created.") from failed
 
 
 @contextmanager
 def write_session(engine: Engine) -> Iterator[Session]:
     """Give a session that writes: it commits at the end, or rolls everything back on an error.
 
-    On SQLite the transaction takes the write lock at once, so that what it reads cannot be
-    outdated when it writes. Keep it short, and let it do no computing.
+    The transaction takes the write lock at once, so that what it reads cannot be outdated when it
+    writes. Keep it short, and let it do no computing.
 
     Args:
         engine: From `open_database`.
 
     Raises:
-        StorageError: The database is full, busy for too long, or refuses.
+        StorageError: The database is full, busy for too long, or refuses (`storage.database`); or
+            the connection broke (`storage.connection`).
     """
     writer = engine.execution_options(**{_WRITES: True})
     try:
         with Session(writer, expire_on_commit=False) as session, session.begin():
             yield session
     except SQLAlchemyError as failed:
+        raise _not_written(failed) from failed
+
+
+def lock_writes(connection: Connection) -> None:
+    """On PostgreSQL: from here on nobody else writes until this transaction ends.
+
+    Args:
+        connection: To a PostgreSQL database; taking the lock again changes nothing.
+    """
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+
+
+def _engine(url: str) -> Engine:
+    kind = make_url(url).get_backend_name()
+    if kind == "sqlite":
+        engine = create_engine(url)
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    elif kind == "postgresql":
+        # Connections that a restart of the server broke are found before they are used.
+        engine = create_engine(
+            url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
+        )
+        event.listen(engine, "connect", _set_up_postgres)
+        event.listen(engine, "begin", _begin_postgres)
+    else:
         raise StorageError(
-            "The database could not take a change; nothing of it was kept.",
+            f"GridSecure was never tried on a database of the kind {kind!r}.",
             reason="storage.database",
-            remedy="Check the disk's space, then try again.",
-        ) from failed
+            remedy="Name an SQLite file or a PostgreSQL database.",
+        )
+    return engine
+
+
+def _not_written(failed: SQLAlchemyError) -> StorageError:
+    if isinstance(failed, DBAPIError) and failed.connection_invalidated:
+        return StorageError(
+            "The connection to the database broke during a change. The change was kept whole or"
+            " not at all; all of it is lost unless it had just been finished.",
+            reason="storage.connection",
+            remedy="Start the database, then try again; what was kept is found there.",
+        )
+    return StorageError(
+        "The database could not take a change; nothing of it was kept.",
+        reason="storage.database",
+        remedy="Check the disk's space, then try again.",
+    )
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
@@ -89,3 +161,22 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _set_up_postgres(connection: Any, _record: object) -> None:
+    connection.autocommit = True  # or the settings would end with the transaction around them
+    cursor = connection.cursor()
+    for setting in (
+        "default_transaction_isolation = 'read committed'",
+        "synchronous_commit = on",
+        f"lock_timeout = {BUSY_TIMEOUT_MS}",
+        "client_encoding = 'UTF8'",
+    ):
+        cursor.execute(f"SET {setting}")
+    cursor.close()
+    connection.autocommit = False
+
+
+def _begin_postgres(connection: Connection) -> None:
+    if connection.get_execution_options().get(_WRITES, False):
+        lock_writes(connection)

@@ -7,8 +7,8 @@ reading, so no two rows share a preimage; `detail` enters as the very text that 
 
 Invariants:
 - Indexes count 0, 1, 2 without gaps; two writers never get the same one.
-- On SQLite, triggers refuse UPDATE and DELETE. They guard against mistakes; the chain guards
-  against whoever edits the file.
+- Triggers refuse UPDATE and DELETE, on PostgreSQL also TRUNCATE. They guard against mistakes; the
+  chain guards against whoever edits the file or owns the server.
 
 What the chain alone cannot show: that its newest rows were cut off, or that all of it was written
 anew. Give `verify_chain` a head that a witness kept. Never put a reading, plaintext, key or token
@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import DDL, Table, event
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import Field, Session, SQLModel, col, delete, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, StorageError
+from gridsecure.store.append_only import append_only
+from gridsecure.store.database import lock_writes
 
 JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]
 """What a detail may hold."""
@@ -97,9 +98,7 @@ def append(
         raise ValueError("evidence needs a time with a zone")
     text = _canonical(dict(detail))
     try:
-        # Deletes nothing, but takes the write lock before the head is read: from here on nobody
-        # else can append until this transaction ends.
-        session.exec(delete(EvidenceRow).where(col(EvidenceRow.index) < 0))
+        _lock(session)
         last = head(session)
         row = EvidenceRow(
             index=0 if last is None else last.index + 1,
@@ -147,12 +146,13 @@ def verify_chain(session: Session, *, witnessed: EvidenceEntry | None = None) ->
     # Read what is stored, in portions, even where the session remembers rows from before.
     reading = {"yield_per": 1000, "populate_existing": True}
     rows = select(EvidenceRow).order_by(col(EvidenceRow.index))
-    for row in session.exec(rows, execution_options=reading):
-        if row.index != expected or row.previous != previous or row.hash != _row_hash(row):
-            raise _broken(expected)
-        if witnessed is not None and row.index == witnessed.index and row.hash != witnessed.hash:
-            raise _broken(expected)
-        expected, previous = expected + 1, row.hash
+    with session.exec(rows, execution_options=reading) as stored:  # a server's cursor is closed
+        for row in stored:
+            if row.index != expected or row.previous != previous or row.hash != _row_hash(row):
+                raise _broken(expected)
+            if witnessed and row.index == witnessed.index and row.hash != witnessed.hash:
+                raise _broken(expected)
+            expected, previous = expected + 1, row.hash
     if witnessed is not None and witnessed.index >= expected:
         raise _broken(expected)
     return expected
@@ -223,6 +223,15 @@ def entry_named(session: Session, name: str) -> EvidenceEntry | None:
     return None if row is None else _entry(row)
 
 
+def _lock(session: Session) -> None:
+    """Take the write lock before the head is read: nobody else appends until this one ends."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        lock_writes(connection)
+    else:  # deletes nothing, but makes SQLite take its lock
+        session.exec(delete(EvidenceRow).where(col(EvidenceRow.index) < 0))
+
+
 def _broken(index: int) -> AuditBrokenError:
     return AuditBrokenError(
         f"The evidence log does not hold at entry {index}.",
@@ -273,10 +282,4 @@ def _entry(row: EvidenceRow) -> EvidenceEntry:
     )
 
 
-_TABLE: Table = EvidenceRow.__table__  # type: ignore[attr-defined]
-for _verb in ("UPDATE", "DELETE"):
-    _trigger = DDL(  # type: ignore[no-untyped-call] # the library left it without types
-        f"CREATE TRIGGER IF NOT EXISTS evidence_no_{_verb.lower()} BEFORE {_verb} ON evidence "
-        "BEGIN SELECT RAISE(ABORT, 'the evidence log is append-only'); END"
-    )
-    event.listen(_TABLE, "after_create", _trigger.execute_if(dialect="sqlite"))
+append_only(EvidenceRow.__table__)  # type: ignore[attr-defined] # SQLModel makes it

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, UniqueConstraint
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Field, Session, SQLModel, col, select, update
 
 from gridsecure.errors import ConflictError, NotFoundError, StorageError
-from gridsecure.store.database import write_session
+from gridsecure.store.database import create_missing, write_session
 from gridsecure.store.evidence import EvidenceRow
 
 
@@ -62,13 +62,8 @@ def create_tables(engine: Engine) -> None:
     Raises:
         StorageError: The database refuses.
     """
-    try:
-        tables = SQLModel.metadata.tables
-        SQLModel.metadata.create_all(
-            engine, tables=[tables[row.__tablename__] for row in (RecordRow, EvidenceRow)]
-        )
-    except SQLAlchemyError as error:
-        raise StorageError("The database's tables cannot be created.") from error
+    tables = SQLModel.metadata.tables
+    create_missing(engine, [tables[str(row.__tablename__)] for row in (RecordRow, EvidenceRow)])
 
 
 def record(session: Session, entry: Record, *, at: datetime) -> bool:

@@ -1,0 +1,48 @@
+"""Commands that people run on their own machine, where their keys are.
+
+What is put into a command is a digest or an address of our own settings, quoted for the shell.
+Names in capitals are for the reader to fill in.
+"""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import Final
+
+SIGN_IN: Final = "gridsecure identity sign-in --key KEY_FILE"
+
+
+def share(name: str, *, url: str) -> str:
+    """Compute this office's share for a warrant, and print it.
+
+    Args:
+        name: Hash of the warrant.
+        url: Base address of the identity service.
+    """
+    return f"gridsecure identity share {quote(name)} {_with_keys(url)} --print"
+
+
+def order_search(*, url: str) -> str:
+    """Order a search for a person's pseudonyms; the person's name stays out of the dashboard.
+
+    Args:
+        url: Base address of the identity service.
+    """
+    return (
+        "gridsecure identity search IDENTITY --reference REFERENCE "
+        f"--url {quote(url)} --key KEY_FILE"
+    )
+
+
+def work(name: str, *, url: str) -> str:
+    """Do this office's steps of a search.
+
+    Args:
+        name: Hash of the search's order.
+        url: Base address of the identity service.
+    """
+    return f"gridsecure identity work {quote(name)} {_with_keys(url)}"
+
+
+def _with_keys(url: str) -> str:
+    return f"--url {quote(url)} --key KEY_FILE --opener-key OPENER_KEY_FILE"

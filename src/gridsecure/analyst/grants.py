@@ -1,0 +1,299 @@
+"""Queries under grants: asked, followed and read without saying who asks.
+
+No request here carries a name, a session or a cookie of one: a grant request proves itself, and
+what it is exchanged for names the query. Nothing hides the network address; who needs that sends
+over a network that does.
+
+Invariants:
+- The wallet with the next nonce is kept before a request leaves: a nonce is never used twice.
+- How many grants there are is checked against the clock and the wallet: terms of its own for one
+  analyst would be a mark on everything the analyst asks.
+- A result is shown only if the pinned key authority signed it and it answers this very query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import httpx
+
+from gridsecure.analyst.answers import asked, object_of
+from gridsecure.analyst.queries import Grant, QueryProgress
+from gridsecure.analyst.releases import PinnedAuthority, Release, verified_release
+from gridsecure.analyst.sessions import AUTHORITY, PLATFORM
+from gridsecure.credentials.access import query_subject
+from gridsecure.credentials.grants import Quota
+from gridsecure.credentials.holder import Wallet
+from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.issuer_keys import Context
+from gridsecure.credentials.presentations import PublicKeys
+from gridsecure.credentials.queries import RESULT_PURPOSE, Query
+from gridsecure.credentials.suites import sm2_suite
+from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm3 import sm3_digest
+from gridsecure.errors import (
+    AuthenticityError,
+    ConflictError,
+    GridSecureError,
+    InputError,
+    NotFoundError,
+    ReleaseRefusedError,
+    SignatureError,
+)
+from gridsecure.messages import ReleaseCertificate, Signed
+
+IDENTITY: Final = "identity"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAddresses:
+    """Base address of each service a query meets."""
+
+    identity: str
+    platform: str
+    authority: str
+
+
+def wallet_of(credential: Credential, quota: Quota, *, before: Wallet | None) -> Wallet:
+    """The wallet of a month: a new one when the month is new, the same one otherwise.
+
+    Args:
+        credential: The analyst's.
+        quota: The terms now.
+        before: The wallet as kept, if there is one.
+
+    Raises:
+        InputError: The credential is of another year (`grants.period`).
+        AuthenticityError: The terms changed within the month or went back (`grants.terms`).
+    """
+    if credential.context != quota.context:
+        raise InputError(
+            "The wallet's credential is of another year.",
+            reason="grants.period",
+            remedy="Enrol for this year first.",
+        )
+    if before is None or before.quota.context != quota.context:
+        return Wallet(credential, quota)
+    if before.quota.epoch < quota.epoch:
+        return Wallet(credential, quota)
+    if before.quota != quota:
+        raise _odd_terms()
+    return Wallet(credential, quota, before.next_nonce)
+
+
+class QueryClient:
+    """What an analyst with a wallet asks of the services.
+
+    Every method raises a GridSecureError with a reason and a remedy when a service refuses, cannot
+    be reached or answers in another shape.
+
+    Args:
+        http: The connection, one that was never used with a name; closing it is up to its owner.
+        addresses: Where the services are.
+        keys: The pinned keys of the identity authority.
+        authority: The only key whose releases are believed.
+    """
+
+    def __init__(
+        self,
+        http: httpx.Client,
+        *,
+        addresses: QueryAddresses,
+        keys: PublicKeys,
+        authority: PinnedAuthority,
+    ) -> None:
+        self._http = http
+        self._addresses = addresses
+        self._keys = keys
+        self._authority = authority
+
+    def terms(self, *, now: datetime) -> Quota:
+        """How many grants there are in this month.
+
+        Args:
+            now: The present, aware.
+
+        Raises:
+            AuthenticityError: The terms are of another month than the clock's (`grants.terms`).
+        """
+        content = asked(self._http, "GET", f"{self._at(IDENTITY)}/grants/terms", service=IDENTITY)
+        answer = object_of(content, service=IDENTITY)
+        context = Context("analyst", answer.text("period"))
+        quota = Quota(context, answer.text("epoch"), answer.number("limit"))
+        moment = now.astimezone(UTC)
+        if (context.period, quota.epoch) != (f"{moment:%Y}", f"{moment:%Y-%m}"):
+            raise _odd_terms()
+        return quota
+
+    def grant(
+        self,
+        wallet: Wallet,
+        query: Query,
+        *,
+        reader: Sm2PrivateKey,
+        keep: Callable[[Wallet], None],
+    ) -> Grant:
+        """Spend one of the wallet's grants on a query.
+
+        Args:
+            wallet: As kept, of these terms.
+            query: What is asked.
+            reader: The key of the query's reader.
+            keep: Makes the wallet durable; called before anything is sent. If it fails, nothing is.
+
+        Raises:
+            InputError: No grant is left in this month (`grants.none-left`).
+            AuthenticityError: The grant was refused (`grants.refused`).
+        """
+        if wallet.next_nonce >= wallet.quota.limit:
+            raise InputError(
+                f"All {wallet.quota.limit} grants of {wallet.quota.epoch} are used.",
+                reason="grants.none-left",
+                remedy="Ask again next month.",
+            )
+        digest = sm3_digest(query.text.encode())
+        after, request = wallet.ask(
+            audience=PLATFORM, digest=digest, keys=self._keys, suite=sm2_suite()
+        )
+        keep(after)
+        body = {"digest": digest.hex(), "request": request.hex()}
+        try:
+            content = asked(
+                self._http, "POST", f"{self._at(IDENTITY)}/grants", service=IDENTITY, body=body
+            )
+        except AuthenticityError as error:
+            raise AuthenticityError(
+                "The identity service refused the grant.",
+                reason="grants.refused",
+                remedy="It counts as used. If the wallet came from a backup, its grants were used "
+                "before: ask again until one is new.",
+            ) from error
+        answer = object_of(content, service=IDENTITY)
+        tokens = answer.part("tokens")
+        return Grant(
+            query,
+            reader,
+            tokens.text(PLATFORM),
+            tokens.text(AUTHORITY),
+            answer.moment("expires_at"),
+        )
+
+    def send(self, grant: Grant) -> str:
+        """Ask the platform; the same again is the same. Returns the run's id.
+
+        Raises:
+            ConflictError: Somebody asked for this period before (`conflict.asked`).
+            NotFoundError: There are no data of the period (`run.empty`).
+        """
+        content = asked(
+            self._http,
+            "POST",
+            f"{self._at(PLATFORM)}/queries",
+            service=PLATFORM,
+            token=grant.platform,
+            body={"query": grant.query.text, "grant": grant.authority},
+        )
+        return object_of(content, service=PLATFORM).text("run_id")
+
+    def progress(self, grant: Grant) -> QueryProgress:
+        """Where the query stands at the platform.
+
+        Raises:
+            NotFoundError: It was not sent (`not-found.query`).
+        """
+        url = f"{self._at(PLATFORM)}/queries/{grant.digest.hex()}"
+        content = asked(self._http, "GET", url, service=PLATFORM, token=grant.platform)
+        return QueryProgress.of_answer(object_of(content, service=PLATFORM))
+
+    def result(self, grant: Grant) -> Release | None:
+        """The released answer, verified; None until there is one.
+
+        Raises:
+            EnvelopeError: Sealed to another reader.
+            SignatureError: Not signed by the pinned authority, or an answer to another query.
+            ReleaseRefusedError: It breaks its own minimum.
+        """
+        url, body = f"{self._at(AUTHORITY)}/query-results", {"query": grant.query.text}
+        try:
+            sealed = asked(
+                self._http, "POST", url, service=AUTHORITY, token=grant.authority, body=body
+            )
+        except NotFoundError:
+            return None
+        content = open_from(sealed, private_key=grant.reader, purpose=RESULT_PURPOSE)
+        # The name is read before the signature is checked, and believed only after.
+        named = ReleaseCertificate.parsed(Signed.parsed(content).body).release_id
+        release = verified_release(content, release_id=named, authority=self._authority)
+        if not _answers(release, grant.query):
+            raise SignatureError(
+                "The key authority sent the answer to another query.",
+                reason="release.swapped",
+                remedy="Nothing of it is shown. Tell the security officer.",
+            )
+        return release
+
+    def answer(self, grant: Grant, *, pause: Callable[[QueryProgress], None]) -> Release:
+        """Send a query and wait for its answer; where others got it before, read theirs.
+
+        Args:
+            grant: The grant.
+            pause: Called between two looks; it may raise to give up, and the grant stays good.
+
+        Raises:
+            ConflictError: The period was asked about before, and not by this query.
+            GridSecureError: The run failed; with the platform's reason.
+            ReleaseRefusedError: The key authority refused to release it (`release.refused`).
+        """
+        try:
+            self.send(grant)
+        except ConflictError:
+            if (released := self.result(grant)) is None:
+                raise
+            return released
+        while True:
+            progress = self.progress(grant)
+            if progress.state == "failed":
+                raise GridSecureError(
+                    progress.message or "The run of the query failed.", reason=progress.reason
+                )
+            if progress.request_state == "refused":
+                raise ReleaseRefusedError(
+                    "The key authority refused to release the answer.",
+                    remedy="Its evidence log says why; ask about another period.",
+                )
+            release = self.result(grant) if progress.state == "done" else None
+            if release is not None:
+                return release
+            pause(progress)
+
+    def _at(self, service: str) -> str:
+        by_name = {
+            IDENTITY: self._addresses.identity,
+            PLATFORM: self._addresses.platform,
+            AUTHORITY: self._addresses.authority,
+        }
+        return by_name[service].rstrip("/")
+
+
+def _answers(release: Release, query: Query) -> bool:
+    asked_for = (
+        query_subject(sm3_digest(query.text.encode())),
+        query.plan,
+        datetime.fromisoformat(query.start),
+        datetime.fromisoformat(query.end),
+        query.purpose,
+    )
+    said = (release.requested_by, release.plan, release.start, release.end, release.purpose)
+    return said == asked_for
+
+
+def _odd_terms() -> AuthenticityError:
+    return AuthenticityError(
+        "The identity service gives other terms for grants than it should.",
+        reason="grants.terms",
+        remedy="Check this machine's clock, then ask others for the terms they see; send nothing.",
+    )

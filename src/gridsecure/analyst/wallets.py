@@ -1,0 +1,285 @@
+"""An analyst's wallet as a file: secrets, credential, how many grants are used, grants in use.
+
+The file is readable by its owner only, replaced as a whole, and locked while it is open, so that
+two commands at once never use one nonce. It is written before anything that follows from it is
+sent. A copy brought back from a backup would use nonces again: keep no copies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, Final
+
+from pydantic import Field
+
+from gridsecure.analyst.queries import Grant
+from gridsecure.credentials.grants import Quota
+from gridsecure.credentials.holder import Holder, Wallet
+from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.issuer_keys import Context
+from gridsecure.credentials.pinning import read_keys
+from gridsecure.credentials.queries import Query, parsed_query
+from gridsecure.credentials.suites import Suite
+from gridsecure.crypto.sm2 import private_key_from_bytes
+from gridsecure.errors import (
+    AuthenticityError,
+    InvalidMessageError,
+    NotFoundError,
+    StorageError,
+)
+from gridsecure.identity_messages import IdentityKeys
+from gridsecure.messages import Message
+
+_OTHERS: Final = 0o077
+_SCALAR: Final = r"^[0-9a-f]{64}$"
+
+
+class _GrantText(Message):
+    """A grant as kept."""
+
+    kind: ClassVar[str] = "kept-grant"
+    query: str
+    reader: str = Field(pattern=_SCALAR, repr=False)
+    platform: str = Field(repr=False)
+    authority: str = Field(repr=False)
+    expires_at: str
+
+
+class _WalletText(Message):
+    """The file's content."""
+
+    kind: ClassVar[str] = "wallet"
+    keys: IdentityKeys
+    m1: str = Field(pattern=_SCALAR, repr=False)
+    r1: str = Field(pattern=_SCALAR, repr=False)
+    period: str = ""
+    credential: str = Field(default="", pattern=r"^([0-9a-f]{132})?$", repr=False)
+    epoch: str = ""
+    limit: int = 0
+    next_nonce: int = Field(default=0, ge=0)
+    grants: list[_GrantText] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWallet:
+    """What an analyst keeps.
+
+    Args:
+        keys: The identity authority's keys, as pinned at the first enrolment.
+        m1: The secret.
+        r1: What hides it from the issuer.
+        credential: Of the year enrolled for last, None before.
+        grants: The grants of the month asked in last, None before.
+        in_use: Grants that were given for queries whose answers were not read yet.
+    """
+
+    keys: IdentityKeys
+    m1: int = field(repr=False)
+    r1: int = field(repr=False)
+    credential: Credential | None = field(default=None, repr=False)
+    grants: Wallet | None = field(default=None, repr=False)
+    in_use: tuple[Grant, ...] = ()
+
+    def holder(self, suite: Suite) -> Holder:
+        """Who acts with these secrets.
+
+        Raises:
+            GridSecureError: The pinned keys are none.
+        """
+        return Holder(suite, read_keys(self.keys, suite=suite), self.m1, self.r1)
+
+    @property
+    def left(self) -> int:
+        """How many grants are left of the month asked in last."""
+        return 0 if self.grants is None else self.grants.quota.limit - self.grants.next_nonce
+
+    def grant_for(self, query: Query, *, at: datetime) -> Grant | None:
+        """A grant in use that is still good, for a query that asks the same."""
+        found = [g for g in self.in_use if g.query.asks_like(query) and g.is_valid(at=at)]
+        return found[0] if found else None
+
+    def with_grant(self, grant: Grant) -> KeptWallet:
+        """The wallet with a grant in use."""
+        return replace(self, in_use=(*self.in_use, grant))
+
+    def without_grant(self, query: str, *, at: datetime) -> KeptWallet:
+        """The wallet without the grants of a query that is answered, and without expired ones."""
+        left = tuple(g for g in self.in_use if g.query.text != query and g.is_valid(at=at))
+        return replace(self, in_use=left)
+
+
+def new_wallet(keys: IdentityKeys, *, suite: Suite) -> KeptWallet:
+    """Draw the secrets of a new analyst.
+
+    Args:
+        keys: Checked by `stated_keys`.
+        suite: The group.
+    """
+    return KeptWallet(keys, suite.group.random_scalar(), suite.group.random_scalar())
+
+
+@dataclass(slots=True)
+class WalletFile:
+    """A wallet's file, locked; make it with `open_wallet`.
+
+    Args:
+        path: Where it is.
+        suite: The group.
+        wallet: What it holds; None where there is no file yet.
+    """
+
+    path: Path
+    suite: Suite
+    wallet: KeptWallet | None
+
+    def keep(self, wallet: KeptWallet) -> None:
+        """Replace the file; when this returns, the new one is on the disk.
+
+        Raises:
+            StorageError: The disk refuses; the earlier file is untouched (`storage.failed`).
+        """
+        _replace(self.path, _written(wallet, self.suite))
+        self.wallet = wallet
+
+    def needed(self) -> KeptWallet:
+        """The wallet.
+
+        Raises:
+            NotFoundError: There is no file (`wallet.missing`).
+        """
+        if self.wallet is None:
+            raise NotFoundError(
+                "There is no wallet here.", reason="wallet.missing", remedy="Enrol first."
+            )
+        return self.wallet
+
+
+@contextmanager
+def open_wallet(path: Path, *, suite: Suite) -> Iterator[WalletFile]:
+    """Lock a wallet's file and read it; others wait until it is closed.
+
+    Args:
+        path: The file; its folder must exist.
+        suite: The group.
+
+    Raises:
+        StorageError: The disk refuses, others may read the file (`wallet.permissions`), or it is
+            damaged (`wallet.damaged`).
+    """
+    try:
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _refused(error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield WalletFile(path, suite, _read(path, suite))
+    finally:
+        os.close(lock)
+
+
+def _read(path: Path, suite: Suite) -> KeptWallet | None:
+    try:
+        if not path.exists():
+            return None
+        if path.stat().st_mode & _OTHERS:
+            raise StorageError(
+                "Other users of this machine may read the wallet.",
+                reason="wallet.permissions",
+                remedy="Treat its secrets as known: enrol anew with the identity authority, and "
+                "keep the file at mode 0600.",
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise _refused(error) from error
+    try:
+        return _parsed(_WalletText.parsed(data), suite)
+    except (InvalidMessageError, AuthenticityError, ValueError) as error:
+        raise StorageError(
+            "The wallet's file holds no wallet.",
+            reason="wallet.damaged",
+            remedy="Enrol anew; do not bring an old copy back, its grants may be used.",
+        ) from error
+
+
+def _parsed(text: _WalletText, suite: Suite) -> KeptWallet:
+    m1, r1 = suite.group.decode_scalars(bytes.fromhex(text.m1 + text.r1))
+    credential, grants = None, None
+    if text.credential:
+        points = bytes.fromhex(text.credential)
+        u, u_prime = suite.group.decode_points(points)
+        credential = Credential(m1, u, u_prime, Context("analyst", text.period))
+        if text.epoch:
+            quota = Quota(credential.context, text.epoch, text.limit)
+            grants = Wallet(credential, quota, text.next_nonce)
+    in_use = tuple(
+        Grant(
+            parsed_query(one.query),
+            private_key_from_bytes(bytes.fromhex(one.reader)),
+            one.platform,
+            one.authority,
+            datetime.fromisoformat(one.expires_at),
+        )
+        for one in text.grants
+    )
+    return KeptWallet(text.keys, m1, r1, credential, grants, in_use)
+
+
+def _written(wallet: KeptWallet, suite: Suite) -> bytes:
+    m1, r1 = (suite.group.encode_scalars(secret).hex() for secret in (wallet.m1, wallet.r1))
+    text = _WalletText(keys=wallet.keys, m1=m1, r1=r1)
+    if wallet.credential is not None:
+        shown = (wallet.credential.u, wallet.credential.u_prime)
+        points = b"".join(map(suite.group.encode, shown)).hex()
+        period = wallet.credential.context.period
+        text = text.model_copy(update={"credential": points, "period": period})
+    if wallet.grants is not None:
+        quota = wallet.grants.quota
+        counted = {"epoch": quota.epoch, "limit": quota.limit}
+        text = text.model_copy(update=counted | {"next_nonce": wallet.grants.next_nonce})
+    kept = [
+        _GrantText(
+            query=grant.query.text,
+            reader=grant.reader.to_bytes().hex(),
+            platform=grant.platform,
+            authority=grant.authority,
+            expires_at=grant.expires_at.isoformat(),
+        )
+        for grant in wallet.in_use
+    ]
+    return text.model_copy(update={"grants": kept}).model_dump_json().encode()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write beside the file, synchronise, rename: the file is the old one or the new one."""
+    draft = path.with_name(f".draft-{secrets.token_hex(8)}-{path.name}")
+    try:
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: OSError) -> StorageError:
+    return StorageError(
+        "The wallet cannot be used.",
+        remedy=f"Check its folder, permissions and the disk ({error.strerror}).",
+    )

@@ -1,0 +1,186 @@
+"""Queries of analysts: one grant starts one run, and nobody learns whose it is.
+
+1. the bearer's grant is for this very query, and so is the one for the key authority;
+2. the same request again, after a lost answer, is answered with the same run;
+3. data of the period are here, and nobody asked for this plan and period before, because a release
+   of it is given once: a grant is not taken for what cannot be answered;
+4. the grant is spent in the transaction that records the run (`spend`), or neither happens.
+
+Staff order runs without a grant, and never for research.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session
+
+from gridsecure.compute.requests import KIND as REQUEST
+from gridsecure.compute.runs import RunOrder, check_committed
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.credentials.access import check_query
+from gridsecure.credentials.queries import parsed_query, verified_grant
+from gridsecure.credentials.suites import framed
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import ConflictError, InputError, NotFoundError, StaleMessageError
+from gridsecure.messages import PlanName, ReleaseRequest, Signed
+from gridsecure.plans.purposes import STAFF_PURPOSES
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, fetch, listed, record
+
+GRANT: Final = "query-grant"
+_RUN_ID_DIGITS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query with the grant it came with.
+
+    Args:
+        order: The run it asks for.
+        grant: Name of the bearer's grant.
+    """
+
+    order: RunOrder
+    grant: str
+
+    @property
+    def record(self) -> Record:
+        """That the grant was used, and for what."""
+        used = sm3_hex(framed(self.order.query, self.order.grant))
+        return Record(GRANT, self.grant, self.grant, used, "", self.order.requested_by)
+
+
+def asked(
+    zone: PlatformZone, claims: TokenClaims, *, query: str, grant: str, now: datetime
+) -> Asked:
+    """Check a query, its bearer, and the grant for the key authority (step 1).
+
+    Args:
+        zone: The platform.
+        claims: The bearer's, verified for this service.
+        query: The query as it was sent.
+        grant: The same grant's token for the key authority.
+        now: The present, aware.
+
+    Raises:
+        AuthenticityError: A grant is for another query, or is none (`authenticity.query`).
+        InvalidMessageError: The query has another shape or spelling.
+    """
+    check_query(claims, query=query.encode())
+    said = parsed_query(query)
+    verified_grant(grant, query=query, audience="authority", trusted=zone.identity, now=now)
+    order = RunOrder(
+        plan=said.plan,
+        start=said.start,
+        end=said.end,
+        purpose=said.purpose,
+        requested_by=claims.subject,
+        query=query,
+        grant=grant,
+    )
+    return Asked(order, grant_name(claims))
+
+
+def grant_name(claims: TokenClaims) -> str:
+    """What a grant is called here: its token's id may hold anything, this is 64 digits."""
+    return sm3_hex(framed(claims.token_id))
+
+
+def run_name(grant: str, *, attempt: int) -> str:
+    """The id of a grant's run: it follows from the grant, so a lost answer loses no run.
+
+    Args:
+        grant: From `grant_name`.
+        attempt: 0; more for each run before it that was interrupted.
+    """
+    return sm3_hex(framed(grant, str(attempt)))[:_RUN_ID_DIGITS]
+
+
+def is_spent(zone: PlatformZone, wanted: Asked) -> bool:
+    """Say whether the grant was used for this request before (step 2).
+
+    Raises:
+        StaleMessageError: It was used for another (`authenticity.spent`).
+    """
+    try:
+        with write_session(zone.engine) as session:
+            found = fetch(session, kind=GRANT, name=wanted.grant)
+    except NotFoundError:
+        return False
+    if found.digest != wanted.record.digest:
+        raise _spent()
+    return True
+
+
+def check_answerable(zone: PlatformZone, wanted: Asked) -> None:
+    """Refuse what no run can answer (step 3).
+
+    Raises:
+        NotFoundError: No data of the period (`run.empty`).
+        ConflictError: It was asked for before (`conflict.asked`).
+    """
+    with write_session(zone.engine) as session:
+        _refuse_asked(session, wanted.order)
+    check_committed(zone, wanted.order)
+
+
+def spend(session: Session, wanted: Asked, *, at: datetime) -> None:
+    """Spend the grant, in the transaction that records the run (step 4).
+
+    Raises:
+        ConflictError: Somebody else asked for it meanwhile (`conflict.asked`).
+        StaleMessageError: The grant was used for another request (`authenticity.spent`).
+    """
+    _refuse_asked(session, wanted.order)
+    try:
+        record(session, wanted.record, at=at)
+    except ConflictError as error:
+        raise _spent() from error
+
+
+def answer_state(zone: PlatformZone, request_id: str | None) -> str | None:
+    """Where a run's release request stands: "waiting", "released" or "refused"."""
+    if request_id is None:
+        return None
+    with write_session(zone.engine) as session:
+        return fetch(session, kind=REQUEST, name=request_id).state
+
+
+def check_staff_purpose(plan: PlanName, *, purpose: str) -> None:
+    """Refuse a purpose that staff may not order a plan for, before anything is computed.
+
+    Raises:
+        InputError: The key authority would release nothing for it (`run.purpose`).
+    """
+    allowed = STAFF_PURPOSES[plan]
+    if purpose not in allowed:
+        named = " or ".join(sorted(allowed))
+        raise InputError(
+            "The plan is not released for this purpose.",
+            reason="run.purpose",
+            remedy=f"Order it for {named}; research takes a query grant of an analyst.",
+        )
+
+
+def _refuse_asked(session: Session, order: RunOrder) -> None:
+    for item in listed(session, kind=REQUEST):
+        found = ReleaseRequest.parsed(Signed.parsed(item.text).body)
+        if (found.plan, found.start, found.end) == (order.plan, order.start, order.end):
+            raise ConflictError(
+                f"The release of this plan and period was asked for before; it is {item.state}.",
+                reason="conflict.asked",
+                remedy="Your grant is not used. Read the existing release at the key authority, "
+                "or ask about another period.",
+            )
+
+
+def _spent() -> StaleMessageError:
+    return StaleMessageError(
+        "A query grant was used before, for another request.",
+        reason="authenticity.spent",
+        remedy="Use another grant of this month, if any is left.",
+    )

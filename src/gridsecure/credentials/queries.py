@@ -1,0 +1,114 @@
+"""Queries of analysts: their one spelling, and the grant that has to come with them.
+
+A query is spelled in one way only. So nobody is told apart by a blank or the order of fields, and
+no two parsers read it differently. It names a key that its result is sealed to, drawn for this
+query alone: the grant travels through the platform, which must not read released figures with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar, Final, Literal
+
+from pydantic import Field
+
+from gridsecure.credentials.access import ISSUER, check_query
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.crypto.tokens import TokenClaims, verify_token
+from gridsecure.errors import InvalidMessageError, SignatureError
+from gridsecure.messages import Message
+
+RESULT_PURPOSE: Final = "query-result"
+"""What a result is sealed for."""
+
+
+class Query(Message):
+    """What an analyst may ask."""
+
+    kind: ClassVar[str] = "query"
+    plan: Literal["load-curve"]
+    start: str = Field(min_length=10, max_length=40)
+    end: str = Field(min_length=10, max_length=40)
+    purpose: Literal["research"]
+    reader: str = Field(pattern=r"^04[0-9a-f]{128}$")
+
+    @property
+    def text(self) -> str:
+        """The query as it is sent: its one spelling, whose SM3 a grant is for."""
+        return self.model_dump_json()
+
+    @property
+    def reader_key(self) -> Sm2PublicKey:
+        """Whom the result is sealed to.
+
+        Raises:
+            InvalidMessageError: Not a point of the curve.
+        """
+        return Sm2PublicKey(bytes.fromhex(self.reader))
+
+    def asks_like(self, other: Query) -> bool:
+        """Whether another query asks for the same, whoever reads it."""
+        return self.model_copy(update={"reader": other.reader}) == other
+
+
+def load_curve_query(start: str, end: str, *, reader: Sm2PublicKey) -> Query:
+    """Ask for the load curve of a billing period.
+
+    Args:
+        start: Start of the period, ISO 8601 with offset.
+        end: Its end, exclusive.
+        reader: Whom the result is sealed to; a new key for each query.
+    """
+    point = reader.point.hex()
+    return Query(plan="load-curve", start=start, end=end, purpose="research", reader=point)
+
+
+def parsed_query(text: str) -> Query:
+    """Read a query.
+
+    Raises:
+        InvalidMessageError: Another shape, or another spelling (`query.spelling`); a reader that is
+            no key.
+    """
+    query = Query.parsed(text)
+    _ = query.reader_key
+    if query.text != text:
+        raise InvalidMessageError(
+            "The query is not spelled as queries are.",
+            reason="query.spelling",
+            remedy="Send plan, start, end, purpose, reader in this order, as JSON without blanks.",
+        )
+    return query
+
+
+def verified_grant(
+    token: str,
+    *,
+    query: str,
+    audience: str,
+    trusted: Mapping[str, Sm2PublicKey],
+    now: datetime,
+) -> TokenClaims:
+    """Check a grant's token: whose it is, for whom, when, and for which query.
+
+    Args:
+        token: The token.
+        query: The query as it was sent.
+        audience: This service.
+        trusted: The identity authority's key by thumbprint; while keys change there may be two.
+        now: The present, aware.
+
+    Raises:
+        AuthenticityError: Another issuer, audience, time or query.
+    """
+    refused: SignatureError | None = None
+    for key in trusted.values():
+        try:
+            claims = verify_token(token, key=key, audience=audience, issuer=ISSUER, now=now)
+        except SignatureError as error:
+            refused = error
+            continue
+        check_query(claims, query=query.encode())
+        return claims
+    raise refused or SignatureError("No identity authority is trusted here.")

@@ -1,0 +1,206 @@
+"""Query grants at the key authority: no research without one, and each is good for one request.
+
+The platform could say of any request that an analyst asked for it. So the checker looks at the
+grant itself before it proves anything (`check_grant`):
+
+1. it is the identity authority's, for this service, of now, and for the query that came with it;
+2. the query asks for what the request asks for, and the request names the grant as who asked;
+3. the grant was used for no other request.
+
+It is bound to its request before anything is decrypted (`bind_grant`). A request that failed for
+reasons not its own goes on with the grant it has, also when that has expired meanwhile.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session
+
+from gridsecure.credentials.access import check_query
+from gridsecure.credentials.queries import RESULT_PURPOSE, parsed_query, verified_grant
+from gridsecure.credentials.suites import framed
+from gridsecure.crypto.envelope import seal_to
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import (
+    AuthenticityError,
+    ConflictError,
+    InvalidMessageError,
+    NotFoundError,
+    ReleaseRefusedError,
+)
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed
+from gridsecure.plans.purposes import RESEARCH, RESEARCH_PLAN, STAFF_PURPOSES
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, listed, record
+
+AUDIENCE: Final = "authority"
+REFUSED: Final = "release.grant"
+PURPOSE: Final = "release.purpose"
+_KIND: Final = "query-grant"
+
+
+def check_purpose(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -> None:
+    """Refuse what the request's plan is not released for.
+
+    Args:
+        zone: The authority.
+        request: The platform's request, its signature verified.
+        now: The present, aware.
+
+    Raises:
+        ReleaseRefusedError: Another purpose (`release.purpose`); research without a grant for it,
+            or anything else with one (`release.grant`).
+    """
+    if request.purpose == RESEARCH and request.plan == RESEARCH_PLAN:
+        check_grant(zone, request, now=now)
+        return
+    if request.purpose not in STAFF_PURPOSES[request.plan]:
+        raise ReleaseRefusedError("The plan is not released for this purpose.", reason=PURPOSE)
+    if request.query or request.grant:
+        raise _refused("A request of staff came with an analyst's grant.")
+
+
+def check_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -> TokenClaims:
+    """Check the grant of a query (steps 1 to 3).
+
+    Args:
+        zone: The authority.
+        request: As for `check_purpose`.
+        now: The present, aware.
+
+    Returns:
+        What the grant says.
+
+    Raises:
+        ReleaseRefusedError: It does not hold (`release.grant`).
+    """
+    with write_session(zone.engine) as session:
+        entries = listed(session, kind=_KIND)
+    own = [entry for entry in entries if entry.name == request.request_id]
+    # 1. a grant bound to this request is looked at as of then
+    moment = datetime.fromisoformat(own[0].text) if own else now
+    try:
+        claims = verified_grant(
+            request.grant,
+            query=request.query,
+            audience=AUDIENCE,
+            trusted=zone.identity,
+            now=moment,
+        )
+        query = parsed_query(request.query)
+    except (AuthenticityError, InvalidMessageError) as error:
+        raise _refused("The request comes without a grant for its query.") from error
+    # 2. what it is for
+    said = (query.plan, query.start, query.end, query.purpose, claims.subject)
+    wanted = (request.plan, request.start, request.end, request.purpose, request.requested_by)
+    if said != wanted:
+        raise _refused("The grant is for another query than the request.")
+    # 3. once
+    entry = _entry(request, claims, at=moment)
+    if any(
+        (other.name, other.digest) != (entry.name, entry.digest)
+        for other in entries
+        if entry.name == other.name or entry.scope == other.scope
+    ):
+        raise _spent()
+    return claims
+
+
+def bind_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -> None:
+    """Spend a research request's grant for it, before anything is decrypted; again is the same.
+
+    Args:
+        zone: The authority.
+        request: Checked by `check_purpose`.
+        now: The present, aware.
+
+    Raises:
+        ReleaseRefusedError: It was used for another request meanwhile (`release.grant`).
+        StorageError: It cannot be written.
+    """
+    if request.purpose != RESEARCH:
+        return
+    claims = check_grant(zone, request, now=now)
+    with write_session(zone.engine) as session:
+        _bind(session, _entry(request, claims, at=now), at=now)
+
+
+def sealed_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: datetime) -> bytes:
+    """The certificate that answers a query, sealed to the reader that the query names.
+
+    The platform has the grant's token too, because a request carries it; it is not the reader.
+
+    Args:
+        zone: The authority.
+        claims: Of the grant's token.
+        query: The query as it was sent.
+        now: The present, aware.
+
+    Raises:
+        SignatureError: The grant is for another query (`authenticity.query`).
+        InvalidMessageError: The query has another shape or spelling.
+        NotFoundError: Nothing was released for it yet (`not-found.query-result`).
+    """
+    check_query(claims, query=query.encode())
+    reader = parsed_query(query).reader_key
+    found = query_result(zone, subject=claims.subject)
+    return seal_to(
+        found.model_dump_json().encode(),
+        recipient=reader,
+        purpose=RESULT_PURPOSE,
+        owner=claims.subject,
+        created_at=now,
+    )
+
+
+def query_result(zone: AuthorityZone, *, subject: str) -> Signed:
+    """The certificate that answers a query.
+
+    Args:
+        zone: The authority.
+        subject: Of the grant's token, which names the query.
+
+    Raises:
+        NotFoundError: Nothing was released for it yet (`not-found.query-result`).
+    """
+    with write_session(zone.engine) as session:
+        envelopes = [Signed.parsed(item.text) for item in listed(session, kind="release")]
+    for envelope in envelopes:
+        certificate = ReleaseCertificate.parsed(envelope.body)
+        if (certificate.purpose, certificate.requested_by) == (RESEARCH, subject):
+            return envelope
+    raise NotFoundError(
+        "Nothing was released for this query yet.",
+        reason="not-found.query-result",
+        remedy="Wait for the key authority's next release round.",
+    )
+
+
+def _entry(request: ReleaseRequest, claims: TokenClaims, *, at: datetime) -> Record:
+    """One grant for one request, and one request for one grant."""
+    parts = (request.query, request.grant, *(t.digest for t in request.transcripts))
+    scope = sm3_hex(framed(claims.token_id))
+    return Record(_KIND, request.request_id, scope, sm3_hex(framed(*parts)), "", at.isoformat())
+
+
+def _bind(session: Session, entry: Record, *, at: datetime) -> None:
+    try:
+        record(session, entry, at=at)
+    except ConflictError as error:
+        raise _spent() from error
+
+
+def _spent() -> ReleaseRefusedError:
+    return _refused("The grant was used for another request.")
+
+
+def _refused(message: str) -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        message,
+        reason=REFUSED,
+        remedy="An analyst asks anew, with a grant of the month for this query.",
+    )

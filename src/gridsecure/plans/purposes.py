@@ -1,0 +1,21 @@
+"""What each plan may be released for, and by whose order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from gridsecure.messages import PlanName
+
+RESEARCH: Final = "research"
+"""An analyst's query, with a grant; no member of staff orders for it."""
+
+RESEARCH_PLAN: Final = "load-curve"
+"""The one plan of queries."""
+
+STAFF_PURPOSES: Final[Mapping[PlanName, frozenset[str]]] = {
+    "bill": frozenset({"billing"}),
+    "load-curve": frozenset({"operations", "tariff-design"}),
+    "rebill": frozenset({"billing"}),
+}
+"""What staff may order each plan for."""

@@ -1,0 +1,223 @@
+"""Research at the key authority: only with a grant, for the query it is for, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from gridsecure.credentials.queries import Query, load_curve_query
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import GridSecureError, NotFoundError
+from gridsecure.key_authority.checker import Outcome, answer_request
+from gridsecure.key_authority.grants import bind_grant, query_result
+from gridsecure.messages import ReleaseRequest, Signed
+from tests.authority_simulator import Authority
+from tests.grid_simulator import NOW, GridSimulator, GridUpload
+from tests.query_grants import grant_claims, grant_token, query_of
+
+Uploads = list[GridUpload]
+
+
+@dataclass
+class Research:
+    """A request of an analyst in the making: tests change it before it is answered."""
+
+    authority: Authority
+    uploads: Uploads
+    day: int = 0
+
+    @property
+    def query(self) -> Query:
+        return query_of(self.authority.grid)
+
+    def request(self, *, query: str | None = None, grant: str | None = None, **changes) -> Signed:
+        text = self.query.text if query is None else query
+        fields = {
+            "purpose": "research",
+            "requested_by": grant_claims(self.query.text).subject,
+            "query": text,
+            "grant": grant_token(text) if grant is None else grant,
+        }
+        seed = bytes([self.day + 1]) * 32
+        transcript = self.authority.load_curve_transcript(self.uploads, day=self.day, seed=seed)
+        return self.authority.request([transcript], seeds=[seed], **fields | changes)
+
+    def answered(self, request: Signed, *, now: datetime = NOW) -> Outcome:
+        view = self.authority.view
+        return answer_request(self.authority.zone, request, view=view, clock=lambda: now)
+
+
+@pytest.fixture
+def research(authority: Authority, uploads: Uploads) -> Research:
+    return Research(authority, uploads)
+
+
+def refused(outcome: Outcome) -> None:
+    assert (outcome.state, outcome.reason) == ("refused", "release.grant")
+
+
+def test_a_query_is_released_to_its_grant_and_says_nobodys_name(research):
+    request = research.request()
+    outcome = research.answered(request)
+    assert (outcome.state, outcome.reason) == ("released", None)
+    (certificate,) = research.authority.certificates
+    subject = grant_claims(research.query.text).subject
+    assert (certificate.purpose, certificate.requested_by) == ("research", subject)
+    assert any(cell.value is not None for cell in certificate.cells)
+    assert query_result(research.authority.zone, subject=subject).body == (
+        certificate.model_dump_json()
+    )
+    assert ReleaseRequest.parsed(request.body).grant not in str(research.authority.evidence)
+    assert research.answered(request).state == "released"
+
+
+def test_there_is_no_result_before_and_none_for_others(research):
+    subject = grant_claims(research.query.text).subject
+    with pytest.raises(NotFoundError) as missing:
+        query_result(research.authority.zone, subject=subject)
+    assert missing.value.reason == "not-found.query-result"
+    research.authority.answer(research.authority.load_curve_request(research.uploads))
+    for name in (subject, "clerk"):
+        with pytest.raises(NotFoundError):
+            query_result(research.authority.zone, subject=name)
+
+
+JUNE = load_curve_query("2026-06-01T00:00:00+08:00", "2026-07-01T00:00:00+08:00").text
+
+
+def old(query: str) -> str:
+    return grant_token(query, issued_at=NOW - timedelta(days=1), expires_at=NOW)
+
+
+BAD_GRANTS = {
+    "none": lambda _q: "",
+    "nonsense": lambda _q: "a.b.c",
+    "expired": old,
+    "of tomorrow": lambda q: grant_token(
+        q, issued_at=NOW + timedelta(hours=1), expires_at=NOW + timedelta(days=1)
+    ),
+    "for the platform": lambda q: grant_token(q, audience="platform"),
+    "of a stranger": lambda q: grant_token(q, key=generate_private_key()),
+    "of another issuer": lambda q: grant_token(q, issuer="somebody"),
+    "for another query": lambda _q: grant_token(JUNE),
+    "of an analyst's login": lambda q: grant_token(q, subject="lin", roles=("analyst",)),
+    "with a role more": lambda q: grant_token(q, roles=("query-grant", "billing")),
+}
+
+
+@pytest.mark.parametrize("grant", BAD_GRANTS)
+def test_research_takes_a_grant_that_holds(research, grant):
+    asked = len(research.authority.view.asked)
+    request = research.request(grant=BAD_GRANTS[grant](research.query.text))
+    refused(research.answered(request))
+    assert research.authority.certificates == []
+    assert len(research.authority.view.asked) == asked, "nothing was proven"
+
+
+BAD_REQUESTS = {
+    "no query": {"query": ""},
+    "a query of another period": {"query": JUNE, "requested_by": grant_claims(JUNE).subject},
+    "another who asked": {"requested_by": "clerk"},
+    "another query's name": {"requested_by": f"query/{'0' * 64}"},
+}
+
+
+@pytest.mark.parametrize("name", BAD_REQUESTS)
+def test_the_request_is_what_the_query_asks(research, name):
+    refused(research.answered(research.request(**BAD_REQUESTS[name])))
+    assert research.authority.certificates == []
+
+
+def test_a_query_in_another_spelling_is_refused(research):
+    text = research.query.text.replace(",", ", ")
+    subject = grant_claims(text).subject
+    refused(research.answered(research.request(query=text, requested_by=subject)))
+
+
+def test_a_staff_purpose_in_a_query_is_refused(research):
+    text = research.query.text.replace("research", "operations")
+    subject = grant_claims(text).subject
+    refused(research.answered(research.request(query=text, requested_by=subject)))
+
+
+@pytest.mark.parametrize("field", ["query", "grant"])
+def test_staff_requests_carry_no_part_of_a_grant(research, field):
+    text = research.query.text
+    parts = {"query": text, "grant": grant_token(text)}
+    changes = {"query": "", "grant": ""} | {field: parts[field]}
+    refused(research.answered(research.request(purpose="operations", **changes)))
+
+
+def test_bills_are_not_released_for_research(research):
+    text = research.query.text
+    transcript = research.authority.bill_transcript(research.uploads[0])
+    request = research.authority.request(
+        [transcript], purpose="research", query=text, grant=grant_token(text)
+    )
+    outcome = research.authority.answer(request)
+    assert (outcome.state, outcome.reason) == ("refused", "release.purpose")
+
+
+def test_a_grant_is_good_for_one_request(research):
+    token = grant_token(research.query.text)
+    assert research.answered(research.request(grant=token)).state == "released"
+    other_day = Research(research.authority, research.uploads, day=1)
+    refused(research.answered(other_day.request(grant=token)))
+    assert research.answered(other_day.request()).state == "released"
+
+
+def test_a_request_is_good_for_one_grant(research):
+    """A platform that failed may not go on with another analyst's grant under the same name."""
+    request = research.request()
+    bind_grant(research.authority.zone, ReleaseRequest.parsed(request.body), now=NOW)
+    refused(research.answered(research.request()))
+    assert research.answered(request).state == "released"
+
+
+class BrokenVault:
+    """A vault that does not answer."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.authority = authority
+        self.is_down = True
+
+    def __getattr__(self, name: str):
+        return getattr(self.authority.vault, name)
+
+    def release_totals(self, *given):
+        if self.is_down:
+            raise GridSecureError("The vault is down.", reason="vault.down")
+        return self.authority.vault.release_totals(*given)
+
+
+def test_a_failed_request_goes_on_with_its_grant_also_after_its_end(grid, uploads, tmp_path):
+    made = Authority(grid, tmp_path / "authority")
+    vault = BrokenVault(made)
+    made.close()
+    authority = Authority(grid, tmp_path / "authority", vault=vault)
+    research = Research(authority, uploads)
+    request = research.request()
+    outcome = research.answered(request)
+    assert (outcome.state, outcome.reason) == ("failed", "vault.down")
+    tomorrow = NOW + timedelta(days=2)
+    other = Research(authority, uploads, day=1)
+    refused(research.answered(other.request(), now=tomorrow))
+    stolen = other.request(grant=ReleaseRequest.parsed(request.body).grant)
+    refused(research.answered(stolen))
+    vault.is_down = False
+    assert research.answered(request, now=tomorrow).state == "released"
+    authority.close()
+
+
+def test_staff_requests_bind_nothing(research):
+    request = ReleaseRequest.parsed(research.authority.load_curve_request(research.uploads).body)
+    bind_grant(research.authority.zone, request, now=NOW)
+    assert research.answered(research.request()).state == "released"
+
+
+def test_the_name_of_who_asked_is_the_querys_digest(grid: GridSimulator):
+    text = query_of(grid).text
+    assert grant_claims(text).subject == f"query/{sm3_hex(text.encode())}"
