@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gridsecure.messages import MAX_SLOTS, Digest, Message, Signed
 
-MAX_BATCH = 1024
+MAX_BATCH = 128
 """Credential requests or presentations in one message."""
 
 

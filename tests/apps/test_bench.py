@@ -13,11 +13,9 @@ import time
 import numpy as np
 import pytest
 
-from apps.cli.bench import identity_costs
 from apps.cli.bench.contention import others_seconds
 from apps.cli.bench.exact_bills import differing_meters, encrypted_bills, oracle
 from apps.cli.bench.figures import BenchResult, Comparison, Figure
-from apps.cli.bench.identity_steps import Step, grant_steps, make_parties, registration_steps
 from apps.cli.bench.key_sets import BenchKeys, make_keys
 from apps.cli.bench.random_meters import (
     FOUR_PERIOD,
@@ -29,11 +27,10 @@ from apps.cli.bench.random_meters import (
 )
 from apps.cli.bench.report import format_json, format_table
 from apps.cli.bench.run import run_bench
-from apps.cli.bench.signature_steps import seat_step, token_steps
 from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bench.timing import best_of
-from gridsecure.credentials.group import BackendName, available_backends
-from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key, select_engine
+from gridsecure.credentials.curves import SM2
+from gridsecure.credentials.group import group_on
 from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
     MAX_TIER_WH,
@@ -87,6 +84,16 @@ def test_stored_bytes_are_those_of_one_chunk(run: tuple[BenchResult, list[str]])
     (figure,) = (f for f in run[0].figures if f.name == "stored_bytes")
     size = figure.value * BenchSizes.quick().gateway_meters
     assert 2 * 4096 * 5.5 < size < 2 * 4096 * 5.5 + 1024
+
+
+def test_identity_figures_name_who_computed(run: tuple[BenchResult, list[str]]) -> None:
+    figures = {figure.name: figure for figure in run[0].figures}
+    picked = group_on(SM2, backend="auto").backend.name
+    for name in ("presentations", "registrations", "grants"):
+        assert f"{picked} (picked by auto)" in figures[name].note
+    rates = {"tokens_issued", "tokens_verified", "uploads", "seats", "presentations", "grants"}
+    assert {figures[name].unit for name in rates} == {"per second"}
+    assert "358 bytes" in figures["presentations"].note
 
 
 def test_report_for_scripts(run: tuple[BenchResult, list[str]]) -> None:
@@ -190,52 +197,6 @@ def test_seed_decides() -> None:
     )
     assert (first == again).all()
     assert (first != other).any()
-
-
-def identity_steps(backend: BackendName) -> list[Step]:
-    parties, signer = make_parties(backend), generate_private_key()
-    return [
-        *registration_steps(parties, count=2),
-        *grant_steps(parties, count=2, limit=3),
-        *token_steps(signer, count=2),
-        seat_step(signer, slots=3),
-    ]
-
-
-@pytest.mark.parametrize("backend", available_backends())
-def test_timed_identity_steps_do_what_they_say(backend: BackendName) -> None:
-    steps = identity_steps(backend)
-    assert len({step.name for step in steps}) == len(steps)
-    checks = {step.name: step for step in steps if step.expected is not None}
-    assert checks.keys() == {
-        "presentation_1", "presentation_2", "grant_3", "token_check", "upload_check", "seat_check",
-    }  # fmt: skip
-    for step in checks.values():
-        assert step.run() == step.expected
-    names = checks["presentation_2"].expected
-    assert len({name for holder in names for name in holder}) == 4
-    assert len(set(checks["grant_3"].expected)) == 2
-
-
-def test_a_wrong_result_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check that accepts without looking would be fast, and is found out."""
-
-    def careless(signer: Sm2PrivateKey, *, slots: int) -> Step:
-        return dataclasses.replace(seat_step(signer, slots=slots), run=lambda: None)
-
-    monkeypatch.setattr(identity_costs, "seat_step", careless)
-    with pytest.raises(AssertionError, match="seats checked"):
-        identity_costs.identity_costs(sizes=BenchSizes.quick())
-
-
-def test_identity_figures_name_who_computed(run: tuple[BenchResult, list[str]]) -> None:
-    figures = {figure.name: figure for figure in run[0].figures}
-    backend, engine = make_parties().backend, select_engine("auto").name
-    for name in ("presentations", "grant_checks"):
-        assert f"backend {backend}" in figures[name].note
-    for name in ("token_issues", "token_checks", "upload_checks", "seat_checks"):
-        assert f"SM2 engine {engine}" in figures[name].note
-    assert f"a roster of {BenchSizes.quick().seats} slots" in figures["seat_checks"].note
 
 
 def test_best_of_repeats_until_time_is_up() -> None:

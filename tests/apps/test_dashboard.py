@@ -21,7 +21,7 @@ from apps.dashboard.phrases import PHRASES
 from apps.dashboard.views import bill_runs
 from gridsecure.analyst.sessions import Session
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.key_authority.checker import PURPOSES
+from gridsecure.plans.purposes import STAFF_PURPOSES
 from tests.analyst.office_services import (
     PERSON,
     SUBJECT,
@@ -449,7 +449,7 @@ def test_runs_are_ordered_for_purposes_that_their_plan_is_released_for(services)
         app.button(key=f"start_{plan}").click().run()
     assert {run["plan"] for run in services.runs} == set(bill_runs._PURPOSES)
     for run in services.runs:
-        assert run["purpose"] in PURPOSES[run["plan"]]
+        assert run["purpose"] in STAFF_PURPOSES[run["plan"]]
 
 
 def test_an_operator_sees_no_releases(services) -> None:

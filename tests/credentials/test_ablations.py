@@ -20,6 +20,7 @@ from gridsecure.credentials.opening import OPENERS
 from gridsecure.credentials.presentations import (
     Escrow,
     Occasion,
+    present,
     presentation_statement,
     verify_presentation,
 )
@@ -27,8 +28,8 @@ from gridsecure.credentials.ranges import claim_digits, digit_bases
 from gridsecure.credentials.sigma import Derived, prove
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
-from gridsecure.errors import SignatureError
-from tests.identity.identity_world import ANALYST, METER, UPLOAD, keys, suite
+from gridsecure.errors import InvalidMessageError, SignatureError
+from tests.identity.identity_world import ANALYST, METER, SETTLE, UPLOAD, keys, new_holder, suite
 
 SUITE = suite()
 GROUP = SUITE.group
@@ -269,3 +270,26 @@ def test_digits_that_cancel_each_other_are_refused():
     digits = b"".join(map(GROUP.encode, points))
     with pytest.raises(SignatureError, match=r"authenticity\.grant"):
         verified(message[:132] + digits + message[231:])
+
+
+# --- domains --------------------------------------------------------------------------------------
+
+
+def is_accepted(message: bytes, occasion: Occasion) -> bool:
+    try:
+        verify_presentation(
+            message, occasion=occasion, keys=keys().public, key=keys().issuer, suite=SUITE
+        )
+    except (SignatureError, InvalidMessageError):
+        return False
+    return True
+
+
+def test_two_domains_do_not_swap():
+    holder = new_holder()
+    credential = credential_on(holder.m1)
+    occasion = Occasion(METER, (UPLOAD, SETTLE), holder.key_in(UPLOAD).public_key, bytes(32))
+    message = present(credential, occasion=occasion, keys=keys().public, suite=SUITE)
+    assert is_accepted(message, occasion)
+    swapped = message[:165] + message[198:231] + message[165:198] + message[231:]
+    assert not is_accepted(swapped, occasion)

@@ -31,6 +31,10 @@ def test_published_vectors(vector):
         assert point == (int(vector[name]["x"], 16), int(vector[name]["y"], 16))
 
 
+def test_all_five_vectors_are_there():
+    assert (SUITE["ciphersuite"], len(SUITE["vectors"])) == ("P256_XMD:SHA-256_SSWU_RO_", 5)
+
+
 def test_sm2_known_answer():
     tag = b"QUUX-V01-CS02-with-SM2_XMD:SM3_SSWU_RO_"
     point = hash_to_point(b"abc", tag=tag, group=group_on(SM2))

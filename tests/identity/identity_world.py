@@ -178,7 +178,12 @@ def shown_together(
 
 
 def database(folder: Path, name: str) -> Engine:
-    engine = open_database(f"sqlite:///{folder / name}.db")
+    return opened(f"sqlite:///{folder / name}.db")
+
+
+def opened(url: str) -> Engine:
+    """A database with its tables."""
+    engine = open_database(url)
     create_tables(engine)
     return engine
 

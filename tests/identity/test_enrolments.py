@@ -33,7 +33,7 @@ from gridsecure.store.accounts import Account, accounts_of, create_account_table
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.records import RecordRow
 from tests.grid_simulator import grid_keys, registry
-from tests.identity.identity_world import ANALYST, METER, NOW, World, database, new_holder, suite
+from tests.identity.identity_world import ANALYST, METER, NOW, World, new_holder, opened, suite
 
 CHANNEL = b"channel"
 KEYS = grid_keys()
@@ -130,8 +130,8 @@ def test_keys_are_told_of_customers_and_of_nobody_hidden(world: World):
 
 
 @pytest.fixture
-def books(tmp_path):
-    engine = database(tmp_path, "books")
+def books(database_url):
+    engine = opened(database_url)
     create_account_table(engine)
     yield engine
     engine.dispose()
@@ -179,8 +179,8 @@ def test_books_that_cannot_be_made_are_an_error_of_storage(tmp_path):
 
 
 @pytest.fixture
-def values(tmp_path):
-    engine = database(tmp_path, "values")
+def values(database_url):
+    engine = opened(database_url)
     yield engine
     engine.dispose()
 

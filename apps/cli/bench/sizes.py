@@ -17,10 +17,9 @@ class BenchSizes:
         gateway_meters: Households packed by the gateway.
         gateway_days: Days of half-hourly readings of each of them.
         vector_meters: Meters billed with a library vector each.
-        jobs: Independent roster jobs for the worker processes.
-        credentials: Presentations and query grants checked, all different.
-        signatures: Tokens and uploads signed and checked.
+        identity_messages: Presentations, grants, tokens and uploads, each kind checked one by one.
         seats: Slots of the roster whose seats are checked.
+        jobs: Independent roster jobs for the worker processes.
         repeats: A timing is the best of at most this many repetitions.
         seconds: No repetition of one timing begins after this time [s].
     """
@@ -31,10 +30,9 @@ class BenchSizes:
     gateway_meters: int
     gateway_days: int
     vector_meters: int
-    jobs: int
-    credentials: int
-    signatures: int
+    identity_messages: int
     seats: int
+    jobs: int
     repeats: int
     seconds: float
 
@@ -48,10 +46,9 @@ class BenchSizes:
             gateway_meters=4_096,
             gateway_days=31,
             vector_meters=64,
-            jobs=24,
-            credentials=32,
-            signatures=128,
+            identity_messages=64,
             seats=256,
+            jobs=24,
             repeats=9,
             seconds=6.0,
         )
@@ -66,10 +63,9 @@ class BenchSizes:
             gateway_meters=16,
             gateway_days=31,  # a settlement is that of a whole month
             vector_meters=4,
-            jobs=2,
-            credentials=2,
-            signatures=2,
+            identity_messages=2,
             seats=8,
+            jobs=2,
             repeats=1,
             seconds=0.5,
         )

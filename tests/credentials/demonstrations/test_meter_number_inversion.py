@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 
-from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import hmac_sm3, sm3_digest
 
 REGION = "440300"
@@ -41,9 +40,9 @@ def test_a_public_salt_changes_nothing():
     assert inverted(seen, lambda guess: sm3_digest(salt + guess.encode())) == number
 
 
-def keyed_name(number: str, key: bytes) -> str:
-    """A name under a secret key, as this house gave them out before there were credentials."""
-    return hmac_sm3(key, framed("platform/billing", number)).hex()[:32]
+def keyed_name(number: str, key: bytes) -> bytes:
+    """A static pseudonym, as GridSecure had it before credentials."""
+    return hmac_sm3(key, number.encode())
 
 
 def test_a_key_stops_the_search_but_not_its_holder():

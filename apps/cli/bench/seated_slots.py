@@ -1,0 +1,83 @@
+"""A roster whose holders all agreed to their slots, for timing the check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gridsecure.credentials.seats import billing_domain, delegation_text
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.identity_messages import Registered, Registrations, RosterSeats
+from gridsecure.messages import RosterManifest, Signed, roster_name, signed
+
+_ISSUED_AT = "2026-03-01T08:00:00+00:00"
+
+
+@dataclass(frozen=True, slots=True)
+class SeatedSlots:
+    """What a gateway sends, and whom the platform believes.
+
+    Args:
+        envelope: The roster as signed.
+        seats: The object it names.
+        identity: The identity authority's key by thumbprint.
+    """
+
+    envelope: Signed
+    seats: bytes
+    identity: Mapping[str, Sm2PublicKey]
+
+
+def seated_slots(count: int, *, start: str) -> SeatedSlots:
+    """A roster with every holder's agreement.
+
+    Args:
+        count: Slots.
+        start: Start of the billing period, ISO 8601.
+    """
+    authority, gateway = generate_private_key(), generate_private_key()
+    holders = [generate_private_key() for _ in range(count)]
+    domain = billing_domain(start).text
+    names = [sm3_hex(key.public_key.point) for key in holders]
+    draft = RosterManifest(
+        roster_id="",
+        gateway_id=gateway.public_key.thumbprint,
+        domain=domain,
+        tariff="0" * 64,
+        pseudonyms=names,
+        zones=["futian"] * count,
+        customer_classes=["household"] * count,
+        household_quota_wh=[0] * count,
+        contracted_va=[0] * count,
+    )
+    roster = draft.model_copy(update={"roster_id": roster_name(draft)})
+
+    def vouched(role: str, keys: list[Sm2PrivateKey]) -> Signed:
+        points = [key.public_key.point for key in keys]
+        said = Registrations.model_validate(
+            {
+                "domain": domain,
+                "role": role,
+                "issued_at": _ISSUED_AT,
+                "entries": [
+                    Registered(subject=sm3_hex(point), holder=point.hex()) for point in points
+                ],
+            }
+        )
+        return signed(said, key=authority)
+
+    seats = (
+        RosterSeats(
+            gateway=vouched("gateway", [gateway]),
+            holders=vouched("meter-point", holders),
+            delegations=[
+                key.sign(delegation_text(roster, slot)).hex() for slot, key in enumerate(holders)
+            ],
+        )
+        .model_dump_json()
+        .encode()
+    )
+    manifest = roster.model_copy(update={"seats": sm3_hex(seats)})
+    identity = {authority.public_key.thumbprint: authority.public_key}
+    return SeatedSlots(signed(manifest, key=gateway), seats, identity)
