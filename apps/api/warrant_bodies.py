@@ -64,7 +64,7 @@ class WarrantShown(_Body):
     subject: str
     escrow: str
     reference: str
-    leaves: list[str]
+    leaves: list[str] = []
     waiting_for: list[Opener]
     opened: int
 

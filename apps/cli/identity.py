@@ -29,6 +29,7 @@ from apps.cli.office_options import (
 from apps.cli.office_steps import Tools, computed_share, search_steps
 from apps.cli.office_words import (
     say,
+    show_checked,
     show_log,
     show_result,
     show_search,
@@ -79,9 +80,7 @@ def share(
     """Check an order in the log and give this office's share."""
     with signed_in(Services(url), key=key) as office:
         computed = computed_share(office, order, tools=Tools(opener_key, witness))
-        show_log(computed.log, notes, name="registrations")
-        said = computed.warrant
-        say(notes, f"It orders to open {said['subject']} by {said['reference']}.")
+        show_checked(computed, notes)
         if only_print:
             typer.echo(computed.share.hex())
             return

@@ -11,9 +11,11 @@ from apps.cli.office_client import Office, VerifiedLog, check_half, fetched_leav
 from apps.cli.office_files import opener_key
 from gridsecure.credentials.opening import OpenerKey
 from gridsecure.credentials.suites import Suite, sm2_suite
+from gridsecure.identity.commitments import committing_entry, leaf, name_digest
 from gridsecure.identity.offices import checked_search, search_answer, share_for
 from gridsecure.identity.ordered import entry_in
 from gridsecure.identity_messages import SearchDocument, SearchWork, WarrantDocument
+from gridsecure.store.evidence import EvidenceEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,19 @@ class ComputedShare:
         share: The share.
         log: The log.
         warrant: The order as the service shows it.
+        registered: The entry that committed to its escrow.
     """
 
     share: bytes = field(repr=False)
     log: VerifiedLog
     warrant: dict[str, Any]
+    registered: EvidenceEntry
+
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether this office had seen the registration before it was asked."""
+        kept = self.log.witnessed
+        return kept is not None and self.registered.index <= kept.index
 
 
 def computed_share(office: Office, name: str, *, tools: Tools) -> ComputedShare:
@@ -69,7 +79,10 @@ def computed_share(office: Office, name: str, *, tools: Tools) -> ComputedShare:
     )
     log = verified_log(office, "registrations", witness=tools.witness)
     share = share_for(document, entries=log.entries, key=key, suite=suite, witnessed=log.witnessed)
-    return ComputedShare(share, log, warrant)
+    wanted = leaf(name_digest(document.subject), bytes.fromhex(document.escrow))
+    order = entry_in(log.entries, name=name, witnessed=log.witnessed)
+    registered = committing_entry(document.leaves, wanted=wanted, entries=log.entries, order=order)
+    return ComputedShare(share, log, warrant, registered)
 
 
 def search_steps(

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from apps.cli.office_client import VerifiedLog
+from apps.cli.office_steps import ComputedShare
 from gridsecure.identity_messages import RekeyOrder
 
 PEOPLE: Final = {"utility": "the utility (custodian)", "regulator": "the regulator"}
@@ -34,6 +35,20 @@ def show_warrant(warrant: dict[str, Any], console: Console) -> None:
         say(console, f"Next: {who(warrant['waiting_for'])}: gridsecure identity share {name}")
     else:
         say(console, f"Opened. Both offices read it now: gridsecure identity result {name}")
+
+
+def show_checked(computed: ComputedShare, console: Console) -> None:
+    """Say what a share was computed for, and since when its escrow is in the log.
+
+    A service that lies could log a registration only for an order to come; one that was there
+    when the office looked the last time was not made for this order.
+    """
+    show_log(computed.log, console, name="registrations")
+    said, entry = computed.warrant, computed.registered
+    say(console, f"It orders to open {said['subject']} by {said['reference']}.")
+    say(console, f"Its escrow is in the log since {entry.at:%Y-%m-%d %H:%M} UTC, {entry.index}.")
+    if not computed.is_witnessed:
+        say(console, "  That is newer than what this office kept: compare with the other office.")
 
 
 def show_warrants(warrants: list[dict[str, Any]], console: Console) -> None:

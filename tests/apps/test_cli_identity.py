@@ -90,6 +90,15 @@ def test_a_share_is_printed_for_the_dashboard_and_not_sent(offices):
     assert log(offices)[-1].action == "identity.warrant"
 
 
+def test_an_office_is_told_whether_it_knew_the_registration(offices):
+    names = pseudonyms(offices, 1)
+    newer = "newer than what this office kept"
+    for known in (False, True):
+        result = offices.run("utility", "share", order(offices, names[0]), "--print", tools=True)
+        assert "Its escrow is in the log since 2026-03-01 08:00 UTC, 0." in result.stderr
+        assert (newer not in result.stderr) == known
+
+
 def test_nothing_secret_is_printed(offices):
     name = order(offices, pseudonyms(offices, 1)[0])
     results = [
