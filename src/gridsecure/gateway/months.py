@@ -175,14 +175,9 @@ class _MonthRun:
         admitted = admit_month(
             self.files, period=period, timezone=zone.timezone, at=at, begin=self.begin
         )
-        seating = Seating(
-            zone=zone,
-            identity=self.peers.identity,
-            start=period.start.isoformat(),
-            clock=self.clock,
-            refused=known.refused if known else {},
-            settled=settled,
-        )
+        start, identity = period.start.isoformat(), self.peers.identity
+        refused = known.refused if known else {}
+        seating = Seating(zone, identity, start, self.clock, refused, settled)
         assigned = assign_rosters(
             seating,
             admitted,
@@ -190,13 +185,13 @@ class _MonthRun:
             begin=self.begin,
             counted=lambda done, of: self.progress("enrol", done, of),
         )
-        rosters = assigned.rosters
+        rosters = [item.roster.manifest for item in assigned.rosters]
         plan = MonthPlan(
-            start=period.start.isoformat(),
+            start=start,
             end=period.end.isoformat(),
             validated_at=at.isoformat(),
-            rosters=tuple(item.roster.manifest.roster_id for item in rosters),
-            tariffs=tuple(sorted({item.roster.manifest.tariff for item in rosters})),
+            rosters=tuple(roster.roster_id for roster in rosters),
+            tariffs=tuple(sorted({roster.tariff for roster in rosters})),
             counts=plan_counts(assigned.admitted, rosters=len(rosters)),
             refused=assigned.refused,
         )
