@@ -142,7 +142,7 @@ def test_the_progress_of_enrolling_is_told(fresh):
             counts.append((done, of))
 
     fresh.process(progress=note)
-    assert counts == [(0, 0), (20, 20)]
+    assert counts == [(0, 0), (10, 20), (20, 20)]
 
 
 def test_whoever_is_refused_is_an_exception_and_stops_nobody(fresh):

@@ -21,7 +21,8 @@ from gridsecure.errors import InputError
 from gridsecure.gateway.admission import SeenMeters, admit
 from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
 from gridsecure.gateway.energies import IntervalEnergies, interval_energies
-from gridsecure.gateway.enrolment import Counted, Enrolled
+from gridsecure.gateway.enrolment import Enrolled
+from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.exclusions import Admission, write_exceptions
 from gridsecure.gateway.month_plan import MonthReport
 from gridsecure.gateway.private_files import private_folder

@@ -22,7 +22,8 @@ from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError
 from gridsecure.gateway.agents import Agents, agents_of
-from gridsecure.gateway.enrolment import REVOKED, Counted, Enrolled, IdentityClient
+from gridsecure.gateway.enrolment import REVOKED, Enrolled, IdentityClient
+from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.roster_records import keep_roster, kept_roster
 from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.zone import GatewayZone
