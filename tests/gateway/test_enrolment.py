@@ -325,6 +325,13 @@ def test_an_account_that_is_not_in_the_books_is_left_out_alone(world):
     assert sorted(found.names) == NAMES
 
 
+def test_a_name_that_fits_no_order_is_left_out_alone(world):
+    found = enrolled(world, ["x" * 257, *NAMES])
+    assert found.refused == {"x" * 257: "identity.unknown-account"}
+    assert sorted(found.names) == NAMES
+    assert enrolled(world, ["y" * 257]).refused == {"y" * 257: "identity.unknown-account"}
+
+
 def test_an_account_of_another_gateway_is_left_out_alone(world):
     other = generate_private_key().public_key
     world.registry.list_accounts(["meter-2"], gateway=other, at=NOW)
@@ -370,6 +377,14 @@ def test_whoever_was_refused_is_asked_for_again(world):
     assert enrolled(world, ["late"]).refused == {"late": "identity.unknown-account"}
     world.list_accounts(["late"])
     assert enrolled(world, ["late"]).refused == {}
+
+
+def test_who_may_have_no_new_credential_is_revoked(world, monkeypatch):
+    def blocked(*_args, **_kwargs):
+        return [AccessDeniedError("No.", reason="identity.blocked")] * len(NAMES)
+
+    monkeypatch.setattr(Issuer, "issue_all", blocked)
+    assert enrolled(world).refused == dict.fromkeys(NAMES, "identity.revoked")
 
 
 def test_without_revoked_pseudonyms_their_meter_points_are_refused(world):

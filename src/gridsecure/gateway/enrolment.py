@@ -12,7 +12,7 @@ again with the next one. Everybody enrols before the first one registers, in ano
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -26,18 +26,20 @@ from gridsecure.gateway.agent_records import (
     remembered_gateway,
 )
 from gridsecure.gateway.agents import Agents
-from gridsecure.gateway.enrolment_batches import MAX_BATCH, Batch, afresh
+from gridsecure.gateway.enrolment_batches import Batch, afresh
 from gridsecure.gateway.enrolment_passes import RANDOM, Counted, Passes, Shuffle
 from gridsecure.gateway.identity_keys import pin_identity_keys
 from gridsecure.gateway.identity_peer import IdentityPeer, Login
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.identity_messages import Registrations
+from gridsecure.identity_messages import MAX_BATCH, Registrations
 from gridsecure.messages import Signed, opened
 
 REVOKED: Final = "identity.revoked"
+_MAX_LETTERS: Final = 256  # as `EnrolmentItem` takes
+_UNKNOWN: Final = "identity.unknown-account"
 _REFUSED: Final = "identity.refused"
 _REASONS: Final = {
-    "identity.unknown-account": "identity.unknown-account",
+    _UNKNOWN: _UNKNOWN,
     "identity.blocked": REVOKED,
     "authenticity.registration": REVOKED,
     "authenticity.cloned": "identity.cloned",
@@ -129,12 +131,13 @@ class IdentityClient:
         period = start[:4]
         known = remembered(self._zone, period)
         fresh = [name for name in meter_point_ids if name not in known]
-        refused: dict[str, str] = {}
-        if fresh:
-            batches = list(self._batches(fresh, period))
+        # what no book can list would be malformed in an order, and cost its whole batch
+        refused = {name: _UNKNOWN for name in fresh if len(name) > _MAX_LETTERS}
+        batches = list(self._batches([name for name in fresh if name not in refused], period))
+        if batches:
             self.agents.prepare(*batches[0].domains)
             found = self._passes.through(batches, counted=counted)
-            refused = {name: r for name, r in found.items() if isinstance(r, str)}
+            refused |= {name: r for name, r in found.items() if isinstance(r, str)}
             known |= {name: s for name, s in found.items() if not isinstance(s, str)}
         names = {name: known[name][0] for name in meter_point_ids if name in known}
         return Enrolled(names, {name: _REASONS.get(r, _REFUSED) for name, r in refused.items()})

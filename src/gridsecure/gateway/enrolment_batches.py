@@ -36,10 +36,6 @@ from gridsecure.identity_messages import (
 )
 from gridsecure.messages import Signed, opened, signed
 
-MAX_BATCH: Final = 128
-"""Holders of one batch: large enough that messages cost nothing beside proofs, small enough that a
-killed run repeats a second or two, and that a challenge outlives the proofs it is for."""
-
 _ORDER: Final = "enrolment"
 _ANSWER: Final = "enrolment-answer"
 _ATTEMPTS: Final = 3
