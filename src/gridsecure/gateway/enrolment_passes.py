@@ -28,9 +28,10 @@ from typing import Any, Final, TypeVar
 from gridsecure.credentials.issuance import Credential
 from gridsecure.gateway.agent_records import Subjects, remember
 from gridsecure.gateway.agents import Agent
-from gridsecure.gateway.enrolment_batches import MAX_BATCH, Batch, register, request_credentials
+from gridsecure.gateway.enrolment_batches import Batch, register, request_credentials
 from gridsecure.gateway.identity_peer import IdentityPeer
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.identity_messages import MAX_BATCH
 
 IN_FLIGHT: Final = 3
 """Batches on their way at once."""
