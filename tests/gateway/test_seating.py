@@ -23,9 +23,10 @@ from gridsecure.errors import (
 from gridsecure.gateway import months, outbox
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import stored_plan
+from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.reconciliation import expected_bills
-from gridsecure.gateway.roster_records import kept_roster, required_roster
-from gridsecure.gateway.rosters import Roster, retariffed
+from gridsecure.gateway.roster_records import keep_roster, kept_roster, required_roster
+from gridsecure.gateway.rosters import Roster, retariffed, with_id
 from gridsecure.gateway.seating import Seating, reseated
 from gridsecure.identity.registry import deny
 from gridsecure.identity.vouching import deny_list
@@ -587,6 +588,28 @@ def test_an_upload_is_signed_by_the_gateway_that_its_roster_names(shared):
         assert outgoing.manifest.signer == outgoing.seated.gateway_id
         assert outgoing.upload.gateway_id == outgoing.seated.gateway_id
         outgoing.manifest.verify(shared.gateway_key.public_key)
+
+
+def test_each_pseudonym_of_the_gateway_counts_its_uploads_from_one(shared):
+    shared.process()
+    first = rosters(shared)[0]
+    outgoing = outbox.required(shared.zone, stored_plan(shared.zone, MONTH).names[0])
+    columns = [PackedColumn(b"a column", outgoing.upload.columns[0])]
+    domain = billing_domain("2027")
+    key = shared.holder("gateway").key_in(domain)
+    numbers = []
+    for tariff in ("7" * 64, "8" * 64):
+        changed = {"domain": domain.text, "gateway_id": key.public_key.thumbprint, "tariff": tariff}
+        roster = with_id(first.model_copy(update=changed))
+        keep_roster(shared.zone, signed(roster, key=key), at=NOW)
+        span = ("2027-01-01T00:00:00+08:00", "2027-02-01T00:00:00+08:00")
+        packed = outbox.Packed(roster, columns, *span, 0)
+        numbers.append(outbox.put(shared.zone, packed, key=key, at=NOW).upload.sequence)
+    assert numbers == [1, 2]
+    # and the year before goes on where it was, with two rosters
+    packed = outbox.Packed(first, columns, AUGUST, "2026-09-01T00:00:00+08:00", 0)
+    put = outbox.put(shared.zone, packed, key=shared.gateway_key, at=NOW)
+    assert put.upload.sequence == 3
 
 
 def test_an_upload_of_a_roster_that_was_never_kept_is_not_signed(shared):
