@@ -246,6 +246,21 @@ def test_the_order_is_drawn_by_the_system():
     assert default.__func__ is random.Random.shuffle
 
 
+def test_what_the_authority_says_of_the_gateway_is_not_repeated(world):
+    real, said = world.identity.answer, "Zhang Wei, 5 Long Street"
+
+    def answer(request):
+        if request.url.path == "/registrations":
+            return httpx.Response(200, json={"items": [{"reason": said}]})
+        return real(request)
+
+    world.identity.answer = answer
+    with pytest.raises(AccessDeniedError) as refusal:
+        world.peers.identity.join(YEAR)
+    assert said not in f"{refusal.value!r} {refusal.value} {refusal.value.remedy}"
+    assert "(identity.refused)" in refusal.value.message
+
+
 # --- lost and killed ----------------------------------------------------------------------------
 
 

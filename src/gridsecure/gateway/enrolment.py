@@ -240,9 +240,9 @@ class IdentityClient:
                 yield Batch("meter-point", period, carry, agents)
 
 
-def _gateway_refused(reason: str) -> AccessDeniedError:
+def _gateway_refused(said: str) -> AccessDeniedError:
     return AccessDeniedError(
-        f"The identity authority does not let this gateway act ({reason}).",
+        f"The identity authority does not let this gateway act ({_REASONS.get(said, _REFUSED)}).",
         reason="identity.gateway",
         remedy="Have the gateway's key registered there; after a revocation, re-key it.",
     )
