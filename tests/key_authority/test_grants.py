@@ -149,6 +149,9 @@ def test_there_is_no_result_before_and_none_for_others(research):
 
 JUNE = load_curve_query(
     "2026-06-01T00:00:00+08:00", "2026-07-01T00:00:00+08:00", reader=grid_keys().holder.public_key
+    "2026-06-01T00:00:00+08:00",
+    "2026-07-01T00:00:00+08:00",
+    reader=grid_keys().holder.public_key,
 ).text
 
 
@@ -285,3 +288,20 @@ def test_staff_requests_bind_nothing(research):
 def test_the_name_of_who_asked_is_the_querys_digest(grid: GridSimulator):
     text = query_of(grid).text
     assert grant_claims(text).subject == f"query/{sm3_hex(text.encode())}"
+
+
+def test_nothing_is_decrypted_or_spent_for_research_that_is_refused(research, decrypted):
+    """One of everything that is looked at before a proof; then the same with its grant."""
+    for changes in (
+        {"grant": ""},
+        {"query": "", "grant": ""},
+        {"grant": grant_token(research.query.text, audience="platform")},
+        {"query": JUNE, "grant": grant_token(JUNE)},
+        {"requested_by": "clerk"},
+        {"purpose": "operations"},
+    ):
+        refused(research.answered(research.request(**changes)))
+    assert decrypted == []
+    assert research.authority.certificates == []
+    assert research.answered(research.request()).state == "released"
+    assert decrypted == ["release_totals"]

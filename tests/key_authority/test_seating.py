@@ -23,7 +23,7 @@ from gridsecure.identity_messages import SettlementNames
 from gridsecure.key_authority.checker import FAILED, REFUSED, RELEASED, sealed_statements
 from gridsecure.key_authority.filing import by_settlement_name
 from gridsecure.key_authority.seating import SettlementClient
-from gridsecure.key_authority.vault import STATEMENTS_PURPOSE, Vault
+from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import RosterManifest, Signed, signed
 from gridsecure.peer import Peer
 from tests.authority_simulator import OFFICE, SEED, Authority, settlement
@@ -31,22 +31,6 @@ from tests.correction_simulator import changed, correction
 from tests.grid_simulator import GridSimulator, GridUpload, grid_keys, registry
 
 Uploads = list[GridUpload]
-ORDERS = ("release_bills", "release_corrections", "release_totals")
-
-
-@pytest.fixture
-def decrypted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every order the vault was given."""
-    seen: list[str] = []
-    for name in ORDERS:
-        real = getattr(Vault, name)
-
-        def watched(vault, order, files, *, name=name, real=real):  # type: ignore[no-untyped-def]
-            seen.append(name)
-            return real(vault, order, files)
-
-        monkeypatch.setattr(Vault, name, watched)
-    return seen
 
 
 # --- seats ---------------------------------------------------------------------------------------
