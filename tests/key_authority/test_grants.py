@@ -148,7 +148,6 @@ def test_there_is_no_result_before_and_none_for_others(research):
 
 
 JUNE = load_curve_query(
-    "2026-06-01T00:00:00+08:00", "2026-07-01T00:00:00+08:00", reader=grid_keys().holder.public_key
     "2026-06-01T00:00:00+08:00",
     "2026-07-01T00:00:00+08:00",
     reader=grid_keys().holder.public_key,
