@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import secrets
 
-from gridsecure.crypto.sm3 import hmac_sm3, sm3_digest
 from gridsecure.identity.pseudonyms import pseudonym
+
+from gridsecure.crypto.sm3 import hmac_sm3, sm3_digest
 
 REGION = "440300"
 TRIED = 40_000
