@@ -25,7 +25,11 @@ from apps.cli.main import app as command
 from gridsecure.analyst.grants import QueryAddresses, QueryClient
 from gridsecure.analyst.queries import Grant, QueryProgress
 from gridsecure.analyst.releases import pinned_authority
+from gridsecure.credentials.queries import RESULT_PURPOSE, parsed_query
+from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import EnvelopeError
 from gridsecure.key_authority.custody import keep_key_set
 from gridsecure.key_authority.pull import PlatformPull
 from gridsecure.peer import Peer
@@ -124,6 +128,7 @@ class World:
         query = query_of(self.grid)
         return Grant(
             query,
+            grid_keys().holder,
             grant_token(text or query.text, audience="platform", **changes),
             grant_token(text or query.text, audience="authority", **changes),
             NOW,
@@ -145,10 +150,10 @@ class World:
             time.sleep(0.05)
         return said
 
-    def result(self, grant: Grant, *, digest: str = "") -> httpx.Response:
+    def result(self, grant: Grant, *, query: str = "") -> httpx.Response:
         headers = {"Authorization": f"Bearer {grant.authority}"}
-        path = f"/query-results/{digest or grant.digest.hex()}"
-        return self.authority.get(path, headers=headers)
+        body = {"query": query or grant.query.text}
+        return self.authority.post("/query-results", json=body, headers=headers)
 
 
 @pytest.fixture
@@ -213,8 +218,12 @@ def test_an_analyst_enrols_asks_and_reads_and_nobody_learns_who(world, cli):
     assert "Enrolled for 2026" in cli(*enrol_arguments(world)).output
     named = len(world.services.sent)
     answer = json.loads(cli(*ask_arguments(world, "--format", "json")).stdout)
-    query = query_of(world.grid).text
+    asked = [one for one in world.services.sent if one.url.path == "/queries"]
+    query = json.loads(asked[0].content)["query"]
     assert answer["requested_by"] == f"query/{sm3_hex(query.encode())}"
+    same = query_of(world.grid).asks_like(parsed_query(query))
+    assert same
+    assert parsed_query(query).reader != keys().people["lin"].public_key.point.hex()
     assert (answer["purpose"], answer["grants_left"]) == ("research", LIMIT - 1)
     readings = world.grid.readings
     released = [cell for cell in answer["cells"] if cell["value"] is not None]
@@ -269,14 +278,14 @@ def test_the_table_shows_cells_and_how_many_grants_are_left(world, cli):
     assert "suppressed" in shown
 
 
-def test_another_who_asks_the_same_reads_the_same_answer(world, cli):
-    """A second wallet: the platform answers that it was asked, and the grant reads the release."""
+def test_another_who_asks_the_same_is_told_so_and_reads_nothing(world, cli):
+    """A second wallet has a reader of its own, and the answer was sealed to the first."""
     cli(*enrol_arguments(world))
-    first = json.loads(cli(*ask_arguments(world, "--format", "json")).stdout)
+    cli(*ask_arguments(world, "--format", "json"))
     (world.folder / "wallet.json").rename(world.folder / "first.json")
     cli(*enrol_arguments(world, "wei"))
-    second = json.loads(cli(*ask_arguments(world, "--format", "json")).stdout)
-    assert second == first
+    second = cli(*ask_arguments(world, "--format", "json"), status=1)
+    assert "conflict.asked" in second.output
     assert len(world.outcomes) == 1
 
 
@@ -360,7 +369,8 @@ def test_bearers_without_a_grant_for_it_start_nothing(world, changes, status):
 def test_the_period_is_one_with_data(world):
     query = query_of(world.grid)
     other = query.model_copy(update={"start": "2026-06-01T00:00:00+08:00", "end": query.start})
-    grant = Grant(other, grant_token(other.text, audience="platform"), grant_token(other.text), NOW)
+    tokens = (grant_token(other.text, audience="platform"), grant_token(other.text))
+    grant = Grant(other, grid_keys().holder, *tokens, NOW)
     answer = world.ask(grant)
     assert (answer.status_code, answer.json()["reason"]) == (404, "run.empty")
 
@@ -402,12 +412,40 @@ def test_results_are_for_the_bearer_of_a_grant_for_the_query(world):
     release = world.client.result(grant)
     assert release.release_id == outcome["release_id"]
     assert any(cell.value is not None for cell in release.cells)
-    assert world.result(grant, digest="0" * 64).status_code == 403
-    assert world.result(world.grant(text="another query")).status_code == 403
+    own = query_of(world.grid, reader=world.grid.platform_key.public_key).text
+    assert world.result(grant, query=own).status_code == 401
+    assert world.result(world.grant(text="another query")).status_code == 401
     headers = {"Authorization": f"Bearer {grant.authority}"}
     for path in ("/releases", f"/releases/{release.release_id}", "/evidence/head"):
         assert world.authority.get(path, headers=headers).status_code == 403
-    path = f"/query-results/{grant.digest.hex()}"
     for role in ("analyst", "billing", "regulator"):
-        answer = world.authority.get(path, headers=bearer("authority", role))
-        assert answer.status_code == 403
+        body, headers = {"query": grant.query.text}, bearer("authority", role)
+        assert world.authority.post("/query-results", json=body, headers=headers).status_code == 403
+
+
+def test_the_platform_has_the_grant_and_gets_bytes_it_cannot_open(world):
+    """Whoever bears the grant is answered; who has not the reader's key learns no figure."""
+    grant = world.grant()
+    world.ask(grant)
+    world.finished(grant)
+    carried = world.platform.get("/release-requests", headers=bearer("platform", "authority"))
+    assert grant.authority in carried.text, "the platform has it"
+    world.round()
+    answer = world.result(grant)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/octet-stream")
+    for piece in (b"futian", b"household", b"research", b"cells"):
+        assert piece not in answer.content
+    for key in (world.grid.platform_key, generate_private_key()):
+        with pytest.raises(EnvelopeError):
+            open_from(answer.content, private_key=key, purpose=RESULT_PURPOSE)
+    opened = open_from(answer.content, private_key=grant.reader, purpose=RESULT_PURPOSE)
+    assert b"futian" in opened
+
+
+def test_a_query_whose_reader_is_no_point_is_refused(world):
+    query = query_of(world.grid).model_copy(update={"reader": "04" + "0" * 127 + "1"})
+    tokens = [grant_token(query.text, audience=name) for name in ("platform", "authority")]
+    grant = Grant(query, grid_keys().holder, *tokens, NOW)
+    for answer in (world.ask(grant), world.result(grant)):
+        assert answer.status_code in (400, 422), answer.text
+    assert world.platform.get("/runs", headers=BILLING).json() == []

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
-from gridsecure.errors import ConflictError, StorageError
+from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.store.database import open_database, write_session
-from gridsecure.store.many_records import fetch_many, forget_before, record_groups
+from gridsecure.store.many_records import fetch_many, forget_before, keep_all, record_groups
 from gridsecure.store.records import Record, create_tables, listed, record
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -93,3 +94,96 @@ def test_only_what_is_over_is_forgotten(engine):
             forget_before(session, moments[cut], kind="k")
         assert names(engine) == ["0", "1", "2", "3"][cut:]
     assert names(engine, "other") == ["0", "1", "2", "3"]
+
+
+# --- all or none -------------------------------------------------------------------------------
+
+
+def pin(name: str, digest: str = "d", *, kind: str = "k") -> Record:
+    return Record(kind, name, name, digest, "", "")
+
+
+def keep_together(engine, *entries: Record) -> None:
+    with write_session(engine) as session:
+        keep_all(session, entries, at=NOW)
+
+
+def test_all_are_kept_and_the_same_again_changes_nothing(engine):
+    many = [pin(f"{number:04d}", f"digest {number}") for number in range(1203)]
+    for _ in range(2):
+        keep_together(engine, *many)
+        with write_session(engine) as session:
+            assert listed(session, kind="k") == many
+
+
+def test_what_is_new_among_the_known_is_added(engine):
+    keep_together(engine, pin("b"))
+    keep_together(engine, pin("a"), pin("b"), pin("c"))
+    assert names(engine) == ["b", "a", "c"]
+
+
+def test_nothing_to_keep_keeps_nothing(engine):
+    keep_together(engine)
+    assert names(engine) == []
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_taken_name_keeps_none(engine, place):
+    keep_together(engine, pin("taken"))
+    entries = [pin("a"), pin("b")]
+    entries.insert(place, pin("taken", "other"))
+    with pytest.raises(ConflictError) as refused:
+        keep_together(engine, *entries)
+    assert refused.value.reason == "conflict.k"
+    assert names(engine) == ["taken"]
+    with write_session(engine) as session:
+        assert listed(session, kind="k") == [pin("taken")]
+
+
+def test_a_conflict_far_behind_the_first_portion_is_found(engine):
+    keep_together(engine, pin("1100"))
+    many = [pin(f"{number:04d}", "other") for number in range(1203)]
+    with pytest.raises(ConflictError):
+        keep_together(engine, *many)
+    assert names(engine) == ["1100"]
+
+
+def test_a_name_of_another_kind_is_in_nobodys_way(engine):
+    keep_together(engine, pin("a", "other", kind="other"))
+    keep_together(engine, pin("a"))
+    assert names(engine) == names(engine, "other") == ["a"]
+
+
+def test_a_refusal_takes_back_what_the_transaction_wrote_before(engine):
+    keep_together(engine, pin("taken"))
+
+    def write_and_conflict() -> None:
+        with write_session(engine) as session:
+            record(session, pin("before"), at=NOW)
+            keep_all(session, [pin("a"), pin("taken", "other")], at=NOW)
+
+    with pytest.raises(ConflictError):
+        write_and_conflict()
+    assert names(engine) == ["taken"]
+
+
+def test_entries_that_contradict_each_other_keep_none(engine):
+    with pytest.raises(GridSecureError):
+        keep_together(engine, pin("b"), pin("a"), pin("a", "other"))
+    assert names(engine) == []
+
+
+def test_of_many_at_once_about_one_name_one_content_stands(engine):
+    """Each brings a name of its own and the shared one; the losers leave nothing behind."""
+
+    def outcome(number: int) -> str:
+        try:
+            keep_together(engine, pin(f"own {number}"), pin("shared", f"digest {number}"))
+        except ConflictError as error:
+            return error.reason
+        return "kept"
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(outcome, range(4)))
+    assert sorted(outcomes) == ["conflict.k"] * 3 + ["kept"]
+    assert sorted(names(engine)) == [f"own {outcomes.index('kept')}", "shared"]

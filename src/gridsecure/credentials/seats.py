@@ -91,7 +91,8 @@ def check_period(start: str, end: str, *, timezone: str) -> None:
     try:
         begin, finish = datetime.fromisoformat(start), datetime.fromisoformat(end)
         local = begin.astimezone(zone)
-        is_sound = local.isoformat() == start and begin < finish
+        told = (local.isoformat(), finish.astimezone(zone).isoformat())
+        is_sound = told == (start, end) and begin < finish
         is_one_year = finish <= datetime(local.year + 1, 1, 1, tzinfo=zone)
     except (ValueError, TypeError, OverflowError):  # no times, or naive ones
         is_sound = is_one_year = False

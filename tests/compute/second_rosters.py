@@ -1,0 +1,57 @@
+"""Rosters beside those of a grid: parts of them, and uploads of them that cost no encryption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gridsecure.gateway.rosters import Roster
+from gridsecure.identity_messages import DenyList
+from gridsecure.messages import RosterManifest, signed
+from tests.grid_simulator import NOW, GridSimulator, GridUpload
+
+AUGUST = {"start": "2026-08-01T00:00:00+08:00", "end": "2026-09-01T00:00:00+08:00"}
+STRADDLING = {"start": "2026-07-31T00:00:00+08:00", "end": "2026-08-31T00:00:00+08:00"}
+"""A month that shares one day with July."""
+
+_BY_SLOT = (
+    "pseudonyms", "zones", "customer_classes", "household_quota_wh", "contracted_va",
+    "free_quota_wh", "service_from",
+)  # fmt: skip
+
+
+def part(roster: RosterManifest, slots: Iterable[int]) -> RosterManifest:
+    """Some slots of a roster, without seats yet."""
+    kept = list(slots)
+    changes = {}
+    for name in _BY_SLOT:
+        values = getattr(roster, name)
+        changes[name] = [values[slot] for slot in kept] if values else []
+    return roster.model_copy(update=changes)
+
+
+def known(grid: GridSimulator, manifest: RosterManifest) -> Roster:
+    """A roster seated and registered at the platform."""
+    roster = Roster(grid.seated(manifest), ())
+    grid.register(roster)
+    return roster
+
+
+def upload_of(
+    grid: GridSimulator, roster: Roster, like: GridUpload, **changes: object
+) -> GridUpload:
+    """An upload that names a roster, with the columns of another upload."""
+    grid.sequence += 1
+    named = {
+        "roster_id": roster.manifest.roster_id,
+        "gateway_id": grid.gateway_key.public_key.thumbprint,
+        "sequence": grid.sequence,
+    }
+    manifest = like.manifest.model_copy(update=named | changes)
+    return replace(like, roster=roster, manifest=manifest, message=grid.sign(manifest))
+
+
+def deny_list(grid: GridSimulator, *subjects: str, sequence: int = 1):
+    """A deny list as the identity authority signs it."""
+    said = DenyList(sequence=sequence, issued_at=NOW.isoformat(), subjects=list(subjects))
+    return signed(said, key=grid.identity_key)

@@ -1,0 +1,56 @@
+"""A billing period has one text: no year but its own can be read from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gridsecure.billing.periods import billing_month
+from gridsecure.credentials.seats import billing_domain, check_period
+from gridsecure.errors import InvalidMessageError
+
+SHANGHAI, BERLIN, SYDNEY = "Asia/Shanghai", "Europe/Berlin", "Australia/Sydney"
+
+
+@pytest.mark.parametrize("timezone", [SHANGHAI, BERLIN, SYDNEY, "UTC", "America/St_Johns"])
+@pytest.mark.parametrize("month", range(1, 13))
+def test_every_month_passes_and_is_of_its_year(timezone, month):
+    """December to 1 January, and months in which clocks are changed, too."""
+    period = billing_month(2026, month, timezone=timezone)
+    start, end = period.start.isoformat(), period.end.isoformat()
+    check_period(start, end, timezone=timezone)
+    assert billing_domain(start).period == "2026"
+
+
+def test_a_whole_year_passes():
+    check_period("2026-01-01T00:00:00+01:00", "2027-01-01T00:00:00+01:00", timezone=BERLIN)
+
+
+REFUSED = {
+    "next year told in UTC": ("2026-12-31T16:00:00+00:00", "2027-01-31T16:00:00+00:00", SHANGHAI),
+    "this year told in UTC": ("2026-06-30T16:00:00+00:00", "2026-08-01T00:00:00+08:00", SHANGHAI),
+    "end told in UTC": ("2026-12-01T00:00:00+08:00", "2026-12-31T16:00:00+00:00", SHANGHAI),
+    "Z": ("2026-06-30T16:00:00Z", "2026-08-01T00:00:00+08:00", SHANGHAI),
+    "winter time in summer": ("2026-07-01T00:00:00+01:00", "2026-08-01T00:00:00+02:00", BERLIN),
+    "another zone": ("2026-07-01T00:00:00+02:00", "2026-08-01T00:00:00+02:00", SHANGHAI),
+    "over New Year": ("2026-12-01T00:00:00+08:00", "2027-01-01T00:00:01+08:00", SHANGHAI),
+    "two years": ("2026-01-01T00:00:00+08:00", "2028-01-01T00:00:00+08:00", SHANGHAI),
+    "naive": ("2026-07-01T00:00:00", "2026-08-01T00:00:00", SHANGHAI),
+    "naive start": ("2026-07-01T00:00:00", "2026-08-01T00:00:00+08:00", SHANGHAI),
+    "naive end": ("2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00", SHANGHAI),
+    "dates": ("2026-07-01", "2026-08-01", SHANGHAI),
+    "a blank": ("2026-07-01 00:00:00+08:00", "2026-08-01T00:00:00+08:00", SHANGHAI),
+    "without seconds": ("2026-07-01T00:00+08:00", "2026-08-01T00:00:00+08:00", SHANGHAI),
+    "reversed": ("2026-08-01T00:00:00+08:00", "2026-07-01T00:00:00+08:00", SHANGHAI),
+    "empty": ("2026-07-01T00:00:00+08:00", "2026-07-01T00:00:00+08:00", SHANGHAI),
+    "no time": ("July", "August", SHANGHAI),
+    "the first moment": ("0001-01-01T00:00:00+00:00", "2026-07-01T00:00:00+08:00", SYDNEY),
+    "the last year": ("9999-12-01T00:00:00+08:00", "9999-12-31T00:00:00+08:00", SHANGHAI),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_any_other_text_is_refused(name):
+    start, end, timezone = REFUSED[name]
+    with pytest.raises(InvalidMessageError) as refused:
+        check_period(start, end, timezone=timezone)
+    assert refused.value.reason == "identity.period"
