@@ -229,15 +229,15 @@ class GatewayWorld:
         path.unlink()
         return frame
 
-    def save(self, *readings: bytes, contracts: bytes | None = None) -> None:
-        """Hand in the month's files, and write its contracts into the utility's books."""
+    def save(self, *readings: bytes, contracts: bytes | None = None, month: str = MONTH) -> None:
+        """Hand in a month's files, and write its contracts into the utility's books."""
         text = self.contracts_csv() if contracts is None else contracts
         names = [line.split(b",")[0].decode() for line in text.splitlines()[1:]]
         if self.registry is shared_authority():
             self.list_accounts(names)
         save_files(
             self.zone,
-            MONTH,
+            month,
             readings=[BytesIO(data) for data in readings or (self.simulated.wide_csv(),)],
             contracts=BytesIO(text),
             tariffs=[],
@@ -275,7 +275,12 @@ class GatewayWorld:
         self.now += timedelta(milliseconds=1)
         return self.now.astimezone(UTC)
 
-    def process(self, *, progress: Callable[[str, int, int], None] | None = None) -> MonthReport:
+    def process(
+        self,
+        *,
+        progress: Callable[[str, int, int], None] | None = None,
+        month: str = MONTH,
+    ) -> MonthReport:
         def note(stage: str, done: int, of: int) -> None:
             self.steps.append(stage)
             if progress is not None:
@@ -283,7 +288,7 @@ class GatewayWorld:
 
         return process_month(
             self.zone,
-            files=load_files(self.zone, MONTH),
+            files=load_files(self.zone, month),
             peers=self.peers,
             clock=self.clock,
             progress=note,

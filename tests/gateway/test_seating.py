@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from datetime import UTC, datetime
 from itertools import islice
 
 import httpx
 import pytest
 
+from apps.simulator.synthetic_meters import simulate
 from gridsecure import frames
 from gridsecure.compute.seating import install_deny_list
 from gridsecure.credentials.seats import billing_domain, seated_roster
@@ -35,6 +37,7 @@ from gridsecure.messages import RosterManifest, Signed, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
 from tests.gateway.gateway_world import (
+    METERS,
     MONTH,
     YEAR,
     GatewayWorld,
@@ -382,6 +385,28 @@ def test_the_next_month_has_the_same_rosters_and_signs_nothing_anew(shared):
     assert revoked == frozenset()
     # asked only whether they may still act
     assert shared.identity.log == ["POST /registrations/list"] * 2
+
+
+def test_a_second_month_from_files_to_uploads_enrols_and_seats_nobody(shared):
+    shared.process()
+    july = stored_plan(shared.zone, MONTH)
+    readings = simulate(METERS, month="2026-08", interval_minutes=60).wide_csv()
+    shared.now = datetime(2026, 9, 2, tzinfo=UTC)
+    shared.save(readings, month="2026-08")
+    shared.identity.log.clear()
+    report = shared.process(month="2026-08")
+    august = stored_plan(shared.zone, "2026-08")
+    assert (report.billed_meters, report.excluded) == (20, {})
+    assert august.rosters == july.rosters
+    assert not set(august.names) & set(july.names)
+    assert shared.identity.log == [
+        "GET /identity-keys",
+        *["POST /registrations/list"] * 2,
+        *["POST /challenges", "POST /logins"],
+    ]
+    assert committed(shared) == 4
+    sent = [outbox.required(shared.zone, name).upload for name in (*july.names, *august.names)]
+    assert [upload.sequence for upload in sent] == [1, 2, 3, 4]
 
 
 def test_after_a_revocation_the_next_month_has_another_roster(world):
