@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from sqlmodel import select
+from sqlmodel import col, delete, select
 
 from gridsecure.credentials.access import ISSUER
 from gridsecure.credentials.issuer_keys import Context, generate_issuer_key
@@ -32,12 +32,17 @@ from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.identity_peer import IdentityPeer, Login
 from gridsecure.identity.issuer import CredentialRequest, Issuer
 from gridsecure.identity.registry import deny, registration
-from gridsecure.identity_messages import EnrolmentAnswer, EnrolmentOrder, IdentityKeys
+from gridsecure.identity_messages import (
+    EnrolmentAnswer,
+    EnrolmentOrder,
+    IdentityKeys,
+    Registrations,
+)
 from gridsecure.messages import Signed, signed
 from gridsecure.peer import PAUSES_S
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
-from gridsecure.store.records import listed
+from gridsecure.store.records import RecordRow, listed
 from tests.gateway.gateway_world import SEED, YEAR, GatewayWorld
 from tests.gateway.identity_wire import Authority
 from tests.grid_simulator import NOW, grid_keys
@@ -259,6 +264,68 @@ def test_what_the_authority_says_of_the_gateway_is_not_repeated(world):
         world.peers.identity.join(YEAR)
     assert said not in f"{refusal.value!r} {refusal.value} {refusal.value.remedy}"
     assert "(identity.refused)" in refusal.value.message
+
+
+# --- an authority that lost something -----------------------------------------------------------
+
+
+def lose(world, *subjects):
+    """As after a restore from a backup that was made before they registered."""
+    with write_session(world.registry.registrations) as session:
+        session.exec(
+            delete(RecordRow).where(
+                col(RecordRow.kind) == "registration", col(RecordRow.name).in_(subjects)
+            )
+        )
+
+
+def asked(world, found):
+    world.restart()
+    world.identity.log.clear()
+    return world.peers.identity.registrations(list(found.names.values()), start=YEAR)
+
+
+def test_who_is_remembered_and_lost_registers_once_more_without_a_name(world):
+    found = enrolled(world)
+    lost = remembered(world.zone, YEAR)["meter-2"]
+    lose(world, *lost)
+    envelope, refused = asked(world, found)
+    assert refused == frozenset()
+    entries = Registrations.parsed(envelope.body).entries
+    assert [entry.subject for entry in entries] == list(found.names.values())
+    assert set(lost) <= registered(world)
+    again = ["GET /identity-keys", "POST /challenges", "POST /registrations"]
+    assert world.identity.log == [
+        "POST /registrations/list", *again, "POST /registrations/list"
+    ]  # fmt: skip
+
+
+def test_who_is_refused_again_is_left_out_after_one_attempt(world):
+    found = enrolled(world)
+    deny(world.registry.registrations, subject=found.names["meter-3"], warrant="w", now=NOW)
+    envelope, refused = asked(world, found)
+    assert refused == {found.names["meter-3"]}
+    assert len(Registrations.parsed(envelope.body).entries) == 2
+    assert world.identity.count("/registrations") == 1
+    assert world.identity.count("/enrolments") == 0
+
+
+def test_one_that_is_lost_comes_back_beside_one_that_is_revoked(world):
+    found = enrolled(world)
+    lose(world, *remembered(world.zone, YEAR)["meter-2"])
+    deny(world.registry.registrations, subject=found.names["meter-3"], warrant="w", now=NOW)
+    _, refused = asked(world, found)
+    assert refused == {found.names["meter-3"]}
+
+
+def test_who_has_no_credential_any_more_is_left_out_and_not_named(world):
+    found = enrolled(world)
+    lose(world, *remembered(world.zone, YEAR)["meter-2"])
+    with write_session(world.zone.engine) as session:
+        session.exec(delete(RecordRow).where(col(RecordRow.kind) == "credential"))
+    _, refused = asked(world, found)
+    assert refused == {found.names["meter-2"]}
+    assert world.identity.count("/enrolments") == 0
 
 
 # --- lost and killed ----------------------------------------------------------------------------

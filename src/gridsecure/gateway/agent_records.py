@@ -1,26 +1,36 @@
 """Who is registered under which pseudonyms: what the gateway alone knows, one record a year each.
 
 This is the link between meter points and pseudonyms. It is as private as the readings beside it,
-and could be computed again from the seed.
+and could be computed again from the seed. Credentials are kept too, so that whoever has to register
+once more need not enrol by name for it; without the holder's secret nobody can show one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.issuer_keys import Context
 from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.gateway.agents import Agent
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store.database import write_session
+from gridsecure.store.many_records import fetch_many
 from gridsecure.store.records import Record, listed, record
 
 _AGENT: Final = "agent"
+_CREDENTIAL: Final = "credential"
 _GATEWAY: Final = "gateway-agent"
 
 Subjects = tuple[str, ...]
 """A holder's pseudonyms of one period, in the order of its domains."""
+
+Given = tuple[Agent, Credential]
+"""A holder and its credential."""
 
 
 def remember(
@@ -46,6 +56,49 @@ def remembered(zone: GatewayZone, period: str) -> dict[str, Subjects]:
     with write_session(zone.engine) as session:
         found = listed(session, kind=_AGENT, state=period)
     return {item.name.removeprefix(f"{period}/"): tuple(json.loads(item.text)) for item in found}
+
+
+def keep_credentials(
+    zone: GatewayZone, period: str, given: Sequence[Given], *, at: datetime
+) -> None:
+    """Keep the credentials of a year; of a holder that has one, the first stays.
+
+    Args:
+        zone: The gateway.
+        period: The year.
+        given: Holders and their credentials.
+        at: Now.
+    """
+    with write_session(zone.engine) as session:
+        for agent, credential in given:
+            encode, name = agent.holder.suite.group.encode, f"{period}/{agent.identity}"
+            text = (encode(credential.u) + encode(credential.u_prime)).hex()
+            digest = sm3_hex(name.encode())
+            record(session, Record(_CREDENTIAL, name, name, digest, period, text), at=at)
+
+
+def kept_credentials(
+    zone: GatewayZone, agents: Sequence[Agent], *, context: Context
+) -> list[Given]:
+    """Those of some holders that have a credential, with it.
+
+    Args:
+        zone: The gateway.
+        agents: The holders.
+        context: Role and year.
+    """
+    names = {f"{context.period}/{agent.identity}": agent for agent in agents}
+    with write_session(zone.engine) as session:
+        found = fetch_many(session, list(names), kind=_CREDENTIAL)
+    return [
+        (names[name], _credential(names[name], kept.text, context)) for name, kept in found.items()
+    ]
+
+
+def _credential(agent: Agent, text: str, context: Context) -> Credential:
+    data, group = bytes.fromhex(text), agent.holder.suite.group
+    u, u_prime = (group.decode(part) for part in (data[:POINT_BYTES], data[POINT_BYTES:]))
+    return Credential(agent.holder.m1, u, u_prime, context)
 
 
 def settlement_names(zone: GatewayZone, start: str) -> dict[str, str]:

@@ -170,6 +170,8 @@ class IdentityClient:
             subjects: The pseudonyms.
             start: Start of the billing period, ISO 8601.
 
+        An authority restored from a backup may have lost some, which register once more.
+
         Returns:
             Its signed `Registrations` of those that may act, in the order asked for, or None; and
             those that may not.
@@ -179,7 +181,17 @@ class IdentityClient:
             GridSecureError: The authority cannot be reached, or speaks of others
                 (`identity.answer`).
         """
-        return self._registrations("meter-point", subjects, start)
+        found = self._registrations("meter-point", subjects, start)
+        if found[1] and self._again(found[1], start[:4]):
+            return self._registrations("meter-point", subjects, start)
+        return found
+
+    def _again(self, subjects: frozenset[str], period: str) -> bool:
+        """Register pseudonyms once more that were registered before; whether any is."""
+        known = remembered(self._zone, period)
+        names = [name for name, own in known.items() if own[0] in subjects]
+        outcomes = self._passes.again(list(self._batches(names, period)))
+        return any(isinstance(one, tuple) for one in outcomes.values())
 
     def own_registration(self, start: str) -> Signed:
         """The authority's fresh word on the gateway's own pseudonym.

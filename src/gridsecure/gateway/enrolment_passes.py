@@ -7,8 +7,8 @@ registered as it enrolled would say by place who is who. So:
 2. those who have a credential are shuffled at random, cut into new batches, and register.
 
 Batches are on their way side by side: while the authority computes for one, the gateway does for
-another. The arithmetic lets go of Python's lock, so threads suffice. A killed run forgets the
-credentials; whoever is not registered yet enrols again in the next one.
+another. The arithmetic lets go of Python's lock, so threads suffice. After a kill, whoever is not
+registered yet enrols again in the next run.
 
 What a shuffle does not cure. A holder is hidden among those that register after the same first
 pass: a run for one meter point, as the gateway's own, says whose pseudonym it is, and a run for a
@@ -26,8 +26,13 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from gridsecure.credentials.issuance import Credential
-from gridsecure.gateway.agent_records import Subjects, remember
-from gridsecure.gateway.agents import Agent
+from gridsecure.gateway.agent_records import (
+    Given,
+    Subjects,
+    keep_credentials,
+    kept_credentials,
+    remember,
+)
 from gridsecure.gateway.enrolment_batches import Batch, register, request_credentials
 from gridsecure.gateway.identity_peer import IdentityPeer
 from gridsecure.gateway.zone import GatewayZone
@@ -48,7 +53,6 @@ Outcomes = dict[str, Subjects | str]
 Counted = Callable[[int, int], None]
 """Told how much is done, and of how much; having enrolled is half of it."""
 
-Given = tuple[Agent, Credential]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -96,10 +100,31 @@ class Passes:
             counted(halves // 2, of)
         return outcomes
 
+    def again(self, batches: Sequence[Batch]) -> Outcomes:
+        """Register once more, without a word about names, who has a credential already.
+
+        Enrolling for it would tell the authority, which says whom it misses, whose pseudonyms those
+        are. So whoever has no credential here any more is not among the outcomes.
+
+        Args:
+            batches: Who, all in one role for one year.
+
+        Raises:
+            GridSecureError: As `register`.
+        """
+        outcomes: Outcomes = {}
+        for batch in batches:
+            given = kept_credentials(self.zone, batch.agents, context=batch.context)
+            for part in self._cut_anew({batch.carry: given}, batch):
+                outcomes |= self._registered(part)
+        return outcomes
+
     def _enrolled(self, batch: Batch) -> tuple[Batch, list[Given], dict[str, str]]:
         answers = request_credentials(batch, zone=self.zone, peer=self.peer, now=self.clock())
         pairs = list(zip(batch.agents, answers, strict=True))
         given = [(agent, one) for agent, one in pairs if isinstance(one, Credential)]
+        if batch.role == "meter-point":
+            keep_credentials(self.zone, batch.period, given, at=self.clock())
         return batch, given, {agent.identity: one for agent, one in pairs if isinstance(one, str)}
 
     def _cut_anew(
