@@ -100,20 +100,7 @@ def _grants(parts: CredentialParts, sizes: BenchSizes) -> list[Figure]:
 def _tokens_and_uploads(sizes: BenchSizes) -> list[Figure]:
     engine = select_engine("auto").name
     service, holder = generate_private_key(), generate_private_key()
-    public = holder.public_key
-    claims = [
-        TokenClaims(
-            subject=f"{number:064x}",
-            roles=("gateway",),
-            audience="platform",
-            issuer=ISSUER,
-            issued_at=_NOW,
-            expires_at=_NOW + timedelta(minutes=5),
-            token_id=f"{number:032x}",
-            holder_thumbprint=public.thumbprint,
-        )
-        for number in range(sizes.identity_messages)
-    ]
+    claims = [_claims(number, holder) for number in range(sizes.identity_messages)]
     issued, tokens = _rate(
         lambda: [issue_token(one, key=service) for one in claims], count=len(claims), sizes=sizes
     )
@@ -122,29 +109,44 @@ def _tokens_and_uploads(sizes: BenchSizes) -> list[Figure]:
     )
     if said != claims:
         raise AssertionError("a token says something else than was signed")
-    uploads = [
-        Upload("PUT", f"/columns/{number}", token, number, sm3_digest(token.encode()))
-        for number, token in enumerate(tokens, 1)
-    ]
-    signed = [(upload, sign_upload(upload, key=holder)) for upload in uploads]
-
-    def check() -> None:
-        for (upload, signature), one in zip(signed, claims, strict=True):
-            # the key comes with every upload, and is read anew each time
-            key = Sm2PublicKey(public.point)
-            check_upload(upload, signature=signature, claims=one, holder=key)
-
-    checked, _ = _rate(check, count=len(signed), sizes=sizes)
     return [
         _figure("tokens_issued", "access tokens issued", issued, f"SM2 signature, {engine}"),
         _figure("tokens_verified", "access tokens verified", verified, f"{engine}, claims read"),
-        _figure(
-            "uploads",
-            "upload signatures checked",
-            checked,
-            f"{engine}, holder key read with each, over token, counter and body digest",
-        ),
+        _uploads(list(zip(tokens, claims, strict=True)), holder, sizes),
     ]
+
+
+def _uploads(
+    given: list[tuple[str, TokenClaims]], holder: Sm2PrivateKey, sizes: BenchSizes
+) -> Figure:
+    point, signed = holder.public_key.point, []
+    for number, (token, claims) in enumerate(given, 1):
+        digest = sm3_digest(token.encode())
+        upload = Upload("PUT", f"/columns/{number}", token, number, digest)
+        signed.append((upload, sign_upload(upload, key=holder), claims))
+
+    def check() -> None:
+        for upload, signature, claims in signed:
+            key = Sm2PublicKey(point)  # it comes with every upload, and is read anew each time
+            check_upload(upload, signature=signature, claims=claims, holder=key)
+
+    rate, _ = _rate(check, count=len(signed), sizes=sizes)
+    engine = select_engine("auto").name
+    note = f"{engine}, holder key read with each, over token, counter and body digest"
+    return _figure("uploads", "upload signatures checked", rate, note)
+
+
+def _claims(number: int, holder: Sm2PrivateKey) -> TokenClaims:
+    return TokenClaims(
+        subject=f"{number:064x}",
+        roles=("gateway",),
+        audience="platform",
+        issuer=ISSUER,
+        issued_at=_NOW,
+        expires_at=_NOW + timedelta(minutes=5),
+        token_id=f"{number:032x}",
+        holder_thumbprint=holder.public_key.thumbprint,
+    )
 
 
 def _verified(token: str, service: Sm2PrivateKey) -> TokenClaims:

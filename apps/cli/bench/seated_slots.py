@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.identity.vouching import ActingRole
 from gridsecure.identity_messages import Registered, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, roster_name, signed
 
@@ -38,39 +39,11 @@ def seated_slots(count: int, *, start: str) -> SeatedSlots:
     """
     authority, gateway = generate_private_key(), generate_private_key()
     holders = [generate_private_key() for _ in range(count)]
-    domain = billing_domain(start).text
-    names = [sm3_hex(key.public_key.point) for key in holders]
-    draft = RosterManifest(
-        roster_id="",
-        gateway_id=gateway.public_key.thumbprint,
-        domain=domain,
-        tariff="0" * 64,
-        pseudonyms=names,
-        zones=["futian"] * count,
-        customer_classes=["household"] * count,
-        household_quota_wh=[0] * count,
-        contracted_va=[0] * count,
-    )
-    roster = draft.model_copy(update={"roster_id": roster_name(draft)})
-
-    def vouched(role: str, keys: list[Sm2PrivateKey]) -> Signed:
-        points = [key.public_key.point for key in keys]
-        said = Registrations.model_validate(
-            {
-                "domain": domain,
-                "role": role,
-                "issued_at": _ISSUED_AT,
-                "entries": [
-                    Registered(subject=sm3_hex(point), holder=point.hex()) for point in points
-                ],
-            }
-        )
-        return signed(said, key=authority)
-
-    seats = (
+    roster = _roster(holders, gateway, domain=billing_domain(start).text)
+    data = (
         RosterSeats(
-            gateway=vouched("gateway", [gateway]),
-            holders=vouched("meter-point", holders),
+            gateway=_vouched("gateway", [gateway], domain=roster.domain, by=authority),
+            holders=_vouched("meter-point", holders, domain=roster.domain, by=authority),
             delegations=[
                 key.sign(delegation_text(roster, slot)).hex() for slot, key in enumerate(holders)
             ],
@@ -78,6 +51,33 @@ def seated_slots(count: int, *, start: str) -> SeatedSlots:
         .model_dump_json()
         .encode()
     )
-    manifest = roster.model_copy(update={"seats": sm3_hex(seats)})
+    manifest = roster.model_copy(update={"seats": sm3_hex(data)})
     identity = {authority.public_key.thumbprint: authority.public_key}
-    return SeatedSlots(signed(manifest, key=gateway), seats, identity)
+    return SeatedSlots(signed(manifest, key=gateway), data, identity)
+
+
+def _roster(
+    holders: Sequence[Sm2PrivateKey], gateway: Sm2PrivateKey, *, domain: str
+) -> RosterManifest:
+    count = len(holders)
+    draft = RosterManifest(
+        roster_id="",
+        gateway_id=gateway.public_key.thumbprint,
+        domain=domain,
+        tariff="0" * 64,
+        pseudonyms=[sm3_hex(key.public_key.point) for key in holders],
+        zones=["futian"] * count,
+        customer_classes=["household"] * count,
+        household_quota_wh=[0] * count,
+        contracted_va=[0] * count,
+    )
+    return draft.model_copy(update={"roster_id": roster_name(draft)})
+
+
+def _vouched(
+    role: ActingRole, keys: Sequence[Sm2PrivateKey], *, domain: str, by: Sm2PrivateKey
+) -> Signed:
+    points = [key.public_key.point for key in keys]
+    entries = [Registered(subject=sm3_hex(point), holder=point.hex()) for point in points]
+    said = Registrations(domain=domain, role=role, issued_at=_ISSUED_AT, entries=entries)
+    return signed(said, key=by)
