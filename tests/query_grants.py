@@ -8,16 +8,16 @@ from datetime import timedelta
 
 from gridsecure.credentials.access import GRANT_ROLE, ISSUER, query_subject
 from gridsecure.credentials.queries import Query, load_curve_query
-from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import TokenClaims, issue_token
 from tests.grid_simulator import NOW, GridSimulator, grid_keys
 
 
-def query_of(grid: GridSimulator) -> Query:
-    """The grid's month."""
+def query_of(grid: GridSimulator, *, reader: Sm2PublicKey | None = None) -> Query:
+    """The grid's month, to be read with the session's holder key unless told otherwise."""
     start, end = grid.period.start.isoformat(), grid.period.end.isoformat()
-    return load_curve_query(start, end, reader=grid_keys().holder.public_key)
+    return load_curve_query(start, end, reader=reader or grid_keys().holder.public_key)
 
 
 def grant_claims(query: str, *, audience: str = "platform", **changes: object) -> TokenClaims:

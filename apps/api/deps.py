@@ -160,6 +160,8 @@ def claims_of(request: Request) -> TokenClaims:
 def require(*roles: str) -> Callable[[Request], TokenClaims]:
     """A dependency that admits holders of any of these roles, and returns their claims.
 
+    A token bound to a key is no bearer's: it is refused here, where no signature is looked at.
+
     Args:
         roles: The roles; at least one.
     """
@@ -168,7 +170,7 @@ def require(*roles: str) -> Callable[[Request], TokenClaims]:
 
     def admitted(request: Request) -> TokenClaims:
         claims = claims_of(request)
-        if not set(roles) & set(claims.roles):
+        if not set(roles) & set(claims.roles) or claims.holder_thumbprint is not None:
             raise AccessDeniedError("A role that may not do this.")
         return claims
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gridsecure.credentials.opening import Opener
 from gridsecure.identity.log_entries import shown_entry
-from gridsecure.identity.person_searches import SearchState
-from gridsecure.identity.warrant_desk import Opening, Warrant
+from gridsecure.identity.openings import Opening, Warrant
+from gridsecure.identity.search_states import SearchState
 from gridsecure.identity_messages import LogEntry, SearchDocument, SearchWork
 from gridsecure.messages import Signed
 
@@ -54,12 +54,17 @@ class RekeyOrders(_Body):
 
 
 class WarrantShown(_Body):
-    """An order to open, what an office needs for its share, and who has not given one."""
+    """An order to open, what an office needs for its share, and who has not given one.
+
+    `leaves` is what the log committed to when the pseudonym was registered; a list of orders leaves
+    it out.
+    """
 
     entry: LogEntry
     subject: str
     escrow: str
     reference: str
+    leaves: list[str] = []
     waiting_for: list[Opener]
     opened: int
 
@@ -116,6 +121,12 @@ class EvidenceShown(_Body):
     entries: list[LogEntry]
 
 
+class LeavesShown(_Body):
+    """What one entry of registrations commits to."""
+
+    leaves: list[str]
+
+
 def shown_warrant(warrant: Warrant) -> WarrantShown:
     """An order as it is shown."""
     return WarrantShown(
@@ -123,6 +134,7 @@ def shown_warrant(warrant: Warrant) -> WarrantShown:
         subject=warrant.document.subject,
         escrow=warrant.document.escrow,
         reference=warrant.document.reference,
+        leaves=warrant.document.leaves,
         waiting_for=list(warrant.waiting_for),
         opened=warrant.opened,
     )

@@ -92,8 +92,18 @@ def _write_once(path: Path, data: bytes) -> None:
             path.hardlink_to(partial)
         except FileExistsError:
             return  # another process was faster, and its key stands
+        _synchronise(path.parent)
     finally:
         partial.unlink()
+
+
+def _synchronise(folder: Path) -> None:
+    """Bring the new name to the disk: a key that others know already must not be lost."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _refused(error: OSError) -> StorageError:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import httpx
 import pandas as pd
 import typer
 from rich.console import Console
@@ -17,10 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from apps.cli.analyst_queries import (
-    TIMEOUT_S,
     Asking,
     QueryAnswer,
     analyst_key,
+    connection,
     enrol_analyst,
     point_option,
     utc_clock,
@@ -72,7 +71,7 @@ def enrol(  # noqa: PLR0913 - one parameter an option
             "regulator": point_option(regulator_key, option="--regulator-key"),
         },
     )
-    with httpx.Client(timeout=TIMEOUT_S) as http:
+    with connection() as http:
         enrol_analyst(
             http,
             service=service,
@@ -100,7 +99,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Ask for a month's load curve and wait until it is released. It takes one grant."""
-    with httpx.Client(timeout=TIMEOUT_S) as http:
+    with connection() as http:
         asking = Asking(
             http,
             QueryAddresses(identity_url, platform_url, authority_url),

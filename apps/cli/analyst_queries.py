@@ -187,6 +187,11 @@ def point_option(text: str, *, option: str) -> Sm2PublicKey:
         ) from error
 
 
+def connection() -> httpx.Client:
+    """A new connection; each says a name or none, never both."""
+    return httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+
+
 def utc_clock() -> datetime:
     """The present."""
     return datetime.now(UTC)

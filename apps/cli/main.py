@@ -15,6 +15,7 @@ from apps.cli.bench.run import run_bench
 from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bill import BillOrder, bill_file
 from apps.cli.explained import explained, notes
+from apps.cli.identity import identity_app
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from apps.cli.output import FormatOption, OutputFormat
 from apps.cli.plan import plan_app
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.add_typer(tariff_app, name="tariff")
 app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")
+app.add_typer(identity_app, name="identity")
 
 
 def _print_version(wanted: bool) -> None:

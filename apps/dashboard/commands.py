@@ -29,7 +29,7 @@ def order_search(*, url: str) -> str:
         url: Base address of the identity service.
     """
     return (
-        "gridsecure identity search IDENTITY --reference REFERENCE "
+        "gridsecure identity revoke-person --identity IDENTITY --reference REFERENCE "
         f"--url {quote(url)} --key KEY_FILE"
     )
 
@@ -41,8 +41,8 @@ def work(name: str, *, url: str) -> str:
         name: Hash of the search's order.
         url: Base address of the identity service.
     """
-    return f"gridsecure identity work {quote(name)} {_with_keys(url)}"
+    return f"gridsecure identity revoke-person --continue {quote(name)} {_with_keys(url)}"
 
 
 def _with_keys(url: str) -> str:
-    return f"--url {quote(url)} --key KEY_FILE --opener-key OPENER_KEY_FILE"
+    return f"--url {quote(url)} --key KEY_FILE --opener-key OPENER_KEY_FILE --witness HEADS_FILE"

@@ -44,6 +44,7 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "choose_warrant": ("选择揭示令", "Choose a warrant"),
     "warrant": ("揭示令", "Warrant"),
     "ordered_at": ("下达时间", "Ordered at"),
+    "ordered_by": ("下达人", "Ordered by"),
     "missing_share": ("尚缺份额", "Share missing of"),
     "opened_times": ("已揭示次数", "Times opened"),
     "warrant_state_ordered": ("待双方份额", "Needs both shares"),

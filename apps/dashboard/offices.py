@@ -16,14 +16,16 @@ def begin(session: Session) -> str:
     """Say where keys stay and for whom this person acts; return the office.
 
     Raises:
-        AccessDeniedError: For none, or it would be both (`session.offices`).
+        AccessDeniedError: For none, or it has another role besides (`session.offices`).
     """
     st.info(tell("keys_stay"), icon=":material/key:")
     office = office_of(session)
     st.markdown(f"{say('your_office')}: **{say_or('office', office)}**")
     note = access.held().pop("note", None)
     if note is not None:
-        st.success(note)
+        st.success(tell(note))
+    if access.held().pop("gone", False):
+        st.info(tell("result_gone"), icon=":material/timer_off:")
     return office
 
 

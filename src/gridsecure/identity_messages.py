@@ -145,6 +145,7 @@ class WarrantDocument(Message):
         subject: The pseudonym.
         escrow: Its escrow, in hexadecimal.
         reference: The order's number in both offices' files.
+        leaves: What the log committed to with the registration, see `identity.commitments`.
     """
 
     kind: ClassVar[str] = "warrant-document"
@@ -152,6 +153,7 @@ class WarrantDocument(Message):
     subject: Digest
     escrow: str = Field(pattern=r"^[0-9a-f]{132}$")
     reference: str = Field(min_length=1, max_length=256)
+    leaves: list[Digest] = Field(default=[], max_length=2 * MAX_BATCH)
 
 
 class SearchDocument(Message):
@@ -184,6 +186,7 @@ class SearchWork(Message):
         step: What to do with it.
         key: The enrolled key that is searched for.
         escrows: Where.
+        names: By escrow, what stands for its pseudonym in the log's commitment.
         first: The utility's blindings, once there are.
         mark: The utility's own mark on its blindings, by which it knows them again.
         second: The regulator's blindings of those, once there are.
@@ -195,6 +198,7 @@ class SearchWork(Message):
     step: SearchStep
     key: str = Field(pattern=r"^[0-9a-f]{66}$")
     escrows: list[str] = Field(min_length=1, max_length=MAX_BATCH)
+    names: list[Digest] = Field(min_length=1, max_length=MAX_BATCH)
     first: list[str] = Field(default=[], max_length=MAX_BATCH)
     mark: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     second: list[str] = Field(default=[], max_length=MAX_BATCH)

@@ -65,6 +65,7 @@ class OfficeServices:
     shares: dict[str, set[str]] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     in_books: bool = True
+    forgot_result: bool = False
     revoked: set[str] = field(default_factory=set)
     searches: list[dict[str, object]] | None = field(default_factory=list)
     people: dict[str, tuple[Sm2PublicKey, tuple[str, ...]]] = field(default_factory=dict)
@@ -147,7 +148,7 @@ class OfficeServices:
         return WarrantShown(
             entry=entry, subject=order["subject"], escrow="02" * 66, reference=order["reference"],
             waiting_for=[o for o in ("utility", "regulator") if o not in given],
-            opened=self.opened.count(name),
+            opened=self.opened.count(name), leaves=[],
         ).model_dump(mode="json")  # fmt: skip
 
     def _named(self, method: str, rest: str, *, office: str, content: bytes) -> httpx.Response:
@@ -157,7 +158,9 @@ class OfficeServices:
             return not_found("not-found.warrant")
         given = self.shares.setdefault(name, set())
         if what == "result":
-            return self._result(order) if len(given) == 2 else not_found("not-found.opening")
+            if len(given) < 2 or self.forgot_result:
+                return not_found("not-found.opening")
+            return self._result(order)
         if (method, what) == ("POST", "shares"):
             body = json.loads(content)
             if body != {"opener": office, "share": share_of(name, office)}:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from apps.cli.analyst_queries import Asking, enrol_analyst
+from apps.cli.analyst_queries import Asking, QueryAnswer, enrol_analyst
 from gridsecure.analyst.enrolment import IdentityService
 from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
 from gridsecure.analyst.releases import pinned_authority
@@ -23,14 +23,16 @@ from gridsecure.credentials.grants import Quota
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.pinning import stated_keys
-from gridsecure.credentials.queries import load_curve_query
-from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.credentials.queries import RESULT_PURPOSE, Query, load_curve_query, parsed_query
+from gridsecure.crypto.envelope import seal_to
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import (
     AuthenticityError,
+    EnvelopeError,
     GridSecureError,
     InputError,
+    InvalidMessageError,
     NotFoundError,
     SignatureError,
     StorageError,
@@ -44,7 +46,9 @@ from tests.identity.identity_world import keys, suite
 
 LIMIT = 4
 KEYS = grid_keys()
-QUERY = load_curve_query(START, END)
+READER = generate_private_key()
+QUERY = load_curve_query(START, END, reader=READER.public_key)
+RESULTS = "/query-results"
 ADDRESSES = QueryAddresses("http://identity", "http://platform", "http://authority")
 AUTHORITY = pinned_authority(KEYS.authority.public_key.point.hex())
 
@@ -57,12 +61,16 @@ class Recorder(httpx.BaseTransport):
         self.sent: list[httpx.Request] = []
         self.lose: set[str] = set()
         self.answers: dict[str, httpx.Response] = {}
+        self.prefixes: dict[str, httpx.Response] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.sent.append(request)
         request.read()
         if request.url.path in self.answers:
             return self.answers[request.url.path]
+        for prefix, answer in self.prefixes.items():
+            if request.url.path.startswith(prefix):
+                return answer
         answer = self.carried.handle_request(request)
         if request.url.path in self.lose:
             raise httpx.ReadError("lost")
@@ -130,30 +138,46 @@ def enrolled(desk: Desk) -> Desk:
     return desk
 
 
+def query_for(reader: Sm2PrivateKey) -> Query:
+    """The same question, to be read with another key."""
+    return load_curve_query(START, END, reader=reader.public_key)
+
+
+def plain(wallet: KeptWallet) -> tuple[object, ...]:
+    """What a wallet holds, its readers' keys as bytes: two keys of one scalar are not equal."""
+    grants = [(replace(one, reader=None), one.reader.to_bytes()) for one in wallet.in_use]
+    return replace(wallet, in_use=()), grants
+
+
 # --- wallets -----------------------------------------------------------------------------------
 
 
 def test_a_wallet_comes_back_as_it_was_and_only_its_owner_reads_it(enrolled):
-    grant = enrolled.client.grant(enrolled.grants(), QUERY, keep=enrolled.keep)
+    grant = enrolled.client.grant(enrolled.grants(), QUERY, reader=READER, keep=enrolled.keep)
     with open_wallet(enrolled.path, suite=suite()) as file:
         wallet = file.needed().with_grant(grant)
         file.keep(wallet)
-    assert enrolled.wallet == wallet
+    assert plain(enrolled.wallet) == plain(wallet)
     assert stat.S_IMODE(enrolled.path.stat().st_mode) == 0o600
-    assert wallet.grant_for(QUERY.text, at=NOW) == grant
-    assert wallet.grant_for(QUERY.text, at=NOW + timedelta(days=1)) is None
-    assert wallet.grant_for("another", at=NOW) is None
+    (kept,) = enrolled.wallet.in_use
+    assert kept.reader.to_bytes() == READER.to_bytes()
+    assert wallet.grant_for(QUERY, at=NOW) == grant
+    assert wallet.grant_for(QUERY, at=NOW + timedelta(days=1)) is None
+    assert wallet.grant_for(query_for(generate_private_key()), at=NOW) == grant
+    another = QUERY.model_copy(update={"start": "2026-06-01T00:00:00+08:00", "end": START})
+    assert wallet.grant_for(another, at=NOW) is None
     assert wallet.without_grant(QUERY.text, at=NOW).in_use == ()
     assert wallet.without_grant("another", at=NOW).in_use == (grant,)
     assert wallet.left == LIMIT - 1
 
 
 def test_nothing_secret_is_shown(enrolled):
-    grant = enrolled.client.grant(enrolled.grants(), QUERY, keep=enrolled.keep)
+    grant = enrolled.client.grant(enrolled.grants(), QUERY, reader=READER, keep=enrolled.keep)
     wallet = enrolled.wallet.with_grant(grant)
     shown = repr(wallet) + repr(grant)
     text = json.loads(enrolled.path.read_text())
-    secrets = [str(wallet.m1), str(wallet.r1), text["m1"], text["credential"][66:]]
+    reader = READER.to_bytes().hex()
+    secrets = [str(wallet.m1), str(wallet.r1), text["m1"], text["credential"][66:], reader]
     assert not [one for one in [*secrets, grant.platform, grant.authority] if one in shown]
 
 
@@ -290,21 +314,21 @@ def test_a_grant_is_kept_before_it_is_sent(enrolled):
 
     enrolled.recorder.sent.clear()
     with pytest.raises(StorageError):
-        enrolled.client.grant(grants, QUERY, keep=dies)
+        enrolled.client.grant(grants, QUERY, reader=READER, keep=dies)
     assert enrolled.recorder.sent == []
 
     enrolled.recorder.lose = {"/grants"}
     with pytest.raises(GridSecureError):
-        enrolled.client.grant(grants, QUERY, keep=enrolled.keep)
+        enrolled.client.grant(grants, QUERY, reader=READER, keep=enrolled.keep)
     enrolled.recorder.lose = set()
     assert enrolled.grants().next_nonce == 1
-    grant = enrolled.client.grant(enrolled.grants(), QUERY, keep=enrolled.keep)
+    grant = enrolled.client.grant(enrolled.grants(), QUERY, reader=READER, keep=enrolled.keep)
     assert enrolled.grants().next_nonce == 2
     assert grant.is_valid(at=NOW)
 
 
 def test_tokens_are_for_the_query_at_both_services(enrolled):
-    grant = enrolled.client.grant(enrolled.grants(), QUERY, keep=enrolled.keep)
+    grant = enrolled.client.grant(enrolled.grants(), QUERY, reader=READER, keep=enrolled.keep)
     for audience, token in (("platform", grant.platform), ("authority", grant.authority)):
         claims = verify_token(
             token, key=KEYS.identity.public_key, audience=audience,
@@ -315,10 +339,10 @@ def test_tokens_are_for_the_query_at_both_services(enrolled):
 
 def test_no_more_grants_than_the_month_has(enrolled):
     for _ in range(LIMIT):
-        enrolled.client.grant(enrolled.grants(), QUERY, keep=enrolled.keep)
+        enrolled.client.grant(enrolled.grants(), QUERY, reader=READER, keep=enrolled.keep)
     enrolled.recorder.sent.clear()
     with pytest.raises(InputError) as refused:
-        enrolled.client.grant(enrolled.grants(), QUERY, keep=enrolled.keep)
+        enrolled.client.grant(enrolled.grants(), QUERY, reader=READER, keep=enrolled.keep)
     assert refused.value.reason == "grants.none-left"
     assert [one.url.path for one in enrolled.recorder.sent] == ["/grants/terms"]
     enrolled.clock.advance(days=31)
@@ -327,9 +351,9 @@ def test_no_more_grants_than_the_month_has(enrolled):
 
 def test_a_wallet_from_a_backup_is_told_so(enrolled):
     old = enrolled.grants()
-    enrolled.client.grant(old, QUERY, keep=enrolled.keep)
+    enrolled.client.grant(old, QUERY, reader=READER, keep=enrolled.keep)
     with pytest.raises(AuthenticityError) as refused:
-        enrolled.client.grant(old, QUERY, keep=enrolled.keep)
+        enrolled.client.grant(old, QUERY, reader=READER, keep=enrolled.keep)
     assert refused.value.reason == "grants.refused"
     assert "backup" in refused.value.remedy
 
@@ -337,7 +361,7 @@ def test_a_wallet_from_a_backup_is_told_so(enrolled):
 def test_grant_requests_share_nothing_and_name_nobody(enrolled):
     """Two requests of one analyst: no point, scalar or other piece is in both."""
     for _ in range(2):
-        enrolled.client.grant(enrolled.grants(), QUERY, keep=enrolled.keep)
+        enrolled.client.grant(enrolled.grants(), QUERY, reader=READER, keep=enrolled.keep)
     sent = [one for one in enrolled.recorder.sent if one.url.path == "/grants"]
     one, two = (bytes.fromhex(json.loads(request.content)["request"]) for request in sent)
     pieces = {one[at : at + 32] for at in range(len(one) - 31)}
@@ -394,15 +418,22 @@ def certificate(grant, **changes) -> ReleaseCertificate:
     return ReleaseCertificate(**fields | changes)
 
 
-def offer(desk: Desk, grant, *, key=KEYS.authority, **changes) -> None:
+def offer(desk: Desk, grant, *, key=KEYS.authority, reader=None, **changes) -> None:
+    """Have the key authority answer, sealed to the query's reader unless told otherwise."""
     envelope = signed(certificate(grant, **changes), key=key)
-    path = f"/query-results/{grant.digest.hex()}"
-    desk.recorder.answers[path] = httpx.Response(200, content=envelope.model_dump_json())
+    sealed = seal_to(
+        envelope.model_dump_json().encode(),
+        recipient=reader or grant.query.reader_key,
+        purpose=RESULT_PURPOSE,
+        owner=f"query/{grant.digest.hex()}",
+        created_at=NOW,
+    )
+    desk.recorder.answers[RESULTS] = httpx.Response(200, content=sealed)
 
 
 @pytest.fixture
 def granted(enrolled):
-    return enrolled.client.grant(enrolled.grants(), QUERY, keep=enrolled.keep)
+    return enrolled.client.grant(enrolled.grants(), QUERY, reader=READER, keep=enrolled.keep)
 
 
 def test_a_result_is_the_pinned_authoritys_answer_to_this_query(enrolled, granted):
@@ -410,6 +441,23 @@ def test_a_result_is_the_pinned_authoritys_answer_to_this_query(enrolled, grante
     release = enrolled.client.result(granted)
     assert release.requested_by == f"query/{granted.digest.hex()}"
     assert any(cell.value is not None for cell in release.cells)
+    request = enrolled.recorder.sent[-1]
+    assert (request.method, request.url.path) == ("POST", RESULTS)
+    assert json.loads(request.content) == {"query": QUERY.text}
+    assert request.headers["authorization"] == f"Bearer {granted.authority}"
+
+
+def test_a_result_for_another_reader_or_in_the_open_is_not_read(enrolled, granted):
+    offer(enrolled, granted, reader=generate_private_key().public_key)
+    with pytest.raises(EnvelopeError):
+        enrolled.client.result(granted)
+    offer(enrolled, granted)
+    with pytest.raises(EnvelopeError):
+        enrolled.client.result(replace(granted, reader=generate_private_key()))
+    envelope = signed(certificate(granted), key=KEYS.authority)
+    enrolled.recorder.answers[RESULTS] = httpx.Response(200, content=envelope.model_dump_json())
+    with pytest.raises(EnvelopeError):
+        enrolled.client.result(granted)
 
 
 @pytest.mark.parametrize(
@@ -456,10 +504,10 @@ def conflict() -> httpx.Response:
     return httpx.Response(409, json={"reason": "conflict.asked", "message": "m", "remedy": "r"})
 
 
-def test_what_others_got_for_the_same_query_is_read(enrolled, granted):
+def test_what_was_released_for_the_query_is_read_where_it_was_asked_before(enrolled, granted):
     enrolled.recorder.answers["/queries"] = conflict()
     missing = httpx.Response(404, json={"reason": "not-found.query-result"})
-    enrolled.recorder.answers[f"/query-results/{granted.digest.hex()}"] = missing
+    enrolled.recorder.answers[RESULTS] = missing
     with pytest.raises(GridSecureError) as refused:
         enrolled.client.answer(granted, pause=lambda _progress: None)
     assert refused.value.reason == "conflict.asked"
@@ -471,23 +519,89 @@ class GaveUpError(Exception):
     """The caller has no patience left."""
 
 
-def test_a_command_that_gave_up_goes_on_with_its_grant(enrolled):
+def give_up(_progress) -> None:
+    raise GaveUpError
+
+
+def running(desk: Desk) -> None:
+    """The platform takes every query and is never done with it."""
+    desk.recorder.answers["/queries"] = httpx.Response(202, json={"run_id": "r"})
+    desk.recorder.prefixes["/queries/"] = answer_of(state(state="running"))
+
+
+def asking(desk: Desk) -> Asking:
+    return Asking(desk.http, ADDRESSES, AUTHORITY, desk.clock, give_up)
+
+
+def ask(desk: Desk, month: str = "2026-07") -> QueryAnswer:
+    return asking(desk).load_curve(desk.path, month=month, timezone="Asia/Shanghai")
+
+
+def test_a_command_that_gave_up_goes_on_with_its_grant_and_reader(enrolled):
     """One grant for a month, however often the command is called before the release."""
-
-    def give_up(_progress) -> None:
-        raise GaveUpError
-
-    asking = Asking(enrolled.http, ADDRESSES, AUTHORITY, enrolled.clock, give_up)
-    path = f"/queries/{sm3_hex(QUERY.text.encode())}"
-    enrolled.recorder.answers["/queries"] = httpx.Response(202, json={"run_id": "r"})
-    enrolled.recorder.answers[path] = answer_of(state(state="running"))
+    running(enrolled)
     for _ in range(2):
         with pytest.raises(GaveUpError):
-            asking.load_curve(enrolled.path, month="2026-07", timezone="Asia/Shanghai")
+            ask(enrolled)
     assert enrolled.wallet.left == LIMIT - 1
     (kept,) = enrolled.wallet.in_use
-    enrolled.recorder.answers[path] = answer_of(state(request_state="released"))
+    asked = [one for one in enrolled.recorder.sent if one.url.path == "/queries"]
+    assert [json.loads(one.content)["query"] for one in asked] == [kept.query.text] * 2
+    assert kept.query.reader == kept.reader.public_key.point.hex()
+    enrolled.recorder.prefixes["/queries/"] = answer_of(state(request_state="released"))
     offer(enrolled, kept)
-    answer = asking.load_curve(enrolled.path, month="2026-07", timezone="Asia/Shanghai")
+    answer = ask(enrolled)
     assert (answer.left, answer.limit) == (LIMIT - 1, LIMIT)
+    assert answer.release.requested_by == f"query/{kept.digest.hex()}"
     assert enrolled.wallet.in_use == ()
+
+
+def test_two_queries_of_one_analyst_share_no_reader(enrolled):
+    """Neither two months nor the same month again, when its first answer was read."""
+    running(enrolled)
+    readers = []
+    for month in ("2026-06", "2026-07", "2026-07"):
+        with pytest.raises(GaveUpError):
+            ask(enrolled, month)
+        kept = enrolled.wallet.in_use[-1]
+        readers.append(kept.query.reader)
+        if len(readers) == 2:
+            with open_wallet(enrolled.path, suite=suite()) as file:
+                file.keep(file.needed().without_grant(kept.query.text, at=NOW))
+    assert len(set(readers)) == 3
+    person = keys().people["lin"].public_key.point.hex()
+    assert person not in readers
+
+
+def test_a_query_whose_reader_is_no_point_is_refused():
+    off_curve = "04" + "0" * 127 + "1"
+    text = QUERY.text.replace(QUERY.reader, off_curve)
+    assert text != QUERY.text
+    with pytest.raises(InvalidMessageError):
+        parsed_query(text)
+    assert parsed_query(QUERY.text) == QUERY
+
+
+@pytest.mark.parametrize(
+    "reader",
+    ["", "02" + "1" * 64, "04" + "1" * 126, "04" + "g" * 128],
+    ids=["none", "compressed", "short", "no-digits"],
+)
+def test_a_query_whose_reader_has_another_shape_is_refused(reader):
+    with pytest.raises(InvalidMessageError):
+        parsed_query(QUERY.text.replace(QUERY.reader, reader))
+    with pytest.raises(InvalidMessageError):
+        parsed_query(QUERY.text.replace(QUERY.reader, QUERY.reader.upper()))
+
+
+def test_a_kept_grant_with_a_damaged_reader_is_not_used(enrolled, granted):
+    with open_wallet(enrolled.path, suite=suite()) as file:
+        file.keep(file.needed().with_grant(granted))
+    text = json.loads(enrolled.path.read_text())
+    reader = text["grants"][0]["reader"]
+    text["grants"][0]["reader"] = "0" * 64
+    enrolled.path.write_text(json.dumps(text))
+    with pytest.raises(StorageError) as refused, open_wallet(enrolled.path, suite=suite()):
+        pass
+    assert refused.value.reason == "wallet.damaged"
+    assert reader not in str(refused.value)

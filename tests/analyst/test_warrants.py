@@ -110,12 +110,8 @@ def computed_share(http: TestClient, name: str, opener: Opener) -> str:
     header = {"Authorization": f"Bearer {real_session(opener).tokens['identity']}"}
     shown = http.get(f"/warrants/{name}", headers=header).json()
     log = http.get("/evidence", headers=header).json()["entries"]
-    document = WarrantDocument(
-        entry=name,
-        subject=shown["subject"],
-        escrow=shown["escrow"],
-        reference=shown["reference"],
-    )
+    said = {key: shown[key] for key in WarrantDocument.model_fields if key != "entry"}
+    document = WarrantDocument(entry=name, **said)
     entries = [read_entry(LogEntry.model_validate(one)) for one in log]
     return share_for(document, entries=entries, key=keys().openers[opener], suite=suite()).hex()
 
@@ -168,7 +164,9 @@ def test_a_pseudonym_is_revoked_at_the_real_service(world, real) -> None:
 
 
 @pytest.mark.parametrize(
-    "roles", [("billing",), ("analyst", "operator"), ("custodian", "regulator")], ids="-".join
+    "roles",
+    [("billing",), ("analyst", "operator"), ("custodian", "regulator"), ("analyst", "regulator")],
+    ids="-".join,
 )
 def test_who_is_not_one_office_asks_nothing(services, client, roles) -> None:
     session = session_of(*roles)
@@ -270,6 +268,18 @@ def test_searches_are_read_with_fields_nobody_knows(services, client) -> None:
     assert (second.hash, second.state, second.done, second.of, second.found) == (NAME, "", 0, 0, 2)
 
 
+def test_searches_of_the_real_service_are_read(world, real) -> None:
+    """As one order is answered, so searches may be listed."""
+    registered(world, 3)
+    session = real_session("regulator")
+    body = {"identity": "customer 1", "reference": "2026/3"}
+    header = {"Authorization": f"Bearer {session.tokens['identity']}"}
+    started = real.post("/person-searches", json=body, headers=header).json()
+    (read,) = answering([started]).searches(session) or ()
+    assert read.hash == started["entry"]["hash"]
+    assert (read.waiting_for, read.done, read.of, read.found) == (("utility",), 0, 3, 0)
+
+
 @pytest.mark.parametrize("status", [404, 405])
 def test_a_service_that_lists_no_searches(status) -> None:
     body = {"reason": f"http.{status}", "message": "m", "remedy": ""}
@@ -287,7 +297,7 @@ def test_another_failure_is_none_of_that() -> None:
 # --- answers of another shape --------------------------------------------------------------------
 
 WARRANT = {
-    "entry": {"hash": NAME, "index": 1, "at": "2026-07-01T08:00:00+00:00"},
+    "entry": {"hash": NAME, "index": 1, "actor": "wang", "at": "2026-07-01T08:00:00+00:00"},
     "subject": SUBJECT,
     "reference": "r",
     "waiting_for": [],
@@ -307,14 +317,27 @@ OPENING = {
         {"entry": None},
         {"entry": {**WARRANT["entry"], "hash": "$(rm -r .)"}},  # it would stand in a command
         {"entry": {**WARRANT["entry"], "index": -1}},
+        {"entry": {**WARRANT["entry"], "actor": None}},
         {"entry": {**WARRANT["entry"], "at": "2026-07-01T08:00:00"}},
         {"subject": "5A" * 32},
         {"waiting_for": "utility"},
+        {"waiting_for": ["**operator**"]},
         {"opened": True},
         {"reference": None},
     ],
-    ids=["entry", "hash", "index", "time", "subject", "waiting", "opened", "reference"],
-)
+    ids=[
+        "entry",
+        "hash",
+        "index",
+        "actor",
+        "time",
+        "subject",
+        "waiting",
+        "office",
+        "opened",
+        "reference",
+    ],
+)  # fmt: skip
 def test_a_warrant_of_another_shape_is_an_error(change) -> None:
     session = session_of("custodian")
     assert answering(WARRANT).warrant(session, name=NAME).is_open
@@ -338,7 +361,10 @@ def test_an_opening_of_another_shape_is_an_error(change) -> None:
         answering({**OPENING, **change}).result(session, name=NAME)
 
 
-@pytest.mark.parametrize("item", [None, {}, {**search(1), "hash": "x; y"}, {**search(1), "of": -1}])
+@pytest.mark.parametrize(
+    "item",
+    [None, {}, {**search(1), "hash": "x; y"}, {**search(1), "of": -1}, search(1, waiting_for=[""])],
+)
 def test_a_search_of_another_shape_is_an_error(item) -> None:
     with pytest.raises(InvalidMessageError):
         answering([item]).searches(session_of("custodian"))

@@ -1,4 +1,4 @@
-"""The gateway service, with a world's identity service and platform behind it."""
+"""The gateway service, with the real identity service and platform behind it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,27 @@ import pytest
 from apps.api import gateway as gateway_module
 from apps.api.gateway import create_gateway_app
 from apps.api.gateway_peers import SEED_FILE, open_zone
-from apps.api.settings import GatewaySettings
-from apps.api.zone_keys import kept_secret, zone_folder
+from apps.api.identity import create_identity_app
+from apps.api.platform import create_platform_app
+from apps.api.settings import GatewaySettings, ServiceEntry
 from gridsecure import frames
 from gridsecure.credentials.seats import settlement_domain
 from gridsecure.credentials.settlement import settled_subject
-from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import InputError, StorageError
 from gridsecure.gateway import months
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import expected_bills
 from gridsecure.identity.service_login import give_token
+from tests.apps.identity_peers import account
 from tests.apps.in_process import client_of
-from tests.gateway.gateway_world import MONTH, SEED, GatewayWorld, enrolled_records
-from tests.gateway.identity_wire import Authority
+from tests.apps.zone_apps import identity_settings, place_key, platform_settings, point
+from tests.gateway.gateway_world import (
+    MONTH,
+    SEED,
+    GatewayWorld,
+    enrolled_records,
+    shared_authority,
+)
 from tests.grid_simulator import NOW
 from tests.identity.identity_world import keys as identity_keys
 from tests.identity.identity_world import suite
@@ -37,20 +44,16 @@ REAL_PACKING = months.pack_energies
 SECRET = "77.31"
 
 
-def point(key: Sm2PrivateKey) -> str:
-    return key.public_key.point.hex()
-
-
 class Services:
-    """The gateway service in front of a world's peers, whose records of the year it has.
+    """The gateway service between the real identity service and platform; the authority publishes.
 
     Args:
         folder: Where everything goes.
-        authority: An identity authority that has never met this gateway; the shared one by default.
+        met: Whether the gateway has the records of a year in which it enrolled everybody.
     """
 
-    def __init__(self, folder: Path, *, authority: Authority | None = None) -> None:
-        self.world = GatewayWorld(folder, authority=authority)
+    def __init__(self, folder: Path, *, met: bool = True) -> None:
+        self.world = GatewayWorld(folder)
         self.grid = self.world.grid
         self.folder = folder / "service"
         self.settings = GatewaySettings(
@@ -64,11 +67,24 @@ class Services:
             authority_public_key=point(self.grid.authority_key),
             max_body_bytes=4_000_000,
         )
-        if authority is None:
-            zone_folder(self.folder)
-            kept_secret(self.folder / "signing.key", self.grid.gateway_key.to_bytes)
-            kept_secret(self.folder / SEED_FILE, lambda: SEED)
+        if met:
+            place_key(self.folder, self.grid.gateway_key)
+            place_key(self.folder, SEED, name=SEED_FILE)
             (self.folder / "zone.db").write_bytes(enrolled_records())
+            shared_authority().copied(folder / "identity").close()
+        zone = open_zone(self.settings)
+        self.key = zone.signing_key
+        zone.engine.dispose()
+        self.identity = create_identity_app(
+            identity_settings(
+                folder / "identity",
+                services=(ServiceEntry(role="gateway", public_key=point(self.key)),),
+            ),
+            clock=self.world.clock,
+        )
+        self.platform = create_platform_app(
+            platform_settings(self.grid.folder), clock=self.world.clock
+        )
         self.platform_requests: list[str] = []
         self.platform_is_down = False
         self.apps = []
@@ -81,18 +97,18 @@ class Services:
         self.client = client_of(self.app)
 
     def connect(self, url: str, auth: httpx.Auth | None) -> httpx.Client:
-        def platform(request: httpx.Request) -> httpx.Response:
+        if url == "http://authority":
+            transport = httpx.MockTransport(self.world.authority_answer)
+            return httpx.Client(transport=transport, base_url=url, auth=auth)
+        if url == "http://identity":
+            return client_of(self.identity, url=url, auth=auth)
+
+        def note(request: httpx.Request) -> None:
             self.platform_requests.append(request.url.path)
             if self.platform_is_down:
                 raise httpx.ConnectError("down")
-            return self.world.platform_answer(request)
 
-        answer = {
-            "http://authority": self.world.authority_answer,
-            "http://identity": self.world.service,
-            "http://platform": platform,
-        }[url]
-        return httpx.Client(transport=httpx.MockTransport(answer), base_url=url, auth=auth)
+        return client_of(self.platform, url=url, auth=auth, event_hooks={"request": [note]})
 
     @property
     def worker(self):
@@ -106,6 +122,8 @@ class Services:
         for app in self.apps:
             app.state.service.worker.wait(20)
             app.state.service.zone.engine.dispose()
+        self.platform.state.platform.zone.engine.dispose()
+        self.identity.state.zone.close()
         self.world.close()
 
     def token(self, *roles: str, audience: str = "gateway") -> dict[str, str]:
@@ -183,26 +201,25 @@ def test_a_month_goes_from_files_to_reconciled_statements(services):
     assert (altered["mismatches"], altered["differing_pseudonyms"]) == (1, [name])
 
 
+@pytest.mark.usefixtures("_short")
 def test_a_gateway_nobody_has_met_makes_its_secrets_and_enrols(tmp_path):
-    (tmp_path / "identity").mkdir()
-    authority = Authority(tmp_path / "identity", [])
-    services = Services(tmp_path, authority=authority)
+    services = Services(tmp_path, met=False)
     try:
-        zone = services.app.state.service.zone
-        authority.services[zone.service_id] = zone.signing_key.public_key
         seed = services.folder / SEED_FILE
         assert (len(seed.read_bytes()), stat.S_IMODE(seed.stat().st_mode)) == (32, 0o600)
         services.put_files()
-        names = services.world.simulated.meter_point_ids
-        authority.list_accounts(names[1:], gateway=zone.signing_key.public_key, at=NOW)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 3))
-            report = services.processed()["report"]
+        unlisted, *listed = services.world.simulated.meter_point_ids
+        books = [account(name, gateway=services.key) for name in listed]
+        answer = client_of(services.identity).put(
+            "/books", json=books, headers=services.token("operator", audience="identity")
+        )
+        assert answer.json() == {"accounts": 19}
+        report = services.processed()["report"]
         assert report["excluded"] == {"identity.unknown-account": 1}
         assert (report["billed_meters"], report["meters"]) == (19, 20)
+        assert unlisted in (services.months / MONTH / "exceptions.csv").read_text()
     finally:
         services.close()
-        authority.close()
 
 
 @pytest.mark.usefixtures("_short")

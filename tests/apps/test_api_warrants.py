@@ -14,6 +14,7 @@ from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InvalidMessageError
 from gridsecure.identity.books import write_books
+from gridsecure.identity.commitments import registration_entries
 from gridsecure.identity.log_entries import read_entry
 from gridsecure.identity.offices import checked_search, search_answer, share_for
 from gridsecure.identity.short_memory import LIMIT
@@ -44,12 +45,14 @@ ROUTES = (
     ("GET", f"{PATH}/result"),
     ("POST", "/revocations"),
     ("POST", "/person-searches"),
+    ("GET", "/person-searches"),
     ("GET", SEARCH_PATH),
     ("GET", f"{SEARCH_PATH}/work"),
     ("POST", f"{SEARCH_PATH}/work"),
     ("POST", "/rekeys"),
     ("POST", "/blocks"),
     ("GET", "/evidence"),
+    ("GET", f"/evidence/{'ab' * 32}/leaves"),
 )
 
 
@@ -100,6 +103,13 @@ def fetched_log(service: TestClient, role: str) -> list[EvidenceEntry]:
     return [read_entry(LogEntry.model_validate(one)) for one in entries]
 
 
+def fetched_leaves(service: TestClient, log: list[EvidenceEntry], role: str):
+    return {
+        one.hash: get(service, f"/evidence/{one.hash}/leaves", role=role).json()["leaves"]
+        for one in registration_entries(log, before=len(log))
+    }
+
+
 def order(service: TestClient, subject: str, *, role: str = "custodian") -> dict:
     answer = post(service, "/warrants", {"subject": subject, "reference": "2026/1"}, role=role)
     assert answer.status_code == 200, answer.text
@@ -112,6 +122,7 @@ def share_body(service: TestClient, warrant: dict, opener: Opener) -> dict:
         subject=warrant["subject"],
         escrow=warrant["escrow"],
         reference=warrant["reference"],
+        leaves=warrant["leaves"],
     )
     log = fetched_log(service, ROLE_OF[opener])
     share = share_for(document, entries=log, key=keys().openers[opener], suite=suite())
@@ -127,7 +138,9 @@ def name_of(world: World) -> str:
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_no_other_role_comes_in(service, method, path):
-    for roles in (*((role,) for role in OTHERS), OTHERS, ("custodian", "regulator")):
+    alone = [(role,) for role in OTHERS]
+    mixed = [(office, other) for office in ROLE_OF.values() for other in OTHERS]
+    for roles in (*alone, OTHERS, ("custodian", "regulator"), *mixed):
         answer = service.request(method, path, headers=token(*roles), json={})
         # Wrong bodies are told only to those who may send right ones.
         assert (answer.status_code, answer.json()) == (403, REFUSED), roles
@@ -224,7 +237,8 @@ def work_for(service: TestClient, started: dict, opener: Opener) -> dict | None:
     role, path = ROLE_OF[opener], f"/person-searches/{started['entry']['hash']}"
     shown = get(service, path, role=role).json()
     document = SearchDocument.model_validate(shown["document"])
-    checked = checked_search(document, entries=fetched_log(service, role))
+    log = fetched_log(service, role)
+    checked = checked_search(document, entries=log, leaves=fetched_leaves(service, log, role))
     work = get(service, f"{path}/work", role=role).json()["work"]
     if work is None:
         return None
@@ -258,9 +272,11 @@ def test_an_office_cannot_do_the_others_step(service, world):
     started = post(service, "/person-searches", body).json()
     path = f"/person-searches/{started['entry']['hash']}/work"
     work = SearchWork.model_validate(get(service, path).json()["work"])
+    log = fetched_log(service, "custodian")
     checked = checked_search(
         SearchDocument.model_validate(started["document"]),
-        entries=fetched_log(service, "custodian"),
+        entries=log,
+        leaves=fetched_leaves(service, log, "custodian"),
     )
     answer = search_answer(work, search=checked, key=keys().openers["utility"], suite=suite())
     sent = answer.model_dump(mode="json")
@@ -308,6 +324,53 @@ def test_the_log_is_read_in_parts(service, world):
     assert rest == whole[1:]
     assert get(service, f"/evidence?after={whole[-1]['index']}").json()["entries"] == []
     assert get(service, "/evidence?after=-2").status_code == 422
+
+
+def test_both_logs_are_read_and_name_the_officer(service, world):
+    registered(world, 1)
+    body = {"identity": "customer 0", "reference": "2026/7"}
+    post(service, "/blocks", body, role="regulator")
+    logs = {
+        name: get(service, f"/evidence?log={name}").json()["entries"]
+        for name in ("registrations", "enrolments")
+    }
+    assert get(service, "/evidence").json()["entries"] == logs["registrations"]
+    last = logs["enrolments"][-1]
+    assert (last["action"], last["actor"]) == ("identity.blocked", "clerk")
+    assert "customer" not in last["detail"]
+    assert get(service, "/evidence?log=other").status_code == 422
+
+
+def test_acts_are_logged_with_the_officer(service, world):
+    subject = name_of(world)
+    body = {"subject": subject, "reference": "2026/7"}
+    warrant = order(service, subject)
+    path = f"/warrants/{warrant['entry']['hash']}/shares"
+    post(service, path, share_body(service, warrant, "utility"))
+    post(service, "/revocations", body)
+    search = {"identity": "customer 0", "reference": "2026/8"}
+    post(service, "/person-searches", search)
+    log = fetched_log(service, "regulator")
+    assert {one.actor for one in log if one.index > 0} == {"clerk"}
+
+
+def test_only_one_warrant_is_shown_with_its_leaves(service, world):
+    warrant = order(service, name_of(world))
+    assert len(warrant["leaves"]) == 2
+    path = f"/warrants/{warrant['entry']['hash']}"
+    assert get(service, path).json()["leaves"] == warrant["leaves"]
+    assert [one["leaves"] for one in get(service, "/warrants").json()] == [[]]
+
+
+def test_searches_are_listed_until_they_are_forgotten(service, world, clock):
+    registered(world, 1)
+    assert get(service, "/person-searches").json() == []
+    body = {"identity": "customer 0", "reference": "2026/3"}
+    started = [post(service, "/person-searches", body).json() for _ in range(2)]
+    assert get(service, "/person-searches", role="regulator").json() == started
+    clock.now = NOW + LIMIT
+    late = service.get("/person-searches", headers=token("regulator", clock=clock))
+    assert late.json() == []
 
 
 @pytest.mark.parametrize("at", ["yesterday", "2026-03-01T08:00:00"], ids=["text", "naive"])

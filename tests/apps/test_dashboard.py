@@ -559,6 +559,19 @@ def test_a_result_leaves_with_the_page(services) -> None:
     assert app.button(key="show_result")
 
 
+def test_a_result_that_ends_while_it_is_looked_at_leaves_the_screen(services) -> None:
+    app = ordered("regulator")
+    services.offices.shares[services.offices.orders[0]["hash"]] = {"utility", "regulator"}
+    app.run()
+    app.button(key="show_result").click().run()
+    services.offices.forgot_result = True
+    app.run()
+    assert person_in(app) == []
+    assert "The result is gone" in "".join(info.value for info in app.info)
+    app.run()
+    assert "The result is gone" not in "".join(info.value for info in app.info)
+
+
 def test_a_result_that_is_not_in_the_books(services) -> None:
     services.offices.in_books = False
     app = ordered("custodian")
@@ -656,8 +669,16 @@ def test_a_revocation_that_cannot_be_says_why(services, subject, reason) -> None
 def test_searches_show_whose_turn_it_is(services) -> None:
     services.offices.searches = [
         search(1),
-        search(2, waiting_for=["regulator"], done=8192, of=8192, found=["5a" * 32], new="field"),
-        search(3, state="done", waiting_for=[], done=4096, found=0),
+        search(
+            2,
+            state=None,
+            waiting_for=["regulator"],
+            done=8192,
+            of=8192,
+            found=["5a" * 32],
+            new="field",
+        ),
+        search(3, state="", waiting_for=[], done=4096, found=0),
     ]
     app = on_page("regulator", "revocations")
     rows = app.dataframe[0].value.to_dict("records")
@@ -666,13 +687,14 @@ def test_searches_show_whose_turn_it_is(services) -> None:
         "监管机构 Regulator",
         "无 Nobody",
     ]
+    assert [row["state"] for row in rows] == ["进行中 Running"] * 2 + ["完成 Done"]
     assert [row["progress"] for row in rows] == ["512 / 4,096", "8,192 / 8,192", "4,096 / 4,096"]
     assert [row["found"] for row in rows] == ["1", "1", "0"]
     assert "the other office's turn (供电企业 Utility)" in app.info[-1].value
     names = [str(item["hash"]) for item in services.offices.searches]
     assert [row["search"] for row in rows] == [f"{name[:12]}…" for name in names]
     app.selectbox(key="search").select(names[1]).run()
-    assert f"identity work {names[1]} " in app.code[-1].value
+    assert f"identity revoke-person --continue {names[1]} " in app.code[-1].value
     app.selectbox(key="search").select(names[2]).run()
     assert "left to do" in app.info[-1].value
 

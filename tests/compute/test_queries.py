@@ -124,11 +124,15 @@ def respelled(text: str) -> Iterator[tuple[str, str]]:
     yield "more", text.replace("}", ',"who":"me"}')
     yield "less", json.dumps({"plan": said["plan"]}, separators=(",", ":"))
     yield "no object", '"query"'
+    yield "no point", text.replace(said["reader"], "04" + "0" * 127 + "1")
+    yield "no reader", text.replace(f',"reader":"{said["reader"]}"', "")
+    yield "capitals", text.replace(said["reader"], said["reader"].upper())
 
 
 @pytest.mark.parametrize("name", [name for name, _ in respelled(OTHER)])
 def test_a_query_has_one_spelling(empty, name):
     text = dict(respelled(query_of(empty).text))[name]
+    assert text != query_of(empty).text
     with pytest.raises(InvalidMessageError):
         ask(empty, text)
 
@@ -185,6 +189,20 @@ def test_what_was_asked_before_takes_no_grant(grid, state, first):
         assert "another period" in refused.value.remedy
     assert not queries.is_spent(grid.platform_zone, wanted)
     assert queries.answer_state(grid.platform_zone, request.request_id) == state
+
+
+def test_another_reader_is_another_query_about_the_same(grid):
+    """Its grant is no other's, and yet the period is asked about once."""
+    one = query_of(grid).text
+    two = query_of(grid, reader=generate_private_key().public_key).text
+    with pytest.raises(AuthenticityError):
+        ask(grid, two, claims=grant_claims(one))
+    with pytest.raises(AuthenticityError):
+        ask(grid, two, grant=grant_token(one))
+    run(grid, ask(grid, one).order)
+    with pytest.raises(ConflictError) as refused:
+        queries.check_answerable(grid.platform_zone, ask(grid, two))
+    assert refused.value.reason == "conflict.asked"
 
 
 def test_bills_of_the_period_are_in_nobodys_way(grid):

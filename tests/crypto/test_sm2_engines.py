@@ -42,7 +42,7 @@ def test_parsed_keys_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(loader._library, "EVP_PKEY_free", free)
     handle = loader.load_public(POINT)
-    pkey = handle._pkey
+    pkey = handle.pkey
     del handle
     assert freed == [pkey]
 
@@ -60,6 +60,26 @@ def test_signing_that_fails_in_libcrypto_is_an_engine_error(function: str) -> No
     with pytest.raises(GridSecureError) as refused:
         loader.load_private(bytes.fromhex(SIGN["d"])).sign(b"m", identity=b"")
     assert refused.value.reason == "crypto.engine.failed"
+
+
+@pytest.mark.parametrize("function", ["EVP_PKEY_dup", "EVP_PKEY_set1_encoded_public_key"])
+def test_a_key_that_libcrypto_does_not_take_is_an_engine_error(function: str) -> None:
+    with pytest.raises(GridSecureError) as refused:
+        refusing_engine(function).load_public(POINT)
+    assert refused.value.reason == "crypto.engine.failed"
+
+
+def test_keys_of_one_engine_are_keys_of_their_own() -> None:
+    """Each is a copy with another point in it; the first must not change with the second."""
+    loader = OpenSslEngine()
+    privates = [loader.load_private(bytes(31) + bytes([number])) for number in (7, 8)]
+    publics = [loader.load_public(private.public_point()) for private in privates]
+    signatures = [private.sign(b"m", identity=b"i") for private in privates]
+    found = [
+        [public.verify(b"m", signature, identity=b"i") for signature in signatures]
+        for public in publics
+    ]
+    assert found == [[True, False], [False, True]]
 
 
 @pytest.mark.parametrize("function", ["EVP_PKEY_encrypt", "EVP_PKEY_encrypt_init"])

@@ -48,6 +48,7 @@ from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.enrolment import IdentityClient
+from gridsecure.gateway.enrolment_passes import RANDOM
 from gridsecure.gateway.identity_peer import IdentityPeer
 from gridsecure.gateway.key_sets import KeySetClient, fetch_key_sets
 from gridsecure.gateway.month_files import load_files, save_files
@@ -152,6 +153,7 @@ class GatewayWorld:
         self.steps: list[str] = []
         self.now = NOW
         self.carry = False
+        self.shuffle = RANDOM
         if enrolled:
             (self.folder / "zone.db").write_bytes(enrolled_records())
         self.zone = self.open_zone()
@@ -254,6 +256,7 @@ class GatewayWorld:
             IdentityPeer(self.identity.client(), service, pause=pause),
             clock=self.clock,
             carry=self.carry,
+            shuffle=self.shuffle,
         )
         authority = KeySetClient(self.authority.client(), pause=pause)
 

@@ -7,7 +7,9 @@ test revokes or clones somebody takes one of its own.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +21,7 @@ from apps.api.errors import error_response
 from gridsecure.credentials.access import ISSUER, enrolment_channel
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain
-from gridsecure.credentials.seats import billing_domain, settlement_domain
+from gridsecure.credentials.seats import registration_domains
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import verify_token
@@ -68,6 +70,17 @@ class Authority:
         """Put meter points into the books."""
         accounts = [Account(name, gateway.thumbprint, "name", "address") for name in names]
         write_books(self.enrolments, accounts, actor="operator", now=at)
+
+    def copied(self, folder: Path) -> Authority:
+        """Another authority that remembers the same."""
+        folder.mkdir()
+        for name in ("enrolments", "registrations"):
+            with (
+                closing(sqlite3.connect(self.folder / f"{name}.db")) as source,
+                closing(sqlite3.connect(folder / f"{name}.db")) as target,
+            ):
+                source.backup(target)
+        return Authority(folder, list(self.services.values()))
 
     def close(self) -> None:
         for engine in (self.enrolments, self.registrations):
@@ -178,18 +191,14 @@ class IdentityService:
 
     def _register(self, wanted: dict) -> object:
         context = Context(wanted["role"], wanted["period"])
-        domains = [billing_domain(context.period)]
-        if context.role == "meter-point":
-            domains.append(settlement_domain(context.period))
-            if wanted["carry"]:
-                domains += [billing_domain(wanted["carry"]), settlement_domain(wanted["carry"])]
+        domains = registration_domains(context.role, period=context.period, carry=wanted["carry"])
         outcomes = self.authority.registrar.register_all(
             [
                 Shown(bytes.fromhex(item["holder"]), bytes.fromhex(item["presentation"]))
                 for item in wanted["items"]
             ],
             context=context,
-            domains=tuple(domains),
+            domains=domains,
             challenge=bytes.fromhex(wanted["challenge"]),
             now=self.clock(),
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import random
+import secrets
 from dataclasses import replace
 
 import httpx
@@ -22,13 +25,14 @@ from gridsecure.errors import (
     SignatureError,
     UnknownMeterError,
 )
-from gridsecure.gateway import enrolment
+from gridsecure.gateway import enrolment, enrolment_passes
 from gridsecure.gateway.agent_records import remembered, remembered_gateway, settlement_names
 from gridsecure.gateway.agents import agents_of
+from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.identity_peer import IdentityPeer, Login
 from gridsecure.identity.issuer import CredentialRequest, Issuer
 from gridsecure.identity.registry import deny, registration
-from gridsecure.identity_messages import EnrolmentAnswer, IdentityKeys
+from gridsecure.identity_messages import EnrolmentAnswer, EnrolmentOrder, IdentityKeys
 from gridsecure.messages import Signed, signed
 from gridsecure.peer import PAUSES_S
 from gridsecure.store.database import write_session
@@ -70,6 +74,11 @@ def world(tmp_path):
 
 def enrolled(world, names=NAMES, *, start=f"{YEAR}-07-01T00:00:00+08:00"):
     return world.peers.identity.enrol(names, start=start)
+
+
+def batches_of(monkeypatch, size):
+    for module in (enrolment, enrolment_passes):
+        monkeypatch.setattr(module, "MAX_BATCH", size)
 
 
 def own_names(world, *domains, names=NAMES):
@@ -139,7 +148,7 @@ def test_with_carry_the_earlier_pseudonyms_are_shown_by_who_has_them(world):
 
 
 def test_several_batches_go_side_by_side(world, monkeypatch):
-    monkeypatch.setattr(enrolment, "MAX_BATCH", 2)
+    batches_of(monkeypatch, 2)
     names = [f"meter-{number}" for number in range(7)]
     world.list_accounts(names)
     counts = []
@@ -147,7 +156,7 @@ def test_several_batches_go_side_by_side(world, monkeypatch):
         names, start=YEAR, counted=lambda done, of: counts.append((done, of))
     )
     assert found.names == {n: s for n, (s,) in own_names(world, BILLING, names=names).items()}
-    assert [of for _, of in counts] == [7] * 4
+    assert [of for _, of in counts] == [7] * 8
     done = [done for done, _ in counts]
     assert (done == sorted(done), done[-1]) == (True, 7)
     assert world.identity.count("/registrations") == 4
@@ -172,6 +181,84 @@ def test_a_gateway_that_is_cloned_does_not_join(world):
         world.peers.identity.join(YEAR)
     assert refusal.value.reason == "identity.gateway"
     assert remembered_gateway(world.zone, YEAR) is None
+
+
+# --- in which order -----------------------------------------------------------------------------
+
+
+def orders(world):
+    """Batches as the authority sees them, from now on: names that enrol, subjects that register."""
+    real, enrolling, registering = world.identity.answer, [], []
+
+    def answer(request):
+        response = real(request)
+        if request.url.path == "/enrolments":
+            assert not registering
+            text = open_from(request.read(), private_key=world.registry.signer, purpose="enrolment")
+            order = EnrolmentOrder.parsed(Signed.parsed(text).body)
+            enrolling.append([item.identity for item in order.items])
+        if request.url.path == "/registrations":
+            registering.append([item["subjects"][0] for item in response.json()["items"]])
+        return response
+
+    world.identity.answer = answer
+    return enrolling, registering
+
+
+def twenty(world, monkeypatch):
+    batches_of(monkeypatch, 5)
+    names = [f"meter-{number:02}" for number in range(20)]
+    world.list_accounts(names)
+    return names
+
+
+def test_the_order_of_registering_says_nothing_about_that_of_enrolling(world, monkeypatch):
+    names = twenty(world, monkeypatch)
+    enrolling, registering = orders(world)
+    found = enrolled(world, names)
+    meters = {subject: name for name, subject in found.names.items()}
+    cut = [[meters[subject] for subject in batch] for batch in registering]
+    assert sorted(name for batch in cut for name in batch) == names
+    # One run in 5e8 has the batches of before by chance, one in 2e18 the order.
+    assert {frozenset(batch) for batch in cut} != {frozenset(batch) for batch in enrolling}
+    assert [n for batch in cut for n in batch] != [n for batch in enrolling for n in batch]
+
+
+def test_batches_are_cut_across_those_that_enrolled(world, monkeypatch):
+    names = twenty(world, monkeypatch)
+    monkeypatch.setattr(enrolment_passes, "IN_FLIGHT", 1)
+    world.shuffle = lambda given: given.sort(key=lambda pair: pair[0].identity[::-1])
+    _, registering = orders(world)
+    found = enrolled(world, names)
+    assert registering[0] == [found.names[n] for n in sorted(names, key=lambda n: n[::-1])[:5]]
+
+
+def test_nobody_registers_before_everybody_enrolled(world, monkeypatch):
+    names = twenty(world, monkeypatch)
+    enrolled(world, names)
+    log = [line for line in world.identity.log if line in ("POST /enrolments", REQUESTS[-1])]
+    assert log == ["POST /enrolments"] * 4 + [REQUESTS[-1]] * 4
+
+
+def test_the_order_is_drawn_by_the_system():
+    default = inspect.signature(IdentityClient).parameters["shuffle"].default
+    assert isinstance(default.__self__, secrets.SystemRandom)
+    assert default.__func__ is random.Random.shuffle
+
+
+def test_what_the_authority_says_of_the_gateway_is_not_repeated(world):
+    real, said = world.identity.answer, "Zhang Wei, 5 Long Street"
+
+    def answer(request):
+        if request.url.path == "/registrations":
+            return httpx.Response(200, json={"items": [{"reason": said}]})
+        return real(request)
+
+    world.identity.answer = answer
+    with pytest.raises(AccessDeniedError) as refusal:
+        world.peers.identity.join(YEAR)
+    assert said not in f"{refusal.value!r} {refusal.value} {refusal.value.remedy}"
+    assert "(identity.refused)" in refusal.value.message
 
 
 # --- lost and killed ----------------------------------------------------------------------------
@@ -210,8 +297,8 @@ def test_killed_at_any_step_the_next_run_has_the_same_pseudonyms(world, request_
 
 
 def test_killed_between_batches_the_next_run_asks_for_the_others_only(world, monkeypatch):
-    monkeypatch.setattr(enrolment, "MAX_BATCH", 1)
-    monkeypatch.setattr(enrolment, "IN_FLIGHT", 1)
+    batches_of(monkeypatch, 1)
+    monkeypatch.setattr(enrolment_passes, "IN_FLIGHT", 1)
     real = world.identity.answer
 
     def die_at_the_second(request):
@@ -251,6 +338,13 @@ def test_an_account_that_is_not_in_the_books_is_left_out_alone(world):
     found = enrolled(world, ["stranger", *NAMES])
     assert found.refused == {"stranger": "identity.unknown-account"}
     assert sorted(found.names) == NAMES
+
+
+def test_a_name_that_fits_no_order_is_left_out_alone(world):
+    found = enrolled(world, ["x" * 257, *NAMES])
+    assert found.refused == {"x" * 257: "identity.unknown-account"}
+    assert sorted(found.names) == NAMES
+    assert enrolled(world, ["y" * 257]).refused == {"y" * 257: "identity.unknown-account"}
 
 
 def test_an_account_of_another_gateway_is_left_out_alone(world):
@@ -300,11 +394,19 @@ def test_whoever_was_refused_is_asked_for_again(world):
     assert enrolled(world, ["late"]).refused == {}
 
 
+def test_who_may_have_no_new_credential_is_revoked(world, monkeypatch):
+    def blocked(*_args, **_kwargs):
+        return [AccessDeniedError("No.", reason="identity.blocked")] * len(NAMES)
+
+    monkeypatch.setattr(Issuer, "issue_all", blocked)
+    assert enrolled(world).refused == dict.fromkeys(NAMES, "identity.revoked")
+
+
 def test_without_revoked_pseudonyms_their_meter_points_are_refused(world):
     found = enrolled(world)
     left = found.without(frozenset({found.names["meter-1"], "0" * 64}))
-    assert left.refused == {"meter-1": "identity.revoked"}
-    assert sorted(left.names) == ["meter-2", "meter-3"]
+    assert left.excluded == {"meter-1": "identity.revoked"}
+    assert left.names == found.names
 
 
 # --- whom it believes ---------------------------------------------------------------------------

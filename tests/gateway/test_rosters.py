@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gridsecure.errors import InputError, UnknownMeterError
 from gridsecure.gateway import rosters as module
-from gridsecure.gateway.rosters import build_rosters
+from gridsecure.gateway.rosters import build_rosters, without_members
 
 TARIFFS = {"flat": "f" * 64, "tiers": "7" * 64}
 
@@ -120,3 +120,32 @@ def test_a_tariff_that_is_not_given_is_refused():
     with pytest.raises(InputError) as refusal:
         built(frame)
     assert refusal.value.reason == "roster.tariff"
+
+
+def test_without_some_members_the_others_keep_their_facts_and_order():
+    frame = contracts([(f"m{n}", "east", "household", "flat") for n in range(4)])
+    (roster,) = built(frame)
+    gone = roster.manifest.pseudonyms[1]
+    left = without_members(roster, {gone, "stranger"})
+    assert left is not None
+    facts = left.manifest.model_dump()
+    for name, values in roster.manifest.model_dump().items():
+        if isinstance(values, list):
+            assert facts[name] == (values and values[:1] + values[2:])
+    assert left.meter_point_ids == roster.meter_point_ids[:1] + roster.meter_point_ids[2:]
+    assert left.manifest.roster_id not in ("", roster.manifest.roster_id)
+
+
+def test_without_a_member_it_is_the_roster_that_was_built_without_it():
+    frame = contracts([(f"m{n}", "east", "household", "flat") for n in range(4)])
+    frame["service_from"] = ["", "2026-03", "", ""]
+    (roster,) = built(frame)
+    (fewer,) = built(frame[frame["meter_point_id"] != "m1"])
+    assert without_members(roster, {named(frame)["m1"]}).manifest == fewer.manifest
+    assert fewer.manifest.service_from == []
+
+
+def test_a_roster_without_strangers_is_the_same_and_without_anybody_none():
+    (roster,) = built(contracts([("m1", "east", "household", "flat")]))
+    assert without_members(roster, {"stranger"}) is roster
+    assert without_members(roster, set(roster.manifest.pseudonyms)) is None

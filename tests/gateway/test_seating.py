@@ -9,11 +9,13 @@ import httpx
 import pytest
 
 from gridsecure import frames
+from gridsecure.compute.seating import install_deny_list
 from gridsecure.credentials.seats import billing_domain, seated_roster
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import (
     AccessDeniedError,
     AuthenticityError,
+    ConflictError,
     InputError,
     InvalidMessageError,
     NotFoundError,
@@ -21,16 +23,24 @@ from gridsecure.errors import (
 from gridsecure.gateway import months, outbox
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import stored_plan
+from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.reconciliation import expected_bills
-from gridsecure.gateway.roster_records import kept_roster, required_roster
-from gridsecure.gateway.rosters import Roster, retariffed
+from gridsecure.gateway.roster_records import keep_roster, kept_roster, required_roster
+from gridsecure.gateway.rosters import Roster, retariffed, with_id
 from gridsecure.gateway.seating import Seating, reseated
 from gridsecure.identity.registry import deny
-from gridsecure.identity_messages import Registrations, RosterSeats
+from gridsecure.identity.vouching import deny_list
+from gridsecure.identity_messages import DenyList, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
-from tests.gateway.gateway_world import MONTH, YEAR, GatewayWorld
+from tests.gateway.gateway_world import (
+    MONTH,
+    YEAR,
+    GatewayWorld,
+    enrolled_records,
+    shared_authority,
+)
 from tests.gateway.identity_wire import Authority
 from tests.grid_simulator import NOW, grid_keys, registry
 
@@ -60,7 +70,19 @@ def shared(tmp_path):
 
 @pytest.fixture
 def world(tmp_path):
-    """A world whose identity authority is its own, and may be told anything."""
+    """A world whose meter points are registered at an authority of its own, told anything."""
+    enrolled_records()
+    authority = shared_authority().copied(tmp_path / "identity")
+    made = GatewayWorld(tmp_path, authority=authority)
+    made.save()
+    yield made
+    made.close()
+    authority.close()
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A world that nobody has met yet, at an identity authority of its own."""
     (tmp_path / "identity").mkdir()
     authority = Authority(tmp_path / "identity", [grid_keys().gateway.public_key])
     made = GatewayWorld(tmp_path, enrolled=False, authority=authority)
@@ -95,64 +117,64 @@ def committed(world) -> int:
 # --- who is seated ------------------------------------------------------------------------------
 
 
-def test_a_month_begins_with_enrolling_and_ends_with_seats_that_hold(world):
-    report = world.process()
+def test_a_month_begins_with_enrolling_and_ends_with_seats_that_hold(fresh):
+    report = fresh.process()
     assert (report.billed_meters, report.excluded, report.rosters) == (20, {}, 2)
-    names = world.identity_names()
+    names = fresh.identity_names()
     seen = {}
-    for roster in rosters(world):
-        envelope = required_roster(world.zone, roster.roster_id)
-        seats = world.zone.objects.get(roster.seats)
-        seated = seated_roster(envelope, seats=seats, identity=registry(world.grid.identity_key))
+    for roster in rosters(fresh):
+        envelope = required_roster(fresh.zone, roster.roster_id)
+        seats = fresh.zone.objects.get(roster.seats)
+        seated = seated_roster(envelope, seats=seats, identity=registry(fresh.grid.identity_key))
         assert seated.roster == roster
-        assert seated.gateway_subject == world.holder("gateway").name_in(billing_domain(YEAR))
+        assert seated.gateway_subject == fresh.holder("gateway").name_in(billing_domain(YEAR))
         assert roster.domain == f"platform/billing/{YEAR}"
-        assert roster.gateway_id == world.gateway_key.public_key.thumbprint
+        assert roster.gateway_id == fresh.gateway_key.public_key.thumbprint
         seen |= dict.fromkeys(roster.pseudonyms)
     assert seen.keys() == set(names.values())
-    assert committed(world) == 2
+    assert committed(fresh) == 2
 
 
-def test_the_progress_of_enrolling_is_told(world):
+def test_the_progress_of_enrolling_is_told(fresh):
     counts = []
 
     def note(stage, done, of):
         if stage == "enrol":
             counts.append((done, of))
 
-    world.process(progress=note)
-    assert counts == [(0, 0), (20, 20)]
+    fresh.process(progress=note)
+    assert counts == [(0, 0), (10, 20), (20, 20)]
 
 
-def test_whoever_is_refused_is_an_exception_and_stops_nobody(world):
-    unlisted, *_, revoked = world.simulated.meter_point_ids
+def test_whoever_is_refused_is_an_exception_and_stops_nobody(fresh):
+    unlisted, *_, revoked = fresh.simulated.meter_point_ids
     other = generate_private_key().public_key
-    world.registry.list_accounts([unlisted], gateway=other, at=NOW)
-    world.peers.identity.enrol([revoked], start=YEAR)
-    revoke(world, revoked)
-    report = world.process()
-    assert exceptions(world) == {
+    fresh.registry.list_accounts([unlisted], gateway=other, at=NOW)
+    fresh.peers.identity.enrol([revoked], start=YEAR)
+    revoke(fresh, revoked)
+    report = fresh.process()
+    assert exceptions(fresh) == {
         unlisted: "identity.unknown-account",
         revoked: "identity.revoked",
     }
     assert report.excluded == {"identity.unknown-account": 1, "identity.revoked": 1}
     assert (report.meters, report.billed_meters) == (20, 18)
-    names = world.identity_names()
-    seated = {name for roster in rosters(world) for name in roster.pseudonyms}
+    names = fresh.identity_names()
+    seated = {name for roster in rosters(fresh) for name in roster.pseudonyms}
     assert seated == {names[n] for n in names if n not in (unlisted, revoked)}
-    assert committed(world) == 2
-    bills = expected_bills(world.zone, load_files(world.zone, MONTH))
+    assert committed(fresh) == 2
+    bills = expected_bills(fresh.zone, load_files(fresh.zone, MONTH))
     assert sum(map(len, bills.values())) == 18
 
 
-def test_a_month_in_which_everybody_is_refused_bills_nobody(world):
+def test_a_month_in_which_everybody_is_refused_bills_nobody(fresh):
     other = generate_private_key().public_key
-    world.registry.list_accounts(world.simulated.meter_point_ids, gateway=other, at=NOW)
+    fresh.registry.list_accounts(fresh.simulated.meter_point_ids, gateway=other, at=NOW)
     with pytest.raises(InputError) as refusal:
-        world.process()
+        fresh.process()
     assert refusal.value.reason == "month.nothing-billed"
-    assert set(exceptions(world).values()) == {"identity.unknown-account"}
-    assert stored_plan(world.zone, MONTH) is None
+    assert set(exceptions(fresh).values()) == {"identity.unknown-account"}
+    assert stored_plan(fresh.zone, MONTH) is None
 
 
 WORDS = {
@@ -169,26 +191,26 @@ WORDS = {
 
 
 @pytest.mark.parametrize("request_number", WORDS, ids=WORDS.values())
-def test_killed_at_any_word_with_the_identity_authority_a_month_resumes(world, request_number):
-    real = world.identity.answer
+def test_killed_at_any_word_with_the_identity_authority_a_month_resumes(fresh, request_number):
+    real = fresh.identity.answer
 
     def answer_then_die(request):
         response = real(request)
-        if len(world.identity.log) == request_number:
+        if len(fresh.identity.log) == request_number:
             raise Killed
         return response
 
-    world.identity.answer = answer_then_die
+    fresh.identity.answer = answer_then_die
     with pytest.raises(Killed):
-        world.process()
-    world.identity.answer = real
-    world.restart()
-    report = world.process()
+        fresh.process()
+    fresh.identity.answer = real
+    fresh.restart()
+    report = fresh.process()
     assert (report.billed_meters, report.excluded) == (20, {})
-    names = world.identity_names()
-    seated = {name for roster in rosters(world) for name in roster.pseudonyms}
+    names = fresh.identity_names()
+    seated = {name for roster in rosters(fresh) for name in roster.pseudonyms}
     assert seated == set(names.values())
-    assert committed(world) == 2
+    assert committed(fresh) == 2
 
 
 def test_a_revocation_after_the_rosters_are_fixed_leaves_them(world):
@@ -211,7 +233,6 @@ def test_a_revocation_after_the_rosters_are_fixed_leaves_them(world):
 
 def test_whoever_was_left_out_of_a_fixed_month_stays_out(world):
     revoked = world.simulated.meter_point_ids[3]
-    world.peers.identity.enrol([revoked], start=YEAR)
     revoke(world, revoked)
 
     def kill(stage, _done, _of):
@@ -224,6 +245,113 @@ def test_whoever_was_left_out_of_a_fixed_month_stays_out(world):
     world.restart()
     assert world.process().excluded == {"identity.revoked": 1}
     assert exceptions(world) == {revoked: "identity.revoked"}
+
+
+def denied(world):
+    """Hand the identity authority's deny list to the platform."""
+    said = deny_list(world.registry.registrations, now=NOW)
+    install_deny_list(world.grid.platform_zone, signed(said, key=world.grid.identity_key), at=NOW)
+
+
+def killed_at(world, wanted):
+    def kill(stage, _done, _of):
+        if stage == wanted:
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    world.restart()
+
+
+def killed_after_one_commit(world):
+    def kill(stage, _done, _of):
+        if stage == "upload" and world.wire.count("/commit") == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    world.restart()
+    assert committed(world) == 1
+
+
+def test_a_roster_that_the_platform_refuses_is_made_anew_without_the_revoked(world):
+    killed_at(world, "upload")
+    plan = stored_plan(world.zone, MONTH)
+    first, second = rosters(world)
+    untouched = outbox.required(world.zone, plan.names[1])
+    gone = meters(world, first)[0]
+    revoke(world, gone)
+    denied(world)
+    report = world.process()
+    assert (report.billed_meters, report.excluded) == (19, {"identity.revoked": 1})
+    assert exceptions(world) == {gone: "identity.revoked"}
+    again = stored_plan(world.zone, MONTH)
+    assert again.rosters[1:] == plan.rosters[1:]
+    assert rosters(world)[0].pseudonyms == first.pseudonyms[1:]
+    assert rosters(world)[1] == second
+    assert outbox.required(world.zone, again.names[1]).manifest == untouched.manifest
+    assert committed(world) == 2
+    assert list((world.folder / "outbox").iterdir()) == []
+    assert world.process() == report
+    bills = expected_bills(world.zone, load_files(world.zone, MONTH))
+    assert sum(map(len, bills.values())) == 19
+
+
+@pytest.mark.parametrize("stage", ["rosters", "encrypt", "upload"])
+def test_killed_while_it_is_made_anew_the_next_run_completes_it(world, stage):
+    killed_at(world, "upload")
+    revoke(world, meters(world, rosters(world)[0])[0])
+    denied(world)
+    world.steps.clear()
+
+    def kill(now, _done, _of):
+        if now == stage and world.steps.count("upload") == (2 if stage == "upload" else 1):
+            raise Killed
+
+    with pytest.raises(Killed):
+        world.process(progress=kill)
+    world.restart()
+    assert world.process().excluded == {"identity.revoked": 1}
+    assert committed(world) == 2
+    assert list((world.folder / "outbox").iterdir()) == []
+
+
+def test_what_is_committed_stays_whoever_is_revoked_later(world):
+    killed_after_one_commit(world)
+    first, second = rosters(world)
+    for roster in (first, second):
+        revoke(world, meters(world, roster)[0])
+    denied(world)
+    report = world.process()
+    assert report.excluded == {"identity.revoked": 1}
+    assert rosters(world)[0] == first
+    assert rosters(world)[1].pseudonyms == second.pseudonyms[1:]
+    assert committed(world) == 2
+
+
+def test_a_platform_that_alone_knows_of_a_revocation_fails_the_month(world):
+    killed_at(world, "upload")
+    name = rosters(world)[0].pseudonyms[0]
+    said = DenyList(sequence=1, issued_at=NOW.isoformat(), subjects=[name])
+    install_deny_list(world.grid.platform_zone, signed(said, key=world.grid.identity_key), at=NOW)
+    with pytest.raises(InputError) as refusal:
+        world.process()
+    assert refusal.value.reason == "identity.revoked"
+    assert committed(world) == 0
+
+
+def test_files_changed_meanwhile_do_not_take_a_committed_roster_away(world):
+    killed_after_one_commit(world)
+    first, second = rosters(world)
+    revoke(world, meters(world, second)[0])
+    denied(world)
+    (contracts,) = (world.folder / "months" / MONTH).glob("input-*/contracts.csv")
+    gone = meters(world, first)[0].encode()
+    lines = contracts.read_bytes().splitlines()
+    contracts.write_bytes(b"\n".join(line for line in lines if not line.startswith(gone + b",")))
+    with pytest.raises(ConflictError) as refusal:
+        world.process()
+    assert refusal.value.reason == "conflict.month-plan"
 
 
 # --- rosters of several months ------------------------------------------------------------------
@@ -460,6 +588,28 @@ def test_an_upload_is_signed_by_the_gateway_that_its_roster_names(shared):
         assert outgoing.manifest.signer == outgoing.seated.gateway_id
         assert outgoing.upload.gateway_id == outgoing.seated.gateway_id
         outgoing.manifest.verify(shared.gateway_key.public_key)
+
+
+def test_each_pseudonym_of_the_gateway_counts_its_uploads_from_one(shared):
+    shared.process()
+    first = rosters(shared)[0]
+    outgoing = outbox.required(shared.zone, stored_plan(shared.zone, MONTH).names[0])
+    columns = [PackedColumn(b"a column", outgoing.upload.columns[0])]
+    domain = billing_domain("2027")
+    key = shared.holder("gateway").key_in(domain)
+    numbers = []
+    for tariff in ("7" * 64, "8" * 64):
+        changed = {"domain": domain.text, "gateway_id": key.public_key.thumbprint, "tariff": tariff}
+        roster = with_id(first.model_copy(update=changed))
+        keep_roster(shared.zone, signed(roster, key=key), at=NOW)
+        span = ("2027-01-01T00:00:00+08:00", "2027-02-01T00:00:00+08:00")
+        packed = outbox.Packed(roster, columns, *span, 0)
+        numbers.append(outbox.put(shared.zone, packed, key=key, at=NOW).upload.sequence)
+    assert numbers == [1, 2]
+    # and the year before goes on where it was, with two rosters
+    packed = outbox.Packed(first, columns, AUGUST, "2026-09-01T00:00:00+08:00", 0)
+    put = outbox.put(shared.zone, packed, key=shared.gateway_key, at=NOW)
+    assert put.upload.sequence == 3
 
 
 def test_an_upload_of_a_roster_that_was_never_kept_is_not_signed(shared):

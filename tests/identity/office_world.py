@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from sqlmodel import Session
+import json
+
+from sqlmodel import Session, select
 
 from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
+from gridsecure.identity.commitments import leaves_of, registration_entries
 from gridsecure.identity.offices import CheckedSearch, checked_search, search_answer, share_for
 from gridsecure.identity.person_searches import SearchState
 from gridsecure.identity.warrant_desk import Warrant, WarrantDesk
 from gridsecure.identity_messages import SearchAnswer
 from gridsecure.store.accounts import create_account_table
+from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, entries_after
+from gridsecure.store.records import RecordRow
 from tests.identity.identity_world import (
     BILLING,
     NOW,
@@ -63,8 +68,16 @@ def give(desk: WarrantDesk, world: World, warrant: Warrant, *openers: Opener, no
     return warrant
 
 
+def leaves(world: World) -> dict[str, list[str]]:
+    """The leaves of all registrations, as an office fetches them."""
+    return {
+        entry.hash: leaves_of(world.service.engine, entry.hash)
+        for entry in registration_entries(log_of(world), before=len(log_of(world)))
+    }
+
+
 def looked_up(world: World, state: SearchState) -> CheckedSearch:
-    return checked_search(state.document, entries=log_of(world))
+    return checked_search(state.document, entries=log_of(world), leaves=leaves(world))
 
 
 def answer_of(desk: WarrantDesk, checked: CheckedSearch, opener: Opener) -> SearchAnswer | None:
@@ -88,3 +101,13 @@ def run_search(desk: WarrantDesk, world: World, state: SearchState) -> SearchSta
     while any([step(desk, checked, opener) for opener in OPENERS]):
         pass
     return desk.searches.state(state.entry.hash, now=NOW)
+
+
+def swap(world: World, subject: str, escrow: bytes) -> None:
+    """What whoever runs the desk can do to its own database."""
+    with write_session(world.service.engine) as session:
+        row = session.exec(
+            select(RecordRow).where(RecordRow.kind == "registration", RecordRow.name == subject)
+        ).one()
+        row.text = json.dumps(json.loads(row.text) | {"escrow": escrow.hex()})
+        session.add(row)

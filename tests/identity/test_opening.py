@@ -27,7 +27,13 @@ from gridsecure.credentials.revocation import (
 )
 from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
 from gridsecure.identity.enrolments import identity_of
-from gridsecure.identity.warrants import OPENED, check_warrant, record_shares, record_warrant
+from gridsecure.identity.warrants import (
+    OPENED,
+    WarrantOrder,
+    check_warrant,
+    record_shares,
+    record_warrant,
+)
 from gridsecure.store.evidence import EvidenceRow, verify_chain
 from tests.identity.identity_world import NOW, World, keys, new_holder, suite
 
@@ -58,7 +64,7 @@ def test_a_registered_pseudonym_opens_to_its_customer(world: World):
     (entry,) = world.register(holder, world.enrol(holder, "customer 7"))
     escrow, log = Escrow.from_bytes(entry.escrow, suite=SUITE), world.service.engine
     warrant = record_warrant(
-        log, subject=entry.subject, escrow=escrow, reference="2026/17", now=NOW, suite=SUITE
+        log, WarrantOrder(entry.subject, escrow, "2026/17"), now=NOW, suite=SUITE
     )
     head = check_warrant(
         warrant, subject=entry.subject, escrow=escrow, reference="2026/17", suite=SUITE
@@ -110,7 +116,7 @@ def test_a_share_without_its_log_entry_or_for_another_escrow_is_refused():
 
 def test_a_warrant_orders_one_opening(world: World):
     escrow, log = escrow_of(5), world.service.engine
-    entry = record_warrant(log, subject="s", escrow=escrow, reference="r", now=NOW, suite=SUITE)
+    entry = record_warrant(log, WarrantOrder("s", escrow, "r"), now=NOW, suite=SUITE)
     for subject, asked, reference, said in (
         ("t", escrow, "r", entry),
         ("s", escrow_of(5), "r", entry),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +11,8 @@ from sqlmodel import Session
 
 from gridsecure.credentials.opening import OPENERS, generate_opener_key, opening_share
 from gridsecure.credentials.revocation import Difference, blind_difference, is_zero
+from gridsecure.credentials.suites import framed
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AccessDeniedError,
     ConflictError,
@@ -16,16 +20,17 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
-from gridsecure.identity.enrolments import keys_of
+from gridsecure.identity.enrolments import BLOCKED, keys_of
 from gridsecure.identity.issuer import CredentialRequest
 from gridsecure.identity.offices import SEARCH, checked_search, differences, search_answer
 from gridsecure.identity.person_searches import BATCH, REFUSED, SEARCHED
 from gridsecure.identity.registry import registration
-from gridsecure.identity.revoking import BLOCK, REVOKED, block, revoke
+from gridsecure.identity.revoking import BLOCK, REVOKED, block, blocked_name, revoke
 from gridsecure.identity.short_memory import LIMIT
 from gridsecure.identity.vouching import deny_list
 from gridsecure.identity.warrant_desk import WarrantDesk
 from gridsecure.store.evidence import entries_of
+from gridsecure.store.records import fetch
 from tests.identity.identity_world import (
     BILLING,
     CHANNEL,
@@ -233,7 +238,7 @@ def test_an_office_works_for_no_search_that_the_log_does_not_order(world: World,
         {"entry": "ab" * 32},
     ):
         with pytest.raises(AccessDeniedError, match=r"authenticity\.warrant"):
-            checked_search(said.model_copy(update=changed), entries=log_of(world))
+            checked_search(said.model_copy(update=changed), entries=log_of(world), leaves={})
 
 
 def test_an_office_works_on_no_batch_that_the_order_does_not_name(world: World, desk, begun):
@@ -335,5 +340,21 @@ def test_the_log_of_a_block_has_a_digest_of_the_identity(world: World):
     block(world.issuer.engine, identity="customer 0", reference="2026/5", now=NOW)
     with Session(world.issuer.engine) as session:
         (entry,) = entries_of(session, BLOCK)
+        kept = fetch(session, kind=BLOCKED, name="customer 0")
     assert "2026/5" in entry.detail
     assert "customer" not in entry.detail
+    guessed = {sm3_hex(text) for text in (b"customer 0", framed("customer 0"))}
+    said = json.loads(entry.detail)["identity"]
+    assert said not in guessed
+    assert said == blocked_name(kept)
+    assert blocked_name(replace(kept, name="customer 1")) != said
+
+
+def test_blocks_of_two_are_under_two_keys_and_of_one_under_one(world: World):
+    for identity, reference in (("a", "1"), ("b", "2"), ("a", "3")):
+        block(world.issuer.engine, identity=identity, reference=reference, now=NOW)
+    with Session(world.issuer.engine) as session:
+        said = [json.loads(one.detail)["identity"] for one in entries_of(session, BLOCK)]
+        texts = [fetch(session, kind=BLOCKED, name=name).text for name in ("a", "b")]
+    assert said[0] == said[2] != said[1]
+    assert len({json.loads(text)["key"] for text in texts}) == 2

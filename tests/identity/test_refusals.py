@@ -33,9 +33,9 @@ from gridsecure.errors import (
     SignatureError,
     StaleMessageError,
 )
+from gridsecure.identity.commitments import REGISTERED
 from gridsecure.identity.enrolments import identity_of
 from gridsecure.identity.one_use import CHALLENGES
-from gridsecure.identity.registrar import REGISTERED
 from gridsecure.identity.registry import deny, registration
 from gridsecure.identity.token_service import GRANT_LIFETIME, TOKEN_LIFETIME, GivenGrant
 from gridsecure.store.evidence import EvidenceRow

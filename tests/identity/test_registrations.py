@@ -23,7 +23,8 @@ from gridsecure.errors import (
     NotFoundError,
     StaleMessageError,
 )
-from gridsecure.identity.registrar import REGISTERED, Shown
+from gridsecure.identity.commitments import REGISTERED
+from gridsecure.identity.registrar import Shown
 from gridsecure.identity.registry import deny, registration
 from gridsecure.identity.vouching import TOLD, deny_list, registrations_of, settlement_names
 from gridsecure.store.database import write_session

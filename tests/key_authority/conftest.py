@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from gridsecure.key_authority.vault import Vault
 from tests.authority_simulator import Authority, authority_grid
 from tests.grid_simulator import GridSimulator, GridUpload
+
+ORDERS = ("release_bills", "release_corrections", "release_totals")
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +38,18 @@ def authority(grid: GridSimulator, tmp_path: Path) -> Iterator[Authority]:
     made = Authority(grid, tmp_path / "authority")
     yield made
     made.close()
+
+
+@pytest.fixture
+def decrypted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every order the vault was given."""
+    seen: list[str] = []
+    for name in ORDERS:
+        real = getattr(Vault, name)
+
+        def watched(vault, order, files, *, name=name, real=real):  # type: ignore[no-untyped-def]
+            seen.append(name)
+            return real(vault, order, files)
+
+        monkeypatch.setattr(Vault, name, watched)
+    return seen

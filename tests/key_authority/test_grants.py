@@ -7,15 +7,23 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gridsecure.credentials.queries import Query, load_curve_query
-from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.credentials.queries import RESULT_PURPOSE, Query, load_curve_query
+from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import GridSecureError, NotFoundError
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import (
+    EnvelopeError,
+    GridSecureError,
+    InvalidMessageError,
+    NotFoundError,
+    SignatureError,
+)
 from gridsecure.key_authority.checker import Outcome, answer_request
-from gridsecure.key_authority.grants import bind_grant, query_result
+from gridsecure.key_authority.grants import bind_grant, query_result, sealed_result
 from gridsecure.messages import ReleaseRequest, Signed
 from tests.authority_simulator import Authority
-from tests.grid_simulator import NOW, GridSimulator, GridUpload
+from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 from tests.query_grants import grant_claims, grant_token, query_of
 
 Uploads = list[GridUpload]
@@ -74,10 +82,64 @@ def test_a_query_is_released_to_its_grant_and_says_nobodys_name(research):
     assert research.answered(request).state == "released"
 
 
+def sealed(research: Research, *, query: Query, claims: TokenClaims | None = None) -> bytes:
+    claims = claims or grant_claims(query.text, audience="authority")
+    return sealed_result(research.authority.zone, claims, query=query.text, now=NOW)
+
+
+def opened(blob: bytes, *, reader: Sm2PrivateKey) -> str:
+    return open_from(blob, private_key=reader, purpose=RESULT_PURPOSE).decode()
+
+
+def test_a_result_is_sealed_to_the_reader_of_the_query_and_to_nobody_else(research):
+    """The platform carries the grant, and the token alone brings it nothing it can read."""
+    assert research.answered(research.request()).state == "released"
+    blob = sealed(research, query=research.query)
+    certificate = query_result(
+        research.authority.zone, subject=grant_claims(research.query.text).subject
+    )
+    assert opened(blob, reader=grid_keys().holder) == certificate.model_dump_json()
+    for piece in (b"futian", b"requested_by", certificate.body.encode()[:40]):
+        assert piece not in blob
+    for other in (grid_keys().platform, grid_keys().identity, generate_private_key()):
+        with pytest.raises(EnvelopeError):
+            opened(blob, reader=other)
+
+
+def test_a_result_is_sealed_for_one_purpose(research):
+    assert research.answered(research.request()).state == "released"
+    blob = sealed(research, query=research.query)
+    with pytest.raises(EnvelopeError):
+        open_from(blob, private_key=grid_keys().holder, purpose="statement")
+
+
+def test_nobody_puts_a_reader_of_its_own_in_a_query(research):
+    """The grant names the query's digest, and the digest covers the reader."""
+    assert research.answered(research.request()).state == "released"
+    claims = grant_claims(research.query.text, audience="authority")
+    own = query_of(research.authority.grid, reader=grid_keys().platform.public_key)
+    with pytest.raises(SignatureError) as refused:
+        sealed(research, query=own, claims=claims)
+    assert refused.value.reason == "authenticity.query"
+    with pytest.raises(NotFoundError) as missing:
+        sealed(research, query=own)
+    assert missing.value.reason == "not-found.query-result"
+
+
+def test_a_query_whose_reader_is_no_point_is_refused(research):
+    text = research.query.text.replace(research.query.reader, "04" + "0" * 127 + "1")
+    subject = grant_claims(text).subject
+    refused(research.answered(research.request(query=text, requested_by=subject)))
+    with pytest.raises(InvalidMessageError):
+        sealed_result(research.authority.zone, grant_claims(text), query=text, now=NOW)
+
+
 def test_there_is_no_result_before_and_none_for_others(research):
     subject = grant_claims(research.query.text).subject
     with pytest.raises(NotFoundError) as missing:
         query_result(research.authority.zone, subject=subject)
+    with pytest.raises(NotFoundError):
+        sealed(research, query=research.query)
     assert missing.value.reason == "not-found.query-result"
     research.authority.answer(research.authority.load_curve_request(research.uploads))
     for name in (subject, "clerk"):
@@ -85,7 +147,11 @@ def test_there_is_no_result_before_and_none_for_others(research):
             query_result(research.authority.zone, subject=name)
 
 
-JUNE = load_curve_query("2026-06-01T00:00:00+08:00", "2026-07-01T00:00:00+08:00").text
+JUNE = load_curve_query(
+    "2026-06-01T00:00:00+08:00",
+    "2026-07-01T00:00:00+08:00",
+    reader=grid_keys().holder.public_key,
+).text
 
 
 def old(query: str) -> str:
@@ -221,3 +287,20 @@ def test_staff_requests_bind_nothing(research):
 def test_the_name_of_who_asked_is_the_querys_digest(grid: GridSimulator):
     text = query_of(grid).text
     assert grant_claims(text).subject == f"query/{sm3_hex(text.encode())}"
+
+
+def test_nothing_is_decrypted_or_spent_for_research_that_is_refused(research, decrypted):
+    """One of everything that is looked at before a proof; then the same with its grant."""
+    for changes in (
+        {"grant": ""},
+        {"query": "", "grant": ""},
+        {"grant": grant_token(research.query.text, audience="platform")},
+        {"query": JUNE, "grant": grant_token(JUNE)},
+        {"requested_by": "clerk"},
+        {"purpose": "operations"},
+    ):
+        refused(research.answered(research.request(**changes)))
+    assert decrypted == []
+    assert research.authority.certificates == []
+    assert research.answered(research.request()).state == "released"
+    assert decrypted == ["release_totals"]

@@ -55,7 +55,7 @@ def _order(session: Session) -> None:
     with access.explained():
         warrant = access.offices().order_opening(session, subject=ordered[0], reference=ordered[1])
         st.session_state["warrant"] = warrant.hash
-        access.held()["note"] = tell("warrant_ordered")
+        access.held()["note"] = "warrant_ordered"
         st.rerun()
 
 
@@ -98,6 +98,7 @@ def _facts(warrant: Warrant) -> None:
         "subject": warrant.subject,
         "reference": warrant.reference,
         "ordered_at": _ordered_at(warrant),
+        "ordered_by": warrant.ordered_by,
         "opened_times": str(warrant.opened),
         "missing_share": office_names(warrant.waiting_for),
     }
@@ -120,7 +121,7 @@ def _share(session: Session, warrant: Warrant) -> None:
     elif submitted:
         with access.explained():
             access.offices().give_share(session, name=warrant.hash, share=share)
-            access.held()["note"] = tell("share_given")
+            access.held()["note"] = "share_given"
             st.rerun()
 
 
@@ -154,7 +155,7 @@ def _who(session: Session, name: str) -> None:
         opening = access.offices().result(session, name=name)
         if opening is None:
             access.held().pop("shown", None)
-            access.held()["note"] = tell("result_gone")
+            access.held()["gone"] = True
             st.rerun()
         _card(opening)
 

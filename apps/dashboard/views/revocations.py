@@ -27,6 +27,9 @@ def show() -> None:
         office = begin(session)
         st.subheader(say("revoke_subject"))
         st.caption(tell("revoke_help"))
+        count = access.held().pop("revoked", None)
+        if count is not None:
+            st.success(tell("revoked_some", count=count) if count else tell("revoked_none"))
         if "revocation" in access.held():
             _confirm(session, access.held()["revocation"])
         else:
@@ -65,8 +68,7 @@ def _confirm(session: Session, order: dict[str, str]) -> None:
             # Taken away first: a second click, or a failure, begins with the form again.
             del access.held()["revocation"]
             count = access.offices().revoke(session, **order)
-            note = tell("revoked_some", count=count) if count else tell("revoked_none")
-            access.held()["note"] = note
+            access.held()["revoked"] = count
             st.rerun()
 
 
@@ -97,7 +99,7 @@ def _table(searches: Sequence[PersonSearch]) -> None:
     table = pd.DataFrame(
         {
             "search": [figures.short(item.hash) for item in searches],
-            "state": [say_or("state", item.state) or figures.NOTHING for item in searches],
+            "state": [_state(item) for item in searches],
             "turn_of": [office_names(item.waiting_for) for item in searches],
             "progress": [f"{item.done:,} / {item.of:,}" for item in searches],
             "found": [item.found for item in searches],
@@ -106,6 +108,10 @@ def _table(searches: Sequence[PersonSearch]) -> None:
     )
     titles = {str(name): say(str(name)) for name in table}
     show_table(table, titles=titles, formats={"found": figures.count})
+
+
+def _state(search: PersonSearch) -> str:
+    return say_or("state", search.state or ("running" if search.waiting_for else "done"))
 
 
 if __name__ == "__main__":

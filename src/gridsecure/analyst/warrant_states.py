@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from gridsecure.analyst.answers import Answer
+from gridsecure.errors import InvalidMessageError
 
 OFFICES: Final[Mapping[str, str]] = {"custodian": "utility", "regulator": "regulator"}
 """Whose office a role acts for."""
@@ -25,6 +26,7 @@ class Warrant:
         hash: Of its entry in the evidence log, which is its name.
         index: The entry's place in the log.
         ordered_at: When, aware.
+        ordered_by: Who, by the log.
         subject: The pseudonym.
         reference: The order's number in both offices' files.
         waiting_for: Offices whose share is missing; nobody while the result can be read.
@@ -34,6 +36,7 @@ class Warrant:
     hash: str
     index: int
     ordered_at: datetime
+    ordered_by: str
     subject: str
     reference: str
     waiting_for: tuple[str, ...]
@@ -65,9 +68,10 @@ class Warrant:
             hash=entry.digest("hash"),
             index=entry.number("index"),
             ordered_at=entry.moment("at"),
+            ordered_by=entry.text("actor"),
             subject=answer.digest("subject"),
             reference=answer.text("reference"),
-            waiting_for=answer.texts("waiting_for"),
+            waiting_for=_offices(answer, "waiting_for"),
             opened=answer.number("opened"),
         )
 
@@ -132,16 +136,28 @@ class PersonSearch:
 
     @classmethod
     def of_answer(cls, answer: Answer) -> PersonSearch:
-        """Read one; fields that are not known here are left out.
+        """Read one, as listed in short or with its whole entry; other fields are left out.
 
         Raises:
             InvalidMessageError: Another shape (`message.answer`).
         """
+        named = answer if answer.text("hash", "") else answer.part("entry")
         return cls(
-            hash=answer.digest("hash"),
+            hash=named.digest("hash"),
             state=answer.text("state", ""),
-            waiting_for=answer.texts("waiting_for"),
-            done=answer.number("done", 0),
-            of=answer.number("of", 0),
+            waiting_for=_offices(answer, "waiting_for"),
+            done=answer.number("done", answer.number("tested", 0)),
+            of=answer.number("of", answer.number("total", 0)),
             found=answer.count("found"),
         )
+
+
+def _offices(answer: Answer, name: str) -> tuple[str, ...]:
+    found = answer.texts(name)
+    if not set(found) <= set(OFFICES.values()):
+        raise InvalidMessageError(
+            f"The identity service names an office that there is not: {name}.",
+            reason="message.answer",
+            remedy="Run the same release of every service.",
+        )
+    return found

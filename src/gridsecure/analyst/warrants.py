@@ -1,6 +1,7 @@
 """What an office asks of the identity service: openings, revocations, searches by person.
 
-The custodian acts for the utility and the regulator for itself; whoever is both acts as neither.
+The custodian acts for the utility and the regulator for itself; whoever has
+another role besides acts for nobody.
 
 Invariants:
 - No key is here: a share is computed on the office's own machine and only handed on.
@@ -37,16 +38,16 @@ def office_of(session: Session) -> str:
     """Whose office a session acts for.
 
     Raises:
-        AccessDeniedError: For none, or it would be both (`session.offices`).
+        AccessDeniedError: For none, or it has another role besides (`session.offices`).
     """
-    offices = {office for role, office in OFFICES.items() if role in session.roles}
-    if len(offices) != 1:
+    offices = [OFFICES[role] for role in session.roles if role in OFFICES]
+    if not offices or len(session.roles) != 1:
         raise AccessDeniedError(
-            "A session acts for one office, the utility or the regulator.",
+            "Who acts for an office has its role and no other.",
             reason="session.offices",
-            remedy="Sign in as custodian or as regulator; nobody is both.",
+            remedy="Sign in as somebody who is custodian only, or regulator only.",
         )
-    return offices.pop()
+    return offices[0]
 
 
 class OfficeClient:

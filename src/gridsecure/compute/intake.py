@@ -20,6 +20,8 @@ from datetime import datetime
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute.corrections import COMMITTED, admit_upload, refusals_noted, upload_scope
 from gridsecure.compute.jobs import load_key_set
+from gridsecure.compute.occupancy import keep_members
+from gridsecure.compute.received import claim_sequence, keep, received
 from gridsecure.compute.seating import (
     check_year,
     gateway_of,
@@ -30,17 +32,16 @@ from gridsecure.compute.seating import (
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
-    ConflictError,
     InputError,
     KeyMismatchError,
     NotFoundError,
-    StaleMessageError,
 )
 from gridsecure.messages import KeyNotice, RosterManifest, Signed, UploadManifest, opened
+from gridsecure.plans.corrections import is_correction
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.many_records import fetch_many
-from gridsecure.store.records import Record, advance, fetch, listed, record
+from gridsecure.store.records import Record, advance, fetch, listed
 
 PENDING = "pending"
 
@@ -85,8 +86,8 @@ def install_key_set(
     load_key_set(notice, by_digest.__getitem__)
     for key in keys:
         zone.objects.put(key)
-    entry = _received("key-set", envelope, name=notice.key_id, scope=notice.parameters)
-    _keep(zone, entry, signer=envelope.signer, at=at)
+    entry = received("key-set", envelope, name=notice.key_id, scope=notice.parameters)
+    keep(zone, entry, signer=envelope.signer, at=at)
     return notice
 
 
@@ -120,8 +121,8 @@ def register_roster(
             reason="roster.tariff",
             remedy="Send the tariff first.",
         )
-    entry = _received("roster", envelope, name=roster.roster_id, scope=roster.roster_id)
-    _keep(zone, entry, signer=envelope.signer, at=at)
+    entry = received("roster", envelope, name=roster.roster_id, scope=roster.roster_id)
+    keep(zone, entry, signer=envelope.signer, at=at)
     return roster
 
 
@@ -148,11 +149,14 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         if [item.state for item in known.values()] == [COMMITTED]:
             return UploadStatus(envelope.digest, COMMITTED, ())  # what was revoked since stays in
         roster = _roster(fetch(session, kind="roster", name=manifest.roster_id))
-        refuse_revoked(session, roster)
+        if not is_correction(manifest):  # a correction is pinned to members that are billed
+            refuse_revoked(session, roster)
         key_ids = {item.name for item in listed(session, kind="key-set")}
     if roster.gateway_id != manifest.gateway_id or manifest.gateway_id != envelope.signer:
         raise InputError("An upload names another gateway.", reason="upload.gateway")
-    check_year(roster, start=manifest.start)
+    tariff = parse_tariff(zone.objects.get(roster.tariff).decode())
+    if not is_correction(manifest):  # nor does its period move
+        check_year(roster, manifest, timezone=tariff.timezone)
     if any(column.key_id not in key_ids for column in manifest.columns):
         raise KeyMismatchError(
             "A column is encrypted under a key that is not in force.",
@@ -161,10 +165,11 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         )
     with refusals_noted(zone, envelope, manifest, at=at):
         admit_upload(zone, envelope, manifest, roster=roster)
-        _claim_sequence(zone, manifest, digest=envelope.digest, at=at)
+        claim_sequence(zone, manifest, digest=envelope.digest, at=at)
         scope = upload_scope(manifest)
-        entry = _received("upload", envelope, name=envelope.digest, scope=scope, state=PENDING)
-        _keep(zone, entry, signer=envelope.signer, at=at)
+        entry = received("upload", envelope, name=envelope.digest, scope=scope, state=PENDING)
+        claims = None if is_correction(manifest) else (roster, manifest)
+        keep(zone, entry, signer=envelope.signer, at=at, seats=claims)
     return upload_status(zone, envelope.digest)
 
 
@@ -238,6 +243,9 @@ def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> Upload
         )
     with write_session(zone.engine) as session:
         if advance(session, kind="upload", name=upload_id, source=PENDING, target=COMMITTED):
+            manifest = _manifest(fetch(session, kind="upload", name=upload_id))
+            seated = fetch(session, kind="roster", name=manifest.roster_id)
+            keep_members(session, _roster(seated), at=at)
             evidence.append(
                 session,
                 at=at,
@@ -257,37 +265,6 @@ def _registered(zone: PlatformZone, envelope: Signed) -> RosterManifest | None:
         except NotFoundError:
             return None
     return _roster(found) if found.digest == envelope.digest else None
-
-
-def _claim_sequence(
-    zone: PlatformZone, manifest: UploadManifest, *, digest: str, at: datetime
-) -> None:
-    """A gateway uses a sequence number for one manifest only; the same manifest may come again."""
-    name = f"{manifest.gateway_id}/{manifest.sequence}"
-    try:
-        with write_session(zone.engine) as session:
-            record(session, Record("sequence", name, name, digest, COMMITTED, ""), at=at)
-    except ConflictError as error:
-        raise StaleMessageError("An upload's sequence number was used before.") from error
-
-
-def _keep(zone: PlatformZone, entry: Record, *, signer: str, at: datetime) -> None:
-    """Record a verified message and its entry in the evidence log."""
-    with write_session(zone.engine) as session:
-        if record(session, entry, at=at):
-            evidence.append(
-                session,
-                at=at,
-                actor=signer,
-                action=f"{entry.kind}.received",
-                detail={"digest": entry.digest, "name": entry.name},
-            )
-
-
-def _received(
-    kind: str, envelope: Signed, *, name: str, scope: str, state: str = COMMITTED
-) -> Record:
-    return Record(kind, name, scope, envelope.digest, state, envelope.model_dump_json())
 
 
 def _manifest(found: Record) -> UploadManifest:

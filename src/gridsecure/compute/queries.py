@@ -168,6 +168,8 @@ def check_staff_purpose(plan: PlanName, *, purpose: str) -> None:
 
 def _refuse_asked(session: Session, order: RunOrder) -> None:
     for item in listed(session, kind=REQUEST):
+        if order.start not in item.text:
+            continue  # a month of load curves is ten megabytes, and all others are waiting
         found = ReleaseRequest.parsed(Signed.parsed(item.text).body)
         if (found.plan, found.start, found.end) == (order.plan, order.start, order.end):
             raise ConflictError(

@@ -14,16 +14,30 @@ from typing import Final
 from sqlmodel import Session
 
 from gridsecure.compute.admission import holder_pin
+from gridsecure.compute.occupancy import is_billed
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.presentations import Domain
-from gridsecure.credentials.seats import SeatedRoster, billing_domain, seated_roster
+from gridsecure.credentials.seats import (
+    SeatedRoster,
+    billing_domain,
+    check_facts,
+    check_period,
+    seated_roster,
+)
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
+from gridsecure.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    UnknownMeterError,
+)
 from gridsecure.identity_messages import DenyList
-from gridsecure.messages import RosterManifest, Signed, opened
+from gridsecure.messages import RosterManifest, Signed, UploadManifest, opened
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
+from gridsecure.store.many_records import keep_all
 from gridsecure.store.records import Record, advance, fetch, listed, record
 
 GATEWAY: Final = "gateway"
@@ -56,9 +70,11 @@ def seat_roster(
             reason="identity.domain",
             remedy="Register the meter points in the billing domain of the year.",
         )
+    check_facts(seated.roster)
     with write_session(zone.engine) as session:
         refuse_revoked_gateway(session, seated.gateway_subject)
-        refuse_revoked(session, seated.roster)
+        if not is_billed(session, seated.roster):
+            refuse_revoked(session, seated.roster)
         _pin(session, seated, at=at)
     zone.objects.put(seats)
     return seated.roster
@@ -77,10 +93,10 @@ def refuse_revoked_gateway(session: Session, subject: str) -> None:
     """Refuse a gateway whose pseudonym was revoked.
 
     Raises:
-        AccessDeniedError: It was (`authenticity.registration`).
+        UnknownMeterError: It was (`authenticity.registration`).
     """
     if subject in denied_subjects(session):
-        raise AccessDeniedError("The gateway may not act.", reason="authenticity.registration")
+        raise UnknownMeterError("The gateway may not act.", reason="authenticity.registration")
 
 
 def refuse_revoked(session: Session, roster: RosterManifest) -> None:
@@ -98,17 +114,19 @@ def refuse_revoked(session: Session, roster: RosterManifest) -> None:
         )
 
 
-def check_year(roster: RosterManifest, *, start: str) -> None:
+def check_year(roster: RosterManifest, manifest: UploadManifest, *, timezone: str) -> None:
     """Refuse an upload of another year than its roster's pseudonyms are for.
 
     Args:
         roster: The roster.
-        start: Start of the upload's period, ISO 8601.
+        manifest: The upload.
+        timezone: Of the roster's tariff [IANA name].
 
     Raises:
-        InputError: It is (`identity.period`).
+        InputError: It is, or its period is not told in local time (`identity.period`).
     """
-    if roster.domain != billing_domain(start).text:
+    check_period(manifest.start, manifest.end, timezone=timezone)
+    if roster.domain != billing_domain(manifest.start).text:
         raise InputError(
             "An upload is of another year than its roster's pseudonyms.",
             reason="identity.period",
@@ -172,19 +190,21 @@ def _refuse_fork(known: DenyList, given: DenyList) -> None:
 
 
 def _pin(session: Session, seated: SeatedRoster, *, at: datetime) -> None:
-    """Keep the gateway's key under its pseudonym, as for its requests; the first one stays.
+    """Keep the keys of the gateway and of every holder under their pseudonyms; the first stay.
 
-    And the pseudonym of the key: under a second one it could go on when the first is revoked.
+    And the gateway's pseudonym of its key: under a second one it could go on when the first is
+    revoked.
     """
     name, subject = seated.gateway.thumbprint, seated.gateway_subject
     text = json.dumps({"key": seated.gateway.point.hex(), "subject": subject})
     digest = sm3_hex(text.encode())
     try:
-        record(session, holder_pin(subject, thumbprint=name), at=at)
+        pins = [holder_pin(who, thumbprint=key) for who, key in (*seated.holders, (subject, name))]
+        keep_all(session, pins, at=at)
         record(session, Record(GATEWAY, name, subject, digest, _KEPT, text), at=at)
     except ConflictError as changed:
         raise AccessDeniedError(
-            "A gateway's pseudonym came with another key than before.",
+            "A pseudonym came with another key than before.",
             reason="authenticity.holder-pin",
             remedy="Compare the token service's log; a key is never replaced silently.",
         ) from changed

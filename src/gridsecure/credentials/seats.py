@@ -16,8 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from re import fullmatch
 from typing import Final
+from zoneinfo import ZoneInfo
 
+from gridsecure.billing.contracts import MONTH_PATTERN
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.suites import framed
@@ -32,6 +36,9 @@ BILLING: Final = ("platform", "billing")
 SETTLEMENT: Final = ("authority", "settlement")
 """Platform and purpose of the domain that bills are in."""
 
+MAX_FACT: Final = 2**53
+"""Far above any quota [Wh] or capacity [VA], far below what 64-bit arithmetic holds."""
+
 _PURPOSE: Final = b"gridsecure-delegation-1"
 
 
@@ -43,11 +50,13 @@ class SeatedRoster:
         roster: The roster.
         gateway: The key of the gateway that speaks for it.
         gateway_subject: That gateway's pseudonym.
+        holders: Pseudonym and thumbprint of its key, by slot.
     """
 
     roster: RosterManifest
     gateway: Sm2PublicKey
     gateway_subject: str
+    holders: tuple[tuple[str, str], ...]
 
 
 def billing_domain(start: str) -> Domain:
@@ -62,6 +71,53 @@ def billing_domain(start: str) -> Domain:
 def settlement_domain(start: str) -> Domain:
     """The domain of bills for a billing period that starts then."""
     return Domain(*SETTLEMENT, start[:4])
+
+
+def check_period(start: str, end: str, *, timezone: str) -> None:
+    """Refuse a period that could be told to be of another year.
+
+    The year of a pseudonym is read from the text, so a moment must have one text only.
+
+    Args:
+        start: Start of a billing period, ISO 8601.
+        end: Its end.
+        timezone: Of the tariff that is billed [IANA name].
+
+    Raises:
+        InvalidMessageError: Not in local time, or it goes on into the next year
+            (`identity.period`).
+    """
+    zone = ZoneInfo(timezone)
+    try:
+        begin, finish = datetime.fromisoformat(start), datetime.fromisoformat(end)
+        local = begin.astimezone(zone)
+        is_sound = local.isoformat() == start and begin < finish
+        is_one_year = finish <= datetime(local.year + 1, 1, 1, tzinfo=zone)
+    except (ValueError, TypeError, OverflowError):  # no times, or naive ones
+        is_sound = is_one_year = False
+    if not is_sound or not is_one_year:
+        raise InvalidMessageError(
+            "A billing period is not written in local time, or is not of one year.",
+            reason="identity.period",
+            remedy="Write start and end with the local offset of the tariff's time zone.",
+        )
+
+
+def check_facts(roster: RosterManifest) -> None:
+    """Refuse facts that no meter point has, before arithmetic meets them.
+
+    Raises:
+        InvalidMessageError: A quota, capacity or first month that is none (`release.roster`).
+    """
+    facts = (*roster.household_quota_wh, *roster.free_quota_wh, *roster.contracted_va)
+    if min(facts) < 0 or max(facts) > MAX_FACT:
+        raise InvalidMessageError(
+            "A roster states a quota or capacity no meter point has.", reason="release.roster"
+        )
+    if any(month and not fullmatch(MONTH_PATTERN, month) for month in roster.service_from):
+        raise InvalidMessageError(
+            "A roster states a first month that is none.", reason="release.roster"
+        )
 
 
 def registration_domains(
@@ -150,7 +206,8 @@ def seated_roster(
         raise _not_seated("A roster has other delegations than slots.")
     for slot, (entry, signature) in enumerate(zip(holders.entries, shown.delegations, strict=True)):
         _check_delegation(roster, slot, holder=entry.holder, signature=signature)
-    return SeatedRoster(roster, key, speaker.subject)
+    pairs = ((entry.subject, sm3_hex(bytes.fromhex(entry.holder))) for entry in holders.entries)
+    return SeatedRoster(roster, key, speaker.subject, tuple(pairs))
 
 
 def _registrations(

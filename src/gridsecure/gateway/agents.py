@@ -1,8 +1,12 @@
 """The holders this gateway keeps: the agent of each meter point, and its own.
 
-All their secrets follow from one seed, so whoever restores the gateway's folder has them all again,
-and a run that was killed asks for nothing new. Nothing of a secret leaves but what is proved with
-it: requests, presentations, signatures.
+All their secrets follow from one seed, so a run that was killed asks for nothing new. Folder and
+database belong together all the same: back them up and restore them as one. The seed gives back
+secrets, but not which sequence numbers were used, which seats and rosters were signed, or whether
+the platform has them; that is in the database alone. A gateway restored with an older one signs
+numbers and rosters a second time, and the platform refuses them.
+
+Nothing of a secret leaves but what is proved with it: requests, presentations, signatures.
 """
 
 from __future__ import annotations

@@ -5,61 +5,48 @@ for nobody, and a killed run goes on where it was. Secrets follow from the gatew
 killed run asked for and forgot comes out the same when it is asked for again.
 
 A refused meter point stops nobody else: it is left out of the month with the reason, and asked for
-again with the next one. Batches are on their way side by side: while the authority computes for
-one, the gateway does for another. The arithmetic lets go of Python's lock, so threads suffice.
+again with the next one. Everybody enrols before the first one registers, in another order
+(`enrolment_passes`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.seats import billing_domain
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError
 from gridsecure.gateway.agent_records import (
-    Subjects,
-    remember,
     remember_gateway,
     remembered,
     remembered_gateway,
 )
 from gridsecure.gateway.agents import Agents
-from gridsecure.gateway.enrolment_batches import (
-    MAX_BATCH,
-    Batch,
-    afresh,
-    register,
-    request_credentials,
-)
+from gridsecure.gateway.enrolment_batches import Batch, afresh
+from gridsecure.gateway.enrolment_passes import RANDOM, Counted, Passes, Shuffle
 from gridsecure.gateway.identity_keys import pin_identity_keys
 from gridsecure.gateway.identity_peer import IdentityPeer, Login
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.identity_messages import Registrations
+from gridsecure.identity_messages import MAX_BATCH, Registrations
 from gridsecure.messages import Signed, opened
 
-IN_FLIGHT: Final = 3
-"""Batches on their way at once."""
-
 REVOKED: Final = "identity.revoked"
+_MAX_LETTERS: Final = 256  # as `EnrolmentItem` takes
+_UNKNOWN: Final = "identity.unknown-account"
 _REFUSED: Final = "identity.refused"
 _REASONS: Final = {
-    "identity.unknown-account": "identity.unknown-account",
-    "identity.revoked": REVOKED,
+    _UNKNOWN: _UNKNOWN,
+    "identity.blocked": REVOKED,
     "authenticity.registration": REVOKED,
     "authenticity.cloned": "identity.cloned",
     "conflict.enrolment": "identity.other-key",
     "conflict.credential": "identity.other-key",
 }
 """The authority's reason -> the reason code in `exclusions.REASONS`."""
-
-Counted = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +56,22 @@ class Enrolled:
     Args:
         names: Meter point -> its pseudonym in the billing domain.
         refused: Meter point -> why it has none, of `exclusions.REASONS`.
+        revoked: Those of the pseudonyms that may no longer act.
     """
 
     names: Mapping[str, str]
     refused: Mapping[str, str]
+    revoked: frozenset[str] = frozenset()
 
     def without(self, revoked: frozenset[str]) -> Enrolled:
-        """The same, but for meter points whose pseudonym may no longer act."""
-        gone = {name: REVOKED for name, subject in self.names.items() if subject in revoked}
-        names = {name: subject for name, subject in self.names.items() if name not in gone}
-        return Enrolled(names, {**self.refused, **gone})
+        """The same, with more pseudonyms that may not act."""
+        return replace(self, revoked=self.revoked | revoked)
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Meter point -> why it is not billed: it has no pseudonym, or one that may not act."""
+        gone = {name: REVOKED for name, subject in self.names.items() if subject in self.revoked}
+        return {**self.refused, **gone}
 
 
 class IdentityClient:
@@ -89,6 +82,7 @@ class IdentityClient:
         peer: The authority over the wire.
         clock: Gives the time, aware.
         carry: Whether meter points show last year's pseudonyms along with this year's first.
+        shuffle: Puts those who register into an order of its own.
     """
 
     def __init__(
@@ -98,11 +92,13 @@ class IdentityClient:
         *,
         clock: Callable[[], datetime],
         carry: bool = False,
+        shuffle: Shuffle = RANDOM,
     ) -> None:
         self._zone = zone
         self._peer = peer
         self._clock = clock
         self._carry = carry
+        self._passes = Passes(zone, peer, clock, shuffle)
         self._agents: Agents | None = None
 
     @property
@@ -135,14 +131,14 @@ class IdentityClient:
         period = start[:4]
         known = remembered(self._zone, period)
         fresh = [name for name in meter_point_ids if name not in known]
-        refused: dict[str, str] = {}
-        if fresh:
-            batches = list(self._batches(fresh, period))
+        # what no book can list would be malformed in an order, and cost its whole batch
+        refused = {name: _UNKNOWN for name in fresh if len(name) > _MAX_LETTERS}
+        batches = list(self._batches([name for name in fresh if name not in refused], period))
+        if batches:
             self.agents.prepare(*batches[0].domains)
-            for found in self._through(batches):
-                refused |= {name: r for name, r in found.items() if isinstance(r, str)}
-                known |= {name: s for name, s in found.items() if not isinstance(s, str)}
-                counted(sum(n in known or n in refused for n in fresh), len(fresh))
+            found = self._passes.through(batches, counted=counted)
+            refused |= {name: r for name, r in found.items() if isinstance(r, str)}
+            known |= {name: s for name, s in found.items() if not isinstance(s, str)}
         names = {name: known[name][0] for name in meter_point_ids if name in known}
         return Enrolled(names, {name: _REASONS.get(r, _REFUSED) for name, r in refused.items()})
 
@@ -158,7 +154,7 @@ class IdentityClient:
         if known is not None:
             return known
         batch = Batch("gateway", period, None, (agent,))
-        outcome = self._admitted(batch)[agent.identity]
+        outcome = self._passes.through([batch], counted=lambda *_: None)[agent.identity]
         if isinstance(outcome, str):
             raise _gateway_refused(outcome)
         (subject,) = outcome
@@ -243,41 +239,10 @@ class IdentityClient:
                 agents = tuple(self.agents.meter_point(name) for name in part)
                 yield Batch("meter-point", period, carry, agents)
 
-    def _through(self, batches: list[Batch]) -> Iterator[dict[str, Subjects | str]]:
-        """Take batches through, several at a time; what each one found, as they end."""
-        if len(batches) == 1:
-            yield self._kept(batches[0])
-            return
-        with ThreadPoolExecutor(IN_FLIGHT) as pool:
-            futures = [pool.submit(self._kept, batch) for batch in batches]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            finally:
-                for future in futures:
-                    future.cancel()
 
-    def _kept(self, batch: Batch) -> dict[str, Subjects | str]:
-        """Take one batch through, and remember who is registered."""
-        outcomes = self._admitted(batch)
-        registered = {name: s for name, s in outcomes.items() if not isinstance(s, str)}
-        remember(self._zone, batch.period, registered, at=self._clock())
-        return outcomes
-
-    def _admitted(self, batch: Batch) -> dict[str, Subjects | str]:
-        answers = request_credentials(batch, zone=self._zone, peer=self._peer, now=self._clock())
-        pairs = list(zip(batch.agents, answers, strict=True))
-        given = [(agent, c) for agent, c in pairs if isinstance(c, Credential)]
-        those = replace(batch, agents=tuple(agent for agent, _ in given))
-        outcomes = register(those, [credential for _, credential in given], peer=self._peer)
-        registered = dict(zip((agent.identity for agent, _ in given), outcomes, strict=True))
-        refused = {agent.identity: r for agent, r in pairs if isinstance(r, str)}
-        return {**refused, **registered}
-
-
-def _gateway_refused(reason: str) -> AccessDeniedError:
+def _gateway_refused(said: str) -> AccessDeniedError:
     return AccessDeniedError(
-        f"The identity authority does not let this gateway act ({reason}).",
+        f"The identity authority does not let this gateway act ({_REASONS.get(said, _REFUSED)}).",
         reason="identity.gateway",
         remedy="Have the gateway's key registered there; after a revocation, re-key it.",
     )

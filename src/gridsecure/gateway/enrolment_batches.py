@@ -21,7 +21,7 @@ from gridsecure.credentials.access import batch_challenge, enrolment_channel
 from gridsecure.credentials.issuance import Credential, PendingRequest
 from gridsecure.credentials.issuer_keys import Context, Role
 from gridsecure.credentials.presentations import Domain
-from gridsecure.credentials.seats import billing_domain, settlement_domain
+from gridsecure.credentials.seats import registration_domains
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.errors import AuthenticityError
 from gridsecure.gateway.agent_records import Subjects
@@ -35,10 +35,6 @@ from gridsecure.identity_messages import (
     EnrolmentResult,
 )
 from gridsecure.messages import Signed, opened, signed
-
-MAX_BATCH: Final = 128
-"""Holders of one batch: large enough that messages cost nothing beside proofs, small enough that a
-killed run repeats a second or two, and that a challenge outlives the proofs it is for."""
 
 _ORDER: Final = "enrolment"
 _ANSWER: Final = "enrolment-answer"
@@ -71,16 +67,12 @@ class Batch:
     @property
     def domains(self) -> tuple[Domain, ...]:
         """Where they register."""
-        if self.role == "gateway":
-            return (billing_domain(self.period),)
-        return billing_domain(self.period), settlement_domain(self.period)
+        return registration_domains(self.role, period=self.period)
 
     @property
     def shown_domains(self) -> tuple[Domain, ...]:
         """Where they show a pseudonym: earlier ones last."""
-        earlier = (self.carry,) if self.carry else ()
-        shown = [d for year in earlier for d in (billing_domain(year), settlement_domain(year))]
-        return *self.domains, *shown
+        return registration_domains(self.role, period=self.period, carry=self.carry)
 
 
 def request_credentials(

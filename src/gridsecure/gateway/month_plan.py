@@ -1,7 +1,9 @@
 """What a gateway keeps about a month: the plan once it is fixed, and the report once it is done.
 
-Both are records that never change. Until a plan is recorded, nothing of the month left the gateway
-and its files may be replaced; afterwards a run can only complete it.
+Both are records that never change. Until a plan is recorded, no reading of the month left the
+gateway and its files may be replaced; afterwards a run can only complete it. One thing alone makes
+another plan of a month: a meter point is revoked before its roster is committed, so that the
+platform does not take that roster in. The plan that takes its place leaves it out.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import FIRST_REVISION
 from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, fetch, record
+from gridsecure.store.records import Record, listed, record
 
 _PLAN: Final = "month-plan"
 _REPORT: Final = "month-report"
@@ -107,19 +109,21 @@ def month_period(month: str, *, timezone: str) -> BillingPeriod:
 
 
 def stored_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
-    """The plan of a month, or None while it is not fixed."""
-    text = _stored(zone, _PLAN, month)
-    if text is None:
+    """The plan of a month that is in force, or None while it is not fixed."""
+    with write_session(zone.engine) as session:
+        plans = listed(session, kind=_PLAN, state=month)
+    if not plans:
         return None
-    fields: dict[str, Any] = json.loads(text)
+    fields: dict[str, Any] = json.loads(plans[-1].text)
     rosters, tariffs = tuple(fields.pop("rosters")), tuple(fields.pop("tariffs"))
     return MonthPlan(rosters=rosters, tariffs=tariffs, **fields)
 
 
 def stored_report(zone: GatewayZone, month: str) -> MonthReport | None:
     """The report of a finished month, or None."""
-    text = _stored(zone, _REPORT, month)
-    return None if text is None else MonthReport(**json.loads(text))
+    with write_session(zone.engine) as session:
+        reports = listed(session, kind=_REPORT, state=month)
+    return MonthReport(**json.loads(reports[0].text)) if reports else None
 
 
 def fix_plan(zone: GatewayZone, month: str, *, plan: MonthPlan, at: datetime) -> None:
@@ -131,18 +135,37 @@ def fix_plan(zone: GatewayZone, month: str, *, plan: MonthPlan, at: datetime) ->
     """
     known = stored_plan(zone, month)
     if known is None:
-        _keep(zone, _PLAN, month, value=asdict(plan), at=at)
+        _keep(zone, (_PLAN, month, month), value=asdict(plan), at=at)
     elif (known.rosters, known.tariffs) != (plan.rosters, plan.tariffs):
-        raise ConflictError(
-            "The month's files give other rosters than those already fixed.",
-            reason="conflict.month-plan",
-            remedy="Put the files back as they were when the month was first processed.",
-        )
+        raise _other_files()
+
+
+def replace_plan(
+    zone: GatewayZone, month: str, *, plan: MonthPlan, settled: frozenset[str], at: datetime
+) -> None:
+    """Put a plan in place of the one in force, which has a revoked member.
+
+    Args:
+        zone: The gateway.
+        month: YYYY-MM.
+        plan: The plan without that member.
+        settled: Ids of rosters that are committed.
+        at: Now.
+
+    Raises:
+        ConflictError: It lacks a roster that is committed (`conflict.month-plan`).
+        StorageError: The database could not take it.
+    """
+    if not settled <= set(plan.rosters):
+        raise _other_files()
+    with write_session(zone.engine) as session:
+        name = f"{month}/{1 + len(listed(session, kind=_PLAN, state=month))}"
+    _keep(zone, (_PLAN, name, month), value=asdict(plan), at=at)
 
 
 def keep_report(zone: GatewayZone, month: str, *, report: MonthReport, at: datetime) -> None:
     """Record the report of a finished month."""
-    _keep(zone, _REPORT, month, value=asdict(report), at=at)
+    _keep(zone, (_REPORT, month, month), value=asdict(report), at=at)
 
 
 def required_plan(zone: GatewayZone, month: str) -> MonthPlan:
@@ -162,20 +185,19 @@ def required_plan(zone: GatewayZone, month: str) -> MonthPlan:
 
 
 def _keep(
-    zone: GatewayZone, kind: str, month: str, *, value: Mapping[str, Any], at: datetime
+    zone: GatewayZone, place: tuple[str, str, str], *, value: Mapping[str, Any], at: datetime
 ) -> None:
-    text = json.dumps(value, sort_keys=True)
+    text, (kind, name, month) = json.dumps(value, sort_keys=True), place
     with write_session(zone.engine) as session:
-        entry = Record(kind, month, month, sm3_hex(text.encode()), "kept", text)
-        record(session, entry, at=at)
+        record(session, Record(kind, name, name, sm3_hex(text.encode()), month, text), at=at)
 
 
-def _stored(zone: GatewayZone, kind: str, month: str) -> str | None:
-    with write_session(zone.engine) as session:
-        try:
-            return fetch(session, kind=kind, name=month).text
-        except NotFoundError:
-            return None
+def _other_files() -> ConflictError:
+    return ConflictError(
+        "The month's files give other rosters than those already fixed.",
+        reason="conflict.month-plan",
+        remedy="Put the files back as they were when the month was first processed.",
+    )
 
 
 def _not_a_month() -> InputError:

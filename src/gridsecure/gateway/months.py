@@ -12,7 +12,9 @@
 
 Before the plan is recorded, no reading left the gateway and another run starts afresh. From then on
 the month is fixed: a run that was killed anywhere is completed by the next one with the same
-rosters, the same columns once signed, and no second upload. Clients and clock are arguments.
+rosters, the same columns once signed, and no second upload. Where a member of a roster was revoked
+before the platform took the roster in, that roster alone is made anew without it. Clients and clock
+are arguments.
 """
 
 from __future__ import annotations
@@ -28,20 +30,20 @@ from gridsecure.errors import InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.collection import MonthFiles
-from gridsecure.gateway.energies import IntervalEnergies
-from gridsecure.gateway.enrolment import IdentityClient
+from gridsecure.gateway.enrolment import REVOKED, IdentityClient
 from gridsecure.gateway.month_plan import (
     MonthPlan,
     MonthReport,
     fix_plan,
     keep_report,
     month_period,
+    replace_plan,
     stored_plan,
     stored_report,
 )
 from gridsecure.gateway.packing import PackedColumn, pack_energies, packed_columns
 from gridsecure.gateway.preparation import (
-    RosterMonth,
+    Assigned,
     admit_month,
     assign_rosters,
     plan_counts,
@@ -100,9 +102,15 @@ def process_month(
         return known
     run = _MonthRun(zone, files, peers, clock, progress)
     plan = stored_plan(zone, files.month)
-    if plan is None or any(outbox.find(zone, name) is None for name in plan.names):
-        plan = run.prepare(plan)
-    return run.report(plan, sent=run.upload(plan))
+    while True:
+        if plan is None or any(outbox.find(zone, name) is None for name in plan.names):
+            plan = run.prepare(plan)
+        try:
+            return run.report(plan, sent=run.upload(plan))
+        except InputError as refusal:
+            if refusal.reason != REVOKED:
+                raise
+            plan = run.replan(plan, refusal)
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +136,33 @@ class _MonthRun:
 
     def prepare(self, known: MonthPlan | None) -> MonthPlan:
         """Steps 1 to 6; rosters fixed before must come out again."""
+        settled = frozenset(known.rosters) if known else frozenset()
+        plan, assigned = self.planned(known, settled)
+        keys = self.peers.key_sets()
+        fix_plan(self.zone, self.files.month, plan=plan, at=self.clock())
+        self.encrypt(assigned, keys=keys)
+        return plan
+
+    def replan(self, known: MonthPlan, refusal: InputError) -> MonthPlan:
+        """Steps 1 to 6 for rosters that the platform refuses because of a revoked member."""
+        sent = [outbox.required(self.zone, name) for name in known.names]
+        settled = frozenset(
+            item.upload.roster_id for item in sent if item.state == outbox.COMMITTED
+        )
+        plan, assigned = self.planned(known, settled)
+        if plan.rosters == known.rosters:
+            raise refusal  # the identity authority knows of no revocation
+        keys = self.peers.key_sets()
+        replace_plan(self.zone, self.files.month, plan=plan, settled=settled, at=self.clock())
+        for name in set(known.names) - set(plan.names):
+            outbox.drop_columns(self.zone, name)
+        self.encrypt(assigned, keys=keys)
+        return plan
+
+    def planned(
+        self, known: MonthPlan | None, settled: frozenset[str]
+    ) -> tuple[MonthPlan, Assigned]:
+        """Steps 1 to 5."""
         month, zone = self.files.month, self.zone
         period = month_period(month, timezone=zone.timezone)
         at = self.clock() if known is None else datetime.fromisoformat(known.validated_at)
@@ -140,48 +175,34 @@ class _MonthRun:
         admitted = admit_month(
             self.files, period=period, timezone=zone.timezone, at=at, begin=self.begin
         )
+        start, identity = period.start.isoformat(), self.peers.identity
+        refused = known.refused if known else {}
+        seating = Seating(zone, identity, start, self.clock, refused, settled)
         assigned = assign_rosters(
-            self.seating(period.start.isoformat(), known),
+            seating,
             admitted,
             files=self.files,
             begin=self.begin,
             counted=lambda done, of: self.progress("enrol", done, of),
         )
-        rosters = assigned.rosters
-        keys = self.peers.key_sets()
+        rosters = [item.roster.manifest for item in assigned.rosters]
         plan = MonthPlan(
-            start=period.start.isoformat(),
+            start=start,
             end=period.end.isoformat(),
             validated_at=at.isoformat(),
-            rosters=tuple(item.roster.manifest.roster_id for item in rosters),
-            tariffs=tuple(sorted({item.roster.manifest.tariff for item in rosters})),
+            rosters=tuple(roster.roster_id for roster in rosters),
+            tariffs=tuple(sorted({roster.tariff for roster in rosters})),
             counts=plan_counts(assigned.admitted, rosters=len(rosters)),
             refused=assigned.refused,
         )
-        fix_plan(zone, month, plan=plan, at=self.clock())
-        self.encrypt(rosters, energies=admitted.energies, keys=keys)
-        return plan
+        return plan, assigned
 
-    def seating(self, start: str, known: MonthPlan | None) -> Seating:
-        """Who enrols and seats; of a month that is fixed, without asking anybody."""
-        return Seating(
-            zone=self.zone,
-            identity=self.peers.identity,
-            start=start,
-            clock=self.clock,
-            fixed=known.refused if known else None,
-        )
-
-    def encrypt(
-        self,
-        rosters: list[RosterMonth],
-        *,
-        energies: IntervalEnergies,
-        keys: Mapping[str, PublicKeySet],
-    ) -> None:
+    def encrypt(self, assigned: Assigned, *, keys: Mapping[str, PublicKeySet]) -> None:
         """Step 6: every roster that is not signed yet goes into the outbox."""
         self.begin("encrypt")
+        rosters = assigned.rosters
         period = month_period(self.files.month, timezone=self.zone.timezone)
+        energies = assigned.admitted.energies
         intervals = len(energies.starts)
         total = sum(
             packed_columns(item.roster, tariff=item.tariff, period=period, intervals=intervals)

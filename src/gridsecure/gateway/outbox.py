@@ -11,7 +11,7 @@ What goes out is named by its roster and month, for a roster may stay the same o
 year, and a correction by its revision besides.
 
 A process killed before 2 leaves at most a file that the next attempt replaces; killed later, it
-finds the record and goes on from there. Sequence numbers only rise and none is used twice.
+finds the record and goes on from there. Sequence numbers (`upload_numbers`) are never used twice.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
 from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.roster_records import required_roster
+from gridsecure.gateway.upload_numbers import next_number, numbered
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import (
     FIRST_REVISION,
@@ -39,13 +40,12 @@ from gridsecure.messages import (
 )
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, advance, fetch, listed, record
+from gridsecure.store.records import Record, advance, fetch, record
 
 SIGNED: Final = "signed"
 COMMITTED: Final = "committed"
 
 _UPLOAD: Final = "upload"
-_SEQUENCE: Final = "sequence"
 _MONTH_LETTERS: Final = len("2026-07")
 
 
@@ -251,9 +251,7 @@ def _sign(
     roster_id, name = packed.roster.roster_id, packed.name
     roster = required_roster(zone, roster_id)
     with write_session(zone.engine) as session:
-        sequence = 1 + max(
-            (int(found.name) for found in listed(session, kind=_SEQUENCE)), default=0
-        )
+        sequence = next_number(session, packed.roster.gateway_id)
         upload = UploadManifest(
             roster_id=roster_id,
             gateway_id=packed.roster.gateway_id,
@@ -265,10 +263,10 @@ def _sign(
             **_corrects(packed.correction),
         )
         manifest = signed(upload, key=key)
-        number = str(sequence)
+        digest = manifest.digest
         for entry in (
-            Record(_SEQUENCE, number, name, manifest.digest, SIGNED, ""),
-            Record(_UPLOAD, name, name, manifest.digest, SIGNED, manifest.model_dump_json()),
+            numbered(upload.gateway_id, sequence, name=name, digest=digest, state=SIGNED),
+            Record(_UPLOAD, name, name, digest, SIGNED, manifest.model_dump_json()),
         ):
             record(session, entry, at=at)
         evidence.append(
@@ -276,7 +274,7 @@ def _sign(
             at=at,
             actor=zone.service_id,
             action="upload.signed",
-            detail={"roster": name, "upload": manifest.digest, "sequence": sequence},
+            detail={"roster": name, "upload": digest, "sequence": sequence},
         )
     return Outgoing(roster, manifest, SIGNED)
 

@@ -21,13 +21,14 @@ from gridsecure.errors import InputError
 from gridsecure.gateway.admission import SeenMeters, admit
 from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
 from gridsecure.gateway.energies import IntervalEnergies, interval_energies
-from gridsecure.gateway.enrolment import Counted
+from gridsecure.gateway.enrolment import Enrolled
+from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.exclusions import Admission, write_exceptions
 from gridsecure.gateway.month_plan import MonthReport
 from gridsecure.gateway.private_files import private_folder
 from gridsecure.gateway.quarantine import write_quarantine
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
-from gridsecure.gateway.rosters import Roster, build_rosters
+from gridsecure.gateway.rosters import Roster, build_rosters, without_members
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.year_to_date import keep_totals, year_before_wh
 from gridsecure.plans.execution import roster_contracts
@@ -156,33 +157,39 @@ def assign_rosters(
     begin("enrol")
     wanted = admitted.admission.billed["meter_point_id"].tolist()
     enrolled = seating.enrol(wanted, counted=counted)
-    # 5. Rosters, until nobody is in one whose pseudonym may not act.
+    # 5. Rosters, until none has a member that may not act.
     begin("rosters")
     objects = seating.zone.objects
     digests = {name: objects.put(files.tariffs[name].encode()) for name in admitted.tariffs}
-    while True:
-        admission = admitted.admission.without(enrolled.refused)
-        write_exceptions(admission, path=files.folder / "exceptions.csv")
-        if admission.billed.empty:
-            raise _nothing_billed()
-        drafts = build_rosters(
-            admission.billed,
-            pseudonyms=enrolled.names,
-            tariffs=digests,
-            gateway_id=seating.gateway_id,
-            domain=seating.domain.text,
-        )
-        rosters, revoked = seating.seated(drafts)
-        if not revoked:
-            break
-        enrolled = enrolled.without(revoked)
+    drafts = build_rosters(
+        admitted.admission.without(enrolled.refused).billed,
+        pseudonyms=enrolled.names,
+        tariffs=digests,
+        gateway_id=seating.gateway_id,
+        domain=seating.domain.text,
+    )
+    rosters, enrolled = _seated(drafts, enrolled, seating)
+    final = replace(admitted, admission=admitted.admission.without(enrolled.excluded))
+    write_exceptions(final.admission, path=files.folder / "exceptions.csv")
+    if not rosters:
+        raise _nothing_billed()
     by_digest = {digest: admitted.tariffs[name] for name, digest in digests.items()}
-    final = replace(admitted, admission=admission)
     months = [
         settled_roster(roster, by_digest[roster.manifest.tariff], final, folder=files.folder)
         for roster in rosters
     ]
-    return Assigned(final, months, enrolled.refused)
+    return Assigned(final, months, enrolled.excluded)
+
+
+def _seated(
+    drafts: list[Roster], enrolled: Enrolled, seating: Seating
+) -> tuple[list[Roster], Enrolled]:
+    while True:
+        left = [without_members(draft, enrolled.revoked) for draft in drafts]
+        rosters, revoked = seating.seated([draft for draft in left if draft is not None])
+        if not revoked:
+            return rosters, enrolled
+        enrolled = enrolled.without(revoked)
 
 
 def plan_counts(admitted: Admitted, *, rosters: int) -> dict[str, Any]:

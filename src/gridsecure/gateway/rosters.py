@@ -7,15 +7,22 @@ roster they are ordered by zone, class and pseudonym: the order says nothing abo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from gridsecure.errors import InputError, UnknownMeterError
 from gridsecure.messages import MAX_SLOTS, RosterManifest, roster_name
+
+_BY_SLOT: Final = (
+    *("pseudonyms", "zones", "customer_classes"),
+    *("household_quota_wh", "contracted_va"),
+)
+_OPTIONAL: Final = ("free_quota_wh", "service_from")
+"""Lists of a roster over its slots; the optional ones are empty where nobody has such a fact."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +94,30 @@ def retariffed(roster: Roster, *, tariff: str) -> Roster:
     """
     other = roster.manifest.model_copy(update={"tariff": tariff, "seats": ""})
     return Roster(with_id(other), roster.meter_point_ids)
+
+
+def without_members(roster: Roster, revoked: Collection[str]) -> Roster | None:
+    """A roster without some of its members: the same one, another draft, or None with nobody left.
+
+    Nobody moves to another roster, so those that go out of the same month stay as they are.
+
+    Args:
+        roster: The roster.
+        revoked: Pseudonyms; those it does not seat change nothing.
+    """
+    manifest = roster.manifest
+    left = [slot for slot, name in enumerate(manifest.pseudonyms) if name not in revoked]
+    if len(left) == manifest.slots:
+        return roster
+    if not left:
+        return None
+    fewer: dict[str, Any] = {"seats": ""}
+    for name in (*_BY_SLOT, *_OPTIONAL):
+        values = getattr(manifest, name)
+        kept = [values[slot] for slot in left] if values else []
+        fewer[name] = _given(kept) if name in _OPTIONAL else kept
+    other = manifest.model_copy(update=fewer)
+    return Roster(with_id(other), tuple(roster.meter_point_ids[slot] for slot in left))
 
 
 def with_id(draft: RosterManifest) -> RosterManifest:

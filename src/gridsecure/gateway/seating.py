@@ -1,20 +1,20 @@
 """Seats: every meter point's agent agrees to its slot, and the gateway signs the roster.
 
 1. The identity authority says afresh which of a roster's pseudonyms may act. Where one may not, the
-   roster is not made: the caller leaves that meter point out, which gives another roster.
+   roster is not made: the caller leaves that member out, which gives another roster.
 2. Each agent signs for its slot, with the key that the authority registered for it.
 3. The gateway signs the roster, which names its seats by digest; both are kept.
 
 A roster is named by what its seats agree to, so a month that seats the same meter points under the
-same facts has the same roster, and sends the signatures that were made before. A month that is
-fixed, and a correction of one, ask nobody: their members cannot change any more. Whether an upload
-of somebody revoked since is still taken in, the platform decides by its deny-list.
+same facts has the same roster, and sends the signatures that were made before. Nobody is asked
+about what is settled, or for a correction: its members cannot change any more. Whether an upload of
+somebody revoked since is still taken in, the platform decides by its deny list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from gridsecure.credentials.presentations import Domain
@@ -22,7 +22,8 @@ from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError
 from gridsecure.gateway.agents import Agents, agents_of
-from gridsecure.gateway.enrolment import Counted, Enrolled, IdentityClient
+from gridsecure.gateway.enrolment import REVOKED, Enrolled, IdentityClient
+from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.roster_records import keep_roster, kept_roster
 from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.zone import GatewayZone
@@ -39,15 +40,16 @@ class Seating:
         identity: The identity authority.
         start: Start of the month, ISO 8601 with the local offset.
         clock: Gives the time, aware.
-        fixed: Whom the authority refused when the month's rosters were fixed, with the reasons;
-            None while they are not.
+        refused: Of a month that is fixed, whom the authority refused until then, and why.
+        settled: Ids of rosters that stay as they are kept, without asking.
     """
 
     zone: GatewayZone
     identity: IdentityClient
     start: str
     clock: Callable[[], datetime]
-    fixed: Mapping[str, str] | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    settled: frozenset[str] = frozenset()
 
     @property
     def domain(self) -> Domain:
@@ -69,12 +71,17 @@ class Seating:
         Raises:
             GridSecureError: As `IdentityClient.join` and `IdentityClient.enrol`.
         """
-        refused = dict(self.fixed or {})
-        if self.fixed is None:
+        if not self.settled:
             self.identity.join(self.start)
-        wanted = [name for name in meter_point_ids if name not in refused]
+        never = {name: r for name, r in self.refused.items() if r != REVOKED}
+        wanted = [name for name in meter_point_ids if name not in never]
         found = self.identity.enrol(wanted, start=self.start, counted=counted)
-        return Enrolled(found.names, {**refused, **found.refused})
+        revoked = frozenset(
+            found.names[name]
+            for name, reason in self.refused.items()
+            if reason == REVOKED and name in found.names
+        )
+        return Enrolled(found.names, {**never, **found.refused}, revoked)
 
     def seated(self, drafts: Sequence[Roster]) -> tuple[list[Roster], frozenset[str]]:
         """Have rosters seated and signed.
@@ -84,7 +91,7 @@ class Seating:
 
         Returns:
             The rosters with their seats, and the pseudonyms that may not act. Where there are any,
-            the rosters are to be built again without them.
+            ask again without them.
 
         Raises:
             AccessDeniedError: The gateway may not act (`identity.gateway`), or the authority has
@@ -96,7 +103,7 @@ class Seating:
         revoked: frozenset[str] = frozenset()
         for draft in drafts:
             known = kept_roster(self.zone, draft.manifest.roster_id)
-            if known is not None and self.fixed is not None:
+            if known is not None and draft.manifest.roster_id in self.settled:
                 made.append(_as_kept(draft, known))
                 continue
             subjects = draft.manifest.pseudonyms
@@ -115,7 +122,7 @@ class Seating:
 
     @property
     def _agents(self) -> Agents:
-        return self.identity.agents if self.fixed is None else agents_of(self.zone)
+        return agents_of(self.zone) if self.settled else self.identity.agents
 
 
 def reseated(zone: GatewayZone, draft: Roster, *, earlier: RosterManifest, at: datetime) -> Roster:

@@ -2,7 +2,9 @@
 
 It believes nothing it is told: it recomputes the chain of the log entries it fetched, best from an
 entry it kept the last time, finds the order in it, and compares what it is asked with what the
-order says. In a search by person it answers three steps:
+order says. The escrows it works on must be those that the log committed to when they were
+registered (`commitments`), so that it needs the whole log and not its end. In a search by person it
+answers three steps:
 
     blind            the utility blinds every difference and marks its own list
     blind-and-share  the regulator checks those, blinds them again, and gives shares of its output
@@ -16,23 +18,26 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-from gridsecure.credentials.curves import Point
 from gridsecure.credentials.group import POINT_BYTES, SCALAR_BYTES
 from gridsecure.credentials.opening import Opener, OpenerKey, opening_share
 from gridsecure.credentials.presentations import Escrow
-from gridsecure.credentials.revocation import (
-    Difference,
-    blind_difference,
-    blinded_difference,
-    difference,
-)
+from gridsecure.credentials.revocation import Difference, blind_difference
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3, sm3_hex
 from gridsecure.errors import AccessDeniedError, SignatureError
+from gridsecure.identity.commitments import (
+    committed_leaves,
+    committing_entry,
+    leaf,
+    name_digest,
+    not_committed,
+)
+from gridsecure.identity.ordered import entry_in, not_ordered
+from gridsecure.identity.search_pairs import bytes_of, checked_blindings, differences
 from gridsecure.identity.warrants import check_warrant
 from gridsecure.identity_messages import (
     SearchAnswer,
@@ -41,7 +46,7 @@ from gridsecure.identity_messages import (
     SearchWork,
     WarrantDocument,
 )
-from gridsecure.store.evidence import JSON, EvidenceEntry, verify_entries
+from gridsecure.store.evidence import JSON, EvidenceEntry
 
 SEARCH: Final = "identity.search"
 STEP_OF: Final[dict[SearchStep, Opener]] = {
@@ -66,17 +71,18 @@ def share_for(
 
     Args:
         document: What is to be opened, as the desk shows it.
-        entries: The log as fetched, whole or what follows the witnessed entry.
+        entries: The log as fetched, from its first entry on.
         key: This office's half.
         suite: The group.
         witnessed: An entry this office kept from an earlier time.
 
     Raises:
         AuditBrokenError: The log does not hold (`audit.chain`).
-        AccessDeniedError: It does not hold this order (`authenticity.warrant`).
+        AccessDeniedError: It does not hold this order (`authenticity.warrant`), or did not commit
+            to this escrow of this pseudonym before (`authenticity.escrow`).
         InvalidMessageError: A malformed escrow.
     """
-    entry = _entry_in(entries, name=document.entry, witnessed=witnessed)
+    entry = entry_in(entries, name=document.entry, witnessed=witnessed)
     escrow = Escrow.from_bytes(bytes.fromhex(document.escrow), suite=suite)
     head = check_warrant(
         entry,
@@ -85,6 +91,8 @@ def share_for(
         reference=document.reference,
         suite=suite,
     )
+    wanted = leaf(name_digest(document.subject), escrow.to_bytes(suite))
+    committing_entry(document.leaves, wanted=wanted, entries=entries, order=entry)
     return opening_share(key, point=escrow.e1, head=head, suite=suite)
 
 
@@ -117,15 +125,18 @@ class CheckedSearch:
 
     Args:
         document: What it is about.
+        leaves: What the log committed to before the order.
     """
 
     document: SearchDocument
+    leaves: frozenset[str] = field(repr=False)
 
 
 def checked_search(
     document: SearchDocument,
     *,
     entries: Sequence[EvidenceEntry],
+    leaves: Mapping[str, Sequence[str]],
     witnessed: EvidenceEntry | None = None,
 ) -> CheckedSearch:
     """Check that the log orders exactly this search, once before its first batch.
@@ -133,17 +144,19 @@ def checked_search(
     Args:
         document: As the desk shows it.
         entries: As for `share_for`.
+        leaves: By hash of a log entry of registrations, its leaves as the desk shows them.
         witnessed: As for `share_for`.
 
     Raises:
         AuditBrokenError: The log does not hold (`audit.chain`).
-        AccessDeniedError: It does not hold this order (`authenticity.warrant`).
+        AccessDeniedError: It does not hold this order (`authenticity.warrant`), or leaves are not
+            what it committed to before (`authenticity.escrow`).
     """
-    entry = _entry_in(entries, name=document.entry, witnessed=witnessed)
+    entry = entry_in(entries, name=document.entry, witnessed=witnessed)
     ordered = search_detail(document.keys, batches=document.batches, reference=document.reference)
     if entry.action != SEARCH or json.loads(entry.detail) != ordered:
-        raise _not_ordered()
-    return CheckedSearch(document)
+        raise not_ordered()
+    return CheckedSearch(document, committed_leaves(leaves, entries=entries, order=entry))
 
 
 def search_answer(
@@ -158,13 +171,14 @@ def search_answer(
         suite: The group.
 
     Raises:
-        AccessDeniedError: The order does not name this batch (`authenticity.warrant`), or it is
-            another office's turn (`authenticity.step`).
+        AccessDeniedError: The order does not name this batch (`authenticity.warrant`), it is
+            another office's turn (`authenticity.step`), or an escrow was not registered before
+            the order (`authenticity.escrow`).
         SignatureError: The other office's blinding is wrong (`authenticity.blinding`), or the
             utility is shown blindings that are not its own (`authenticity.mark`).
         InvalidMessageError: Malformed points.
     """
-    _check_work(work, search.document, key.opener)
+    _check_work(work, search, key.opener)
     head = work.entry
     pairs = differences(work.key, work.escrows, suite=suite)
     if work.step == "blind":
@@ -189,81 +203,22 @@ def search_answer(
     return SearchAnswer(batch=work.batch, step=work.step, shares=shares)
 
 
-def differences(key: str, escrows: Sequence[str], *, suite: Suite) -> list[Difference]:
-    """The encrypted differences between escrowed keys and one enrolled key.
-
-    Args:
-        key: The enrolled key, in hexadecimal.
-        escrows: The escrows, in hexadecimal.
-        suite: The group.
-
-    Raises:
-        InvalidMessageError: Malformed points.
-    """
-    enrolled: Point = suite.group.decode(bytes.fromhex(key))
-    return [
-        difference(
-            Escrow.from_bytes(bytes.fromhex(one), suite=suite), enrolled=enrolled, suite=suite
-        )
-        for one in escrows
-    ]
-
-
-def checked_blindings(
-    messages: Sequence[str], *, pairs: Sequence[Difference], opener: Opener, head: str, suite: Suite
-) -> list[Difference]:
-    """Check a list of one opener's blindings; return the blinded pairs.
-
-    Args:
-        messages: The blindings, in hexadecimal.
-        pairs: What was blinded, in the same order.
-        opener: Who should have.
-        head: Hash of the log entry that holds the order.
-        suite: The group.
-
-    Raises:
-        InvalidMessageError: Malformed.
-        SignatureError: Another number of them, or a wrong one (`authenticity.blinding`).
-    """
-    if len(messages) != len(pairs):
-        raise SignatureError(
-            f"The {opener} blinded another number of differences.", reason="authenticity.blinding"
-        )
-    return [
-        blinded_difference(bytes_of(message), pair=pair, opener=opener, head=head, suite=suite)
-        for message, pair in zip(messages, pairs, strict=True)
-    ]
-
-
-def bytes_of(text: str) -> bytes:
-    """Hexadecimal of a message as bytes; empty, which no message is, where it is none."""
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        return b""
-
-
-def _entry_in(
-    entries: Sequence[EvidenceEntry], *, name: str, witnessed: EvidenceEntry | None
-) -> EvidenceEntry:
-    verify_entries(entries, witnessed=witnessed)
-    known = [*entries, *([witnessed] if witnessed else [])]
-    found = next((entry for entry in known if entry.hash == name), None)
-    if found is None:
-        raise _not_ordered()
-    return found
-
-
-def _check_work(work: SearchWork, document: SearchDocument, opener: Opener) -> None:
+def _check_work(work: SearchWork, search: CheckedSearch, opener: Opener) -> None:
+    document = search.document
     if (
         work.entry != document.entry
         or work.key not in document.keys
         or work.batch >= len(document.batches)
         or document.batches[work.batch] != batch_digest(work.key, work.escrows)
     ):
-        raise _not_ordered()
+        raise not_ordered()
     if STEP_OF[work.step] != opener:
         raise AccessDeniedError("It is the other office's turn.", reason="authenticity.step")
+    registered = zip(work.names, map(bytes.fromhex, work.escrows), strict=False)
+    if len(work.names) != len(work.escrows) or not search.leaves.issuperset(
+        leaf(name, escrow) for name, escrow in registered
+    ):
+        raise not_committed()
 
 
 def _blindings(pairs: Sequence[Difference], key: OpenerKey, head: str, suite: Suite) -> list[str]:
@@ -288,11 +243,3 @@ def _mark(key: OpenerKey, work: SearchWork, blindings: Sequence[str]) -> str:
     secret = hkdf_sm3(key.k.to_bytes(SCALAR_BYTES, "big"), info=_MARK, length=32)
     text = framed(_MARK, work.entry, str(work.batch), *blindings)
     return hmac_sm3(secret, text).hex()
-
-
-def _not_ordered() -> AccessDeniedError:
-    return AccessDeniedError(
-        "The log does not order this.",
-        reason="authenticity.warrant",
-        remedy="Fetch the whole log; give nothing for an order that is not in it.",
-    )

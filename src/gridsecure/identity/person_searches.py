@@ -10,6 +10,9 @@
 A person has more than one key after a re-key; all of them are searched for. `replaced` searches for
 the earlier ones only and blocks nobody: for a holder whose device was lost.
 
+After a re-key what was registered under the old key stays active until this search, `replaced` or
+not, has run to its end.
+
 A search covers what is registered when it is ordered. A credential of this period that was issued
 before and not yet shown can still register; search again before the period ends.
 """
@@ -17,7 +20,6 @@ before and not yet shown can still register; search again before the period ends
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 from typing import Final
@@ -26,7 +28,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from gridsecure.credentials.curves import Point
-from gridsecure.credentials.opening import OPENERS, Opener
+from gridsecure.credentials.opening import Opener
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, ConflictError, InputError, NotFoundError
 from gridsecure.identity.enrolments import keys_ever_of
@@ -34,6 +36,7 @@ from gridsecure.identity.offices import SEARCH, STEP_OF, batch_digest, search_de
 from gridsecure.identity.registry import ACTOR
 from gridsecure.identity.revoking import block, revoke_in
 from gridsecure.identity.search_batches import Batch, checked_answer, cut, found_in
+from gridsecure.identity.search_states import Search, SearchState, state_of
 from gridsecure.identity.short_memory import ShortMemory
 from gridsecure.identity_messages import MAX_BATCH, SearchAnswer, SearchDocument, SearchWork
 from gridsecure.store.database import write_session
@@ -42,35 +45,6 @@ from gridsecure.store.evidence import JSON, EvidenceEntry, append
 BATCH: Final = "identity.search-batch"
 REFUSED: Final = "identity.search-refused"
 SEARCHED: Final = "identity.searched"
-
-
-@dataclass(slots=True)
-class _Search:
-    document: SearchDocument
-    entry: EvidenceEntry
-    batches: list[Batch]
-    found: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class SearchState:
-    """Where a search stands.
-
-    Args:
-        document: What it is about.
-        entry: The log entry that holds the order.
-        tested: Differences decided.
-        total: Of how many.
-        found: Pseudonyms that matched and were revoked.
-        waiting_for: Openers that have a step to do now.
-    """
-
-    document: SearchDocument
-    entry: EvidenceEntry
-    tested: int
-    total: int
-    found: tuple[str, ...]
-    waiting_for: tuple[Opener, ...]
 
 
 class SearchDesk:
@@ -98,11 +72,17 @@ class SearchDesk:
         self._suite = suite
         self._public = public
         self.size = size
-        self._searches = ShortMemory[_Search]()
+        self._searches = ShortMemory[Search]()
         self._moving = Lock()
 
     def order(
-        self, identity: str, *, reference: str, now: datetime, replaced: bool = False
+        self,
+        identity: str,
+        *,
+        reference: str,
+        now: datetime,
+        replaced: bool = False,
+        actor: str = ACTOR,
     ) -> SearchState:
         """Order a search, and block the identity.
 
@@ -111,6 +91,7 @@ class SearchDesk:
             reference: The order's number in both offices' files.
             now: The present, aware.
             replaced: Search for keys that were replaced only, and block nobody.
+            actor: The officer who orders it.
 
         Raises:
             NotFoundError: The identity has no such key here (`not-found.enrolment`).
@@ -124,14 +105,23 @@ class SearchDesk:
             batches = cut(session, keys, size=self.size)
         digests = [batch_digest(batch.key, batch.escrows) for batch in batches]
         detail = search_detail(keys, batches=digests, reference=reference)
-        entry = self._note(SEARCH, detail, now=now)
+        entry = self._note(SEARCH, detail, now=now, actor=actor)
         if not replaced:
-            block(self._enrolments, identity=identity, reference=reference, now=now)
+            block(self._enrolments, identity=identity, reference=reference, now=now, actor=actor)
         document = SearchDocument(entry=entry.hash, reference=reference, keys=keys, batches=digests)
-        search = _Search(document, entry, batches)
+        search = Search(document, entry, batches)
         self._searches.keep(entry.hash, search, now=now)
-        self._finish(search, now=now)
-        return _state(search)
+        self._finish(search, now=now, actor=actor)
+        return state_of(search)
+
+    def states(self, *, now: datetime) -> list[SearchState]:
+        """Every search that is in work or ended within a quarter of an hour, the oldest first.
+
+        Args:
+            now: The present, aware.
+        """
+        searches = self._searches.values(now=now)
+        return [state_of(one) for one in sorted(searches, key=lambda one: one.entry.index)]
 
     def state(self, name: str, *, now: datetime) -> SearchState:
         """Where a search stands.
@@ -144,7 +134,7 @@ class SearchDesk:
             NotFoundError: There is none here: a search that nobody worked at for a quarter of an
                 hour, or before a restart, is ordered again (`not-found.search`).
         """
-        return _state(self._search(name, now=now))
+        return state_of(self._search(name, now=now))
 
     def work(self, name: str, *, opener: Opener, now: datetime) -> SearchWork | None:
         """The next batch that waits for an opener, None while there is none.
@@ -164,7 +154,13 @@ class SearchDesk:
         return None
 
     def take(
-        self, name: str, *, opener: Opener, answer: SearchAnswer, now: datetime
+        self,
+        name: str,
+        *,
+        opener: Opener,
+        answer: SearchAnswer,
+        now: datetime,
+        actor: str = ACTOR,
     ) -> SearchState:
         """Take what an opener did with a batch.
 
@@ -173,6 +169,7 @@ class SearchDesk:
             opener: Who did; the caller made sure of it.
             answer: From `offices.search_answer`.
             now: The present, aware.
+            actor: The officer who sends it.
 
         Raises:
             NotFoundError: As for `state`.
@@ -198,47 +195,51 @@ class SearchDesk:
                 "batch": batch.number,
                 "reason": refused.reason,
             }
-            self._note(REFUSED, detail, now=now)
+            self._note(REFUSED, detail, now=now, actor=actor)
             raise
         with self._moving:
             if batch.step != answer.step:
                 raise _not_its_turn()
             if answer.step != "share":
-                batch.move(answer, checked)
+                batch.move(answer, checked, actor=actor)
             else:
+                batch.officers[answer.step] = actor
                 found = found_in(batch, answer, checked, suite=self._suite)
-                self._decide(search, batch, found, now=now)
-                self._finish(search, now=now)
+                self._decide(search, batch, found, now=now, actor=actor)
+                self._finish(search, now=now, actor=actor)
         self._searches.keep(name, search, now=now)
-        return _state(search)
+        return state_of(search)
 
     def _decide(
         self,
-        search: _Search,
+        search: Search,
         batch: Batch,
         decided: tuple[list[str], dict[str, str]],
         *,
         now: datetime,
+        actor: str,
     ) -> None:
         found, digests = decided
         detail: dict[str, JSON] = {
             "search": search.document.entry,
             "batch": batch.number,
             "answers": digests,
+            "officers": dict(batch.officers),
         }
+        reference = search.document.reference
         with write_session(self._registrations) as session:
-            append(session, at=now, actor=ACTOR, action=BATCH, detail=detail)
-            revoke_in(session, found, reference=search.document.reference, now=now)
+            append(session, at=now, actor=actor, action=BATCH, detail=detail)
+            revoke_in(session, found, reference=reference, now=now, actor=actor)
         search.found.extend(found)
         batch.drop()
 
-    def _finish(self, search: _Search, *, now: datetime) -> None:
-        state = _state(search)
+    def _finish(self, search: Search, *, now: datetime, actor: str) -> None:
+        state = state_of(search)
         if state.tested == state.total:
             said = {"tested": state.total, "found": len(state.found)}
-            self._note(SEARCHED, {"search": search.document.entry, **said}, now=now)
+            self._note(SEARCHED, {"search": search.document.entry, **said}, now=now, actor=actor)
 
-    def _search(self, name: str, *, now: datetime) -> _Search:
+    def _search(self, name: str, *, now: datetime) -> Search:
         found = self._searches.find(name, now=now)
         if found is None:
             raise NotFoundError(
@@ -248,21 +249,11 @@ class SearchDesk:
             )
         return found
 
-    def _note(self, action: str, detail: Mapping[str, JSON], *, now: datetime) -> EvidenceEntry:
+    def _note(
+        self, action: str, detail: Mapping[str, JSON], *, now: datetime, actor: str
+    ) -> EvidenceEntry:
         with write_session(self._registrations) as session:
-            return append(session, at=now, actor=ACTOR, action=action, detail=detail)
-
-
-def _state(search: _Search) -> SearchState:
-    waiting = {STEP_OF[batch.step] for batch in search.batches if batch.step != "done"}
-    return SearchState(
-        search.document,
-        search.entry,
-        sum(len(batch.subjects) for batch in search.batches if batch.step == "done"),
-        sum(len(batch.subjects) for batch in search.batches),
-        tuple(search.found),
-        tuple(name for name in OPENERS if name in waiting),
-    )
+            return append(session, at=now, actor=actor, action=action, detail=detail)
 
 
 def _not_its_turn() -> ConflictError:

@@ -32,14 +32,20 @@ from gridsecure.credentials.presentations import (
     subject,
     verify_presentation,
 )
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AuthenticityError,
     GridSecureError,
     InputError,
     InvalidMessageError,
+)
+from gridsecure.identity.commitments import (
+    REGISTERED,
+    commitment,
+    keep_leaves,
+    leaf,
+    name_digest,
 )
 from gridsecure.identity.one_use import CHALLENGES
 from gridsecure.identity.registry import (
@@ -51,7 +57,6 @@ from gridsecure.identity.registry import (
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, append
 
-REGISTERED: Final = "identity.registered"
 MOST_DOMAINS: Final = 2
 """Of one period: where the holder acts, and where its bills are."""
 
@@ -203,17 +208,18 @@ class Registrar:
     ) -> None:
         kept = [one for one in outcomes if isinstance(one, tuple)]
         # With the escrow, so that a warrant or search for another one can be shown up afterwards.
-        names = sorted(
-            sm3_hex(framed(entry.subject, entry.escrow)) for entries in kept for entry in entries
-        )
+        leaves = [
+            leaf(name_digest(entry.subject), entry.escrow) for entries in kept for entry in entries
+        ]
         detail: dict[str, JSON] = {
             "role": context.role,
             "period": context.period,
             "registered": len(kept),
             "refused": len(outcomes) - len(kept),
-            "digest": sm3_hex(framed(*names)),
+            "digest": commitment(leaves),
         }
-        append(session, at=now, actor=ACTOR, action=REGISTERED, detail=detail)
+        entry = append(session, at=now, actor=ACTOR, action=REGISTERED, detail=detail)
+        keep_leaves(session, entry, leaves, now=now)
 
 
 def check_domains(domains: Sequence[Domain], *, period: str) -> None:

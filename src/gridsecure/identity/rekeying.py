@@ -5,8 +5,9 @@
 3. The old key is the one the identity has now. An order therefore works once: a key that was
    replaced never becomes anybody's again.
 
-What was registered under the old key stays until it is searched for and revoked; see
-`person_searches`.
+The old pseudonym stays active: a re-key revokes nothing, because nobody knows what was registered
+under the old key. Whoever has the lost device acts until the search `replaced` has run to its end;
+see `person_searches`. Order it at once.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def rekey(
     offices: Mapping[Opener, Sm2PublicKey],
     suite: Suite,
     now: datetime,
+    actor: str = ACTOR,
 ) -> EvidenceEntry:
     """Give an identity a new enrolled key, as the module says; return the entry that says so.
 
@@ -53,6 +55,7 @@ def rekey(
         offices: Both offices' keys.
         suite: The group.
         now: The present, aware.
+        actor: The officer who brings both orders.
 
     Raises:
         AuthenticityError: Not signed by an office.
@@ -70,7 +73,7 @@ def rekey(
         _replace(session, order, now=now)
         digest = _keep_order(session, order, orders, now=now)
         detail = {"order": digest, "reference": order.reference}
-        return append(session, at=now, actor=ACTOR, action=REKEY, detail=detail)
+        return append(session, at=now, actor=actor, action=REKEY, detail=detail)
 
 
 def agreed_order(orders: Sequence[Signed], *, offices: Mapping[Opener, Sm2PublicKey]) -> RekeyOrder:

@@ -1,12 +1,16 @@
 """Revoking by pseudonym, and blocking an identity.
 
 Revoking is immediate and needs no opening. The pseudonyms of one presentation go together: where
-somebody acts and where its bills are. Blocking gives an identity no new credential; those it has
-end with their period.
+somebody acts and where its bills are. It does not block the person, whom nobody knows: with a
+credential of another period the same holder registers again, under another pseudonym. A search by
+person finds all it has and blocks it. Blocking alone gives an identity no new credential; those it
+has end with their period.
 """
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
@@ -15,7 +19,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from gridsecure.credentials.suites import framed
-from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.sm3 import hmac_sm3, sm3_hex
 from gridsecure.errors import NotFoundError
 from gridsecure.identity.enrolments import BLOCKED
 from gridsecure.identity.registry import ACTOR, registration_in
@@ -26,9 +30,12 @@ from gridsecure.store.records import Record, advance, listed, record
 
 REVOKED: Final = "identity.revoked"
 BLOCK: Final = "identity.blocked"
+_KEY_BYTES: Final = 32
 
 
-def revoke(engine: Engine, *, subject: str, reference: str, now: datetime) -> int:
+def revoke(
+    engine: Engine, *, subject: str, reference: str, now: datetime, actor: str = ACTOR
+) -> int:
     """Revoke a pseudonym at once, and what was registered with it; say how many were active.
 
     The log names the pseudonym it was asked about and not its partner: beside each other they
@@ -39,15 +46,23 @@ def revoke(engine: Engine, *, subject: str, reference: str, now: datetime) -> in
         subject: The pseudonym.
         reference: Of the order, for the log.
         now: The present, aware.
+        actor: The officer who orders it.
 
     Raises:
         NotFoundError: There is no such registration (`not-found.registration`).
     """
     with write_session(engine) as session:
-        return revoke_in(session, [subject], reference=reference, now=now)
+        return revoke_in(session, [subject], reference=reference, now=now, actor=actor)
 
 
-def revoke_in(session: Session, subjects: Iterable[str], *, reference: str, now: datetime) -> int:
+def revoke_in(
+    session: Session,
+    subjects: Iterable[str],
+    *,
+    reference: str,
+    now: datetime,
+    actor: str = ACTOR,
+) -> int:
     """As `revoke`, for many in one transaction.
 
     Args:
@@ -55,6 +70,7 @@ def revoke_in(session: Session, subjects: Iterable[str], *, reference: str, now:
         subjects: The pseudonyms.
         reference: Of the order, for the log.
         now: The present, aware.
+        actor: The officer who orders it.
 
     Raises:
         NotFoundError: One of them is not registered (`not-found.registration`).
@@ -63,7 +79,7 @@ def revoke_in(session: Session, subjects: Iterable[str], *, reference: str, now:
     for subject in subjects:
         names = _together(session, subject)
         detail = {"subject": subject, "warrant": reference}
-        append(session, at=now, actor=ACTOR, action=REVOKED, detail=detail)
+        append(session, at=now, actor=actor, action=REVOKED, detail=detail)
         count += sum(
             advance(session, kind="registration", name=name, source="active", target="denied")
             for name in names
@@ -85,23 +101,42 @@ def _together(session: Session, subject: str) -> list[str]:
     return [subject, *(one.subject for one in everybody if one.settlement == subject)]
 
 
-def block(engine: Engine, *, identity: str, reference: str, now: datetime) -> bool:
+def block(
+    engine: Engine, *, identity: str, reference: str, now: datetime, actor: str = ACTOR
+) -> bool:
     """Give an identity no new credential from now on; say whether it was not blocked before.
+
+    The log commits to whom: HMAC-SM3 of the identity under a key drawn for this block and kept in
+    its record, beside the identity itself. A bare SM3 of a meter number would name it to whoever
+    tries all numbers; one key for all blocks would, if it got out, name everybody ever blocked. To
+    an auditor the authority shows the key of one record. It cannot swap whom the entry is about.
 
     Args:
         engine: The database of enrolments.
         identity: The reference, as in the record of enrolments; it need not be enrolled yet.
         reference: Of the order, for the log.
         now: The present, aware.
+        actor: The officer who orders it.
     """
-    digest = sm3_hex(framed(identity))
     with write_session(engine) as session:
-        append(
-            session,
-            at=now,
-            actor=ACTOR,
-            action=BLOCK,
-            detail={"identity": digest, "reference": reference},
-        )
-        entry = Record(BLOCKED, identity, identity, digest, "", reference)
-        return record(session, entry, at=now)
+        known = fetch_many(session, [identity], kind=BLOCKED).get(identity)
+        kept = known or _new_block(identity, reference)
+        is_new = record(session, kept, at=now)
+        detail = {"identity": blocked_name(kept), "reference": reference}
+        append(session, at=now, actor=actor, action=BLOCK, detail=detail)
+        return is_new
+
+
+def blocked_name(entry: Record) -> str:
+    """What the log says of whom a block is about.
+
+    Args:
+        entry: The block's record.
+    """
+    return hmac_sm3(bytes.fromhex(json.loads(entry.text)["key"]), entry.name.encode()).hex()
+
+
+def _new_block(identity: str, reference: str) -> Record:
+    said = {"key": secrets.token_hex(_KEY_BYTES), "reference": reference}
+    digest = sm3_hex(framed(identity))
+    return Record(BLOCKED, identity, identity, digest, "", json.dumps(said))

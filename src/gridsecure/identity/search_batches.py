@@ -21,8 +21,10 @@ from gridsecure.credentials.seats import BILLING
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import SignatureError
-from gridsecure.identity.offices import STEP_OF, bytes_of, checked_blindings, differences
+from gridsecure.identity.commitments import name_digest
+from gridsecure.identity.offices import STEP_OF
 from gridsecure.identity.registry import registration_in
+from gridsecure.identity.search_pairs import bytes_of, checked_blindings, differences
 from gridsecure.identity_messages import SearchAnswer, SearchStep, SearchWork
 from gridsecure.store.records import listed
 
@@ -48,7 +50,7 @@ class Batch:
         number: Its place in the search.
         key: The enrolled key, in hexadecimal.
         escrows: Where it is searched for, in hexadecimal.
-        subjects: Whose escrows these are; no office is told.
+        subjects: Whose escrows these are; an office is told their digests.
         step: What it waits for.
         first: The utility's blindings.
         mark: The utility's mark on them.
@@ -56,6 +58,7 @@ class Batch:
         pairs: As blinded so far.
         shares: By office, the regulator first.
         digests: Of every answer, by step.
+        officers: Who sent each, by step.
     """
 
     number: int
@@ -69,6 +72,7 @@ class Batch:
     pairs: list[Difference] = field(default_factory=list, repr=False)
     shares: list[list[Point]] = field(default_factory=list, repr=False)
     digests: dict[str, str] = field(default_factory=dict)
+    officers: dict[str, str] = field(default_factory=dict)
 
     def work(self, entry: str, step: SearchStep) -> SearchWork:
         """The batch as the office sees it whose step is next.
@@ -83,13 +87,21 @@ class Batch:
             step=step,
             key=self.key,
             escrows=self.escrows,
+            names=[name_digest(subject) for subject in self.subjects],
             first=self.first,
             mark=self.mark,
             second=self.second,
         )
 
-    def move(self, answer: SearchAnswer, checked: CheckedAnswer) -> None:
-        """Keep one of the first two answers, for the next step."""
+    def move(self, answer: SearchAnswer, checked: CheckedAnswer, *, actor: str) -> None:
+        """Keep one of the first two answers, for the next step.
+
+        Args:
+            answer: The answer.
+            checked: As verified.
+            actor: The officer who sent it.
+        """
+        self.officers[answer.step] = actor
         if answer.step == "blind":
             self.first, self.mark, self.step = answer.blindings, answer.mark, "blind-and-share"
         else:

@@ -48,6 +48,16 @@ class ShortMemory(Generic[ValueT]):
             found = self._kept.get(name)
         return None if found is None else found[1]
 
+    def values(self, *, now: datetime) -> list[ValueT]:
+        """All values that are there.
+
+        Args:
+            now: The present, aware.
+        """
+        with self._lock:
+            self._forget_old(now)
+            return [value for _, value in self._kept.values()]
+
     def forget(self, name: str) -> None:
         """Forget a value now, if it is there."""
         with self._lock:

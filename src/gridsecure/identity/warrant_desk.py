@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime
 from threading import Lock
 from typing import Final
@@ -34,59 +34,28 @@ from gridsecure.credentials.opening import (
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, InputError, NotFoundError
+from gridsecure.identity.commitments import leaves_with
 from gridsecure.identity.enrolments import identity_of
+from gridsecure.identity.openings import Opening, Warrant
 from gridsecure.identity.person_searches import SearchDesk
 from gridsecure.identity.registry import ACTOR, registration_in
 from gridsecure.identity.short_memory import LIMIT, ShortMemory
 from gridsecure.identity.warrants import (
     OPENED,
     WARRANT,
+    WarrantOrder,
     check_warrant,
     record_shares,
     record_warrant,
 )
 from gridsecure.identity_messages import WarrantDocument
-from gridsecure.store.accounts import Account, accounts_of
+from gridsecure.store.accounts import accounts_of
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, append, entries_of, entry_named
 from gridsecure.store.records import fetch
 
 SHARED: Final = "identity.share"
 SHARE_REFUSED: Final = "identity.share-refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Warrant:
-    """An order and where it stands.
-
-    Args:
-        document: What an office needs for its share.
-        entry: The log entry that holds the order.
-        waiting_for: Openers whose share is not here; nobody while the result can be read.
-        opened: How often it was opened, by the log.
-    """
-
-    document: WarrantDocument
-    entry: EvidenceEntry
-    waiting_for: tuple[Opener, ...]
-    opened: int
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """Who a pseudonym is. For both offices, in this process only, until it ends.
-
-    Args:
-        subject: The pseudonym.
-        identity: The reference in the utility's books.
-        account: What the books say of it, if it is in them.
-        expires_at: When this is forgotten.
-    """
-
-    subject: str
-    identity: str = field(repr=False)
-    account: Account | None = field(repr=False)
-    expires_at: datetime
 
 
 class WarrantDesk:
@@ -123,13 +92,14 @@ class WarrantDesk:
         self._results = ShortMemory[Opening]()
         self._opening = Lock()
 
-    def order(self, subject: str, *, reference: str, now: datetime) -> Warrant:
+    def order(self, subject: str, *, reference: str, now: datetime, actor: str = ACTOR) -> Warrant:
         """Append the order to open one pseudonym.
 
         Args:
             subject: The pseudonym, revoked or not.
             reference: The order's number in both offices' files.
             now: The present, aware.
+            actor: The officer who orders it.
 
         Raises:
             NotFoundError: Nobody is registered so (`not-found.registration`).
@@ -137,16 +107,15 @@ class WarrantDesk:
         """
         entry = record_warrant(
             self.registrations,
-            subject=subject,
-            escrow=self._escrow(subject),
-            reference=reference,
+            WarrantOrder(subject, self._escrow(subject), reference),
             now=now,
             suite=self.suite,
+            actor=actor,
         )
-        return self._warrant(entry, opened=0, now=now)
+        return self._with_leaves(self._warrant(entry, opened=0, now=now))
 
     def warrants(self, *, now: datetime) -> list[Warrant]:
-        """Every order in the log, in order.
+        """Every order in the log, in order; without the leaves that an office needs for its share.
 
         Args:
             now: The present, aware.
@@ -180,9 +149,11 @@ class WarrantDesk:
                 remedy="Order the opening first.",
             )
         opened = sum(json.loads(one.detail)["warrant"] == name for one in openings)
-        return self._warrant(entry, opened=opened, now=now)
+        return self._with_leaves(self._warrant(entry, opened=opened, now=now))
 
-    def give_share(self, name: str, *, opener: Opener, share: bytes, now: datetime) -> Warrant:
+    def give_share(
+        self, name: str, *, opener: Opener, share: bytes, now: datetime, actor: str = ACTOR
+    ) -> Warrant:
         """Take one opener's share; the second one opens the escrow.
 
         Args:
@@ -190,6 +161,7 @@ class WarrantDesk:
             opener: Whose share it is; the caller made sure that it is this office that asks.
             share: From `offices.share_for`.
             now: The present, aware.
+            actor: The officer who gives it.
 
         Raises:
             NotFoundError: There is no such order (`not-found.warrant`), or the opened key is
@@ -210,12 +182,12 @@ class WarrantDesk:
             )
         except (AuthenticityError, InputError) as refused:
             said = {"warrant": name, "opener": opener, "reason": refused.reason}
-            self._note(SHARE_REFUSED, said, now=now)
+            self._note(SHARE_REFUSED, said, now=now, actor=actor)
             raise
         said = {"warrant": name, "opener": opener, "share": share_digest(share)}
-        self._note(SHARED, said, now=now)
+        self._note(SHARED, said, now=now, actor=actor)
         self._shares.keep(_of(name, opener), share, now=now)
-        self._try_opening(document, escrow, now=now)
+        self._try_opening(document, escrow, now=now, actor=actor)
         return self.warrant(name, now=now)
 
     def result(self, name: str, *, now: datetime) -> Opening:
@@ -239,7 +211,9 @@ class WarrantDesk:
             )
         return found
 
-    def _try_opening(self, document: WarrantDocument, escrow: Escrow, *, now: datetime) -> None:
+    def _try_opening(
+        self, document: WarrantDocument, escrow: Escrow, *, now: datetime, actor: str
+    ) -> None:
         name = document.entry
         with self._opening:  # the shares of two requests at once open it once
             found = {opener: self._shares.find(_of(name, opener), now=now) for opener in OPENERS}
@@ -249,7 +223,7 @@ class WarrantDesk:
             for opener in OPENERS:
                 self._shares.forget(_of(name, opener))
         # An opening that the log could not take does not happen.
-        record_shares(self.registrations, head=name, shares=shares, now=now)
+        record_shares(self.registrations, head=name, shares=shares, now=now, actor=actor)
         key = open_escrow(
             escrow, shares=shares, published=self.published, head=name, suite=self.suite
         )
@@ -288,9 +262,15 @@ class WarrantDesk:
             entry = registration_in(fetch(session, kind="registration", name=subject))
         return Escrow.from_bytes(entry.escrow, suite=self.suite)
 
-    def _note(self, action: str, detail: Mapping[str, str], *, now: datetime) -> None:
+    def _with_leaves(self, warrant: Warrant) -> Warrant:
+        said = warrant.document
+        escrow = bytes.fromhex(said.escrow)
+        leaves = leaves_with(self.registrations, subject=said.subject, escrow=escrow)
+        return replace(warrant, document=said.model_copy(update={"leaves": leaves}))
+
+    def _note(self, action: str, detail: Mapping[str, str], *, now: datetime, actor: str) -> None:
         with write_session(self.registrations) as session:
-            append(session, at=now, actor=ACTOR, action=action, detail=detail)
+            append(session, at=now, actor=actor, action=action, detail=detail)
 
 
 def _of(name: str, opener: Opener) -> str:

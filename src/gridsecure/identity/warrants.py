@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -28,25 +29,40 @@ WARRANT: Final = "identity.warrant"
 OPENED: Final = "identity.opened"
 
 
+@dataclass(frozen=True, slots=True)
+class WarrantOrder:
+    """What is to be opened, and why.
+
+    Args:
+        subject: The pseudonym.
+        escrow: Its escrow.
+        reference: The order's number in the utility's and regulator's files.
+    """
+
+    subject: str
+    escrow: Escrow
+    reference: str
+
+
 def record_warrant(
-    engine: Engine, *, subject: str, escrow: Escrow, reference: str, now: datetime, suite: Suite
+    engine: Engine, order: WarrantOrder, *, now: datetime, suite: Suite, actor: str = ACTOR
 ) -> EvidenceEntry:
     """Append the order to open one escrow; the entry's hash is what shares are bound to.
 
     Args:
         engine: The database that holds the evidence log.
-        subject: The pseudonym.
-        escrow: Its escrow.
-        reference: The order's number in the utility's and regulator's files.
+        order: What is to be opened.
         now: The present, aware.
         suite: The group.
+        actor: The officer who orders it.
 
     Raises:
         StorageError: Another writer came first; try again.
     """
-    detail = {"subject": subject, "escrow": _digest(escrow, suite), "reference": reference}
+    escrow = _digest(order.escrow, suite)
+    detail = {"subject": order.subject, "escrow": escrow, "reference": order.reference}
     with write_session(engine) as session:
-        return append(session, at=now, actor=ACTOR, action=WARRANT, detail=detail)
+        return append(session, at=now, actor=actor, action=WARRANT, detail=detail)
 
 
 def check_warrant(
@@ -75,15 +91,28 @@ def check_warrant(
 
 
 def record_shares(
-    engine: Engine, *, head: str, shares: Mapping[Opener, bytes], now: datetime
+    engine: Engine,
+    *,
+    head: str,
+    shares: Mapping[Opener, bytes],
+    now: datetime,
+    actor: str = ACTOR,
 ) -> EvidenceEntry:
-    """Append that an escrow was opened, with the shares' digests."""
+    """Append that an escrow was opened, with the shares' digests.
+
+    Args:
+        engine: The database that holds the evidence log.
+        head: Hash of the log entry that holds the warrant.
+        shares: By opener.
+        now: The present, aware.
+        actor: The officer whose share was the last.
+    """
     digests: dict[str, JSON] = {
         str(name): share_digest(share) for name, share in sorted(shares.items())
     }
     with write_session(engine) as session:
         detail: dict[str, JSON] = {"warrant": head, "shares": digests}
-        return append(session, at=now, actor=ACTOR, action=OPENED, detail=detail)
+        return append(session, at=now, actor=actor, action=OPENED, detail=detail)
 
 
 def _digest(escrow: Escrow, suite: Suite) -> str:

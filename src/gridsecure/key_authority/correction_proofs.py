@@ -79,8 +79,8 @@ def prove_correction(
     # 2. what it corrects
     with write_session(zone.engine) as session:
         earlier = released_version(session, data.upload.corrects or "")
-    start = after.transcript.start
-    roster, gateway = proven_roster(earlier.roster, start=start, zone=zone, view=view)
+    period = (after.transcript.start, after.transcript.end)
+    roster, gateway = proven_roster(earlier.roster, period=period, zone=zone, view=view)
     upload = checked_message(view, "upload", earlier.upload)
     trusted = {gateway.thumbprint: gateway}
     before = roster_data(roster, opened(upload, expect=UploadManifest, trusted=trusted))

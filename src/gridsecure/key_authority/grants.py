@@ -168,7 +168,8 @@ def query_result(zone: AuthorityZone, *, subject: str) -> Signed:
         NotFoundError: Nothing was released for it yet (`not-found.query-result`).
     """
     with write_session(zone.engine) as session:
-        envelopes = [Signed.parsed(item.text) for item in listed(session, kind="release")]
+        releases = listed(session, kind="release")
+    envelopes = [Signed.parsed(item.text) for item in releases if subject in item.text]
     for envelope in envelopes:
         certificate = ReleaseCertificate.parsed(envelope.body)
         if (certificate.purpose, certificate.requested_by) == (RESEARCH, subject):

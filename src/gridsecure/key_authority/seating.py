@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gridsecure.credentials.seats import billing_domain, seated_roster
+from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.credentials.seats import billing_domain, check_period, seated_roster
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import (
     AuthenticityError,
@@ -18,20 +19,25 @@ from gridsecure.errors import (
 )
 from gridsecure.identity_messages import SettlementNames
 from gridsecure.key_authority.filing import SUBJECT, check_names
-from gridsecure.key_authority.platform_view import PlatformView, checked_message, checked_object
+from gridsecure.key_authority.platform_view import (
+    PlatformView,
+    checked_message,
+    checked_object,
+    tariff_text,
+)
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import RosterManifest, Signed, opened
 from gridsecure.peer import Peer
 
 
 def proven_roster(
-    digest: str, *, start: str, zone: AuthorityZone, view: PlatformView
+    digest: str, *, period: tuple[str, str], zone: AuthorityZone, view: PlatformView
 ) -> tuple[RosterManifest, Sm2PublicKey]:
     """A roster whose seats hold, and the key of the gateway that speaks for it.
 
     Args:
         digest: Of the signed roster.
-        start: Start of the period it is used for, ISO 8601.
+        period: Start and end of the period it is used for, ISO 8601.
         zone: The authority.
         view: The platform.
 
@@ -46,7 +52,8 @@ def proven_roster(
         key = _seated(envelope, zone=zone, view=view)
         zone.seated[digest] = key
     roster = opened(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
-    if roster.domain != billing_domain(start).text:
+    check_period(*period, timezone=_timezone(roster.tariff, zone=zone, view=view))
+    if roster.domain != billing_domain(period[0]).text:
         # In another domain a household has another pseudonym, and could be counted twice.
         raise ReleaseRefusedError(
             "A roster is in another domain than billing of its year.",
@@ -54,6 +61,13 @@ def proven_roster(
             remedy="Build rosters from registrations in the billing domain of the year.",
         )
     return roster, key
+
+
+def _timezone(tariff: str, *, zone: AuthorityZone, view: PlatformView) -> str:
+    known = zone.timezones.get(tariff)
+    if known is None:
+        known = zone.timezones[tariff] = parse_tariff(tariff_text(view, tariff)).timezone
+    return known
 
 
 def _seated(envelope: Signed, *, zone: AuthorityZone, view: PlatformView) -> Sm2PublicKey:

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from re import fullmatch
 from typing import Final
 
-from gridsecure.billing.contracts import MONTH_PATTERN
 from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.credentials.seats import check_facts
 from gridsecure.crypto.blinding import SEED_SIZE
 from gridsecure.crypto.columns import Evaluation
 from gridsecure.crypto.keys import PublicKeySet
@@ -51,8 +50,6 @@ from gridsecure.plans.execution import (
 from gridsecure.plans.load_curve import cell_layout
 
 _YEARS: Final = frozenset(range(2000, 2200))
-_MAX_FACT: Final = 2**53
-"""Far above any quota [Wh] or capacity [VA], far below what 64-bit arithmetic holds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +185,7 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
     datas = []
     for roster_digest, upload_digest in zip(transcript.rosters, transcript.uploads, strict=True):
         manifest, gateway = proven_roster(
-            roster_digest, start=transcript.start, zone=zone, view=view
+            roster_digest, period=(transcript.start, transcript.end), zone=zone, view=view
         )
         upload = checked_message(view, "upload", upload_digest)
         if upload.signer != gateway.thumbprint:
@@ -196,7 +193,7 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
                 "A roster and its upload come from different gateways.", reason="release.gateway"
             )
         uploaded = opened(upload, expect=UploadManifest, trusted={upload.signer: gateway})
-        _check_facts(manifest)
+        check_facts(manifest)
         if (uploaded.start, uploaded.end) != (transcript.start, transcript.end):
             raise ReleaseRefusedError(
                 "A transcript uses an upload of another period.", reason="release.period"
@@ -225,19 +222,6 @@ def _check_period(start: str, end: str) -> None:
         raise InvalidMessageError(
             "A period needs a start, a later end, and offsets, in years of electricity bills.",
             reason="release.period",
-        )
-
-
-def _check_facts(roster: RosterManifest) -> None:
-    """Refuse quotas and capacities that no meter point has, before arithmetic meets them."""
-    facts = (*roster.household_quota_wh, *roster.free_quota_wh, *roster.contracted_va)
-    if min(facts) < 0 or max(facts) > _MAX_FACT:
-        raise InvalidMessageError(
-            "A roster states a quota or capacity no meter point has.", reason="release.roster"
-        )
-    if any(month and not fullmatch(MONTH_PATTERN, month) for month in roster.service_from):
-        raise InvalidMessageError(
-            "A roster states a first month that is none.", reason="release.roster"
         )
 
 

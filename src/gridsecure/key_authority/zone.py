@@ -59,6 +59,7 @@ class AuthorityZone:
         settlement: Asks the identity authority for settlement pseudonyms.
         vault: The door to the vault.
         seated: The gateway's key of every roster whose seats this process checked.
+        timezones: Local time of every tariff that this process read.
     """
 
     engine: Engine
@@ -69,3 +70,4 @@ class AuthorityZone:
     settlement: Settlement
     vault: VaultDoor
     seated: dict[str, Sm2PublicKey] = field(default_factory=dict, repr=False)
+    timezones: dict[str, str] = field(default_factory=dict, repr=False)

@@ -12,6 +12,7 @@ other's rows in opposite orders would both stand still until the database ends o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -63,6 +64,30 @@ def fetch_many(
             entry = Record(row.kind, row.name, row.scope, row.digest, row.state, row.text)
             found[getattr(entry, by)] = entry
     return found
+
+
+def keep_all(session: Session, entries: Sequence[Record], *, at: datetime) -> None:
+    """Keep records of one kind in few statements, all of them or none.
+
+    Args:
+        session: From `write_session`.
+        entries: The records, each with its name for its scope.
+        at: The present, aware.
+
+    Raises:
+        ConflictError: One of the names is taken by other content (`conflict.<kind>`).
+    """
+    if not entries:
+        return
+    kind = entries[0].kind
+    known = fetch_many(session, [entry.name for entry in entries], kind=kind)
+    if any(entry.name in known and known[entry.name].digest != entry.digest for entry in entries):
+        raise ConflictError(f"Another {kind} was recorded here before.", reason=f"conflict.{kind}")
+    when = at.astimezone(UTC).isoformat()
+    session.add_all(
+        RecordRow(**asdict(entry), at=when) for entry in entries if entry.name not in known
+    )
+    session.flush()
 
 
 def forget_before(session: Session, moment: datetime, *, kind: str) -> None:

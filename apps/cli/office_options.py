@@ -1,0 +1,25 @@
+"""Options that the offices' commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _address(text: str) -> str:
+    return text.rstrip("/")
+
+
+UrlOption = Annotated[str, typer.Option(help="Address of the identity service.", callback=_address)]
+KeyOption = Annotated[Path, typer.Option(help="The officer's SM2 key (32 bytes, mode 0600).")]
+OpenerKeyOption = Annotated[
+    Path, typer.Option(help="This office's half of the opening key (32 bytes, mode 0600).")
+]
+WitnessOption = Annotated[
+    Path, typer.Option(help="Heads of the evidence log that this office verified and keeps.")
+]
+SubjectOption = Annotated[str, typer.Option(help="The pseudonym, 64 hexadecimal digits.")]
+IdentityOption = Annotated[str, typer.Option(help="Whom, as in the record of enrolments.")]
+ReferenceOption = Annotated[str, typer.Option(help="The order's number in both offices' files.")]

@@ -1,0 +1,137 @@
+"""Enrolling and registering in two passes, so that order does not link a name to a pseudonym.
+
+The identity authority sees names as holders enrol and pseudonyms as they register. A batch that
+registered as it enrolled would say by place who is who. So:
+
+1. all holders of a run enrol, batch by batch;
+2. those who have a credential are shuffled at random, cut into new batches, and register.
+
+Batches are on their way side by side: while the authority computes for one, the gateway does for
+another. The arithmetic lets go of Python's lock, so threads suffice. A killed run forgets the
+credentials; whoever is not registered yet enrols again in the next one.
+
+What a shuffle does not cure. A holder is hidden among those that register after the same first
+pass: a run for one meter point, as the gateway's own, says whose pseudonym it is, and a run for a
+few says little less. Timing tells the same: what registers soon after a pass is of that pass. Have
+a year's meter points enrol in one run. Holders with and without earlier pseudonyms go apart.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from gridsecure.credentials.issuance import Credential
+from gridsecure.gateway.agent_records import Subjects, remember
+from gridsecure.gateway.agents import Agent
+from gridsecure.gateway.enrolment_batches import Batch, register, request_credentials
+from gridsecure.gateway.identity_peer import IdentityPeer
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.identity_messages import MAX_BATCH
+
+IN_FLIGHT: Final = 3
+"""Batches on their way at once."""
+
+Shuffle = Callable[[list[Any]], None]
+"""Puts a list into a random order, in place."""
+
+RANDOM: Final[Shuffle] = secrets.SystemRandom().shuffle
+"""By the system's randomness, which nobody else can repeat."""
+
+Outcomes = dict[str, Subjects | str]
+"""Identity -> its pseudonyms, or the authority's reason for none."""
+
+Counted = Callable[[int, int], None]
+"""Told how much is done, and of how much; having enrolled is half of it."""
+
+Given = tuple[Agent, Credential]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How a gateway's holders enrol and register.
+
+    Args:
+        zone: The gateway.
+        peer: The identity authority.
+        clock: Gives the time, aware.
+        shuffle: Orders those who register.
+    """
+
+    zone: GatewayZone
+    peer: IdentityPeer
+    clock: Callable[[], datetime]
+    shuffle: Shuffle
+
+    def through(self, batches: Sequence[Batch], *, counted: Counted) -> Outcomes:
+        """Take everybody through both passes, and remember who is registered.
+
+        Args:
+            batches: Who enrols, at least one, all in one role for one year.
+            counted: Told how many are done.
+
+        Raises:
+            GridSecureError: As `request_credentials` and `register`; whoever was registered before
+                that is remembered.
+        """
+        of, halves = sum(len(batch.agents) for batch in batches), 0
+        outcomes: Outcomes = {}
+        waiting: dict[str | None, list[Given]] = {}
+        # 1. everybody
+        for batch, given, refused in side_by_side(self._enrolled, batches):
+            waiting.setdefault(batch.carry, []).extend(given)
+            outcomes |= refused
+            halves += len(given) + 2 * len(refused)
+            counted(halves // 2, of)
+        # 2. in another order
+        for found in side_by_side(self._registered, list(self._cut_anew(waiting, batches[0]))):
+            outcomes |= found
+            halves += len(found)
+            counted(halves // 2, of)
+        return outcomes
+
+    def _enrolled(self, batch: Batch) -> tuple[Batch, list[Given], dict[str, str]]:
+        answers = request_credentials(batch, zone=self.zone, peer=self.peer, now=self.clock())
+        pairs = list(zip(batch.agents, answers, strict=True))
+        given = [(agent, one) for agent, one in pairs if isinstance(one, Credential)]
+        return batch, given, {agent.identity: one for agent, one in pairs if isinstance(one, str)}
+
+    def _cut_anew(
+        self, waiting: dict[str | None, list[Given]], like: Batch
+    ) -> Iterator[tuple[Batch, list[Credential]]]:
+        for carry, given in waiting.items():
+            self.shuffle(given)
+            for at in range(0, len(given), MAX_BATCH):
+                part = given[at : at + MAX_BATCH]
+                batch = replace(like, carry=carry, agents=tuple(agent for agent, _ in part))
+                yield batch, [credential for _, credential in part]
+
+    def _registered(self, part: tuple[Batch, list[Credential]]) -> Outcomes:
+        batch, credentials = part
+        found = register(batch, credentials, peer=self.peer)
+        outcomes = dict(zip((agent.identity for agent in batch.agents), found, strict=True))
+        if batch.role == "meter-point":
+            names = {name: one for name, one in outcomes.items() if not isinstance(one, str)}
+            remember(self.zone, batch.period, names, at=self.clock())
+        return outcomes
+
+
+def side_by_side(step: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """Take items through a step, several at a time; the results, as they come."""
+    if len(items) <= 1:
+        yield from map(step, items)
+        return
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        futures = [pool.submit(step, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()

@@ -1,0 +1,413 @@
+"""An analyst's query through the three services, from wallet to answer; nobody learns who asks."""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlmodel import text
+from typer.testing import CliRunner
+
+from apps.api.authority import create_authority_app
+from apps.api.errors import REFUSED
+from apps.api.platform import create_platform_app
+from apps.api.settings import AuthoritySettings
+from apps.cli import analyst
+from apps.cli.main import app as command
+from gridsecure.analyst.grants import QueryAddresses, QueryClient
+from gridsecure.analyst.queries import Grant, QueryProgress
+from gridsecure.analyst.releases import pinned_authority
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.key_authority.custody import keep_key_set
+from gridsecure.key_authority.pull import PlatformPull
+from gridsecure.peer import Peer
+from gridsecure.store.database import write_session
+from gridsecure.store.records import advance
+from tests.apps.in_process import InProcess, client_of
+from tests.apps.zone_apps import (
+    TestClock,
+    bearer,
+    identity_app,
+    place_key,
+    platform_settings,
+    point,
+)
+from tests.authority_simulator import KEK, OFFICE, authority_grid
+from tests.grid_simulator import NOW, GridSimulator, grid_keys
+from tests.identity.identity_world import keys
+from tests.query_grants import grant_token, query_of
+
+URLS = {name: f"http://{name}" for name in ("identity", "platform", "authority")}
+BILLING = bearer("platform", "billing")
+LIMIT = 3
+
+
+class Services(httpx.BaseTransport):
+    """Carries requests to the service they name, and keeps what was sent."""
+
+    def __init__(self, apps: dict[str, FastAPI]) -> None:
+        self.services = {name: InProcess(app) for name, app in apps.items()}
+        self.sent: list[httpx.Request] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        self.sent.append(request)
+        return self.services[request.url.host].handle_request(request)
+
+
+def authority_of(folder: Path, grid: GridSimulator, platform: FastAPI) -> FastAPI:
+    """A key authority that pulls from a platform."""
+    place_key(folder, grid.authority_key)
+    vault = folder / "vault"
+    vault.mkdir()
+    (vault / "kek").write_bytes(KEK)
+    (vault / "kek").chmod(0o600)
+    for key_set in grid_keys().secret.values():
+        keep_key_set(vault, key_set, kek=KEK, created_at=NOW)
+    settings = AuthoritySettings(
+        folder=folder,
+        identity_public_key=point(grid.identity_key),
+        identity_url="http://identity.invalid",
+        platform_url="http://platform.invalid",
+        platform_public_key=point(grid.platform_key),
+        billing_office_public_key=point(OFFICE),
+    )
+    http = client_of(platform, headers=bearer("platform", "authority"))
+    pull = PlatformPull(Peer(http, name="platform", pause=lambda _seconds: None))
+    return create_authority_app(settings, clock=TestClock(), pull=pull)
+
+
+@dataclass
+class World:
+    """Three services around a grid whose uploads are committed."""
+
+    grid: GridSimulator
+    platform: TestClient
+    authority: TestClient
+    services: Services
+    http: httpx.Client
+    folder: Path
+    outcomes: list[dict] = field(default_factory=list)
+
+    def round(self) -> list[dict]:
+        """A release round, ordered by staff."""
+        answer = self.authority.post("/release-rounds", headers=bearer("authority", "billing"))
+        assert answer.status_code == 200, answer.text
+        self.outcomes += answer.json()
+        return answer.json()
+
+    def pause(self, progress: QueryProgress) -> None:
+        if progress.state == "done":
+            self.round()
+        else:
+            time.sleep(0.05)
+
+    @property
+    def client(self) -> QueryClient:
+        return QueryClient(
+            self.http,
+            addresses=QueryAddresses(**URLS),
+            keys=keys().public,
+            authority=pinned_authority(point(self.grid.authority_key)),
+        )
+
+    def grant(self, *, text: str | None = None, **changes: object) -> Grant:
+        """A grant as the identity service gives it."""
+        query = query_of(self.grid)
+        return Grant(
+            query,
+            grant_token(text or query.text, audience="platform", **changes),
+            grant_token(text or query.text, audience="authority", **changes),
+            NOW,
+        )
+
+    def ask(self, grant: Grant, *, authority: str = "") -> httpx.Response:
+        body = {"query": grant.query.text, "grant": authority or grant.authority}
+        headers = {"Authorization": f"Bearer {grant.platform}"}
+        return self.platform.post("/queries", json=body, headers=headers)
+
+    def state(self, grant: Grant, *, digest: str = "") -> httpx.Response:
+        headers = {"Authorization": f"Bearer {grant.platform}"}
+        return self.platform.get(f"/queries/{digest or grant.digest.hex()}", headers=headers)
+
+    def finished(self, grant: Grant) -> dict:
+        until = time.monotonic() + 60
+        while (said := self.state(grant).json())["state"] == "running":
+            assert time.monotonic() < until, "the run does not end"
+            time.sleep(0.05)
+        return said
+
+    def result(self, grant: Grant, *, digest: str = "") -> httpx.Response:
+        headers = {"Authorization": f"Bearer {grant.authority}"}
+        path = f"/query-results/{digest or grant.digest.hex()}"
+        return self.authority.get(path, headers=headers)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    folder = tmp_path / "platform"
+    with authority_grid(folder, meters=48, intervals=2) as (grid, _uploads):
+        platform = create_platform_app(platform_settings(folder), clock=TestClock())
+        identity = identity_app(tmp_path / "identity", grants_per_epoch=LIMIT)
+        authority = authority_of(tmp_path / "authority", grid, platform)
+        services = Services({"identity": identity, "platform": platform, "authority": authority})
+        with (
+            TestClient(platform) as first,
+            TestClient(authority) as second,
+            httpx.Client(transport=services) as http,
+        ):
+            custodian = bearer("authority", "custodian")
+            assert second.post("/key-sets", headers=custodian).is_success
+            yield World(grid, first, second, services, http, tmp_path)
+        identity.state.zone.close()
+
+
+# --- from wallet to answer ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def cli(world, monkeypatch):
+    """The command, its connections carried to the services, its clock the grid's."""
+    monkeypatch.setattr(analyst, "connection", lambda: httpx.Client(transport=world.services))
+    monkeypatch.setattr(analyst, "utc_clock", lambda: NOW)
+    monkeypatch.setattr(analyst, "patience", lambda _seconds: world.pause)
+
+    def run(*arguments: str, status: int = 0):
+        result = CliRunner().invoke(command, ["analyst", *arguments])
+        assert result.exit_code == status, result.output
+        return result
+
+    return run
+
+
+def enrol_arguments(world: World, name: str = "lin") -> list[str]:
+    key = world.folder / f"{name}.key"
+    key.write_bytes(keys().people[name].to_bytes())
+    key.chmod(0o600)
+    signers = keys().staters
+    return [
+        "enrol", "--identity-url", URLS["identity"], "--key", str(key), "--name", name,
+        "--identity-key", point(grid_keys().identity), "--utility-key", point(signers["utility"]),
+        "--regulator-key", point(signers["regulator"]), "--period", "2026",
+        "--wallet", str(world.folder / "wallet.json"),
+    ]  # fmt: skip
+
+
+def ask_arguments(world: World, *more: str) -> list[str]:
+    return [
+        "ask", "--identity-url", URLS["identity"], "--platform-url", URLS["platform"],
+        "--authority-url", URLS["authority"], "--authority-key", point(grid_keys().authority),
+        "--wallet", str(world.folder / "wallet.json"), "--month", "2026-07", *more,
+    ]  # fmt: skip
+
+
+def test_an_analyst_enrols_asks_and_reads_and_nobody_learns_who(world, cli):
+    assert "Enrolled for 2026" in cli(*enrol_arguments(world)).output
+    named = len(world.services.sent)
+    answer = json.loads(cli(*ask_arguments(world, "--format", "json")).stdout)
+    query = query_of(world.grid).text
+    assert answer["requested_by"] == f"query/{sm3_hex(query.encode())}"
+    assert (answer["purpose"], answer["grants_left"]) == ("research", LIMIT - 1)
+    readings = world.grid.readings
+    released = [cell for cell in answer["cells"] if cell["value"] is not None]
+    assert released
+    for cell in released:
+        chosen = readings["meter_point_id"].isin(_members(world.grid, cell)) & (
+            readings["start"].map(lambda moment: moment.isoformat()) == cell["start"]
+        )
+        assert int(readings.loc[chosen, "energy_wh"].sum()) == cell["value"]
+    assert_anonymous(world.services.sent[named:])
+    anonymous = {request.url.path.split("/")[1] for request in world.services.sent[named:]}
+    assert anonymous == {"grants", "queries", "query-results"}
+
+
+def _members(grid: GridSimulator, cell: dict) -> list[str]:
+    contracts = grid.contracts
+    mine = (contracts["zone"] == cell["zone"]) & (
+        contracts["customer_class"] == cell["customer_class"]
+    )
+    return list(contracts.loc[mine, "meter_point_id"])
+
+
+def assert_anonymous(sent: list[httpx.Request]) -> None:
+    """No request has the analyst's name or key in it, nor a token that has."""
+    key = keys().people["lin"].public_key
+    for request in sent:
+        token = request.headers.get("authorization", "").partition(" ")[2]
+        if token:
+            payload = _payload(token)
+            assert set(payload) == {"sub", "roles", "aud", "iss", "iat", "exp", "jti"}
+            assert payload["sub"].startswith("query/")
+            assert payload["roles"] == ["query-grant"]
+        else:
+            assert request.url.path.startswith("/grants")
+        whole = bytes(request.url.raw_path) + request.content + str(request.headers.raw).encode()
+        assert b'lin"' not in whole
+        assert key.point.hex().encode() not in whole
+        assert key.thumbprint.encode() not in whole
+        assert "cookie" not in request.headers
+
+
+def _payload(token: str) -> dict:
+    part = token.split(".")[1]
+    return json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def test_the_table_shows_cells_and_how_many_grants_are_left(world, cli):
+    cli(*enrol_arguments(world))
+    shown = cli(*ask_arguments(world)).output
+    assert f"{LIMIT - 1} of {LIMIT} grants are left this month" in shown
+    assert "futian" in shown
+    assert "suppressed" in shown
+
+
+def test_another_who_asks_the_same_reads_the_same_answer(world, cli):
+    """A second wallet: the platform answers that it was asked, and the grant reads the release."""
+    cli(*enrol_arguments(world))
+    first = json.loads(cli(*ask_arguments(world, "--format", "json")).stdout)
+    (world.folder / "wallet.json").rename(world.folder / "first.json")
+    cli(*enrol_arguments(world, "wei"))
+    second = json.loads(cli(*ask_arguments(world, "--format", "json")).stdout)
+    assert second == first
+    assert len(world.outcomes) == 1
+
+
+def test_the_command_says_what_is_wrong(world, cli):
+    missing = cli(*ask_arguments(world), status=1)
+    assert "wallet.missing" in missing.output
+    arguments = enrol_arguments(world)
+    arguments[arguments.index("--utility-key") + 1] = "04"
+    assert "settings.key" in cli(*arguments, status=1).output
+    arguments = enrol_arguments(world)
+    arguments[arguments.index("--key") + 1] = "nowhere"
+    assert "keys.missing" in cli(*arguments, status=1).output
+
+
+# --- the platform ------------------------------------------------------------------------------
+
+
+def test_the_same_request_is_the_same_run_and_another_is_refused(world):
+    grant = world.grant()
+    first = world.ask(grant)
+    assert first.status_code == 202
+    assert world.ask(grant).json() == first.json()
+    said = world.finished(grant)
+    assert (said["run_id"], said["state"]) == (first.json()["run_id"], "done")
+    assert said["request_state"] == "waiting"
+    assert world.ask(grant).json() == first.json()
+
+    another = world.ask(grant, authority=world.grant().authority)
+    assert (another.status_code, another.json()) == (401, REFUSED)
+    second = world.ask(world.grant())
+    assert (second.status_code, second.json()["reason"]) == (409, "conflict.asked")
+    assert "another period" in second.json()["remedy"]
+    assert len(world.platform.get("/runs", headers=BILLING).json()) == 1
+
+
+def test_a_run_at_work_takes_no_second_grant(world):
+    first, second = world.grant(), world.grant()
+    assert world.ask(first).status_code == 202
+    answer = world.ask(second)
+    assert answer.json()["reason"] in {"conflict.run", "conflict.asked"}
+    assert world.state(second).json()["reason"] == "not-found.query"
+    world.finished(first)
+
+
+def test_a_run_that_was_interrupted_goes_on_with_the_same_grant(world):
+    grant = world.grant()
+    run_id = world.ask(grant).json()["run_id"]
+    world.finished(grant)
+    # as a platform that was killed before it kept the request would find it
+    with write_session(world.grid.platform_zone.engine) as session:
+        session.exec(text("delete from record where kind = 'run-outcome'"))
+        session.exec(text("delete from record where kind = 'release-request'"))
+        assert advance(session, kind="run", name=run_id, source="done", target="running")
+    settings = platform_settings(world.folder / "platform")
+    with TestClient(create_platform_app(settings, clock=TestClock())) as again:
+        world.platform = again
+        assert world.state(grant).json()["reason"] == "run.interrupted"
+        second = world.ask(grant).json()["run_id"]
+        assert second != run_id
+        assert world.ask(grant).json()["run_id"] == second
+        assert world.finished(grant)["request_state"] == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"text": "another query"}, 401),
+        ({"roles": ("billing",)}, 403),
+        ({"roles": ("query-grant", "analyst")}, 401),
+        ({"subject": "lin"}, 401),
+        ({"expires_at": NOW, "issued_at": NOW.replace(day=1)}, 401),
+    ],
+    ids=["another-query", "clerk", "two-roles", "person", "expired"],
+)
+def test_bearers_without_a_grant_for_it_start_nothing(world, changes, status):
+    answer = world.ask(world.grant(**changes))
+    assert (answer.status_code, answer.json()) == (status, REFUSED)
+    assert world.platform.get("/runs", headers=BILLING).json() == []
+
+
+def test_the_period_is_one_with_data(world):
+    query = query_of(world.grid)
+    other = query.model_copy(update={"start": "2026-06-01T00:00:00+08:00", "end": query.start})
+    grant = Grant(other, grant_token(other.text, audience="platform"), grant_token(other.text), NOW)
+    answer = world.ask(grant)
+    assert (answer.status_code, answer.json()["reason"]) == (404, "run.empty")
+
+
+def test_a_query_is_read_with_its_grant_alone(world):
+    grant = world.grant()
+    world.ask(grant)
+    assert world.state(grant, digest="0" * 64).status_code == 403
+    other = world.state(world.grant())
+    assert (other.status_code, other.json()["reason"]) == (404, "not-found.query")
+    for path in ("/runs", "/release-requests", "/status"):
+        headers = {"Authorization": f"Bearer {grant.platform}"}
+        assert world.platform.get(path, headers=headers).status_code == 403
+    assert world.platform.get(f"/queries/{grant.digest.hex()}", headers=BILLING).status_code == 403
+    world.finished(grant)
+
+
+@pytest.mark.parametrize("purpose", ["research", "monthly bills", "billing"])
+def test_staff_order_no_load_curve_for_another_purpose(world, purpose):
+    query = query_of(world.grid)
+    body = {"plan": "load-curve", "start": query.start, "end": query.end, "purpose": purpose}
+    answer = world.platform.post("/runs", json=body, headers=BILLING)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "run.purpose")
+    assert world.platform.get("/runs", headers=BILLING).json() == []
+
+
+# --- the authority -----------------------------------------------------------------------------
+
+
+def test_results_are_for_the_bearer_of_a_grant_for_the_query(world):
+    grant = world.grant()
+    world.ask(grant)
+    world.finished(grant)
+    early = world.result(grant)
+    assert (early.status_code, early.json()["reason"]) == (404, "not-found.query-result")
+    (outcome,) = world.round()
+    assert (outcome["state"], outcome["reason"]) == ("released", None)
+    assert world.state(grant).json()["request_state"] == "released"
+    release = world.client.result(grant)
+    assert release.release_id == outcome["release_id"]
+    assert any(cell.value is not None for cell in release.cells)
+    assert world.result(grant, digest="0" * 64).status_code == 403
+    assert world.result(world.grant(text="another query")).status_code == 403
+    headers = {"Authorization": f"Bearer {grant.authority}"}
+    for path in ("/releases", f"/releases/{release.release_id}", "/evidence/head"):
+        assert world.authority.get(path, headers=headers).status_code == 403
+    path = f"/query-results/{grant.digest.hex()}"
+    for role in ("analyst", "billing", "regulator"):
+        answer = world.authority.get(path, headers=bearer("authority", role))
+        assert answer.status_code == 403
