@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 
+from apps.cli.bench import credential_parts, identity_costs
 from apps.cli.bench.contention import others_seconds
 from apps.cli.bench.exact_bills import differing_meters, encrypted_bills, oracle
 from apps.cli.bench.figures import BenchResult, Comparison, Figure
@@ -31,6 +32,8 @@ from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bench.timing import best_of
 from gridsecure.credentials.curves import SM2
 from gridsecure.credentials.group import group_on
+from gridsecure.credentials.presentations import Verified
+from gridsecure.crypto.sm2 import select_engine
 from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
     MAX_TIER_WH,
@@ -94,6 +97,20 @@ def test_identity_figures_name_who_computed(run: tuple[BenchResult, list[str]]) 
     rates = {"tokens_issued", "tokens_verified", "uploads", "seats", "presentations", "grants"}
     assert {figures[name].unit for name in rates} == {"per second"}
     assert "358 bytes" in figures["presentations"].note
+    for name in ("tokens_issued", "tokens_verified", "uploads", "seats"):
+        assert f"{select_engine('auto').name} (picked by auto)" in figures[name].note
+
+
+@pytest.mark.parametrize("blind", ["verify_token", "verify_presentation", "verify_grant"])
+def test_a_check_that_does_not_look_is_never_timed(
+    monkeypatch: pytest.MonkeyPatch, blind: str
+) -> None:
+    """It would be fast, and is found out by its result."""
+    module = identity_costs if hasattr(identity_costs, blind) else credential_parts
+    nobody = Verified(nyms=(), escrow=None)  # type: ignore[arg-type]
+    monkeypatch.setattr(module, blind, lambda *_, **__: nobody)
+    with pytest.raises(AssertionError):
+        identity_costs.identity_costs(sizes=BenchSizes.quick())
 
 
 def test_report_for_scripts(run: tuple[BenchResult, list[str]]) -> None:

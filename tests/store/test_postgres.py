@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,14 +16,29 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session
 
-from gridsecure.errors import ConflictError, StorageError
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import ConflictError, InvalidMessageError, NotFoundError, StorageError
 from gridsecure.store import database
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import append, head, verify_chain
-from gridsecure.store.many_records import record_groups
-from gridsecure.store.records import Record, create_tables, listed, record
+from gridsecure.store.many_records import keep_all, record_groups
+from gridsecure.store.records import (
+    MAX_INDEXED_BYTES,
+    Record,
+    create_tables,
+    fetch,
+    insert_once,
+    listed,
+    record,
+)
 from tests import postgres_server as postgres_server_module
-from tests.postgres_server import REQUIRED, find_program, free_port, require_server
+from tests.postgres_server import (
+    REQUIRED,
+    find_program,
+    free_port,
+    require_server,
+    sorts_for_people,
+)
 
 SOURCES = Path(__file__).parents[2] / "src"
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -279,6 +295,100 @@ def test_a_restart_between_changes_is_not_noticed(engine: Engine, postgres_serve
     with write_session(engine) as session:
         assert note(session) == 1
     assert verified(engine) == 2
+
+
+def test_a_reader_is_told_of_a_broken_connection_too(engine: Engine, postgres_server) -> None:
+    with write_session(engine) as session:
+        record(session, entry("kept"), at=NOW)
+    with Session(engine) as session:
+        assert len(listed(session, kind="k")) == 1
+        postgres_server.stop(mode="immediate")
+        try:
+            for _ in range(2):  # the connection that broke, then none to be had
+                with pytest.raises(StorageError) as broken:
+                    listed(session, kind="k")
+                assert broken.value.reason == "storage.connection"
+                session.rollback()
+        finally:
+            postgres_server.start()
+        assert [found.name for found in listed(session, kind="k")] == ["kept"]
+
+
+def test_an_entry_of_evidence_is_not_called_busy_where_the_server_died(
+    engine: Engine, postgres_server
+) -> None:
+    with Session(engine) as session:
+        assert head(session) is None
+        postgres_server.stop(mode="immediate")
+        try:
+            with pytest.raises(StorageError) as broken:
+                note(session)
+        finally:
+            postgres_server.start()
+    assert broken.value.reason == "storage.connection"
+    assert verified(engine) == 0
+
+
+# --- texts
+
+
+def test_servers_of_tests_sort_as_people_do(engine: Engine) -> None:
+    """Else a comparison of texts that holds by bytes alone would go unnoticed."""
+    with engine.connect() as connection:
+        psycopg_connection = connection.connection.driver_connection
+        order = connection.execute(text("SELECT 'a' < 'B', '+' < '.'")).one()
+        expected = sorts_for_people(psycopg_connection)
+    assert tuple(order) == ((True, False) if expected else (False, True))
+
+
+@pytest.fixture
+def either(database_url: str) -> Iterator[Engine]:
+    made = open_database(database_url)
+    create_tables(made)
+    yield made
+    made.dispose()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "a\0b"},
+        {"scope": "a\0b"},
+        {"state": "\0"},
+        {"text": "a\0"},
+        {"name": "n" * (MAX_INDEXED_BYTES + 1)},
+        {"scope": "é" * (MAX_INDEXED_BYTES // 2 + 1)},
+        {"state": "s" * (MAX_INDEXED_BYTES + 1)},
+    ],
+    ids=lambda wrong: "-".join(f"{name}-{len(value)}" for name, value in wrong.items()),
+)
+def test_what_one_database_cannot_keep_no_other_keeps(either: Engine, wrong) -> None:
+    refused = replace(entry("x"), **wrong)
+    with pytest.raises(InvalidMessageError, match=r"storage\.text"):
+        insert_once(either, refused, now=NOW)
+    with (
+        pytest.raises(InvalidMessageError, match=r"storage\.text"),
+        write_session(either) as session,
+    ):
+        keep_all(session, [entry("before"), refused], at=NOW)
+    assert names(either) == []
+
+
+def test_the_longest_names_and_long_texts_are_kept(either: Engine) -> None:
+    """Names that no compression makes shorter."""
+    digests = "".join(sm3_hex(bytes([number])) for number in range(MAX_INDEXED_BYTES // 64 + 1))
+    longest = digests[:MAX_INDEXED_BYTES]
+    kept = Record("a-kind-of-record", longest, longest, "d", longest, "度" * 2_000_000)
+    assert insert_once(either, kept, now=NOW)
+    assert not insert_once(either, kept, now=NOW)
+    with Session(either) as session:
+        assert fetch(session, kind=kept.kind, name=longest) == kept
+
+
+def test_a_name_that_cannot_be_is_not_found_or_refused(either: Engine) -> None:
+    """Names come from the paths of requests; none may make a service fail."""
+    with Session(either) as session, pytest.raises((NotFoundError, InvalidMessageError)):
+        fetch(session, kind="k", name="a\0b")
 
 
 # --- a machine without a server

@@ -11,6 +11,9 @@ On SQLite the driver's own implicit transactions are switched off, because they 
 read would not belong to the transaction that writes after it. On PostgreSQL every statement sees
 what was committed before it ("read committed", whatever the server's default): a snapshot taken
 while waiting for the lock would be outdated.
+
+Reading or writing, two errors are our own wherever they come up: a connection that broke or cannot
+be made (`storage.connection`), and a text that the database cannot hold (`storage.text`).
 """
 
 from __future__ import annotations
@@ -20,11 +23,11 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlmodel import Session, SQLModel, create_engine
 
-from gridsecure.errors import StorageError
+from gridsecure.errors import InvalidMessageError, StorageError
 
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a connection waits for another process's write [ms]."""
@@ -51,6 +54,7 @@ def open_database(url: str) -> Engine:
     try:
         engine = _engine(url)
         with engine.connect():
+            event.listen(engine, "handle_error", _translate)
             return engine
     except (SQLAlchemyError, ImportError) as failed:  # the URL may name a driver not installed
         raise StorageError(
@@ -96,7 +100,11 @@ def write_session(engine: Engine) -> Iterator[Session]:
         with Session(writer, expire_on_commit=False) as session, session.begin():
             yield session
     except SQLAlchemyError as failed:
-        raise _not_written(failed) from failed
+        raise StorageError(
+            "The database could not take a change; nothing of it was kept.",
+            reason="storage.database",
+            remedy="Check the disk's space, then try again.",
+        ) from failed
 
 
 def lock_writes(connection: Connection) -> None:
@@ -130,19 +138,23 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _not_written(failed: SQLAlchemyError) -> StorageError:
-    if isinstance(failed, DBAPIError) and failed.connection_invalidated:
-        return StorageError(
-            "The connection to the database broke during a change. The change was kept whole or"
-            " not at all; all of it is lost unless it had just been finished.",
+def _translate(context: ExceptionContext) -> None:
+    """Turn what the driver says into our own errors, where it means the same in every statement."""
+    if context.is_pre_ping:  # answered by connecting anew
+        return
+    if context.is_disconnect or context.connection is None:
+        raise StorageError(
+            "The connection to the database broke or cannot be made. A change that was under way"
+            " was kept whole or not at all; all of it is lost unless it had just been finished.",
             reason="storage.connection",
             remedy="Start the database, then try again; what was kept is found there.",
         )
-    return StorageError(
-        "The database could not take a change; nothing of it was kept.",
-        reason="storage.database",
-        remedy="Check the disk's space, then try again.",
-    )
+    if isinstance(context.sqlalchemy_exception, DataError):
+        raise InvalidMessageError(
+            "A text holds what the database cannot keep.",
+            reason="storage.text",
+            remedy="Leave control characters out.",
+        )
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select
 
 from gridsecure.errors import ConflictError, StorageError
-from gridsecure.store.records import Record, RecordRow, record
+from gridsecure.store.records import Record, RecordRow, check_texts, moment_text, record
 
 _LOOKS: Final = 2
 _PORTION: Final = 500  # names in one query; databases limit how many values a statement may have
@@ -76,14 +76,17 @@ def keep_all(session: Session, entries: Sequence[Record], *, at: datetime) -> No
 
     Raises:
         ConflictError: One of the names is taken by other content (`conflict.<kind>`).
+        InvalidMessageError: As `record`.
     """
     if not entries:
         return
+    for entry in entries:
+        check_texts(entry)
     kind = entries[0].kind
     known = fetch_many(session, [entry.name for entry in entries], kind=kind)
     if any(entry.name in known and known[entry.name].digest != entry.digest for entry in entries):
         raise ConflictError(f"Another {kind} was recorded here before.", reason=f"conflict.{kind}")
-    when = at.astimezone(UTC).isoformat()
+    when = moment_text(at)
     session.add_all(
         RecordRow(**asdict(entry), at=when) for entry in entries if entry.name not in known
     )
@@ -98,7 +101,7 @@ def forget_before(session: Session, moment: datetime, *, kind: str) -> None:
         moment: An aware datetime.
         kind: A kind whose records are good for a limited time.
     """
-    earlier = col(RecordRow.at) < moment.astimezone(UTC).isoformat()
+    earlier = col(RecordRow.at) < moment_text(moment)
     session.exec(delete(RecordRow).where(col(RecordRow.kind) == kind, earlier))
 
 

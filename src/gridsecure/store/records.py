@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy import Engine, UniqueConstraint
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Field, Session, SQLModel, col, select, update
 
-from gridsecure.errors import ConflictError, NotFoundError, StorageError
+from gridsecure.errors import ConflictError, InvalidMessageError, NotFoundError, StorageError
 from gridsecure.store.database import create_missing, write_session
 from gridsecure.store.evidence import EvidenceRow
+
+MAX_INDEXED_BYTES: Final = 2400
+"""Longest name, scope or state: an index of PostgreSQL takes 2.7 kB a row, kind included."""
 
 
 class RecordRow(SQLModel, table=True):
@@ -71,7 +75,9 @@ def record(session: Session, entry: Record, *, at: datetime) -> bool:
 
     Raises:
         ConflictError: The name or the scope is taken by other content (`conflict.<kind>`).
+        InvalidMessageError: It holds what not every database can keep (`storage.text`).
     """
+    check_texts(entry)
     found = session.exec(
         select(RecordRow).where(
             RecordRow.kind == entry.kind,
@@ -94,11 +100,20 @@ def record(session: Session, entry: Record, *, at: datetime) -> bool:
             digest=entry.digest,
             state=entry.state,
             text=entry.text,
-            at=at.astimezone(UTC).isoformat(),
+            at=moment_text(at),
         )
     )
     session.flush()
     return True
+
+
+def moment_text(at: datetime) -> str:
+    """A moment as it is stored: of one length, so that texts sort as times in any collation.
+
+    Args:
+        at: An aware datetime.
+    """
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def fetch(session: Session, *, kind: str, name: str) -> Record:
@@ -156,6 +171,23 @@ def insert_once(engine: Engine, entry: Record, *, now: datetime) -> bool:
             raise
     with write_session(engine) as session:
         return record(session, entry, at=now)
+
+
+def check_texts(entry: Record) -> None:
+    """Refuse on every database what one of them cannot keep.
+
+    Raises:
+        InvalidMessageError: A name, scope or state is too long, or a text holds a zero byte
+            (`storage.text`).
+    """
+    indexed = (entry.name, entry.scope, entry.state)
+    too_long = any(len(text.encode()) > MAX_INDEXED_BYTES for text in indexed)
+    if too_long or any("\0" in text for text in (*indexed, entry.text)):
+        raise InvalidMessageError(
+            f"A {entry.kind} holds a text that is too long or that no database keeps.",
+            reason="storage.text",
+            remedy="Shorten its name and leave control characters out.",
+        )
 
 
 def _read(row: RecordRow) -> Record:
