@@ -10,7 +10,7 @@ from gridsecure.compute import intake
 from gridsecure.compute.seating import install_deny_list
 from gridsecure.credentials.seats import MAX_FACT, delegation_text
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.errors import AccessDeniedError, GridSecureError, InputError
+from gridsecure.errors import GridSecureError, InputError, UnknownMeterError
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import RosterManifest
 from gridsecure.store.database import write_session
@@ -130,12 +130,12 @@ def test_a_revoked_gateway_registers_nothing_and_uploads_nothing(grid, first):
     august = upload_of(grid, first.roster, first, **AUGUST)
     revoke(grid, grid.gateway_subject)
     for upload in (first, second, august):
-        with pytest.raises(AccessDeniedError) as refused:
+        with pytest.raises(UnknownMeterError) as refused:
             begin(grid, upload)
         assert refused.value.reason == "authenticity.registration"
     smaller = part(first.roster.manifest, [1, 2])
     refuse_roster(grid, smaller, reason="authenticity.registration")
-    with pytest.raises(AccessDeniedError):
+    with pytest.raises(UnknownMeterError):
         retariffed(grid, first.roster, change=CHEAPER)
 
 
