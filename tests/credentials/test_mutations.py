@@ -264,13 +264,32 @@ def test_no_mutation_is_accepted(name):
     for good in kind.pair:
         kind.check(good)
     altered = [one for one in mutations(kind) if one[1] not in kind.pair]
-    assert len(altered) >= kind.least
-    assert [name for name, message in altered if is_accepted(kind, message)] == []
+    assert len({message for _, message in altered}) >= kind.least
+    accepted = [one for one in altered if is_accepted(kind, one[1])]
+    assert [(name, message.hex(), kind.pair[0].hex()) for name, message in accepted] == []
 
 
 def test_mutations_repeat():
     first, second = ([name for name, _ in mutations(share())] for _ in range(2))
     assert first == second
+
+
+def test_messages_of_one_form_do_not_pass_for_each_other():
+    """Four kinds are a point and two numbers; what each is for goes into its proof."""
+    kinds = {name: make() for name, make in KINDS.items()}
+    alike = [name for name, kind in kinds.items() if len(kind.pair[0]) == POINT + 2 * SCALAR]
+    assert alike == ["request", "share", "opener-key", "settlement"]
+    for one in alike:
+        message = kinds[one].pair[0]
+        assert [other for other in alike if is_accepted(kinds[other], message)] == [one]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_good_message_of_another_occasion_is_refused(name):
+    """But for those that bring their own secret, where the channel and the books say whose."""
+    kind, other = KINDS[name](), KINDS[name]()
+    everybodys = ("grant", "request", "hidden-request", "opener-key")
+    assert is_accepted(kind, other.pair[0]) is (name in everybodys)
 
 
 def is_accepted(kind: Kind, message: bytes) -> bool:
