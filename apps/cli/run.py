@@ -230,6 +230,8 @@ def _serve(result: RunResult, services: Services, console: Console) -> None:
     console.print("\nSign in (local demonstration only; passwords were made for this run):")
     for user, password in home.passwords.items():
         console.print(f"  {user:<10} {password}", highlight=False)
+    console.print("\nEach person's SM2 key, and the two offices' halves of the opening key:")
+    console.print(f"  {home.person('NAME')}/signing.key, opener.key   (gridsecure identity --help)")
     console.print("\nCtrl-C stops everything.")
     try:
         while True:

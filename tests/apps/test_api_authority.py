@@ -184,12 +184,25 @@ def test_one_round_at_a_time(world: SimpleNamespace) -> None:
 
 
 def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
-    """Nothing anybody sends can be decrypted: the service reads no body at all."""
-    pages = world.client.get("/openapi.json").json()["paths"]
-    assert len(pages) >= 8
-    for path, methods in pages.items():
-        for method, operation in methods.items():
-            assert "requestBody" not in operation, (method, path)
+    """Nothing anybody sends can be decrypted: the service reads no body, but an analyst's query.
+
+    That is one short text, which is compared with the grant it came with.
+    """
+    pages = world.client.get("/openapi.json").json()
+    assert len(pages["paths"]) >= 8
+    bodies = {
+        (method, path): operation["requestBody"]
+        for path, methods in pages["paths"].items()
+        for method, operation in methods.items()
+        if "requestBody" in operation
+    }
+    assert list(bodies) == [("post", "/query-results")]
+    (content,) = bodies["post", "/query-results"]["content"].items()
+    assert content[0] == "application/json"
+    schema = pages["components"]["schemas"][content[1]["schema"]["$ref"].rpartition("/")[2]]
+    (name, field) = next(iter(schema["properties"].items()))
+    assert (list(schema["properties"]), schema["additionalProperties"]) == ([name], False)
+    assert (field["type"], field["maxLength"]) == ("string", 1024)
 
 
 def test_the_evidence_head_is_for_witnesses(world: SimpleNamespace, released: str) -> None:
