@@ -62,6 +62,7 @@ class LocalIdentity:
     seed: bytes = field(repr=False)
     seats: dict[str, bytes] = field(default_factory=dict)
     _enrolled: set[tuple[str, str]] = field(default_factory=set)
+    _seated: dict[str, str] = field(default_factory=dict)
 
     def holder(self, name: str) -> Holder:
         """An agent, or the gateway itself."""
@@ -99,7 +100,7 @@ class LocalIdentity:
         return settlement_names(engine, subjects, domain=domain, actor="authority", now=now).names
 
     def seated(self, roster: Roster, *, start: str, now: datetime) -> Roster:
-        """A roster with every agent's agreement, which is kept in `seats`.
+        """A roster with every agent's agreement, which is kept in `seats`; once for all its months.
 
         Args:
             roster: The roster.
@@ -107,6 +108,8 @@ class LocalIdentity:
             now: The present, aware.
         """
         manifest, domain = roster.manifest, billing_domain(start)
+        if (known := self._seated.get(manifest.roster_id)) is not None:
+            return replace(roster, manifest=manifest.model_copy(update={"seats": known}))
         gateway = self.holder(GATEWAY).name_in(domain)
         keys = (self.holder(name).key_in(domain) for name in roster.meter_point_ids)
         seats = RosterSeats(
@@ -119,6 +122,7 @@ class LocalIdentity:
         data = seats.model_dump_json().encode()
         digest = sm3_hex(data)
         self.seats[digest] = data
+        self._seated[manifest.roster_id] = digest
         return replace(roster, manifest=manifest.model_copy(update={"seats": digest}))
 
     def _vouched(

@@ -24,8 +24,8 @@ POLL_SECONDS: Final = 0.2
 NAME: Final = "analyst"
 
 
-class _ComputedError(GridSecureError):
-    """The answer waits for the next release round; the grant stays in the wallet."""
+class _ComputedError(Exception):
+    """Ends the waiting: the answer needs a release round, and the grant stays in the wallet."""
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class RunAnalyst:
             self.last = progress
             each(progress)
             if progress.state == "done":
-                raise _ComputedError("The answer waits for its release.", reason="query.waiting")
+                raise _ComputedError
             time.sleep(POLL_SECONDS)
 
         with suppress(_ComputedError):

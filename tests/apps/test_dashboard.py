@@ -494,7 +494,7 @@ def test_an_office_orders_an_opening(services) -> None:
     address = services.address
     assert app.code[0].value == (
         f"gridsecure identity share {name} --url {address} --key KEY_FILE "
-        "--opener-key OPENER_KEY_FILE --print"
+        "--opener-key OPENER_KEY_FILE --witness HEADS_FILE --print"
     )
     assert "never paste or upload a key here" in app.info[0].value
 
