@@ -170,8 +170,16 @@ def test_without_data_nothing_is_asked(empty):
     assert refused.value.reason == "run.empty"
 
 
-@pytest.mark.parametrize("state", ["waiting", "released", "refused"])
-@pytest.mark.parametrize("first", ["analyst", "staff"])
+@pytest.mark.parametrize(
+    ("first", "state"),
+    [
+        ("analyst", "waiting"),
+        ("analyst", "released"),
+        ("staff", "waiting"),
+        ("staff", "released"),
+        ("staff", "refused"),
+    ],
+)
 def test_what_was_asked_before_takes_no_grant(grid, state, first):
     query = query_of(grid).text
     order = ask(grid, query).order if first == "analyst" else grid.order("load-curve")
@@ -189,6 +197,21 @@ def test_what_was_asked_before_takes_no_grant(grid, state, first):
         assert "another period" in refused.value.remedy
     assert not queries.is_spent(grid.platform_zone, wanted)
     assert queries.answer_state(grid.platform_zone, request.request_id) == state
+
+
+def test_research_that_was_refused_may_be_asked_again(grid):
+    """A grant may expire before a release round; its month must not be lost to everybody."""
+    first = run(grid, ask(grid, query_of(grid).text).order)
+    record_answer(grid.platform_zone, first.request_id, answer="refused", at=NOW)
+    again = query_of(grid, reader=generate_private_key().public_key).text
+    wanted = ask(grid, again)
+    queries.check_answerable(grid.platform_zone, wanted)
+    spend(grid, wanted)
+    second = run(grid, wanted.order)
+    assert second.request_id != first.request_id
+    assert second.transcripts == first.transcripts, "nothing is computed twice"
+    with pytest.raises(ConflictError):
+        queries.check_answerable(grid.platform_zone, ask(grid, query_of(grid).text))
 
 
 def test_another_reader_is_another_query_about_the_same(grid):

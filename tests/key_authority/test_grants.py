@@ -304,3 +304,13 @@ def test_nothing_is_decrypted_or_spent_for_research_that_is_refused(research, de
     assert research.authority.certificates == []
     assert research.answered(research.request()).state == "released"
     assert decrypted == ["release_totals"]
+
+
+def test_what_was_refused_for_an_expired_grant_is_released_for_another(research):
+    """The same transcripts under a new query: nothing of the first request was released."""
+    late = NOW + timedelta(days=2)
+    refused(research.answered(research.request(), now=late))
+    again = query_of(research.authority.grid, reader=generate_private_key().public_key).text
+    changes = {"requested_by": grant_claims(again).subject, "request_id": "ab" * 16}
+    request = research.request(query=again, **changes)
+    assert research.answered(request).state == "released"

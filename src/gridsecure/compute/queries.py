@@ -18,6 +18,7 @@ from typing import Final
 from sqlmodel import Session
 
 from gridsecure.compute.requests import KIND as REQUEST
+from gridsecure.compute.requests import REFUSED
 from gridsecure.compute.runs import RunOrder, check_committed
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.access import check_query
@@ -27,7 +28,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StaleMessageError
 from gridsecure.messages import PlanName, ReleaseRequest, Signed
-from gridsecure.plans.purposes import STAFF_PURPOSES
+from gridsecure.plans.purposes import RESEARCH, STAFF_PURPOSES
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, fetch, listed, record
 
@@ -171,6 +172,8 @@ def _refuse_asked(session: Session, order: RunOrder) -> None:
         if order.start not in item.text:
             continue  # a month of load curves is ten megabytes, and all others are waiting
         found = ReleaseRequest.parsed(Signed.parsed(item.text).body)
+        if item.state == REFUSED and found.purpose == RESEARCH:
+            continue  # such as a grant that expired before a release round: nothing came of it
         if (found.plan, found.start, found.end) == (order.plan, order.start, order.end):
             raise ConflictError(
                 f"The release of this plan and period was asked for before; it is {item.state}.",
