@@ -58,6 +58,7 @@ class ZoneSettings(BaseSettings):
         folder: The zone's own folder: `zone.db`, `objects/`, keys. No other zone reads it.
         identity_public_key: The key that access tokens are verified with.
         max_body_bytes: Largest request body that is read [bytes].
+        database: URL of the zone's database, SQLite or PostgreSQL; in the folder by default.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
@@ -65,11 +66,12 @@ class ZoneSettings(BaseSettings):
     folder: Path
     identity_public_key: PublicPoint
     max_body_bytes: int = Field(default=64 * MIB, ge=1)
+    database: str = Field(default="", repr=False)
 
     @property
     def database_url(self) -> str:
         """The zone's database."""
-        return f"sqlite:///{self.folder / 'zone.db'}"
+        return self.database or f"sqlite:///{self.folder / 'zone.db'}"
 
     @property
     def objects_folder(self) -> Path:

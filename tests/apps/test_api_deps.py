@@ -269,6 +269,11 @@ def test_settings_come_from_the_environment(monkeypatch, tmp_path):
     settings = PlatformSettings()  # type: ignore[call-arg]
     assert (settings.folder, settings.workers) == (tmp_path, 3)
     assert settings.identity_public_key == key
+    assert settings.database_url == f"sqlite:///{tmp_path / 'zone.db'}"
+    monkeypatch.setenv("GRIDSECURE_PLATFORM_DATABASE", "postgresql+psycopg://grid:secret@db/grid")
+    named = PlatformSettings()  # type: ignore[call-arg]
+    assert named.database_url == "postgresql+psycopg://grid:secret@db/grid"
+    assert "secret" not in repr(named)
     monkeypatch.setenv("GRIDSECURE_PLATFORM_WORKERS", "0")
     with pytest.raises(ValidationError):
         PlatformSettings()  # type: ignore[call-arg]
