@@ -14,7 +14,7 @@ from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.pinning import pinned_keys
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.tokens import verify_token
-from gridsecure.identity.registry import deny
+from gridsecure.identity import revoking
 from gridsecure.identity_messages import DenyList, Registrations, SettlementNames
 from gridsecure.messages import Signed, opened
 from gridsecure.store.evidence import EvidenceRow, verify_chain
@@ -92,7 +92,9 @@ def evidence(service) -> list[EvidenceRow]:
 
 
 def revoke(service, subject: str) -> None:
-    assert deny(service.app.state.zone.registrations, subject=subject, warrant="w", now=NOW)
+    assert revoking.revoke(
+        service.app.state.zone.registrations, subject=subject, reference="w", now=NOW
+    )
 
 
 # --- keys ----------------------------------------------------------------------------------------

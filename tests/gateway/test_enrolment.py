@@ -31,7 +31,8 @@ from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.identity_peer import IdentityPeer, Login
 from gridsecure.identity.issuer import CredentialRequest, Issuer
-from gridsecure.identity.registry import deny, registration
+from gridsecure.identity.registry import registration
+from gridsecure.identity.revoking import revoke
 from gridsecure.identity_messages import (
     EnrolmentAnswer,
     EnrolmentOrder,
@@ -302,7 +303,7 @@ def test_who_is_remembered_and_lost_registers_once_more_without_a_name(world):
 
 def test_who_is_refused_again_is_left_out_after_one_attempt(world):
     found = enrolled(world)
-    deny(world.registry.registrations, subject=found.names["meter-3"], warrant="w", now=NOW)
+    revoke(world.registry.registrations, subject=found.names["meter-3"], reference="w", now=NOW)
     envelope, refused = asked(world, found)
     assert refused == {found.names["meter-3"]}
     assert len(Registrations.parsed(envelope.body).entries) == 2
@@ -313,7 +314,7 @@ def test_who_is_refused_again_is_left_out_after_one_attempt(world):
 def test_one_that_is_lost_comes_back_beside_one_that_is_revoked(world):
     found = enrolled(world)
     lose(world, *remembered(world.zone, YEAR)["meter-2"])
-    deny(world.registry.registrations, subject=found.names["meter-3"], warrant="w", now=NOW)
+    revoke(world.registry.registrations, subject=found.names["meter-3"], reference="w", now=NOW)
     _, refused = asked(world, found)
     assert refused == {found.names["meter-3"]}
 
@@ -448,7 +449,7 @@ def test_a_reason_it_does_not_know_is_one_all_the_same(world, monkeypatch):
 
 def test_who_was_revoked_last_year_is_not_carried_over(world):
     first = enrolled(world)
-    deny(world.registry.registrations, subject=first.names["meter-3"], warrant="w", now=NOW)
+    revoke(world.registry.registrations, subject=first.names["meter-3"], reference="w", now=NOW)
     world.carry = True
     found = enrolled(world, start="2027-01-01T00:00:00+08:00")
     assert found.refused == {"meter-3": "identity.revoked"}
@@ -671,7 +672,7 @@ def test_a_login_of_another_shape_is_refused(said):
 
 def test_a_revoked_gateway_gets_no_token_and_no_seat(world):
     client = world.peers.identity
-    deny(world.registry.registrations, subject=client.join(YEAR), warrant="w", now=NOW)
+    revoke(world.registry.registrations, subject=client.join(YEAR), reference="w", now=NOW)
     with pytest.raises(AuthenticityError):
         client.log_in(YEAR)
     with pytest.raises(AccessDeniedError) as refusal:

@@ -30,7 +30,7 @@ from gridsecure.gateway.reconciliation import expected_bills
 from gridsecure.gateway.roster_records import keep_roster, kept_roster, required_roster
 from gridsecure.gateway.rosters import Roster, retariffed, with_id
 from gridsecure.gateway.seating import Seating, reseated
-from gridsecure.identity.registry import deny
+from gridsecure.identity import revoking
 from gridsecure.identity.vouching import deny_list
 from gridsecure.identity_messages import DenyList, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, signed
@@ -103,7 +103,7 @@ def exceptions(world) -> dict[str, str]:
 
 def revoke(world, meter_point_id):
     name = world.meter_point(meter_point_id).name_in(billing_domain(YEAR))
-    assert deny(world.registry.registrations, subject=name, warrant="w", now=NOW)
+    assert revoking.revoke(world.registry.registrations, subject=name, reference="w", now=NOW)
     return name
 
 

@@ -36,7 +36,8 @@ from gridsecure.errors import (
 from gridsecure.identity.commitments import REGISTERED
 from gridsecure.identity.enrolments import identity_of
 from gridsecure.identity.one_use import CHALLENGES
-from gridsecure.identity.registry import deny, registration
+from gridsecure.identity.registry import registration
+from gridsecure.identity.revoking import revoke
 from gridsecure.identity.token_service import GRANT_LIFETIME, TOKEN_LIFETIME, GivenGrant
 from gridsecure.store.evidence import EvidenceRow
 from tests.identity.identity_world import (
@@ -465,8 +466,8 @@ def test_login_needs_the_holder_key_the_domain_and_a_new_challenge(world, signed
 
 def test_a_revoked_pseudonym_is_out_at_once(world, signed_in):
     holder, _ = signed_in
-    assert deny(world.service.engine, subject=holder.name_in(UPLOAD), warrant="w", now=NOW)
-    assert not deny(world.service.engine, subject=holder.name_in(UPLOAD), warrant="w", now=NOW)
+    assert revoke(world.service.engine, subject=holder.name_in(UPLOAD), reference="w", now=NOW)
+    assert not revoke(world.service.engine, subject=holder.name_in(UPLOAD), reference="w", now=NOW)
     with refused(AccessDeniedError, "authenticity.registration"):
         world.log_in(holder)
 

@@ -25,11 +25,12 @@ from gridsecure.errors import (
 )
 from gridsecure.identity.commitments import REGISTERED
 from gridsecure.identity.registrar import Shown
-from gridsecure.identity.registry import deny, registration
+from gridsecure.identity.registry import registration
+from gridsecure.identity.revoking import revoke
 from gridsecure.identity.vouching import TOLD, deny_list, registrations_of, settlement_names
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
-from gridsecure.store.records import RecordRow, advance
+from gridsecure.store.records import RecordRow
 from tests.identity.identity_world import (
     BILLING,
     NOW,
@@ -266,7 +267,7 @@ def test_each_pseudonym_carries_on_its_own_and_no_other(world):
 
 def test_what_is_carried_on_must_be_registered_and_not_revoked(world):
     members, renewed = carried_on(world, 3)
-    deny(world.service.engine, subject=members[1].holder.name_in(BILLING), warrant="w", now=NOW)
+    revoke(world.service.engine, subject=members[1].holder.name_in(BILLING), reference="w", now=NOW)
     (unknown,) = [Member(new_holder(), renewed[0].credential)]
     unknown = Member(unknown.holder, world.enrol(unknown.holder, "customer 9", NEXT))
     answers = world.register_all([*renewed, unknown], *NEXT_BOTH, *BOTH, context=NEXT)
@@ -304,7 +305,7 @@ def test_domains_must_belong_together(world, domains, kind, reason):
 def test_a_revoked_pseudonym_cannot_be_registered_again(world):
     members = world.members(2)
     world.register_all(members, *BOTH)
-    deny(world.service.engine, subject=members[0].holder.name_in(BILLING), warrant="w", now=NOW)
+    revoke(world.service.engine, subject=members[0].holder.name_in(BILLING), reference="w", now=NOW)
     answers = world.register_all(members, *BOTH)
     assert outcomes(answers) == ["authenticity.registration", "kept"]
     with refused(AccessDeniedError, "authenticity.registration"):
@@ -338,7 +339,7 @@ def registered(world) -> list[Member]:
 
 def test_registrations_come_in_the_order_asked_without_the_refused(world, registered):
     names = subjects(registered)
-    deny(world.service.engine, subject=names[2], warrant="w", now=NOW)
+    revoke(world.service.engine, subject=names[2], reference="w", now=NOW)
     asked = [names[3], STRANGER, names[0], names[2], names[1]]
     said, left = registrations_of(
         world.service.engine, asked, domain=BILLING.text, role="meter-point", now=NOW
@@ -367,7 +368,7 @@ def test_registrations_are_of_their_domain_and_role(world, registered, domain, r
 
 def test_settlement_names_are_those_of_the_same_presentation_also_of_the_revoked(world, registered):
     names = subjects(registered)
-    deny(world.service.engine, subject=names[1], warrant="w", now=NOW)
+    revoke(world.service.engine, subject=names[1], reference="w", now=NOW)
     said = settlement_names(
         world.service.engine, names[::-1], domain=BILLING.text, actor="authority:a", now=NOW
     )
@@ -399,12 +400,8 @@ def test_the_deny_list_grows_and_says_nothing_of_bills(world, registered):
     }
     names = subjects(registered)
     for count, at in enumerate((2, 0), start=1):
-        deny(world.service.engine, subject=names[at], warrant="w", now=NOW)
-        settlement = registered[at].holder.name_in(SETTLEMENT)
-        with write_session(world.service.engine) as session:
-            assert advance(
-                session, kind="registration", name=settlement, source="active", target="denied"
-            )
+        both = revoke(world.service.engine, subject=names[at], reference="w", now=NOW)
+        assert both == 2, "the pseudonym its bills are under as well"
         said = deny_list(world.service.engine, now=NOW + timedelta(hours=1))
         assert said.sequence == len(said.subjects) == count
     assert said.subjects == sorted([names[0], names[2]])

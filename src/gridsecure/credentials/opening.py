@@ -143,6 +143,42 @@ def verified_share(
     return share
 
 
+def both_shares(
+    shares: Mapping[Opener, bytes],
+    *,
+    published: Mapping[Opener, bytes],
+    point: Point,
+    head: str,
+    suite: Suite,
+) -> list[Point]:
+    """Check the shares of both openers for a point; return them in the order of `OPENERS`.
+
+    Args:
+        shares: From both openers.
+        published: Their public halves with proofs.
+        point: What was multiplied.
+        head: Hash of the log entry that holds the warrant.
+        suite: The group.
+
+    Raises:
+        InvalidMessageError: A share is missing or malformed (`identity.openers`).
+        SignatureError: A share is wrong or for another entry (`authenticity.share`).
+    """
+    if set(shares) != set(OPENERS):
+        raise InvalidMessageError("Both openers are needed.", reason="identity.openers")
+    return [
+        verified_share(
+            shares[name],
+            opener=name,
+            public=opener_public_key(name, published=published[name], suite=suite),
+            point=point,
+            head=head,
+            suite=suite,
+        )
+        for name in OPENERS
+    ]
+
+
 def open_escrow(
     escrow: Escrow,
     *,
@@ -164,19 +200,7 @@ def open_escrow(
         InvalidMessageError: A share is missing or malformed (`identity.openers`).
         SignatureError: A share is wrong or for another entry (`authenticity.share`).
     """
-    if set(shares) != set(OPENERS):
-        raise InvalidMessageError("Both openers are needed.", reason="identity.openers")
-    points = [
-        verified_share(
-            shares[name],
-            opener=name,
-            public=opener_public_key(name, published=published[name], suite=suite),
-            point=escrow.e1,
-            head=head,
-            suite=suite,
-        )
-        for name in OPENERS
-    ]
+    points = both_shares(shares, published=published, point=escrow.e1, head=head, suite=suite)
     return suite.group.sum((1, escrow.e2), *((-1, point) for point in points))
 
 

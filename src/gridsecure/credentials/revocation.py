@@ -19,7 +19,11 @@ from typing import Final
 from gridsecure.credentials.curves import IDENTITY, Point
 from gridsecure.credentials.group import POINT_BYTES
 from gridsecure.credentials.issuer_keys import check_length
-from gridsecure.credentials.opening import OPENERS, Opener, opener_public_key, verified_share
+from gridsecure.credentials.opening import (
+    OPENERS,
+    Opener,
+    both_shares,
+)
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.sigma import Statement, holds, proof_bytes, prove
 from gridsecure.credentials.suites import Suite, framed
@@ -120,19 +124,7 @@ def matches(
         InvalidMessageError: A share is missing or malformed (`identity.openers`).
         SignatureError: A share is wrong or for another entry (`authenticity.share`).
     """
-    if set(shares) != set(OPENERS):
-        raise InvalidMessageError("Both openers are needed.", reason="identity.openers")
-    points = [
-        verified_share(
-            shares[name],
-            opener=name,
-            public=opener_public_key(name, published=published[name], suite=suite),
-            point=pair.a,
-            head=head,
-            suite=suite,
-        )
-        for name in OPENERS
-    ]
+    points = both_shares(shares, published=published, point=pair.a, head=head, suite=suite)
     return is_zero(pair, shares=points, suite=suite)
 
 

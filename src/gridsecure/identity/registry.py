@@ -25,10 +25,9 @@ from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError, StaleMessageError
-from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append
 from gridsecure.store.many_records import fetch_many, record_groups
-from gridsecure.store.records import Record, advance, insert_once
+from gridsecure.store.records import Record, insert_once
 
 ACTOR: Final = "identity"
 
@@ -173,21 +172,6 @@ def registration_in(entry: Record) -> Registration:
         role=said["role"],
         settlement=said["settlement"],
     )
-
-
-def deny(engine: Engine, *, subject: str, warrant: str, now: datetime) -> bool:
-    """Revoke a pseudonym at once; say whether it was active.
-
-    Args:
-        engine: The token service's database.
-        subject: The pseudonym.
-        warrant: Reference of the order, which goes into the log.
-        now: The present, aware.
-    """
-    with write_session(engine) as session:
-        detail = {"subject": subject, "warrant": warrant}
-        append(session, at=now, actor=ACTOR, action="identity.revoked", detail=detail)
-        return advance(session, kind="registration", name=subject, source="active", target="denied")
 
 
 def spend_tag(engine: Engine, *, tag: bytes, quota: bytes, digest: bytes, now: datetime) -> None:
