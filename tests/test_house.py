@@ -22,7 +22,7 @@ SOURCES = ROOT / "src"
 APPS = ROOT / "apps"
 
 # Budgets of the style guide: ten code bases were measured, their 90th percentile is near these.
-MODULE_LINES = 300
+MODULE_LINES = 500
 FUNCTION_LINES = 40
 # A module that must be longer says so in its docstring: "Length: why one file is clearer".
 JUSTIFICATION = "Length:"
@@ -287,7 +287,7 @@ def test_rule_sees_its_breach(rule: Rule, source: str) -> None:
 ALLOWED: list[tuple[Rule, str]] = [
     (
         too_long_module,
-        '"""A module.\n\nLength: one table, read as a whole.\n"""\n' + "x = 1\n" * 400,
+        '"""A module.\n\nLength: one table, read as a whole.\n"""\n' + "x = 1\n" * 600,
     ),
     (too_long_functions, 'def f():\n    """' + "Words.\n" * 80 + '    """\n'),
     (clock_or_environment, "import time\nstarted = time.perf_counter()\n"),

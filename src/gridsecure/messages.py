@@ -137,6 +137,10 @@ class RosterManifest(Message):
 
     `roster_id` is `roster_name` of all that the meter points' holders agree to. `seats` names the
     `RosterSeats` object that shows their agreement; it is empty in a draft, which nobody takes in.
+
+    `owner` is who runs the gateway, by the identity authority's books; empty, it runs itself.
+    Gateways of one owner count as one. `counted` says of each slot whether it is the one that
+    counts for its customer in its zone and class; empty, every slot is.
     """
 
     kind: ClassVar[str] = "roster"
@@ -152,6 +156,8 @@ class RosterManifest(Message):
     free_quota_wh: list[int] = []
     service_from: list[str] = []
     large: bool = False
+    owner: str = ""
+    counted: list[bool] = []
     seats: Digest = ""
 
     @model_validator(mode="after")
@@ -164,7 +170,7 @@ class RosterManifest(Message):
             self.contracted_va,
             set(self.pseudonyms),
         )
-        optional = (len(self.free_quota_wh), len(self.service_from))
+        optional = (len(self.free_quota_wh), len(self.service_from), len(self.counted))
         lengths = (*(len(values) for values in lists), *filter(None, optional))
         if any(length != slots for length in lengths):
             raise ValueError("every list has one entry a slot and no pseudonym appears twice")
