@@ -210,6 +210,24 @@ def beyond_the_analyst(source: str) -> list[str]:
     ]
 
 
+def strings_that_stand_alone(source: str) -> list[str]:
+    """Strings that are statements and no docstring: Streamlit's magic would print them."""
+    tree = ast.parse(source)
+    docstrings = {
+        id(node.body[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and ast.get_docstring(node, clean=False) is not None
+    }
+    return [
+        f"{node.lineno}: {ast.unparse(node)[:40]}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant | ast.JoinedStr)
+        and id(node) not in docstrings
+    ]
+
+
 def more_than_a_docstring(source: str) -> list[str]:
     tree = ast.parse(source)
     rest = tree.body[1:] if ast.get_docstring(tree) else tree.body
@@ -242,6 +260,10 @@ KEPT: dict[str, tuple[Rule, list[Path]]] = {
         [path for path in python_below(SOURCES, APPS) if path.name != "secret_key.py"],
     ),
     "views know the analyst only": (beyond_the_analyst, python_below(APPS / "dashboard")),
+    "no string of a page stands alone": (
+        strings_that_stand_alone,
+        python_below(APPS / "dashboard"),
+    ),
     "one import path per name": (
         more_than_a_docstring,
         [path for path in python_below(SOURCES, APPS) if path.name == "__init__.py"],
@@ -274,6 +296,8 @@ BREACHES: list[tuple[Rule, str]] = [
     (beyond_the_analyst, "from gridsecure.store import rows\n"),
     (beyond_the_analyst, "import gridsecure.key_authority.vault\n"),
     (more_than_a_docstring, '"""A room."""\nfrom a import b\n'),
+    (strings_that_stand_alone, 'PURPOSES = {}\n"""What for."""\n'),
+    (strings_that_stand_alone, 'def f():\n    """Docs."""\n    f"{f}"\n'),
     (names_a_host, "--index-url https://example.org/simple\n"),
     (unhashed, "numpy==2.4.6\nrich==15.0.0 \\\n    --hash=sha256:00\n"),
 ]
@@ -293,6 +317,10 @@ ALLOWED: list[tuple[Rule, str]] = [
     (clock_or_environment, "import time\nstarted = time.perf_counter()\n"),
     (machine_paths, "GET /bills/home/2 and https://example.org/home/x\n"),
     (beyond_the_analyst, "from gridsecure.analyst import client\nimport streamlit\n"),
+    (
+        strings_that_stand_alone,
+        '"""A module."""\nclass A:\n    """A class."""\n    def f(self):\n        """F."""\n',
+    ),
 ]
 
 

@@ -31,6 +31,7 @@ RELEASES: Final = "releases"
 OPENINGS: Final = "openings"
 REVOCATIONS: Final = "revocations"
 
+# Which roles may open a page; any one of them is enough.
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     BILL_RUNS: frozenset({"billing", "operator"}),
     REVENUE: frozenset({"billing", "analyst"}),
@@ -39,10 +40,9 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     OPENINGS: frozenset({"custodian", "regulator"}),
     REVOCATIONS: frozenset({"custodian", "regulator"}),
 }
-"""Which roles may open a page; any one of them is enough."""
 
+# Which roles may let the gateway process a month.
 MONTH_STARTERS: Final = frozenset({"operator"})
-"""Which roles may let the gateway process a month."""
 
 # What the services answer when a token is not good, or not good any more.
 _REFUSED: Final = "authenticity.refused"

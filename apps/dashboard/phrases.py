@@ -45,6 +45,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "state_released": ("已发布", "Released"),
     "state_refused": ("已拒绝", "Refused"),
     "state_suppressed": ("已抑制", "Suppressed"),
+    "state_protected": ("为保护少数用户未公布", "Withheld: it would tell about too few"),
     "state_withheld": ("不可见", "Withheld"),
     "progress": ("进度", "Progress"),
     "count": ("数量", "Count"),

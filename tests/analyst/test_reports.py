@@ -47,6 +47,7 @@ def test_control_totals_by_hand(bills) -> None:
         average_yuan_per_kwh=Decimal("0.6933"),  # 492222.13 / 709999.991 = 0.69327…
         cells=3,
         suppressed=1,
+        protected=0,
         withheld=0,
     )
 
@@ -63,10 +64,11 @@ def test_totals_by_zone_and_class_name_what_is_missing(bills) -> None:
     by_zone = reports.totals_by(table, "zone")
     assert by_zone["zone"].tolist() == ["futian", "luohu"]
     assert by_zone["amount_yuan"].tolist() == [Decimal("322222.12"), Decimal("170000.01")]
-    assert by_zone["suppressed"].tolist() == [0, 1]
+    assert by_zone["left_out"].tolist() == [0, 1]
     by_class = reports.totals_by(table, "customer_class")
-    assert by_class["customer_class"].tolist() == ["household", "shop"]
-    assert by_class["bills"].tolist() == [2100, 85]
+    assert by_class["customer_class"].tolist() == ["household", "shop", "factory"]
+    assert by_class["bills"].tolist() == [2100, 85, None]
+    assert by_class["left_out"].tolist() == [0, 0, 1]
 
 
 def test_withheld_is_not_suppressed(bills) -> None:
@@ -74,15 +76,21 @@ def test_withheld_is_not_suppressed(bills) -> None:
     totals = reports.bill_totals(table)
     assert (totals.cells, totals.suppressed, totals.withheld) == (0, 1, 3)
     assert totals.average_yuan_per_kwh is None
-    assert reports.totals_by(table, "zone").empty
+    by_zone = reports.totals_by(table, "zone")
+    assert by_zone["zone"].tolist() == ["futian", "luohu"]
+    assert by_zone["bills"].tolist() == [None, None]
+    assert by_zone["left_out"].tolist() == [2, 2]
 
 
 def test_a_cell_with_one_measure_withheld_is_in_no_sum() -> None:
     cells = bill_cells()
     cells[1] = cells[1].model_copy(update={"value": None})
-    totals = reports.bill_totals(reports.bill_table(release_of(certificate(cells=cells))))
-    assert (totals.cells, totals.withheld) == (2, 1)
+    table = reports.bill_table(release_of(certificate(cells=cells)))
+    totals = reports.bill_totals(table)
+    assert (totals.cells, totals.protected, totals.cells_left_out) == (2, 1, 2)
     assert totals.bills == 985
+    (row,) = table[table["state"] == reports.PROTECTED].to_dict("records")
+    assert (row["bills"], row["energy_kwh"]) == (1200, None)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +142,9 @@ def test_sums_by_any_dimension_agree_and_hiding_a_cell_takes_exactly_it_away(val
     assert (totals.cells, totals.suppressed) == (len(shown), len(hidden))
     for dimension in ("zone", "customer_class"):
         by = reports.totals_by(table, dimension)
+        assert set(by[dimension]) == set(table[dimension])
+        assert sum(by["left_out"]) == len(hidden)
+        by = by[by["bills"].notna()]
         assert sum(by["amount_yuan"], Decimal(0)) == totals.amount_yuan
         assert sum(by["energy_kwh"], Decimal(0)) == totals.energy_kwh
         assert sum(by["bills"]) == totals.bills

@@ -275,7 +275,7 @@ def test_revenue_marks_suppressed_cells_and_says_they_are_in_no_sum(services) ->
     assert "fewer than 15" in row["note"]
     assert "fewer than 15 meter points: 1." in app.warning[0].value
     by_class = app.dataframe[1].value
-    assert by_class["customer_class"].tolist() == ["household", "shop"]
+    assert by_class["customer_class"].tolist() == ["household", "shop", "factory"]
 
 
 def test_revenue_in_either_language(services) -> None:

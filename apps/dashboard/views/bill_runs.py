@@ -31,8 +31,8 @@ from gridsecure.errors import NotFoundError
 _EVERY: Final = "2s"
 _MONTHS_OFFERED: Final = 12
 _PLANS: Final = (BILL, LOAD_CURVE)
+# What the key authority releases each plan for.
 _PURPOSES: Final = {"bill": "billing", "load-curve": "operations"}
-"""What the key authority releases each plan for."""
 _COUNTS_SHOWN: Final = (
     "meters", "billed_meters", "readings", "estimated", "quarantined", "rosters", "columns",
 )  # fmt: skip

@@ -15,6 +15,7 @@ from apps.dashboard.tables import key_figures, show_table
 from apps.dashboard.wording import say, tell
 from gridsecure.analyst.releases import BILL, Release
 from gridsecure.analyst.reports import (
+    PROTECTED,
     RELEASED,
     SUPPRESSED,
     WITHHELD,
@@ -83,7 +84,7 @@ def _charts(table: pd.DataFrame) -> None:
         with chart:
             st.altair_chart(
                 bars(
-                    totals,
+                    totals[totals[measure].notna()],
                     name=dimension,
                     value=measure,
                     name_title=say(dimension),
@@ -103,6 +104,7 @@ def _cells(table: pd.DataFrame, release: Release) -> None:
     hidden = {
         RELEASED: say("state_released"),
         SUPPRESSED: say("fewer_than", minimum=release.minimum_members),
+        PROTECTED: say("state_protected"),
         WITHHELD: say("state_withheld"),
     }
     shown = table.assign(note=[hidden[state] for state in table["state"]])

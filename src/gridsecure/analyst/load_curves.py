@@ -59,15 +59,14 @@ def load_curve_table(release: Release) -> pd.DataFrame:
     if release.plan != LOAD_CURVE:
         raise ValueError("a load-curve table needs a release of the load-curve plan")
     ordered = sorted(release.cells, key=lambda c: (c.start, c.zone, c.customer_class))
-    minimum = release.minimum_members
     return pd.DataFrame(
-        [_row(cell, minimum_members=minimum) for cell in ordered],
+        [_row(cell, release=release) for cell in ordered],
         columns=list(_COLUMNS),
         dtype=object,
     )
 
 
-def _row(cell: ReleasedCell, *, minimum_members: int) -> tuple[object, ...]:
+def _row(cell: ReleasedCell, *, release: Release) -> tuple[object, ...]:
     return (
         cell.zone,
         cell.customer_class,
@@ -75,7 +74,7 @@ def _row(cell: ReleasedCell, *, minimum_members: int) -> tuple[object, ...]:
         cell.end,
         cell.start.strftime("%Y-%m-%d"),
         cell.start.strftime("%H:%M"),
-        cell_state([cell], minimum_members=minimum_members),
+        cell_state([cell], release=release),
         None if cell.value is None else energy_kwh(cell.value),
         cell.value,
     )

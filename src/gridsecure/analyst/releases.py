@@ -135,6 +135,8 @@ class Release:
         signer: Thumbprint of the key that signed it.
         signed_text: The signed certificate as received, so that it can be checked elsewhere;
             None when values were taken out after it was verified.
+        values_shown: Whether the reader's role sees values. Where it does, a cell without one was
+            withheld by a rule of release.
     """
 
     release_id: str
@@ -153,13 +155,14 @@ class Release:
     evidence_head: str
     signer: str
     signed_text: str | None
+    values_shown: bool = True
 
     def without_values(self) -> Release:
         """The same release with no value in any cell, for readers who may not see values."""
         if all(cell.value is None for cell in self.cells):
-            return self
+            return replace(self, values_shown=False)
         blank = tuple(replace(cell, value=None) for cell in self.cells)
-        return replace(self, cells=blank, signed_text=None)
+        return replace(self, cells=blank, signed_text=None, values_shown=False)
 
 
 def pinned_authority(point: str) -> PinnedAuthority:

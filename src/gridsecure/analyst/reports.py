@@ -1,7 +1,7 @@
 """Tables and figures made from released cells, and from nothing else.
 
 Invariants:
-- A sum runs over released cells only; suppressed and withheld cells are counted beside it.
+- A sum runs over released cells only; cells that are withheld are counted beside it, by reason.
 - Money is Decimal yuan, energy Decimal kWh, exact; only averages and ratios are rounded, half up.
 - A row is released only if every measure of its cell is.
 
@@ -23,7 +23,11 @@ from gridsecure.errors import InvalidMessageError
 
 RELEASED: Final = "released"
 SUPPRESSED: Final = "suppressed"
+"""Fewer members than the certificate's minimum."""
+PROTECTED: Final = "protected"
+"""Enough members, but a value would tell about fewer of them than the minimum."""
 WITHHELD: Final = "withheld"
+"""The reader's role sees no values."""
 
 _WH_PER_KWH: Final = Decimal(1000)
 _FEN_PER_YUAN: Final = Decimal(100)
@@ -48,6 +52,7 @@ class BillTotals:
         average_yuan_per_kwh: Their ratio, 4 decimals half up; None without energy.
         cells: Cells that are in the sums.
         suppressed: Cells left out because they are too small.
+        protected: Cells left out because a value would tell about too few of their members.
         withheld: Cells left out because the reader's role sees no values.
     """
 
@@ -57,7 +62,13 @@ class BillTotals:
     average_yuan_per_kwh: Decimal | None
     cells: int
     suppressed: int
+    protected: int
     withheld: int
+
+    @property
+    def cells_left_out(self) -> int:
+        """Cells that are in no sum, for whatever reason."""
+        return self.suppressed + self.protected + self.withheld
 
 
 def energy_kwh(energy_wh: int) -> Decimal:
@@ -77,23 +88,23 @@ def average_price(amount: Decimal, energy: Decimal) -> Decimal | None:
     return (amount / energy).quantize(_AVERAGE_STEP, rounding=ROUND_HALF_UP)
 
 
-def cell_state(cells: Iterable[ReleasedCell], *, minimum_members: int) -> str:
+def cell_state(cells: Iterable[ReleasedCell], *, release: Release) -> str:
     """Whether all measures of a cell are released, and if not, why.
 
     Args:
         cells: The cell's measures.
-        minimum_members: The certificate's minimum [meter points].
+        release: The release they are of.
     """
     missing = [cell for cell in cells if cell.value is None]
     if not missing:
         return RELEASED
-    if any(cell.members < minimum_members for cell in missing):
+    if any(cell.members < release.minimum_members for cell in missing):
         return SUPPRESSED
-    return WITHHELD
+    return PROTECTED if release.values_shown else WITHHELD
 
 
 def bill_table(release: Release) -> pd.DataFrame:
-    """One row per cell of a bill release, suppressed and withheld cells with empty figures.
+    """One row per cell of a bill release; what was not released of a cell is None.
 
     Raises:
         InvalidMessageError: A measure is missing or appears twice (`release.malformed`).
@@ -111,16 +122,17 @@ def bill_table(release: Release) -> pd.DataFrame:
     for place, measures in sorted(grouped.items()):
         if measures.keys() != MEASURES[BILL]:
             raise _malformed("lacks a measure")
-        state = cell_state(measures.values(), minimum_members=release.minimum_members)
-        rows.append((*place, state, *_bill_figures(measures, state)))
+        state = cell_state(measures.values(), release=release)
+        rows.append((*place, state, *_bill_figures(measures)))
     return pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object)
 
 
-def _bill_figures(measures: dict[str, ReleasedCell], state: str) -> tuple[object, ...]:
+def _bill_figures(measures: dict[str, ReleasedCell]) -> tuple[object, ...]:
     bills, wh, fen = (measures[name].value for name in ("bills", "energy_wh", "amount_fen"))
-    if state != RELEASED or bills is None or wh is None or fen is None:
-        return (None, None, None, None)
-    energy, amount = energy_kwh(wh), amount_yuan(fen)
+    energy = None if wh is None else energy_kwh(wh)
+    amount = None if fen is None else amount_yuan(fen)
+    if energy is None or amount is None:
+        return bills, energy, amount, None
     return bills, energy, amount, average_price(amount, energy)
 
 
@@ -136,6 +148,7 @@ def bill_totals(table: pd.DataFrame) -> BillTotals:
         average_yuan_per_kwh=average_price(amount, energy),
         cells=len(released),
         suppressed=int((table["state"] == SUPPRESSED).sum()),
+        protected=int((table["state"] == PROTECTED).sum()),
         withheld=int((table["state"] == WITHHELD).sum()),
     )
 
@@ -143,23 +156,27 @@ def bill_totals(table: pd.DataFrame) -> BillTotals:
 def totals_by(table: pd.DataFrame, dimension: Dimension) -> pd.DataFrame:
     """Totals over the released rows by zone or class, largest amount first.
 
+    A zone or class without any released row stands last, with None for its figures.
+
     Returns:
         Frame with the dimension, `bills`, `energy_kwh`, `amount_yuan`, `average_yuan_per_kwh`
-        and `suppressed`, the cells that are missing from the sums.
+        and `left_out`, the cells that are missing from the sums.
     """
-    rows = []
+    shown, empty = [], []
     for name, part in table.groupby(dimension, sort=True):
         totals = bill_totals(part)
         if totals.cells:
-            rows.append(
+            shown.append(
                 (
                     name, totals.bills, totals.energy_kwh, totals.amount_yuan,
-                    totals.average_yuan_per_kwh, totals.suppressed,
+                    totals.average_yuan_per_kwh, totals.cells_left_out,
                 )
             )  # fmt: skip
-    columns = [dimension, *_COLUMNS[5:], "suppressed"]
-    rows.sort(key=lambda row: row[3], reverse=True)
-    return pd.DataFrame(rows, columns=columns, dtype=object)
+        else:
+            empty.append((name, None, None, None, None, totals.cells_left_out))
+    shown.sort(key=lambda row: row[3], reverse=True)
+    columns = [dimension, *_COLUMNS[5:], "left_out"]
+    return pd.DataFrame([*shown, *empty], columns=columns, dtype=object)
 
 
 def released_rows(table: pd.DataFrame) -> pd.DataFrame:

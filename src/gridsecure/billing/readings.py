@@ -53,6 +53,16 @@ class ReadingProblem:
     rule: str
     detail: str
 
+    def __str__(self) -> str:
+        """The problem in words, as people read it: where, what, and the rule's name.
+
+        >>> str(ReadingProblem("M1", None, "kwh-decimals", "line 3: more than three decimals"))
+        'Meter point M1: line 3: more than three decimals (kwh-decimals)'
+        """
+        named = f"Meter point {self.meter_point_id}" if self.meter_point_id else "The file"
+        when = "" if self.start is None else f", {self.start.isoformat(' ', 'minutes')}"
+        return f"{named}{when}: {self.detail} ({self.rule})"
+
 
 def check_readings(readings: pd.DataFrame) -> None:
     """Check that a frame has the columns and types of a readings frame.
