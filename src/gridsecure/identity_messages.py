@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from gridsecure.messages import MAX_SLOTS, Digest, Message, Signed
 
@@ -12,13 +12,53 @@ MAX_BATCH = 128
 """Credential requests or presentations in one message."""
 
 
+MAX_FACT_LETTERS: Final = 64
+
+
+def is_fact(text: str) -> bool:
+    """Whether a text can name a zone or a customer class: short, printable, no blank at its ends.
+
+    Two texts that look alike would be two cells, so nothing invisible may be in one.
+    """
+    return len(text) <= MAX_FACT_LETTERS and text.isprintable() and text == text.strip()
+
+
+def _checked_fact(text: str) -> str:
+    if not is_fact(text):
+        raise ValueError("a zone or class is short and printable")
+    return text
+
+
+FactText = Annotated[str, AfterValidator(_checked_fact)]
+"""A zone or customer class; empty where the books know none."""
+
+
+class Facts(Message):
+    """What the identity authority certifies of a holder, from its books and in the open.
+
+    Args:
+        zone: Of a meter point.
+        customer_class: Of a meter point.
+        counted: Whether it is the one meter point that counts for its customer in this zone and
+            class. There is at most one a period, so counted slots never exceed customers.
+        owner: Who runs a gateway, under a name of the period [64 digits]; empty, it runs itself.
+    """
+
+    kind: ClassVar[str] = "facts"
+    zone: FactText = ""
+    customer_class: FactText = ""
+    counted: bool = False
+    owner: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+
 class Registered(Message):
-    """A pseudonym that may act, the SM2 key that acts under it, and what it carries on."""
+    """A pseudonym that may act, the SM2 key that acts under it, what it carries on, its facts."""
 
     kind: ClassVar[str] = "registered"
     subject: Digest = Field(pattern=r"^[0-9a-f]{64}$")
     holder: str = Field(pattern=r"^04[0-9a-f]{128}$")
     carried: list[Digest] = Field(default=[], max_length=4)
+    facts: Facts = Facts()
 
 
 class Registrations(Message):
