@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from apps.cli.bill_tariffs import (
+    WRITTEN_CLOCK,
+    BilledTariff,
+    GivenTariff,
+    Report,
+    TariffOptions,
+    assign_tariffs,
+    common_timezone,
+    given_tariffs,
+    imported,
+    offset_timezone,
+)
 from apps.cli.in_process import LocalGrid, local_grid
-from apps.cli.local_months import IssuedMonth, bill_month
+from apps.cli.local_months import IssuedMonth, TariffPart, bill_month
 from gridsecure.billing.contracts import align_contracts, default_contracts, load_contracts
 from gridsecure.billing.periods import BillingPeriod, assign_periods
 from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariffs import parse_tariff
-from gridsecure.billing.urdb import UrdbOptions, import_rate, rate_timezone
-from gridsecure.billing.urdb_elements import only_item, parse_urdb
-from gridsecure.errors import InputError, InvalidTariffError, NotFoundError
+from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
 from gridsecure.plans.quantities import MAX_TIER_WH
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +36,14 @@ class BillOrder:
     """What to bill.
 
     Args:
-        tariff: Tariff file, or a URDB rate (JSON).
         readings: Readings file, long or wide.
+        tariffs: How its meter points find their tariffs.
         contract: Contract file, or None for meter points without quota and capacity.
         meters: Meter points to bill; empty for all.
     """
 
-    tariff: Path
     readings: Path
+    tariffs: TariffOptions
     contract: Path | None = None
     meters: tuple[str, ...] = ()
 
@@ -65,19 +72,19 @@ class PreparedBills:
     """A readings file, read and settled.
 
     Args:
-        tariff_text: The tariff file's text.
+        parts: Its meter points by tariff, with their settlements.
         readings: What the file says of the chosen meter points.
         interval: Interval length.
-        contracts: Contracts of all of them.
-        settlements: Their settlements.
+        timezone: The local time that all tariffs are in.
+        what_if: Meter point -> tariff of its contract, where it is billed by another on request.
         periods: The months the readings touch.
     """
 
-    tariff_text: str
+    parts: tuple[TariffPart, ...]
     readings: pd.DataFrame
     interval: pd.Timedelta
-    contracts: pd.DataFrame
-    settlements: pd.DataFrame
+    timezone: str
+    what_if: Mapping[str, str]
     periods: tuple[BillingPeriod, ...]
 
     def bill(self, grid: LocalGrid, period: BillingPeriod, *, report: Report) -> IssuedMonth:
@@ -86,16 +93,18 @@ class PreparedBills:
         Raises:
             GridSecureError: As `bill_month`.
         """
-        count = int((self.settlements["period_start"] == period.start).sum())
+        count = sum(len(part.settled(period)) for part in self.parts)
         _report_gaps(self.readings, self.interval, period, report)
         report(f"{period.start:%Y-%m}: {count} meter points, computed on ciphertext")
-        return bill_month(
-            grid,
-            self.settlements,
-            contracts=self.contracts,
-            tariff_text=self.tariff_text,
-            period=period,
-        )
+        month = bill_month(grid, self.parts, period=period)
+        bills = {name: self.marked(name, bill) for name, bill in month.bills.items()}
+        return replace(month, bills=bills)
+
+    def marked(self, meter_point_id: str, document: dict[str, Any]) -> dict[str, Any]:
+        """A bill with what its reader must know beside its figures."""
+        if meter_point_id not in self.what_if:
+            return document
+        return {**document, "what_if": {"contract_tariff": self.what_if[meter_point_id]}}
 
 
 def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
@@ -104,50 +113,85 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     Raises:
         GridSecureError: A file cannot be read or settled.
     """
-    text, file = tariff_and_readings(order, report)
-    tariff = parse_tariff(text)
+    contracts = None if order.contract is None else read_contracts(order.contract)
+    given = given_tariffs(order.tariffs, contracts)
+    timezone, file = _readings(order, given, report)
     readings = read_once(_chosen(file.readings, order.meters), report)
     _report_future(readings, file.interval, report)
-    contracts = _with_large(_contracts(order.contract, readings), readings, report)
-    settlements = settle(readings, tariff=tariff, interval=file.interval, contracts=contracts)
-    _, periods = assign_periods(readings["start"], interval=file.interval, timezone=tariff.timezone)
-    return PreparedBills(text, readings, file.interval, contracts, settlements, tuple(periods))
+    names = sorted(readings["meter_point_id"].unique())
+    known = default_contracts(names) if contracts is None else contracts
+    own = _with_large(align_contracts(known, meter_point_ids=names), readings, report)
+    tariffs = imported(given, file, timezone=timezone, report=report)
+    billed = own.assign(tariff_id=assign_tariffs(own, tariffs, options=order.tariffs))
+    parts = tuple(
+        settled_part(readings, tariffs[str(name)], contracts=part, interval=file.interval)
+        for name, part in billed.groupby("tariff_id", sort=True)
+    )
+    what_if: dict[str, str] = {}
+    if order.tariffs.what_if:
+        what_if = dict(zip(own["meter_point_id"], own["tariff_id"], strict=True))
+        report(f"What-if: billed by {next(iter(tariffs))}, whatever the contracts say")
+    _, periods = assign_periods(readings["start"], interval=file.interval, timezone=timezone)
+    return PreparedBills(parts, readings, file.interval, timezone, what_if, tuple(periods))
 
 
-def tariff_and_readings(order: BillOrder, report: Report) -> tuple[str, ReadingsFile]:
-    """Read both files; a URDB rate without a first day begins with the year of the readings.
+def settled_part(
+    readings: pd.DataFrame,
+    billed: BilledTariff,
+    *,
+    contracts: pd.DataFrame,
+    interval: pd.Timedelta,
+) -> TariffPart:
+    """Settle the meter points of one tariff.
+
+    Args:
+        readings: Readings of at least those.
+        billed: The tariff.
+        contracts: Their contracts, with the tariff's id.
+        interval: Interval length.
 
     Raises:
-        GridSecureError: A file cannot be read.
+        GridSecureError: As `settle`.
     """
-    text = _tariff_text(order.tariff)
-    if not text.lstrip().startswith(("{", "[{")):
-        return text, read_readings(order.readings, timezone=parse_tariff(text).timezone)
-    rate = parse_urdb(text)
-    zone = rate_timezone(rate)
-    file = read_readings(order.readings, timezone=zone)
-    first = file.readings["start"].min().tz_convert(zone)
-    label = only_item(rate).get("label")
-    options = UrdbOptions(
-        year=int(first.year), timezone=zone, tariff_id=None if label else order.tariff.stem
+    contracts = contracts.reset_index(drop=True)
+    own = readings[readings["meter_point_id"].isin(contracts["meter_point_id"])]
+    settlements = settle(
+        own.reset_index(drop=True), tariff=billed.tariff, interval=interval, contracts=contracts
     )
-    made = import_rate(rate, options=options)
-    for note in made.notes:
-        report(f"URDB: {note}")
-    return made.text, file
+    return TariffPart(billed, contracts, settlements)
 
 
-def _tariff_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise NotFoundError(
-            f"There is no tariff file {path.name!r}.", remedy="Check the path given to --tariff."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidTariffError(
-            f"The tariff file {path.name!r} cannot be read as UTF-8 text."
-        ) from error
+def _readings(
+    order: BillOrder, given: Sequence[GivenTariff], report: Report
+) -> tuple[str, ReadingsFile]:
+    """The readings, and the local time that they are billed in."""
+    timezone = common_timezone(given, order.tariffs)
+    if timezone is not None:
+        return timezone, read_readings(order.readings, timezone=timezone)
+    timezone = offset_timezone(read_readings(order.readings, timezone=WRITTEN_CLOCK))
+    if timezone == WRITTEN_CLOCK:
+        report(
+            "The rate names no time zone: its hours are those of the readings' own clock, which"
+            " is taken never to change; pass --timezone where it does"
+        )
+    else:
+        report(f"The rate names no time zone: billed on the readings' own offset ({timezone})")
+    return timezone, read_readings(order.readings, timezone=timezone)
+
+
+def read_contracts(path: Path) -> pd.DataFrame:
+    """Read a contract file.
+
+    Raises:
+        InputError: There is none (`contract.file`), or as `load_contracts`.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"There is no contract file {path.name!r}.",
+            reason="contract.file",
+            remedy="Check the path given to --contract.",
+        )
+    return load_contracts(path)
 
 
 def _chosen(readings: pd.DataFrame, meters: tuple[str, ...]) -> pd.DataFrame:
@@ -175,19 +219,6 @@ def _report_future(readings: pd.DataFrame, interval: pd.Timedelta, report: Repor
     count = int((readings["start"] + interval > pd.Timestamp.now(tz="UTC")).sum())
     if count:
         report(f"{count} readings end in the future; billed as read, as a what-if")
-
-
-def _contracts(path: Path | None, readings: pd.DataFrame) -> pd.DataFrame:
-    names = sorted(readings["meter_point_id"].unique())
-    if path is None:
-        return default_contracts(names)
-    if not path.is_file():
-        raise InputError(
-            f"There is no contract file {path.name!r}.",
-            reason="contract.file",
-            remedy="Check the path given to --contract.",
-        )
-    return align_contracts(load_contracts(path), meter_point_ids=names)
 
 
 def _with_large(contracts: pd.DataFrame, readings: pd.DataFrame, report: Report) -> pd.DataFrame:

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 
+from apps.cli.bill_tariffs import BilledTariff
 from apps.cli.in_process import LocalGrid, issued, sent
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute import intake
 from gridsecure.credentials.seats import billing_domain
 from gridsecure.gateway.rosters import Roster, build_rosters
 from gridsecure.messages import Signed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TariffPart:
+    """The meter points that are billed by one tariff.
+
+    Args:
+        billed: The tariff.
+        contracts: Their contracts, all with the tariff's id.
+        settlements: Their settlements, of every month that was read.
+    """
+
+    billed: BilledTariff
+    contracts: pd.DataFrame
+    settlements: pd.DataFrame
+
+    def settled(self, period: BillingPeriod) -> pd.DataFrame:
+        """The settlements of one month."""
+        return self.settlements[self.settlements["period_start"] == period.start]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,20 +57,13 @@ class IssuedMonth:
 
 
 def bill_month(
-    grid: LocalGrid,
-    settlements: pd.DataFrame,
-    *,
-    contracts: pd.DataFrame,
-    tariff_text: str,
-    period: BillingPeriod,
+    grid: LocalGrid, parts: Sequence[TariffPart], *, period: BillingPeriod
 ) -> IssuedMonth:
-    """Bill settled meter points for one month on ciphertext.
+    """Bill settled meter points for one month on ciphertext, all in one release.
 
     Args:
         grid: The parties.
-        settlements: Settlement frame; only rows of the period are billed.
-        contracts: Contracts of at least those meter points, all of this tariff.
-        tariff_text: The tariff file's text.
+        parts: The meter points of each tariff.
         period: The month.
 
     Returns:
@@ -61,25 +73,30 @@ def bill_month(
         GridSecureError: The tariff, contracts or settlements cannot be billed, or the release was
             refused.
     """
-    tariff = parse_tariff(tariff_text)
-    settled = settlements[settlements["period_start"] == period.start]
-    own = contracts[contracts["meter_point_id"].isin(settled["meter_point_id"])]
-    own = own.assign(tariff_id=tariff.tariff_id)
     start, now = period.start.isoformat(), datetime.now(UTC)
-    names = own["meter_point_id"].tolist()
-    digest = intake.install_tariff(grid.platform, tariff_text)
-    drafts = build_rosters(
-        own,
-        pseudonyms=grid.identity.pseudonyms(names, start=start, now=now),
-        tariffs={tariff.tariff_id: digest},
-        gateway_id=grid.identity.gateway_key(start).public_key.thumbprint,
-        domain=billing_domain(start).text,
-    )
-    rosters = [grid.identity.seated(draft, start=start, now=now) for draft in drafts]
-    uploads = [
-        sent(grid, settled, roster=roster, tariff_text=tariff_text, period=period)
-        for roster in rosters
-    ]
+    rosters: list[Roster] = []
+    uploads: list[Signed] = []
+    names: list[str] = []
+    for part in parts:
+        settled = part.settled(period)
+        if settled.empty:
+            continue
+        own = part.contracts[part.contracts["meter_point_id"].isin(settled["meter_point_id"])]
+        members = own["meter_point_id"].tolist()
+        digest = intake.install_tariff(grid.platform, part.billed.text)
+        drafts = build_rosters(
+            own,
+            pseudonyms=grid.identity.pseudonyms(members, start=start, now=now),
+            tariffs={part.billed.tariff.tariff_id: digest},
+            gateway_id=grid.identity.gateway_key(start).public_key.thumbprint,
+            domain=billing_domain(start).text,
+        )
+        for draft in drafts:
+            roster = grid.identity.seated(draft, start=start, now=now)
+            text = part.billed.text
+            uploads.append(sent(grid, settled, roster=roster, tariff_text=text, period=period))
+            rosters.append(roster)
+        names += members
     bills = issued(grid, rosters, uploads, period=period, plan="bill")
     meters = grid.identity.owners(names, start=start)
     return IssuedMonth(

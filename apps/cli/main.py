@@ -14,6 +14,7 @@ from apps.cli.bench.report import format_json, format_table
 from apps.cli.bench.run import run_bench
 from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bill import BillOrder, bill_file
+from apps.cli.bill_tariffs import TariffOptions
 from apps.cli.explained import explained, notes
 from apps.cli.identity import identity_app
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
@@ -40,6 +41,19 @@ app.add_typer(analyst_app, name="analyst")
 app.add_typer(identity_app, name="identity")
 
 
+TariffOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Tariff file or catalogue id; without it, the contracts' tariffs."),
+]
+ContractOption = Annotated[Path | None, typer.Option(help="Contract file (CSV).")]
+WhatIfOption = Annotated[
+    bool, typer.Option("--what-if", help="Bill by --tariff whatever the contracts say.")
+]
+TimezoneOption = Annotated[
+    str | None, typer.Option(help="Local time of a URDB rate, as America/New_York.")
+]
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"gridsecure {VERSION}")
@@ -58,16 +72,19 @@ def gridsecure(
 
 @app.command()
 @explained
-def bill(
+def bill(  # noqa: PLR0913 - one parameter an option
     *,
-    tariff: Annotated[Path, typer.Option(help="Tariff file (TOML).")],
     readings: Annotated[Path, typer.Option(help="Readings file (CSV, long or wide).")],
-    contract: Annotated[Path | None, typer.Option(help="Contract file (CSV).")] = None,
+    tariff: TariffOption = None,
+    contract: ContractOption = None,
+    what_if: WhatIfOption = False,
+    timezone: TimezoneOption = None,
     meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Bill a readings file on ciphertext, through all parties in one process."""
-    order = BillOrder(tariff, readings, contract, tuple(meter or ()))
+    tariffs = TariffOptions(tuple(tariff or ()), timezone, what_if)
+    order = BillOrder(readings, tariffs, contract, tuple(meter or ()))
     document = bill_file(order, report=lambda text: notes.print(text, style="dim"))
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(document, ensure_ascii=False))
@@ -79,20 +96,23 @@ def bill(
 @explained
 def rebill(  # noqa: PLR0913 - one parameter an option
     *,
-    tariff: Annotated[Path, typer.Option(help="Tariff file (TOML).")],
     readings: Annotated[Path, typer.Option(help="Readings file as first billed (CSV).")],
+    tariff: TariffOption = None,
     corrected: Annotated[
         Path | None, typer.Option(help="Readings file with late and corrected readings (CSV).")
     ] = None,
     corrected_tariff: Annotated[
-        Path | None, typer.Option(help="Tariff file in place of the first (TOML).")
+        str | None, typer.Option(help="Tariff file or catalogue id in place of the first.")
     ] = None,
-    contract: Annotated[Path | None, typer.Option(help="Contract file (CSV).")] = None,
+    contract: ContractOption = None,
+    what_if: WhatIfOption = False,
+    timezone: TimezoneOption = None,
     meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Bill a readings file on ciphertext, then cancel and rebill what was corrected."""
-    first = BillOrder(tariff, readings, contract, tuple(meter or ()))
+    tariffs = TariffOptions(tuple(tariff or ()), timezone, what_if)
+    first = BillOrder(readings, tariffs, contract, tuple(meter or ()))
     order = RebillOrder(first, corrected, corrected_tariff)
     document = rebill_file(order, report=lambda text: notes.print(text, style="dim"))
     if output is OutputFormat.JSON:

@@ -2,8 +2,9 @@
 
 A corrected file lies over the readings file, interval by interval: what it says replaces what was
 read, what it does not mention stays. Meter points whose settlement changes by that are billed
-anew; with another tariff all of them are. An issued bill is printed as it was issued, and beside it
-stands the correction: the bill that is cancelled, the new one, and the adjustment (退补).
+anew; with another tariff all that were billed by it are. An issued bill is printed as it was
+issued, and beside it stands the correction: the bill that is cancelled, the new one, and the
+adjustment (退补).
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from typing import Any
 
 import pandas as pd
 
-from apps.cli.bill import BillOrder, PreparedBills, Report, prepared, read_once, tariff_and_readings
+from apps.cli.bill import BillOrder, PreparedBills, prepared, read_once, settled_part
+from apps.cli.bill_tariffs import BilledTariff, Report, given_tariffs, imported
 from apps.cli.in_process import LocalGrid, issued, local_grid, sent
-from apps.cli.local_months import IssuedMonth
+from apps.cli.local_months import IssuedMonth, TariffPart
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.reading_versions import changed_settlements, other_interval, overlaid
-from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute import intake
 from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
@@ -33,27 +33,38 @@ _SECOND = FIRST_REVISION + 1
 
 @dataclass(frozen=True, slots=True)
 class RebillOrder:
-    """What to bill and how it was corrected; one of the corrected files at least.
+    """What to bill and how it was corrected; one of the corrections at least.
 
     Args:
         first: What is billed at first.
         corrected: Readings file that lies over the first one.
-        corrected_tariff: Tariff file in place of the first one.
+        corrected_tariff: Tariff file or catalogue id in place of the first one.
     """
 
     first: BillOrder
     corrected: Path | None = None
-    corrected_tariff: Path | None = None
+    corrected_tariff: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LaterPart:
+    """The later version of one tariff's meter points."""
+
+    part: TariffPart
+    meters: frozenset[str]
+    is_retariffed: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Corrected:
-    """The later version: its tariff and settlements, and who is billed anew."""
+    """The later version of all, and who is billed anew."""
 
-    tariff_text: str
-    settlements: pd.DataFrame
+    parts: tuple[_LaterPart, ...]
     changed: set[tuple[str, pd.Timestamp]]
-    is_retariffed: bool
+
+    def of(self, meter_point_id: str) -> _LaterPart:
+        """The part that a meter point is in."""
+        return next(later for later in self.parts if meter_point_id in later.meters)
 
 
 def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
@@ -81,17 +92,17 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
             corrections = _corrections(grid, month, later, report)
             for name, document in month.bills.items():
                 periods = [{**document, "version": FIRST_REVISION}]
-                periods += [corrections[name]] if name in corrections else []
+                if name in corrections:
+                    periods.append(first.marked(name, corrections[name]))
                 meters.setdefault(name, {"periods": []})["periods"].extend(periods)
     return {"meters": dict(sorted(meters.items()))}
 
 
 def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Corrected:
     """Lay the corrected file over the first one, and settle again."""
-    text, readings = first.tariff_text, first.readings
-    tariff = parse_tariff(text)
+    readings = first.readings
     if order.corrected is not None:
-        file = read_readings(order.corrected, timezone=tariff.timezone, interval=first.interval)
+        file = read_readings(order.corrected, timezone=first.timezone, interval=first.interval)
         if file.interval != first.interval:
             raise other_interval()
         corrected = file.readings
@@ -99,28 +110,70 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Correct
             corrected = corrected[corrected["meter_point_id"].isin(order.first.meters)]
         corrected = read_once(corrected.reset_index(drop=True), report)
         readings = overlaid(readings, later=corrected, interval=first.interval)
-    again = settle(readings, tariff=tariff, interval=first.interval, contracts=first.contracts)
-    _report_unbilled(first, again, report)
-    changed = changed_settlements(first.settlements, again)
-    if order.corrected_tariff is None:
-        return _Corrected(text, again, changed, is_retariffed=False)
-    text, _ = tariff_and_readings(replace(order.first, tariff=order.corrected_tariff), report)
-    billed = first.settlements
-    everybody = zip(billed["meter_point_id"], billed["period_start"], strict=True)
-    anew = settle(
-        readings,
-        tariff=parse_tariff(text),
-        interval=first.interval,
-        contracts=first.contracts,
-    )
-    return _Corrected(text, anew, set(everybody), is_retariffed=True)
+    replaced = _replaced_tariff(order, first, report)
+    changed: set[tuple[str, pd.Timestamp]] = set()
+    parts = []
+    for part in first.parts:
+        billed = replaced.get(part.billed.tariff.tariff_id, part.billed)
+        again = settled_part(
+            readings, part.billed, contracts=part.contracts, interval=first.interval
+        )
+        if billed is part.billed:
+            changed |= changed_settlements(part.settlements, again.settlements)
+        else:
+            own = part.contracts.assign(tariff_id=billed.tariff.tariff_id)
+            again = settled_part(readings, billed, contracts=own, interval=first.interval)
+            rows = part.settlements
+            changed |= set(zip(rows["meter_point_id"], rows["period_start"], strict=True))
+        meters = frozenset(part.contracts["meter_point_id"])
+        parts.append(_LaterPart(again, meters, billed is not part.billed))
+    _report_unbilled(first, readings, report)
+    return _Corrected(tuple(parts), changed)
 
 
-def _report_unbilled(first: PreparedBills, again: pd.DataFrame, report: Report) -> None:
+def _report_unbilled(first: PreparedBills, readings: pd.DataFrame, report: Report) -> None:
     """Say how much the corrected file knows that no bill was issued for."""
-    count = len(again) - len(first.settlements)
+    months = readings["start"].dt.strftime("%Y-%m")
+    billed = sum(len(part.settlements) for part in first.parts)
+    count = len(readings.groupby(["meter_point_id", months], observed=True).size()) - billed
     if count:
         report(f"{count} bills of the corrected file have no first bill; bill them by themselves")
+
+
+def _replaced_tariff(
+    order: RebillOrder, first: PreparedBills, report: Report
+) -> dict[str, BilledTariff]:
+    """The corrected tariff under the id of the one that it replaces.
+
+    Raises:
+        InputError: Several tariffs are billed, and it has the id of none
+            (`correction.other-tariff`).
+        GridSecureError: It cannot be read.
+    """
+    if order.corrected_tariff is None:
+        return {}
+    options = replace(order.first.tariffs, names=(order.corrected_tariff,), what_if=False)
+    file = read_readings(order.first.readings, timezone=first.timezone)
+    given = given_tariffs(options, None)
+    made = imported(given, file, timezone=first.timezone, report=report)
+    ((tariff_id, billed),) = made.items()
+    if billed.tariff.timezone != first.timezone:
+        raise InputError(
+            "The corrected tariff is of another time zone than the first.",
+            reason="tariff.timezone",
+            remedy="Give a tariff of the same local time; months are counted in it.",
+        )
+    ids = [part.billed.tariff.tariff_id for part in first.parts]
+    if len(ids) == 1:
+        return {ids[0]: billed}
+    if tariff_id not in ids:
+        raise InputError(
+            f"The corrected tariff {tariff_id!r} replaces none of those billed ({', '.join(ids)}).",
+            reason="correction.other-tariff",
+            remedy="Give a file with the tariff_id of the one it replaces, or choose meter points"
+            " of one tariff with --meter.",
+        )
+    return {tariff_id: billed}
 
 
 def _corrections(
@@ -134,12 +187,13 @@ def _corrections(
         slots = [slot for slot, name in enumerate(ids) if name in changed]
         if not slots:
             continue
-        seats = _seats(grid, roster, later, period=month.period)
+        own = later.of(ids[0])
+        seats = _seats(grid, roster, own, period=month.period)
         correction = sent(
             grid,
-            later.settlements,
+            own.part.settlements,
             roster=seats,
-            tariff_text=later.tariff_text,
+            tariff_text=own.part.billed.text,
             period=month.period,
             revision=_SECOND,
             corrects=upload.digest,
@@ -154,11 +208,11 @@ def _corrections(
     return {month.names[name]: document for name, document in bills.items()}
 
 
-def _seats(grid: LocalGrid, roster: Roster, later: _Corrected, *, period: BillingPeriod) -> Roster:
+def _seats(grid: LocalGrid, roster: Roster, later: _LaterPart, *, period: BillingPeriod) -> Roster:
     """The roster to bill with: the same, or the same seats under the corrected tariff."""
     if not later.is_retariffed:
         return roster
-    digest = intake.install_tariff(grid.platform, later.tariff_text)
+    digest = intake.install_tariff(grid.platform, later.part.billed.text)
     if digest == roster.manifest.tariff:
         return roster
     other = retariffed(roster, tariff=digest)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from apps.cli.bill import BillOrder, bill_file
+from apps.cli.bill_tariffs import TariffOptions
 from gridsecure.billing.tariffs import catalogue_tariffs
 from tests.plans.element_tariffs import BUSINESSES
 
@@ -25,7 +26,9 @@ ACTIVE_KWH = 10_000
 def billed(tariff: Path, rows: list[str], folder: Path, *, header: str) -> dict[str, Any]:
     readings = folder / "readings.csv"
     readings.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-    return bill_file(BillOrder(tariff, readings), report=lambda _text: None)["meters"]
+    return bill_file(BillOrder(readings, TariffOptions((str(tariff),))), report=lambda _text: None)[
+        "meters"
+    ]
 
 
 @pytest.mark.parametrize("standard", sorted(PERCENT))

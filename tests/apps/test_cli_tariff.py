@@ -17,6 +17,7 @@ from apps.cli.main import app
 from gridsecure.billing.tariffs import load_tariff
 from tests.peer.oracle import case, load_wh
 
+ZONE = ("--timezone", "Asia/Shanghai")
 RATE = {
     "label": "example",
     "name": "Example [bold]rate[/bold]",
@@ -38,7 +39,7 @@ def run(urdb: Path, rate: Any, *arguments: str) -> Result:
 
 def invoke(urdb: Path, *arguments: str) -> Result:
     output = urdb.with_name("tariff.toml")
-    command = ["tariff", "import", "--urdb", str(urdb), "--output", str(output), *arguments]
+    command = ["tariff", "import", "--urdb", str(urdb), "--output", str(output), *ZONE, *arguments]
     return CliRunner().invoke(app, command)
 
 
@@ -161,7 +162,7 @@ def test_output_that_cannot_be_written(urdb: Path) -> None:
     urdb.write_text(json.dumps(RATE))
     nowhere = urdb.parent / "missing" / "tariff.toml"
     result = CliRunner().invoke(
-        app, ["tariff", "import", "--urdb", str(urdb), "--output", str(nowhere)]
+        app, ["tariff", "import", "--urdb", str(urdb), "--output", str(nowhere), *ZONE]
     )
     assert result.exit_code == 1
     assert "storage.failed" in result.stderr

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from apps.cli.bill import BillOrder, bill_file
+from apps.cli.bill_tariffs import TariffOptions
 
 TEXT = (Path(__file__).parents[1] / "vectors" / "oracle" / "cases.json").read_text(encoding="utf-8")
 ORACLE = json.loads(TEXT, parse_float=Decimal)
@@ -40,7 +41,7 @@ def write_inputs(case: dict[str, Any], folder: Path, *, months: int) -> BillOrde
         if start.month <= months:
             lines.append(f"home,{start:%Y-%m-%d %H:%M},{Decimal(wh).scaleb(-3)}")
     readings.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return BillOrder(tariff, readings)
+    return BillOrder(readings, TariffOptions((str(tariff),)))
 
 
 def check_months(case_id: str, folder: Path, *, months: int) -> list[Decimal]:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from gridsecure.billing.tariffs import parse_tariff
-from gridsecure.billing.urdb import UrdbOptions, import_rate, tariff_text
+from gridsecure.billing.urdb import import_rate, tariff_text
 from gridsecure.billing.urdb_elements import parse_urdb
 from tests.billing.urdb_rates import (
     HOURS,
     NIGHT_AND_DAY,
-    YEAR,
+    chosen,
     every_day,
     import_text,
     imported,
@@ -67,7 +67,7 @@ def test_header_tells_whose_rate_it_is() -> None:
         energycomments="Any text.",
         phasewiring=None,
     )
-    tariff = imported(rate)
+    tariff = imported(rate, timezone=None)
     assert tariff["name_en"] == tariff["name_zh"] == 'Rate "A" \\ 居民'
     assert tariff["city"] == "City\x7fof Light"
     assert tariff["timezone"] == "America/Denver"
@@ -109,7 +109,7 @@ def test_names_of_elements_in_any_case() -> None:
 
 def test_text_is_read_by_the_tariff_reader() -> None:
     rate = plain_rate()
-    options = UrdbOptions(year=YEAR)
+    options = chosen()
     result = import_rate(rate, options=options)
     assert parse_tariff(result.text) == result.tariff
     assert tariff_text(rate, options=options) == result.text

@@ -15,8 +15,8 @@ from gridsecure.billing.urdb_elements import DESCRIPTIVE, MAY_BE_SET_ASIDE, PRIC
 from gridsecure.errors import InvalidTariffError
 from tests.billing.urdb_rates import (
     NIGHT_AND_DAY,
-    YEAR,
     Rate,
+    chosen,
     every_day,
     import_text,
     ladder,
@@ -32,7 +32,7 @@ RATCHET = {"lookbackpercent": Decimal("0.8"), "lookbackrange": 11}
 
 def refused(rate: Any, **options: Any) -> InvalidTariffError:
     with pytest.raises(InvalidTariffError) as caught:
-        import_rate(rate, options=UrdbOptions(**{"year": YEAR, **options}))
+        import_rate(rate, options=chosen(**options))
     assert caught.value.remedy
     return caught.value
 

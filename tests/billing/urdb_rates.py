@@ -10,6 +10,7 @@ from gridsecure.billing.urdb import UrdbOptions, import_rate
 
 Rate = dict[str, Any]
 YEAR = 2018
+ZONE = "Asia/Shanghai"
 MONTHS = 12
 HOURS = 24
 
@@ -48,12 +49,17 @@ def imported(rate: Rate, **options: Any) -> dict[str, Any]:
     return tomllib.loads(import_text(rate, **options))
 
 
+def chosen(**options: Any) -> UrdbOptions:
+    """Options with a year and a zone, which no rate of these tests names."""
+    return UrdbOptions(**{"year": YEAR, "timezone": ZONE, **options})
+
+
 def import_text(rate: Rate, **options: Any) -> str:
-    return import_rate(rate, options=UrdbOptions(**{"year": YEAR, **options})).text
+    return import_rate(rate, options=chosen(**options)).text
 
 
 def notes(rate: Rate, **options: Any) -> tuple[str, ...]:
-    return import_rate(rate, options=UrdbOptions(**{"year": YEAR, **options})).notes
+    return import_rate(rate, options=chosen(**options)).notes
 
 
 def rates_of(tariff: dict[str, Any], charge: str) -> list[dict[str, Any]]:

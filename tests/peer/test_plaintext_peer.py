@@ -26,6 +26,7 @@ from tests.peer.sam import DAYS, sam_bill
 METER = "M-1"
 # 1 January 2018 is a Monday, the year has 365 days, and the clock does not change in China.
 YEAR = 2018
+ZONE = "Asia/Shanghai"
 TOLERANCE = 1e-6
 # For each kind of energy charge with each kind of demand charge; the first one drawn is trivial.
 QUICK, THOROUGH = 2, 25
@@ -73,7 +74,7 @@ def elements(bills: Sequence[Bills]) -> dict[str, list[float]]:
 
 
 def assert_same_bills(rate: Rate, wh: Sequence[int], *, expected: Any) -> None:
-    imported = import_rate(rate, options=UrdbOptions(tariff_id="random", year=YEAR))
+    imported = import_rate(rate, options=UrdbOptions(tariff_id="random", year=YEAR, timezone=ZONE))
     bills = year_bills(imported.tariff, wh)
     assert len(bills) == 12
     for name, months in elements(bills).items():
@@ -117,7 +118,9 @@ def test_comparison_sees_a_hundred_thousandth_in_a_price() -> None:
 @pytest.mark.parametrize("case_id", CASE_IDS)
 def test_published_case(case_id: str) -> None:
     known = case(case_id)
-    imported = import_rate(known["tariff"], options=UrdbOptions(tariff_id=case_id, year=YEAR))
+    imported = import_rate(
+        known["tariff"], options=UrdbOptions(tariff_id=case_id, year=YEAR, timezone=ZONE)
+    )
     ours = elements(year_bills(imported.tariff, load_wh(known["load"])))
     for name in ours.keys() & known["expected"].keys():
         theirs = [float(month) for month in known["expected"][name]]

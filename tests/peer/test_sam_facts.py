@@ -12,7 +12,7 @@ from gridsecure.billing.urdb import UrdbOptions, import_rate
 from gridsecure.errors import InvalidTariffError
 from tests.peer.oracle import load_wh
 from tests.peer.sam import DAYS, MONTH_DAYS, MONTHS, sam_bill, sam_energy_of
-from tests.peer.test_plaintext_peer import YEAR, elements, year_bills
+from tests.peer.test_plaintext_peer import YEAR, ZONE, elements, year_bills
 
 NIGHT_AND_DAY = [[0] * 8 + [1] * 16] * MONTHS
 HOME = load_wh("home_h")
@@ -30,7 +30,9 @@ def tiers(*limits: int, unit: str = "kWh") -> list[dict[str, Any]]:
 
 
 def ours(rate: dict[str, Any], wh: list[int], **options: Any) -> dict[str, list[float]]:
-    imported = import_rate(rate, options=UrdbOptions(tariff_id="T", year=YEAR, **options))
+    imported = import_rate(
+        rate, options=UrdbOptions(tariff_id="T", year=YEAR, timezone=ZONE, **options)
+    )
     return elements(year_bills(imported.tariff, wh))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
-from typing import Any
+from typing import Any, NoReturn
 
 from gridsecure.billing import urdb_elements as read
 from gridsecure.billing.tariff_consistency import CONVENTIONS
@@ -29,7 +29,6 @@ from gridsecure.billing.urdb_energy import PER_KW_LIMITS, energy_part, fuel_part
 from gridsecure.billing.urdb_rows import SOURCE, Part, Row, Value, rate_row, tariff_file
 from gridsecure.billing.urdb_structures import ENOUGH_DIGITS
 
-DEFAULT_TIMEZONE = "Asia/Shanghai"
 MONTHS = Decimal(12)
 FIRST_YEAR, LAST_YEAR = 1970, 2200
 LONGEST_TITLE = 300
@@ -46,7 +45,7 @@ class UrdbOptions:
         tariff_id: Name of the tariff; the rate's label if None.
         version: Edition; the first day of validity if None.
         currency: Three letters; what the file writes as $.
-        timezone: IANA name; the file's own, or that of China, if None.
+        timezone: IANA name of the local time; the file's own if None, and one must be named.
         year: Year of validity if the rate has no start date, and of `ts_buy_rate`.
         tier_convention: How tiers and time of use combine, whatever the file says.
         lookback_range: Months a ratchet looks back if the file names none.
@@ -100,15 +99,17 @@ def tariff_text(document: Mapping[str, Any], *, options: UrdbOptions) -> str:
     return import_rate(document, options=options).text
 
 
-def rate_timezone(document: Mapping[str, Any]) -> str:
-    """The IANA name of a rate's local time: its own, or that of China.
+def rate_timezone(document: Mapping[str, Any]) -> str | None:
+    """The IANA name of a rate's local time, or None: most rates name none.
 
     Raises:
         InvalidTariffError: The document is no single rate (`urdb.items`), or names no time zone
-            (`tariff.timezone`).
+            that there is (`tariff.timezone`).
     """
-    named = read.only_item(document).get("timezone", DEFAULT_TIMEZONE)
-    return read_timezone({"timezone": named})
+    rate = read.only_item(document)
+    if not rate.get("timezone"):
+        return None
+    return read_timezone({"timezone": rate["timezone"]})
 
 
 def _convert(document: Mapping[str, Any], options: UrdbOptions) -> tuple[str, tuple[str, ...]]:
@@ -153,10 +154,19 @@ def _header(elements: Mapping[str, Any], options: UrdbOptions) -> dict[str, Valu
         "name_zh": name,
         "city": _text(elements, "utility") or "URDB",
         "currency": options.currency,
-        "timezone": options.timezone or _text(elements, "timezone") or DEFAULT_TIMEZONE,
+        "timezone": options.timezone or _text(elements, "timezone") or _no_timezone(),
         "valid_from": valid_from,
     }
     return header if valid_to is None else {**header, "valid_to": valid_to}
+
+
+def _no_timezone() -> NoReturn:
+    refuse(
+        "timezone",
+        "the rate does not say whose clock its hours follow",
+        code="timezone",
+        remedy="Pass --timezone, such as --timezone America/New_York.",
+    )
 
 
 def _tariff_id(elements: Mapping[str, Any], options: UrdbOptions) -> str:

@@ -66,6 +66,16 @@ def read_starts(table: pd.DataFrame, timezone: str) -> pd.DatetimeIndex:
     return unique.take(which)
 
 
+def stated_offsets(table: pd.DataFrame) -> frozenset[int | None]:
+    """Offsets from UTC that the column `start` is written with [min]; None for a local time."""
+    found: set[int | None] = set()
+    for text in pd.unique(table["start"]):
+        moment = _parse_moment(text)
+        offset = None if moment is None else moment.utcoffset()
+        found.add(None if offset is None else offset // dt.timedelta(minutes=1))
+    return frozenset(found)
+
+
 def read_days(table: pd.DataFrame, timezone: str, *, points: int) -> pd.DatetimeIndex:
     """Column `date` as the aware starts of `points` equal intervals of each local day.
 

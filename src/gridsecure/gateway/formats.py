@@ -60,6 +60,7 @@ class ReadingsFile:
         interval: Interval length, inferred (long) or from the number of points (wide).
         encoding: `utf-8` or `gb18030`.
         problems: What reading itself found and repaired (register rollovers).
+        offsets: Offsets from UTC that times are written with [min]; None among them for local ones.
     """
 
     readings: pd.DataFrame
@@ -67,6 +68,7 @@ class ReadingsFile:
     interval: pd.Timedelta
     encoding: str
     problems: tuple[ReadingProblem, ...] = ()
+    offsets: frozenset[int | None] = frozenset({None})
 
 
 def read_readings(
@@ -100,13 +102,17 @@ def read_readings(
         faces = _read_long(table, timezone, energy="register_kwh")
         result = registers_to_readings(faces)
         length = _length(result.readings, interval)
-        return ReadingsFile(result.readings, "registers", length, encoding, result.problems)
+        offsets = cells.stated_offsets(table)
+        return ReadingsFile(
+            result.readings, "registers", length, encoding, result.problems, offsets
+        )
     readings = _read_long(table, timezone, energy="kwh")
     for name, column in _REGISTERS.items():
         if name in table.columns:
             # An empty cell is a register that did not move.
             readings[column], _ = cells.read_energy(table, [name])
-    return ReadingsFile(readings, "long", _length(readings, interval), encoding)
+    length = _length(readings, interval)
+    return ReadingsFile(readings, "long", length, encoding, offsets=cells.stated_offsets(table))
 
 
 def _length(readings: pd.DataFrame, known: pd.Timedelta | None) -> pd.Timedelta:
