@@ -93,8 +93,6 @@ def dashboard_spec(home: Home) -> ServiceSpec:
             str(_dashboard_script()),
             "--server.address=127.0.0.1",
             f"--server.port={home.ports['dashboard']}",
-            "--server.headless=true",
-            "--browser.gatherUsageStats=false",
         ),
         environment=_environment("dashboard", settings),
         ready_url=f"{home.url('dashboard')}/_stcore/health",
@@ -126,4 +124,4 @@ def _environment(zone: str, settings: dict[str, Any]) -> dict[str, str]:
 
 
 def _dashboard_script() -> Path:
-    return Path(__file__).parents[1] / "dashboard" / "main.py"
+    return Path(__file__).parents[1] / "dashboard" / "server.py"

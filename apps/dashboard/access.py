@@ -1,9 +1,9 @@
 """Who is signed in, and which pages a role may open. What is not allowed here is denied.
 
 The navigation offers a role its pages only, and every page checks again when it starts, so an
-address typed by hand opens nothing. Session and releases live in the browser session's own state
-on the server: never in a cache that users share, never on disk. What a page holds for itself is
-gone when another page is entered; who a pseudonym is is not held at all, but asked for each time.
+address typed by hand opens nothing. Sessions are in `sign_ins`, releases in the page's own state on
+the server: never in a cache that users share, never on disk. What a page holds for itself is gone
+when another page is entered; who a pseudonym is is not held at all, but asked for each time.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import httpx
 import streamlit as st
 
 from apps.dashboard.settings import DashboardSettings, load_settings
+from apps.dashboard.sign_ins import SIGN_INS, cookie_name
 from apps.dashboard.wording import say, show_error
 from gridsecure.analyst.client import Addresses, ReleaseClient
 from gridsecure.analyst.releases import Release, pinned_authority
@@ -95,34 +97,61 @@ def offices() -> OfficeClient:
 
 
 def current_session() -> Session | None:
-    """The session of this browser, if it has not expired."""
-    session = st.session_state.get("session")
+    """The session of this tab, or of a tab of the same browser before it; None once it ended."""
+    now = datetime.now(UTC)
+    name = st.session_state.get("sign_in")
+    if name is None:
+        name = _sign_in_of_browser(now)
+        if name is None:
+            return None
+        st.session_state["sign_in"] = name
+    session = SIGN_INS.session(name, at=now)
     if session is None:
-        return None
-    if not session.is_valid(at=datetime.now(UTC)):
         sign_out(note="session_expired")
-        return None
-    found: Session = session
-    return found
+    return session
+
+
+def _sign_in_of_browser(now: datetime) -> str | None:
+    """The sign-in that the browser's cookie names."""
+    try:
+        settings = load_settings()
+    except GridSecureError:
+        return None  # the sign-in page says so
+    handle = st.context.cookies.get(cookie_name(settings.authority_key))
+    return None if handle is None else SIGN_INS.find(handle, at=now)
 
 
 def keep_session(session: Session) -> None:
     """Remember who signed in; whatever an earlier user left is dropped first."""
     sign_out()
-    st.session_state["session"] = session
+    st.session_state["sign_in"] = SIGN_INS.keep(session, at=datetime.now(UTC))
+
+
+def ticket() -> str | None:
+    """What the browser posts once to get the cookie of a new sign-in."""
+    name = st.session_state.get("sign_in")
+    return None if name is None else SIGN_INS.ticket(name, at=datetime.now(UTC))
 
 
 def sign_out(*, note: str | None = None) -> None:
-    """Forget session, releases and widgets; only the language stays.
+    """End the sign-in in every tab, forget releases and widgets; only the language stays.
 
     Args:
         note: Key of a sentence the sign-in page shows once.
     """
+    name = st.session_state.get("sign_in")
+    if name is not None:
+        SIGN_INS.end(name)
     for key in list(st.session_state):
         if key != "language":
             del st.session_state[key]
     if note is not None:
         st.session_state["note"] = note
+
+
+def zone() -> ZoneInfo:
+    """The clock of the supply area, on which staff read times."""
+    return ZoneInfo(load_settings().timezone)
 
 
 def enter(page: str) -> Session:

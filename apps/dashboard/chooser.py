@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from apps.dashboard import figures
-from apps.dashboard.access import client, verified
+from apps.dashboard.access import client, verified, zone
 from apps.dashboard.wording import plain, say, say_or, tell
 from gridsecure.analyst.releases import Release, ReleaseSummary
 from gridsecure.analyst.sessions import Session
@@ -33,7 +33,7 @@ def choose_release(session: Session, *, plan: str | None, empty: str) -> Release
 
 def _label(item: ReleaseSummary) -> str:
     plan = say_or("plan", item.plan)
-    return f"{figures.month(item.start)} | {plan} | {figures.moment(item.released_at)}"
+    return f"{figures.month(item.start)} | {plan} | {figures.moment(item.released_at, zone=zone())}"
 
 
 def show_source(release: Release) -> None:

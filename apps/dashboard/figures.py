@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 
 NOTHING = "–"
@@ -48,12 +48,18 @@ def date(text_or_moment: str | datetime) -> str:
     return text_or_moment[:10]
 
 
-def moment(text_or_moment: str | datetime) -> str:
-    """A time to the minute with its offset, as 2026-07-01 08:30 +08:00."""
+def moment(text_or_moment: str | datetime, *, zone: tzinfo) -> str:
+    """A time on the zone's clock, to the minute and with its offset, as 2026-07-01 08:30 +08:00.
+
+    Args:
+        text_or_moment: Aware; or text of a service, which is shown as it is if it is no time.
+        zone: Where the readers are; never the server's own.
+    """
     if isinstance(text_or_moment, datetime):
-        return text_or_moment.isoformat(sep=" ", timespec="minutes").replace("+", " +")
+        local = text_or_moment.astimezone(zone)
+        return f"{local:%Y-%m-%d %H:%M} {local.isoformat()[-6:]}"
     try:
-        return moment(datetime.fromisoformat(text_or_moment))
+        return moment(datetime.fromisoformat(text_or_moment), zone=zone)
     except ValueError:
         return text_or_moment
 

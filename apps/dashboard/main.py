@@ -1,6 +1,8 @@
-"""The dashboard's entry: `streamlit run apps/dashboard/main.py`.
+"""What every page shares: `streamlit run apps/dashboard/server.py` runs this for each of them.
 
-Signed out there is one page, sign-in; signed in, the pages of the user's roles and no other.
+All pages have an address for everybody, so that a link leads somewhere: signed out, to sign-in and
+then to the page itself; with another role, to a sentence that says so. The menu shows the pages of
+the user's roles and no other.
 """
 
 from __future__ import annotations
@@ -8,9 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
-from apps.dashboard.access import current_session, pages_for, sign_out
-from apps.dashboard.figures import moment
+from apps.dashboard import access, figures
+from apps.dashboard.views import sign_in
 from apps.dashboard.wording import choose_language, say
 from gridsecure.analyst.sessions import Session
 
@@ -20,6 +23,10 @@ ICON = Path(__file__).parent / "icon.svg"
 SIDEBAR_WIDTH = 330  # pixels, so that a page's name is shown whole in both languages
 # Streamlit leaves five characters empty at each side; tables with two languages need the room.
 MARGINS = "<style>.stMainBlockContainer { padding-left: 2rem; padding-right: 2rem }</style>"
+# The path is of `server.KEEP_PATH`; the ticket has letters, digits, hyphens and underscores only.
+KEEP = """<script>
+fetch("/keep-sign-in", {method: "POST", body: "TICKET", credentials: "same-origin"});
+</script>"""
 ICONS = {
     "bill_runs": ":material/play_circle:",
     "revenue": ":material/payments:",
@@ -39,33 +46,48 @@ def show() -> None:
         initial_sidebar_state=SIDEBAR_WIDTH,
     )
     st.html(MARGINS)
-    session = current_session()
-    if session is None:
-        page = st.navigation([st.Page(VIEWS / "sign_in.py", title=say("page_sign_in"))])
-        with st.sidebar:
-            choose_language()
-        page.run()
-        return
-    allowed = pages_for(session) or ("no_page",)
-    page = st.navigation(
-        [
-            st.Page(VIEWS / f"{name}.py", title=say(f"page_{name}"), icon=ICONS.get(name))
-            for name in allowed
-        ]
-    )
+    session = access.current_session()
+    page = _navigation(session)
     with st.sidebar:
-        _sidebar(session)
-    page.run()
+        choose_language()
+        if session is not None:
+            _signed_in(session)
+            _keep_sign_in()
+    if session is None:
+        sign_in.show()
+    else:
+        page.run()
 
 
-def _sidebar(session: Session) -> None:
-    choose_language()
+def _navigation(session: Session | None) -> StreamlitPage:
+    allowed = access.pages_for(session) if session else ()
+    pages = [
+        st.Page(
+            VIEWS / f"{name}.py",
+            title=say(f"page_{name}"),
+            icon=ICONS[name],
+            visibility="visible" if name in allowed else "hidden",
+        )
+        for name in access.ROLES
+    ]
+    home = st.Page(VIEWS / "home.py", title="GridSecure", default=True, visibility="hidden")
+    return st.navigation([home, *pages], position="sidebar" if allowed else "hidden")
+
+
+def _keep_sign_in() -> None:
+    """Let the browser fetch the cookie of a new sign-in; until it has, once a run."""
+    ticket = access.ticket()
+    if ticket is not None:
+        st.html(KEEP.replace("TICKET", ticket), unsafe_allow_javascript=True)
+
+
+def _signed_in(session: Session) -> None:
     st.divider()
     st.markdown(f"**{say('signed_in_as')}**")
     st.text(f"{session.user} ({', '.join(sorted(session.roles))})")
-    st.caption(f"{say('session_until')} {moment(session.expires_at.astimezone())}")
+    st.caption(f"{say('session_until')} {figures.moment(session.expires_at, zone=access.zone())}")
     if st.button(say("sign_out"), icon=":material/logout:", width="stretch"):
-        sign_out()
+        access.sign_out()
         st.rerun()
 
 

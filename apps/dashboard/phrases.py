@@ -105,8 +105,8 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "command.",
     ),
     "session_expired": (
-        "登录已过期，请重新登录。",
-        "Your session has expired. Please sign in again.",
+        "登录已过期或已在其他标签页退出，请重新登录。",
+        "Your session has expired, or was signed out in another tab. Please sign in again.",
     ),
     "session_refused": (
         "服务不再接受此次登录，请重新登录。",

@@ -10,14 +10,18 @@ import ast
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+import streamlit as st
 from google.protobuf import text_format
+from streamlit.runtime import context
 from streamlit.testing.v1 import AppTest
 
 from apps.dashboard import access, figures
 from apps.dashboard.office_phrases import OFFICE_PHRASES
 from apps.dashboard.phrases import PHRASES
+from apps.dashboard.sign_ins import SIGN_INS
 from apps.dashboard.views import bill_runs
 from gridsecure.analyst.sessions import Session
 from gridsecure.crypto.sm2 import generate_private_key
@@ -39,6 +43,8 @@ from tests.analyst.zone_services import (
     served,
 )
 
+NOW = datetime.now(UTC)
+SHENZHEN = ZoneInfo("Asia/Shanghai")
 ENTRY = Path(__file__).resolve().parents[2] / "apps" / "dashboard" / "main.py"
 PAGES = {
     "billing": {"bill_runs", "revenue", "load_curve", "releases"},
@@ -109,17 +115,53 @@ def sent(app: AppTest) -> str:
     return "\n".join(parts)
 
 
+MENU: list[set[str]] = []
+
+
 def offered(app: AppTest) -> set[str]:
-    return {Path(page["script_path"]).stem for page in app._registered_pages.values()} - {"main"}
+    """Pages in the menu of the last run, as `st.navigation` was told them."""
+    assert not app.exception
+    return MENU[-1]
+
+
+def session_of(app: AppTest) -> Session:
+    session = SIGN_INS.session(app.session_state["sign_in"], at=NOW)
+    assert session is not None
+    return session
+
+
+class Browser:
+    """The cookies that a browser's connection brings along."""
+
+    def __init__(self) -> None:
+        self.cookies: dict[str, str] = {}
+        self.client_context = self
+
+
+@pytest.fixture(autouse=True)
+def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
+    browser, navigation = Browser(), st.navigation
+
+    def told(pages, *, position):
+        shown = [page for page in pages if page.visibility == "visible"]
+        MENU.append({Path(str(page._page)).stem for page in shown if position == "sidebar"})
+        return navigation(pages, position=position)
+
+    monkeypatch.setattr(st, "navigation", told)
+    monkeypatch.setattr(context, "_get_client_context", lambda: browser)
+    return browser
 
 
 # --- who gets in, and where --------------------------------------------------------------------
 
 
 def test_signed_out_there_is_a_sign_in_page_and_nothing_else(services) -> None:
-    app = opened()
-    assert offered(app) == {"sign_in"}
-    assert "gridsecure identity sign-in --key KEY_FILE" in app.code[0].value
+    for page in ("home", *access.ROLES):
+        app = opened()
+        app.switch_page(f"views/{page}.py").run()
+        assert offered(app) == set()
+        assert "gridsecure identity sign-in --key KEY_FILE" in app.code[0].value
+        assert not app.title[0].value.startswith(PHRASES.get(f"page_{page}", ("?",))[0])
     assert set(services.asked) == {"GET /about"}
 
 
@@ -128,7 +170,7 @@ def test_a_code_lets_somebody_in_and_is_kept_nowhere(services) -> None:
     app = signed_in_by_code(code)
     assert offered(app) == PAGES["custodian"]
     assert "custodian by key" in sent(app)
-    session = app.session_state["session"]
+    session = session_of(app)
     assert session.tokens == {
         "authority": "custodian:authority",
         "identity": "custodian:identity",
@@ -150,7 +192,7 @@ def test_a_bad_code_lets_nobody_in(services, make, reason) -> None:
     code = make(services.offices)
     app = signed_in_by_code(code)
     assert f"`{reason}`" in app.error[0].value
-    assert "session" not in app.session_state
+    assert "sign_in" not in app.session_state
     assert code not in sent(app)
 
 
@@ -184,7 +226,7 @@ def test_a_wrong_password_lets_nobody_in(services) -> None:
     button(app, "Sign in with password").click().run()
     assert "session.sign-in" in app.error[0].value
     assert "not the password" not in sent(app)
-    assert "session" not in app.session_state
+    assert "sign_in" not in app.session_state
 
 
 def test_both_fields_are_needed(services) -> None:
@@ -196,14 +238,14 @@ def test_both_fields_are_needed(services) -> None:
 
 @pytest.mark.parametrize("role", PAGES)
 def test_the_menu_offers_a_role_its_pages_only(services, role) -> None:
-    assert offered(signed_in(role)) == (PAGES[role] or {"no_page"})
+    assert offered(signed_in(role)) == PAGES[role]
 
 
 @pytest.mark.parametrize(("role", "page"), MATRIX)
 def test_a_page_checks_the_role_itself(services, role, page) -> None:
     """Not the menu but the page is asked, as if its address were typed by hand."""
     app = AppTest.from_file(str(ENTRY.parent / "views" / f"{page}.py"), default_timeout=30)
-    app.session_state["session"] = Session(
+    session = Session(
         user=role,
         roles=frozenset({role}),
         expires_at=datetime(2099, 1, 1, tzinfo=UTC),
@@ -211,6 +253,7 @@ def test_a_page_checks_the_role_itself(services, role, page) -> None:
             name: f"{role}:{name}" for name in ("authority", "platform", "gateway", "identity")
         },
     )
+    app.session_state["sign_in"] = SIGN_INS.keep(session, at=NOW)
     app.run()
     if page in PAGES[role]:
         assert not app.error
@@ -227,8 +270,8 @@ def test_signing_out_forgets_everything_but_the_language(services) -> None:
     assert app.session_state["verified_releases"]
     app.selectbox(key="language").select("English").run()
     next(button for button in app.button if button.label == "Sign out").click().run()
-    assert offered(app) == {"sign_in"}
-    assert "session" not in app.session_state
+    assert offered(app) == set()
+    assert "sign_in" not in app.session_state
     assert "verified_releases" not in app.session_state
     assert app.session_state["language"] == "English"
 
@@ -236,7 +279,7 @@ def test_signing_out_forgets_everything_but_the_language(services) -> None:
 def test_an_expired_session_goes_back_to_sign_in(services) -> None:
     services.expires_at = "2020-01-01T00:00:00+00:00"
     app = signed_in("billing")
-    assert offered(app) == {"sign_in"}
+    assert offered(app) == set()
     assert "expired" in app.warning[0].value
 
 
@@ -244,7 +287,7 @@ def test_a_refused_token_goes_back_to_sign_in(services) -> None:
     app = signed_in("analyst")
     services.tokens_expired = True
     app.switch_page("views/releases.py").run()
-    assert offered(app) == {"sign_in"}
+    assert offered(app) == set()
     assert "no longer accepts" in app.warning[0].value
 
 
@@ -608,7 +651,7 @@ def test_a_share_with_an_ended_token_goes_back_to_sign_in(services) -> None:
     app = ordered("custodian")
     services.tokens_expired = True
     with_share(app, share_of(services.offices.orders[0]["hash"], "utility"))
-    assert offered(app) == {"sign_in"}
+    assert offered(app) == set()
 
 
 @pytest.mark.parametrize("page", ["openings", "revocations"])
@@ -730,7 +773,7 @@ def test_a_service_that_is_down_is_named(services, monkeypatch) -> None:
         assert "service.unreachable" in error.value
         assert "identity" in error.value
     assert len(app.error) == 2
-    assert "session" not in app.session_state
+    assert "sign_in" not in app.session_state
 
 
 def test_no_phrase_is_written_twice() -> None:
@@ -773,4 +816,5 @@ def test_figures_that_are_missing_and_sizes() -> None:
         "2.0 KiB",
         "71.6 MiB",
     ]
-    assert figures.moment("not a time") == "not a time"
+    assert figures.moment("not a time", zone=SHENZHEN) == "not a time"
+    assert figures.moment("2026-08-01T17:02:03+00:00", zone=SHENZHEN) == "2026-08-02 01:02 +08:00"

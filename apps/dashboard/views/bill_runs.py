@@ -223,12 +223,13 @@ def _releases(session: Session) -> None:
     if not listed:
         st.caption(tell("no_release"))
         return
+    zone = access.zone()
     table = pd.DataFrame(
         {
             "release": [item.release_id for item in listed],
             "plan": [say_or("plan", item.plan) for item in listed],
             "period": [figures.month(item.start) for item in listed],
-            "released_at": [figures.moment(item.released_at) for item in listed],
+            "released_at": [figures.moment(item.released_at, zone=zone) for item in listed],
             "values_listed": [item.cells for item in listed],
             "suppressed": [item.suppressed for item in listed],
         },

@@ -88,7 +88,7 @@ def _choose(warrants: Sequence[Warrant]) -> Warrant:
 
 
 def _ordered_at(warrant: Warrant) -> str:
-    return figures.moment(warrant.ordered_at.astimezone())
+    return figures.moment(warrant.ordered_at, zone=access.zone())
 
 
 def _facts(warrant: Warrant) -> None:
@@ -177,7 +177,7 @@ def _card(opening: Opening) -> None:
             value.text(text)
     if not in_books:
         st.info(tell("not_in_books"))
-    until = figures.moment(opening.expires_at.astimezone())
+    until = figures.moment(opening.expires_at, zone=access.zone())
     st.warning(tell("result_until", until=until), icon=":material/timer:")
 
 

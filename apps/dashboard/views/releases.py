@@ -46,14 +46,15 @@ def show() -> None:
 
 def _certificate(release: Release) -> None:
     st.subheader(say("certificate"))
+    zone = access.zone()
     fields = {
         "release_id": release.release_id,
         "plan": say_or("plan", release.plan),
         "plan_version": str(release.plan_version),
-        "period": f"{figures.moment(release.start)} – {figures.moment(release.end)}",
+        "period": " – ".join(figures.moment(at, zone=zone) for at in (release.start, release.end)),
         "purpose": release.purpose,
         "requested_by": release.requested_by,
-        "released_at": figures.moment(release.released_at),
+        "released_at": figures.moment(release.released_at, zone=zone),
         "minimum_members": str(release.minimum_members),
         "outputs_digest": release.outputs_digest,
         "evidence_head": release.evidence_head,
@@ -75,14 +76,14 @@ def _rests_on(release: Release) -> None:
 
 
 def _cells(release: Release) -> None:
-    shown = release.cells[:_MOST_ROWS]
+    shown, zone = release.cells[:_MOST_ROWS], access.zone()
     minimum = release.minimum_members
     small = say("fewer_than", minimum=minimum)
     table = pd.DataFrame(
         {
             "zone": [cell.zone for cell in shown],
             "customer_class": [cell.customer_class for cell in shown],
-            "start": [figures.moment(cell.start) for cell in shown],
+            "start": [figures.moment(cell.start, zone=zone) for cell in shown],
             "measure": [say_or("measure", cell.measure) for cell in shown],
             "members": [
                 small if cell.members < minimum else figures.count(cell.members) for cell in shown
