@@ -26,7 +26,14 @@ from gridsecure.key_authority.checker import Outcome, answer_request, released_c
 from gridsecure.key_authority.key_sets import publish_key_sets
 from gridsecure.key_authority.vault import Vault
 from gridsecure.key_authority.zone import AuthorityZone, Settlement, VaultDoor
-from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, Transcript, signed
+from gridsecure.messages import (
+    ReleaseCertificate,
+    ReleaseRequest,
+    Signed,
+    Transcript,
+    request_name,
+    signed,
+)
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, interval_quantity
 from gridsecure.store.database import open_database, write_session
@@ -203,8 +210,9 @@ class Authority:
         parts = [t if isinstance(t, Signed) else signed(t, key=key) for t in transcripts]
         plan = "load-curve" if seeds else "bill"
         request = ReleaseRequest(
-            request_id=sm3_hex("".join(part.digest for part in parts).encode())[:32],
+            request_id="",
             plan=plan,  # type: ignore[arg-type]
+            plan_version=LOAD_CURVE_PLAN_VERSION if seeds else BILL_PLAN_VERSION,
             start=self.grid.period.start.isoformat(),
             end=self.grid.period.end.isoformat(),
             purpose="operations" if seeds else "billing",
@@ -212,7 +220,9 @@ class Authority:
             transcripts=parts,
             seeds=[seed.hex() for seed in seeds],
         )
-        return signed(request.model_copy(update=changes), key=key)
+        changed = request.model_copy(update=changes)
+        name = {"request_id": changes.get("request_id") or request_name(changed)}
+        return signed(changed.model_copy(update=name), key=key)
 
     def bill_request(self, uploads: Sequence[GridUpload]) -> Signed:
         return self.request([self.bill_transcript(upload) for upload in uploads])

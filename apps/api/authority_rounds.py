@@ -51,7 +51,7 @@ def answered(
         "request_id": outcome.request_id,
         "state": outcome.state,
         "reason": outcome.reason,
-        "release_id": outcome.request_id if outcome.state == RELEASED else None,
+        "release_id": outcome.request_id if outcome.state == RELEASED else outcome.earlier,
         "seconds": round(time.monotonic() - started, 3),
     }
 

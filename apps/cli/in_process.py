@@ -43,6 +43,7 @@ from gridsecure.messages import (
     Signed,
     Transcript,
     UploadManifest,
+    request_name,
     signed,
 )
 from gridsecure.store.database import open_database, write_session
@@ -231,8 +232,9 @@ def _released(
     grid: LocalGrid, transcripts: list[Signed], period: BillingPeriod, *, plan: PlanName
 ) -> str:
     request = ReleaseRequest(
-        request_id=secrets.token_hex(16),
+        request_id="",
         plan=plan,
+        plan_version=PLAN_VERSIONS[plan],
         start=period.start.isoformat(),
         end=period.end.isoformat(),
         purpose="billing",
@@ -240,6 +242,7 @@ def _released(
         transcripts=transcripts,
         seeds=[],
     )
+    request = request.model_copy(update={"request_id": request_name(request)})
     outcome = answer_request(
         grid.authority,
         signed(request, key=grid.platform.signing_key),

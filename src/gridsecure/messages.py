@@ -8,6 +8,7 @@ keys before the text is parsed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Self, TypeVar
 
@@ -254,13 +255,15 @@ class Transcript(Message):
 class ReleaseRequest(Message):
     """The platform asks the authority to release what transcripts produced.
 
-    `seeds` are for the checker alone: it re-executes with them and never hands them on. What an
-    analyst asked for comes with the query as it was sent and the grant for it.
+    `request_id` is `request_name` of all that makes it another question. `seeds` are for the
+    checker alone: it re-executes with them and never hands them on. What an analyst asked for comes
+    with the query as it was sent and the grant for it.
     """
 
     kind: ClassVar[str] = "release-request"
     request_id: str
     plan: PlanName
+    plan_version: int
     start: str
     end: str
     purpose: str
@@ -269,6 +272,16 @@ class ReleaseRequest(Message):
     seeds: list[str]
     query: str = ""
     grant: str = ""
+
+
+def request_name(request: ReleaseRequest) -> str:
+    """The id of a request: digest of what is asked, for what, by whom and with which grant.
+
+    Seeds are left out: transcripts commit to them.
+    """
+    asked = request.model_dump(exclude={"request_id", "transcripts", "seeds"})
+    asked["transcripts"] = [transcript.digest for transcript in request.transcripts]
+    return sm3_hex(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode())[:32]
 
 
 class CellTotal(Message):

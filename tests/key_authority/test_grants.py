@@ -21,7 +21,7 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.checker import Outcome, answer_request
 from gridsecure.key_authority.grants import bind_grant, query_result, sealed_result
-from gridsecure.messages import ReleaseRequest, Signed
+from gridsecure.messages import ReleaseRequest, Signed, signed
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 from tests.query_grants import grant_claims, grant_token, query_of
@@ -239,7 +239,11 @@ def test_a_request_is_good_for_one_grant(research):
     """A platform that failed may not go on with another analyst's grant under the same name."""
     request = research.request()
     bind_grant(research.authority.zone, ReleaseRequest.parsed(request.body), now=NOW)
-    refused(research.answered(research.request()))
+    own = ReleaseRequest.parsed(request.body)
+    other = ReleaseRequest.parsed(research.request().body)
+    swapped = own.model_copy(update={"grant": other.grant})
+    outcome = research.answered(signed(swapped, key=research.authority.grid.platform_key))
+    assert (outcome.state, outcome.reason) == ("refused", "release.name")
     assert research.answered(request).state == "released"
 
 
@@ -311,6 +315,5 @@ def test_what_was_refused_for_an_expired_grant_is_released_for_another(research)
     late = NOW + timedelta(days=2)
     refused(research.answered(research.request(), now=late))
     again = query_of(research.authority.grid, reader=generate_private_key().public_key).text
-    changes = {"requested_by": grant_claims(again).subject, "request_id": "ab" * 16}
-    request = research.request(query=again, **changes)
+    request = research.request(query=again, requested_by=grant_claims(again).subject)
     assert research.answered(request).state == "released"

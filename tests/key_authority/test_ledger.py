@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from gridsecure.gateway.rosters import Roster
 from gridsecure.key_authority.checker import REFUSED, RELEASED, Outcome, answer_request
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.vault import Vault
-from gridsecure.messages import Signed, signed
+from gridsecure.messages import ReleaseRequest, Signed, request_name, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
 from tests.authority_simulator import SEED, Authority, View
@@ -150,7 +151,7 @@ def test_of_two_requests_for_one_upload_at_once_one_is_released(
 ) -> None:
     """The same transcript in two requests: both may claim it, one can spend it."""
     shared = authority.bill_transcript(uploads[0])
-    requests = [authority.request([shared], request_id=name) for name in ("a1", "b2")]
+    requests = [authority.request([shared], requested_by=name) for name in ("a1", "b2")]
     outcomes = answered_together(authority, requests)
     assert sorted(outcome.state for outcome in outcomes) == [REFUSED, RELEASED]
     (lost,) = [outcome for outcome in outcomes if outcome.state == REFUSED]
@@ -172,22 +173,65 @@ def test_what_was_released_is_not_decrypted_again(
 ) -> None:
     """Another request about the same transcript ends before the vault hears of it."""
     transcript = signed(authority.bill_transcript(uploads[0]), key=authority.grid.platform_key)
-    assert authority.answer(authority.request([transcript], request_id="a1")).state == RELEASED
+    first = authority.answer(authority.request([transcript]))
 
     def asked(*_arguments: object) -> None:
         raise AssertionError("the vault was asked")
 
     monkeypatch.setattr(Vault, "release_bills", asked)
-    outcome = authority.answer(authority.request([transcript], request_id="b2"))
+    outcome = authority.answer(authority.request([transcript], requested_by="another clerk"))
     assert (outcome.state, outcome.reason) == (REFUSED, "release.repeated")
+    assert (first.state, outcome.earlier) == (RELEASED, first.request_id)
+
+
+def test_the_same_figures_for_a_second_purpose_are_asked_for_on_record(
+    authority: Authority, uploads: Uploads
+) -> None:
+    """Refused with the first release's name: no purpose hides behind the answer to another."""
+    transcript = authority.load_curve_transcript(uploads)
+    first = authority.request([transcript], seeds=[SEED])
+    second = authority.request([transcript], seeds=[SEED], purpose="tariff-design")
+    released, refused = authority.answer(first), authority.answer(second)
+    assert (released.state, refused.state) == (RELEASED, REFUSED)
+    assert (refused.reason, refused.earlier) == ("release.repeated", released.request_id)
+    (entry,) = authority.entries("release.refused")
+    detail = json.loads(entry.detail)
+    assert detail["request"] == refused.request_id != released.request_id
+    assert (detail["purpose"], detail["requested_by"]) == ("tariff-design", "clerk")
+    assert detail["earlier"] == released.request_id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"purpose": "tariff-design"},
+        {"requested_by": "another clerk"},
+        {"plan": "rebill"},
+        {"plan_version": 99},
+        {"start": "2026-06-01T00:00:00+08:00"},
+        {"query": "{}"},
+        {"grant": "a grant"},
+    ],
+)
+def test_all_that_makes_another_question_is_in_its_name(
+    authority: Authority, uploads: Uploads, changes: dict[str, object]
+) -> None:
+    """The platform cannot put another question under the name of one that was answered."""
+    first = authority.bill_request(uploads)
+    assert authority.answer(first).state == RELEASED
+    asked = ReleaseRequest.parsed(first.body).model_copy(update=changes)
+    assert request_name(asked) != asked.request_id
+    outcome = authority.answer(signed(asked, key=authority.grid.platform_key))
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.name")
+    assert len(authority.certificates) == 1
 
 
 def test_another_request_under_a_released_name(authority: Authority, uploads: Uploads) -> None:
-    first = authority.request([authority.bill_transcript(uploads[0])], request_id="name")
-    assert authority.answer(first).state == RELEASED
-    second = authority.request([authority.bill_transcript(uploads[1])], request_id="name")
+    first = authority.request([authority.bill_transcript(uploads[0])])
+    name = authority.answer(first).request_id
+    second = authority.request([authority.bill_transcript(uploads[1])], request_id=name)
     outcome = authority.answer(second)
-    assert (outcome.state, outcome.reason) == (REFUSED, "release.repeated")
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.name")
 
 
 def test_a_released_day_is_not_released_under_another_seed(

@@ -1,8 +1,9 @@
 """Release requests: signed once, pulled by the key authority, answered once.
 
-A request is named by the transcripts and the query it is about, so the same run asks the same
-question. A refused request waits again when its run is ordered again, because what it was refused
-for may have changed; a released one stays released.
+A request is named by all that makes it another question: transcripts, plan and version, purpose,
+who asked, query and grant. So the same order asks the same question, and the same figures for
+another purpose are another. A refused request waits again when its run is ordered again, because
+what it was refused for may have changed; a released one stays released.
 """
 
 from __future__ import annotations
@@ -84,5 +85,9 @@ def _note(session: Session, request: ReleaseRequest, *, at: datetime) -> None:
         at=at,
         actor=request.requested_by,
         action="release.requested",
-        detail={"request": request.request_id, "plan": request.plan},
+        detail={
+            "request": request.request_id,
+            "plan": request.plan,
+            "purpose": request.purpose,
+        },
     )

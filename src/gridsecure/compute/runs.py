@@ -35,6 +35,7 @@ from gridsecure.messages import (
     Signed,
     Transcript,
     UploadManifest,
+    request_name,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.corrections import is_correction
@@ -115,14 +116,15 @@ def run_plan(
     sources = _sources(zone, order)
     # 2. jobs
     seeds: dict[str, bytes] = {}
+    stem = f"{order.plan}/{PLAN_VERSIONS[order.plan]}"
     if order.plan != "load-curve":
         jobs: list[Job] = [
-            BillJob(f"{order.plan}/{s.roster_id}/{s.upload.digest}", s.roster.body, s.upload.body)
+            BillJob(f"{stem}/{s.roster_id}/{s.upload.digest}", s.roster.body, s.upload.body)
             for s in sources
         ]
     else:
         days = _days(sources)
-        names = {day: f"load-curve/{_joined(sources)}/{day}" for day in days}
+        names = {day: f"{stem}/{_joined(sources)}/{day}" for day in days}
         seeds = {name: job_seed(zone, name, at=clock()) for name in names.values()}
         jobs = [_load_curve_job(names[d], sources, days[d], seeds[names[d]]) for d in days]
     done = recorded_transcripts(zone)
@@ -133,7 +135,7 @@ def run_plan(
     for count, result in enumerate(run_jobs(pool, open_jobs), len(jobs) - len(open_jobs) + 1):
         used = list(by_upload.values())
         if order.plan != "load-curve":
-            used = [by_upload[result.name.split("/")[2]]]
+            used = [by_upload[result.name.rpartition("/")[2]]]
         transcript = _transcript(order, result, used, seed=seeds.get(result.name))
         done[result.name] = record_transcript(zone, transcript, job=result.name, at=clock())
         progress(count, len(jobs))
@@ -251,10 +253,10 @@ def _request(
     *,
     at: datetime,
 ) -> Signed:
-    parts = [t.digest for t in transcripts] + ([sm3_hex(order.query.encode())] * bool(order.query))
     request = ReleaseRequest(
-        request_id=sm3_hex("".join(parts).encode())[:32],
+        request_id="",
         plan=order.plan,
+        plan_version=PLAN_VERSIONS[order.plan],
         start=order.start,
         end=order.end,
         purpose=order.purpose,
@@ -264,4 +266,5 @@ def _request(
         query=order.query,
         grant=order.grant,
     )
-    return keep_request(zone, request, at=at)
+    named = request.model_copy(update={"request_id": request_name(request)})
+    return keep_request(zone, named, at=at)

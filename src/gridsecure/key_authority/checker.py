@@ -48,6 +48,7 @@ from gridsecure.messages import (
     Signed,
     Transcript,
     opened,
+    request_name,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
@@ -73,11 +74,13 @@ class Outcome:
         request_id: The request.
         state: "released", "refused", or "failed": not answered, to be asked again.
         reason: Reason code of a refusal or failure.
+        earlier: The release that holds what was asked for again, if one does.
     """
 
     request_id: str
     state: str
     reason: str | None = None
+    earlier: str | None = None
 
 
 def answer_request(
@@ -99,14 +102,32 @@ def answer_request(
     except (AuthenticityError, InvalidMessageError) as error:
         _enter(zone, REFUSED, envelope.digest, error, at=clock())
         raise
+    name = request.request_id
     try:
-        if not _is_released(zone, request):
+        _check_name(request)
+        if not _is_released(zone, name):
             _release(zone, request, view=view, clock=clock)
     except GridSecureError as error:
+        # Of two that answer one request at once, the slower finds its claims spent by the faster.
+        if name == request_name(request) and _is_released(zone, name):
+            return Outcome(name, RELEASED)
+        earlier = _released_before(zone, request) if error.reason == REPEATED else None
         state = FAILED if _is_failure(error) else REFUSED
-        _enter(zone, state, request.request_id, error, at=clock())
-        return Outcome(request.request_id, state, error.reason)
-    return Outcome(request.request_id, RELEASED)
+        asked = {"purpose": request.purpose, "requested_by": request.requested_by}
+        more = asked | ({"earlier": earlier} if earlier else {})
+        _enter(zone, state, name, error, at=clock(), **more)
+        return Outcome(name, state, error.reason, earlier)
+    return Outcome(name, RELEASED)
+
+
+def _check_name(request: ReleaseRequest) -> None:
+    """Refuse a request under another name than its content's: it could hide behind an answer."""
+    if request.request_id != request_name(request):
+        raise ReleaseRefusedError(
+            "A request is not named by what it asks for.",
+            reason="release.name",
+            remedy="Bring platform and key authority to one release of the software.",
+        )
 
 
 def _is_failure(error: GridSecureError) -> bool:
@@ -115,27 +136,33 @@ def _is_failure(error: GridSecureError) -> bool:
 
 
 def _enter(
-    zone: AuthorityZone, state: str, name: str, error: GridSecureError, *, at: datetime
+    zone: AuthorityZone,
+    state: str,
+    name: str,
+    error: GridSecureError,
+    *,
+    at: datetime,
+    **more: str,
 ) -> None:
     """Enter a refusal or failure in the evidence log."""
-    detail = {"request": name, "reason": error.reason, "error": type(error).__name__}
+    detail = {"request": name, "reason": error.reason, "error": type(error).__name__, **more}
     with write_session(zone.engine) as session:
         evidence.append(session, at=at, actor="checker", action=f"release.{state}", detail=detail)
 
 
-def _is_released(zone: AuthorityZone, request: ReleaseRequest) -> bool:
-    """Say whether this very request was released; another one under its name is refused."""
-    try:
-        found = ReleaseCertificate.parsed(released_certificate(zone, request.request_id).body)
-    except NotFoundError:
-        return False
-    if found.transcripts != [transcript.digest for transcript in request.transcripts]:
-        raise ReleaseRefusedError(
-            "Another request was released under this name.",
-            reason=REPEATED,
-            remedy="Name a request by what it asks for.",
-        )
-    return True
+def _is_released(zone: AuthorityZone, name: str) -> bool:
+    with write_session(zone.engine) as session:
+        return any(item.name == name for item in listed(session, kind="release"))
+
+
+def _released_before(zone: AuthorityZone, request: ReleaseRequest) -> str | None:
+    """The first release that holds a transcript of this request."""
+    asked = {transcript.digest for transcript in request.transcripts}
+    for envelope in released_certificates(zone):
+        certificate = ReleaseCertificate.parsed(envelope.body)
+        if not asked.isdisjoint(certificate.transcripts):
+            return certificate.release_id
+    return None
 
 
 def released_certificates(zone: AuthorityZone) -> list[Signed]:
@@ -235,6 +262,10 @@ def _allowed(
     zone: AuthorityZone, request: ReleaseRequest, *, now: datetime
 ) -> list[tuple[Signed, bytes | None]]:
     """The request's transcripts with their seeds, if policy allows what it asks for."""
+    if request.plan_version != PLAN_VERSIONS[request.plan]:
+        raise ReleaseRefusedError(
+            "A request is about another version of its plan.", reason="release.transcript"
+        )
     check_purpose(zone, request, now=now)
     pairs = list(zip(request.transcripts, _seeds(request), strict=True))
     for transcript in request.transcripts:
