@@ -35,13 +35,12 @@ from gridsecure.messages import (
     signed,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
-from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, interval_quantity
+from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, day_quantity
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import EvidenceEntry, EvidenceRow, _entry, verify_chain
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
 from tests.grid_simulator import (
-    DAY_INTERVALS,
     NOW,
     GridSimulator,
     GridUpload,
@@ -65,11 +64,11 @@ def authority_grid(
     folder: Path, **choices: object
 ) -> Iterator[tuple[GridSimulator, list[GridUpload]]]:
     """A grid, and the uploads of its rosters as committed."""
-    intervals = int(choices.pop("intervals", DAY_INTERVALS))  # type: ignore[call-overload]
+    days = int(choices.pop("days", 1))  # type: ignore[call-overload]
     grid = GridSimulator(folder, **choices)  # type: ignore[arg-type]
     try:
         grid.install()
-        uploads = [grid.upload(roster, intervals=intervals) for roster in grid.rosters]
+        uploads = [grid.upload(roster, days=days) for roster in grid.rosters]
         for upload in uploads:
             grid.deliver(upload)
         yield grid, uploads
@@ -165,14 +164,13 @@ class Authority:
         return self.transcript("bill", [upload], result)
 
     def load_curve_transcript(
-        self, uploads: Sequence[GridUpload], *, day: int = 0, seed: bytes = SEED, hours: int = 24
+        self, uploads: Sequence[GridUpload], *, day: int = 0, seed: bytes = SEED
     ) -> Transcript:
-        first = day * DAY_INTERVALS
         job = LoadCurveJob(
             "load-curve",
             tuple(self.grid.signed_roster(upload.roster).body for upload in uploads),
             tuple(upload.message.body for upload in uploads),
-            tuple(interval_quantity(first + hour) for hour in range(hours)),
+            (day_quantity(f"{self.grid.month}-{day + 1:02d}"),),
             seed,
         )
         return self.transcript("load-curve", uploads, self.worker.run(job), seed=seed)

@@ -13,7 +13,7 @@ a session and shared by all grids (`grid_keys`), because a test changes messages
 
 By default 48 meter points (39 households on the flat tariff, nine shops and factories on the
 four-period one: two rosters) in two zones, hourly readings of one month; an upload holds all
-settlement columns and the first `intervals` interval columns. The household cell of `futian` has 26
+settlement columns and the intervals of the first `days` days. The household cell of `futian` has 26
 members and is released; every other cell is smaller than 15 and is suppressed.
 """
 
@@ -334,9 +334,9 @@ class GridSimulator:
         """Sign as the gateway, unless told otherwise."""
         return signed(message, key=key or self.gateway_key)
 
-    def packed(self, roster: Roster, *, intervals: int = DAY_INTERVALS) -> list[PackedColumn]:
-        """All settlement columns of a roster and its first interval columns."""
-        name = (roster.manifest.roster_id, self.month, intervals)
+    def packed(self, roster: Roster, *, days: int = 1) -> list[PackedColumn]:
+        """All settlement columns of a roster and the intervals of its first days."""
+        name = (roster.manifest.roster_id, self.month, days)
         if name not in self.keys.packed:
             columns = pack_roster(
                 self.readings,
@@ -346,14 +346,14 @@ class GridSimulator:
                 keys={name: key_set.public for name, key_set in self.keys.secret.items()},
             )
             settlement = settlement_columns(roster, tariff=self.tariff(roster), period=self.period)
-            self.keys.packed[name] = list(islice(columns, settlement + intervals))
+            self.keys.packed[name] = list(islice(columns, settlement + days))
         return self.keys.packed[name]
 
     def upload(
         self,
         roster: Roster,
         *,
-        intervals: int = DAY_INTERVALS,
+        days: int = 1,
         sequence: int | None = None,
         key: Sm2PrivateKey | None = None,
         **changes: object,
@@ -362,12 +362,12 @@ class GridSimulator:
 
         Args:
             roster: One of `rosters`.
-            intervals: Interval columns to include, from the start of the month.
+            days: Days whose intervals to include, from the start of the month.
             sequence: Sequence number; the next unused one by default.
             key: The signing key; the gateway's by default.
             changes: Fields of the manifest to set to something else.
         """
-        columns = self.packed(roster, intervals=intervals)
+        columns = self.packed(roster, days=days)
         self.sequence += 1
         manifest = UploadManifest(
             roster_id=roster.manifest.roster_id,
@@ -444,4 +444,4 @@ def registry(*keys: Sm2PrivateKey) -> dict[str, Sm2PublicKey]:
 
 def settlement_columns(roster: Roster, *, tariff: Tariff, period: BillingPeriod) -> int:
     """How many columns a roster's settlement has; they are packed before the intervals."""
-    return packed_columns(roster, tariff=tariff, period=period, intervals=0)
+    return packed_columns(roster, tariff=tariff, period=period, days=0)

@@ -20,6 +20,8 @@ from gridsecure.errors import InvalidMessageError, SignatureError, UnknownMeterE
 
 VERSION = 1
 MAX_SLOTS = 16384
+MAX_INTERVALS = 300
+"""Intervals of the longest local day: 25 hours of five minutes."""
 MAX_COLUMNS = 20_000
 """A month of five-minute intervals, each with a price of its own, and its settlement: 18,300."""
 FIRST_REVISION = 1
@@ -189,7 +191,10 @@ def roster_name(roster: RosterManifest) -> str:
 
 
 class ColumnEntry(Message):
-    """One encrypted column of an upload."""
+    """One encrypted column of an upload.
+
+    A column of several `intervals`, all of one length, holds every slot for each of them in turn.
+    """
 
     kind: ClassVar[str] = "column"
     quantity: str
@@ -201,6 +206,7 @@ class ColumnEntry(Message):
     high: int
     digest: Digest
     size: int
+    intervals: int = Field(default=1, ge=1, le=MAX_INTERVALS)
 
 
 class UploadManifest(Message):

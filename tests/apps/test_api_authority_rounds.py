@@ -78,7 +78,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with authority_grid(tmp_path / "platform", intervals=0) as (grid, uploads):
+    with authority_grid(tmp_path / "platform", days=0) as (grid, uploads):
         made = World(tmp_path, grid, uploads)
         yield made
         made.maker.close()

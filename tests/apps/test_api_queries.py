@@ -159,7 +159,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     folder = tmp_path / "platform"
-    with authority_grid(folder, meters=48, intervals=2) as (grid, _uploads):
+    with authority_grid(folder, meters=48, days=2) as (grid, _uploads):
         platform = create_platform_app(platform_settings(folder), clock=TestClock())
         identity = identity_app(tmp_path / "identity", grants_per_epoch=LIMIT)
         authority = authority_of(tmp_path / "authority", grid, platform)

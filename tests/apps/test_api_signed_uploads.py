@@ -449,7 +449,7 @@ def filled(platform: TestClient, grid: GridSimulator) -> TestClient:
 
 @pytest.fixture
 def upload(grid: GridSimulator) -> GridUpload:
-    return grid.upload(grid.rosters[0], intervals=0)
+    return grid.upload(grid.rosters[0], days=0)
 
 
 def test_a_roster_is_sent_by_the_gateway_that_signed_it(

@@ -42,7 +42,7 @@ def quiet(_done: int, _of: int) -> None:
 def first(grid: GridSimulator) -> GridUpload:
     """The flat roster's upload, committed."""
     roster = max(grid.rosters, key=lambda roster: roster.manifest.slots)
-    upload = grid.upload(roster, intervals=1)
+    upload = grid.upload(roster, days=1)
     grid.deliver(upload)
     return upload
 
@@ -165,7 +165,7 @@ def an_unknown_upload(grid: GridSimulator, first: GridUpload) -> GridUpload:
 
 def the_same_columns(grid: GridSimulator, first: GridUpload) -> GridUpload:
     changes = {"revision": 2, "corrects": first.upload_id, "corrected_slots": [3]}
-    return grid.upload(first.roster, intervals=1, **changes)
+    return grid.upload(first.roster, days=1, **changes)
 
 
 def a_slot_beyond(grid: GridSimulator, first: GridUpload) -> GridUpload:
@@ -178,7 +178,7 @@ def another_period(grid: GridSimulator, first: GridUpload) -> GridUpload:
 
 def another_rosters_upload(grid: GridSimulator, first: GridUpload) -> GridUpload:
     (other,) = (roster for roster in grid.rosters if roster is not first.roster)
-    upload = grid.upload(other, intervals=1)
+    upload = grid.upload(other, days=1)
     grid.deliver(upload)
     return corrected(grid, first, [3], corrects=upload.upload_id)
 
@@ -256,7 +256,7 @@ def test_a_used_sequence_number_is_a_replay(
 def test_a_first_upload_stays_the_first(grid: GridSimulator, second: GridUpload) -> None:
     grid.deliver(second)
     with pytest.raises(ConflictError) as refused:
-        begin(grid, grid.upload(second.roster, intervals=1))
+        begin(grid, grid.upload(second.roster, days=1))
     assert refused.value.reason == "conflict.upload"
 
 
@@ -380,7 +380,7 @@ def test_a_refused_correction_does_not_hold_up_the_others(
     grid: GridSimulator, first: GridUpload, second: GridUpload
 ) -> None:
     (other_roster,) = (roster for roster in grid.rosters if roster is not first.roster)
-    other_first = grid.upload(other_roster, intervals=1)
+    other_first = grid.upload(other_roster, days=1)
     grid.deliver(other_first)
     other = corrected(grid, other_first, [1])
     both = {second.upload_id, other.upload_id}

@@ -24,7 +24,7 @@ from tests.grid_simulator import NOW, GridKeys, GridSimulator, GridUpload
 def first(grid: GridSimulator) -> GridUpload:
     """The flat roster's upload of July, committed."""
     roster = max(grid.rosters, key=lambda roster: roster.manifest.slots)
-    upload = grid.upload(roster, intervals=1)
+    upload = grid.upload(roster, days=1)
     grid.deliver(upload)
     return upload
 
@@ -110,7 +110,7 @@ def test_without_the_revoked_member_a_roster_is_taken_in(grid, first, revoked):
 
 def test_members_of_an_upload_that_is_not_committed_are_not_billed(grid):
     roster = grid.rosters[0]
-    begin(grid, grid.upload(roster, intervals=1))
+    begin(grid, grid.upload(roster, days=1))
     revoke(grid, roster.manifest.pseudonyms[0])
     with pytest.raises(InputError) as refused:
         retariffed(grid, roster, change=('rate = "', 'rate = "1'))
@@ -255,7 +255,7 @@ BAD_PERIODS = {
 def test_uploads_are_of_the_year_of_their_pseudonyms(grid, name):
     roster = grid.rosters[0]
     start, end = BAD_PERIODS[name]
-    like = grid.upload(roster, intervals=1)
+    like = grid.upload(roster, days=1)
     with pytest.raises(InputError) as refused:
         begin(grid, upload_of(grid, roster, like, start=start, end=end))
     assert refused.value.reason == "identity.period"
@@ -268,5 +268,5 @@ def test_every_month_of_the_year_is_taken(grid, month):
     roster = grid.rosters[0]
     following = f"{2026 + month // 12}-{month % 12 + 1:02d}"
     start, end = f"2026-{month:02d}-01T00:00:00+08:00", f"{following}-01T00:00:00+08:00"
-    like = grid.upload(roster, intervals=1)
+    like = grid.upload(roster, days=1)
     assert begin(grid, upload_of(grid, roster, like, start=start, end=end)).state == "pending"

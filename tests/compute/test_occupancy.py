@@ -28,7 +28,7 @@ KINDS = ("upload", "period", "seating", "members")
 def first(grid: GridSimulator) -> GridUpload:
     """The flat roster's upload of July, begun."""
     roster = max(grid.rosters, key=lambda roster: roster.manifest.slots)
-    upload = grid.upload(roster, intervals=1)
+    upload = grid.upload(roster, days=1)
     begin(grid, upload)
     return upload
 

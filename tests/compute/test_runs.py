@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,13 +27,14 @@ from gridsecure.errors import (
     ConflictError,
     GridSecureError,
     InputError,
+    KeyMismatchError,
     NotFoundError,
     StorageError,
 )
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
 from gridsecure.plans.execution import compile_bill, roster_data
-from gridsecure.plans.load_curve import cell_layout, interval_totals
+from gridsecure.plans.load_curve import cell_layout, day_quantity, day_totals
 from gridsecure.plans.recombination import recombined
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
@@ -89,7 +91,7 @@ def two_days(tmp_path: Path) -> Iterator[GridSimulator]:
     grid = GridSimulator(tmp_path / "grid")
     grid.install()
     for roster in grid.rosters:
-        grid.deliver(grid.upload(roster, intervals=2 * DAY_INTERVALS))
+        grid.deliver(grid.upload(roster, days=2))
     yield grid
     grid.close()
 
@@ -141,26 +143,24 @@ def test_load_curve_totals_are_exact_and_no_slot_tells_anything(delivered):
     rosters = sorted(delivered.rosters, key=lambda roster: roster.manifest.roster_id)
     layout = cell_layout([roster.manifest for roster in rosters])
     readings = delivered.readings.pivot(index="start", columns="meter_point_id", values="energy_wh")
-    for interval in (0, 7, DAY_INTERVALS - 1):
-        values = [
-            decrypted(
-                delivered,
-                transcript,
-                f"{roster.manifest.roster_id}/interval:{interval:04d}",
-                roster=roster,
-            )
-            for roster in rosters
-        ]
-        totals = interval_totals(values, layout=layout)
+    day = day_quantity(f"{delivered.month}-01")
+    values = [
+        decrypted(delivered, transcript, f"{roster.manifest.roster_id}/{day}", roster=roster)
+        for roster in rosters
+    ]
+    totals = day_totals(values, layout=layout, intervals=DAY_INTERVALS)
+    assert len(totals) == DAY_INTERVALS
+    for interval, found in enumerate(totals):
         row = readings.sort_index().iloc[interval]
         members = [m for r in rosters for m in r.meter_point_ids]
-        assert len(totals) == 1
-        for cell, total in totals.items():
+        assert len(found) == 1
+        for cell, total in found.items():
             inside = [m for m, g in zip(members, layout.joined, strict=True) if g == cell]
             assert len(inside) == 26
             assert total == int(row[inside].sum())
         plain = np.concatenate([row[list(r.meter_point_ids)].to_numpy() for r in rosters])
-        assert not (np.concatenate(values).astype(np.int64) == plain).any()
+        own = [part.reshape(DAY_INTERVALS, -1)[interval] for part in values]
+        assert not (np.concatenate(own).astype(np.int64) == plain).any()
 
 
 def test_digests_do_not_depend_on_workers_or_on_the_run(tmp_path, plan):
@@ -208,8 +208,9 @@ class Killer:
 def stuck_second_job(grid: GridSimulator, plan: str) -> Iterator[None]:
     """The second job waits for ever: pipes nobody writes to stand where its inputs were."""
     roster = sorted(grid.rosters, key=lambda roster: roster.manifest.roster_id)[1]
-    columns = grid.upload(roster, intervals=2 * DAY_INTERVALS).manifest.columns
-    wanted = f"interval:{DAY_INTERVALS:04d}" if plan == "load-curve" else ("register:", "total")
+    columns = grid.upload(roster, days=2).manifest.columns
+    second = day_quantity(f"{grid.month}-02")
+    wanted = second if plan == "load-curve" else ("register:", "total")
     root = grid.platform_zone.objects.root
     held = [root / c.digest[:2] / c.digest[2:] for c in columns if c.quantity.startswith(wanted)]
     for path in held:
@@ -251,7 +252,7 @@ def undisturbed_bodies(grid: GridSimulator, kept: dict[str, str], plan: str) -> 
     try:
         other.install()
         for roster in other.rosters:
-            other.deliver(other.upload(roster, intervals=2 * DAY_INTERVALS))
+            other.deliver(other.upload(roster, days=2))
         plant_seeds(other, kept)
         run(other, other.order(plan))
         return transcript_bodies(other)
@@ -316,9 +317,18 @@ def test_nothing_committed_is_nothing_to_run(grid, plan):
     assert refused.value.reason == "run.empty"
 
 
-def test_a_load_curve_needs_one_grid_of_intervals(grid):
-    grid.deliver(grid.upload(grid.rosters[0], intervals=DAY_INTERVALS))
-    grid.deliver(grid.upload(grid.rosters[1], intervals=DAY_INTERVALS - 1))
+@pytest.mark.parametrize("other", ["fewer days", "half-hours"])
+def test_a_load_curve_needs_one_grid_of_intervals(grid, other):
+    second = grid.upload(grid.rosters[1], days=1)
+    if other == "fewer days":
+        second = grid.upload(grid.rosters[1], days=2)
+    else:
+        *settled, day = second.manifest.columns
+        halves = day.model_copy(update={"intervals": 2 * day.intervals})
+        manifest = second.manifest.model_copy(update={"columns": [*settled, halves]})
+        second = replace(second, manifest=manifest, message=grid.sign(manifest))
+    grid.deliver(grid.upload(grid.rosters[0], days=1))
+    grid.deliver(second)
     with pytest.raises(InputError) as refused:
         run(grid, grid.order("load-curve"))
     assert refused.value.reason == "load-curve.grid"
@@ -370,3 +380,14 @@ def test_an_answer_is_kept_once_and_a_refused_request_waits_again(delivered):
     assert waiting_requests(zone) == []
     with pytest.raises(NotFoundError):
         record_answer(zone, "f" * 32, answer="released", at=NOW)
+
+
+def test_a_settlement_column_of_several_intervals_is_not_billed(grid):
+    for roster in grid.rosters:
+        upload = grid.upload(roster, days=0)
+        columns = [c.model_copy(update={"intervals": 2}) for c in upload.manifest.columns]
+        manifest = upload.manifest.model_copy(update={"columns": columns})
+        grid.deliver(replace(upload, manifest=manifest, message=grid.sign(manifest)))
+    with pytest.raises(KeyMismatchError) as refused:
+        run(grid, grid.order("bill"))
+    assert refused.value.reason == "plan.input"

@@ -286,7 +286,7 @@ def test_requests_and_rosters_have_the_same_pin(open_grid: GridSimulator) -> Non
 
 def test_an_upload_of_a_gateway_without_a_roster_is_refused(open_grid: GridSimulator) -> None:
     with pytest.raises(UnknownMeterError):
-        begin(open_grid, open_grid.upload(open_grid.rosters[0], intervals=0))
+        begin(open_grid, open_grid.upload(open_grid.rosters[0], days=0))
 
 
 def test_an_upload_is_of_its_rosters_year(grid: GridSimulator) -> None:
@@ -295,7 +295,7 @@ def test_an_upload_is_of_its_rosters_year(grid: GridSimulator) -> None:
         ("2027-07-01T00:00:00+08:00", "2027-08-01T00:00:00+08:00"),
         ("2025-12-01T00:00:00+08:00", "2026-01-01T00:00:00+08:00"),
     ):
-        upload = grid.upload(grid.rosters[0], intervals=0, start=start, end=end)
+        upload = grid.upload(grid.rosters[0], days=0, start=start, end=end)
         with pytest.raises(InputError) as refused:
             begin(grid, upload)
         assert refused.value.reason == "identity.period"
@@ -345,17 +345,17 @@ def test_without_it_the_same_roster_is_taken_in(open_grid: GridSimulator) -> Non
 
 
 def test_an_upload_of_a_roster_with_a_revoked_pseudonym_is_refused(grid: GridSimulator) -> None:
-    upload = grid.upload(grid.rosters[0], intervals=0)
+    upload = grid.upload(grid.rosters[0], days=0)
     deny(grid, upload.roster.manifest.pseudonyms[0])
     with pytest.raises(InputError) as refused:
         begin(grid, upload)
     assert refused.value.reason == "identity.revoked"
     assert refused.value.message.startswith("1 pseudonyms")
-    assert begin(grid, grid.upload(grid.rosters[1], intervals=0)).state == "pending"
+    assert begin(grid, grid.upload(grid.rosters[1], days=0)).state == "pending"
 
 
 def test_what_was_committed_before_stays_valid(grid: GridSimulator) -> None:
-    upload = grid.upload(grid.rosters[0], intervals=0)
+    upload = grid.upload(grid.rosters[0], days=0)
     done = grid.deliver(upload)
     deny(grid, upload.roster.manifest.pseudonyms[0])
     assert begin(grid, upload) == done, "a retry after a lost answer is told so"
@@ -381,7 +381,7 @@ def its_committed_upload(grid: GridSimulator, upload: GridUpload) -> object:
 def test_a_revoked_gateway_is_unknown(
     grid: GridSimulator, step: Callable[[GridSimulator, GridUpload], object]
 ) -> None:
-    upload = grid.upload(grid.rosters[0], intervals=0)
+    upload = grid.upload(grid.rosters[0], days=0)
     if step is its_committed_upload:
         grid.deliver(upload)
     deny(grid, grid.gateway_subject)

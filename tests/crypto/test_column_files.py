@@ -40,7 +40,7 @@ ROSTER = "roster-7"
 
 def label_for(column: EncryptedColumn, **changes: Any) -> ColumnLabel:
     label = ColumnLabel(
-        quantity="interval:0017",
+        quantity="intervals:2026-07-18",
         unit="Wh",
         roster_id=ROSTER,
         start="2026-01-01T08:00:00+08:00",

@@ -294,13 +294,11 @@ class GatewayWorld:
             progress=note,
         )
 
-    def outgoing(
-        self, *, intervals: int = 1, span: tuple[str, str] | None = None
-    ) -> outbox.Outgoing:
-        """The roster of homes with its settlement and first interval columns, in the outbox.
+    def outgoing(self, *, days: int = 1, span: tuple[str, str] | None = None) -> outbox.Outgoing:
+        """The roster of homes with its settlement and the intervals of its first days.
 
         Args:
-            intervals: How many interval columns.
+            days: How many days.
             span: Start and end of the period it is for, if not the month.
         """
         period, contracts = month_period(MONTH, timezone="Asia/Shanghai"), self.contracts()
@@ -324,7 +322,7 @@ class GatewayWorld:
         )
         packed = outbox.Packed(
             roster=roster.manifest,
-            columns=islice(columns, SETTLEMENT_COLUMNS + intervals),
+            columns=islice(columns, SETTLEMENT_COLUMNS + days),
             start=span[0] if span else period.start.isoformat(),
             end=span[1] if span else period.end.isoformat(),
             estimated_readings=0,

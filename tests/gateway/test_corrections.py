@@ -50,6 +50,7 @@ from gridsecure.key_authority.bill_versions import bill_versions
 from gridsecure.key_authority.checker import sealed_statements
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import Signed, UploadManifest
+from gridsecure.plans.load_curve import INTERVALS_PREFIX
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import head, verify_chain
 from gridsecure.store.records import listed
@@ -81,7 +82,7 @@ def world(tmp_path):
 
 def settlement_columns_only(energies, *, roster, tariff, period, keys):
     """The real packing, without the interval columns that follow."""
-    needs = packed_columns(roster, tariff=tariff, period=period, intervals=0)
+    needs = packed_columns(roster, tariff=tariff, period=period, days=0)
     packed = pack_energies(energies, roster=roster, tariff=tariff, period=period, keys=keys)
     return islice(packed, needs)
 
@@ -168,7 +169,7 @@ def test_only_the_changed_roster_is_sent_and_names_its_slots(world):
     names = world.identity_names()
     assert {pseudonyms[slot] for slot in second.corrected_slots} == {names[home], names[other]}
     assert [c.quantity for c in second.columns] == [c.quantity for c in earlier.columns]
-    assert not any(c.quantity.startswith("interval:") for c in second.columns)
+    assert not any(c.quantity.startswith(INTERVALS_PREFIX) for c in second.columns)
 
 
 def test_every_version_stays_and_the_new_one_is_private(world):

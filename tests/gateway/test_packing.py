@@ -26,6 +26,7 @@ from gridsecure.gateway.packing import (
     pack_settlements,
     packed_columns,
 )
+from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.quantities import MONTH_MEASURE, published_needs, register_quantity
 from tests.grid_simulator import DAY_INTERVALS, HOUR, TIERS, GridSimulator, grid_keys
 
@@ -82,13 +83,21 @@ def test_settlement_columns_hold_what_the_plaintext_oracle_settles(grid):
 
 def test_interval_columns_hold_the_readings(grid):
     roster = grid.rosters[0]
-    columns = grid.packed(roster)[-DAY_INTERVALS:]
+    columns = grid.packed(roster, days=2)[-2:]
     table = grid.readings.set_index(["start", "meter_point_id"])["energy_wh"]
-    for column in (columns[0], columns[-1]):
+    assert [c.entry.quantity for c in columns] == [
+        day_quantity(f"{grid.month}-{day}") for day in ("01", "02")
+    ]
+    for column in columns:
         start = pd.Timestamp(column.entry.start)
-        expected = table[start].loc[list(roster.meter_point_ids)]
-        assert decrypted(column, roster) == expected.tolist()
-        assert pd.Timestamp(column.entry.end) == start + HOUR
+        assert (column.entry.intervals, start.hour) == (DAY_INTERVALS, 0)
+        expected = [
+            int(table[start + hour * HOUR].loc[name])
+            for hour in range(DAY_INTERVALS)
+            for name in roster.meter_point_ids
+        ]
+        assert decrypted(column, roster) == expected
+        assert pd.Timestamp(column.entry.end) == start + DAY_INTERVALS * HOUR
 
 
 def test_entries_name_the_file_its_bound_and_its_key(grid):
@@ -186,7 +195,7 @@ def test_the_number_of_columns_is_known_before_packing(grid, public_keys):
         energies, roster=roster, tariff=tariff, period=grid.period, keys=public_keys
     )
     assert sum(1 for _ in columns) == packed_columns(
-        roster, tariff=tariff, period=grid.period, intervals=744
+        roster, tariff=tariff, period=grid.period, days=31
     )
 
 

@@ -99,7 +99,7 @@ def test_another_upload_for_the_same_roster_and_month_is_a_conflict(world):
 
 
 def test_only_missing_objects_are_sent(world):
-    upload = world.outgoing(intervals=2)
+    upload = world.outgoing(days=2)
     first, *rest = upload.upload.columns
     (data,) = outbox.read_columns(world.zone, upload, wanted=frozenset({first.digest}))
     world.grid.platform_zone.objects.put(data)

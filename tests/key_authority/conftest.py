@@ -18,7 +18,7 @@ ORDERS = ("release_bills", "release_corrections", "release_totals")
 def delivered(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[GridSimulator, list[GridUpload]]]:
-    with authority_grid(tmp_path_factory.mktemp("platform"), intervals=48) as found:
+    with authority_grid(tmp_path_factory.mktemp("platform"), days=2) as found:
         yield found
 
 

@@ -328,7 +328,7 @@ def test_a_load_curve_of_corrected_readings_is_refused(
 ) -> None:
     """Beside the month's released energy it would show what was corrected."""
     changes = {"revision": 2, "corrects": uploads[0].upload_id, "corrected_slots": [1]}
-    second = grid.upload(uploads[0].roster, intervals=48, **changes)
+    second = grid.upload(uploads[0].roster, days=2, **changes)
     billed.show(second)
     curve = billed.load_curve_transcript([second, uploads[1]])
     assert refused(billed, billed.request([curve], seeds=[SEED])) == "correction.plan"

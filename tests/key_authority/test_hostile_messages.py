@@ -147,7 +147,7 @@ def test_inputs_of_a_load_curve_are_intervals(
     name: str, authority: Authority, uploads: Uploads
 ) -> None:
     inputs, reason = INPUTS[name]
-    transcript = authority.load_curve_transcript(uploads, hours=1)
+    transcript = authority.load_curve_transcript(uploads)
     changed = transcript.model_copy(update={"inputs": inputs})
     assert authority.answer(authority.request([changed], seeds=[SEED])).reason == reason
 
@@ -155,7 +155,7 @@ def test_inputs_of_a_load_curve_are_intervals(
 def test_a_roster_listed_twice_makes_no_small_cell_large(
     authority: Authority, uploads: Uploads
 ) -> None:
-    transcript = authority.load_curve_transcript(uploads[1:], hours=1)
+    transcript = authority.load_curve_transcript(uploads[1:])
     twice = transcript.model_copy(
         update={"rosters": transcript.rosters * 2, "uploads": transcript.uploads * 2}
     )

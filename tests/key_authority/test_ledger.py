@@ -269,7 +269,7 @@ def overlapping(grid: GridSimulator, upload: GridUpload, **changes: object) -> G
     facts = {"service_from": ["2020-01"] * upload.roster.manifest.slots, **changes}
     manifest = grid.seated(upload.roster.manifest.model_copy(update=facts))
     roster = Roster(manifest, upload.roster.meter_point_ids)
-    columns = grid.packed(roster, intervals=1)
+    columns = grid.packed(roster, days=1)
     sent = upload.manifest.model_copy(
         update={
             "roster_id": manifest.roster_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, GridSecureError
 from gridsecure.key_authority.checker import FAILED, REFUSED, RELEASED
 from gridsecure.messages import ReleaseRequest, Signed, signed
+from gridsecure.plans.load_curve import day_quantity
 from tests.authority_simulator import SEED, Authority
 from tests.grid_simulator import GridSimulator, GridUpload
 
@@ -74,7 +76,16 @@ def nothing(authority: Authority, _uploads: Uploads) -> Signed:
 
 
 def part_of_a_day(authority: Authority, uploads: Uploads) -> Signed:
-    return authority.request([authority.load_curve_transcript(uploads, hours=12)], seeds=[SEED])
+    """Every gateway lists the day once more under another name; one of the two is asked for."""
+    twice = []
+    for upload in uploads:
+        day = next(c for c in upload.manifest.columns if c.quantity == day_quantity("2026-07-01"))
+        again = day.model_copy(update={"quantity": f"{day.quantity}-again"})
+        columns = [*upload.manifest.columns, again]
+        manifest = upload.manifest.model_copy(update={"columns": columns})
+        twice.append(replace(upload, manifest=manifest, message=authority.grid.sign(manifest)))
+        authority.show(twice[-1])
+    return authority.request([authority.load_curve_transcript(twice)], seeds=[SEED])
 
 
 def another_seed(authority: Authority, uploads: Uploads) -> Signed:

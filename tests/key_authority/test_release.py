@@ -22,7 +22,7 @@ from gridsecure.key_authority.checker import (
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.key_authority.verification import current_evaluations
 from gridsecure.messages import ReleaseCertificate, opened
-from gridsecure.plans.load_curve import MINIMUM_MEMBERS, interval_quantity
+from gridsecure.plans.load_curve import MINIMUM_MEMBERS, day_quantity
 from tests.authority_simulator import OFFICE, SEED, Authority, settlement
 from tests.grid_simulator import DAY_INTERVALS, GridSimulator, GridUpload, grid_keys, registry
 
@@ -164,29 +164,30 @@ def test_a_single_decrypted_slot_of_a_load_curve_tells_no_reading(
     authority: Authority, grid: GridSimulator, uploads: list[GridUpload]
 ) -> None:
     """Look at what the vault's own key set sees in each slot: never the reading."""
-    transcript = authority.load_curve_transcript(uploads, hours=4)
-    again = authority.load_curve_transcript(uploads, hours=4, seed=bytes(32))
+    transcript = authority.load_curve_transcript(uploads)
+    again = authority.load_curve_transcript(uploads, seed=bytes(32))
     evaluations = current_evaluations(authority.zone)
     for upload in uploads:
         roster = upload.roster
-        for hour in range(4):
-            name = f"{roster.manifest.roster_id}/{interval_quantity(hour)}"
-            blinded = []
-            for source in (transcript, again):
-                entry = source.outputs[name]
-                column, _ = open_column(
-                    grid.platform_zone.objects.get(entry.digest),
-                    digest=entry.digest,
-                    evaluation=evaluations[entry.parameters],
-                    roster_id=roster.manifest.roster_id,
-                )
-                blinded.append(grid_keys().secret[entry.parameters].decrypt(column))
-            starts = sorted(grid.readings["start"].unique())
+        name = f"{roster.manifest.roster_id}/{day_quantity(f'{grid.month}-01')}"
+        blinded = []
+        for source in (transcript, again):
+            entry = source.outputs[name]
+            column, _ = open_column(
+                grid.platform_zone.objects.get(entry.digest),
+                digest=entry.digest,
+                evaluation=evaluations[entry.parameters],
+                roster_id=roster.manifest.roster_id,
+            )
+            values = grid_keys().secret[entry.parameters].decrypt(column)
+            blinded.append(values.reshape(DAY_INTERVALS, -1))
+        starts = sorted(grid.readings["start"].unique())
+        for hour in range(DAY_INTERVALS):
             at = grid.readings[grid.readings["start"] == starts[hour]].set_index("meter_point_id")
             plain = at.loc[list(roster.meter_point_ids), "energy_wh"].to_numpy()
-            assert not (blinded[0] == plain).any()
-            # Another seed gives other slots: they come from the blinding, not from the readings.
-            assert not (blinded[0] == blinded[1]).any()
+            assert not (blinded[0][hour] == plain).any()
+        # Another seed gives other slots: they come from the blinding, not from the readings.
+        assert not (blinded[0] == blinded[1]).any()
 
 
 def test_seeds_never_reach_the_vault(

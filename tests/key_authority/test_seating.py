@@ -62,7 +62,7 @@ def seats_of_no_digest(_grid: GridSimulator, manifest: RosterManifest) -> Roster
 
 
 def seats_that_are_a_column(grid: GridSimulator, manifest: RosterManifest) -> RosterManifest:
-    column = grid.packed(grid.rosters[0], intervals=48)[0]  # as delivered
+    column = grid.packed(grid.rosters[0], days=2)[0]  # as delivered
     return manifest.model_copy(update={"seats": column.entry.digest})
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from gridsecure.crypto.parameters import INTERVAL
-from gridsecure.errors import OutOfRangeError
+from gridsecure.errors import InputError, OutOfRangeError
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.load_curve import (
     MINIMUM_MEMBERS,
     SUPPRESSED,
     cell_layout,
-    interval_totals,
-    plan_interval,
-    run_interval,
+    day_quantity,
+    day_totals,
+    interval_times,
+    plan_day,
+    run_day,
 )
 from tests.grid_simulator import grid_keys
 
 SEED = bytes(range(32))
+DAY = day_quantity("2026-07-01")
 
 
 def roster(name: str, cells: list[tuple[str, str]]) -> RosterManifest:
@@ -53,41 +58,81 @@ def test_cells_run_over_rosters_and_small_ones_have_no_total() -> None:
     assert set(layout.groups[0].tolist()) == {0, SUPPRESSED}
 
 
-def test_totals_are_exact_and_single_slots_are_noise() -> None:
+@pytest.mark.parametrize(("intervals", "chunks"), [(24, 1), (300, 2)], ids=["hours", "longest"])
+def test_totals_are_exact_and_single_slots_are_noise(intervals: int, chunks: int) -> None:
     layout = cell_layout(ROSTERS)
     keys = grid_keys().secret[INTERVAL.name]
     random = np.random.default_rng(3)
-    values = [random.integers(0, 60_000, r.slots) for r in ROSTERS]
-    columns = [keys.public.encrypt(v, high=65_535) for v in values]
-    blinded = run_interval(columns, layout=layout, seed=SEED, purpose="interval:0000")
+    values = [random.integers(0, 60_000, (intervals, r.slots)) for r in ROSTERS]
+    columns = [keys.public.encrypt(v.ravel(), high=65_535) for v in values]
+    assert max(len(column.chunks) for column in columns) == chunks
+    blinded = run_day(columns, layout=layout, intervals=intervals, seed=SEED, purpose=DAY)
     decrypted = [keys.decrypt(column) for column in blinded]
-    expected = sum(int(v[g == 0].sum()) for v, g in zip(values, layout.groups, strict=True))
-    assert interval_totals(decrypted, layout=layout) == {0: expected}
+    totals = day_totals(decrypted, layout=layout, intervals=intervals)
+    assert totals == [
+        {0: sum(int(v[n, g == 0].sum()) for v, g in zip(values, layout.groups, strict=True))}
+        for n in range(intervals)
+    ]
     for before, after in zip(values, decrypted, strict=True):
-        assert not (before == after).any()
-    # One roster's share of the total is as hidden as a single slot.
-    assert interval_totals(decrypted[:1], layout=cell_layout([roster("one", [FUTIAN] * 17)]))[
-        0
-    ] != int(values[0].sum())
+        assert not (before.ravel() == after).any()
+    # One roster's share of a total is as hidden as a single slot.
+    alone = cell_layout([roster("one", [FUTIAN] * 17)])
+    shares = day_totals(decrypted[:1], layout=alone, intervals=intervals)
+    assert all(share[0] != int(v.sum()) for share, v in zip(shares, values[0], strict=True))
 
 
-def test_every_interval_has_its_own_blinding() -> None:
+def test_no_two_intervals_and_no_two_days_share_a_blinding() -> None:
     layout = cell_layout(ROSTERS)
     keys = grid_keys().secret[INTERVAL.name]
-    columns = [keys.public.encrypt(np.zeros(r.slots, dtype=np.int64), high=1) for r in ROSTERS]
-    first, second = (
-        [
-            keys.decrypt(column)
-            for column in run_interval(columns, layout=layout, seed=SEED, purpose=purpose)
-        ]
-        for purpose in ("interval:0000", "interval:0001")
-    )
-    assert not any((a == b).any() for a, b in zip(first, second, strict=True))
+    columns = [keys.public.encrypt(np.zeros(2 * r.slots, dtype=np.int64), high=1) for r in ROSTERS]
+    seen = [
+        keys.decrypt(column).reshape(2, -1)
+        for day in (DAY, day_quantity("2026-07-02"))
+        for column in run_day(columns, layout=layout, intervals=2, seed=SEED, purpose=day)
+    ]
+    for first, second in (seen[::2], seen[1::2]):
+        rows = [*first, *second]
+        assert not any((a == b).any() for a, b in itertools.combinations(rows, 2))
 
 
 def test_a_total_that_could_wrap_is_refused_before_it_runs() -> None:
     layout = cell_layout(ROSTERS)
     most = (INTERVAL.plain_modulus - 1) // 16
-    assert plan_interval(layout, highs=[most, most]) >= 5
+    assert plan_day(layout, highs=[most, most]) >= 5
     with pytest.raises(OutOfRangeError):
-        plan_interval(layout, highs=[most + 1, most + 1])
+        plan_day(layout, highs=[most + 1, most + 1])
+
+
+def test_intervals_of_a_day_are_named_in_local_time_when_the_clock_changes() -> None:
+    berlin = {"timezone": "Europe/Berlin"}
+    spring = interval_times(
+        "2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00", intervals=23, **berlin
+    )
+    assert spring[1:4] == [
+        f"2026-03-29T{clock}" for clock in ("01:00:00+01:00", "03:00:00+02:00", "04:00:00+02:00")
+    ]
+    autumn = interval_times(
+        "2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00", intervals=25, **berlin
+    )
+    assert autumn[2:4] == [f"2026-10-25T02:00:00+0{offset}:00" for offset in (2, 1)]
+    assert (autumn[-2], autumn[-1]) == ("2026-10-25T23:00:00+01:00", "2026-10-26T00:00:00+01:00")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "timezone"),
+    [
+        ("2026-07-01T00:00:00+08:00", "2026-07-01T00:00:00+08:00", "Asia/Shanghai"),
+        ("2026-07-02T00:00:00+08:00", "2026-07-01T00:00:00+08:00", "Asia/Shanghai"),
+        ("2026-07-01T00:00:00+08:00", "2026-07-01T00:00:30+08:00", "Asia/Shanghai"),
+        ("2026-07-01T00:00:00", "2026-07-02T00:00:00+08:00", "Asia/Shanghai"),
+        ("yesterday", "2026-07-02T00:00:00+08:00", "Asia/Shanghai"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-02T00:00:00+14:00", "Asia/Shanghai"),
+        ("2026-07-01T00:00:00+08:00", "2026-07-02T00:00:00+08:00", "Asia/Nowhere"),
+    ],
+)
+def test_a_day_that_its_intervals_do_not_fill_is_refused(
+    start: str, end: str, timezone: str
+) -> None:
+    with pytest.raises(InputError) as refusal:
+        interval_times(start, end, intervals=24, timezone=timezone)
+    assert refusal.value.reason == "load-curve.grid"

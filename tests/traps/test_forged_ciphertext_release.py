@@ -38,7 +38,7 @@ from gridsecure.key_authority.checker import (
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import ColumnEntry
 from gridsecure.plans import recombination
-from gridsecure.plans.load_curve import interval_quantity
+from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.quantities import TOTAL_QUANTITY
 from tests.authority_simulator import OFFICE, SEED, Authority, authority_grid
 from tests.grid_simulator import GridUpload
@@ -160,11 +160,10 @@ def test_a_rate_of_zero_does_not_let_it_through(
 def test_the_key_fits_no_total(rogue: RogueGateway) -> None:
     """A total of 26 households is below 2**21 of 2**31 residues: one in a thousand would fit.
 
-    So a gateway that forges one interval a day gets a residue of the key out now and then; the test
-    forges four.
+    What is added to a coefficient reaches every slot, so all 24 totals of the day would have to.
     """
     authority = rogue.authority
-    upload = rogue.forged(*(interval_quantity(hour) for hour in range(4)), share=1)
+    upload = rogue.forged(day_quantity("2026-07-01"), share=1)
     transcript = authority.load_curve_transcript([upload])
     outcome = authority.answer(authority.request([transcript], seeds=[SEED]))
     assert_nothing_came_out(authority, outcome)

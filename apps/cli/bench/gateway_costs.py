@@ -67,8 +67,8 @@ def gateway_costs(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
             value=packed.total * per_reading,
             must=2,
             try_for=0.5,
-            note=f"one core, {month.slots:,} households × {len(interval):,} half-hours, with"
-            f" settling, {len(others)} settlement columns, file digests and manifest signature",
+            note=f"one core, {month.slots:,} households × {readings // month.slots:,} half-hours,"
+            f" settled and packed with {len(others)} settlement columns, digests and signature",
         ),
         Figure(
             name="gateway_intervals",
@@ -89,10 +89,10 @@ def _sizes(interval: list[ColumnEntry], others: list[ColumnEntry], *, slots: int
             name="stored_bytes",
             title="stored bytes per interval reading",
             unit="bytes",
-            value=max(entry.size for entry in interval) / slots,
+            value=max(entry.size / entry.intervals for entry in interval) / slots,
             must=16,
             try_for=12,
-            note=f"largest interval column file, header included, over {slots:,} slots",
+            note=f"largest file of a day's intervals, header included, over {slots:,} slots",
         ),
         Figure(
             name="stored_bytes_settlement",

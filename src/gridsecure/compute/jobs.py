@@ -51,7 +51,7 @@ class BillJob:
 
 @dataclass(frozen=True, slots=True)
 class LoadCurveJob:
-    """Total the named intervals of all rosters by cell."""
+    """Total the named days of all rosters by cell and interval."""
 
     name: str
     rosters: tuple[str, ...]

@@ -39,7 +39,7 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.corrections import is_correction
-from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
+from gridsecure.plans.load_curve import INTERVALS_PREFIX, LOAD_CURVE_PLAN_VERSION
 from gridsecure.store.database import write_session
 from gridsecure.store.records import fetch, listed
 from gridsecure.version import VERSION
@@ -49,7 +49,6 @@ PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
     "load-curve": LOAD_CURVE_PLAN_VERSION,
     "rebill": BILL_PLAN_VERSION,
 }
-_INTERVAL_PREFIX: Final = "interval:"
 
 Progress = Callable[[int, int], None]
 """Told how many jobs are done, of how many."""
@@ -190,20 +189,20 @@ def _sources(zone: PlatformZone, order: RunOrder) -> list[_Source]:
 
 
 def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
-    """Interval columns by local day; all rosters must share the grid."""
+    """Names of load columns by local day; all rosters must divide days alike."""
     grids = set()
     for source in sources:
         columns = UploadManifest.parsed(source.upload.body).columns
-        intervals = (c for c in columns if c.quantity.startswith(_INTERVAL_PREFIX))
-        grids.add(tuple((c.quantity, c.start) for c in intervals))
+        loads = (c for c in columns if c.quantity.startswith(INTERVALS_PREFIX))
+        grids.add(tuple((c.quantity, c.start, c.end, c.intervals) for c in loads))
     if len(grids) != 1:
         raise InputError(
-            "The rosters' interval columns follow different grids.",
+            "The rosters divide days into different intervals.",
             reason="load-curve.grid",
             remedy="Bring all meter points to one interval length.",
         )
     days: dict[str, list[str]] = defaultdict(list)
-    for quantity, start in grids.pop():
+    for quantity, start, _end, _intervals in grids.pop():
         days[start[:10]].append(quantity)
     return {day: tuple(quantities) for day, quantities in days.items()}
 

@@ -27,7 +27,8 @@ _MAGIC: Final = b"GSEC\x01"
 _LENGTH: Final = struct.Struct(">I")
 MAX_HEADER: Final = 4096
 MAX_POLYNOMIALS: Final = 3
-MAX_SLOTS: Final = 16384
+MAX_SLOTS: Final = 16384 * 300
+"""The largest roster through the longest local day, 25 hours of five minutes."""
 _FIELDS: Final = frozenset(
     {"chunks", "key_id", "label", "parameters", "parameters_digest", "polynomials", "primes"}
 )
@@ -38,12 +39,12 @@ class ColumnLabel:
     """What everybody may know about a column.
 
     Args:
-        quantity: Name of the quantity within its roster and period ("interval:0017", "total").
+        quantity: Name of the quantity within its roster and period ("total").
         unit: Unit of one count, e.g. "Wh" or "1e-11 CNY".
         roster_id: The roster whose slots these are.
         start: Start of the interval or period, ISO 8601 with offset.
         end: Its end, exclusive.
-        slots: Slots in use.
+        slots: Slots in use; for several intervals, as many times those of the roster.
         high: Largest value a slot may hold.
     """
 

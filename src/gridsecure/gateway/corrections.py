@@ -245,7 +245,7 @@ class _CorrectionRun:
             columns = pack_energies(
                 energies, roster=roster, tariff=tariff, period=period, keys=keys
             )
-            settlement = packed_columns(roster, tariff=tariff, period=period, intervals=0)
+            settlement = packed_columns(roster, tariff=tariff, period=period, days=0)
             packed = outbox.Packed(
                 roster=roster.manifest,
                 columns=islice(columns, settlement),

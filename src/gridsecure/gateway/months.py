@@ -203,9 +203,9 @@ class _MonthRun:
         rosters = assigned.rosters
         period = month_period(self.files.month, timezone=self.zone.timezone)
         energies = assigned.admitted.energies
-        intervals = len(energies.starts)
+        days = len(energies.starts.normalize().unique())
         total = sum(
-            packed_columns(item.roster, tariff=item.tariff, period=period, intervals=intervals)
+            packed_columns(item.roster, tariff=item.tariff, period=period, days=days)
             for item in rosters
         )
         done, start = 0, period.start.isoformat()

@@ -5,8 +5,9 @@
 3. encrypt each column under the public key of its parameter set, after a range check;
 4. name each file by SM3 and list it; the caller signs the list.
 
-Two kinds of column leave: interval columns (load curves) and settlement columns (bills), the
-latter with base-16 thermometer digits where the tariff has tiers. Only the public key is here.
+Two kinds of column leave: one a local day with all its intervals (load curves), and settlement
+columns (bills), the latter with base-16 thermometer digits where the tariff has tiers. Only the
+public key is here.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.settling import settled_energies
 from gridsecure.messages import ColumnEntry
 from gridsecure.plans.execution import roster_contracts, roster_rules
-from gridsecure.plans.load_curve import interval_quantity
+from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.quantities import published_needs
 from gridsecure.plans.settlement_values import settlement_values
 
@@ -62,6 +63,7 @@ class _Quantity:
     start: str
     end: str
     values: NDArray[Any]
+    intervals: int = 1
 
 
 def pack_roster(
@@ -161,11 +163,11 @@ def pack_settlements(
         yield _encrypted(quantity, roster=roster, keys=keys)
 
 
-def packed_columns(roster: Roster, *, tariff: Tariff, period: BillingPeriod, intervals: int) -> int:
-    """How many columns a roster has in a period of so many intervals."""
+def packed_columns(roster: Roster, *, tariff: Tariff, period: BillingPeriod, days: int) -> int:
+    """How many columns a roster has in a period, with the intervals of so many days."""
     rules = roster_rules(roster.manifest, tariff=tariff, period=period)
     needs = published_needs(rules, tou_periods=tariff.tou_periods)
-    return len(needs) + intervals
+    return len(needs) + days
 
 
 def _settlement_quantities(
@@ -188,14 +190,18 @@ def _settlement_quantities(
 def _interval_quantities(energies: IntervalEnergies, *, roster: Roster) -> Iterator[_Quantity]:
     high = max(interval_bound_wh(name) for name in set(roster.manifest.customer_classes))
     columns = np.ascontiguousarray(energies.energy_wh.T)
-    for index, start in enumerate(energies.starts):
+    days = energies.starts.normalize()
+    for day in days.unique():
+        own = np.flatnonzero(days == day)
+        first, last = energies.starts[own[0]], energies.starts[own[-1]]
         yield _Quantity(
-            interval_quantity(index),
+            day_quantity(day.strftime("%Y-%m-%d")),
             INTERVAL,
             high,
-            start.isoformat(),
-            (start + energies.step).isoformat(),
-            columns[index],
+            first.isoformat(),
+            (last + energies.step).isoformat(),
+            columns[own].ravel(),
+            len(own),
         )
 
 
@@ -235,5 +241,6 @@ def _encrypted(
         high=quantity.high,
         digest=sm3_hex(data),
         size=len(data),
+        intervals=quantity.intervals,
     )
     return PackedColumn(data, entry)

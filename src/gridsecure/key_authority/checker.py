@@ -244,7 +244,7 @@ def _granted(
             more, statements = ordered_bills(zone, group, view=view, at=clock())
             versions += [version_of(part) for part in group]
         else:
-            more = ordered_totals(zone, group[0])
+            more = ordered_totals(zone, group[0], view=view)
         cells += more
         digests += [out.entry.digest for part in group for out in part.outputs.values()]
         claims += [name for part in group for name in part.claims]

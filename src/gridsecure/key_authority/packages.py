@@ -93,14 +93,16 @@ class CheckedCorrections(Message):
 
 
 class CheckedTotals(Message):
-    """Decrypt blinded interval columns and add them up by cell.
+    """Decrypt blinded columns of whole days and add them up by cell and interval.
 
     Args:
-        quantities: The intervals; every roster has one output for each.
+        timezone: Local time, in which a day's intervals are named.
+        quantities: The days; every roster has one output for each.
         highs: Largest value of a slot before blinding, by the names of `outputs`.
     """
 
     kind: ClassVar[str] = "vault-totals"
+    timezone: str
     rosters: list[RosterManifest]
     quantities: list[str]
     outputs: dict[str, ColumnEntry]

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +56,7 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.bills import plan_bill
 from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
-from gridsecure.plans.load_curve import CellLayout, cell_layout, interval_totals
+from gridsecure.plans.load_curve import CellLayout, cell_layout, day_totals, interval_times
 from gridsecure.plans.recombination import recombined
 
 STATEMENTS_PURPOSE: Final = "statements"
@@ -157,10 +158,11 @@ class Vault:
         return VaultAnswer(cells=correction_cells(order, parts), statements=names), sealed
 
     def release_totals(self, envelope: Signed, files: Sequence[bytes]) -> VaultAnswer:
-        """Decrypt blinded interval columns and add them up by cell.
+        """Decrypt blinded columns of whole days and add them up by cell and interval.
 
         Raises:
             AuthenticityError, CiphertextError: As `release_bills`.
+            InputError: As `interval_times`.
         """
         order = self._order(envelope, CheckedTotals)
         layout = cell_layout(order.rosters)
@@ -172,12 +174,15 @@ class Vault:
                 self._decrypted(entry, next(remaining), roster)
                 for entry, roster in zip(entries, order.rosters, strict=True)
             ]
-            totals = interval_totals(values, layout=layout)
+            day = entries[0]
+            totals = day_totals(values, layout=layout, intervals=day.intervals)
             highs = [order.highs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
             _check_totals(layout, totals, highs=highs)
-            cells += cells_of(
-                layout, totals, start=entries[0].start, end=entries[0].end, measure="energy_wh"
+            times = interval_times(
+                day.start, day.end, intervals=day.intervals, timezone=order.timezone
             )
+            for own, (start, end) in zip(totals, pairwise(times), strict=True):
+                cells += cells_of(layout, own, start=start, end=end, measure="energy_wh")
         return VaultAnswer(cells=cells, statements=[])
 
     def _order(self, envelope: Signed, expect: type[MessageT]) -> MessageT:
@@ -226,7 +231,7 @@ class Vault:
             evaluation=key_set.public.evaluation,
             roster_id=roster.roster_id,
         )
-        if label.quantity != entry.quantity or column.slots != roster.slots:
+        if label.quantity != entry.quantity or column.slots != roster.slots * entry.intervals:
             raise KeyMismatchError("An output's label differs from the order.")
         return key_set.decrypt(column)
 
@@ -265,12 +270,19 @@ def roster_bills(
     return RosterBills(bills, lines.energy_wh, tariff)
 
 
-def _check_totals(layout: CellLayout, totals: Mapping[int, int], *, highs: Sequence[int]) -> None:
+def _check_totals(
+    layout: CellLayout, totals: Sequence[Mapping[int, int]], *, highs: Sequence[int]
+) -> None:
     """Refuse a total its members cannot reach; a wrong decryption gives any residue."""
-    for number, total in totals.items():
-        counts = [int((groups == number).sum()) for groups in layout.groups]
-        if total > sum(count * high for count, high in zip(counts, highs, strict=True)):
-            raise _inconsistent()
+    bounds = [
+        sum(
+            int((groups == n).sum()) * high
+            for groups, high in zip(layout.groups, highs, strict=True)
+        )
+        for n in range(len(layout.cells))
+    ]
+    if any(total > bounds[number] for own in totals for number, total in own.items()):
+        raise _inconsistent()
 
 
 def _inconsistent() -> OutOfRangeError:

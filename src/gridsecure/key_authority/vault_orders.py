@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.key_authority.packages import CheckedBills, CheckedTotals
 from gridsecure.key_authority.platform_view import PlatformView, tariff_text
 from gridsecure.key_authority.seating import settlement_names
@@ -13,14 +14,16 @@ from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import CellTotal, signed
 
 
-def ordered_totals(zone: AuthorityZone, part: Proven) -> list[CellTotal]:
+def ordered_totals(zone: AuthorityZone, part: Proven, *, view: PlatformView) -> list[CellTotal]:
     """Have the vault total one day of load curves.
 
     Raises:
         GridSecureError: As the vault.
     """
     quantities = sorted({name.split("/", 1)[1] for name in part.outputs})
+    tariff = parse_tariff(tariff_text(view, part.rosters[0].tariff))
     order = CheckedTotals(
+        timezone=tariff.timezone,
         rosters=part.rosters,
         quantities=quantities,
         outputs={name: output.entry for name, output in part.outputs.items()},

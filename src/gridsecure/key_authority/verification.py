@@ -47,7 +47,7 @@ from gridsecure.plans.execution import (
     execute_load_curve,
     roster_data,
 )
-from gridsecure.plans.load_curve import cell_layout
+from gridsecure.plans.load_curve import INTERVALS_PREFIX, cell_layout
 
 _YEARS: Final = frozenset(range(2000, 2200))
 
@@ -238,7 +238,7 @@ def _whole_day(transcript: Transcript, datas: Sequence[RosterData]) -> tuple[str
         {
             entry.quantity
             for entry in data.columns.values()
-            if entry.quantity.startswith("interval:") and entry.start[:10] in days
+            if entry.quantity.startswith(INTERVALS_PREFIX) and entry.start[:10] in days
         }
         for data in datas
     ]

@@ -23,7 +23,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError, NotFoundError
 from gridsecure.messages import ColumnEntry, RosterManifest, UploadManifest
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
-from gridsecure.plans.load_curve import CellLayout, plan_interval, run_interval
+from gridsecure.plans.load_curve import CellLayout, plan_day, run_day
 from gridsecure.plans.quantities import PRICED_PREFIX
 from gridsecure.plans.steps import circuit_rules
 
@@ -139,9 +139,11 @@ def execute_bill(
     entries = {need.quantity: data.entry(need.quantity) for need in plan.needs}
     for need in plan.needs:
         entry = entries[need.quantity]
-        if entry.high > need.high or entry.parameters != need.parameters.name:
+        declared = (entry.parameters, entry.intervals)
+        if entry.high > need.high or declared != (need.parameters.name, 1):
             raise KeyMismatchError(
-                f"The column {need.quantity!r} has another bound or parameter set than planned.",
+                f"The column {need.quantity!r} has another bound, parameter set or number of"
+                " intervals than planned.",
                 reason="plan.input",
             )
     inputs = _OpenedColumns(entries, data, load, evaluations)
@@ -197,29 +199,43 @@ def execute_load_curve(
     load: Load,
     evaluations: Evaluations,
 ) -> tuple[dict[str, str], dict[str, Output]]:
-    """Blind the named intervals of all rosters for their cell totals.
+    """Blind the named days of all rosters for their cell totals.
 
     Returns:
         "roster/quantity" -> digest, and the same names -> blinded outputs.
 
     Raises:
         NotFoundError, CiphertextError, OutOfRangeError: As for `execute_bill`.
+        KeyMismatchError: The rosters' days differ (`load-curve.grid`).
     """
     inputs: dict[str, str] = {}
     outputs: dict[str, Output] = {}
     for quantity in quantities:
         entries = [data.entry(quantity) for data in datas]
-        plan_interval(layout, highs=[entry.high for entry in entries])
+        intervals = _same_day(entries)
+        plan_day(layout, highs=[entry.high for entry in entries])
         columns = [
             _opened(entry, data, load=load, evaluations=evaluations)
             for entry, data in zip(entries, datas, strict=True)
         ]
-        blinded = run_interval(columns, layout=layout, seed=seed, purpose=quantity)
+        blinded = run_day(columns, layout=layout, intervals=intervals, seed=seed, purpose=quantity)
         for data, entry, column in zip(datas, entries, blinded, strict=True):
             name = f"{data.roster.roster_id}/{quantity}"
             inputs[name] = entry.digest
             outputs[name] = _written(column, name=quantity, unit="Wh", like=data, span=entry)
     return inputs, outputs
+
+
+def _same_day(entries: Sequence[ColumnEntry]) -> int:
+    """The number of intervals of a day that all rosters divide alike."""
+    days = {(entry.start, entry.end, entry.intervals) for entry in entries}
+    if len(days) != 1:
+        raise KeyMismatchError(
+            "The rosters divide a day into different intervals.",
+            reason="load-curve.grid",
+            remedy="Bring all meter points to one interval length.",
+        )
+    return entries[0].intervals
 
 
 def _opened(
@@ -240,7 +256,7 @@ def _opened(
     )
     declared = (entry.quantity, entry.unit, entry.start, entry.end, entry.high)
     written = (label.quantity, label.unit, label.start, label.end, label.high)
-    if declared != written or column.slots != data.roster.slots:
+    if declared != written or column.slots != data.roster.slots * entry.intervals:
         raise KeyMismatchError("A column's label differs from its manifest.", reason="upload.label")
     return column
 
@@ -275,5 +291,6 @@ def _written(
         high=high,
         digest=sm3_hex(data),
         size=len(data),
+        intervals=column.slots // like.roster.slots,
     )
     return Output(data, entry)

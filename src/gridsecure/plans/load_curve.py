@@ -1,17 +1,24 @@
 """The load-curve plan: totals per cell and interval, with no household's value in any ciphertext.
 
-A cell is zone × customer class over all rosters of the job. Each roster's interval column gets the
-slice of one zero-sum blinding vector that runs over all slots of all rosters; whoever decrypts all
-blinded columns of an interval and adds up a cell's slots gets the cell's total, and no less than
-all of them tells anything. Cells with fewer than `MINIMUM_MEMBERS` meter points get no total: their
-slots are blinded completely, and they are left out of every larger sum.
+A roster's load is one column a local day: all its slots in the first interval, then all in the
+second, and so on. Days are what is released, and a small roster's day fills one ciphertext where a
+column an interval would leave all of them nearly empty.
+
+A cell is zone × customer class over all rosters of the job. Each roster's column gets the slice of
+one zero-sum blinding vector that runs over all slots of all rosters and sums to zero within each
+cell of each interval; whoever decrypts all blinded columns of a day and adds up a cell's slots of
+an interval gets the cell's total, and no less than all of them tells anything. Cells with fewer
+than `MINIMUM_MEMBERS` meter points get no total: their slots are blinded completely, and they are
+left out of every larger sum.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +27,26 @@ from gridsecure.crypto.blinding import group_sums, zero_sum_blinding
 from gridsecure.crypto.columns import Column
 from gridsecure.crypto.parameters import INTERVAL
 from gridsecure.crypto.planning import PlannedColumn
-from gridsecure.errors import OutOfRangeError
+from gridsecure.errors import InputError, OutOfRangeError
 from gridsecure.messages import RosterManifest
 
-LOAD_CURVE_PLAN_VERSION: Final = 1
+LOAD_CURVE_PLAN_VERSION: Final = 2
 MINIMUM_MEMBERS: Final = 15
 """Smallest cell released: the 15 of the 15/15 rule (CPUC D.14-05-016, Illinois 15/15)."""
 SUPPRESSED: Final = -1
 
 
-def interval_quantity(index: int) -> str:
-    """Name of the column of a period's interval number `index`, from 0."""
-    return f"interval:{index:04d}"
+INTERVALS_PREFIX: Final = "intervals:"
+"""Start of the names of all columns that load curves are made of."""
+
+
+def day_quantity(day: str) -> str:
+    """Name of the column of a local day's intervals.
+
+    Args:
+        day: YYYY-MM-DD.
+    """
+    return f"{INTERVALS_PREFIX}{day}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,17 @@ class CellLayout:
         """Cell numbers over all slots of all rosters."""
         return np.concatenate(self.groups)
 
+    def by_interval(self, intervals: int) -> list[NDArray[np.int64]]:
+        """Per roster, the group of each place [intervals × slots] of a day's column.
+
+        Groups are cells of an interval: cell number + interval × number of cells.
+        """
+        first = len(self.cells) * np.arange(intervals, dtype=np.int64)[:, None]
+        return [
+            np.where(groups == SUPPRESSED, SUPPRESSED, groups + first).ravel()
+            for groups in self.groups
+        ]
+
 
 def cell_layout(rosters: Sequence[RosterManifest]) -> CellLayout:
     """Lay rosters out in cells of zone × customer class."""
@@ -88,7 +114,7 @@ def cell_layout(rosters: Sequence[RosterManifest]) -> CellLayout:
     return CellLayout(cells, groups)
 
 
-def plan_interval(layout: CellLayout, *, highs: Sequence[int]) -> float:
+def plan_day(layout: CellLayout, *, highs: Sequence[int]) -> float:
     """Prove that no cell's total can wrap and that blinding keeps decryption sure.
 
     Args:
@@ -120,27 +146,71 @@ def plan_interval(layout: CellLayout, *, highs: Sequence[int]) -> float:
     return min(column.margin for column in planned)
 
 
-def run_interval(
-    columns: Sequence[Column], *, layout: CellLayout, seed: bytes, purpose: str
+def run_day(
+    columns: Sequence[Column], *, layout: CellLayout, intervals: int, seed: bytes, purpose: str
 ) -> list[Column]:
-    """Blind one interval's column of every roster.
+    """Blind one day's column of every roster.
 
     Args:
-        columns: The interval's column, per roster.
+        columns: The day's column, per roster.
         layout: The cells.
+        intervals: Intervals of the day.
         seed: The job's blinding seed.
-        purpose: Names the interval, so that no two share a blinding vector.
+        purpose: Names the day, so that no two share a blinding vector.
     """
+    groups = layout.by_interval(intervals)
     blinding = zero_sum_blinding(
-        seed, groups=layout.joined, modulus=INTERVAL.plain_modulus, purpose=purpose
+        seed, groups=np.concatenate(groups), modulus=INTERVAL.plain_modulus, purpose=purpose
     )
     results, start = [], 0
-    for column, groups in zip(columns, layout.groups, strict=True):
-        results.append(column.blinded(blinding[start : start + len(groups)]))
-        start += len(groups)
+    for column, own in zip(columns, groups, strict=True):
+        results.append(column.blinded(blinding[start : start + len(own)]))
+        start += len(own)
     return results
 
 
-def interval_totals(values: Sequence[NDArray[np.uint64]], *, layout: CellLayout) -> dict[int, int]:
-    """Totals by cell number from the decrypted blinded columns of one interval."""
-    return group_sums(np.concatenate(values), groups=layout.joined, modulus=INTERVAL.plain_modulus)
+def day_totals(
+    values: Sequence[NDArray[np.uint64]], *, layout: CellLayout, intervals: int
+) -> list[dict[int, int]]:
+    """Totals by cell number, interval by interval, from a day's decrypted blinded columns."""
+    groups = np.concatenate(layout.by_interval(intervals))
+    sums = group_sums(np.concatenate(values), groups=groups, modulus=INTERVAL.plain_modulus)
+    totals: list[dict[int, int]] = [{} for _ in range(intervals)]
+    for group, total in sums.items():
+        interval, cell = divmod(group, len(layout.cells))
+        totals[interval][cell] = total
+    return totals
+
+
+def interval_times(start: str, end: str, *, intervals: int, timezone: str) -> list[str]:
+    """Where a day's intervals begin, and the last one ends, in local time [ISO 8601].
+
+    Args:
+        start: Start of the day.
+        end: Its end, exclusive.
+        intervals: How many, all of one length.
+        timezone: Local time; its offset may change within the day.
+
+    Raises:
+        InputError: The day cannot be read, or not be divided so (`load-curve.grid`).
+    """
+    try:
+        first, last = datetime.fromisoformat(start), datetime.fromisoformat(end)
+        step, rest = divmod(last - first, timedelta(minutes=1) * intervals)
+        local = [
+            (first + number * step * timedelta(minutes=1)).astimezone(ZoneInfo(timezone))
+            for number in range(intervals + 1)
+        ]
+    except (ValueError, TypeError, OverflowError, ZoneInfoNotFoundError) as error:
+        raise _no_grid() from error
+    if rest or step <= 0:
+        raise _no_grid()
+    return [moment.isoformat() for moment in local]
+
+
+def _no_grid() -> InputError:
+    return InputError(
+        "A day's intervals do not fill it.",
+        reason="load-curve.grid",
+        remedy="Encrypt whole local days in intervals of whole minutes.",
+    )
