@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from apps.cli.bill_readings import billable
 from apps.cli.bill_tariffs import (
     WRITTEN_CLOCK,
     BilledTariff,
@@ -116,7 +119,8 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     contracts = None if order.contract is None else read_contracts(order.contract)
     given = given_tariffs(order.tariffs, contracts)
     timezone, file = _readings(order, given, report)
-    readings = read_once(_chosen(file.readings, order.meters), report)
+    chosen = choose_meters(file.readings, order.meters)
+    readings = billable(file, chosen=chosen, report=report).readings
     _report_future(readings, file.interval, report)
     names = sorted(readings["meter_point_id"].unique())
     known = default_contracts(names) if contracts is None else contracts
@@ -194,24 +198,21 @@ def read_contracts(path: Path) -> pd.DataFrame:
     return load_contracts(path)
 
 
-def _chosen(readings: pd.DataFrame, meters: tuple[str, ...]) -> pd.DataFrame:
+def choose_meters(readings: pd.DataFrame, meters: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Which readings are of the chosen meter points; all if none is chosen.
+
+    Raises:
+        NotFoundError: A meter point has no reading.
+    """
     if not meters:
-        return readings
+        return np.ones(len(readings), dtype=bool)
     missing = sorted(set(meters) - set(readings["meter_point_id"]))
     if missing:
         raise NotFoundError(
             f"The readings file has no meter point {missing[0]!r}.",
             remedy="Check the id given to --meter.",
         )
-    return readings[readings["meter_point_id"].isin(meters)].reset_index(drop=True)
-
-
-def read_once(readings: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """Take a line that repeats another to the letter once; contradictions are refused later."""
-    kept = readings.drop_duplicates().reset_index(drop=True)
-    if len(kept) < len(readings):
-        report(f"{len(readings) - len(kept)} repeated lines taken once")
-    return kept
+    return np.asarray(readings["meter_point_id"].isin(meters))
 
 
 def _report_future(readings: pd.DataFrame, interval: pd.Timedelta, report: Report) -> None:

@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from apps.cli.bill import BillOrder, PreparedBills, prepared, read_once, settled_part
+from apps.cli.bill import BillOrder, PreparedBills, prepared, settled_part
+from apps.cli.bill_readings import billable
 from apps.cli.bill_tariffs import BilledTariff, Report, given_tariffs, imported
 from apps.cli.in_process import LocalGrid, issued, local_grid, sent
 from apps.cli.local_months import IssuedMonth, TariffPart
@@ -105,10 +107,10 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Correct
         file = read_readings(order.corrected, timezone=first.timezone, interval=first.interval)
         if file.interval != first.interval:
             raise other_interval()
-        corrected = file.readings
+        chosen = np.ones(len(file.readings), dtype=bool)
         if order.first.meters:
-            corrected = corrected[corrected["meter_point_id"].isin(order.first.meters)]
-        corrected = read_once(corrected.reset_index(drop=True), report)
+            chosen = np.asarray(file.readings["meter_point_id"].isin(order.first.meters))
+        corrected = billable(file, chosen=chosen, report=report).readings
         readings = overlaid(readings, later=corrected, interval=first.interval)
     replaced = _replaced_tariff(order, first, report)
     changed: set[tuple[str, pd.Timestamp]] = set()

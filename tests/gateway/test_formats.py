@@ -157,7 +157,7 @@ ROW = f"A,2026-07-01 00:00,{SECRET}"
         (f"{ROW}\n{ROW}\n".encode(), "columns", "number 3"),
         (f"meter_point_id,start,kwh,colour\n{ROW},red\n".encode(), "columns", "colour"),
         (f"meter_point_id,start\nA,{SECRET}\n".encode(), "columns", "missing"),
-        (f"meter_point_id,start,kwh,kwh\n{ROW},1\n".encode(), "columns", "number 4"),
+        (f"meter_point_id,start,kwh,KWH\n{ROW},1\n".encode(), "columns", "'kwh' twice"),
         (wide_file("A,2026-07-01" + f",{SECRET}" * 25, points=25), "columns", "missing"),
         (f"meter_point_id,start,kwh,unit\n{ROW},Wh\n".encode(), "unit", "not in kWh"),
         (f"meter_point_id,start,kwh,unit\n{ROW},kWh\n{ROW},MWh\n".encode(), "unit", "line 3"),

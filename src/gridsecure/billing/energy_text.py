@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 MAX_INTEGER_DIGITS: Final = 9
 KWH_DECIMALS: Final = 3
 
-_CELL_BYTES = 24
+_CELL_BYTES = 40
 _CHUNK_CELLS = 1 << 18
-_MISSING_WORDS = np.array([b"nan", b"NaN", b"NAN", b"null", b"NULL", b"NA", b"N/A"])
+_MISSING_WORDS = np.array(
+    [b"nan", b"NaN", b"NAN", b"null", b"NULL", b"NA", b"N/A", b"#N/A", b"None", b"missing"]
+)
 
 
 class EnergyStatus(IntEnum):
@@ -51,14 +53,14 @@ class EnergyText:
 def kwh_to_wh(text: NDArray[Any] | pd.Series[str]) -> EnergyText:
     """Read kWh decimals as exact Wh, vectorised.
 
-    Accepted: an optional sign, up to 9 digits, optionally a point and up to three decimals.
-    Blank cells and the usual spellings of NaN and null are `MISSING`.
+    Accepted: an optional sign, up to 9 digits, optionally a point and up to three decimals, with
+    any zeros after them. Blank cells and the usual spellings of NaN and null are `MISSING`.
 
     Args:
         text: Cells of text [kWh], any shape; flattened in C order.
 
     Returns:
-        Energies [Wh] and a status per cell. Nothing is rounded: a fourth decimal, even a zero,
+        Energies [Wh] and a status per cell. Nothing is rounded: a fourth decimal other than zero
         is `TOO_MANY_DECIMALS`.
     """
     cells = np.asarray(text, dtype=object).ravel()
@@ -88,6 +90,7 @@ def _read_chunk(cells: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[n
     digits = np.zeros(count, dtype=np.int8)
     decimals = np.zeros(count, dtype=np.int8)
     after_point = np.zeros(count, dtype=bool)
+    inexact = np.zeros(count, dtype=bool)
     bad = characters[_CELL_BYTES] != 0
     signed = (characters[0] == ord("-")) | (characters[0] == ord("+"))
     for position, character in enumerate(characters):
@@ -97,8 +100,10 @@ def _read_chunk(cells: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[n
         is_digit = digit < 10
         is_point = character == ord(".")
         # Past 18 digits the product may wrap; such cells are TOO_LARGE or refused below anyway.
-        np.multiply(value, 10, out=value, where=is_digit)
-        np.add(value, digit, out=value, where=is_digit)
+        kept = is_digit & (decimals < KWH_DECIMALS)
+        np.multiply(value, 10, out=value, where=kept)
+        np.add(value, digit, out=value, where=kept)
+        inexact |= is_digit & ~kept & (digit != 0)
         digits += is_digit
         decimals += is_digit & after_point
         bad |= is_point & after_point
@@ -107,7 +112,7 @@ def _read_chunk(cells: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[n
         bad |= ~(legal | signed) if position == 0 else ~legal
     status = np.zeros(count, dtype=np.uint8)
     status[digits - decimals > MAX_INTEGER_DIGITS] = EnergyStatus.TOO_LARGE
-    status[decimals > KWH_DECIMALS] = EnergyStatus.TOO_MANY_DECIMALS
+    status[inexact] = EnergyStatus.TOO_MANY_DECIMALS
     status[bad | (digits == 0)] = EnergyStatus.NOT_A_NUMBER
     odd = np.flatnonzero(status == EnergyStatus.NOT_A_NUMBER)
     blank = (cells[odd] == b"") | np.isin(cells[odd], _MISSING_WORDS)

@@ -126,10 +126,13 @@ def _checked_month(tariff: Tariff, period: BillingPeriod) -> int:
             remedy="Tiers and monthly charges are defined for whole local months.",
         )
     if first < tariff.valid_from or (tariff.valid_to is not None and end > tariff.valid_to):
+        until = "" if tariff.valid_to is None else f" and ends before {tariff.valid_to}"
         raise InputError(
-            f"Tariff {tariff.tariff_id!r} {tariff.version} does not cover all of {first:%Y-%m}.",
+            f"Tariff {tariff.tariff_id!r} {tariff.version} does not cover all of {first:%Y-%m}: it"
+            f" is in force from {tariff.valid_from}{until}.",
             reason="tariff.not-valid",
-            remedy="Bill the period with the tariff version that was in force.",
+            remedy="Bill the month with the edition that was in force; where prices change within"
+            " it, with a file that says what holds in the whole month.",
         )
     return first.month
 

@@ -106,10 +106,8 @@ def rate_timezone(document: Mapping[str, Any]) -> str | None:
         InvalidTariffError: The document is no single rate (`urdb.items`), or names no time zone
             that there is (`tariff.timezone`).
     """
-    rate = read.only_item(document)
-    if not rate.get("timezone"):
-        return None
-    return read_timezone({"timezone": rate["timezone"]})
+    named = {key.lower(): value for key, value in read.only_item(document).items()}.get("timezone")
+    return read_timezone({"timezone": named}) if named else None
 
 
 def _convert(document: Mapping[str, Any], options: UrdbOptions) -> tuple[str, tuple[str, ...]]:
@@ -172,7 +170,12 @@ def _no_timezone() -> NoReturn:
 def _tariff_id(elements: Mapping[str, Any], options: UrdbOptions) -> str:
     name = options.tariff_id or _text(elements, "label")
     if not name:
-        refuse("label", "the rate has no label", code="label", remedy="Name the tariff id.")
+        refuse(
+            "label",
+            "the rate has no label",
+            code="label",
+            remedy=read.import_with("tariff-id", "NAME"),
+        )
     return name
 
 
@@ -182,7 +185,12 @@ def _validity(elements: Mapping[str, Any], options: UrdbOptions) -> tuple[date, 
     if first is None and options.year is not None:
         first = date(options.year, 1, 1)
     if first is None:
-        refuse("startdate", "the rate has no start date", code="startdate", remedy="Name the year.")
+        refuse(
+            "startdate",
+            "the rate has no start date",
+            code="startdate",
+            remedy=read.import_with("year", "2025"),
+        )
     last = _date(elements, "enddate")
     return first, None if last is None else last + timedelta(days=1)
 

@@ -61,7 +61,7 @@ def common_ladders(structure: Structure, months: tuple[tuple[int, ...], ...]) ->
                     f"{structure.name}[{period}]",
                     f"in month {month} its tiers end elsewhere than those of period {periods[0]}",
                     code="tiers-differ",
-                    remedy=f"The tier convention {PER_PERIOD} alone gives periods their own tiers.",
+                    remedy=read.import_with("tier-convention", PER_PERIOD),
                 )
         ladders.append(first)
     return tuple(ladders)
@@ -88,7 +88,8 @@ def choose_convention(
             structure.name,
             f"steps between tiers differ from period to period, so {UNIFORM_ADDER} cannot say them",
             code="tier-convention",
-            remedy=f"Name {PRO_RATA}, {CHRONOLOGICAL} or {PER_PERIOD} instead.",
+            remedy=f"Choose another of {PRO_RATA}, {CHRONOLOGICAL} and {PER_PERIOD}. "
+            + read.import_with("tier-convention", PRO_RATA),
         )
     if terms.convention is not None:
         return terms.convention, ()
@@ -104,7 +105,8 @@ def choose_convention(
             "tiers and time of use meet in one month, and nothing says how the energy of a period"
             " falls into tiers",
             code="tier-convention",
-            remedy=f"Name the tier convention: {read.listed(CONVENTIONS[1:])}.",
+            remedy=f"Choose one of {read.listed(CONVENTIONS[1:])}, as the tariff sheet says. "
+            + read.import_with("tier-convention", "NAME"),
         )
     return named, (
         f"{structure.name}: tiers and time of use combine {named}, as the file names it.",
@@ -141,7 +143,8 @@ def named_convention(elements: Mapping[str, Any]) -> str | None:
             "dgrules",
             "it names another tier convention than metering_option",
             code="tier-convention",
-            remedy=f"Name the tier convention: {read.listed(CONVENTIONS[1:])}.",
+            remedy=f"Choose one of {read.listed(CONVENTIONS[1:])}, as the tariff sheet says. "
+            + read.import_with("tier-convention", "NAME"),
         )
     return next(iter(named), None)
 

@@ -206,7 +206,8 @@ def _lookback_range(elements: Mapping[str, Any], terms: DemandTerms) -> int:
             name,
             "the file names no number of months that the ratchet looks back",
             code=name,
-            remedy="Name the lookback range of the tariff sheet, as 11 for eleven months.",
+            remedy="Take the number of months from the tariff sheet. "
+            + read.import_with("lookback-range", "11"),
         )
     if not 1 <= months <= LARGEST_RANGE:
         refuse(name, f"a ratchet looks back 1 to {LARGEST_RANGE} months", code=name)

@@ -42,7 +42,7 @@ def dynamic_part(elements: Mapping[str, Any], energy: Part, *, year: int | None)
             NAME,
             "the prices are those of a year with 365 days",
             code="year",
-            remedy="Name the year that they belong to.",
+            remedy=read.import_with("year", "2025"),
         )
     prices = tuple(read.price(value, where=f"{NAME}[{at}]") for at, value in enumerate(written))
     row = Row(

@@ -18,6 +18,7 @@ from gridsecure.errors import InvalidTariffError
 MONTHS = 12
 HOURS = 24
 RATE_DECIMALS = 8
+LIMIT_DECIMALS = 3
 SHOWN_CHARACTERS = 60
 # SAM writes an open tier as 1e38, and so do rates exported from it.
 OPEN_LIMIT = Decimal("1e37")
@@ -78,7 +79,15 @@ def refuse(element: str, why: str, *, code: str, remedy: str = "") -> NoReturn:
     raise InvalidTariffError(
         f"{element}: {why}.",
         reason=f"urdb.{code}",
-        remedy=remedy or "Correct the element in the URDB file; nothing was imported.",
+        remedy=remedy or "Correct the element in the URDB file.",
+    )
+
+
+def import_with(option: str, value: str) -> str:
+    """Tell the option of the import that answers a question, whichever command asks it."""
+    return (
+        f"Import the rate with `gridsecure tariff import --{option} {value}`, and bill with the"
+        " file that it writes."
     )
 
 
@@ -145,12 +154,15 @@ def known_elements(document: Mapping[str, Any], *, set_aside: frozenset[str]) ->
             refuse(name, NEVER_PRICED[name], code=name, remedy=_leave_out(name))
         if name in MAY_BE_SET_ASIDE:
             check_set_aside(name, value, where=name, set_aside=set_aside)
-        if name not in DESCRIPTIVE | PRICED | MAY_BE_SET_ASIDE | NEVER_PRICED.keys():
+        known = DESCRIPTIVE | PRICED | MAY_BE_SET_ASIDE | NEVER_PRICED.keys()
+        # An empty text can be no charge; a zero may have been one in another edition.
+        if name not in known and value not in ("", [], {}):
             refuse(
                 shown(name),
                 "no element of the URDB API, versions 7 and 8, has this name",
                 code="unknown-element",
-                remedy="If it is an annotation of yours, remove it; a charge cannot be imported.",
+                remedy="If it changes no bill, remove it from the file; a charge under that name"
+                " cannot be billed.",
             )
     return elements
 
@@ -162,7 +174,8 @@ def check_set_aside(name: str, value: Any, *, where: str, set_aside: frozenset[s
             where,
             WHY_SET_ASIDE[name],
             code=name,
-            remedy=f"If that is right for the meter points billed, set {name} aside by name.",
+            remedy="If that is right for the meter points billed: "
+            + import_with("set-aside", name),
         )
 
 
@@ -200,6 +213,19 @@ def price(value: Any, *, where: str) -> Decimal:
             f"the price has more than {RATE_DECIMALS} decimals",
             code="decimals",
             remedy="Write the published price; binary arithmetic may have left a tail of digits.",
+        )
+    return exact
+
+
+def limit(exact: Decimal, *, where: str) -> Decimal:
+    """Check that a tier's limit has at most three decimals, as the energy that it divides."""
+    if exact.normalize().as_tuple().exponent < -LIMIT_DECIMALS:  # type: ignore[operator]
+        refuse(
+            where,
+            f"the limit has more than {LIMIT_DECIMALS} decimals",
+            code="decimals",
+            remedy="Write the published limit; binary arithmetic may have left a tail of digits,"
+            " as 573.5799999999999 for 573.58.",
         )
     return exact
 

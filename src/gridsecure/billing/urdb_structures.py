@@ -110,7 +110,9 @@ def _limit(tier: Mapping[str, Any], *, where: str) -> Decimal | None:
     limit = read.number(tier["max"], where=f"{where}.max")
     if limit <= 0:
         refuse(f"{where}.max", "a tier ends above zero", code="tier-limit")
-    return None if limit >= OPEN_LIMIT else limit
+    if limit >= OPEN_LIMIT:
+        return None
+    return read.limit(limit, where=f"{where}.max")
 
 
 def _tier_price(tier: Mapping[str, Any], *, where: str) -> Decimal:

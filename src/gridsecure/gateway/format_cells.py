@@ -20,8 +20,13 @@ from gridsecure.errors import InvalidReadingsError
 
 MAX_PROBLEMS: Final = 20
 
-_MINUTE = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+# Year first, so that day and month cannot be taken for each other; seconds may be 00.000.
+_MINUTE = re.compile(
+    r"(?P<day>\d{4}[-/]\d{1,2}[-/]\d{1,2})[ T](?P<hour>\d{1,2}):(?P<rest>\d{2}(:\d{2})?)(\.0+)?"
+    r"(?P<offset>Z|[+-]\d{2}:\d{2})?"
+)
+_DAY = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}")
+_LAST_HOUR = re.compile(r".*[ T]24:00(:00)?(\.0+)?(Z|[+-]\d{2}:\d{2})?")
 _RULES = {
     EnergyStatus.NOT_A_NUMBER: ("kwh-not-a-number", "the energy is not a decimal number"),
     EnergyStatus.TOO_MANY_DECIMALS: ("kwh-decimals", "more than three decimals of a kWh"),
@@ -93,19 +98,26 @@ def read_days(table: pd.DataFrame, timezone: str, *, points: int) -> pd.Datetime
 
 
 def _parse_moment(text: Any) -> dt.datetime | None:
-    if not _MINUTE.fullmatch(text.strip()):
+    found = _MINUTE.fullmatch(text.strip())
+    if found is None:
         return None
+    day, hour = _iso_day(found["day"]), found["hour"].zfill(2)
     try:
-        return dt.datetime.fromisoformat(text.strip())
+        return dt.datetime.fromisoformat(f"{day}T{hour}:{found['rest']}{found['offset'] or ''}")
     except ValueError:
         return None
+
+
+def _iso_day(text: str) -> str:
+    year, month, day = re.split("[-/]", text)
+    return f"{year}-{month.zfill(2)}-{day.zfill(2)}"
 
 
 def _parse_day(text: Any) -> dt.datetime | None:
     if not _DAY.fullmatch(text.strip()):
         return None
     try:
-        return dt.datetime.fromisoformat(text.strip())
+        return dt.datetime.fromisoformat(_iso_day(text.strip()))
     except ValueError:
         return None
 
@@ -164,20 +176,69 @@ def read_energy(
     Raises:
         InvalidReadingsError: `readings.energy` for the first kind of unreadable cell.
     """
-    energy = kwh_to_wh(table[columns].to_numpy(dtype=object))
-    for status, (rule, detail) in _RULES.items():
+    texts = table[columns].to_numpy(dtype=object).ravel()
+    energy = kwh_to_wh(texts)
+    odd = np.flatnonzero(energy.status == EnergyStatus.NOT_A_NUMBER)
+    if len(odd):
+        # Exports of fixed width pad their cells; blanks around a number change nothing.
+        stripped = np.array([str(text).strip() for text in texts[odd]], dtype=object)
+        again = kwh_to_wh(stripped)
+        energy.energy_wh[odd], energy.status[odd] = again.energy_wh, again.status
+    for status in _RULES:
         wrong = np.flatnonzero(energy.status == status)
         if len(wrong):
+            rule, detail, remedy = _why_refused(status, str(texts[wrong[0]]))
+            where = f" in column {columns[wrong[0] % len(columns)]}" if len(columns) > 1 else ""
             raise _refuse(
                 table,
                 np.unique(wrong // len(columns)),
                 reason="readings.energy",
                 rule=rule,
-                detail=detail,
-                remedy="Write kWh with up to three decimals, such as 12.345; "
-                "nothing is rounded here.",
+                detail=f"{detail}{where}",
+                remedy=remedy,
             )
     return energy.energy_wh, energy.status == EnergyStatus.MISSING
+
+
+# How text that is no decimal number looks, most telling first; the text itself is not repeated.
+_NO_NUMBERS = (
+    (
+        re.compile(r"[-+]?\d+,\d+"),
+        ("kwh-decimal-comma", "the energy is written with a decimal comma"),
+        "Write the decimal point, 0.250 instead of 0,250; a spreadsheet does so when its language"
+        " for numbers is English.",
+    ),
+    (
+        re.compile(r"[-+]?\d{1,3}([,'. \u00a0]\d{3})+([.,]\d+)?"),
+        ("kwh-thousands", "the energy is written with marks between thousands"),
+        "Write the digits without marks, 1234.5 instead of 1,234.5.",
+    ),
+    (
+        re.compile(r"[-+]?\d+(\.\d+)?[eE][-+]?\d+"),
+        ("kwh-scientific", "the energy is in scientific notation, which may have lost digits"),
+        "Format the column as a number with three decimals before saving it as CSV.",
+    ),
+    (
+        re.compile(r"[-+]?[\d.,]+\s*[kMm]?[Ww][Hh]"),
+        ("kwh-unit", "the energy has its unit in the same cell"),
+        "Write the number alone, in kWh.",
+    ),
+    (
+        re.compile(r".*[\uff10-\uff19].*"),
+        ("kwh-full-width", "the energy is written in full-width digits"),
+        "Write it with the digits 0 to 9 and a point.",
+    ),
+)
+
+
+def _why_refused(status: EnergyStatus, text: str) -> tuple[str, str, str]:
+    """Rule, detail and remedy for a cell that is no energy."""
+    if status is EnergyStatus.NOT_A_NUMBER:
+        for pattern, (rule, detail), remedy in _NO_NUMBERS:
+            if pattern.fullmatch(text.strip()):
+                return rule, detail, remedy
+    remedy = "Write kWh with up to three decimals, such as 12.345; nothing is rounded here."
+    return (*_RULES[status], remedy)
 
 
 def apply_ratio(
@@ -214,15 +275,38 @@ def apply_ratio(
 def read_quality(table: pd.DataFrame, missing: NDArray[np.bool_], *, repeat: int) -> pd.Series[str]:
     """Quality per reading: the file's flag, `actual` where it is blank, `missing` without energy.
 
-    Flags are passed on as they are, so that validation can quarantine unknown ones.
+    The letters of meter data files stand for our words, with or without the two digits of a
+    method after them. Other flags are passed on as they are, so that validation can quarantine
+    them.
     """
     if "quality" in table.columns:
         flags, names = pd.factorize(table["quality"].str.strip().str.lower())
-        texts = [str(name) or "actual" for name in names]
+        texts = [_quality_of(str(name)) for name in names]
     else:
         flags, texts = np.zeros(len(table), dtype=np.int64), ["actual"]
     which = np.where(missing, len(texts), np.repeat(flags, repeat))
     return pd.Series(pd.array([*texts, "missing"], dtype="str").take(which))
+
+
+# Actual, estimated, substituted, final estimate, null: the letters of NEM12 and of MDM exports.
+_QUALITY_LETTERS = {
+    "a": "actual",
+    "e": "estimated",
+    "s": "estimated",
+    "f": "estimated",
+    "n": "missing",
+    "substituted": "estimated",
+    "final": "estimated",
+    "null": "missing",
+    "": "actual",
+}
+_WITH_METHOD = re.compile(r"([aesfn])[0-9]{2}")
+
+
+def _quality_of(flag: str) -> str:
+    method = _WITH_METHOD.fullmatch(flag)
+    letter = method[1] if method else flag
+    return _QUALITY_LETTERS.get(letter, flag)
 
 
 def build_readings(
@@ -233,7 +317,8 @@ def build_readings(
     quality: pd.Series[str],
 ) -> pd.DataFrame:
     """Put the columns together as a checked readings frame."""
-    if (meters == "").any():
+    blank = np.flatnonzero((meters == "").to_numpy())
+    if len(blank):
         raise InvalidReadingsError(
             "A line has no meter_point_id.",
             reason="readings.malformed",

@@ -10,10 +10,11 @@ Two layouts, told apart by their header:
   transformer ratio that every energy of the line is multiplied by.
 
 Energies are kWh with up to three decimals and become exact Wh. Times are local to the zone given,
-or carry an offset of their own (long layout). Files are UTF-8, with or without a byte order mark;
-what is not UTF-8 is read as GB 18030, the encoding Chinese collection systems export, and the
-result says so. A file that cannot be read as a whole is refused with line numbers and reasons and
-without any value from it; whether single readings are plausible is for `billing.validation`.
+or carry an offset of their own (long layout). Fields are separated by commas, semicolons or tabs.
+Files are UTF-8, or UTF-16 with its mark; what is neither is read as GB 18030, the encoding Chinese
+collection systems export, and the result says so. A file that cannot be read as a whole is refused
+with line numbers and reasons and without any value from it; whether single readings are plausible
+is for `billing.validation`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 from gridsecure.billing.readings import ReadingProblem, infer_interval
 from gridsecure.billing.registers import registers_to_readings
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway import foreign_files
 from gridsecure.gateway import format_cells as cells
 
 MAX_FILE_BYTES: Final = 4 << 30
@@ -46,6 +48,7 @@ _REGISTERS = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
 _RATIO_NAMES = {"综合倍率": "ratio"}
 _POINTS = re.compile(r"p([1-9][0-9]?)")
 _POINT_COUNTS = (24, 48, 96)
+_NAMES = {*_LONG, *_WIDE, *_OPTIONAL, *_REGISTERS, "kwh", "register_kwh", "ratio"}
 # A first line of data instead of a header must not be quoted back: it holds readings.
 _QUOTABLE_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{0,39}")
 
@@ -58,8 +61,9 @@ class ReadingsFile:
         readings: A readings frame in the order of the file.
         layout: `long`, `registers` or `wide`.
         interval: Interval length, inferred (long) or from the number of points (wide).
-        encoding: `utf-8` or `gb18030`.
+        encoding: `utf-8`, `utf-16` or `gb18030`.
         problems: What reading itself found and repaired (register rollovers).
+        lines: Line of the file that each reading stands on, where readings stand on lines.
         offsets: Offsets from UTC that times are written with [min]; None among them for local ones.
     """
 
@@ -68,6 +72,7 @@ class ReadingsFile:
     interval: pd.Timedelta
     encoding: str
     problems: tuple[ReadingProblem, ...] = ()
+    lines: NDArray[np.int64] | None = None
     offsets: frozenset[int | None] = frozenset({None})
 
 
@@ -89,22 +94,27 @@ def read_readings(
 
     Raises:
         InvalidReadingsError: The file is unusable; `reason` names the first kind of fault found
-            (`readings.empty`, `.encoding`, `.malformed`, `.columns`, `.unit`, `.timestamp`,
-            `.energy`, `.ratio`, `.interval`), `problems` lists up to 20 places.
+            (`readings.format`, `.preamble`, `.empty`, `.encoding`, `.malformed`, `.columns`,
+            `.daily`, `.unit`, `.timestamp`, `.energy`, `.ratio`, `.interval`), `problems` lists up
+            to 20 places.
     """
-    text, encoding = _decode(_load(source))
+    data = _load(source)
+    foreign_files.refuse_foreign_bytes(data)
+    text, encoding = _decode(data)
+    foreign_files.refuse_foreign_text(text)
     table = _parse(text)
     _check_units(table)
     if set(table.columns) >= _WIDE:
         readings, length = _read_wide(table, timezone)
-        return ReadingsFile(readings, "wide", length, encoding)
+        lines = np.repeat(np.arange(len(table), dtype=np.int64) + 2, len(readings) // len(table))
+        return ReadingsFile(readings, "wide", length, encoding, lines=lines)
     if "register_kwh" in table.columns:
         faces = _read_long(table, timezone, energy="register_kwh")
         result = registers_to_readings(faces)
         length = _length(result.readings, interval)
         offsets = cells.stated_offsets(table)
         return ReadingsFile(
-            result.readings, "registers", length, encoding, result.problems, offsets
+            result.readings, "registers", length, encoding, result.problems, None, offsets
         )
     readings = _read_long(table, timezone, energy="kwh")
     for name, column in _REGISTERS.items():
@@ -112,7 +122,9 @@ def read_readings(
             # An empty cell is a register that did not move.
             readings[column], _ = cells.read_energy(table, [name])
     length = _length(readings, interval)
-    return ReadingsFile(readings, "long", length, encoding, offsets=cells.stated_offsets(table))
+    lines = np.arange(len(table), dtype=np.int64) + 2
+    offsets = cells.stated_offsets(table)
+    return ReadingsFile(readings, "long", length, encoding, lines=lines, offsets=offsets)
 
 
 def _length(readings: pd.DataFrame, known: pd.Timedelta | None) -> pd.Timedelta:
@@ -154,12 +166,14 @@ def _load(source: bytes | Path) -> bytes:
 
 
 def _decode(data: bytes) -> tuple[str, str]:
-    for encoding in ("utf-8-sig", "gb18030"):
+    # Spreadsheets write "Unicode text" in UTF-16, which its first two bytes tell.
+    marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "gb18030"):
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if "\0" not in text:
+        if "\0" not in text and ("\n" in text or not marked):
             lines = text.replace("\r\n", "\n").replace("\r", "\n")
             # Blank lines at the end are harmless; elsewhere they are refused as malformed.
             return lines.rstrip("\n"), encoding.removesuffix("-sig")
@@ -178,52 +192,88 @@ def _parse(text: str) -> pd.DataFrame:
             reason="readings.empty",
             remedy="It needs a header line and at least one line of readings.",
         )
-    _check_field_counts(text)
+    separator = foreign_files.separator_of(text[: text.index("\n")])
+    _check_names(foreign_files.cells_of(text[: text.index("\n")]))
+    _check_field_counts(text, separator)
     try:
         table = pd.read_csv(
-            io.StringIO(text), dtype=object, na_filter=False, skipinitialspace=True, index_col=False
+            io.StringIO(text),
+            sep=separator,
+            dtype=object,
+            na_filter=False,
+            skipinitialspace=True,
+            index_col=False,
         )
     except pd.errors.ParserError:
         # The parser's own message can quote the line, so it is not carried along.
         raise _malformed(0) from None
-    table.columns = pd.Index(
-        [_RATIO_NAMES.get(str(name).strip(), str(name).strip()) for name in table]
-    )
+    table.columns = pd.Index([_known_name(str(name)) for name in table])
     _check_columns(table)
+    # Exports of fixed width pad ids; a padded id is the same meter point.
+    table["meter_point_id"] = table["meter_point_id"].str.strip()
     return table
 
 
-def _check_field_counts(text: str) -> None:
+def _known_name(written: str) -> str:
+    """The name of a column, whatever its capitals and the blanks around it."""
+    name = written.strip()
+    if name.lower() in _NAMES or _POINTS.fullmatch(name.lower()):
+        return name.lower()
+    return _RATIO_NAMES.get(name, name)
+
+
+def _check_names(names: list[str]) -> None:
+    known = [_known_name(name) for name in names]
+    twice = [name for name in known if known.count(name) > 1]
+    if twice:
+        shown = repr(twice[0]) if _QUOTABLE_NAME.fullmatch(twice[0]) else "one of its columns"
+        raise InvalidReadingsError(
+            f"The header names {shown} twice.",
+            reason="readings.columns",
+            remedy="Name each column once.",
+        )
+
+
+def _check_field_counts(text: str, separator: str) -> None:
     """Refuse a line with more or fewer fields than the header.
 
     The table parser pads short lines, so that a file cut off in transfer would look as if it had
     missing readings.
     """
     if '"' in text:
-        _check_quoted_field_counts(text)
+        _check_quoted_field_counts(text, separator)
         return
     characters = np.frombuffer(text.encode(), dtype=np.uint8)
     line_starts = np.append(0, np.flatnonzero(characters == ord("\n")) + 1)
     # Every line but the last ends in "\n" and the text does not, so no line start is past the end.
-    commas = np.add.reduceat((characters == ord(",")).view(np.int8), line_starts, dtype=np.int64)
+    commas = np.add.reduceat(
+        (characters == ord(separator)).view(np.int8), line_starts, dtype=np.int64
+    )
     wrong = np.flatnonzero(commas != commas[0])
     if len(wrong):
-        raise _malformed(int(wrong[0]) + 1)
+        raise _malformed(int(wrong[0]) + 1, text)
 
 
-def _check_quoted_field_counts(text: str) -> None:
-    lines = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True)
+def _check_quoted_field_counts(text: str, separator: str) -> None:
+    lines = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True, delimiter=separator)
     try:
         fields = len(next(lines))
         for line in lines:
             if len(line) != fields:
-                raise _malformed(lines.line_num)
+                raise _malformed(lines.line_num, text)
     except csv.Error:
         raise _malformed(lines.line_num) from None
 
 
-def _malformed(line: int) -> InvalidReadingsError:
+def _malformed(line: int, text: str = "") -> InvalidReadingsError:
     where = f"Line {line}" if line else "A line"
+    if line and text and not text.split("\n", line)[line - 1].strip():
+        return InvalidReadingsError(
+            f"{where} of the file is blank.",
+            reason="readings.malformed",
+            remedy="Take the blank line out, so that lines can be told by their numbers.",
+            problems=(ReadingProblem("", None, "malformed", f"{where.lower()}: blank"),),
+        )
     return InvalidReadingsError(
         f"{where} of the file does not have as many fields as the header.",
         reason="readings.malformed",
@@ -248,14 +298,16 @@ def _check_columns(table: pd.DataFrame) -> None:
         if name not in known
     ]
     if strange or not complete:
+        foreign = foreign_files.unknown_header(names, quotable=_QUOTABLE_NAME)
+        if foreign is not None:
+            raise foreign
         found_text = (
             f"Unknown columns: {', '.join(strange)}." if strange else "Columns are missing."
         )
         raise InvalidReadingsError(
             f"The header is not one of the known layouts. {found_text}",
             reason="readings.columns",
-            remedy="Use meter_point_id,start,kwh[,kvarh][,export_kwh][,quality][,unit] or "
-            "meter_point_id,date,p1..pN[,quality][,ratio][,unit] with N 24, 48 or 96.",
+            remedy=f"Name the columns {foreign_files.LAYOUTS}.",
         )
 
 

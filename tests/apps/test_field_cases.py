@@ -1,0 +1,102 @@
+"""Inputs in the shape of public reports, from the file to the bill.
+
+Each folder of `tests/data/cases` holds the files, where the shape was reported, and the exact total
+of each meter point and month, computed apart from this project in exact decimals. The numbers in
+the files are invented.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from apps.cli.main import app
+
+CASES = Path(__file__).parents[1] / "data" / "cases"
+# What a notice on the error stream says, of those that are billed.
+BILLED = {
+    "cells-padded-with-blanks": "",
+    "duplicate-estimated-and-actual": "superseded",
+    "header-capitals-blanks": "",
+    "id-trailing-blank": "",
+    "iso-milliseconds-z": "",
+    "nan-text": "1 lines or cells hold no reading",
+    "one-empty-cell": "1 lines or cells hold no reading",
+    "quality-letters": "",
+    "tabs": "",
+    "urdb-residential-real-shape": "pass --timezone",
+    "urdb-us-offset-stamps": "Etc/GMT+4",
+    "wide-96-one-empty-cell": "1 lines or cells hold no reading",
+    "wide-date-slashes": "",
+}
+# Reason, and what the refusal names.
+REFUSED = {
+    "blank-line-inside": ("readings.malformed", "Line 101"),
+    "excel-semicolon-decimal-comma": ("readings.energy", "line 2: the energy is written with a d"),
+    "full-width-digits": ("readings.energy", "line 2"),
+    "green-button-xml": ("readings.format", "Green Button"),
+    "nem12": ("readings.format", "NEM12"),
+    "net-negative-hours": ("readings.negative", "export_kwh"),
+    "scientific-notation": ("readings.energy", "scientific"),
+    "sdge-preamble": ("readings.preamble", "line 5"),
+    "sgcc-theft-shape": ("readings.daily", "daily energies"),
+    "tariff-begins-mid-month": ("tariff.not-valid", "2025-03-15"),
+    "two-channels-same-day-wide": ("readings.conflict", "A line is one channel"),
+    "urdb-limit-binary-tail": ("urdb.decimals", "energyratestructure[0][0].max"),
+    "urdb-numbers-as-text": ("urdb.number", "energyratestructure[0][0].max"),
+    "wide-96-chinese-header": ("readings.columns", "户号 is meant to be meter_point_id"),
+    "xlsx": ("readings.format", "XLSX"),
+}
+
+
+def bill_case(name: str, *options: str) -> tuple[dict[str, Any], Result]:
+    """Run a case's command in its folder: what is expected, and what came out."""
+    expected = json.loads((CASES / name / "expected.json").read_text(encoding="utf-8"))
+    before = Path.cwd()
+    os.chdir(CASES / name)
+    try:
+        return expected, CliRunner().invoke(app, [*expected["command"], *options])
+    finally:
+        os.chdir(before)
+
+
+def totals(result: Result) -> dict[str, dict[str, Decimal]]:
+    assert result.exit_code == 0, result.stderr
+    return {
+        name: {bill["start"][:7]: Decimal(bill["total_exact"]) for bill in meter["periods"]}
+        for name, meter in json.loads(result.stdout)["meters"].items()
+    }
+
+
+def check_total(expected: dict[str, Any], result: Result) -> None:
+    wanted = {
+        name: {month: Decimal(total) for month, total in months.items()}
+        for name, months in expected["total_exact"].items()
+    }
+    assert totals(result) == wanted
+
+
+@pytest.mark.parametrize("name", sorted(BILLED))
+def test_a_file_of_the_field_is_billed_to_the_last_digit(name: str) -> None:
+    expected, result = bill_case(name)
+    check_total(expected, result)
+    assert BILLED[name] in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_file_of_the_field_is_refused_by_what_it_is(name: str) -> None:
+    _, result = bill_case(name)
+    reason, words = REFUSED[name]
+    assert result.exit_code == 1
+    assert reason in result.stderr
+    assert words in result.stderr
+    assert "What to do" in result.stderr
+    assert "ReadingProblem(" not in result.output
+    assert not result.stdout
