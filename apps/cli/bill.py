@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from apps.cli.bill_notices import BillNotices, notice
 from apps.cli.bill_readings import billable
 from apps.cli.bill_tariffs import (
     WRITTEN_CLOCK,
@@ -79,7 +81,7 @@ class PreparedBills:
         readings: What the file says of the chosen meter points.
         interval: Interval length.
         timezone: The local time that all tariffs are in.
-        what_if: Meter point -> tariff of its contract, where it is billed by another on request.
+        notices: What their bills say beside the figures.
         periods: The months the readings touch.
     """
 
@@ -87,7 +89,7 @@ class PreparedBills:
     readings: pd.DataFrame
     interval: pd.Timedelta
     timezone: str
-    what_if: Mapping[str, str]
+    notices: BillNotices
     periods: tuple[BillingPeriod, ...]
 
     def bill(self, grid: LocalGrid, period: BillingPeriod, *, report: Report) -> IssuedMonth:
@@ -97,17 +99,14 @@ class PreparedBills:
             GridSecureError: As `bill_month`.
         """
         count = sum(len(part.settled(period)) for part in self.parts)
-        _report_gaps(self.readings, self.interval, period, report)
         report(f"{period.start:%Y-%m}: {count} meter points, computed on ciphertext")
         month = bill_month(grid, self.parts, period=period)
-        bills = {name: self.marked(name, bill) for name, bill in month.bills.items()}
+        bills = {
+            name: self.notices.beside(name, bill, period=period)
+            for name, bill in month.bills.items()
+        }
+        _report_gaps(bills, period, report)
         return replace(month, bills=bills)
-
-    def marked(self, meter_point_id: str, document: dict[str, Any]) -> dict[str, Any]:
-        """A bill with what its reader must know beside its figures."""
-        if meter_point_id not in self.what_if:
-            return document
-        return {**document, "what_if": {"contract_tariff": self.what_if[meter_point_id]}}
 
 
 def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
@@ -118,25 +117,42 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     """
     contracts = None if order.contract is None else read_contracts(order.contract)
     given = given_tariffs(order.tariffs, contracts)
-    timezone, file = _readings(order, given, report)
+    timezone, file, common = _readings(order, given, report)
     chosen = choose_meters(file.readings, order.meters)
-    readings = billable(file, chosen=chosen, report=report).readings
-    _report_future(readings, file.interval, report)
+    taken = billable(file, chosen=chosen, report=report)
+    readings = taken.readings
+    now = datetime.now(UTC)
+    _report_future(readings, file.interval, now, report)
     names = sorted(readings["meter_point_id"].unique())
     known = default_contracts(names) if contracts is None else contracts
-    own = _with_large(align_contracts(known, meter_point_ids=names), readings, report)
+    own, large = _with_large(align_contracts(known, meter_point_ids=names), readings, report)
     tariffs = imported(given, file, timezone=timezone, report=report)
     billed = own.assign(tariff_id=assign_tariffs(own, tariffs, options=order.tariffs))
     parts = tuple(
         settled_part(readings, tariffs[str(name)], contracts=part, interval=file.interval)
         for name, part in billed.groupby("tariff_id", sort=True)
     )
-    what_if: dict[str, str] = {}
+    what_if: dict[str, str] | None = None
     if order.tariffs.what_if:
         what_if = dict(zip(own["meter_point_id"], own["tariff_id"], strict=True))
         report(f"What-if: billed by {next(iter(tariffs))}, whatever the contracts say")
     _, periods = assign_periods(readings["start"], interval=file.interval, timezone=timezone)
-    return PreparedBills(parts, readings, file.interval, timezone, what_if, tuple(periods))
+    notices = BillNotices(
+        readings=by_meter(readings),
+        superseded=taken.superseded,
+        interval=file.interval,
+        now=now,
+        common=common,
+        of_meter=dict.fromkeys(large, (notice("large-assumed", kwh=MAX_TIER_WH // 1000),)),
+        what_if=what_if,
+    )
+    return PreparedBills(parts, readings, file.interval, timezone, notices, tuple(periods))
+
+
+def by_meter(readings: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Meter point -> its readings."""
+    groups = readings.groupby("meter_point_id", observed=True, sort=False)
+    return {str(name): rows for name, rows in groups}
 
 
 def settled_part(
@@ -167,20 +183,19 @@ def settled_part(
 
 def _readings(
     order: BillOrder, given: Sequence[GivenTariff], report: Report
-) -> tuple[str, ReadingsFile]:
-    """The readings, and the local time that they are billed in."""
+) -> tuple[str, ReadingsFile, tuple[dict[str, Any], ...]]:
+    """The local time that is billed in, the readings, and what was assumed about their times."""
     timezone = common_timezone(given, order.tariffs)
     if timezone is not None:
-        return timezone, read_readings(order.readings, timezone=timezone)
+        return timezone, read_readings(order.readings, timezone=timezone), ()
     timezone = offset_timezone(read_readings(order.readings, timezone=WRITTEN_CLOCK))
     if timezone == WRITTEN_CLOCK:
-        report(
-            "The rate names no time zone: its hours are those of the readings' own clock, which"
-            " is taken never to change; pass --timezone where it does"
-        )
+        clock = notice("clock-as-written")
+        report(f"{clock['text']} Pass --timezone where it does change.")
     else:
-        report(f"The rate names no time zone: billed on the readings' own offset ({timezone})")
-    return timezone, read_readings(order.readings, timezone=timezone)
+        clock = notice("clock-of-offset", timezone=timezone)
+        report(clock["text"])
+    return timezone, read_readings(order.readings, timezone=timezone), (clock,)
 
 
 def read_contracts(path: Path) -> pd.DataFrame:
@@ -215,14 +230,18 @@ def choose_meters(readings: pd.DataFrame, meters: tuple[str, ...]) -> NDArray[np
     return np.asarray(readings["meter_point_id"].isin(meters))
 
 
-def _report_future(readings: pd.DataFrame, interval: pd.Timedelta, report: Report) -> None:
+def _report_future(
+    readings: pd.DataFrame, interval: pd.Timedelta, now: datetime, report: Report
+) -> None:
     """Say so when a file reaches into the future: fine for a what-if, not for a bill."""
-    count = int((readings["start"] + interval > pd.Timestamp.now(tz="UTC")).sum())
+    count = int((readings["start"] + interval > pd.Timestamp(now)).sum())
     if count:
         report(f"{count} readings end in the future; billed as read, as a what-if")
 
 
-def _with_large(contracts: pd.DataFrame, readings: pd.DataFrame, report: Report) -> pd.DataFrame:
+def _with_large(
+    contracts: pd.DataFrame, readings: pd.DataFrame, report: Report
+) -> tuple[pd.DataFrame, list[str]]:
     """Say of meter points beyond a household's energy that they are large, as a contract would."""
     local = readings["start"].dt.strftime("%Y-%m")
     months = readings.groupby(["meter_point_id", local], observed=True)["energy_wh"].sum()
@@ -230,19 +249,16 @@ def _with_large(contracts: pd.DataFrame, readings: pd.DataFrame, report: Report)
     found = contracts["meter_point_id"].isin(beyond) & (contracts["large"] == "")
     if found.any():
         report(f"{int(found.sum())} meter points billed as large customers")
-    return contracts.assign(large=contracts["large"].mask(found, "yes"))
+    large = contracts["meter_point_id"][found].tolist()
+    return contracts.assign(large=contracts["large"].mask(found, "yes")), large
 
 
-def _report_gaps(
-    readings: pd.DataFrame, interval: pd.Timedelta, period: BillingPeriod, report: Report
-) -> None:
+def _report_gaps(bills: Mapping[str, Any], period: BillingPeriod, report: Report) -> None:
     """Say which part of a month the file covers: a bill on part of a month looks like a whole."""
-    inside = readings[(readings["start"] >= period.start) & (readings["start"] < period.end)]
-    expected = (pd.Timestamp(period.end) - pd.Timestamp(period.start)) // interval
-    counts = inside.groupby("meter_point_id")["start"].nunique()
-    short = int((counts < expected).sum())
+    short = [bill["readings"] for bill in bills.values() if bill["readings"]["missing"]]
     if short:
+        missing = sum(read["missing"] for read in short)
         report(
-            f"{period.start:%Y-%m}: {short} of {len(counts)} meter points lack readings"
-            f" (of {expected} intervals); billed as read, nothing estimated"
+            f"{period.start:%Y-%m}: {len(short)} of {len(bills)} meter points lack readings"
+            f" ({missing} intervals in all); billed as read, nothing estimated"
         )

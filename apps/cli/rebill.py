@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from apps.cli.bill import BillOrder, PreparedBills, prepared, settled_part
+from apps.cli.bill import BillOrder, PreparedBills, by_meter, prepared, settled_part
+from apps.cli.bill_notices import BillNotices
 from apps.cli.bill_readings import billable
 from apps.cli.bill_tariffs import BilledTariff, Report, given_tariffs, imported
 from apps.cli.in_process import LocalGrid, issued, local_grid, sent
@@ -63,6 +64,7 @@ class _Corrected:
 
     parts: tuple[_LaterPart, ...]
     changed: set[tuple[str, pd.Timestamp]]
+    notices: BillNotices
 
     def of(self, meter_point_id: str) -> _LaterPart:
         """The part that a meter point is in."""
@@ -95,7 +97,8 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
             for name, document in month.bills.items():
                 periods = [{**document, "version": FIRST_REVISION}]
                 if name in corrections:
-                    periods.append(first.marked(name, corrections[name]))
+                    correction = corrections[name]
+                    periods.append(later.notices.beside(name, correction, period=period))
                 meters.setdefault(name, {"periods": []})["periods"].extend(periods)
     return {"meters": dict(sorted(meters.items()))}
 
@@ -130,7 +133,8 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Correct
         meters = frozenset(part.contracts["meter_point_id"])
         parts.append(_LaterPart(again, meters, billed is not part.billed))
     _report_unbilled(first, readings, report)
-    return _Corrected(tuple(parts), changed)
+    notices = replace(first.notices, readings=by_meter(readings))
+    return _Corrected(tuple(parts), changed, notices)
 
 
 def _report_unbilled(first: PreparedBills, readings: pd.DataFrame, report: Report) -> None:

@@ -42,6 +42,8 @@ def show_bills(document: dict[str, Any], console: Console) -> None:
             console.print(table)
             for note in _footnotes(period, marks):
                 console.print(note)
+            for notice in period.get("notices", ()):
+                console.print(Text(notice["text"]))
             if "adjustment" in period:
                 console.print(_adjustment(period))
 

@@ -106,6 +106,21 @@ class Adjustment:
 
 
 @dataclass(frozen=True, slots=True)
+class BillNotice:
+    """What the reader of a bill must know beside its figures.
+
+    Args:
+        code: Its stable code.
+        values: Its numbers and names.
+        text: The sentence that the document has for it.
+    """
+
+    code: str
+    values: Mapping[str, str]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Bill:
     """One meter point's bill for one period, as read."""
 
@@ -120,6 +135,7 @@ class Bill:
     version: int | None
     cancels: CancelledBill | None
     adjustment: Adjustment | None
+    notices: tuple[BillNotice, ...] = ()
 
     @property
     def currency(self) -> str:
@@ -161,7 +177,14 @@ def read_bill(period: object) -> Bill:
         version=table.whole("version") if table.has("version") else None,
         cancels=cancels,
         adjustment=adjustment,
+        notices=table.each("notices", _notice) if table.has("notices") else (),
     )
+
+
+def _notice(table: JsonTable) -> BillNotice:
+    values = mapping(table.values.get("values", {}), f"{table.place}.values")
+    named = {str(name): str(value) for name, value in values.items()}
+    return BillNotice(table.text("code"), named, table.text("text"))
 
 
 def _line(table: JsonTable) -> BillLine:

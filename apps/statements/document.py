@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from apps.statements.bill_document import Bill, BillLine, read_bill
+from apps.statements.bill_document import Bill, BillLine, BillNotice, read_bill
 from apps.statements.build_up import build_up_section
 from apps.statements.checks import check_bill, percent_of
 from apps.statements.corrections import correction_section, direction_of
@@ -45,6 +45,7 @@ from apps.statements.plain_text import shown
 from apps.statements.wording import Language, Wording
 
 NO_VALUE = "—"
+WHAT_IF = "what-if"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def make_statement(period: object, *, addressee: Addressee, language: Language) 
         total=_total(bill, wording),
         total_figure=money_text(bill.total),
         change=_change(bill, wording),
-        warning=_warning(sources, wording),
+        warning=_joined((_what_if(bill, wording), _warning(sources, wording)), wording),
         labels=_labels(wording),
         columns=columns,
         lines=lines,
@@ -249,7 +250,24 @@ def _notes(bill: Bill, sources: dict[str, SourceView], wording: Wording) -> tupl
         keys.append("note_unknown_source")
     ways = {line.computed for line in bill.lines}
     keys += [f"note_{way}" for way in WAYS if way in ways]
-    return tuple(wording.say(key, unit=wording.hundredth) for key in keys)
+    said = tuple(_noticed(notice, wording) for notice in bill.notices if notice.code != WHAT_IF)
+    return (*said, *(wording.say(key, unit=wording.hundredth) for key in keys))
+
+
+def _what_if(bill: Bill, wording: Wording) -> str:
+    """A what-if is no bill, and its reader must know so first."""
+    return "".join(_noticed(each, wording) for each in bill.notices if each.code == WHAT_IF)
+
+
+def _noticed(notice: BillNotice, wording: Wording) -> str:
+    """A notice in the statement's language; one of a later version as the document says it."""
+    values = {name: shown(value) for name, value in notice.values.items()}
+    return wording.notice(notice.code, values) or shown(notice.text)
+
+
+def _joined(texts: tuple[str, ...], wording: Wording) -> str:
+    mark = "" if wording.language is Language.CHINESE else " "
+    return mark.join(text for text in texts if text)
 
 
 def _vat_section(bill: Bill, wording: Wording) -> Section | None:

@@ -224,6 +224,62 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Half-up: half a {unit} or more is rounded away from zero, for refunds as for charges.",
     ),
     "page_of": ("第 {page} 页，共 {pages} 页", "Page {page} of {pages}"),
+    # what a bill says beside its figures
+    "notice_readings-missing": (
+        "本月 {intervals} 个 {minutes} 分钟时段中有 {missing} 个没有读数；"
+        "按已有读数计费，未作估算。",
+        "{missing} of {intervals} intervals of {minutes} minutes have no reading; billed as read, "
+        "nothing estimated.",
+    ),
+    "notice_readings-estimated": (
+        "其中 {estimated} 个时段按估算读数计费。",
+        "{estimated} intervals are billed by estimated readings.",
+    ),
+    "notice_readings-superseded": (
+        "有 {superseded} 个读数已由质量更好的读数替代。",
+        "{superseded} readings were replaced by readings of better quality.",
+    ),
+    "notice_readings-future": (
+        "有 {future} 个读数的时段尚未结束；本结果仅为试算。",
+        "{future} readings end in the future; this is a what-if, not a bill.",
+    ),
+    "notice_days-charged": (
+        "按日收取的费用按全月 {days} 天计算，读数覆盖 {days_read} 天：此项费用因供电而收取，"
+        "缺少读数并不中断供电。",
+        "All {days} days of the month are charged, though readings are of {days_read}: a charge "
+        "per day is owed for supply, which missing readings do not interrupt.",
+    ),
+    "notice_clock-as-written": (
+        "电价表未载明时区：时段按读数自身的钟点计算，并假定钟点不调整。",
+        "The tariff names no time zone: its hours are those of the readings' own clock, which is "
+        "taken never to change.",
+    ),
+    "notice_clock-of-offset": (
+        "电价表未载明时区：时段按读数所载的时差计算（{timezone}）。",
+        "The tariff names no time zone: its hours are those of the offset that the readings state "
+        "({timezone}).",
+    ),
+    "notice_large-assumed": (
+        "某月用电超过 {kwh} 千瓦时，按大用户计费。",
+        "Billed as a large customer, since a month took more than {kwh} kWh.",
+    ),
+    "notice_stamps-at-end": (
+        "读数的时间视为各时段的结束时间。",
+        "The times of the readings are taken as the ends of their intervals.",
+    ),
+    "notice_register-values": (
+        "数值视为累计示值，按相邻示值之差计费。",
+        "The values are taken as faces of a cumulative register, and billed as the differences "
+        "between them.",
+    ),
+    "notice_year-to-date-given": (
+        "年阶梯自 1 月 1 日起已用 {kwh} 千瓦时起算（由计费人员给定）。",
+        "Tiers of the year begin with {kwh} kWh used since 1 January, as given.",
+    ),
+    "notice_what-if": (
+        "试算，不是账单：按电价表 {tariff} 计算，合同约定为 {contract}。",
+        "A what-if by tariff {tariff}; the contract names {contract}. This is no bill.",
+    ),
 }
 
 _CHARGES: Final[Mapping[str, tuple[str, str]]] = {
@@ -293,6 +349,16 @@ class Wording:
     def say(self, key: str, **values: str) -> str:
         """Return a phrase with its values filled in."""
         return self._choose(PHRASES[key]).format(**values)
+
+    def notice(self, code: str, values: Mapping[str, str]) -> str:
+        """Say a notice of the bill; empty where its code or one of its values is not known here."""
+        phrase = PHRASES.get(f"notice_{code}")
+        if phrase is None:
+            return ""
+        try:
+            return self._choose(phrase).format_map(values)
+        except (KeyError, ValueError):
+            return ""
 
     @property
     def currency(self) -> str:

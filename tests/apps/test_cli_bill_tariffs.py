@@ -12,6 +12,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from apps.cli.main import app
+from apps.statements.document import Addressee, make_statement
+from apps.statements.wording import Language
 
 SAMPLE = Path(__file__).parents[2] / "data" / "synthetic"
 # The same loads through each tariff's formulas in exact decimals, outside this project's code.
@@ -82,6 +84,13 @@ def test_a_what_if_says_so_on_the_bill() -> None:
     ((billed,),) = periods(bill(*contract, "--tariff", TIERS, "--what-if")).values()
     assert billed["tariff"]["id"] == TIERS
     assert billed["what_if"] == {"contract_tariff": FOUR_PERIOD}
+    assert billed["notices"][0]["code"] == "what-if"
+    english = make_statement(billed, addressee=Addressee(FACTORY), language=Language.ENGLISH)
+    assert english.warning.startswith(
+        f"A what-if by tariff {TIERS}; the contract names {FOUR_PERIOD}"
+    )
+    chinese = make_statement(billed, addressee=Addressee(FACTORY), language=Language.CHINESE)
+    assert chinese.warning.startswith("试算，不是账单")
 
 
 def test_a_what_if_is_of_one_tariff_and_contracts() -> None:
@@ -173,7 +182,7 @@ def test_a_rate_is_billed_over_a_clock_change_where_the_zone_is_passed(tmp_path:
 def test_a_rate_is_billed_on_the_clock_of_local_times_and_says_so(tmp_path: Path) -> None:
     result = run(*urdb_files(tmp_path, "2024-07-30 14:00", "2024-07-30 15:00"))
     assert total(result)[0] == Decimal("0.44")
-    assert "pass --timezone" in result.stderr
+    assert "Pass --timezone" in result.stderr
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "America/New_York"])

@@ -100,7 +100,12 @@ def test_both_versions_equal_the_plaintext_oracle(files: Path) -> None:
         )["meters"]
         for name in names:
             expected[name] += meters[name]["periods"]
-    assert found == expected
+    beside = ("readings", "notices")
+    figures = {
+        name: [{k: v for k, v in bill.items() if k not in beside} for bill in periods]
+        for name, periods in found.items()
+    }
+    assert figures == expected
     cancelled = found["a"][1]
     assert cancelled["cancels"]["total"] == found["a"][0]["total"] == "172.35"
     total = Decimal(cancelled["total"])

@@ -31,7 +31,7 @@ BILLED = {
     "one-empty-cell": "1 lines or cells hold no reading",
     "quality-letters": "",
     "tabs": "",
-    "urdb-residential-real-shape": "pass --timezone",
+    "urdb-residential-real-shape": "Pass --timezone",
     "urdb-us-offset-stamps": "Etc/GMT+4",
     "wide-96-one-empty-cell": "1 lines or cells hold no reading",
     "wide-date-slashes": "",
