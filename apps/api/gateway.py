@@ -8,28 +8,29 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO, Final
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from apps.api.deps import Clock, RawBody, require, utc_now
+from apps.api.deps import Clock, require, utc_now
 from apps.api.gateway_months import MonthWorker, status_document
 from apps.api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
 from apps.api.serving import ServiceDescription, new_app
 from apps.api.settings import GatewaySettings, key_registry
-from gridsecure import frames
+from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import InvalidMessageError, StorageError
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.month_files import load_files, save_files
 from gridsecure.gateway.month_plan import MonthReport
 from gridsecure.gateway.months import Progress, process_month
-from gridsecure.gateway.reconciliation import expected_bills, reconcile
+from gridsecure.gateway.reconciliation import seal_expected
 from gridsecure.gateway.settlement_proofs import settlement_proofs
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.messages import Signed
 
 DESCRIPTION: Final = ServiceDescription(
     zone="gateway",
@@ -40,6 +41,8 @@ DESCRIPTION: Final = ServiceDescription(
 )
 MAX_FILES: Final = 1000
 """Files of one month; a request with more is refused."""
+MAX_CERTIFICATES: Final = 1000
+"""Bill releases of one month; a request with more is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,14 @@ class GatewayService:
     Args:
         zone: The gateway's stores and keys.
         worker: Processes months.
+        billing_office: Whom expected bills are sealed to.
+        clock: Tells the time.
     """
 
     zone: GatewayZone
     worker: MonthWorker
+    billing_office: Sm2PublicKey
+    clock: Clock
 
 
 class ProofsWanted(BaseModel):
@@ -151,12 +158,22 @@ def read_month(month: str, service: Service) -> dict[str, Any]:
     return status_document(service.worker.status(month))
 
 
-@router.post("/months/{month}/reconciliation", dependencies=_billing)
-def reconcile_month(month: str, service: Service, body: RawBody) -> dict[str, Any]:
-    """Compare opened statements with the plaintext oracle's bills, line by line."""
+@router.post("/months/{month}/expected-bills", dependencies=_billing)
+def expect_bills(
+    month: str,
+    service: Service,
+    certificates: Annotated[list[Signed], Body(max_length=MAX_CERTIFICATES)],
+) -> Response:
+    """Digests of the plaintext oracle's bills that were released, sealed to the billing office."""
     files = load_files(service.zone, month)
-    statements = frames.split(body)
-    return asdict(reconcile(expected_bills(service.zone, files), statements=statements))
+    sealed = seal_expected(
+        service.zone,
+        files,
+        certificates=certificates,
+        office=service.billing_office,
+        at=service.clock(),
+    )
+    return Response(sealed, media_type="application/octet-stream")
 
 
 @router.post("/months/{month}/settlement-proofs", dependencies=_billing)
@@ -205,7 +222,8 @@ def create_gateway_app(
         clock=clock,
         lifespan=lifespan,
     )
-    app.state.service = GatewayService(zone, MonthWorker(zone, work))
+    (office,) = key_registry(settings.billing_office_public_key).values()
+    app.state.service = GatewayService(zone, MonthWorker(zone, work), office, clock)
     app.include_router(router)
     return app
 

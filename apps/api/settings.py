@@ -203,6 +203,7 @@ class GatewaySettings(ZoneSettings):
         platform_url: Where uploads go.
         authority_url: Where public key sets come from.
         authority_public_key: Whose key sets are encrypted under.
+        billing_office_public_key: Whom digests of the plaintext oracle's bills are sealed to.
         timezone: Local time of the meters [IANA name].
         max_body_bytes: Largest request body; a month's files come in one [bytes].
     """
@@ -216,6 +217,7 @@ class GatewaySettings(ZoneSettings):
     platform_url: str
     authority_url: str
     authority_public_key: PublicPoint
+    billing_office_public_key: PublicPoint
     timezone: str = "Asia/Shanghai"
     max_body_bytes: int = Field(default=2048 * MIB, ge=1)
 

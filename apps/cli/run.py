@@ -3,8 +3,9 @@
 1. a run folder, keys and passwords; 2. meters; 3. the four services; 4. homomorphic key sets, and
 the utility's books; 5. validate, enrol, encrypt, upload at the gateway; 6. bills on ciphertext at
 the platform, and load curves as an analyst asks for them with an anonymous grant; 7. release
-through the key authority; 8. statements against the plaintext oracle, which stays at the gateway,
-and each account's proof of which one is its own; 9. the closing table, and the dashboard.
+through the key authority; 8. the billing office opens the statements, has each account prove which
+one is its own, and compares them with digests from the gateway's plaintext oracle; 9. the closing
+table, and the dashboard.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from apps.cli.processes import Services
 from apps.cli.run_accounts import check_owners, enter_accounts, settled_accounts
 from apps.cli.run_analyst import RunAnalyst
 from apps.cli.run_result import RunResult, Stage
+from apps.cli.run_statements import bill_certificates, expected_digests, opened_statements
 from apps.cli.service_specs import dashboard_spec, service_specs
 from apps.cli.services_client import ServicesClient
 from apps.cli.tables import show_closing
 from gridsecure import frames
 from gridsecure.analyst.queries import QueryProgress
 from gridsecure.billing.periods import billing_month
-from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError
+from gridsecure.statement_checks import check_statements
 
-STATEMENTS_PURPOSE = "statements"
 _FRAMES = {"content-type": frames.CONTENT_TYPE}
 
 
@@ -163,30 +164,16 @@ class Run:
         return f"{len(releases)} releases, {self.result.cells:,} cells"
 
     def _compare(self, client: ServicesClient, files: MeterFiles) -> str:
-        """Open the statements as the billing office and let the gateway compare them."""
+        """Open the statements as the billing office, and compare them with what is expected."""
         accounts = settled_accounts(client, month=files.month, start=self._period["start"])
-        opened = []
-        for item in client.call("billing", "authority", "GET", "/releases"):
-            envelope = client.call("billing", "authority", "GET", f"/releases/{item['release_id']}")
-            certificate = json.loads(envelope["body"])
-            for roster_id in certificate["statements"]:
-                blob = client.call(
-                    "billing", "authority", "GET", f"/statements/{item['release_id']}/{roster_id}"
-                )
-                key = self._home.keys["billing-office"]
-                opened.append(open_from(blob, private_key=key, purpose=STATEMENTS_PURPOSE))
-        check_owners(opened, accounts)
-        answer = client.call(
-            "billing",
-            "gateway",
-            "POST",
-            f"/months/{files.month}/reconciliation",
-            content=frames.joined(opened),
-            headers=_FRAMES,
-        )
-        self.result.bills, self.result.mismatches = answer["bills"], answer["mismatches"]
+        certificates = bill_certificates(client)
+        statements = opened_statements(client, certificates)
+        check_owners(statements, accounts)
+        expected = expected_digests(client, files.month, certificates)
+        found = check_statements(expected, statements=statements)
+        self.result.bills, self.result.mismatches = found.bills, found.mismatches
         return (
-            f"{answer['bills']:,} bills, {answer['mismatches']} mismatches, "
+            f"{found.bills:,} bills, {found.mismatches} mismatches, "
             f"{len(accounts):,} accounts proved theirs"
         )
 

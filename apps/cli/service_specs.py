@@ -38,6 +38,7 @@ def service_specs(home: Home, *, years: list[str]) -> list[ServiceSpec]:
             "platform_url": home.url("platform"),
             "authority_url": home.url("authority"),
             "authority_public_key": home.point("authority"),
+            "billing_office_public_key": home.point("billing-office"),
             **offices,
         },
         "authority": {

@@ -18,14 +18,18 @@ from apps.api.gateway_peers import SEED_FILE, open_zone
 from apps.api.identity import create_identity_app
 from apps.api.platform import create_platform_app
 from apps.api.settings import GatewaySettings, ServiceEntry
-from gridsecure import frames
+from gridsecure.billing.periods import billing_month
 from gridsecure.credentials.seats import settlement_domain
 from gridsecure.credentials.settlement import settled_subject
-from gridsecure.errors import InputError, StorageError
+from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.errors import EnvelopeError, InputError, StorageError
 from gridsecure.gateway import months
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import expected_bills
 from gridsecure.identity.service_login import give_token
+from gridsecure.messages import ReleaseCertificate, Signed, opened, signed
+from gridsecure.statement_checks import EXPECTED_PURPOSE, ExpectedBills, check_statements
 from tests.apps.identity_peers import account
 from tests.apps.in_process import client_of
 from tests.apps.zone_apps import identity_settings, place_key, platform_settings, point
@@ -42,6 +46,7 @@ from tests.identity.identity_world import suite
 
 REAL_PACKING = months.pack_energies
 SECRET = "77.31"
+OFFICE = generate_private_key()
 
 
 class Services:
@@ -65,6 +70,7 @@ class Services:
             platform_url="http://platform",
             authority_url="http://authority",
             authority_public_key=point(self.grid.authority_key),
+            billing_office_public_key=point(OFFICE),
             max_body_bytes=4_000_000,
         )
         if met:
@@ -149,6 +155,40 @@ class Services:
         parts += [("tariffs", ("own.toml", data)) for data in tariffs]
         return self.call("PUT", "/files", files=parts)
 
+    def certificate(self, *rosters: str, key: Sm2PrivateKey | None = None, **changes) -> Signed:
+        """The key authority's certificate that bills of these rosters were released."""
+        period = billing_month(*map(int, MONTH.split("-")), timezone="Asia/Shanghai")
+        certificate = ReleaseCertificate(
+            release_id="1" * 32,
+            plan="bill",
+            plan_version=2,
+            start=period.start.isoformat(),
+            end=period.end.isoformat(),
+            purpose="billing",
+            requested_by="clerk",
+            released_at=NOW.isoformat(),
+            transcripts=[],
+            outputs_digest="2" * 64,
+            minimum_members=15,
+            cells=[],
+            statements=dict.fromkeys(rosters, "3" * 64),
+            evidence_head="4" * 64,
+        )
+        changed = certificate.model_copy(update=changes)
+        return signed(changed, key=key or self.grid.authority_key)
+
+    def expect(self, *certificates: Signed) -> httpx.Response:
+        """Ask as the billing office what is expected of these releases' statements."""
+        shown = [certificate.model_dump() for certificate in certificates]
+        return self.call("POST", "/expected-bills", role="billing", json=shown)
+
+    def told(self, *certificates: Signed) -> ExpectedBills:
+        """The answer, as the office opens it."""
+        sealed = self.expect(*certificates).content
+        text = open_from(sealed, private_key=OFFICE, purpose=EXPECTED_PURPOSE)
+        trusted = {self.key.public_key.thumbprint: self.key.public_key}
+        return opened(Signed.parsed(text), expect=ExpectedBills, trusted=trusted)
+
     def processed(self) -> dict:
         started = self.call("POST", "/process")
         assert started.status_code == 202, started.text
@@ -185,20 +225,35 @@ def test_a_month_goes_from_files_to_reconciled_statements(services):
     assert (status["state"], status["reason"]) == ("done", None)
     assert (report["readings"], report["billed_meters"], report["rosters"]) == (20 * 744, 20, 2)
     assert report["bytes_uploaded"] == report["bytes_stored"] > 0
-    assert report["columns"] > 2 * 744
+    assert report["columns"] == 2 * (31 + 3)
     zone = services.app.state.service.zone
-    statements = expected_bills(zone, load_files(zone, MONTH))
-    answer = services.call(
-        "POST", "/reconciliation", role="billing", content=statement_body(statements)
-    ).json()
-    assert (answer["bills"], answer["mismatches"], answer["differing_pseudonyms"]) == (20, 0, [])
-    roster = next(iter(statements.values()))
+    bills = expected_bills(zone, load_files(zone, MONTH))
+    told = services.told(services.certificate(*bills))
+    assert told.month == MONTH
+    found = check_statements(told.rosters, statements=statements_of(bills))
+    assert (found.bills, found.mismatches, found.differing) == (20, 0, ())
+    roster = next(iter(bills.values()))
     name = min(roster)
     roster[name]["periods"][0]["total"] += "0"
-    altered = services.call(
-        "POST", "/reconciliation", role="billing", content=statement_body(statements)
-    ).json()
-    assert (altered["mismatches"], altered["differing_pseudonyms"]) == (1, [name])
+    altered = check_statements(told.rosters, statements=statements_of(bills))
+    assert (altered.mismatches, altered.differing) == (1, (name,))
+
+    # Of what was not released nothing is told, whoever asks, and nobody else is believed.
+    first, *_ = bills
+    assert services.told(services.certificate(first)).rosters.keys() == {first}
+    assert services.told().rosters == {}
+    assert services.told(services.certificate("roster of another gateway")).rosters == {}
+    forged = services.certificate(*bills, key=generate_private_key())
+    assert services.expect(forged).status_code == 401
+    for changes in ({"plan": "load-curve"}, {"plan": "rebill"}, {"start": told.month}):
+        other = services.certificate(*bills, **changes)
+        assert services.expect(other).json()["reason"] == "message.certificate"
+
+    # The role of the billing office does not do: only its key opens the answer.
+    sealed = services.expect(services.certificate(*bills)).content
+    assert not any(name.encode() in sealed for meters in bills.values() for name in meters)
+    with pytest.raises(EnvelopeError):
+        open_from(sealed, private_key=generate_private_key(), purpose=EXPECTED_PURPOSE)
 
 
 @pytest.mark.usefixtures("_short")
@@ -269,11 +324,10 @@ def test_a_damaged_seed_and_one_key_for_both_openers_are_refused(tmp_path):
         services.close()
 
 
-def statement_body(statements):
-    return frames.joined(
-        json.dumps({"roster_id": name, "meters": meters}).encode()
-        for name, meters in statements.items()
-    )
+def statements_of(bills):
+    return [
+        json.dumps({"roster_id": name, "meters": meters}).encode() for name, meters in bills.items()
+    ]
 
 
 @pytest.mark.usefixtures("_short")
@@ -493,7 +547,7 @@ def test_an_unknown_month_and_one_not_processed_are_told_apart(services):
     assert (unknown.status_code, unknown.json()["reason"]) == (404, "month.unknown")
     assert services.call("POST", "/process").status_code == 404
     services.put_files()
-    early = services.call("POST", "/reconciliation", role="billing", content=b"")
+    early = services.expect()
     assert (early.status_code, early.json()["reason"]) == (404, "month.not-processed")
 
 
@@ -501,7 +555,7 @@ ROUTES = [
     ("PUT", "/files", {"operator"}),
     ("POST", "/process", {"operator"}),
     ("GET", "", {"operator", "billing"}),
-    ("POST", "/reconciliation", {"billing"}),
+    ("POST", "/expected-bills", {"billing"}),
     ("POST", "/settlement-proofs", {"billing"}),
 ]
 

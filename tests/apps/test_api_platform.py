@@ -87,7 +87,7 @@ def send(platform: TestClient, upload: GridUpload) -> None:
     assert platform.get(path, auth=GATEWAY).json() == expected
 
 
-def upload_all(platform: TestClient, grid: GridSimulator, *, days: int = 2) -> None:
+def upload_all(platform: TestClient, grid: GridSimulator, *, days: int = 1) -> None:
     install(platform, grid)
     for roster in grid.rosters:
         send(platform, grid.upload(roster, days=days))
@@ -167,7 +167,7 @@ def test_counts_and_the_evidence_head_follow(platform, grid):
     assert set(empty.values()) == {0}
     upload_all(platform, grid)
     counts = platform.get("/status", headers=OPERATOR).json()
-    columns = [c for roster in grid.rosters for c in grid.packed(roster, days=2)]
+    columns = [c for roster in grid.rosters for c in grid.packed(roster, days=1)]
     assert counts.pop("stored_bytes") > sum(column.entry.size for column in columns)
     assert counts == {
         "key_sets": 4, "rosters": 2, "uploads": 2, "committed_uploads": 2, "runs": 0,
@@ -257,7 +257,7 @@ def stuck_inputs(folder: Path, grid: GridSimulator) -> list[Path]:
     root = folder / "objects"
     paths = []
     for roster in grid.rosters:
-        for column in grid.packed(roster, days=2):
+        for column in grid.packed(roster, days=1):
             if column.entry.quantity.startswith(("register:", "total")):
                 path = root / column.entry.digest[:2] / column.entry.digest[2:]
                 path.rename(path.with_suffix(".held"))

@@ -164,6 +164,7 @@ def gateway_app(folder: Path) -> FastAPI:
         platform_url="http://platform.invalid",
         authority_url="http://authority.invalid",
         authority_public_key=point(keys.authority),
+        billing_office_public_key=point(keys.stranger),
         utility_public_key=point(identity_keys().staters["utility"]),
         regulator_public_key=point(identity_keys().staters["regulator"]),
     )

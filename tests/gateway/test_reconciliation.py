@@ -1,4 +1,4 @@
-"""Reconciliation: whatever differs is found, and nothing is said but counts and names."""
+"""The oracle bills what readings say; against its digests, whatever differs is found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.errors import InvalidMessageError, NotFoundError
 from gridsecure.gateway import months
 from gridsecure.gateway.month_files import load_files
-from gridsecure.gateway.reconciliation import MAX_NAMED, expected_bills, reconcile
+from gridsecure.gateway.reconciliation import expected_bills
+from gridsecure.statement_checks import MAX_NAMED, StatementCheck, bill_digests, check_statements
 from tests.gateway.gateway_world import MONTH, GatewayWorld
 from tests.grid_simulator import HOUR
 
@@ -38,6 +39,10 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(world):
     return expected_bills(world.zone, load_files(world.zone, MONTH))
+
+
+def checked(expected, *, statements) -> StatementCheck:
+    return check_statements(bill_digests(expected), statements=statements)
 
 
 def documents(bills):
@@ -65,9 +70,9 @@ def test_the_oracle_bills_by_settlement_pseudonym_what_the_readings_say(world, e
     assert by_pseudonym == {}
 
 
-def test_equal_statements_reconcile(expected):
-    found = reconcile(expected, statements=documents(expected))
-    assert (found.bills, found.mismatches, found.differing_pseudonyms) == (20, 0, ())
+def test_equal_statements_checked(expected):
+    found = checked(expected, statements=documents(expected))
+    assert (found.bills, found.mismatches, found.differing) == (20, 0, ())
     assert found.lines == sum(
         len(bill["periods"][0]["lines"]) for meters in expected.values() for bill in meters.values()
     )
@@ -85,8 +90,8 @@ def test_any_changed_field_of_any_bill_is_found(expected, data):
     field = data.draw(st.sampled_from([*FIELDS, "total_exact", "total", "start", "end"]))
     place = period if field not in FIELDS else data.draw(st.sampled_from(period["lines"]))
     place[field] = f"{place[field]}1"
-    found = reconcile(expected, statements=documents(changed))
-    assert (found.bills, found.mismatches, found.differing_pseudonyms) == (20, 1, (name,))
+    found = checked(expected, statements=documents(changed))
+    assert (found.bills, found.mismatches, found.differing) == (20, 1, (name,))
 
 
 def test_missing_statements_and_rosters_are_mismatches(expected):
@@ -94,18 +99,18 @@ def test_missing_statements_and_rosters_are_mismatches(expected):
     changed = copy.deepcopy(expected)
     name = sorted(changed[first])[0]
     del changed[first][name]
-    assert reconcile(expected, statements=documents(changed)).differing_pseudonyms == (name,)
+    assert checked(expected, statements=documents(changed)).differing == (name,)
     del changed[first]
-    assert reconcile(expected, statements=documents(changed)).mismatches == len(expected[first])
-    nothing = reconcile(expected, statements=[])
-    assert nothing.mismatches == nothing.bills == 20
-    assert len(nothing.differing_pseudonyms) == min(20, MAX_NAMED)
+    assert checked(expected, statements=documents(changed)).mismatches == len(expected[first])
+    nothing = checked(expected, statements=[])
+    assert (nothing.mismatches, nothing.bills) == (20, 0)
+    assert len(nothing.differing) == min(20, MAX_NAMED)
 
 
-def test_statements_of_strangers_are_counted_and_not_repeated(expected):
+def test_statements_that_no_gateway_expects_are_mismatches(expected):
     changed = copy.deepcopy(expected) | {"unknown": {"name": {}}}
-    found = reconcile(expected, statements=documents(changed))
-    assert (found.mismatches, found.differing_pseudonyms) == (1, ())
+    found = checked(expected, statements=documents(changed))
+    assert (found.bills, found.mismatches, found.differing) == (21, 1, ("name",))
 
 
 @pytest.mark.parametrize(
@@ -119,18 +124,19 @@ def test_statements_of_strangers_are_counted_and_not_repeated(expected):
         b'{"meters": {}}',
         b"\xff",
         b'{"roster_id": "r", "meters": []}',
+        b'{"roster_id": "r", "meters": {"name": 1}}',
         b'{"roster_id": "r", "meters": {}, "more": 1}',
     ],
 )
 def test_what_is_no_statement_is_refused(expected, document):
     with pytest.raises(InvalidMessageError) as refusal:
-        reconcile(expected, statements=[document])
+        checked(expected, statements=[document])
     assert refusal.value.reason == "message.statement"
 
 
 def test_a_roster_given_twice_is_refused(expected):
     with pytest.raises(InvalidMessageError):
-        reconcile(expected, statements=[*documents(expected), documents(expected)[0]])
+        checked(expected, statements=[*documents(expected), documents(expected)[0]])
 
 
 def test_a_month_that_was_not_processed_has_no_oracle(tmp_path):

@@ -130,7 +130,7 @@ def expected_corrections(
 ) -> dict[str, Document]:
     """The oracle's correction documents: roster id -> settlement pseudonym -> document.
 
-    They are compared with opened statements by `reconciliation.reconcile`, as bills are.
+    Their digests are compared with opened statements by `statement_checks`, as those of bills are.
 
     Raises:
         NotFoundError: The month or correction was not processed here (`month.not-processed`,

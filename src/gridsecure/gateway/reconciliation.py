@@ -1,21 +1,20 @@
-"""Reconciliation: are the opened statements the bills that the plaintext readings give?
+"""The plaintext oracle: the bills that the plaintext readings give, kept to check statements by.
 
 While the month is processed, the oracle settles the admitted readings itself (not from the columns
-that are encrypted) and keeps one private file of settlements per roster, by pseudonym. Afterwards
-the billing office hands in the statements it opened, which come under settlement pseudonyms, and
-every one is compared with the oracle's bill: all lines, exact and rounded, and both totals. Out
-comes a count and, of bills that differ, those pseudonyms; no value leaves the gateway, and not the
-pseudonym that anything was uploaded under.
+that are encrypted) and keeps one private file of settlements per roster, by pseudonym. When the key
+authority has released bills, the billing office asks for the digests of the oracle's: by settlement
+pseudonym, signed, sealed to the office, of released rosters alone (`statement_checks` says why). No
+bill leaves the gateway, no statement comes to it, and the pseudonym that anything was uploaded
+under is not told.
 """
 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
@@ -23,7 +22,9 @@ from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import Bills, compute_bills
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, parse_tariff
-from gridsecure.errors import InvalidMessageError, NotFoundError
+from gridsecure.crypto.envelope import seal_to
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import settlement_names
 from gridsecure.gateway.collection import MonthFiles
@@ -31,31 +32,11 @@ from gridsecure.gateway.month_plan import required_plan
 from gridsecure.gateway.private_files import write_private
 from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.messages import RosterManifest
+from gridsecure.messages import ReleaseCertificate, RosterManifest, Signed, opened, signed
 from gridsecure.plans.execution import billing_period, roster_contracts
-
-MAX_NAMED: Final = 20
-"""Differing pseudonyms that are named."""
+from gridsecure.statement_checks import EXPECTED_PURPOSE, ExpectedBills, bill_digests
 
 Document = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Reconciliation:
-    """What the comparison found.
-
-    Args:
-        bills: Bills of the oracle.
-        lines: Their lines.
-        mismatches: Bills that differ in anything, plus bills on one side only.
-        differing_pseudonyms: Settlement pseudonyms of the first `MAX_NAMED` of those the oracle
-            knows, sorted.
-    """
-
-    bills: int
-    lines: int
-    mismatches: int
-    differing_pseudonyms: tuple[str, ...]
 
 
 def oracle_path(folder: Path, roster_id: str) -> Path:
@@ -114,6 +95,55 @@ def expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Document]:
     return documents
 
 
+def seal_expected(
+    zone: GatewayZone,
+    files: MonthFiles,
+    *,
+    certificates: Sequence[Signed],
+    office: Sm2PublicKey,
+    at: datetime,
+) -> bytes:
+    """Tell the billing office the digests of the oracle's bills, as far as bills were released.
+
+    Args:
+        zone: The gateway.
+        files: The month.
+        certificates: The key authority's certificates of bill releases.
+        office: The billing office's key.
+        at: Now.
+
+    Returns:
+        A signed `ExpectedBills`, sealed to the office.
+
+    Raises:
+        AuthenticityError: A certificate is not the key authority's.
+        InputError: A certificate releases no bills of this month (`message.certificate`).
+        NotFoundError: As `expected_bills`.
+    """
+    plan = required_plan(zone, files.month)
+    released: set[str] = set()
+    for envelope in certificates:
+        certificate = opened(envelope, expect=ReleaseCertificate, trusted=zone.authority)
+        released |= certificate.statements.keys()
+        said = (certificate.plan, certificate.start, certificate.end)
+        if said != ("bill", plan.start, plan.end):
+            raise InputError(
+                "A certificate releases something else than bills of this month.",
+                reason="message.certificate",
+                remedy="Send the certificates of the month's bill releases.",
+            )
+    bills = expected_bills(zone, files)
+    known = {name: meters for name, meters in bills.items() if name in released}
+    told = ExpectedBills(month=files.month, rosters=bill_digests(known))
+    return seal_to(
+        signed(told, key=zone.signing_key).model_dump_json().encode(),
+        recipient=office,
+        purpose=EXPECTED_PURPOSE,
+        owner=files.month,
+        created_at=at,
+    )
+
+
 def renamed(meters: Document, names: Mapping[str, str]) -> Document:
     """Documents by other names than those they came under."""
     return {names[name]: document for name, document in meters.items()}
@@ -163,65 +193,3 @@ def oracle_settlements(path: Path) -> pd.DataFrame:
             remedy="Process the month on this gateway first.",
         ) from error
     return pd.read_csv(io.BytesIO(data), dtype={"meter_point_id": str})
-
-
-def reconcile(expected: Mapping[str, Document], *, statements: Sequence[bytes]) -> Reconciliation:
-    """Compare opened statements with the oracle's bills.
-
-    Args:
-        expected: Roster id -> settlement pseudonym -> bill, of all rosters of the month.
-        statements: Statement documents as JSON, one per roster.
-
-    Raises:
-        InvalidMessageError: A document is not a statement, or a roster comes twice.
-    """
-    given: dict[str, Document] = {}
-    for data in statements:
-        roster_id, meters = _statement(data)
-        if roster_id in given:
-            raise _malformed("A roster's statements came twice.")
-        given[roster_id] = meters
-    differing = [
-        (roster_id, pseudonym)
-        for roster_id in sorted(expected.keys() | given.keys())
-        for pseudonym in _differing(expected.get(roster_id, {}), given.get(roster_id, {}))
-    ]
-    bills = [bill for meters in expected.values() for bill in meters.values()]
-    # A name that only the sender uses is counted and not repeated.
-    known = [name for roster_id, name in differing if name in expected.get(roster_id, {})]
-    return Reconciliation(
-        bills=len(bills),
-        lines=sum(len(period["lines"]) for bill in bills for period in bill["periods"]),
-        mismatches=len(differing),
-        differing_pseudonyms=tuple(sorted(known)[:MAX_NAMED]),
-    )
-
-
-def _differing(expected: Document, given: Document) -> list[str]:
-    """Pseudonyms on one side only, or with another bill."""
-    return [
-        name
-        for name in expected.keys() | given.keys()
-        if name not in expected or name not in given or expected[name] != given[name]
-    ]
-
-
-def _statement(data: bytes) -> tuple[str, Document]:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise _malformed("A statement document is not JSON.") from error
-    if not isinstance(document, dict) or set(document) != {"roster_id", "meters"}:
-        raise _malformed("A statement document holds a roster_id and meters.")
-    roster_id, meters = document["roster_id"], document["meters"]
-    if not isinstance(roster_id, str) or not isinstance(meters, dict):
-        raise _malformed("A statement document holds a roster_id and meters.")
-    return roster_id, meters
-
-
-def _malformed(message: str) -> InvalidMessageError:
-    return InvalidMessageError(
-        message,
-        reason="message.statement",
-        remedy="Send the opened statements as they came, one frame a roster.",
-    )
