@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlmodel import select
 
 from gridsecure.analyst.releases import REBILL, pinned_authority, verified_release
@@ -31,11 +29,10 @@ from gridsecure.key_authority.checker import (
     released_certificate,
     sealed_statements,
 )
-from gridsecure.key_authority.correction_claims import may_release
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE, Vault
 from gridsecure.messages import CellTotal, Signed
-from gridsecure.plans.load_curve import MINIMUM_MEMBERS
+from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.store.database import write_session
 from gridsecure.store.records import RecordRow
 from tests.authority_simulator import OFFICE, SEED, Authority, View, settlement
@@ -498,41 +495,6 @@ def test_corrections_that_differ_by_one_household_are_not_both_told(
     assert [row.total is None for row in rows if row.customer_class == "household"] == [
         False, False, True, True,
     ]  # fmt: skip
-
-
-names = st.frozensets(st.integers(0, 70).map(str))
-
-
-@given(st.lists(names, max_size=3), names)
-def test_no_part_of_a_cell_is_ever_smaller_than_the_minimum(
-    sets: list[frozenset[str]], candidate: frozenset[str]
-) -> None:
-    """Whatever is admitted in whatever order, parts that were summed have enough members."""
-    cell = frozenset(map(str, range(60)))
-    admitted = [cell]
-    for members in [*sets, candidate]:
-        inside = members & cell
-        if may_release(inside, released=admitted):
-            admitted.append(inside)
-    parts: dict[tuple[bool, ...], int] = {}
-    for name in cell:
-        key = tuple(name in members for members in admitted)
-        parts[key] = parts.get(key, 0) + 1
-    assert min(parts.values()) >= MINIMUM_MEMBERS
-
-
-def test_the_rule_on_a_few_sets() -> None:
-    cell = frozenset(map(str, range(60)))
-    quarters = [frozenset(map(str, range(n, n + 15))) for n in range(0, 60, 15)]
-    admitted = [cell]
-    for quarter in quarters:
-        assert may_release(quarter, released=admitted)
-        admitted.append(quarter)
-    assert may_release(quarters[0] | quarters[2], released=admitted)
-    assert not may_release(quarters[0] | {"15"}, released=admitted)
-    assert not may_release(frozenset(), released=[])
-    assert may_release(quarters[0], released=[])
-    assert not may_release(frozenset(map(str, range(14))), released=[])
 
 
 # --- killed, and at the same moment --------------------------------------------------------------

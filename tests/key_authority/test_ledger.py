@@ -16,7 +16,7 @@ from gridsecure.gateway.rosters import Roster
 from gridsecure.key_authority.checker import REFUSED, RELEASED, Outcome, answer_request
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.vault import Vault
-from gridsecure.messages import ReleaseRequest, Signed, request_name, signed
+from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, request_name, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
 from tests.authority_simulator import SEED, Authority, View
@@ -69,10 +69,10 @@ def claims(authority: Authority) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("dies_after", [False, True])
-def test_killed_between_claim_and_certificate(
+def test_killed_before_the_certificate(
     authority: Authority, grid: GridSimulator, uploads: Uploads, tmp_path: Path, dies_after: bool
 ) -> None:
-    """The same request succeeds afterwards, once; what was claimed is not lost."""
+    """The same request succeeds afterwards, once, and any other could have."""
     request = authority.bill_request(uploads)
     healthy = authority.vault
     assert isinstance(healthy, Vault)
@@ -83,7 +83,7 @@ def test_killed_between_claim_and_certificate(
         dying.answer(request)
     dying.close()
     assert authority.certificates == []
-    assert set(claims(authority).values()) == {"claimed"}
+    assert claims(authority) == {}
 
     assert authority.answer(request).state == RELEASED
     assert authority.answer(request).state == RELEASED
@@ -256,12 +256,33 @@ def test_a_seed_blinds_one_job_only(
     assert (outcome.state, outcome.reason) == (REFUSED, "release.repeated")
 
 
+def told(certificate: ReleaseCertificate) -> set[tuple[str, str]]:
+    """The cells that a certificate tells of."""
+    return {(c.zone, c.customer_class) for c in certificate.cells if c.value is not None}
+
+
+def test_a_cell_in_other_company_than_before_is_withheld(
+    authority: Authority, grid: GridSimulator, uploads: Uploads
+) -> None:
+    """N and N - 1: a second roster of the cell came late, with one household."""
+    late = lone_household(grid, uploads[0])
+    shown(authority, late)
+    assert authority.answer(authority.load_curve_request(uploads)).state == RELEASED
+    bills = [authority.bill_transcript(upload) for upload in (*uploads, late)]
+    assert authority.answer(authority.request(bills)).state == RELEASED
+    first, second = authority.certificates
+    late_cell = ("futian", "household")
+    assert late_cell in told(first)
+    assert told(second) == told(first) - {late_cell}
+    assert late.roster.manifest.roster_id in second.statements
+
+
 def test_later_days_follow_in_the_same_company(authority: Authority, uploads: Uploads) -> None:
     assert authority.answer(authority.load_curve_request(uploads)).state == RELEASED
-    for company, expected in ((uploads[:1], "release.cohort"), (uploads, None)):
-        day = authority.load_curve_transcript(company, day=1, seed=OTHER_SEED)
-        outcome = authority.answer(authority.request([day], seeds=[OTHER_SEED]))
-        assert outcome.reason == expected
+    day = authority.load_curve_transcript(uploads, day=1, seed=OTHER_SEED)
+    assert authority.answer(authority.request([day], seeds=[OTHER_SEED])).state == RELEASED
+    first, second = authority.certificates
+    assert told(first) == told(second) != set()
 
 
 def overlapping(grid: GridSimulator, upload: GridUpload, **changes: object) -> GridUpload:
@@ -274,6 +295,32 @@ def overlapping(grid: GridSimulator, upload: GridUpload, **changes: object) -> G
         update={
             "roster_id": manifest.roster_id,
             "sequence": 999,
+            "columns": [column.entry for column in columns],
+        }
+    )
+    objects = {column.entry.digest: column.data for column in columns}
+    return GridUpload(roster, sent, grid.sign(sent), objects)
+
+
+def lone_household(grid: GridSimulator, upload: GridUpload) -> GridUpload:
+    """An upload of one household of futian that no other roster has."""
+    facts = upload.roster.manifest.model_copy(
+        update={
+            "pseudonyms": ["f" * 64],
+            **{
+                name: getattr(upload.roster.manifest, name)[:1]
+                for name in ("zones", "customer_classes", "household_quota_wh", "contracted_va")
+            },
+            "free_quota_wh": [],
+            "service_from": [],
+        }
+    )
+    roster = Roster(grid.seated(facts), upload.roster.meter_point_ids[:1])
+    columns = grid.packed(roster, days=2)
+    sent = upload.manifest.model_copy(
+        update={
+            "roster_id": roster.manifest.roster_id,
+            "sequence": 998,
             "columns": [column.entry for column in columns],
         }
     )

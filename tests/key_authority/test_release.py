@@ -22,7 +22,8 @@ from gridsecure.key_authority.checker import (
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.key_authority.verification import current_evaluations
 from gridsecure.messages import ReleaseCertificate, opened
-from gridsecure.plans.load_curve import MINIMUM_MEMBERS, day_quantity
+from gridsecure.plans.cells import MINIMUM_MEMBERS
+from gridsecure.plans.load_curve import day_quantity
 from tests.authority_simulator import OFFICE, SEED, Authority, settlement
 from tests.grid_simulator import DAY_INTERVALS, GridSimulator, GridUpload, grid_keys, registry
 

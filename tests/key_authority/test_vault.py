@@ -51,6 +51,7 @@ def order(authority: Authority, grid: GridSimulator, uploads: Uploads) -> Order:
         tariffs={manifest.tariff: text},
         outputs=[transcript.outputs],
         names=[settlement(manifest.domain, manifest.pseudonyms)],
+        withheld=[],
     )
     files = [grid.platform_zone.objects.get(e.digest) for e in transcript.outputs.values()]
     return content, files

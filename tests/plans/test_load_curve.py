@@ -10,8 +10,8 @@ import pytest
 from gridsecure.crypto.parameters import INTERVAL
 from gridsecure.errors import InputError, OutOfRangeError
 from gridsecure.messages import RosterManifest
+from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.plans.load_curve import (
-    MINIMUM_MEMBERS,
     SUPPRESSED,
     cell_layout,
     day_quantity,

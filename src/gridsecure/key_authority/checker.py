@@ -3,14 +3,14 @@
 1. the request is signed by the platform, its plan registered, its purpose allowed, with a grant if
    an analyst asks (`grants`), and every transcript is about the request's plan and period;
 2. every transcript holds: signed inputs, and the same outputs when executed again (`verification`);
-3. nothing in it was released before, and the claim to it is kept before anything is decrypted
-   (`ledger`);
+3. nothing in it was released before, and what cannot be told of its cells beside all that was
+   told is withheld (`ledger`);
 4. the vault decrypts the checker's own outputs, never the platform's bytes;
-5. the certificate is signed, kept, and entered in the evidence log.
+5. the certificate is signed, kept, and entered in the evidence log, and the ledger with it.
 
 A refusal is entered as well. It names a reason code and nothing of the data. What fails for reasons
 that are not the request's (vault down, platform out of reach, disk full) is no refusal: the request
-waits, and asked again it goes on with the claims it has.
+waits, and is asked again.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.bill_versions import BillVersion, version_of
 from gridsecure.key_authority.grants import bind_grant, check_purpose
-from gridsecure.key_authority.ledger import REPEATED, claim
+from gridsecure.key_authority.ledger import REPEATED, Giving, joined
 from gridsecure.key_authority.platform_view import PlatformView
 from gridsecure.key_authority.rebills import release_corrections
 from gridsecure.key_authority.releases import Granted, certify
-from gridsecure.key_authority.vault_orders import ordered_bills, ordered_totals
+from gridsecure.key_authority.told_cells import prepare_bills, prepare_load_curve
+from gridsecure.key_authority.vault_orders import ordered_bills, ordered_totals, tariff_texts
 from gridsecure.key_authority.verification import Proven, current_evaluations, prove
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
@@ -108,7 +109,7 @@ def answer_request(
         if not _is_released(zone, name):
             _release(zone, request, view=view, clock=clock)
     except GridSecureError as error:
-        # Of two that answer one request at once, the slower finds its claims spent by the faster.
+        # Of two that answer one request at once, the slower finds it released by the faster.
         if name == request_name(request) and _is_released(zone, name):
             return Outcome(name, RELEASED)
         earlier = _released_before(zone, request) if error.reason == REPEATED else None
@@ -233,27 +234,31 @@ def _granted(
     cells: list[CellTotal] = []
     statements: dict[str, str] = {}
     digests: list[str] = []
-    claims: list[str] = []
+    givings: list[Giving] = []
     versions: list[BillVersion] = []
     for group in groups:
         # 3. once
         bind_grant(zone, request, now=clock())
-        claim(zone.engine, group, at=clock())
         # 4. decryption
         if request.plan == "bill":
-            more, statements = ordered_bills(zone, group, view=view, at=clock())
+            tariffs = tariff_texts(view, group)
+            prepared = prepare_bills(zone, group, tariffs=tariffs, at=clock())
+            more, statements = ordered_bills(
+                zone, group, tariffs=tariffs, withheld=prepared.withheld, at=clock()
+            )
             versions += [version_of(part) for part in group]
         else:
-            more = ordered_totals(zone, group[0], view=view)
+            prepared = prepare_load_curve(zone, group[0], at=clock())
+            more = ordered_totals(zone, group[0], view=view, withheld=prepared.withheld)
         cells += more
+        givings.append(prepared.giving)
         digests += [out.entry.digest for part in group for out in part.outputs.values()]
-        claims += [name for part in group for name in part.claims]
     return Granted(
         plan_version=PLAN_VERSIONS[request.plan],
         cells=tuple(cells),
         statements=statements,
         outputs_digest=sm3_hex("".join(digests).encode()),
-        claims=tuple(claims),
+        giving=joined(givings),
         versions=tuple(versions),
     )
 

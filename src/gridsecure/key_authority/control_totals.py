@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,18 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.bills import Bills
 from gridsecure.billing.tariffs import Tariff
-from gridsecure.key_authority.packages import CheckedBills
-from gridsecure.messages import CellTotal
+from gridsecure.key_authority.packages import CheckedBills, withheld_measures
+from gridsecure.messages import CellTotal, RosterManifest
+from gridsecure.plans.cells import (
+    NO_MEASURES,
+    Member,
+    Place,
+    cell_sets,
+    money_keys,
+    roster_members,
+    roster_places,
+)
+from gridsecure.plans.execution import billing_period
 from gridsecure.plans.load_curve import CellLayout, cell_layout
 
 
@@ -32,8 +42,21 @@ class RosterBills:
 
 
 def control_totals(order: CheckedBills, bills: Sequence[RosterBills]) -> list[CellTotal]:
-    """Number of bills, energy and money of every cell large enough."""
+    """Number of bills, energy and money of every cell that they may be told of.
+
+    The checker knows what was told before and says so in the order; how large cells and the parts
+    of their money are, is looked at here again.
+    """
     layout = cell_layout(order.rosters)
+    ordered = withheld_measures(order.withheld)
+    sets = cell_sets(
+        row
+        for roster, part in zip(order.rosters, bills, strict=True)
+        for row in billed_rows(roster, start=order.start, end=order.end, tariff=part.tariff)
+    )
+    withheld = {
+        place: found.withheld() | ordered.get(place, NO_MEASURES) for place, found in sets.items()
+    }
     measures = {
         "bills": [np.ones(roster.slots, dtype=object) for roster in order.rosters],
         "energy_wh": [part.energy_wh for part in bills],
@@ -46,23 +69,52 @@ def control_totals(order: CheckedBills, bills: Sequence[RosterBills]) -> list[Ce
             for number in np.unique(groups[groups >= 0]).tolist():
                 added = sum(map(int, values[groups == number]))
                 totals[number] = totals.get(number, 0) + added
-        cells += cells_of(layout, totals, start=order.start, end=order.end, measure=measure)
+        cells += cells_of(
+            layout,
+            totals,
+            span=(order.start, order.end),
+            measure=measure,
+            withheld={place for place, measures in withheld.items() if measure in measures},
+        )
     return cells
 
 
+def billed_rows(
+    roster: RosterManifest, *, start: str, end: str, tariff: Tariff
+) -> Iterator[tuple[Place, Member, Hashable]]:
+    """Every slot's cell and member, and what its money depends on: for `cells.cell_sets`."""
+    keys = money_keys(roster, tariff=tariff, period=billing_period(start, end, tariff=tariff))
+    return zip(roster_places(roster), roster_members(roster), keys, strict=True)
+
+
 def cells_of(
-    layout: CellLayout, totals: Mapping[int, int], *, start: str, end: str, measure: str
+    layout: CellLayout,
+    totals: Mapping[int, int],
+    *,
+    span: tuple[str, str],
+    measure: str,
+    withheld: Collection[Place] = (),
 ) -> list[CellTotal]:
-    """Released cells with their totals, and suppressed ones without."""
+    """Released cells with their totals; suppressed and withheld ones without.
+
+    Args:
+        layout: The cells.
+        totals: By cell number.
+        span: Start and end of what was measured.
+        measure: What was.
+        withheld: Cells whose total is not given out.
+    """
     return [
         CellTotal(
             zone=cell.zone,
             customer_class=cell.customer_class,
-            start=start,
-            end=end,
+            start=span[0],
+            end=span[1],
             measure=measure,
             members=cell.members,
-            value=str(totals[number]) if cell.is_released else None,
+            value=str(totals[number])
+            if cell.is_released and (cell.zone, cell.customer_class) not in withheld
+            else None,
         )
         for number, cell in enumerate(layout.cells)
     ]

@@ -5,16 +5,17 @@
 3. cells give out sums of differences over their corrected slots, never a total of new bills.
 
 A new total beside the old one would show one household's correction to everybody who subtracts. So
-a cell has values only if at least `MINIMUM_MEMBERS` of its meter points were corrected and as many
-bills have really changed (padding a correction with unchanged slots gains nothing), and if the
-checker, which knows what was released before, did not withhold it (`correction_claims`).
+a cell has values only if enough of its customers were corrected and enough bills really changed
+(padding a correction with unchanged slots gains nothing), in the cell and in each part of it whose
+money is one function; and if the checker, which knows what was told before, did not withhold it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +26,23 @@ from gridsecure.billing.corrections import (
     correct_bills,
     corrections_to_json,
 )
+from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import ReleaseRefusedError
-from gridsecure.key_authority.control_totals import RosterBills
-from gridsecure.key_authority.packages import CheckedCorrections, CorrectedRoster
-from gridsecure.messages import CellTotal
-from gridsecure.plans.load_curve import MINIMUM_MEMBERS
-
-MEASURES: Final = ("bills", "energy_wh", "amount_fen")
-
-Place = tuple[str, str]
-"""Zone and customer class: what makes a cell."""
+from gridsecure.key_authority.control_totals import RosterBills, billed_rows
+from gridsecure.key_authority.packages import (
+    CheckedCorrections,
+    CorrectedRoster,
+    withheld_measures,
+)
+from gridsecure.messages import CellTotal, RosterManifest
+from gridsecure.plans.cells import (
+    ALL_MEASURES,
+    MEASURES,
+    NO_MEASURES,
+    Member,
+    Place,
+    is_enough,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +53,8 @@ class Rebilled:
         roster_id: The roster of the new bills.
         statements: Its correction documents.
         places: The cell of each corrected slot.
+        members: The member in it.
+        keys: What its money depends on, before and after.
         changed: Whether its bill differs from the one before.
         energy_wh: New minus old energy [Wh] of each corrected slot.
         amount_fen: New minus old total [fen] of each corrected slot.
@@ -53,18 +63,23 @@ class Rebilled:
     roster_id: str
     statements: dict[str, Any]
     places: tuple[Place, ...]
+    members: tuple[Member, ...]
+    keys: tuple[Hashable, ...]
     changed: NDArray[np.bool_]
     energy_wh: NDArray[Any]
     amount_fen: NDArray[Any]
 
 
-def rebilled(item: CorrectedRoster, before: RosterBills, after: RosterBills) -> Rebilled:
+def rebilled(
+    item: CorrectedRoster, before: RosterBills, after: RosterBills, *, span: tuple[str, str]
+) -> Rebilled:
     """Compare two versions of a roster's bills and write down what was corrected.
 
     Args:
         item: The order for this roster.
         before: The bills to cancel, in slot order.
         after: The bills to issue, in slot order.
+        span: Start and end of the period.
 
     Raises:
         ReleaseRefusedError: A bill changed that is not listed as corrected
@@ -86,28 +101,63 @@ def rebilled(item: CorrectedRoster, before: RosterBills, after: RosterBills) -> 
     documents = corrections_to_json(
         correction, version=item.revision, meter_point_ids=set(corrected), tariff=after.tariff
     )
+    rows = corrected_rows(
+        (item.before.roster, before.tariff),
+        (roster, after.tariff),
+        slots=item.corrected_slots,
+        span=span,
+    )
+    places, members, keys = zip(*rows, strict=True)
     return Rebilled(
         roster_id=roster.roster_id,
         statements=documents,
-        places=tuple((roster.zones[n], roster.customer_classes[n]) for n in item.corrected_slots),
+        places=places,
+        members=members,
+        keys=keys,
         changed=np.array([name in changed for name in corrected], dtype=bool),
         energy_wh=(after.energy_wh.astype(object) - before.energy_wh.astype(object))[slots],
         amount_fen=correction.totals_fen[slots],
     )
 
 
+def corrected_rows(
+    before: tuple[RosterManifest, Tariff],
+    after: tuple[RosterManifest, Tariff],
+    *,
+    slots: Sequence[int],
+    span: tuple[str, str],
+) -> list[tuple[Place, Member, Hashable]]:
+    """Every corrected slot's cell and member, and what its difference of money depends on."""
+    start, end = span
+    (_, _, old), (places, members, new) = (
+        zip(*billed_rows(roster, start=start, end=end, tariff=tariff), strict=True)
+        for roster, tariff in (before, after)
+    )
+    return [(places[slot], members[slot], (old[slot], new[slot])) for slot in slots]
+
+
 def correction_cells(order: CheckedCorrections, parts: Sequence[Rebilled]) -> list[CellTotal]:
     """Step 3: differences by cell, where enough bills changed."""
-    withheld = {(cell.zone, cell.customer_class) for cell in order.withheld}
+    ordered = withheld_measures(order.withheld)
     sums: dict[Place, list[int]] = {}
-    changed: dict[Place, int] = {}
+    changed: dict[Place, dict[Hashable, list[Member]]] = defaultdict(lambda: defaultdict(list))
     for part in parts:
-        rows = zip(part.places, part.changed, part.energy_wh, part.amount_fen, strict=True)
-        for place, is_changed, energy_wh, amount_fen in rows:
+        rows = zip(part.places, part.energy_wh, part.amount_fen, strict=True)
+        for place, energy_wh, amount_fen in rows:
             total = sums.setdefault(place, [0, 0, 0])
             for measure, value in enumerate((1, energy_wh, amount_fen)):
                 total[measure] += int(value)
-            changed[place] = changed.get(place, 0) + int(is_changed)
+        for place, member, key, is_changed in zip(
+            part.places, part.members, part.keys, part.changed, strict=True
+        ):
+            if is_changed:
+                changed[place][key].append(member)
+    withheld = {
+        place: ordered.get(place, NO_MEASURES)
+        if changed[place] and all(map(is_enough, changed[place].values()))
+        else ALL_MEASURES
+        for place in sums
+    }
     return [
         CellTotal(
             zone=place[0],
@@ -116,9 +166,7 @@ def correction_cells(order: CheckedCorrections, parts: Sequence[Rebilled]) -> li
             end=order.end,
             measure=measure,
             members=total[0],
-            value=str(total[number])
-            if changed[place] >= MINIMUM_MEMBERS and place not in withheld
-            else None,
+            value=None if measure in withheld[place] else str(total[number]),
         )
         for number, measure in enumerate(MEASURES)
         for place, total in sorted(sums.items())

@@ -1,147 +1,255 @@
-"""The release ledger: what is released once, and who is totalled with whom.
+"""The release ledger: what is released once, and of which members something was told.
 
-A request may fail at any point, and several may run at once. So a claim is written before anything
-is decrypted, belongs to the transcript that was proven for it, and is spent in the transaction that
-keeps the certificate:
+Nothing leaves the authority before a certificate is kept, and the ledger is written in that very
+transaction. So a request that was refused, failed or was killed leaves nothing behind that could
+lock another one out, and of two at once about the same upload one is certified.
 
-1. The same transcript may come again until it is released: it can only give the same numbers. Any
-   other transcript about the same upload (and day) is refused, released or not.
-2. Rosters totalled together once are always totalled together. Cohorts are therefore equal or
-   disjoint, and no difference of released totals is about fewer members than a released cell.
-3. A pseudonym sits in one roster of its domain and time, so that nobody is counted twice and no
-   second roster differs from the first by one household.
+1. An upload's bills, and a day of its load curve, are released once (`release.repeated`); a day
+   counts as released for the uploads that sit in a cell with a value.
+2. A pseudonym sits in one roster of its domain and time (`release.overlap`), so that nobody is
+   counted twice and no second roster differs from the first by one household.
+3. A cell is told of only if no combination of all that was ever told of its month is about fewer
+   customers than the minimum (`cells.may_tell`); else it is withheld, and the rest is released.
 
-All three look at membership and never at values, so a refusal says nothing about a reading. The
-rule of equal or disjoint cohorts is the overlap guard of published partitions, each cell released
-once (draft-ietf-ppm-dap, batch collected once). Not handled: a gateway that enrols one household
-under several pseudonyms.
+All three look at membership and never at values, so a refusal says nothing about a reading.
+
+One thing is written before anything is decrypted, and never given back: which transcript a
+blinding seed belongs to. The vault sees what it decrypts, also of a request that fails later, and
+a seed that blinded two columns alike would show it their difference.
+
+Not handled: a gateway that enrols one household under several pseudonyms.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
 
-from sqlalchemy import Engine
 from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, ReleaseRefusedError
-from gridsecure.key_authority.verification import Proven
+from gridsecure.errors import ConflictError, GridSecureError, NotFoundError, ReleaseRefusedError
+from gridsecure.key_authority.verification import SEED_PREFIX, Proven
+from gridsecure.messages import RosterManifest
+from gridsecure.plans.cells import CellSets, Member, Members, Place, may_tell
 from gridsecure.plans.execution import RosterData
-from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, advance, fetch, listed, record
+from gridsecure.store.records import Record, fetch, listed, record
 
 REPEATED: Final = "release.repeated"
-COHORT: Final = "release.cohort"
 OVERLAP: Final = "release.overlap"
-_CLAIMED: Final = "claimed"
 _SPENT: Final = "spent"
+_SET: Final = "told-set"
+
+Withheld = Mapping[Place, frozenset[str]]
+"""By cell, the measures of which nothing is told."""
 
 
-def claim(engine: Engine, parts: Sequence[Proven], *, at: datetime) -> None:
-    """Claim what proven transcripts will release; all of it or nothing.
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What sets of members are compared within: one domain and month."""
+
+    domain: str
+    start: str
+    end: str
+
+    @classmethod
+    def of(cls, data: RosterData) -> Period:
+        """The period of an upload."""
+        moments = (
+            datetime.fromisoformat(text).astimezone(UTC).isoformat()
+            for text in (data.upload.start, data.upload.end)
+        )
+        return cls(data.roster.domain, *moments)
+
+    @property
+    def state(self) -> str:
+        """What its sets are found by."""
+        return f"{self.domain}/{self.start}/{self.end}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Giving:
+    """What a release gives out, as the ledger keeps it.
 
     Args:
-        engine: The authority's database.
-        parts: Transcripts whose rosters are totalled together.
-        at: Now.
-
-    Raises:
-        ReleaseRefusedError: Released or claimed before by another transcript, or twice here
-            (`release.repeated`); rosters in other company than before (`release.cohort`); a
-            household in two rosters (`release.overlap`).
-        StorageError: The ledger cannot be written.
+        claims: Name of each thing released once -> its transcript.
+        datas: Uploads by digest of which something is given out.
+        period: The period of the sets.
+        told: By cell, the sets that something is told of.
     """
-    members = {
-        digest: data
-        for part in parts
-        for digest, data in zip(part.transcript.uploads, part.datas, strict=True)
-    }
-    counted_once(members.values())
-    with write_session(engine) as session:
-        take_claims(session, parts, at=at)
-        cohort = sm3_hex("".join(sorted(members)).encode())
-        for digest, data in members.items():
-            _join(session, digest, data, cohort=cohort, at=at)
+
+    claims: Mapping[str, str]
+    datas: Mapping[str, RosterData]
+    period: Period
+    told: Mapping[Place, tuple[Members, ...]] = field(default_factory=dict)
 
 
-def take_claims(session: Session, parts: Sequence[Proven], *, at: datetime) -> None:
-    """Claim every name that proven transcripts release, each for its transcript.
+def joined(givings: Iterable[Giving]) -> Giving:
+    """Several parts of one release as one.
 
     Raises:
-        ReleaseRefusedError: Claimed before by another transcript, released, or twice here.
+        ReleaseRefusedError: Two of them release the same (`release.repeated`).
+    """
+    parts = list(givings)
+    claims = [item for part in parts for item in part.claims.items()]
+    if len(dict(claims)) != len(claims):
+        raise repeated()
+    told: dict[Place, dict[Members, None]] = defaultdict(dict)
+    for part in parts:
+        for place, sets in part.told.items():
+            told[place] |= dict.fromkeys(sets)
+    return Giving(
+        claims=dict(claims),
+        datas={digest: data for part in parts for digest, data in part.datas.items()},
+        period=parts[0].period,
+        told={place: tuple(sets) for place, sets in told.items()},
+    )
+
+
+def check_claims(session: Session, parts: Sequence[Proven]) -> None:
+    """Refuse what was released before, or is asked for twice here.
+
+    Raises:
+        ReleaseRefusedError: `release.repeated`.
     """
     names = [name for part in parts for name in part.claims]
     if len(set(names)) != len(names):
-        raise _repeated()
+        raise repeated()
     for part in parts:
         for name in part.claims:
-            _take(session, Record("claim", name, name, part.digest, _CLAIMED, ""), at=at)
+            found = _claim(session, name)
+            if found is not None and (found.state == _SPENT or found.digest != part.digest):
+                raise repeated()
 
 
-def spend(session: Session, names: Iterable[str]) -> None:
-    """Spend claims in the transaction that keeps their certificate.
+def bind_seeds(session: Session, parts: Sequence[Proven], *, at: datetime) -> None:
+    """Bind each blinding seed to its transcript, for good, before anything is decrypted.
 
     Raises:
-        ReleaseRefusedError: Another request released one of them meanwhile.
+        ReleaseRefusedError: It blinded another transcript (`release.repeated`).
     """
-    for name in names:
-        if not advance(session, kind="claim", name=name, source=_CLAIMED, target=_SPENT):
-            raise _repeated()
+    for part in parts:
+        for name in part.claims:
+            if name.startswith(SEED_PREFIX):
+                try:
+                    record(session, Record("claim", name, name, part.digest, "bound", ""), at=at)
+                except ConflictError as error:
+                    raise repeated() from error
 
 
-def _take(session: Session, entry: Record, *, at: datetime) -> None:
+def withheld_cells(
+    session: Session, wanted: Mapping[Place, CellSets], *, period: Period
+) -> dict[Place, frozenset[str]]:
+    """The measures of each cell of which nothing may be told; cells that are not here have all."""
+    known = _told(session, period)
+    found = {place: sets.withheld(told=known.get(place, ())) for place, sets in wanted.items()}
+    return {place: withheld for place, withheld in found.items() if withheld}
+
+
+def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) -> None:
+    """Write a release into the ledger, in the transaction that keeps its certificate.
+
+    Raises:
+        ReleaseRefusedError: Another request released part of it meanwhile (`release.repeated`,
+            `release.overlap`).
+        GridSecureError: Another request told of these members meanwhile: the request waits, and
+            asked again it is answered beside that one (`release.meanwhile`).
+    """
+    known = _told(session, giving.period)
+    for place, sets in giving.told.items():
+        if not may_tell(sets, told=known.get(place, ())):
+            raise GridSecureError(
+                "Another release of these cells was certified meanwhile.",
+                reason="release.meanwhile",
+                remedy="Start another release round.",
+            )
+    for name, transcript in giving.claims.items():
+        try:
+            entry = Record("claim", name, name, transcript, _SPENT, release_id)
+            is_new = record(session, entry, at=at)
+        except ConflictError as error:
+            raise repeated() from error
+        if not is_new and not name.startswith(SEED_PREFIX):
+            raise repeated()
+    if giving.datas:
+        check_overlap(session, giving.datas)
+    for digest, data in giving.datas.items():
+        text = json.dumps(_cohort(data))
+        entry = Record("cohort", digest, digest, sm3_hex(text.encode()), data.roster.domain, text)
+        record(session, entry, at=at)
+    for place, sets in giving.told.items():
+        for members in sets:
+            record(session, _set_entry(place, members, giving.period), at=at)
+
+
+def _claim(session: Session, name: str) -> Record | None:
     try:
-        is_new = record(session, entry, at=at)
-    except ConflictError as error:
-        raise _repeated() from error
-    if not is_new and fetch(session, kind="claim", name=entry.name).state != _CLAIMED:
-        raise _repeated()
+        return fetch(session, kind="claim", name=name)
+    except NotFoundError:
+        return None
 
 
-def _join(session: Session, upload: str, data: RosterData, *, cohort: str, at: datetime) -> None:
-    """Enter an upload's members, or check that it is in the same company as before."""
-    roster = data.roster
-    facts = {
+def _told(session: Session, period: Period) -> dict[Place, list[Members]]:
+    """By cell of a period, the sets of its members that anything was told of."""
+    sets: dict[Place, list[Members]] = defaultdict(list)
+    for item in listed(session, kind=_SET, state=period.state):
+        text = json.loads(item.text)
+        place = (text["zone"], text["customer_class"])
+        sets[place].append(frozenset(Member(*row) for row in text["members"]))
+    return sets
+
+
+def _set_entry(place: Place, members: Members, period: Period) -> Record:
+    rows = sorted((m.name, m.owner, m.counts) for m in members)
+    text = json.dumps({"zone": place[0], "customer_class": place[1], "members": rows})
+    name = sm3_hex(json.dumps([period.state, text]).encode())
+    return Record(_SET, name, name, sm3_hex(text.encode()), period.state, text)
+
+
+def _cohort(data: RosterData) -> dict[str, object]:
+    return {
         "start": data.upload.start,
         "end": data.upload.end,
-        "pseudonyms": roster.pseudonyms,
-        "zones": roster.zones,
-        "customer_classes": roster.customer_classes,
+        "pseudonyms": data.roster.pseudonyms,
     }
-    entry = Record("cohort", upload, upload, cohort, roster.domain, json.dumps(facts))
-    others = listed(session, kind="cohort", state=roster.domain)
-    try:
-        is_new = record(session, entry, at=at)
-    except ConflictError as error:
-        raise ReleaseRefusedError(
-            "These rosters were totalled in other company before.",
-            reason=COHORT,
-            remedy="Run every plan of a period over the same rosters.",
-        ) from error
-    if is_new and any(_overlaps(facts, json.loads(other.text)) for other in others):
-        raise _overlapping()
 
 
-def _overlaps(facts: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    start, end = (datetime.fromisoformat(facts[name]) for name in ("start", "end"))
-    begun, ended = (datetime.fromisoformat(other[name]) for name in ("start", "end"))
-    together = start < ended and begun < end
-    return together and not set(facts["pseudonyms"]).isdisjoint(other["pseudonyms"])
+def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
+    """Refuse uploads that share a household with each other, or with another that was told of.
+
+    Raises:
+        ReleaseRefusedError: `release.overlap`.
+    """
+    check_counted_once(data.roster for data in datas.values())
+    domains = {data.roster.domain for data in datas.values()}
+    others = [
+        (item.name, json.loads(item.text))
+        for domain in domains
+        for item in listed(session, kind="cohort", state=domain)
+    ]
+    for digest, data in datas.items():
+        start, end = map(datetime.fromisoformat, (data.upload.start, data.upload.end))
+        names = set(data.roster.pseudonyms)
+        for name, other in others:
+            begun, ended = map(datetime.fromisoformat, (other["start"], other["end"]))
+            together = name != digest and start < ended and begun < end
+            if together and not names.isdisjoint(other["pseudonyms"]):
+                raise _overlapping()
 
 
-def counted_once(members: Iterable[RosterData]) -> None:
+def check_counted_once(rosters: Iterable[RosterManifest]) -> None:
     """Refuse rosters that share a household: its cell would look larger than it is.
 
     Raises:
         ReleaseRefusedError: A household in two rosters, or rosters of two domains.
     """
-    rosters = [data.roster for data in members]
-    names = [name for roster in rosters for name in roster.pseudonyms]
-    if len(set(names)) != len(names) or len({roster.domain for roster in rosters}) != 1:
+    found = list(rosters)
+    names = [name for roster in found for name in roster.pseudonyms]
+    if len(set(names)) != len(names) or len({roster.domain for roster in found}) != 1:
         raise _overlapping()
 
 
@@ -153,9 +261,10 @@ def _overlapping() -> ReleaseRefusedError:
     )
 
 
-def _repeated() -> ReleaseRefusedError:
+def repeated() -> ReleaseRefusedError:
+    """The refusal of what was released before."""
     return ReleaseRefusedError(
-        "Part of this was released before, or was claimed by another transcript.",
+        "Part of this was released before, or is asked for twice.",
         reason=REPEATED,
         remedy="Use the earlier release.",
     )

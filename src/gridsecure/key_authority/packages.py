@@ -6,9 +6,11 @@ was started with, so even a process that reaches the vault's pipe cannot have by
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from gridsecure.messages import CellTotal, ColumnEntry, Digest, Message, RosterManifest
+from gridsecure.plans.cells import Place
 
 
 class KeyOrder(Message):
@@ -17,6 +19,15 @@ class KeyOrder(Message):
     kind: ClassVar[str] = "vault-key-order"
     parameters: str
     created_at: str
+
+
+class WithheldCell(Message):
+    """Measures of a cell that are not given out, whatever its size."""
+
+    kind: ClassVar[str] = "vault-withheld-cell"
+    zone: str
+    customer_class: str
+    measures: list[str]
 
 
 class CheckedBills(Message):
@@ -34,6 +45,7 @@ class CheckedBills(Message):
     tariffs: dict[Digest, str]
     outputs: list[dict[str, ColumnEntry]]
     names: list[list[str]]
+    withheld: list[WithheldCell]
 
 
 class BilledRoster(Message):
@@ -61,14 +73,6 @@ class CorrectedRoster(Message):
     revision: int
     corrected_slots: list[int]
     names: list[str]
-
-
-class WithheldCell(Message):
-    """A cell whose differences are not given out, whatever its size."""
-
-    kind: ClassVar[str] = "vault-withheld-cell"
-    zone: str
-    customer_class: str
 
 
 class CheckedCorrections(Message):
@@ -107,6 +111,20 @@ class CheckedTotals(Message):
     quantities: list[str]
     outputs: dict[str, ColumnEntry]
     highs: dict[str, int]
+    withheld: list[WithheldCell]
+
+
+def withheld_measures(cells: Sequence[WithheldCell]) -> dict[Place, frozenset[str]]:
+    """By cell, the measures that an order withholds."""
+    return {(cell.zone, cell.customer_class): frozenset(cell.measures) for cell in cells}
+
+
+def withheld_list(withheld: Mapping[Place, frozenset[str]]) -> list[WithheldCell]:
+    """What an order says of `withheld_measures`."""
+    return [
+        WithheldCell(zone=zone, customer_class=name, measures=sorted(measures))
+        for (zone, name), measures in sorted(withheld.items())
+    ]
 
 
 class VaultAnswer(Message):

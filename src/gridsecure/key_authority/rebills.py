@@ -1,26 +1,27 @@
 """Releasing corrections: the checker's protocol for requests of the plan "rebill".
 
-As for bills (`checker`), with two versions of everything: proof of both, one claim a correction,
-one order that holds both, and a certificate whose cells are differences.
+As for bills (`checker`), with two versions of everything: proof of both, one order that holds both,
+and a certificate whose cells are differences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.key_authority.correction_claims import Place, claim_corrections
 from gridsecure.key_authority.correction_proofs import ProvenCorrection, prove_correction
+from gridsecure.key_authority.ledger import Withheld
 from gridsecure.key_authority.packages import (
     BilledRoster,
     CheckedCorrections,
     CorrectedRoster,
-    WithheldCell,
+    withheld_list,
 )
 from gridsecure.key_authority.platform_view import PlatformView, tariff_text
 from gridsecure.key_authority.releases import Granted
 from gridsecure.key_authority.seating import settlement_names
+from gridsecure.key_authority.told_cells import prepare_corrections
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import CellTotal, Signed, signed
 from gridsecure.plans.bills import BILL_PLAN_VERSION
@@ -39,25 +40,27 @@ def release_corrections(
 
     Raises:
         GridSecureError: As `correction_proofs.prove_correction`,
-            `correction_claims.claim_corrections` and the vault.
+            `told_cells.prepare_corrections` and the vault.
     """
     parts = [
         prove_correction(transcript, zone=zone, view=view, evaluations=evaluations)
         for transcript in transcripts
     ]
-    withheld = claim_corrections(zone.engine, parts, at=clock())
+    digests = {data.roster.tariff for part in parts for data in (part.before, part.data)}
+    tariffs = {digest: tariff_text(view, digest) for digest in sorted(digests)}
+    prepared = prepare_corrections(zone, parts, tariffs=tariffs)
     names = [settlement_names(part.data.roster, zone=zone) for part in parts]
-    order, files = _order(parts, names, withheld=withheld, view=view, at=clock())
+    order, files = _order(parts, names, withheld=prepared.withheld, tariffs=tariffs, at=clock())
     answer, sealed = zone.vault.release_corrections(signed(order, key=zone.signing_key), files)
     kept = [zone.objects.put(data) for data in sealed]
-    digests = [output.entry.digest for part in parts for output in part.after.outputs.values()]
+    derived = [output.entry.digest for part in parts for output in part.after.outputs.values()]
     cells: list[CellTotal] = answer.cells
     return Granted(
         plan_version=BILL_PLAN_VERSION,
         cells=tuple(cells),
         statements=dict(zip(answer.statements, kept, strict=True)),
-        outputs_digest=sm3_hex("".join(digests).encode()),
-        claims=tuple(name for part in parts for name in part.after.claims),
+        outputs_digest=sm3_hex("".join(derived).encode()),
+        giving=prepared.giving,
         versions=tuple(part.version for part in parts),
     )
 
@@ -66,20 +69,19 @@ def _order(
     parts: Sequence[ProvenCorrection],
     names: Sequence[list[str]],
     *,
-    withheld: frozenset[Place],
-    view: PlatformView,
+    withheld: Withheld,
+    tariffs: Mapping[str, str],
     at: datetime,
 ) -> tuple[CheckedCorrections, list[bytes]]:
     """What the vault is told, and the outputs in the order it lists them."""
     pairs = [
         ((part.before, part.outputs_before), (part.data, part.after.outputs)) for part in parts
     ]
-    tariffs = {data.roster.tariff for pair in pairs for data, _ in pair}
     order = CheckedCorrections(
         start=parts[0].data.upload.start,
         end=parts[0].data.upload.end,
         created_at=at.isoformat(),
-        tariffs={digest: tariff_text(view, digest) for digest in sorted(tariffs)},
+        tariffs=dict(tariffs),
         corrections=[
             CorrectedRoster(
                 before=_billed(*before),
@@ -90,7 +92,7 @@ def _order(
             )
             for part, own, (before, after) in zip(parts, names, pairs, strict=True)
         ],
-        withheld=[WithheldCell(zone=zone, customer_class=name) for zone, name in sorted(withheld)],
+        withheld=withheld_list(withheld),
     )
     files = [out.data for pair in pairs for _, outputs in pair for out in outputs.values()]
     return order, files

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlmodel import Session
 
 from gridsecure.key_authority.bill_versions import BillVersion, keep_versions
-from gridsecure.key_authority.ledger import spend
+from gridsecure.key_authority.ledger import Giving, enter
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
     CellTotal,
@@ -18,7 +18,7 @@ from gridsecure.messages import (
     ReleaseRequest,
     signed,
 )
-from gridsecure.plans.load_curve import MINIMUM_MEMBERS
+from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, listed, record
@@ -33,7 +33,7 @@ class Granted:
         cells: Control totals or load-curve totals.
         statements: Roster id -> digest of its sealed statements.
         outputs_digest: SM3 over the digests of all outputs.
-        claims: What it spends.
+        giving: What the ledger keeps of it.
         versions: The versions of bills it makes known.
     """
 
@@ -41,7 +41,7 @@ class Granted:
     cells: tuple[CellTotal, ...]
     statements: Mapping[str, Digest]
     outputs_digest: Digest
-    claims: tuple[str, ...]
+    giving: Giving
     versions: tuple[BillVersion, ...] = ()
 
 
@@ -51,14 +51,15 @@ def certify(
     """Sign and keep a certificate, unless the request was answered while this one was at work.
 
     Raises:
-        ReleaseRefusedError: Another request released part of it meanwhile (`release.repeated`).
+        ReleaseRefusedError, GridSecureError: Another request released part of it meanwhile, as
+            `ledger.enter`.
         StorageError: It cannot be kept; nothing is spent or entered.
     """
     with write_session(zone.engine) as session:
         if any(item.name == request.request_id for item in listed(session, kind="release")):
             return
-        spend(session, granted.claims)
         name = request.request_id
+        enter(session, granted.giving, release_id=name, at=at)
         _enter_versions(session, granted.versions, release_id=name, at=at)
         entry = evidence.append(
             session,

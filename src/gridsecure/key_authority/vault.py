@@ -45,6 +45,7 @@ from gridsecure.key_authority.packages import (
     CheckedTotals,
     KeyOrder,
     VaultAnswer,
+    withheld_measures,
 )
 from gridsecure.messages import (
     CellTotal,
@@ -60,6 +61,7 @@ from gridsecure.plans.load_curve import CellLayout, cell_layout, day_totals, int
 from gridsecure.plans.recombination import recombined
 
 STATEMENTS_PURPOSE: Final = "statements"
+ENERGY: Final = "energy_wh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class Vault:
                 self._bills(order, version.roster, version.outputs, remaining)
                 for version in (item.before, item.after)
             )
-            parts.append(rebilled(item, before, after))
+            parts.append(rebilled(item, before, after, span=(order.start, order.end)))
         sealed = [
             self._sealed(order, item.after.roster, part.statements, item.names)
             for item, part in zip(order.corrections, parts, strict=True)
@@ -166,6 +168,8 @@ class Vault:
         """
         order = self._order(envelope, CheckedTotals)
         layout = cell_layout(order.rosters)
+        found = withheld_measures(order.withheld)
+        withheld = {place for place, measures in found.items() if ENERGY in measures}
         remaining = iter(_counted(files, len(order.rosters) * len(order.quantities)))
         cells: list[CellTotal] = []
         for quantity in order.quantities:
@@ -182,7 +186,7 @@ class Vault:
                 day.start, day.end, intervals=day.intervals, timezone=order.timezone
             )
             for own, (start, end) in zip(totals, pairwise(times), strict=True):
-                cells += cells_of(layout, own, start=start, end=end, measure="energy_wh")
+                cells += cells_of(layout, own, span=(start, end), measure=ENERGY, withheld=withheld)
         return VaultAnswer(cells=cells, statements=[])
 
     def _order(self, envelope: Signed, expect: type[MessageT]) -> MessageT:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from gridsecure.billing.tariffs import parse_tariff
-from gridsecure.key_authority.packages import CheckedBills, CheckedTotals
+from gridsecure.key_authority.ledger import Withheld
+from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, withheld_list
 from gridsecure.key_authority.platform_view import PlatformView, tariff_text
 from gridsecure.key_authority.seating import settlement_names
 from gridsecure.key_authority.verification import Proven
@@ -14,8 +15,16 @@ from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import CellTotal, signed
 
 
-def ordered_totals(zone: AuthorityZone, part: Proven, *, view: PlatformView) -> list[CellTotal]:
-    """Have the vault total one day of load curves.
+def tariff_texts(view: PlatformView, proven: Sequence[Proven]) -> dict[str, str]:
+    """The texts of the tariffs that some transcripts bill with, by digest."""
+    digests = {roster.tariff for part in proven for roster in part.rosters}
+    return {digest: tariff_text(view, digest) for digest in sorted(digests)}
+
+
+def ordered_totals(
+    zone: AuthorityZone, part: Proven, *, view: PlatformView, withheld: Withheld
+) -> list[CellTotal]:
+    """Have the vault total one day of load curves, but for what is withheld.
 
     Raises:
         GridSecureError: As the vault.
@@ -32,6 +41,7 @@ def ordered_totals(zone: AuthorityZone, part: Proven, *, view: PlatformView) -> 
             for data in part.datas
             for quantity in quantities
         },
+        withheld=withheld_list(withheld),
     )
     files = [
         part.outputs[f"{roster.roster_id}/{quantity}"].data
@@ -42,9 +52,21 @@ def ordered_totals(zone: AuthorityZone, part: Proven, *, view: PlatformView) -> 
 
 
 def ordered_bills(
-    zone: AuthorityZone, proven: Sequence[Proven], *, view: PlatformView, at: datetime
+    zone: AuthorityZone,
+    proven: Sequence[Proven],
+    *,
+    tariffs: Mapping[str, str],
+    withheld: Withheld,
+    at: datetime,
 ) -> tuple[list[CellTotal], dict[str, str]]:
     """Have the vault bill some rosters.
+
+    Args:
+        zone: The authority.
+        proven: Their transcripts.
+        tariffs: Tariff texts by digest.
+        withheld: What is not told of cells.
+        at: Now.
 
     Returns:
         Control totals, and roster id -> digest of its sealed statements, which are kept.
@@ -53,15 +75,15 @@ def ordered_bills(
         GridSecureError: As the vault; StorageError: The statements cannot be kept.
     """
     rosters = [roster for part in proven for roster in part.rosters]
-    tariffs = {roster.tariff for roster in rosters}
     order = CheckedBills(
         start=proven[0].transcript.start,
         end=proven[0].transcript.end,
         created_at=at.isoformat(),
         rosters=rosters,
-        tariffs={digest: tariff_text(view, digest) for digest in sorted(tariffs)},
+        tariffs=dict(tariffs),
         outputs=[{name: out.entry for name, out in part.outputs.items()} for part in proven],
         names=[settlement_names(roster, zone=zone) for roster in rosters],
+        withheld=withheld_list(withheld),
     )
     files = [output.data for part in proven for output in part.outputs.values()]
     answer, sealed = zone.vault.release_bills(signed(order, key=zone.signing_key), files)

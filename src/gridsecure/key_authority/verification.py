@@ -49,6 +49,10 @@ from gridsecure.plans.execution import (
 )
 from gridsecure.plans.load_curve import INTERVALS_PREFIX, cell_layout
 
+LOAD_CURVE_PREFIX: Final = "load-curve/"
+"""Begins the claim to a day of an upload's load curve."""
+SEED_PREFIX: Final = "seed/"
+"""Begins the claim to a blinding seed."""
 _YEARS: Final = frozenset(range(2000, 2200))
 
 
@@ -135,9 +139,9 @@ def prove(
             load=partial(checked_object, view),
             evaluations=evaluations,
         )
-        claims = [f"load-curve/{upload}/{day}" for upload in transcript.uploads]
+        claims = [f"{LOAD_CURVE_PREFIX}{upload}/{day}" for upload in transcript.uploads]
         # A seed that blinded two columns alike would show the vault their difference.
-        claims.append(f"seed/{transcript.seed_commitment}")
+        claims.append(SEED_PREFIX + str(transcript.seed_commitment))
     derived = {name: output.entry for name, output in outputs.items()}
     if inputs != transcript.inputs or derived != transcript.outputs:
         raise ReleaseRefusedError(

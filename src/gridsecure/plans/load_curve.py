@@ -7,13 +7,14 @@ column an interval would leave all of them nearly empty.
 A cell is zone × customer class over all rosters of the job. Each roster's column gets the slice of
 one zero-sum blinding vector that runs over all slots of all rosters and sums to zero within each
 cell of each interval; whoever decrypts all blinded columns of a day and adds up a cell's slots of
-an interval gets the cell's total, and no less than all of them tells anything. Cells with fewer
-than `MINIMUM_MEMBERS` meter points get no total: their slots are blinded completely, and they are
-left out of every larger sum.
+an interval gets the cell's total, and no less than all of them tells anything. Cells with too
+few members (`cells.is_enough`) get no total: their slots are blinded completely, and they are left
+out of every larger sum.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,10 +30,9 @@ from gridsecure.crypto.parameters import INTERVAL
 from gridsecure.crypto.planning import PlannedColumn
 from gridsecure.errors import InputError, OutOfRangeError
 from gridsecure.messages import RosterManifest
+from gridsecure.plans.cells import Member, Place, is_enough, roster_members, roster_places
 
 LOAD_CURVE_PLAN_VERSION: Final = 2
-MINIMUM_MEMBERS: Final = 15
-"""Smallest cell released: the 15 of the 15/15 rule (CPUC D.14-05-016, Illinois 15/15)."""
 SUPPRESSED: Final = -1
 
 
@@ -57,16 +57,13 @@ class Cell:
         zone: Supply zone.
         customer_class: Customer class.
         members: Meter points in it.
+        is_released: It has enough members to have a total.
     """
 
     zone: str
     customer_class: str
     members: int
-
-    @property
-    def is_released(self) -> bool:
-        """Large enough to have a total."""
-        return self.members >= MINIMUM_MEMBERS
+    is_released: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,14 +97,22 @@ class CellLayout:
 
 def cell_layout(rosters: Sequence[RosterManifest]) -> CellLayout:
     """Lay rosters out in cells of zone × customer class."""
-    places = [list(zip(roster.zones, roster.customer_classes, strict=True)) for roster in rosters]
-    names = sorted({place for roster in places for place in roster})
+    places = [roster_places(roster) for roster in rosters]
+    members: dict[Place, list[Member]] = defaultdict(list)
+    for roster, own in zip(rosters, places, strict=True):
+        for place, member in zip(own, roster_members(roster), strict=True):
+            members[place].append(member)
+    names = sorted(members)
     number = {name: index for index, name in enumerate(names)}
-    raw = [np.array([number[place] for place in roster], dtype=np.int64) for roster in places]
-    members = np.bincount(np.concatenate(raw), minlength=len(names))
+    raw = [np.array([number[place] for place in own], dtype=np.int64) for own in places]
     cells = tuple(
-        Cell(zone, customer_class, int(members[index]))
-        for index, (zone, customer_class) in enumerate(names)
+        Cell(
+            zone,
+            customer_class,
+            len(members[zone, customer_class]),
+            is_enough(members[zone, customer_class]),
+        )
+        for zone, customer_class in names
     )
     released = np.array([cell.is_released for cell in cells])
     groups = tuple(np.where(released[roster], roster, SUPPRESSED) for roster in raw)

@@ -1,0 +1,166 @@
+"""What a request would tell of its cells, and what of it is withheld: looked at before the vault.
+
+Everything is looked at again when the certificate is kept (`ledger.enter`); what passes here and
+fails there met another request at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gridsecure.billing.tariffs import parse_tariff
+from gridsecure.key_authority.control_totals import billed_rows
+from gridsecure.key_authority.correction_proofs import ProvenCorrection
+from gridsecure.key_authority.corrections import corrected_rows
+from gridsecure.key_authority.ledger import (
+    Giving,
+    Period,
+    Withheld,
+    bind_seeds,
+    check_claims,
+    check_counted_once,
+    check_overlap,
+    withheld_cells,
+)
+from gridsecure.key_authority.verification import LOAD_CURVE_PREFIX, Proven
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.plans.cells import (
+    NO_MEASURES,
+    CellSets,
+    Members,
+    Place,
+    cell_sets,
+    roster_members,
+    roster_places,
+)
+from gridsecure.plans.execution import RosterData
+from gridsecure.store.database import write_session
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A request that may be decrypted.
+
+    Args:
+        giving: What it will give out.
+        withheld: What the vault is told to keep to itself.
+    """
+
+    giving: Giving
+    withheld: Withheld
+
+
+def prepare_bills(
+    zone: AuthorityZone, parts: Sequence[Proven], *, tariffs: Mapping[str, str], at: datetime
+) -> Prepared:
+    """Look at the bills of some rosters, which are all claimed and issued whatever is withheld.
+
+    Raises:
+        ReleaseRefusedError: As `ledger.check_claims` and `ledger.check_overlap`.
+        StorageError: The ledger cannot be read.
+    """
+    parsed = {digest: parse_tariff(text) for digest, text in tariffs.items()}
+    sets = cell_sets(
+        row
+        for part in parts
+        for data in part.datas
+        for row in billed_rows(
+            data.roster,
+            start=data.upload.start,
+            end=data.upload.end,
+            tariff=parsed[data.roster.tariff],
+        )
+    )
+    withheld, told = _looked_at(zone, parts, sets, at=at)
+    claims = {name: part.digest for part in parts for name in part.claims}
+    return Prepared(Giving(claims, _datas(parts), _period(parts), told), withheld)
+
+
+def prepare_load_curve(zone: AuthorityZone, part: Proven, *, at: datetime) -> Prepared:
+    """Look at a day of load curves. Uploads without a member in a told cell are not claimed.
+
+    Raises:
+        ReleaseRefusedError, StorageError: As `prepare_bills`.
+    """
+    sets = cell_sets(
+        (place, member, None)
+        for roster in part.rosters
+        for place, member in zip(roster_places(roster), roster_members(roster), strict=True)
+    )
+    withheld, told = _looked_at(zone, [part], sets, at=at)
+    given = {
+        digest: data
+        for digest, data in _datas([part]).items()
+        if not told.keys().isdisjoint(roster_places(data.roster))
+    }
+    claims = {
+        name: part.digest
+        for name in part.claims
+        if not name.startswith(LOAD_CURVE_PREFIX) or name.split("/")[1] in given
+    }
+    return Prepared(Giving(claims, given, _period([part]), told), withheld)
+
+
+def prepare_corrections(
+    zone: AuthorityZone,
+    parts: Sequence[ProvenCorrection],
+    *,
+    tariffs: Mapping[str, str],
+) -> Prepared:
+    """Look at corrections: differences over the corrected members of each cell.
+
+    Raises:
+        ReleaseRefusedError, StorageError: As `prepare_bills`.
+    """
+    check_counted_once(part.data.roster for part in parts)
+    parsed = {digest: parse_tariff(text) for digest, text in tariffs.items()}
+    sets = cell_sets(
+        row
+        for part in parts
+        for row in corrected_rows(
+            (part.before.roster, parsed[part.before.roster.tariff]),
+            (part.data.roster, parsed[part.data.roster.tariff]),
+            slots=part.data.upload.corrected_slots,
+            span=(part.data.upload.start, part.data.upload.end),
+        )
+    )
+    proofs = [part.after for part in parts]
+    with write_session(zone.engine) as session:
+        check_claims(session, proofs)
+        withheld = withheld_cells(session, sets, period=_period(proofs))
+    claims = {name: part.digest for part in proofs for name in part.claims}
+    return Prepared(Giving(claims, {}, _period(proofs), _told(sets, withheld)), withheld)
+
+
+def _looked_at(
+    zone: AuthorityZone,
+    parts: Sequence[Proven],
+    sets: Mapping[Place, CellSets],
+    *,
+    at: datetime,
+) -> tuple[Withheld, dict[Place, tuple[Members, ...]]]:
+    with write_session(zone.engine) as session:
+        check_claims(session, parts)
+        check_overlap(session, _datas(parts))
+        bind_seeds(session, parts, at=at)
+        withheld = withheld_cells(session, sets, period=_period(parts))
+    return withheld, _told(sets, withheld)
+
+
+def _told(sets: Mapping[Place, CellSets], withheld: Withheld) -> dict[Place, tuple[Members, ...]]:
+    told = {place: cell.told(withheld.get(place, NO_MEASURES)) for place, cell in sets.items()}
+    return {place: found for place, found in told.items() if found}
+
+
+def _datas(parts: Sequence[Proven]) -> dict[str, RosterData]:
+    return {
+        digest: data
+        for part in parts
+        for digest, data in zip(part.transcript.uploads, part.datas, strict=True)
+    }
+
+
+def _period(parts: Sequence[Proven]) -> Period:
+    return Period.of(parts[0].datas[0])

@@ -1,0 +1,217 @@
+"""Which numbers may be told of some members: never one that is about fewer than the minimum.
+
+Every released number is a sum over a set of meter points: energy over a cell, an interval, a
+correction; money over the parts of a cell whose bills are the same function of energy. All sets
+that anything was told of divide the meter points into *atoms*: who is in exactly the same sets. A
+sum treats the members of an atom alike, and so does every combination of sums. So a set may be told
+of when every atom has enough members or none (`may_tell`), and no combination is about fewer.
+
+What counts: customers, not meter points (`counted`), and for whoever runs a gateway those that are
+not its own, because it knows its own readings and can subtract them. Gateways of one owner count as
+one. Owners who share what they know without the identity authority knowing it do not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from gridsecure.billing.limits import service_months
+from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.rules import (
+    CONTRACT,
+    DISCOUNT,
+    MINIMUM,
+    POWER_FACTOR,
+    QUOTA,
+    LineRule,
+    line_rules,
+)
+from gridsecure.billing.tariff_consistency import YEAR
+from gridsecure.billing.tariff_rows import KWH_PER_KVA, PER_KVA
+from gridsecure.billing.tariffs import Tariff
+from gridsecure.messages import RosterManifest
+
+MINIMUM_MEMBERS: Final = 15
+"""Fewest customers a released number is about: the 15 of the 15/15 rule (CPUC D.14-05-016,
+Illinois 15/15)."""
+
+Place = tuple[str, str]
+"""Zone and customer class: what makes a cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One meter point of a cell.
+
+    Args:
+        name: Its pseudonym.
+        owner: Who runs its gateway.
+        counts: Whether it is the one that counts for its customer.
+    """
+
+    name: str
+    owner: str
+    counts: bool
+
+
+Members = frozenset[Member]
+MEASURES: Final = ("bills", "energy_wh", "amount_fen")
+MONEY: Final = "amount_fen"
+ALL_MEASURES: Final = frozenset(MEASURES)
+NO_MEASURES: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CellSets:
+    """What a release would tell of a cell: energy over all of it, and money of each part."""
+
+    cell: Members
+    parts: tuple[Members, ...] = ()
+
+    def withheld(self, *, told: Sequence[Members] = ()) -> frozenset[str]:
+        """The measures of which nothing may be told beside what was told before."""
+        if not may_tell([self.cell], told=told):
+            return ALL_MEASURES
+        if self.parts and not may_tell([self.cell, *self.parts], told=told):
+            return frozenset({MONEY})
+        return NO_MEASURES
+
+    def told(self, withheld: frozenset[str]) -> tuple[Members, ...]:
+        """The sets that something is told of when some measures are withheld."""
+        if withheld == ALL_MEASURES:
+            return ()
+        return (self.cell,) if MONEY in withheld else (self.cell, *self.parts)
+
+
+def cell_sets(rows: Iterable[tuple[Place, Member, Hashable]]) -> dict[Place, CellSets]:
+    """The sets of every cell, from its members with what their money depends on (`money_keys`).
+
+    Where no money is told, every key is None, and there are no parts.
+    """
+    found: dict[Place, dict[Hashable, set[Member]]] = defaultdict(lambda: defaultdict(set))
+    for place, member, key in rows:
+        found[place][key].add(member)
+    return {
+        place: CellSets(
+            frozenset().union(*parts.values()),
+            () if None in parts else tuple(map(frozenset, parts.values())),
+        )
+        for place, parts in found.items()
+    }
+
+
+def roster_members(roster: RosterManifest) -> list[Member]:
+    """The members of a roster in slot order."""
+    owner = roster.owner or roster.gateway_id
+    counted = roster.counted or [True] * roster.slots
+    rows = zip(roster.pseudonyms, counted, strict=True)
+    return [Member(name, owner, counts) for name, counts in rows]
+
+
+def roster_places(roster: RosterManifest) -> list[Place]:
+    """The cell of every slot of a roster."""
+    return list(zip(roster.zones, roster.customer_classes, strict=True))
+
+
+def is_enough(members: Iterable[Member]) -> bool:
+    """Whether a number about these members may be told.
+
+    There are enough customers; and for every owner among them, the others are enough or none.
+
+    >>> is_enough([Member(str(n), "utility", True) for n in range(15)])
+    True
+    >>> is_enough([Member("victim", "a", True), *(Member(str(n), "b", True) for n in range(16))])
+    False
+    """
+    points, customers = Counter[str](), Counter[str]()
+    for member in members:
+        points[member.owner] += 1
+        customers[member.owner] += int(member.counts)
+    total = customers.total()
+    return total >= MINIMUM_MEMBERS and all(
+        points.total() == points[owner] or total - customers[owner] >= MINIMUM_MEMBERS
+        for owner in points
+    )
+
+
+def may_tell(wanted: Sequence[Members], *, told: Iterable[Members]) -> bool:
+    """Whether sums over some sets of a cell's members can be told beside those told before.
+
+    Args:
+        wanted: The sets of one release.
+        told: All sets of members of the cell that anything was told of.
+
+    >>> cell = frozenset(Member(str(n), "utility", True) for n in range(40))
+    >>> one = frozenset({Member("0", "utility", True)})
+    >>> may_tell([cell], told=[cell]), may_tell([cell - one], told=[cell])
+    (True, False)
+    """
+    atoms: dict[tuple[int, ...], list[Member]] = defaultdict(list)
+    inside: dict[str, list[int]] = defaultdict(list)
+    known: dict[str, Member] = {}
+    for number, members in enumerate(dict.fromkeys((*told, *wanted))):
+        for member in members:
+            inside[member.name].append(number)
+            before = known.get(member.name, member)
+            # Seated anew it may count otherwise; then it counts only if it always did.
+            known[member.name] = Member(member.name, member.owner, member.counts and before.counts)
+    for name, numbers in inside.items():
+        atoms[tuple(numbers)].append(known[name])
+    return all(wanted) and all(map(is_enough, atoms.values()))
+
+
+def money_keys(roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod) -> list[Hashable]:
+    """What the bill of each slot depends on besides its energy; alike keys, alike functions.
+
+    A fact that only adds a public amount (a capacity charge) tells nothing of energy and is left
+    out, unless something is computed from the sum.
+
+    Args:
+        roster: The roster.
+        tariff: What it is billed with.
+        period: The month.
+    """
+    rules = line_rules(tariff, period)
+    slots = range(roster.slots)
+    yearly = any(rule.reset == YEAR for rule in rules)
+    first = roster.service_from or [""] * roster.slots
+    months = dict(zip(first, _months(first, period), strict=True)) if yearly else {}
+    limited = any(rule.lower or rule.upper is not None for rule in rules)
+    has_quota = any(rule.basis == QUOTA for rule in rules)
+    free = roster.free_quota_wh or [0] * roster.slots
+    by_capacity = _counts_capacity(rules)
+    return [
+        (
+            roster.tariff,
+            roster.large,
+            roster.household_quota_wh[slot] if limited else 0,
+            free[slot] if has_quota else 0,
+            months.get(first[slot], 0),
+            roster.contracted_va[slot] if by_capacity else 0,
+        )
+        for slot in slots
+    ]
+
+
+def _months(first: Sequence[str], period: BillingPeriod) -> list[int]:
+    months: list[int] = service_months(
+        pd.DataFrame({"service_from": list(first)}), year=period.start.year
+    ).tolist()
+    return months
+
+
+def _counts_capacity(rules: Sequence[LineRule]) -> bool:
+    """Whether contracted capacity is more than a public amount beside the others."""
+    charged = [n for n, rule in enumerate(rules) if rule.basis == CONTRACT and PER_KVA in rule.unit]
+    if any(rule.limit_unit == KWH_PER_KVA or rule.basis == DISCOUNT for rule in rules):
+        return True
+    return any(
+        (rule.basis == MINIMUM and (charged or PER_KVA in rule.unit))
+        or (rule.basis == POWER_FACTOR and set(rule.base) & set(charged))
+        for rule in rules
+    )

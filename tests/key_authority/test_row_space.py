@@ -1,0 +1,406 @@
+"""Everything released of a month, as linear algebra: nothing is about fewer than the minimum.
+
+Months are drawn at random: owners, rosters, tariffs, customers with several meters, late rosters,
+bills, load curves and corrections in any order over any company. They go through the real ledger,
+and every number it would let out is written down as a row over the unknowns: what each meter point
+used in each interval, as first read and as corrected. Money is a row too, with coefficients of its
+own for each way of billing.
+
+Meter points that have the same column in every row cannot be told apart, so a combination of rows
+that is zero outside some meter points is zero outside a union of such classes. Every union of fewer
+customers than the minimum is tried, for every owner of gateways with its own columns known: a
+combination inside it exists if and only if leaving its columns out lowers the rank. Ranks are
+exact, modulo a prime.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+
+from gridsecure.billing.tariffs import catalogue_tariffs
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import ReleaseRefusedError
+from gridsecure.key_authority import told_cells
+from gridsecure.key_authority.correction_proofs import ProvenCorrection
+from gridsecure.key_authority.ledger import enter
+from gridsecure.key_authority.told_cells import (
+    Prepared,
+    prepare_bills,
+    prepare_corrections,
+    prepare_load_curve,
+)
+from gridsecure.key_authority.verification import Proven
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.messages import ColumnEntry, RosterManifest, Transcript, UploadManifest
+from gridsecure.plans import cells
+from gridsecure.plans.cells import MINIMUM_MEMBERS, MONEY, NO_MEASURES, Member, Place
+from gridsecure.plans.execution import RosterData, roster_data
+from gridsecure.store.database import open_database, write_session
+from gridsecure.store.records import create_tables
+from tests.grid_simulator import FLAT, NOW, TIERS
+
+PRIME = (1 << 61) - 1
+DAYS = 3
+PLACES: list[Place] = [("futian", "household"), ("luohu", "household")]
+TEXTS = [catalogue_tariffs()[name].read_text(encoding="utf-8") for name in (FLAT, TIERS)]
+TARIFFS = {sm3_hex(text.encode()): text for text in TEXTS}
+START, END = "2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00"
+SEEDS = 40
+
+Unknown = tuple[str, int, int]
+"""Pseudonym, version of its readings, day."""
+
+
+@dataclass
+class Month:
+    """One domain and month: who sits where, and all that was let out of it."""
+
+    random: Random
+    zone: AuthorityZone
+    owners: str
+    rows: list[dict[Unknown, int]] = field(default_factory=list)
+    members: dict[str, Member] = field(default_factory=dict)
+    uploads: list[tuple[str, RosterData]] = field(default_factory=list)
+    billed: dict[str, RosterData] = field(default_factory=dict)
+    prices: dict[object, list[int]] = field(default_factory=dict)
+
+    def arrive(self) -> None:
+        """A roster of a random owner comes in."""
+        random, number = self.random, len(self.uploads)
+        count = random.choice((1, 2, 14, 15, 16, 20, 30))
+        owner = random.choice(self.owners)
+        quotas = random.choice(([0], [0], [0, 100_000]))
+        counted = [random.random() < random.choice((1, 1, 0.8)) for _ in range(count)]
+        roster = RosterManifest(
+            roster_id=f"{number:032x}",
+            gateway_id=f"gateway-{number}",
+            domain="platform/billing/2026",
+            tariff=random.choice(sorted(TARIFFS)),
+            pseudonyms=[f"{number}-{slot}" for slot in range(count)],
+            zones=[random.choice(PLACES)[0] if random.random() < 0.2 else "futian"] * count,
+            customer_classes=["household"] * count,
+            household_quota_wh=[random.choice(quotas) for _ in range(count)],
+            contracted_va=[0] * count,
+            owner=owner,
+            counted=counted,
+        )
+        self.members |= {member.name: member for member in cells.roster_members(roster)}
+        self.uploads.append((f"upload-{number}", roster_data(roster, upload_of(roster))))
+
+    def release_bills(self) -> None:
+        chosen = self._company(self.uploads)
+        parts = [proven("bill", [one], claims=[f"bill/{one[0]}"]) for one in chosen]
+        prepared = self._let_out(lambda: prepare_bills(self.zone, parts, tariffs=TARIFFS, at=NOW))
+        if prepared is None:
+            return
+        self.billed |= dict(chosen)
+        values = [
+            (place, name, key, {(name, 0, day): 1 for day in range(DAYS)})
+            for _, data in chosen
+            for place, name, key in keyed(data)
+        ]
+        self._write(prepared, values)
+
+    def release_load_curve(self) -> None:
+        chosen, day = self._company(self.uploads), self.random.randrange(DAYS)
+        claims = [f"load-curve/{digest}/{day}" for digest, _ in chosen]
+        part = proven("load-curve", chosen, claims=claims)
+        prepared = self._let_out(lambda: prepare_load_curve(self.zone, part, at=NOW))
+        if prepared is not None:
+            values = [
+                (place, name, None, {(name, 0, day): 1})
+                for _, data in chosen
+                for place, name, _ in keyed(data)
+            ]
+            self._write(prepared, values)
+
+    def release_correction(self) -> None:
+        """Some bills anew, in a new version of everybody's readings."""
+        chosen = self._company(sorted(self.billed.items()))
+        parts, values = [], []
+        for digest, before in chosen:
+            version = before.upload.revision
+            after = corrected(before, digest, self.random)
+            name = f"{digest}+"
+            claims = [f"bill/{name}", f"corrects/{digest}"]
+            proof = proven("rebill", [(name, after)], claims=claims)
+            parts.append(ProvenCorrection(proof, before, {}, None))  # type: ignore[arg-type]
+            old, new = keyed(before), keyed(after)
+            for slot in range(after.roster.slots):
+                place, who, key = new[slot]
+                is_listed = slot in after.upload.corrected_slots
+                delta = {
+                    (who, revision, day): sign
+                    for day in range(DAYS)
+                    for revision, sign in ((version, 1), (version - 1, -1))
+                }
+                if is_listed:
+                    values.append((place, who, (old[slot][2], key), delta))
+        if not parts:
+            return
+        prepared = self._let_out(lambda: prepare_corrections(self.zone, parts, tariffs=TARIFFS))
+        if prepared is None:
+            return
+        for digest, _ in chosen:
+            del self.billed[digest]
+        self.billed |= {part.after.transcript.uploads[0]: part.data for part in parts}
+        self._write(prepared, values)
+
+    def _company(self, known: Sequence[tuple[str, RosterData]]) -> list[tuple[str, RosterData]]:
+        if not known:
+            return []
+        size = self.random.choice((1, 2, len(known), len(known)))
+        return self.random.sample(list(known), min(size, len(known)))
+
+    def _let_out(self, prepare: Callable[[], Prepared]) -> Prepared | None:
+        try:
+            prepared = prepare()
+            with write_session(self.zone.engine) as session:
+                enter(session, prepared.giving, release_id="r", at=NOW)
+        except ReleaseRefusedError:
+            return None
+        return prepared
+
+    def _write(
+        self,
+        prepared: Prepared,
+        values: Sequence[tuple[Place, str, object, dict[Unknown, int]]],
+    ) -> None:
+        """One row a cell and measure that is not withheld."""
+        for place in {place for place, *_ in values}:
+            withheld = prepared.withheld.get(place, NO_MEASURES)
+            energy: dict[Unknown, int] = {}
+            money: dict[Unknown, int] = {}
+            for where, _, key, value in values:
+                if where == place:
+                    energy |= value
+                    money |= {u: self._price(key, u) * sign % PRIME for u, sign in value.items()}
+            if "energy_wh" not in withheld:
+                self.rows.append(energy)
+            if MONEY not in withheld and any(key is not None for _, _, key, _ in values):
+                self.rows.append(money)
+
+    def _price(self, key: object, unknown: Unknown) -> int:
+        """A price a day for each way of billing; of a correction, one for each of both."""
+        _, version, day = unknown
+        one = (key, version)
+        if one not in self.prices:
+            self.prices[one] = [self.random.randrange(1, PRIME) for _ in range(DAYS)]
+        return self.prices[one][day]
+
+
+def upload_of(roster: RosterManifest, **changes: object) -> UploadManifest:
+    column = ColumnEntry(
+        quantity="q", parameters="p", key_id="k", unit="Wh", start=START, end=END, high=1,
+        digest="d", size=1,
+    )  # fmt: skip
+    facts = {
+        "roster_id": roster.roster_id,
+        "gateway_id": roster.gateway_id,
+        "start": START,
+        "end": END,
+        "sequence": 1,
+        "estimated_readings": 0,
+        "columns": [column],
+    }
+    return UploadManifest(**(facts | changes))  # type: ignore[arg-type]
+
+
+def corrected(before: RosterData, digest: str, random: Random) -> RosterData:
+    """A correction of some slots, or of all under another tariff."""
+    roster = before.roster
+    slots = list(range(roster.slots))
+    if random.random() < 0.3:
+        roster = roster.model_copy(update={"tariff": random.choice(sorted(TARIFFS))})
+    elif random.random() < 0.6:
+        slots = sorted(random.sample(slots, random.randint(1, len(slots))))
+    changes = {
+        "revision": before.upload.revision + 1,
+        "corrects": digest,
+        "corrected_slots": slots,
+    }
+    return roster_data(roster, upload_of(roster, **changes))
+
+
+def proven(
+    plan: str, uploads: Sequence[tuple[str, RosterData]], *, claims: Sequence[str]
+) -> Proven:
+    transcript = Transcript(
+        plan=plan,  # type: ignore[arg-type]
+        plan_version=1,
+        start=START,
+        end=END,
+        rosters=[data.roster.roster_id for _, data in uploads],
+        uploads=[digest for digest, _ in uploads],
+        inputs={},
+        outputs={},
+        seed_commitment=None,
+        release="test",
+    )
+    digest = sm3_hex(transcript.model_dump_json().encode())
+    return Proven(transcript, digest, tuple(data for _, data in uploads), {}, tuple(claims))
+
+
+def keyed(data: RosterData) -> list[tuple[Place, str, object]]:
+    """Cell, pseudonym, and everything that could make a bill another function, by slot."""
+    roster = data.roster
+    return [
+        (place, name, (roster.tariff, quota if is_tiered(roster.tariff) else 0))
+        for place, name, quota in zip(
+            cells.roster_places(roster), roster.pseudonyms, roster.household_quota_wh, strict=True
+        )
+    ]
+
+
+def is_tiered(tariff: str) -> bool:
+    return tariff == sm3_hex(TEXTS[1].encode())
+
+
+# --- linear algebra ------------------------------------------------------------------------------
+
+
+def rank(rows: Sequence[Sequence[int]]) -> int:
+    """Rank modulo the prime."""
+    left = [list(row) for row in rows]
+    found = 0
+    for column in range(len(left[0]) if left else 0):
+        pivot = next((n for n in range(found, len(left)) if left[n][column]), None)
+        if pivot is None:
+            continue
+        left[found], left[pivot] = left[pivot], left[found]
+        inverse = pow(left[found][column], -1, PRIME)
+        left[found] = [value * inverse % PRIME for value in left[found]]
+        for n in range(found + 1, len(left)):
+            factor = left[n][column]
+            if factor:
+                left[n] = [
+                    (a - factor * b) % PRIME for a, b in zip(left[n], left[found], strict=True)
+                ]
+        found += 1
+    return found
+
+
+def smallest_told(month: Month, *, known_to: str) -> int | None:
+    """Fewest customers that a combination of all rows is about, if below the minimum.
+
+    Args:
+        month: What was let out.
+        known_to: An owner, who knows its own meter points.
+    """
+    kinds: dict[tuple[object, ...], list[Member]] = defaultdict(list)
+    for name, member in month.members.items():
+        column = tuple(
+            tuple(sorted(((v, d), c) for (who, v, d), c in row.items() if who == name))
+            for row in month.rows
+        )
+        if member.owner != known_to and any(column):
+            kinds[column].append(member)
+    unknowns = {kind: sorted({u for row in kind for u, _ in row}) for kind in kinds}  # type: ignore[attr-defined]
+    whole = [
+        [dict(kind[n]).get(u, 0) for kind in kinds for u in unknowns[kind]]  # type: ignore[call-overload]
+        for n in range(len(month.rows))
+    ]
+    full = rank(whole)
+    customers = {kind: sum(m.counts for m in found) for kind, found in kinds.items()}
+    small = [kind for kind in kinds if customers[kind] < MINIMUM_MEMBERS]
+    for size in range(1, len(small) + 1):
+        for union in combinations(small, size):
+            total = sum(customers[kind] for kind in union)
+            if total >= MINIMUM_MEMBERS:
+                continue
+            outside = [
+                [
+                    dict(kind[n]).get(u, 0)  # type: ignore[call-overload]
+                    for kind in kinds
+                    if kind not in union
+                    for u in unknowns[kind]
+                ]
+                for n in range(len(month.rows))
+            ]
+            if rank(outside) < full:
+                return total
+    return None
+
+
+def simulated(seed: int, folder: Path) -> Month:
+    """A month at random, from its seed."""
+    random = Random(seed)  # noqa: S311 - months are drawn at random to be drawn again
+    engine = open_database(f"sqlite:///{folder / f'{seed}.db'}")
+    create_tables(engine)
+    owners = random.choice(("a", "aaab", "abc"))
+    month = Month(random, SimpleNamespace(engine=engine), owners)  # type: ignore[arg-type]
+    steps = (month.release_bills, month.release_load_curve, month.release_correction)
+    for _ in range(random.randint(1, 4)):
+        month.arrive()
+    for _ in range(10):
+        random.choice((month.arrive, *steps, *steps))()
+    engine.dispose()
+    return month
+
+
+def leaks(seeds: range, folder: Path) -> Iterator[int]:
+    """Seeds of months that told of fewer customers than the minimum."""
+    for seed in seeds:
+        month = simulated(seed, folder)
+        if any(smallest_told(month, known_to=owner) is not None for owner in ("a", "b", "c", "")):
+            yield seed
+
+
+def test_nothing_released_in_any_month_is_about_fewer_than_the_minimum(tmp_path: Path) -> None:
+    assert list(leaks(range(SEEDS), tmp_path)) == []
+
+
+@pytest.mark.slow
+def test_nothing_released_in_many_months_is_about_fewer_than_the_minimum(tmp_path: Path) -> None:
+    assert list(leaks(range(SEEDS, 1500), tmp_path)) == []
+
+
+def test_months_are_released_at_all(tmp_path: Path) -> None:
+    rows = [len(simulated(seed, tmp_path).rows) for seed in range(SEEDS)]
+    assert sum(count > 2 for count in rows) > SEEDS // 4
+
+
+def by_size(members: Sequence[Member]) -> bool:
+    return sum(m.counts for m in members) >= MINIMUM_MEMBERS
+
+
+def by_meter_points(members: Sequence[Member]) -> bool:
+    every = [Member(m.name, m.owner, True) for m in members]
+    return ENOUGH(every)
+
+
+ENOUGH, TELL, SETS, CORRECTED = (
+    cells.is_enough,
+    cells.may_tell,
+    cells.cell_sets,
+    told_cells.corrected_rows,
+)
+TAKEN_OUT: dict[str, tuple[object, str, object]] = {
+    "owners": (cells, "is_enough", by_size),
+    "customers": (cells, "is_enough", by_meter_points),
+    "what was told before": (cells, "may_tell", lambda wanted, told: TELL(wanted, told=[])),
+    "parts of money": (
+        told_cells,
+        "cell_sets",
+        lambda rows: SETS((place, member, "one") for place, member, _ in rows),
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", TAKEN_OUT)
+def test_without_any_one_rule_a_month_tells_too_much(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, name, replacement = TAKEN_OUT[rule]
+    monkeypatch.setattr(target, name, replacement)
+    if name == "may_tell":
+        monkeypatch.setattr("gridsecure.key_authority.ledger.may_tell", replacement)
+    assert next(leaks(range(400), tmp_path), None) is not None

@@ -1,0 +1,152 @@
+"""Which numbers may be told: owners who subtract, customers counted twice, tariffs that isolate."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridsecure.billing.periods import billing_month
+from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
+from gridsecure.messages import RosterManifest
+from gridsecure.plans.cells import (
+    ALL_MEASURES,
+    MINIMUM_MEMBERS,
+    MONEY,
+    NO_MEASURES,
+    Member,
+    cell_sets,
+    is_enough,
+    may_tell,
+    money_keys,
+    roster_members,
+)
+from gridsecure.plans.load_curve import cell_layout
+from tests.grid_simulator import FLAT, TIERS
+
+HOME = ("futian", "household")
+JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
+
+
+def members(owner: str, count: int, *, counted: int | None = None) -> list[Member]:
+    """Members of one owner, the first of which count."""
+    counts = count if counted is None else counted
+    return [Member(f"{owner}-{n}", owner, n < counts) for n in range(count)]
+
+
+def roster(name: str, count: int, **changes: object) -> RosterManifest:
+    facts = {
+        "roster_id": name,
+        "gateway_id": name * 64,
+        "domain": "test",
+        "tariff": "0" * 64,
+        "pseudonyms": [f"{name}-{n}" for n in range(count)],
+        "zones": [HOME[0]] * count,
+        "customer_classes": [HOME[1]] * count,
+        "household_quota_wh": [0] * count,
+        "contracted_va": [0] * count,
+    }
+    return RosterManifest(**(facts | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (members("a", 15), True),
+        (members("a", 14), False),
+        ([], False),
+        (members("a", 16) + members("b", 1), False),
+        (members("a", 16) + members("b", 14), False),
+        (members("a", 15) + members("b", 15), True),
+        (members("a", 1) + members("b", 1) + members("c", 14), False),
+        (members("a", 8) + members("b", 8) + members("c", 8), True),
+        (members("a", 40, counted=14), False),
+        (members("a", 30) + members("b", 30, counted=14), False),
+        (members("a", 15) + members("b", 1, counted=0), False),
+    ],
+)
+def test_for_every_owner_the_others_are_enough_or_none(found: list[Member], expected: bool) -> None:
+    assert is_enough(found) is expected
+
+
+def test_a_rogue_cannot_pad_the_cell_of_a_victim() -> None:
+    """Sixteen of its own beside the victim's one: total minus own is the victim's."""
+    (cell,) = cell_layout([roster("v", 1), roster("r", 16)]).cells
+    assert (cell.members, cell.is_released) == (17, False)
+
+
+def test_gateways_of_one_owner_count_as_one() -> None:
+    parts = [roster(name, 8, owner="utility") for name in ("a", "b")]
+    assert cell_layout(parts).cells[0].is_released
+    assert not cell_layout([roster("a", 8), roster("b", 8)]).cells[0].is_released
+
+
+def test_a_customer_counts_once() -> None:
+    counted = [n < 14 for n in range(20)]
+    assert not cell_layout([roster("a", 20, counted=counted)]).cells[0].is_released
+    assert cell_layout([roster("a", 20, counted=[True, *counted[:-1]])]).cells[0].is_released
+
+
+def rows(*parts: RosterManifest) -> list[tuple[tuple[str, str], Member, object]]:
+    return [
+        (HOME, member, (part.tariff, part.household_quota_wh[slot]))
+        for part in parts
+        for slot, member in enumerate(roster_members(part))
+    ]
+
+
+def test_one_household_on_another_price_has_no_money_told() -> None:
+    """Energy and money of 19 on one price and one on another are two equations."""
+    odd = roster("b", 1, tariff="1" * 64, owner="utility")
+    sets = cell_sets(rows(roster("a", 19, owner="utility"), odd))  # type: ignore[arg-type]
+    assert sets[HOME].withheld() == {MONEY}
+    assert sets[HOME].told(frozenset({MONEY})) == (sets[HOME].cell,)
+    many = roster("b", 15, tariff="1" * 64, owner="utility")
+    sets = cell_sets(rows(roster("a", 19, owner="utility"), many))  # type: ignore[arg-type]
+    assert sets[HOME].withheld() == NO_MEASURES
+    few = cell_sets(rows(roster("a", 14)))  # type: ignore[arg-type]
+    assert few[HOME].withheld() == ALL_MEASURES
+
+
+def test_what_money_depends_on_is_told_apart_where_it_enters() -> None:
+    flat, tiers = (load_tariff(catalogue_tariffs()[name]) for name in (FLAT, TIERS))
+    part = roster("a", 2, household_quota_wh=[0, 100_000], contracted_va=[0, 5_000])
+    assert len(set(money_keys(part, tariff=tiers, period=JULY))) == 2
+    assert len(set(money_keys(part, tariff=flat, period=JULY))) == 1
+
+
+names = st.frozensets(st.integers(0, 70).map(str))
+
+
+def held(found: frozenset[str]) -> frozenset[Member]:
+    return frozenset(Member(name, "utility", True) for name in found)
+
+
+@given(st.lists(names, max_size=3), names)
+def test_no_atom_of_a_cell_is_ever_smaller_than_the_minimum(
+    sets: list[frozenset[str]], candidate: frozenset[str]
+) -> None:
+    """Whatever is admitted in whatever order, parts that were summed have enough members."""
+    cell = frozenset(map(str, range(60)))
+    admitted = [cell]
+    for found in [*sets, candidate]:
+        inside = found & cell
+        if may_tell([held(inside)], told=map(held, admitted)):
+            admitted.append(inside)
+    parts: dict[tuple[bool, ...], int] = {}
+    for name in cell:
+        key = tuple(name in found for found in admitted)
+        parts[key] = parts.get(key, 0) + 1
+    assert min(parts.values()) >= MINIMUM_MEMBERS
+
+
+def test_the_rule_on_a_few_sets() -> None:
+    quarters = [held(frozenset(map(str, range(n, n + 15)))) for n in range(0, 60, 15)]
+    told = [frozenset().union(*quarters)]
+    for quarter in quarters:
+        assert may_tell([quarter], told=told)
+        told.append(quarter)
+    assert may_tell([quarters[0] | quarters[2]], told=told)
+    assert not may_tell([quarters[0] | held(frozenset({"15"}))], told=told)
+    assert not may_tell([frozenset()], told=[])
+    assert may_tell([quarters[0]], told=[])
