@@ -227,9 +227,8 @@ def _granted(
     view: PlatformView,
     clock: Callable[[], datetime],
 ) -> Granted:
-    # 2. proof
-    # Bills are all or nothing: a roster that cannot be proven leaves the others unclaimed. Load
-    # curves go day by day: a month of blinded columns need not be held at once.
+    # 2. proof. Bills are all or nothing; load curves go day by day, so that a month of blinded
+    # columns need not be held at once.
     groups = iter([list(proofs)]) if request.plan == "bill" else ([part] for part in proofs)
     cells: list[CellTotal] = []
     statements: dict[str, str] = {}
@@ -241,11 +240,10 @@ def _granted(
         bind_grant(zone, request, now=clock())
         # 4. decryption
         if request.plan == "bill":
-            tariffs = tariff_texts(view, group)
-            prepared = prepare_bills(zone, group, tariffs=tariffs, at=clock())
-            more, statements = ordered_bills(
-                zone, group, tariffs=tariffs, withheld=prepared.withheld, at=clock()
-            )
+            texts = tariff_texts(view, group)
+            prepared = prepare_bills(zone, group, tariffs=texts, at=clock())
+            kept = prepared.withheld
+            more, statements = ordered_bills(zone, group, tariffs=texts, withheld=kept, at=clock())
             versions += [version_of(part) for part in group]
         else:
             prepared = prepare_load_curve(zone, group[0], at=clock())
