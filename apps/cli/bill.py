@@ -26,13 +26,15 @@ from apps.cli.bill_tariffs import (
     imported,
     offset_timezone,
 )
+from apps.cli.bill_year import check_year_to_date, stated_opening, with_year_to_date
 from apps.cli.in_process import LocalGrid, local_grid
 from apps.cli.local_months import IssuedMonth, TariffPart, bill_month
 from gridsecure.billing.contracts import align_contracts, default_contracts, load_contracts
 from gridsecure.billing.periods import BillingPeriod, assign_periods
 from gridsecure.billing.settlements import settle
 from gridsecure.errors import InputError, NotFoundError
-from gridsecure.gateway.formats import ReadingsFile, read_readings
+from gridsecure.gateway.formats import ReadingsFile, read_offsets, read_readings
+from gridsecure.gateway.value_kinds import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.plans.quantities import MAX_TIER_WH
 
 
@@ -45,12 +47,16 @@ class BillOrder:
         tariffs: How its meter points find their tariffs.
         contract: Contract file, or None for meter points without quota and capacity.
         meters: Meter points to bill; empty for all.
+        meaning: What the values and times of the readings are, where they leave a doubt.
+        year_to_date: Energies since 1 January before the first month, as KWH or ID=KWH.
     """
 
     readings: Path
     tariffs: TariffOptions
     contract: Path | None = None
     meters: tuple[str, ...] = ()
+    meaning: Meaning = NOTHING_SAID
+    year_to_date: tuple[str, ...] = ()
 
 
 def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
@@ -126,12 +132,18 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     names = sorted(readings["meter_point_id"].unique())
     known = default_contracts(names) if contracts is None else contracts
     own, large = _with_large(align_contracts(known, meter_point_ids=names), readings, report)
+    own, opening = with_year_to_date(own, order.year_to_date)
     tariffs = imported(given, file, timezone=timezone, report=report)
     billed = own.assign(tariff_id=assign_tariffs(own, tariffs, options=order.tariffs))
     parts = tuple(
         settled_part(readings, tariffs[str(name)], contracts=part, interval=file.interval)
         for name, part in billed.groupby("tariff_id", sort=True)
     )
+    known_before = opening | (set() if order.contract is None else stated_opening(order.contract))
+    of_meter = {name: [notice("large-assumed", kwh=MAX_TIER_WH // 1000)] for name in large}
+    for part in parts:
+        for name, kwh in check_year_to_date(part, known=known_before).items():
+            of_meter.setdefault(name, []).append(notice("year-to-date-given", kwh=kwh))
     what_if: dict[str, str] | None = None
     if order.tariffs.what_if:
         what_if = dict(zip(own["meter_point_id"], own["tariff_id"], strict=True))
@@ -143,7 +155,7 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
         interval=file.interval,
         now=now,
         common=common,
-        of_meter=dict.fromkeys(large, (notice("large-assumed", kwh=MAX_TIER_WH // 1000),)),
+        of_meter=of_meter,
         what_if=what_if,
     )
     return PreparedBills(parts, readings, file.interval, timezone, notices, tuple(periods))
@@ -187,15 +199,27 @@ def _readings(
     """The local time that is billed in, the readings, and what was assumed about their times."""
     timezone = common_timezone(given, order.tariffs)
     if timezone is not None:
-        return timezone, read_readings(order.readings, timezone=timezone), ()
-    timezone = offset_timezone(read_readings(order.readings, timezone=WRITTEN_CLOCK))
+        file = read_readings(order.readings, timezone=timezone, meaning=order.meaning)
+        return timezone, file, _about_meaning(file.meaning)
+    timezone = offset_timezone(read_offsets(order.readings))
     if timezone == WRITTEN_CLOCK:
         clock = notice("clock-as-written")
         report(f"{clock['text']} Pass --timezone where it does change.")
     else:
         clock = notice("clock-of-offset", timezone=timezone)
         report(clock["text"])
-    return timezone, read_readings(order.readings, timezone=timezone), (clock,)
+    file = read_readings(order.readings, timezone=timezone, meaning=order.meaning)
+    return timezone, file, (clock, *_about_meaning(file.meaning))
+
+
+def _about_meaning(meaning: Meaning) -> tuple[dict[str, Any], ...]:
+    """Notices of what the reader chose about the file's values and times."""
+    codes = []
+    if meaning.stamps is Stamps.END:
+        codes.append("stamps-at-end")
+    if meaning.values is Values.REGISTER:
+        codes.append("register-values")
+    return tuple(notice(code) for code in codes)
 
 
 def read_contracts(path: Path) -> pd.DataFrame:

@@ -7,7 +7,7 @@ entry for each thing that its reader must know, with a stable code, its numbers,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -69,7 +69,7 @@ class BillNotices:
     interval: pd.Timedelta
     now: datetime
     common: tuple[dict[str, Any], ...] = ()
-    of_meter: Mapping[str, tuple[dict[str, Any], ...]] | None = None
+    of_meter: Mapping[str, Sequence[dict[str, Any]]] | None = None
     what_if: Mapping[str, str] | None = None
 
     def beside(

@@ -10,7 +10,7 @@ the readings state, or of the clock that the readings are written by; never thos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -154,14 +154,16 @@ def common_timezone(given: Sequence[GivenTariff], options: TariffOptions) -> str
     return next(iter(zones))
 
 
-def offset_timezone(file: ReadingsFile) -> str:
+def offset_timezone(offsets: Collection[int | None]) -> str:
     """The zone of a rate that names none, told by how the readings state their times.
+
+    Args:
+        offsets: Offsets from UTC [minutes]; None for local times.
 
     Raises:
         InputError: Offsets that do not tell it (`urdb.timezone`).
     """
-    offsets = file.offsets
-    if offsets == {None}:
+    if set(offsets) == {None}:
         return WRITTEN_CLOCK
     minutes = next(iter(offsets))
     if len(offsets) > 1 or minutes is None or minutes == 0 or minutes % 60:

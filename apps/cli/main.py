@@ -27,6 +27,7 @@ from apps.cli.tables import show_bills
 from apps.cli.tariff import tariff_app
 from apps.statements.render import Format, RenderOptions
 from apps.statements.wording import Language
+from gridsecure.gateway.value_kinds import Meaning, Stamps, Values
 from gridsecure.version import VERSION
 
 app = typer.Typer(
@@ -51,6 +52,17 @@ WhatIfOption = Annotated[
 ]
 TimezoneOption = Annotated[
     str | None, typer.Option(help="Local time of a URDB rate, as America/New_York.")
+]
+
+ValuesOption = Annotated[
+    Values | None, typer.Option(help="What the values are, where they leave a doubt.")
+]
+StampsOption = Annotated[
+    Stamps | None, typer.Option(help="What the times are, where they leave a doubt.")
+]
+YearToDateOption = Annotated[
+    list[str] | None,
+    typer.Option(help="KWH or ID=KWH used since 1 January before the first month."),
 ]
 
 
@@ -79,12 +91,16 @@ def bill(  # noqa: PLR0913 - one parameter an option
     contract: ContractOption = None,
     what_if: WhatIfOption = False,
     timezone: TimezoneOption = None,
+    values: ValuesOption = None,
+    stamps: StampsOption = None,
+    year_to_date: YearToDateOption = None,
     meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Bill a readings file on ciphertext, through all parties in one process."""
     tariffs = TariffOptions(tuple(tariff or ()), timezone, what_if)
-    order = BillOrder(readings, tariffs, contract, tuple(meter or ()))
+    meaning, opening = Meaning(values, stamps), tuple(year_to_date or ())
+    order = BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
     document = bill_file(order, report=lambda text: notes.print(text, style="dim"))
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(document, ensure_ascii=False))
@@ -107,12 +123,16 @@ def rebill(  # noqa: PLR0913 - one parameter an option
     contract: ContractOption = None,
     what_if: WhatIfOption = False,
     timezone: TimezoneOption = None,
+    values: ValuesOption = None,
+    stamps: StampsOption = None,
+    year_to_date: YearToDateOption = None,
     meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Bill a readings file on ciphertext, then cancel and rebill what was corrected."""
     tariffs = TariffOptions(tuple(tariff or ()), timezone, what_if)
-    first = BillOrder(readings, tariffs, contract, tuple(meter or ()))
+    meaning, opening = Meaning(values, stamps), tuple(year_to_date or ())
+    first = BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
     order = RebillOrder(first, corrected, corrected_tariff)
     document = rebill_file(order, report=lambda text: notes.print(text, style="dim"))
     if output is OutputFormat.JSON:

@@ -107,7 +107,12 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Correct
     """Lay the corrected file over the first one, and settle again."""
     readings = first.readings
     if order.corrected is not None:
-        file = read_readings(order.corrected, timezone=first.timezone, interval=first.interval)
+        file = read_readings(
+            order.corrected,
+            timezone=first.timezone,
+            interval=first.interval,
+            meaning=order.first.meaning,
+        )
         if file.interval != first.interval:
             raise other_interval()
         chosen = np.ones(len(file.readings), dtype=bool)
@@ -159,7 +164,7 @@ def _replaced_tariff(
     if order.corrected_tariff is None:
         return {}
     options = replace(order.first.tariffs, names=(order.corrected_tariff,), what_if=False)
-    file = read_readings(order.first.readings, timezone=first.timezone)
+    file = read_readings(order.first.readings, timezone=first.timezone, meaning=order.first.meaning)
     given = given_tariffs(options, None)
     made = imported(given, file, timezone=first.timezone, report=report)
     ((tariff_id, billed),) = made.items()

@@ -38,6 +38,10 @@ BILLED = {
 }
 # Reason, and what the refusal names.
 REFUSED = {
+    "annual-tiers-december-alone-no-ytd": ("bill.year-to-date", "--year-to-date"),
+    "datadis-hour-24": ("readings.stamps", "24:00"),
+    "end-of-interval-stamps": ("readings.stamps", "--stamps end"),
+    "wide-24-register-faces": ("readings.cumulative", "--values register"),
     "blank-line-inside": ("readings.malformed", "Line 101"),
     "excel-semicolon-decimal-comma": ("readings.energy", "line 2: the energy is written with a d"),
     "full-width-digits": ("readings.energy", "line 2"),
@@ -88,6 +92,44 @@ def test_a_file_of_the_field_is_billed_to_the_last_digit(name: str) -> None:
     expected, result = bill_case(name)
     check_total(expected, result)
     assert BILLED[name] in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "choice", "code"),
+    [
+        ("datadis-hour-24", ("--stamps", "end"), "stamps-at-end"),
+        ("end-of-interval-stamps", ("--stamps", "end"), "stamps-at-end"),
+        ("wide-24-register-faces", ("--values", "register"), "register-values"),
+    ],
+)
+def test_what_leaves_a_doubt_is_billed_as_the_reader_says(
+    name: str, choice: tuple[str, ...], code: str
+) -> None:
+    expected, result = bill_case(name, *choice)
+    check_total(expected, result)
+    for meter in json.loads(result.stdout)["meters"].values():
+        for bill in meter["periods"]:
+            assert code in {notice["code"] for notice in bill["notices"]}
+
+
+def test_tiers_of_a_year_begin_with_what_is_given() -> None:
+    name = "annual-tiers-december-alone-no-ytd"
+    # The first tier ends at 3,120 kWh, the second at 4,800.
+    lines = (CASES / name / "readings.csv").read_text(encoding="utf-8").split()[1:]
+    used = sum(Decimal(line.split(",")[-1]) for line in lines if "," in line and ":" in line)
+    for before in (Decimal(0), Decimal("4000.5")):
+        result = bill_case(name, "--year-to-date", str(before))[1]
+        lows = (Decimal(0), Decimal(3120), Decimal(4800))
+        highs = (*lows[1:], Decimal(10**9))
+        prices = (Decimal("0.5"), Decimal("0.55"), Decimal("0.8"))
+        total = sum(
+            price * max(min(before + used, high) - max(before, low), Decimal(0))
+            for low, high, price in zip(lows, highs, prices, strict=True)
+        )
+        assert totals(result)["M1"] == {"2024-12": total}
+        (bill,) = json.loads(result.stdout)["meters"]["M1"]["periods"]
+        values = [n["values"] for n in bill["notices"] if n["code"] == "year-to-date-given"]
+        assert values == [{"kwh": str(before)}]
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))

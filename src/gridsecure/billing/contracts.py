@@ -50,6 +50,26 @@ def load_contracts(path: Path) -> pd.DataFrame:
         InputError: Unreadable file, unknown, repeated or missing column, missing or repeated
             meter point, or a number that is not a plain decimal with up to three decimals.
     """
+    return _build_frame(_read_table(path), source=path.name)
+
+
+def meter_points_stating(path: Path, *, column: str) -> set[str]:
+    """Meter points whose row in a contract file has a value in a column, be it zero.
+
+    Args:
+        path: As for `load_contracts`.
+        column: A column of the file.
+
+    Raises:
+        InputError: As `load_contracts`, where the file is no table.
+    """
+    table = _read_table(path)
+    if column not in table:
+        return set()
+    return set(table["meter_point_id"].str.strip()[table[column].str.strip() != ""])
+
+
+def _read_table(path: Path) -> pd.DataFrame:
     try:
         # Read as text: a float would already have lost the exact decimals.
         table = pd.read_csv(
@@ -62,7 +82,7 @@ def load_contracts(path: Path) -> pd.DataFrame:
     table = table.iloc[1:].fillna("").reset_index(drop=True)
     _check_header(header, source=path.name)
     table.columns = pd.Index(header)
-    return _build_frame(table, source=path.name)
+    return table
 
 
 def default_contracts(meter_point_ids: Sequence[str], *, tariff_id: str = "") -> pd.DataFrame:

@@ -81,6 +81,11 @@ def stated_offsets(table: pd.DataFrame) -> frozenset[int | None]:
     return frozenset(found)
 
 
+def writes_last_hour(table: pd.DataFrame) -> bool:
+    """Whether the column `start` has 24:00, which only the end of an interval can be."""
+    return any(_LAST_HOUR.fullmatch(text.strip()) for text in pd.unique(table["start"]))
+
+
 def read_days(table: pd.DataFrame, timezone: str, *, points: int) -> pd.DatetimeIndex:
     """Column `date` as the aware starts of `points` equal intervals of each local day.
 
@@ -101,6 +106,9 @@ def _parse_moment(text: Any) -> dt.datetime | None:
     found = _MINUTE.fullmatch(text.strip())
     if found is None:
         return None
+    if _LAST_HOUR.fullmatch(text.strip()):
+        begin = _parse_moment(text.replace("24:00", "00:00", 1))
+        return None if begin is None else begin + dt.timedelta(days=1)
     day, hour = _iso_day(found["day"]), found["hour"].zfill(2)
     try:
         return dt.datetime.fromisoformat(f"{day}T{hour}:{found['rest']}{found['offset'] or ''}")

@@ -37,12 +37,22 @@ from gridsecure.billing.registers import registers_to_readings
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
 from gridsecure.gateway import format_cells as cells
+from gridsecure.gateway.value_kinds import (
+    NOTHING_SAID,
+    Meaning,
+    Stamps,
+    Values,
+    refuse_cumulative,
+    refuse_ends,
+    starts_of_ends,
+    stated_meaning,
+)
 
 MAX_FILE_BYTES: Final = 4 << 30
 
 _LONG = {"meter_point_id", "start"}
 _WIDE = {"meter_point_id", "date"}
-_OPTIONAL = {"quality", "unit"}
+_OPTIONAL = {"quality", "unit", "values", "stamps"}
 # Column of the file [kvarh, kWh] -> column of the frame [varh, Wh].
 _REGISTERS = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
 _RATIO_NAMES = {"综合倍率": "ratio"}
@@ -64,7 +74,7 @@ class ReadingsFile:
         encoding: `utf-8`, `utf-16` or `gb18030`.
         problems: What reading itself found and repaired (register rollovers).
         lines: Line of the file that each reading stands on, where readings stand on lines.
-        offsets: Offsets from UTC that times are written with [min]; None among them for local ones.
+        meaning: What its values and times were taken for, where anything but the layout said so.
     """
 
     readings: pd.DataFrame
@@ -73,7 +83,7 @@ class ReadingsFile:
     encoding: str
     problems: tuple[ReadingProblem, ...] = ()
     lines: NDArray[np.int64] | None = None
-    offsets: frozenset[int | None] = frozenset({None})
+    meaning: Meaning = NOTHING_SAID
 
 
 def read_readings(
@@ -81,6 +91,7 @@ def read_readings(
     *,
     timezone: str = "Asia/Shanghai",
     interval: pd.Timedelta | None = None,
+    meaning: Meaning = NOTHING_SAID,
 ) -> ReadingsFile:
     """Read a meter data file of either layout.
 
@@ -88,6 +99,7 @@ def read_readings(
         source: The file's bytes or its path; gzip (`.csv.gz`) is recognised by its first bytes.
         timezone: Zone of local times in the file, the tariff's zone.
         interval: Length to take where a long file has too few readings to tell it.
+        meaning: What its values and times are, where the file does not say and leaves a doubt.
 
     Returns:
         The readings with how they were read.
@@ -95,36 +107,76 @@ def read_readings(
     Raises:
         InvalidReadingsError: The file is unusable; `reason` names the first kind of fault found
             (`readings.format`, `.preamble`, `.empty`, `.encoding`, `.malformed`, `.columns`,
-            `.daily`, `.unit`, `.timestamp`, `.energy`, `.ratio`, `.interval`), `problems` lists up
-            to 20 places.
+            `.daily`, `.unit`, `.timestamp`, `.energy`, `.ratio`, `.interval`, `.values`,
+            `.cumulative`, `.stamps`), `problems` lists up to 20 places.
     """
-    data = _load(source)
-    foreign_files.refuse_foreign_bytes(data)
-    text, encoding = _decode(data)
-    foreign_files.refuse_foreign_text(text)
-    table = _parse(text)
+    table, encoding = _read_table(source)
     _check_units(table)
+    meaning = stated_meaning(table, meaning)
     if set(table.columns) >= _WIDE:
         readings, length = _read_wide(table, timezone)
+        if meaning.values is Values.REGISTER:
+            result = registers_to_readings(readings)
+            return ReadingsFile(
+                result.readings, "registers", length, encoding, result.problems, meaning=meaning
+            )
+        _refuse_doubts(table, readings, meaning)
         lines = np.repeat(np.arange(len(table), dtype=np.int64) + 2, len(readings) // len(table))
         return ReadingsFile(readings, "wide", length, encoding, lines=lines)
-    if "register_kwh" in table.columns:
-        faces = _read_long(table, timezone, energy="register_kwh")
+    named = "register_kwh" in table.columns
+    if named or meaning.values is Values.REGISTER:
+        faces = _read_long(table, timezone, energy="register_kwh" if named else "kwh")
         result = registers_to_readings(faces)
         length = _length(result.readings, interval)
-        offsets = cells.stated_offsets(table)
         return ReadingsFile(
-            result.readings, "registers", length, encoding, result.problems, None, offsets
+            result.readings, "registers", length, encoding, result.problems, meaning=meaning
         )
     readings = _read_long(table, timezone, energy="kwh")
     for name, column in _REGISTERS.items():
         if name in table.columns:
             # An empty cell is a register that did not move.
             readings[column], _ = cells.read_energy(table, [name])
+    _refuse_doubts(table, readings, meaning)
     length = _length(readings, interval)
+    if meaning.stamps is Stamps.END:
+        readings = starts_of_ends(readings, interval=length)
     lines = np.arange(len(table), dtype=np.int64) + 2
-    offsets = cells.stated_offsets(table)
-    return ReadingsFile(readings, "long", length, encoding, lines=lines, offsets=offsets)
+    return ReadingsFile(readings, "long", length, encoding, lines=lines, meaning=meaning)
+
+
+def _refuse_doubts(table: pd.DataFrame, readings: pd.DataFrame, meaning: Meaning) -> None:
+    """Refuse values and times that look like something else, unless it was said what they are."""
+    if meaning.values is None:
+        refuse_cumulative(readings)
+    if "start" in table and meaning.stamps is not Stamps.END:
+        last_hour = cells.writes_last_hour(table)
+        if last_hour or meaning.stamps is None:
+            refuse_ends(pd.DatetimeIndex(readings["start"]), last_hour=last_hour)
+
+
+def read_offsets(source: bytes | Path) -> frozenset[int | None]:
+    """The offsets from UTC that the times of a file are written with.
+
+    Args:
+        source: As for `read_readings`.
+
+    Returns:
+        Offsets [minutes], and None among them for local times; for a wide file None alone.
+
+    Raises:
+        InvalidReadingsError: As `read_readings`, where the file is no table of readings.
+    """
+    table, _ = _read_table(source)
+    return cells.stated_offsets(table) if "start" in table else frozenset({None})
+
+
+def _read_table(source: bytes | Path) -> tuple[pd.DataFrame, str]:
+    """The file as a table of text with known columns, and its encoding."""
+    data = _load(source)
+    foreign_files.refuse_foreign_bytes(data)
+    text, encoding = _decode(data)
+    foreign_files.refuse_foreign_text(text)
+    return _parse(text), encoding
 
 
 def _length(readings: pd.DataFrame, known: pd.Timedelta | None) -> pd.Timedelta:

@@ -1,0 +1,217 @@
+"""What the numbers and times of a file mean, where the layout alone does not say.
+
+A register's face under the name of an energy, and a time that is the end of an interval under the
+name of a start, both make a table that reads well and a bill that is wrong. Both leave a mark:
+
+- faces only rise, from the first reading of a meter point to the last, which energies of intervals
+  do not do over a day, let alone a month;
+- ends of intervals begin after a midnight and reach the next one, 00:30 … 00:00 or 24:00, where
+  starts begin with the midnight and never reach the last.
+
+Such a file is refused until it is said what is meant: by the columns `values` and `stamps`, or by
+options of the command that reads it. The choice is public and changes no number by guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.billing.readings import (
+    ReadingProblem,
+    neighbour_steps,
+    register_columns,
+    start_us,
+)
+from gridsecure.errors import InvalidReadingsError
+
+_FEWEST_RISES: Final = 20
+"""Of a day of 24 readings, faces rise 23 times; energies of a day do not rise 20 times on end."""
+_RISES_PER_FALL: Final = 200
+"""A register may start again or be exchanged, and a zero face may stand among the others."""
+_DAY: Final = pd.Timedelta(days=1)
+_SHOWN: Final = 3
+
+
+class Values(StrEnum):
+    """What the numbers are."""
+
+    INTERVAL = "interval"
+    REGISTER = "register"
+
+
+class Stamps(StrEnum):
+    """What the times are."""
+
+    START = "start"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What whoever hands the file in says about it; None leaves it to the file.
+
+    Args:
+        values: Energies of intervals, or faces of a cumulative register.
+        stamps: Starts or ends of intervals.
+    """
+
+    values: Values | None = None
+    stamps: Stamps | None = None
+
+
+NOTHING_SAID: Final = Meaning()
+
+
+def stated_meaning(table: pd.DataFrame, asked: Meaning) -> Meaning:
+    """What is asked for, or else what the file's columns `values` and `stamps` say.
+
+    Raises:
+        InvalidReadingsError: `readings.values` or `readings.stamps`: a column says several things,
+            or none that is known, or another than is asked for.
+    """
+    values = _stated(table, "values", Values, asked.values)
+    stamps = _stated(table, "stamps", Stamps, asked.stamps)
+    return Meaning(
+        None if values is None else Values(values), None if stamps is None else Stamps(stamps)
+    )
+
+
+def _stated(
+    table: pd.DataFrame, column: str, kinds: type[StrEnum], asked: StrEnum | None
+) -> str | None:
+    if column not in table:
+        return asked
+    said = set(table[column].str.strip().str.lower())
+    known = [kind.value for kind in kinds]
+    if len(said) > 1 or not said <= set(known):
+        raise InvalidReadingsError(
+            f"The column {column} does not say one thing for the whole file.",
+            reason=f"readings.{column}",
+            remedy=f"Write {' or '.join(known)} on every line, or split the file.",
+        )
+    (one,) = said
+    if asked is not None and asked != one:
+        raise InvalidReadingsError(
+            f"The column {column} says {one}, and the option says {asked}.",
+            reason=f"readings.{column}",
+            remedy=f"Leave out the option --{column}, or correct the column.",
+        )
+    return one
+
+
+def refuse_cumulative(readings: pd.DataFrame) -> None:
+    """Refuse energies that look like the faces of a register.
+
+    Args:
+        readings: A readings frame.
+
+    Raises:
+        InvalidReadingsError: `readings.cumulative`, naming the meter points.
+    """
+    codes, names = pd.factorize(readings["meter_point_id"])
+    order, _ = neighbour_steps(codes.astype(np.int64), start_us(readings))
+    meters, there = codes[order], (readings["quality"] != "missing").to_numpy()[order]
+    starts = start_us(readings)[order]
+    found: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+    for column in ("energy_wh", *register_columns(readings)):
+        energy = readings[column].to_numpy(np.int64)[order]
+        rows = np.flatnonzero(there & (energy > 0))
+        found = _only_rising(meters[rows], energy[rows], starts[rows], size=len(names))
+        if len(found):
+            break
+    if not len(found):
+        return
+    shown = ", ".join(repr(str(names[meter])) for meter in found[:_SHOWN])
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    raise InvalidReadingsError(
+        f"The values of meter point {shown}{more} only rise, as the faces of a cumulative register"
+        " do, and the file says that they are the energies of intervals.",
+        reason="readings.cumulative",
+        remedy="If they are faces, name the column register_kwh, or say so with a column values"
+        " that holds register on every line; if they are energies, let it hold interval."
+        " `gridsecure bill --values register` and `--values interval` say the same.",
+        problems=tuple(
+            ReadingProblem(str(names[meter]), None, "cumulative", "its values only rise")
+            for meter in found[:20]
+        ),
+    )
+
+
+def _only_rising(
+    meters: NDArray[np.intp],
+    energy: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    *,
+    size: int,
+) -> NDArray[np.intp]:
+    """Meter points whose values rise from reading to reading, but for a few falls.
+
+    Within a single day the load itself may rise; then a face is told by what it counted before.
+    """
+    same = meters[1:] == meters[:-1]
+    rises = np.bincount(meters[1:][same & (energy[1:] > energy[:-1])], minlength=size)
+    falls = np.bincount(meters[1:][same & (energy[1:] < energy[:-1])], minlength=size)
+    rising = np.flatnonzero((rises >= _FEWEST_RISES) & (falls * _RISES_PER_FALL <= rises))
+    kept = []
+    for meter in rising:
+        own = slice(*np.searchsorted(meters, [meter, meter + 1]))
+        values, days = energy[own], np.ptp(starts[own]) > _DAY // pd.Timedelta(microseconds=1)
+        if days or values.min() > np.ptp(values):
+            kept.append(meter)
+    return np.array(kept, dtype=np.intp)
+
+
+def refuse_ends(starts: pd.DatetimeIndex, *, last_hour: bool) -> None:
+    """Refuse starts that look like the ends of intervals.
+
+    Args:
+        starts: Starts as the file gives them, in the zone of its local times.
+        last_hour: Whether the file writes 24:00, which begins no interval.
+
+    Raises:
+        InvalidReadingsError: `readings.stamps`.
+    """
+    first, last = starts.min(), starts.max()
+    from_midnight, to_midnight = first == first.normalize(), last == last.normalize()
+    if not last_hour and (from_midnight or not to_midnight or last - first < _DAY):
+        return
+    how = "24:00 among them" if last_hour else f"from {first:%H:%M} to a midnight"
+    raise InvalidReadingsError(
+        f"The times of the readings ({how}) look like the ends of their intervals, and the file"
+        " says that they are starts.",
+        reason="readings.stamps",
+        remedy="If they are ends, say so with a column stamps that holds end on every line; if they"
+        " are starts, let it hold start. `gridsecure bill --stamps end` and `--stamps start` say"
+        " the same.",
+    )
+
+
+def starts_of_ends(readings: pd.DataFrame, *, interval: pd.Timedelta) -> pd.DataFrame:
+    """Readings stamped at the end of their intervals, moved to the start.
+
+    Args:
+        readings: A readings frame whose `start` holds ends; `minutes`, where it stands, holds the
+            distance from each reading to the next of its meter point.
+        interval: Length of the intervals where there are no `minutes`.
+
+    Returns:
+        The frame with starts. An interval that ends is as long as the distance from the reading
+        before, so `minutes` move on by one reading.
+    """
+    if "minutes" not in readings:
+        return readings.assign(start=readings["start"] - interval)
+    codes, _ = pd.factorize(readings["meter_point_id"])
+    order, _ = neighbour_steps(codes.astype(np.int64), start_us(readings))
+    meters, minutes = codes[order], readings["minutes"].to_numpy(np.int64)[order]
+    before = minutes.copy()
+    before[1:] = np.where(meters[1:] == meters[:-1], minutes[:-1], minutes[1:])
+    lengths = np.empty_like(before)
+    lengths[order] = before
+    starts = readings["start"] - pd.Series(pd.to_timedelta(lengths, unit="min"), readings.index)
+    return readings.assign(start=starts.astype(readings["start"].dtype), minutes=lengths)
