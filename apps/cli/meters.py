@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import pandas as pd
 from apps.simulator.real_meters import real_contracts, real_readings
 from apps.simulator.synthetic_meters import kwh_texts, month_days, simulate
 from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.periods import billing_month
 from gridsecure.billing.tariffs import catalogue_tariffs
 from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
@@ -77,23 +79,32 @@ class MeterFiles:
             yield [*parts, ("contracts", (self.contracts.name, contracts))]
 
 
-def meter_files(meters: RunMeters, *, folder: Path) -> MeterFiles:
-    """Write the files of a run.
+def meter_files(meters: RunMeters, *, folder: Path, now: datetime) -> MeterFiles:
+    """Write the files of a run, once it is sure that they can be billed.
+
+    Args:
+        meters: Which meters.
+        folder: Where the files go.
+        now: The present, aware.
 
     Raises:
-        InputError: The month is none, or the user's files cannot be read or name an unknown tariff.
+        InputError: The month is none (`run.month`), not over (`month.not-over`) or without readings
+            (`run.no-readings`), or the user's files cannot be read or name an unknown tariff.
     """
     if meters.month is not None:
-        _check_month(meters.month)
-    folder.mkdir(mode=0o700)
+        _check_month(meters.month, now=now)
     if meters.readings:
         own = [read_readings(path, timezone=TIMEZONE) for path in meters.readings]
         minutes = own[0].interval // pd.Timedelta(minutes=1)
         rows = pd.concat([file.readings for file in own], ignore_index=True)
         month = meters.month or _busiest_month(rows["start"])
-        files = [_copied(path, folder, number) for number, path in enumerate(meters.readings)]
+        _check_month(month, now=now)
         contracts = _own_contracts(meters, rows)
+        _check_readings(rows, contracts, month=month)
+        folder.mkdir(mode=0o700)
+        files = [_copied(path, folder, number) for number, path in enumerate(meters.readings)]
     else:
+        folder.mkdir(mode=0o700)
         minutes, month = INTERVAL_MINUTES, meters.month or DEFAULT_MONTH
         measured = folder / "measured.csv"
         _write_long(real_readings(month), measured)
@@ -109,19 +120,48 @@ def meter_files(meters: RunMeters, *, folder: Path) -> MeterFiles:
     return MeterFiles(month, tuple(files), path, len(contracts))
 
 
-def _check_month(month: str) -> None:
+def _check_month(month: str, *, now: datetime) -> None:
     try:
         month_days(month)
     except ValueError as error:
         raise InputError(
             f"{month!r} is not a month.", reason="run.month", remedy="Write it as in 2026-07."
         ) from error
+    if billing_month(*map(int, month.split("-")), timezone=TIMEZONE).end > now:
+        raise InputError(
+            f"The month {month} is not over yet.",
+            reason="month.not-over",
+            remedy="Bill a month that has ended: --month YYYY-MM.",
+        )
+
+
+def _check_readings(readings: pd.DataFrame, contracts: pd.DataFrame, *, month: str) -> None:
+    """Refuse a month in which no meter point that has a contract was read."""
+    months = _months(readings["start"])
+    contracted = readings["meter_point_id"].isin(contracts["meter_point_id"]).to_numpy()
+    if not contracted.any():
+        raise InputError(
+            "No meter point of the readings file has a contract.",
+            reason="run.no-readings",
+            remedy="Give contracts of the same meter points, or leave out --contract.",
+        )
+    if not (months[contracted] == month).any():
+        named = sorted(set(months[contracted]))
+        raise InputError(
+            f"The readings file has no reading in {month}.",
+            reason="run.no-readings",
+            remedy=f"It has readings from {named[0]} to {named[-1]}: choose one with --month.",
+        )
 
 
 def _busiest_month(starts: pd.Series[pd.Timestamp]) -> str:
     """The local month most readings are in."""
-    months = pd.DatetimeIndex(starts).tz_convert(TIMEZONE).strftime("%Y-%m")
-    return str(pd.Series(months).mode().iloc[0])
+    return str(pd.Series(_months(starts)).mode().iloc[0])
+
+
+def _months(starts: pd.Series[pd.Timestamp]) -> pd.Index[str]:
+    """The local month of each reading, YYYY-MM."""
+    return pd.DatetimeIndex(starts).tz_convert(TIMEZONE).strftime("%Y-%m")
 
 
 def _copied(path: Path, folder: Path, number: int) -> Path:

@@ -28,12 +28,19 @@ from apps.cli.processes import Services
 from apps.cli.run_accounts import check_owners, enter_accounts, settled_accounts
 from apps.cli.run_analyst import RunAnalyst
 from apps.cli.run_result import RunResult, Stage
-from apps.cli.run_statements import bill_certificates, expected_digests, opened_statements
+from apps.cli.run_statements import (
+    bill_certificates,
+    bill_releases,
+    expected_digests,
+    opened_statements,
+)
 from apps.cli.service_specs import dashboard_spec, service_specs
 from apps.cli.services_client import ServicesClient
 from apps.cli.tables import show_closing
 from gridsecure import frames
 from gridsecure.analyst.queries import QueryProgress
+from gridsecure.analyst.reconciliation import intake_of, reconcile_month
+from gridsecure.analyst.releases import Release
 from gridsecure.billing.periods import billing_month
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError
@@ -68,7 +75,8 @@ class Run:
         with _progress(self._console) as bar, httpx.Client(timeout=600) as http:
             client = ServicesClient(self._home, http)
             with self._stage("prepare meters", bar) as note:
-                files = meter_files(self._meters, folder=self._home.folder / "input")
+                folder = self._home.folder / "input"
+                files = meter_files(self._meters, folder=folder, now=datetime.now(UTC))
                 note(f"{files.meters:,} meter points, month {files.month}", files.size)
             with self._stage("start services", bar):
                 cross_check()
@@ -87,9 +95,9 @@ class Run:
                 note(*self._asked(analyst, bar))
             with self._stage("release", bar) as note:
                 note(self._release(client))
-                analyst.read()
+                curve = analyst.read().release
             with self._stage("compare with the oracle", bar) as note:
-                note(self._compare(client, files))
+                note(self._compare(client, files, curve))
             services.check()
         return self.result
 
@@ -163,7 +171,7 @@ class Run:
         self.result.suppressed = sum(item["suppressed"] for item in releases)
         return f"{len(releases)} releases, {self.result.cells:,} cells"
 
-    def _compare(self, client: ServicesClient, files: MeterFiles) -> str:
+    def _compare(self, client: ServicesClient, files: MeterFiles, curve: Release) -> str:
         """Open the statements as the billing office, and compare them with what is expected."""
         accounts = settled_accounts(client, month=files.month, start=self._period["start"])
         certificates = bill_certificates(client)
@@ -172,6 +180,11 @@ class Run:
         expected = expected_digests(client, files.month, certificates)
         found = check_statements(expected, statements=statements)
         self.result.bills, self.result.mismatches = found.bills, found.mismatches
+        self.result.totals = reconcile_month(
+            intake_of(self.result.report),
+            bills=bill_releases(client, certificates),
+            curves=[curve],
+        )
         return (
             f"{found.bills:,} bills, {found.mismatches} mismatches, "
             f"{len(accounts):,} accounts proved theirs"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apps.cli.home import Home
+from gridsecure.analyst.reconciliation import Reconciliation
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class RunResult:
         mismatches: Bills that differ.
         cells: Released cells.
         suppressed: Cells too small to release.
+        totals: The month's figures from intake to release, joined.
     """
 
     home: Home
@@ -46,3 +48,4 @@ class RunResult:
     mismatches: int = 0
     cells: int = 0
     suppressed: int = 0
+    totals: Reconciliation | None = None

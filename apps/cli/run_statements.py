@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from apps.cli.services_client import ServicesClient
+from gridsecure.analyst.releases import Release, pinned_authority, verified_release
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError
@@ -33,6 +34,25 @@ def bill_certificates(client: ServicesClient) -> dict[str, Signed]:
         if _read(client, envelope).plan == "bill":
             found[item["release_id"]] = envelope
     return found
+
+
+def bill_releases(client: ServicesClient, certificates: Mapping[str, Signed]) -> list[Release]:
+    """The releases, read as an analyst's tools read them.
+
+    Args:
+        client: Signed in.
+        certificates: From `bill_certificates`.
+
+    Raises:
+        GridSecureError: As `verified_release`.
+    """
+    authority = pinned_authority(client.home.point("authority"))
+    return [
+        verified_release(
+            envelope.model_dump_json().encode(), release_id=release_id, authority=authority
+        )
+        for release_id, envelope in certificates.items()
+    ]
 
 
 def opened_statements(client: ServicesClient, certificates: Mapping[str, Signed]) -> list[bytes]:

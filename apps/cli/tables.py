@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from apps.cli.run_result import RunResult
+from gridsecure.analyst.reconciliation import Reconciliation
 from gridsecure.billing.tariff_sources import UNCONFIRMED
+
+DIFFERING: Final = "bills that differ from the plaintext oracle"
 
 
 def show_bills(document: dict[str, Any], console: Console) -> None:
@@ -81,7 +84,7 @@ def _adjustment(period: dict[str, Any]) -> Table:
 
 
 def show_closing(result: RunResult, console: Console) -> None:
-    """Print what a run did: time and bytes by stage, meters, readings, bills, mismatches."""
+    """Print what a run did: time and bytes by stage, then the month's figures and how they join."""
     table = Table(title="What was done", title_justify="left")
     table.add_column("stage", no_wrap=True)
     table.add_column("result")
@@ -99,18 +102,65 @@ def show_closing(result: RunResult, console: Console) -> None:
     summary.add_column()
     summary.add_column(justify="right")
     rows = {
-        "meter points": f"{report['meters']:,}",
+        "meter points taken in": f"{report['meters']:,}",
         "readings": f"{report['readings']:,}",
-        "  of these estimated": f"{report['estimated']:,}",
-        "  quarantined": f"{report['quarantined']:,}",
+        "  of these quarantined": f"{report['quarantined']:,}",
+        "intervals estimated": f"{report['estimated']:,}",
         "bills computed on ciphertext": f"{result.bills:,}",
-        "meter points not billed": f"{sum(report['excluded'].values()):,}",
-        "bills that differ from the plaintext oracle": f"{result.mismatches:,}",
-        "released cells": f"{result.cells:,} ({result.suppressed:,} suppressed, too small)",
+        DIFFERING: f"{result.mismatches:,}",
+        **_shown(result.totals),
+        "figures of cells released": f"{result.cells:,}",
+        "figures withheld, cells too small": f"{result.suppressed:,}",
     }
     for name, value in rows.items():
-        style = "bold red" if name.startswith("bills that differ") and result.mismatches else None
+        style = "bold red" if name == DIFFERING and result.mismatches else None
         summary.add_row(name, value, style=style)
     console.print(summary)
-    for reason, count in sorted(report["excluded"].items()):
-        console.print(f"  not billed: {count} × {reason}")
+    if result.totals is not None:
+        for line in reconciliation_lines(result.totals):
+            console.print(line)
+
+
+def _shown(totals: Reconciliation | None) -> dict[str, str]:
+    if totals is None:
+        return {}
+    return {
+        "energy of the bills shown, kWh": f"{totals.energy_kwh:,}",
+        "amount of the bills shown, yuan": f"{totals.amount_yuan:,}",
+    }
+
+
+def reconciliation_lines(totals: Reconciliation) -> Iterator[Text]:
+    """What was taken in and what became of it, and bills beside load curves; red if they differ."""
+    accounts = totals.accounts
+    if accounts is not None:
+        reasons = ", ".join(f"{n:,} × {name}" for name, n in sorted(accounts.not_billed.items()))
+        left_out = f"{sum(accounts.not_billed.values()):,} not billed"
+        cells = f"{accounts.withheld_cells:,} small cell{'s' * (accounts.withheld_cells != 1)}"
+        terms = [
+            f"{accounts.shown:,} billed and shown",
+            f"{accounts.withheld:,} billed and withheld in {cells}",
+            *([f"{accounts.unreleased:,} not released yet"] if accounts.unreleased else []),
+            f"{left_out} ({reasons})" if reasons else left_out,
+        ]
+        text = f"Meter points: {accounts.taken_in:,} taken in = {' + '.join(terms)}."
+        yield (
+            Text(text, style="")
+            if accounts.closes
+            else Text(f"{text} This does not add up.", style="bold red")
+        )
+    energy = totals.energy
+    if energy is not None:
+        sign = "=" if energy.agrees else "≠"
+        text = (
+            f"Energy of the cells that both show: {energy.bills_kwh:,} kWh in bills {sign} "
+            f"{energy.curves_kwh:,} kWh in load curves, estimates included."
+        )
+        for shown, who in ((energy.only_bills, "bills"), (energy.only_curves, "load curves")):
+            if shown:
+                named = ", ".join(f"{zone} {name}" for zone, name in shown)
+                text += f" Shown by {who} alone: {named}."
+        if not energy.agrees:
+            named = ", ".join(f"{zone} {name}" for zone, name in energy.different)
+            text += f" Different: {named}."
+        yield Text(text, style="" if energy.agrees else "bold red")
