@@ -16,11 +16,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.readings import QUALITIES, ReadingProblem, register_columns
+from gridsecure.billing.readings import (
+    MINUTE_US,
+    QUALITIES,
+    ReadingProblem,
+    register_columns,
+    start_us,
+)
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile
 
 _MOST_PROBLEMS = 20
+GRID_US = 5 * MINUTE_US
 _QUOTABLE_FLAG = re.compile(r"[A-Za-z]{1,20}")
 
 
@@ -48,8 +55,8 @@ def billable(
         report: Told what is left out.
 
     Raises:
-        InvalidReadingsError: `readings.quality`, `readings.negative`, `readings.conflict`, or
-            `readings.nothing` where no reading is left.
+        InvalidReadingsError: `readings.quality`, `readings.negative`, `readings.misaligned`,
+            `readings.conflict`, or `readings.nothing` where no reading is left.
     """
     lines = file.lines if file.lines is not None else np.zeros(len(file.readings), dtype=np.int64)
     rows = file.readings.assign(line=lines)[chosen]
@@ -65,6 +72,7 @@ def billable(
             remedy="Every line of it says that its reading is missing; send the readings.",
         )
     _refuse_negative(rows)
+    _refuse_misaligned(rows)
     rows, superseded = _best(rows, report)
     kept = rows.drop(columns="line").reset_index(drop=True)
     return BillableReadings(kept, superseded)
@@ -98,6 +106,20 @@ def _refuse_negative(rows: pd.DataFrame) -> None:
         remedy="Energy fed in goes into a column export_kwh of its own, and kwh holds what was"
         " taken, from zero; where a meter was exchanged or a register corrected, mend the lines.",
         problem=("negative", "the energy is below zero"),
+    )
+
+
+def _refuse_misaligned(rows: pd.DataFrame) -> None:
+    """Intervals begin on the clock's five minutes, as meters are set to."""
+    beside = rows[(start_us(rows) % GRID_US != 0)]
+    if beside.empty:
+        return
+    raise _refusal(
+        beside,
+        "not on the grid of intervals, which begin on whole five minutes",
+        reason="readings.misaligned",
+        remedy="Write the start of each interval, as 2025-03-01 01:00 for 01:00:13.",
+        problem=("misaligned", "the start is not on the interval grid"),
     )
 
 

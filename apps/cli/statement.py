@@ -76,7 +76,9 @@ def _read_document(path: Path) -> object:
         ) from error
     except OSError as error:
         raise InputError(
-            f"The bill file {path.name!r} cannot be read.", reason="statement.file"
+            f"The bill file {path.name!r} cannot be read.",
+            reason="statement.file",
+            remedy="Check the path given to --bill, and that the file may be read.",
         ) from error
     except (ValueError, RecursionError) as error:
         raise InputError(

@@ -139,5 +139,9 @@ def _own(
     else:
         raise ValueError("limits per kW need the settled demand")
     if len(size) and int(size.max()) * hours > OPEN_LIMIT_WH:
-        raise InputError("A tier limit is larger than any energy.", reason="tariff.tier-limit")
+        raise InputError(
+            "A tier limit is larger than any energy.",
+            reason="tariff.tier-limit",
+            remedy="Correct the tier's limit, in kWh.",
+        )
     return size * hours

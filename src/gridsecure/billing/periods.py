@@ -97,9 +97,11 @@ def assign_periods(
     )
     period_ends = np.array([_nanoseconds(period.end) for period in periods], dtype=np.int64)
     interval_ends = instants.as_unit("ns").asi8 + interval.as_unit("ns").value
-    if bool((interval_ends > period_ends[codes]).any()):
+    beyond = interval_ends > period_ends[codes]
+    if bool(beyond.any()):
         raise InvalidReadingsError(
-            "An interval begins in one local month and ends in the next.",
+            f"The interval from {local[beyond][0]:%Y-%m-%d %H:%M:%S} begins in one local month and"
+            " ends in the next.",
             reason="period.straddles-month",
             remedy="Align the readings to local midnight at the turn of the month.",
         )

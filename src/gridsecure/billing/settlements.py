@@ -111,22 +111,58 @@ def _add_up(
 def _check_readings(
     readings: pd.DataFrame, *, meters: npt.NDArray[np.int64], energy_wh: npt.NDArray[np.int64]
 ) -> None:
-    if not bool(readings["quality"].isin(BILLABLE_QUALITIES).all()):
-        raise _refusal("A reading is missing and was not estimated", "missing-reading")
+    missing = ~readings["quality"].isin(BILLABLE_QUALITIES).to_numpy()
+    if missing.any():
+        raise _refusal_at(
+            readings[missing],
+            "missing and not estimated",
+            code="missing-reading",
+            remedy="Leave the line out, or send the reading.",
+        )
     if bool((energy_wh < 0).any()):
-        raise _refusal("A reading is below zero", "negative-energy")
+        raise _refusal_at(
+            readings[energy_wh < 0],
+            "below zero",
+            code="negative-energy",
+            remedy="Correct the reading; energy fed in goes into the column export_kwh.",
+        )
     if int(energy_wh.max(initial=0)) * len(energy_wh) > INT64_MAX:
-        raise _refusal("Readings are too large to add up exactly", "too-large")
+        raise _refusal_at(
+            readings[energy_wh == energy_wh.max()],
+            "too large to add up exactly",
+            code="too-large",
+            remedy="Check the unit of the readings: kWh of one interval are wanted.",
+        )
     starts, distinct = pd.factorize(pd.DatetimeIndex(readings["start"]))
-    if pd.Index(meters * len(distinct) + starts).has_duplicates:
-        raise _refusal("A meter point has two readings of one interval", "duplicate-reading")
+    twice = pd.Index(meters * len(distinct) + starts).duplicated()
+    if twice.any():
+        raise _refusal_at(
+            readings[twice],
+            "given twice for one interval",
+            code="duplicate-reading",
+            remedy="Take one of the two out, or give the better one its quality.",
+        )
+
+
+def _refusal_at(
+    readings: pd.DataFrame, what: str, *, code: str, remedy: str
+) -> InvalidReadingsError:
+    """Refuse readings by meter point and time; how much they are is not said."""
+    first = readings.iloc[0]
+    count = f"{len(readings)} readings are" if len(readings) > 1 else "1 reading is"
+    return InvalidReadingsError(
+        f"{count} {what}; the first is of meter point {str(first['meter_point_id'])!r},"
+        f" {first['start']:%Y-%m-%d %H:%M}.",
+        reason=f"settlement.{code}",
+        remedy=remedy,
+    )
 
 
 def _refusal(why: str, code: str) -> InvalidReadingsError:
     return InvalidReadingsError(
         f"{why}.",
         reason=f"settlement.{code}",
-        remedy="Validate the readings first; validation lists each problem with its place.",
+        remedy="Settle the readings again, with the tariff that they are billed with.",
     )
 
 

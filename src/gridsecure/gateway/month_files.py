@@ -76,7 +76,11 @@ def save_files(
             remedy="Process the month to its end.",
         )
     if not readings:
-        raise InputError("No readings file was sent.", reason="month.no-readings")
+        raise InputError(
+            "No readings file was sent.",
+            reason="month.no-readings",
+            remedy="Send one file or more under the name readings.",
+        )
     private_folder(folder)
     with _staged(folder) as staging:
         names = [f"readings-{number:04d}" for number in range(1, len(readings) + 1)]

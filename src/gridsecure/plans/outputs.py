@@ -23,6 +23,9 @@ from gridsecure.plans.power_factors import power_factor_parts
 DIVISOR: Final = -1
 """Line number of the outputs that shares are divided by."""
 _MIN_LIMB_BITS: Final = 4
+_FEWER_DIGITS: Final = (
+    "Write the rate with fewer decimals; `gridsecure plan explain` shows what fits."
+)
 _SUMMED_LIMB_BITS: Final = (24, 20, 16, 12, 10, 9, 8, 7, 6, 5, 4)
 """Limbs tried, widest first, for lines that sum over prices before they are split."""
 
@@ -146,7 +149,7 @@ def _limbs(
     room = (t // 2 if column.low < 0 else t - 1) // largest
     bits = min(room.bit_length() - 1, int(column.margin - MARGIN_BITS))
     if bits < _MIN_LIMB_BITS:
-        raise OutOfRangeError(f"{what} leaves no room for its rate.")
+        raise OutOfRangeError(f"{what} leaves no room for its rate.", remedy=_FEWER_DIGITS)
     sign, rest, found = (1 if units > 0 else -1), abs(units), []
     for limb in range(-(-rest.bit_length() // bits)):
         factor = rest >> (limb * bits) & ((1 << bits) - 1)
@@ -168,4 +171,4 @@ def _summed(
             if error.reason == "plan.power-factor":
                 raise
             refusal = error
-    raise refusal or OutOfRangeError("A line leaves no room for its rate.")
+    raise refusal or OutOfRangeError("A line leaves no room for its rate.", remedy=_FEWER_DIGITS)
