@@ -12,6 +12,7 @@ from apps.api.deps import Clock
 from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
 from apps.api.settings import AuthoritySettings, key_registry, public_key
 from apps.api.zone_keys import kept_secret, signing_key, zone_folder
+from apps.http_clients import new_client
 from gridsecure.key_authority.pull import PlatformPull
 from gridsecure.key_authority.seating import SettlementClient
 from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
@@ -81,4 +82,4 @@ def own_login(settings: AuthoritySettings, *, clock: Clock) -> ServiceLoginClien
 
 
 def _connect(url: str, auth: httpx.Auth | None) -> httpx.Client:
-    return httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT_S, follow_redirects=False)
+    return new_client(base_url=url, auth=auth, timeout=TIMEOUT_S)

@@ -20,6 +20,7 @@ from apps.api.holder_auth import HolderAuth
 from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
 from apps.api.settings import GatewaySettings, key_registry, public_key
 from apps.api.zone_keys import kept_secret, signing_key, zone_folder
+from apps.http_clients import new_client
 from gridsecure.credentials.holder import SEED_BYTES
 from gridsecure.errors import InputError, StorageError
 from gridsecure.gateway.enrolment import IdentityClient
@@ -80,7 +81,7 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
 
 def connect_over_http(url: str, auth: httpx.Auth | None) -> httpx.Client:
     """A client of a peer's address; redirects are never followed."""
-    return httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT_S, follow_redirects=False)
+    return new_client(base_url=url, auth=auth, timeout=TIMEOUT_S)
 
 
 def open_peers(

@@ -25,12 +25,12 @@ from typing import Final, Literal
 from sqlmodel import Session
 
 from apps.api.deps import Clock
-from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.jobs import WorkerPool
 from gridsecure.compute.runs import RunOrder, key_notices, run_plan
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, GridSecureError
-from gridsecure.messages import ReleaseRequest
+from gridsecure.messages import KeyNotice, ReleaseRequest
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, advance, fetch, listed, record
@@ -76,6 +76,8 @@ class RunDesk:
     """Takes orders, runs them one after the other, and says where they stand.
 
     Its worker processes are the only child processes of a platform, so `stop` ends all children.
+    They stay from one run to the next as long as the same keys are in force: to start them and have
+    them load the keys takes longer than a small run.
 
     Args:
         zone: The platform.
@@ -92,6 +94,10 @@ class RunDesk:
         self._lock = Lock()
         self._stopping = Event()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="run")
+        self._pool: WorkerPool | None = (
+            None  # touched by the one thread of the executor, and `stop`
+        )
+        self._pool_keys: list[KeyNotice] = []
         for left in self._listed(RUNNING):
             self._finish(_failed(left, _interrupted()))
 
@@ -160,6 +166,8 @@ class RunDesk:
             for child in multiprocessing.active_children():
                 child.kill()
         self._executor.shutdown(wait=True)
+        if self._pool is not None:
+            self._pool.close()
 
     def _run(self, status: RunStatus, order: RunOrder) -> None:
         try:
@@ -186,10 +194,18 @@ class RunDesk:
             if self._stopping.is_set():
                 raise _interrupted()
 
-        notices = key_notices(self._zone)
-        with worker_pool(self._zone.objects, notices, workers=self._workers) as pool:
-            envelope = run_plan(self._zone, order, pool=pool, clock=self._clock, progress=note)
+        pool = self._pool_for(key_notices(self._zone))
+        envelope = run_plan(self._zone, order, pool=pool, clock=self._clock, progress=note)
         return ReleaseRequest.parsed(envelope.body).request_id
+
+    def _pool_for(self, keys: list[KeyNotice]) -> WorkerPool:
+        """The workers of the run before, or new ones where other keys are in force."""
+        if self._pool is None or keys != self._pool_keys:
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = WorkerPool(self._zone.objects, keys, workers=self._workers)
+            self._pool_keys = keys
+        return self._pool
 
     def _finish(self, outcome: RunStatus) -> None:
         """Keep a run's outcome and its last state together."""

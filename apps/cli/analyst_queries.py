@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 
 from apps.api.zone_keys import kept_secret
+from apps.http_clients import new_client
 from gridsecure.analyst.answers import asked, object_of
 from gridsecure.analyst.enrolment import Analyst, Enroller, IdentityService
 from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
@@ -189,7 +190,7 @@ def point_option(text: str, *, option: str) -> Sm2PublicKey:
 
 def connection() -> httpx.Client:
     """A new connection; each says a name or none, never both."""
-    return httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+    return new_client(timeout=TIMEOUT_S)
 
 
 def utc_clock() -> datetime:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx
 
 from apps.cli.office_files import Log, officer_key, read_witness, write_witness
+from apps.http_clients import new_client
 from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
@@ -127,7 +128,7 @@ def signed_in(services: Services, *, key: Path) -> Iterator[Office]:
     audiences: tuple[Audience, ...] = (
         ("identity", "platform") if services.platform else ("identity",)
     )
-    with httpx.Client(timeout=TIMEOUT) as http:
+    with new_client(timeout=TIMEOUT) as http:
         login = person_login(audiences, key=own, now=datetime.now(UTC))
         url = services.identity + "/person-tokens"
         given = asked(http, "POST", url, json=login.model_dump())

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Final
 
 import httpx
 
+from apps.http_clients import new_client
 from gridsecure.errors import GridSecureError
 
 READY_SECONDS: Final = 60.0
@@ -58,12 +59,17 @@ class Services:
     def __exit__(self, *_exception: object) -> None:
         self.stop()
 
-    def start(self, specs: Sequence[ServiceSpec]) -> None:
-        """Start services and wait until each is ready.
+    def start(self, specs: Iterable[ServiceSpec]) -> None:
+        """Start services and wait until they are ready.
 
         Raises:
             GridSecureError: One did not start (`run.service`); its log says why.
         """
+        self.launch(specs)
+        self.wait_ready()
+
+    def launch(self, specs: Iterable[ServiceSpec]) -> None:
+        """Start services, each as soon as it is specified, and do not wait for them."""
         for spec in specs:
             with spec.log.open("wb") as log:
                 child = subprocess.Popen(
@@ -76,8 +82,16 @@ class Services:
                     preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has no threads yet
                 )
             self._running.append((spec, child))
-        for spec, child in self._running:
-            _wait_ready(spec, child)
+
+    def wait_ready(self) -> None:
+        """Wait until every service that was launched answers.
+
+        Raises:
+            GridSecureError: One did not start (`run.service`); its log says why.
+        """
+        with new_client(timeout=2) as http:
+            for spec, child in self._running:
+                _wait_ready(http, spec, child)
 
     def check(self) -> None:
         """Raise when a service has ended by itself.
@@ -120,13 +134,13 @@ def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(child.pid, number)
 
 
-def _wait_ready(spec: ServiceSpec, child: subprocess.Popen[bytes]) -> None:
+def _wait_ready(http: httpx.Client, spec: ServiceSpec, child: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if child.poll() is not None:
             raise _failed(spec, "did not start")
         with suppress(httpx.HTTPError):
-            if httpx.get(spec.ready_url, timeout=2).status_code == httpx.codes.OK:
+            if http.get(spec.ready_url).status_code == httpx.codes.OK:
                 return
         time.sleep(0.1)
     raise _failed(spec, "did not answer in time")

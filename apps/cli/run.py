@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -37,6 +36,7 @@ from apps.cli.run_statements import (
 from apps.cli.service_specs import dashboard_spec, service_specs
 from apps.cli.services_client import ServicesClient
 from apps.cli.tables import show_closing
+from apps.http_clients import new_client
 from gridsecure import frames
 from gridsecure.analyst.queries import QueryProgress
 from gridsecure.analyst.reconciliation import intake_of, reconcile_month
@@ -72,15 +72,16 @@ class Run:
             GridSecureError: A stage failed; nothing it wrote is half-finished.
         """
         self._console.print(f"Data of this run: [bold]{self._home.folder}[/]")
-        with _progress(self._console) as bar, httpx.Client(timeout=600) as http:
+        with _progress(self._console) as bar, new_client(timeout=600) as http:
             client = ServicesClient(self._home, http)
             with self._stage("prepare meters", bar) as note:
                 folder = self._home.folder / "input"
                 files = meter_files(self._meters, folder=folder, now=datetime.now(UTC))
                 note(f"{files.meters:,} meter points, month {files.month}", files.size)
             with self._stage("start services", bar):
+                services.launch(service_specs(self._home, years=_years(files.month)))
                 cross_check()
-                services.start(service_specs(self._home, years=_years(files.month)))
+                services.wait_ready()
             with self._stage("create keys", bar) as note:
                 note(*_create_keys(client))
             with self._stage("enter accounts in the books", bar) as note:

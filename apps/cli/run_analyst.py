@@ -8,11 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-import httpx
-
 from apps.cli.analyst_queries import TIMEOUT_S, Asking, QueryAnswer, enrol_analyst, utc_clock
 from apps.cli.home import OFFICES, Home
 from apps.cli.meters import TIMEZONE
+from apps.http_clients import new_client
 from gridsecure.analyst.enrolment import IdentityService
 from gridsecure.analyst.grants import QueryAddresses
 from gridsecure.analyst.queries import QueryProgress
@@ -54,7 +53,7 @@ class RunAnalyst:
             key=self.home.keys["identity"].public_key,
             signers={opener: self.home.people[user].public_key for opener, user in OFFICES.items()},
         )
-        with httpx.Client(timeout=TIMEOUT_S) as http:
+        with new_client(timeout=TIMEOUT_S) as http:
             enrol_analyst(
                 http,
                 service=service,
@@ -104,7 +103,7 @@ class RunAnalyst:
         home = self.home
         addresses = QueryAddresses(*(home.url(s) for s in ("identity", "platform", "authority")))
         authority = pinned_authority(home.point("authority"))
-        with httpx.Client(timeout=TIMEOUT_S) as http:
+        with new_client(timeout=TIMEOUT_S) as http:
             asking = Asking(http, addresses, authority, utc_clock, pause)
             return asking.load_curve(
                 home.person(NAME) / WALLET, month=self.month, timezone=TIMEZONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ MAX_FILES_BYTES = 4 << 30
 _UVICORN = ("-m", "uvicorn", "--factory", "--host", "127.0.0.1", "--log-level", "warning")
 
 
-def service_specs(home: Home, *, years: list[str]) -> list[ServiceSpec]:
+def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
     """The four services, each told only what its zone may know.
+
+    The identity service comes last: others start while passwords are stretched, which takes
+    seconds.
 
     Args:
         home: The run's folder and keys.
@@ -28,7 +32,6 @@ def service_specs(home: Home, *, years: list[str]) -> list[ServiceSpec]:
         "regulator_public_key": home.office("regulator"),
     }
     settings: dict[str, dict[str, Any]] = {
-        "identity": _identity(home, offices, years),
         "platform": {
             "authority_public_key": home.point("authority"),
         },
@@ -48,7 +51,9 @@ def service_specs(home: Home, *, years: list[str]) -> list[ServiceSpec]:
             "billing_office_public_key": home.point("billing-office"),
         },
     }
-    return [_service(home, zone, own) for zone, own in settings.items()]
+    for zone, own in settings.items():
+        yield _service(home, zone, own)
+    yield _service(home, "identity", _identity(home, offices, years))
 
 
 def _identity(home: Home, offices: dict[str, str], years: list[str]) -> dict[str, Any]:

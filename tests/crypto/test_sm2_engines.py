@@ -114,7 +114,7 @@ def test_refusals_leave_no_error_behind_in_the_thread() -> None:
 
 
 def test_engines_check_each_other() -> None:
-    assert sm2.cross_check() == ("gmssl", "openssl")
+    assert sm2.cross_check.__wrapped__() == ("gmssl", "openssl")
 
 
 @few
@@ -198,7 +198,7 @@ def test_without_libcrypto_auto_falls_back_aloud(caplog: pytest.LogCaptureFixtur
     assert refused.value.reason == "crypto.engine.unavailable"
     with caplog.at_level(logging.WARNING):
         assert sm2.select_engine("auto").name == "gmssl"
-        assert sm2.cross_check() == ("gmssl",)
+        assert sm2.cross_check.__wrapped__() == ("gmssl",)
     assert len(caplog.records) == 2
     sm2._selection._engine = None
 

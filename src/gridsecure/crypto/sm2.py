@@ -19,6 +19,7 @@ import logging
 import secrets
 import threading
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal, NoReturn
 
 from gridsecure.crypto import sm2_curve
@@ -222,8 +223,11 @@ def private_key_from_bytes(scalar: bytes) -> Sm2PrivateKey:
     return Sm2PrivateKey(scalar)
 
 
+@cache
 def cross_check() -> tuple[str, ...]:
     """Prove at start-up that the engines give the standard's answers and agree with each other.
+
+    Once proven, it is not proven again in this process: it takes half a second.
 
     Returns:
         The engines checked; only gmssl where libcrypto cannot do SM2.
