@@ -63,19 +63,21 @@ def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
     """Bill a readings file; what it says is billed as it stands, gaps are reported, not filled.
 
     Returns:
-        {"meters": {meter point: {"periods": [...]}}}, as `billing.bills.bills_to_json` defines.
+        {"meters": {meter point: {"periods": [...]}}, "not_billed": [...]}, as docs/formats.md says.
 
     Raises:
         GridSecureError: With a reason code and a remedy.
     """
     first = prepared(order, report=report)
     meters: dict[str, Any] = {}
+    left_out: list[dict[str, str]] = []
     with local_grid() as grid:
         for period in first.periods:
             month = first.bill(grid, period, report=report)
+            left_out += first.without_bill(month, report)
             for meter_point_id, document in month.bills.items():
                 meters.setdefault(meter_point_id, {"periods": []})["periods"].append(document)
-    return {"meters": dict(sorted(meters.items()))}
+    return {"meters": dict(sorted(meters.items())), "not_billed": left_out}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +91,7 @@ class PreparedBills:
         timezone: The local time that all tariffs are in.
         notices: What their bills say beside the figures.
         periods: The months the readings touch.
+        known: All meter points that the file names, of those chosen.
     """
 
     parts: tuple[TariffPart, ...]
@@ -97,6 +100,7 @@ class PreparedBills:
     timezone: str
     notices: BillNotices
     periods: tuple[BillingPeriod, ...]
+    known: frozenset[str]
 
     def bill(self, grid: LocalGrid, period: BillingPeriod, *, report: Report) -> IssuedMonth:
         """Bill one of the months.
@@ -113,6 +117,17 @@ class PreparedBills:
         }
         _report_gaps(bills, period, report)
         return replace(month, bills=bills)
+
+    def without_bill(self, month: IssuedMonth, report: Report) -> list[dict[str, str]]:
+        """Meter points of the file that have no reading in a month, which others have."""
+        start, end = month.period.start.isoformat(), month.period.end.isoformat()
+        names = sorted(self.known.difference(month.bills))
+        if names:
+            report(f"{month.period.start:%Y-%m}: {len(names)} meter points have no reading at all")
+        return [
+            {"meter_point_id": name, "start": start, "end": end, "code": "no-readings"}
+            for name in names
+        ]
 
 
 def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
@@ -139,11 +154,7 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
         settled_part(readings, tariffs[str(name)], contracts=part, interval=file.interval)
         for name, part in billed.groupby("tariff_id", sort=True)
     )
-    known_before = opening | (set() if order.contract is None else stated_opening(order.contract))
-    of_meter = {name: [notice("large-assumed", kwh=MAX_TIER_WH // 1000)] for name in large}
-    for part in parts:
-        for name, kwh in check_year_to_date(part, known=known_before).items():
-            of_meter.setdefault(name, []).append(notice("year-to-date-given", kwh=kwh))
+    opening |= set() if order.contract is None else stated_opening(order.contract)
     what_if: dict[str, str] | None = None
     if order.tariffs.what_if:
         what_if = dict(zip(own["meter_point_id"], own["tariff_id"], strict=True))
@@ -155,10 +166,24 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
         interval=file.interval,
         now=now,
         common=common,
-        of_meter=of_meter,
+        of_meter=_about_meters(parts, large=large, opening=opening),
         what_if=what_if,
     )
-    return PreparedBills(parts, readings, file.interval, timezone, notices, tuple(periods))
+    everybody = frozenset(file.readings["meter_point_id"][chosen].unique())
+    return PreparedBills(
+        parts, readings, file.interval, timezone, notices, tuple(periods), everybody
+    )
+
+
+def _about_meters(
+    parts: Sequence[TariffPart], *, large: Sequence[str], opening: set[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Notices by meter point: who is billed as large, and with what the year's tiers begin."""
+    found = {name: [notice("large-assumed", kwh=MAX_TIER_WH // 1000)] for name in large}
+    for part in parts:
+        for name, kwh in check_year_to_date(part, known=opening).items():
+            found.setdefault(name, []).append(notice("year-to-date-given", kwh=kwh))
+    return found
 
 
 def by_meter(readings: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -90,9 +90,11 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
     first = prepared(order.first, report=report)
     later = _later(order, first, report)
     meters: dict[str, Any] = {}
+    left_out: list[dict[str, str]] = []
     with local_grid() as grid:
         for period in first.periods:
             month = first.bill(grid, period, report=report)
+            left_out += first.without_bill(month, report)
             corrections = _corrections(grid, month, later, report)
             for name, document in month.bills.items():
                 periods = [{**document, "version": FIRST_REVISION}]
@@ -100,7 +102,7 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
                     correction = corrections[name]
                     periods.append(later.notices.beside(name, correction, period=period))
                 meters.setdefault(name, {"periods": []})["periods"].extend(periods)
-    return {"meters": dict(sorted(meters.items()))}
+    return {"meters": dict(sorted(meters.items())), "not_billed": left_out}
 
 
 def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Corrected:

@@ -219,6 +219,22 @@ def test_the_document_says_what_is_missing_estimated_and_charged(tmp_path: Path)
     assert "按日收取的费用按全月 31 天计算，读数覆盖 15 天" in html
 
 
+def test_the_document_names_who_has_no_reading_in_a_month(tmp_path: Path) -> None:
+    rows = ["meter_point_id,start,kwh", "M2,2025-03-01 00:00,", "M2,2025-03-01 01:00,NaN"]
+    rows += [f"{name},2025-0{month}-01 0{hour}:00,1" for hour in (0, 1)
+             for name, month in (("M1", 3), ("M1", 4), ("M3", 4))]  # fmt: skip
+    (tmp_path / "r.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "t.toml").write_text(PER_DAY, encoding="utf-8")
+    files = ["--tariff", str(tmp_path / "t.toml"), "--readings", str(tmp_path / "r.csv")]
+    result = CliRunner().invoke(app, ["bill", *files, "--format", "json"])
+    document = json.loads(result.stdout)
+    assert set(document["meters"]) == {"M1", "M3"}
+    left_out = [(each["meter_point_id"], each["start"][:7]) for each in document["not_billed"]]
+    assert left_out == [("M2", "2025-03"), ("M3", "2025-03"), ("M2", "2025-04")]
+    assert {each["code"] for each in document["not_billed"]} == {"no-readings"}
+    assert "2025-03: 2 meter points have no reading at all" in result.stderr
+
+
 def test_a_file_from_the_future_is_a_what_if_and_says_so(files: Path) -> None:
     (files / "readings.csv").write_text(EDGES.replace("2026", "2096"))
     result = bill(files, "--meter", "at-tier-1")

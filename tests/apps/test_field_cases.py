@@ -133,6 +133,21 @@ def test_tiers_of_a_year_begin_with_what_is_given() -> None:
         assert values == [{"kwh": str(before)}]
 
 
+def test_a_skipped_month_is_not_counted_as_nothing(tmp_path: Path) -> None:
+    tariff = CASES / "annual-tiers-december-alone-no-ytd" / "tariff.toml"
+    rows = [f"M1,2024-{month}-01 0{hour}:00,1" for month in ("01", "03") for hour in range(3)]
+    readings = tmp_path / "readings.csv"
+    readings.write_text("\n".join(["meter_point_id,start,kwh", *rows, ""]), encoding="utf-8")
+    command = ["bill", "--tariff", str(tariff), "--readings", str(readings)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "bill.year-to-date" in result.stderr
+    assert "2024-03" in result.stderr
+    text = readings.read_text(encoding="utf-8").replace("2024-03", "2025-01")
+    readings.write_text(text, encoding="utf-8")
+    assert CliRunner().invoke(app, command).exit_code == 0
+
+
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_a_file_of_the_field_is_refused_by_what_it_is(name: str) -> None:
     _, result = bill_case(name)

@@ -125,6 +125,12 @@ def test_the_hour_24_ends_an_interval_whatever_is_said() -> None:
     assert days.value_counts().to_dict() == {"01": 24, "02": 24}
 
 
+def test_a_few_corrected_readings_show_no_pattern() -> None:
+    rows = ["M,2025-03-04 01:00,1", "M,2025-03-04 02:00,2", "M,2025-03-20 00:00,1"]
+    data = "\n".join(["meter_point_id,start,kwh", *rows]).encode()
+    assert len(read_readings(data).readings) == len(rows)
+
+
 def test_starts_are_taken_as_starts() -> None:
     energies = [0.2 + 0.01 * (number % 7) for number in range(len(HOURS))]
     for starts in (HOURS, HOURS + pd.Timedelta(hours=7)):

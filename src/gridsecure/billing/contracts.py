@@ -77,7 +77,15 @@ def _read_table(path: Path) -> pd.DataFrame:
         )
     except (OSError, ValueError) as error:
         raise _refusal(f"{path.name} cannot be read as a CSV table", "unreadable") from error
-    header = [str(name).strip() for name in table.iloc[0].fillna("")]
+    # Names of columns count whatever their capitals, as in files of readings.
+    header = [str(name).strip().lower() for name in table.iloc[0].fillna("")]
+    mark = next((mark for mark in (";", "\t") if mark in header[0]), None)
+    if mark is not None:
+        raise _refusal(
+            f"{path.name} separates its columns by {'tabs' if mark != ';' else 'semicolons'},"
+            " where commas are wanted",
+            "separator",
+        )
     # A row shorter than the header leaves its last columns at their defaults.
     table = table.iloc[1:].fillna("").reset_index(drop=True)
     _check_header(header, source=path.name)

@@ -139,7 +139,8 @@ def unknown_header(names: list[str], *, quotable: re.Pattern[str]) -> InvalidRea
     renamed = [
         f"{name} is meant to be {_MEANT[key]}"
         for name in names
-        if quotable.fullmatch(name) and (key := name.lower().replace(" ", "_")) in _MEANT
+        if quotable.fullmatch(re.sub(r"[()\[\]]", "", name))
+        and (key := re.sub(r"\W+", "_", name.lower()).strip("_")) in _MEANT
     ]
     if len(times) >= _FEWEST_TIMES:
         renamed.append(f"{times[0]} to {times[-1]} are meant to be p1 to p{len(times)}")
