@@ -25,15 +25,17 @@ from gridsecure.errors import (
     SignatureError,
     UnknownMeterError,
 )
-from gridsecure.gateway import enrolment, enrolment_passes
+from gridsecure.gateway import enrolment_passes
 from gridsecure.gateway.agent_records import remembered, remembered_gateway, settlement_names
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.enrolment import IdentityClient
+from gridsecure.gateway.enrolment_passes import batch_size
 from gridsecure.gateway.identity_peer import IdentityPeer, Login
 from gridsecure.identity.issuer import CredentialRequest, Issuer
 from gridsecure.identity.registry import registration
 from gridsecure.identity.revoking import revoke
 from gridsecure.identity_messages import (
+    MAX_BATCH,
     EnrolmentAnswer,
     EnrolmentOrder,
     IdentityKeys,
@@ -83,8 +85,7 @@ def enrolled(world, names=NAMES, *, start=f"{YEAR}-07-01T00:00:00+08:00"):
 
 
 def batches_of(monkeypatch, size):
-    for module in (enrolment, enrolment_passes):
-        monkeypatch.setattr(module, "MAX_BATCH", size)
+    monkeypatch.setattr(enrolment_passes, "MAX_BATCH", size)
 
 
 def own_names(world, *domains, names=NAMES):
@@ -715,3 +716,12 @@ def test_no_secret_is_in_what_is_printed(world):
     assert agent is agents.meter_point("meter-1")
     assert agent.key_in(BILLING) is agent.key_in(BILLING)
     assert agent.key_in(BILLING).public_key != agent.key_in(SETTLEMENT).public_key
+
+
+@pytest.mark.parametrize(
+    ("holders", "size"), [(1, 24), (20, 24), (73, 24), (300, 50), (768, 128), (10**7, 128)]
+)
+def test_a_small_run_has_batches_side_by_side_and_none_is_too_large(
+    holders: int, size: int
+) -> None:
+    assert batch_size(holders) == size <= MAX_BATCH

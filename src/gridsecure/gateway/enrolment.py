@@ -27,11 +27,11 @@ from gridsecure.gateway.agent_records import (
 )
 from gridsecure.gateway.agents import Agents
 from gridsecure.gateway.enrolment_batches import Batch, afresh
-from gridsecure.gateway.enrolment_passes import RANDOM, Counted, Passes, Shuffle
+from gridsecure.gateway.enrolment_passes import RANDOM, Counted, Passes, Shuffle, batch_size
 from gridsecure.gateway.identity_keys import pin_identity_keys
 from gridsecure.gateway.identity_peer import IdentityPeer, Login
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.identity_messages import MAX_BATCH, Registrations
+from gridsecure.identity_messages import Registrations
 from gridsecure.messages import Signed, opened
 
 REVOKED: Final = "identity.revoked"
@@ -246,8 +246,9 @@ class IdentityClient:
             (earlier, [name for name in names if name in carried]),
             (None, [name for name in names if name not in carried]),
         ):
-            for at in range(0, len(group), MAX_BATCH):
-                part = group[at : at + MAX_BATCH]
+            size = batch_size(len(group))
+            for at in range(0, len(group), size):
+                part = group[at : at + size]
                 agents = tuple(self.agents.meter_point(name) for name in part)
                 yield Batch("meter-point", period, carry, agents)
 

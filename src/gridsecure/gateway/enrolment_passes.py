@@ -40,6 +40,8 @@ from gridsecure.identity_messages import MAX_BATCH
 
 IN_FLIGHT: Final = 3
 """Batches on their way at once."""
+SMALLEST_BATCH: Final = 24
+"""Fewer are not worth a session of their own."""
 
 Shuffle = Callable[[list[Any]], None]
 """Puts a list into a random order, in place."""
@@ -132,8 +134,9 @@ class Passes:
     ) -> Iterator[tuple[Batch, list[Credential]]]:
         for carry, given in waiting.items():
             self.shuffle(given)
-            for at in range(0, len(given), MAX_BATCH):
-                part = given[at : at + MAX_BATCH]
+            size = batch_size(len(given))
+            for at in range(0, len(given), size):
+                part = given[at : at + size]
                 batch = replace(like, carry=carry, agents=tuple(agent for agent, _ in part))
                 yield batch, [credential for _, credential in part]
 
@@ -145,6 +148,12 @@ class Passes:
             names = {name: one for name, one in outcomes.items() if not isinstance(one, str)}
             remember(self.zone, batch.period, names, at=self.clock())
         return outcomes
+
+
+def batch_size(holders: int) -> int:
+    """How many of so many holders go together: a small run, too, has batches side by side."""
+    share = -(-holders // (2 * IN_FLIGHT))
+    return min(MAX_BATCH, max(SMALLEST_BATCH, share))
 
 
 def side_by_side(step: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
