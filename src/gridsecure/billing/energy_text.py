@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 MAX_INTEGER_DIGITS: Final = 9
 KWH_DECIMALS: Final = 3
 
-_CELL_BYTES = 40
+_CELL_BYTES = 32
 _CHUNK_CELLS = 1 << 18
 _MISSING_WORDS = np.array(
     [b"nan", b"NaN", b"NAN", b"null", b"NULL", b"NA", b"N/A", b"#N/A", b"None", b"missing"]

@@ -133,7 +133,7 @@ def _parse_day(text: Any) -> dt.datetime | None:
 _TIME_RULES = {
     1: ("timestamp-nonexistent", "the local clock skips this time"),
     2: ("timestamp-ambiguous", "the local clock shows this time twice"),
-    3: ("timestamp", "the time is not of the form YYYY-MM-DD HH:MM"),
+    3: ("timestamp", "the time is not of the form YYYY-MM-DD HH:MM, year first"),
 }
 
 
@@ -325,11 +325,4 @@ def build_readings(
     quality: pd.Series[str],
 ) -> pd.DataFrame:
     """Put the columns together as a checked readings frame."""
-    blank = np.flatnonzero((meters == "").to_numpy())
-    if len(blank):
-        raise InvalidReadingsError(
-            "A line has no meter_point_id.",
-            reason="readings.malformed",
-            remedy="Every line needs the id of its meter point.",
-        )
     return make_readings(meters, start=start, energy_wh=energy_wh, quality=quality)

@@ -263,6 +263,13 @@ def _parse(text: str) -> pd.DataFrame:
     _check_columns(table)
     # Exports of fixed width pad ids; a padded id is the same meter point.
     table["meter_point_id"] = table["meter_point_id"].str.strip()
+    blank = np.flatnonzero((table["meter_point_id"] == "").to_numpy())
+    if len(blank):
+        raise InvalidReadingsError(
+            f"Line {blank[0] + 2} has no meter_point_id.",
+            reason="readings.malformed",
+            remedy="Every line needs the id of its meter point.",
+        )
     return table
 
 

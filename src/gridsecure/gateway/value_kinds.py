@@ -181,8 +181,8 @@ def refuse_ends(starts: pd.DatetimeIndex, *, last_hour: bool) -> None:
     first, last = starts.min(), starts.max()
     from_midnight, to_midnight = first == first.normalize(), last == last.normalize()
     # A few corrected readings begin and end anywhere; only a run of them shows a pattern.
-    runs = len(starts.unique()) > (last - first) / _SPARSE
-    marked = to_midnight and not from_midnight and last - first >= _DAY and runs
+    marked = to_midnight and not from_midnight and last - first >= _DAY
+    marked = marked and len(starts.unique()) > (last - first) / _SPARSE
     if not last_hour and not marked:
         return
     how = "24:00 among them" if last_hour else f"from {first:%H:%M} to a midnight"
