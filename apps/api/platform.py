@@ -63,11 +63,13 @@ class PlatformState:
         zone: Stores and keys.
         runs: Runs in the background.
         clock: Tells the time.
+        warm_up: Whether workers start when an upload begins.
     """
 
     zone: PlatformZone
     runs: RunDesk
     clock: Clock
+    warm_up: bool = False
 
 
 class RunWanted(BaseModel):
@@ -157,7 +159,10 @@ def install_deny_list(envelope: Signed, state: State) -> dict[str, int]:
 def begin_upload(envelope: Signed, state: State, gateway: SignedBy) -> dict[str, Any]:
     """Step 1: the signed manifest; the answer names the objects still missing."""
     gateway.check_signer(envelope)
-    return asdict(intake.begin_upload(state.zone, envelope, at=state.clock()))
+    status = intake.begin_upload(state.zone, envelope, at=state.clock())
+    if state.warm_up:
+        state.runs.warm_up()
+    return asdict(status)
 
 
 @router.get("/uploads/{upload_id}", tags=["uploads"])
@@ -285,7 +290,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         clock=clock,
         lifespan=lifespan,
     )
-    app.state.platform = PlatformState(zone, runs, clock)
+    app.state.platform = PlatformState(zone, runs, clock, settings.warm_up)
     app.state.queries = platform_queries.QueryDesk(zone, runs, clock)
     app.include_router(router)
     app.include_router(platform_queries.router)

@@ -94,9 +94,7 @@ class RunDesk:
         self._lock = Lock()
         self._stopping = Event()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="run")
-        self._pool: WorkerPool | None = (
-            None  # touched by the one thread of the executor, and `stop`
-        )
+        self._pool: WorkerPool | None = None
         self._pool_keys: list[KeyNotice] = []
         for left in self._listed(RUNNING):
             self._finish(_failed(left, _interrupted()))
@@ -141,6 +139,15 @@ class RunDesk:
             self._futures = [future for future in self._futures if not future.done()]
             self._futures.append(self._executor.submit(self._run, status, order))
         return run_id
+
+    def warm_up(self) -> None:
+        """Start the workers of the next run, unless they wait or work already."""
+        with self._lock:
+            if not self._stopping.is_set():
+                self._futures.append(self._executor.submit(self._warm))
+
+    def _warm(self) -> None:
+        self._pool_for(key_notices(self._zone)).warm()
 
     def status(self, run_id: str) -> RunStatus:
         """Where a run stands.
@@ -195,6 +202,7 @@ class RunDesk:
                 raise _interrupted()
 
         pool = self._pool_for(key_notices(self._zone))
+        pool.warm()
         envelope = run_plan(self._zone, order, pool=pool, clock=self._clock, progress=note)
         return ReleaseRequest.parsed(envelope.body).request_id
 

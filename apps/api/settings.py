@@ -181,6 +181,7 @@ class PlatformSettings(ZoneSettings):
     Args:
         authority_public_key: The authority whose key sets are put in force.
         workers: Worker processes of a run.
+        warm_up: Whether workers start when an upload begins, before a run needs them.
     """
 
     model_config = SettingsConfigDict(
@@ -189,6 +190,7 @@ class PlatformSettings(ZoneSettings):
 
     authority_public_key: PublicPoint
     workers: int = Field(default=2, ge=1, le=1024)
+    warm_up: bool = False
 
 
 class GatewaySettings(ZoneSettings):

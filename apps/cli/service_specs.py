@@ -34,6 +34,7 @@ def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
     settings: dict[str, dict[str, Any]] = {
         "platform": {
             "authority_public_key": home.point("authority"),
+            "warm_up": "true",
         },
         "gateway": {
             "max_body_bytes": str(MAX_FILES_BYTES),

@@ -95,6 +95,22 @@ def test_a_pool_is_reused_between_runs_until_its_portion_is_used_up(grid, upload
         assert {child.pid for child in multiprocessing.active_children()} == first
 
 
+def test_a_warm_pool_has_its_workers_before_there_are_jobs_and_replaces_dead_ones(grid, uploads):
+    zone = grid.platform_zone
+    with worker_pool(zone.objects, key_notices(zone), workers=2) as pool:
+        pool.warm()
+        first = multiprocessing.active_children()
+        assert len(first) == 2
+        for child in first:
+            child.kill()
+            child.join()
+        time.sleep(0.5)  # the executor notices
+        pool.warm()
+        assert len(multiprocessing.active_children()) == 2
+        (result,) = run_jobs(pool, [job_of(uploads[0])])
+    assert dict(result.outputs) == in_this_process(grid, job_of(uploads[0]))
+
+
 def test_a_killed_worker_is_reported_and_the_pool_goes_on(grid, uploads):
     zone = grid.platform_zone
     with worker_pool(zone.objects, key_notices(zone), workers=1) as pool:

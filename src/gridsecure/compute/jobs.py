@@ -189,6 +189,20 @@ class WorkerPool:
         self._jobs += len(jobs)
         return [self._executor.submit(_run_in_worker, job) for job in jobs]
 
+    def warm(self) -> None:
+        """Start the workers before there are jobs; new ones where one has died meanwhile."""
+        try:
+            self._wake()
+        except BrokenProcessPool:
+            self.close()
+            self._wake()
+
+    def _wake(self) -> None:
+        self.submit([])
+        for _ in range(self.workers):
+            if self._executor is not None:
+                self._executor.submit(_do_nothing)
+
     def close(self) -> None:
         """Drop queued jobs, let running ones finish and end the workers.
 
@@ -257,6 +271,10 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _do_nothing() -> None:
+    """What a worker that is only to be there does."""
 
 
 def _run_in_worker(job: Job) -> JobResult:
