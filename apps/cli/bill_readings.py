@@ -146,7 +146,7 @@ def _best(rows: pd.DataFrame, report: Callable[[str], None]) -> tuple[pd.DataFra
             reason="readings.conflict",
             remedy="A line is one channel of one meter point; take the wrong line out, or name the"
             " energy fed in export_kwh. A local time that the clock shows twice needs its offset,"
-            " as 2026-10-25 01:00+02:00.",
+            " as 2026-10-25 01:00+02:00, and a rate of the URDB then needs --timezone.",
             problem=("duplicate-conflict", "readings for one interval disagree"),
         )
     return once, worse[key]

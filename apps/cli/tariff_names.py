@@ -31,7 +31,7 @@ def find_tariff(name: str, *, month: date | None = None) -> Path:
                 return file
     if name not in paths:
         raise NotFoundError(
-            f"There is no tariff file {path.name!r}, and no such tariff in the catalogue.",
+            f"There is no tariff file {path.name or name!r}, and no such tariff in the catalogue.",
             remedy="`gridsecure tariff list` names the catalogue's tariffs.",
         )
     if month is None:

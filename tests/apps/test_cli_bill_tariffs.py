@@ -185,6 +185,13 @@ def test_a_rate_is_billed_on_the_clock_of_local_times_and_says_so(tmp_path: Path
     assert "Pass --timezone" in result.stderr
 
 
+def test_a_rate_that_is_no_tariff_file_is_sent_to_the_import(tmp_path: Path) -> None:
+    urdb_files(tmp_path, "2024-07-30 14:00", "2024-07-30 15:00")
+    explain = ("plan", "explain", "--tariff", tmp_path / "rate.json")
+    message = refused(CliRunner().invoke(app, [*map(str, explain)]), "tariff.syntax")
+    assert "gridsecure tariff import --urdb" in message
+
+
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "America/New_York"])
 def test_a_zone_is_not_passed_against_a_tariffs_own(tmp_path: Path, zone: str) -> None:
     command = own_files(tmp_path, "M1,own", "M2,own")

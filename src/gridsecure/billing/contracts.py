@@ -108,10 +108,11 @@ def align_contracts(contracts: pd.DataFrame, *, meter_point_ids: Sequence[str]) 
     positions = pd.Index(contracts["meter_point_id"]).get_indexer(pd.Index(meter_point_ids))
     missing = np.flatnonzero(positions < 0)
     if missing.size:
-        raise _refusal(
-            f"{missing.size} meter points have no contract,"
-            f" the first is {meter_point_ids[int(missing[0])]!r}",
-            "unknown-meter-point",
+        count = f"{missing.size} meter points have" if missing.size > 1 else "1 meter point has"
+        raise InputError(
+            f"{count} no contract; the first is {meter_point_ids[int(missing[0])]!r}.",
+            reason="contract.unknown-meter-point",
+            remedy="Add a row for each to the contract file, or bill the others by themselves.",
         )
     aligned: pd.DataFrame = contracts.iloc[positions].reset_index(drop=True)
     return aligned

@@ -22,7 +22,7 @@ def refusal(row: str, why: str, code: str) -> InvalidTariffError:
     return InvalidTariffError(
         f"{row}: {why}.",
         reason=f"tariff.{code}",
-        remedy="Correct the row in the tariff file; nothing was billed.",
+        remedy="Correct the row in the tariff file.",
     )
 
 

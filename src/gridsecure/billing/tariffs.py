@@ -65,7 +65,7 @@ from gridsecure.billing.tariff_sources import (
     read_figure_sources,
 )
 from gridsecure.billing.tariff_versions import chosen_edition, tariff_paths
-from gridsecure.errors import InputError
+from gridsecure.errors import InputError, InvalidTariffError
 
 # Monday to Friday, and Saturday with Sunday; a tariff may declare more and list their dates.
 WEEKDAY = "weekday"
@@ -166,6 +166,12 @@ def parse_tariff(text: str) -> Tariff:
         InvalidTariffError: The text is not TOML, a row is wrong, or the rows together do not
             give every kWh exactly one price; the message names the row and the reason.
     """
+    if text.lstrip().startswith(("{", "[{")):
+        raise InvalidTariffError(
+            "The file is JSON, as rates of the URDB are, and no tariff file.",
+            reason="tariff.syntax",
+            remedy="Import a rate with `gridsecure tariff import --urdb FILE --output FILE`.",
+        )
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError) as error:

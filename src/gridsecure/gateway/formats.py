@@ -190,11 +190,12 @@ def _length(readings: pd.DataFrame, known: pd.Timedelta | None) -> pd.Timedelta:
 
 def _load(source: bytes | Path) -> bytes:
     if isinstance(source, Path):
+        name = source.name
         try:
             source = source.read_bytes()
         except OSError as error:
             raise InvalidReadingsError(
-                f"The readings file cannot be opened: {error.strerror}.",
+                f"The readings file {name!r} cannot be opened: {error.strerror}.",
                 reason="readings.file",
                 remedy="Check the path and the permissions.",
             ) from error
