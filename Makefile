@@ -13,6 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL_LOCKED := $(PIP) install --quiet --only-binary :all: --require-hashes -r
 # The project itself: no dependency is resolved and nothing is downloaded in this step.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+# Five processes start in a run; without bytecode each of them compiles every module it imports.
+COMPILE_SELF := $(BIN)/python -m compileall -q src apps
 # Extras stay in the lock: pip 23 takes a newer release than the pinned one for a requirement with
 # an extra, as soon as there is one, and then refuses it for want of a hash.
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-strip-extras \
@@ -59,6 +61,7 @@ help: ## List the tasks.
 	@echo "Installing from requirements/runtime.txt (hashes checked)"
 	@$(INSTALL_LOCKED) requirements/runtime.txt
 	@$(INSTALL_SELF)
+	@$(COMPILE_SELF)
 	@touch $@
 
 # The development lock holds the runtime lock at the same versions, so it satisfies both stamps.
@@ -66,6 +69,7 @@ help: ## List the tasks.
 	@echo "Installing from requirements/dev.txt (hashes checked)"
 	@$(INSTALL_LOCKED) requirements/dev.txt
 	@$(INSTALL_SELF)
+	@$(COMPILE_SELF)
 	@touch .venv/.runtime $@
 
 .PHONY: dev

@@ -110,7 +110,7 @@ def show_closing(result: RunResult, console: Console) -> None:
         DIFFERING: f"{result.mismatches:,}",
         **_shown(result.totals),
         "figures of cells released": f"{result.cells:,}",
-        "figures withheld, cells too small": f"{result.suppressed:,}",
+        "figures withheld": f"{result.suppressed:,}",
     }
     for name, value in rows.items():
         style = "bold red" if name == DIFFERING and result.mismatches else None
@@ -125,8 +125,8 @@ def _shown(totals: Reconciliation | None) -> dict[str, str]:
     if totals is None:
         return {}
     return {
-        "energy of the bills shown, kWh": f"{totals.energy_kwh:,}",
-        "amount of the bills shown, yuan": f"{totals.amount_yuan:,}",
+        "energy of cells shown in full, kWh": f"{totals.energy_kwh:,}",
+        "amount of cells shown in full, yuan": f"{totals.amount_yuan:,}",
     }
 
 
@@ -136,10 +136,10 @@ def reconciliation_lines(totals: Reconciliation) -> Iterator[Text]:
     if accounts is not None:
         reasons = ", ".join(f"{n:,} × {name}" for name, n in sorted(accounts.not_billed.items()))
         left_out = f"{sum(accounts.not_billed.values()):,} not billed"
-        cells = f"{accounts.withheld_cells:,} small cell{'s' * (accounts.withheld_cells != 1)}"
+        cells = f"{accounts.withheld_cells:,} cell{'s' * (accounts.withheld_cells != 1)}"
         terms = [
-            f"{accounts.shown:,} billed and shown",
-            f"{accounts.withheld:,} billed and withheld in {cells}",
+            f"{accounts.shown:,} billed and shown in full",
+            f"{accounts.withheld:,} billed, in {cells} with something withheld",
             *([f"{accounts.unreleased:,} not released yet"] if accounts.unreleased else []),
             f"{left_out} ({reasons})" if reasons else left_out,
         ]

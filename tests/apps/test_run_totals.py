@@ -23,8 +23,8 @@ TOTALS = Reconciliation(ACCOUNTS, 4091, Decimal("1234.567"), Decimal("99.01"), 1
 def test_every_term_is_named_with_its_reasons() -> None:
     accounts, energy = reconciliation_lines(TOTALS)
     assert accounts.plain == (
-        "Meter points: 4,105 taken in = 4,091 billed and shown + 7 billed and withheld in 1 small"
-        " cell + 7 not billed (4 × gaps, 3 × no-readings)."
+        "Meter points: 4,105 taken in = 4,091 billed and shown in full + 7 billed, in 1 cell with"
+        " something withheld + 7 not billed (4 × gaps, 3 × no-readings)."
     )
     assert energy.plain == (
         "Energy of the cells that both show: 1,234.567 kWh in bills = 1,234.567 kWh in load curves,"
