@@ -15,18 +15,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from fastapi.testclient import TestClient
 from sqlmodel import col, select
 
+from gridsecure import frames
 from gridsecure.compute.jobs import BillJob, JobResult, LoadCurveJob, Worker
-from gridsecure.compute.runs import key_notices, signed_message
+from gridsecure.compute.key_sets import known_keys
+from gridsecure.compute.runs import signed_message
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker import Outcome, answer_request, released_certificates
-from gridsecure.key_authority.key_sets import publish_key_sets
+from gridsecure.key_authority.custody import KeyPlace, keep_key_set
+from gridsecure.key_authority.key_sets import publish_key_set
 from gridsecure.key_authority.vault import Vault
 from gridsecure.key_authority.zone import AuthorityZone, Settlement, VaultDoor
 from gridsecure.messages import (
+    KeySetRequest,
     ReleaseCertificate,
     ReleaseRequest,
     Signed,
@@ -52,6 +58,38 @@ KEK = bytes(range(16))
 SEED = bytes(range(32))
 OFFICE = generate_private_key()
 """The billing office's key; statements are sealed to it."""
+
+
+def place_of(name: str) -> KeyPlace:
+    """Where the vault keeps the session's key set of these parameters."""
+    return KeyPlace(grid_keys().gateway.public_key.thumbprint, name, 1)
+
+
+def keep_grid_keys(folder: Path) -> None:
+    """Seal the session's key sets into a vault's folder."""
+    for name, key_set in grid_keys().secret.items():
+        keep_key_set(folder, place_of(name), key_set, kek=KEK, created_at=NOW)
+
+
+def key_set_request(
+    grid: GridSimulator, name: str, *, key: Sm2PrivateKey | None = None, **word: Any
+) -> tuple[Signed, Signed]:
+    """A gateway's request for a key set, and the identity authority's word on that gateway."""
+    own = key or grid.gateway_key
+    request = signed(KeySetRequest(domain=grid.domain, parameters=name), key=own)
+    subject = sm3_hex(own.public_key.point)
+    return request, grid.vouched({subject: own}, **({"role": "gateway"} | word))
+
+
+def ask_for_key_sets(client: TestClient, grid: GridSimulator) -> list[Signed]:
+    """Ask an authority's service for the grid's key sets, as its gateway does."""
+    notices = []
+    for name in grid.keys.secret:
+        parts = [part.model_dump_json().encode() for part in key_set_request(grid, name)]
+        answer = client.post("/key-sets", content=frames.joined(parts), headers={})
+        assert answer.status_code == 200, answer.text
+        notices.append(Signed.parsed(frames.split(answer.content)[0]))
+    return notices
 
 
 def settlement(domain: str, subjects: Sequence[str]) -> list[str]:
@@ -124,12 +162,16 @@ class Authority:
         self.settlement = settlement
         self.zone = self.open_zone(identity or [grid.identity_key])
         self.view = View(grid)
-        publish_key_sets(self.zone, at=NOW)
+        for key_set in grid_keys().secret.values():
+            place = (grid.gateway_key.public_key.thumbprint, 1)
+            publish_key_set(self.zone, key_set.public, place=place, at=NOW)
 
     def _own_vault(self) -> Vault:
         """A vault that holds the session's keys without files of its own."""
         vault = Vault(self.folder, KEK, self.grid.authority_key.public_key, OFFICE.public_key)
-        vault._key_sets.update(grid_keys().secret)
+        gateway = self.grid.gateway_key.public_key.thumbprint
+        for key_set in grid_keys().secret.values():
+            vault._opened[gateway, key_set.public.key_id] = key_set
         return vault
 
     def open_zone(self, identity: Sequence[Sm2PrivateKey]) -> AuthorityZone:
@@ -153,7 +195,7 @@ class Authority:
     @cached_property
     def worker(self) -> Worker:
         zone = self.grid.platform_zone
-        return Worker(zone.objects, key_notices(zone))
+        return Worker(zone.objects, known_keys(zone))
 
     def bill_job(self, upload: GridUpload) -> JobResult:
         roster = self.grid.signed_roster(upload.roster)

@@ -36,6 +36,7 @@ from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, parse_tariff
 from gridsecure.compute import intake
+from gridsecure.compute.key_sets import KeySetStatus, install_key_set
 from gridsecure.compute.runs import RunOrder
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.seats import billing_domain, delegation_text
@@ -308,12 +309,20 @@ class GridSimulator:
         """The authority's signed notices, one for each parameter set."""
         return [self.key_notice(key_set) for key_set in self.keys.secret.values()]
 
-    def key_notice(self, key_set: SecretKeySet, *, key: Sm2PrivateKey | None = None) -> Signed:
-        """A notice of a key set, signed by the authority unless told otherwise."""
+    def key_notice(
+        self,
+        key_set: SecretKeySet,
+        *,
+        key: Sm2PrivateKey | None = None,
+        gateway: Sm2PrivateKey | None = None,
+    ) -> Signed:
+        """A notice of a gateway's key set, signed by the authority unless told otherwise."""
         public = key_set.public
         relinearisation = public.relinearisation_keys
         notice = KeyNotice(
             key_id=public.key_id,
+            gateway=(gateway or self.gateway_key).public_key.thumbprint,
+            generation=1,
             parameters=public.parameters.name,
             parameters_digest=public.parameters.digest,
             public_key=sm3_hex(public.public_key),
@@ -393,11 +402,9 @@ class GridSimulator:
 
     # --- delivery ------------------------------------------------------------------------------
 
-    def install_key_sets(self) -> list[KeyNotice]:
+    def install_key_sets(self) -> list[KeySetStatus]:
         return [
-            intake.install_key_set(
-                self.platform_zone, notice, keys=self.key_objects(notice), at=NOW
-            )
+            install_key_set(self.platform_zone, notice, keys=self.key_objects(notice), at=NOW)
             for notice in self.key_notices
         ]
 

@@ -19,27 +19,27 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from apps.api.authority_rounds import answered
 from apps.api.authority_zone import open_pull, open_settlement, open_zone, own_login
-from apps.api.deps import Clock, require, utc_now
-from apps.api.serving import ServiceDescription, new_app
+from apps.api.deps import Clock, RawBody, require, utc_now
+from apps.api.serving import FRAMES_BODY, ServiceDescription, new_app
 from apps.api.settings import AuthoritySettings, public_key
+from gridsecure import frames
 from gridsecure.credentials.access import GRANT_ROLE
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
     ConflictError,
-    NotFoundError,
+    InvalidMessageError,
 )
+from gridsecure.key_authority import key_sets
 from gridsecure.key_authority.checker import (
     released_certificate,
     released_certificates,
     sealed_statements,
 )
 from gridsecure.key_authority.grants import sealed_result
-from gridsecure.key_authority.key_sets import key_notices, publish_key_sets
 from gridsecure.key_authority.pull import PlatformPull
 from gridsecure.key_authority.vault_process import VaultClient
 from gridsecure.key_authority.zone import AuthorityZone, Settlement
 from gridsecure.messages import (
-    KeyNotice,
     ReleaseCertificate,
     Signed,
     signed,
@@ -47,12 +47,17 @@ from gridsecure.messages import (
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 
+KEY_SETS: Final = "/key-sets"
+"""Where gateways ask for their key sets, with a signature instead of a token."""
+_REQUEST_PARTS: Final = 2
+
 DESCRIPTION: Final = ServiceDescription(
     zone="authority",
     title="GridSecure key authority",
     text="Publishes homomorphic key sets and releases results. Its checker holds no secret key and "
     "executes every plan again before its vault decrypts. There is no route that decrypts given "
     "bytes.",
+    public_paths=frozenset({KEY_SETS}),
 )
 
 
@@ -79,8 +84,8 @@ def _state(request: Request) -> AuthorityState:
 
 
 State = Annotated[AuthorityState, Depends(_state)]
-Custodian = Depends(require("custodian"))
-KeyReader = Depends(require("gateway", "platform", "custodian", "operator", "regulator"))
+Keeper = Annotated[TokenClaims, Depends(require("custodian"))]
+KeyReader = Depends(require("custodian", "operator", "regulator"))
 Releaser = Depends(require("custodian", "billing", "operator"))
 Reader = Annotated[TokenClaims, Depends(require("billing", "analyst", "regulator"))]
 Billing = Depends(require("billing"))
@@ -98,32 +103,54 @@ class QueryAsked(BaseModel):
     query: str = Field(min_length=2, max_length=1024)
 
 
-@router.post("/key-sets", tags=["keys"], dependencies=[Custodian])
-def create_key_sets(state: State) -> list[Signed]:
-    """Create the key sets that are missing; the signed notices of all."""
-    return publish_key_sets(state.zone, at=state.clock())
-
-
-@router.get("/key-sets", tags=["keys"], dependencies=[KeyReader])
-def list_key_sets(state: State) -> list[Signed]:
-    """Signed notices of the key sets in force."""
-    return key_notices(state.zone)
-
-
-@router.get(
-    "/objects/{digest}",
+@router.post(
+    KEY_SETS,
     tags=["keys"],
-    dependencies=[KeyReader],
+    openapi_extra=FRAMES_BODY,
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={200: {"content": {frames.CONTENT_TYPE: {}}}},
 )
-def read_object(digest: str, state: State) -> Response:
-    """A public key object that a notice names; nothing else that is stored here."""
-    notices = [KeyNotice.parsed(notice.body) for notice in key_notices(state.zone)]
-    named = {n.public_key for n in notices} | {n.relinearisation_keys for n in notices}
-    if digest not in named:
-        raise NotFoundError("No key set names this object.", reason="not-found.object")
-    return Response(state.zone.objects.get(digest), media_type="application/octet-stream")
+def give_key_set(body: RawBody, state: State) -> Response:
+    """A gateway's own key set of a parameter set, made when it is first asked for.
+
+    Needs no token: the body is the gateway's signed request, then the identity authority's signed
+    word on that gateway. The answer is the signed notice, then the public key objects it names.
+    """
+    parts = frames.split(body)
+    if len(parts) != _REQUEST_PARTS:
+        raise InvalidMessageError("A request for a key set comes with the gateway's registration.")
+    request, registrations = map(Signed.parsed, parts)
+    notice = key_sets.give_key_set(
+        state.zone, request, registrations=registrations, at=state.clock()
+    )
+    answer = [notice.model_dump_json().encode(), *key_sets.public_objects(state.zone, notice)]
+    return Response(frames.joined(answer), media_type=frames.CONTENT_TYPE)
+
+
+@router.get("/gateway-key-sets", tags=["keys"], dependencies=[KeyReader])
+def list_key_sets(state: State, gateway: str = "") -> list[dict[str, Any]]:
+    """Key sets with their state and signed notice, oldest first, perhaps of one gateway only."""
+    return [
+        {
+            **one.notice.model_dump(include={"key_id", "gateway", "generation", "parameters"}),
+            "created_at": one.notice.created_at,
+            "state": one.state,
+            "notice": one.envelope,
+        }
+        for one in key_sets.list_key_sets(state.zone, gateway=gateway)
+    ]
+
+
+@router.post("/gateway-key-sets/{key_id}/rotate", tags=["keys"])
+def rotate_key_set(key_id: str, keeper: Keeper, state: State) -> Signed:
+    """Retire a key set in force; the signed notice of the one that takes its place."""
+    return key_sets.rotate_key_set(state.zone, key_id, actor=keeper.subject, at=state.clock())
+
+
+@router.post("/gateway-key-sets/{key_id}/revoke", tags=["keys"])
+def revoke_key_set(key_id: str, keeper: Keeper, state: State) -> Signed:
+    """Withdraw a key set for good; the signed revocation, which the platform must be given."""
+    return key_sets.revoke_key_set(state.zone, key_id, actor=keeper.subject, at=state.clock())
 
 
 @router.post("/release-rounds", tags=["releases"], dependencies=[Releaser])

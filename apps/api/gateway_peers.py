@@ -1,8 +1,9 @@
 """The gateway's zone and the clients of its peers, as the settings describe them.
 
 To the identity service there are two connections: one with the gateway's token, for enrolment, and
-one with none, for everything that has a pseudonym in it. To the platform there is one for each year
-whose months are sent, because the pseudonym changes with the year.
+one with none, for everything that has a pseudonym in it. To the key authority there is one with
+none: a gateway asks it for key sets under its pseudonym. To the platform there is one for each
+year whose months are sent, because the pseudonym changes with the year.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from gridsecure.credentials.holder import SEED_BYTES
 from gridsecure.errors import InputError, StorageError
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.identity_peer import IdentityPeer
-from gridsecure.gateway.key_sets import KeySetClient, fetch_key_sets
+from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
 from gridsecure.gateway.months import Peers
 from gridsecure.gateway.private_files import sweep_drafts
 from gridsecure.gateway.upload import PlatformClient
@@ -98,7 +99,7 @@ def open_peers(
     unnamed = connect(settings.identity_url, None)
     login = ServiceLoginClient(connect(settings.identity_url, None), zone.signing_key, clock)
     service = connect(settings.identity_url, ServiceAuth(login, audience="identity"))
-    authority = connect(settings.authority_url, ServiceAuth(login, audience="authority"))
+    authority = connect(settings.authority_url, None)
     identity = IdentityClient(
         zone,
         IdentityPeer(unnamed, service, pause=time.sleep),
@@ -114,7 +115,9 @@ def open_peers(
 
     return Peers(
         identity=identity,
-        key_sets=lambda: fetch_key_sets(key_sets, zone=zone),
+        key_sets=lambda start: OwnKeySets(
+            zone, key_sets, identity=identity, start=start, clock=clock
+        ),
         platform=lambda start: platform_of(start[:4]),
     )
 

@@ -20,27 +20,21 @@ from apps.api import platform_queries
 from apps.api.deps import Clock, RawBody, require, utc_now
 from apps.api.platform_runs import RunDesk
 from apps.api.platform_zone import open_zone, platform_counts
-from apps.api.serving import ServiceDescription, new_app
+from apps.api.serving import FRAMES_BODY, ServiceDescription, new_app
 from apps.api.settings import PlatformSettings, public_key
 from apps.api.signed_uploads import SignedBy
 from gridsecure import frames
-from gridsecure.compute import intake, seating
+from gridsecure.compute import intake, key_sets, seating
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import record_answer, waiting_requests
-from gridsecure.compute.runs import RunOrder, key_notices, signed_message
+from gridsecure.compute.runs import RunOrder, signed_message
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
-from gridsecure.messages import KeyNotice, PlanName, Signed
+from gridsecure.messages import PlanName, Signed
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 
-FRAMES_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {frames.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 _ROSTER_PARTS: Final = 2
 TEXT_BODY: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -98,8 +92,8 @@ def _state(request: Request) -> PlatformState:
 
 State = Annotated[PlatformState, Depends(_state)]
 Authority = Depends(require("authority"))
-KeySender = Depends(require("authority", "custodian", "operator"))
-KeyReader = Depends(require("gateway", "authority", "custodian", "operator", "regulator"))
+RevocationSender = Depends(require("authority", "custodian", "operator"))
+KeyReader = Depends(require("authority", "custodian", "operator", "regulator"))
 DenyListSender = Depends(require("operator", "custodian", "regulator", "authority"))
 RunReader = Depends(require("billing", "operator", "regulator"))
 Witness = Depends(require("regulator", "authority", "operator"))
@@ -109,21 +103,36 @@ Orderer = Annotated[TokenClaims, Depends(require("billing", "operator"))]
 router = APIRouter()
 
 
-@router.post("/key-sets", tags=["keys"], dependencies=[KeySender], openapi_extra=FRAMES_BODY)
-def install_key_set(body: RawBody, state: State) -> dict[str, str]:
-    """Put a key set in force: the authority's signed notice, then the key objects it names."""
+@router.post("/key-sets", tags=["keys"], openapi_extra=FRAMES_BODY)
+def install_key_set(body: RawBody, state: State, _gateway: SignedBy) -> dict[str, Any]:
+    """Take in a key set: the authority's signed notice, then the key objects it names.
+
+    The notice alone asks which objects are needed; it names the gateway whose key set it is.
+    """
     parts = frames.split(body)
     if not parts:
         raise InvalidMessageError("A key set without its notice.")
     envelope = Signed.parsed(parts[0])
-    notice = intake.install_key_set(state.zone, envelope, keys=tuple(parts[1:]), at=state.clock())
-    return {"key_id": notice.key_id}
+    return asdict(
+        key_sets.install_key_set(state.zone, envelope, keys=tuple(parts[1:]), at=state.clock())
+    )
+
+
+@router.post("/key-revocations", tags=["keys"], dependencies=[RevocationSender])
+def install_revocation(envelope: Signed, state: State) -> dict[str, str]:
+    """Compute on nothing more under a key set, as the key authority signed it."""
+    revoked = key_sets.install_revocation(state.zone, envelope, at=state.clock())
+    return {"key_id": revoked.key_id}
 
 
 @router.get("/key-sets", tags=["keys"], dependencies=[KeyReader])
-def list_key_sets(state: State) -> list[KeyNotice]:
-    """The key sets in force."""
-    return key_notices(state.zone)
+def list_key_sets(state: State) -> list[dict[str, Any]]:
+    """The gateways' key sets that were sent here, and whether each was revoked."""
+    known = key_sets.known_keys(state.zone)
+    return [
+        notice.model_dump() | {"revoked": notice.key_id in known.revoked}
+        for notice in known.notices
+    ]
 
 
 @router.post("/tariffs", tags=["uploads"], openapi_extra=TEXT_BODY)

@@ -26,11 +26,13 @@ from sqlmodel import Session
 
 from apps.api.deps import Clock
 from gridsecure.compute.jobs import WorkerPool
-from gridsecure.compute.runs import RunOrder, key_notices, run_plan
+from gridsecure.compute.key_sets import known_keys
+from gridsecure.compute.runs import RunOrder, run_plan
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, GridSecureError
-from gridsecure.messages import KeyNotice, ReleaseRequest
+from gridsecure.messages import ReleaseRequest
+from gridsecure.plans.key_ring import KnownKeys
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, advance, fetch, listed, record
@@ -95,7 +97,7 @@ class RunDesk:
         self._stopping = Event()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="run")
         self._pool: WorkerPool | None = None
-        self._pool_keys: list[KeyNotice] = []
+        self._pool_keys = KnownKeys(())
         for left in self._listed(RUNNING):
             self._finish(_failed(left, _interrupted()))
 
@@ -147,7 +149,7 @@ class RunDesk:
                 self._futures.append(self._executor.submit(self._warm))
 
     def _warm(self) -> None:
-        self._pool_for(key_notices(self._zone)).warm()
+        self._pool_for(known_keys(self._zone)).warm()
 
     def status(self, run_id: str) -> RunStatus:
         """Where a run stands.
@@ -201,12 +203,12 @@ class RunDesk:
             if self._stopping.is_set():
                 raise _interrupted()
 
-        pool = self._pool_for(key_notices(self._zone))
+        pool = self._pool_for(known_keys(self._zone))
         pool.warm()
         envelope = run_plan(self._zone, order, pool=pool, clock=self._clock, progress=note)
         return ReleaseRequest.parsed(envelope.body).request_id
 
-    def _pool_for(self, keys: list[KeyNotice]) -> WorkerPool:
+    def _pool_for(self, keys: KnownKeys) -> WorkerPool:
         """The workers of the run before, or new ones where other keys are in force."""
         if self._pool is None or keys != self._pool_keys:
             if self._pool is not None:

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 
 from apps.api.deps import ALWAYS_PUBLIC, Clock, Gate, GateRules
 from apps.api.errors import install_error_handlers
+from gridsecure import frames
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.version import VERSION
+
+FRAMES_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {frames.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""OpenAPI's words for a body of frames."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

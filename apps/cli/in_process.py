@@ -24,20 +24,24 @@ from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute import intake
 from gridsecure.compute.jobs import BillJob, Worker
-from gridsecure.compute.runs import PLAN_VERSIONS, key_notices, signed_message
+from gridsecure.compute.key_sets import install_key_set, known_keys
+from gridsecure.compute.runs import PLAN_VERSIONS, signed_message
 from gridsecure.compute.zone import PlatformZone
+from gridsecure.credentials.seats import billing_domain
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.keys import PublicKeySet
+from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway.packing import pack_settlements
 from gridsecure.gateway.rosters import Roster
 from gridsecure.key_authority.checker import RELEASED, answer_request, sealed_statements
-from gridsecure.key_authority.key_sets import publish_key_sets
+from gridsecure.key_authority.key_sets import give_key_set, public_objects
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE, Vault
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
     KeyNotice,
+    KeySetRequest,
     PlanName,
     ReleaseRequest,
     Signed,
@@ -46,6 +50,7 @@ from gridsecure.messages import (
     request_name,
     signed,
 )
+from gridsecure.plans.key_ring import load_key_set
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables, listed
@@ -60,7 +65,6 @@ class LocalGrid:
     identity: LocalIdentity
     platform: PlatformZone
     authority: AuthorityZone
-    keys: Mapping[str, PublicKeySet]
 
     def message(self, kind: str, digest: str) -> Signed:
         """The platform's signed message, as the checker asks for it."""
@@ -73,7 +77,7 @@ class LocalGrid:
 
 @contextmanager
 def local_grid() -> Iterator[LocalGrid]:
-    """Set up the parties and generate their keys."""
+    """Set up the parties and generate their signing keys."""
     platform_key, authority_key, office = (generate_private_key() for _ in range(3))
     with (
         TemporaryDirectory(prefix="gridsecure-") as name,
@@ -106,9 +110,8 @@ def local_grid() -> Iterator[LocalGrid]:
             settlement=identity.settlement,
             vault=vault,
         )
-        keys = _install_keys(platform, authority)
         try:
-            yield LocalGrid(office, identity, platform, authority, keys)
+            yield LocalGrid(office, identity, platform, authority)
         finally:
             for engine in engines:
                 engine.dispose()
@@ -118,14 +121,33 @@ def _registry(key: Sm2PrivateKey) -> dict[str, Any]:
     return {key.public_key.thumbprint: key.public_key}
 
 
-def _install_keys(platform: PlatformZone, authority: AuthorityZone) -> dict[str, PublicKeySet]:
-    now = datetime.now(UTC)
-    for notice in publish_key_sets(authority, at=now):
-        named = KeyNotice.parsed(notice.body)
-        digests = [named.public_key, named.relinearisation_keys]
-        objects = tuple(authority.objects.get(digest) for digest in digests if digest)
-        intake.install_key_set(platform, notice, keys=objects, at=now)
-    return {key_set.parameters.name: key_set for key_set in authority.vault.public_key_sets()}
+class _GatewayKeySets(Mapping[str, PublicKeySet]):
+    """The gateway's key sets of a year, asked for as a gateway does, when they are needed."""
+
+    def __init__(self, grid: LocalGrid, start: str) -> None:
+        self._grid = grid
+        self._start = start
+
+    def __getitem__(self, name: str) -> PublicKeySet:
+        if name not in PARAMETER_SETS:
+            raise KeyError(name)
+        grid, now = self._grid, datetime.now(UTC)
+        request = signed(
+            KeySetRequest(domain=billing_domain(self._start).text, parameters=name),
+            key=grid.identity.gateway_key(self._start),
+        )
+        registrations = grid.identity.gateway_registration(self._start, now=now)
+        notice = give_key_set(grid.authority, request, registrations=registrations, at=now)
+        objects = tuple(public_objects(grid.authority, notice))
+        if install_key_set(grid.platform, notice, keys=(), at=now).missing:
+            install_key_set(grid.platform, notice, keys=objects, at=now)
+        return load_key_set(KeyNotice.parsed(notice.body), grid.authority.objects.get)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PARAMETER_SETS)
+
+    def __len__(self) -> int:
+        return len(PARAMETER_SETS)
 
 
 def sent(
@@ -156,9 +178,8 @@ def sent(
     envelope = signed(roster.manifest, key=key)
     intake.register_roster(grid.platform, envelope, seats=seats, at=now)
     tariff = parse_tariff(tariff_text)
-    packed = list(
-        pack_settlements(settled, roster=roster, tariff=tariff, period=period, keys=grid.keys)
-    )
+    keys = _GatewayKeySets(grid, period.start.isoformat())
+    packed = list(pack_settlements(settled, roster=roster, tariff=tariff, period=period, keys=keys))
     with write_session(grid.platform.engine) as session:
         sequence = len(listed(session, kind="upload")) + 1
     manifest = UploadManifest(
@@ -210,7 +231,7 @@ def issued(
 
 
 def _executed(grid: LocalGrid, roster: Signed, upload: Signed, *, plan: PlanName) -> Signed:
-    worker = Worker(grid.platform.objects, key_notices(grid.platform))
+    worker = Worker(grid.platform.objects, known_keys(grid.platform))
     result = worker.run(BillJob(plan, roster.body, upload.body))
     manifest = UploadManifest.parsed(upload.body)
     transcript = Transcript(

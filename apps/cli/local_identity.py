@@ -125,6 +125,12 @@ class LocalIdentity:
         self._seated[manifest.roster_id] = digest
         return replace(roster, manifest=manifest.model_copy(update={"seats": digest}))
 
+    def gateway_registration(self, start: str, *, now: datetime) -> Signed:
+        """The identity authority's word on the gateway's own pseudonym."""
+        domain = billing_domain(start)
+        gateway = self.holder(GATEWAY).name_in(domain)
+        return self._vouched([gateway], domain, role="gateway", now=now)
+
     def _vouched(
         self, subjects: Sequence[str], domain: Domain, *, role: ActingRole, now: datetime
     ) -> Signed:

@@ -17,6 +17,7 @@ from apps.cli.bill import BillOrder, bill_file
 from apps.cli.bill_tariffs import TariffOptions
 from apps.cli.explained import explained, notes
 from apps.cli.identity import identity_app
+from apps.cli.keys import keys_app
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from apps.cli.output import FormatOption, OutputFormat
 from apps.cli.plan import plan_app
@@ -40,6 +41,7 @@ app.add_typer(tariff_app, name="tariff")
 app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")
 app.add_typer(identity_app, name="identity")
+app.add_typer(keys_app, name="keys")
 
 
 TariffOption = Annotated[

@@ -1,7 +1,7 @@
 """`gridsecure run`: the whole product on one machine, through its real processes.
 
-1. a run folder, keys and passwords; 2. meters; 3. the four services; 4. homomorphic key sets, and
-the utility's books; 5. validate, enrol, encrypt, upload at the gateway; 6. bills on ciphertext at
+1. a run folder, keys and passwords; 2. meters; 3. the four services; 4. the utility's
+books; 5. validate, enrol, get key sets, encrypt, upload at the gateway; 6. bills on ciphertext at
 the platform, and load curves as an analyst asks for them with an anonymous grant; 7. release
 through the key authority; 8. the billing office opens the statements, has each account prove which
 one is its own, and compares them with digests from the gateway's plaintext oracle; 9. the closing
@@ -10,7 +10,6 @@ table, and the dashboard.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,7 +36,6 @@ from apps.cli.service_specs import dashboard_spec, service_specs
 from apps.cli.services_client import ServicesClient
 from apps.cli.tables import show_closing
 from apps.http_clients import new_client
-from gridsecure import frames
 from gridsecure.analyst.queries import QueryProgress
 from gridsecure.analyst.reconciliation import intake_of, reconcile_month
 from gridsecure.analyst.releases import Release
@@ -45,8 +43,6 @@ from gridsecure.billing.periods import billing_month
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError
 from gridsecure.statement_checks import check_statements
-
-_FRAMES = {"content-type": frames.CONTENT_TYPE}
 
 
 class Run:
@@ -82,8 +78,6 @@ class Run:
                 services.launch(service_specs(self._home, years=_years(files.month)))
                 cross_check()
                 services.wait_ready()
-            with self._stage("create keys", bar) as note:
-                note(*_create_keys(client))
             with self._stage("enter accounts in the books", bar) as note:
                 note(f"{enter_accounts(client, files.contracts):,} accounts")
             period = billing_month(*map(int, files.month.split("-")), timezone=TIMEZONE)
@@ -245,24 +239,6 @@ def _serve(result: RunResult, services: Services, console: Console) -> None:
 def _years(month: str) -> list[str]:
     """The month's year, whose meter points enrol, and this year, whose analysts do."""
     return sorted({month[:4], f"{datetime.now(UTC):%Y}"})
-
-
-def _create_keys(client: ServicesClient) -> tuple[str, int]:
-    """Have the authority create its key sets and give the public halves to the platform."""
-    notices = client.call("custodian", "authority", "POST", "/key-sets")
-    size = 0
-    for notice in notices:
-        named = json.loads(notice["body"])
-        digests = [named["public_key"], named["relinearisation_keys"]]
-        objects = [
-            client.call("custodian", "authority", "GET", f"/objects/{digest}")
-            for digest in digests
-            if digest
-        ]
-        size += sum(map(len, objects))
-        body = frames.joined([json.dumps(notice).encode(), *objects])
-        client.call("custodian", "platform", "POST", "/key-sets", content=body, headers=_FRAMES)
-    return f"{len(notices)} key sets", size
 
 
 def _gateway_order(stage: str) -> int:

@@ -119,16 +119,44 @@ def opened(
     return expect.parsed(envelope.body)
 
 
+class KeySetRequest(Message):
+    """A gateway asks the key authority for its own key set of a parameter set.
+
+    Args:
+        domain: The billing domain in which it is known by the key it signs with.
+        parameters: Name of the parameter set.
+    """
+
+    kind: ClassVar[str] = "key-set-request"
+    domain: str
+    parameters: str
+
+
 class KeyNotice(Message):
-    """The key authority publishes a key set; the keys themselves are objects named by digest."""
+    """The key authority publishes a key set; the keys themselves are objects named by digest.
+
+    A key set belongs to one gateway. `generation` counts the key sets that this gateway has had of
+    these parameters, from 1.
+    """
 
     kind: ClassVar[str] = "key-notice"
     key_id: str
+    gateway: str = Field(pattern=r"^[0-9a-f]{64}$")
+    generation: int = Field(ge=1, le=9999)
     parameters: str
     parameters_digest: Digest
     public_key: Digest
     relinearisation_keys: Digest | None
     created_at: str
+
+
+class KeyRevocation(Message):
+    """The key authority withdraws a key set: nothing under it is computed on or decrypted."""
+
+    kind: ClassVar[str] = "key-revocation"
+    key_id: str
+    gateway: str
+    revoked_at: str
 
 
 class RosterManifest(Message):

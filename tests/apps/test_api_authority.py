@@ -13,12 +13,19 @@ from fastapi.testclient import TestClient
 from apps.api.authority import create_authority_app
 from apps.api.settings import AuthoritySettings
 from gridsecure.crypto.envelope import open_from
-from gridsecure.key_authority.custody import keep_key_set
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, opened
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
-from tests.authority_simulator import KEK, OFFICE, Authority, authority_grid, settlement
-from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys, registry
+from tests.authority_simulator import (
+    KEK,
+    OFFICE,
+    Authority,
+    ask_for_key_sets,
+    authority_grid,
+    keep_grid_keys,
+    settlement,
+)
+from tests.grid_simulator import GridSimulator, GridUpload, grid_keys, registry
 
 
 class Queue:
@@ -57,8 +64,7 @@ def _app(folder: Path, grid: GridSimulator, queue: Queue):  # type: ignore[no-un
     vault.mkdir()
     (vault / "kek").write_bytes(KEK)
     (vault / "kek").chmod(0o600)
-    for key_set in grid_keys().secret.values():
-        keep_key_set(vault, key_set, kek=KEK, created_at=NOW)
+    keep_grid_keys(vault)
     settings = AuthoritySettings(
         folder=folder,
         identity_public_key=point(grid.identity_key),
@@ -87,7 +93,7 @@ def post(world: SimpleNamespace, path: str, *roles: str):  # type: ignore[no-unt
 def released(world: SimpleNamespace) -> str:
     """The release id of the month's bills."""
     uploads: list[GridUpload] = world.uploads
-    assert post(world, "/key-sets", "custodian").status_code == 200
+    ask_for_key_sets(world.client, world.grid)
     world.queue.requests = [world.maker.bill_request(uploads)]
     (outcome,) = post(world, "/release-rounds", "billing").json()
     assert (outcome["state"], outcome["reason"]) == ("released", None)
@@ -96,23 +102,18 @@ def released(world: SimpleNamespace) -> str:
     return release_id
 
 
-def test_key_sets_are_published_once_and_signed(world: SimpleNamespace, released: str) -> None:
-    notices = [Signed.model_validate(item) for item in get(world, "/key-sets", "gateway").json()]
+def test_key_sets_are_made_once_and_signed(world: SimpleNamespace, released: str) -> None:
+    rows = get(world, "/gateway-key-sets", "custodian").json()
     trusted = registry(world.grid.authority_key)
-    named = {opened(n, expect=KeyNotice, trusted=trusted).key_id for n in notices}
-    assert named == {key_set.public.key_id for key_set in grid_keys().secret.values()}
-    again = post(world, "/key-sets", "custodian").json()
-    assert [item["body"] for item in again] == [notice.body for notice in notices]
-    key = KeyNotice.parsed(notices[0].body).public_key
-    assert get(world, f"/objects/{key}", "gateway").status_code == 200
-
-
-def test_only_public_key_objects_are_given_out(world: SimpleNamespace, released: str) -> None:
-    envelope = get(world, f"/releases/{released}", "billing").json()
-    statements = json.loads(envelope["body"])["statements"]
-    sealed = next(iter(statements.values()))
-    assert get(world, f"/objects/{sealed}", "gateway").status_code == 404
-    assert get(world, "/objects/..%2f..%2fvault%2fkek", "gateway").status_code == 404
+    notices = [Signed.model_validate(row["notice"]) for row in rows]
+    read = [opened(notice, expect=KeyNotice, trusted=trusted) for notice in notices]
+    assert {notice.key_id for notice in read} == {
+        key_set.public.key_id for key_set in grid_keys().secret.values()
+    }
+    assert {notice.gateway for notice in read} == {world.grid.gateway_key.public_key.thumbprint}
+    assert ask_for_key_sets(world.client, world.grid) == notices
+    assert {row["state"] for row in rows} == {"in-force"}
+    assert get(world, "/gateway-key-sets?gateway=" + "0" * 64, "custodian").json() == []
 
 
 def test_billing_reads_certificates_and_statements(world: SimpleNamespace, released: str) -> None:
@@ -144,7 +145,9 @@ def test_a_regulator_gets_a_signed_copy_without_values(
 @pytest.mark.parametrize(
     ("method", "path", "role"),
     [
-        ("POST", "/key-sets", "billing"),
+        ("GET", "/gateway-key-sets", "billing"),
+        ("POST", "/gateway-key-sets/x/rotate", "operator"),
+        ("POST", "/gateway-key-sets/x/revoke", "operator"),
         ("POST", "/release-rounds", "analyst"),
         ("POST", "/release-rounds", "regulator"),
         ("GET", "/statements/a/b", "analyst"),

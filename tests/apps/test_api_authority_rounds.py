@@ -12,12 +12,19 @@ from apps.api.authority import create_authority_app
 from apps.api.settings import AuthoritySettings
 from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.errors import GridSecureError
-from gridsecure.key_authority.custody import keep_key_set
 from gridsecure.key_authority.vault_process import VaultClient
 from gridsecure.messages import Signed, signed
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
-from tests.authority_simulator import KEK, OFFICE, Authority, authority_grid, settlement
-from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
+from tests.authority_simulator import (
+    KEK,
+    OFFICE,
+    Authority,
+    ask_for_key_sets,
+    authority_grid,
+    keep_grid_keys,
+    settlement,
+)
+from tests.grid_simulator import GridSimulator, GridUpload
 
 
 class Queue:
@@ -52,8 +59,7 @@ class World:
         vault.mkdir()
         (vault / "kek").write_bytes(KEK)
         (vault / "kek").chmod(0o600)
-        for key_set in grid_keys().secret.values():
-            keep_key_set(vault, key_set, kek=KEK, created_at=NOW)
+        keep_grid_keys(vault)
         settings = AuthoritySettings(
             folder=self.folder,
             identity_public_key=point(grid.identity_key),
@@ -87,7 +93,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def client(world: World) -> Iterator[TestClient]:
     with TestClient(world.app, headers=bearer("authority", "custodian")) as started:
-        assert started.post("/key-sets").status_code == 200
+        ask_for_key_sets(started, world.grid)
         yield started
 
 

@@ -63,7 +63,7 @@ def register(platform: TestClient, grid: GridSimulator, roster: Roster) -> httpx
 def install(platform: TestClient, grid: GridSimulator) -> None:
     for notice in grid.key_notices:
         body = frames.joined([notice.model_dump_json().encode(), *grid.key_objects(notice)])
-        assert platform.post("/key-sets", content=body, headers=AUTHORITY | FRAMES).is_success
+        assert platform.post("/key-sets", content=body, headers=FRAMES, auth=GATEWAY).is_success
     for text in grid.tariff_texts.values():
         answer = platform.post("/tariffs", content=text.encode(), auth=GATEWAY)
         assert answer.json() == {"digest": sm3_hex(text.encode())}
@@ -195,7 +195,7 @@ def test_what_is_not_signed_by_the_right_party_is_refused_alike(platform, grid):
         refused(answer, 401, "authenticity.refused")
     notice = grid.key_notice(grid.keys.secret["bfv_4096_q109_t60"], key=grid.gateway_key)
     body = frames.joined([notice.model_dump_json().encode(), *grid.key_objects(notice)])
-    answer = platform.post("/key-sets", content=body, headers=AUTHORITY)
+    answer = platform.post("/key-sets", content=body, auth=GATEWAY)
     refused(answer, 401, "authenticity.refused")
 
 
@@ -213,9 +213,9 @@ def test_malformed_bodies_are_refused_with_a_reason(platform, grid):
     refused(sent(frames.joined([objects[0][:-1]])), 400, "upload.unnamed-object")
     refused(platform.post(f"{path}/commit", auth=GATEWAY), 400, "upload.incomplete")
     refused(platform.get("/uploads/none", auth=GATEWAY), 404, "not-found.upload")
-    refused(platform.post("/key-sets", content=b"", headers=AUTHORITY), 422, "message.invalid")
+    refused(platform.post("/key-sets", content=b"", auth=GATEWAY), 422, "message.invalid")
     junk = frames.joined([b"{}"])
-    refused(platform.post("/key-sets", content=junk, headers=AUTHORITY), 422, "message.invalid")
+    refused(platform.post("/key-sets", content=junk, auth=GATEWAY), 422, "message.invalid")
     refused(platform.post("/tariffs", content=b"\xff\xfe", auth=GATEWAY), 422, "message.invalid")
     answer = platform.post("/tariffs", content=b"rate = 1", auth=GATEWAY)
     assert answer.status_code == 400

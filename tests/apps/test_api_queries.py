@@ -30,7 +30,6 @@ from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
-from gridsecure.key_authority.custody import keep_key_set
 from gridsecure.key_authority.pull import PlatformPull
 from gridsecure.peer import Peer
 from gridsecure.store.database import write_session
@@ -44,7 +43,7 @@ from tests.apps.zone_apps import (
     platform_settings,
     point,
 )
-from tests.authority_simulator import KEK, OFFICE, authority_grid
+from tests.authority_simulator import KEK, OFFICE, ask_for_key_sets, authority_grid, keep_grid_keys
 from tests.grid_simulator import NOW, GridSimulator, grid_keys
 from tests.identity.identity_world import keys
 from tests.query_grants import grant_token, query_of
@@ -74,8 +73,7 @@ def authority_of(folder: Path, grid: GridSimulator, platform: FastAPI) -> FastAP
     vault.mkdir()
     (vault / "kek").write_bytes(KEK)
     (vault / "kek").chmod(0o600)
-    for key_set in grid_keys().secret.values():
-        keep_key_set(vault, key_set, kek=KEK, created_at=NOW)
+    keep_grid_keys(vault)
     settings = AuthoritySettings(
         folder=folder,
         identity_public_key=point(grid.identity_key),
@@ -169,8 +167,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             TestClient(authority) as second,
             httpx.Client(transport=services) as http,
         ):
-            custodian = bearer("authority", "custodian")
-            assert second.post("/key-sets", headers=custodian).is_success
+            ask_for_key_sets(second, grid)
             yield World(grid, first, second, services, http, tmp_path)
         identity.state.zone.close()
 

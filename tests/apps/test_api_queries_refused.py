@@ -18,7 +18,6 @@ from apps.api.platform import create_platform_app
 from apps.api.settings import AuthoritySettings
 from gridsecure.credentials.queries import Query
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.key_authority.custody import keep_key_set
 from gridsecure.key_authority.pull import PlatformPull
 from gridsecure.peer import Peer
 from gridsecure.store.database import write_session
@@ -32,7 +31,7 @@ from tests.apps.zone_apps import (
     platform_settings,
     point,
 )
-from tests.authority_simulator import KEK, OFFICE, settlement
+from tests.authority_simulator import KEK, OFFICE, keep_grid_keys, settlement
 from tests.grid_simulator import NOW, GridSimulator, grid_keys
 from tests.query_grants import grant_token, query_of
 
@@ -48,8 +47,7 @@ def authority_app(folder: Path, platform: object, *, clock: TestClock):
     vault.mkdir()
     (vault / "kek").write_bytes(KEK)
     (vault / "kek").chmod(0o600)
-    for key_set in keys.secret.values():
-        keep_key_set(vault, key_set, kek=KEK, created_at=NOW)
+    keep_grid_keys(vault)
     settings = AuthoritySettings(
         folder=folder,
         identity_public_key=point(keys.identity),

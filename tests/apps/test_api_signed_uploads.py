@@ -439,8 +439,7 @@ def filled(platform: TestClient, grid: GridSimulator) -> TestClient:
     """A platform with key sets, tariffs and the grid's rosters."""
     for notice in grid.key_notices:
         body = frames.joined([notice.model_dump_json().encode(), *grid.key_objects(notice)])
-        headers = bearer("platform", "authority")
-        assert platform.post("/key-sets", content=body, headers=headers).is_success
+        assert platform.post("/key-sets", content=body, auth=GATEWAY).is_success
     for text in grid.tariff_texts.values():
         assert platform.post("/tariffs", content=text.encode(), auth=GATEWAY).is_success
     assert platform.post("/rosters", content=roster_body(grid), auth=GATEWAY).is_success

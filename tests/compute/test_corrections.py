@@ -13,8 +13,9 @@ import pytest
 
 from gridsecure.compute import intake
 from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer, waiting_requests
-from gridsecure.compute.runs import key_notices, run_plan
+from gridsecure.compute.runs import run_plan
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import (
     ConflictError,
@@ -332,7 +333,7 @@ def test_of_corrections_from_several_processes_one_stands(
 
 def run(grid: GridSimulator, plan: str) -> Signed:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, key_notices(zone), workers=1) as pool:
+    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
         return run_plan(zone, grid.order(plan), pool=pool, clock=lambda: NOW, progress=quiet)
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from gridsecure.compute import queries
 from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer
-from gridsecure.compute.runs import RunOrder, key_notices, run_plan
+from gridsecure.compute.runs import RunOrder, run_plan
 from gridsecure.credentials.queries import load_curve_query
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import (
@@ -56,7 +57,7 @@ def ask(grid: GridSimulator, query: str, *, claims=None, grant: str | None = Non
 
 def run(grid: GridSimulator, order: RunOrder) -> ReleaseRequest:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, key_notices(zone), workers=1) as pool:
+    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
         envelope = run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=lambda *_: None)
     return ReleaseRequest.parsed(envelope.body)
 

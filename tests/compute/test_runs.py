@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from gridsecure.billing.rules import CONTRACT
 from gridsecure.compute import intake
 from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer, waiting_requests
-from gridsecure.compute.runs import Progress, RunOrder, key_notices, run_plan, signed_message
+from gridsecure.compute.runs import Progress, RunOrder, run_plan, signed_message
 from gridsecure.compute.transcripts import job_seed, recorded_transcripts
 from gridsecure.crypto.column_files import open_column
 from gridsecure.crypto.sm3 import sm3_hex
@@ -57,7 +58,7 @@ def run(
     grid: GridSimulator, order: RunOrder, *, workers: int = 1, progress: Progress = quiet
 ) -> Signed:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, key_notices(zone), workers=workers) as pool:
+    with worker_pool(zone.objects, known_keys(zone), workers=workers) as pool:
         return run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=progress)
 
 

@@ -33,15 +33,17 @@ from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.tariffs import catalogue_tariffs, parse_tariff
 from gridsecure.compute import intake
 from gridsecure.compute.admission import admit_upload
+from gridsecure.compute.key_sets import install_key_set
 from gridsecure.credentials.access import ISSUER
 from gridsecure.credentials.holder import Holder, derived_secret
-from gridsecure.credentials.seats import billing_domain, settlement_domain
+from gridsecure.credentials.seats import billing_domain, settlement_domain, vouched_gateway
 from gridsecure.credentials.uploads import (
     COUNTER_HEADER,
     HOLDER_HEADER,
     SIGNATURE_HEADER,
     Upload,
 )
+from gridsecure.crypto.secret_key import generate_key_set
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
@@ -50,7 +52,7 @@ from gridsecure.gateway import outbox
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.enrolment_passes import RANDOM
 from gridsecure.gateway.identity_peer import IdentityPeer
-from gridsecure.gateway.key_sets import KeySetClient, fetch_key_sets
+from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
 from gridsecure.gateway.month_files import load_files, save_files
 from gridsecure.gateway.month_plan import MonthReport, month_period
 from gridsecure.gateway.months import Peers, process_month
@@ -59,7 +61,7 @@ from gridsecure.gateway.rosters import build_rosters
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.upload import PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
-from gridsecure.messages import Signed
+from gridsecure.messages import KeyNotice, KeySetRequest, Signed, opened
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
@@ -140,7 +142,7 @@ class GatewayWorld:
         self, folder: Path, *, enrolled: bool = True, authority: Authority | None = None
     ) -> None:
         self.grid = GridSimulator(folder / "platform")
-        self.grid.install_key_sets()
+        self.given: dict[tuple[str, str], tuple[Signed, list[bytes]]] = {}
         self.simulated: SimulatedMonth = simulate(METERS, month=MONTH, interval_minutes=60)
         self.folder = folder / "gateway"
         self.folder.mkdir()
@@ -267,7 +269,9 @@ class GatewayWorld:
 
         return Peers(
             identity=identity,
-            key_sets=lambda: fetch_key_sets(authority, zone=self.zone),
+            key_sets=lambda start: OwnKeySets(
+                self.zone, authority, identity=identity, start=start, clock=self.clock
+            ),
             platform=lambda start: platform(start[:4]),
         )
 
@@ -318,7 +322,7 @@ class GatewayWorld:
             roster=roster,
             tariff=parse_tariff(text),
             period=period,
-            keys={n: key_set.public for n, key_set in self.grid.keys.secret.items()},
+            keys=self.peers.key_sets(period.start.isoformat()),
         )
         packed = outbox.Packed(
             roster=roster.manifest,
@@ -369,6 +373,10 @@ class GatewayWorld:
     def _platform(self, request: httpx.Request) -> object:
         zone, body = self.grid.platform_zone, request.read()
         match request.url.path.split("/")[1:]:
+            case ["key-sets"]:
+                notice, *keys = frames.split(body)
+                envelope = Signed.parsed(notice)
+                return asdict(install_key_set(zone, envelope, keys=tuple(keys), at=NOW))
             case ["tariffs"]:
                 return {"digest": intake.install_tariff(zone, body.decode())}
             case ["rosters"]:
@@ -387,7 +395,27 @@ class GatewayWorld:
                 raise AssertionError(unknown)
 
     def authority_answer(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/key-sets":
-            return httpx.Response(200, json=[n.model_dump() for n in self.grid.key_notices])
-        digest = request.url.path.removeprefix("/objects/")
-        return httpx.Response(200, content=self.grid.platform_zone.objects.get(digest))
+        asked, registrations = map(Signed.parsed, frames.split(request.read()))
+        vouched = vouched_gateway(registrations, identity=registry(self.grid.identity_key))
+        trusted = {vouched.key.thumbprint: vouched.key}
+        name = opened(asked, expect=KeySetRequest, trusted=trusted).parameters
+        notice, objects = self.key_set_of(vouched.key.thumbprint, name)
+        body = frames.joined([notice.model_dump_json().encode(), *objects])
+        return httpx.Response(200, content=body)
+
+    def key_set_of(self, gateway: str, name: str) -> tuple[Signed, list[bytes]]:
+        """A gateway's key set: one of the session's for the first that asks, else a new one."""
+        if (gateway, name) not in self.given:
+            is_first = all(parameters != name for _, parameters in self.given)
+            key_set = self.grid.keys.secret[name]
+            if not is_first:
+                key_set = generate_key_set(key_set.public.parameters)
+            draft = KeyNotice.parsed(self.grid.key_notice(key_set).body)
+            notice = draft.model_copy(update={"gateway": gateway})
+            public = key_set.public
+            objects = [key for key in (public.public_key, public.relinearisation_keys) if key]
+            self.given[gateway, name] = (
+                self.grid.sign(notice, key=self.grid.authority_key),
+                objects,
+            )
+        return self.given[gateway, name]

@@ -20,8 +20,9 @@ from gridsecure.billing.corrections import correct_bills, corrections_to_json
 from gridsecure.billing.periods import billing_month
 from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
 from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer
-from gridsecure.compute.runs import key_notices, run_plan
+from gridsecure.compute.runs import run_plan
 from gridsecure.crypto.envelope import open_from
 from gridsecure.errors import (
     AuditBrokenError,
@@ -570,7 +571,7 @@ def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
 def released(world, authority: Authority, plan: str) -> list[bytes]:
     """Run a plan at the platform, have it released, and open what is sealed."""
     zone = world.grid.platform_zone
-    with worker_pool(zone.objects, key_notices(zone), workers=1) as pool:
+    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
         order = world.grid.order(plan)
         request = run_plan(
             zone,

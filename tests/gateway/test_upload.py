@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridsecure import frames
 from gridsecure.crypto.parameters import INTERVAL
 from gridsecure.crypto.secret_key import generate_key_set
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AccessDeniedError,
     AuditBrokenError,
@@ -27,16 +29,15 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.gateway import outbox
-from gridsecure.gateway.key_sets import KeySetClient, fetch_key_sets
-from gridsecure.gateway.upload import Delivery, PlatformClient, batches, deliver
+from gridsecure.gateway.upload import PlatformClient, batches, deliver
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.peer import PAUSES_S, Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
-from tests.gateway.gateway_world import MONTH, GatewayWorld
+from tests.gateway.gateway_world import MONTH, YEAR, GatewayWorld
 
-REQUESTS = 5
-"""Tariff, roster, manifest, one batch of objects, commit."""
+REQUESTS = 9
+"""Tariff, roster, two key sets asked about and sent, manifest, one batch of objects, commit."""
 
 
 @pytest.fixture
@@ -53,8 +54,9 @@ def send(world, *, upload=None):
     client.send_tariff(world.zone.objects.get(upload.seated.tariff).decode())
     return deliver(
         client,
-        Delivery(upload.roster, world.zone.objects.get(upload.seated.seats), upload.manifest),
+        outbox.delivery(world.zone, upload),
         load=lambda wanted: outbox.read_columns(world.zone, upload, wanted=wanted),
+        load_object=world.zone.objects.get,
         sent=lambda _objects: None,
     )
 
@@ -75,7 +77,9 @@ def test_whatever_one_request_suffers_there_is_one_committed_upload(world, numbe
 
 
 def test_every_request_may_fail_several_times(world):
-    world.wire.break_at = dict.fromkeys((1, 2, 4, 5, 7, 8, 10, 11, 13, 14), "answer lost")
+    world.wire.break_at = dict.fromkeys(
+        (number for number in range(1, 3 * REQUESTS) if number % 3), "answer lost"
+    )
     send(world)
     assert (states(world), len(world.wire.log)) == (["committed"], 3 * REQUESTS)
 
@@ -237,71 +241,69 @@ def test_batches_keep_order_and_their_limit(objects, limit):
         assert sum(4 + len(data) for data in batch) + 4 + len(following[0]) > limit
 
 
-def test_key_sets_are_verified_cached_and_without_relinearisation_keys(world):
-    client = KeySetClient(world.authority.client(), pause=world.pauses.append)
-    found = fetch_key_sets(client, zone=world.zone)
-    assert {n: k.key_id for n, k in found.items()} == {
-        n: k.public.key_id for n, k in world.grid.keys.secret.items()
-    }
-    assert {key_set.relinearisation_keys for key_set in found.values()} == {b""}
-    assert len(world.authority.log) == 1 + len(found)
-    fetch_key_sets(client, zone=world.zone)
-    assert len(world.authority.log) == 2 + len(found)
+def test_key_sets_are_verified_and_asked_for_once(world):
+    keys = world.peers.key_sets(YEAR)
+    assert set(keys) == set(world.grid.keys.secret)
+    found = {name: keys[name].key_id for name in keys}
+    assert found == {n: k.public.key_id for n, k in world.grid.keys.secret.items()}
+    asked = len(world.authority.log)
+    assert [keys[name].key_id for name in keys] == list(found.values())
+    assert keys.get("bfv_weak") is None
+    assert len(world.authority.log) == asked == len(found)
 
 
-def offered(world, *notices, objects=b""):
-    def answer(request):
-        if request.url.path == "/key-sets":
-            return httpx.Response(200, json=[notice.model_dump() for notice in notices])
-        return httpx.Response(200, content=objects)
+def offered(world, notice, *objects):
+    """What a gateway makes of an answer of the key authority."""
+    body = frames.joined([notice.model_dump_json().encode(), *objects])
+    world.authority.answer = lambda _request: httpx.Response(200, content=body)
+    return world.peers.key_sets(YEAR)[INTERVAL.name]
 
-    http = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://a")
-    return fetch_key_sets(KeySetClient(http, pause=lambda _s: None), zone=world.zone)
+
+def own_notice(world, key_set, *, key=None, gateway=None):
+    return world.grid.key_notice(key_set, key=key, gateway=gateway or world.gateway_key)
 
 
 def test_a_notice_of_a_stranger_is_refused(world):
     key_set = world.grid.keys.secret[INTERVAL.name]
-    forged = world.grid.key_notice(key_set, key=world.grid.keys.stranger)
+    forged = own_notice(world, key_set, key=world.grid.keys.stranger)
     with pytest.raises(AuthenticityError):
-        offered(world, forged, objects=key_set.public.public_key)
+        offered(world, forged, key_set.public.public_key)
 
 
 def test_a_tampered_notice_is_refused(world):
-    notice = world.grid.key_notices[0]
+    key_set = world.grid.keys.secret[INTERVAL.name]
+    notice = own_notice(world, key_set)
     other = notice.model_copy(update={"body": notice.body.replace("2026", "2027")})
     with pytest.raises(AuthenticityError):
-        offered(world, other)
+        offered(world, other, key_set.public.public_key)
 
 
 def test_other_key_bytes_than_named_are_refused_and_not_kept(world):
     other = generate_key_set(INTERVAL).public.public_key
-    notice = world.grid.key_notice(world.grid.keys.secret[INTERVAL.name])
+    notice = own_notice(world, world.grid.keys.secret[INTERVAL.name])
     with pytest.raises(KeyMismatchError) as refusal:
-        offered(world, notice, objects=other)
+        offered(world, notice, other)
     assert refusal.value.reason == "keys.id"
-    assert not (world.folder / "objects").exists()
+    assert not world.zone.objects.has(sm3_hex(other))
 
 
 def test_a_key_id_that_is_not_the_keys_is_refused(world):
     key_set = world.grid.keys.secret[INTERVAL.name]
-    notice = world.grid.key_notice(key_set)
-    body = notice.body.replace(key_set.public.key_id, "0" * 32)
+    body = own_notice(world, key_set).body.replace(key_set.public.key_id, "0" * 32)
     lying = world.grid.sign(KeyNotice.parsed(body), key=world.grid.authority_key)
     with pytest.raises(KeyMismatchError):
-        offered(world, lying, objects=key_set.public.public_key)
+        offered(world, lying, key_set.public.public_key)
 
 
-def test_two_key_sets_of_one_kind_are_refused(world):
+def test_a_key_set_of_another_gateway_is_refused(world):
     key_set = world.grid.keys.secret[INTERVAL.name]
-    notice = world.grid.key_notice(key_set)
-    with pytest.raises(ConflictError):
-        offered(world, notice, notice, objects=key_set.public.public_key)
+    theirs = own_notice(world, key_set, gateway=world.grid.keys.stranger)
+    with pytest.raises(KeyMismatchError) as refusal:
+        offered(world, theirs, key_set.public.public_key)
+    assert refusal.value.reason == "keys.id"
 
 
 def test_notices_of_another_shape_are_refused(world):
-    http = httpx.Client(
-        transport=httpx.MockTransport(lambda _r: httpx.Response(200, json=[{"a": 1}])),
-        base_url="http://a",
-    )
+    world.authority.answer = lambda _request: httpx.Response(200, json=[{"a": 1}])
     with pytest.raises(InvalidMessageError):
-        KeySetClient(http, pause=lambda _s: None).notices()
+        world.peers.key_sets(YEAR)[INTERVAL.name]

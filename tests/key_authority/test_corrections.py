@@ -18,7 +18,6 @@ from gridsecure.analyst.reports import bill_table
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.corrections import correct_bills, corrections_to_json, unreconciled
 from gridsecure.crypto.envelope import open_from
-from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.gateway.rosters import Roster
 from gridsecure.key_authority.bill_versions import bill_versions, version_table
 from gridsecure.key_authority.checker import (
@@ -511,8 +510,8 @@ class DyingVault:
         self._vault = vault
         self._dies_after = dies_after
 
-    def public_key_sets(self) -> list[PublicKeySet]:
-        return self._vault.public_key_sets()
+    def revoke_key_set(self, order: Signed, /) -> None:
+        self._vault.revoke_key_set(order)
 
     def release_corrections(
         self, order: Signed, files: Sequence[bytes], /

@@ -4,29 +4,51 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import INTERVAL, PARAMETER_SETS
+from gridsecure.crypto.parameters import INTERVAL, PARAMETER_SETS, REGISTER
 from gridsecure.crypto.secret_key import SecretKeySet
-from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, EnvelopeError, NotFoundError, StorageError
-from gridsecure.key_authority.custody import create_key_set, keep_key_set, open_key_sets
-from gridsecure.key_authority.key_sets import key_notices, publish_key_sets
+from gridsecure.errors import (
+    AuthenticityError,
+    ConflictError,
+    EnvelopeError,
+    KeyMismatchError,
+    NotFoundError,
+    StorageError,
+)
+from gridsecure.key_authority.custody import (
+    KeyPlace,
+    create_key_set,
+    keep_key_set,
+    open_key_set,
+)
+from gridsecure.key_authority.key_sets import (
+    give_key_set,
+    key_ring,
+    list_key_sets,
+    revoke_key_set,
+    rotate_key_set,
+)
 from gridsecure.key_authority.packages import KeyOrder
 from gridsecure.key_authority.vault import Vault
 from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
-from gridsecure.key_authority.verification import current_evaluations
 from gridsecure.key_authority.zone import AuthorityZone, VaultDoor
-from gridsecure.messages import KeyNotice, opened, signed
+from gridsecure.messages import ColumnEntry, KeyNotice, opened, signed
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
-from tests.authority_simulator import KEK, OFFICE, settlement
-from tests.grid_simulator import NOW, grid_keys, registry
+from tests.authority_simulator import KEK, OFFICE, key_set_request, place_of, settlement
+from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
+
+PLACE = {"gateway", "parameters", "generation"}
 
 
 @pytest.fixture
@@ -48,7 +70,7 @@ def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
         objects=ObjectStore(folder / "objects"),
         signing_key=grid_keys().authority,
         platform={},
-        identity={},
+        identity=registry(grid_keys().identity),
         settlement=settlement,
         vault=vault,
     )
@@ -63,50 +85,157 @@ def started(settings: VaultSettings) -> Iterator[list[VaultClient]]:
         vault.close()
 
 
-def test_made_once_and_found_again_by_the_next_vault(
-    started: list[VaultClient], settings: VaultSettings, tmp_path: Path
+def asked(zone: AuthorityZone, grid: GridSimulator, *names: str, **word: Any) -> list[KeyNotice]:
+    """Ask for key sets as the grid's gateway."""
+    trusted = registry(grid_keys().authority)
+    found = []
+    for name in names:
+        request, registrations = key_set_request(grid, name, **word)
+        notice = give_key_set(zone, request, registrations=registrations, at=NOW)
+        found.append(opened(notice, expect=KeyNotice, trusted=trusted))
+    return found
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Iterator[GridSimulator]:
+    made = GridSimulator(tmp_path / "platform")
+    yield made
+    made.close()
+
+
+def test_made_when_asked_for_and_found_again_by_the_next_vault(
+    started: list[VaultClient], settings: VaultSettings, tmp_path: Path, grid: GridSimulator
 ) -> None:
     zone = zone_with(started[0], tmp_path)
-    notices = publish_key_sets(zone, at=NOW)
-    trusted = registry(grid_keys().authority)
-    read = [opened(notice, expect=KeyNotice, trusted=trusted) for notice in notices]
-    found = {notice.parameters: notice for notice in read}
-    assert set(found) == set(PARAMETER_SETS)
-    assert publish_key_sets(zone, at=NOW) == notices
+    notices = asked(zone, grid, *PARAMETER_SETS)
+    assert [notice.parameters for notice in notices] == list(PARAMETER_SETS)
+    assert {notice.gateway for notice in notices} == {grid.gateway_key.public_key.thumbprint}
+    assert asked(zone, grid, *PARAMETER_SETS) == notices
     started[0].close()
 
     started.append(VaultClient(settings))
-    again = {key_set.parameters.name: key_set for key_set in started[1].public_key_sets()}
-    for name, notice in found.items():
-        assert again[name].key_id == notice.key_id
-        assert sm3_hex(again[name].public_key) == notice.public_key
-        assert zone.objects.get(notice.public_key) == again[name].public_key
-    assert set(current_evaluations(zone)) == set(PARAMETER_SETS)
+    zone = replace(zone, vault=started[1])
+    for notice in notices:
+        order = KeyOrder(**notice.model_dump(include=PLACE), created_at=NOW.isoformat())
+        again = started[1].create_key_set(signed(order, key=grid_keys().authority))
+        assert again.key_id == notice.key_id
+        assert zone.objects.get(notice.public_key) == again.public_key
+    assert asked(zone, grid, *PARAMETER_SETS) == notices
     zone.engine.dispose()
 
 
-def test_a_notice_lost_on_the_way_is_published_later(tmp_path: Path) -> None:
+def test_a_notice_lost_on_the_way_is_published_later(tmp_path: Path, grid: GridSimulator) -> None:
     """Killed between the key file and its notice: the key set is there, and is not made anew."""
     vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
-    order = KeyOrder(parameters=INTERVAL.name, created_at=NOW.isoformat())
+    gateway = grid.gateway_key.public_key.thumbprint
+    order = KeyOrder(
+        gateway=gateway, parameters=INTERVAL.name, generation=1, created_at=NOW.isoformat()
+    )
     made = vault.create_key_set(signed(order, key=grid_keys().authority))
     zone = zone_with(vault, tmp_path)
-    assert key_notices(zone) == []
-    names = [KeyNotice.parsed(notice.body) for notice in publish_key_sets(zone, at=NOW)]
-    assert [n.key_id for n in names if n.parameters == INTERVAL.name] == [made.key_id]
+    assert list_key_sets(zone) == []
+    assert [notice.key_id for notice in asked(zone, grid, INTERVAL.name)] == [made.key_id]
     zone.engine.dispose()
+
+
+def test_two_that_ask_at_once_get_one_key_set(tmp_path: Path, grid: GridSimulator) -> None:
+    vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
+    zone = zone_with(vault, tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: asked(zone, grid, REGISTER.name)[0], range(8)))
+    assert len({notice.model_dump_json() for notice in found}) == 1
+    assert len(list_key_sets(zone)) == 1
+    zone.engine.dispose()
+
+
+def test_every_gateway_and_year_has_keys_of_its_own(tmp_path: Path, grid: GridSimulator) -> None:
+    vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
+    zone = zone_with(vault, tmp_path)
+    (own,) = asked(zone, grid, REGISTER.name)
+    (other,) = asked(zone, grid, REGISTER.name, key=grid_keys().stranger)
+    assert own.key_id != other.key_id
+    assert [one.notice for one in list_key_sets(zone, gateway=other.gateway)] == [other]
+    zone.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["another signs", "a meter point", "another domain", "no identity authority", "old word"],
+)
+def test_who_is_not_vouched_for_gets_no_key_set(
+    tmp_path: Path, grid: GridSimulator, change: str
+) -> None:
+    vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
+    zone = zone_with(vault, tmp_path)
+    word: dict[str, Any] = {
+        "a meter point": {"role": "meter-point"},
+        "another domain": {"domain": "platform/billing/2025"},
+        "no identity authority": {"key": None},
+    }.get(change, {})
+    request, registrations = key_set_request(grid, REGISTER.name)
+    if change == "no identity authority":
+        registrations = grid.vouched(
+            {"0" * 64: grid.gateway_key}, role="gateway", key=grid_keys().stranger
+        )
+    elif change == "another signs":
+        request, _ = key_set_request(grid, REGISTER.name, key=grid_keys().stranger)
+    elif word:
+        _, registrations = key_set_request(grid, REGISTER.name, **word)
+    at = NOW + timedelta(days=2 if change == "old word" else 0)
+    with pytest.raises(AuthenticityError):
+        give_key_set(zone, request, registrations=registrations, at=at)
+    assert list_key_sets(zone) == []
+    zone.engine.dispose()
+
+
+def test_rotated_and_revoked(tmp_path: Path, grid: GridSimulator) -> None:
+    vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
+    zone = zone_with(vault, tmp_path)
+    (first,) = asked(zone, grid, REGISTER.name)
+    second = KeyNotice.parsed(rotate_key_set(zone, first.key_id, actor="kate", at=NOW).body)
+    assert (second.generation, second.gateway) == (2, first.gateway)
+    assert asked(zone, grid, REGISTER.name) == [second]
+    with pytest.raises(ConflictError) as refused:
+        rotate_key_set(zone, first.key_id, actor="kate", at=NOW)
+    assert refused.value.reason == "conflict.key-set-state"
+    ring = key_ring(zone)
+    entry = column_entry(first)
+    assert ring.evaluation(entry, gateway=first.gateway).key_id == first.key_id
+
+    revocation = revoke_key_set(zone, first.key_id, actor="kate", at=NOW)
+    assert revoke_key_set(zone, first.key_id, actor="kate", at=NOW) == revocation
+    with pytest.raises(KeyMismatchError) as denied:
+        key_ring(zone).check([entry], gateway=first.gateway)
+    assert denied.value.reason == "keys.revoked"
+    assert [one.state for one in list_key_sets(zone)] == ["revoked", "in-force"]
+    place = KeyPlace(first.gateway, REGISTER.name, 1)
+    with pytest.raises(KeyMismatchError) as closed:
+        open_key_set(tmp_path, place, kek=KEK)
+    assert closed.value.reason == "keys.revoked"
+    # The one in force is revoked as well: the gateway is given a third.
+    revoke_key_set(zone, second.key_id, actor="kate", at=NOW)
+    assert [notice.generation for notice in asked(zone, grid, REGISTER.name)] == [3]
+    zone.engine.dispose()
+
+
+def column_entry(notice: KeyNotice) -> ColumnEntry:
+    """A column under a key set."""
+    return ColumnEntry(
+        quantity="total", parameters=notice.parameters, key_id=notice.key_id, unit="Wh",
+        start=NOW.isoformat(), end=NOW.isoformat(), high=1, digest="0" * 64, size=1,
+    )  # fmt: skip
 
 
 def test_what_one_vault_sealed_another_opens_and_decrypts(tmp_path: Path) -> None:
-    made = create_key_set(tmp_path, parameters_name=INTERVAL.name, kek=KEK, created_at=NOW)
-    opened_again: SecretKeySet = open_key_sets(tmp_path, kek=KEK)[INTERVAL.name]
+    made = create_key_set(tmp_path, place_of(INTERVAL.name), kek=KEK, created_at=NOW)
+    opened_again: SecretKeySet = open_key_set(tmp_path, place_of(INTERVAL.name), kek=KEK)
     public: PublicKeySet = made.public
     column = public.encrypt(np.arange(50) * 7, high=400)
     assert opened_again.decrypt(column).tolist() == [7 * i for i in range(50)]
     with pytest.raises(ConflictError):
-        create_key_set(tmp_path, parameters_name=INTERVAL.name, kek=KEK, created_at=NOW)
+        create_key_set(tmp_path, place_of(INTERVAL.name), kek=KEK, created_at=NOW)
     with pytest.raises(NotFoundError):
-        create_key_set(tmp_path, parameters_name="bfv_weak", kek=KEK, created_at=NOW)
+        create_key_set(tmp_path, place_of("bfv_weak"), kek=KEK, created_at=NOW)
 
 
 def test_a_disk_one_byte_too_small_keeps_nothing(tmp_path: Path) -> None:
@@ -115,13 +244,13 @@ def test_a_disk_one_byte_too_small_keeps_nothing(tmp_path: Path) -> None:
     whole, full = tmp_path / "whole", tmp_path / "full"
     for folder in (whole, full):
         folder.mkdir()
-    keep_key_set(whole, key_set, kek=KEK, created_at=NOW)
+    keep_key_set(whole, place_of(INTERVAL.name), key_set, kek=KEK, created_at=NOW)
     limit = next(whole.iterdir()).stat().st_size - 1
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
         with pytest.raises(StorageError):
-            keep_key_set(full, key_set, kek=KEK, created_at=NOW)
+            keep_key_set(full, place_of(INTERVAL.name), key_set, kek=KEK, created_at=NOW)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(full.iterdir()) == []
@@ -129,7 +258,7 @@ def test_a_disk_one_byte_too_small_keeps_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        create_key_set(tmp_path / "no", parameters_name=INTERVAL.name, kek=KEK, created_at=NOW)
+        create_key_set(tmp_path / "no", place_of(INTERVAL.name), kek=KEK, created_at=NOW)
 
 
 @pytest.mark.parametrize("kek", [b"", b"x" * 15, b"x" * 17, None])
@@ -144,7 +273,7 @@ def test_a_vault_without_its_key_does_not_start(settings: VaultSettings, kek: by
 
 
 def test_a_vault_under_another_key_does_not_start(settings: VaultSettings) -> None:
-    create_key_set(settings.folder, parameters_name=INTERVAL.name, kek=KEK, created_at=NOW)
+    create_key_set(settings.folder, place_of(INTERVAL.name), kek=KEK, created_at=NOW)
     settings.kek_file.write_bytes(bytes(16))
     with pytest.raises(EnvelopeError):
         VaultClient(settings)
@@ -152,7 +281,7 @@ def test_a_vault_under_another_key_does_not_start(settings: VaultSettings) -> No
 
 def test_keys_are_printed_nowhere(tmp_path: Path) -> None:
     vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
-    made = create_key_set(tmp_path, parameters_name=INTERVAL.name, kek=KEK, created_at=NOW)
+    made = create_key_set(tmp_path, place_of(INTERVAL.name), kek=KEK, created_at=NOW)
     for shown in (repr(vault), repr(made), repr(made.public)):
         assert KEK.hex() not in shown
         assert repr(KEK) not in shown

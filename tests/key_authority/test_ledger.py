@@ -39,8 +39,8 @@ class DyingVault:
         self._dies_after = dies_after
         self._left = orders
 
-    def public_key_sets(self) -> list[PublicKeySet]:
-        return self._vault.public_key_sets()
+    def revoke_key_set(self, order: Signed, /) -> None:
+        self._vault.revoke_key_set(order)
 
     def create_key_set(self, order: Signed, /) -> PublicKeySet:
         return self._vault.create_key_set(order)

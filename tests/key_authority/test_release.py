@@ -19,8 +19,8 @@ from gridsecure.key_authority.checker import (
     released_certificates,
     sealed_statements,
 )
+from gridsecure.key_authority.key_sets import key_ring
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
-from gridsecure.key_authority.verification import current_evaluations
 from gridsecure.messages import ReleaseCertificate, opened
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.plans.load_curve import day_quantity
@@ -167,7 +167,7 @@ def test_a_single_decrypted_slot_of_a_load_curve_tells_no_reading(
     """Look at what the vault's own key set sees in each slot: never the reading."""
     transcript = authority.load_curve_transcript(uploads)
     again = authority.load_curve_transcript(uploads, seed=bytes(32))
-    evaluations = current_evaluations(authority.zone)
+    keys = key_ring(authority.zone)
     for upload in uploads:
         roster = upload.roster
         name = f"{roster.manifest.roster_id}/{day_quantity(f'{grid.month}-01')}"
@@ -177,7 +177,7 @@ def test_a_single_decrypted_slot_of_a_load_curve_tells_no_reading(
             column, _ = open_column(
                 grid.platform_zone.objects.get(entry.digest),
                 digest=entry.digest,
-                evaluation=evaluations[entry.parameters],
+                evaluation=keys.evaluation(entry, gateway=roster.manifest.gateway_id),
                 roster_id=roster.manifest.roster_id,
             )
             values = grid_keys().secret[entry.parameters].decrypt(column)

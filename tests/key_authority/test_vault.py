@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,16 +25,28 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority import custody
 from gridsecure.key_authority.checker import FAILED, RELEASED
-from gridsecure.key_authority.custody import keep_key_set, open_key_sets
-from gridsecure.key_authority.packages import CheckedBills, KeyOrder
+from gridsecure.key_authority.custody import keep_key_set, open_key_set
+from gridsecure.key_authority.packages import CheckedBills, KeyOrder, RevocationOrder
 from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
 from gridsecure.messages import RosterManifest, Signed, signed
-from tests.authority_simulator import KEK, OFFICE, Authority, settlement
+from tests.authority_simulator import KEK, OFFICE, Authority, keep_grid_keys, place_of, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 
+PLACE = place_of(INTERVAL.name)
 Uploads = list[GridUpload]
 Order = tuple[CheckedBills, list[bytes]]
+
+
+def key_order(name: str) -> KeyOrder:
+    """An order of the grid's gateway's first key set of these parameters."""
+    place = place_of(name)
+    return KeyOrder(
+        gateway=place.gateway,
+        parameters=name,
+        generation=place.generation,
+        created_at=NOW.isoformat(),
+    )
 
 
 @pytest.fixture
@@ -75,9 +88,9 @@ def test_nobody_elses_order_is_obeyed(authority: Authority, order: Order, who: s
 
 
 def test_an_order_for_something_else_is_refused(authority: Authority, order: Order) -> None:
-    key_order = KeyOrder(parameters=REGISTER.name, created_at=NOW.isoformat())
+    ordered = key_order(REGISTER.name)
     with pytest.raises(AuthenticityError):
-        authority.vault.release_bills(signed(key_order, key=authority.grid.authority_key), order[1])
+        authority.vault.release_bills(signed(ordered, key=authority.grid.authority_key), order[1])
 
 
 def test_files_that_the_order_does_not_name(authority: Authority, order: Order) -> None:
@@ -123,21 +136,21 @@ def test_a_column_under_another_name_than_its_label(authority: Authority, order:
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
-    keep_key_set(tmp_path, grid_keys().secret[INTERVAL.name], kek=KEK, created_at=NOW)
+    keep_key_set(tmp_path, PLACE, grid_keys().secret[INTERVAL.name], kek=KEK, created_at=NOW)
     (path,) = tmp_path.iterdir()
     return path
 
 
 def test_a_key_file_opens_again_and_is_its_owners_alone(key_file: Path) -> None:
-    opened = open_key_sets(key_file.parent, kek=KEK)
-    assert opened[INTERVAL.name].public.key_id == grid_keys().secret[INTERVAL.name].public.key_id
+    opened = open_key_set(key_file.parent, PLACE, kek=KEK)
+    assert opened.public.key_id == grid_keys().secret[INTERVAL.name].public.key_id
     assert key_file.stat().st_mode & 0o077 == 0
     assert grid_keys().secret[INTERVAL.name].to_bytes()[40:100] not in key_file.read_bytes()
 
 
 def test_another_kek_does_not_open_it(key_file: Path) -> None:
     with pytest.raises(EnvelopeError):
-        open_key_sets(key_file.parent, kek=bytes(16))
+        open_key_set(key_file.parent, PLACE, kek=bytes(16))
 
 
 def test_no_altered_or_cut_key_file_opens(key_file: Path) -> None:
@@ -148,22 +161,26 @@ def test_no_altered_or_cut_key_file_opens(key_file: Path) -> None:
         changed[place] ^= 0x10
         key_file.write_bytes(changed)
         with pytest.raises((EnvelopeError, KeyMismatchError, NotFoundError)):
-            open_key_sets(key_file.parent, kek=KEK)
+            open_key_set(key_file.parent, PLACE, kek=KEK)
     for length in (0, 3, 100, len(data) - 1):
         key_file.write_bytes(data[:length])
         with pytest.raises((EnvelopeError, KeyMismatchError)):
-            open_key_sets(key_file.parent, kek=KEK)
+            open_key_set(key_file.parent, PLACE, kek=KEK)
 
 
 def test_a_key_file_under_another_name_is_refused(key_file: Path) -> None:
-    key_file.rename(key_file.with_name(f"{REGISTER.name}.keys"))
-    with pytest.raises(KeyMismatchError):
-        open_key_sets(key_file.parent, kek=KEK)
+    other = replace(PLACE, gateway="0" * 64)
+    key_file.rename(key_file.with_name(f"{other.stem}.keys"))
+    with pytest.raises(KeyMismatchError) as refused:
+        open_key_set(key_file.parent, other, kek=KEK)
+    assert refused.value.reason == "keys.file"
 
 
 def test_a_key_set_is_never_replaced(key_file: Path) -> None:
     with pytest.raises(ConflictError):
-        keep_key_set(key_file.parent, grid_keys().secret[INTERVAL.name], kek=KEK, created_at=NOW)
+        keep_key_set(
+            key_file.parent, PLACE, grid_keys().secret[INTERVAL.name], kek=KEK, created_at=NOW
+        )
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +189,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(custody.os, "fsync", full)
     with pytest.raises(StorageError):
-        keep_key_set(tmp_path, grid_keys().secret[INTERVAL.name], kek=KEK, created_at=NOW)
+        keep_key_set(tmp_path, PLACE, grid_keys().secret[INTERVAL.name], kek=KEK, created_at=NOW)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,8 +200,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 def settings(grid: GridSimulator, tmp_path: Path) -> VaultSettings:
     folder = tmp_path / "vault"
     folder.mkdir()
-    for key_set in grid_keys().secret.values():
-        keep_key_set(folder, key_set, kek=KEK, created_at=NOW)
+    keep_grid_keys(folder)
     kek_file = folder / "kek"
     kek_file.write_bytes(KEK)
     kek_file.chmod(0o600)
@@ -211,8 +227,6 @@ def test_a_vault_of_its_own_is_killed_and_started_again(
     tmp_path: Path,
 ) -> None:
     """Killed before a release: nothing comes out, and a new vault goes on with the same keys."""
-    key_ids = {key_set.key_id for key_set in client.public_key_sets()}
-    assert key_ids == {key_set.public.key_id for key_set in grid_keys().secret.values()}
     authority = Authority(grid, tmp_path / "authority", vault=client)
     request: Signed = authority.bill_request(uploads[:1])
     process = client._process
@@ -252,10 +266,14 @@ def test_corrections_cross_the_pipe(
 def test_a_refusal_crosses_the_pipe_with_its_class_and_reason(
     client: VaultClient, grid: GridSimulator
 ) -> None:
-    order = KeyOrder(parameters=REGISTER.name, created_at=NOW.isoformat())
-    with pytest.raises(ConflictError) as refused:
+    order = key_order(REGISTER.name)
+    revocation = RevocationOrder(
+        gateway=order.gateway, key_id=grid_keys().secret[REGISTER.name].public.key_id
+    )
+    client.revoke_key_set(signed(revocation, key=grid.authority_key))
+    with pytest.raises(KeyMismatchError) as refused:
         client.create_key_set(signed(order, key=grid.authority_key))
-    assert refused.value.reason == "keys.exists"
+    assert refused.value.reason == "keys.revoked"
     with pytest.raises(AuthenticityError):
         client.create_key_set(signed(order, key=grid.keys.stranger))
 

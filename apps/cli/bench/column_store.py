@@ -13,6 +13,7 @@ from gridsecure.messages import ColumnEntry
 from gridsecure.plans.quantities import ColumnNeed
 
 ROSTER_ID: Final = "bench"
+GATEWAY_ID: Final = "be" * 32
 
 
 def column_file(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from apps.cli.bench.column_store import ROSTER_ID, column_files
+from apps.cli.bench.column_store import GATEWAY_ID, ROSTER_ID, column_files
 from apps.cli.bench.contention import others_seconds
 from apps.cli.bench.exact_bills import compiled
 from apps.cli.bench.figures import Figure
@@ -30,6 +30,7 @@ from gridsecure.crypto.columns import EncryptedColumn
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadManifest
 from gridsecure.plans.bills import BillPlan
+from gridsecure.plans.key_ring import KnownKeys
 from gridsecure.plans.quantities import TIER_TOTAL, TOTAL_QUANTITY
 from gridsecure.store.objects import ObjectStore
 
@@ -101,7 +102,7 @@ def _round(work: _Work, workers: int) -> _Timed:
     # Links, not copies: a round adds files and changes none.
     shutil.copytree(work.objects.root, folder, copy_function=os.link)
     try:
-        with worker_pool(ObjectStore(folder), work.notices, workers=workers) as pool:
+        with worker_pool(ObjectStore(folder), KnownKeys(work.notices), workers=workers) as pool:
             # A worker that started later than all of these would only lower the figure.
             list(run_jobs(pool, [work.warm] * (_WARM_JOBS * workers)))
             started, others = time.perf_counter(), others_seconds()
@@ -135,7 +136,7 @@ def _roster(meters: RandomMeters, objects: ObjectStore) -> RosterManifest:
     slots = len(meters.contracts)
     return RosterManifest(
         roster_id=ROSTER_ID,
-        gateway_id="bench",
+        gateway_id=GATEWAY_ID,
         domain="bench",
         tariff=objects.put(catalogue_tariffs()[TIERS].read_bytes()),
         pseudonyms=meters.contracts["meter_point_id"].tolist(),
@@ -159,7 +160,7 @@ def _upload(
         entries.append(entry)
     return UploadManifest(
         roster_id=ROSTER_ID,
-        gateway_id="bench",
+        gateway_id=GATEWAY_ID,
         start=meters.period.start.isoformat(),
         end=meters.period.end.isoformat(),
         sequence=1,
@@ -172,6 +173,8 @@ def _notice(key_set: PublicKeySet, objects: ObjectStore) -> KeyNotice:
     relinearisation = key_set.relinearisation_keys
     return KeyNotice(
         key_id=key_set.key_id,
+        gateway=GATEWAY_ID,
+        generation=1,
         parameters=key_set.parameters.name,
         parameters_digest=key_set.parameters.digest,
         public_key=objects.put(key_set.public_key),

@@ -1,4 +1,4 @@
-"""What the platform takes in: key sets, rosters and uploads, each signed.
+"""What the platform takes in: tariffs, rosters and uploads, each signed.
 
 An upload comes in three steps, and each may be repeated after a lost connection or a restart:
 
@@ -19,7 +19,7 @@ from datetime import datetime
 
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute.corrections import COMMITTED, admit_upload, refusals_noted, upload_scope
-from gridsecure.compute.jobs import load_key_set
+from gridsecure.compute.key_sets import check_own_keys
 from gridsecure.compute.occupancy import keep_members
 from gridsecure.compute.received import claim_sequence, keep, received
 from gridsecure.compute.seating import (
@@ -31,17 +31,13 @@ from gridsecure.compute.seating import (
 )
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import (
-    InputError,
-    KeyMismatchError,
-    NotFoundError,
-)
-from gridsecure.messages import KeyNotice, RosterManifest, Signed, UploadManifest, opened
+from gridsecure.errors import InputError, NotFoundError
+from gridsecure.messages import RosterManifest, Signed, UploadManifest, opened
 from gridsecure.plans.corrections import is_correction
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.many_records import fetch_many
-from gridsecure.store.records import Record, advance, fetch, listed
+from gridsecure.store.records import Record, advance, fetch
 
 PENDING = "pending"
 
@@ -59,36 +55,6 @@ class UploadStatus:
     upload_id: str
     state: str
     missing: tuple[str, ...]
-
-
-def install_key_set(
-    zone: PlatformZone, envelope: Signed, *, keys: tuple[bytes, ...], at: datetime
-) -> KeyNotice:
-    """Put a key set of the authority in force.
-
-    Args:
-        zone: The platform.
-        envelope: The authority's signed notice.
-        keys: The objects the notice names.
-        at: Now.
-
-    Raises:
-        AuthenticityError: Not signed by the authority.
-        KeyMismatchError: The objects are not the keys the notice names.
-        ConflictError: Another key set of these parameters is in force.
-    """
-    notice = opened(envelope, expect=KeyNotice, trusted=zone.authority)
-    by_digest = {sm3_hex(key): key for key in keys}
-    if by_digest.keys() != {notice.public_key, notice.relinearisation_keys} - {None}:
-        raise KeyMismatchError("These are not the keys the notice names.", reason="keys.id")
-    # Proved to be public keys before anything is stored: a secret key, sent here by mistake, must
-    # not touch the platform's disk.
-    load_key_set(notice, by_digest.__getitem__)
-    for key in keys:
-        zone.objects.put(key)
-    entry = received("key-set", envelope, name=notice.key_id, scope=notice.parameters)
-    keep(zone, entry, signer=envelope.signer, at=at)
-    return notice
 
 
 def install_tariff(zone: PlatformZone, text: str) -> str:
@@ -133,7 +99,8 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         AuthenticityError: Not signed by a seated gateway, a revoked one, or a replayed sequence
             number.
         NotFoundError: The roster is not registered.
-        KeyMismatchError: A column is under a key that is not in force.
+        KeyMismatchError: A column is under no key set of this gateway, or under a revoked one
+            (`ciphertext.key-id`, `keys.gateway`, `keys.revoked`).
         ConflictError: The roster and period have another upload, or the upload it corrects has
             another correction (`correction.fork`).
         InputError: It is no correction of what it names (`correction.*`), of another year than its
@@ -151,18 +118,13 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         roster = _roster(fetch(session, kind="roster", name=manifest.roster_id))
         if not is_correction(manifest):  # a correction is pinned to members that are billed
             refuse_revoked(session, roster)
-        key_ids = {item.name for item in listed(session, kind="key-set")}
     if roster.gateway_id != manifest.gateway_id or manifest.gateway_id != envelope.signer:
         raise InputError("An upload names another gateway.", reason="upload.gateway")
     tariff = parse_tariff(zone.objects.get(roster.tariff).decode())
     if not is_correction(manifest):  # nor does its period move
         check_year(roster, manifest, timezone=tariff.timezone)
-    if any(column.key_id not in key_ids for column in manifest.columns):
-        raise KeyMismatchError(
-            "A column is encrypted under a key that is not in force.",
-            reason="ciphertext.key-id",
-            remedy="Fetch the current key sets and encrypt again.",
-        )
+    with write_session(zone.engine) as session:
+        check_own_keys(session, manifest.columns, gateway=manifest.gateway_id)
     with refusals_noted(zone, envelope, manifest, at=at):
         admit_upload(zone, envelope, manifest, roster=roster)
         claim_sequence(zone, manifest, digest=envelope.digest, at=at)

@@ -1,6 +1,7 @@
 """Jobs: one roster × one plan (or one day of all rosters), run in worker processes.
 
-A worker process loads the public key sets once and then only reads and writes objects. A job is a
+A worker process opens public key sets when it first needs them and else only reads and writes
+objects. A job is a
 pure function of objects named by digest, so a killed job is simply run again: it writes the same
 files under the same names. The library holds Python's global lock, so workers are processes, and
 they are replaced every so often because its memory pools never shrink.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -21,10 +22,7 @@ from threading import Thread
 from typing import Final
 
 from gridsecure.billing.tariffs import parse_tariff
-from gridsecure.crypto.columns import Evaluation
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import parameters_named
-from gridsecure.errors import GridSecureError, KeyMismatchError
+from gridsecure.errors import GridSecureError
 from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadManifest
 from gridsecure.plans.execution import (
     Output,
@@ -34,6 +32,7 @@ from gridsecure.plans.execution import (
     execute_load_curve,
     roster_data,
 )
+from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import cell_layout
 from gridsecure.store.objects import ObjectStore
 
@@ -77,17 +76,12 @@ class Worker:
 
     Args:
         objects: The zone's object store.
-        notices: The key sets in force.
+        known: The gateways' key sets.
     """
 
-    def __init__(self, objects: ObjectStore, notices: Iterable[KeyNotice]) -> None:
+    def __init__(self, objects: ObjectStore, known: KnownKeys) -> None:
         self._objects = objects
-        self._evaluations = {n.parameters: load_key_set(n, objects.get).evaluation for n in notices}
-
-    @property
-    def evaluations(self) -> Mapping[str, Evaluation]:
-        """Evaluation by parameter set name."""
-        return self._evaluations
+        self._keys = KeyRing(known, objects.get)
 
     def run(self, job: Job) -> JobResult:
         """Run one job and store its outputs.
@@ -102,7 +96,7 @@ class Worker:
                 data,
                 plan=compile_bill(data, tariff=tariff),
                 load=self._objects.get,
-                evaluations=self._evaluations,
+                keys=self._keys,
             )
         else:
             datas = [self._data(r, u) for r, u in zip(job.rosters, job.uploads, strict=True)]
@@ -112,7 +106,7 @@ class Worker:
                 layout=cell_layout([data.roster for data in datas]),
                 seed=job.seed,
                 load=self._objects.get,
-                evaluations=self._evaluations,
+                keys=self._keys,
             )
         return JobResult(job.name, inputs, self._stored(outputs))
 
@@ -125,30 +119,8 @@ class Worker:
         return {name: output.entry for name, output in outputs.items()}
 
 
-def load_key_set(notice: KeyNotice, load: Callable[[str], bytes]) -> PublicKeySet:
-    """The public key set of a verified notice.
-
-    Args:
-        notice: The notice, its signature verified.
-        load: Fetches an object by its digest.
-
-    Raises:
-        KeyMismatchError: The objects are not the keys the notice names.
-    """
-    parameters = parameters_named(notice.parameters, digest=notice.parameters_digest)
-    relinearisation = notice.relinearisation_keys
-    key_set = PublicKeySet(
-        parameters,
-        load(notice.public_key),
-        load(relinearisation) if relinearisation else b"",
-    )
-    if key_set.key_id != notice.key_id:
-        raise KeyMismatchError("A key set is not the one its notice names.", reason="keys.id")
-    return key_set
-
-
 class WorkerPool:
-    """Worker processes with the key sets loaded, started when first needed and replaced in turn.
+    """Worker processes that know the key sets, started when first needed and replaced in turn.
 
     All workers are replaced together, after `JOBS_PER_WORKER` jobs each on average. The executor's
     own way (`max_tasks_per_child`) is not used: with jobs queued ahead it counts workers that ended
@@ -156,13 +128,14 @@ class WorkerPool:
 
     Args:
         objects: The zone's object store.
-        notices: The key sets in force.
+        known: The gateways' key sets.
         workers: Number of processes.
     """
 
-    def __init__(self, objects: ObjectStore, notices: Iterable[KeyNotice], *, workers: int) -> None:
+    def __init__(self, objects: ObjectStore, known: KnownKeys, *, workers: int) -> None:
         self.workers = workers
-        self._start = (objects.root, [notice.model_dump_json() for notice in notices])
+        notices = [notice.model_dump_json() for notice in known.notices]
+        self._start = (objects.root, notices, sorted(known.revoked))
         self._executor: ProcessPoolExecutor | None = None
         self._jobs = 0
 
@@ -214,11 +187,9 @@ class WorkerPool:
 
 
 @contextmanager
-def worker_pool(
-    objects: ObjectStore, notices: Iterable[KeyNotice], *, workers: int
-) -> Iterator[WorkerPool]:
+def worker_pool(objects: ObjectStore, known: KnownKeys, *, workers: int) -> Iterator[WorkerPool]:
     """A pool of worker processes that ends with the block."""
-    pool = WorkerPool(objects, notices, workers=workers)
+    pool = WorkerPool(objects, known, workers=workers)
     try:
         yield pool
     finally:
@@ -258,11 +229,12 @@ def _run_portion(pool: WorkerPool, jobs: Sequence[Job]) -> Iterator[JobResult]:
 _worker: dict[str, Worker] = {}
 
 
-def _start_worker(root: Path, notices: list[str]) -> None:
+def _start_worker(root: Path, notices: list[str], revoked: list[str]) -> None:
     # Ctrl-C reaches every process of a terminal at once; what to end is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
-    _worker["only"] = Worker(ObjectStore(root), [KeyNotice.parsed(text) for text in notices])
+    known = KnownKeys(tuple(KeyNotice.parsed(text) for text in notices), frozenset(revoked))
+    _worker["only"] = Worker(ObjectStore(root), known)
 
 
 def _end_with_parent() -> None:

@@ -20,15 +20,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from gridsecure.compute.corrections import COMMITTED, open_corrections
+from sqlmodel import Session
+
+from gridsecure.compute.corrections import COMMITTED, ReadUpload, open_corrections
 from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, WorkerPool, run_jobs
+from gridsecure.compute.key_sets import revoked_key_ids
 from gridsecure.compute.requests import keep_request
 from gridsecure.compute.transcripts import job_seed, record_transcript, recorded_transcripts
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.messages import (
-    KeyNotice,
     PlanName,
     ReleaseRequest,
     RosterManifest,
@@ -39,6 +41,7 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.corrections import is_correction
+from gridsecure.plans.key_ring import revoked_key_set
 from gridsecure.plans.load_curve import INTERVALS_PREFIX, LOAD_CURVE_PLAN_VERSION
 from gridsecure.store.database import write_session
 from gridsecure.store.records import fetch, listed
@@ -87,13 +90,6 @@ class _Source:
     @property
     def roster_id(self) -> str:
         return RosterManifest.parsed(self.roster.body).roster_id
-
-
-def key_notices(zone: PlatformZone) -> list[KeyNotice]:
-    """The key sets in force."""
-    with write_session(zone.engine) as session:
-        records = listed(session, kind="key-set")
-    return [KeyNotice.parsed(Signed.parsed(item.text).body) for item in records]
 
 
 def run_plan(
@@ -175,6 +171,7 @@ def _sources(zone: PlatformZone, order: RunOrder) -> list[_Source]:
             pairs = open_corrections(session, pairs)
         else:
             pairs = [pair for pair in pairs if not is_correction(pair[1])]
+        pairs = _under_usable_keys(session, pairs)
         chosen = []
         for envelope, manifest in pairs:
             roster = fetch(session, kind="roster", name=manifest.roster_id)
@@ -186,6 +183,19 @@ def _sources(zone: PlatformZone, order: RunOrder) -> list[_Source]:
             remedy="Upload the period's rosters, or their corrections, first.",
         )
     return sorted(chosen, key=lambda source: source.roster_id)
+
+
+def _under_usable_keys(session: Session, pairs: Sequence[ReadUpload]) -> list[ReadUpload]:
+    """Leave out what is under a revoked key set, so that one gateway's does not stop the others.
+
+    Raises:
+        KeyMismatchError: That is all there is (`keys.revoked`).
+    """
+    revoked = revoked_key_ids(session)
+    usable = [pair for pair in pairs if not any(c.key_id in revoked for c in pair[1].columns)]
+    if pairs and not usable:
+        raise revoked_key_set()
+    return usable
 
 
 def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:

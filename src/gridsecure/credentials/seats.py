@@ -211,6 +211,47 @@ def seated_roster(
     return SeatedRoster(roster, key, speaker.subject, tuple(pairs))
 
 
+@dataclass(frozen=True, slots=True)
+class VouchedGateway:
+    """A gateway, as the identity authority vouches for it.
+
+    Args:
+        key: Its key.
+        domain: The billing domain in which it acts with that key.
+        issued_at: When the authority said so.
+    """
+
+    key: Sm2PublicKey
+    domain: str
+    issued_at: datetime
+
+
+def vouched_gateway(envelope: Signed, *, identity: Mapping[str, Sm2PublicKey]) -> VouchedGateway:
+    """The one gateway that signed registrations speak of, from the identity authority's key alone.
+
+    Raises:
+        UnknownMeterError: Not the identity authority's word, or not on one gateway in a billing
+            domain (`authenticity.registration`).
+        SignatureError: It does not verify.
+        InvalidMessageError: Signed, but malformed.
+    """
+    found = opened(envelope, expect=Registrations, trusted=identity)
+    domain = Domain.parsed(found.domain)
+    is_billing = domain == Domain(*BILLING, domain.period)
+    try:
+        issued_at = datetime.fromisoformat(found.issued_at)
+    except ValueError as error:
+        raise InvalidMessageError("Registrations name no time.") from error
+    if found.role != "gateway" or len(found.entries) != 1 or not is_billing or not issued_at.tzinfo:
+        raise UnknownMeterError(
+            "The identity authority's word is not on one gateway in a billing domain.",
+            reason="authenticity.registration",
+            remedy="Send the registration of the gateway that asks, in the domain of the year.",
+        )
+    key = Sm2PublicKey(bytes.fromhex(found.entries[0].holder))
+    return VouchedGateway(key, found.domain, issued_at)
+
+
 def _registrations(
     envelope: Signed, *, role: str, domain: str, identity: Mapping[str, Sm2PublicKey]
 ) -> Registrations:

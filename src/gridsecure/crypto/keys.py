@@ -54,7 +54,7 @@ class PublicKeySet:
     @cached_property
     def key_id(self) -> str:
         """Fingerprint of set and public key: 32 hexadecimal digits of SM3."""
-        return sm3_hex(self.parameters.digest.encode() + self.public_key)[:32]
+        return key_fingerprint(self.parameters.digest, self.public_key)
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -98,3 +98,8 @@ class PublicKeySet:
         return EncryptedColumn(
             self.evaluation, slots, tuple(self._encrypt(ring.encode(part)) for part in parts)
         )
+
+
+def key_fingerprint(parameters_digest: str, public_key: bytes) -> str:
+    """A key set's id from its parameters' digest and its public key: 32 digits of SM3."""
+    return sm3_hex(parameters_digest.encode() + public_key)[:32]

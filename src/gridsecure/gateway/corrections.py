@@ -59,7 +59,7 @@ from gridsecure.gateway.packing import pack_energies, packed_columns
 from gridsecure.gateway.preparation import Admitted, admit_month, settled_roster
 from gridsecure.gateway.rosters import Roster, retariffed
 from gridsecure.gateway.seating import reseated
-from gridsecure.gateway.upload import Delivery, deliver
+from gridsecure.gateway.upload import deliver
 from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
 
@@ -237,7 +237,8 @@ class _CorrectionRun:
     def encrypt(self, changed: list[ChangedRoster], *, energies: IntervalEnergies) -> None:
         """Step 4: every roster that is not signed yet goes into the outbox."""
         period = month_period(self.correction.month, timezone=self.zone.timezone)
-        keys, start = self.peers.key_sets(), period.start.isoformat()
+        start = period.start.isoformat()
+        keys = self.peers.key_sets(start)
         key = agents_of(self.zone).gateway().key_in(billing_domain(start))
         for done, item in enumerate(changed):
             self.progress("encrypt", done, len(changed))
@@ -270,8 +271,9 @@ class _CorrectionRun:
             self.progress("upload", done, len(waiting))
             sent_bytes += deliver(
                 platform,
-                Delivery(item.roster, self.zone.objects.get(item.seated.seats), item.manifest),
+                outbox.delivery(self.zone, item),
                 load=partial(_columns, self.zone, item),
+                load_object=self.zone.objects.get,
                 sent=lambda _objects: None,
             )
             outbox.mark_committed(self.zone, item.name, at=self.clock())

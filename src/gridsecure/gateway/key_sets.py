@@ -1,92 +1,166 @@
-"""Public key sets from the key authority: verified, cached by digest, and what they claim to be.
+"""This gateway's own key sets: asked of the key authority, verified, and passed on to the platform.
 
 A gateway encrypts under whatever key it is given, so it believes only notices signed by the
-authority's pinned key, key bytes whose SM3 digest the notice names, and a key id that it computes
-itself. Relinearisation keys are not fetched: gateways do without them.
+authority's pinned key that name this gateway, key bytes whose SM3 digest the notice names, and a
+key id that it computes itself.
+
+It asks under its pseudonym of the year, with no token: the authority learns which pseudonym has
+which key set, and not which service that is. What it was given is kept, because the platform, which
+takes key sets from gateways, may need it at an upload that another process signed.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Final
 
 import httpx
 
+from gridsecure import frames
+from gridsecure.credentials.seats import billing_domain
 from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import parameters_named
+from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, KeyMismatchError
+from gridsecure.errors import InvalidMessageError, KeyMismatchError
+from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.messages import KeyNotice, Signed, opened
+from gridsecure.messages import KeyNotice, KeySetRequest, Signed, UploadManifest, opened, signed
 from gridsecure.peer import Peer
+from gridsecure.plans.key_ring import load_key_set
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, fetch, record
+
+_KEY_SET: Final = "key-set"
 
 
 class KeySetClient:
     """The key authority as a gateway sees it.
 
     Args:
-        http: Its address and this gateway's authentication.
+        http: Its address; no authentication, for what is sent is signed.
         pause: Waits for so many seconds between attempts.
     """
 
     def __init__(self, http: httpx.Client, *, pause: Callable[[float], None]) -> None:
         self._peer = Peer(http, name="authority", pause=pause)
 
-    def notices(self) -> list[Signed]:
-        """The signed notices of the key sets in force, not verified yet."""
-        answer = self._peer.answer(self._peer.get("/key-sets"))
-        if not isinstance(answer, list):
-            raise self._peer.malformed()
-        return [Signed.parsed(json.dumps(notice)) for notice in answer]
+    def ask(self, request: Signed, *, registrations: Signed) -> tuple[Signed, list[bytes]]:
+        """Ask for the own key set in force.
 
-    def public_key(self, digest: str) -> bytes:
-        """The bytes of a public key, not checked yet."""
-        return self._peer.get(f"/objects/{digest}").content
+        Args:
+            request: A signed `KeySetRequest`.
+            registrations: The identity authority's word on this gateway.
+
+        Returns:
+            The signed notice and the key objects, not verified yet.
+        """
+        parts = [message.model_dump_json().encode() for message in (request, registrations)]
+        answer = self._peer.post(
+            "/key-sets", body=frames.joined(parts), content_type=frames.CONTENT_TYPE
+        )
+        try:
+            notice, *objects = frames.split(answer.content)
+        except (InvalidMessageError, ValueError) as error:
+            raise self._peer.malformed() from error
+        return Signed.parsed(notice), objects
 
 
-def fetch_key_sets(client: KeySetClient, *, zone: GatewayZone) -> dict[str, PublicKeySet]:
-    """Fetch and check the key sets in force.
+class OwnKeySets(Mapping[str, PublicKeySet]):
+    """The gateway's key sets of one year by parameter set name, each asked for when it is needed.
 
-    Returns:
-        Public key sets by parameter set name.
+    Args:
+        zone: The gateway.
+        client: The key authority.
+        identity: The identity authority, which vouches for the gateway.
+        start: Start of the billing period, ISO 8601 with the local offset.
+        clock: Gives the time, aware.
+    """
+
+    def __init__(
+        self,
+        zone: GatewayZone,
+        client: KeySetClient,
+        *,
+        identity: IdentityClient,
+        start: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._zone = zone
+        self._client = client
+        self._identity = identity
+        self._start = start
+        self._clock = clock
+        self._registrations: Signed | None = None
+        self._known: dict[str, PublicKeySet] = {}
+
+    def __getitem__(self, name: str) -> PublicKeySet:
+        """The key set in force of a parameter set.
+
+        Raises:
+            KeyError: There is no such parameter set.
+            AuthenticityError: The notice is not signed by the pinned authority key.
+            KeyMismatchError: It is of another gateway or parameter set, or the key bytes are not
+                what it says (`keys.id`).
+            GridSecureError: The authority refuses or cannot be reached.
+        """
+        if name not in PARAMETER_SETS:
+            raise KeyError(name)
+        if name not in self._known:
+            self._known[name] = self._asked(name)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PARAMETER_SETS)
+
+    def __len__(self) -> int:
+        return len(PARAMETER_SETS)
+
+    def _asked(self, name: str) -> PublicKeySet:
+        if self._registrations is None:
+            self._registrations = self._identity.own_registration(self._start)
+        domain = billing_domain(self._start)
+        key = self._identity.agents.gateway().key_in(domain)
+        request = signed(KeySetRequest(domain=domain.text, parameters=name), key=key)
+        envelope, objects = self._client.ask(request, registrations=self._registrations)
+        notice = opened(envelope, expect=KeyNotice, trusted=self._zone.authority)
+        by_digest = {sm3_hex(data): data for data in objects}
+        named = {notice.public_key, notice.relinearisation_keys} - {None}
+        is_asked = (notice.gateway, notice.parameters) == (key.public_key.thumbprint, name)
+        if not is_asked or by_digest.keys() != named:
+            raise _mismatch()
+        key_set = load_key_set(notice, by_digest.__getitem__)
+        for data in objects:
+            self._zone.objects.put(data)
+        entry = Record(
+            _KEY_SET,
+            notice.key_id,
+            notice.key_id,
+            envelope.digest,
+            "",
+            envelope.model_dump_json(),
+        )
+        with write_session(self._zone.engine) as session:
+            record(session, entry, at=self._clock())
+        return key_set
+
+
+def key_notices(zone: GatewayZone, manifest: UploadManifest) -> tuple[Signed, ...]:
+    """The notices of the key sets that an upload's columns are under.
 
     Raises:
-        AuthenticityError: A notice is not signed by the pinned authority key.
-        KeyMismatchError: Key bytes are not what the notice says (`keys.id`).
-        ConflictError: Two key sets of one parameter set are offered (`conflict.key-set`).
-        GridSecureError: As `Peer.post`.
+        NotFoundError: One was not kept (`not-found.key-set`).
     """
-    found: dict[str, PublicKeySet] = {}
-    for envelope in client.notices():
-        notice = opened(envelope, expect=KeyNotice, trusted=zone.authority)
-        if notice.parameters in found:
-            raise ConflictError(
-                f"The authority offers two key sets of {notice.parameters}.",
-                reason="conflict.key-set",
-                remedy="Ask the key custodian which one is in force.",
-            )
-        found[notice.parameters] = _key_set(notice, client=client, zone=zone)
-    return found
-
-
-def _key_set(notice: KeyNotice, *, client: KeySetClient, zone: GatewayZone) -> PublicKeySet:
-    parameters = parameters_named(notice.parameters, digest=notice.parameters_digest)
-    if zone.objects.has(notice.public_key):
-        data = zone.objects.get(notice.public_key)
-    else:
-        data = client.public_key(notice.public_key)
-        if sm3_hex(data) != notice.public_key:
-            raise _mismatch()
-        zone.objects.put(data)
-    key_set = PublicKeySet(parameters, data)
-    if key_set.key_id != notice.key_id:
-        raise _mismatch()
-    return key_set
+    key_ids = sorted({column.key_id for column in manifest.columns})
+    with write_session(zone.engine) as session:
+        return tuple(
+            Signed.parsed(fetch(session, kind=_KEY_SET, name=key_id).text) for key_id in key_ids
+        )
 
 
 def _mismatch() -> KeyMismatchError:
     return KeyMismatchError(
-        "The key authority's public key is not the one its notice names.",
+        "The key authority's answer is not this gateway's key set.",
         reason="keys.id",
-        remedy="Fetch the key sets again; if it persists, call the key custodian.",
+        remedy="Ask again; if it persists, call the key custodian.",
     )

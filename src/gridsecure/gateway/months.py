@@ -49,7 +49,7 @@ from gridsecure.gateway.preparation import (
     plan_counts,
 )
 from gridsecure.gateway.seating import Seating
-from gridsecure.gateway.upload import Delivery, PlatformClient, deliver
+from gridsecure.gateway.upload import PlatformClient, deliver
 from gridsecure.gateway.zone import GatewayZone
 
 STAGES: Final = ("read", "validate", "admit", "enrol", "rosters", "encrypt", "upload")
@@ -64,13 +64,14 @@ class Peers:
 
     Args:
         identity: The identity authority.
-        key_sets: Gives the public key sets in force by parameter set name.
+        key_sets: Gives the gateway's own public key sets, by parameter set name, for a billing
+            period that starts then [ISO 8601].
         platform: Gives the platform, where uploads go under the pseudonym of the year in which a
             billing period starts [ISO 8601].
     """
 
     identity: IdentityClient
-    key_sets: Callable[[], Mapping[str, PublicKeySet]]
+    key_sets: Callable[[str], Mapping[str, PublicKeySet]]
     platform: Callable[[str], PlatformClient]
 
 
@@ -138,7 +139,7 @@ class _MonthRun:
         """Steps 1 to 6; rosters fixed before must come out again."""
         settled = frozenset(known.rosters) if known else frozenset()
         plan, assigned = self.planned(known, settled)
-        keys = self.peers.key_sets()
+        keys = self.peers.key_sets(plan.start)
         fix_plan(self.zone, self.files.month, plan=plan, at=self.clock())
         self.encrypt(assigned, keys=keys)
         return plan
@@ -152,7 +153,7 @@ class _MonthRun:
         plan, assigned = self.planned(known, settled)
         if plan.rosters == known.rosters:
             raise refusal  # the identity authority knows of no revocation
-        keys = self.peers.key_sets()
+        keys = self.peers.key_sets(plan.start)
         replace_plan(self.zone, self.files.month, plan=plan, settled=settled, at=self.clock())
         for name in set(known.names) - set(plan.names):
             outbox.drop_columns(self.zone, name)
@@ -262,8 +263,9 @@ class _MonthRun:
 
         sent_bytes = deliver(
             self.peers.platform(item.upload.start),
-            Delivery(item.roster, self.zone.objects.get(item.seated.seats), item.manifest),
+            outbox.delivery(self.zone, item),
             load=load,
+            load_object=self.zone.objects.get,
             sent=sent,
         )
         outbox.mark_committed(self.zone, item.name, at=self.clock())

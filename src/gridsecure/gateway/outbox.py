@@ -25,9 +25,11 @@ from typing import Any, Final
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
+from gridsecure.gateway.key_sets import key_notices
 from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.roster_records import required_roster
+from gridsecure.gateway.upload import Delivery
 from gridsecure.gateway.upload_numbers import next_number, numbered
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import (
@@ -214,6 +216,17 @@ def read_columns(
             reason="storage.read",
             remedy="Check the outbox folder.",
         ) from error
+
+
+def delivery(zone: GatewayZone, outgoing: Outgoing) -> Delivery:
+    """What is sent of a roster's month besides its columns.
+
+    Raises:
+        NotFoundError: Its seats, or the notice of a key set it is under, were not kept.
+    """
+    seats = zone.objects.get(outgoing.seated.seats)
+    notices = key_notices(zone, outgoing.upload)
+    return Delivery(outgoing.roster, seats, outgoing.manifest, notices)
 
 
 def mark_committed(zone: GatewayZone, name: str, *, at: datetime) -> None:

@@ -1,6 +1,7 @@
 """The platform client: tariffs, rosters and uploads, each step repeatable.
 
-`deliver` sends one roster's month: roster, manifest, the objects the platform lacks, commit.
+`deliver` sends one roster's month: roster, key sets, manifest, the objects the platform lacks,
+commit.
 Run again after any interruption it sends only what is still missing, and a committed upload is not
 sent twice.
 """
@@ -16,7 +17,7 @@ import httpx
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError
 from gridsecure.frames import CONTENT_TYPE, joined
-from gridsecure.messages import Signed
+from gridsecure.messages import KeyNotice, Signed
 from gridsecure.peer import Peer
 
 MAX_BATCH_BYTES: Final = 16_000_000
@@ -52,11 +53,13 @@ class Delivery:
         roster: The signed roster.
         seats: The object with its seats.
         manifest: The signed upload manifest.
+        key_sets: The notices of the key sets that its columns are under.
     """
 
     roster: Signed
     seats: bytes
     manifest: Signed
+    key_sets: tuple[Signed, ...]
 
 
 class PlatformClient:
@@ -69,6 +72,7 @@ class PlatformClient:
 
     def __init__(self, http: httpx.Client, *, pause: Callable[[float], None]) -> None:
         self._peer = Peer(http, name="platform", pause=pause)
+        self._has: set[str] = set()
 
     def send_tariff(self, text: str) -> str:
         """Send a tariff's text and return its digest.
@@ -92,6 +96,30 @@ class PlatformClient:
         """Register a signed roster with the seats that it names."""
         body = joined([roster.model_dump_json().encode(), seats])
         self._peer.post("/rosters", body=body, content_type=CONTENT_TYPE)
+
+    def send_key_set(self, notice: Signed, *, load: Callable[[str], bytes]) -> None:
+        """Send a key set with the objects that the platform lacks; once for each process.
+
+        Args:
+            notice: As the key authority signed it.
+            load: Reads a key object by its digest.
+        """
+        if notice.digest in self._has:
+            return
+        parts = [notice.model_dump_json().encode()]
+        answer = self._peer.answer(self._post_frames("/key-sets", parts))
+        if not isinstance(answer, dict) or not isinstance(answer.get("missing"), list):
+            raise self._peer.malformed()
+        if answer["missing"]:
+            named = KeyNotice.parsed(notice.body)
+            digests = (named.public_key, named.relinearisation_keys)
+            self._post_frames(
+                "/key-sets", [*parts, *(load(digest) for digest in digests if digest)]
+            )
+        self._has.add(notice.digest)
+
+    def _post_frames(self, path: str, parts: list[bytes]) -> httpx.Response:
+        return self._peer.post(path, body=joined(parts), content_type=CONTENT_TYPE)
 
     def begin_upload(self, manifest: Signed) -> UploadAnswer:
         """Send an upload's signed manifest."""
@@ -124,6 +152,7 @@ def deliver(
     delivery: Delivery,
     *,
     load: LoadColumns,
+    load_object: Callable[[str], bytes],
     sent: Callable[[int], None],
 ) -> int:
     """Send one roster's month until it is committed.
@@ -132,6 +161,7 @@ def deliver(
         platform: The client.
         delivery: What is signed.
         load: Reads column files from the outbox.
+        load_object: Reads a key object by its digest.
         sent: Called after every batch with its number of objects.
 
     Returns:
@@ -142,6 +172,8 @@ def deliver(
     """
     manifest = delivery.manifest
     platform.register_roster(delivery.roster, delivery.seats)
+    for notice in delivery.key_sets:
+        platform.send_key_set(notice, load=load_object)
     status = platform.begin_upload(manifest)
     if status.state == COMMITTED:
         return 0

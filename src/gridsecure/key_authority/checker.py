@@ -33,13 +33,14 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.bill_versions import BillVersion, version_of
 from gridsecure.key_authority.grants import bind_grant, check_purpose
+from gridsecure.key_authority.key_sets import key_ring
 from gridsecure.key_authority.ledger import REPEATED, Giving, joined
 from gridsecure.key_authority.platform_view import PlatformView
 from gridsecure.key_authority.rebills import release_corrections
 from gridsecure.key_authority.releases import Granted, certify
 from gridsecure.key_authority.told_cells import prepare_bills, prepare_load_curve
 from gridsecure.key_authority.vault_orders import ordered_bills, ordered_totals, tariff_texts
-from gridsecure.key_authority.verification import Proven, current_evaluations, prove
+from gridsecure.key_authority.verification import Proven, prove
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
     CellTotal,
@@ -204,15 +205,13 @@ def _release(
 ) -> None:
     # 1. policy
     pairs = _allowed(zone, request, now=clock())
-    evaluations = current_evaluations(zone)
+    keys = key_ring(zone)
     # 2. to 4.
     if request.plan == "rebill":
         transcripts = [transcript for transcript, _ in pairs]
-        granted = release_corrections(
-            zone, transcripts, view=view, evaluations=evaluations, clock=clock
-        )
+        granted = release_corrections(zone, transcripts, view=view, keys=keys, clock=clock)
     else:
-        proof = partial(prove, zone=zone, view=view, evaluations=evaluations)
+        proof = partial(prove, zone=zone, view=view, keys=keys)
         proofs = (proof(transcript, seed=seed) for transcript, seed in pairs)
         granted = _granted(zone, request, proofs, view=view, clock=clock)
     # 5. certificate

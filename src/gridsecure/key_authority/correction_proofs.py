@@ -21,7 +21,8 @@ from gridsecure.key_authority.verification import Proven, executed_bill, prove
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import Signed, UploadManifest, opened
 from gridsecure.plans.corrections import Version, check_correction
-from gridsecure.plans.execution import Evaluations, Output, RosterData, roster_data
+from gridsecure.plans.execution import Output, RosterData, roster_data
+from gridsecure.plans.key_ring import KeyRing
 from gridsecure.store.database import write_session
 
 
@@ -57,7 +58,7 @@ class ProvenCorrection:
 
 
 def prove_correction(
-    envelope: Signed, *, zone: AuthorityZone, view: PlatformView, evaluations: Evaluations
+    envelope: Signed, *, zone: AuthorityZone, view: PlatformView, keys: KeyRing
 ) -> ProvenCorrection:
     """Verify a correction's transcript, and derive the bills it cancels as well.
 
@@ -65,7 +66,7 @@ def prove_correction(
         envelope: The signed transcript.
         zone: The authority.
         view: The platform.
-        evaluations: From `verification.current_evaluations`.
+        keys: The gateways' key sets, from `key_sets.key_ring`.
 
     Raises:
         GridSecureError: As `verification.prove`.
@@ -74,7 +75,7 @@ def prove_correction(
         InputError: It is no correction of that upload (`correction.*`).
     """
     # 1. the transcript
-    after = prove(envelope, seed=None, zone=zone, view=view, evaluations=evaluations)
+    after = prove(envelope, seed=None, zone=zone, view=view, keys=keys)
     (data,), (digest,) = after.datas, after.transcript.uploads
     # 2. what it corrects
     with write_session(zone.engine) as session:
@@ -90,7 +91,7 @@ def prove_correction(
         corrected=Version(earlier.upload, before.upload, before.roster),
     )
     # 4. the earlier outputs
-    _, outputs = executed_bill(before, view=view, evaluations=evaluations)
+    _, outputs = executed_bill(before, view=view, keys=keys)
     derived = sm3_hex("".join(output.entry.digest for output in outputs.values()).encode())
     is_same_plan = earlier.plan_version == after.transcript.plan_version
     if is_same_plan and derived != earlier.outputs:

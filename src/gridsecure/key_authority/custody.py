@@ -1,8 +1,10 @@
 """Key sets at rest: the secret key sealed with SM4-GCM under a key-encryption key, in one file.
 
 A key file is written whole or not at all and readable by its owner only. The public half stands
-beside the sealed secret and is bound to it: the envelope's purpose names the digest of everything
-else in the file, so that no byte of it can change unseen.
+beside the sealed secret and is bound to it, and so are the gateway whose key set it is and its
+generation: the envelope's purpose names the digest of everything else in the file, so that no byte
+of it can change unseen. The file's name says the same once more; a file under another's name is
+refused. A revoked key set's file gets another suffix, and is not opened again.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from re import fullmatch
 from typing import Final
 
 from gridsecure import frames
 from gridsecure.crypto.envelope import open_sealed, seal
-from gridsecure.crypto.keys import PublicKeySet
+from gridsecure.crypto.keys import PublicKeySet, key_fingerprint
 from gridsecure.crypto.parameters import parameters_named
 from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set, secret_key_set
 from gridsecure.crypto.sm3 import sm3_hex
@@ -25,55 +29,86 @@ from gridsecure.errors import (
     EnvelopeError,
     InvalidMessageError,
     KeyMismatchError,
+    NotFoundError,
     StorageError,
 )
 
 SECRET_PURPOSE: Final = "homomorphic-secret-key"  # noqa: S105 - a purpose, not a secret
 _SUFFIX: Final = ".keys"
+_REVOKED: Final = ".revoked"
+_GATEWAY: Final = r"[0-9a-f]{64}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlace:
+    """Which key set of which gateway.
+
+    Args:
+        gateway: Thumbprint of the gateway's key.
+        parameters: Parameter set name.
+        generation: Counts the gateway's key sets of these parameters, from 1.
+
+    Raises:
+        NotFoundError: The gateway's name is no thumbprint, or there is no such parameter set.
+    """
+
+    gateway: str
+    parameters: str
+    generation: int
+
+    def __post_init__(self) -> None:
+        if not fullmatch(_GATEWAY, self.gateway):
+            raise NotFoundError("There is no gateway of that name.", reason="not-found.gateway")
+        parameters_named(self.parameters)
+
+    @property
+    def stem(self) -> str:
+        """Its file's name, without the suffix."""
+        return f"{self.gateway}.{self.parameters}.{self.generation}"
 
 
 def create_key_set(
-    folder: Path, *, parameters_name: str, kek: bytes, created_at: datetime
+    folder: Path, place: KeyPlace, *, kek: bytes, created_at: datetime
 ) -> SecretKeySet:
     """Generate a key set and keep it sealed.
 
     Args:
         folder: The vault's folder.
-        parameters_name: Parameter set; a folder holds at most one key set of each.
+        place: Whose it is; a folder holds at most one key set of each place.
         kek: The 16-byte key-encryption key.
         created_at: Now.
 
     Raises:
-        NotFoundError: No such parameter set.
-        ConflictError: The folder already holds a key set of these parameters.
+        ConflictError: The folder already holds this key set (`keys.exists`).
         StorageError: The disk refuses; no half-written file is left.
     """
-    parameters = parameters_named(parameters_name)
-    if _path(folder, parameters.name).exists():
-        raise _existing(parameters.name)
-    key_set = generate_key_set(parameters)
-    keep_key_set(folder, key_set, kek=kek, created_at=created_at)
+    key_set = generate_key_set(parameters_named(place.parameters))
+    keep_key_set(folder, place, key_set, kek=kek, created_at=created_at)
     return key_set
 
 
-def keep_key_set(folder: Path, key_set: SecretKeySet, *, kek: bytes, created_at: datetime) -> None:
+def keep_key_set(
+    folder: Path, place: KeyPlace, key_set: SecretKeySet, *, kek: bytes, created_at: datetime
+) -> None:
     """Keep a key set sealed.
 
     Args:
         folder: The vault's folder.
+        place: Whose it is.
         key_set: The key set.
         kek: The 16-byte key-encryption key.
         created_at: Now.
 
     Raises:
-        ConflictError: The folder already holds a key set of these parameters.
+        ConflictError: The folder already holds this key set (`keys.exists`).
         StorageError: The disk refuses; no half-written file is left.
     """
+    if _path(folder, place, _SUFFIX).exists() or _path(folder, place, _REVOKED).exists():
+        raise _existing()
     public = key_set.public
-    parameters = public.parameters
     beside = [
-        parameters.name.encode(),
-        parameters.digest.encode(),
+        place.stem.encode(),
+        public.parameters.digest.encode(),
         public.public_key,
         public.relinearisation_keys,
     ]
@@ -85,9 +120,9 @@ def keep_key_set(folder: Path, key_set: SecretKeySet, *, kek: bytes, created_at:
         created_at=created_at,
     )
     try:
-        _write(_path(folder, parameters.name), frames.joined([sealed, *beside]))
+        _write(_path(folder, place, _SUFFIX), frames.joined([sealed, *beside]))
     except FileExistsError as error:
-        raise _existing(parameters.name) from error
+        raise _existing() from error
     except OSError as error:
         raise StorageError(
             "A key file could not be written; nothing of it was kept.",
@@ -95,18 +130,88 @@ def keep_key_set(folder: Path, key_set: SecretKeySet, *, kek: bytes, created_at:
         ) from error
 
 
-def open_key_sets(folder: Path, *, kek: bytes) -> dict[str, SecretKeySet]:
-    """Open every key set of a folder, by parameter set name.
+def check_kek(folder: Path, *, kek: bytes) -> None:
+    """Open one key file, where there is any, so that a vault under another key does not start.
 
     Raises:
         EnvelopeError: Another key-encryption key, or an altered file.
-        KeyMismatchError: Halves that do not belong together, or a file under another name.
+        KeyMismatchError, StorageError: As `open_key_set`.
+    """
+    for path in sorted(folder.glob(f"*{_SUFFIX}"))[:1]:
+        _open(path, kek)
+
+
+def open_key_set(folder: Path, place: KeyPlace, *, kek: bytes) -> SecretKeySet:
+    """Open a key set.
+
+    Raises:
+        NotFoundError: There is none in this place (`not-found.key-set`).
+        EnvelopeError: Another key-encryption key, or an altered file.
+        KeyMismatchError: Halves that do not belong together (`keys.file`), or the key set was
+            revoked (`keys.revoked`).
         StorageError: The disk refuses.
     """
-    return {path.stem: _open(path, kek) for path in sorted(folder.glob(f"*{_SUFFIX}"))}
+    if _path(folder, place, _REVOKED).exists():
+        raise KeyMismatchError("A key set was revoked.", reason="keys.revoked")
+    path = _path(folder, place, _SUFFIX)
+    if not path.exists():
+        raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
+    return _open(path, kek)
+
+
+def find_place(folder: Path, *, gateway: str, key_id: str) -> KeyPlace | None:
+    """Where a gateway's key set of this id is, in force or revoked; None if it has none.
+
+    Raises:
+        EnvelopeError: A file of the gateway was altered.
+        NotFoundError: As `KeyPlace`.
+        StorageError: The disk refuses.
+    """
+    if not fullmatch(_GATEWAY, gateway):
+        return None
+    for path in sorted(folder.glob(f"{gateway}.*")):
+        parts = path.name.split(".")
+        if f".{parts[-1]}" not in (_SUFFIX, _REVOKED) or len(parts) != 4:
+            continue
+        _, name, generation, _ = parts
+        _, _, digest, public_key, _ = _content(path)
+        if key_fingerprint(digest.decode(errors="replace"), public_key) == key_id:
+            return KeyPlace(gateway, name, int(generation))
+    return None
+
+
+def revoke_key_set(folder: Path, place: KeyPlace) -> None:
+    """Put a key set away for good; a second time changes nothing.
+
+    Raises:
+        NotFoundError: There is none in this place (`not-found.key-set`).
+        StorageError: The disk refuses.
+    """
+    path, away = _path(folder, place, _SUFFIX), _path(folder, place, _REVOKED)
+    if not path.exists() and not away.exists():
+        raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
+    try:
+        if path.exists():
+            path.rename(away)
+        _sync(folder)
+    except OSError as error:
+        raise StorageError(
+            "A key file could not be put away.", remedy="Check the vault's folder."
+        ) from error
 
 
 def _open(path: Path, kek: bytes) -> SecretKeySet:
+    sealed, *beside = _content(path)
+    secret = open_sealed(sealed, kek=kek, purpose=_purpose(beside))
+    # From here on every byte is as it was written under this key-encryption key.
+    stem, digest, public_key, relinearisation = beside
+    if stem.decode() != path.stem:
+        raise KeyMismatchError("A key file is not what its name says.", reason="keys.file")
+    parameters = parameters_named(path.stem.split(".")[1], digest=digest.decode())
+    return secret_key_set(secret, public=PublicKeySet(parameters, public_key, relinearisation))
+
+
+def _content(path: Path) -> list[bytes]:
     try:
         content = frames.split(path.read_bytes())
     except OSError as error:
@@ -117,29 +222,22 @@ def _open(path: Path, kek: bytes) -> SecretKeySet:
         raise _altered() from error
     if len(content) != 5:
         raise _altered()
-    sealed, *beside = content
-    secret = open_sealed(sealed, kek=kek, purpose=_purpose(beside))
-    # From here on every byte is as it was written under this key-encryption key.
-    name, digest, public_key, relinearisation = beside
-    if name.decode() != path.stem:
-        raise KeyMismatchError("A key file is not what its name says.", reason="keys.file")
-    parameters = parameters_named(name.decode(), digest=digest.decode())
-    return secret_key_set(secret, public=PublicKeySet(parameters, public_key, relinearisation))
+    return content
 
 
 def _purpose(beside: Sequence[bytes]) -> str:
     return f"{SECRET_PURPOSE}/{sm3_hex(frames.joined(beside))}"
 
 
-def _path(folder: Path, name: str) -> Path:
-    return folder / f"{name}{_SUFFIX}"
+def _path(folder: Path, place: KeyPlace, suffix: str) -> Path:
+    return folder / f"{place.stem}{suffix}"
 
 
-def _existing(name: str) -> ConflictError:
+def _existing() -> ConflictError:
     return ConflictError(
-        f"A key set of {name} exists.",
+        "The vault has this key set already.",
         reason="keys.exists",
-        remedy="Use it; replacing keys is a ceremony of its own.",
+        remedy="Use it, or rotate it.",
     )
 
 
@@ -159,8 +257,12 @@ def _write(path: Path, data: bytes) -> None:
         path.hardlink_to(partial)  # unlike renaming, never replaces a key set
     finally:
         partial.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)  # columns will be encrypted under this key: it may not vanish
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)  # columns will be encrypted under this key: it may not vanish
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

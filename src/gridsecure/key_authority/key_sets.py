@@ -1,67 +1,253 @@
-"""Publishing key sets: the vault generates, the checker signs a notice and keeps the objects."""
+"""Key sets of gateways: made when a gateway asks, rotated and revoked by a custodian.
+
+A gateway asks under the pseudonym of the year, with a message signed by the key that the identity
+authority vouches for; nobody keeps a list of gateways.
+
+1. the identity authority vouches for one gateway in a billing domain, and did so lately;
+2. the request is signed by that gateway, for that domain;
+3. the gateway's key set in force is found, or the vault generates one;
+4. the notice is signed, kept with the public objects, and entered in the evidence log.
+
+Asked twice, also at once, there is one key set. *Rotated*, a key set is retired: the gateway is
+given the next generation when it asks, and what was encrypted before is still computed on and
+decrypted. *Revoked*, it is neither.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
 
+from sqlmodel import Session
+
+from gridsecure.credentials.seats import vouched_gateway
 from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import PARAMETER_SETS
-from gridsecure.key_authority.packages import KeyOrder
+from gridsecure.crypto.parameters import parameters_named
+from gridsecure.errors import ConflictError, UnknownMeterError
+from gridsecure.key_authority.packages import KeyOrder, RevocationOrder
 from gridsecure.key_authority.zone import AuthorityZone
-from gridsecure.messages import KeyNotice, Signed, signed
+from gridsecure.messages import KeyNotice, KeyRevocation, KeySetRequest, Signed, opened, signed
+from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, listed, record
+from gridsecure.store.records import Record, advance, fetch, insert_once, listed, record
+
+IN_FORCE: Final = "in-force"
+RETIRED: Final = "retired"
+REVOKED: Final = "revoked"
+MAX_WORD_AGE: Final = timedelta(days=1)
+"""How old the identity authority's word on a gateway may be: it may have been revoked since."""
+
+_KEY_SET: Final = "key-set"
+_REVOCATION: Final = "key-revocation"
 
 
-def publish_key_sets(zone: AuthorityZone, *, at: datetime) -> list[Signed]:
-    """Create the key sets that are missing, and return the notices of all.
+@dataclass(frozen=True, slots=True)
+class KeptKeySet:
+    """A key set as the authority knows it.
+
+    Args:
+        notice: The notice, read.
+        envelope: As it was signed.
+        state: "in-force", "retired" or "revoked".
+    """
+
+    notice: KeyNotice
+    envelope: Signed
+    state: str
+
+
+def give_key_set(
+    zone: AuthorityZone, request: Signed, *, registrations: Signed, at: datetime
+) -> Signed:
+    """A gateway's own key set in force, generated where it has none.
+
+    Args:
+        zone: The authority.
+        request: A signed `KeySetRequest`.
+        registrations: The identity authority's signed word on the gateway.
+        at: Now.
+
+    Returns:
+        The signed notice.
 
     Raises:
-        GridSecureError: The vault refuses or is down.
+        AuthenticityError: Nobody vouches for the gateway in that domain, or did so too long ago
+            (`authenticity.registration`), or another signed the request.
+        NotFoundError: There is no such parameter set (`parameters.unknown`).
+        GridSecureError: The vault is down, or cannot keep a key set.
     """
-    published = key_notices(zone)
-    known = {KeyNotice.parsed(notice.body).parameters for notice in published}
-    # A key set whose notice was lost on the way (killed in between) is published now.
-    for key_set in zone.vault.public_key_sets():
-        if key_set.parameters.name not in known:
-            published.append(_publish(zone, key_set, at=at))
-            known.add(key_set.parameters.name)
-    for name in sorted(set(PARAMETER_SETS) - known):
-        order = KeyOrder(parameters=name, created_at=at.isoformat())
-        key_set = zone.vault.create_key_set(signed(order, key=zone.signing_key))
-        published.append(_publish(zone, key_set, at=at))
-    return published
+    # 1. who may ask
+    vouched = vouched_gateway(registrations, identity=zone.identity)
+    if not at - MAX_WORD_AGE <= vouched.issued_at <= at + MAX_WORD_AGE:
+        raise UnknownMeterError(
+            "The identity authority's word on a gateway is too old.",
+            reason="authenticity.registration",
+            remedy="Fetch the gateway's registration anew.",
+        )
+    # 2. who asks
+    key = vouched.key
+    asked = opened(request, expect=KeySetRequest, trusted={key.thumbprint: key})
+    if asked.domain != vouched.domain:
+        raise UnknownMeterError(
+            "A gateway asks for a key set in another domain than it is registered in.",
+            reason="authenticity.registration",
+        )
+    # 3. and 4.
+    parameters_named(asked.parameters)
+    return _in_force(zone, key.thumbprint, asked.parameters, at=at)
 
 
-def key_notices(zone: AuthorityZone) -> list[Signed]:
-    """Notices of the key sets in force."""
+def public_objects(zone: AuthorityZone, envelope: Signed) -> list[bytes]:
+    """The key objects that a notice names."""
+    notice = KeyNotice.parsed(envelope.body)
+    digests = (notice.public_key, notice.relinearisation_keys)
+    return [zone.objects.get(digest) for digest in digests if digest]
+
+
+def list_key_sets(zone: AuthorityZone, *, gateway: str = "") -> list[KeptKeySet]:
+    """All key sets, oldest first, perhaps of one gateway only."""
     with write_session(zone.engine) as session:
-        return [Signed.parsed(item.text) for item in listed(session, kind="key-set")]
+        kept = [_kept(item) for item in listed(session, kind=_KEY_SET)]
+    return [one for one in kept if gateway in ("", one.notice.gateway)]
 
 
-def _publish(zone: AuthorityZone, key_set: PublicKeySet, *, at: datetime) -> Signed:
+def rotate_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime) -> Signed:
+    """Retire a key set and generate the next one.
+
+    Args:
+        zone: The authority.
+        key_id: The key set in force.
+        actor: Who ordered it.
+        at: Now.
+
+    Returns:
+        The notice of the key set that takes its place.
+
+    Raises:
+        NotFoundError: There is no such key set (`not-found.key-set`).
+        ConflictError: It is not in force (`conflict.key-set-state`).
+        GridSecureError: The vault is down, or cannot keep a key set; then the gateway is given
+            one when it asks.
+    """
+    with write_session(zone.engine) as session:
+        kept = _kept(fetch(session, kind=_KEY_SET, name=key_id))
+        if not advance(session, kind=_KEY_SET, name=key_id, source=IN_FORCE, target=RETIRED):
+            raise ConflictError(
+                f"The key set is {kept.state}; only one in force can be rotated.",
+                reason="conflict.key-set-state",
+                remedy="List the gateway's key sets and name the one in force.",
+            )
+        _enter(session, "key-set.retired", kept.notice, actor=actor, at=at)
+    return _in_force(zone, kept.notice.gateway, kept.notice.parameters, at=at)
+
+
+def revoke_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime) -> Signed:
+    """Withdraw a key set for good; a second time gives the same answer.
+
+    The checker refuses it from the moment that this is recorded, and the vault puts the secret key
+    away. A vault that was down is told by the same call, made again.
+
+    Returns:
+        The signed revocation, for the platform.
+
+    Raises:
+        NotFoundError: There is no such key set (`not-found.key-set`).
+        GridSecureError: The vault is down; the key set is revoked all the same.
+    """
+    with write_session(zone.engine) as session:
+        kept = _kept(fetch(session, kind=_KEY_SET, name=key_id))
+        notice = kept.notice
+        if kept.state != REVOKED:
+            revocation = KeyRevocation(
+                key_id=key_id, gateway=notice.gateway, revoked_at=at.isoformat()
+            )
+            envelope = signed(revocation, key=zone.signing_key)
+            text = envelope.model_dump_json()
+            record(session, Record(_REVOCATION, key_id, key_id, envelope.digest, "", text), at=at)
+            advance(session, kind=_KEY_SET, name=key_id, source=kept.state, target=REVOKED)
+            _enter(session, "key-set.revoked", notice, actor=actor, at=at)
+        envelope = Signed.parsed(fetch(session, kind=_REVOCATION, name=key_id).text)
+    order = RevocationOrder(gateway=notice.gateway, key_id=key_id)
+    zone.vault.revoke_key_set(signed(order, key=zone.signing_key))
+    return envelope
+
+
+def key_ring(zone: AuthorityZone) -> KeyRing:
+    """What the checker computes with: the authority's own published keys."""
+    kept = list_key_sets(zone)
+    revoked = frozenset(one.notice.key_id for one in kept if one.state == REVOKED)
+    return KeyRing(KnownKeys(tuple(one.notice for one in kept), revoked), zone.objects.get)
+
+
+def _in_force(zone: AuthorityZone, gateway: str, parameters: str, *, at: datetime) -> Signed:
+    """Steps 3 and 4."""
+    earlier = [
+        one for one in list_key_sets(zone, gateway=gateway) if one.notice.parameters == parameters
+    ]
+    for one in earlier:
+        if one.state == IN_FORCE:
+            return one.envelope
+    # The generation names the key set before it is made: whoever asks at the same moment, and
+    # whoever asks again after a crash between the key file and its notice, gets this very one.
+    generation = len(earlier) + 1
+    order = KeyOrder(
+        gateway=gateway, parameters=parameters, generation=generation, created_at=at.isoformat()
+    )
+    key_set = zone.vault.create_key_set(signed(order, key=zone.signing_key))
+    return publish_key_set(zone, key_set, place=(gateway, generation), at=at)
+
+
+def publish_key_set(
+    zone: AuthorityZone, key_set: PublicKeySet, *, place: tuple[str, int], at: datetime
+) -> Signed:
+    """Sign the notice of a key set and keep it; where another process came first, return its.
+
+    Args:
+        zone: The authority.
+        key_set: The public half.
+        place: The gateway whose it is, and its generation.
+        at: Now.
+    """
+    (gateway, generation), parameters = place, key_set.parameters
     relinearisation = None
     if key_set.relinearisation_keys:
         relinearisation = zone.objects.put(key_set.relinearisation_keys)
     notice = KeyNotice(
         key_id=key_set.key_id,
-        parameters=key_set.parameters.name,
-        parameters_digest=key_set.parameters.digest,
+        gateway=gateway,
+        generation=generation,
+        parameters=parameters.name,
+        parameters_digest=parameters.digest,
         public_key=zone.objects.put(key_set.public_key),
         relinearisation_keys=relinearisation,
         created_at=at.isoformat(),
     )
     envelope = signed(notice, key=zone.signing_key)
-    name, scope = key_set.key_id, key_set.parameters.name
+    scope = f"{gateway}/{parameters.name}/{generation}"
+    text = envelope.model_dump_json()
+    entry = Record(_KEY_SET, notice.key_id, scope, envelope.digest, IN_FORCE, text)
+    try:
+        is_new = insert_once(zone.engine, entry, now=at)
+    except ConflictError:  # signed by another process a moment before: theirs is the notice
+        is_new = False
     with write_session(zone.engine) as session:
-        entry = Record("key-set", name, scope, envelope.digest, "", envelope.model_dump_json())
-        record(session, entry, at=at)
-        evidence.append(
-            session,
-            at=at,
-            actor="key-authority",
-            action="key-set.published",
-            detail={"key_id": name, "parameters": scope},
-        )
-    return envelope
+        if is_new:
+            _enter(session, "key-set.published", notice, actor="key-authority", at=at)
+        return _kept(fetch(session, kind=_KEY_SET, name=notice.key_id)).envelope
+
+
+def _enter(session: Session, action: str, notice: KeyNotice, *, actor: str, at: datetime) -> None:
+    detail: dict[str, evidence.JSON] = {
+        "key_id": notice.key_id,
+        "gateway": notice.gateway,
+        "parameters": notice.parameters,
+        "generation": notice.generation,
+    }
+    evidence.append(session, at=at, actor=actor, action=action, detail=detail)
+
+
+def _kept(item: Record) -> KeptKeySet:
+    envelope = Signed.parsed(item.text)
+    return KeptKeySet(KeyNotice.parsed(envelope.body), envelope, item.state)

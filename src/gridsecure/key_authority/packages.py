@@ -14,11 +14,21 @@ from gridsecure.plans.cells import Place
 
 
 class KeyOrder(Message):
-    """Create a key set for a parameter set."""
+    """Create a gateway's key set for a parameter set, or say which one was created before."""
 
     kind: ClassVar[str] = "vault-key-order"
+    gateway: str
     parameters: str
+    generation: int
     created_at: str
+
+
+class RevocationOrder(Message):
+    """Decrypt nothing more under a gateway's key set."""
+
+    kind: ClassVar[str] = "vault-revocation"
+    gateway: str
+    key_id: str
 
 
 class WithheldCell(Message):

@@ -25,7 +25,8 @@ from gridsecure.key_authority.told_cells import prepare_corrections
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import CellTotal, Signed, signed
 from gridsecure.plans.bills import BILL_PLAN_VERSION
-from gridsecure.plans.execution import Evaluations, Output, RosterData
+from gridsecure.plans.execution import Output, RosterData
+from gridsecure.plans.key_ring import KeyRing
 
 
 def release_corrections(
@@ -33,7 +34,7 @@ def release_corrections(
     transcripts: Sequence[Signed],
     *,
     view: PlatformView,
-    evaluations: Evaluations,
+    keys: KeyRing,
     clock: Callable[[], datetime],
 ) -> Granted:
     """Prove, claim and have decrypted what some corrections change.
@@ -43,8 +44,7 @@ def release_corrections(
             `told_cells.prepare_corrections` and the vault.
     """
     parts = [
-        prove_correction(transcript, zone=zone, view=view, evaluations=evaluations)
-        for transcript in transcripts
+        prove_correction(transcript, zone=zone, view=view, keys=keys) for transcript in transcripts
     ]
     digests = {data.roster.tariff for part in parts for data in (part.before, part.data)}
     tariffs = {digest: tariff_text(view, digest) for digest in sorted(digests)}

@@ -1,7 +1,7 @@
 """The vault: holds the secret keys, decrypts what the checker passed, rounds, seals.
 
 1. verify the checker's signature on the order;
-2. open each output under its digest, key and roster;
+2. open each output under its digest, roster and a key set of that roster's gateway;
 3. decrypt, recombine exact amounts, check that every limb tells the same quantity;
 4. round each line to the fen, total, seal each roster's statements to the billing office;
 5. give out control totals of cells with enough members, and nothing else.
@@ -13,11 +13,13 @@ value outside its sealed statement. Errors say nothing about plaintexts or noise
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -34,16 +36,29 @@ from gridsecure.crypto.envelope import seal_to
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import InvalidMessageError, KeyMismatchError, OutOfRangeError
+from gridsecure.errors import (
+    InvalidMessageError,
+    KeyMismatchError,
+    NotFoundError,
+    OutOfRangeError,
+)
 from gridsecure.key_authority.control_totals import RosterBills, cells_of, control_totals
 from gridsecure.key_authority.corrections import correction_cells, rebilled
-from gridsecure.key_authority.custody import create_key_set, open_key_sets
+from gridsecure.key_authority.custody import (
+    KeyPlace,
+    check_kek,
+    create_key_set,
+    find_place,
+    open_key_set,
+    revoke_key_set,
+)
 from gridsecure.key_authority.filing import by_settlement_name
 from gridsecure.key_authority.packages import (
     CheckedBills,
     CheckedCorrections,
     CheckedTotals,
     KeyOrder,
+    RevocationOrder,
     VaultAnswer,
     withheld_measures,
 )
@@ -57,6 +72,7 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.bills import plan_bill
 from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
+from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set
 from gridsecure.plans.load_curve import CellLayout, cell_layout, day_totals, interval_times
 from gridsecure.plans.recombination import recombined
 
@@ -79,31 +95,48 @@ class Vault:
     kek: bytes = field(repr=False)
     checker: Sm2PublicKey
     billing_office: Sm2PublicKey
-    _key_sets: dict[str, SecretKeySet] = field(default_factory=dict, init=False, repr=False)
+    _opened: OrderedDict[tuple[str, str], SecretKeySet] = field(
+        default_factory=OrderedDict, init=False, repr=False
+    )
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._key_sets.update(open_key_sets(self.folder, kek=self.kek))
-
-    def public_key_sets(self) -> list[PublicKeySet]:
-        """Public halves of all key sets."""
-        return [key_set.public for key_set in self._key_sets.values()]
+        check_kek(self.folder, kek=self.kek)
 
     def create_key_set(self, envelope: Signed) -> PublicKeySet:
-        """Generate a key set by a signed `KeyOrder`.
+        """Generate a gateway's key set by a signed `KeyOrder`; the same order again finds it.
 
         Raises:
             AuthenticityError: Not the checker's order.
-            ConflictError, NotFoundError, StorageError: As `custody.create_key_set`.
+            KeyMismatchError: It was revoked (`keys.revoked`).
+            NotFoundError, StorageError: As `custody.create_key_set`.
         """
         order = self._order(envelope, KeyOrder)
-        key_set = create_key_set(
-            self.folder,
-            parameters_name=order.parameters,
-            kek=self.kek,
-            created_at=datetime.fromisoformat(order.created_at),
-        )
-        self._key_sets[order.parameters] = key_set
+        place = KeyPlace(order.gateway, order.parameters, order.generation)
+        created_at = datetime.fromisoformat(order.created_at)
+        with self._lock:
+            try:
+                key_set = open_key_set(self.folder, place, kek=self.kek)
+            except NotFoundError:
+                key_set = create_key_set(self.folder, place, kek=self.kek, created_at=created_at)
+            self._keep(order.gateway, key_set)
         return key_set.public
+
+    def revoke_key_set(self, envelope: Signed) -> None:
+        """Decrypt nothing more under a key set, by a signed `RevocationOrder`.
+
+        Raises:
+            AuthenticityError: Not the checker's order.
+            NotFoundError: The gateway has no such key set (`not-found.key-set`).
+            StorageError: As `custody.revoke_key_set`.
+        """
+        order = self._order(envelope, RevocationOrder)
+        with self._lock:
+            place = find_place(self.folder, gateway=order.gateway, key_id=order.key_id)
+            if place is None:
+                raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
+            revoke_key_set(self.folder, place)
+            self._opened.pop((order.gateway, order.key_id), None)
 
     def release_bills(
         self, envelope: Signed, files: Sequence[bytes]
@@ -226,9 +259,7 @@ class Vault:
     def _decrypted(
         self, entry: ColumnEntry, data: bytes, roster: RosterManifest
     ) -> NDArray[np.uint64]:
-        key_set = self._key_sets.get(entry.parameters)
-        if key_set is None or key_set.public.key_id != entry.key_id:
-            raise KeyMismatchError("An output is under a key this vault does not hold.")
+        key_set = self._key_set(entry, roster.gateway_id)
         column, label = open_column(
             data,
             digest=entry.digest,
@@ -238,6 +269,28 @@ class Vault:
         if label.quantity != entry.quantity or column.slots != roster.slots * entry.intervals:
             raise KeyMismatchError("An output's label differs from the order.")
         return key_set.decrypt(column)
+
+    def _key_set(self, entry: ColumnEntry, gateway: str) -> SecretKeySet:
+        """The secret key of an output; only its own gateway's key sets are looked at."""
+        with self._lock:
+            key_set = self._opened.get((gateway, entry.key_id))
+            if key_set is None:
+                place = find_place(self.folder, gateway=gateway, key_id=entry.key_id)
+                if place is None:
+                    raise foreign_key_set()
+                key_set = open_key_set(self.folder, place, kek=self.kek)
+            self._keep(gateway, key_set)
+        if key_set.public.parameters.name != entry.parameters:
+            raise KeyMismatchError("An output names another parameter set than its key set has.")
+        return key_set
+
+    def _keep(self, gateway: str, key_set: SecretKeySet) -> None:
+        """Keep a key set at hand, and the longest unused one no longer."""
+        name = (gateway, key_set.public.key_id)
+        self._opened[name] = key_set
+        self._opened.move_to_end(name)
+        while len(self._opened) > MAX_OPEN:
+            self._opened.popitem(last=False)
 
 
 def _counted(files: Sequence[bytes], expected: int) -> Sequence[bytes]:

@@ -79,14 +79,13 @@ class VaultClient:
             self.close()
             raise
 
-    def public_key_sets(self) -> list[PublicKeySet]:
-        """Public halves of all key sets."""
-        answer = self._asked("public-key-sets", [])
-        return [_public(answer[i : i + 3]) for i in range(0, len(answer), 3)]
-
     def create_key_set(self, order: Signed) -> PublicKeySet:
         """As `Vault.create_key_set`."""
         return _public(self._asked("create-key-set", [order.model_dump_json().encode()]))
+
+    def revoke_key_set(self, order: Signed) -> None:
+        """As `Vault.revoke_key_set`."""
+        self._asked("revoke-key-set", [order.model_dump_json().encode()])
 
     def release_bills(
         self, order: Signed, files: Sequence[bytes]
@@ -190,8 +189,9 @@ def _answer(vault: Vault, order: str, content: list[bytes]) -> list[bytes]:
         return [totals.model_dump_json().encode()]
     if order == "create-key-set":
         return _described(vault.create_key_set(Signed.parsed(content[0])))
-    key_sets = vault.public_key_sets() if order == "public-key-sets" else []
-    return [part for public in key_sets for part in _described(public)]
+    if order == "revoke-key-set":
+        vault.revoke_key_set(Signed.parsed(content[0]))
+    return []  # and to "start", which only wants to know that the vault is there
 
 
 def _described(public: PublicKeySet) -> list[bytes]:

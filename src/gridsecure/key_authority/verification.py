@@ -15,12 +15,8 @@ from typing import Final
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.credentials.seats import check_facts
 from gridsecure.crypto.blinding import SEED_SIZE
-from gridsecure.crypto.columns import Evaluation
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import parameters_named
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
-from gridsecure.key_authority.key_sets import key_notices
 from gridsecure.key_authority.platform_view import (
     PlatformView,
     checked_message,
@@ -30,7 +26,6 @@ from gridsecure.key_authority.platform_view import (
 from gridsecure.key_authority.seating import proven_roster
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
-    KeyNotice,
     RosterManifest,
     Signed,
     Transcript,
@@ -39,7 +34,6 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.corrections import is_correction
 from gridsecure.plans.execution import (
-    Evaluations,
     Output,
     RosterData,
     compile_bill,
@@ -47,6 +41,7 @@ from gridsecure.plans.execution import (
     execute_load_curve,
     roster_data,
 )
+from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.load_curve import INTERVALS_PREFIX, cell_layout
 
 LOAD_CURVE_PREFIX: Final = "load-curve/"
@@ -80,28 +75,13 @@ class Proven:
         return [data.roster for data in self.datas]
 
 
-def current_evaluations(zone: AuthorityZone) -> dict[str, Evaluation]:
-    """Evaluation by parameter set name, from the authority's own published keys."""
-    found = {}
-    for envelope in key_notices(zone):
-        notice = KeyNotice.parsed(envelope.body)
-        keys = notice.relinearisation_keys
-        public = PublicKeySet(
-            parameters_named(notice.parameters, digest=notice.parameters_digest),
-            zone.objects.get(notice.public_key),
-            zone.objects.get(keys) if keys else b"",
-        )
-        found[notice.parameters] = public.evaluation
-    return found
-
-
 def prove(
     envelope: Signed,
     *,
     seed: bytes | None,
     zone: AuthorityZone,
     view: PlatformView,
-    evaluations: Evaluations,
+    keys: KeyRing,
 ) -> Proven:
     """Verify a transcript's inputs and execute its plan again.
 
@@ -110,7 +90,7 @@ def prove(
         seed: The blinding seed it commits to, if any.
         zone: The authority.
         view: The platform.
-        evaluations: From `current_evaluations`.
+        keys: The gateways' key sets, from `key_sets.key_ring`.
 
     Raises:
         AuthenticityError: A message is not signed by whom it should be, or an object was changed.
@@ -118,13 +98,14 @@ def prove(
         NotFoundError: The platform lacks an object, or an upload a column.
         ReleaseRefusedError: `release.seed`, `release.part-day`, `release.re-execution` or
             `correction.plan`.
-        CiphertextError: A column is not what its manifest says.
+        CiphertextError: A column is not what its manifest says, or is under no usable key set of
+            its gateway (`keys.gateway`, `keys.revoked`).
     """
     transcript = opened(envelope, expect=Transcript, trusted=zone.platform)
     datas = _datas(transcript, zone=zone, view=view)
     if transcript.plan != "load-curve":
         (data,) = datas
-        inputs, outputs = executed_bill(data, view=view, evaluations=evaluations)
+        inputs, outputs = executed_bill(data, view=view, keys=keys)
         claims = [f"bill/{transcript.uploads[0]}"]
         if data.upload.corrects is not None:
             # The bill that is cancelled can be cancelled once.
@@ -137,7 +118,7 @@ def prove(
             layout=cell_layout([data.roster for data in datas]),
             seed=_committed(seed, transcript),
             load=partial(checked_object, view),
-            evaluations=evaluations,
+            keys=keys,
         )
         claims = [f"{LOAD_CURVE_PREFIX}{upload}/{day}" for upload in transcript.uploads]
         # A seed that blinded two columns alike would show the vault their difference.
@@ -153,7 +134,7 @@ def prove(
 
 
 def executed_bill(
-    data: RosterData, *, view: PlatformView, evaluations: Evaluations
+    data: RosterData, *, view: PlatformView, keys: KeyRing
 ) -> tuple[dict[str, str], dict[str, Output]]:
     """Execute the bill plan of a roster's upload, on objects whose digests are right.
 
@@ -162,7 +143,7 @@ def executed_bill(
     """
     plan = compile_bill(data, tariff=parse_tariff(tariff_text(view, data.roster.tariff)))
     load = partial(checked_object, view)
-    return execute_bill(data, plan=plan, load=load, evaluations=evaluations)
+    return execute_bill(data, plan=plan, load=load, keys=keys)
 
 
 def _committed(seed: bytes | None, transcript: Transcript) -> bytes:

@@ -21,12 +21,12 @@ Settlement = Callable[[str, Sequence[str]], list[str]]
 class VaultDoor(Protocol):
     """What the checker may ask of a vault: in a process of its own, or in this one for tests."""
 
-    def public_key_sets(self) -> list[PublicKeySet]:
-        """As `Vault.public_key_sets`."""
-        ...
-
     def create_key_set(self, order: Signed, /) -> PublicKeySet:
         """As `Vault.create_key_set`."""
+        ...
+
+    def revoke_key_set(self, order: Signed, /) -> None:
+        """As `Vault.revoke_key_set`."""
         ...
 
     def release_bills(

@@ -18,20 +18,18 @@ from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import LineRule, line_rules
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.crypto.column_files import ColumnLabel, column_bytes, open_column
-from gridsecure.crypto.columns import EncryptedColumn, Evaluation
+from gridsecure.crypto.columns import EncryptedColumn
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError, NotFoundError
 from gridsecure.messages import ColumnEntry, RosterManifest, UploadManifest
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
+from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.load_curve import CellLayout, plan_day, run_day
 from gridsecure.plans.quantities import PRICED_PREFIX
 from gridsecure.plans.steps import circuit_rules
 
 Load = Callable[[str], bytes]
 """Fetch an object by its digest."""
-
-Evaluations = Mapping[str, Evaluation]
-"""Evaluation by parameter set name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +122,7 @@ def roster_rules(
 
 
 def execute_bill(
-    data: RosterData, *, plan: BillPlan, load: Load, evaluations: Evaluations
+    data: RosterData, *, plan: BillPlan, load: Load, keys: KeyRing
 ) -> tuple[dict[str, str], dict[str, Output]]:
     """Run a bill plan on a roster's uploaded columns.
 
@@ -133,10 +131,12 @@ def execute_bill(
 
     Raises:
         NotFoundError: A needed column is missing.
-        CiphertextError: A column is not what its manifest says.
+        CiphertextError: A column is not what its manifest says, or is under a key set that the
+            gateway may not use, which is found out before anything is computed.
         OutOfRangeError: A column declares a larger bound than the plan was proven for.
     """
     entries = {need.quantity: data.entry(need.quantity) for need in plan.needs}
+    keys.check(entries.values(), gateway=data.roster.gateway_id)
     for need in plan.needs:
         entry = entries[need.quantity]
         declared = (entry.parameters, entry.intervals)
@@ -146,7 +146,7 @@ def execute_bill(
                 " intervals than planned.",
                 reason="plan.input",
             )
-    inputs = _OpenedColumns(entries, data, load, evaluations)
+    inputs = _OpenedColumns(entries, data, load, keys)
     results = run_bill(plan, inputs=inputs)
     outputs = {
         name: _written(column, name=name, unit="1e-11 CNY", like=data, span=data.upload)
@@ -167,18 +167,16 @@ class _OpenedColumns(Mapping[str, EncryptedColumn]):
         entries: Mapping[str, ColumnEntry],
         data: RosterData,
         load: Load,
-        evaluations: Evaluations,
+        keys: KeyRing,
     ) -> None:
         self._entries, self._data = entries, data
-        self._load, self._evaluations = load, evaluations
+        self._load, self._keys = load, keys
         self._kept: dict[str, EncryptedColumn] = {}
 
     def __getitem__(self, quantity: str) -> EncryptedColumn:
         if quantity in self._kept:
             return self._kept[quantity]
-        column = _opened(
-            self._entries[quantity], self._data, load=self._load, evaluations=self._evaluations
-        )
+        column = _opened(self._entries[quantity], self._data, load=self._load, keys=self._keys)
         if not quantity.startswith(PRICED_PREFIX):
             self._kept[quantity] = column
         return column
@@ -197,7 +195,7 @@ def execute_load_curve(
     layout: CellLayout,
     seed: bytes,
     load: Load,
-    evaluations: Evaluations,
+    keys: KeyRing,
 ) -> tuple[dict[str, str], dict[str, Output]]:
     """Blind the named days of all rosters for their cell totals.
 
@@ -210,12 +208,14 @@ def execute_load_curve(
     """
     inputs: dict[str, str] = {}
     outputs: dict[str, Output] = {}
+    for data in datas:
+        keys.check((data.entry(name) for name in quantities), gateway=data.roster.gateway_id)
     for quantity in quantities:
         entries = [data.entry(quantity) for data in datas]
         intervals = _same_day(entries)
         plan_day(layout, highs=[entry.high for entry in entries])
         columns = [
-            _opened(entry, data, load=load, evaluations=evaluations)
+            _opened(entry, data, load=load, keys=keys)
             for entry, data in zip(entries, datas, strict=True)
         ]
         blinded = run_day(columns, layout=layout, intervals=intervals, seed=seed, purpose=quantity)
@@ -238,16 +238,8 @@ def _same_day(entries: Sequence[ColumnEntry]) -> int:
     return entries[0].intervals
 
 
-def _opened(
-    entry: ColumnEntry, data: RosterData, *, load: Load, evaluations: Evaluations
-) -> EncryptedColumn:
-    evaluation = evaluations.get(entry.parameters)
-    if evaluation is None or evaluation.key_id != entry.key_id:
-        raise KeyMismatchError(
-            "A column is encrypted under a key that is not in force here.",
-            reason="ciphertext.key-id",
-            remedy="Encrypt it under the current key set and upload it again.",
-        )
+def _opened(entry: ColumnEntry, data: RosterData, *, load: Load, keys: KeyRing) -> EncryptedColumn:
+    evaluation = keys.evaluation(entry, gateway=data.roster.gateway_id)
     column, label = open_column(
         load(entry.digest),
         digest=entry.digest,

@@ -1,0 +1,123 @@
+"""Key sets at the platform: whose they are by the authority's signature, and which are revoked.
+
+Who brings a notice does not matter, because the authority signed it: a gateway sends its own before
+its first upload under it. A revocation is brought by whoever is on duty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session
+
+from gridsecure.compute.received import keep, received
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import KeyMismatchError
+from gridsecure.messages import ColumnEntry, KeyNotice, KeyRevocation, Signed, opened
+from gridsecure.plans.key_ring import KeyRing, KnownKeys, load_key_set
+from gridsecure.store.database import write_session
+from gridsecure.store.many_records import fetch_many
+from gridsecure.store.records import Record, listed
+
+_KEY_SET: Final = "key-set"
+_REVOCATION: Final = "key-revocation"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySetStatus:
+    """What the platform has of a key set.
+
+    Args:
+        key_id: The key set.
+        missing: Digests of key objects it needs; none when the key set is known.
+    """
+
+    key_id: str
+    missing: tuple[str, ...]
+
+
+def install_key_set(
+    zone: PlatformZone, envelope: Signed, *, keys: tuple[bytes, ...], at: datetime
+) -> KeySetStatus:
+    """Take in a gateway's key set.
+
+    Args:
+        zone: The platform.
+        envelope: The authority's signed notice.
+        keys: The objects the notice names, or none to ask whether they are needed.
+        at: Now.
+
+    Raises:
+        AuthenticityError: Not signed by the authority.
+        KeyMismatchError: The objects are not the keys the notice names (`keys.id`).
+        ConflictError: Another key set is the gateway's of this generation (`conflict.key-set`).
+    """
+    notice = opened(envelope, expect=KeyNotice, trusted=zone.authority)
+    named = {notice.public_key, notice.relinearisation_keys} - {None}
+    if not keys:
+        with write_session(zone.engine) as session:
+            known = fetch_many(session, [notice.key_id], kind=_KEY_SET)
+        is_known = [item.digest for item in known.values()] == [envelope.digest]
+        return KeySetStatus(notice.key_id, () if is_known else tuple(sorted(filter(None, named))))
+    by_digest = {sm3_hex(key): key for key in keys}
+    if by_digest.keys() != named:
+        raise KeyMismatchError("These are not the keys the notice names.", reason="keys.id")
+    # Proved to be public keys before anything is stored: a secret key, sent here by mistake, must
+    # not touch the platform's disk.
+    load_key_set(notice, by_digest.__getitem__)
+    for key in keys:
+        zone.objects.put(key)
+    scope = f"{notice.gateway}/{notice.parameters}/{notice.generation}"
+    entry = received(_KEY_SET, envelope, name=notice.key_id, scope=scope)
+    keep(zone, entry, signer=envelope.signer, at=at)
+    return KeySetStatus(notice.key_id, ())
+
+
+def install_revocation(zone: PlatformZone, envelope: Signed, *, at: datetime) -> KeyRevocation:
+    """Compute on nothing more under a key set; it need not be known here yet.
+
+    Raises:
+        AuthenticityError: Not signed by the authority.
+        ConflictError: It was revoked by another message (`conflict.key-revocation`).
+    """
+    revoked = opened(envelope, expect=KeyRevocation, trusted=zone.authority)
+    entry = received(_REVOCATION, envelope, name=revoked.key_id, scope=revoked.key_id)
+    keep(zone, entry, signer=envelope.signer, at=at)
+    return revoked
+
+
+def known_keys(zone: PlatformZone) -> KnownKeys:
+    """The gateways' key sets."""
+    with write_session(zone.engine) as session:
+        return KnownKeys(_notices(listed(session, kind=_KEY_SET)), revoked_key_ids(session))
+
+
+def revoked_key_ids(session: Session) -> frozenset[str]:
+    """Key ids of the key sets that were revoked."""
+    return frozenset(item.name for item in listed(session, kind=_REVOCATION))
+
+
+def check_own_keys(session: Session, columns: list[ColumnEntry], *, gateway: str) -> None:
+    """Refuse columns under anything but usable key sets of their gateway.
+
+    Raises:
+        KeyMismatchError: As `KeyRing.check`.
+    """
+    named = sorted({column.key_id for column in columns})
+    found = fetch_many(session, named, kind=_KEY_SET)
+    known = KnownKeys(
+        _notices(found.values()), frozenset(fetch_many(session, named, kind=_REVOCATION))
+    )
+    KeyRing(known, _no_object).check(columns, gateway=gateway)
+
+
+def _notices(records: Iterable[Record]) -> tuple[KeyNotice, ...]:
+    return tuple(KeyNotice.parsed(Signed.parsed(item.text).body) for item in records)
+
+
+def _no_object(_digest: str) -> bytes:
+    raise AssertionError("a check by key id reads no key")
