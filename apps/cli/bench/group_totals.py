@@ -1,4 +1,8 @@
-"""Group totals over all cells of one interval, by zero-sum blinding."""
+"""Group totals over all cells of one interval, by zero-sum blinding; also over many gateways.
+
+Every gateway has key sets of its own, so a total over gateways costs a ciphertext and a decryption
+for each of them, and each costs the key authority a key set.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ from typing import Final
 import numpy as np
 
 from apps.cli.bench.figures import Figure
-from apps.cli.bench.key_sets import BenchKeys
+from apps.cli.bench.key_sets import BenchKeys, make_gateway_keys
 from apps.cli.bench.sizes import BenchSizes
 from apps.cli.bench.timing import best_of
 from gridsecure.crypto.blinding import SEED_SIZE
-from gridsecure.crypto.parameters import INTERVAL
+from gridsecure.crypto.parameters import INTERVAL, PARAMETER_SETS
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.load_curve import (
     CellLayout,
@@ -24,6 +28,9 @@ from gridsecure.plans.load_curve import (
 _ZONES: Final = ("futian", "luohu", "nanshan", "baoan", "longgang", "yantian")
 _CLASSES: Final = ("household", "shop", "factory")
 _HIGH_WH: Final = 65_535
+_GATEWAYS: Final = (1, 10, 100)
+_GATEWAY_SLOTS: Final = 90
+"""Meter points of each of several gateways: five a cell."""
 
 
 def group_totals(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
@@ -69,13 +76,101 @@ def group_totals(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
             value=release / slots * 1e6,
             note="vault: decrypt and add up the slots of every cell",
         ),
+        *_key_set_costs(sizes),
+        *(figure for gateways in _GATEWAYS for figure in _over_gateways(gateways, sizes)),
+    ]
+
+
+def _key_set_costs(sizes: BenchSizes) -> list[Figure]:
+    """What the key sets of one more gateway cost, all parameter sets together."""
+    seconds, made = best_of(
+        lambda: [make_gateway_keys(p, gateways=1)[0] for p in PARAMETER_SETS.values()], sizes=sizes
+    )
+    size = sum(
+        len(one.to_bytes()) + len(one.public.public_key) + len(one.public.relinearisation_keys)
+        for one in made
+    )
+    note = f"{len(made)} key sets; made one by one, when a gateway first asks for it"
+    return [
+        Figure(
+            name="gateway_key_sets",
+            title="key sets of a gateway: made",
+            unit="s",
+            value=seconds,
+            note=note,
+        ),
+        Figure(
+            name="gateway_key_sets_bytes",
+            title="key sets of a gateway: size",
+            unit="MB",
+            value=size / 1e6,
+            note="secret, public and relinearisation keys",
+        ),
+    ]
+
+
+def _over_gateways(gateways: int, sizes: BenchSizes) -> list[Figure]:
+    """One interval's totals over gateways with key sets of their own.
+
+    Raises:
+        AssertionError: A total is not the sum of its members.
+    """
+    roster = _roster(_GATEWAY_SLOTS)
+    layout = cell_layout([roster] * gateways)
+    keys = make_gateway_keys(INTERVAL, gateways=gateways)
+    energy = np.random.default_rng(22).integers(
+        0, _HIGH_WH // 2, (gateways, _GATEWAY_SLOTS), endpoint=True
+    )
+    columns = [
+        own.public.encrypt(row, high=_HIGH_WH // 2) for own, row in zip(keys, energy, strict=True)
+    ]
+    plan_day(layout, highs=[_HIGH_WH // 2] * gateways)
+    run, blinded = best_of(
+        lambda: run_day(
+            columns, layout=layout, intervals=1, seed=bytes(SEED_SIZE), purpose="bench"
+        ),
+        sizes=sizes,
+    )
+    release, totals = best_of(
+        lambda: day_totals(
+            [own.decrypt(part) for own, part in zip(keys, blinded, strict=True)],
+            layout=layout,
+            intervals=1,
+        ),
+        sizes=sizes,
+    )
+    sums = np.zeros(len(layout.cells), dtype=np.int64)
+    np.add.at(sums, layout.joined[layout.joined >= 0], energy.ravel()[layout.joined >= 0])
+    released = {n: int(sums[n]) for n in set(layout.joined[layout.joined >= 0].tolist())}
+    if totals != [released]:
+        raise AssertionError("a timed total over gateways differs from the sum of its members")
+    note = f"one core, one interval, {_GATEWAY_SLOTS} slots each, {len(released)} cells released"
+    return [
+        Figure(
+            name=f"group_totals_{gateways}_gateways",
+            title=f"group totals over {gateways} gateways: blinding",
+            unit="ms",
+            value=run * 1e3,
+            note=note,
+        ),
+        Figure(
+            name=f"group_totals_{gateways}_gateways_release",
+            title=f"group totals over {gateways} gateways: release",
+            unit="ms",
+            value=release * 1e3,
+            note="vault: decrypt under each gateway's key and add up",
+        ),
     ]
 
 
 def _layout(slots: int) -> CellLayout:
+    return cell_layout([_roster(slots)])
+
+
+def _roster(slots: int) -> RosterManifest:
     places = [(zone, name) for zone in _ZONES for name in _CLASSES]
     chosen = sorted(places[slot % len(places)] for slot in range(slots))
-    roster = RosterManifest(
+    return RosterManifest(
         roster_id="bench",
         gateway_id="bench",
         domain="bench",
@@ -86,4 +181,3 @@ def _layout(slots: int) -> CellLayout:
         household_quota_wh=[0] * slots,
         contracted_va=[0] * slots,
     )
-    return cell_layout([roster])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gridsecure.crypto.columns import EncryptedColumn
 from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import PARAMETER_SETS
+from gridsecure.crypto.parameters import PARAMETER_SETS, Parameters
 from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
 from gridsecure.plans.quantities import ColumnNeed
 
@@ -48,6 +48,11 @@ class BenchKeys:
             name: self.secret[column.evaluation.parameters.name].decrypt(column)
             for name, column in columns.items()
         }
+
+
+def make_gateway_keys(parameters: Parameters, *, gateways: int) -> list[SecretKeySet]:
+    """A key set of these parameters for each gateway."""
+    return [generate_key_set(parameters) for _ in range(gateways)]
 
 
 def make_keys() -> BenchKeys:
