@@ -144,6 +144,7 @@ class Authority:
         vault: A door to another vault than the one made here.
         identity: Keys of the identity authorities it trusts; the grid's by default.
         settlement: Where settlement pseudonyms come from.
+        gateway: Whose the session's key sets are; the grid's by default.
     """
 
     def __init__(
@@ -154,8 +155,10 @@ class Authority:
         vault: VaultDoor | None = None,
         identity: Sequence[Sm2PrivateKey] = (),
         settlement: Settlement = settlement,
+        gateway: Sm2PrivateKey | None = None,
     ) -> None:
         self.grid = grid
+        self.gateway = (gateway or grid.gateway_key).public_key.thumbprint
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.vault = vault or self._own_vault()
@@ -163,15 +166,13 @@ class Authority:
         self.zone = self.open_zone(identity or [grid.identity_key])
         self.view = View(grid)
         for key_set in grid_keys().secret.values():
-            place = (grid.gateway_key.public_key.thumbprint, 1)
-            publish_key_set(self.zone, key_set.public, place=place, at=NOW)
+            publish_key_set(self.zone, key_set.public, place=(self.gateway, 1), at=NOW)
 
     def _own_vault(self) -> Vault:
         """A vault that holds the session's keys without files of its own."""
         vault = Vault(self.folder, KEK, self.grid.authority_key.public_key, OFFICE.public_key)
-        gateway = self.grid.gateway_key.public_key.thumbprint
         for key_set in grid_keys().secret.values():
-            vault._opened[gateway, key_set.public.key_id] = key_set
+            vault._opened[self.gateway, key_set.public.key_id] = key_set
         return vault
 
     def open_zone(self, identity: Sequence[Sm2PrivateKey]) -> AuthorityZone:

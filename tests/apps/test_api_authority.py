@@ -187,9 +187,10 @@ def test_one_round_at_a_time(world: SimpleNamespace) -> None:
 
 
 def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
-    """Nothing anybody sends can be decrypted: the service reads no body, but an analyst's query.
+    """Nothing anybody sends can be decrypted: the service reads two bodies only.
 
-    That is one short text, which is compared with the grant it came with.
+    An analyst's query is one short text, which is compared with the grant it came with. A gateway's
+    request for a key set is two signed messages that name a domain and a parameter set.
     """
     pages = world.client.get("/openapi.json").json()
     assert len(pages["paths"]) >= 8
@@ -199,7 +200,7 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
         for method, operation in methods.items()
         if "requestBody" in operation
     }
-    assert list(bodies) == [("post", "/query-results")]
+    assert set(bodies) == {("post", "/query-results"), ("post", "/key-sets")}
     (content,) = bodies["post", "/query-results"]["content"].items()
     assert content[0] == "application/json"
     schema = pages["components"]["schemas"][content[1]["schema"]["$ref"].rpartition("/")[2]]

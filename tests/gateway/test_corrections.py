@@ -551,7 +551,9 @@ def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
     def settlement(_domain: str, subjects: Sequence[str]) -> list[str]:
         return [names[subject] for subject in subjects]
 
-    authority = Authority(world.grid, tmp_path / "authority", settlement=settlement)
+    authority = Authority(
+        world.grid, tmp_path / "authority", settlement=settlement, gateway=world.gateway_key
+    )
     try:
         released(world, authority, "bill")
         rows = [(name, "2026-07-03 05:00", 2.5) for name in (homes(world)[0], shops(world)[0])]
