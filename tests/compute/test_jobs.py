@@ -98,7 +98,7 @@ def test_a_pool_is_reused_between_runs_until_its_portion_is_used_up(grid, upload
 
 def test_a_warm_pool_has_its_workers_before_there_are_jobs_and_replaces_dead_ones(grid, uploads):
     zone = grid.platform_zone
-    with worker_pool(zone.objects, key_notices(zone), workers=2) as pool:
+    with worker_pool(zone.objects, known_keys(zone), workers=2) as pool:
         pool.warm()
         first = multiprocessing.active_children()
         assert len(first) == 2
