@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apps.cli.bench.figures import Figure
 from apps.cli.bench.key_sets import BenchKeys, make_gateway_keys
@@ -55,9 +56,7 @@ def group_totals(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
         lambda: day_totals([key_set.decrypt(part) for part in blinded], layout=layout, intervals=1),
         sizes=sizes,
     )
-    expected = np.bincount(layout.joined, weights=energy).astype(np.int64)
-    if totals != [dict(enumerate(expected.tolist()))]:
-        raise AssertionError("a timed total differs from the sum of its members")
+    _check(totals, layout, energy)
     return [
         Figure(
             name="group_totals",
@@ -139,12 +138,12 @@ def _over_gateways(gateways: int, sizes: BenchSizes) -> list[Figure]:
         ),
         sizes=sizes,
     )
-    sums = np.zeros(len(layout.cells), dtype=np.int64)
-    np.add.at(sums, layout.joined[layout.joined >= 0], energy.ravel()[layout.joined >= 0])
-    released = {n: int(sums[n]) for n in set(layout.joined[layout.joined >= 0].tolist())}
-    if totals != [released]:
-        raise AssertionError("a timed total over gateways differs from the sum of its members")
-    note = f"one core, one interval, {_GATEWAY_SLOTS} slots each, {len(released)} cells released"
+    _check(totals, layout, energy.ravel())
+    note = f"one core, one interval, {_GATEWAY_SLOTS} slots each, {len(totals[0])} cells released"
+    return _gateway_figures(gateways, run, release, note=note)
+
+
+def _gateway_figures(gateways: int, run: float, release: float, *, note: str) -> list[Figure]:
     return [
         Figure(
             name=f"group_totals_{gateways}_gateways",
@@ -161,6 +160,13 @@ def _over_gateways(gateways: int, sizes: BenchSizes) -> list[Figure]:
             note="vault: decrypt under each gateway's key and add up",
         ),
     ]
+
+
+def _check(totals: list[dict[int, int]], layout: CellLayout, energy: NDArray[np.int64]) -> None:
+    cells, known = layout.joined, layout.joined >= 0
+    sums = np.bincount(cells[known], weights=energy[known], minlength=len(layout.cells))
+    if totals != [{n: int(sums[n]) for n in set(cells[known].tolist())}]:
+        raise AssertionError("a timed total differs from the sum of its members")
 
 
 def _layout(slots: int) -> CellLayout:
