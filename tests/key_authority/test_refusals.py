@@ -88,6 +88,24 @@ def part_of_a_day(authority: Authority, uploads: Uploads) -> Signed:
     return authority.request([authority.load_curve_transcript(twice)], seeds=[SEED])
 
 
+def days_divided_differently(authority: Authority, uploads: Uploads) -> Signed:
+    """One gateway says its day has half-hours; the platform, that it totalled both."""
+    transcript = authority.load_curve_transcript(uploads)
+    *others, last = uploads
+    columns = [
+        column.model_copy(update={"intervals": 2 * column.intervals})
+        if column.quantity == day_quantity("2026-07-01")
+        else column
+        for column in last.manifest.columns
+    ]
+    manifest = last.manifest.model_copy(update={"columns": columns})
+    halves = replace(last, manifest=manifest, message=authority.grid.sign(manifest))
+    authority.show(halves)
+    named = [*(upload.upload_id for upload in others), halves.upload_id]
+    changed = transcript.model_copy(update={"uploads": named})
+    return authority.request([changed], seeds=[SEED])
+
+
 def another_seed(authority: Authority, uploads: Uploads) -> Signed:
     return authority.request([authority.load_curve_transcript(uploads)], seeds=[bytes(32)])
 
@@ -123,6 +141,7 @@ REFUSALS: dict[str, tuple[Request, str]] = {
     "the same transcript twice": (the_same_twice, "release.repeated"),
     "no transcript": (nothing, "release.incomplete"),
     "part of a day": (part_of_a_day, "release.part-day"),
+    "days divided differently": (days_divided_differently, "load-curve.grid"),
     "another seed than committed": (another_seed, "release.seed"),
     "a seed of another length": (short_seed, "release.seed"),
     "a seed of letters": (seed_of_letters, "release.incomplete"),
