@@ -24,8 +24,9 @@ from gridsecure import frames
 from gridsecure.compute.jobs import BillJob, JobResult, LoadCurveJob, Worker
 from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.runs import signed_message
-from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.gateway.rosters import Roster
 from gridsecure.key_authority.checker import Outcome, answer_request, released_certificates
 from gridsecure.key_authority.custody import KeyPlace, keep_key_set
 from gridsecure.key_authority.key_sets import publish_key_set
@@ -48,6 +49,7 @@ from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
 from tests.grid_simulator import (
     NOW,
+    OFFICE,
     GridSimulator,
     GridUpload,
     grid_keys,
@@ -56,8 +58,6 @@ from tests.grid_simulator import (
 
 KEK = bytes(range(16))
 SEED = bytes(range(32))
-OFFICE = generate_private_key()
-"""The billing office's key; statements are sealed to it."""
 
 
 def place_of(name: str) -> KeyPlace:
@@ -109,6 +109,7 @@ def authority_grid(
         uploads = [grid.upload(roster, days=days) for roster in grid.rosters]
         for upload in uploads:
             grid.deliver(upload)
+        grid.close_month()
         yield grid, uploads
     finally:
         grid.close()
@@ -165,6 +166,7 @@ class Authority:
         self.settlement = settlement
         self.zone = self.open_zone(identity or [grid.identity_key])
         self.view = View(grid)
+        self.lists: dict[tuple[str, ...], Signed] = {}
         for key_set in grid_keys().secret.values():
             publish_key_set(self.zone, key_set.public, place=(self.gateway, 1), at=NOW)
 
@@ -184,6 +186,7 @@ class Authority:
             signing_key=self.grid.authority_key,
             platform=registry(self.grid.platform_key),
             identity=registry(*identity),
+            office=registry(OFFICE),
             settlement=self.settlement,
             vault=self.vault,
         )
@@ -262,8 +265,22 @@ class Authority:
             seeds=[seed.hex() for seed in seeds],
         )
         changed = request.model_copy(update=changes)
+        if "closing" not in changes and changed.plan != "rebill":
+            changed = changed.model_copy(update={"closing": self.closing(changed)})
         name = {"request_id": changes.get("request_id") or request_name(changed)}
         return signed(changed.model_copy(update=name), key=key)
+
+    def closing(self, request: ReleaseRequest) -> Signed | None:
+        """The list that closes the request's month for the uploads of its transcripts."""
+        bodies = [Transcript.parsed(transcript.body) for transcript in request.transcripts]
+        uploads = sorted({upload for body in bodies for upload in body.uploads})
+        if not uploads:
+            return None
+        name = (request.start, request.end, *uploads)
+        if name not in self.lists:
+            span = {"start": request.start, "end": request.end}
+            self.lists[name] = self.grid.closing_list(uploads, number=len(self.lists) + 1, **span)
+        return self.lists[name]
 
     def bill_request(self, uploads: Sequence[GridUpload]) -> Signed:
         return self.request([self.bill_transcript(upload) for upload in uploads])
@@ -311,3 +328,38 @@ class Authority:
 
     def entries(self, action: str) -> list[EvidenceEntry]:
         return [entry for entry in self.evidence if entry.action == action]
+
+
+def lone_household(grid: GridSimulator, upload: GridUpload) -> GridUpload:
+    """An upload of one household of futian that no other roster has."""
+    facts = upload.roster.manifest.model_copy(
+        update={
+            "pseudonyms": ["f" * 64],
+            **{
+                name: getattr(upload.roster.manifest, name)[:1]
+                for name in ("zones", "customer_classes", "household_quota_wh", "contracted_va")
+            },
+            "free_quota_wh": [],
+            "service_from": [],
+        }
+    )
+    roster = Roster(grid.seated(facts), upload.roster.meter_point_ids[:1])
+    columns = grid.packed(roster, days=2)
+    sent = upload.manifest.model_copy(
+        update={
+            "roster_id": roster.manifest.roster_id,
+            "sequence": 998,
+            "columns": [column.entry for column in columns],
+        }
+    )
+    objects = {column.entry.digest: column.data for column in columns}
+    return GridUpload(roster, sent, grid.sign(sent), objects)
+
+
+def shown(authority: Authority, upload: GridUpload) -> None:
+    """Let the platform have a roster and upload that the gateway signed."""
+    roster = authority.grid.signed_roster(upload.roster)
+    authority.view.messages |= {roster.digest: roster, upload.upload_id: upload.message}
+    authority.view.objects |= upload.objects
+    for data in upload.objects.values():
+        authority.grid.platform_zone.objects.put(data)

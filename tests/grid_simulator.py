@@ -19,7 +19,7 @@ members and is released; every other cell is smaller than 15 and is suppressed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, parse_tariff
-from gridsecure.compute import intake
+from gridsecure.compute import closings, intake
 from gridsecure.compute.key_sets import KeySetStatus, install_key_set
 from gridsecure.compute.runs import RunOrder
 from gridsecure.compute.zone import PlatformZone
@@ -47,7 +47,15 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.packing import PackedColumn, pack_roster, packed_columns
 from gridsecure.gateway.rosters import Roster, build_rosters, with_id
 from gridsecure.identity_messages import Registered, Registrations, RosterSeats
-from gridsecure.messages import KeyNotice, Message, RosterManifest, Signed, UploadManifest, signed
+from gridsecure.messages import (
+    ClosingList,
+    KeyNotice,
+    Message,
+    RosterManifest,
+    Signed,
+    UploadManifest,
+    signed,
+)
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
@@ -58,6 +66,8 @@ NOW = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)
 TIMEZONE = "Asia/Shanghai"
 HOUR = pd.Timedelta(hours=1)
 DAY_INTERVALS = 24
+OFFICE = generate_private_key()
+"""The billing office's key: statements are sealed to it, and it closes months."""
 FLAT = "flat"
 TIERS = "shenzhen-residential-tiers"
 FOUR_PERIODS = "shenzhen-commercial-four-period"
@@ -160,6 +170,7 @@ class GridSimulator:
             signing_key=self.platform_key,
             identity=registry(self.identity_key),
             authority=registry(self.authority_key),
+            office=registry(OFFICE),
         )
 
     def restart_platform(self) -> PlatformZone:
@@ -400,6 +411,28 @@ class GridSimulator:
             requested_by=requested_by,
         )
 
+    def closing_list(
+        self, uploads: Sequence[str], *, key: Sm2PrivateKey = OFFICE, **changes: object
+    ) -> Signed:
+        """The month closed for some uploads, signed by the billing office unless told otherwise."""
+        content = ClosingList(
+            start=self.period.start.isoformat(),
+            end=self.period.end.isoformat(),
+            number=1,
+            closed_at=NOW.isoformat(),
+            uploads=sorted(uploads),
+        )
+        return signed(content.model_copy(update=changes), key=key)
+
+    def close_month(self) -> Signed:
+        """Have the platform close the month for all that is open."""
+        span = {"start": self.period.start.isoformat(), "end": self.period.end.isoformat()}
+        uploads = [item.upload for item in closings.open_uploads(self.platform_zone, **span)]
+        number = len(closings.closing_lists(self.platform_zone, **span)) + 1
+        envelope = self.closing_list(uploads, number=number)
+        closings.close_period(self.platform_zone, envelope, at=NOW)
+        return envelope
+
     # --- delivery ------------------------------------------------------------------------------
 
     def install_key_sets(self) -> list[KeySetStatus]:
@@ -439,6 +472,7 @@ def delivered_grid(folder: Path, **choices: object) -> Iterator[GridSimulator]:
         grid.install()
         for roster in grid.rosters:
             grid.deliver(grid.upload(roster))
+        grid.close_month()
         yield grid
     finally:
         grid.close()

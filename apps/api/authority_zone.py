@@ -48,6 +48,7 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
         signing_key=key,
         platform=key_registry(settings.platform_public_key),
         identity=key_registry(settings.identity_public_key),
+        office=key_registry(settings.billing_office_public_key),
         settlement=settlement,
         vault=VaultClient(
             VaultSettings(

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,7 +24,7 @@ from apps.api.serving import FRAMES_BODY, ServiceDescription, new_app
 from apps.api.settings import PlatformSettings, public_key
 from apps.api.signed_uploads import SignedBy
 from gridsecure import frames
-from gridsecure.compute import intake, key_sets, seating
+from gridsecure.compute import closings, intake, key_sets, seating
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import record_answer, waiting_requests
 from gridsecure.compute.runs import RunOrder, signed_message
@@ -98,6 +98,7 @@ DenyListSender = Depends(require("operator", "custodian", "regulator", "authorit
 RunReader = Depends(require("billing", "operator", "regulator"))
 Witness = Depends(require("regulator", "authority", "operator"))
 StatusReader = Depends(require("billing", "operator", "regulator", "authority"))
+Moment = Annotated[str, Query(min_length=10, max_length=40)]
 Orderer = Annotated[TokenClaims, Depends(require("billing", "operator"))]
 
 router = APIRouter()
@@ -196,6 +197,29 @@ def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, 
     """Step 3: all objects are here; from now on plans use them."""
     gateway.check_upload(state.zone, upload_id)
     return asdict(intake.commit_upload(state.zone, upload_id, at=state.clock()))
+
+
+@router.get("/closing-lists", tags=["runs"], dependencies=[RunReader])
+def list_closing_lists(start: Moment, end: Moment, state: State) -> dict[str, Any]:
+    """A month's closing lists as signed, and the committed uploads that none in force names."""
+    lists = closings.closing_lists(state.zone, start=start, end=end)
+    waiting = closings.open_uploads(state.zone, start=start, end=end)
+    return {
+        "closed": [item.envelope.model_dump() for item in lists],
+        "in_force": [item.envelope.digest for item in closings.in_force(lists)],
+        "open": [asdict(item) for item in waiting],
+    }
+
+
+@router.post("/closing-lists", tags=["runs"], status_code=201)
+def close_period(envelope: Signed, state: State, _orderer: Orderer) -> dict[str, Any]:
+    """Close a month with a list that the billing office signed; plans run over one list each."""
+    content = closings.close_period(state.zone, envelope, at=state.clock())
+    return {
+        "closing": envelope.digest,
+        "number": content.number,
+        "uploads": len(content.uploads),
+    }
 
 
 @router.post("/runs", tags=["runs"], status_code=202)

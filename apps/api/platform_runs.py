@@ -136,7 +136,12 @@ class RunDesk:
                     at=self._clock(),
                     actor=order.requested_by,
                     action="run.ordered",
-                    detail={"run": run_id, "plan": order.plan, "start": order.start},
+                    detail={
+                        "run": run_id,
+                        "plan": order.plan,
+                        "start": order.start,
+                        "purpose": order.purpose,
+                    },
                 )
             self._futures = [future for future in self._futures if not future.done()]
             self._futures.append(self._executor.submit(self._run, status, order))

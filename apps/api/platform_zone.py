@@ -45,6 +45,7 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
     folder = zone_folder(settings.folder)
     identity = key_registry(settings.identity_public_key)
     authority = key_registry(settings.authority_public_key)
+    office = key_registry(settings.billing_office_public_key)
     engine = open_database(settings.database_url)
     create_tables(engine)
     return PlatformZone(
@@ -53,4 +54,5 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
         signing_key=signing_key(folder),
         identity=identity,
         authority=authority,
+        office=office,
     )

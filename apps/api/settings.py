@@ -180,6 +180,7 @@ class PlatformSettings(ZoneSettings):
 
     Args:
         authority_public_key: The authority whose key sets are put in force.
+        billing_office_public_key: Who closes months.
         workers: Worker processes of a run.
         warm_up: Whether workers start when an upload begins, before a run needs them.
     """
@@ -189,6 +190,7 @@ class PlatformSettings(ZoneSettings):
     )
 
     authority_public_key: PublicPoint
+    billing_office_public_key: PublicPoint
     workers: int = Field(default=2, ge=1, le=1024)
     warm_up: bool = False
 
@@ -231,7 +233,7 @@ class AuthoritySettings(ZoneSettings):
         identity_url: Where service tokens and settlement pseudonyms come from.
         platform_url: Where release requests and ciphertexts are pulled from.
         platform_public_key: Whose transcripts and requests are believed.
-        billing_office_public_key: Whom statements are sealed to.
+        billing_office_public_key: Whom statements are sealed to, and who closes months.
     """
 
     model_config = SettingsConfigDict(

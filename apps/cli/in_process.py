@@ -23,6 +23,7 @@ from apps.cli.local_identity import LocalIdentity, local_identity
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute import intake
+from gridsecure.compute.closings import close_period, closing_lists
 from gridsecure.compute.jobs import BillJob, Worker
 from gridsecure.compute.key_sets import install_key_set, known_keys
 from gridsecure.compute.runs import PLAN_VERSIONS, signed_message
@@ -40,6 +41,7 @@ from gridsecure.key_authority.key_sets import give_key_set, public_objects
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE, Vault
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
+    ClosingList,
     KeyNotice,
     KeySetRequest,
     PlanName,
@@ -85,12 +87,8 @@ def local_grid() -> Iterator[LocalGrid]:
     ):
         folder = Path(name)
         (folder / "vault").mkdir(mode=0o700)
-        vault = Vault(
-            folder / "vault",
-            secrets.token_bytes(16),
-            authority_key.public_key,
-            office.public_key,
-        )
+        kek = secrets.token_bytes(16)
+        vault = Vault(folder / "vault", kek, authority_key.public_key, office.public_key)
         engines = [open_database(f"sqlite:///{folder / zone}.db") for zone in ("p", "a")]
         for engine in engines:
             create_tables(engine)
@@ -100,6 +98,7 @@ def local_grid() -> Iterator[LocalGrid]:
             signing_key=platform_key,
             identity=_registry(identity.signer),
             authority=_registry(authority_key),
+            office=_registry(office),
         )
         authority = AuthorityZone(
             engine=engines[1],
@@ -107,6 +106,7 @@ def local_grid() -> Iterator[LocalGrid]:
             signing_key=authority_key,
             platform=_registry(platform_key),
             identity=_registry(identity.signer),
+            office=_registry(office),
             settlement=identity.settlement,
             vault=vault,
         )
@@ -249,6 +249,20 @@ def _executed(grid: LocalGrid, roster: Signed, upload: Signed, *, plan: PlanName
     return signed(transcript, key=grid.platform.signing_key)
 
 
+def _closed(grid: LocalGrid, transcripts: list[Signed], period: BillingPeriod) -> Signed:
+    """Close the month for what is billed, as the billing office."""
+    now = datetime.now(UTC)
+    start, end = period.start.isoformat(), period.end.isoformat()
+    number = len(closing_lists(grid.platform, start=start, end=end)) + 1
+    uploads = [digest for t in transcripts for digest in Transcript.parsed(t.body).uploads]
+    content = ClosingList(
+        start=start, end=end, number=number, closed_at=now.isoformat(), uploads=sorted(uploads)
+    )
+    envelope = signed(content, key=grid.billing_office)
+    close_period(grid.platform, envelope, at=now)
+    return envelope
+
+
 def _released(
     grid: LocalGrid, transcripts: list[Signed], period: BillingPeriod, *, plan: PlanName
 ) -> str:
@@ -262,6 +276,7 @@ def _released(
         requested_by="local",
         transcripts=transcripts,
         seeds=[],
+        closing=_closed(grid, transcripts, period) if plan == "bill" else None,
     )
     request = request.model_copy(update={"request_id": request_name(request)})
     outcome = answer_request(

@@ -20,6 +20,7 @@ from apps.cli.identity import identity_app
 from apps.cli.keys import keys_app
 from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from apps.cli.output import FormatOption, OutputFormat
+from apps.cli.period import period_app
 from apps.cli.plan import plan_app
 from apps.cli.rebill import RebillOrder, rebill_file
 from apps.cli.run import run_grid
@@ -42,6 +43,7 @@ app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")
 app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
+app.add_typer(period_app, name="period")
 
 
 TariffOption = Annotated[

@@ -1,11 +1,11 @@
 """`gridsecure run`: the whole product on one machine, through its real processes.
 
 1. a run folder, keys and passwords; 2. meters; 3. the four services; 4. the utility's
-books; 5. validate, enrol, get key sets, encrypt, upload at the gateway; 6. bills on ciphertext at
-the platform, and load curves as an analyst asks for them with an anonymous grant; 7. release
-through the key authority; 8. the billing office opens the statements, has each account prove which
-one is its own, and compares them with digests from the gateway's plaintext oracle; 9. the closing
-table, and the dashboard.
+books; 5. validate, enrol, get key sets, encrypt, upload at the gateway, and the billing office
+closes the month; 6. bills on ciphertext at the platform, and load curves as an analyst asks for
+them with an anonymous grant; 7. release through the key authority; 8. the billing office opens the
+statements, has each account prove which one is its own, and compares them with digests from the
+gateway's plaintext oracle; 9. the closing table, and the dashboard.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from apps.cli.home import create_home
 from apps.cli.meters import TIMEZONE, MeterFiles, RunMeters, meter_files
+from apps.cli.period import close_month
 from apps.cli.processes import Services
 from apps.cli.run_accounts import check_owners, enter_accounts, settled_accounts
 from apps.cli.run_analyst import RunAnalyst
@@ -83,6 +85,8 @@ class Run:
             period = billing_month(*map(int, files.month.split("-")), timezone=TIMEZONE)
             self._period = {"start": period.start.isoformat(), "end": period.end.isoformat()}
             self._gateway(client, files, bar)
+            with self._stage("close the month", bar) as note:
+                note(f"{self._close_month(client)} uploads")
             with self._stage("compute bills on ciphertext", bar) as note:
                 note(*self._compute(client, bar))
             with self._stage("an analyst asks for load curves", bar) as note:
@@ -95,6 +99,12 @@ class Run:
                 note(self._compare(client, files, curve))
             services.check()
         return self.result
+
+    def _close_month(self, client: ServicesClient) -> int:
+        """As the billing office: what was uploaded is billed together."""
+        call = partial(client.call, "billing", "platform")
+        office = self._home.keys["billing-office"]
+        return close_month(call, key=office, now=datetime.now(UTC), **self._period)
 
     def _gateway(self, client: ServicesClient, files: MeterFiles, bar: Progress) -> None:
         """Hand the files to the gateway and follow its stages."""

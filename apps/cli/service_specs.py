@@ -35,6 +35,7 @@ def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
         "platform": {
             "authority_public_key": home.point("authority"),
             "warm_up": "true",
+            "billing_office_public_key": home.point("billing-office"),
         },
         "gateway": {
             "max_body_bytes": str(MAX_FILES_BYTES),

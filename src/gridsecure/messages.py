@@ -286,12 +286,35 @@ class Transcript(Message):
     release: str
 
 
+class ClosingList(Message):
+    """The utility closes a month: these uploads are billed and totalled together.
+
+    The billing office signs it, before any plan runs over the month. Lists of a month are numbered
+    from 1. An upload belongs to the latest list that names it; a list of which a later one names
+    any upload is not in force any more.
+    """
+
+    kind: ClassVar[str] = "closing-list"
+    start: str
+    end: str
+    number: int = Field(ge=1)
+    closed_at: str
+    uploads: list[Digest] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if self.uploads != sorted(set(self.uploads)):
+            raise ValueError("uploads are distinct and in order")
+        return self
+
+
 class ReleaseRequest(Message):
     """The platform asks the authority to release what transcripts produced.
 
     `request_id` is `request_name` of all that makes it another question. `seeds` are for the
     checker alone: it re-executes with them and never hands them on. What an analyst asked for comes
-    with the query as it was sent and the grant for it.
+    with the query as it was sent and the grant for it. Bills and load curves come with the list
+    that closed the month for their uploads; corrections follow a release and need none.
     """
 
     kind: ClassVar[str] = "release-request"
@@ -304,6 +327,7 @@ class ReleaseRequest(Message):
     requested_by: str
     transcripts: list[Signed]
     seeds: list[str]
+    closing: Signed | None = None
     query: str = ""
     grant: str = ""
 
@@ -313,7 +337,8 @@ def request_name(request: ReleaseRequest) -> str:
 
     Seeds are left out: transcripts commit to them.
     """
-    asked = request.model_dump(exclude={"request_id", "transcripts", "seeds"})
+    asked = request.model_dump(exclude={"request_id", "transcripts", "seeds", "closing"})
+    asked["closing"] = request.closing.digest if request.closing else ""
     asked["transcripts"] = [transcript.digest for transcript in request.transcripts]
     return sm3_hex(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode())[:32]
 

@@ -18,14 +18,13 @@ from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, opened
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
 from tests.authority_simulator import (
     KEK,
-    OFFICE,
     Authority,
     ask_for_key_sets,
     authority_grid,
     keep_grid_keys,
     settlement,
 )
-from tests.grid_simulator import GridSimulator, GridUpload, grid_keys, registry
+from tests.grid_simulator import OFFICE, GridSimulator, GridUpload, grid_keys, registry
 
 
 class Queue:

@@ -17,14 +17,13 @@ from gridsecure.messages import Signed, signed
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
 from tests.authority_simulator import (
     KEK,
-    OFFICE,
     Authority,
     ask_for_key_sets,
     authority_grid,
     keep_grid_keys,
     settlement,
 )
-from tests.grid_simulator import GridSimulator, GridUpload
+from tests.grid_simulator import OFFICE, GridSimulator, GridUpload
 
 
 class Queue:

@@ -265,6 +265,7 @@ def test_settings_come_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("GRIDSECURE_PLATFORM_FOLDER", str(tmp_path))
     monkeypatch.setenv("GRIDSECURE_PLATFORM_IDENTITY_PUBLIC_KEY", key)
     monkeypatch.setenv("GRIDSECURE_PLATFORM_AUTHORITY_PUBLIC_KEY", key)
+    monkeypatch.setenv("GRIDSECURE_PLATFORM_BILLING_OFFICE_PUBLIC_KEY", key)
     monkeypatch.setenv("GRIDSECURE_PLATFORM_WORKERS", "3")
     settings = PlatformSettings()  # type: ignore[call-arg]
     assert (settings.folder, settings.workers) == (tmp_path, 3)

@@ -91,6 +91,13 @@ def upload_all(platform: TestClient, grid: GridSimulator, *, days: int = 1) -> N
     install(platform, grid)
     for roster in grid.rosters:
         send(platform, grid.upload(roster, days=days))
+    order = grid.order("bill")
+    month = {"start": order.start, "end": order.end}
+    found = platform.get("/closing-lists", params=month, headers=BILLING).json()
+    envelope = grid.closing_list([item["upload"] for item in found["open"]])
+    answer = platform.post("/closing-lists", json=envelope.model_dump(), headers=BILLING)
+    assert answer.status_code == 201
+    assert answer.json()["uploads"] == len(grid.rosters)
 
 
 def order_of(grid: GridSimulator, plan: str = "bill") -> dict[str, str]:
@@ -330,6 +337,7 @@ def environment(settings: PlatformSettings) -> dict[str, str]:
         "GRIDSECURE_PLATFORM_FOLDER": str(settings.folder),
         "GRIDSECURE_PLATFORM_IDENTITY_PUBLIC_KEY": settings.identity_public_key,
         "GRIDSECURE_PLATFORM_AUTHORITY_PUBLIC_KEY": settings.authority_public_key,
+        "GRIDSECURE_PLATFORM_BILLING_OFFICE_PUBLIC_KEY": settings.billing_office_public_key,
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
     }
 

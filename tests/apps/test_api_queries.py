@@ -43,8 +43,8 @@ from tests.apps.zone_apps import (
     platform_settings,
     point,
 )
-from tests.authority_simulator import KEK, OFFICE, ask_for_key_sets, authority_grid, keep_grid_keys
-from tests.grid_simulator import NOW, GridSimulator, grid_keys
+from tests.authority_simulator import KEK, ask_for_key_sets, authority_grid, keep_grid_keys
+from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys
 from tests.identity.identity_world import keys
 from tests.query_grants import grant_token, query_of
 

@@ -31,8 +31,8 @@ from tests.apps.zone_apps import (
     platform_settings,
     point,
 )
-from tests.authority_simulator import KEK, OFFICE, keep_grid_keys, settlement
-from tests.grid_simulator import NOW, GridSimulator, grid_keys
+from tests.authority_simulator import KEK, keep_grid_keys, settlement
+from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys
 from tests.query_grants import grant_token, query_of
 
 BILLING = bearer("platform", "billing")

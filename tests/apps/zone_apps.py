@@ -33,7 +33,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims, issue_token
 from gridsecure.gateway.identity_peer import Login
 from gridsecure.identity.service_login import give_token
-from tests.grid_simulator import NOW, grid_keys
+from tests.grid_simulator import NOW, OFFICE, grid_keys
 from tests.identity.identity_world import PEOPLE
 from tests.identity.identity_world import keys as identity_keys
 from tests.identity.identity_world import suite as identity_suite
@@ -147,6 +147,7 @@ def platform_settings(folder: Path, **changes: object) -> PlatformSettings:
         folder=folder,
         identity_public_key=point(keys.identity),
         authority_public_key=point(keys.authority),
+        billing_office_public_key=point(OFFICE),
         workers=1,
     ).model_copy(update=changes)
 

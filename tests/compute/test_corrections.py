@@ -45,6 +45,7 @@ def first(grid: GridSimulator) -> GridUpload:
     roster = max(grid.rosters, key=lambda roster: roster.manifest.slots)
     upload = grid.upload(roster, days=1)
     grid.deliver(upload)
+    grid.close_month()
     return upload
 
 
@@ -290,6 +291,7 @@ def sent_by_a_process(zone: PlatformZone, folder: Path, text: str) -> str:
         signing_key=zone.signing_key,
         identity=zone.identity,
         authority=zone.authority,
+        office=zone.office,
     )
     try:
         return intake.begin_upload(own, Signed.parsed(text), at=NOW).state
@@ -300,8 +302,8 @@ def sent_by_a_process(zone: PlatformZone, folder: Path, text: str) -> str:
 
 
 def sender(folder: Path, zone_parts: tuple[object, ...], text: str, answers: object) -> None:
-    signing_key, identity, authority = zone_parts
-    zone = PlatformZone(None, None, signing_key, identity, authority)  # type: ignore[arg-type]
+    signing_key, identity, authority, office = zone_parts
+    zone = PlatformZone(None, None, signing_key, identity, authority, office)  # type: ignore[arg-type]
     answers.put(sent_by_a_process(zone, folder, text))  # type: ignore[attr-defined]
 
 
@@ -312,7 +314,7 @@ def test_of_corrections_from_several_processes_one_stands(
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
     zone = grid.platform_zone
-    parts = (zone.signing_key, zone.identity, zone.authority)
+    parts = (zone.signing_key, zone.identity, zone.authority, zone.office)
     processes = [
         context.Process(
             target=sender,

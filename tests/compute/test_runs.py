@@ -93,6 +93,7 @@ def two_days(tmp_path: Path) -> Iterator[GridSimulator]:
     grid.install()
     for roster in grid.rosters:
         grid.deliver(grid.upload(roster, days=2))
+    grid.close_month()
     yield grid
     grid.close()
 
@@ -254,6 +255,7 @@ def undisturbed_bodies(grid: GridSimulator, kept: dict[str, str], plan: str) -> 
         other.install()
         for roster in other.rosters:
             other.deliver(other.upload(roster, days=2))
+        other.close_month()
         plant_seeds(other, kept)
         run(other, other.order(plan))
         return transcript_bodies(other)
@@ -330,6 +332,7 @@ def test_a_load_curve_needs_one_grid_of_intervals(grid, other):
         second = replace(second, manifest=manifest, message=grid.sign(manifest))
     grid.deliver(grid.upload(grid.rosters[0], days=1))
     grid.deliver(second)
+    grid.close_month()
     with pytest.raises(InputError) as refused:
         run(grid, grid.order("load-curve"))
     assert refused.value.reason == "load-curve.grid"
@@ -377,7 +380,10 @@ def test_an_answer_is_kept_once_and_a_refused_request_waits_again(delivered):
     assert run(delivered, delivered.order("bill")) == envelope
     assert waiting_requests(zone) == [envelope]
     answer(answer="released")
-    assert run(delivered, delivered.order("bill")) == envelope
+    with pytest.raises(NotFoundError) as again:
+        run(delivered, delivered.order("bill"))
+    assert again.value.reason == "run.released"
+    assert request_of(envelope).request_id in str(again.value)
     assert waiting_requests(zone) == []
     with pytest.raises(NotFoundError):
         record_answer(zone, "f" * 32, answer="released", at=NOW)
@@ -389,6 +395,7 @@ def test_a_settlement_column_of_several_intervals_is_not_billed(grid):
         columns = [c.model_copy(update={"intervals": 2}) for c in upload.manifest.columns]
         manifest = upload.manifest.model_copy(update={"columns": columns})
         grid.deliver(replace(upload, manifest=manifest, message=grid.sign(manifest)))
+    grid.close_month()
     with pytest.raises(KeyMismatchError) as refused:
         run(grid, grid.order("bill"))
     assert refused.value.reason == "plan.input"

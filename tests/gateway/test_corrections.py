@@ -55,9 +55,9 @@ from gridsecure.statement_checks import bill_digests, check_statements
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import head, verify_chain
 from gridsecure.store.records import listed
-from tests.authority_simulator import OFFICE, Authority
+from tests.authority_simulator import Authority
 from tests.gateway.gateway_world import MONTH, GatewayWorld
-from tests.grid_simulator import HOUR
+from tests.grid_simulator import HOUR, OFFICE
 
 CHEAPER = load_tariff(catalogue_tariffs()["flat"])
 FLAT_TEXT = catalogue_tariffs()["flat"].read_text(encoding="utf-8")
@@ -573,6 +573,8 @@ def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
 def released(world, authority: Authority, plan: str) -> list[bytes]:
     """Run a plan at the platform, have it released, and open what is sealed."""
     zone = world.grid.platform_zone
+    if plan == "bill":
+        world.grid.close_month()
     with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
         order = world.grid.order(plan)
         request = run_plan(

@@ -34,9 +34,9 @@ from gridsecure.messages import CellTotal, Signed
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.store.database import write_session
 from gridsecure.store.records import RecordRow
-from tests.authority_simulator import OFFICE, SEED, Authority, View, settlement
+from tests.authority_simulator import SEED, Authority, View, settlement
 from tests.correction_simulator import CHEAPER, bills_after, changed, correction, retariffed
-from tests.grid_simulator import NOW, GridSimulator, GridUpload
+from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload
 
 Uploads = list[GridUpload]
 BIG = ("futian", "household")
@@ -379,7 +379,10 @@ def test_the_vault_takes_orders_from_the_checker_only(
     zone = type(billed.zone)(
         **{
             name: getattr(billed.zone, name)
-            for name in ("engine", "objects", "signing_key", "platform", "identity", "settlement")
+            for name in (
+                *("engine", "objects", "signing_key", "platform", "identity", "office"),
+                "settlement",
+            )
         },
         vault=Door(),
     )

@@ -45,8 +45,8 @@ from gridsecure.messages import ColumnEntry, KeyNotice, opened, signed
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
-from tests.authority_simulator import KEK, OFFICE, key_set_request, place_of, settlement
-from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
+from tests.authority_simulator import KEK, key_set_request, place_of, settlement
+from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys, registry
 
 PLACE = {"gateway", "parameters", "generation"}
 
@@ -71,6 +71,7 @@ def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
         signing_key=grid_keys().authority,
         platform={},
         identity=registry(grid_keys().identity),
+        office={},
         settlement=settlement,
         vault=vault,
     )

@@ -19,7 +19,7 @@ from gridsecure.key_authority.vault import Vault
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, request_name, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
-from tests.authority_simulator import SEED, Authority, View
+from tests.authority_simulator import SEED, Authority, View, lone_household, shown
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
 T = TypeVar("T")
@@ -300,41 +300,6 @@ def overlapping(grid: GridSimulator, upload: GridUpload, **changes: object) -> G
     )
     objects = {column.entry.digest: column.data for column in columns}
     return GridUpload(roster, sent, grid.sign(sent), objects)
-
-
-def lone_household(grid: GridSimulator, upload: GridUpload) -> GridUpload:
-    """An upload of one household of futian that no other roster has."""
-    facts = upload.roster.manifest.model_copy(
-        update={
-            "pseudonyms": ["f" * 64],
-            **{
-                name: getattr(upload.roster.manifest, name)[:1]
-                for name in ("zones", "customer_classes", "household_quota_wh", "contracted_va")
-            },
-            "free_quota_wh": [],
-            "service_from": [],
-        }
-    )
-    roster = Roster(grid.seated(facts), upload.roster.meter_point_ids[:1])
-    columns = grid.packed(roster, days=2)
-    sent = upload.manifest.model_copy(
-        update={
-            "roster_id": roster.manifest.roster_id,
-            "sequence": 998,
-            "columns": [column.entry for column in columns],
-        }
-    )
-    objects = {column.entry.digest: column.data for column in columns}
-    return GridUpload(roster, sent, grid.sign(sent), objects)
-
-
-def shown(authority: Authority, upload: GridUpload) -> None:
-    """Let the platform have a roster and upload that the gateway signed."""
-    roster = authority.grid.signed_roster(upload.roster)
-    authority.view.messages |= {roster.digest: roster, upload.upload_id: upload.message}
-    authority.view.objects |= upload.objects
-    for data in upload.objects.values():
-        authority.grid.platform_zone.objects.put(data)
 
 
 @pytest.mark.parametrize("together", [True, False])

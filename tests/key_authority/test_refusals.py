@@ -131,7 +131,7 @@ REFUSALS: dict[str, tuple[Request, str]] = {
     "another plan version": (changed_bill(plan_version=99), "release.transcript"),
     "another period": (changed_bill(start="2026-06-01T00:00:00+08:00"), "release.transcript"),
     "a roster nobody sent": (changed_bill(rosters=["0" * 64]), "not-found.roster"),
-    "rosters and uploads of different number": (changed_bill(uploads=[]), "message.invalid"),
+    "rosters and uploads of different number": (changed_bill(uploads=[]), "release.closing"),
     "a swapped output": (swapped_output, "release.re-execution"),
     "an output left out": (left_out_output, "release.re-execution"),
     "another roster's inputs": (other_rosters_inputs, "release.re-execution"),
@@ -228,20 +228,10 @@ def test_bills_are_released_once(authority: Authority, uploads: Uploads) -> None
     assert (outcome.state, outcome.reason) == (REFUSED, "release.repeated")
 
 
-def test_a_tracker_pair_is_refused(authority: Authority, uploads: Uploads) -> None:
-    """A total over two rosters and one over a part of them would differ by the rest."""
-    assert authority.answer(authority.bill_request(uploads)).state == RELEASED
-    part = authority.request([authority.load_curve_transcript(uploads[:1])], seeds=[SEED])
-    outcome = authority.answer(part)
-    assert (outcome.state, outcome.reason) == (REFUSED, "release.cohort")
-    whole = authority.load_curve_request(uploads)
-    assert authority.answer(whole).state == RELEASED
-
-
 def test_a_failed_store_is_no_refusal_and_goes_on_later(
     authority: Authority, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The vault is down after the claim: nothing is released, and the request waits."""
+    """The vault is down: nothing is released, and the request waits."""
     request = authority.bill_request(uploads)
 
     def down(*_arguments: object) -> None:

@@ -24,8 +24,15 @@ from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import ReleaseCertificate, opened
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.plans.load_curve import day_quantity
-from tests.authority_simulator import OFFICE, SEED, Authority, settlement
-from tests.grid_simulator import DAY_INTERVALS, GridSimulator, GridUpload, grid_keys, registry
+from tests.authority_simulator import SEED, Authority, settlement
+from tests.grid_simulator import (
+    DAY_INTERVALS,
+    OFFICE,
+    GridSimulator,
+    GridUpload,
+    grid_keys,
+    registry,
+)
 
 Place = tuple[str, str]
 

@@ -26,9 +26,9 @@ from gridsecure.key_authority.seating import SettlementClient
 from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import RosterManifest, Signed, signed
 from gridsecure.peer import Peer
-from tests.authority_simulator import OFFICE, SEED, Authority, settlement
+from tests.authority_simulator import SEED, Authority, settlement
 from tests.correction_simulator import changed, correction
-from tests.grid_simulator import GridSimulator, GridUpload, grid_keys, registry
+from tests.grid_simulator import OFFICE, GridSimulator, GridUpload, grid_keys, registry
 
 Uploads = list[GridUpload]
 

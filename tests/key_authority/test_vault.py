@@ -29,9 +29,9 @@ from gridsecure.key_authority.custody import keep_key_set, open_key_set
 from gridsecure.key_authority.packages import CheckedBills, KeyOrder, RevocationOrder
 from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
 from gridsecure.messages import RosterManifest, Signed, signed
-from tests.authority_simulator import KEK, OFFICE, Authority, keep_grid_keys, place_of, settlement
+from tests.authority_simulator import KEK, Authority, keep_grid_keys, place_of, settlement
 from tests.correction_simulator import changed, correction
-from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
+from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload, grid_keys
 
 PLACE = place_of(INTERVAL.name)
 Uploads = list[GridUpload]

@@ -40,8 +40,8 @@ from gridsecure.messages import ColumnEntry
 from gridsecure.plans import recombination
 from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.quantities import TOTAL_QUANTITY
-from tests.authority_simulator import OFFICE, SEED, Authority, authority_grid
-from tests.grid_simulator import GridUpload
+from tests.authority_simulator import SEED, Authority, authority_grid
+from tests.grid_simulator import OFFICE, GridUpload
 
 FREE_OF_CHARGE = ('rate = "0.69986875"', 'rate = "0"')
 
@@ -129,6 +129,8 @@ def assert_nothing_came_out(authority: Authority, outcome: Outcome) -> None:
         "request": outcome.request_id,
         "reason": "bill.inconsistent",
         "error": "OutOfRangeError",
+        "purpose": "billing",
+        "requested_by": "clerk",
     }
 
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from sqlmodel import Session
 
+from gridsecure.compute.closings import next_list
 from gridsecure.compute.requests import KIND as REQUEST
 from gridsecure.compute.requests import REFUSED
 from gridsecure.compute.runs import RunOrder, check_committed
@@ -168,12 +169,20 @@ def check_staff_purpose(plan: PlanName, *, purpose: str) -> None:
 
 
 def _refuse_asked(session: Session, order: RunOrder) -> None:
+    """Refuse what was asked for before, of the uploads that are closed together."""
+    try:
+        wanted = next_list(session, plan=order.plan, start=order.start, end=order.end)
+        closing = wanted.envelope.digest
+    except NotFoundError:
+        closing = None  # nothing to run over, which `check_answerable` says, or all is released
     for item in listed(session, kind=REQUEST):
         if order.start not in item.text:
             continue  # a month of load curves is ten megabytes, and all others are waiting
         found = ReleaseRequest.parsed(Signed.parsed(item.text).body)
         if item.state == REFUSED and found.purpose == RESEARCH:
             continue  # such as a grant that expired before a release round: nothing came of it
+        if closing is not None and found.closing is not None and found.closing.digest != closing:
+            continue  # a later list of the month was not asked for yet
         if (found.plan, found.start, found.end) == (order.plan, order.start, order.end):
             raise ConflictError(
                 f"The release of this plan and period was asked for before; it is {item.state}.",

@@ -15,7 +15,7 @@ from sqlmodel import Session
 
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError
-from gridsecure.messages import ReleaseRequest, Signed, signed
+from gridsecure.messages import PlanName, ReleaseRequest, Signed, signed
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, advance, fetch, listed, record
@@ -24,6 +24,8 @@ KIND: Final = "release-request"
 WAITING: Final = "waiting"
 RELEASED: Final = "released"
 REFUSED: Final = "refused"
+_ABOUT: Final = "release-request-about"
+"""Finds requests by plan and closing list: a month of load curves is ten megabytes to read."""
 
 
 def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -> Signed:
@@ -38,8 +40,17 @@ def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -
         envelope = signed(request, key=zone.signing_key)
         text = envelope.model_dump_json()
         record(session, Record(KIND, name, name, envelope.digest, WAITING, text), at=at)
+        if request.closing is not None:
+            about = _about(request.plan, request.closing.digest)
+            record(session, Record(_ABOUT, name, name, envelope.digest, about, ""), at=at)
         _note(session, request, at=at)
     return envelope
+
+
+def requests_about(session: Session, *, plan: PlanName, closing: str) -> list[tuple[str, str]]:
+    """Id and state of the requests about a closing list, for one plan, oldest first."""
+    names = [item.name for item in listed(session, kind=_ABOUT, state=_about(plan, closing))]
+    return [(name, fetch(session, kind=KIND, name=name).state) for name in names]
 
 
 def waiting_requests(zone: PlatformZone) -> list[Signed]:
@@ -77,6 +88,10 @@ def record_answer(
                 reason="conflict.answer",
                 remedy="Order the run again to ask anew.",
             )
+
+
+def _about(plan: PlanName, closing: str) -> str:
+    return f"{plan}/{closing}"
 
 
 def _note(session: Session, request: ReleaseRequest, *, at: datetime) -> None:

@@ -1,6 +1,6 @@
 """Runs: a plan over everything committed for a period, its transcripts, and the release request.
 
-1. collect the committed uploads of the period;
+1. collect the committed uploads of the period that a closing list names together;
 2. make one job a roster (bills) or a day (load curves), leaving out those already done;
 3. run them in worker processes; sign and record a transcript as each finishes;
 4. when all are done, sign one release request for the key authority to pull.
@@ -8,7 +8,8 @@
 Killed anywhere, a run is started again and goes on where it was: transcripts are recorded once
 under the job's name, and a job that runs twice writes the same files.
 
-Bills and load curves are about first uploads, always the same ones. The plan "rebill" bills the
+Bills and load curves are about first uploads, those of one closing list (`closings`) at a time. The
+plan "rebill" bills the
 corrections that were not released yet, one version of a roster after the other.
 """
 
@@ -22,6 +23,7 @@ from typing import Final
 
 from sqlmodel import Session
 
+from gridsecure.compute.closings import next_list, run_empty
 from gridsecure.compute.corrections import COMMITTED, ReadUpload, open_corrections
 from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, WorkerPool, run_jobs
 from gridsecure.compute.key_sets import revoked_key_ids
@@ -40,7 +42,6 @@ from gridsecure.messages import (
     request_name,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
-from gridsecure.plans.corrections import is_correction
 from gridsecure.plans.key_ring import revoked_key_set
 from gridsecure.plans.load_curve import INTERVALS_PREFIX, LOAD_CURVE_PLAN_VERSION
 from gridsecure.store.database import write_session
@@ -103,12 +104,13 @@ def run_plan(
     """Run a plan for a period and return the signed release request.
 
     Raises:
-        NotFoundError: Nothing is committed for the period (`run.empty`).
+        NotFoundError: Nothing is committed for the period (`run.empty`), or as
+            `closings.next_list`.
         InputError: Rosters with different interval grids in one load curve.
         GridSecureError: A job failed; the finished ones are kept.
     """
     # 1. collect
-    sources = _sources(zone, order)
+    closing, sources = _sources(zone, order)
     # 2. jobs
     seeds: dict[str, bytes] = {}
     stem = f"{order.plan}/{PLAN_VERSIONS[order.plan]}"
@@ -135,14 +137,16 @@ def run_plan(
         done[result.name] = record_transcript(zone, transcript, job=result.name, at=clock())
         progress(count, len(jobs))
     # 4. request
-    return _request(zone, order, [done[job.name] for job in jobs], list(seeds.values()), at=clock())
+    transcripts = [done[job.name] for job in jobs]
+    request = _request(order, transcripts, list(seeds.values()), closing=closing)
+    return keep_request(zone, request, at=clock())
 
 
 def check_committed(zone: PlatformZone, order: RunOrder) -> None:
     """Refuse an order that there are no data for.
 
     Raises:
-        NotFoundError: Nothing is committed for the period (`run.empty`).
+        NotFoundError: As `run_plan`.
     """
     _sources(zone, order)
 
@@ -160,29 +164,31 @@ def signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
     raise NotFoundError("There is no such message here.", reason=f"not-found.{kind}")
 
 
-def _sources(zone: PlatformZone, order: RunOrder) -> list[_Source]:
+def _sources(zone: PlatformZone, order: RunOrder) -> tuple[Signed | None, list[_Source]]:
     with write_session(zone.engine) as session:
-        uploads = [Signed.parsed(r.text) for r in listed(session, kind="upload", state=COMMITTED)]
-        parsed = ((envelope, UploadManifest.parsed(envelope.body)) for envelope in uploads)
-        pairs = [
-            pair for pair in parsed if (pair[1].start, pair[1].end) == (order.start, order.end)
-        ]
+        closing = None
+        uploads = listed(session, kind="upload", state=COMMITTED)
         if order.plan == "rebill":
-            pairs = open_corrections(session, pairs)
+            parsed = [Signed.parsed(item.text) for item in uploads]
+            pairs = [(envelope, UploadManifest.parsed(envelope.body)) for envelope in parsed]
+            same = [p for p in pairs if (p[1].start, p[1].end) == (order.start, order.end)]
+            opened = open_corrections(session, same)
+            chosen = [envelope for envelope, _ in _under_usable_keys(session, opened)]
         else:
-            pairs = [pair for pair in pairs if not is_correction(pair[1])]
-        pairs = _under_usable_keys(session, pairs)
-        chosen = []
-        for envelope, manifest in pairs:
+            found = next_list(session, plan=order.plan, start=order.start, end=order.end)
+            closing, wanted = found.envelope, set(found.content.uploads)
+            chosen = [Signed.parsed(item.text) for item in uploads if item.name in wanted]
+            pairs = [(one, UploadManifest.parsed(one.body)) for one in chosen]
+            if len(_under_usable_keys(session, pairs)) < len(pairs):
+                raise revoked_key_set()  # a new list leaves out what is under it
+        sources = []
+        for envelope in chosen:
+            manifest = UploadManifest.parsed(envelope.body)
             roster = fetch(session, kind="roster", name=manifest.roster_id)
-            chosen.append(_Source(Signed.parsed(roster.text), envelope))
-    if not chosen:
-        raise NotFoundError(
-            "No upload of this period waits for this plan.",
-            reason="run.empty",
-            remedy="Upload the period's rosters, or their corrections, first.",
-        )
-    return sorted(chosen, key=lambda source: source.roster_id)
+            sources.append(_Source(Signed.parsed(roster.text), envelope))
+    if not sources:
+        raise run_empty()
+    return closing, sorted(sources, key=lambda source: source.roster_id)
 
 
 def _under_usable_keys(session: Session, pairs: Sequence[ReadUpload]) -> list[ReadUpload]:
@@ -255,13 +261,8 @@ def _transcript(
 
 
 def _request(
-    zone: PlatformZone,
-    order: RunOrder,
-    transcripts: list[Signed],
-    seeds: list[bytes],
-    *,
-    at: datetime,
-) -> Signed:
+    order: RunOrder, transcripts: list[Signed], seeds: list[bytes], *, closing: Signed | None
+) -> ReleaseRequest:
     request = ReleaseRequest(
         request_id="",
         plan=order.plan,
@@ -272,8 +273,8 @@ def _request(
         requested_by=order.requested_by,
         transcripts=transcripts,
         seeds=[seed.hex() for seed in seeds],
+        closing=closing,
         query=order.query,
         grant=order.grant,
     )
-    named = request.model_copy(update={"request_id": request_name(request)})
-    return keep_request(zone, named, at=at)
+    return request.model_copy(update={"request_id": request_name(request)})

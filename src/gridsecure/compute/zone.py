@@ -25,6 +25,7 @@ class PlatformZone:
         signing_key: Signs transcripts and release requests.
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
         authority: The key authority's key by thumbprint.
+        office: The billing office's key by thumbprint; it closes months.
     """
 
     engine: Engine
@@ -32,3 +33,4 @@ class PlatformZone:
     signing_key: Sm2PrivateKey = field(repr=False)
     identity: Mapping[str, Sm2PublicKey]
     authority: Mapping[str, Sm2PublicKey]
+    office: Mapping[str, Sm2PublicKey]

@@ -1,7 +1,8 @@
 """The checker: decides whether a release request may be answered, and proves its figures.
 
 1. the request is signed by the platform, its plan registered, its purpose allowed, with a grant if
-   an analyst asks (`grants`), and every transcript is about the request's plan and period;
+   an analyst asks (`grants`), every transcript is about the request's plan and period, and all
+   together about the uploads of one list that the billing office signed (`closings`);
 2. every transcript holds: signed inputs, and the same outputs when executed again (`verification`);
 3. nothing in it was released before, and what cannot be told of its cells beside all that was
    told is withheld (`ledger`);
@@ -32,6 +33,7 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.key_authority.bill_versions import BillVersion, version_of
+from gridsecure.key_authority.closings import check_closing
 from gridsecure.key_authority.grants import bind_grant, check_purpose
 from gridsecure.key_authority.key_sets import key_ring
 from gridsecure.key_authority.ledger import REPEATED, Giving, joined
@@ -270,10 +272,15 @@ def _allowed(
         )
     check_purpose(zone, request, now=now)
     pairs = list(zip(request.transcripts, _seeds(request), strict=True))
-    for transcript in request.transcripts:
-        _same_run(request, opened(transcript, expect=Transcript, trusted=zone.platform))
+    transcripts = [
+        opened(transcript, expect=Transcript, trusted=zone.platform)
+        for transcript in request.transcripts
+    ]
+    for transcript in transcripts:
+        _same_run(request, transcript)
     if len({transcript.digest for transcript in request.transcripts}) != len(pairs):
         raise ReleaseRefusedError("A request asks for the same twice.", reason=REPEATED)
+    check_closing(zone, request, transcripts=transcripts)
     return pairs
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlmodel import Session
 
 from gridsecure.key_authority.bill_versions import BillVersion, keep_versions
+from gridsecure.key_authority.closings import keep_closing
 from gridsecure.key_authority.ledger import Giving, enter
 from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import (
@@ -56,25 +57,24 @@ def certify(
         StorageError: It cannot be kept; nothing is spent or entered.
     """
     with write_session(zone.engine) as session:
-        if any(item.name == request.request_id for item in listed(session, kind="release")):
-            return
         name = request.request_id
+        if any(item.name == name for item in listed(session, kind="release")):
+            return
         enter(session, granted.giving, release_id=name, at=at)
+        keep_closing(session, request, at=at)
         _enter_versions(session, granted.versions, release_id=name, at=at)
+        detail: dict[str, evidence.JSON] = {
+            "request": name,
+            "plan": request.plan,
+            "purpose": request.purpose,
+            "outputs": granted.outputs_digest,
+            "closing": request.closing.digest if request.closing else None,
+        }
         entry = evidence.append(
-            session,
-            at=at,
-            actor="checker",
-            action="release.granted",
-            detail={
-                "request": request.request_id,
-                "plan": request.plan,
-                "purpose": request.purpose,
-                "outputs": granted.outputs_digest,
-            },
+            session, at=at, actor="checker", action="release.granted", detail=detail
         )
         certificate = ReleaseCertificate(
-            release_id=request.request_id,
+            release_id=name,
             plan=request.plan,
             plan_version=granted.plan_version,
             start=request.start,

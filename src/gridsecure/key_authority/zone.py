@@ -56,6 +56,7 @@ class AuthorityZone:
         signing_key: Signs key notices, orders to the vault and release certificates.
         platform: The compute platform's key by thumbprint.
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
+        office: The billing office's key by thumbprint; it closes months.
         settlement: Asks the identity authority for settlement pseudonyms.
         vault: The door to the vault.
         seated: The gateway's key of every roster whose seats this process checked.
@@ -67,6 +68,7 @@ class AuthorityZone:
     signing_key: Sm2PrivateKey = field(repr=False)
     platform: Mapping[str, Sm2PublicKey]
     identity: Mapping[str, Sm2PublicKey]
+    office: Mapping[str, Sm2PublicKey]
     settlement: Settlement
     vault: VaultDoor
     seated: dict[str, Sm2PublicKey] = field(default_factory=dict, repr=False)

@@ -1,0 +1,219 @@
+"""Closing lists at the platform: which uploads of a month are billed and totalled together.
+
+The billing office signs a list once a month's rosters are in, and no plan runs over bills or load
+curves without one. What comes later is closed by a further list. An upload that spoils the others
+(`bill.inconsistent`) is left out by a new list of the good ones, which takes the first one's place.
+
+A list is taken if its number is the next one of its month, and if it names committed first uploads
+of the month whose bills were not released. The key authority checks the list again, and whatever
+the lists say, its ledger withholds what two of them together would narrow down.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session
+
+from gridsecure.compute.corrections import COMMITTED
+from gridsecure.compute.requests import REFUSED, RELEASED, requests_about
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.errors import ConflictError, InputError, NotFoundError
+from gridsecure.messages import ClosingList, PlanName, Signed, UploadManifest, opened
+from gridsecure.plans.corrections import is_correction
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
+from gridsecure.store.records import Record, listed, record
+
+KIND: Final = "closing"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A closing list as signed and as read."""
+
+    envelope: Signed
+    content: ClosingList
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """A committed first upload of a month that no list in force names.
+
+    Args:
+        upload: Digest of the signed upload.
+        roster_id: Its roster.
+        gateway_id: Its gateway.
+    """
+
+    upload: str
+    roster_id: str
+    gateway_id: str
+
+
+def close_period(zone: PlatformZone, envelope: Signed, *, at: datetime) -> ClosingList:
+    """Keep a closing list; the same one again changes nothing.
+
+    Raises:
+        AuthenticityError: The billing office did not sign it.
+        InvalidMessageError: It did, but it is no list.
+        InputError: An upload is not a committed first one of the month (`closing.upload`).
+        ConflictError: Another list has its number, or it is not the next one (`closing.number`);
+            an upload's bills were released with an earlier list (`closing.released`).
+    """
+    content = opened(envelope, expect=ClosingList, trusted=zone.office)
+    month = _month(content.start, content.end)
+    with write_session(zone.engine) as session:
+        known = _lists(session, month)
+        if any(item.envelope.digest == envelope.digest for item in known):
+            return content
+        if content.number != len(known) + 1:
+            raise _numbered(len(known) + 1)
+        _check_uploads(session, content, known=known)
+        name, text = envelope.digest, envelope.model_dump_json()
+        scope = f"{month}/{content.number}"
+        record(session, Record(KIND, name, scope, name, month, text), at=at)
+        evidence.append(
+            session,
+            at=at,
+            actor=envelope.signer,
+            action="period.closed",
+            detail={
+                "closing": name,
+                "start": content.start,
+                "end": content.end,
+                "number": content.number,
+                "uploads": len(content.uploads),
+            },
+        )
+    return content
+
+
+def closing_lists(zone: PlatformZone, *, start: str, end: str) -> list[Closed]:
+    """All lists of a month, by number."""
+    with write_session(zone.engine) as session:
+        return _lists(session, _month(start, end))
+
+
+def open_uploads(zone: PlatformZone, *, start: str, end: str) -> list[OpenUpload]:
+    """What the next list of a month may name besides what earlier ones do."""
+    with write_session(zone.engine) as session:
+        lists = in_force(_lists(session, _month(start, end)))
+        named = {digest for item in lists for digest in item.content.uploads}
+        return [
+            OpenUpload(digest, manifest.roster_id, manifest.gateway_id)
+            for digest, manifest in _first_uploads(session, start, end)
+            if digest not in named
+        ]
+
+
+def next_list(session: Session, *, plan: PlanName, start: str, end: str) -> Closed:
+    """The list a plan runs over next: in force, not released, least refused, earliest.
+
+    A list that was refused goes behind the others, so that it cannot hold them up.
+
+    Raises:
+        NotFoundError: Nothing is committed for the month (`run.empty`), it is not closed
+            (`run.not-closed`), or all that was closed is released (`run.released`).
+    """
+    lists = in_force(_lists(session, _month(start, end)))
+    if not lists:
+        raise _not_closed() if _first_uploads(session, start, end) else run_empty()
+    answers = [(_answers(session, item, plan), item) for item in lists]
+    waiting = [(found[REFUSED], item.content.number, item) for found, item in answers
+               if not found[RELEASED]]  # fmt: skip
+    if not waiting:
+        (found,) = [
+            name
+            for name, state in requests_about(session, plan=plan, closing=lists[0].envelope.digest)
+            if state == RELEASED
+        ][:1]
+        raise NotFoundError(
+            f"All that was closed of this month is released for this plan: release {found}.",
+            reason="run.released",
+            remedy="Read that release. What came later is closed by a further list.",
+        )
+    return min(waiting, key=lambda entry: entry[:2])[2]
+
+
+def in_force(lists: Sequence[Closed]) -> list[Closed]:
+    """The lists of a month of which no later one names an upload."""
+    found: list[Closed] = []
+    later: set[str] = set()
+    for item in reversed(lists):
+        if later.isdisjoint(item.content.uploads):
+            found.append(item)
+        later |= set(item.content.uploads)
+    return found[::-1]
+
+
+def _check_uploads(session: Session, content: ClosingList, *, known: Sequence[Closed]) -> None:
+    committed = {digest for digest, _ in _first_uploads(session, content.start, content.end)}
+    if not committed.issuperset(content.uploads):
+        raise InputError(
+            "A closing list names an upload that is not a committed first one of its month.",
+            reason="closing.upload",
+            remedy="List what the platform says is open: gridsecure period show.",
+        )
+    for item in known:
+        shared = not set(content.uploads).isdisjoint(item.content.uploads)
+        if shared and _answers(session, item, "bill")[RELEASED]:
+            raise ConflictError(
+                "The bills of an upload were released with an earlier list.",
+                reason="closing.released",
+                remedy="Leave it out, and correct its bills if they are wrong.",
+            )
+
+
+def _lists(session: Session, month: str) -> list[Closed]:
+    found = [Signed.parsed(item.text) for item in listed(session, kind=KIND, state=month)]
+    return [Closed(envelope, ClosingList.parsed(envelope.body)) for envelope in found]
+
+
+def _answers(session: Session, item: Closed, plan: PlanName) -> Counter[str]:
+    """How many requests about a list are in each state."""
+    about = requests_about(session, plan=plan, closing=item.envelope.digest)
+    return Counter(state for _, state in about)
+
+
+def _first_uploads(session: Session, start: str, end: str) -> list[tuple[str, UploadManifest]]:
+    uploads = [Signed.parsed(r.text) for r in listed(session, kind="upload", state=COMMITTED)]
+    parsed = [(envelope.digest, UploadManifest.parsed(envelope.body)) for envelope in uploads]
+    return [
+        (digest, manifest)
+        for digest, manifest in parsed
+        if (manifest.start, manifest.end) == (start, end) and not is_correction(manifest)
+    ]
+
+
+def _month(start: str, end: str) -> str:
+    return f"{start}/{end}"
+
+
+def _numbered(wanted: int) -> ConflictError:
+    return ConflictError(
+        f"The next closing list of this month is number {wanted}.",
+        reason="closing.number",
+        remedy="Look at what was closed (gridsecure period show), and sign the list again.",
+    )
+
+
+def _not_closed() -> NotFoundError:
+    return NotFoundError(
+        "The month is not closed: no list says which uploads are billed together.",
+        reason="run.not-closed",
+        remedy="The billing office closes it: gridsecure period close.",
+    )
+
+
+def run_empty() -> NotFoundError:
+    """That there is nothing to run a plan over."""
+    return NotFoundError(
+        "No upload of this period waits for this plan.",
+        reason="run.empty",
+        remedy="Upload the period's rosters, or their corrections, first.",
+    )

@@ -1,0 +1,93 @@
+"""Closing lists at the key authority: no bills and no load curves of any other company of uploads.
+
+The platform cannot choose who is totalled with whom; the billing office did, and signed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session
+
+from gridsecure.errors import (
+    AuthenticityError,
+    ConflictError,
+    InvalidMessageError,
+    ReleaseRefusedError,
+)
+from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.messages import ClosingList, ReleaseRequest, Transcript, opened
+from gridsecure.store import evidence
+from gridsecure.store.records import Record, record
+
+KIND: Final = "closing"
+REFUSED: Final = "release.closing"
+
+
+def check_closing(
+    zone: AuthorityZone, request: ReleaseRequest, *, transcripts: Sequence[Transcript]
+) -> None:
+    """Refuse a request that is not about the uploads of one closing list, all of them.
+
+    Raises:
+        ReleaseRefusedError: There is none, the billing office did not sign it, or it is about
+            other uploads or another month (`release.closing`).
+    """
+    if request.plan == "rebill":
+        if request.closing is not None:
+            raise _refused("Corrections follow a release; no list closes them.")
+        return
+    if request.closing is None:
+        raise _refused("The request comes without the list that closed its month.")
+    try:
+        content = opened(request.closing, expect=ClosingList, trusted=zone.office)
+    except (AuthenticityError, InvalidMessageError) as error:
+        raise _refused("The billing office did not sign the closing list.") from error
+    used = [transcript.uploads for transcript in transcripts]
+    if request.plan == "bill":
+        used = [[upload for uploads in used for upload in uploads]]
+    is_whole = all(sorted(set(uploads)) == content.uploads for uploads in used)
+    if (content.start, content.end) != (request.start, request.end) or not is_whole:
+        raise _refused("The request is about other uploads than the closing list.")
+
+
+def keep_closing(session: Session, request: ReleaseRequest, *, at: datetime) -> None:
+    """Enter a list in the evidence log with the first certificate that rests on it.
+
+    Raises:
+        ReleaseRefusedError: The office signed another list under its number (`release.closing`).
+    """
+    if request.closing is None:
+        return
+    content = ClosingList.parsed(request.closing.body)
+    name = request.closing.digest
+    scope = f"{content.start}/{content.end}/{content.number}"
+    entry = Record(KIND, name, scope, name, "", request.closing.model_dump_json())
+    try:
+        is_new = record(session, entry, at=at)
+    except ConflictError as error:
+        raise _refused("Another closing list of this month has the same number.") from error
+    if is_new:
+        evidence.append(
+            session,
+            at=at,
+            actor=request.closing.signer,
+            action="period.closed",
+            detail={
+                "closing": name,
+                "start": content.start,
+                "end": content.end,
+                "number": content.number,
+                "uploads": len(content.uploads),
+            },
+        )
+
+
+def _refused(message: str) -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        message,
+        reason=REFUSED,
+        remedy="The billing office closes the month (gridsecure period close); then order again.",
+    )
