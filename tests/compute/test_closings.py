@@ -9,8 +9,9 @@ import pytest
 
 from gridsecure.compute.closings import close_period, closing_lists, in_force, open_uploads
 from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer
-from gridsecure.compute.runs import key_notices, run_plan
+from gridsecure.compute.runs import run_plan
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import ConflictError, GridSecureError, InputError, NotFoundError
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
@@ -49,7 +50,7 @@ def closed(grid: GridSimulator, *uploads: GridUpload, number: int = 1, **changes
 
 def run(grid: GridSimulator, plan: str = "bill") -> ReleaseRequest:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, key_notices(zone), workers=1) as pool:
+    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
         envelope = run_plan(
             zone, grid.order(plan), pool=pool, clock=lambda: NOW, progress=lambda *_: None
         )
