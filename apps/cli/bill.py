@@ -31,6 +31,7 @@ from apps.cli.in_process import LocalGrid, local_grid
 from apps.cli.local_months import IssuedMonth, TariffPart, bill_month
 from gridsecure.billing.contracts import align_contracts, default_contracts, load_contracts
 from gridsecure.billing.periods import BillingPeriod, assign_periods
+from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.settlements import settle
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.formats import ReadingsFile, read_offsets, read_readings
@@ -143,6 +144,10 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     taken = billable(file, chosen=chosen, report=report)
     readings = taken.readings
     now = datetime.now(UTC)
+    names_chosen = set(readings["meter_point_id"].unique())
+    noted = [one for one in file.problems if one.meter_point_id in names_chosen]
+    for problem in noted:
+        report(str(problem))
     _report_future(readings, file.interval, now, report)
     names = sorted(readings["meter_point_id"].unique())
     known = default_contracts(names) if contracts is None else contracts
@@ -159,14 +164,15 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     if order.tariffs.what_if:
         what_if = dict(zip(own["meter_point_id"], own["tariff_id"], strict=True))
         report(f"What-if: billed by {next(iter(tariffs))}, whatever the contracts say")
-    _, periods = assign_periods(readings["start"], interval=file.interval, timezone=timezone)
+    lengths = readings["minutes"].to_numpy(np.int64)
+    _, periods = assign_periods(readings["start"], interval=lengths, timezone=timezone)
     notices = BillNotices(
         readings=by_meter(readings),
         superseded=taken.superseded,
         interval=file.interval,
         now=now,
         common=common,
-        of_meter=_about_meters(parts, large=large, opening=opening),
+        of_meter=_about_meters(parts, noted, large=large, opening=opening),
         what_if=what_if,
     )
     everybody = frozenset(file.readings["meter_point_id"][chosen].unique())
@@ -176,10 +182,18 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
 
 
 def _about_meters(
-    parts: Sequence[TariffPart], *, large: Sequence[str], opening: set[str]
+    parts: Sequence[TariffPart],
+    noted: Sequence[ReadingProblem],
+    *,
+    large: Sequence[str],
+    opening: set[str],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Notices by meter point: who is billed as large, and with what the year's tiers begin."""
+    """Notices by meter point: what was concluded of its readings, who is large, a year's start."""
     found = {name: [notice("large-assumed", kwh=MAX_TIER_WH // 1000)] for name in large}
+    for problem in noted:
+        start = "" if problem.start is None else problem.start.isoformat(timespec="minutes")
+        note = notice("readings-noted", start=start, rule=problem.rule, detail=problem.detail)
+        found.setdefault(problem.meter_point_id, []).append(note)
     for part in parts:
         for name, kwh in check_year_to_date(part, known=opening).items():
             found.setdefault(name, []).append(notice("year-to-date-given", kwh=kwh))

@@ -28,6 +28,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     " billed as read, nothing estimated.",
     "readings-estimated": "{estimated} intervals are billed by readings that the file says are"
     " estimated.",
+    "readings-noted": "{start}: {detail} ({rule}).",
     "readings-superseded": "{superseded} readings were replaced by readings of better quality.",
     "readings-future": "{future} readings end in the future; this is a what-if, not a bill.",
     "days-charged": "All {days} days of the month are charged, though readings are of {days_read}:"

@@ -23,8 +23,9 @@ from apps.cli.bill_readings import billable
 from apps.cli.bill_tariffs import BilledTariff, Report, given_tariffs, imported
 from apps.cli.in_process import LocalGrid, issued, local_grid, sent
 from apps.cli.local_months import IssuedMonth, TariffPart
+from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.reading_versions import changed_settlements, other_interval, overlaid
+from gridsecure.billing.reading_versions import changed_settlements, overlaid
 from gridsecure.compute import intake
 from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
@@ -112,16 +113,14 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Correct
         file = read_readings(
             order.corrected,
             timezone=first.timezone,
-            interval=first.interval,
+            interval=UNKNOWN,
             meaning=order.first.meaning,
         )
-        if file.interval != first.interval:
-            raise other_interval()
         chosen = np.ones(len(file.readings), dtype=bool)
         if order.first.meters:
             chosen = np.asarray(file.readings["meter_point_id"].isin(order.first.meters))
         corrected = billable(file, chosen=chosen, report=report).readings
-        readings = overlaid(readings, later=corrected, interval=first.interval)
+        readings = overlaid(readings, later=corrected)
     replaced = _replaced_tariff(order, first, report)
     changed: set[tuple[str, pd.Timestamp]] = set()
     parts = []

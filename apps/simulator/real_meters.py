@@ -17,7 +17,7 @@ import pandas as pd
 
 from apps.simulator.extract_real import FACTORIES, HOMES
 from apps.simulator.synthetic_meters import month_days
-from gridsecure.billing.readings import resample_readings
+from gridsecure.billing.interval_lengths import resample_readings
 from gridsecure.gateway.formats import read_readings
 
 DATA: Final = Path(__file__).parents[2] / "data" / "real"

@@ -76,8 +76,13 @@ class SimulatedMonth:
         ids = pd.array(list(self.meter_point_ids), dtype="str")
         everyone = start.take(np.tile(np.arange(len(start)), meters))
         actual = pd.array(["actual"], dtype="str").take(np.zeros(len(lines), dtype=np.int64))
+        minutes = np.full(len(lines), 1440 // points, dtype=np.int64)
         return make_readings(
-            ids.take(lines), start=everyone, energy_wh=self.energy_wh.ravel(), quality=actual
+            ids.take(lines),
+            start=everyone,
+            energy_wh=self.energy_wh.ravel(),
+            quality=actual,
+            minutes=minutes,
         )
 
     def wide_csv(self) -> bytes:

@@ -74,7 +74,7 @@ def test_both_versions_equal_the_plaintext_oracle(files: Path) -> None:
     )
     first, later = (read_readings(files / f"{n}.csv") for n in ("readings", "corrected"))
     tariff = load_tariff(CATALOGUE[TIERS])
-    frames = first.readings, overlaid(first.readings, later=later.readings, interval=first.interval)
+    frames = first.readings, overlaid(first.readings, later=later.readings)
     before, after = (
         bill_readings(
             frame,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,19 @@ BILLED = {
     "cells-padded-with-blanks": "",
     "duplicate-estimated-and-actual": "superseded",
     "header-capitals-blanks": "",
+    "hourly-then-half-hourly": "60 minutes before and 30 from here (interval-change)",
     "id-trailing-blank": "",
     "iso-milliseconds-z": "",
     "nan-text": "1 lines or cells hold no reading",
     "one-empty-cell": "1 lines or cells hold no reading",
     "quality-letters": "",
+    "register-one-face-missing": "(register-gap)",
+    "register-rollover-five-digits": "the register of 5 digits started again from zero",
     "tabs": "",
+    "two-meters-two-intervals": "",
     "urdb-residential-real-shape": "Pass --timezone",
     "urdb-us-offset-stamps": "Etc/GMT+4",
+    "wide-48-fall-doubled": "both hours together, and divided equally (clock-change)",
     "wide-96-one-empty-cell": "1 lines or cells hold no reading",
     "wide-date-slashes": "",
 }
@@ -48,6 +54,7 @@ REFUSED = {
     "green-button-xml": ("readings.format", "Green Button"),
     "nem12": ("readings.format", "NEM12"),
     "net-negative-hours": ("readings.negative", "export_kwh"),
+    "register-export-beside": ("readings.columns", "export_kwh"),
     "scientific-notation": ("readings.energy", "scientific"),
     "sdge-preamble": ("readings.preamble", "line 5"),
     "sgcc-theft-shape": ("readings.daily", "daily energies"),
@@ -111,6 +118,20 @@ def test_what_leaves_a_doubt_is_billed_as_the_reader_says(
     for meter in json.loads(result.stdout)["meters"].values():
         for bill in meter["periods"]:
             assert code in {notice["code"] for notice in bill["notices"]}
+
+
+def test_where_a_meter_is_exchanged_its_last_interval_is_missing_and_said_so() -> None:
+    """The reference bills the hour before the new meter's first face, which no face tells."""
+    name = "register-meter-exchange"
+    lines = (CASES / name / "readings.csv").read_text(encoding="utf-8").split("\n")[1:]
+    faces = [Decimal(line.split(",")[2]) for line in lines if line]
+    ordinary = [end - begin for begin, end in pairwise(faces) if end >= begin]
+    assert len(ordinary) == len(faces) - 2
+    _, result = bill_case(name)
+    assert totals(result) == {"M1": {"2025-03": sum(ordinary) * Decimal("0.5")}}
+    bill = json.loads(result.stdout)["meters"]["M1"]["periods"][0]
+    assert bill["readings"]["missing"] == 1
+    assert "register-exchange" in {one["values"].get("rule") for one in bill["notices"]}
 
 
 def test_tiers_of_a_year_begin_with_what_is_given() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -20,7 +21,8 @@ versions = st.dictionaries(places, st.integers(0, 10_000), min_size=1)
 
 
 def frame(version: dict[tuple[str, str], int]) -> pd.DataFrame:
-    return readings_frame([(*place, wh) for place, wh in version.items()])
+    rows = readings_frame([(*place, wh) for place, wh in version.items()])
+    return rows.assign(minutes=np.int64(60))
 
 
 def as_dict(readings: pd.DataFrame) -> dict[tuple[str, str], int]:
@@ -38,7 +40,7 @@ def test_overlaying_is_updating_a_dictionary(parts: list[dict[tuple[str, str], i
         expected |= part
     result = first
     for part in later:
-        result = overlaid(result, later=part, interval=HOUR)
+        result = overlaid(result, later=part)
     assert len(result) == len(expected)
     assert as_dict(result) == expected
     pd.testing.assert_frame_equal(first, before)
@@ -63,15 +65,15 @@ def test_changed_are_those_whose_sums_differ(
 
 def test_contradictions_within_a_file_stay_for_validation() -> None:
     twice = pd.concat([frame({("A", STARTS[0]): 1}), frame({("A", STARTS[0]): 2})])
-    assert len(overlaid(frame({("A", STARTS[0]): 9}), later=twice, interval=HOUR)) == 2
+    assert len(overlaid(frame({("A", STARTS[0]): 9}), later=twice)) == 2
 
 
 def test_a_reading_between_the_intervals_is_refused() -> None:
     """Half an hour beside a whole one would be billed twice."""
     below = frame({("A", STARTS[0]): 9, ("A", STARTS[1]): 9})
-    half = readings_frame([("A", "2026-07-01T00:30", 4)])
+    half = readings_frame([("A", "2026-07-01T00:30", 4)]).assign(minutes=np.int64(30))
     with pytest.raises(InvalidReadingsError) as refused:
-        overlaid(below, later=half, interval=HOUR)
+        overlaid(below, later=half)
     assert refused.value.reason == "correction.interval"
     assert refused.value.remedy
 
@@ -85,15 +87,15 @@ def test_a_register_in_one_version_only_is_refused(column: str, has_it: str) -> 
     else:
         above[column] = 3
     with pytest.raises(InvalidReadingsError) as refused:
-        overlaid(below, later=above, interval=HOUR)
+        overlaid(below, later=above)
     assert refused.value.reason == "correction.register"
 
 
 def test_registers_are_overlaid_with_their_readings() -> None:
     below = frame({("A", STARTS[0]): 9, ("A", STARTS[1]): 9}).assign(reactive_varh=3)
     above = frame({("A", STARTS[1]): 8}).assign(reactive_varh=4)
-    result = overlaid(below, later=above, interval=HOUR)
+    result = overlaid(below, later=above)
     assert result["reactive_varh"].tolist() == [3, 4]
     unmetered = frame({("B", STARTS[1]): 8})
-    result = overlaid(result, later=unmetered, interval=HOUR)
+    result = overlaid(result, later=unmetered)
     assert result["reactive_varh"].tolist() == [3, 4, -1]

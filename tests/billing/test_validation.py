@@ -53,7 +53,6 @@ def test_clean_readings_pass_unchanged():
 @pytest.mark.parametrize(
     ("readings", "reason"),
     [
-        (changed(10, energy_wh=-1), "negative"),
         (changed(10, quality="guessed"), "quality-flag"),
         (changed(10, quality="missing", energy_wh=0), "missing"),
         (changed(10, energy_wh=7_501), "spike"),
@@ -96,10 +95,23 @@ def test_conflicting_readings_are_all_quarantined_and_the_interval_estimated():
     assert result.accepted.loc[10, "quality"] == "estimated"
 
 
-def test_a_negative_twin_does_not_condemn_the_good_reading():
-    result = validate(with_row(energy_wh=-3))
-    assert result.quarantined["reason"].tolist() == ["negative"]
+def test_a_negative_twin_of_worse_quality_does_not_condemn_the_good_reading():
+    result = validate(with_row(energy_wh=-3, quality="estimated"))
+    assert result.quarantined["reason"].tolist() == ["superseded"]
     assert result.estimated_rows == 0
+    assert result.left_out == {}
+
+
+def test_a_meter_point_with_a_reading_below_zero_is_left_out_and_nothing_invented():
+    readings = pd.concat([changed(10, energy_wh=-1), clean("B")], ignore_index=True)
+    result = validate(readings, period=FOUR_DAYS)
+    assert result.left_out == {"A": "net-metered"}
+    assert set(result.accepted["meter_point_id"]) == {"B"}
+    assert result.estimated_rows == 0
+    assert result.quarantined["reason"].value_counts().to_dict() == {
+        "net-metered": 191,
+        "negative": 1,
+    }
 
 
 def test_an_interval_that_ends_now_is_not_in_the_future():
@@ -131,8 +143,10 @@ def test_a_meter_on_another_interval_is_not_billed_for_half_its_energy():
         ignore_index=True,
     )
     result = validate(readings)
-    assert set(result.accepted["meter_point_id"]) == set("ABCDEFGH")
-    assert result.counts()["interval-size"] == 2
+    totals = result.accepted.groupby("meter_point_id")["energy_wh"].sum()
+    assert (totals["Q"], totals["X"]) == (384, 96)
+    assert result.estimated_rows == 0
+    assert result.counts() == {}
 
 
 def test_rows_outside_the_billing_period_are_kept_apart():
@@ -287,16 +301,17 @@ def test_a_full_register_starts_again_from_zero():
 
 def test_a_register_that_runs_backwards_is_not_a_rollover():
     result = registers_to_readings(faces(500_000_000, 40, 90, 140))
-    assert result.readings["energy_wh"].tolist() == [-499_999_960, 50, 50]
-    assert result.problems == ()
-    assert validate(result.readings).quarantined["reason"].tolist() == ["negative"]
+    assert result.readings["energy_wh"].tolist() == [50, 50]
+    assert [problem.rule for problem in result.problems] == ["register-exchange"]
 
 
-def test_a_face_that_is_missing_leaves_its_intervals_to_estimation():
+def test_where_a_face_is_missing_the_energy_is_known_and_its_place_estimated():
     flags = ["actual", "missing", "actual", "actual", "estimated", "actual"]
     result = registers_to_readings(faces(100, 0, 300, 400, 500, 600, quality=flags))
-    assert result.readings["quality"].tolist() == ["missing", "actual", "estimated", "estimated"]
-    assert result.readings["energy_wh"].tolist() == [0, 100, 100, 100]
+    assert result.readings["quality"].tolist() == [
+        *("estimated", "estimated", "actual", "estimated", "estimated")
+    ]
+    assert result.readings["energy_wh"].tolist() == [100] * 5
 
 
 def test_the_same_face_twice_is_passed_over():

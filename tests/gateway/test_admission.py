@@ -53,11 +53,11 @@ def reasons(admission):
     )
 
 
-def decide(table, contracts, *, seen=None, two=(), tariffs=None):
+def decide(table, contracts, *, seen=None, left_out=None, tariffs=None):
     names = [] if table is None else list(table.meter_point_ids)
     return admit(
         table,
-        seen=SeenMeters(names if seen is None else seen, two),
+        seen=SeenMeters(names if seen is None else seen, left_out or {}),
         contracts=contracts,
         tariffs=tariffs or TARIFFS,
         period=PERIOD,
@@ -144,7 +144,9 @@ def test_a_year_beyond_its_columns_excludes_only_its_meter_point(room, reason):
 
 def test_missing_contracts_readings_and_complete_months_are_told_apart():
     contracts = pd.concat([contract(name) for name in "abcd"], ignore_index=True)
-    admission = decide(energies(a=(1, 1)), contracts, seen=["a", "b", "c", "x"], two=["c"])
+    admission = decide(
+        energies(a=(1, 1)), contracts, seen=["a", "b", "c", "x"], left_out={"c": "two-intervals"}
+    )
     assert reasons(admission) == {
         "b": "quarantined",
         "c": "two-intervals",
@@ -189,7 +191,7 @@ def test_nobody_is_lost(contracted, complete, incomplete, two):
     contracts = pd.concat([contract("zz"), *rows], ignore_index=True)
     table = energies(**complete) if complete else None
     seen = set(complete) | incomplete | two
-    admission = decide(table, contracts, seen=seen, two=two)
+    admission = decide(table, contracts, seen=seen, left_out=dict.fromkeys(two, "net-metered"))
     billed, excluded = set(admission.billed["meter_point_id"]), reasons(admission)
     assert billed | set(excluded) == set(contracted) | {"zz"} | seen
     assert billed & set(excluded) == set()

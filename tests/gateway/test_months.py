@@ -212,7 +212,7 @@ def test_a_month_that_is_not_over_is_refused_before_anything_is_read(world):
     assert (refusal.value.reason, world.steps) == ("month.not-over", [])
 
 
-def test_meters_of_two_interval_lengths_are_billed_in_the_longer_one(world):
+def test_each_meter_point_is_billed_in_its_own_intervals_and_one_with_two_answers_in_none(world):
     fine = "meter_point_id,start,kwh\n" + "".join(
         f"fine,2026-07-{day:02d} {hour:02d}:{minute:02d},0.100\n"
         for day in range(1, 32)
@@ -225,7 +225,9 @@ def test_meters_of_two_interval_lengths_are_billed_in_the_longer_one(world):
     report = world.process()
     assert report.excluded == {"two-intervals": 1}
     assert report.billed_meters == 20
-    assert report.readings == 20 * 744 + 2 * 2976 == report.accepted
+    assert report.readings == 20 * 744 + 2 * 2976
+    assert (report.accepted, report.quarantined) == (19 * 744 + 2976, 744 + 2976)
+    assert report.estimated == 0
     with pytest.raises(InputError):
         month_period("2026-7", timezone="Asia/Shanghai")
 

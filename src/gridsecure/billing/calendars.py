@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gridsecure.billing.periods import Lengths
 from gridsecure.billing.tariff_cells import ALL_MONTHS, MINUTES_PER_DAY
 from gridsecure.billing.tariff_rows import WindowRow
 from gridsecure.billing.tariffs import Tariff
@@ -30,7 +31,7 @@ SATURDAY = 5
 def label_intervals(
     starts: pd.Series[pd.Timestamp],
     *,
-    interval: pd.Timedelta,
+    interval: Lengths,
     tariff: Tariff,
     demand: bool = False,
 ) -> pd.Series[str]:
@@ -38,7 +39,7 @@ def label_intervals(
 
     Args:
         starts: Interval starts, aware, on whole minutes.
-        interval: The fixed interval length, whole minutes.
+        interval: Length of the intervals, whole minutes.
         tariff: A tariff with windows.
         demand: Whether to take the windows and periods of demand instead of those of energy.
 
@@ -58,25 +59,71 @@ def label_intervals(
     # The same start recurs for every meter point, so labels are found once per distinct start.
     positions, distinct = pd.factorize(pd.DatetimeIndex(starts))
     instants = pd.DatetimeIndex(distinct).as_unit("ns").asi8
-    if interval % MINUTE or bool((instants % NANOSECONDS_PER_MINUTE).any()):
+    odd = isinstance(interval, pd.Timedelta) and bool(interval % MINUTE)
+    if odd or bool((instants % NANOSECONDS_PER_MINUTE).any()):
         raise InvalidReadingsError(
             "An interval does not begin and end on a whole minute.",
             reason="calendar.unaligned",
             remedy="Time-of-use tariffs need readings on whole minutes.",
         )
-    offsets = np.arange(interval // MINUTE, dtype=np.int64) * NANOSECONDS_PER_MINUTE
-    minutes = instants[:, np.newaxis] + offsets
-    codes = _label_minutes(minutes.ravel(), tariff, _label_table(tariff, windows, periods)).reshape(
-        minutes.shape
-    )
-    if bool((codes != codes[:, :1]).any()):
-        raise InvalidReadingsError(
-            "An interval lies in two time-of-use periods.",
-            reason="calendar.straddles-window",
-            remedy="Use readings whose intervals end where the tariff's windows end.",
-        )
-    labels = pd.Categorical.from_codes(codes[positions, 0], categories=pd.Index(periods))
+    if isinstance(interval, pd.Timedelta):
+        longest = np.full(len(instants), interval // MINUTE, dtype=np.int64)
+    else:
+        longest = np.zeros(len(instants), dtype=np.int64)
+        np.maximum.at(longest, positions, interval)
+    codes, straddles = _label_spans(instants, longest, tariff, demand=demand)
+    if straddles.any():
+        raise straddling(distinct[straddles][0], int(longest[straddles][0]))
+    labels = pd.Categorical.from_codes(codes[positions], categories=pd.Index(periods))
     return pd.Series(labels, index=starts.index)
+
+
+def find_straddling(
+    starts: pd.DatetimeIndex, *, minutes: int, tariff: Tariff
+) -> npt.NDArray[np.bool_]:
+    """Which intervals of one length lie in two time-of-use periods, of energy or of demand.
+
+    Args:
+        starts: Interval starts, aware, on whole minutes.
+        minutes: Their length.
+        tariff: The tariff; without windows nothing straddles.
+    """
+    instants = starts.as_unit("ns").asi8
+    lengths = np.full(len(instants), minutes, dtype=np.int64)
+    found = np.zeros(len(instants), dtype=bool)
+    for demand, windows in ((False, tariff.windows), (True, tariff.demand_windows)):
+        if windows:
+            found |= _label_spans(instants, lengths, tariff, demand=demand)[1]
+    return found
+
+
+def straddling(start: pd.Timestamp, minutes: int, *, whose: str = "") -> InvalidReadingsError:
+    """The refusal of an interval whose parts have different prices."""
+    return InvalidReadingsError(
+        f"The {minutes}-minute interval{whose} from {start:%Y-%m-%d %H:%M} lies in two "
+        "time-of-use periods of the tariff.",
+        reason="calendar.straddles-window",
+        remedy="Use readings whose intervals end where the tariff's windows end; the energy of "
+        "an interval is never divided by guess.",
+    )
+
+
+def _label_spans(
+    instants: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    tariff: Tariff,
+    *,
+    demand: bool,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.bool_]]:
+    """The label at each instant [ns], and whether it changes within so many minutes."""
+    windows = tariff.demand_windows if demand else tariff.windows
+    periods = tariff.demand_periods if demand else tariff.tou_periods
+    offsets = np.arange(int(lengths.max(initial=1)), dtype=np.int64)
+    minutes = instants[:, np.newaxis] + offsets * NANOSECONDS_PER_MINUTE
+    table = _label_table(tariff, windows, periods)
+    codes = _label_minutes(minutes.ravel(), tariff, table).reshape(minutes.shape)
+    inside = offsets < lengths[:, np.newaxis]
+    return codes[:, 0], (inside & (codes != codes[:, :1])).any(axis=1)
 
 
 def _label_minutes(

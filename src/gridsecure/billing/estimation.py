@@ -1,6 +1,7 @@
 """Gaps and what fills them.
 
-A billing period has one interval after the other for every meter point. What is not there after
+A billing period has one interval after the other for every meter point, of a length that may change
+within it. What is not there after
 the rules ran is a gap. By policy a gap is either filled with the meter point's own mean for that
 time of day, flagged `estimated`, or the meter point is left out of the period; it is never billed
 as if nothing had been used. The mean is taken over accepted `actual` readings only, so estimates
@@ -16,56 +17,123 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.readings import ReadingProblem, moment_us
+from gridsecure.billing.readings import MINUTE_US, ReadingProblem, moment_us
 from gridsecure.billing.validation_rules import Batch, Mask
 
 DAY_US = 86_400_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Span:
-    """The grid of intervals that each meter point should have; arrays have one element per meter.
+    """The intervals that each meter point should have: stretches of one length, one per element.
 
     Attributes:
-        first_us: Start of the first expected interval [µs since 1970 UTC].
-        expected: Number of expected intervals; 0 when the meter point has nothing to go by.
+        meters: Index into the batch's names; sorted, and by time within a meter point.
+        first_us: Start of the stretch [µs since 1970 UTC].
+        step_us: Its interval length [µs].
+        counts: Its number of intervals.
+        size: Meter points of the batch.
     """
 
+    meters: NDArray[np.int64]
     first_us: NDArray[np.int64]
-    expected: NDArray[np.int64]
+    step_us: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    size: int
+
+    @property
+    def minutes(self) -> NDArray[np.int64]:
+        """Expected time per meter point [minutes]; 0 when it has nothing to go by."""
+        minutes = np.zeros(self.size, dtype=np.int64)
+        np.add.at(minutes, self.meters, self.counts * self.step_us // MINUTE_US)
+        return minutes
+
+    def cells(self, batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of the expected interval that each row is, over all meter points; -1 for none."""
+        stretch = _last_at_or_before(self, batch.meters[rows], batch.starts_us[rows])
+        found = np.full(len(rows), -1, dtype=np.int64)
+        inside = stretch >= 0
+        own = stretch[inside]
+        offset, rest = np.divmod(
+            batch.starts_us[rows[inside]] - self.first_us[own], self.step_us[own]
+        )
+        fits = (rest == 0) & (offset < self.counts[own])
+        fits &= batch.length_us[rows[inside]] == self.step_us[own]
+        base = np.concatenate(([0], np.cumsum(self.counts)))
+        found[inside] = np.where(fits, base[own] + offset, -1)
+        return found
 
 
-@dataclass(frozen=True, slots=True)
+def _last_at_or_before(
+    span: Span, meters: NDArray[np.int64], starts_us: NDArray[np.int64]
+) -> NDArray[np.intp]:
+    """The stretch of each row's meter point that begins at or before it; -1 for none."""
+    if not len(span.meters) or not len(meters):
+        return np.full(len(meters), -1, dtype=np.intp)
+    # Meter point and minute as one sorted number: stretches begin on whole minutes.
+    origin = min(int(span.first_us.min()), int(starts_us.min()))
+    stretch_minutes, row_minutes = (
+        (moments - origin) // MINUTE_US for moments in (span.first_us, starts_us)
+    )
+    width = 1 + max(int(stretch_minutes.max()), int(row_minutes.max()))
+    keys, wanted = span.meters * width + stretch_minutes, meters * width + row_minutes
+    found = np.searchsorted(keys, wanted, side="right") - 1
+    own = (found >= 0) & (span.meters[np.maximum(found, 0)] == meters)
+    return np.where(own, found, -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Missing:
     """Intervals without an accepted reading, sorted by meter point and start.
 
     Attributes:
         meters: Index into the batch's names.
         starts_us: Interval start [µs since 1970 UTC].
+        step_us: Interval length [µs].
     """
 
     meters: NDArray[np.int64]
     starts_us: NDArray[np.int64]
+    step_us: NDArray[np.int64]
 
 
-def own_span(batch: Batch, usable: Mask) -> Span:
-    """From each meter point's first to its last usable row, for runs without a billing period."""
-    size = len(batch.names)
-    limits = pd.Series(batch.starts_us[usable]).groupby(batch.meters[usable]).agg(["min", "max"])
-    first_us = np.zeros(size, dtype=np.int64)
-    expected = np.zeros(size, dtype=np.int64)
-    meters = limits.index.to_numpy()
-    first_us[meters] = limits["min"]
-    expected[meters] = (limits["max"] - limits["min"]) // batch.interval_us + 1
-    return Span(first_us, expected)
+def make_span(
+    batch: Batch, usable: Mask, *, period: tuple[dt.datetime, dt.datetime] | None
+) -> Span:
+    """The intervals expected of each meter point, from the lengths of its usable rows.
 
+    A meter point that goes over to another length has a stretch of each; where readings are missing
+    at the change, the first length holds up to the grid of both.
 
-def period_span(batch: Batch, first: dt.datetime, end: dt.datetime) -> Span:
-    """The whole half-open billing period for every meter point."""
-    first_us = moment_us(first)
-    expected = (moment_us(end) - first_us) // batch.interval_us
-    size = len(batch.names)
-    return Span(np.full(size, first_us), np.full(size, expected))
+    Args:
+        batch: The batch, sorted by meter point and start.
+        usable: Rows that say when, and how long, their meter point was read.
+        period: The half-open billing period that all should cover; without one, each meter point
+            covers the time from its first to its last usable row.
+    """
+    rows = np.flatnonzero(usable)
+    meters, length_us = batch.meters[rows], batch.length_us[rows]
+    starts_us, local_us = batch.starts_us[rows], batch.local_us[rows]
+    new_meter = np.append(True, meters[1:] != meters[:-1])[: len(rows)]
+    begins = new_meter | np.append(True, length_us[1:] != length_us[:-1])[: len(rows)]
+    at = np.flatnonzero(begins)
+    ends = np.append(at[1:], len(rows)) - 1
+    step_us = length_us[at]
+    # Where lengths change: back to the grid of both, but not into what was read before.
+    common_us = np.lcm(step_us, np.append(step_us[:1], step_us[:-1]))
+    first_us = starts_us[at] - local_us[at] % np.maximum(common_us, 1)
+    before = np.append(0, (starts_us + length_us)[ends])[:-1]
+    first_us = np.maximum(first_us, np.where(new_meter[at], 0, before))
+    first_us = np.where(new_meter[at], starts_us[at], first_us)
+    last_of_meter = np.append(new_meter[at][1:], True)[: len(at)]
+    end_us = np.where(
+        last_of_meter, (starts_us + length_us)[ends], np.append(first_us[1:], 0)[: len(at)]
+    )
+    if period is not None:
+        first_us = np.where(new_meter[at], moment_us(period[0]), first_us)
+        end_us = np.where(last_of_meter, moment_us(period[1]), end_us)
+    counts = np.maximum(end_us - first_us, 0) // np.maximum(step_us, 1)
+    return Span(meters[at], first_us, step_us, counts, len(batch.names))
 
 
 def find_missing(batch: Batch, accepted: Mask, span: Span, *, within: Mask) -> Missing:
@@ -74,20 +142,18 @@ def find_missing(batch: Batch, accepted: Mask, span: Span, *, within: Mask) -> M
     Args:
         batch: The batch.
         accepted: Accepted rows, at most one per meter point and interval, on the grid.
-        span: The expected grid.
+        span: The expected intervals.
         within: Meter points to look at (one element per meter point).
     """
-    expected = np.where(within, span.expected, 0)
-    base = np.concatenate(([0], np.cumsum(expected)))
-    rows = np.flatnonzero(accepted & within[batch.meters])
-    meters = batch.meters[rows]
-    offsets = (batch.starts_us[rows] - span.first_us[meters]) // batch.interval_us
+    base = np.concatenate(([0], np.cumsum(span.counts)))
     covered = np.zeros(int(base[-1]), dtype=bool)
-    covered[base[meters] + offsets] = True
+    covered[span.cells(batch, np.flatnonzero(accepted))] = True
+    covered |= np.repeat(~within[span.meters], span.counts)
     cells = np.flatnonzero(~covered)
     owners = np.searchsorted(base, cells, side="right") - 1
-    starts_us = span.first_us[owners] + (cells - base[owners]) * batch.interval_us
-    return Missing(owners.astype(np.int64), starts_us.astype(np.int64))
+    step_us = span.step_us[owners]
+    starts_us = span.first_us[owners] + (cells - base[owners]) * step_us
+    return Missing(span.meters[owners], starts_us, step_us)
 
 
 def gap_problems(batch: Batch, missing: Missing) -> list[ReadingProblem]:
@@ -96,7 +162,7 @@ def gap_problems(batch: Batch, missing: Missing) -> list[ReadingProblem]:
         return []
     new_run = np.ones(len(missing.meters), dtype=bool)
     new_run[1:] = (missing.meters[1:] != missing.meters[:-1]) | (
-        np.diff(missing.starts_us) != batch.interval_us
+        np.diff(missing.starts_us) != missing.step_us[:-1]
     )
     firsts = np.flatnonzero(new_run)
     lengths = np.diff(np.append(firsts, len(new_run)))
@@ -111,26 +177,40 @@ def gap_problems(batch: Batch, missing: Missing) -> list[ReadingProblem]:
 def estimate(batch: Batch, accepted: Mask, missing: Missing) -> NDArray[np.int64]:
     """Energy for each missing interval [Wh]: the meter point's mean for that time of day.
 
-    Where that time of day was never read, the meter point's mean over all its actual readings.
-    Every meter point concerned must have at least one accepted actual reading.
+    The mean is over its intervals of the same length; where that time of day was never read with
+    it, the mean power over all its actual readings. Every meter point concerned must have at least
+    one accepted actual reading.
 
     Returns:
         One integer per missing interval, in the order of `missing`.
     """
-    slots = DAY_US // batch.interval_us
     concerned = np.zeros(len(batch.names), dtype=bool)
     concerned[missing.meters] = True
     history = accepted & (batch.rank == 0) & concerned[batch.meters]
-    slot = batch.local_us[history] % DAY_US // batch.interval_us
-    meters = batch.meters[history]
-    energy_wh = pd.Series(batch.energy_wh[history])
-    by_slot = _half_up_mean(energy_wh, meters * slots + slot)
-    by_meter = _half_up_mean(energy_wh, meters)
+    meters, length_us = batch.meters[history], batch.length_us[history]
+    energy_wh = batch.energy_wh[history]
+    by_time = _half_up_mean(
+        pd.Series(energy_wh), _time_key(meters, length_us, batch.local_us[history])
+    )
     local_us = _local(batch, missing.starts_us).tz_localize(None).as_unit("us").asi8
-    wanted = missing.meters * slots + local_us % DAY_US // batch.interval_us
-    estimated = by_slot.reindex(wanted, fill_value=-1).to_numpy(np.int64)
-    fallback = by_meter.reindex(missing.meters).to_numpy(np.int64)
+    wanted = _time_key(missing.meters, missing.step_us, local_us)
+    estimated = by_time.reindex(wanted, fill_value=-1).to_numpy(np.int64)
+    sums = np.zeros((2, len(batch.names)), dtype=np.int64)
+    np.add.at(sums, (0, meters), energy_wh)
+    np.add.at(sums, (1, meters), length_us // MINUTE_US)
+    total_wh, total_minutes = sums[:, missing.meters]
+    minutes = missing.step_us // MINUTE_US
+    fallback = (2 * total_wh * minutes + total_minutes) // (2 * np.maximum(total_minutes, 1))
     return np.where(estimated < 0, fallback, estimated)
+
+
+def _time_key(
+    meters: NDArray[np.int64], length_us: NDArray[np.int64], local_us: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """One number for meter point, interval length and minute of the day."""
+    minute = local_us % DAY_US // MINUTE_US
+    day = DAY_US // MINUTE_US
+    return (meters * 61 + length_us // MINUTE_US) * day + minute
 
 
 def _half_up_mean(energy_wh: pd.Series[int], key: NDArray[np.int64]) -> pd.Series[int]:

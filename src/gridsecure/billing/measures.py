@@ -38,7 +38,7 @@ from gridsecure.billing.tariff_rows import KWH_PER_KW, KWH_PER_KW_DAY
 from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InvalidReadingsError
 
-HOUR = pd.Timedelta(hours=1)
+MINUTE = pd.Timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,13 +47,41 @@ class MonthIntervals:
 
     Args:
         starts: Interval starts, one per column, in order of time.
-        step: Interval length.
+        minutes: Length of the interval that begins there, [1, 1] where all have one length, else
+            [meter points, intervals]; zero where a meter point has no interval of that start.
         energy_wh: Energy [meter points, intervals] in Wh; zero where there is no reading.
     """
 
     starts: pd.DatetimeIndex
-    step: pd.Timedelta
+    minutes: npt.NDArray[np.int64]
     energy_wh: npt.NDArray[np.int64]
+
+    @property
+    def longest(self) -> npt.NDArray[np.int64]:
+        """The longest interval that begins at each start [minutes]."""
+        lengths = np.broadcast_to(self.minutes, self.energy_wh.shape)
+        longest: npt.NDArray[np.int64] = lengths.max(axis=0, initial=0)
+        return longest
+
+    @property
+    def power_w(self) -> npt.NDArray[np.int64]:
+        """Mean power of each interval over its own length [W]."""
+        per_hour = np.where(self.minutes > 0, 60 // np.maximum(self.minutes, 1), 0)
+        power: npt.NDArray[np.int64] = self.energy_wh * per_hour
+        return power
+
+
+def uniform_minutes(interval: pd.Timedelta) -> npt.NDArray[np.int64]:
+    """One interval length as `MonthIntervals` takes it.
+
+    Raises:
+        InvalidReadingsError: Maximum demand and prices by interval need whole minutes
+            (`settlement.demand-interval`).
+    """
+    minutes, rest = divmod(interval, MINUTE)
+    if rest or minutes < 1:
+        raise _odd_interval()
+    return np.full((1, 1), minutes, dtype=np.int64)
 
 
 def needs_intervals(rules: Sequence[LineRule]) -> bool:
@@ -111,18 +139,13 @@ def _demands(
     intervals: MonthIntervals, rules: Sequence[LineRule], tariff: Tariff
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Highest mean power of an interval, in the month and in each demand period [W]."""
-    per_hour, rest = divmod(HOUR, intervals.step)
-    if rest:
-        raise InvalidReadingsError(
-            "Maximum demand needs intervals that divide an hour.",
-            reason="settlement.demand-interval",
-            remedy="Hand in readings of 5, 10, 15, 30 or 60 minutes.",
-        )
-    power_w = intervals.energy_wh * per_hour
+    if (60 % np.maximum(intervals.minutes, 1)).any():
+        raise _odd_interval()
+    power_w = intervals.power_w
     demands = {demand_column(None): power_w.max(axis=1, initial=0)}
     if any(rule.basis == DEMAND and rule.tou_period is not None for rule in rules):
         labels = label_intervals(
-            pd.Series(intervals.starts), interval=intervals.step, tariff=tariff, demand=True
+            pd.Series(intervals.starts), interval=intervals.longest, tariff=tariff, demand=True
         )
         codes = labels.cat.codes.to_numpy()
         for number, name in enumerate(tariff.demand_periods):
@@ -139,7 +162,8 @@ def _splits(
     period: BillingPeriod,
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Fill the tiers interval by interval; an interval across a limit is divided there [Wh]."""
-    labels = label_intervals(pd.Series(intervals.starts), interval=intervals.step, tariff=tariff)
+    starts = pd.Series(intervals.starts)
+    labels = label_intervals(starts, interval=intervals.longest, tariff=tariff)
     codes = labels.cat.codes.to_numpy()
     size = len(settled)
     before = np.zeros(size, dtype=np.int64)
@@ -162,19 +186,43 @@ def _splits(
 def _placed(
     intervals: MonthIntervals, tariff: Tariff, period: BillingPeriod
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """The intervals themselves, by their number in the period."""
-    length = interval_length(tariff)
-    if length is None or intervals.step != length:
+    """Energy by the number of the price in the period; shorter intervals are added up."""
+    length = pd.Timedelta(interval_length(tariff) or 0)
+    if not length or across_prices(intervals.starts, intervals.minutes, length).any():
         raise InvalidReadingsError(
-            "The readings have another interval than the tariff prices.",
+            "The readings have a longer interval than the tariff prices.",
             reason="settlement.price-interval",
             remedy="Hand in readings of the interval that the price series is stated for.",
         )
     count = (period.end - period.start) // length
-    numbers = (intervals.starts - pd.Timestamp(period.start)) // intervals.step
+    numbers = (intervals.starts - pd.Timestamp(period.start)) // length
     placed = np.zeros((len(intervals.energy_wh), count), dtype=np.int64)
-    placed[:, numbers] = intervals.energy_wh
+    np.add.at(placed.T, numbers, intervals.energy_wh.T)
     return {interval_column(n): placed[:, n] for n in range(count)}
+
+
+def across_prices(
+    starts: pd.DatetimeIndex, minutes: npt.NDArray[np.int64], length: pd.Timedelta
+) -> npt.NDArray[np.bool_]:
+    """Which intervals reach beyond the price they begin in.
+
+    Args:
+        starts: Interval starts, one per column.
+        minutes: Interval lengths, as `MonthIntervals` has them.
+        length: Length of a price of the series, which begin with the hour.
+    """
+    within = pd.TimedeltaIndex(starts.tz_localize(None) - starts.tz_localize(None).floor("D"))
+    offsets = np.asarray(within // MINUTE, dtype=np.int64) % (length // MINUTE)
+    across: npt.NDArray[np.bool_] = offsets[np.newaxis, :] + minutes > length // MINUTE
+    return across & (minutes > 0)
+
+
+def _odd_interval() -> InvalidReadingsError:
+    return InvalidReadingsError(
+        "Maximum demand needs intervals that divide an hour.",
+        reason="settlement.demand-interval",
+        remedy="Hand in readings of 5, 10, 15, 30 or 60 minutes.",
+    )
 
 
 def carry_year(

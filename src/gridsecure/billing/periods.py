@@ -19,6 +19,11 @@ import pandas as pd
 
 from gridsecure.errors import InvalidReadingsError
 
+Lengths = pd.Timedelta | npt.NDArray[np.int64]
+"""One length for all intervals, or each one's own [minutes]."""
+
+_NANOSECONDS_PER_MINUTE = 60_000_000_000
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class BillingPeriod:
@@ -67,13 +72,13 @@ def billing_month(year: int, month: int, *, timezone: str) -> BillingPeriod:
 
 
 def assign_periods(
-    starts: pd.Series[pd.Timestamp], *, interval: pd.Timedelta, timezone: str
+    starts: pd.Series[pd.Timestamp], *, interval: Lengths, timezone: str
 ) -> tuple[npt.NDArray[np.int64], tuple[BillingPeriod, ...]]:
     """Find the local month that each interval lies in.
 
     Args:
         starts: Interval starts, aware.
-        interval: The fixed interval length.
+        interval: Length of the intervals, one for all or each one's own [minutes].
         timezone: IANA name of the local time that months are counted in.
 
     Returns:
@@ -83,7 +88,11 @@ def assign_periods(
         InvalidReadingsError: An interval lies in two months (`period.straddles-month`).
         ValueError: Starts without a zone, or an interval that is not positive.
     """
-    if interval <= pd.Timedelta(0):
+    if isinstance(interval, pd.Timedelta):
+        length_ns = np.full(len(starts), interval.as_unit("ns").value, dtype=np.int64)
+    else:
+        length_ns = interval * _NANOSECONDS_PER_MINUTE
+    if bool((length_ns <= 0).any()):
         raise ValueError("an interval is longer than nothing")
     instants = pd.DatetimeIndex(starts)
     if instants.tz is None:
@@ -96,7 +105,7 @@ def assign_periods(
         for number in months
     )
     period_ends = np.array([_nanoseconds(period.end) for period in periods], dtype=np.int64)
-    interval_ends = instants.as_unit("ns").asi8 + interval.as_unit("ns").value
+    interval_ends = instants.as_unit("ns").asi8 + length_ns
     beyond = interval_ends > period_ends[codes]
     if bool(beyond.any()):
         raise InvalidReadingsError(

@@ -7,8 +7,16 @@ it was made from. Whether the result may be billed is for validation to say, onc
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from gridsecure.billing.interval_lengths import (
+    UNKNOWN,
+    UNKNOWN_MINUTES,
+    interval_minutes,
+    overlapping,
+)
 from gridsecure.billing.readings import (
     NO_REGISTER,
     REGISTER_COLUMNS,
@@ -20,33 +28,76 @@ from gridsecure.errors import InvalidReadingsError
 _KEY = ["meter_point_id", "period_start"]
 
 
-def overlaid(
-    readings: pd.DataFrame, *, later: pd.DataFrame, interval: pd.Timedelta
-) -> pd.DataFrame:
+def overlaid(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataFrame:
     """Lay later readings over earlier ones.
+
+    A few corrected readings do not show how long their intervals are: they are as long as what they
+    correct, or as the reading before them, unless only their own length leaves no overlap.
 
     Args:
         readings: A readings frame.
         later: Another one. Rows of it that contradict each other all stay, for validation to find.
-        interval: Interval length of both.
 
     Returns:
-        A readings frame with what `later` says of its intervals, and `readings` of the others.
+        A readings frame with what `later` says of its intervals, and `readings` of the others, each
+        with its `minutes`.
 
     Raises:
         InvalidReadingsError: A later reading lies between the intervals of the earlier ones, so
             it would be counted beside what it corrects (`correction.interval`); or only one of the
             two has a meter point's reactive or export register (`correction.register`).
     """
-    begins, starts = start_us(later), start_us(readings)
-    step_us = interval // pd.Timedelta(microseconds=1)
-    if len(readings) and ((begins - starts[0]) % step_us).any():
-        raise other_interval()
     for column in REGISTER_COLUMNS:
         _check_register(readings, later, column=column)
-    taken = pd.MultiIndex.from_arrays([later["meter_point_id"], begins])
-    own = pd.MultiIndex.from_arrays([readings["meter_point_id"], starts])
-    return joined_readings([readings[~own.isin(taken)], later])
+    later = later.assign(minutes=interval_minutes(later, known=UNKNOWN))
+    if readings.empty or later.empty:
+        return later if readings.empty else readings
+    readings = readings.assign(minutes=interval_minutes(readings))
+    taken = pd.MultiIndex.from_arrays([later["meter_point_id"], start_us(later)])
+    own = pd.MultiIndex.from_arrays([readings["meter_point_id"], start_us(readings)])
+    kept = readings[~own.isin(taken)]
+    adopted = later.assign(minutes=_adopted(readings, later))
+    clashing = _clashing(kept, adopted)
+    if clashing:
+        alone = later["meter_point_id"].isin(clashing).to_numpy()
+        adopted["minutes"] = np.where(alone, later["minutes"], adopted["minutes"])
+        if _clashing(kept, adopted) or (adopted.loc[alone, "minutes"] == UNKNOWN_MINUTES).any():
+            raise other_interval()
+    return joined_readings([kept, adopted]) if len(kept) else adopted.reset_index(drop=True)
+
+
+def _adopted(readings: pd.DataFrame, later: pd.DataFrame) -> NDArray[np.int64]:
+    """Per later row, the length of the earlier reading there or before it, else its own."""
+    below = pd.DataFrame(
+        {
+            "meter": readings["meter_point_id"].astype("str"),
+            "start": start_us(readings),
+            "length": readings["minutes"].to_numpy(np.int64),
+        }
+    ).sort_values("start", kind="stable")
+    above = pd.DataFrame(
+        {
+            "meter": later["meter_point_id"].astype("str"),
+            "start": start_us(later),
+            "row": np.arange(len(later)),
+        }
+    ).sort_values("start", kind="stable")
+    found = pd.merge_asof(above, below, on="start", by="meter").sort_values("row")
+    lengths = found["length"].fillna(UNKNOWN_MINUTES).to_numpy(np.int64)
+    return np.where(lengths == UNKNOWN_MINUTES, later["minutes"], lengths)
+
+
+def _clashing(kept: pd.DataFrame, later: pd.DataFrame) -> set[str]:
+    """Meter points of which an earlier and a later interval overlap."""
+    names = later["meter_point_id"].unique()
+    both = pd.concat(
+        [frame[["meter_point_id", "start", "minutes"]] for frame in (kept, later)],
+        ignore_index=True,
+    )
+    both = both[both["meter_point_id"].isin(names)].reset_index(drop=True)
+    meters, found = pd.factorize(both["meter_point_id"])
+    rows = overlapping(meters.astype(np.int64), start_us(both), both["minutes"].to_numpy(np.int64))
+    return {str(found[meter]) for meter in np.unique(meters[rows])}
 
 
 def _check_register(readings: pd.DataFrame, later: pd.DataFrame, *, column: str) -> None:

@@ -6,6 +6,8 @@ Invariants of a frame that passed `check_readings`:
 - `start` is the aware start of the half-open interval [start, end), in the zone of the tariff,
 - `energy_wh` is exact: an int64 count of Wh, 0 where `quality` says `missing`,
 - `reactive_varh` and `export_wh`, where a file has those registers, are int64 beside it [varh, Wh],
+- `minutes`, where it stands, is the int64 length of the reading's own interval, one of
+  `INTERVAL_MINUTES` or 0 where it cannot be told; elsewhere `interval_lengths` tells it,
 - `quality` is text; flags other than `QUALITIES` are kept for validation to quarantine.
 
 Text becomes such energies in `energy_text`. Whether a reading is plausible is decided in
@@ -27,6 +29,7 @@ from gridsecure.errors import InvalidReadingsError
 
 COLUMNS: Final = ("meter_point_id", "start", "energy_wh", "quality")
 REGISTER_COLUMNS: Final = ("reactive_varh", "export_wh")
+MINUTES_COLUMN: Final = "minutes"
 NO_REGISTER: Final = -1
 """In a register column, says that the meter point's file has no such register."""
 QUALITIES: Final = ("actual", "estimated", "missing")
@@ -73,14 +76,15 @@ def check_readings(readings: pd.DataFrame) -> None:
     Raises:
         InvalidReadingsError: `readings.schema`, naming the column that is wrong.
     """
-    registers = set(readings.columns) & set(REGISTER_COLUMNS)
-    if set(readings.columns) - registers != set(COLUMNS):
+    optional = set(readings.columns) & {*REGISTER_COLUMNS, MINUTES_COLUMN}
+    if set(readings.columns) - optional != set(COLUMNS):
         raise _schema_error(f"The columns must be exactly {', '.join(COLUMNS)}.")
     if not isinstance(readings["start"].dtype, pd.DatetimeTZDtype):
         raise _schema_error("Column start must be aware datetimes in the tariff's zone.")
-    for column in ("energy_wh", *sorted(registers)):
+    for column in ("energy_wh", *sorted(optional)):
         if readings[column].dtype != np.int64:
-            raise _schema_error(f"Column {column} must be int64 Wh.")
+            unit = "minutes" if column == MINUTES_COLUMN else "Wh"
+            raise _schema_error(f"Column {column} must be int64 {unit}.")
     for column in ("meter_point_id", "quality"):
         dtype = readings[column].dtype
         if not (isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype)):
@@ -100,7 +104,7 @@ def _schema_error(message: str) -> InvalidReadingsError:
 
 
 def make_readings(
-    meter_point_id: Any, *, start: Any, energy_wh: Any, quality: Any = "actual"
+    meter_point_id: Any, *, start: Any, energy_wh: Any, quality: Any = "actual", minutes: Any = None
 ) -> pd.DataFrame:
     """Build a checked readings frame from columns.
 
@@ -109,9 +113,10 @@ def make_readings(
         start: Aware interval starts.
         energy_wh: Whole Wh per row.
         quality: Quality per row, or one for all.
+        minutes: Length of each interval, where it is known [minutes].
 
     Returns:
-        A frame with `COLUMNS` in that order and a fresh index.
+        A frame with `COLUMNS` in that order, `minutes` where given, and a fresh index.
 
     Raises:
         InvalidReadingsError: `readings.schema` when a column has the wrong type.
@@ -129,6 +134,8 @@ def make_readings(
     if readings.empty:
         readings = readings.astype({"meter_point_id": "str", "energy_wh": "int64"})
         readings = readings.astype({"quality": "str"})
+    if minutes is not None:
+        readings[MINUTES_COLUMN] = np.asarray(minutes, dtype=np.int64)
     check_readings(readings)
     return readings
 
@@ -142,10 +149,15 @@ def joined_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put readings frames together; a register that only some have is `NO_REGISTER` in the others.
 
     Args:
-        parts: One or more readings frames.
+        parts: One or more readings frames, all with `minutes` or none.
+
+    Raises:
+        ValueError: Only some have `minutes`.
     """
     if len(parts) == 1:
         return parts[0]
+    if len({MINUTES_COLUMN in part for part in parts}) > 1:
+        raise ValueError("the length of some readings' intervals is not stated")
     present = [c for c in REGISTER_COLUMNS if any(c in part for part in parts)]
     filled = [
         part.assign(**{c: np.int64(NO_REGISTER) for c in present if c not in part})
@@ -162,34 +174,6 @@ def start_us(readings: pd.DataFrame) -> NDArray[np.int64]:
 def moment_us(moment: dt.datetime) -> int:
     """An aware moment as whole microseconds since 1970-01-01 UTC."""
     return (pd.Timestamp(moment) - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
-
-
-def infer_interval(readings: pd.DataFrame) -> pd.Timedelta:
-    """The interval length most often found between neighbouring readings of one meter point.
-
-    The most frequent distance, not the smallest, so that a stray or doubled timestamp does not
-    change the length for everybody; meter points that use another length are found by validation.
-
-    Args:
-        readings: A readings frame, in any row order.
-
-    Returns:
-        5, 10, 15, 30 or 60 minutes.
-
-    Raises:
-        InvalidReadingsError: `readings.interval` when no two neighbours are such a distance apart.
-    """
-    meters, _ = pd.factorize(readings["meter_point_id"])
-    _, steps = neighbour_steps(meters, start_us(readings))
-    counts = {minutes: int((steps == minutes * MINUTE_US).sum()) for minutes in INTERVAL_MINUTES}
-    minutes = max(counts, key=lambda length: counts[length])
-    if counts[minutes] == 0:
-        raise InvalidReadingsError(
-            "The interval length cannot be told from these readings.",
-            reason="readings.interval",
-            remedy="Neighbouring readings of a meter point must be 5, 10, 15, 30 or 60 min apart.",
-        )
-    return pd.Timedelta(minutes=minutes)
 
 
 def neighbour_steps(
@@ -219,43 +203,3 @@ def neighbour_steps(
     steps = np.full(len(meters), -1, dtype=np.int64)
     np.subtract(starts_us[1:], starts_us[:-1], out=steps[:-1], where=meters[1:] == meters[:-1])
     return order, steps
-
-
-def resample_readings(readings: pd.DataFrame, *, interval: pd.Timedelta) -> pd.DataFrame:
-    """Add readings up to longer intervals, exactly.
-
-    An interval appears only when every part of it is there, so a gap stays a gap; it is
-    `estimated` when any part is. Rows must be unique per meter point and start and none may be
-    `missing`, as after validation.
-
-    Args:
-        readings: A readings frame with intervals that divide `interval`.
-        interval: The longer interval length.
-
-    Returns:
-        A readings frame sorted by meter point and start.
-
-    Raises:
-        InvalidReadingsError: `readings.interval` when the lengths do not divide each other.
-    """
-    parts, rest = divmod(interval, infer_interval(readings))
-    if parts < 1 or rest != pd.Timedelta(0):
-        raise InvalidReadingsError(
-            "Readings can only be added up to a multiple of their own interval.",
-            reason="readings.interval",
-            remedy="Choose an interval that the readings divide, such as 30 or 60 minutes.",
-        )
-    whole = readings.assign(
-        start=readings["start"].dt.floor(interval), estimated=readings["quality"] != "actual"
-    )
-    grouped = whole.groupby(["meter_point_id", "start"], sort=True, observed=True)
-    table = grouped.agg(
-        energy_wh=("energy_wh", "sum"), parts=("energy_wh", "size"), estimated=("estimated", "any")
-    )
-    table = table[table["parts"] == parts].reset_index()
-    return make_readings(
-        table["meter_point_id"],
-        start=table["start"],
-        energy_wh=table["energy_wh"],
-        quality=np.where(table["estimated"], "estimated", "actual"),
-    )

@@ -23,8 +23,9 @@ from gridsecure.billing.measures import (
     month_measures,
     needs_intervals,
     ratcheted,
+    uniform_minutes,
 )
-from gridsecure.billing.periods import BillingPeriod
+from gridsecure.billing.periods import BillingPeriod, Lengths
 from gridsecure.billing.power_factor import power_factors
 from gridsecure.billing.rules import line_rules, scaled
 from gridsecure.billing.settlement_columns import (
@@ -51,14 +52,14 @@ class PlacedReadings:
 
     Args:
         readings: The readings, with `reactive_varh` and `export_wh` where there are such registers.
-        interval: The fixed interval length.
+        lengths: Interval length of all readings, or of each [minutes].
         row_of_reading: Settlement row of each reading.
         periods: The months that have readings.
         month_of_row: Month number of each settlement row.
     """
 
     readings: pd.DataFrame
-    interval: pd.Timedelta
+    lengths: Lengths
     row_of_reading: npt.NDArray[np.intp]
     periods: tuple[BillingPeriod, ...]
     month_of_row: npt.NDArray[np.int64]
@@ -78,7 +79,12 @@ class PlacedReadings:
         energy = np.zeros((len(rows), len(distinct)), dtype=np.int64)
         places = np.searchsorted(rows, self.row_of_reading[inside])
         energy[places, columns] = self.readings["energy_wh"].to_numpy(np.int64)[inside]
-        return rows, MonthIntervals(pd.DatetimeIndex(distinct), self.interval, energy)
+        if isinstance(self.lengths, pd.Timedelta):
+            minutes = uniform_minutes(self.lengths)
+        else:
+            minutes = np.zeros(energy.shape, dtype=np.int64)
+            minutes[places, columns] = self.lengths[inside]
+        return rows, MonthIntervals(pd.DatetimeIndex(distinct), minutes, energy)
 
 
 def with_measures(

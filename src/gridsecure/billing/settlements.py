@@ -19,7 +19,9 @@ import pandas as pd
 
 from gridsecure.billing.calendars import label_intervals
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import assign_periods
+from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, overlapping
+from gridsecure.billing.periods import Lengths, assign_periods
+from gridsecure.billing.readings import MINUTES_COLUMN, start_us
 from gridsecure.billing.settlement_columns import INT64_MAX, register_column
 from gridsecure.billing.settlement_measures import PlacedReadings, with_measures
 from gridsecure.billing.tariffs import Tariff
@@ -40,7 +42,7 @@ def settle(
     Args:
         readings: Validated readings: `meter_point_id`, `start`, `energy_wh` [Wh], `quality`.
         tariff: Gives the local time and the time-of-use windows.
-        interval: The fixed interval length.
+        interval: Interval length of readings that do not state their own (`minutes`).
         contracts: Contracts of at least these meter points, for tariffs whose settlement depends on
             them (energy of the year, limits in the order of time); defaults without them.
 
@@ -48,14 +50,16 @@ def settle(
         The settlement frame described at the top of this module.
 
     Raises:
-        InvalidReadingsError: A missing, repeated or negative reading, sums beyond 63 bits, or an
-            interval across a border (`settlement.*`, `period.*`, `calendar.*`).
+        InvalidReadingsError: A missing, repeated, overlapping or negative reading, one of unknown
+            length, sums beyond 63 bits, or an interval across a border (`settlement.*`,
+            `period.*`, `calendar.*`).
         InputError: A month outside the tariff's validity, where a measure depends on its rates.
     """
     meters, meter_point_ids = _number_meter_points(readings["meter_point_id"])
     energy_wh = readings["energy_wh"].to_numpy(np.int64)
     _check_readings(readings, meters=meters, energy_wh=energy_wh)
-    months, periods = assign_periods(readings["start"], interval=interval, timezone=tariff.timezone)
+    lengths = _checked_lengths(readings, meters=meters, interval=interval)
+    months, periods = assign_periods(readings["start"], interval=lengths, timezone=tariff.timezone)
     # One row per pair (period, meter point) that has readings, in that order.
     pairs = months * len(meter_point_ids) + meters
     row_of_reading, present = pd.factorize(pairs, sort=True)
@@ -70,7 +74,7 @@ def settle(
         }
     )
     if tariff.windows:
-        labels = label_intervals(readings["start"], interval=interval, tariff=tariff)
+        labels = label_intervals(readings["start"], interval=lengths, tariff=tariff)
         width = len(tariff.tou_periods)
         cells = row_of_reading * width + labels.cat.codes.to_numpy(np.int64)
         registers = _add_up(energy_wh, cells, len(present) * width).reshape(len(present), width)
@@ -78,7 +82,7 @@ def settle(
             frame[register_column(tou_period)] = registers[:, number]
     placed = PlacedReadings(
         readings,
-        interval=interval,
+        lengths=lengths,
         row_of_reading=row_of_reading,
         periods=periods,
         month_of_row=month_of_row,
@@ -156,6 +160,34 @@ def _refusal_at(
         reason=f"settlement.{code}",
         remedy=remedy,
     )
+
+
+def _checked_lengths(
+    readings: pd.DataFrame, *, meters: npt.NDArray[np.int64], interval: pd.Timedelta
+) -> Lengths:
+    """The length of each interval; none reaches into the next one of its meter point."""
+    if MINUTES_COLUMN not in readings:
+        return interval
+    minutes = readings[MINUTES_COLUMN].to_numpy(np.int64)
+    unknown = np.flatnonzero(minutes == UNKNOWN_MINUTES)
+    if len(unknown):
+        row = readings.iloc[unknown[0]]
+        raise InvalidReadingsError(
+            f"The readings of meter point {row['meter_point_id']!r} from "
+            f"{row['start']:%Y-%m-%d %H:%M} are not 5, 10, 15, 30 or 60 minutes apart.",
+            reason="settlement.interval",
+            remedy="Hand in its readings by interval, or leave it out of the file.",
+        )
+    clashes = overlapping(meters, start_us(readings), minutes)
+    if len(clashes):
+        row = readings.iloc[clashes[0]]
+        raise InvalidReadingsError(
+            f"Meter point {row['meter_point_id']!r}: another reading begins within the "
+            f"{row['minutes']}-minute interval from {row['start']:%Y-%m-%d %H:%M}.",
+            reason="settlement.overlap",
+            remedy="Correct the start of one of the two, or take one of them out.",
+        )
+    return minutes
 
 
 def _refusal(why: str, code: str) -> InvalidReadingsError:

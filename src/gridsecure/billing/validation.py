@@ -5,6 +5,8 @@ Invariants:
 - Nothing is dropped silently: every input row is in `accepted` or in `quarantined` with a reason.
 - `accepted` holds at most one reading per meter point and interval, all on the interval grid,
   none negative, none missing; what was filled in says `estimated` and is counted.
+- A meter point with readings below zero has none in `accepted`, and is named in `left_out`: energy
+  fed in is neither a lost reading nor consumption.
 - After a run with a billing period, every meter point in `accepted` has every interval of it.
 - The result does not depend on the order of the input rows except to choose which of several
   identical rows is kept, and it is the same on every machine: integers only, no clock.
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +31,8 @@ from gridsecure.billing import estimation as est
 from gridsecure.billing import validation_rules as rules
 from gridsecure.billing.readings import (
     COLUMNS,
+    MINUTE_US,
+    MINUTES_COLUMN,
     ReadingProblem,
     check_readings,
     neighbour_steps,
@@ -40,7 +44,13 @@ from gridsecure.billing.validation_rules import Batch, Finding, Mask
 Period = tuple[dt.datetime, dt.datetime]
 
 # Rows under these rules say nothing about when their meter point was read.
-_NO_SPAN = {"unknown-meter-point", "quality-flag", "future", "outside-period", "misaligned"}
+_NO_SPAN = {
+    *("unknown-meter-point", "quality-flag", "future", "outside-period", "misaligned"),
+    *("interval-size", rules.TWO_INTERVALS),
+}
+
+LEFT_OUT = (rules.TWO_INTERVALS, rules.NET_METERED)
+"""Rules that take a whole meter point out, whatever else its readings are like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,7 @@ class ValidationResult:
         problems: What was found, per meter point and rule, and one per gap. No values.
         input_rows: Rows that came in.
         estimated_rows: Rows in `accepted` that were filled in here and were not in the input.
+        left_out: Meter points that a rule of `LEFT_OUT` took out, and which.
     """
 
     accepted: pd.DataFrame
@@ -80,6 +91,7 @@ class ValidationResult:
     problems: tuple[ReadingProblem, ...]
     input_rows: int
     estimated_rows: int
+    left_out: Mapping[str, str]
 
     def counts(self) -> dict[str, int]:
         """Number of problems by rule, sorted by rule."""
@@ -117,8 +129,9 @@ def validate_readings(
     batch = rules.make_batch(readings)
     # 1. Rules on single rows and whole meter points, then rules that compare the survivors.
     findings = _row_findings(batch, now=now, period=period, known=known_meters)
-    alive = ~_union(batch, findings)
-    findings += rules.duplicates(batch, alive)
+    findings.append(rules.two_intervals(batch, ~_union(batch, findings)))
+    findings += rules.duplicates(batch, ~_union(batch, findings))
+    findings += rules.negative_energy(batch, ~_union(batch, findings))
     alive = ~_union(batch, findings)
     findings.append(
         rules.spike(batch, alive, factor=limits.spike_factor, floor_w=limits.spike_floor_w)
@@ -126,6 +139,8 @@ def validate_readings(
     alive = ~_union(batch, findings)
     # 2. The grid every meter point should cover, and which meter points cover too little of it.
     span = _span(batch, findings, period)
+    findings.append(_off_grid(batch, alive, span))
+    alive &= ~findings[-1].rows
     findings.append(_incomplete(batch, alive, span=span, limits=limits))
     # 3. Gaps of the others, reported and filled.
     problems = [problem for finding in findings for problem in rules.problems_of(batch, finding)]
@@ -142,7 +157,18 @@ def validate_readings(
         problems=tuple(problems),
         input_rows=len(readings),
         estimated_rows=len(missing.meters),
+        left_out=_left_out(batch, findings),
     )
+
+
+def _left_out(batch: Batch, findings: list[Finding]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for finding in findings:
+        rule = rules.NET_METERED if finding.rule == rules.NEGATIVE else finding.rule
+        if rule in LEFT_OUT:
+            names = batch.names[np.unique(batch.meters[finding.rows])]
+            found.update({str(name): rule for name in names})
+    return found
 
 
 def _sorted(readings: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
@@ -164,8 +190,7 @@ def _row_findings(
         rules.future_reading(batch, now),
         rules.outside_period(batch, period),
         rules.misaligned(batch),
-        rules.negative_energy(batch),
-        rules.other_interval_size(batch),
+        rules.unknown_length(batch),
     ]
 
 
@@ -177,20 +202,28 @@ def _union(batch: Batch, findings: list[Finding]) -> Mask:
 
 
 def _span(batch: Batch, findings: list[Finding], period: Period | None) -> est.Span:
-    if period is not None:
-        return est.period_span(batch, *period)
     unusable = [finding for finding in findings if finding.rule in _NO_SPAN]
-    return est.own_span(batch, ~_union(batch, unusable))
+    return est.make_span(batch, ~_union(batch, unusable), period=period)
+
+
+def _off_grid(batch: Batch, alive: Mask, span: est.Span) -> Finding:
+    """Live rows that are none of the intervals expected where their meter point changes length."""
+    rows = np.flatnonzero(alive)
+    off = np.zeros(len(batch.meters), dtype=bool)
+    off[rows[span.cells(batch, rows) < 0]] = True
+    return Finding("misaligned", off, "the start is not on the interval grid")
 
 
 def _incomplete(batch: Batch, alive: Mask, *, span: est.Span, limits: ValidationLimits) -> Finding:
     """Live rows of meter points that lack more of their grid than the policy allows."""
     size = len(batch.names)
-    present = np.bincount(batch.meters[alive], minlength=size)
+    present = np.zeros(size, dtype=np.int64)
+    np.add.at(present, batch.meters[alive], batch.length_us[alive] // MINUTE_US)
     actual = np.bincount(batch.meters[alive & (batch.rank == 0)], minlength=size)
-    missing = span.expected - present
+    expected = span.minutes
+    missing = expected - present
     allowed = limits.max_estimated_percent if limits.fill_gaps else 0
-    too_few = (missing * 100 > span.expected * allowed) | ((missing > 0) & (actual == 0))
+    too_few = (missing * 100 > expected * allowed) | ((missing > 0) & (actual == 0))
     return Finding(
         "incomplete",
         alive & too_few[batch.meters],
@@ -214,7 +247,8 @@ def _accepted(
     readings: pd.DataFrame, batch: Batch, *, alive: Mask, missing: est.Missing
 ) -> pd.DataFrame:
     registers = register_columns(readings)
-    columns = [*COLUMNS, *registers]
+    stated = [MINUTES_COLUMN] if MINUTES_COLUMN in readings else []
+    columns = [*COLUMNS, *registers, *stated]
     kept = readings.loc[:, columns] if alive.all() else readings.loc[alive, columns]
     meters, starts_us = batch.meters[alive], batch.starts_us[alive]
     if len(missing.meters):
@@ -226,6 +260,7 @@ def _accepted(
                 "quality": "estimated",
                 # Energy is estimated; a register beside it is not: it counts what was read.
                 **dict.fromkeys(registers, 0),
+                **dict.fromkeys(stated, missing.step_us // MINUTE_US),
             }
         )
         filled["start"] = filled["start"].dt.tz_localize("UTC").dt.tz_convert(batch.zone)

@@ -19,17 +19,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gridsecure.billing.interval_lengths import interval_minutes
 from gridsecure.billing.readings import (
+    INTERVAL_MINUTES,
     MINUTE_US,
     QUALITIES,
     ReadingProblem,
-    infer_interval,
     moment_us,
     neighbour_steps,
     start_us,
 )
 
 Mask = NDArray[np.bool_]
+
+NEGATIVE = "negative"
+NET_METERED = "net-metered"
+TWO_INTERVALS = "two-intervals"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Batch:
         local_us: Interval start on the local clock [µs].
         energy_wh: Energy [Wh].
         rank: Index into `QUALITIES`, so lower is better; -1 for an unknown flag.
-        interval_us: Interval length of the batch [µs].
+        length_us: Interval length [µs]; 0 where it cannot be told.
         zone: Zone name of the starts.
     """
 
@@ -53,7 +58,7 @@ class Batch:
     local_us: NDArray[np.int64]
     energy_wh: NDArray[np.int64]
     rank: NDArray[np.int64]
-    interval_us: int
+    length_us: NDArray[np.int64]
     zone: dt.tzinfo
 
 
@@ -92,7 +97,7 @@ def make_batch(readings: pd.DataFrame) -> Batch:
         local_us=starts.tz_localize(None).asi8,
         energy_wh=readings["energy_wh"].to_numpy(np.int64),
         rank=ranks[flags],
-        interval_us=int(infer_interval(readings) / pd.Timedelta(microseconds=1)),
+        length_us=interval_minutes(readings) * MINUTE_US,
         zone=zone,
     )
 
@@ -118,7 +123,7 @@ def missing_reading(batch: Batch) -> Finding:
 
 def future_reading(batch: Batch, now: dt.datetime) -> Finding:
     """Intervals that have not ended yet at `now`."""
-    rows = batch.starts_us + batch.interval_us > moment_us(now)
+    rows = batch.starts_us + batch.length_us > moment_us(now)
     return Finding("future", rows, "the interval ends after the time of validation")
 
 
@@ -133,30 +138,49 @@ def outside_period(batch: Batch, period: tuple[dt.datetime, dt.datetime] | None)
 
 def misaligned(batch: Batch) -> Finding:
     """Starts that are not a whole number of intervals after local midnight."""
-    rows = batch.local_us % batch.interval_us != 0
+    rows = (batch.length_us > 0) & (batch.local_us % np.maximum(batch.length_us, 1) != 0)
     return Finding("misaligned", rows, "the start is not on the interval grid")
 
 
-def negative_energy(batch: Batch) -> Finding:
-    """Negative energy: a register that ran backwards, or export on an import register."""
-    return Finding("negative", batch.energy_wh < 0, "the energy is negative")
+def negative_energy(batch: Batch, alive: Mask) -> tuple[Finding, Finding]:
+    """Negative energy, and every other reading of a meter point that has some.
 
-
-def other_interval_size(batch: Batch) -> Finding:
-    """Meter points whose own neighbouring readings are mostly another interval apart.
-
-    Without this a quarter-hourly meter in a half-hourly file would be billed for every second
-    reading, and an hourly one for every reading plus an estimate.
+    A reading below zero is feed-in on a net meter, or a register that ran backwards. It is not a
+    lost reading: an estimate in its place would be consumption that never was, and the meter
+    point's other readings are net energies too. So none of them is used.
     """
-    order, steps = neighbour_steps(batch.meters, batch.starts_us)
-    meters = batch.meters[order]
-    counted = meters[steps > 0]
-    equal = meters[steps == batch.interval_us]
-    size = len(batch.names)
-    odd = 2 * np.bincount(equal, minlength=size) < np.bincount(counted, minlength=size)
-    minutes = batch.interval_us // MINUTE_US
-    detail = f"the meter point does not use the file's {minutes}-minute interval"
-    return Finding("interval-size", odd[batch.meters], detail)
+    rows = alive & (batch.energy_wh < 0)
+    net = np.zeros(len(batch.names), dtype=bool)
+    net[batch.meters[rows]] = True
+    others = alive & net[batch.meters] & ~rows
+    return (
+        Finding(NEGATIVE, rows, "the energy is negative; energy fed in goes to export_kwh"),
+        Finding(NET_METERED, others, "other readings of the meter point are negative"),
+    )
+
+
+def unknown_length(batch: Batch) -> Finding:
+    """Readings whose interval length cannot be told: none of their meter point are neighbours."""
+    lengths = ", ".join(str(minutes) for minutes in INTERVAL_MINUTES)
+    detail = f"the meter point's readings are not {lengths} minutes apart"
+    return Finding("interval-size", batch.length_us == 0, detail)
+
+
+def two_intervals(batch: Batch, alive: Mask) -> Finding:
+    """Meter points with readings of two lengths for one time: two answers, so neither is taken.
+
+    A meter that went over to another length has no such time and is not meant.
+    """
+    rows = np.flatnonzero(alive)
+    order, steps = neighbour_steps(batch.meters[rows], batch.starts_us[rows])
+    rows = rows[order]
+    length_us = batch.length_us[rows]
+    clash = (steps > 0) & (steps < length_us)
+    clash[:-1] |= (steps[:-1] == 0) & (length_us[:-1] != length_us[1:])
+    twice = np.zeros(len(batch.names), dtype=bool)
+    twice[batch.meters[rows[clash]]] = True
+    detail = "the meter point has readings of two interval lengths for one time"
+    return Finding(TWO_INTERVALS, alive & twice[batch.meters], detail)
 
 
 def duplicates(batch: Batch, alive: Mask) -> tuple[Finding, Finding, Finding]:
@@ -200,19 +224,18 @@ def duplicates(batch: Batch, alive: Mask) -> tuple[Finding, Finding, Finding]:
 def spike(batch: Batch, alive: Mask, *, factor: int, floor_w: int) -> Finding:
     """Readings far above the meter point's own history in the batch.
 
-    A row is a spike when its energy exceeds `factor` times the mean of the meter point's *other*
-    live rows and its mean power exceeds `floor_w` [W]. The floor keeps a kettle in an empty home
+    A row is a spike when its mean power exceeds `factor` times the mean of the meter point's
+    *other* live rows, and `floor_w` [W]. The floor keeps a kettle in an empty home
     from being called a spike. Compared by cross-multiplication in integers.
     """
     rows = np.flatnonzero(alive)
-    grouped = pd.Series(batch.energy_wh[rows]).groupby(batch.meters[rows])
-    energy_wh = batch.energy_wh[rows]
-    others_wh = grouped.transform("sum").to_numpy(np.int64) - energy_wh
+    # Mean power over each interval's own length; every length divides the hour.
+    power_w = batch.energy_wh[rows] * (60 * MINUTE_US // batch.length_us[rows])
+    grouped = pd.Series(power_w).groupby(batch.meters[rows])
+    others_w = grouped.transform("sum").to_numpy(np.int64) - power_w
     others = grouped.transform("size").to_numpy(np.int64) - 1
-    # W = Wh per interval x intervals per hour, so compare Wh x 60 with W x minutes.
-    powerful = energy_wh * 60 > floor_w * (batch.interval_us // MINUTE_US)
     mask = np.zeros(len(batch.meters), dtype=bool)
-    mask[rows] = powerful & (energy_wh * others > factor * others_wh)
+    mask[rows] = (power_w > floor_w) & (power_w * others > factor * others_w)
     return Finding("spike", mask, f"more than {factor} times the meter point's own mean")
 
 

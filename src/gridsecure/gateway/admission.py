@@ -9,13 +9,15 @@ so that one customer cannot stop the bills of all.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gridsecure.billing.calendars import find_straddling
 from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
+from gridsecure.billing.measures import across_prices
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import (
     DISCOUNT,
@@ -25,11 +27,13 @@ from gridsecure.billing.rules import (
     SHARE,
     TIER_PART,
     LineRule,
+    interval_length,
     line_rules,
 )
 from gridsecure.billing.tariff_consistency import MONTH, YEAR
 from gridsecure.billing.tariff_rows import KWH_PER_KVA
 from gridsecure.billing.tariffs import Tariff
+from gridsecure.billing.validation import LEFT_OUT
 from gridsecure.crypto.thresholds import MONTH_DIGITS, WH_PER_KWH, YEAR_DIGITS
 from gridsecure.errors import InputError
 from gridsecure.gateway.energies import IntervalEnergies
@@ -52,11 +56,11 @@ class SeenMeters:
 
     Args:
         all: Every one of them, whatever became of its readings.
-        two_intervals: Those that came in two interval lengths and were set aside.
+        left_out: Those that validation set aside whole -> its rule.
     """
 
     all: Collection[str]
-    two_intervals: Collection[str] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def admit(
@@ -80,7 +84,10 @@ def admit(
     seen_all = pd.Index(sorted(seen.all), dtype=str)
     objections = {
         "no-readings": ~names.isin(seen_all),
-        "two-intervals": names.isin(pd.Index(sorted(seen.two_intervals), dtype=str)),
+        **{
+            rule: names.isin([name for name, own in seen.left_out.items() if own == rule])
+            for rule in LEFT_OUT
+        },
         "tariff-unknown": ~contracts["tariff_id"].isin(list(tariffs)).to_numpy(),
     }
     rows = np.full(len(names), -1, dtype=np.intp)
@@ -119,7 +126,8 @@ def _energy_objections(
 ) -> dict[str, Mask]:
     """Objections that hold under any tariff; rows of -1 object to nothing here."""
     present = rows >= 0
-    peaks = np.where(present, energies.energy_wh.max(axis=1)[rows], 0)
+    # What is encrypted is the energy of an interval of the load curve's grid.
+    peaks = np.where(present, energies.on_grid(energies.grid).energy_wh.max(axis=1)[rows], 0)
     totals = np.where(present, energies.totals_wh[rows], 0)
     bounds = contracts["customer_class"].map(interval_bound_wh).to_numpy(np.int64)
     return {"interval-energy": peaks > bounds, "register-energy": totals > MAX_REGISTER_WH}
@@ -136,7 +144,7 @@ def _tariff_objections(
         reason: np.zeros(len(contracts), dtype=bool)
         for reason in (
             *("tariff-not-valid", "tier-limit", "tier-energy"),
-            *("register-missing", "year-to-date"),
+            *("register-missing", "year-to-date", "interval-length"),
         )
     }
     totals = np.zeros(len(contracts), dtype=np.int64)
@@ -154,6 +162,7 @@ def _tariff_objections(
             continue
         if energies is not None:
             masks["register-missing"] |= own & _without_register(rules, energies, rows)
+            masks["interval-length"] |= own & _across_prices(tariff, energies, rows)
             if tariff.tier_reset == YEAR:
                 masks["year-to-date"] |= own & _lacks(energies.year_before_wh, rows)
                 masks["tier-energy"] |= own & _beyond_a_year(energies, rows)
@@ -176,6 +185,20 @@ def _without_register(
         elif rule.basis == EXPORT:
             missing |= _lacks(energies.export_wh, rows)
     return missing
+
+
+def _across_prices(tariff: Tariff, energies: IntervalEnergies, rows: NDArray[np.intp]) -> Mask:
+    """Meter points with an interval whose parts the tariff prices apart: nobody can divide it."""
+    across = np.zeros(len(energies.meter_point_ids), dtype=bool)
+    lengths = np.broadcast_to(energies.lengths, energies.energy_wh.shape)
+    for minutes in np.unique(energies.lengths[energies.lengths > 0]):
+        straddles = find_straddling(energies.starts, minutes=int(minutes), tariff=tariff)
+        across |= (lengths[:, straddles] == minutes).any(axis=1)
+    price = interval_length(tariff)
+    if price is not None:
+        across |= across_prices(energies.starts, lengths, pd.Timedelta(price)).any(axis=1)
+    found: Mask = (rows >= 0) & across[rows]
+    return found
 
 
 def _beyond_a_year(energies: IntervalEnergies, rows: NDArray[np.intp]) -> Mask:

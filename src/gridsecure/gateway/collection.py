@@ -1,8 +1,9 @@
-"""Collecting a month: its files are read, validated and brought to one interval length.
+"""Collecting a month: its files are read and validated together.
 
-Files of different interval lengths are validated apart, because a rule that compares neighbours
-needs one length, and then added up to the longest, because an interval column must mean the same
-interval in every roster. A meter point that came in two lengths has two answers and is set aside.
+How long an interval is belongs to the meter point and the day, so files of several lengths are
+validated as one: a meter point may go over to another length, in one file or from one to the next.
+One that has readings of two lengths for one time has two answers and is set aside, and so is one
+with readings below zero; both by name.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import reduce
 from pathlib import Path
 
 import pandas as pd
 
+from gridsecure.billing.interval_lengths import UNKNOWN, usual_interval
 from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.reading_versions import other_interval, overlaid
-from gridsecure.billing.readings import joined_readings, resample_readings
-from gridsecure.billing.validation import ValidationResult, validate_readings
+from gridsecure.billing.reading_versions import overlaid
+from gridsecure.billing.readings import joined_readings
+from gridsecure.billing.validation import validate_readings
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
 
@@ -51,13 +54,13 @@ class Collected:
     """What came of the files.
 
     Args:
-        readings: Accepted readings of one interval length, complete by meter point.
-        quarantined: Input rows not used, with reasons; `row` counts within files of one length.
-        interval: Interval length of `readings`.
+        readings: Accepted readings, complete by meter point, each with its `minutes`.
+        quarantined: Input rows not used, with reasons; `row` counts over all files.
+        interval: The most frequent interval length.
         seen: Every meter point the files name.
-        two_intervals: Meter points set aside because they came in two lengths.
+        left_out: Meter points set aside whole -> the rule, of `validation.LEFT_OUT`.
         input_rows: Readings in the files.
-        accepted_rows: Readings accepted, with estimates, before any were added up.
+        accepted_rows: Readings accepted, with estimates.
         estimated_rows: Readings filled in by estimation.
         problems: Problems by rule.
     """
@@ -66,7 +69,7 @@ class Collected:
     quarantined: pd.DataFrame
     interval: pd.Timedelta
     seen: frozenset[str]
-    two_intervals: frozenset[str]
+    left_out: Mapping[str, str]
     input_rows: int
     accepted_rows: int
     estimated_rows: int
@@ -84,37 +87,15 @@ def read_files(files: MonthFiles, *, timezone: str) -> list[ReadingsFile]:
     found = _read(files.readings, timezone=timezone)
     if not files.later:
         return found
-    by_interval: dict[pd.Timedelta, ReadingsFile] = {}
-    for source in found:
-        under = by_interval.get(source.interval)
-        by_interval[source.interval] = source if under is None else _joined_files(under, source)
-    for source in _read(files.later, timezone=timezone, interval=min(by_interval)):
-        _lay_over(by_interval, source)
-    return list(by_interval.values())
-
-
-def _lay_over(by_interval: dict[pd.Timedelta, ReadingsFile], later: ReadingsFile) -> None:
-    """Lay a later file over the files of the meter points that it names."""
-    strangers = later.readings
-    for interval, below in list(by_interval.items()):
-        own = strangers["meter_point_id"].isin(below.readings["meter_point_id"].unique())
-        if not own.any():
-            continue
-        if later.interval != interval:
-            raise other_interval()
-        readings = overlaid(below.readings, later=strangers[own], interval=interval)
-        problems = (*below.problems, *later.problems)
-        by_interval[interval] = replace(below, readings=readings, problems=problems)
-        strangers = strangers[~own]
-    if len(strangers):
-        # Readings of meter points that had none: they were not billed, and admission counts them.
-        new = replace(later, readings=strangers.reset_index(drop=True), problems=())
-        under = by_interval.get(later.interval)
-        by_interval[later.interval] = new if under is None else _joined_files(under, new)
+    below = reduce(_joined_files, found)
+    for later in _read(files.later, timezone=timezone, interval=UNKNOWN):
+        readings = overlaid(below.readings, later=later.readings)
+        below = replace(below, readings=readings, problems=(*below.problems, *later.problems))
+    return [below]
 
 
 def _joined_files(first: ReadingsFile, second: ReadingsFile) -> ReadingsFile:
-    """Two files of one interval length as one."""
+    """Two files as one."""
     readings = joined_readings([first.readings, second.readings])
     return replace(first, readings=readings, problems=(*first.problems, *second.problems))
 
@@ -143,7 +124,7 @@ def collect(
     period: BillingPeriod,
     now: datetime,
 ) -> Collected:
-    """Validate readings and bring them to one interval length.
+    """Validate readings.
 
     Args:
         sources: The files as read; emptied here, so that memory is not held twice.
@@ -151,55 +132,27 @@ def collect(
         period: The month.
         now: Time of validation.
 
-    Raises:
-        InvalidReadingsError: Interval lengths that do not divide each other.
     """
     problems = Counter(problem.rule for source in sources for problem in source.problems)
-    frames: dict[pd.Timedelta, list[pd.DataFrame]] = {}
-    for source in sources:
-        frames.setdefault(source.interval, []).append(source.readings)
+    readings = joined_readings([source.readings for source in sources])
     sources.clear()
-    results: dict[pd.Timedelta, ValidationResult] = {}
-    named: Counter[str] = Counter()
-    for interval in sorted(frames):
-        parts = frames.pop(interval)
-        readings = joined_readings(parts)
-        del parts
-        names = set(readings["meter_point_id"].unique())
-        named.update(names)
-        # Meter points without any reading are found by admission, over all files.
-        known = sorted(names & contracted)
-        results[interval] = validate_readings(
-            readings, now=now, period=(period.start, period.end), known_meters=known
-        )
-        problems.update(results[interval].counts())
-    two_intervals = frozenset(name for name, times in named.items() if times > 1)
-    interval = max(results)
+    names = frozenset(readings["meter_point_id"].unique())
+    # Meter points without any reading are found by admission.
+    result = validate_readings(
+        readings,
+        now=now,
+        period=(period.start, period.end),
+        known_meters=sorted(names & contracted),
+    )
+    problems.update(result.counts())
     return Collected(
-        readings=_joined(results, interval=interval, without=two_intervals),
-        quarantined=pd.concat([r.quarantined for r in results.values()], ignore_index=True),
-        interval=interval,
-        seen=frozenset(named),
-        two_intervals=two_intervals,
-        input_rows=sum(result.input_rows for result in results.values()),
-        accepted_rows=sum(len(result.accepted) for result in results.values()),
-        estimated_rows=sum(result.estimated_rows for result in results.values()),
+        readings=result.accepted,
+        quarantined=result.quarantined,
+        interval=usual_interval(readings["minutes"].to_numpy()),
+        seen=names,
+        left_out=result.left_out,
+        input_rows=result.input_rows,
+        accepted_rows=len(result.accepted),
+        estimated_rows=result.estimated_rows,
         problems=dict(sorted(problems.items())),
     )
-
-
-def _joined(
-    results: Mapping[pd.Timedelta, ValidationResult],
-    *,
-    interval: pd.Timedelta,
-    without: frozenset[str],
-) -> pd.DataFrame:
-    parts = []
-    for own_interval, result in results.items():
-        accepted = result.accepted
-        if without:
-            accepted = accepted[~accepted["meter_point_id"].isin(list(without))]
-        if own_interval != interval and len(accepted):
-            accepted = resample_readings(accepted, interval=interval)
-        parts.append(accepted)
-    return joined_readings(parts)

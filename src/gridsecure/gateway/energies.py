@@ -1,21 +1,23 @@
 """Interval energies: every meter point's energy in every interval of a period, as one table.
 
-Validation promises that an accepted meter point has each interval of the period exactly once. Here
-that promise is checked and used: the readings become a rectangle [meter points, intervals], and
-whatever comes after (admission, rosters, packing) takes rows of it instead of searching a frame of
-millions of readings again and again.
+Validation promises that an accepted meter point covers the period exactly once, with intervals that
+may have another length by meter point and by day. Here that promise is checked and used: the
+readings become a rectangle [meter points, starts], and whatever comes after (admission, rosters,
+packing) takes rows of it instead of searching a frame of millions of readings again and again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.calendars import label_intervals
+from gridsecure.billing.interval_lengths import interval_minutes
+from gridsecure.billing.measures import MINUTE, uniform_minutes
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.readings import MINUTE_US, moment_us, start_us
 from gridsecure.billing.tariffs import Tariff
@@ -28,12 +30,16 @@ class IntervalEnergies:
 
     Args:
         meter_point_ids: One per row.
-        starts: Interval starts, one per column, in order of time.
-        step: Interval length.
-        energy_wh: Energy [meter points, intervals] in Wh, none negative.
+        starts: Starts of the finest grid that every interval fits, one per column, in order of
+            time.
+        step: Distance between two starts.
+        energy_wh: Energy [meter points, starts] in Wh, none negative; that of a longer interval
+            stands where it begins, and nothing in the columns that it covers besides.
         reactive_varh: Reactive energy of the period [varh], where the readings have it.
         export_wh: Energy fed in over the period [Wh], where the readings have it.
         year_before_wh: Energy since 1 January before the period [Wh], where it is known.
+        minutes: Length of the interval that begins at each start, zero where none does; None
+            where every interval is one `step` long.
     """
 
     meter_point_ids: pd.Index[str]
@@ -43,6 +49,41 @@ class IntervalEnergies:
     reactive_varh: NDArray[np.int64] | None = None
     export_wh: NDArray[np.int64] | None = None
     year_before_wh: NDArray[np.int64] | None = None
+    minutes: NDArray[np.int8] | None = None
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Interval lengths as `MonthIntervals` has them [minutes]."""
+        if self.minutes is None:
+            return uniform_minutes(self.step)
+        return self.minutes.astype(np.int64)
+
+    @property
+    def grid(self) -> pd.Timedelta:
+        """The shortest grid that every interval of every meter point lies within."""
+        lengths = np.unique(self.lengths)
+        return pd.Timedelta(minutes=int(np.lcm.reduce(lengths[lengths > 0])))
+
+    def on_grid(self, step: pd.Timedelta) -> IntervalEnergies:
+        """The same energies added up to a coarser grid, exactly.
+
+        Args:
+            step: A multiple of every interval's length that divides the period.
+
+        Raises:
+            InvalidReadingsError: An interval reaches across the grid (`readings.incomplete`).
+        """
+        if step == self.step and self.minutes is None:
+            return self
+        parts, rest = divmod(step, self.step)
+        if rest or len(self.starts) % parts:
+            raise _incomplete()
+        within = np.arange(len(self.starts)) % parts * (self.step // MINUTE)
+        if (within + self.lengths > step // MINUTE).any():
+            raise _incomplete()
+        energy_wh = self.energy_wh.reshape(len(self.energy_wh), -1, parts).sum(axis=2)
+        starts = self.starts[::parts]
+        return replace(self, starts=starts, step=step, energy_wh=energy_wh, minutes=None)
 
     def of(self, meter_point_ids: Sequence[str]) -> IntervalEnergies:
         """The rows of some meter points, in the order given.
@@ -54,9 +95,10 @@ class IntervalEnergies:
         if (rows < 0).any():
             raise _incomplete()
         names = self.meter_point_ids.take(rows)
-        registers = (self.reactive_varh, self.export_wh, self.year_before_wh)
-        own = (None if register is None else register[rows] for register in registers)
-        return IntervalEnergies(names, self.starts, self.step, self.energy_wh[rows], *own)
+        columns = ("reactive_varh", "export_wh", "year_before_wh", "minutes")
+        given = {column: getattr(self, column) for column in columns}
+        own = {column: values[rows] for column, values in given.items() if values is not None}
+        return replace(self, meter_point_ids=names, energy_wh=self.energy_wh[rows], **own)
 
     @property
     def totals_wh(self) -> NDArray[np.int64]:
@@ -72,7 +114,8 @@ class IntervalEnergies:
         """
         if not tariff.windows:
             return {}
-        labels = label_intervals(pd.Series(self.starts), interval=self.step, tariff=tariff)
+        longest = np.broadcast_to(self.lengths, self.energy_wh.shape).max(axis=0, initial=0)
+        labels = label_intervals(pd.Series(self.starts), interval=longest, tariff=tariff)
         codes = labels.cat.codes.to_numpy()
         return {
             tou_period: self.energy_wh[:, codes == number].sum(axis=1)
@@ -84,43 +127,54 @@ def interval_energies(readings: pd.DataFrame, *, period: BillingPeriod) -> Inter
     """Lay readings out by meter point and interval.
 
     Args:
-        readings: Validated readings of the period; none outside it.
+        readings: Validated readings of the period; none outside it. Without a column `minutes`
+            all have one length.
         period: The billing period.
 
     Returns:
         Meter points in the order of their names.
 
     Raises:
-        InvalidReadingsError: A meter point lacks an interval of the period or has one twice, or
-            intervals are not all of one length (`readings.incomplete`).
+        InvalidReadingsError: A meter point lacks part of the period or has some of it twice
+            (`readings.incomplete`).
     """
     meters, names = pd.factorize(readings["meter_point_id"], sort=True)
-    size = len(readings) // max(len(names), 1)
-    if size == 0 or size * len(names) != len(readings):
+    if readings.empty:
         raise _incomplete()
-    begin = moment_us(period.start)
-    step_us, rest = divmod(moment_us(period.end) - begin, size)
-    if rest or step_us % MINUTE_US:
+    minutes = interval_minutes(readings)
+    step = int(np.gcd.reduce(minutes))
+    begin, step_us = moment_us(period.start), step * MINUTE_US
+    size, rest = divmod(moment_us(period.end) - begin, max(step_us, 1))
+    if rest or step < 1:
         raise _incomplete()
-    # Every reading goes straight to its place; each place must be taken exactly once.
+    # Every reading goes straight to its place; its columns must be its own, and none left over.
     column, off_grid = np.divmod(start_us(readings) - begin, step_us)
-    if off_grid.any() or (column < 0).any() or (column >= size).any():
+    ends = column + minutes // step
+    if off_grid.any() or (column < 0).any() or (ends > size).any():
         raise _incomplete()
-    places = meters.astype(np.int64) * size + column
-    placed = np.full(len(readings), -1, dtype=np.int64)
-    placed[places] = readings["energy_wh"].to_numpy(np.int64)
-    energy_wh = placed.reshape(len(names), size)
+    first = meters.astype(np.int64) * (size + 1)
+    edges = np.zeros(len(names) * (size + 1), dtype=np.int8)
+    np.add.at(edges, first + column, 1)
+    np.add.at(edges, first + ends, -1)
+    covered = edges.reshape(len(names), size + 1).cumsum(axis=1, dtype=np.int8)
+    if (covered[:, :-1] != 1).any():
+        raise _incomplete()
+    energy_wh = np.zeros((len(names), size), dtype=np.int64)
+    energy_wh[meters, column] = readings["energy_wh"].to_numpy(np.int64)
+    lengths: NDArray[np.int8] | None = None
+    if (minutes != step).any():
+        lengths = np.zeros((len(names), size), dtype=np.int8)
+        lengths[meters, column] = minutes
     expected = begin + step_us * np.arange(size, dtype=np.int64)
-    if (energy_wh < 0).any():  # as many readings as places: one taken twice leaves one empty
-        raise _incomplete()
     starts = pd.DatetimeIndex(expected.view("datetime64[us]")).tz_localize("UTC")
     return IntervalEnergies(
         meter_point_ids=pd.Index(np.asarray(names), dtype=str),
         starts=starts.tz_convert(period.start.tzinfo),
-        step=pd.Timedelta(microseconds=step_us),
+        step=pd.Timedelta(minutes=step),
         energy_wh=energy_wh,
         reactive_varh=_register(readings, "reactive_varh", meters, len(names)),
         export_wh=_register(readings, "export_wh", meters, len(names)),
+        minutes=lengths,
     )
 
 

@@ -15,11 +15,13 @@ from gridsecure.gateway.private_files import write_private
 REASONS: Final = {
     "no-contract": "it has readings but no contract",
     "no-readings": "it has a contract but no readings",
-    "two-intervals": "its readings came in two interval lengths",
+    "two-intervals": "it has readings of two interval lengths for one time",
+    "net-metered": "it has readings below zero; energy fed in goes to export_kwh",
     "quarantined": "too few of its readings passed validation",
     "tariff-unknown": "no tariff file carries its contract's tariff id",
     "tariff-not-valid": "its tariff, or the tariff's price series, does not cover the month",
     "register-missing": "its tariff bills reactive energy or feed-in, and its readings have none",
+    "interval-length": "an interval of its readings lies across two prices of its tariff",
     "year-to-date": "its tariff counts the year, and an earlier month of it was not processed here",
     "tier-limit": "a tier limit with its household quota, or its free quota, is not whole kWh, or"
     " too large, or kWh count per kVA where the contract has none",

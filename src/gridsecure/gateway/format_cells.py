@@ -86,20 +86,21 @@ def writes_last_hour(table: pd.DataFrame) -> bool:
     return any(_LAST_HOUR.fullmatch(text.strip()) for text in pd.unique(table["start"]))
 
 
-def read_days(table: pd.DataFrame, timezone: str, *, points: int) -> pd.DatetimeIndex:
-    """Column `date` as the aware starts of `points` equal intervals of each local day.
+def read_days(table: pd.DataFrame, timezone: str) -> pd.DatetimeIndex:
+    """Column `date` as the aware start of each local day.
 
     Raises:
-        InvalidReadingsError: `readings.timestamp` as for `read_starts`; a day on which the clock
-            is changed does not fit the layout and is refused.
+        InvalidReadingsError: `readings.timestamp` for text that is no date.
     """
     which, texts = pd.factorize(table["date"])
     days = [_parse_day(text) for text in texts]
-    step = dt.timedelta(days=1) / points
-    moments = [day + step * point if day else None for day in days for point in range(points)]
-    unique, rules = _localise(moments, timezone)
-    _check_times(table, rules.reshape(-1, points).max(axis=1)[which])
-    return unique.take((which[:, None] * points + np.arange(points)).ravel())
+    rules = np.array([0 if day else 4 for day in days], dtype=np.int64)
+    _check_times(table, rules[which])
+    local = pd.DatetimeIndex([day for day in days if day]).as_unit("us")
+    # Where midnight itself is skipped or shown twice, the day begins with its first instant.
+    first = np.ones(len(local), dtype=bool)
+    unique = local.tz_localize(timezone, nonexistent="shift_forward", ambiguous=first)
+    return unique.take(which)
 
 
 def _parse_moment(text: Any) -> dt.datetime | None:
@@ -134,6 +135,7 @@ _TIME_RULES = {
     1: ("timestamp-nonexistent", "the local clock skips this time"),
     2: ("timestamp-ambiguous", "the local clock shows this time twice"),
     3: ("timestamp", "the time is not of the form YYYY-MM-DD HH:MM, year first"),
+    4: ("timestamp", "the date is not of the form YYYY-MM-DD, year first"),
 }
 
 
@@ -171,7 +173,9 @@ def _check_times(table: pd.DataFrame, rules: NDArray[np.int64]) -> None:
         reason="readings.timestamp",
         rule=rule,
         detail=detail,
-        remedy="Write local times as 2026-07-01 00:30, or with an offset as "
+        remedy="Write the days of a wide file as 2026-07-01."
+        if rule == "timestamp" and "date" in table
+        else "Write local times as 2026-07-01 00:30, or with an offset as "
         "2026-07-01 00:30+08:00 where the clock is changed.",
     )
 

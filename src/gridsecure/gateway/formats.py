@@ -6,8 +6,9 @@ Two layouts, told apart by their header:
   reactive energy and energy fed in where meters have those registers. A cumulative register face
   may stand in place of the energy: `register_kwh` instead of `kwh`.
 - wide, the "96 points" collection layout: `meter_point_id,date,p1..pN[,quality][,ratio][,unit]`
-  with N = 24, 48 or 96 energies per local day; `ratio` (综合倍率) is the current x voltage
-  transformer ratio that every energy of the line is multiplied by.
+  with N = 24, 48 or 96 energies per local day, or an hour more or less, for the days on which the
+  clock is changed (`wide_days`); `ratio` (综合倍率) is the current x voltage transformer ratio that
+  every energy of the line is multiplied by.
 
 Energies are kWh with up to three decimals and become exact Wh. Times are local to the zone given,
 or carry an offset of their own (long layout). Fields are separated by commas, semicolons or tabs.
@@ -32,7 +33,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.readings import ReadingProblem, infer_interval
+from gridsecure.billing.interval_lengths import (
+    UNKNOWN,
+    interval_minutes,
+    length_changes,
+    usual_interval,
+)
+from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.registers import registers_to_readings
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
@@ -47,6 +54,7 @@ from gridsecure.gateway.value_kinds import (
     starts_of_ends,
     stated_meaning,
 )
+from gridsecure.gateway.wide_days import POINT_MINUTES, WidePoints, lay_out_days
 
 MAX_FILE_BYTES: Final = 4 << 30
 
@@ -56,8 +64,7 @@ _OPTIONAL = {"quality", "unit", "values", "stamps"}
 # Column of the file [kvarh, kWh] -> column of the frame [varh, Wh].
 _REGISTERS = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
 _RATIO_NAMES = {"综合倍率": "ratio"}
-_POINTS = re.compile(r"p([1-9][0-9]?)")
-_POINT_COUNTS = (24, 48, 96)
+_POINTS = re.compile(r"p([1-9][0-9]{0,2})")
 _NAMES = {*_LONG, *_WIDE, *_OPTIONAL, *_REGISTERS, "kwh", "register_kwh", "ratio"}
 # A first line of data instead of a header must not be quoted back: it holds readings.
 _QUOTABLE_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{0,39}")
@@ -70,9 +77,11 @@ class ReadingsFile:
     Attributes:
         readings: A readings frame in the order of the file.
         layout: `long`, `registers` or `wide`.
-        interval: Interval length, inferred (long) or from the number of points (wide).
+        interval: The most frequent interval length; each reading's own is in its `minutes`, from
+            the distances of its meter point's readings (long) or the number of points (wide).
         encoding: `utf-8`, `utf-16` or `gb18030`.
-        problems: What reading itself found and repaired (register rollovers).
+        problems: What reading itself found or concluded: register faces passed over or spread,
+            days on which the clock is changed, meter points that went over to another length.
         lines: Line of the file that each reading stands on, where readings stand on lines.
         meaning: What its values and times were taken for, where anything but the layout said so.
     """
@@ -98,7 +107,8 @@ def read_readings(
     Args:
         source: The file's bytes or its path; gzip (`.csv.gz`) is recognised by its first bytes.
         timezone: Zone of local times in the file, the tariff's zone.
-        interval: Length to take where a long file has too few readings to tell it.
+        interval: Length to take for meter points of a long file that have too few readings to
+            tell it.
         meaning: What its values and times are, where the file does not say and leaves a doubt.
 
     Returns:
@@ -113,35 +123,39 @@ def read_readings(
     table, encoding = _read_table(source)
     _check_units(table)
     meaning = stated_meaning(table, meaning)
-    if set(table.columns) >= _WIDE:
-        readings, length = _read_wide(table, timezone)
-        if meaning.values is Values.REGISTER:
-            result = registers_to_readings(readings)
-            return ReadingsFile(
-                result.readings, "registers", length, encoding, result.problems, meaning=meaning
-            )
-        _refuse_doubts(table, readings, meaning)
-        lines = np.repeat(np.arange(len(table), dtype=np.int64) + 2, len(readings) // len(table))
-        return ReadingsFile(readings, "wide", length, encoding, lines=lines)
-    named = "register_kwh" in table.columns
+    lines: NDArray[np.int64] | None = np.arange(len(table), dtype=np.int64) + 2
+    problems: tuple[ReadingProblem, ...] = ()
+    is_wide, named = set(table.columns) >= _WIDE, "register_kwh" in table.columns
+    if is_wide:
+        layout = "wide"
+        faces = meaning.values is Values.REGISTER
+        readings, lines, problems = _read_wide(table, timezone, are_faces=faces)
+    else:
+        layout = "long"
+        readings = _read_long(table, timezone, energy="register_kwh" if named else "kwh")
     if named or meaning.values is Values.REGISTER:
-        faces = _read_long(table, timezone, energy="register_kwh" if named else "kwh")
-        result = registers_to_readings(faces)
-        length = _length(result.readings, interval)
-        return ReadingsFile(
-            result.readings, "registers", length, encoding, result.problems, meaning=meaning
-        )
-    readings = _read_long(table, timezone, energy="kwh")
-    for name, column in _REGISTERS.items():
-        if name in table.columns:
-            # An empty cell is a register that did not move.
-            readings[column], _ = cells.read_energy(table, [name])
-    _refuse_doubts(table, readings, meaning)
-    length = _length(readings, interval)
-    if meaning.stamps is Stamps.END:
-        readings = starts_of_ends(readings, interval=length)
-    lines = np.arange(len(table), dtype=np.int64) + 2
-    return ReadingsFile(readings, "long", length, encoding, lines=lines, meaning=meaning)
+        layout, lines = "registers", None
+        result = registers_to_readings(readings, known=interval)
+        readings, problems = result.readings, (*problems, *result.problems)
+    else:
+        for name, column in _REGISTERS.items():
+            if name in table.columns:
+                # An empty cell is a register that did not move.
+                readings[column], _ = cells.read_energy(table, [name])
+        _refuse_doubts(table, readings, meaning)
+        if not is_wide:
+            readings["minutes"] = interval_minutes(readings, known=interval)
+        if not is_wide and meaning.stamps is Stamps.END:
+            readings = starts_of_ends(readings, interval=UNKNOWN)
+    return ReadingsFile(
+        readings,
+        layout,
+        usual_interval(readings["minutes"].to_numpy()),
+        encoding,
+        (*problems, *length_changes(readings)),
+        lines=lines,
+        meaning=meaning,
+    )
 
 
 def _refuse_doubts(table: pd.DataFrame, readings: pd.DataFrame, meaning: Meaning) -> None:
@@ -177,15 +191,6 @@ def _read_table(source: bytes | Path) -> tuple[pd.DataFrame, str]:
     text, encoding = _decode(data)
     foreign_files.refuse_foreign_text(text)
     return _parse(text), encoding
-
-
-def _length(readings: pd.DataFrame, known: pd.Timedelta | None) -> pd.Timedelta:
-    try:
-        return infer_interval(readings)
-    except InvalidReadingsError:
-        if known is None:
-            raise
-        return known
 
 
 def _load(source: bytes | Path) -> bytes:
@@ -347,7 +352,7 @@ def _check_columns(table: pd.DataFrame) -> None:
     points = sorted(int(found[1]) for name in names if (found := _POINTS.fullmatch(name)))
     if set(names) >= _WIDE:
         known = _WIDE | _OPTIONAL | {"ratio"} | {f"p{number}" for number in points}
-        complete = len(points) in _POINT_COUNTS and points == list(range(1, len(points) + 1))
+        complete = len(points) in POINT_MINUTES and points == list(range(1, len(points) + 1))
     else:
         known = _LONG | _OPTIONAL | {"kwh", "register_kwh"}
         complete = set(names) >= _LONG and ("kwh" in names) != ("register_kwh" in names)
@@ -397,19 +402,35 @@ def _read_long(table: pd.DataFrame, timezone: str, *, energy: str) -> pd.DataFra
     )
 
 
-def _read_wide(table: pd.DataFrame, timezone: str) -> tuple[pd.DataFrame, pd.Timedelta]:
+def _read_wide(
+    table: pd.DataFrame, timezone: str, *, are_faces: bool
+) -> tuple[pd.DataFrame, NDArray[np.int64], tuple[ReadingProblem, ...]]:
     count = sum(1 for name in table.columns if _POINTS.fullmatch(name))
-    interval = pd.Timedelta(days=1) / count
-    starts = cells.read_days(table, timezone, points=count)
+    days = cells.read_days(table, timezone)
     energy_wh, missing = cells.read_energy(table, [f"p{number + 1}" for number in range(count)])
     if "ratio" in table.columns:
         energy_wh = cells.apply_ratio(table, energy_wh, points=count)
-    lines: NDArray[np.intp] = np.repeat(np.arange(len(table)), count)
-    meters = pd.Series(table["meter_point_id"].astype("str").array.take(lines))
-    readings = cells.build_readings(
-        meters,
-        start=starts,
-        energy_wh=energy_wh,
-        quality=cells.read_quality(table, missing, repeat=count),
+    points = WidePoints(
+        minutes=POINT_MINUTES[count],
+        energy_wh=energy_wh.reshape(-1, count),
+        missing=missing.reshape(-1, count),
+        are_faces=are_faces,
     )
-    return readings, interval
+    laid = lay_out_days(points, days=days)
+    meters = table["meter_point_id"].astype("str")
+    flags = cells.read_quality(table, np.zeros(len(table), dtype=bool), repeat=1)
+    quality = flags.take(laid.lines).reset_index(drop=True)
+    quality[laid.divided & (quality == "actual").to_numpy()] = "estimated"
+    quality[laid.missing] = "missing"
+    readings = cells.build_readings(
+        pd.Series(meters.array.take(laid.lines)),
+        start=laid.starts,
+        energy_wh=laid.energy_wh,
+        quality=quality,
+    )
+    readings["minutes"] = np.int64(points.minutes)
+    problems = tuple(
+        ReadingProblem(meters.iloc[line], days[line], "clock-change", f"line {line + 2}: {detail}")
+        for line, detail in laid.notes
+    )
+    return readings, laid.lines.astype(np.int64) + 2, problems

@@ -125,7 +125,8 @@ def pack_energies(
     settled = settled_energies(own, tariff=tariff, period=period, contracts=facts)
     for quantity in _settlement_quantities(settled, roster=roster, tariff=tariff, period=period):
         yield _encrypted(quantity, roster=roster, keys=keys)
-    for quantity in _interval_quantities(own, roster=roster):
+    # The load curve has one grid for all rosters of a month; bills keep the meters' own.
+    for quantity in _interval_quantities(own.on_grid(energies.grid), roster=roster):
         yield _encrypted(quantity, roster=roster, keys=keys)
 
 

@@ -121,7 +121,7 @@ def admit_month(
         energies = replace(energies, year_before_wh=before)
     admission = admit(
         energies,
-        seen=SeenMeters(collected.seen, collected.two_intervals),
+        seen=SeenMeters(collected.seen, collected.left_out),
         contracts=contracts,
         tariffs=tariffs,
         period=period,

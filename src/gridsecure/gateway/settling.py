@@ -64,7 +64,7 @@ def settled_energies(
     if not needs_intervals(rules):
         return settled
     found = month_measures(
-        MonthIntervals(energies.starts, energies.step, energies.energy_wh),
+        MonthIntervals(energies.starts, energies.lengths, energies.energy_wh),
         rules=rules,
         tariff=tariff,
         settled=settled,
