@@ -155,7 +155,10 @@ def statement(  # noqa: PLR0913 - one parameter an option
     month: Annotated[str | None, typer.Option(help="Only this month, YYYY-MM.")] = None,
     language: Annotated[Language, typer.Option(help="Chinese or English.")] = Language.CHINESE,
     kind: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.HTML,
-    issuer: Annotated[str | None, typer.Option(help="Who issues the statement.")] = None,
+    issuer: Annotated[
+        str | None,
+        typer.Option(envvar="GRIDSECURE_STATEMENT_ISSUER", help="The utility that issues it."),
+    ] = None,
     font: Annotated[Path | None, typer.Option(help="TrueType font to embed in a PDF.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
 ) -> None:

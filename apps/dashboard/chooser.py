@@ -45,12 +45,14 @@ def show_source(release: Release) -> None:
     )
 
 
-def show_gaps(*, suppressed: int, minimum: int) -> None:
-    """Say which cells are missing from the sums."""
-    if suppressed:
-        st.warning(
-            tell("suppressed_note", count=suppressed, minimum=minimum),
-            icon=":material/visibility_off:",
-        )
+def show_gaps(*, suppressed: int, protected: int, minimum: int) -> None:
+    """Say how many cells are missing from the sums, and why."""
+    notes = [
+        tell(key, count=count, minimum=minimum)
+        for key, count in (("suppressed_note", suppressed), ("protected_note", protected))
+        if count
+    ]
+    if notes:
+        st.warning("  \n".join(notes), icon=":material/visibility_off:")
     else:
         st.caption(tell("all_released_note", minimum=minimum))

@@ -19,7 +19,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "session_until": ("有效期至", "Valid until"),
     "sign_out": ("退出", "Sign out"),
     "working": ("处理中…", "Working…"),
-    "error": ("未能完成", "This did not work"),
+    "error": ("未能完成", "We could not complete this"),
     "reason_code": ("原因代码", "Reason code"),
     "only_released": (
         "本页数据仅来自密钥管理方签名的结果发布，签名已验证。",
@@ -44,7 +44,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "state_failed": ("失败", "Failed"),
     "state_released": ("已发布", "Released"),
     "state_refused": ("已拒绝", "Refused"),
-    "state_suppressed": ("已抑制", "Suppressed"),
+    "state_suppressed": ("因户数不足未公布", "Withheld: too few members"),
     "state_protected": ("为保护少数用户未公布", "Withheld: it would tell about too few"),
     "state_withheld": ("不可见", "Withheld"),
     "progress": ("进度", "Progress"),
@@ -57,10 +57,55 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Your role sees the evidence, but no values.",
     ),
     "suppressed_note": (
-        "有 {count} 个统计单元的计量点少于 {minimum} 个，其数值未发布，也不计入任何合计。",
-        "Cells with fewer than {minimum} meter points: {count}. Their values were not released and "
-        "are in no sum.",
+        "有 {count} 个分组因户数不足 {minimum} 而未公布，且不计入任何合计。",
+        "Groups with fewer than {minimum} members: {count}. Their figures are withheld and "
+        "excluded from all totals.",
     ),
+    "protected_note": (
+        "有 {count} 个分组因公布会暴露少于 {minimum} 户而未公布，且不计入任何合计。",
+        "Groups whose figures would tell about fewer than {minimum} members: {count}. They are "
+        "withheld and excluded from all totals.",
+    ),
+    "cells_left_out": ("未公布的分组", "Groups withheld"),
+    "line": (
+        "接收 {taken_in} 个计量点 = 已计费并公布 {shown} + 未公布 {withheld} + 待发布 {unreleased} "
+        "+ 未计费 {left_out}",
+        "{taken_in} meter points taken in = {shown} billed and shown + {withheld} withheld "
+        "+ {unreleased} not released yet + {left_out} not billed",
+    ),
+    "line_open": (
+        "数字无法对平，请联系运营员核查。",
+        "These figures do not reconcile. Ask the operator to check them.",
+    ),
+    "line_of_others": (
+        "本月的发布还包含其他数据封装节点的 {count} 个槽位名册，无法与此节点单独对平。",
+        "The releases of this month also cover rosters of other gateways: {count}. They cannot be "
+        "reconciled with this gateway alone.",
+    ),
+    "energy_agrees": (
+        "账单电量 = 负荷曲线电量：{kwh} kWh（双方均已公布的分组）。",
+        "Energy of bills = energy of load curves: {kwh} kWh, in the groups that both show.",
+    ),
+    "energy_differs": (
+        "账单电量 {bills} kWh 与负荷曲线电量 {curves} kWh 不一致，差异分组：{cells}。"
+        "原因可能是更正、表码计费或迟到的读数。",
+        "Energy of bills ({bills} kWh) and of load curves ({curves} kWh) differ, in: {cells}. "
+        "Corrections, bills by register readings, or late readings make them differ.",
+    ),
+    "energy_only_bills": ("仅有账单电量的分组：{cells}", "Groups that only bills show: {cells}"),
+    "energy_only_curves": (
+        "仅有负荷曲线电量的分组：{cells}",
+        "Groups that only load curves show: {cells}",
+    ),
+    "zone_futian": ("福田", "Futian"),
+    "zone_luohu": ("罗湖", "Luohu"),
+    "zone_nanshan": ("南山", "Nanshan"),
+    "zone_baoan": ("宝安", "Bao'an"),
+    "zone_longgang": ("龙岗", "Longgang"),
+    "zone_yantian": ("盐田", "Yantian"),
+    "class_household": ("居民", "Household"),
+    "class_shop": ("商业", "Shop"),
+    "class_factory": ("工业", "Factory"),
     "all_released_note": (
         "所有统计单元均不少于 {minimum} 个计量点，合计完整。",
         "Every cell has at least {minimum} meter points; the sums are complete.",
@@ -135,9 +180,9 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "start_month": ("处理该月", "Process this month"),
     "month_operator": ("需要运营员 (operator) 角色。", "The operator role starts this."),
-    "readings": ("电量数据", "Readings"),
+    "readings": ("读数（条）", "Readings"),
     "estimated": ("估计值", "Estimated"),
-    "quarantined": ("隔离", "Quarantined"),
+    "quarantined": ("隔离读数", "Quarantined"),
     "meters": ("计量点", "Meter points"),
     "billed_meters": ("可计费计量点", "Billable meter points"),
     "rosters": ("槽位名册", "Rosters"),
@@ -157,6 +202,11 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "数据封装节点完成该月后方可开始。",
         "Available once the gateway has finished this month.",
     ),
+    "start_released": (
+        "该月已全部发布，再次计算不会产生新的结果；请查看“发布与证据”页。",
+        "This month is released in full; another run would release nothing new. See the page "
+        "“Releases and evidence”.",
+    ),
     "start_running": ("该计算正在进行。", "This plan is already running."),
     "runs_empty": (
         "该月尚无计算。数据封装节点完成后，点击上方按钮开始。",
@@ -165,18 +215,22 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "run_started": ("已开始：{run}", "Started: {run}"),
     "run": ("编号", "Run"),
     "release_rounds": ("密钥管理方：核验与发布", "Key authority: check and release"),
-    "start_round": ("请求一次发布", "Ask for a release round"),
+    "start_round": ("提交核验并发布", "Ask for a release round"),
     "round_help": (
         "密钥管理方重新执行计算、比对摘要，然后才解密并发布。",
-        "The authority repeats the computation and compares digests; only then it decrypts.",
+        "The authority repeats the computation and compares digests; only then does it decrypt.",
     ),
     "round_needs_run": ("需先有完成的计算。", "Available once a run is done."),
-    "round_empty": ("没有等待发布的请求。", "No release request was waiting."),
+    "round_empty": (
+        "没有等待核验的请求：已完成的计算此前均已答复，已发布的结果列在下方。",
+        "No request was waiting: all finished runs were answered before. What was released is "
+        "listed below.",
+    ),
     "request": ("发布请求", "Release request"),
     "release": ("结果发布", "Release"),
     "releases_listed": ("已发布的结果", "Releases so far"),
     "values_listed": ("数值", "Values"),
-    "cells": ("统计单元", "Cells"),
+    "cells": ("分组", "Groups"),
     "suppressed": ("已抑制", "Suppressed"),
     "released_at": ("发布时间", "Released at"),
     "refresh": ("刷新", "Refresh"),
@@ -208,8 +262,8 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "chart_shows": ("图表", "Chart"),
     "by_zone": ("按供电区域", "By zone"),
     "by_class": ("按用户类别", "By customer class"),
-    "all_cells": ("全部统计单元", "All cells"),
-    "download_csv": ("下载已发布单元 (CSV)", "Download released cells (CSV)"),
+    "all_cells": ("全部分组", "All groups"),
+    "download_csv": ("导出 CSV", "Export CSV"),
     # load curve
     "days": ("日期", "Days"),
     "days_help": ("默认为最大负荷日。", "The day of the peak is chosen at first."),

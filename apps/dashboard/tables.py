@@ -18,6 +18,7 @@ def show_table(
     titles: Mapping[str, str],
     formats: Mapping[str, Callable[[Any], str]] | None = None,
     wide: Sequence[str] = (),
+    whole: bool = False,
 ) -> None:
     """Show the titled columns of a table.
 
@@ -26,6 +27,7 @@ def show_table(
         titles: Column to title, in the order shown; other columns are not sent to the browser.
         formats: How a column's values are written. Such a column is right-aligned.
         wide: Columns that need much room.
+        whole: Every row is in sight; else a long table scrolls within itself.
     """
     formats = formats or {}
     shown = table[list(titles)].copy()
@@ -36,7 +38,7 @@ def show_table(
         shown,
         hide_index=True,
         width="stretch",
-        height=_ROW_HEIGHT * (min(max(len(shown), 1), _MOST_ROWS) + 1) + 3,
+        height=_ROW_HEIGHT * (_rows(len(shown), whole) + 1) + 3,
         column_config={
             name: st.column_config.TextColumn(
                 title,
@@ -46,6 +48,10 @@ def show_table(
             for name, title in titles.items()
         },
     )
+
+
+def _rows(rows: int, whole: bool) -> int:
+    return max(rows, 1) if whole else min(max(rows, 1), _MOST_ROWS)
 
 
 def key_figures(figures: Sequence[tuple[str, str, str | None]]) -> None:

@@ -36,6 +36,16 @@ def say_or(prefix: str, word: str) -> str:
     return say(key) if key in PHRASES else word
 
 
+def zone_name(zone: str) -> str:
+    """A zone in the reader's language where it has a word, else as the roster spells it."""
+    return say_or("zone", zone)
+
+
+def class_name(customer_class: str) -> str:
+    """A customer class likewise."""
+    return say_or("class", customer_class)
+
+
 def plain(text: str) -> str:
     """Text from a service, so that Markdown shows it as it is."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|$:~" else sign for sign in text)

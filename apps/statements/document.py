@@ -54,7 +54,7 @@ class Addressee:
 
     Args:
         meter_point_id: The meter point, under the name that its customer knows.
-        issuer: Who issues the statement; the key authority, which makes it, if not given.
+        issuer: Who issues the statement; the electricity utility, without its name, if not given.
     """
 
     meter_point_id: str
@@ -122,7 +122,7 @@ def _motto(bill: Bill, wording: Wording) -> str:
 
 
 def _facts(bill: Bill, addressee: Addressee, wording: Wording) -> tuple[Fact, ...]:
-    issuer = shown(addressee.issuer) if addressee.issuer else wording.say("issuer_authority")
+    issuer = shown(addressee.issuer) if addressee.issuer else wording.say("issuer_utility")
     dates = {"first": wording.date(bill.start), "last": wording.date(bill.last_instant)}
     facts = [
         ("issuer", issuer),

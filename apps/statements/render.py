@@ -56,7 +56,7 @@ class RenderOptions:
     Args:
         language: Language of every word.
         format: HTML or PDF.
-        issuer: Who issues them; the key authority if not given.
+        issuer: Who issues them; the electricity utility, without its name, if not given.
         font: A TrueType file to embed in PDFs.
     """
 

@@ -42,7 +42,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Every line with its calculation, exact to the {unit}.",
     ),
     "issuer": ("出具方", "Issued by"),
-    "issuer_authority": ("密钥管理方", "Key authority"),
+    "issuer_utility": ("供电企业", "Electricity utility"),
     "meter_point": ("计量点", "Meter point"),
     "billing_period": ("计费周期", "Billing period"),
     "period_dates": ("{first}至{last}（含）", "{first} to {last} (inclusive)"),

@@ -18,7 +18,7 @@ from google.protobuf import text_format
 from streamlit.runtime import context
 from streamlit.testing.v1 import AppTest
 
-from apps.dashboard import access, figures
+from apps.dashboard import access, figures, tables
 from apps.dashboard.office_phrases import OFFICE_PHRASES
 from apps.dashboard.phrases import PHRASES
 from apps.dashboard.sign_ins import SIGN_INS
@@ -36,9 +36,11 @@ from tests.analyst.office_services import (
 from tests.analyst.zone_services import (
     BILL_ID,
     CURVE_ID,
+    MONTH,
     PASSWORD,
     SECRETS,
     ZoneServices,
+    bill_cells,
     certificate,
     served,
 )
@@ -312,13 +314,95 @@ def test_revenue_shows_control_totals_with_their_release(services) -> None:
 def test_revenue_marks_suppressed_cells_and_says_they_are_in_no_sum(services) -> None:
     app = on_page("analyst", "revenue")
     cells = app.dataframe[-1].value
-    (row,) = cells[cells["customer_class"] == "factory"].to_dict("records")
+    (row,) = cells[cells["class_shown"] == "工业 Factory"].to_dict("records")
     for name in ("bills", "energy_kwh", "amount_yuan", "average_yuan_per_kwh"):
         assert row[name] == figures.NOTHING
     assert "fewer than 15" in row["note"]
-    assert "fewer than 15 meter points: 1." in app.warning[0].value
+    assert "fewer than 15 members: 1." in app.warning[0].value
     by_class = app.dataframe[1].value
-    assert by_class["customer_class"].tolist() == ["household", "shop", "factory"]
+    assert by_class["name"].tolist() == ["居民 Household", "商业 Shop", "工业 Factory"]
+    assert by_class["left_out"].tolist() == ["0", "0", "1"]
+
+
+def test_every_row_of_every_group_is_in_sight(services) -> None:
+    """Sixteen groups, the last one withheld: none behind a scroll bar within the page."""
+    values = [(f"zone-{i:02}", "shop", 20, 1000, 70) for i in range(15)]
+    values.append(("zone-15", "shop", 3, None, None))
+    services.publish(certificate(cells=bill_cells(values)))
+    app = on_page("billing", "revenue")
+    by_zone, cells = app.dataframe[0].value, app.dataframe[-1].value
+    assert by_zone["name"].tolist()[-1] == "zone-15"
+    assert by_zone["amount_yuan"].tolist()[-1] == figures.NOTHING
+    assert "fewer than 15" in cells["note"].tolist()[-1]
+    assert len(cells) == 16
+    heights = []
+    tables.st, shown = ShownTables(heights), tables.st
+    try:
+        tables.show_table(cells, titles={"note": "State"}, whole=True)
+    finally:
+        tables.st = shown
+    assert heights == [35 * 17 + 3]
+
+
+class ShownTables:
+    """Streamlit as far as a table needs it; remembers how high it is drawn."""
+
+    column_config = st.column_config
+
+    def __init__(self, heights: list[int]) -> None:
+        self._heights = heights
+
+    def dataframe(self, _rows, *, height, **_options) -> None:
+        self._heights.append(height)
+
+
+def test_a_month_is_reconciled_where_the_role_sees_both_sides(services) -> None:
+    report = MONTH["report"] | {"meters": 2195, "excluded": {"too-many-gaps": 6}, "rosters": 1}
+    services.months["2026-07"] = MONTH | {"report": report}
+    for page in ("revenue", "bill_runs", "load_curve"):
+        app = on_page("billing", page)
+        if page == "bill_runs":
+            app.selectbox(key="month").set_value("2026-07").run()
+        said = " ".join(item.value for item in app.success)
+        assert (
+            "2,195 meter points taken in = 2,185 billed and shown + 4 withheld "
+            "+ 0 not released yet + 6 not billed"
+        ) in said
+    app = on_page("analyst", "revenue")
+    assert "taken in" not in sent(app)
+    assert "GET /months/2026-07" not in services.asked[-3:]
+    report["meters"] = 2191  # now nobody would be in the group that is withheld
+    app = on_page("billing", "revenue")
+    assert "do not reconcile" in app.error[0].value
+
+
+def test_energy_of_bills_and_of_curves_is_compared(services) -> None:
+    app = on_page("analyst", "revenue")
+    assert "Futian / 居民 Household" in app.warning[-1].value
+    cells = [cell for cell in bill_cells() if cell.measure == "energy_wh"]
+    services.publish(certificate(plan="load-curve", cells=cells))
+    app = on_page("analyst", "revenue")
+    assert "709,999.991 kWh, in the groups that both show" in app.success[-1].value
+
+
+def test_a_month_released_in_full_is_not_offered_again(services) -> None:
+    services.months["2026-07"] = MONTH | {"report": MONTH["report"] | {"rosters": 1}}
+    app = on_page("billing", "bill_runs")
+    app.selectbox(key="month").set_value("2026-07").run()
+    assert app.button(key="start_bill").disabled
+    assert "would release nothing new" in sent(app)
+    assert not app.button(key="start_load-curve").disabled
+    services.months["2026-07"] = MONTH  # a second roster came later
+    app = on_page("billing", "bill_runs")
+    app.selectbox(key="month").set_value("2026-07").run()
+    assert not app.button(key="start_bill").disabled
+
+
+def test_no_page_shows_a_time_of_another_clock(services) -> None:
+    for page in PAGES["billing"]:
+        text = sent(on_page("billing", page))
+        assert "+00:00" not in text
+        assert "UTC" not in text
 
 
 def test_revenue_in_either_language(services) -> None:
@@ -387,7 +471,7 @@ def test_a_regulator_is_sent_no_value(services, blanks, release_id) -> None:
     assert "Signature verified ✔" in text
     assert "no values" in app.info[0].value
     values = set(app.dataframe[-1].value["value"])
-    assert values == {"不可见 Withheld", "已抑制 Suppressed"}
+    assert values == {"不可见 Withheld", "因户数不足未公布 Withheld: too few members"}
     assert not [digits for digits in SECRETS if digits in text]
 
 

@@ -13,9 +13,11 @@ import pandas as pd
 import streamlit as st
 
 from apps.dashboard import access, figures
+from apps.dashboard.reconciled import releases, show_reconciliation
 from apps.dashboard.settings import load_settings
 from apps.dashboard.tables import counts_table, key_figures, show_table
 from apps.dashboard.wording import plain, say, say_or, tell
+from gridsecure.analyst.reconciliation import covered_rosters
 from gridsecure.analyst.releases import BILL, LOAD_CURVE
 from gridsecure.analyst.runs import (
     FAILED,
@@ -50,6 +52,8 @@ def show() -> None:
         runs = tuple(run for run in runs if run.start in ("", bounds[0]))
         _platform(session, bounds, status=status, runs=runs)
         _authority(session, runs)
+        if access.RELEASES in access.pages_for(session):
+            show_reconciliation(session, bounds=bounds, status=status)
 
 
 def _choose_month(runs: Sequence[PlatformRun]) -> str:
@@ -143,15 +147,21 @@ def _platform(
     ready = status is not None and status.is_done
     for column, plan in zip(st.columns(2), _PLANS, strict=True):
         going = any(run.plan == plan and run.is_running for run in runs)
-        note = tell("start_running") if going else None if ready else tell("start_needs_month")
+        told = ready and status is not None and _is_released(session, plan, bounds, status)
+        note = (
+            tell("start_running") if going else tell("start_needs_month") if not ready
+            else tell("start_released") if told else None
+        )  # fmt: skip
         if column.button(
-            say(f"start_{plan}"), key=f"start_{plan}", disabled=going or not ready, help=note,
+            say(f"start_{plan}"), key=f"start_{plan}", disabled=note is not None, help=note,
             type="primary", width="stretch", icon=":material/play_arrow:",
         ):  # fmt: skip
             order = RunOrder(plan, *bounds, purpose=_PURPOSES[plan])
             run_id = access.client().start_run(session, order)
             st.session_state["started"] = run_id
             st.rerun()
+        if told:
+            column.caption(tell("start_released"))
     started = st.session_state.pop("started", None)
     if started is not None:
         st.toast(say("run_started", run=started))
@@ -161,6 +171,16 @@ def _platform(
         st.fragment(_watch_runs, run_every=_EVERY)(session, [run.run_id for run in runs])
     else:
         _runs_table(runs)
+
+
+def _is_released(session: Session, plan: str, bounds: tuple[str, str], status: MonthStatus) -> bool:
+    """Whether another run of the month could release nothing new, as far as the role can see."""
+    if access.RELEASES not in access.pages_for(session):
+        return False
+    found = releases(session, plan=plan, bounds=bounds)
+    if plan == BILL:
+        return bool(found) and len(covered_rosters(found)) >= status.counts["rosters"]
+    return any(item.purpose == _PURPOSES[plan] for item in found)
 
 
 def _watch_runs(session: Session, run_ids: Sequence[str]) -> None:
@@ -195,8 +215,10 @@ def _authority(session: Session, runs: Sequence[PlatformRun]) -> None:
         help=None if ready else tell("round_needs_run"), icon=":material/verified_user:",
     ):  # fmt: skip
         with st.spinner(say("working")):
-            outcomes = access.client().start_release_round(session)
-        _outcomes(outcomes)
+            access.held()["outcomes"] = access.client().start_release_round(session)
+        st.rerun()  # the list below and the steps above are of before the round
+    if "outcomes" in access.held():
+        _outcomes(access.held()["outcomes"])
     if access.RELEASES in access.pages_for(session):
         _releases(session)
 

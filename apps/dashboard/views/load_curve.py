@@ -11,8 +11,9 @@ import streamlit as st
 from apps.dashboard import access, figures
 from apps.dashboard.charts import load_curves
 from apps.dashboard.chooser import choose_release, show_gaps, show_source
+from apps.dashboard.reconciled import show_reconciliation
 from apps.dashboard.tables import key_figures
-from apps.dashboard.wording import say, tell
+from apps.dashboard.wording import class_name, say, tell, zone_name
 from gridsecure.analyst.load_curves import (
     LoadFigures,
     Split,
@@ -24,7 +25,8 @@ from gridsecure.analyst.load_curves import (
     peak_day,
 )
 from gridsecure.analyst.releases import LOAD_CURVE, Release
-from gridsecure.analyst.reports import RELEASED, SUPPRESSED, WITHHELD, csv_bytes
+from gridsecure.analyst.reports import PROTECTED, RELEASED, SUPPRESSED, WITHHELD, csv_bytes
+from gridsecure.analyst.sessions import Session
 
 _SPLITS: Final[tuple[Split, ...]] = ("day", "zone", "customer_class")
 _CSV_COLUMNS: Final = ("zone", "customer_class", "start", "end", "energy_kwh")
@@ -62,7 +64,7 @@ def show() -> None:
             return
         _key_figures(figures_shown)
         _chart(rows, choice)
-        _closing(table, rows, release)
+        _closing(session, table, rows, release)
 
 
 def _table(release: Release) -> pd.DataFrame:
@@ -82,9 +84,13 @@ def _choose(table: pd.DataFrame) -> _Choice:
         say("days"), days, default=[peak] if peak else days[:1], help=tell("days_help")
     )
     everything = say("all")
-    zone = second.selectbox(say("zone"), [everything, *sorted(set(released["zone"]))])
+    zone = second.selectbox(
+        say("zone"), [everything, *sorted(set(released["zone"]))], format_func=zone_name
+    )
     kind = third.selectbox(
-        say("customer_class"), [everything, *sorted(set(released["customer_class"]))]
+        say("customer_class"),
+        [everything, *sorted(set(released["customer_class"]))],
+        format_func=class_name,
     )
     labels = {name: say(f"split_{name}") for name in _SPLITS}
     split = st.segmented_control(
@@ -128,9 +134,14 @@ def _chart(rows: pd.DataFrame, choice: _Choice) -> None:
         st.caption(tell("mean_over_days", count=len(choice.days)))
 
 
-def _closing(table: pd.DataFrame, rows: pd.DataFrame, release: Release) -> None:
+def _closing(session: Session, table: pd.DataFrame, rows: pd.DataFrame, release: Release) -> None:
     cells = table.drop_duplicates(["zone", "customer_class"])
-    show_gaps(suppressed=int((cells["state"] == SUPPRESSED).sum()), minimum=release.minimum_members)
+    show_gaps(
+        suppressed=int((cells["state"] == SUPPRESSED).sum()),
+        protected=int((cells["state"] == PROTECTED).sum()),
+        minimum=release.minimum_members,
+    )
+    show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
     st.download_button(
         say("download_csv"),
         csv_bytes(rows, release_id=release.release_id, columns=_CSV_COLUMNS),

@@ -10,7 +10,7 @@ import streamlit as st
 from apps.dashboard import access, figures
 from apps.dashboard.chooser import choose_release, show_source
 from apps.dashboard.tables import show_table
-from apps.dashboard.wording import say, say_or, tell
+from apps.dashboard.wording import class_name, say, say_or, tell, zone_name
 from gridsecure.analyst.client import READERS_OF_VALUES
 from gridsecure.analyst.releases import Release, ReleasedCell
 from gridsecure.analyst.reports import amount_yuan, energy_kwh
@@ -81,14 +81,14 @@ def _cells(release: Release) -> None:
     small = say("fewer_than", minimum=minimum)
     table = pd.DataFrame(
         {
-            "zone": [cell.zone for cell in shown],
-            "customer_class": [cell.customer_class for cell in shown],
+            "zone": [zone_name(cell.zone) for cell in shown],
+            "customer_class": [class_name(cell.customer_class) for cell in shown],
             "start": [figures.moment(cell.start, zone=zone) for cell in shown],
             "measure": [say_or("measure", cell.measure) for cell in shown],
             "members": [
                 small if cell.members < minimum else figures.count(cell.members) for cell in shown
             ],
-            "value": [_value(cell, minimum=minimum) for cell in shown],
+            "value": [_value(cell, release=release) for cell in shown],
         },
         dtype=object,
     )
@@ -111,9 +111,12 @@ def _cells(release: Release) -> None:
         )
 
 
-def _value(cell: ReleasedCell, *, minimum: int) -> str:
+def _value(cell: ReleasedCell, *, release: Release) -> str:
+    minimum = release.minimum_members
     if cell.value is None:
-        return say_or("state", "suppressed" if cell.members < minimum else "withheld")
+        if cell.members < minimum:
+            return say("state_suppressed")
+        return say("state_protected" if release.values_shown else "state_withheld")
     if cell.measure == "energy_wh":
         return figures.decimal(energy_kwh(cell.value), places=3)
     if cell.measure == "amount_fen":

@@ -11,8 +11,9 @@ import streamlit as st
 from apps.dashboard import access, figures
 from apps.dashboard.charts import bars
 from apps.dashboard.chooser import choose_release, show_gaps, show_source
+from apps.dashboard.reconciled import show_reconciliation
 from apps.dashboard.tables import key_figures, show_table
-from apps.dashboard.wording import say, tell
+from apps.dashboard.wording import class_name, say, tell, zone_name
 from gridsecure.analyst.releases import BILL, Release
 from gridsecure.analyst.reports import (
     PROTECTED,
@@ -43,12 +44,19 @@ def show() -> None:
             return
         show_source(release)
         table = bill_table(release)
+        table["zone_shown"] = [zone_name(name) for name in table["zone"]]
+        table["class_shown"] = [class_name(name) for name in table["customer_class"]]
         totals = bill_totals(table)
         if not totals.cells:
             st.info(tell("no_role_values" if totals.withheld else "nothing_visible"))
             return
         _key_figures(totals)
-        show_gaps(suppressed=totals.suppressed, minimum=release.minimum_members)
+        show_gaps(
+            suppressed=totals.suppressed,
+            protected=totals.protected,
+            minimum=release.minimum_members,
+        )
+        show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
         _charts(table)
         _cells(table, release)
 
@@ -79,13 +87,15 @@ def _charts(table: pd.DataFrame) -> None:
     )
     for dimension, title in dimensions:
         totals = totals_by(table, dimension)
+        name_of = zone_name if dimension == "zone" else class_name
+        totals["name"] = [name_of(name) for name in totals[dimension]]
         st.subheader(say(title))
         chart, numbers = st.columns([1, 2])
         with chart:
             st.altair_chart(
                 bars(
                     totals[totals[measure].notna()],
-                    name=dimension,
+                    name="name",
                     value=measure,
                     name_title=say(dimension),
                     value_title=say(measure),
@@ -93,9 +103,10 @@ def _charts(table: pd.DataFrame) -> None:
             )
         with numbers:
             _, formats = _figures_shown()
-            titles = {name: say(name) for name in (dimension, *_MEASURES[::-1])}
-            shown = {name: formats[name] for name in _MEASURES}
-            show_table(totals, titles=titles, formats=shown)
+            titles = {"name": say(dimension)} | {name: say(name) for name in _MEASURES[::-1]}
+            titles["left_out"] = say("cells_left_out")
+            shown = {name: formats[name] for name in _MEASURES} | {"left_out": figures.count}
+            show_table(totals, titles=titles, formats=shown, whole=True)
 
 
 def _cells(table: pd.DataFrame, release: Release) -> None:
@@ -109,8 +120,12 @@ def _cells(table: pd.DataFrame, release: Release) -> None:
     }
     shown = table.assign(note=[hidden[state] for state in table["state"]])
     # The state stands before the figures: a narrow screen scrolls the last columns out of sight.
-    places = {"zone": say("zone"), "customer_class": say("customer_class"), "note": say("state")}
-    show_table(shown, titles=places | titles, formats=formats)
+    places = {
+        "zone_shown": say("zone"),
+        "class_shown": say("customer_class"),
+        "note": say("state"),
+    }
+    show_table(shown, titles=places | titles, formats=formats, whole=True)
     st.download_button(
         say("download_csv"),
         csv_bytes(table, release_id=release.release_id, columns=_CSV_COLUMNS),
