@@ -44,9 +44,10 @@ from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.gateway.agent_records import Member
 from gridsecure.gateway.packing import PackedColumn, pack_roster, packed_columns
-from gridsecure.gateway.rosters import Roster, build_rosters, with_id
-from gridsecure.identity_messages import Registered, Registrations, RosterSeats
+from gridsecure.gateway.rosters import Roster, Speaker, build_rosters, with_id
+from gridsecure.identity_messages import NO_FACTS, Facts, Registered, Registrations, RosterSeats
 from gridsecure.messages import (
     ClosingList,
     KeyNotice,
@@ -110,6 +111,16 @@ class GridUpload:
     @property
     def upload_id(self) -> str:
         return self.message.digest
+
+
+def stated(roster: RosterManifest) -> dict[str, Facts]:
+    """What a roster says of its meter points, by pseudonym."""
+    counted = roster.counted or [True] * roster.slots
+    rows = zip(roster.pseudonyms, roster.zones, roster.customer_classes, counted, strict=True)
+    return {
+        name: Facts(zone=zone, customer_class=kind, counted=counts)
+        for name, zone, kind, counts in rows
+    }
 
 
 class GridSimulator:
@@ -224,12 +235,24 @@ class GridSimulator:
         }
 
     @cached_property
+    def members(self) -> dict[str, Member]:
+        """Meter point -> its pseudonym and what is certified of it: what its contract says."""
+        columns = ("meter_point_id", "zone", "customer_class")
+        rows = zip(*(self.contracts[column] for column in columns), strict=True)
+        return {
+            name: Member(
+                (self.pseudonyms[name],), Facts(zone=zone, customer_class=kind, counted=True)
+            )
+            for name, zone, kind in rows
+        }
+
+    @cached_property
     def rosters(self) -> list[Roster]:
         drafts = build_rosters(
             self.contracts,
-            pseudonyms=self.pseudonyms,
+            members=self.members,
             tariffs={name: sm3_hex(text.encode()) for name, text in self.tariff_texts.items()},
-            gateway_id=self.gateway_key.public_key.thumbprint,
+            speaker=Speaker(self.gateway_key.public_key.thumbprint, owner=""),
             domain=self.domain,
         )
         return [replace(draft, manifest=self.seated(draft.manifest)) for draft in drafts]
@@ -254,12 +277,19 @@ class GridSimulator:
         return draft.model_copy(update={"seats": digest})
 
     def seats_of(self, draft: RosterManifest, **changes: object) -> RosterSeats:
-        """The seats of a roster."""
+        """The seats of a roster, with the identity authority's word for all that it states."""
         holder = self.keys.holder
         gateway = {self.gateway_subject: self.gateway_key}
         seats = RosterSeats(
-            gateway=self.vouched(gateway, role="gateway", domain=draft.domain),
-            holders=self.vouched(dict.fromkeys(draft.pseudonyms, holder), domain=draft.domain),
+            gateway=self.vouched(
+                gateway,
+                role="gateway",
+                domain=draft.domain,
+                facts={self.gateway_subject: Facts(owner=draft.owner)},
+            ),
+            holders=self.vouched(
+                dict.fromkeys(draft.pseudonyms, holder), domain=draft.domain, facts=stated(draft)
+            ),
             delegations=[
                 holder.sign(delegation_text(draft, slot)).hex() for slot in range(draft.slots)
             ],
@@ -277,14 +307,21 @@ class GridSimulator:
         role: str = "meter-point",
         domain: str | None = None,
         key: Sm2PrivateKey | None = None,
+        facts: Mapping[str, Facts] | None = None,
     ) -> Signed:
-        """The identity authority's word on some pseudonyms."""
+        """The identity authority's word on some pseudonyms: the given facts, or the contracts'."""
+        known = {member.billing: member.facts for member in self.members.values()}
+        said = known if facts is None else facts
         registrations = Registrations(
             domain=domain or self.domain,
             role=role,  # type: ignore[arg-type] # tests ask for other roles too
             issued_at=NOW.isoformat(),
             entries=[
-                Registered(subject=name, holder=holder.public_key.point.hex())
+                Registered(
+                    subject=name,
+                    holder=holder.public_key.point.hex(),
+                    facts=said.get(name, NO_FACTS),
+                )
                 for name, holder in holders.items()
             ],
         )

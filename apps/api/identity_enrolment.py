@@ -14,9 +14,10 @@ from pydantic import Field
 from apps.api.deps import RawBody, require
 from apps.api.identity_zone import Body, Zone
 from gridsecure.crypto.tokens import TokenClaims
-from gridsecure.identity.books import write_books
+from gridsecure.identity.books import write_books, write_owners
 from gridsecure.identity.enrolments import keys_of
 from gridsecure.identity.one_use import SESSIONS
+from gridsecure.identity_messages import FactText
 from gridsecure.store.accounts import Account
 
 MAX_ACCOUNTS: Final = 16_384
@@ -52,12 +53,28 @@ class AccountEntry(Body):
     gateway: str = Field(pattern=r"^[0-9a-f]{64}$")
     name: str = Field(max_length=256, repr=False)
     address: str = Field(max_length=1024, repr=False)
+    customer_id: str = Field(min_length=1, max_length=256, repr=False)
+    zone: FactText
+    customer_class: FactText
+
+
+class GatewayEntry(Body):
+    """Who runs a gateway: gateways of one owner count as one."""
+
+    gateway: str = Field(pattern=r"^[0-9a-f]{64}$")
+    owner: str = Field(max_length=256)
 
 
 class Books(Body):
     """How many accounts were written."""
 
     accounts: int
+
+
+class GatewayBooks(Body):
+    """Of how many gateways it was written who runs them."""
+
+    gateways: int
 
 
 class KeysWanted(Body):
@@ -96,6 +113,18 @@ def put_books(
     entries = [Account(**entry.model_dump()) for entry in accounts]
     write_books(zone.enrolments, entries, actor=claims.subject, now=zone.clock())
     return Books(accounts=len(entries))
+
+
+@router.put("/books/gateways")
+def put_gateways(
+    gateways: Annotated[list[GatewayEntry], Field(min_length=1, max_length=MAX_ACCOUNTS)],
+    zone: Zone,
+    claims: Operator,
+) -> GatewayBooks:
+    """Write who runs gateways; one that is not named, or whose owner is empty, runs itself."""
+    owners = {entry.gateway: entry.owner for entry in gateways}
+    write_owners(zone.enrolments, owners, actor=claims.subject, now=zone.clock())
+    return GatewayBooks(gateways=len(owners))
 
 
 @router.post("/accounts/keys")

@@ -21,7 +21,7 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import GridSecureError
 from gridsecure.identity.registrar import Outcome, Shown
 from gridsecure.identity.vouching import deny_list, registrations_of, settlement_names
-from gridsecure.identity_messages import MAX_BATCH
+from gridsecure.identity_messages import MAX_BATCH, NO_FACTS, Facts
 from gridsecure.messages import MAX_SLOTS, Signed, signed
 
 PUBLIC_PATHS: Final = frozenset(
@@ -57,10 +57,11 @@ class Challenge(Body):
 
 
 class Presented(Body):
-    """One holder's presentation."""
+    """One holder's presentation, and the facts that its credential certifies."""
 
     holder: str = Field(pattern=r"^04[0-9a-f]{128}$")
     presentation: str = Field(pattern=r"^(?:[0-9a-f]{2})+$", max_length=2048)
+    facts: Facts = NO_FACTS
 
 
 class RegistrationsWanted(Body):
@@ -140,7 +141,8 @@ def give_challenge(zone: Zone) -> Challenge:
 def register(wanted: RegistrationsWanted, zone: Zone) -> RegistrationResults:
     """Register pseudonyms, each holder's together or not at all. Public; a body proves itself."""
     shown = [
-        Shown(bytes.fromhex(item.holder), bytes.fromhex(item.presentation)) for item in wanted.items
+        Shown(bytes.fromhex(item.holder), bytes.fromhex(item.presentation), item.facts)
+        for item in wanted.items
     ]
     outcomes = zone.registrar.register_all(
         shown,

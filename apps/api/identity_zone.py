@@ -40,7 +40,7 @@ from gridsecure.identity.registrar import Registrar
 from gridsecure.identity.token_service import TokenService
 from gridsecure.messages import Signed
 from gridsecure.store import evidence
-from gridsecure.store.accounts import create_account_table
+from gridsecure.store.accounts import create_account_tables
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.records import create_tables
 
@@ -206,7 +206,7 @@ def _databases(settings: IdentitySettings) -> tuple[Engine, Engine]:
         )
     enrolments, registrations = open_database(people), open_database(pseudonyms)
     create_tables(enrolments)
-    create_account_table(enrolments)
+    create_account_tables(enrolments)
     create_tables(registrations)
     return enrolments, registrations
 

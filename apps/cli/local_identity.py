@@ -1,7 +1,8 @@
 """The identity authority, its openers, and the agents of a file's meter points, in one process.
 
 Real keys and real proofs, as in the services; only the transport and the channel's envelopes are
-left out. Everything is thrown away with the run.
+left out. The utility's books are what the contract file says, and each meter point is a customer of
+its own: a contract file names none. Everything is thrown away with the run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
+import pandas as pd
 from sqlalchemy import Engine
 
 from gridsecure.credentials.access import batch_challenge
@@ -26,13 +28,16 @@ from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError
-from gridsecure.gateway.rosters import Roster
+from gridsecure.gateway.agent_records import Member
+from gridsecure.gateway.rosters import Roster, Speaker
+from gridsecure.identity.books import write_books
 from gridsecure.identity.issuer import CredentialRequest, Issuer
 from gridsecure.identity.registrar import Registrar, Shown
 from gridsecure.identity.token_service import TokenService
 from gridsecure.identity.vouching import ActingRole, registrations_of, settlement_names
-from gridsecure.identity_messages import RosterSeats
+from gridsecure.identity_messages import NO_FACTS, Facts, RosterSeats
 from gridsecure.messages import Signed, signed
+from gridsecure.store.accounts import Account, create_account_tables
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
 
@@ -61,7 +66,7 @@ class LocalIdentity:
     signer: Sm2PrivateKey = field(repr=False)
     seed: bytes = field(repr=False)
     seats: dict[str, bytes] = field(default_factory=dict)
-    _enrolled: set[tuple[str, str]] = field(default_factory=set)
+    _enrolled: dict[tuple[str, str], Facts] = field(default_factory=dict)
     _seated: dict[str, str] = field(default_factory=dict)
 
     def holder(self, name: str) -> Holder:
@@ -73,21 +78,47 @@ class LocalIdentity:
         """The gateway's key in the billing domain."""
         return self.holder(GATEWAY).key_in(billing_domain(start))
 
-    def pseudonyms(self, names: Sequence[str], *, start: str, now: datetime) -> dict[str, str]:
-        """Enrol and register meter points where they are not yet: meter point -> pseudonym.
+    def speaker(self, start: str) -> Speaker:
+        """The gateway as its rosters name it."""
+        return Speaker(self.gateway_key(start).public_key.thumbprint, NO_FACTS.owner)
+
+    def members(self, contracts: pd.DataFrame, *, start: str, now: datetime) -> dict[str, Member]:
+        """Write meter points into the books, enrol and register them, where they are not yet.
 
         Args:
-            names: The meter points.
+            contracts: Contract frame of the meter points.
             start: Start of the billing period, ISO 8601.
             now: The present, aware.
 
+        Returns:
+            Meter point -> its pseudonyms, and the facts certified of it.
+
         Raises:
+            InvalidMessageError: A zone or class that the books do not take (`books.account`).
             GridSecureError: The identity authority refused one.
         """
-        billing, settlement = billing_domain(start), settlement_domain(start)
-        self._register([GATEWAY], role="gateway", domains=(billing,), now=now)
-        self._register(names, role="meter-point", domains=(billing, settlement), now=now)
-        return {name: self.holder(name).name_in(billing) for name in names}
+        names = contracts["meter_point_id"].tolist()
+        domains = (billing_domain(start), settlement_domain(start))
+        self._enter(contracts, now=now)
+        self._register([GATEWAY], role="gateway", domains=domains[:1], now=now)
+        self._register(names, role="meter-point", domains=domains, now=now)
+        return {
+            name: Member(
+                tuple(self.holder(name).name_in(domain) for domain in domains),
+                self._enrolled[domains[0].period, name],
+            )
+            for name in names
+        }
+
+    def _enter(self, contracts: pd.DataFrame, *, now: datetime) -> None:
+        columns = ("meter_point_id", "zone", "customer_class")
+        accounts = [
+            Account(
+                name, GATEWAY, name="", address="", customer_id=name, zone=zone, customer_class=kind
+            )
+            for name, zone, kind in zip(*(contracts[column] for column in columns), strict=True)
+        ]
+        write_books(self.issuer.engine, accounts, actor=GATEWAY, now=now)
 
     def owners(self, names: Sequence[str], *, start: str) -> dict[str, str]:
         """Settlement pseudonym -> meter point."""
@@ -160,17 +191,18 @@ class LocalIdentity:
         challenge = self.tokens.challenge(now=now)
         shown = []
         for index, (name, asked, answer) in enumerate(zip(new, pending, answers, strict=True)):
-            holder = self.holder(name)
-            credential = holder.take(asked, response=_accepted(answer), channel=channel)
+            holder, issued = self.holder(name), _accepted(answer)
+            credential = holder.take(
+                asked, response=issued.response, channel=channel, facts=issued.facts
+            )
             own = batch_challenge(challenge, index)
             occasion, message = holder.show(credential, domains=domains, challenge=own)
-            shown.append(Shown(occasion.holder.point, message))
+            shown.append(Shown(occasion.holder.point, message, issued.facts))
         outcomes = self.registrar.register_all(
             shown, context=context, domains=domains, challenge=challenge, now=now
         )
-        for outcome in outcomes:
-            _accepted(outcome)
-        self._enrolled |= {(period, name) for name in new}
+        for name, outcome in zip(new, outcomes, strict=True):
+            self._enrolled[period, name] = _accepted(outcome)[0].facts
 
 
 @contextmanager
@@ -202,6 +234,7 @@ def local_identity(folder: Path) -> Iterator[LocalIdentity]:
 def _database(folder: Path, name: str) -> Engine:
     engine = open_database(f"sqlite:///{folder / name}.db")
     create_tables(engine)
+    create_account_tables(engine)
     return engine
 
 

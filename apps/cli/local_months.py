@@ -82,13 +82,12 @@ def bill_month(
         if settled.empty:
             continue
         own = part.contracts[part.contracts["meter_point_id"].isin(settled["meter_point_id"])]
-        members = own["meter_point_id"].tolist()
         digest = intake.install_tariff(grid.platform, part.billed.text)
         drafts = build_rosters(
             own,
-            pseudonyms=grid.identity.pseudonyms(members, start=start, now=now),
+            members=grid.identity.members(own, start=start, now=now),
             tariffs={part.billed.tariff.tariff_id: digest},
-            gateway_id=grid.identity.gateway_key(start).public_key.thumbprint,
+            speaker=grid.identity.speaker(start),
             domain=billing_domain(start).text,
         )
         for draft in drafts:
@@ -96,7 +95,7 @@ def bill_month(
             text = part.billed.text
             uploads.append(sent(grid, settled, roster=roster, tariff_text=text, period=period))
             rosters.append(roster)
-        names += members
+        names += own["meter_point_id"].tolist()
     bills = issued(grid, rosters, uploads, period=period, plan="bill")
     meters = grid.identity.owners(names, start=start)
     return IssuedMonth(

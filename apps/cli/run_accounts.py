@@ -22,12 +22,13 @@ MAX_ACCOUNTS: Final = 4096
 def enter_accounts(client: ServicesClient, contracts: Any) -> int:
     """Enter every contract's meter point in the identity authority's books; how many.
 
+    Zone and class are the contract's: in a run the utility and the gateway have one contract file.
+
     Raises:
         GridSecureError: As `ServicesClient.call`.
     """
-    names = load_contracts(contracts)["meter_point_id"].tolist()
     gateway = client.home.keys["gateway"].public_key.thumbprint
-    accounts = invented_accounts(names, gateway=gateway)
+    accounts = invented_accounts(load_contracts(contracts), gateway=gateway)
     for start in range(0, len(accounts), MAX_ACCOUNTS):
         part = accounts[start : start + MAX_ACCOUNTS]
         client.call("operator", "identity", "PUT", "/books", json=part)

@@ -48,7 +48,11 @@ class Facts(Message):
     zone: FactText = ""
     customer_class: FactText = ""
     counted: bool = False
-    owner: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    owner: FactText = ""
+
+
+NO_FACTS: Final = Facts()
+"""Of an analyst, and of a gateway that runs itself."""
 
 
 class Registered(Message):
@@ -58,7 +62,7 @@ class Registered(Message):
     subject: Digest = Field(pattern=r"^[0-9a-f]{64}$")
     holder: str = Field(pattern=r"^04[0-9a-f]{128}$")
     carried: list[Digest] = Field(default=[], max_length=4)
-    facts: Facts = Facts()
+    facts: Facts = NO_FACTS
 
 
 class Registrations(Message):
@@ -138,11 +142,19 @@ class EnrolmentOrder(Message):
 
 
 class EnrolmentResult(Message):
-    """The answer to one request: the credential response in hexadecimal, or why there is none."""
+    """The answer to one request, or why there is none.
+
+    Args:
+        identity: Whose.
+        response: The credential response in hexadecimal.
+        facts: What it certifies.
+        reason: Why there is none.
+    """
 
     kind: ClassVar[str] = "enrolment-result"
     identity: str
     response: str | None = None
+    facts: Facts = NO_FACTS
     reason: str | None = None
 
 

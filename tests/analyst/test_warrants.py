@@ -32,12 +32,11 @@ from gridsecure.identity.offices import share_for
 from gridsecure.identity.person_login import person_login
 from gridsecure.identity_messages import LogEntry, WarrantDocument
 from gridsecure.messages import KeyNotice, signed
-from gridsecure.store.accounts import Account
 from tests.analyst.office_services import SUBJECT, UNKNOWN, code_of, search, share_of
 from tests.analyst.zone_services import ZoneServices
 from tests.apps.zone_apps import TestClock, bearer
 from tests.grid_simulator import grid_keys
-from tests.identity.identity_world import BILLING, NOW, World, keys, new_world, suite
+from tests.identity.identity_world import BILLING, NOW, World, account_of, keys, new_world, suite
 from tests.identity.office_world import new_desk, registered
 
 URL = "http://identity.test/"
@@ -118,7 +117,7 @@ def computed_share(http: TestClient, name: str, opener: Opener) -> str:
 
 def test_both_offices_open_a_pseudonym_at_the_real_service(world, real) -> None:
     subject = registered(world, 1)[0].holder.name_in(BILLING)
-    account = Account("customer 0", "ab" * 32, "Lin", "Harbour Road 1")
+    account = account_of("customer 0")
     write_books(world.issuer.engine, [account], actor="operator", now=NOW)
     offices = OfficeClient(real, identity_url="http://testserver/")
     utility, regulator = (real_session(opener) for opener in OPENERS)

@@ -55,6 +55,9 @@ def account(meter: str, *, gateway: Sm2PrivateKey | None = None) -> dict[str, st
         "gateway": key.public_key.thumbprint,
         "name": f"Customer of {meter}",
         "address": f"{meter} Futian Road",
+        "customer_id": f"customer of {meter}",
+        "zone": "futian",
+        "customer_class": "household",
     }
 
 
@@ -139,6 +142,7 @@ def enrolled(ordering: Ordering, holders: Mapping[str, Holder]) -> dict[str, Cre
             pending[item.identity],
             response=bytes.fromhex(item.response),
             channel=ordering.channel(item.identity),
+            facts=item.facts,
         )
         for item in answer.items
     }
@@ -163,7 +167,13 @@ def presented(
         occasion, message = holder.show(
             credential, domains=domains, challenge=batch_challenge(challenge, at)
         )
-        items.append({"holder": occasion.holder.point.hex(), "presentation": message.hex()})
+        items.append(
+            {
+                "holder": occasion.holder.point.hex(),
+                "presentation": message.hex(),
+                "facts": credential.context.facts.model_dump(),
+            }
+        )
     body = {"challenge": challenge.hex(), "role": role, "period": period, "items": items}
     return body | ({"carry": carry} if carry else {})
 

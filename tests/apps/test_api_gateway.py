@@ -264,7 +264,13 @@ def test_a_gateway_nobody_has_met_makes_its_secrets_and_enrols(tmp_path):
         assert (len(seed.read_bytes()), stat.S_IMODE(seed.stat().st_mode)) == (32, 0o600)
         services.put_files()
         unlisted, *listed = services.world.simulated.meter_point_ids
-        books = [account(name, gateway=services.key) for name in listed]
+        frame = services.world.contracts()
+        rows = zip(frame["meter_point_id"], frame["zone"], frame["customer_class"], strict=True)
+        books = [
+            account(name, gateway=services.key) | {"zone": zone, "customer_class": kind}
+            for name, zone, kind in rows
+            if name in listed
+        ]
         answer = client_of(services.identity).put(
             "/books", json=books, headers=services.token("operator", audience="identity")
         )

@@ -291,3 +291,35 @@ def test_the_billing_office_reads_keys_of_accounts(service):
     hidden = {"identities": ["analyst/lin"]}
     answer = service.post("/accounts/keys", json=hidden, headers=person_token(service, "clerk"))
     assert answer.status_code == 422
+
+
+# --- facts of the books --------------------------------------------------------------------------
+
+
+def test_a_holder_is_told_what_the_books_say_of_it(service):
+    chain = {"customer_id": "a chain", "zone": "luohu", "customer_class": "shop"}
+    put_books(service, [account("44") | chain, account("45") | chain])
+    answers = enrolled(gateway_order(service), {name: new_holder() for name in ("44", "45")})
+    facts = [answers[name].context.facts for name in ("44", "45")]
+    assert [one.zone for one in facts] == ["luohu"] * 2
+    assert [one.customer_class for one in facts] == ["shop"] * 2
+    assert [one.counted for one in facts] == [True, False]
+
+
+def test_an_operator_says_who_runs_a_gateway(service):
+    entries = [{"gateway": GATEWAY, "owner": "operator 7"}]
+    answer = service.put("/books/gateways", json=entries, headers=person_token(service, "ops"))
+    assert answer.json() == {"gateways": 1}
+    order = gateway_order(service, role="gateway")
+    credential = enrolled(order, {GATEWAY: new_holder()})[GATEWAY]
+    assert len(credential.context.facts.owner) == 64
+    refused = service.put("/books/gateways", json=entries, headers=person_token(service, "lin"))
+    assert refused.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"zone": "fu\tian"}, {"customer_class": " shop"}, {"zone": "x" * 65}, {"customer_id": ""}],
+)
+def test_books_take_short_printable_facts_and_a_customer(service, change):
+    assert put_books(service, [account("48") | change]).status_code == 422

@@ -26,11 +26,19 @@ from gridsecure.identity_messages import (
     WarrantDocument,
 )
 from gridsecure.messages import signed
-from gridsecure.store.accounts import Account
 from gridsecure.store.evidence import EvidenceEntry
 from tests.apps.zone_apps import TestClock, bearer
 from tests.grid_simulator import grid_keys
-from tests.identity.identity_world import BILLING, NOW, World, keys, new_holder, new_world, suite
+from tests.identity.identity_world import (
+    BILLING,
+    NOW,
+    World,
+    account_of,
+    keys,
+    new_holder,
+    new_world,
+    suite,
+)
 from tests.identity.office_world import new_desk, registered
 
 ROLE_OF: dict[Opener, str] = {"utility": "custodian", "regulator": "regulator"}
@@ -163,7 +171,7 @@ def test_the_routes_are_the_ones_tested(service):
 
 def test_the_whole_ceremony(service, world, clock):
     subject = name_of(world)
-    account = Account("customer 0", "ab" * 32, "Lin", "Harbour Road 1")
+    account = account_of("customer 0")
     write_books(world.issuer.engine, [account], actor="operator", now=NOW)
     warrant = order(service, subject)
     path = f"/warrants/{warrant['entry']['hash']}"

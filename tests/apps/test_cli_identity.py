@@ -16,11 +16,10 @@ from gridsecure.identity.enrolments import keys_of
 from gridsecure.identity.person_login import PersonLogin
 from gridsecure.identity.registry import registration
 from gridsecure.messages import Signed, opened
-from gridsecure.store.accounts import Account
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append, entries_after
 from tests.apps.office_services import Offices, two_offices, write_secret
-from tests.identity.identity_world import BILLING, NOW, keys, new_holder, suite
+from tests.identity.identity_world import BILLING, NOW, account_of, keys, new_holder, suite
 from tests.identity.office_world import registered, swap
 
 HASH = re.compile(r"\b[0-9a-f]{64}\b")
@@ -58,7 +57,7 @@ def refused(result, reason: str) -> None:
 
 def test_two_officers_open_one_pseudonym(offices):
     subject, _ = pseudonyms(offices, 2)
-    account = Account("customer 0", "ab" * 32, "Lin [of Futian]", "Harbour Road 1")
+    account = account_of("customer 0", name="Lin [of Futian]")
     write_books(offices.world.issuer.engine, [account], actor="operator", now=NOW)
     name = order(offices, subject)
     early = offices.run("regulator", "result", name)

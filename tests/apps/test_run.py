@@ -18,7 +18,7 @@ from apps.cli.home import create_home
 from apps.cli.meters import RunMeters, meter_files
 from apps.simulator.accounts import invented_accounts
 from apps.simulator.synthetic_meters import simulate
-from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.contracts import default_contracts, load_contracts
 from gridsecure.errors import InputError, StorageError
 from gridsecure.gateway.formats import read_readings
 
@@ -66,7 +66,7 @@ def test_a_users_own_file_is_billed_through_all_services(own_file: Path, tmp_pat
 
 def _secrets_of(folder: Path, numbers: list[str]) -> dict[str, list[bytes]]:
     """What must not be found, by what it is, in every form it is stored in anywhere."""
-    accounts = invented_accounts(numbers, gateway="")
+    accounts = invented_accounts(default_contracts(numbers), gateway="")
     keys = [
         row[0]
         for row in _rows(folder, "enrolments", "enrolment")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -16,6 +16,7 @@ from gridsecure.credentials import grants, presentations, ranges
 from gridsecure.credentials.curves import Point
 from gridsecure.credentials.grants import Question, Quota, grant_statement, verify_grant
 from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.opening import OPENERS
 from gridsecure.credentials.presentations import (
     Escrow,
@@ -293,3 +294,41 @@ def test_two_domains_do_not_swap():
     assert is_accepted(message, occasion)
     swapped = message[:165] + message[198:231] + message[165:198] + message[231:]
     assert not is_accepted(swapped, occasion)
+
+
+# --- facts ----------------------------------------------------------------------------------------
+
+OTHER_CELL = METER.facts.model_copy(update={"zone": "luohu"})
+
+
+def without_facts(context: Context) -> bytes:
+    """A context that certifies role and period alone, as it did before."""
+    return context.asked
+
+
+def shown_elsewhere() -> tuple[bytes, Occasion]:
+    """An own meter point shown in a victim's cell, by whoever has all of its secrets."""
+    holder = new_holder()
+    credential = credential_on(holder.m1)
+    posing = replace(credential, context=METER.stating(OTHER_CELL))
+    occasion = Occasion(posing.context, (UPLOAD,), holder.key_in(UPLOAD).public_key, bytes(32))
+    return present(posing, occasion=occasion, keys=keys().public, suite=SUITE), occasion
+
+
+def test_padding_a_cell_needs_the_facts_gone_from_the_credential():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Context, "to_bytes", without_facts)
+        assert is_accepted(*shown_elsewhere())
+    assert not is_accepted(*shown_elsewhere())
+
+
+def test_facts_in_the_proof_alone_would_not_do():
+    """The hash covers them; but whoever makes the proof may put anything into it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Context,
+            "scalar",
+            lambda self, suite: suite.hash_to_scalar(self.asked, info=b"Context"),
+        )
+        assert is_accepted(*shown_elsewhere())
+    assert not is_accepted(*shown_elsewhere())

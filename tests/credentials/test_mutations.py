@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, permutations
 
 import pytest
@@ -16,8 +16,8 @@ import pytest
 from gridsecure.credentials.grants import Question, Quota, request_grant, verify_grant
 from gridsecure.credentials.issuance import (
     Credential,
+    check_request,
     finalise_credential,
-    issue_credential,
     request_credential,
 )
 from gridsecure.credentials.opening import opener_public_key, opening_share, verified_share
@@ -26,7 +26,7 @@ from gridsecure.credentials.revocation import Difference, blind_difference, blin
 from gridsecure.credentials.settlement import prove_settlement, settled_subject
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InvalidMessageError, SignatureError
-from tests.identity.identity_world import ANALYST, METER, SETTLE, UPLOAD, keys, suite
+from tests.identity.identity_world import ANALYST, METER, SETTLE, UPLOAD, answered, keys, suite
 
 SUITE = suite()
 GROUP = SUITE.group
@@ -109,9 +109,7 @@ def request(context) -> Kind:
     )
 
     def check(message: bytes) -> object:
-        return issue_credential(
-            message, suite=SUITE, key=keys().issuer, context=context, channel=CHANNEL
-        )
+        return check_request(message, suite=SUITE, issuer=ISSUER, context=context, channel=CHANNEL)
 
     return Kind(1, (one, other), check, 2, 200)
 
@@ -120,15 +118,17 @@ def response(context) -> Kind:
     pending = request_credential(
         SUITE, issuer=ISSUER, context=context, channel=CHANNEL, secrets=(GROUP.random_scalar(), 0)
     )
-    one, other = (
-        issue_credential(
-            pending.message, suite=SUITE, key=keys().issuer, context=context, channel=CHANNEL
-        )
-        for _ in range(2)
-    )
+    one, other = (answered(pending.message, context=context, channel=CHANNEL) for _ in range(2))
 
     def check(message: bytes) -> object:
-        return finalise_credential(pending, message, suite=SUITE, issuer=ISSUER, channel=CHANNEL)
+        return finalise_credential(
+            pending,
+            message,
+            suite=SUITE,
+            issuer=ISSUER,
+            channel=CHANNEL,
+            facts=context.facts,
+        )
 
     return Kind(6, (one, other), check, 1, 600)
 
@@ -298,3 +298,48 @@ def is_accepted(kind: Kind, message: bytes) -> bool:
     except (SignatureError, InvalidMessageError):
         return False
     return True
+
+
+ALTERED_FACTS = [
+    {"zone": "futian2"},
+    {"zone": ""},
+    {"zone": "household", "customer_class": "futian"},
+    {"zone": "futianhousehold", "customer_class": ""},
+    {"customer_class": "Household"},
+    {"customer_class": "counted"},
+    {"counted": False},
+    {"counted": False, "customer_class": "householdcounted"},
+]
+
+
+@pytest.mark.parametrize("change", ALTERED_FACTS)
+@pytest.mark.parametrize("kind", ["presentation", "response"])
+def test_no_mutation_of_facts_is_accepted(kind, change):
+    """The message is good; what is said of its facts is not."""
+    told = METER.facts.model_copy(update=change)
+    m1 = GROUP.random_scalar()
+    if kind == "presentation":
+        occasion = Occasion(METER, (UPLOAD,), generate_private_key().public_key, bytes(32))
+        message = present(
+            credential_on(m1, METER), occasion=occasion, keys=keys().public, suite=SUITE
+        )
+
+        def check(facts) -> object:
+            said = replace(occasion, context=METER.stating(facts))
+            return verify_presentation(
+                message, occasion=said, keys=keys().public, key=keys().issuer, suite=SUITE
+            )
+    else:
+        pending = request_credential(
+            SUITE, issuer=ISSUER, context=METER, channel=CHANNEL, secrets=(m1, 0)
+        )
+        message = answered(pending.message, context=METER, channel=CHANNEL)
+
+        def check(facts) -> object:
+            return finalise_credential(
+                pending, message, suite=SUITE, issuer=ISSUER, channel=CHANNEL, facts=facts
+            )
+
+    check(METER.facts)
+    with pytest.raises(SignatureError):
+        check(told)

@@ -28,8 +28,10 @@ from gridsecure.errors import (
     SignatureError,
     UnknownMeterError,
 )
-from gridsecure.identity_messages import Registered, Registrations, RosterSeats
+from gridsecure.identity_messages import NO_FACTS, Facts, Registered, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, roster_name, signed
+from tests.grid_simulator import stated
+from tests.identity.identity_world import HOME
 
 SLOTS = 4
 START = "2026-07-01T00:00:00+08:00"
@@ -74,6 +76,16 @@ def draft(**changes: object) -> RosterManifest:
     return manifest.model_copy(update={"roster_id": roster_name(manifest)})
 
 
+def _facts(role: str, count: int) -> list[Facts]:
+    return [HOME if role == "meter-point" else NO_FACTS] * count
+
+
+def vouched_as_stated(roster: RosterManifest) -> Signed:
+    """The identity authority's word for whatever a roster says of its meter points."""
+    facts = list(stated(roster).values())
+    return vouched(roster.pseudonyms, cast().holders, facts=facts)
+
+
 def vouched(
     subjects: Sequence[str],
     holders: Sequence[Sm2PrivateKey],
@@ -81,14 +93,17 @@ def vouched(
     role: str = "meter-point",
     domain: str = DOMAIN,
     key: Sm2PrivateKey | None = None,
+    facts: Sequence[Facts] = (),
 ) -> Signed:
     said = Registrations(
         domain=domain,
         role=role,  # type: ignore[arg-type]
         issued_at=START,
         entries=[
-            Registered(subject=name, holder=holder.public_key.point.hex())
-            for name, holder in zip(subjects, holders, strict=True)
+            Registered(subject=name, holder=holder.public_key.point.hex(), facts=own)
+            for name, holder, own in zip(
+                subjects, holders, facts or _facts(role, len(subjects)), strict=True
+            )
         ],
     )
     return signed(said, key=key or cast().identity)
@@ -116,8 +131,14 @@ class Sent:
 
     def checked(self) -> SeatedRoster:
         seats = RosterSeats(
-            gateway=self.gateway or vouched(["a" * 64], [cast().gateway], role="gateway"),
-            holders=self.holders or vouched(self.roster.pseudonyms, cast().holders),
+            gateway=self.gateway
+            or vouched(
+                ["a" * 64],
+                [cast().gateway],
+                role="gateway",
+                facts=[Facts(owner=self.roster.owner)],
+            ),
+            holders=self.holders or vouched_as_stated(self.roster),
             delegations=agreed(self.roster) if self.delegations is None else self.delegations,
         )
         data = seats.model_dump_json().encode()
@@ -340,6 +361,8 @@ FACTS: dict[str, object] = {
     "free_quota_wh": [1] * SLOTS,
     "service_from": ["2026-01"] * SLOTS,
     "large": True,
+    "owner": "0e" * 32,
+    "counted": [False] * SLOTS,
 }
 
 
@@ -349,6 +372,44 @@ def test_what_is_not_seated_is_refused(name: str) -> None:
     with pytest.raises(kind) as refused:
         make().checked()
     assert refused.value.reason == reason  # type: ignore[attr-defined]
+
+
+INVENTED: dict[str, object] = {
+    "zones": ["futian"] * (SLOTS - 1) + ["luohu"],
+    "customer_classes": ["household"] * (SLOTS - 1) + ["factory"],
+    "counted": [True] * (SLOTS - 1) + [False],
+    "counted, said twice": [True] * SLOTS,
+    "owner": "0e" * 32,
+}
+
+
+@pytest.mark.parametrize("fact", INVENTED)
+def test_a_fact_that_nobody_vouches_for_is_refused_whoever_agreed(fact: str) -> None:
+    """Sixteen meter points of a rogue would pad a cell: its own agents sign whatever it says."""
+    roster = draft(**{fact.split(",", maxsplit=1)[0]: INVENTED[fact]})
+    holders = vouched(names(), cast().holders)
+    gateway = vouched(["a" * 64], [cast().gateway], role="gateway")
+    with pytest.raises(UnknownMeterError) as refused:
+        Sent(roster=roster, holders=holders, gateway=gateway).checked()
+    assert refused.value.reason == "authenticity.facts"
+
+
+def test_a_slot_that_does_not_count_cannot_be_said_to() -> None:
+    """By leaving the list empty, which says that every slot counts."""
+    facts = [HOME, *[HOME.model_copy(update={"counted": False})] * (SLOTS - 1)]
+    holders = vouched(names(), cast().holders, facts=facts)
+    with pytest.raises(UnknownMeterError) as refused:
+        Sent(holders=holders).checked()
+    assert refused.value.reason == "authenticity.facts"
+    told = draft(counted=[True, *[False] * (SLOTS - 1)])
+    assert Sent(roster=told, holders=holders).checked().roster.counted == told.counted
+
+
+def test_a_gateway_cannot_leave_out_whose_it_is() -> None:
+    gateway = vouched(["a" * 64], [cast().gateway], role="gateway", facts=[Facts(owner="0e" * 32)])
+    with pytest.raises(UnknownMeterError) as refused:
+        Sent(gateway=gateway).checked()
+    assert refused.value.reason == "authenticity.facts"
 
 
 @pytest.mark.parametrize("fact", FACTS)

@@ -49,6 +49,7 @@ from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway import outbox
+from gridsecure.gateway.agent_records import remembered
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.enrolment_passes import RANDOM
 from gridsecure.gateway.identity_peer import IdentityPeer
@@ -123,7 +124,7 @@ def enrolled_records() -> bytes:
         world = GatewayWorld(Path(folder), enrolled=False, authority=shared_authority())
         client = world.peers.identity
         client.join(YEAR)
-        world.list_accounts(world.simulated.meter_point_ids)
+        world.list_contracts(world.simulated.contracts)
         client.enrol(world.simulated.meter_point_ids, start=YEAR)
         world.close()
         return (world.folder / "zone.db").read_bytes()
@@ -214,6 +215,11 @@ class GatewayWorld:
         key = self.zone.signing_key.public_key
         self.registry.list_accounts(names, gateway=key, at=self.clock())
 
+    def list_contracts(self, contracts: pd.DataFrame) -> None:
+        """Put contracts into the utility's books, under this gateway."""
+        key = self.zone.signing_key.public_key
+        self.registry.list_contracts(contracts, gateway=key, at=self.clock())
+
     # --- files -----------------------------------------------------------------------------------
 
     def contracts_csv(self, *, tariff_of_homes: str = "flat") -> bytes:
@@ -225,8 +231,12 @@ class GatewayWorld:
 
     def contracts(self) -> pd.DataFrame:
         """The contract frame of `contracts_csv`."""
+        return self.read_contracts(self.contracts_csv())
+
+    def read_contracts(self, text: bytes) -> pd.DataFrame:
+        """The contract frame of a file."""
         path = self.folder / "read-back.csv"
-        path.write_bytes(self.contracts_csv())
+        path.write_bytes(text)
         frame = load_contracts(path)
         path.unlink()
         return frame
@@ -234,9 +244,8 @@ class GatewayWorld:
     def save(self, *readings: bytes, contracts: bytes | None = None, month: str = MONTH) -> None:
         """Hand in a month's files, and write its contracts into the utility's books."""
         text = self.contracts_csv() if contracts is None else contracts
-        names = [line.split(b",")[0].decode() for line in text.splitlines()[1:]]
         if self.registry is shared_authority():
-            self.list_accounts(names)
+            self.list_contracts(self.read_contracts(text))
         save_files(
             self.zone,
             month,
@@ -311,9 +320,9 @@ class GatewayWorld:
         seating = Seating(self.zone, self.peers.identity, period.start.isoformat(), self.clock)
         drafts = build_rosters(
             homes,
-            pseudonyms=self.identity_names(),
+            members=remembered(self.zone, YEAR),
             tariffs={"flat": self.zone.objects.put(text.encode())},
-            gateway_id=seating.gateway_id,
+            speaker=seating.speaker,
             domain=seating.domain.text,
         )
         ((roster,), _) = seating.seated(drafts)

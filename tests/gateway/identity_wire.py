@@ -15,9 +15,11 @@ from datetime import datetime
 from pathlib import Path
 
 import httpx
+import pandas as pd
 from sqlalchemy import Engine
 
 from apps.api.errors import error_response
+from gridsecure.billing.contracts import default_contracts
 from gridsecure.credentials.access import ISSUER, enrolment_channel
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain
@@ -27,17 +29,16 @@ from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import AccessDeniedError, GridSecureError
 from gridsecure.identity.books import read_by, write_books
-from gridsecure.identity.issuer import CredentialRequest, Issuer
+from gridsecure.identity.issuer import CredentialRequest, Issued, Issuer
 from gridsecure.identity.one_use import SESSIONS
 from gridsecure.identity.registrar import Registrar, Shown
 from gridsecure.identity.service_login import admit_service, give_token
 from gridsecure.identity.token_service import TokenService
 from gridsecure.identity.vouching import registrations_of
-from gridsecure.identity_messages import EnrolmentAnswer, EnrolmentOrder, EnrolmentResult
+from gridsecure.identity_messages import EnrolmentAnswer, EnrolmentOrder, EnrolmentResult, Facts
 from gridsecure.messages import Signed, opened, signed
-from gridsecure.store.accounts import Account, create_account_table
 from tests.grid_simulator import grid_keys
-from tests.identity.identity_world import database, keys, suite
+from tests.identity.identity_world import account_of, database, keys, suite
 
 
 @dataclass
@@ -58,7 +59,6 @@ class Authority:
         made, self.signer = keys(), grid_keys().identity
         self.enrolments: Engine = database(self.folder, "enrolments")
         self.registrations: Engine = database(self.folder, "registrations")
-        create_account_table(self.enrolments)
         self.issuer = Issuer(suite(), made.issuer, self.enrolments)
         self.registrar = Registrar(suite(), made.public, made.issuer, self.registrations)
         self.tokens = TokenService(
@@ -67,8 +67,18 @@ class Authority:
         self.services = {key.thumbprint: key for key in self.gateways}
 
     def list_accounts(self, names: Iterable[str], *, gateway: Sm2PublicKey, at: datetime) -> None:
-        """Put meter points into the books."""
-        accounts = [Account(name, gateway.thumbprint, "name", "address") for name in names]
+        """Put meter points into the books, each of a customer of its own."""
+        self.list_contracts(default_contracts(list(names)), gateway=gateway, at=at)
+
+    def list_contracts(
+        self, contracts: pd.DataFrame, *, gateway: Sm2PublicKey, at: datetime
+    ) -> None:
+        """Put contracts into the books, each meter point of a customer of its own."""
+        columns = ("meter_point_id", "zone", "customer_class")
+        accounts = [
+            account_of(name, gateway=gateway.thumbprint, zone=zone, customer_class=kind)
+            for name, zone, kind in zip(*(contracts[c] for c in columns), strict=True)
+        ]
         write_books(self.enrolments, accounts, actor="operator", now=at)
 
     def copied(self, folder: Path) -> Authority:
@@ -194,7 +204,11 @@ class IdentityService:
         domains = registration_domains(context.role, period=context.period, carry=wanted["carry"])
         outcomes = self.authority.registrar.register_all(
             [
-                Shown(bytes.fromhex(item["holder"]), bytes.fromhex(item["presentation"]))
+                Shown(
+                    bytes.fromhex(item["holder"]),
+                    bytes.fromhex(item["presentation"]),
+                    Facts(**item["facts"]),
+                )
                 for item in wanted["items"]
             ],
             context=context,
@@ -233,8 +247,9 @@ class IdentityService:
         return {"token": given.token, "expires_at": given.expires_at.isoformat()}
 
 
-def _result(identity: str, answer: bytes | GridSecureError | None) -> EnrolmentResult:
-    if isinstance(answer, bytes):
-        return EnrolmentResult(identity=identity, response=answer.hex())
+def _result(identity: str, answer: Issued | GridSecureError | None) -> EnrolmentResult:
+    if isinstance(answer, Issued):
+        response, facts = answer.response.hex(), answer.facts
+        return EnrolmentResult(identity=identity, response=response, facts=facts)
     reason = "identity.unknown-account" if answer is None else answer.reason
     return EnrolmentResult(identity=identity, reason=reason)

@@ -26,7 +26,12 @@ from gridsecure.errors import (
     UnknownMeterError,
 )
 from gridsecure.gateway import enrolment_passes
-from gridsecure.gateway.agent_records import remembered, remembered_gateway, settlement_names
+from gridsecure.gateway.agent_records import (
+    Member,
+    remembered,
+    remembered_gateway,
+    settlement_names,
+)
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.enrolment_passes import batch_size
@@ -36,6 +41,7 @@ from gridsecure.identity.registry import registration
 from gridsecure.identity.revoking import revoke
 from gridsecure.identity_messages import (
     MAX_BATCH,
+    NO_FACTS,
     EnrolmentAnswer,
     EnrolmentOrder,
     IdentityKeys,
@@ -107,7 +113,9 @@ def test_everybody_is_registered_for_billing_and_settlement(world):
     own = own_names(world, BILLING, SETTLEMENT)
     assert found.names == {name: subjects[0] for name, subjects in own.items()}
     assert found.refused == {}
-    assert remembered(world.zone, YEAR) == own
+    kept = remembered(world.zone, YEAR)
+    assert {name: member.subjects for name, member in kept.items()} == own
+    assert all(member.facts.counted for member in kept.values())
     assert settlement_names(world.zone, f"{YEAR}-12-01") == dict(own.values())
     assert registered(world) == {name for subjects in own.values() for name in subjects}
     assert world.identity.log == REQUESTS
@@ -173,7 +181,7 @@ def test_the_gateway_joins_once_under_a_pseudonym_of_its_own(world):
     client = world.peers.identity
     subject = client.join(YEAR)
     assert subject == world.holder("gateway").name_in(BILLING)
-    assert remembered_gateway(world.zone, YEAR) == subject
+    assert remembered_gateway(world.zone, YEAR) == Member((subject,), NO_FACTS)
     found = registration(world.registry.registrations, subject=subject)
     assert (found.role, found.domain, found.settlement) == ("gateway", BILLING.text, "")
     assert found.holder == world.gateway_key.public_key.point
@@ -289,7 +297,7 @@ def asked(world, found):
 
 def test_who_is_remembered_and_lost_registers_once_more_without_a_name(world):
     found = enrolled(world)
-    lost = remembered(world.zone, YEAR)["meter-2"]
+    lost = remembered(world.zone, YEAR)["meter-2"].subjects
     lose(world, *lost)
     envelope, refused = asked(world, found)
     assert refused == frozenset()
@@ -314,7 +322,7 @@ def test_who_is_refused_again_is_left_out_after_one_attempt(world):
 
 def test_one_that_is_lost_comes_back_beside_one_that_is_revoked(world):
     found = enrolled(world)
-    lose(world, *remembered(world.zone, YEAR)["meter-2"])
+    lose(world, *remembered(world.zone, YEAR)["meter-2"].subjects)
     revoke(world.registry.registrations, subject=found.names["meter-3"], reference="w", now=NOW)
     _, refused = asked(world, found)
     assert refused == {found.names["meter-3"]}
@@ -322,7 +330,7 @@ def test_one_that_is_lost_comes_back_beside_one_that_is_revoked(world):
 
 def test_who_has_no_credential_any_more_is_left_out_and_not_named(world):
     found = enrolled(world)
-    lose(world, *remembered(world.zone, YEAR)["meter-2"])
+    lose(world, *remembered(world.zone, YEAR)["meter-2"].subjects)
     with write_session(world.zone.engine) as session:
         session.exec(delete(RecordRow).where(col(RecordRow.kind) == "credential"))
     _, refused = asked(world, found)
@@ -394,8 +402,10 @@ def cloned(world, name, *, identity, role="meter-point"):
     holder, context = world.holder(name), Context(role, YEAR)
     pending = holder.ask(context, channel=b"stolen")
     request = CredentialRequest(identity, pending.message, b"stolen")
-    (response,) = world.registry.issuer.issue_all([request], context=context, now=NOW)
-    credential = holder.take(pending, response=response, channel=b"stolen")
+    (issued,) = world.registry.issuer.issue_all([request], context=context, now=NOW)
+    credential = holder.take(
+        pending, response=issued.response, channel=b"stolen", facts=issued.facts
+    )
     domains = (BILLING,) if role == "gateway" else (BILLING, SETTLEMENT)
     challenge = world.registry.tokens.challenge(now=NOW)
     key = generate_private_key()

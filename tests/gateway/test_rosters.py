@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from gridsecure.errors import InputError, UnknownMeterError
 from gridsecure.gateway import rosters as module
-from gridsecure.gateway.rosters import build_rosters, without_members
+from gridsecure.gateway.agent_records import Member
+from gridsecure.gateway.rosters import Speaker, build_rosters, without_members
+from gridsecure.identity_messages import Facts
 
 TARIFFS = {"flat": "f" * 64, "tiers": "7" * 64}
 
@@ -32,12 +34,28 @@ def named(frame):
     return {name: f"p{hash_of(name)}" for name in frame["meter_point_id"]}
 
 
+def members(frame, names=None):
+    """Everybody registered, on the facts of its own row."""
+    order = named(frame) if names is None else names
+    rows = zip(frame["meter_point_id"], frame["zone"], frame["customer_class"], strict=True)
+    return {
+        name: Member((order[name],), Facts(zone=zone, customer_class=kind, counted=True))
+        for name, zone, kind in rows
+        if name in order
+    }
+
+
 def hash_of(name):
     return sum((place + 7) * ord(letter) ** 3 for place, letter in enumerate(name)) % 9973
 
 
 def built(frame, **changes):
-    choices = {"pseudonyms": named(frame), "tariffs": TARIFFS, "gateway_id": "g", "domain": "d"}
+    choices = {
+        "members": members(frame),
+        "tariffs": TARIFFS,
+        "speaker": Speaker("g", owner=""),
+        "domain": "d",
+    }
     return build_rosters(frame, **(choices | changes))
 
 
@@ -97,12 +115,14 @@ def test_the_order_of_the_contracts_changes_nothing(rows, random):
 def test_slots_follow_zone_class_and_pseudonym_not_the_meter_number():
     frame = contracts([(name, "east", "household", "flat") for name in ("m1", "m2", "m3")])
     order = {"m1": "pc", "m2": "pa", "m3": "pb"}
-    (roster,) = built(frame, pseudonyms=order)
+    (roster,) = built(frame, members=members(frame, order))
     assert roster.meter_point_ids == ("m2", "m3", "m1")
     assert "m1" not in roster.manifest.model_dump_json()
 
 
-@pytest.mark.parametrize("change", [{"gateway_id": "h"}, {"domain": "e"}])
+@pytest.mark.parametrize(
+    "change", [{"speaker": Speaker("h", "")}, {"speaker": Speaker("g", "o")}, {"domain": "e"}]
+)
 def test_the_roster_id_depends_on_gateway_and_domain(change):
     frame = contracts([("m1", "east", "household", "flat")])
     assert built(frame)[0].manifest.roster_id != built(frame, **change)[0].manifest.roster_id
@@ -111,7 +131,7 @@ def test_the_roster_id_depends_on_gateway_and_domain(change):
 def test_a_meter_point_that_was_not_enrolled_is_refused_without_its_name():
     frame = contracts([("secret-7", "east", "household", "flat")])
     with pytest.raises(UnknownMeterError) as refusal:
-        built(frame, pseudonyms={})
+        built(frame, members={})
     assert "secret-7" not in str(refusal.value)
 
 
@@ -149,3 +169,19 @@ def test_a_roster_without_strangers_is_the_same_and_without_anybody_none():
     (roster,) = built(contracts([("m1", "east", "household", "flat")]))
     assert without_members(roster, {"stranger"}) is roster
     assert without_members(roster, set(roster.manifest.pseudonyms)) is None
+
+
+def test_zone_and_class_are_the_certified_ones_whatever_the_contract_says():
+    frame = contracts([("m1", "east", "household", "flat"), ("m2", "east", "household", "flat")])
+    facts = Facts(zone="west", customer_class="shop", counted=False)
+    own = members(frame) | {"m2": Member(("p2",), facts)}
+    (roster,) = built(frame, members=own, speaker=Speaker("g", owner="o"))
+    slot = roster.meter_point_ids.index("m2")
+    manifest = roster.manifest
+    assert (manifest.zones[slot], manifest.customer_classes[slot]) == ("west", "shop")
+    assert manifest.counted == [name != "m2" for name in roster.meter_point_ids]
+    assert manifest.owner == "o"
+    left = without_members(roster, {manifest.pseudonyms[1 - slot]})
+    assert left.manifest.counted == [False]  # not empty, which would say that everybody counts
+    alone = without_members(roster, {manifest.pseudonyms[slot]})
+    assert alone.manifest.counted == []

@@ -89,7 +89,7 @@ def fresh(tmp_path):
     (tmp_path / "identity").mkdir()
     authority = Authority(tmp_path / "identity", [grid_keys().gateway.public_key])
     made = GatewayWorld(tmp_path, enrolled=False, authority=authority)
-    made.list_accounts(made.simulated.meter_point_ids)
+    made.list_contracts(made.simulated.contracts)
     made.save()
     yield made
     made.close()
@@ -168,6 +168,30 @@ def test_whoever_is_refused_is_an_exception_and_stops_nobody(fresh):
     assert committed(fresh) == 2
     bills = expected_bills(fresh.zone, load_files(fresh.zone, MONTH))
     assert sum(map(len, bills.values())) == 18
+
+
+def test_a_contract_that_contradicts_the_books_is_named_and_left_out(fresh):
+    """A gateway that writes another cell into its contract file pads no cell with it."""
+    contracts = fresh.contracts()
+    one, two, silent, *_ = contracts["meter_point_id"]
+    moved = contracts.copy()
+    moved.loc[0, "zone"] = "elsewhere"
+    moved.loc[1, "customer_class"] = "elsewhat"
+    fresh.list_contracts(moved)
+    text = fresh.contracts_csv().decode().splitlines()
+    cells = text[3].split(",")
+    assert cells[0] == silent
+    zone, kind = cells[1], cells[2]
+    cells[1] = cells[2] = ""  # says nothing, and contradicts nothing
+    text[3] = ",".join(cells)
+    fresh.save(contracts="\n".join(text).encode())
+    report = fresh.process()
+    assert exceptions(fresh) == {one: "books.zone", two: "books.class"}
+    assert report.excluded == {"books.zone": 1, "books.class": 1}
+    name = fresh.identity_names()[silent]
+    (manifest,) = [one for one in rosters(fresh) if name in one.pseudonyms]
+    slot = manifest.pseudonyms.index(name)
+    assert (manifest.zones[slot], manifest.customer_classes[slot]) == (zone, kind)
 
 
 def test_a_month_in_which_everybody_is_refused_bills_nobody(fresh):

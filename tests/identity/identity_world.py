@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Engine
+from sqlmodel import Session
 
 from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.holder import Holder
-from gridsecure.credentials.issuance import Credential
+from gridsecure.credentials.issuance import Credential, check_request, issue_credential
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
 from gridsecure.credentials.opening import (
     OPENERS,
@@ -25,15 +26,20 @@ from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, p
 from gridsecure.credentials.seats import billing_domain, settlement_domain
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
+from gridsecure.identity.books import write_books
 from gridsecure.identity.issuer import Issuer
 from gridsecure.identity.registrar import Registrar, Shown
 from gridsecure.identity.token_service import TokenService
+from gridsecure.identity_messages import Facts
 from gridsecure.messages import Signed, signed
+from gridsecure.store.accounts import Account, accounts_of, create_account_tables
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
-METER = Context("meter-point", "2026")
+HOME = Facts(zone="futian", customer_class="household", counted=True)
+"""What is certified of a customer's only meter point, as `in_books` writes it."""
+METER = Context("meter-point", "2026", HOME)
 ANALYST = Context("analyst", "2026")
 UPLOAD = Domain("platform", "upload", "2026")
 SETTLE = Domain("platform", "settlement", "2026")
@@ -105,11 +111,13 @@ class World:
     platform: Engine
 
     def enrol(self, holder: Holder, identity: str, context: Context = METER) -> Credential:
+        if context.role == "meter-point":
+            in_books(self.issuer.engine, identity)
         pending = holder.ask(context, channel=CHANNEL)
-        response = self.issuer.issue(
+        issued = self.issuer.issue(
             pending.message, identity=identity, context=context, channel=CHANNEL, now=NOW
         )
-        return holder.take(pending, response=response, channel=CHANNEL)
+        return holder.take(pending, response=issued.response, channel=CHANNEL, facts=issued.facts)
 
     def register(self, holder: Holder, credential: Credential, *domains: Domain):
         challenge = self.service.challenge(now=NOW)
@@ -148,6 +156,39 @@ class World:
         ).token
 
 
+def answered(
+    message: bytes, *, context: Context, channel: bytes, key: IssuerPrivateKey | None = None
+) -> bytes:
+    """A request's answer, without any record of it; the holder is told the context's facts."""
+    own = key or keys().issuer
+    asked = check_request(
+        message, suite=suite(), issuer=own.public_key(suite()), context=context, channel=channel
+    )
+    return issue_credential(asked, suite=suite(), key=own, facts=context.facts)
+
+
+def account_of(meter_point_id: str, **changes: object) -> Account:
+    """An account of the books; its customer has no other meter point."""
+    fields = {
+        "gateway": "ab" * 32,
+        "name": "Lin",
+        "address": "Harbour Road 1",
+        "customer_id": f"customer of {meter_point_id}",
+        "zone": HOME.zone,
+        "customer_class": HOME.customer_class,
+    }
+    return Account(meter_point_id, **(fields | changes))  # type: ignore[arg-type]
+
+
+def in_books(engine: Engine, *identities: str) -> None:
+    """Write meter points into the books that are not there, each of a customer of its own."""
+    with Session(engine) as session:
+        known = accounts_of(session, identities)
+    accounts = [account_of(name) for name in identities if name not in known]
+    if accounts:
+        write_books(engine, accounts, actor="ops", now=NOW)
+
+
 def new_holder() -> Holder:
     return Holder(suite(), keys().public, suite().group.random_scalar())
 
@@ -173,7 +214,7 @@ def shown_together(
         occasion, message = member.holder.show(
             member.credential, domains=domains, challenge=batch_challenge(challenge, at)
         )
-        shown.append(Shown(occasion.holder.point, message))
+        shown.append(Shown(occasion.holder.point, message, member.credential.context.facts))
     return shown
 
 
@@ -185,6 +226,7 @@ def opened(url: str) -> Engine:
     """A database with its tables."""
     engine = open_database(url)
     create_tables(engine)
+    create_account_tables(engine)
     return engine
 
 

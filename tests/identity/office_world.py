@@ -12,7 +12,7 @@ from gridsecure.identity.offices import CheckedSearch, checked_search, search_an
 from gridsecure.identity.person_searches import SearchState
 from gridsecure.identity.warrant_desk import Warrant, WarrantDesk
 from gridsecure.identity_messages import SearchAnswer
-from gridsecure.store.accounts import create_account_table
+from gridsecure.store.accounts import create_account_tables
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, entries_after
 from gridsecure.store.records import RecordRow
@@ -29,7 +29,7 @@ from tests.identity.identity_world import (
 
 def new_desk(world: World) -> WarrantDesk:
     """The desk as it is after a start: it remembers nothing."""
-    create_account_table(world.issuer.engine)
+    create_account_tables(world.issuer.engine)
     return WarrantDesk(world.service.engine, world.issuer.engine, suite(), keys().published)
 
 

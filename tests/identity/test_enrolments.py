@@ -22,18 +22,28 @@ from gridsecure.errors import (
 )
 from gridsecure.identity.books import WRITTEN, read_by, write_books
 from gridsecure.identity.enrolments import identity_of, keys_of
-from gridsecure.identity.issuer import ENROLLED, CredentialRequest
+from gridsecure.identity.issuer import ENROLLED, CredentialRequest, Issued
 from gridsecure.identity.one_use import CHALLENGES, SESSIONS, OneUse
 from gridsecure.identity.person_login import PersonLogin, admit_person, person_login
 from gridsecure.identity.service_login import give_token, service_login
 from gridsecure.identity.signed_logins import FORGET_AFTER, MAX_AGE
 from gridsecure.identity.token_service import GivenGrant
 from gridsecure.messages import signed
-from gridsecure.store.accounts import Account, accounts_of, create_account_table
+from gridsecure.store.accounts import Account, accounts_of, create_account_tables
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.records import RecordRow
 from tests.grid_simulator import grid_keys, registry
-from tests.identity.identity_world import ANALYST, METER, NOW, World, new_holder, opened, suite
+from tests.identity.identity_world import (
+    ANALYST,
+    METER,
+    NOW,
+    World,
+    account_of,
+    in_books,
+    new_holder,
+    opened,
+    suite,
+)
 
 CHANNEL = b"channel"
 KEYS = grid_keys()
@@ -60,7 +70,7 @@ def request_of(holder, identity: str, context: Context = METER) -> CredentialReq
 
 
 def outcomes(answers) -> list[str]:
-    return ["given" if isinstance(one, bytes) else one.reason for one in answers]
+    return ["given" if isinstance(one, Issued) else one.reason for one in answers]
 
 
 # --- batches of credentials ----------------------------------------------------------------------
@@ -69,6 +79,7 @@ def outcomes(answers) -> list[str]:
 def test_one_bad_request_hurts_nobody_else(world: World):
     holders = [new_holder() for _ in range(4)]
     world.enrol(holders[1], "customer 1")
+    in_books(world.issuer.engine, *(f"customer {at}" for at in range(5)))
     good = [request_of(holder, f"customer {at}") for at, holder in enumerate(holders)]
     requests = [
         good[0],
@@ -132,13 +143,14 @@ def test_keys_are_told_of_customers_and_of_nobody_hidden(world: World):
 @pytest.fixture
 def books(database_url):
     engine = opened(database_url)
-    create_account_table(engine)
+    create_account_tables(engine)
     yield engine
     engine.dispose()
 
 
 def account(meter: str, gateway: str = "a", **changes) -> Account:
-    return replace(Account(meter, gateway, "Chen Wei", "1 Futian Road"), **changes)
+    chosen = {"gateway": gateway, "name": "Chen Wei", "address": "1 Futian Road"}
+    return account_of(meter, **(chosen | changes))
 
 
 def test_books_are_written_over_and_say_who_reads_what(books):
@@ -171,7 +183,7 @@ def test_books_that_cannot_be_made_are_an_error_of_storage(tmp_path):
     path.touch()
     engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
     with pytest.raises(StorageError):
-        create_account_table(engine)
+        create_account_tables(engine)
     engine.dispose()
 
 

@@ -21,7 +21,7 @@ from gridsecure.errors import (
     SignatureError,
 )
 from gridsecure.identity.enrolments import BLOCKED, keys_of
-from gridsecure.identity.issuer import CredentialRequest
+from gridsecure.identity.issuer import CredentialRequest, Issued
 from gridsecure.identity.offices import SEARCH, checked_search, differences, search_answer
 from gridsecure.identity.person_searches import BATCH, REFUSED, SEARCHED
 from gridsecure.identity.registry import registration
@@ -332,7 +332,7 @@ def test_a_blocked_identity_gets_no_credential_and_keeps_what_it_has(world: Worl
     )
     assert isinstance(blocked, AccessDeniedError)
     assert blocked.reason == "identity.blocked"
-    assert isinstance(given, bytes)
+    assert isinstance(given, Issued)
     assert is_registered(world, one.holder.name_in(BILLING))
 
 

@@ -183,7 +183,7 @@ def cloned_batches(engine, members: list[Credential], racer: int) -> list[Batch]
             bound, own = batch_challenge(challenge, at), generate_private_key().public_key
             occasion = Occasion(METER, DOMAINS, own, bound)
             message = present(members[place], occasion=occasion, keys=keys().public, suite=suite())
-            shown.append(Shown(own.point, message))
+            shown.append(Shown(own.point, message, METER.facts))
         batches.append(Batch(places, challenge, shown))
     return batches
 

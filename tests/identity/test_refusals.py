@@ -15,7 +15,6 @@ from gridsecure.compute.admission import admit_upload
 from gridsecure.credentials.access import ISSUER, check_query
 from gridsecure.credentials.grants import Question, Quota, grant_bytes, request_grant, verify_grant
 from gridsecure.credentials.holder import Wallet
-from gridsecure.credentials.issuance import issue_credential
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
 from gridsecure.credentials.presentations import Domain, Occasion, present, verify_presentation
 from gridsecure.credentials.settlement import settled_subject
@@ -43,11 +42,14 @@ from gridsecure.store.evidence import EvidenceRow
 from tests.identity.identity_world import (
     ANALYST,
     CHANNEL,
+    HOME,
     METER,
     NOW,
     SETTLE,
     UPLOAD,
     World,
+    answered,
+    in_books,
     keys,
     new_holder,
     shown_with,
@@ -190,21 +192,26 @@ def test_a_credential_of_a_private_key_of_its_own_is_not_taken():
     request = holder.suite  # the device asks under the pinned key, the issuer answers with another
     marked = replace(keys().public, issuer=tagging.public_key(request))
     fooled = replace(holder, keys=marked).ask(METER, channel=CHANNEL)
-    response = issue_credential(
-        fooled.message, suite=suite(), key=tagging, context=METER, channel=CHANNEL
-    )
+    response = answered(fooled.message, key=tagging, context=METER, channel=CHANNEL)
     with refused(SignatureError, "authenticity.credential-response"):
-        holder.take(pending, response=response, channel=CHANNEL)
+        holder.take(pending, response=response, channel=CHANNEL, facts=HOME)
 
 
 def test_the_issuer_not_the_holder_sets_the_context(world):
     holder = new_holder()
     pending = holder.ask(METER, channel=CHANNEL)
-    response = world.issuer.issue(
+    in_books(world.issuer.engine, "y")
+    issued = world.issuer.issue(
         pending.message, identity="y", context=METER, channel=CHANNEL, now=NOW
     )
+    taken = {"response": issued.response, "channel": CHANNEL, "facts": issued.facts}
     with refused(SignatureError, "authenticity.credential-response"):
-        holder.take(replace(pending, context=NEXT), response=response, channel=CHANNEL)
+        holder.take(replace(pending, context=NEXT), **taken)
+    for change in ({"zone": "luohu"}, {"customer_class": "shop"}, {"counted": False}):
+        told = issued.facts.model_copy(update=change)
+        with refused(SignatureError, "authenticity.credential-response"):
+            holder.take(pending, **(taken | {"facts": told}))
+    assert holder.take(pending, **taken).context.facts == HOME
 
 
 # --- registration --------------------------------------------------------------------------------

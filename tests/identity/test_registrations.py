@@ -10,7 +10,6 @@ import pytest
 from sqlmodel import Session, col, select
 
 from gridsecure.credentials.access import ISSUER, batch_challenge
-from gridsecure.credentials.issuance import issue_credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain, Escrow
 from gridsecure.crypto.sm2 import generate_private_key
@@ -28,16 +27,19 @@ from gridsecure.identity.registrar import Shown
 from gridsecure.identity.registry import registration
 from gridsecure.identity.revoking import revoke
 from gridsecure.identity.vouching import TOLD, deny_list, registrations_of, settlement_names
+from gridsecure.identity_messages import NO_FACTS
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.records import RecordRow
 from tests.identity.identity_world import (
     BILLING,
+    HOME,
     NOW,
     SETTLEMENT,
     UPLOAD,
     Member,
     World,
+    answered,
     keys,
     new_holder,
     shown_together,
@@ -116,10 +118,10 @@ def test_one_bad_holder_hurts_nobody_else(world):
         key=thief,
         challenge=batch_challenge(challenge, 1),
     )
-    shown[1] = Shown(occasion.holder.point, cloned)
-    shown[2] = Shown(thief.public_key.point, shown[2].message)
-    shown[3] = Shown(shown[3].holder, shown[3].message[:-1])
-    shown[4] = Shown(shown[4].holder[:-1], shown[4].message)
+    shown[1] = Shown(occasion.holder.point, cloned, HOME)
+    shown[2] = Shown(thief.public_key.point, shown[2].message, HOME)
+    shown[3] = Shown(shown[3].holder, shown[3].message[:-1], HOME)
+    shown[4] = Shown(shown[4].holder[:-1], shown[4].message, HOME)
     answers = world.registrar.register_all(
         shown, context=members[0].credential.context, domains=BOTH, challenge=challenge, now=NOW
     )
@@ -179,7 +181,7 @@ def test_two_of_one_batch_cannot_take_one_pseudonym(world):
         key=generate_private_key(),
         challenge=batch_challenge(challenge, 1),
     )
-    shown[1] = Shown(occasion.holder.point, message)
+    shown[1] = Shown(occasion.holder.point, message, HOME)
     answers = world.registrar.register_all(
         shown, context=member.credential.context, domains=BOTH, challenge=challenge, now=NOW
     )
@@ -209,10 +211,9 @@ def test_a_pseudonym_has_one_role(world):
     with refused(ConflictError, "conflict.enrolment"):
         world.enrol(holder, "f" * 64, GATEWAY)
     pending = holder.ask(GATEWAY, channel=channel)
-    response = issue_credential(
-        pending.message, suite=suite(), key=keys().issuer, context=GATEWAY, channel=channel
-    )
-    posing = Member(holder, holder.take(pending, response=response, channel=channel))
+    response = answered(pending.message, context=GATEWAY, channel=channel)
+    credential = holder.take(pending, response=response, channel=channel, facts=NO_FACTS)
+    posing = Member(holder, credential)
     answers = world.register_all([posing], BILLING, context=GATEWAY)
     assert outcomes(answers) == ["authenticity.cloned"]
 

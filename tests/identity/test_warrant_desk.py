@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, delete
 
 from gridsecure.credentials.opening import OPENERS, generate_opener_key, opening_share, share_digest
 from gridsecure.credentials.presentations import Escrow
@@ -26,9 +26,10 @@ from gridsecure.identity.short_memory import LIMIT
 from gridsecure.identity.vouching import deny_list
 from gridsecure.identity.warrant_desk import SHARE_REFUSED, SHARED, WarrantDesk
 from gridsecure.identity.warrants import OPENED, WARRANT
-from gridsecure.store.accounts import Account
+from gridsecure.store.accounts import AccountRow
+from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
-from tests.identity.identity_world import BILLING, NOW, SETTLEMENT, World, keys, suite
+from tests.identity.identity_world import BILLING, NOW, SETTLEMENT, World, account_of, keys, suite
 from tests.identity.office_world import actions, give, log_of, new_desk, registered, share_of
 
 SUITE = suite()
@@ -48,7 +49,7 @@ def names(world: World, desk: WarrantDesk) -> list[str]:
 def test_both_offices_open_one_pseudonym(world: World, desk: WarrantDesk, names):
     write_books(
         world.issuer.engine,
-        [Account("customer 1", "ab" * 32, "Lin", "Harbour Road 1")],
+        [account_of("customer 1")],
         actor="operator",
         now=NOW,
     )
@@ -70,6 +71,8 @@ def test_both_offices_open_one_pseudonym(world: World, desk: WarrantDesk, names)
 
 
 def test_who_is_not_in_the_books_has_an_identity_and_no_account(world: World, desk, names):
+    with write_session(world.issuer.engine) as session:
+        session.exec(delete(AccountRow))  # a customer that left
     warrant = desk.order(names[0], reference="r", now=NOW)
     give(desk, world, warrant)
     opening = desk.result(warrant.entry.hash, now=NOW)

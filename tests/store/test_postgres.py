@@ -44,14 +44,14 @@ SOURCES = Path(__file__).parents[2] / "src"
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 CREATE = """
 import sys
-from gridsecure.store.accounts import create_account_table
+from gridsecure.store.accounts import create_account_tables
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
 engine = open_database(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 create_tables(engine)
-create_account_table(engine)
+create_account_tables(engine)
 engine.dispose()
 """
 

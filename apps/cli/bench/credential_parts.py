@@ -9,6 +9,7 @@ from gridsecure.credentials.grants import Question, Quota, request_grant, verify
 from gridsecure.credentials.group import BackendName
 from gridsecure.credentials.issuance import (
     Credential,
+    check_request,
     finalise_credential,
     issue_credential,
     request_credential,
@@ -25,8 +26,11 @@ from gridsecure.credentials.presentations import (
 )
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.identity_messages import Facts
 
-METER: Final = Context("meter-point", "2026")
+METER: Final = Context(
+    "meter-point", "2026", Facts(zone="futian", customer_class="household", counted=True)
+)
 ANALYST: Final = Context("analyst", "2026")
 _CHANNEL: Final = b"benchmark"
 
@@ -74,10 +78,13 @@ class CredentialParts:
         pending = request_credential(
             suite, issuer=issuer, context=context, channel=_CHANNEL, secrets=(self.m1, 0)
         )
-        answer = issue_credential(
-            pending.message, suite=suite, key=self.key, context=context, channel=_CHANNEL
+        asked = check_request(
+            pending.message, suite=suite, issuer=issuer, context=context, channel=_CHANNEL
         )
-        return finalise_credential(pending, answer, suite=suite, issuer=issuer, channel=_CHANNEL)
+        answer = issue_credential(asked, suite=suite, key=self.key, facts=context.facts)
+        return finalise_credential(
+            pending, answer, suite=suite, issuer=issuer, channel=_CHANNEL, facts=context.facts
+        )
 
     def occasion(self, holder: Sm2PublicKey, *domains: Domain, challenge: bytes) -> Occasion:
         """What a meter point's presentation is bound to."""

@@ -24,8 +24,10 @@ from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff
 from gridsecure.crypto.parameters import INTERVAL
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.gateway.agent_records import Member
 from gridsecure.gateway.packing import pack_roster
-from gridsecure.gateway.rosters import Roster, build_rosters
+from gridsecure.gateway.rosters import Roster, Speaker, build_rosters
+from gridsecure.identity_messages import Facts
 from gridsecure.messages import ColumnEntry, UploadManifest, signed
 
 _HOMES_PER_16: Final = 13
@@ -127,9 +129,12 @@ def _month(sizes: BenchSizes) -> _Month:
     )
     (roster,) = build_rosters(
         frame,
-        pseudonyms={name: f"p-{name}" for name in roster_month.meter_point_ids},
+        members={
+            name: Member((f"p-{name}",), Facts(zone=zone, customer_class="household"))
+            for name, zone in zip(frame["meter_point_id"], frame["zone"], strict=True)
+        },
         tariffs={TIERS: "0" * 64},
-        gateway_id="bench",
+        speaker=Speaker("bench", owner=""),
         domain="bench",
     )
     tariff = load_tariff(catalogue_tariffs()[TIERS])

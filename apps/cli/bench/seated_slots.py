@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.identity.vouching import ActingRole
-from gridsecure.identity_messages import Registered, Registrations, RosterSeats
+from gridsecure.identity_messages import NO_FACTS, Facts, Registered, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, roster_name, signed
 
 _ISSUED_AT = "2026-03-01T08:00:00+00:00"
+_FACTS: Final = Facts(zone="futian", customer_class="household", counted=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,9 @@ def _vouched(
     role: ActingRole, keys: Sequence[Sm2PrivateKey], *, domain: str, by: Sm2PrivateKey
 ) -> Signed:
     points = [key.public_key.point for key in keys]
-    entries = [Registered(subject=sm3_hex(point), holder=point.hex()) for point in points]
+    facts = NO_FACTS if role == "gateway" else _FACTS
+    entries = [
+        Registered(subject=sm3_hex(point), holder=point.hex(), facts=facts) for point in points
+    ]
     said = Registrations(domain=domain, role=role, issued_at=_ISSUED_AT, entries=entries)
     return signed(said, key=by)

@@ -27,6 +27,7 @@ from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.errors import AuthenticityError, InvalidMessageError
 from gridsecure.identity_messages import (
+    NO_FACTS,
     EnrolmentAnswer,
     EnrolmentItem,
     EnrolmentOrder,
@@ -123,7 +124,7 @@ class Enroller:
         )
         # 4. answer
         response = self._answer(order, now=now)
-        credential = holder.take(pending, response=response, channel=channel)
+        credential = holder.take(pending, response=response, channel=channel, facts=NO_FACTS)
         file.keep(replace(wallet, credential=credential))
 
     def _stated_keys(self) -> IdentityKeys:

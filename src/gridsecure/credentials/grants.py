@@ -100,7 +100,7 @@ class Question:
             suite.context,
             b"Grant",
             issuer.to_bytes(suite),
-            framed(quota.context.role, quota.context.period),
+            quota.context.to_bytes(),
             framed(quota.epoch, str(quota.limit)),
             self.audience,
             self.digest,

@@ -27,6 +27,7 @@ from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, p
 from gridsecure.credentials.settlement import prove_settlement
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm2 import Sm2PrivateKey, private_key_from_bytes
+from gridsecure.identity_messages import Facts
 
 SEED_BYTES: Final = 32
 
@@ -63,15 +64,29 @@ class Holder:
             secrets=(self.m1, self.r1),
         )
 
-    def take(self, pending: PendingRequest, *, response: bytes, channel: bytes) -> Credential:
+    def take(
+        self, pending: PendingRequest, *, response: bytes, channel: bytes, facts: Facts
+    ) -> Credential:
         """Check the answer and take the credential.
 
+        Args:
+            pending: What was asked.
+            response: The answer.
+            channel: As when asking.
+            facts: What the issuer says it certified; of an analyst nothing.
+
         Raises:
-            InvalidMessageError: Malformed.
-            SignatureError: Not made with the pinned key (`authenticity.credential-response`).
+            InvalidMessageError: Malformed, or facts of another role.
+            SignatureError: Not made with the pinned key, or on other facts
+                (`authenticity.credential-response`).
         """
         return finalise_credential(
-            pending, response, suite=self.suite, issuer=self.keys.issuer, channel=channel
+            pending,
+            response,
+            suite=self.suite,
+            issuer=self.keys.issuer,
+            channel=channel,
+            facts=facts,
         )
 
     def show(

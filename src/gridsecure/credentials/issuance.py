@@ -7,10 +7,11 @@ MAC_GGM of Chase, Meiklejohn and Zaverucha (CCS 2014, ePrint 2013/516), laid out
     credential   U, U' = (x0 + m1·x1 + m2·x2)·U    on the holder's secret m1 and a context m2
 
 Unlike the draft, where the client commits to m2 and could so obtain another period, the issuer sets
-m2 = H(role ‖ period) itself.
+m2 = H(role ‖ period ‖ facts) itself. The holder asks for a role and a period; the facts (zone and
+class of a meter point, owner of a gateway) come from the issuer's books, and it is told them.
 
 1. The holder sends Y = m1·G (a traceable role) or m1·G + r1·H (an analyst, perfectly hidden), with
-   a proof that it knows the secrets, bound to the channel and the context.
+   a proof that it knows the secrets, bound to the channel, role and period.
 2. The issuer checks it and answers with U = b·G, the MAC blinded, and a proof that the one
    published key made it: a key of its own for each device would be a tag that follows the device.
 3. The holder checks that proof before it takes the blinding off.
@@ -38,6 +39,7 @@ from gridsecure.credentials.macs import (
 from gridsecure.credentials.sigma import Statement, holds, proof_bytes, prove
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.errors import SignatureError
+from gridsecure.identity_messages import Facts
 
 REQUEST_BYTES: Final = {False: POINT_BYTES + proof_bytes(1), True: POINT_BYTES + proof_bytes(2)}
 RESPONSE_BYTES: Final = 6 * POINT_BYTES + proof_bytes(7)
@@ -51,13 +53,28 @@ class PendingRequest:
         message: What to send: the commitment and its proof.
         m1: The holder's secret.
         r1: What hides it, 0 for traceable roles.
-        context: What was asked for.
+        context: Role and period that were asked for.
     """
 
     message: bytes
     m1: int = field(repr=False)
     r1: int = field(repr=False)
     context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRequest:
+    """A request that proved its secret; only `check_request` makes one.
+
+    Args:
+        commitment: What it commits to: the enrolled key Y of a traceable role.
+        context: Role and period that it asks for.
+        channel: Over which it came.
+    """
+
+    commitment: Point
+    context: Context
+    channel: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +107,7 @@ def request_credential(
     Args:
         suite: The group and its hash.
         issuer: The pinned key.
-        context: What is asked for.
+        context: Role and period that are asked for.
         channel: Names the authenticated channel and who is at its other end; both sides know it.
         secrets: The holder's m1, the same one in every period, and for a hidden role the r1 that
             hides it, 0 for another each time. On another commitment a second request is refused.
@@ -101,7 +118,7 @@ def request_credential(
     commitment = group.sum(*group.blinded(m1, suite.g), *blinding)
     statement = _request_statement(suite, commitment, hidden=context.is_hidden)
     witness = [m1, r1] if context.is_hidden else [m1]
-    session = _session(suite, b"CredentialRequest", issuer, context, channel)
+    session = _session(suite, b"CredentialRequest", issuer, context.asked, channel)
     proof = prove(statement, witness, suite=suite, session=session)
     return PendingRequest(group.encode(commitment) + proof, m1, r1, context)
 
@@ -115,36 +132,54 @@ def requested_key(message: bytes, *, suite: Suite) -> Point:
     return suite.group.decode(message[:POINT_BYTES])
 
 
-def issue_credential(
-    message: bytes, *, suite: Suite, key: IssuerPrivateKey, context: Context, channel: bytes
-) -> bytes:
-    """Check a request and answer it.
+def check_request(
+    message: bytes, *, suite: Suite, issuer: IssuerPublicKey, context: Context, channel: bytes
+) -> CheckedRequest:
+    """Check that a request proves its secret for a role, a period and a channel.
 
     Args:
         message: The request.
         suite: The group and its hash.
-        key: The issuer's key.
-        context: What the issuer certifies; the holder has no say in it.
+        issuer: The published key.
+        context: Role and period that may be asked for.
         channel: As the holder's.
-
-    Returns:
-        U, the blinded MAC, four auxiliary points, and the proof: 454 bytes.
 
     Raises:
         InvalidMessageError: A malformed request.
         SignatureError: Its proof does not hold (`authenticity.credential-request`).
     """
     check_length(message, REQUEST_BYTES[context.is_hidden])
-    commitment, public = requested_key(message, suite=suite), key.public_key(suite)
+    commitment = requested_key(message, suite=suite)
     statement = _request_statement(suite, commitment, hidden=context.is_hidden)
-    session = _session(suite, b"CredentialRequest", public, context, channel)
+    session = _session(suite, b"CredentialRequest", issuer, context.asked, channel)
     if not holds(statement, message[POINT_BYTES:], suite=suite, session=session):
         raise SignatureError(
             "A credential request does not prove its secret.",
             reason="authenticity.credential-request",
             remedy="Request anew over the enrolment channel.",
         )
-    group = suite.group
+    return CheckedRequest(commitment, context, channel)
+
+
+def issue_credential(
+    asked: CheckedRequest, *, suite: Suite, key: IssuerPrivateKey, facts: Facts
+) -> bytes:
+    """Answer a checked request.
+
+    Args:
+        asked: The request.
+        suite: The group and its hash.
+        key: The issuer's key.
+        facts: What the issuer certifies; the holder has no say in it.
+
+    Returns:
+        U, the blinded MAC, four auxiliary points, and the proof: 454 bytes.
+
+    Raises:
+        InvalidMessageError: Facts of another role (`identity.context`).
+    """
+    group, public, commitment = suite.group, key.public_key(suite), asked.commitment
+    context = asked.context.stating(facts)
     attribute = group.sum((context.scalar(suite), suite.g))
     b = group.random_scalar()
     answer = mac_points(suite, key=key, attributes=(commitment, attribute), b=b)
@@ -152,7 +187,7 @@ def issue_credential(
         issuance_statement(suite, public=public, attributes=(commitment, attribute), answer=answer),
         issuance_witness(key, b=b, order=group.order),
         suite=suite,
-        session=_session(suite, b"CredentialResponse", public, context, channel),
+        session=_session(suite, b"CredentialResponse", public, context.to_bytes(), asked.channel),
     )
     return b"".join(map(group.encode, answer)) + proof
 
@@ -164,6 +199,7 @@ def finalise_credential(
     suite: Suite,
     issuer: IssuerPublicKey,
     channel: bytes,
+    facts: Facts,
 ) -> Credential:
     """Check the issuer's answer against its pinned key and unblind the credential.
 
@@ -173,21 +209,22 @@ def finalise_credential(
         suite: The group and its hash.
         issuer: The pinned key.
         channel: As when asking.
+        facts: What the issuer says it certified; that it did is part of the proof.
 
     Raises:
-        InvalidMessageError: A malformed answer.
-        SignatureError: Another key than the published one, another context, or another request
-            (`authenticity.credential-response`).
+        InvalidMessageError: A malformed answer, or facts of another role.
+        SignatureError: Another key than the published one, another context, other facts, or
+            another request (`authenticity.credential-response`).
     """
     check_length(response, RESPONSE_BYTES)
-    group, points = suite.group, 6 * POINT_BYTES
+    group, points, context = suite.group, 6 * POINT_BYTES, pending.context.stating(facts)
     answer = tuple(group.decode_points(response[:points]))
     attributes = (
         requested_key(pending.message, suite=suite),
-        group.sum((pending.context.scalar(suite), suite.g)),
+        group.sum((context.scalar(suite), suite.g)),
     )
     statement = issuance_statement(suite, public=issuer, attributes=attributes, answer=answer)
-    session = _session(suite, b"CredentialResponse", issuer, pending.context, channel)
+    session = _session(suite, b"CredentialResponse", issuer, context.to_bytes(), channel)
     if not holds(statement, response[points:], suite=suite, session=session):
         raise SignatureError(
             "A credential was not made with the issuer's published key.",
@@ -195,7 +232,7 @@ def finalise_credential(
             remedy="Do not use it; compare the issuer's key with the public log.",
         )
     u_prime = unblinded_mac(suite, answer=answer, blindings=(pending.r1, 0))
-    return Credential(pending.m1, answer[0], u_prime, pending.context)
+    return Credential(pending.m1, answer[0], u_prime, context)
 
 
 def _request_statement(suite: Suite, commitment: Point, *, hidden: bool) -> Statement:
@@ -208,7 +245,6 @@ def _request_statement(suite: Suite, commitment: Point, *, hidden: bool) -> Stat
 
 
 def _session(
-    suite: Suite, purpose: bytes, issuer: IssuerPublicKey, context: Context, channel: bytes
+    suite: Suite, purpose: bytes, issuer: IssuerPublicKey, said: bytes, channel: bytes
 ) -> bytes:
-    key = issuer.to_bytes(suite)
-    return framed(suite.context, purpose, key, context.role, context.period, channel)
+    return framed(suite.context, purpose, issuer.to_bytes(suite), said, channel)

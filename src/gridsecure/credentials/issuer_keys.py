@@ -1,11 +1,12 @@
 """The issuer's keys, and what a credential says besides its holder's secret.
 
 keys x0, x1, x2, xb           X0 = x0·G + xb·H,  X1 = x1·H,  X2 = x2·H
+context m2                    H(role ‖ period ‖ facts), each after its length
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, Literal, get_args
 
@@ -13,6 +14,7 @@ from gridsecure.credentials.curves import Point
 from gridsecure.credentials.group import POINT_BYTES
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.errors import InvalidMessageError
+from gridsecure.identity_messages import NO_FACTS, Facts
 
 Role = Literal["meter-point", "gateway", "analyst"]
 """Who may hold a credential."""
@@ -22,26 +24,42 @@ HIDDEN_ROLES: Final = frozenset({"analyst"})
 
 MAX_PERIOD_LETTERS: Final = 40
 
+_FACTS_OF: Final[dict[Role, frozenset[str]]] = {
+    "meter-point": frozenset({"zone", "customer_class", "counted"}),
+    "gateway": frozenset({"owner"}),
+    "analyst": frozenset(),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the issuer certifies besides the secret; public and coarse.
 
+    Whoever asks names role and period. The facts are the issuer's alone to state, from its books.
+
     Args:
         role: As what.
         period: For when, such as "2026".
+        facts: What the books say of a meter point or gateway; of an analyst nothing.
 
     Raises:
-        InvalidMessageError: An unknown role, or a blank or overlong period (`identity.context`).
+        InvalidMessageError: An unknown role, a blank or overlong period, or facts that a holder of
+            this role has not (`identity.context`).
     """
 
     role: Role
     period: str
+    facts: Facts = NO_FACTS
 
     def __post_init__(self) -> None:
         if self.role not in get_args(Role) or not 1 <= len(self.period) <= MAX_PERIOD_LETTERS:
             raise InvalidMessageError(
                 "A credential's role or period is not one in use.", reason="identity.context"
+            )
+        others = Facts.model_fields.keys() - _FACTS_OF[self.role]
+        if any(getattr(self.facts, name) for name in others):
+            raise InvalidMessageError(
+                "A credential states facts that its role has not.", reason="identity.context"
             )
 
     @property
@@ -49,9 +67,29 @@ class Context:
         """Whether the holder's key stays hidden even from the issuer."""
         return self.role in HIDDEN_ROLES
 
+    def stating(self, facts: Facts) -> Context:
+        """The same role and period with the facts that the issuer certifies.
+
+        Raises:
+            InvalidMessageError: Facts of another role (`identity.context`).
+        """
+        return replace(self, facts=facts)
+
+    @property
+    def asked(self) -> bytes:
+        """Role and period, which is what a holder asks for."""
+        return framed(self.role, self.period)
+
+    def to_bytes(self) -> bytes:
+        """Role, period and facts, which is what the issuer certifies."""
+        facts = self.facts
+        counted = "counted" if facts.counted else ""
+        said = framed(facts.zone, facts.customer_class, counted, facts.owner)
+        return framed(self.role, self.period, said)
+
     def scalar(self, suite: Suite) -> int:
         """The attribute m2."""
-        return suite.hash_to_scalar(framed(self.role, self.period), info=b"Context")
+        return suite.hash_to_scalar(self.to_bytes(), info=b"Context")
 
 
 @dataclass(frozen=True, slots=True)

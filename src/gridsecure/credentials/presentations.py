@@ -105,7 +105,7 @@ class Occasion:
     """What a presentation is bound to. Both sides build it; none of it is taken from the message.
 
     Args:
-        context: The credential's role and period.
+        context: The credential's role, period and facts.
         domains: Where pseudonyms are shown, one to `MAX_DOMAINS`.
         holder: The SM2 key that will act under the first pseudonym.
         challenge: The service's one-use challenge [32 bytes].
@@ -131,8 +131,7 @@ class Occasion:
         """What the Fiat–Shamir hash takes besides the statement."""
         domains = framed(*(domain.text for domain in self.domains))
         binding = sm3_digest(framed(domains, self.holder.point, self.challenge))
-        context = framed(self.context.role, self.context.period)
-        issuer = keys.issuer.to_bytes(suite)
+        issuer, context = keys.issuer.to_bytes(suite), self.context.to_bytes()
         return framed(suite.context, b"Presentation", issuer, context, binding)
 
 

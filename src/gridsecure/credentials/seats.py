@@ -6,7 +6,9 @@ A meter point's holder signs once per roster, with the key registered under its 
 
 The roster's id is a digest of everything else in it, so a signature covers the public facts of the
 bill too. The gateway may then sign one manifest per upload, and a platform checks one signature
-instead of thousands. A gateway can neither invent a meter point nor seat one that did not agree.
+instead of thousands. A gateway can neither invent a meter point nor seat one that did not agree,
+nor say of one what the identity authority does not: holders and gateway may be one's own, so their
+signatures do not show that a zone, a class, who counts or who owns a gateway is true.
 
 Whoever takes in a roster, platform or key authority, calls `seated_roster`; it starts from nothing
 but the identity authority's key.
@@ -14,11 +16,11 @@ but the identity authority's key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from re import fullmatch
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from gridsecure.billing.contracts import MONTH_PATTERN
@@ -28,7 +30,7 @@ from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError, InvalidMessageError, SignatureError, UnknownMeterError
-from gridsecure.identity_messages import Registrations, RosterSeats
+from gridsecure.identity_messages import Facts, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, opened, roster_name
 
 BILLING: Final = ("platform", "billing")
@@ -160,7 +162,8 @@ def seated_roster(
     """Check a roster with its seats, from the identity authority's key alone.
 
     1. The seats are those the roster names, and the roster's id is that of its content.
-    2. The identity authority vouches for the gateway and for each pseudonym, in this domain.
+    2. The identity authority vouches for the gateway and for each pseudonym, in this domain, and
+       for the facts that the roster states of them.
     3. The roster is signed by that gateway.
     4. Each holder signed for its slot.
 
@@ -174,7 +177,7 @@ def seated_roster(
             (`roster.name`).
         EnvelopeError: Other seats than it names (`authenticity.seats`).
         UnknownMeterError: A pseudonym nobody vouches for, or in another order
-            (`authenticity.seats`).
+            (`authenticity.seats`); other facts than it vouches for (`authenticity.facts`).
         SignatureError: A signature that does not verify.
     """
     # 1. what belongs together
@@ -197,6 +200,7 @@ def seated_roster(
     if named != draft.pseudonyms or len(gateway.entries) != 1:
         raise _not_seated("The identity authority vouches for other pseudonyms than a roster has.")
     speaker = gateway.entries[0]
+    _check_stated(draft, gateway=speaker.facts, members=[one.facts for one in holders.entries])
     key = Sm2PublicKey(bytes.fromhex(speaker.holder))
     # 3. the gateway
     if not key.thumbprint == draft.gateway_id == envelope.signer:
@@ -250,6 +254,36 @@ def vouched_gateway(envelope: Signed, *, identity: Mapping[str, Sm2PublicKey]) -
         )
     key = Sm2PublicKey(bytes.fromhex(found.entries[0].holder))
     return VouchedGateway(key, found.domain, issued_at)
+
+
+def vouched_facts(gateway: Facts, members: Sequence[Facts]) -> dict[str, Any]:
+    """The fields of a roster that follow from the identity authority's word, in their one form.
+
+    Args:
+        gateway: The gateway's facts.
+        members: The meter points', in the order of the slots.
+    """
+    return {
+        "owner": gateway.owner,
+        "zones": [facts.zone for facts in members],
+        "customer_classes": [facts.customer_class for facts in members],
+        "counted": counted_slots([facts.counted for facts in members]),
+    }
+
+
+def counted_slots(counted: list[bool]) -> list[bool]:
+    """Who counts, as a roster says it: nothing where every slot does, so that it has one id."""
+    return [] if all(counted) else counted
+
+
+def _check_stated(roster: RosterManifest, *, gateway: Facts, members: Sequence[Facts]) -> None:
+    vouched = vouched_facts(gateway, members)
+    if any(getattr(roster, name) != value for name, value in vouched.items()):
+        raise UnknownMeterError(
+            "A roster states other facts than the identity authority vouches for.",
+            reason="authenticity.facts",
+            remedy="Build the roster from the registrations, and correct the utility's books.",
+        )
 
 
 def _registrations(

@@ -39,6 +39,7 @@ from gridsecure.errors import InputError
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.exclusions import REASONS, Admission
 from gridsecure.gateway.packing import interval_bound_wh
+from gridsecure.identity_messages import Facts
 from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
     MAX_YEAR_WH,
@@ -102,6 +103,38 @@ def admit(
         hit = objections.get(reason, np.zeros(len(names), dtype=bool)) & (reasons == "")
         reasons[hit] = reason
     return _admission(contracts, reasons=reasons, strangers=seen_all.difference(names))
+
+
+def contradict_books(
+    contracts: pd.DataFrame, *, facts: Mapping[str, Facts], energies: IntervalEnergies
+) -> dict[str, str]:
+    """Meter points whose contract says otherwise than the utility's books, and in what.
+
+    What a contract leaves empty it does not contradict. The books' customer class then bounds the
+    energy of an interval, which was admitted under that of no class.
+
+    Args:
+        contracts: Contract rows of meter points that are registered.
+        facts: Meter point -> what the identity authority certified.
+        energies: Energies of at least these.
+
+    Returns:
+        Meter point -> reason, of `exclusions.REASONS`.
+    """
+    names = contracts["meter_point_id"]
+    rows = energies.meter_point_ids.get_indexer(pd.Index(names))
+    peaks = energies.energy_wh.max(axis=1)[rows]
+    found: dict[str, str] = {}
+    both = zip(names, contracts["zone"], contracts["customer_class"], peaks, strict=True)
+    for name, zone, customer_class, peak in both:
+        own = facts[name]
+        if zone and zone != own.zone:
+            found[name] = "books.zone"
+        elif customer_class and customer_class != own.customer_class:
+            found[name] = "books.class"
+        elif peak > interval_bound_wh(own.customer_class):
+            found[name] = "interval-energy"
+    return found
 
 
 def _admission(

@@ -189,7 +189,7 @@ class _CorrectionRun:
         """Step 2: rosters with corrected slots, and how many meter points are in no roster."""
         billed = admitted.admission.billed
         known = remembered(self.zone, self.correction.month[:4])
-        meters = {known[name][0]: name for name in billed["meter_point_id"] if name in known}
+        meters = {known[name].billing: name for name in billed["meter_point_id"] if name in known}
         latest = heads(self.zone, self.files, before=self.correction)
         seated = {name for head in latest for name in head.roster.pseudonyms}
         if seated - meters.keys():

@@ -21,6 +21,7 @@ from gridsecure.credentials.seats import billing_domain
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError
 from gridsecure.gateway.agent_records import (
+    Member,
     remember_gateway,
     remembered,
     remembered_gateway,
@@ -54,14 +55,23 @@ class Enrolled:
     """The meter points of a month at the identity authority.
 
     Args:
-        names: Meter point -> its pseudonym in the billing domain.
+        members: Meter point -> its pseudonyms, and the facts certified of it.
         refused: Meter point -> why it has none, of `exclusions.REASONS`.
         revoked: Those of the pseudonyms that may no longer act.
     """
 
-    names: Mapping[str, str]
+    members: Mapping[str, Member]
     refused: Mapping[str, str]
     revoked: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Meter point -> its pseudonym in the billing domain."""
+        return {name: member.billing for name, member in self.members.items()}
+
+    def refusing(self, refused: Mapping[str, str]) -> Enrolled:
+        """The same, with more meter points that are not billed, and why."""
+        return replace(self, refused={**self.refused, **refused})
 
     def without(self, revoked: frozenset[str]) -> Enrolled:
         """The same, with more pseudonyms that may not act."""
@@ -139,8 +149,8 @@ class IdentityClient:
             found = self._passes.through(batches, counted=counted)
             refused |= {name: r for name, r in found.items() if isinstance(r, str)}
             known |= {name: s for name, s in found.items() if not isinstance(s, str)}
-        names = {name: known[name][0] for name in meter_point_ids if name in known}
-        return Enrolled(names, {name: _REASONS.get(r, _REFUSED) for name, r in refused.items()})
+        members = {name: known[name] for name in meter_point_ids if name in known}
+        return Enrolled(members, {name: _REASONS.get(r, _REFUSED) for name, r in refused.items()})
 
     def join(self, start: str) -> str:
         """Enrol and register the gateway itself for a year, once; return its pseudonym.
@@ -152,14 +162,13 @@ class IdentityClient:
         period, agent = start[:4], self.agents.gateway()
         known = remembered_gateway(self._zone, period)
         if known is not None:
-            return known
+            return known.billing
         batch = Batch("gateway", period, None, (agent,))
         outcome = self._passes.through([batch], counted=lambda *_: None)[agent.identity]
         if isinstance(outcome, str):
             raise _gateway_refused(outcome)
-        (subject,) = outcome
-        remember_gateway(self._zone, period, subject, at=self._clock())
-        return subject
+        remember_gateway(self._zone, period, outcome, at=self._clock())
+        return outcome.billing
 
     def registrations(
         self, subjects: Sequence[str], *, start: str
@@ -189,9 +198,9 @@ class IdentityClient:
     def _again(self, subjects: frozenset[str], period: str) -> bool:
         """Register pseudonyms once more that were registered before; whether any is."""
         known = remembered(self._zone, period)
-        names = [name for name, own in known.items() if own[0] in subjects]
+        names = [name for name, own in known.items() if own.billing in subjects]
         outcomes = self._passes.again(list(self._batches(names, period)))
-        return any(isinstance(one, tuple) for one in outcomes.values())
+        return any(isinstance(one, Member) for one in outcomes.values())
 
     def own_registration(self, start: str) -> Signed:
         """The authority's fresh word on the gateway's own pseudonym.

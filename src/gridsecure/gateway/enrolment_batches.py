@@ -61,7 +61,7 @@ class Batch:
 
     @property
     def context(self) -> Context:
-        """What their credentials certify."""
+        """What they ask for; the identity authority adds the facts."""
         return Context(self.role, self.period)
 
     @property
@@ -109,7 +109,9 @@ def request_credentials(
         except ValueError as error:
             raise peer.malformed() from error
         channel = _channel(zone, session, agent)
-        found.append(agent.holder.take(request, response=response, channel=channel))
+        found.append(
+            agent.holder.take(request, response=response, channel=channel, facts=result.facts)
+        )
     return found
 
 
@@ -200,6 +202,7 @@ def _presented(batch: Batch, credentials: list[Credential], challenge: bytes) ->
         Shown(
             agent.key_in(domains[0]).public_key.point.hex(),
             agent.show(credential, domains=domains, challenge=batch_challenge(challenge, place)),
+            credential.context.facts,
         )
         for place, (agent, credential) in enumerate(zip(batch.agents, credentials, strict=True))
     ]

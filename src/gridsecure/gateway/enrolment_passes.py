@@ -28,7 +28,7 @@ from typing import Any, Final, TypeVar
 from gridsecure.credentials.issuance import Credential
 from gridsecure.gateway.agent_records import (
     Given,
-    Subjects,
+    Member,
     keep_credentials,
     kept_credentials,
     remember,
@@ -49,8 +49,8 @@ Shuffle = Callable[[list[Any]], None]
 RANDOM: Final[Shuffle] = secrets.SystemRandom().shuffle
 """By the system's randomness, which nobody else can repeat."""
 
-Outcomes = dict[str, Subjects | str]
-"""Identity -> its pseudonyms, or the authority's reason for none."""
+Outcomes = dict[str, Member | str]
+"""Identity -> how it is registered, or the authority's reason for its not being."""
 
 Counted = Callable[[int, int], None]
 """Told how much is done, and of how much; having enrolled is half of it."""
@@ -143,7 +143,10 @@ class Passes:
     def _registered(self, part: tuple[Batch, list[Credential]]) -> Outcomes:
         batch, credentials = part
         found = register(batch, credentials, peer=self.peer)
-        outcomes = dict(zip((agent.identity for agent in batch.agents), found, strict=True))
+        outcomes: Outcomes = {
+            agent.identity: one if isinstance(one, str) else Member(one, credential.context.facts)
+            for agent, credential, one in zip(batch.agents, credentials, found, strict=True)
+        }
         if batch.role == "meter-point":
             names = {name: one for name, one in outcomes.items() if not isinstance(one, str)}
             remember(self.zone, batch.period, names, at=self.clock())

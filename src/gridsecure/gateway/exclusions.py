@@ -28,6 +28,8 @@ REASONS: Final = {
     "tier-energy": "its energy is above what a tier bill takes",
     "register-energy": "its energy is above what one register takes",
     "interval-energy": "an interval's energy is above the bound of its customer class",
+    "books.zone": "its contract file and the utility's books put it into different zones",
+    "books.class": "its contract file and the utility's books give it different customer classes",
     "identity.unknown-account": "the utility's books do not have it under this gateway",
     "identity.revoked": "its pseudonym was revoked",
     "identity.cloned": "another agent registered its pseudonym, and the alarm was raised",

@@ -18,6 +18,7 @@ import httpx
 
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.errors import GridSecureError
+from gridsecure.identity_messages import Facts
 from gridsecure.messages import Signed
 from gridsecure.peer import Peer
 
@@ -34,10 +35,12 @@ class Shown:
     Args:
         holder: The SM2 key that will act, 130 hexadecimal digits.
         presentation: The presentation.
+        facts: What the credential certifies.
     """
 
     holder: str
     presentation: bytes
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,11 @@ class IdentityPeer:
             "period": registering.period,
             "carry": registering.carry,
             "items": [
-                {"holder": item.holder, "presentation": item.presentation.hex()}
+                {
+                    "holder": item.holder,
+                    "presentation": item.presentation.hex(),
+                    "facts": item.facts.model_dump(),
+                }
                 for item in registering.items
             ],
         }

@@ -18,7 +18,7 @@ from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.errors import InputError
-from gridsecure.gateway.admission import SeenMeters, admit
+from gridsecure.gateway.admission import SeenMeters, admit, contradict_books
 from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
 from gridsecure.gateway.energies import IntervalEnergies, interval_energies
 from gridsecure.gateway.enrolment import Enrolled
@@ -138,7 +138,8 @@ def assign_rosters(
 ) -> Assigned:
     """Steps 4 and 5: enrol, build and seat rosters, settle the plaintext oracle of each.
 
-    Whom the identity authority refuses is left out, by name, in the exceptions file too.
+    Whom the identity authority refuses is left out, by name, in the exceptions file too; and so is
+    a meter point whose contract contradicts what the authority's books say of it.
 
     Args:
         seating: Who enrols and seats.
@@ -157,15 +158,19 @@ def assign_rosters(
     begin("enrol")
     wanted = admitted.admission.billed["meter_point_id"].tolist()
     enrolled = seating.enrol(wanted, counted=counted)
+    facts = {name: member.facts for name, member in enrolled.members.items()}
+    admission = admitted.admission.without(enrolled.refused)
+    contradicted = contradict_books(admission.billed, facts=facts, energies=admitted.energies)
+    enrolled = enrolled.refusing(contradicted)
     # 5. Rosters, until none has a member that may not act.
     begin("rosters")
     objects = seating.zone.objects
     digests = {name: objects.put(files.tariffs[name].encode()) for name in admitted.tariffs}
     drafts = build_rosters(
-        admitted.admission.without(enrolled.refused).billed,
-        pseudonyms=enrolled.names,
+        admission.without(contradicted).billed,
+        members=enrolled.members,
         tariffs=digests,
-        gateway_id=seating.gateway_id,
+        speaker=seating.speaker,
         domain=seating.domain.text,
     )
     rosters, enrolled = _seated(drafts, enrolled, seating)

@@ -1,5 +1,8 @@
 """Rosters: which pseudonym sits in which slot, and which meter point that is, known here alone.
 
+Zone and class of a slot, who counts and who owns the gateway are what the identity authority
+certified, whatever the contract file says: nobody takes in a roster that states anything else.
+
 Meter points of one tariff share rosters, so that a rate is one constant for all slots, and large
 ones have rosters of their own, because their tiers are counted otherwise. Within a
 roster they are ordered by zone, class and pseudonym: the order says nothing about meter numbers.
@@ -14,7 +17,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from gridsecure.credentials.seats import counted_slots
 from gridsecure.errors import InputError, UnknownMeterError
+from gridsecure.gateway.agent_records import Member
 from gridsecure.messages import MAX_SLOTS, RosterManifest, roster_name
 
 _BY_SLOT: Final = (
@@ -23,6 +28,19 @@ _BY_SLOT: Final = (
 )
 _OPTIONAL: Final = ("free_quota_wh", "service_from")
 """Lists of a roster over its slots; the optional ones are empty where nobody has such a fact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """The gateway that speaks for rosters.
+
+    Args:
+        gateway_id: Thumbprint of its signing key.
+        owner: Who runs it, as the identity authority certified; empty, it runs itself.
+    """
+
+    gateway_id: str
+    owner: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,25 +59,25 @@ class Roster:
 def build_rosters(
     contracts: pd.DataFrame,
     *,
-    pseudonyms: Mapping[str, str],
+    members: Mapping[str, Member],
     tariffs: Mapping[str, str],
-    gateway_id: str,
+    speaker: Speaker,
     domain: str,
 ) -> list[Roster]:
     """Assign every meter point to a slot.
 
     Args:
         contracts: Contract frame of the meter points to bill.
-        pseudonyms: Meter point -> pseudonym in this domain.
+        members: Meter point -> its pseudonyms, and the facts certified of it.
         tariffs: Tariff id -> digest of the tariff's text.
-        gateway_id: Thumbprint of the gateway's signing key.
+        speaker: The gateway.
         domain: The pseudonym domain ("platform/billing/2026").
 
     Raises:
         UnknownMeterError: A meter point was never enrolled in this domain.
         InputError: A meter point's tariff is not given (`roster.tariff`).
     """
-    unknown = ~contracts["meter_point_id"].isin(pseudonyms.keys())
+    unknown = ~contracts["meter_point_id"].isin(members.keys())
     if unknown.any():
         raise UnknownMeterError(
             f"{int(unknown.sum())} meter points have no pseudonym in this domain.",
@@ -72,14 +90,20 @@ def build_rosters(
             reason="roster.tariff",
             remedy="Add the tariff file, or correct the contract.",
         )
-    named = contracts.assign(pseudonym=contracts["meter_point_id"].map(pseudonyms))
+    own = [members[name] for name in contracts["meter_point_id"]]
+    named = contracts.assign(
+        pseudonym=[member.billing for member in own],
+        zone=[member.facts.zone for member in own],
+        customer_class=[member.facts.customer_class for member in own],
+        counted=[member.facts.counted for member in own],
+    )
     ordered = named.sort_values(["tariff_id", "zone", "customer_class", "pseudonym"])
     rosters = []
     large = ordered["large"] == "yes"
-    for (tariff_id, is_large), members in ordered.groupby(["tariff_id", large], sort=True):
-        for start in range(0, len(members), MAX_SLOTS):
-            part = members.iloc[start : start + MAX_SLOTS]
-            draft = _draft(part, tariffs[str(tariff_id)], gateway_id, domain)
+    for (tariff_id, is_large), group in ordered.groupby(["tariff_id", large], sort=True):
+        for start in range(0, len(group), MAX_SLOTS):
+            part = group.iloc[start : start + MAX_SLOTS]
+            draft = _draft(part, tariffs[str(tariff_id)], speaker, domain)
             manifest = with_id(draft.model_copy(update={"large": bool(is_large)}))
             rosters.append(Roster(manifest, tuple(part["meter_point_id"])))
     return rosters
@@ -116,6 +140,8 @@ def without_members(roster: Roster, revoked: Collection[str]) -> Roster | None:
         values = getattr(manifest, name)
         kept = [values[slot] for slot in left] if values else []
         fewer[name] = _given(kept) if name in _OPTIONAL else kept
+    if manifest.counted:
+        fewer["counted"] = counted_slots([manifest.counted[slot] for slot in left])
     other = manifest.model_copy(update=fewer)
     return Roster(with_id(other), tuple(roster.meter_point_ids[slot] for slot in left))
 
@@ -125,10 +151,11 @@ def with_id(draft: RosterManifest) -> RosterManifest:
     return draft.model_copy(update={"roster_id": roster_name(draft)})
 
 
-def _draft(members: pd.DataFrame, tariff: str, gateway_id: str, domain: str) -> RosterManifest:
+def _draft(members: pd.DataFrame, tariff: str, speaker: Speaker, domain: str) -> RosterManifest:
     return RosterManifest(
         roster_id="",
-        gateway_id=gateway_id,
+        gateway_id=speaker.gateway_id,
+        owner=speaker.owner,
         domain=domain,
         tariff=tariff,
         pseudonyms=members["pseudonym"].tolist(),
@@ -138,6 +165,7 @@ def _draft(members: pd.DataFrame, tariff: str, gateway_id: str, domain: str) -> 
         contracted_va=members["contracted_va"].astype(np.int64).tolist(),
         free_quota_wh=_given(members["free_quota_wh"].astype(np.int64).tolist()),
         service_from=_given(members["service_from"].tolist()),
+        counted=counted_slots(members["counted"].tolist()),
     )
 
 

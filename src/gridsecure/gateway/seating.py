@@ -21,11 +21,12 @@ from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError
+from gridsecure.gateway.agent_records import remembered_gateway
 from gridsecure.gateway.agents import Agents, agents_of
 from gridsecure.gateway.enrolment import REVOKED, Enrolled, IdentityClient
 from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.roster_records import keep_roster, kept_roster
-from gridsecure.gateway.rosters import Roster
+from gridsecure.gateway.rosters import Roster, Speaker
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, signed
@@ -61,6 +62,12 @@ class Seating:
         """Thumbprint of the key that speaks for them."""
         return self._agents.gateway().key_in(self.domain).public_key.thumbprint
 
+    @property
+    def speaker(self) -> Speaker:
+        """The gateway as its rosters name it, once it is registered."""
+        own = remembered_gateway(self.zone, self.start[:4])
+        return Speaker(self.gateway_id, "" if own is None else own.facts.owner)
+
     def enrol(self, meter_point_ids: Sequence[str], *, counted: Counted) -> Enrolled:
         """Enrol the gateway and the meter points.
 
@@ -77,11 +84,11 @@ class Seating:
         wanted = [name for name in meter_point_ids if name not in never]
         found = self.identity.enrol(wanted, start=self.start, counted=counted)
         revoked = frozenset(
-            found.names[name]
+            found.members[name].billing
             for name, reason in self.refused.items()
-            if reason == REVOKED and name in found.names
+            if reason == REVOKED and name in found.members
         )
-        return Enrolled(found.names, {**never, **found.refused}, revoked)
+        return Enrolled(found.members, {**never, **found.refused}, revoked)
 
     def seated(self, drafts: Sequence[Roster]) -> tuple[list[Roster], frozenset[str]]:
         """Have rosters seated and signed.

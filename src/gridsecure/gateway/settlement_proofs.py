@@ -40,7 +40,7 @@ def settlement_proofs(zone: GatewayZone, month: str, *, challenge: bytes) -> dic
             remedy=f"Draw {CHALLENGE_BYTES} bytes at random, and use them once.",
         )
     plan = required_plan(zone, month)
-    names = {s[0]: meter for meter, s in remembered(zone, plan.start[:4]).items()}
+    names = {one.billing: meter for meter, one in remembered(zone, plan.start[:4]).items()}
     billed = [n for name in plan.names for n in outbox.required(zone, name).seated.pseudonyms]
     agents, domain = agents_of(zone), settlement_domain(plan.start)
     return {

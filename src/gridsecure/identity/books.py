@@ -1,12 +1,13 @@
-"""The utility's books as enrolment needs them: which meter points a gateway may enrol.
+"""The utility's books as enrolment needs them: who may enrol what, and what is certified of it.
 
-They are in the database of enrolments. The evidence log says how many accounts were written and by
-whom, with a digest, and repeats no name or address.
+They are in the database of enrolments. The evidence log says how much was written and by whom, with
+a digest, and repeats no name, address or customer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -14,15 +15,20 @@ from sqlmodel import Session
 
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.store.accounts import Account, accounts_of, put_accounts
+from gridsecure.identity.certifying import move_claims
+from gridsecure.store.accounts import Account, accounts_of, put_accounts, put_owners
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, append
 
 WRITTEN = "identity.books-written"
+OWNERS_WRITTEN = "identity.owners-written"
 
 
 def write_books(engine: Engine, accounts: Sequence[Account], *, actor: str, now: datetime) -> None:
     """Write accounts, each in place of an earlier one of its meter point.
+
+    What is certified of a meter point changes with its next credential: in the next period, or
+    after a re-key.
 
     Args:
         engine: The database of enrolments.
@@ -36,11 +42,32 @@ def write_books(engine: Engine, accounts: Sequence[Account], *, actor: str, now:
     # In order of meter points: two operators at once then wait for each other, and not both ways.
     latest = {account.meter_point_id: account for account in accounts}
     ordered = [latest[name] for name in sorted(latest)]
-    written = [framed(a.meter_point_id, a.gateway, a.name, a.address) for a in ordered]
+    written = [framed(*astuple(account)) for account in ordered]
     detail: dict[str, JSON] = {"accounts": len(ordered), "digest": sm3_hex(framed(*written))}
     with write_session(engine) as session:
+        before = accounts_of(session, sorted(latest))
         put_accounts(session, ordered)
+        detail["counted_twice"] = move_claims(session, before, ordered, now=now)
         append(session, at=now, actor=actor, action=WRITTEN, detail=detail)
+
+
+def write_owners(engine: Engine, owners: Mapping[str, str], *, actor: str, now: datetime) -> None:
+    """Write who runs gateways, each in place of what was written before.
+
+    Args:
+        engine: The database of enrolments.
+        owners: Gateway's thumbprint -> who runs it; empty, it runs itself.
+        actor: Who wrote them.
+        now: The present, aware.
+
+    Raises:
+        StorageError: The database refuses; nothing was kept.
+    """
+    digest = sm3_hex(framed(*(framed(gateway, owners[gateway]) for gateway in sorted(owners))))
+    detail: dict[str, JSON] = {"gateways": len(owners), "digest": digest}
+    with write_session(engine) as session:
+        put_owners(session, dict(sorted(owners.items())))
+        append(session, at=now, actor=actor, action=OWNERS_WRITTEN, detail=detail)
 
 
 def read_by(engine: Engine, meter_point_ids: Sequence[str], *, gateway: str) -> set[str]:

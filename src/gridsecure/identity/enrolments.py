@@ -51,6 +51,11 @@ class Enrolment:
         role = self.context.role
         return self.identity if role == "meter-point" else f"{role}/{self.identity}"
 
+    def credential_name(self, generation: int) -> str:
+        """The name of the one credential of this holder, role, period and generation."""
+        since = (str(generation),) if generation else ()
+        return framed(self.reference, self.context.role, self.context.period, *since).hex()
+
     def records(self, generation: int = 0) -> tuple[Record, Record]:
         """Whose the key is, both ways once a generation; and one credential a role and period.
 
@@ -60,10 +65,8 @@ class Enrolment:
         Args:
             generation: How often the identity's key was replaced.
         """
-        who = self.reference
+        who, name = self.reference, self.credential_name(generation)
         key = f"hidden/{who}" if self.context.is_hidden else self.commitment.hex()
-        since = (str(generation),) if generation else ()
-        name = framed(who, self.context.role, self.context.period, *since).hex()
         return (
             key_record(key, who=who, generation=generation),
             Record("credential", name, name, sm3_hex(self.commitment), "", self.context.role),

@@ -3,10 +3,10 @@
 Whoever runs it and the token service both still cannot link what they know: unlinkability rests on
 the proofs. Many requests are answered together, each on its own:
 
-1. the request proves its secret, and is answered, before anything is kept: a bad one leaves no
-   trace;
-2. one key per identity, once;
-3. one credential per role and period.
+1. the request proves its secret before anything is kept: a bad one leaves no trace;
+2. a meter point is in the books; one key per identity, once;
+3. one credential per role and period, on facts that the books decide (`certifying`);
+4. answers are computed when all of that is kept. One that is lost is asked for again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from datetime import datetime
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from gridsecure.credentials.issuance import issue_credential, requested_key
+from gridsecure.credentials.issuance import CheckedRequest, check_request, issue_credential
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, GridSecureError, InputError
+from gridsecure.identity.certifying import certify, find_unlisted
 from gridsecure.identity.enrolments import Enrolment, keep_enrolments
 from gridsecure.identity.registry import ACTOR
+from gridsecure.identity_messages import Facts
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, append
 
@@ -47,6 +49,19 @@ class CredentialRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Issued:
+    """The answer to a request.
+
+    Args:
+        response: For `finalise_credential`.
+        facts: What was certified, which the holder must be told.
+    """
+
+    response: bytes
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """The identity authority's issuing side.
 
@@ -62,7 +77,7 @@ class Issuer:
 
     def issue(
         self, message: bytes, *, identity: str, context: Context, channel: bytes, now: datetime
-    ) -> bytes:
+    ) -> Issued:
         """Answer one credential request.
 
         Args:
@@ -77,7 +92,8 @@ class Issuer:
             SignatureError: Its proof does not hold (`authenticity.credential-request`).
             ConflictError: The identity has another key (`conflict.enrolment`) or another
                 credential of this role and period (`conflict.credential`).
-            AccessDeniedError: The identity is blocked (`identity.blocked`).
+            AccessDeniedError: The identity is blocked (`identity.blocked`) or a meter point that
+                is not in the books (`identity.unknown-account`).
         """
         request = CredentialRequest(identity, message, channel)
         (answer,) = self.issue_all([request], context=context, now=now)
@@ -92,12 +108,12 @@ class Issuer:
         context: Context,
         now: datetime,
         actor: str = ACTOR,
-    ) -> list[bytes | GridSecureError]:
+    ) -> list[Issued | GridSecureError]:
         """Answer credential requests, each on its own.
 
         Args:
             requests: The requests.
-            context: What these identities may have now; the requests have no say in it.
+            context: Role and period that these identities may have now; facts come from the books.
             now: The present, aware.
             actor: Who sent them, for the evidence log.
 
@@ -107,34 +123,58 @@ class Issuer:
         Raises:
             StorageError: The database refuses; nothing was kept.
         """
-        # 1. answers
-        answers = [self._answered(request, context) for request in requests]
-        places = [at for at, answer in enumerate(answers) if isinstance(answer, bytes)]
-        entries = [self._enrolment(requests[at], context) for at in places]
-        # 2 and 3. whose, and which
+        # 1. secrets
+        checked = [self._checked(request, context) for request in requests]
+        asked = {at: one for at, one in enumerate(checked) if isinstance(one, CheckedRequest)}
+        entries = {
+            at: Enrolment(requests[at].identity, context, self.suite.group.encode(one.commitment))
+            for at, one in asked.items()
+        }
+        # 2 and 3. whose, which, and on what facts
         with write_session(self.engine) as session:
-            refusals = keep_enrolments(session, entries, now=now)
-            for at, refusal in zip(places, refusals, strict=True):
-                answers[at] = refusal or answers[at]
-            kept = [e for e, refusal in zip(entries, refusals, strict=True) if refusal is None]
-            self._note(session, kept, (context, len(answers) - len(kept)), at=now, actor=actor)
-        return answers
+            refused = self._refused(session, entries, now=now)
+            kept = {at: entry for at, entry in entries.items() if at not in refused}
+            secret = self.key.to_bytes(self.suite)
+            facts = certify(session, list(kept.values()), secret=secret, now=now)
+            about = (context, len(requests) - len(kept))
+            self._note(session, list(kept.values()), about, at=now, actor=actor)
+        # 4. answers
+        malformed = {at: one for at, one in enumerate(checked) if isinstance(one, GridSecureError)}
+        answers: dict[int, Issued | GridSecureError] = {**malformed, **refused}
+        for at, certified in zip(kept, facts, strict=True):
+            answers[at] = self._answered(asked[at], certified)
+        return [answers[at] for at in range(len(requests))]
 
-    def _answered(self, request: CredentialRequest, context: Context) -> bytes | GridSecureError:
+    def _checked(
+        self, request: CredentialRequest, context: Context
+    ) -> CheckedRequest | GridSecureError:
         try:
-            return issue_credential(
+            return check_request(
                 request.message,
                 suite=self.suite,
-                key=self.key,
+                issuer=self.key.public_key(self.suite),
                 context=context,
                 channel=request.channel,
             )
         except (InputError, AuthenticityError) as refused:
             return refused
 
-    def _enrolment(self, request: CredentialRequest, context: Context) -> Enrolment:
-        commitment = self.suite.group.encode(requested_key(request.message, suite=self.suite))
-        return Enrolment(request.identity, context, commitment)
+    def _refused(
+        self, session: Session, entries: dict[int, Enrolment], *, now: datetime
+    ) -> dict[int, GridSecureError]:
+        """By place, why an entry is not kept."""
+        places = list(entries)
+        unlisted = find_unlisted(session, list(entries.values()))
+        listed = [at for place, at in enumerate(places) if place not in unlisted]
+        refusals = keep_enrolments(session, [entries[at] for at in listed], now=now)
+        refused: dict[int, GridSecureError] = {places[p]: why for p, why in unlisted.items()}
+        return refused | {
+            at: why for at, why in zip(listed, refusals, strict=True) if why is not None
+        }
+
+    def _answered(self, asked: CheckedRequest, facts: Facts) -> Issued:
+        answer = issue_credential(asked, suite=self.suite, key=self.key, facts=facts)
+        return Issued(answer, facts)
 
     def _note(
         self,

@@ -6,7 +6,8 @@ The channel is the identity authority's word for who is at its other end:
 2. The sender has the token it came with, and a session given out to it, now used.
 3. The role is the sender's to ask for, and the period is open.
 4. Each request is for an account of the sender: a gateway's by the books, its own, or the person's.
-5. Requests are bound to session, sender, service and account; the issuer answers each on its own.
+5. Requests are bound to session, sender, service and account; the issuer answers each on its own,
+   with the facts that it certifies.
 
 An account that is not there and one that is another's are refused alike.
 """
@@ -29,7 +30,8 @@ from gridsecure.errors import (
     InvalidMessageError,
 )
 from gridsecure.identity.books import read_by
-from gridsecure.identity.issuer import CredentialRequest, Issuer
+from gridsecure.identity.certifying import UNKNOWN_ACCOUNT
+from gridsecure.identity.issuer import CredentialRequest, Issued, Issuer
 from gridsecure.identity.one_use import SESSIONS
 from gridsecure.identity_messages import (
     EnrolmentAnswer,
@@ -41,7 +43,6 @@ from gridsecure.messages import Signed, opened, signed
 
 ORDER_PURPOSE: Final = "enrolment"
 ANSWER_PURPOSE: Final = "enrolment-answer"
-UNKNOWN_ACCOUNT: Final = "identity.unknown-account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,9 @@ class EnrolmentDesk:
         return CredentialRequest(item.identity, bytes.fromhex(item.request), channel)
 
 
-def _result(item: EnrolmentItem, answer: bytes | GridSecureError | None) -> EnrolmentResult:
-    if isinstance(answer, bytes):
-        return EnrolmentResult(identity=item.identity, response=answer.hex())
+def _result(item: EnrolmentItem, answer: Issued | GridSecureError | None) -> EnrolmentResult:
+    if isinstance(answer, Issued):
+        response, facts = answer.response.hex(), answer.facts
+        return EnrolmentResult(identity=item.identity, response=response, facts=facts)
     reason = UNKNOWN_ACCOUNT if answer is None else answer.reason
     return EnrolmentResult(identity=item.identity, reason=reason)

@@ -2,7 +2,7 @@
 
 1. The challenge is ours, and now used.
 2. The presentation verifies for its occasion. It takes the issuer's private key, because these
-   credentials are checked by the key that makes them.
+   credentials are checked by the key that makes them. Its facts are kept with the registration.
 3. Earlier pseudonyms shown along are registered, and no pseudonym was revoked.
 4. The pseudonym takes its holder key, or the alarm rings.
 
@@ -54,6 +54,7 @@ from gridsecure.identity.registry import (
     keep_registrations,
     not_registered,
 )
+from gridsecure.identity_messages import Facts
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, append
 
@@ -70,10 +71,12 @@ class Shown:
     Args:
         holder: The SM2 key that will act [65 bytes].
         message: The presentation.
+        facts: What it says that its credential certifies; the presentation proves it.
     """
 
     holder: bytes
     message: bytes
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ class Registrar:
 
         Args:
             shown: What they show, each bound to `batch_challenge` of its place.
-            context: Role and period of all their credentials.
+            context: Role and period of all their credentials; each brings its own facts.
             domains: Where all of them are shown.
             challenge: Given out by this service.
             now: The present, aware.
@@ -155,7 +158,7 @@ class Registrar:
         for at, one in enumerate(shown):
             try:
                 holder, bound = Sm2PublicKey(one.holder), batch_challenge(challenge, at)
-                occasion = Occasion(context, domains, holder, bound)
+                occasion = Occasion(context.stating(one.facts), domains, holder, bound)
             except InputError as malformed:
                 outcomes.append(malformed)
             else:
@@ -188,6 +191,7 @@ class Registrar:
                 carried=tuple(names[other] for other in names if _earlier(other, domain)),
                 role=occasion.context.role,
                 settlement="" if place else settlement,
+                facts=occasion.context.facts,
             )
             for place, (domain, nym) in enumerate(present)
         )

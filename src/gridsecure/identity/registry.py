@@ -4,7 +4,7 @@ Each fact that may happen once is a record with a unique name, inserted in one t
 processes that race for it, one finds it taken. A loser on a database that lets both look first
 (PostgreSQL) is told by the unique index, looks again, and finds it too.
 
-    registration    pseudonym → holder key, escrow, role, settlement pseudonym
+    registration    pseudonym → holder key, escrow, role, facts, settlement pseudonym
     spent-grant     a tag
 
 Who somebody is, `enrolments` knows, in another database.
@@ -25,6 +25,7 @@ from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError, StaleMessageError
+from gridsecure.identity_messages import NO_FACTS, Facts
 from gridsecure.store.evidence import append
 from gridsecure.store.many_records import fetch_many, record_groups
 from gridsecure.store.records import Record, insert_once
@@ -45,6 +46,7 @@ class Registration:
         carried: Earlier pseudonyms of the same platform and purpose, shown in the same proof.
         role: The credential's.
         settlement: The pseudonym in the settlement domain, shown in the same proof; or "".
+        facts: What the credential certifies.
     """
 
     subject: str
@@ -55,6 +57,7 @@ class Registration:
     carried: tuple[str, ...] = ()
     role: Role = "meter-point"
     settlement: str = ""
+    facts: Facts = NO_FACTS
 
     @property
     def thumbprint(self) -> str:
@@ -71,6 +74,7 @@ class Registration:
             "carried": list(self.carried),
             "role": self.role,
             "settlement": self.settlement,
+            "facts": self.facts.model_dump(),
         }
         digest = sm3_hex(framed(self.role, self.holder))
         return Record(
@@ -83,10 +87,10 @@ def keep_registrations(
 ) -> list[AccessDeniedError | None]:
     """Register pseudonyms, each holder's together or not at all, each holder on its own.
 
-    The same key and role again change nothing; the first escrow and what it carries stay. Another
-    one is the clone and Sybil alarm: a copied credential, or a holder that lost its key. It is
-    logged and refused. Rows follow names, not the order of the request, which might be that of an
-    enrolment.
+    The same key and role again change nothing; the first escrow, facts and what it carries stay.
+    Another one is the clone and Sybil alarm: a copied credential, or a holder that lost its key. It
+    is logged and refused. Rows follow names, not the order of the request, which might be that of
+    an enrolment.
 
     Args:
         session: From `write_session`, on the database of registrations.
@@ -171,6 +175,7 @@ def registration_in(entry: Record) -> Registration:
         carried=tuple(said["carried"]),
         role=said["role"],
         settlement=said["settlement"],
+        facts=Facts(**said["facts"]),
     )
 
 

@@ -48,7 +48,12 @@ def registrations_of(
     with Session(engine) as session:
         found = active_registrations(session, subjects)
     good = {
-        name: Registered(subject=name, holder=entry.holder.hex(), carried=list(entry.carried))
+        name: Registered(
+            subject=name,
+            holder=entry.holder.hex(),
+            carried=list(entry.carried),
+            facts=entry.facts,
+        )
         for name, entry in found.items()
         if (entry.domain, entry.role) == (domain, role) and entry.holder
     }

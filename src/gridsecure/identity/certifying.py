@@ -1,0 +1,191 @@
+"""Which facts a credential certifies: the utility's books decide, once a holder and period.
+
+    certified       a credential's name → its facts
+    counted         customer, zone, class, period → the one meter point that counts there
+
+Of a customer's meter points in one zone and class, the first to get a credential of a period
+counts, and no other one does until the period ends. So counted slots of a cell never exceed its
+customers, and nobody who counts them learns which meter points are one customer's. They may fall
+short: the one that counts may have no readings, or be revoked.
+
+1. A credential that was given before keeps its facts, whatever the books say since.
+2. A new one states what the books have now. After a re-key a meter point does not count a second
+   time where it counted: its old pseudonym may still sit somewhere.
+
+Writers of a database take turns (`write_session`), so two gateways that enrol two meter points of
+one customer at once find one claim.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session
+
+from gridsecure.credentials.suites import framed
+from gridsecure.crypto.sm3 import hmac_sm3, sm3_hex
+from gridsecure.errors import AccessDeniedError, ConflictError
+from gridsecure.identity.enrolments import Enrolment, generations_of
+from gridsecure.identity_messages import NO_FACTS, Facts
+from gridsecure.store.accounts import Account, accounts_of, owners_of
+from gridsecure.store.many_records import fetch_many, record_groups
+from gridsecure.store.records import Record, listed
+
+UNKNOWN_ACCOUNT: Final = "identity.unknown-account"
+_CERTIFIED: Final = "certified"
+_COUNTED: Final = "counted"
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """That a meter point counts for a customer in one zone and class of a period."""
+
+    period: str
+    customer_id: str
+    zone: str
+    customer_class: str
+
+    def record(self, identity: str, *, credential: str) -> Record:
+        place = (self.period, self.zone, self.customer_class)
+        name = sm3_hex(framed(self.customer_id, *place))
+        digest = sm3_hex(credential.encode())
+        return Record(_COUNTED, name, name, digest, identity, json.dumps([credential, *place]))
+
+
+def find_unlisted(session: Session, entries: Sequence[Enrolment]) -> dict[int, AccessDeniedError]:
+    """Those entries whose meter point is not in the books, by place, with the refusal."""
+    names = sorted({e.identity for e in entries if e.context.role == "meter-point"})
+    missing = set(names) - accounts_of(session, names).keys()
+    return {at: _unknown() for at, entry in enumerate(entries) if entry.identity in missing}
+
+
+def certify(
+    session: Session, entries: Sequence[Enrolment], *, secret: bytes, now: datetime
+) -> list[Facts]:
+    """Decide and keep the facts of credentials, as the module says.
+
+    Args:
+        session: From `write_session`, on the database of enrolments.
+        entries: Who is given which credential; their meter points are in the books.
+        secret: The issuer's own, from which owners' names of a period follow.
+        now: The present, aware.
+
+    Returns:
+        The facts, in the order of the entries.
+
+    Raises:
+        StorageError: The database refuses.
+    """
+    since = generations_of(session, sorted({entry.reference for entry in entries}))
+    names = [entry.credential_name(since.get(entry.reference, 0)) for entry in entries]
+    # 1. given before
+    known = {
+        name: Facts.parsed(kept.text)
+        for name, kept in fetch_many(session, sorted(set(names)), kind=_CERTIFIED).items()
+    }
+    # 2. new ones
+    fresh = {n: e for n, e in zip(names, entries, strict=True) if n not in known}
+    made = _meter_facts(session, fresh, now=now)
+    made |= _gateway_facts(session, fresh, secret=secret)
+    record_groups(session, [[_kept(name, made[name])] for name in sorted(made)], at=now)
+    known |= made
+    return [known.get(name, NO_FACTS) for name in names]
+
+
+def move_claims(
+    session: Session, before: Mapping[str, Account], after: Sequence[Account], *, now: datetime
+) -> int:
+    """Let meter points that change hands count for the new customer, where nothing of it does yet.
+
+    Args:
+        session: From `write_session`, on the database of enrolments.
+        before: Accounts by meter point, as they were.
+        after: As they are now.
+        now: The present, aware.
+
+    Returns:
+        How many meter points count for a customer beside another one of its own, until their
+        period ends: a credential that was given cannot be taken back.
+    """
+    moved = [
+        account
+        for account in after
+        if (old := before.get(account.meter_point_id)) and old.customer_id != account.customer_id
+    ]
+    twice = 0
+    for account in moved:
+        for held in listed(session, kind=_COUNTED, state=account.meter_point_id):
+            credential, *place = json.loads(held.text)
+            period, zone, customer_class = place
+            claim = _Claim(period, account.customer_id, zone, customer_class)
+            entry = claim.record(account.meter_point_id, credential=credential)
+            (outcome,) = record_groups(session, [[entry]], at=now)
+            twice += isinstance(outcome, ConflictError)
+    return twice
+
+
+def _meter_facts(
+    session: Session, fresh: Mapping[str, Enrolment], *, now: datetime
+) -> dict[str, Facts]:
+    meters = {name: e for name, e in fresh.items() if e.context.role == "meter-point"}
+    accounts = accounts_of(session, sorted({entry.identity for entry in meters.values()}))
+    claims: dict[str, Record] = {}
+    for name, entry in meters.items():
+        account = accounts[entry.identity]
+        place = (account.customer_id, account.zone, account.customer_class)
+        claims[name] = _Claim(entry.context.period, *place).record(entry.identity, credential=name)
+    # In an order that all processes use; of one customer's, the first by meter point counts.
+    order = sorted(claims, key=lambda name: (claims[name].name, meters[name].identity))
+    outcomes = record_groups(session, [[claims[name]] for name in order], at=now)
+    counted = {
+        name
+        for name, outcome in zip(order, outcomes, strict=True)
+        if not isinstance(outcome, ConflictError)
+    }
+    return {
+        name: Facts(
+            zone=accounts[entry.identity].zone,
+            customer_class=accounts[entry.identity].customer_class,
+            counted=name in counted,
+        )
+        for name, entry in meters.items()
+    }
+
+
+def _gateway_facts(
+    session: Session, fresh: Mapping[str, Enrolment], *, secret: bytes
+) -> dict[str, Facts]:
+    gateways = {name: e for name, e in fresh.items() if e.context.role == "gateway"}
+    owners = owners_of(session, sorted({entry.identity for entry in gateways.values()}))
+    return {
+        name: Facts(owner=_owner_name(owners.get(entry.identity, ""), entry, secret=secret))
+        for name, entry in gateways.items()
+    }
+
+
+def _owner_name(owner: str, entry: Enrolment, *, secret: bytes) -> str:
+    """An owner's name of a period: as telling as a pseudonym, and other in every period.
+
+    The owner's own name on its gateways would say whose each pseudonym is, and one name for all
+    periods would link them.
+    """
+    if not owner:
+        return ""
+    return hmac_sm3(secret, framed("gateway owner", entry.context.period, owner)).hex()
+
+
+def _kept(name: str, facts: Facts) -> Record:
+    text = facts.model_dump_json()
+    return Record(_CERTIFIED, name, name, sm3_hex(text.encode()), "", text)
+
+
+def _unknown() -> AccessDeniedError:
+    return AccessDeniedError(
+        "The utility's books do not have this meter point.",
+        reason=UNKNOWN_ACCOUNT,
+        remedy="Have the operator write its account into the books.",
+    )
