@@ -179,16 +179,16 @@ def test_every_step_may_be_repeated(grid):
 
 
 def test_an_upload_goes_on_where_it_stopped_after_a_restart(grid):
-    upload = grid.upload(grid.rosters[0])
+    upload = grid.upload(grid.rosters[0], days=3)
     digests = list(upload.objects)
     begin(grid, upload)
-    receive(grid, upload, [upload.objects[digest] for digest in digests[:10]])
+    receive(grid, upload, [upload.objects[digest] for digest in digests[:2]])
     grid.restart_platform()
-    assert set(begin(grid, upload).missing) == set(digests[10:])
+    assert set(begin(grid, upload).missing) == set(digests[2:])
     with pytest.raises(InputError) as refused:
         commit(grid, upload)
     assert refused.value.reason == "upload.incomplete"
-    receive(grid, upload, [upload.objects[digest] for digest in digests[10:]])
+    receive(grid, upload, [upload.objects[digest] for digest in digests[2:]])
     assert commit(grid, upload).state == "committed"
 
 
@@ -339,14 +339,14 @@ def test_of_two_manifests_at_the_same_moment_one_stands(grid):
 
 
 def test_a_full_disk_leaves_nothing_half_written_and_the_upload_goes_on(grid, monkeypatch):
-    upload = grid.upload(grid.rosters[0])
+    upload = grid.upload(grid.rosters[0], days=3)
     begin(grid, upload)
     data = list(upload.objects.values())
     written = iter(range(100))
     real_fsync = os.fsync
 
     def full_after_a_few(descriptor: int) -> None:
-        if next(written) >= 5:
+        if next(written) >= 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real_fsync(descriptor)
 

@@ -60,6 +60,10 @@ def overlaid(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataFrame:
     clashing = _clashing(kept, adopted)
     if clashing:
         alone = later["meter_point_id"].isin(clashing).to_numpy()
+        # Of another length than what it replaces, a reading would leave part of it uncovered.
+        other = adopted["minutes"].to_numpy() != later["minutes"].to_numpy()
+        if (alone & taken.isin(own) & other).any():
+            raise other_interval()
         adopted["minutes"] = np.where(alone, later["minutes"], adopted["minutes"])
         if _clashing(kept, adopted) or (adopted.loc[alone, "minutes"] == UNKNOWN_MINUTES).any():
             raise other_interval()
