@@ -40,7 +40,7 @@ from gridsecure.compute.key_sets import KeySetStatus, install_key_set
 from gridsecure.compute.runs import RunOrder
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.seats import billing_domain, delegation_text
-from gridsecure.crypto.parameters import PARAMETER_SETS
+from gridsecure.crypto.parameters import INTERVAL, PARAMETER_SETS, REGISTER
 from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
@@ -97,6 +97,12 @@ class GridKeys:
 def grid_keys() -> GridKeys:
     """The session's keys."""
     return GridKeys()
+
+
+@cache
+def neighbours_keys() -> Mapping[str, SecretKeySet]:
+    """The key sets of a second gateway, as far as uploads without tiers need them."""
+    return {p.name: generate_key_set(p) for p in (REGISTER, INTERVAL)}
 
 
 @dataclass(frozen=True)

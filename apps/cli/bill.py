@@ -134,6 +134,8 @@ class PreparedBills:
 def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     """Read what an order names, and settle it.
 
+    Length: the steps of a bill in order.
+
     Raises:
         GridSecureError: A file cannot be read or settled.
     """

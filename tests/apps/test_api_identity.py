@@ -278,6 +278,8 @@ def test_logins_of_strangers_and_of_another_kind_are_refused_alike(service):
     changed = good.model_copy(update={"body": json.dumps(body)})
     notice = KeyNotice(
         key_id="k",
+        gateway="a" * 64,
+        generation=1,
         parameters="p",
         parameters_digest="d",
         public_key="d",

@@ -159,7 +159,7 @@ def test_presentations_that_do_not_hold_are_refused_alone(service, members, pseu
     occasion, cloned = shown_with(
         *members[0], BILLING, SETTLEMENT, key=clone, challenge=batch_challenge(asked, 0)
     )
-    body["items"][0] = {"holder": occasion.holder.point.hex(), "presentation": cloned.hex()}
+    body["items"][0] |= {"holder": occasion.holder.point.hex(), "presentation": cloned.hex()}
     body["items"][1]["holder"] = thief.public_key.point.hex()
     items = post(service, "/registrations", body)["items"]
     assert items[0] == {"reason": "authenticity.cloned"}
@@ -198,7 +198,11 @@ def test_a_replayed_presentation_is_refused(service, members):
 def test_a_presentation_is_for_its_role_and_periods(service, members, change):
     body = presented(members, challenge=challenge(service)) | change
     items = post(service, "/registrations", body)["items"]
-    assert {item["reason"] for item in items} <= {"authenticity.presentation", "identity.length"}
+    assert {item["reason"] for item in items} <= {
+        "authenticity.presentation",
+        "identity.context",
+        "identity.length",
+    }
     assert evidence(service) == []
 
 

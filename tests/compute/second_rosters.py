@@ -40,9 +40,15 @@ def known(grid: GridSimulator, manifest: RosterManifest) -> Roster:
 def upload_of(
     grid: GridSimulator, roster: Roster, like: GridUpload, **changes: object
 ) -> GridUpload:
-    """An upload that names a roster, with the columns of another upload."""
+    """An upload that names a roster, with the columns of another upload, as of its own gateway."""
     grid.sequence += 1
+    own = {name: key_set.public.key_id for name, key_set in grid.keys.secret.items()}
+    columns = [
+        entry.model_copy(update={"key_id": own[entry.parameters]})
+        for entry in like.manifest.columns
+    ]
     named = {
+        "columns": columns,
         "roster_id": roster.manifest.roster_id,
         "gateway_id": grid.gateway_key.public_key.thumbprint,
         "sequence": grid.sequence,

@@ -19,7 +19,7 @@ from gridsecure.store.evidence import verify_chain
 from gridsecure.store.records import listed
 from tests.compute.second_rosters import AUGUST, STRADDLING, known, part, upload_of
 from tests.correction_simulator import changed, correction
-from tests.grid_simulator import NOW, GridSimulator, GridUpload
+from tests.grid_simulator import NOW, GridSimulator, GridUpload, neighbours_keys
 
 KINDS = ("upload", "period", "seating", "members")
 
@@ -49,8 +49,11 @@ def apart(grid: GridSimulator, first: GridUpload) -> GridUpload:
 @pytest.fixture
 def neighbour(grid: GridSimulator) -> Iterator[GridSimulator]:
     """Another gateway, with meter points of its own, at the same platform."""
-    keys = replace(grid.keys, gateway=generate_private_key(), packed={}, seated={})
+    keys = replace(
+        grid.keys, gateway=generate_private_key(), packed={}, seated={}, secret=neighbours_keys()
+    )
     other = GridSimulator(grid.folder, keys=keys)
+    other.install_key_sets()
     other.pseudonyms = {
         name: sm3_hex(f"neighbour/{name}".encode()) for name in other.simulated.meter_point_ids
     }

@@ -254,8 +254,12 @@ def test_a_revocation_after_the_rosters_are_fixed_leaves_them(world):
     report = world.process()
     assert stored_plan(world.zone, MONTH) == plan
     assert (report.billed_meters, committed(world)) == (20, 2)
-    # only to log in: who is in the month is settled
-    assert world.identity.log == ["GET /identity-keys", "POST /challenges", "POST /logins"]
+    # to be vouched for, and to log in: who is in the month is settled
+    assert world.identity.log == [
+        "GET /identity-keys",
+        "POST /registrations/list",
+        *["POST /challenges", "POST /logins"],
+    ]
 
 
 def test_whoever_was_left_out_of_a_fixed_month_stays_out(world):
@@ -425,7 +429,7 @@ def test_a_second_month_from_files_to_uploads_enrols_and_seats_nobody(shared):
     assert not set(august.names) & set(july.names)
     assert shared.identity.log == [
         "GET /identity-keys",
-        *["POST /registrations/list"] * 2,
+        *["POST /registrations/list"] * 3,
         *["POST /challenges", "POST /logins"],
     ]
     assert committed(shared) == 4
@@ -588,7 +592,7 @@ def test_nothing_that_names_anybody_goes_to_the_platform(shared):
         )
         settlement = shared.settlement_names()[name]
         secret += [name.encode(), enrolled, enrolled.hex().encode(), settlement.encode()]
-    assert len(sent) == 10
+    assert len(sent) == 14
     for request, body in sent:
         head = f"{request.method} {request.url} {request.headers}".encode()
         for text in secret:
@@ -608,7 +612,7 @@ def test_every_request_to_the_platform_has_a_higher_counter(shared):
     shared.wire.answer = answer
     shared.wire.break_at = {2: "answer lost", 5: "request lost"}
     shared.process()
-    assert len(counters) == 11
+    assert len(counters) == 15
     assert counters == sorted(set(counters))
 
 

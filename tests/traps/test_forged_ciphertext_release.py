@@ -121,7 +121,9 @@ def rogue(tmp_path: Path) -> Iterator[RogueGateway]:
         authority.close()
 
 
-def assert_nothing_came_out(authority: Authority, outcome: Outcome) -> None:
+def assert_nothing_came_out(
+    authority: Authority, outcome: Outcome, *, purpose: str = "billing"
+) -> None:
     assert (outcome.state, outcome.reason) == (REFUSED, "bill.inconsistent")
     assert released_certificates(authority.zone) == []
     (entry,) = authority.entries("release.refused")
@@ -129,7 +131,7 @@ def assert_nothing_came_out(authority: Authority, outcome: Outcome) -> None:
         "request": outcome.request_id,
         "reason": "bill.inconsistent",
         "error": "OutOfRangeError",
-        "purpose": "billing",
+        "purpose": purpose,
         "requested_by": "clerk",
     }
 
@@ -168,7 +170,7 @@ def test_the_key_fits_no_total(rogue: RogueGateway) -> None:
     upload = rogue.forged(day_quantity("2026-07-01"), share=1)
     transcript = authority.load_curve_transcript([upload])
     outcome = authority.answer(authority.request([transcript], seeds=[SEED]))
-    assert_nothing_came_out(authority, outcome)
+    assert_nothing_came_out(authority, outcome, purpose="operations")
 
 
 @pytest.mark.parametrize(("share", "state"), [(0, RELEASED), (0.5, REFUSED)])

@@ -117,12 +117,12 @@ def make_span(
     new_meter = np.append(True, meters[1:] != meters[:-1])[: len(rows)]
     begins = new_meter | np.append(True, length_us[1:] != length_us[:-1])[: len(rows)]
     at = np.flatnonzero(begins)
-    ends = np.append(at[1:], len(rows)) - 1
+    ends = np.append(at[1:], len(rows))[: len(at)] - 1
     step_us = length_us[at]
     # Where lengths change: back to the grid of both, but not into what was read before.
     common_us = np.lcm(step_us, np.append(step_us[:1], step_us[:-1]))
     first_us = starts_us[at] - local_us[at] % np.maximum(common_us, 1)
-    before = np.append(0, (starts_us + length_us)[ends])[:-1]
+    before = np.append(0, (starts_us + length_us)[ends])[: len(at)]
     first_us = np.maximum(first_us, np.where(new_meter[at], 0, before))
     first_us = np.where(new_meter[at], starts_us[at], first_us)
     last_of_meter = np.append(new_meter[at][1:], True)[: len(at)]

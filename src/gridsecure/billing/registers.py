@@ -67,6 +67,8 @@ def registers_to_readings(
 ) -> RegisterResult:
     """Difference neighbouring register faces of each meter point.
 
+    Length: the steps of one walk over the faces, each on the frame of the one before.
+
     Args:
         faces: A readings frame whose `start` is the moment of reading and whose `energy_wh` is the
             register's face [Wh]. Missing faces are passed over.
@@ -355,7 +357,10 @@ def _gap(
     weights: dict[tuple[int, int, int], int],
     found: _Found,
 ) -> pd.DataFrame:
-    """The intervals between two faces that are several intervals apart."""
+    """The intervals between two faces that are several intervals apart.
+
+    Length: two outcomes, each with its frame written out.
+    """
     meter, begun = int(before["meter"]), int(before["start"])
     length = int(end["start"]) - begun
     minutes = _dividing(int(before["minutes"]), int(end["minutes"]), length // MINUTE_US)

@@ -39,6 +39,8 @@ def settle(
 ) -> pd.DataFrame:
     """Add readings up to settlements, one row per meter point and local month.
 
+    Length: one column of the settlement after the other.
+
     Args:
         readings: Validated readings: `meter_point_id`, `start`, `energy_wh` [Wh], `quality`.
         tariff: Gives the local time and the time-of-use windows.

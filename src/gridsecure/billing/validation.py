@@ -108,6 +108,8 @@ def validate_readings(
 ) -> ValidationResult:
     """Sort readings into accepted and quarantined, report problems, and fill gaps.
 
+    Length: the order of the rules is the meaning, so they stand together.
+
     Args:
         readings: A readings frame, in any row order.
         now: Aware time of validation; intervals that end later are quarantined.

@@ -104,6 +104,8 @@ def read_readings(
 ) -> ReadingsFile:
     """Read a meter data file of either layout.
 
+    Length: one question about the file after the other.
+
     Args:
         source: The file's bytes or its path; gzip (`.csv.gz`) is recognised by its first bytes.
         timezone: Zone of local times in the file, the tariff's zone.

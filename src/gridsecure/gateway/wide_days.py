@@ -146,7 +146,10 @@ class _Day:
     notes: list[tuple[int, str]] = field(default_factory=list)
 
     def laid_out(self, points: WidePoints, line: int) -> LaidOut:
-        """One line in this day."""
+        """One line in this day.
+
+        Length: the layouts of a day in the order in which they are tried.
+        """
         energy_wh, missing = points.energy_wh[line], points.missing[line]
         count, rest = divmod(self.length_minutes, self.minutes)
         filled = np.flatnonzero(~missing)
