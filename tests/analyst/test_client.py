@@ -135,7 +135,8 @@ def test_another_key_than_the_pinned_one_is_refused(services) -> None:
 
 def test_another_kind_of_signed_message_is_refused(services) -> None:
     notice = KeyNotice(
-        key_id="k", parameters="p", parameters_digest="d", public_key="k",
+        key_id="k", gateway="a" * 64, generation=1, parameters="p",
+        parameters_digest="d", public_key="k",
         relinearisation_keys=None, created_at=START,
     )  # fmt: skip
     content = signed(notice, key=services.key).model_dump_json().encode()

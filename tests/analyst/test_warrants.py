@@ -422,7 +422,8 @@ def test_a_code_is_refused_the_second_time_too_late_or_of_a_stranger(services) -
 
 def other_message() -> str:
     notice = KeyNotice(
-        key_id="k", parameters="p", parameters_digest="d", public_key="k",
+        key_id="k", gateway="a" * 64, generation=1, parameters="p",
+        parameters_digest="d", public_key="k",
         relinearisation_keys=None, created_at="2026-07-01T00:00:00+08:00",
     )  # fmt: skip
     return code_of(signed(notice, key=generate_private_key()))
