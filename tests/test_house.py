@@ -64,7 +64,8 @@ SOLE_IMPORTERS = {
 SECRET_KEY = "gridsecure.crypto.secret_key"
 MAY_REACH_SECRET_KEY = (
     "gridsecure.key_authority",
-    "apps.api.vault",
+    "apps.api.authority",
+    "apps.api.authority_zone",
     "apps.cli",
 )
 
