@@ -19,6 +19,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
+from apps.api.api_page import PAGE_PATHS
 from apps.api.errors import error_response, internal_response, too_large
 from gridsecure.credentials.access import ISSUER
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -30,7 +31,7 @@ from gridsecure.errors import (
     SignatureError,
 )
 
-ALWAYS_PUBLIC: Final = frozenset({"/about", "/health", "/docs", "/openapi.json"})
+ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/openapi.json"}
 """Paths of every service that need no token."""
 
 Clock = Callable[[], datetime]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
+from apps.api.api_page import add_api_page
 from apps.api.deps import ALWAYS_PUBLIC, Clock, Gate, GateRules
 from apps.api.errors import install_error_handlers
 from gridsecure import frames
@@ -71,6 +72,7 @@ def new_app(
         description=description.text,
         version=VERSION,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
@@ -83,6 +85,7 @@ def new_app(
         clock=clock,
     )
     app.add_middleware(Gate, rules=rules)
+    add_api_page(app)
     _add_public_pages(app, description, engines=engines)
     return app
 
