@@ -122,15 +122,27 @@ def _registry(key: Sm2PrivateKey) -> dict[str, Any]:
 
 
 class _GatewayKeySets(Mapping[str, PublicKeySet]):
-    """The gateway's key sets of a year, asked for as a gateway does, when they are needed."""
+    """The gateway's key sets of a year, asked for as a gateway does: once, when first needed."""
 
     def __init__(self, grid: LocalGrid, start: str) -> None:
         self._grid = grid
         self._start = start
+        self._known: dict[str, PublicKeySet] = {}
 
     def __getitem__(self, name: str) -> PublicKeySet:
         if name not in PARAMETER_SETS:
             raise KeyError(name)
+        if name not in self._known:
+            self._known[name] = self._asked(name)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PARAMETER_SETS)
+
+    def __len__(self) -> int:
+        return len(PARAMETER_SETS)
+
+    def _asked(self, name: str) -> PublicKeySet:
         grid, now = self._grid, datetime.now(UTC)
         request = signed(
             KeySetRequest(domain=billing_domain(self._start).text, parameters=name),
@@ -142,12 +154,6 @@ class _GatewayKeySets(Mapping[str, PublicKeySet]):
         if install_key_set(grid.platform, notice, keys=(), at=now).missing:
             install_key_set(grid.platform, notice, keys=objects, at=now)
         return load_key_set(KeyNotice.parsed(notice.body), grid.authority.objects.get)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(PARAMETER_SETS)
-
-    def __len__(self) -> int:
-        return len(PARAMETER_SETS)
 
 
 def sent(
