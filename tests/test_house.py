@@ -64,8 +64,7 @@ SOLE_IMPORTERS = {
 SECRET_KEY = "gridsecure.crypto.secret_key"
 MAY_REACH_SECRET_KEY = (
     "gridsecure.key_authority",
-    "apps.api.authority",
-    "apps.api.authority_zone",
+    "apps.api.vault",
     "apps.cli",
 )
 

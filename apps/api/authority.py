@@ -37,7 +37,7 @@ from gridsecure.key_authority.checker import (
 )
 from gridsecure.key_authority.grants import sealed_result
 from gridsecure.key_authority.pull import PlatformPull
-from gridsecure.key_authority.vault_process import VaultClient
+from gridsecure.key_authority.vault_client import VaultClient
 from gridsecure.key_authority.zone import AuthorityZone, Settlement
 from gridsecure.messages import (
     ReleaseCertificate,
@@ -258,7 +258,7 @@ def create_authority_app(
         settlement: Settlement pseudonyms; by default over HTTP as the settings say.
 
     Raises:
-        GridSecureError: It must not start: engines, folder, vault or settings are not sound.
+        GridSecureError: It must not start: engines, folder or settings are not sound.
     """
     login = own_login(settings, clock=clock)
     zone = open_zone(settings, settlement=settlement or open_settlement(settings, login=login))

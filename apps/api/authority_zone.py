@@ -1,64 +1,69 @@
-"""The key authority's folder opened, its vault started, and its clients of other services."""
+"""The key authority's folder opened, the door to its vault, and its clients of other services."""
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
+from pathlib import Path
 from typing import Final
 
 import httpx
 
 from apps.api.deps import Clock
 from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
-from apps.api.settings import AuthoritySettings, key_registry, public_key
-from apps.api.zone_keys import kept_secret, signing_key, zone_folder
+from apps.api.settings import AuthoritySettings, key_registry
+from apps.api.zone_keys import signing_key, zone_folder
 from apps.http_clients import new_client
+from gridsecure.errors import StorageError
 from gridsecure.key_authority.pull import PlatformPull
 from gridsecure.key_authority.seating import SettlementClient
-from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
+from gridsecure.key_authority.vault_client import VaultClient
 from gridsecure.key_authority.zone import AuthorityZone, Settlement
 from gridsecure.peer import Peer
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
 
-KEK_BYTES: Final = 16
 TIMEOUT_S: Final = 120.0
 
 
 def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> AuthorityZone:
-    """Open the zone's folder and start its vault.
+    """Open the zone's folder. The vault is found at the first order.
 
     Args:
         settings: What it is told.
         settlement: Where settlement pseudonyms come from.
 
     Raises:
-        GridSecureError: The folder, database or vault cannot be used.
+        StorageError: Keys of a vault lie in the folder (`vault.beside`).
+        GridSecureError: The folder or database cannot be used.
     """
     folder = zone_folder(settings.folder)
-    vault_folder = zone_folder(folder / "vault")
-    kept_secret(vault_folder / "kek", lambda: secrets.token_bytes(KEK_BYTES))
-    key = signing_key(folder)
+    _refuse_keys_beside(folder)
     engine = open_database(settings.database_url)
     create_tables(engine)
+    uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
     return AuthorityZone(
         engine=engine,
         objects=ObjectStore(settings.objects_folder),
-        signing_key=key,
+        signing_key=signing_key(folder),
         platform=key_registry(settings.platform_public_key),
         identity=key_registry(settings.identity_public_key),
         office=key_registry(settings.billing_office_public_key),
         settlement=settlement,
-        vault=VaultClient(
-            VaultSettings(
-                folder=vault_folder,
-                kek_file=vault_folder / "kek",
-                checker=key.public_key.point,
-                billing_office=public_key(settings.billing_office_public_key).point,
-            )
-        ),
+        vault=VaultClient(settings.vault_socket, uid=uid),
     )
+
+
+def _refuse_keys_beside(folder: Path) -> None:
+    """Refuse a folder of earlier releases, where the vault's keys lay with the checker's."""
+    if (folder / "vault").exists():
+        raise StorageError(
+            "The vault's keys lie in the folder of the checker, which must not hold them.",
+            reason="vault.beside",
+            remedy="Move its folder `vault` to the vault's own user, and start the vault there "
+            "with GRIDSECURE_VAULT_FOLDER and GRIDSECURE_VAULT_KEK_FILE (docs/deployment.md).",
+        )
 
 
 def open_pull(settings: AuthoritySettings, *, login: ServiceLoginClient) -> PlatformPull:

@@ -227,13 +227,15 @@ class GatewaySettings(ZoneSettings):
 
 
 class AuthoritySettings(ZoneSettings):
-    """The key authority.
+    """The key authority's checker. Where the vault keeps its keys is no setting of the checker.
 
     Args:
         identity_url: Where service tokens and settlement pseudonyms come from.
         platform_url: Where release requests and ciphertexts are pulled from.
         platform_public_key: Whose transcripts and requests are believed.
-        billing_office_public_key: Whom statements are sealed to, and who closes months.
+        billing_office_public_key: Who closes months.
+        vault_socket: Where the vault listens.
+        vault_uid: The user the vault runs as; this process's own by default.
     """
 
     model_config = SettingsConfigDict(
@@ -244,3 +246,27 @@ class AuthoritySettings(ZoneSettings):
     platform_url: str
     platform_public_key: PublicPoint
     billing_office_public_key: PublicPoint
+    vault_socket: Path
+    vault_uid: int | None = Field(default=None, ge=0)
+
+
+class VaultSettings(BaseSettings):
+    """The key authority's vault, told to it alone.
+
+    Args:
+        folder: Holds the sealed key files; no other user reads it.
+        kek_file: The key-encryption key, 16 bytes, made at the first start.
+        socket: Where it listens; a folder that the checker may enter and only the vault writes.
+        checker_public_key: The only key whose orders are obeyed.
+        billing_office_public_key: Whom statements are sealed to.
+        checker_uid: The user the checker runs as; this process's own by default.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GRIDSECURE_VAULT_", extra="forbid", frozen=True)
+
+    folder: Path
+    kek_file: Path
+    socket: Path
+    checker_public_key: PublicPoint
+    billing_office_public_key: PublicPoint
+    checker_uid: int | None = Field(default=None, ge=0)

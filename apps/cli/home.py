@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from apps.api.zone_keys import signing_key
+from apps.cli.service_users import ServiceUsers, draw_users, give
 from gridsecure.credentials.issuer_keys import generate_issuer_key
 from gridsecure.credentials.opening import Opener, OpenerKey, generate_opener_key
 from gridsecure.credentials.suites import sm2_suite
@@ -55,6 +56,7 @@ class Home:
         statements: The identity keys as both offices signed them, JSON.
         passwords: Generated sign-in passwords by user.
         ports: Port by service.
+        users: As whom checker and vault run.
     """
 
     folder: Path
@@ -63,6 +65,7 @@ class Home:
     statements: tuple[str, str]
     passwords: dict[str, str] = field(repr=False)
     ports: dict[str, int]
+    users: ServiceUsers = field(default_factory=ServiceUsers)
 
     def zone(self, name: str) -> Path:
         """A zone's own folder."""
@@ -101,11 +104,30 @@ def create_home(parent: Path, *, now: datetime) -> Home:
             remedy=f"Choose another place with --home ({error.strerror}).",
         ) from error
     keys = {zone: signing_key(folder / zone) for zone in SIGNING_ZONES}
-    (folder / "authority" / "vault").mkdir(mode=0o700)
-    _write_secret(folder / "authority" / "vault" / "kek", secrets.token_bytes(16))
+    folder.chmod(0o711)  # checker and vault pass through; every folder in it stays its owner's
+    users = draw_users(folder)
+    make_vault_folders(folder, users)
     people = {user: signing_key(_person(folder, user)) for user in USERS}
     passwords = {user: secrets.token_urlsafe(9) for user in USERS}
-    return Home(folder, keys, people, _identity_keys(folder, people), passwords, _free_ports())
+    return Home(
+        folder, keys, people, _identity_keys(folder, people), passwords, _free_ports(), users
+    )
+
+
+def make_vault_folders(folder: Path, users: ServiceUsers) -> None:
+    """Make the vault's folder and its socket's, and give the checker's folder to its user.
+
+    Args:
+        folder: The run's folder, with the checker's folder in it.
+        users: Whose they are.
+    """
+    for name, mode in (("vault", 0o700), ("vault-door", 0o711)):
+        (folder / name).mkdir(mode=mode)
+        (folder / name).chmod(mode)
+        give(folder / name, users.vault)
+    give(folder / "authority", users.checker)
+    if users.vault is None:
+        folder.chmod(0o700)
 
 
 def _identity_keys(folder: Path, people: dict[str, Sm2PrivateKey]) -> tuple[str, str]:

@@ -36,15 +36,21 @@ class ServiceSpec:
         name: Shown to the user.
         command: Program and arguments.
         environment: Its settings, added to this process's environment.
-        ready_url: Answers 200 once it works.
         log: Where its output goes.
+        ready_url: Answers 200 once it works.
+        folder: Where it works; names in its settings count from there.
+        uid: The user it runs as; this process's own by default.
+        ready_path: Is there once it works, for a service without an address.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    ready_url: str
     log: Path
+    ready_url: str = ""
+    folder: Path | None = None
+    uid: int | None = None
+    ready_path: Path | None = None
 
 
 class Services:
@@ -75,6 +81,10 @@ class Services:
                 child = subprocess.Popen(
                     list(spec.command),
                     env={**os.environ, **spec.environment},
+                    cwd=spec.folder,  # entered before the user changes, so no path leads there
+                    user=spec.uid,
+                    group=spec.uid,
+                    extra_groups=None if spec.uid is None else [],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -139,11 +149,18 @@ def _wait_ready(http: httpx.Client, spec: ServiceSpec, child: subprocess.Popen[b
     while time.monotonic() < deadline:
         if child.poll() is not None:
             raise _failed(spec, "did not start")
-        with suppress(httpx.HTTPError):
-            if http.get(spec.ready_url).status_code == httpx.codes.OK:
-                return
+        if _is_ready(http, spec):
+            return
         time.sleep(0.1)
     raise _failed(spec, "did not answer in time")
+
+
+def _is_ready(http: httpx.Client, spec: ServiceSpec) -> bool:
+    if spec.ready_path is not None:
+        return spec.ready_path.exists()
+    with suppress(httpx.HTTPError):
+        return http.get(spec.ready_url).status_code == httpx.codes.OK
+    return False
 
 
 def _failed(spec: ServiceSpec, what: str) -> GridSecureError:

@@ -70,6 +70,7 @@ class Run:
             GridSecureError: A stage failed; nothing it wrote is half-finished.
         """
         self._console.print(f"Data of this run: [bold]{self._home.folder}[/]")
+        self._console.print(self._home.users.text)
         with _progress(self._console) as bar, new_client(timeout=600) as http:
             client = ServicesClient(self._home, http)
             with self._stage("prepare meters", bar) as note:

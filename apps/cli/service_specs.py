@@ -14,11 +14,15 @@ from gridsecure.identity.passwords import password_record
 MAX_FILES_BYTES = 4 << 30
 """Meter data files of one month, handed in over loopback [bytes]."""
 
-_UVICORN = ("-m", "uvicorn", "--factory", "--host", "127.0.0.1", "--log-level", "warning")
+_UVICORN = ("-P", "-m", "uvicorn", "--factory", "--host", "127.0.0.1", "--log-level", "warning")
+
+# Counted from the folders of checker and vault alike: short enough for a socket's name wherever the
+# run's folder is, and nothing above that folder needs to be passed through.
+_SOCKET = "../vault-door/vault.sock"
 
 
 def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
-    """The four services, each told only what its zone may know.
+    """The four services and the vault, each told only what it may know.
 
     The identity service comes last: others start while passwords are stretched, which takes
     seconds.
@@ -51,8 +55,11 @@ def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
             "platform_url": home.url("platform"),
             "platform_public_key": home.point("platform"),
             "billing_office_public_key": home.point("billing-office"),
+            "vault_socket": _SOCKET,
+            **({} if home.users.vault is None else {"vault_uid": home.users.vault}),
         },
     }
+    yield _vault(home)
     for zone, own in settings.items():
         yield _service(home, zone, own)
     yield _service(home, "identity", _identity(home, offices, years))
@@ -83,6 +90,28 @@ def _identity(home: Home, offices: dict[str, str], years: list[str]) -> dict[str
     }
 
 
+def _vault(home: Home) -> ServiceSpec:
+    """The vault, which alone is told where its keys are. It has no address but its socket."""
+    settings: dict[str, Any] = {
+        "folder": ".",
+        "kek_file": "kek",
+        "socket": _SOCKET,
+        "checker_public_key": home.point("authority"),
+        "billing_office_public_key": home.point("billing-office"),
+    }
+    if home.users.checker is not None:
+        settings["checker_uid"] = home.users.checker
+    return ServiceSpec(
+        name="vault",
+        command=python_command("-P", "-m", "apps.api.vault"),
+        environment=_environment("vault", settings),
+        log=home.folder / "vault.log",
+        folder=home.zone("vault"),
+        uid=home.users.vault,
+        ready_path=home.zone("vault") / _SOCKET,
+    )
+
+
 def dashboard_spec(home: Home) -> ServiceSpec:
     """The dashboard, which sees the services' addresses and the authority's public key."""
     settings = {
@@ -109,7 +138,7 @@ def dashboard_spec(home: Home) -> ServiceSpec:
 
 
 def _service(home: Home, zone: str, own: dict[str, Any]) -> ServiceSpec:
-    settings: dict[str, Any] = {"folder": str(home.zone(zone)), **own}
+    settings: dict[str, Any] = {"folder": ".", **own}  # where it is started
     if zone != "identity":
         settings["identity_public_key"] = home.point("identity")
     return ServiceSpec(
@@ -120,6 +149,8 @@ def _service(home: Home, zone: str, own: dict[str, Any]) -> ServiceSpec:
         environment=_environment(zone, settings),
         ready_url=f"{home.url(zone)}/health",
         log=home.folder / f"{zone}.log",
+        folder=home.zone(zone),
+        uid=home.users.checker if zone == "authority" else None,
     )
 
 

@@ -17,14 +17,13 @@ from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
 from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, opened
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
 from tests.authority_simulator import (
-    KEK,
     Authority,
     ask_for_key_sets,
     authority_grid,
-    keep_grid_keys,
     settlement,
 )
 from tests.grid_simulator import OFFICE, GridSimulator, GridUpload, grid_keys, registry
+from tests.vault_services import running_vault, vault_settings
 
 
 class Queue:
@@ -50,20 +49,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
     with authority_grid(folder / "platform") as (grid, uploads):
         maker = Authority(grid, folder / "maker")  # makes transcripts and requests
         queue = Queue(maker)
-        with TestClient(_app(folder / "zone", grid, queue)) as client:
+        with (
+            running_vault(vault_settings(folder, grid.authority_key)) as vault,
+            TestClient(_app(folder / "zone", grid, queue, vault.settings.socket)) as client,
+        ):
             yield SimpleNamespace(
                 grid=grid, uploads=uploads, maker=maker, queue=queue, client=client
             )
         maker.close()
 
 
-def _app(folder: Path, grid: GridSimulator, queue: Queue):  # type: ignore[no-untyped-def]
+def _app(folder: Path, grid: GridSimulator, queue: Queue, vault: Path):  # type: ignore[no-untyped-def]
     place_key(folder, grid.authority_key)
-    vault = folder / "vault"
-    vault.mkdir()
-    (vault / "kek").write_bytes(KEK)
-    (vault / "kek").chmod(0o600)
-    keep_grid_keys(vault)
     settings = AuthoritySettings(
         folder=folder,
         identity_public_key=point(grid.identity_key),
@@ -71,6 +68,7 @@ def _app(folder: Path, grid: GridSimulator, queue: Queue):  # type: ignore[no-un
         platform_url="http://platform.invalid",
         platform_public_key=point(grid.platform_key),
         billing_office_public_key=point(OFFICE),
+        vault_socket=vault,
     )
     return create_authority_app(
         settings,

@@ -10,20 +10,17 @@ from fastapi.testclient import TestClient
 
 from apps.api.authority import create_authority_app
 from apps.api.settings import AuthoritySettings
-from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.errors import GridSecureError
-from gridsecure.key_authority.vault_process import VaultClient
 from gridsecure.messages import Signed, signed
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
 from tests.authority_simulator import (
-    KEK,
     Authority,
     ask_for_key_sets,
     authority_grid,
-    keep_grid_keys,
     settlement,
 )
 from tests.grid_simulator import OFFICE, GridSimulator, GridUpload
+from tests.vault_services import RunningVault, running_vault, vault_settings
 
 
 class Queue:
@@ -48,17 +45,15 @@ class Queue:
 class World:
     """One authority's service, and the maker of requests to it."""
 
-    def __init__(self, folder: Path, grid: GridSimulator, uploads: list[GridUpload]) -> None:
+    def __init__(
+        self, folder: Path, grid: GridSimulator, uploads: list[GridUpload], vault: RunningVault
+    ) -> None:
         self.grid, self.uploads = grid, uploads
         self.folder = folder / "zone"
         self.maker = Authority(grid, folder / "maker")
         self.queue = Queue(self.maker)
         place_key(self.folder, grid.authority_key)
-        vault = self.folder / "vault"
-        vault.mkdir()
-        (vault / "kek").write_bytes(KEK)
-        (vault / "kek").chmod(0o600)
-        keep_grid_keys(vault)
+        self.vault = vault
         settings = AuthoritySettings(
             folder=self.folder,
             identity_public_key=point(grid.identity_key),
@@ -66,6 +61,7 @@ class World:
             platform_url="http://platform.invalid",
             platform_public_key=point(grid.platform_key),
             billing_office_public_key=point(OFFICE),
+            vault_socket=vault.settings.socket,
         )
         self.app = create_authority_app(
             settings,
@@ -74,17 +70,14 @@ class World:
             settlement=settlement,
         )
 
-    @property
-    def vault(self) -> VaultClient:
-        vault = self.app.state.authority.zone.vault
-        assert isinstance(vault, VaultClient)
-        return vault
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with authority_grid(tmp_path / "platform", days=0) as (grid, uploads):
-        made = World(tmp_path, grid, uploads)
+    with (
+        authority_grid(tmp_path / "platform", days=0) as (grid, uploads),
+        running_vault(vault_settings(tmp_path, grid.authority_key)) as vault,
+    ):
+        made = World(tmp_path, grid, uploads, vault)
         yield made
         made.maker.close()
 
@@ -140,27 +133,24 @@ def test_an_answer_the_platform_misses_is_told_again(world: World, client: TestC
 
 def test_with_the_vault_gone_requests_wait(world: World, client: TestClient) -> None:
     world.queue.requests = [world.maker.bill_request(world.uploads)]
-    process = world.vault._process
-    process.kill()
-    process.join()
+    world.vault.kill()
     (outcome,) = client.post("/release-rounds").json()
     assert (outcome["state"], outcome["reason"]) == ("failed", "vault.down")
     assert outcome["release_id"] is None
     assert world.queue.answers == []
     assert client.get("/releases", headers=bearer("authority", "billing")).json() == []
+    world.vault.start()
+    (outcome,) = client.post("/release-rounds").json()
+    assert (outcome["state"], outcome["reason"]) == ("released", None)
+    assert len(client.get("/releases", headers=bearer("authority", "billing")).json()) == 1
 
 
-def test_the_vault_ends_with_the_service(world: World) -> None:
-    process = world.vault._process
+def test_the_vault_outlives_the_checker(world: World) -> None:
     with TestClient(world.app) as started:
         assert started.get("/health").status_code == 200
-        assert process.is_alive()
-    assert not process.is_alive()
-    assert process.exitcode == 0, "it left by itself, when its pipe closed"
+    assert world.vault.process.poll() is None
 
 
-def test_secrets_of_the_zone_are_its_owners_alone(world: World, client: TestClient) -> None:
-    secrets = [world.folder / "signing.key", *(world.folder / "vault").iterdir()]
-    assert len(secrets) == 2 + len(PARAMETER_SETS)
-    for path in secrets:
-        assert path.stat().st_mode & 0o077 == 0, path.name
+def test_secrets_of_the_checker_are_its_owners_alone(world: World, client: TestClient) -> None:
+    assert (world.folder / "signing.key").stat().st_mode & 0o077 == 0
+    assert not [path for path in world.folder.rglob("*") if "kek" in path.name]

@@ -43,10 +43,11 @@ from tests.apps.zone_apps import (
     platform_settings,
     point,
 )
-from tests.authority_simulator import KEK, ask_for_key_sets, authority_grid, keep_grid_keys
+from tests.authority_simulator import ask_for_key_sets, authority_grid
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys
 from tests.identity.identity_world import keys
 from tests.query_grants import grant_token, query_of
+from tests.vault_services import running_vault, vault_settings
 
 URLS = {name: f"http://{name}" for name in ("identity", "platform", "authority")}
 BILLING = bearer("platform", "billing")
@@ -66,14 +67,9 @@ class Services(httpx.BaseTransport):
         return self.services[request.url.host].handle_request(request)
 
 
-def authority_of(folder: Path, grid: GridSimulator, platform: FastAPI) -> FastAPI:
+def authority_of(folder: Path, grid: GridSimulator, platform: FastAPI, *, vault: Path) -> FastAPI:
     """A key authority that pulls from a platform."""
     place_key(folder, grid.authority_key)
-    vault = folder / "vault"
-    vault.mkdir()
-    (vault / "kek").write_bytes(KEK)
-    (vault / "kek").chmod(0o600)
-    keep_grid_keys(vault)
     settings = AuthoritySettings(
         folder=folder,
         identity_public_key=point(grid.identity_key),
@@ -81,6 +77,7 @@ def authority_of(folder: Path, grid: GridSimulator, platform: FastAPI) -> FastAP
         platform_url="http://platform.invalid",
         platform_public_key=point(grid.platform_key),
         billing_office_public_key=point(OFFICE),
+        vault_socket=vault,
     )
     http = client_of(platform, headers=bearer("platform", "authority"))
     pull = PlatformPull(Peer(http, name="platform", pause=lambda _seconds: None))
@@ -160,9 +157,11 @@ def world(tmp_path: Path) -> Iterator[World]:
     with authority_grid(folder, meters=48, days=2) as (grid, _uploads):
         platform = create_platform_app(platform_settings(folder), clock=TestClock())
         identity = identity_app(tmp_path / "identity", grants_per_epoch=LIMIT)
-        authority = authority_of(tmp_path / "authority", grid, platform)
+        secret = vault_settings(tmp_path, grid.authority_key)
+        authority = authority_of(tmp_path / "authority", grid, platform, vault=secret.socket)
         services = Services({"identity": identity, "platform": platform, "authority": authority})
         with (
+            running_vault(secret),
             TestClient(platform) as first,
             TestClient(authority) as second,
             httpx.Client(transport=services) as http,

@@ -31,7 +31,7 @@ from tests.apps.zone_apps import (
     platform_settings,
     point,
 )
-from tests.authority_simulator import KEK, keep_grid_keys, settlement
+from tests.authority_simulator import settlement
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys
 from tests.query_grants import grant_token, query_of
 
@@ -43,11 +43,6 @@ def authority_app(folder: Path, platform: object, *, clock: TestClock):
     """The key authority, which pulls from the platform's real routes."""
     keys = grid_keys()
     place_key(folder, keys.authority)
-    vault = folder / "vault"
-    vault.mkdir()
-    (vault / "kek").write_bytes(KEK)
-    (vault / "kek").chmod(0o600)
-    keep_grid_keys(vault)
     settings = AuthoritySettings(
         folder=folder,
         identity_public_key=point(keys.identity),
@@ -55,6 +50,7 @@ def authority_app(folder: Path, platform: object, *, clock: TestClock):
         platform_url="http://platform.invalid",
         platform_public_key=point(keys.platform),
         billing_office_public_key=point(OFFICE),
+        vault_socket=folder / "no-vault",  # nothing here is released
     )
     pulled = client_of(platform, headers=bearer("platform", "authority"))  # type: ignore[arg-type]
     pull = PlatformPull(Peer(pulled, name="platform", pause=lambda _seconds: None))

@@ -181,6 +181,7 @@ def authority_app(folder: Path) -> FastAPI:
         platform_url="http://platform.invalid",
         platform_public_key=point(keys.platform),
         billing_office_public_key=point(keys.stranger),
+        vault_socket=folder / "no-vault",
     )
     return create_authority_app(settings, clock=TestClock())
 

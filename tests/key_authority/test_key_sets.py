@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from apps.api.settings import VaultSettings
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.parameters import INTERVAL, PARAMETER_SETS, REGISTER
 from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.errors import (
     AuthenticityError,
     ConflictError,
-    EnvelopeError,
     KeyMismatchError,
     NotFoundError,
     StorageError,
@@ -39,7 +38,6 @@ from gridsecure.key_authority.key_sets import (
 )
 from gridsecure.key_authority.packages import KeyOrder
 from gridsecure.key_authority.vault import Vault
-from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
 from gridsecure.key_authority.zone import AuthorityZone, VaultDoor
 from gridsecure.messages import ColumnEntry, KeyNotice, opened, signed
 from gridsecure.store.database import open_database
@@ -47,19 +45,14 @@ from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
 from tests.authority_simulator import KEK, key_set_request, place_of, settlement
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys, registry
+from tests.vault_services import RunningVault, running_vault, vault_settings, why_not_started
 
 PLACE = {"gateway", "parameters", "generation"}
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> VaultSettings:
-    folder = tmp_path / "vault"
-    folder.mkdir()
-    kek_file = folder / "kek"
-    kek_file.write_bytes(KEK)
-    kek_file.chmod(0o600)
-    checker = grid_keys().authority.public_key.point
-    return VaultSettings(folder, kek_file, checker, OFFICE.public_key.point)
+    return vault_settings(tmp_path, grid_keys().authority, has_keys=False)
 
 
 def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
@@ -78,12 +71,9 @@ def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
 
 
 @pytest.fixture
-def started(settings: VaultSettings) -> Iterator[list[VaultClient]]:
-    """Vaults started by a test; all are stopped."""
-    vaults = [VaultClient(settings)]
-    yield vaults
-    for vault in vaults:
-        vault.close()
+def running(settings: VaultSettings) -> Iterator[RunningVault]:
+    with running_vault(settings) as vault:
+        yield vault
 
 
 def asked(zone: AuthorityZone, grid: GridSimulator, *names: str, **word: Any) -> list[KeyNotice]:
@@ -105,23 +95,24 @@ def grid(tmp_path: Path) -> Iterator[GridSimulator]:
 
 
 def test_made_when_asked_for_and_found_again_by_the_next_vault(
-    started: list[VaultClient], settings: VaultSettings, tmp_path: Path, grid: GridSimulator
+    running: RunningVault, tmp_path: Path, grid: GridSimulator
 ) -> None:
-    zone = zone_with(started[0], tmp_path)
+    client = running.client()
+    zone = zone_with(client, tmp_path)
     notices = asked(zone, grid, *PARAMETER_SETS)
     assert [notice.parameters for notice in notices] == list(PARAMETER_SETS)
     assert {notice.gateway for notice in notices} == {grid.gateway_key.public_key.thumbprint}
     assert asked(zone, grid, *PARAMETER_SETS) == notices
-    started[0].close()
 
-    started.append(VaultClient(settings))
-    zone = replace(zone, vault=started[1])
+    running.kill()
+    running.start()
     for notice in notices:
         order = KeyOrder(**notice.model_dump(include=PLACE), created_at=NOW.isoformat())
-        again = started[1].create_key_set(signed(order, key=grid_keys().authority))
+        again = client.create_key_set(signed(order, key=grid_keys().authority))
         assert again.key_id == notice.key_id
         assert zone.objects.get(notice.public_key) == again.public_key
     assert asked(zone, grid, *PARAMETER_SETS) == notices
+    client.close()
     zone.engine.dispose()
 
 
@@ -264,20 +255,32 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kek", [b"", b"x" * 15, b"x" * 17, None])
 def test_a_vault_without_its_key_does_not_start(settings: VaultSettings, kek: bytes | None) -> None:
+    """Nor does it draw another one where something is sealed under the lost one."""
+    create_key_set(settings.folder, place_of(INTERVAL.name), kek=KEK, created_at=NOW)
     if kek is None:
         settings.kek_file.unlink()
     else:
         settings.kek_file.write_bytes(kek)
-    with pytest.raises(StorageError) as refused:
-        VaultClient(settings)
-    assert refused.value.reason == "vault.kek"
+    said = why_not_started(settings)
+    assert "[vault.kek]" in said
+    assert "Traceback" not in said
+    assert settings.kek_file.exists() == (kek is not None)
+
+
+def test_a_vault_draws_its_key_at_the_first_start(settings: VaultSettings) -> None:
+    settings.kek_file.unlink()
+    with running_vault(settings):
+        drawn = settings.kek_file.read_bytes()
+    assert len(drawn) == len(KEK)
+    assert settings.kek_file.stat().st_mode & 0o077 == 0
+    with running_vault(settings):
+        assert settings.kek_file.read_bytes() == drawn
 
 
 def test_a_vault_under_another_key_does_not_start(settings: VaultSettings) -> None:
     create_key_set(settings.folder, place_of(INTERVAL.name), kek=KEK, created_at=NOW)
     settings.kek_file.write_bytes(bytes(16))
-    with pytest.raises(EnvelopeError):
-        VaultClient(settings)
+    assert "[authenticity.envelope]" in why_not_started(settings)
 
 
 def test_keys_are_printed_nowhere(tmp_path: Path) -> None:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
+import pickle
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_bytes
 
 import pytest
 
+from apps.api.authority_zone import open_zone
+from apps.api.settings import AuthoritySettings
+from apps.cli.home import create_home, make_vault_folders
+from apps.cli.processes import Services
+from apps.cli.service_specs import service_specs
+from apps.cli.service_users import FIRST_UID, ServiceUsers, give
 from gridsecure.crypto.parameters import INTERVAL, REGISTER
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import (
+    AccessDeniedError,
     AuthenticityError,
     ConflictError,
     EnvelopeError,
@@ -27,11 +38,12 @@ from gridsecure.key_authority import custody
 from gridsecure.key_authority.checker import FAILED, RELEASED
 from gridsecure.key_authority.custody import keep_key_set, open_key_set
 from gridsecure.key_authority.packages import CheckedBills, KeyOrder, RevocationOrder
-from gridsecure.key_authority.vault_process import VaultClient, VaultSettings
+from gridsecure.key_authority.vault_client import VaultClient
 from gridsecure.messages import RosterManifest, Signed, signed
-from tests.authority_simulator import KEK, Authority, keep_grid_keys, place_of, settlement
+from tests.authority_simulator import KEK, Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
-from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload, grid_keys
+from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
+from tests.vault_services import RunningVault, running_vault, vault_settings, why_not_started
 
 PLACE = place_of(INTERVAL.name)
 Uploads = list[GridUpload]
@@ -197,54 +209,41 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def settings(grid: GridSimulator, tmp_path: Path) -> VaultSettings:
-    folder = tmp_path / "vault"
-    folder.mkdir()
-    keep_grid_keys(folder)
-    kek_file = folder / "kek"
-    kek_file.write_bytes(KEK)
-    kek_file.chmod(0o600)
-    return VaultSettings(
-        folder=folder,
-        kek_file=kek_file,
-        checker=grid.authority_key.public_key.point,
-        billing_office=OFFICE.public_key.point,
-    )
+def running(grid: GridSimulator, tmp_path: Path) -> Iterator[RunningVault]:
+    with running_vault(vault_settings(tmp_path, grid.authority_key)) as vault:
+        yield vault
 
 
 @pytest.fixture
-def client(settings: VaultSettings) -> Iterator[VaultClient]:
-    started = VaultClient(settings)
-    yield started
-    started.close()
+def client(running: RunningVault) -> Iterator[VaultClient]:
+    made = running.client()
+    yield made
+    made.close()
 
 
 def test_a_vault_of_its_own_is_killed_and_started_again(
+    running: RunningVault,
     client: VaultClient,
-    settings: VaultSettings,
     grid: GridSimulator,
     uploads: Uploads,
     tmp_path: Path,
 ) -> None:
-    """Killed before a release: nothing comes out, and a new vault goes on with the same keys."""
+    """Killed before a release: nothing comes out, and the same checker goes on afterwards."""
     authority = Authority(grid, tmp_path / "authority", vault=client)
-    request: Signed = authority.bill_request(uploads[:1])
-    process = client._process
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    outcome = authority.answer(request)
-    assert (outcome.state, outcome.reason) == (FAILED, "vault.down")
-    assert authority.certificates == []
-    authority.close()
-
-    again = VaultClient(settings)
     try:
-        authority = Authority(grid, tmp_path / "authority", vault=again)
+        request: Signed = authority.bill_request(uploads[:1])
+        running.kill()
+        outcome = authority.answer(request)
+        assert (outcome.state, outcome.reason) == (FAILED, "vault.down")
+        assert authority.certificates == []
+        running.start()
         assert authority.answer(request).state == RELEASED
-        authority.close()
+        running.kill()
+        running.start()
+        order = signed(key_order(REGISTER.name), key=grid.authority_key)
+        assert client.create_key_set(order).parameters == REGISTER, "it noticed before asking"
     finally:
-        again.close()
+        authority.close()
 
 
 def test_corrections_cross_the_pipe(
@@ -278,8 +277,173 @@ def test_a_refusal_crosses_the_pipe_with_its_class_and_reason(
         client.create_key_set(signed(order, key=grid.keys.stranger))
 
 
-def test_a_kek_others_can_read_stops_the_start(settings: VaultSettings) -> None:
-    settings.kek_file.chmod(0o644)
-    with pytest.raises(GridSecureError) as refused:
-        VaultClient(settings)
-    assert refused.value.reason == "vault.kek"
+def test_a_kek_others_can_read_stops_the_start(running: RunningVault) -> None:
+    running.kill()
+    running.settings.kek_file.chmod(0o644)
+    assert "[vault.kek]" in why_not_started(running.settings)
+
+
+def test_two_vaults_never_share_a_folder(running: RunningVault) -> None:
+    other = running.settings.model_copy(update={"socket": running.settings.socket.with_name("w")})
+    assert "[vault.running]" in why_not_started(other)
+    assert not other.socket.exists()
+
+
+# --- apart from the checker -----------------------------------------------------------------------
+
+
+def test_what_is_no_order_is_refused_and_what_is_no_frame_ends_the_connection(
+    running: RunningVault, client: VaultClient, grid: GridSimulator
+) -> None:
+    with pytest.raises(InvalidMessageError) as refused:
+        client._ask("decrypt", [b"any bytes"])
+    assert refused.value.reason == "vault.order"
+    with pytest.raises(GridSecureError) as ended:
+        client._ask("create-key-set", [])  # a mistake of the program: it says nothing about it
+    assert ended.value.reason == "vault.down"
+    order = signed(key_order(REGISTER.name), key=grid.authority_key)
+    assert client.create_key_set(order).parameters == REGISTER
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(running.settings.socket))
+        raw.sendall(b"\x7f\xff\xff\xff" + pickle.dumps(os.getpid))
+        raw.shutdown(socket.SHUT_WR)
+        raw.settimeout(10)
+        assert raw.recv(100) == b""
+    assert client.create_key_set(order).parameters == REGISTER
+
+
+CHECKER = """
+import os, sys
+from pathlib import Path
+import apps.api.authority
+from gridsecure.key_authority.vault_client import VaultClient
+from gridsecure.messages import Signed
+client = VaultClient(Path(sys.argv[1]), uid=os.geteuid())
+client.create_key_set(Signed.parsed(sys.argv[2]))
+assert "gridsecure.crypto.secret_key" not in sys.modules
+print("asked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_checker_never_holds_path_or_bytes_of_the_key(tmp_path: Path) -> None:
+    """Its memory, arguments, environment and open files, while its vault is at work."""
+    key, kek = grid_keys().authority, token_bytes(len(KEK))
+    settings = vault_settings(tmp_path, key, has_keys=False)
+    settings.kek_file.write_bytes(kek)
+    with running_vault(settings) as running:
+        order = signed(key_order(REGISTER.name), key=key).model_dump_json()
+        checker = subprocess.Popen(
+            [sys.executable, "-c", CHECKER, str(running.settings.socket), order],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert checker.stdout is not None
+            assert checker.stdout.readline() == b"asked\n"
+            held = process_holds(checker.pid)
+            assert str(running.settings.socket).encode() in held, "it was read"
+            secrets = (kek, str(settings.kek_file).encode())
+            assert [secret in held for secret in secrets] == [False, False]
+            kept = process_holds(running.process.pid)
+            assert [secret in kept for secret in secrets] == [True, True]
+        finally:
+            checker.communicate(b"end")
+
+
+def process_holds(pid: int) -> bytes:
+    """Everything that a process of this user can have a secret in."""
+    proc = Path(f"/proc/{pid}")
+    held = [(proc / "cmdline").read_bytes(), (proc / "environ").read_bytes()]
+    held += [os.fsencode(path.readlink()) for path in (proc / "fd").iterdir()]
+    with (proc / "mem").open("rb", buffering=0) as memory:
+        for line in (proc / "maps").read_text().splitlines():
+            area, mode, *_ = line.split()
+            if mode.startswith("rw") and "[v" not in line:
+                start, end = (int(edge, 16) for edge in area.split("-"))
+                memory.seek(start)
+                held.append(memory.read(end - start))
+    return b"\n".join(held)
+
+
+def test_the_checkers_files_do_not_open_a_key_set(tmp_path: Path, grid: GridSimulator) -> None:
+    """All that a run gives the checker, in the hands of a third process."""
+    home = create_home(tmp_path, now=NOW)
+    vault_spec, authority_spec = (
+        next(spec for spec in service_specs(home, years=["2026"]) if spec.name == name)
+        for name in ("vault", "authority")
+    )
+    with Services() as services:
+        services.start([vault_spec])
+        kek = (home.zone("vault") / "kek").read_bytes()
+    assert len(kek) == len(KEK)
+    told = "".join((*authority_spec.command, *authority_spec.environment.values()))
+    assert "kek" not in told
+    files = [path for path in home.zone("authority").rglob("*") if path.is_file()]
+    assert files
+    for content in (told.encode(), *(path.read_bytes() for path in files)):
+        assert kek not in content
+        assert kek.hex().encode() not in content
+    (home.zone("authority") / "vault").mkdir()  # as earlier releases kept it
+    settings = AuthoritySettings(
+        folder=home.zone("authority"),
+        identity_public_key=home.point("identity"),
+        identity_url="http://identity.invalid",
+        platform_url="http://platform.invalid",
+        platform_public_key=home.point("platform"),
+        billing_office_public_key=home.point("billing-office"),
+        vault_socket=home.folder / "vault-door" / "vault.sock",
+    )
+    with pytest.raises(StorageError) as refused:
+        open_zone(settings, settlement=settlement)
+    assert refused.value.reason == "vault.beside"
+
+
+def test_another_user_at_the_vaults_socket_is_told_nothing(
+    running: RunningVault, grid: GridSimulator
+) -> None:
+    stranger = VaultClient(running.settings.socket, uid=os.geteuid() + 1)
+    with pytest.raises(AccessDeniedError) as refused:
+        stranger.create_key_set(signed(key_order(REGISTER.name), key=grid.authority_key))
+    assert refused.value.reason == "vault.stranger"
+
+
+def test_a_connection_of_another_user_is_closed(grid: GridSimulator, tmp_path: Path) -> None:
+    settings = vault_settings(tmp_path, grid.authority_key)
+    settings = settings.model_copy(update={"checker_uid": os.geteuid() + 1})
+    with running_vault(settings) as running, pytest.raises(GridSecureError) as refused:
+        running.client().create_key_set(signed(key_order(REGISTER.name), key=grid.authority_key))
+    assert refused.value.reason == "vault.down"
+
+
+def test_two_users_cannot_read_each_others_folders(tmp_path: Path) -> None:
+    """Tried as those very users where this process may, and not concluded from modes."""
+    home = create_home(tmp_path, now=NOW)
+    assert (home.users.vault is None) == ("same user" in home.users.text)
+    if os.geteuid() != 0:
+        assert home.users.vault is None
+        return
+    folder = tmp_path / "run"
+    (folder / "authority").mkdir(parents=True, mode=0o700)
+    (folder / "authority" / "signing.key").write_bytes(b"checker")
+    users = ServiceUsers(checker=FIRST_UID, vault=FIRST_UID + 1)
+    make_vault_folders(folder, users)
+    (folder / "vault" / "kek").write_bytes(b"vault")
+    give(folder / "vault", users.vault)
+
+    def reads(uid: int | None, name: str, start: str) -> bool:
+        tried = subprocess.run(
+            ["cat", name],
+            cwd=folder / start,
+            user=uid,
+            group=uid,
+            extra_groups=[],
+            capture_output=True,
+            check=False,
+        )
+        return tried.returncode == 0
+
+    assert reads(users.vault, "kek", "vault")
+    assert reads(users.checker, "signing.key", "authority")
+    assert not reads(users.checker, "../vault/kek", "authority")
+    assert not reads(users.vault, "../authority/signing.key", "vault")

@@ -1,0 +1,150 @@
+"""The checker's door to the vault: a Unix-domain socket, orders and answers as frames of bytes.
+
+The checker knows where the socket is and as which user the vault runs, and nothing else of it: not
+its folder, not its key files, not the key-encryption key. Neither side unpickles what the other
+sends. The kernel tells the user at the other end of the socket, so that a process of somebody else
+which took the vault's place is told nothing (`vault.stranger`).
+
+A vault that is not there costs nothing but time: the order fails (`vault.down`), nothing comes out,
+and the next order looks for the vault again. An order is never sent twice by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+from gridsecure import errors, frames
+from gridsecure.crypto.keys import PublicKeySet
+from gridsecure.crypto.parameters import parameters_named
+from gridsecure.errors import AccessDeniedError, GridSecureError
+from gridsecure.key_authority.packages import VaultAnswer
+from gridsecure.messages import Signed
+
+OK: Final = b"ok"
+REFUSED: Final = b"refused"
+MAX_MESSAGE_BYTES: Final = 4 << 30
+"""Longest order or answer that is read [bytes]."""
+
+_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: process, user, group
+_CLASSES: Final = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, GridSecureError)
+}
+
+
+def peer_uid(peer: socket.socket) -> int:
+    """The user at the other end of a Unix-domain socket, as the kernel tells it.
+
+    Elsewhere than on Linux the socket's mode keeps other users away, so it is this process's own.
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        return os.geteuid()
+    told = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(told)[1])
+
+
+class VaultClient:
+    """The checker's end of the socket. Orders are answered one at a time.
+
+    Args:
+        path: The vault's socket. It need not be there yet.
+        uid: The user the vault runs as.
+    """
+
+    def __init__(self, path: Path, *, uid: int) -> None:
+        self._path = path
+        self._uid = uid
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
+
+    def create_key_set(self, order: Signed) -> PublicKeySet:
+        """As `Vault.create_key_set`."""
+        return _public(self._ask("create-key-set", [order.model_dump_json().encode()]))
+
+    def revoke_key_set(self, order: Signed) -> None:
+        """As `Vault.revoke_key_set`."""
+        self._ask("revoke-key-set", [order.model_dump_json().encode()])
+
+    def release_bills(
+        self, order: Signed, files: Sequence[bytes]
+    ) -> tuple[VaultAnswer, list[bytes]]:
+        """As `Vault.release_bills`."""
+        answer = self._ask("release-bills", [order.model_dump_json().encode(), *files])
+        return VaultAnswer.parsed(answer[0]), answer[1:]
+
+    def release_corrections(
+        self, order: Signed, files: Sequence[bytes]
+    ) -> tuple[VaultAnswer, list[bytes]]:
+        """As `Vault.release_corrections`."""
+        answer = self._ask("release-corrections", [order.model_dump_json().encode(), *files])
+        return VaultAnswer.parsed(answer[0]), answer[1:]
+
+    def release_totals(self, order: Signed, files: Sequence[bytes]) -> VaultAnswer:
+        """As `Vault.release_totals`."""
+        answer = self._ask("release-totals", [order.model_dump_json().encode(), *files])
+        return VaultAnswer.parsed(answer[0])
+
+    def close(self) -> None:
+        """Leave the vault; it goes on."""
+        with self._lock:
+            self._leave()
+
+    def _ask(self, order: str, content: Sequence[bytes]) -> list[bytes]:
+        with self._lock:
+            try:
+                connection = self._connected()
+                connection.send_bytes(frames.joined([order.encode(), *content]))
+                status, *answer = frames.split(connection.recv_bytes(MAX_MESSAGE_BYTES))
+            except (EOFError, OSError) as error:
+                self._leave()
+                raise GridSecureError(
+                    "The vault does not answer.",
+                    reason="vault.down",
+                    remedy="Start the vault; nothing was released, and the order can be repeated.",
+                ) from error
+        if status != OK:
+            kind, reason, message, remedy = (part.decode() for part in answer)
+            raise _CLASSES.get(kind, GridSecureError)(message, reason=reason, remedy=remedy)
+        return answer
+
+    def _connected(self) -> Connection:
+        """The connection; a new one where there is none, or where the vault left the last one.
+
+        Between orders the vault never speaks, so whatever can be read then is the end.
+        """
+        if self._connection is not None and self._connection.poll():
+            self._leave()
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> Connection:
+        with contextlib.ExitStack() as undo:
+            door = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            door.connect(str(self._path))
+            if peer_uid(door) != self._uid:
+                raise AccessDeniedError(
+                    "Another user than the vault's answers at the vault's socket.",
+                    reason="vault.stranger",
+                    remedy="Find out who made the socket; or correct the vault's user.",
+                )
+            return Connection(door.detach())
+
+    def _leave(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _public(parts: Sequence[bytes]) -> PublicKeySet:
+    name, public_key, relinearisation = parts
+    return PublicKeySet(parameters_named(name.decode()), public_key, relinearisation)
