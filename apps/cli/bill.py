@@ -25,6 +25,7 @@ from apps.cli.bill_tariffs import (
     given_tariffs,
     imported,
     offset_timezone,
+    report_doubts,
 )
 from apps.cli.bill_year import check_year_to_date, stated_opening, with_year_to_date
 from apps.cli.in_process import LocalGrid, local_grid
@@ -157,6 +158,7 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     own, opening = with_year_to_date(own, order.year_to_date)
     tariffs = imported(given, file, timezone=timezone, report=report)
     billed = own.assign(tariff_id=assign_tariffs(own, tariffs, options=order.tariffs))
+    report_doubts((tariffs[str(name)] for name in billed["tariff_id"].unique()), report)
     parts = tuple(
         settled_part(readings, tariffs[str(name)], contracts=part, interval=file.interval)
         for name, part in billed.groupby("tariff_id", sort=True)

@@ -10,7 +10,7 @@ the readings state, or of the clock that the readings are written by; never thos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,6 +20,7 @@ import pandas as pd
 
 from apps.cli.tariff_names import find_tariff
 from gridsecure.billing.tariff_header import read_timezone
+from gridsecure.billing.tariff_sources import UNCONFIRMED
 from gridsecure.billing.tariff_versions import edition_in_force, editions
 from gridsecure.billing.tariffs import Tariff, catalogue_paths, parse_tariff
 from gridsecure.billing.urdb import UrdbOptions, import_rate, rate_timezone
@@ -286,3 +287,13 @@ def _other_tariff(contracts: pd.DataFrame, *, given: bool) -> InputError:
 def _some(names: pd.Series[str]) -> str:
     shown = ", ".join(names.iloc[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def report_doubts(billed: Iterable[BilledTariff], report: Report) -> None:
+    """Tell whoever bills, and not the customer, that a tariff has figures nobody confirmed."""
+    for tariff in (one.tariff for one in billed):
+        if any(source.confidence == UNCONFIRMED for source in tariff.sources):
+            report(
+                f"{tariff.tariff_id}: some figures are UNCONFIRMED; "
+                f"`gridsecure tariff show {tariff.tariff_id}` says which"
+            )

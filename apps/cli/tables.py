@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from rich.console import Console
@@ -11,7 +11,6 @@ from rich.text import Text
 
 from apps.cli.run_result import RunResult
 from gridsecure.analyst.reconciliation import Reconciliation
-from gridsecure.billing.tariff_sources import UNCONFIRMED
 
 DIFFERING: Final = "bills that differ from the plaintext oracle"
 
@@ -32,10 +31,9 @@ def show_bills(document: dict[str, Any], console: Console) -> None:
             table.add_column(Text(f"rate [{currency}]"), justify="right")
             amount = Text(f"amount [{currency}]")
             table.add_column(amount, justify="right", footer=period["total"])
-            marks = _doubt_marks(period)
             for line in period["lines"]:
                 table.add_row(
-                    Text.assemble((marks.get(line.get("source"), ""), "bold red"), line["charge"]),
+                    Text(line["charge"]),
                     line["tou_period"] or "",
                     "" if line["tier"] is None else str(line["tier"]),
                     line["quantity"],
@@ -43,30 +41,10 @@ def show_bills(document: dict[str, Any], console: Console) -> None:
                     line["amount"],
                 )
             console.print(table)
-            for note in _footnotes(period, marks):
-                console.print(note)
             for notice in period.get("notices", ()):
                 console.print(Text(notice["text"]))
             if "adjustment" in period:
                 console.print(_adjustment(period))
-
-
-def _doubt_marks(period: dict[str, Any]) -> dict[str, str]:
-    """A mark for every source of the bill that is not confirmed, in the order of the lines."""
-    sources = period.get("sources", {})
-    named = [line.get("source") for line in period["lines"]]
-    ordered = dict.fromkeys([*(name for name in named if name in sources), *sources])
-    doubted = [name for name in ordered if sources[name]["confidence"] == UNCONFIRMED]
-    return {name: f"*{number} " for number, name in enumerate(doubted, 1)}
-
-
-def _footnotes(period: dict[str, Any], marks: Mapping[str, str]) -> Iterator[Text]:
-    """What each mark means; a source that no line names is one of hours, limits or tax."""
-    named = {line.get("source") for line in period["lines"]}
-    for name, mark in marks.items():
-        where = "" if name in named else ", behind hours, tiers or tax"
-        title = period["sources"][name]["title"]
-        yield Text.assemble((f"{mark}UNCONFIRMED{where}: ", "bold red"), title)
 
 
 def _adjustment(period: dict[str, Any]) -> Table:

@@ -267,5 +267,6 @@ def _sources(shown: Shown) -> Table:
     for source in shown.tariff.sources:
         style = "bold red" if source.confidence == UNCONFIRMED else ""
         confidence = Text(say(source.confidence), style=style)
-        table.add_row(Text(source.source_id), confidence, Text(source.title))
+        document = f"\n{say('document')}: {source.document}" if source.document else ""
+        table.add_row(Text(source.source_id), confidence, Text(source.title + document))
     return table

@@ -61,6 +61,7 @@ _PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "source": ("来源", "source"),
     "sources": ("来源", "Sources"),
     "title": ("标题", "title"),
+    "document": ("账单所列价格依据", "on bills"),
     "confidence": ("可信度", "confidence"),
     "confirmed": ("已确认", "confirmed"),
     "secondary": ("二手来源", "secondary"),

@@ -17,7 +17,6 @@ from typing import Final
 from apps.statements.json_table import JsonTable, mapping, refusal
 
 CURRENCIES: Final = ("CNY", "USD", "EUR", "GBP")
-CONFIDENCES: Final = ("confirmed", "secondary", "unconfirmed")
 # Units of documents that were written before lines carried theirs.
 _UNITS: Final[Mapping[str, str]] = {"energy": "kWh", "tier-adder": "kWh", "capacity": "kVA"}
 
@@ -57,11 +56,10 @@ class BillTariff:
 
 @dataclass(frozen=True, slots=True)
 class PriceSource:
-    """Where prices come from, and how sure they are."""
+    """The published document that prices come from, by its title."""
 
     source_id: str
-    title: str
-    confidence: str
+    document: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +220,9 @@ def _sources(value: object, place: str) -> tuple[PriceSource, ...]:
     found = []
     for number, (source_id, entry) in enumerate(mapping(value, place).items()):
         table = JsonTable.of(entry, f"{place}[{number}]")
-        confidence = table.text("confidence")
-        if confidence not in CONFIDENCES:
-            raise refusal(f"{table.place}.confidence", f"is none of {', '.join(CONFIDENCES)}")
-        found.append(PriceSource(source_id, table.text("title"), confidence))
+        # Documents of earlier versions hold remarks of those who keep tariffs, and no document.
+        if table.has("document"):
+            found.append(PriceSource(source_id, table.text("document")))
     return tuple(found)
 
 

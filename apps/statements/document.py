@@ -3,8 +3,8 @@
 1. The period of the bill document is read and checked (`bill_document`, `checks`).
 2. Each line gets its words, its arithmetic, its source and how it was computed.
 3. The parts that the bill has data for are added: correction, price build-up, value-added tax.
-4. Sources are numbered in the order in which lines name them, and whatever is not confirmed is
-   marked and explained.
+4. Price documents are numbered in the order in which lines name them. What is thought of a source
+   is for those who keep tariffs, and no statement says it.
 
 A bill that does not add up gives an error, not a statement.
 """
@@ -28,14 +28,10 @@ from apps.statements.figures import (
     product,
 )
 from apps.statements.model import (
-    CONFIRMED,
-    SECONDARY,
-    UNCONFIRMED,
     Column,
     Fact,
     Labels,
     LineView,
-    Mark,
     Section,
     SourceView,
     Statement,
@@ -70,7 +66,7 @@ def make_statement(period: object, *, addressee: Addressee, language: Language) 
     bill = read_bill(period)
     check_bill(bill)
     wording = Wording(language, bill.currency)
-    sources = _used_sources(bill, wording)
+    sources = _used_sources(bill)
     columns, lines = _lines(bill, sources, wording)
     sections = (correction_section(bill, wording), build_up_section(bill, wording))
     return Statement(
@@ -82,7 +78,7 @@ def make_statement(period: object, *, addressee: Addressee, language: Language) 
         total=_total(bill, wording),
         total_figure=money_text(bill.total),
         change=_change(bill, wording),
-        warning=_joined((_what_if(bill, wording), _warning(sources, wording)), wording),
+        warning=_what_if(bill, wording),
         labels=_labels(wording),
         columns=columns,
         lines=lines,
@@ -93,8 +89,8 @@ def make_statement(period: object, *, addressee: Addressee, language: Language) 
             exact=exact_money_text(bill.total_exact),
         ),
         sections=tuple(each for each in (*sections, _vat_section(bill, wording)) if each),
-        sources=tuple(sources.values()),
-        notes=_notes(bill, sources, wording),
+        sources=tuple(dict.fromkeys(sources.values())),
+        notes=_notes(bill, wording),
     )
 
 
@@ -192,7 +188,6 @@ def _lines(
                 cells=tuple(cells),
                 arithmetic=explain(line, bill=bill, wording=wording),
                 source=source.reference if source else "",
-                mark=source.mark if source else None,
                 computed=_computed(line, wording),
             )
         )
@@ -216,38 +211,25 @@ def _computed(line: BillLine, wording: Wording) -> str:
     return shown(line.computed or "")
 
 
-def _used_sources(bill: Bill, wording: Wording) -> dict[str, SourceView]:
-    """Number the sources in the order of the lines that name them; then those of other figures."""
-    known = {source.source_id: source for source in bill.sources}
+def _used_sources(bill: Bill) -> dict[str, SourceView]:
+    """Number the documents in the order of the lines that name them; then those of other figures.
+
+    Sources of one document share a number.
+    """
+    documents = {source.source_id: source.document for source in bill.sources}
     views: dict[str, SourceView] = {}
-    for name in dict.fromkeys([*(line.source for line in bill.lines), *known]):
-        if name is None:
+    numbered: dict[str, SourceView] = {}
+    for name in dict.fromkeys([*(line.source for line in bill.lines), *documents]):
+        if name is None or name not in documents:
             continue
-        source = known.get(name)
-        kind = source.confidence if source else UNCONFIRMED
-        words = wording.say(kind if source else "unknown_source")
-        title = shown(source.title if source else name)
-        views[name] = SourceView(f"[{len(views) + 1}]", title, Mark(kind, words))
+        title = shown(documents[name])
+        views[name] = numbered.setdefault(title, SourceView(f"[{len(numbered) + 1}]", title))
     return views
 
 
-def _warning(sources: dict[str, SourceView], wording: Wording) -> str:
-    marks = {source.mark for source in sources.values()}
-    for words in ("unconfirmed", "unknown_source"):
-        if Mark(UNCONFIRMED, wording.say(words)) in marks:
-            return wording.say(f"warning_{words}")
-    return ""
-
-
-def _notes(bill: Bill, sources: dict[str, SourceView], wording: Wording) -> tuple[str, ...]:
-    marks = {source.mark for source in sources.values() if source.mark.kind != CONFIRMED}
+def _notes(bill: Bill, wording: Wording) -> tuple[str, ...]:
     keys = ["note_rounding"]
     keys += ["note_base"] if any(line.base is not None for line in bill.lines) else []
-    for kind, words in ((SECONDARY, SECONDARY), (UNCONFIRMED, UNCONFIRMED)):
-        if Mark(kind, wording.say(words)) in marks:
-            keys.append(f"note_{words}")
-    if Mark(UNCONFIRMED, wording.say("unknown_source")) in marks:
-        keys.append("note_unknown_source")
     ways = {line.computed for line in bill.lines}
     keys += [f"note_{way}" for way in WAYS if way in ways]
     said = tuple(_noticed(notice, wording) for notice in bill.notices if notice.code != WHAT_IF)
@@ -263,11 +245,6 @@ def _noticed(notice: BillNotice, wording: Wording) -> str:
     """A notice in the statement's language; one of a later version as the document says it."""
     values = {name: shown(value) for name, value in notice.values.items()}
     return wording.notice(notice.code, values) or shown(notice.text)
-
-
-def _joined(texts: tuple[str, ...], wording: Wording) -> str:
-    mark = "" if wording.language is Language.CHINESE else " "
-    return mark.join(text for text in texts if text)
 
 
 def _vat_section(bill: Bill, wording: Wording) -> Section | None:

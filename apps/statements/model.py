@@ -7,11 +7,6 @@ the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-CONFIRMED: Final = "confirmed"
-SECONDARY: Final = "secondary"
-UNCONFIRMED: Final = "unconfirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +15,6 @@ class Fact:
 
     label: str
     value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How sure a price is: the kind decides the look, the text is what a reader sees."""
-
-    kind: str
-    text: str
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether the price is confirmed, so that a line needs no mark."""
-        return self.kind == CONFIRMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +33,12 @@ class LineView:
         cells: One text per column of the statement's lines.
         arithmetic: How the amount was reached.
         source: Reference to the source of the price, such as "[1]"; empty where none is named.
-        mark: How sure that source is, or None without a source.
         computed: How the line was computed; empty where the bill does not say.
     """
 
     cells: tuple[str, ...]
     arithmetic: str
     source: str
-    mark: Mark | None
     computed: str
 
 
@@ -81,11 +61,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """A source in the list at the end."""
+    """A published price document in the list at the end."""
 
     reference: str
     title: str
-    mark: Mark
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The parts of a statement as blocks for the PDF library: styles, tables, marks."""
+"""The parts of a statement as blocks for the PDF library: styles, texts, tables."""
 
 from __future__ import annotations
 
@@ -14,11 +14,8 @@ from reportlab.platypus import CondPageBreak, Paragraph, Spacer
 from reportlab.platypus import Table as Grid
 
 from apps.statements.model import (
-    SECONDARY,
-    UNCONFIRMED,
     Column,
     LineView,
-    Mark,
     Section,
     SourceView,
     Statement,
@@ -34,11 +31,6 @@ ACCENT: Final = HexColor("#0b4a6f")
 TINT: Final = HexColor("#eef4f8")
 ALARM: Final = HexColor("#8b1a1a")
 ALARM_TINT: Final = HexColor("#fdeeee")
-_MARK_COLOURS: Final[Mapping[str, tuple[str, str]]] = {
-    SECONDARY: ("#6b4300", "#fff5df"),
-    UNCONFIRMED: ("#8b1a1a", "#fdeeee"),
-}
-_SURE_COLOURS: Final = ("#0b4a6f", "#eef4f8")
 
 # name: size, leading, colour, bold, and what else the style sets
 _STYLES: Final[Mapping[str, tuple[float, float, Any, bool, Mapping[str, Any]]]] = {
@@ -197,9 +189,8 @@ class Parts:
         return blocks
 
     def source(self, source: SourceView) -> Any:
-        """Return one source with how sure it is."""
-        text = self.typeface.markup(f"{source.reference} {source.title} ")
-        return self._paragraph(text + self._mark(source.mark), "source")
+        """Return one price document with its reference."""
+        return self.text(f"{source.reference} {source.title}", "source")
 
     def _table(self, table: Table) -> Any:
         rows = [self._heading_row(table.columns)]
@@ -244,18 +235,11 @@ class Parts:
         first = plain(f"{labels.arithmetic}{labels.colon}{line.arithmetic}")
         second = []
         if line.source:
-            mark = line.mark if line.mark and not line.mark.is_sure else None
-            shown = f" {self._mark(mark)}" if mark else ""
-            second.append(plain(f"{labels.source}{labels.colon}{line.source}") + shown)
+            second.append(plain(f"{labels.source}{labels.colon}{line.source}"))
         if line.computed:
             second.append(plain(f"{labels.computed}{labels.colon}{line.computed}"))
         parts = [first, plain(" · ").join(second)] if second else [first]
         return self._paragraph("<br/>".join(parts), "why")
-
-    def _mark(self, mark: Mark) -> str:
-        ink, ground = _MARK_COLOURS.get(mark.kind, _SURE_COLOURS)
-        text = self.typeface.markup(f"\N{NO-BREAK SPACE}{mark.text}\N{NO-BREAK SPACE}", bold=True)
-        return f'<font color="{ink}" backColor="{ground}">{text}</font>'
 
 
 def _due_style(figure: str) -> str:

@@ -74,7 +74,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "amount": ("金额（{currency}）", "Amount ({currency})"),
     "tier_of": ("第{number}阶梯", "tier {number}"),
     "arithmetic": ("计算", "Calculation"),
-    "source": ("价格来源", "Price source"),
+    "source": ("价格依据", "Price document"),
     "computed": ("计算方式", "Computed"),
     "computed_ciphertext": ("在加密读数上计算", "on encrypted readings"),
     "computed_gateway": (
@@ -164,36 +164,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "unchanged": ("无变化", "unchanged"),
     "adjustment_total": ("退补合计", "Difference in all"),
     # sources
-    "sources": ("价格来源", "Where the prices come from"),
-    "confirmed": ("已确认", "confirmed"),
-    "secondary": ("二手来源", "SECONDARY"),
-    "unconfirmed": ("未确认", "UNCONFIRMED"),
-    "unknown_source": ("来源未载明", "SOURCE NOT STATED"),
-    "note_secondary": (
-        "二手来源：数字取自转录，尚未与官方原件核对。",
-        "SECONDARY: the figure was taken from a transcription and has not been compared with the "
-        "official original.",
-    ),
-    "note_unconfirmed": (
-        "未确认：该数字尚无可靠来源，正式计费前必须先行确认。",
-        "UNCONFIRMED: no dependable source is known for the figure. It needs confirmation before "
-        "production use.",
-    ),
-    "note_unknown_source": (
-        "来源未载明：账单引用了来源，但没有给出其名称和可信程度，应视为未确认。",
-        "SOURCE NOT STATED: the bill refers to a source without its title and confidence; treat "
-        "the figure as unconfirmed.",
-    ),
-    "warning_unconfirmed": (
-        "本账单含有未确认的价格（均已标明），正式计费前必须先行确认。",
-        "This statement uses prices marked UNCONFIRMED. They need confirmation before production "
-        "use.",
-    ),
-    "warning_unknown_source": (
-        "本账单含有来源未载明的价格（均已标明），正式计费前必须先行确认。",
-        "This statement uses prices marked SOURCE NOT STATED. They need confirmation before "
-        "production use.",
-    ),
+    "sources": ("价格依据", "Where the prices come from"),
     # how it was computed
     "notes": ("说明", "Notes"),
     "note_ciphertext": (

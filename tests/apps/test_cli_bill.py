@@ -242,10 +242,13 @@ def test_a_file_from_the_future_is_a_what_if_and_says_so(files: Path) -> None:
     assert "in the future" in result.stderr
 
 
-def test_the_table_marks_what_nobody_confirmed(files: Path) -> None:
+def test_whoever_bills_learns_what_nobody_confirmed_and_the_bill_does_not_say_it(
+    files: Path,
+) -> None:
     result = bill(files, "--meter", "at-tier-1", tariff="shenzhen-commercial-four-period")
     assert result.exit_code == 0, result.stderr
-    assert "*1 capacity" in result.stdout
-    assert "*1 UNCONFIRMED: Basic fee by transformer capacity" in result.stdout
+    doubt = "shenzhen-commercial-four-period: some figures are UNCONFIRMED"
+    assert doubt in result.stderr
+    assert "UNCONFIRMED" not in result.stdout
     sure = bill(files, "--meter", "at-tier-1")
-    assert "UNCONFIRMED" not in sure.stdout
+    assert "UNCONFIRMED" not in sure.stderr

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from rich.console import Console
 from typer.testing import CliRunner
 
 from apps.cli.main import app
-from apps.cli.tables import show_bills
 from apps.cli.tariff_check import check_tariff
 from gridsecure.billing.tariffs import catalogue_paths, catalogue_tariffs
 from tests.billing.bill_inputs import catalogue_text
@@ -233,48 +231,3 @@ def row_of(table: str, word: str) -> list[str]:
 def test_an_edition_can_be_asked_for_by_name() -> None:
     assert tariff("show", f"{DEMAND}@2025-02").exit_code == 0
     assert tariff("show", f"{DEMAND}@2025-03").exit_code == 1
-
-
-def bill_document(**sources: dict[str, str]) -> dict[str, object]:
-    line = {"tou_period": None, "tier": None, "quantity": "1", "rate": "2", "amount": "2.00"}
-    lines = [
-        line | {"charge": "energy", "source": "sure"},
-        line | {"charge": "demand", "source": "x"},
-    ]
-    period = {
-        "start": "2026-07-01T00:00:00+08:00",
-        "end": "2026-08-01T00:00:00+08:00",
-        "lines": lines,
-        "total": "4.00",
-        "tariff": {"currency": "EUR"},
-        "sources": sources,
-    }
-    return {"meters": {"A": {"periods": [period]}}}
-
-
-def printed(document: dict[str, object]) -> str:
-    console = Console(width=120)
-    with console.capture() as capture:
-        show_bills(document, console)
-    return capture.get()
-
-
-def test_a_bill_marks_unconfirmed_lines_and_says_why() -> None:
-    text = printed(
-        bill_document(
-            hours={"title": "Hours [of] a rumour", "confidence": "unconfirmed"},
-            sure={"title": "Notice", "confidence": "confirmed"},
-            x={"title": "A rumour", "confidence": "unconfirmed"},
-        )
-    )
-    assert "│ *1 demand" in text
-    assert "│ energy" in text
-    assert "*1 UNCONFIRMED: A rumour" in text
-    assert "*2 UNCONFIRMED, behind hours, tiers or tax: Hours [of] a rumour" in text
-    assert "rate [EUR]" in text
-
-
-def test_a_bill_without_doubts_or_sources_has_no_footnote() -> None:
-    calm = {name: {"title": "Notice", "confidence": "secondary"} for name in ("sure", "x")}
-    for document in (bill_document(**calm), bill_document()):
-        assert "*1" not in printed(document)

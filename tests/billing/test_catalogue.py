@@ -189,8 +189,8 @@ def test_bills_that_others_published(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize("tariff_id", PARTIAL)
 def test_partial_tariffs_say_so_in_their_name_and_have_no_energy_price(tariff_id: str) -> None:
     tariff = named(tariff_id)
-    assert "PARTIAL: no energy price" in tariff.name_en
-    assert "不含购电价" in tariff.name_zh
+    assert "without the energy purchase" in tariff.name_en
+    assert "不含购电" in tariff.name_zh
     assert {rate.charge for rate in tariff.rates if rate.per == "kWh"} == {
         "transmission-distribution"
     }
@@ -215,18 +215,19 @@ def hours_of(tariff: Tariff, day: str) -> dict[str, int]:
     return dict(Counter(labels))
 
 
-def test_a_bill_names_the_sources_of_hours_tiers_and_convention() -> None:
+def test_a_bill_names_the_price_documents_of_rates_and_tiers_and_no_remark() -> None:
     (bills,) = bill_readings(
         readings_frame([("A", "2026-07-01 00:00", 1000)]),
-        tariff=named("shanghai-residential-peak-valley"),
+        tariff=named("guangzhou-residential-peak-valley"),
         contracts=default_contracts(["A"]),
         interval=HOUR,
     )
-    document = bills_to_json([bills], tariff=named("shanghai-residential-peak-valley"))
+    document = bills_to_json([bills], tariff=named("guangzhou-residential-peak-valley"))
     (period,) = document["meters"]["A"]["periods"]
-    assert "shanghai-split" not in {line["source"] for line in period["lines"]}
-    assert period["sources"]["shanghai-split"]["confidence"] == "unconfirmed"
-    assert period["sources"]["shanghai-tiers"]["confidence"] == "confirmed"
+    assert period["sources"] == {
+        "guangzhou-peak-valley": {"document": "粤发改价格〔2021〕331号"},
+        "guangdong-tiers": {"document": "粤价〔2012〕135号、粤发改价格〔2017〕498号"},
+    }
 
 
 HOURS_OF = [

@@ -89,10 +89,11 @@ def period_to_json(bills: Bills, column: int, *, tariff: Tariff | None) -> dict[
     named = {rule.source for rule in bills.rules}
     named |= {figure.source for figure in tariff.figure_sources}
     named |= {tariff.ratchet.source} if tariff.ratchet else set()
+    # What we think of a source is for those who keep tariffs; a bill names the price document.
     document["sources"] = {
-        source.source_id: {"title": source.title, "confidence": source.confidence}
+        source.source_id: {"document": source.document}
         for source in tariff.sources
-        if source.source_id in named
+        if source.source_id in named and source.document
     }
     if tariff.vat_rate is not None:
         document["vat"] = vat_split(int(bills.totals_fen[column]), rate=tariff.vat_rate)

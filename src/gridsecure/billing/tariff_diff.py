@@ -123,7 +123,10 @@ def _header(tariff: Tariff) -> dict[str, str]:
 
 
 def _sources(tariff: Tariff) -> dict[str, str]:
-    return {s.source_id: f"{s.title} ({s.confidence})" for s in tariff.sources}
+    return {
+        s.source_id: f"{s.title} ({s.confidence})" + (f" {s.document}" if s.document else "")
+        for s in tariff.sources
+    }
 
 
 def _figures(tariff: Tariff) -> dict[str, str]:

@@ -47,11 +47,14 @@ class SourceRow:
 
     `confidence` is `confirmed` (read in the original, or told alike by independent public
     sources), `secondary` (told by one public source) or `unconfirmed` (not found in public).
+    `title` and `confidence` are for those who keep tariffs. `document` is the published price
+    document that a customer's bill refers to, by its own title; None if there is none to name.
     """
 
     source_id: str
     title: str
     confidence: str
+    document: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class DayRow:
 
 def read_source(table: Mapping[str, Any], *, row: str) -> SourceRow:
     """Read one `[[sources]]` table; `row` names it in refusals."""
-    check_keys(table, row=row, required=("id", "title", "confidence"))
+    check_keys(table, row=row, required=("id", "title", "confidence"), optional=("document",))
     confidence = read_text(table, "confidence", row=row)
     if confidence not in CONFIDENCES:
         raise refusal(row, f"confidence must be one of {', '.join(CONFIDENCES)}", "confidence")
@@ -127,6 +130,7 @@ def read_source(table: Mapping[str, Any], *, row: str) -> SourceRow:
         source_id=read_text(table, "id", row=row),
         title=read_text(table, "title", row=row),
         confidence=confidence,
+        document=read_text(table, "document", row=row) if "document" in table else None,
     )
 
 

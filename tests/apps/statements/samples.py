@@ -71,7 +71,6 @@ def every_text(shown: Statement) -> list[str]:
     texts += [shown.warning, *(column.heading for column in shown.columns)]
     for each in shown.lines:
         texts += [*each.cells, each.arithmetic, each.source, each.computed]
-        texts += [each.mark.text] if each.mark and not each.mark.is_sure else []
     texts += [shown.total_figure, shown.total_note]
     for section in shown.sections:
         texts += [section.title, section.note]
@@ -79,7 +78,7 @@ def every_text(shown: Statement) -> list[str]:
             texts += [column.heading for column in table.columns]
             texts += [cell for row in table.rows for cell in row]
     for source in shown.sources:
-        texts += [source.reference, source.title, source.mark.text]
+        texts += [source.reference, source.title]
     return [text for text in (*texts, *shown.notes) if text]
 
 

@@ -143,42 +143,35 @@ def test_every_phrase_is_in_both_languages_and_takes_the_same_values() -> None:
     assert Wording(Language.ENGLISH, "GBP").hundredth == "penny"
 
 
-def test_whatever_is_not_confirmed_is_marked_and_explained() -> None:
+def test_price_documents_are_numbered_and_a_source_without_one_is_not_named() -> None:
     sources = {
-        "sure": {"title": "Price notice", "confidence": "confirmed"},
-        "heard": {"title": "A transcription", "confidence": "secondary"},
-        "guessed": {"title": "A rumour", "confidence": "unconfirmed"},
+        "notice": {"document": "Price notice"},
+        "same": {"document": "Price notice"},
+        "table": {"document": "Price table"},
     }
-    named = ["sure", "heard", "guessed", "nowhere", "heard"]
+    named = ["table", "notice", "nowhere", "same", None]
     shown = statement(period(*(line(source=name) for name in named), sources=sources))
-    marks = [(view.source, view.mark.text if view.mark else None) for view in shown.lines]
-    assert marks == [
-        ("[1]", "confirmed"),
-        ("[2]", "SECONDARY"),
-        ("[3]", "UNCONFIRMED"),
-        ("[4]", "SOURCE NOT STATED"),
-        ("[2]", "SECONDARY"),
+    assert [view.source for view in shown.lines] == ["[1]", "[2]", "", "[2]", ""]
+    assert [(view.reference, view.title) for view in shown.sources] == [
+        ("[1]", "Price table"),
+        ("[2]", "Price notice"),
     ]
-    notes = " ".join(shown.notes)
-    for words in ("SECONDARY:", "UNCONFIRMED:", "SOURCE NOT STATED:", "before production use"):
-        assert words in notes
-    assert "UNCONFIRMED" in shown.warning
-    sure = {"sure": sources["sure"]}
-    unnamed = statement(period(line(source="nowhere"), sources=sure))
-    assert "SOURCE NOT STATED" in unnamed.warning
-    calm = statement(period(line(source="sure"), sources=sure))
-    assert not calm.warning
-    assert "confirmation" not in " ".join(calm.notes)
+    assert not shown.warning
 
 
-def test_a_source_of_hours_or_limits_is_listed_though_no_line_names_it() -> None:
-    sources = {
-        "hours": {"title": "Hours from a rumour", "confidence": "unconfirmed"},
-        "price": {"title": "Price notice", "confidence": "confirmed"},
-    }
+def test_remarks_of_earlier_documents_do_not_reach_a_customer() -> None:
+    remark = {"title": "A rumour", "confidence": "unconfirmed"}
+    sources = {"heard": remark, "told": remark | {"document": "Price notice"}}
+    shown = statement(period(line(source="heard"), line(source="told"), sources=sources))
+    assert [view.source for view in shown.lines] == ["", "[1]"]
+    assert "rumour" not in " ".join(every_text(shown))
+    assert "confirmed" not in " ".join(every_text(shown)).lower()
+
+
+def test_a_document_of_hours_or_limits_is_listed_though_no_line_names_it() -> None:
+    sources = {"hours": {"document": "Hours"}, "price": {"document": "Price notice"}}
     shown = statement(period(line(source="price"), sources=sources))
-    assert [view.title for view in shown.sources] == ["Price notice", "Hours from a rumour"]
-    assert "UNCONFIRMED" in shown.warning
+    assert [view.title for view in shown.sources] == ["Price notice", "Hours"]
 
 
 def test_a_plain_contract_document_is_enough() -> None:
@@ -328,7 +321,7 @@ SHAPES: list[tuple[Any, str]] = [
     (period() | {"total": "5"}, "period.total is not an amount with two decimals"),
     (period() | {"total": 5.0}, "period.total is not a decimal text"),
     (period() | {"total_exact": "5e0"}, "period.total_exact is not a decimal text"),
-    (period(sources={"a": {"title": "t", "confidence": "sure"}}), r"sources\[0\].confidence"),
+    (period(sources={"a": {"document": " "}}), r"sources\[0\].document is not a text"),
     (period(vat={"rate": "0.13", "net": "1.00"}), "period.vat.tax is missing"),
     (
         period(tariff={"currency": "JPY", "id": "i", "version": "1", "name_en": "n"}),

@@ -65,7 +65,7 @@ def pdf_text(pdf: bytes) -> str:
 
 def hostile_period(text: str) -> dict[str, Any]:
     tariff = {"id": text, "version": text, "name_en": text, "name_zh": text, "currency": "CNY"}
-    sources = {text: {"title": text, "confidence": "unconfirmed"}}
+    sources = {text: {"document": text}}
     lines = (
         line(charge=text, tou_period=text, unit=text, source=text, computed=text),
         line(charge="government-funds", tou_period=text, source="unknown" + text),
@@ -204,7 +204,7 @@ def luminance(colour: str) -> float:
     ("ink", "ground"),
     [
         ("ink", "#ffffff"), ("soft", "#ffffff"), ("soft", "tint"), ("accent", "tint"),
-        ("accent", "#ffffff"), ("alarm", "alarm-tint"), ("care", "care-tint"),
+        ("accent", "#ffffff"), ("alarm", "alarm-tint"),
     ],
 )  # fmt: skip
 def test_text_stands_out_from_its_ground(ink: str, ground: str) -> None:
