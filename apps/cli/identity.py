@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from apps.cli.explained import explained, notes
+from apps.cli.identity_books import add_books_command
 from apps.cli.identity_keys import add_key_commands
 from apps.cli.office_client import Office, Services, signed_in, verified_log
 from apps.cli.office_files import Log
@@ -42,6 +43,7 @@ identity_app = typer.Typer(
     help="Open and revoke pseudonyms, two offices together.", no_args_is_help=True
 )
 add_key_commands(identity_app)
+add_books_command(identity_app)
 LOGS: Final[tuple[Log, ...]] = ("registrations", "enrolments")
 
 

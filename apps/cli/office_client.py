@@ -6,7 +6,7 @@ chain recomputed here, against the head that this office kept the last time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +32,10 @@ from gridsecure.store.evidence import EvidenceEntry, verify_entries
 OFFICE_OF: Final[dict[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
 TIMEOUT: Final = 120.0
 """A batch of a search takes the service a while to check [s]."""
+
+
+Call = Callable[..., Any]
+"""Calls a service as somebody who signed in: audience, method, path, options -> JSON answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,40 @@ def asked(http: httpx.Client, method: str, url: str, **options: Any) -> Any:
     )
 
 
+def utc_clock() -> datetime:
+    """The present."""
+    return datetime.now(UTC)
+
+
+def connection() -> httpx.Client:
+    """The client that everything is sent with."""
+    return new_client(timeout=TIMEOUT)
+
+
+@contextmanager
+def person_calls(identity: str, *, key: Path, services: Mapping[Audience, str]) -> Iterator[Call]:
+    """Somebody of whatever role, signed in with a key until the block ends.
+
+    Args:
+        identity: Address of the identity service.
+        key: File of the person's key.
+        services: Address of each service that is called, by audience.
+
+    Raises:
+        StorageError: The key cannot be used.
+        GridSecureError: A service refused, or cannot be reached (`office.connection`).
+    """
+    login = person_login(tuple(services), key=officer_key(key), now=utc_clock())
+    with connection() as http:
+        given = asked(http, "POST", f"{identity}/person-tokens", json=login.model_dump())
+
+        def call(audience: Audience, method: str, path: str, **options: Any) -> Any:
+            headers = {"Authorization": f"Bearer {given['tokens'][audience]}"}
+            return asked(http, method, services[audience] + path, headers=headers, **options)
+
+        yield call
+
+
 @contextmanager
 def signed_in(services: Services, *, key: Path) -> Iterator[Office]:
     """An officer signed in with a key, until the block ends.
@@ -128,8 +166,8 @@ def signed_in(services: Services, *, key: Path) -> Iterator[Office]:
     audiences: tuple[Audience, ...] = (
         ("identity", "platform") if services.platform else ("identity",)
     )
-    with new_client(timeout=TIMEOUT) as http:
-        login = person_login(audiences, key=own, now=datetime.now(UTC))
+    with connection() as http:
+        login = person_login(audiences, key=own, now=utc_clock())
         url = services.identity + "/person-tokens"
         given = asked(http, "POST", url, json=login.model_dump())
         (role,) = given["roles"] if len(given["roles"]) == 1 else ("",)

@@ -7,24 +7,22 @@ others are left out by a new list, which takes the earlier one's place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from apps.cli.explained import explained
-from apps.cli.office_client import TIMEOUT, asked
+from apps.cli.office_client import person_calls
 from apps.cli.office_files import officer_key
 from gridsecure.billing.periods import billing_month
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import InputError, NotFoundError
-from gridsecure.identity.person_login import person_login
 from gridsecure.messages import ClosingList, Signed, signed
 
 TIMEZONE: Final = "Asia/Shanghai"
@@ -55,8 +53,9 @@ def show(
     timezone: TimezoneOption = TIMEZONE,
 ) -> None:
     """Show a month's closing lists, and the uploads that none of them names."""
-    with _staff(identity, platform, key=key) as call:
-        answer = call("GET", _PATH, params=_span(month, timezone))
+    span = _span(month, timezone)
+    with person_calls(identity, key=key, services={"platform": platform}) as call:
+        answer = call("platform", "GET", _PATH, params=span)
     _show(answer, Console())
 
 
@@ -77,9 +76,13 @@ def close(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Sign and hand in a month's next closing list."""
     office, span = officer_key(office_key), _span(month, timezone)
-    with _staff(identity, platform, key=key) as call:
+    with person_calls(identity, key=key, services={"platform": platform}) as call:
         count = close_month(
-            call, key=office, now=datetime.now(UTC), leave_out=leave_out or (), **span
+            partial(call, "platform"),
+            key=office,
+            now=datetime.now(UTC),
+            leave_out=leave_out or (),
+            **span,
         )
     Console().print(f"Closed {month} for {count} uploads. Bills and load curves can be run.")
 
@@ -177,17 +180,3 @@ def _span(month: str, timezone: str) -> dict[str, str]:
             remedy="Write them as 2026-07 and Asia/Shanghai.",
         ) from error
     return {"start": period.start.isoformat(), "end": period.end.isoformat()}
-
-
-@contextmanager
-def _staff(identity: str, platform: str, *, key: Path) -> Iterator[Call]:
-    """The platform as a member of the billing staff, signed in with a key."""
-    with httpx.Client(timeout=TIMEOUT) as http:
-        login = person_login(("platform",), key=officer_key(key), now=datetime.now(UTC))
-        given = asked(http, "POST", f"{identity}/person-tokens", json=login.model_dump())
-        headers = {"Authorization": f"Bearer {given['tokens']['platform']}"}
-
-        def call(method: str, path: str, **options: Any) -> Any:
-            return asked(http, method, platform + path, headers=headers, **options)
-
-        yield call

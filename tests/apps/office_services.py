@@ -96,9 +96,12 @@ def identity_service(folder: Path) -> FastAPI:
         PersonEntry(name=name, roles=(role,), public_key=point(keys().staters[opener]))
         for opener, (name, role) in OFFICERS.items()
     ]
-    clerk = PersonEntry(name="zhou", roles=("billing",), public_key=point(keys().people["clerk"]))
+    people += [
+        PersonEntry(name=name, roles=(role,), public_key=point(keys().people[whose]))
+        for whose, name, role in (("clerk", "zhou", "billing"), ("ops", "ops", "operator"))
+    ]
     app = create_identity_app(
-        identity_settings(folder, people=(*people, clerk)),
+        identity_settings(folder, people=tuple(people)),
         clock=utc_now,
     )
     zone = app.state.zone
@@ -126,7 +129,8 @@ def two_offices(folder: Path) -> Iterator[Offices]:
         write_secret(folder / opener / "signing.key", keys().staters[opener].to_bytes())
         half = keys().openers[opener].k.to_bytes(32, "big")
         write_secret(folder / opener / "opener.key", half)
-    write_secret(folder / "clerk" / "signing.key", keys().people["clerk"].to_bytes())
+    for whose in ("clerk", "ops"):
+        write_secret(folder / whose / "signing.key", keys().people[whose].to_bytes())
     identity = identity_service(folder / "identity")
     platform = create_platform_app(platform_settings(folder / "platform"), clock=utc_now)
     with served(identity) as one, served(platform) as two:

@@ -16,6 +16,7 @@ from gridsecure.identity.enrolments import keys_of
 from gridsecure.identity.person_login import PersonLogin
 from gridsecure.identity.registry import registration
 from gridsecure.messages import Signed, opened
+from gridsecure.store.accounts import accounts_of, owners_of
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append, entries_after
 from tests.apps.office_services import Offices, two_offices, write_secret
@@ -316,3 +317,53 @@ def test_a_sign_in_code_is_one_signed_login_for_all_services(offices):
     login = opened(envelope, expect=PersonLogin, trusted={key.thumbprint: key})
     assert sorted(login.audiences) == ["authority", "gateway", "identity", "platform"]
     assert "minute" in result.stderr
+
+
+# --- the books -----------------------------------------------------------------------------------
+
+GATEWAY = "ab" * 32
+ACCOUNTS = f"""\ufeffmeter_point_id,gateway,name,address,customer_id,zone,customer_class,remark
+4403001,{GATEWAY},Lin,"1, Harbour Road",C1,futian,household,new
+4403002,{GATEWAY},Wei,2 Harbour Road,C2,futian,shop,
+"""
+
+
+def test_an_operator_enters_the_books_from_files(offices, tmp_path):
+    (tmp_path / "accounts.csv").write_text(ACCOUNTS)
+    (tmp_path / "gateways.csv").write_text(f"gateway,owner\n{GATEWAY},grid company\n")
+    files = ("--accounts", str(tmp_path / "accounts.csv"))
+    for _ in range(2):
+        said = offices.done("ops", "books", *files, "--gateways", str(tmp_path / "gateways.csv"))
+        assert "2 meter points and 1 gateways" in said
+    with Session(offices.world.issuer.engine) as session:
+        kept = accounts_of(session, ["4403001", "4403002"])
+        assert owners_of(session, [GATEWAY]) == {GATEWAY: "grid company"}
+    assert kept["4403001"].address == "1, Harbour Road"
+    assert (kept["4403002"].zone, kept["4403002"].customer_class) == ("futian", "shop")
+    refused(offices.run("utility", "books", *files), "authenticity.refused")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "word"),
+    [
+        ("", "books.file", "meter_point_id"),
+        (ACCOUNTS.splitlines()[0], "books.file", "no row"),
+        (ACCOUNTS.replace("customer_id", "customer"), "books.file", "customer_id"),
+        (ACCOUNTS.replace(",household,new", ""), "books.file", "line 2"),
+        (ACCOUNTS.replace("4403002", "4403001"), "books.twice", "4403001"),
+        (ACCOUNTS.replace(",futian,shop,", ',"futian,shop,'), "books.file", "CSV"),
+    ],
+)
+def test_books_that_cannot_be_read_whole_are_not_entered(offices, tmp_path, text, reason, word):
+    path = tmp_path / "accounts.csv"
+    path.write_text(text)
+    result = offices.run("ops", "books", "--accounts", str(path))
+    refused(result, reason)
+    assert word in result.stderr
+    with Session(offices.world.issuer.engine) as session:
+        assert accounts_of(session, ["4403001", "4403002"]) == {}
+
+
+def test_books_without_a_file_or_with_none_there_are_refused(offices, tmp_path):
+    refused(offices.run("ops", "books"), "office.options")
+    refused(offices.run("ops", "books", "--gateways", str(tmp_path / "none.csv")), "books.file")

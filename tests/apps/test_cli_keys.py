@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from apps.api.platform import create_platform_app
 from apps.api.settings import PersonEntry
-from apps.cli import keys as keys_command
+from apps.cli import office_client
 from apps.cli.main import app as command
 from gridsecure.compute.key_sets import install_key_set, known_keys
 from gridsecure.key_authority.key_sets import list_key_sets, public_objects
@@ -23,6 +23,7 @@ from tests.apps.test_api_queries import InProcess, authority_of
 from tests.apps.zone_apps import TestClock, identity_app, platform_settings, point
 from tests.authority_simulator import ask_for_key_sets
 from tests.grid_simulator import NOW, GridSimulator, grid_keys
+from tests.vault_services import running_vault, vault_settings
 
 
 class Carrier(httpx.BaseTransport):
@@ -55,17 +56,22 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     grid = GridSimulator(tmp_path / "platform")
     person = PersonEntry(name="kate", roles=("custodian",), public_key=point(grid_keys().stranger))
     platform = create_platform_app(platform_settings(tmp_path / "platform"), clock=TestClock())
+    secret = vault_settings(tmp_path, grid.authority_key)
     apps = {
         "identity": identity_app(tmp_path / "identity", people=(person,)),
         "platform": platform,
-        "authority": authority_of(tmp_path / "authority", grid, platform),
+        "authority": authority_of(tmp_path / "authority", grid, platform, vault=secret.socket),
     }
     key = tmp_path / "kate.key"
     key.write_bytes(grid_keys().stranger.to_bytes())
     key.chmod(0o600)
-    monkeypatch.setattr(keys_command, "utc_clock", lambda: NOW)
-    monkeypatch.setattr(keys_command, "connection", lambda: httpx.Client(transport=Carrier(apps)))
-    with TestClient(platform), TestClient(apps["authority"]) as authority:
+    monkeypatch.setattr(office_client, "utc_clock", lambda: NOW)
+    monkeypatch.setattr(office_client, "connection", lambda: httpx.Client(transport=Carrier(apps)))
+    with (
+        running_vault(secret),
+        TestClient(platform),
+        TestClient(apps["authority"]) as authority,
+    ):
         ask_for_key_sets(authority, grid)
         yield Desk(apps, grid, key)
     apps["identity"].state.zone.close()
