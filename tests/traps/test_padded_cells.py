@@ -1,0 +1,111 @@
+"""The attack: whoever runs a gateway fills up the cell in which somebody else has one household.
+
+It enrols enough meter points of its own in that cell, waits for the release, and subtracts what it
+knows. When cells were counted over all gateways alike, the rest was the victim's energy to the Wh
+and its bill to the fen. What stops it is counted by owner: a number about a cell is about enough
+customers outside any one owner, or about none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gridsecure.gateway.rosters import Roster, without_members
+from gridsecure.key_authority.checker import RELEASED
+from gridsecure.messages import ReleaseCertificate
+from gridsecure.plans import cells, load_curve
+from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
+from tests.authority_simulator import Authority, authority_grid, shown
+from tests.grid_simulator import GridSimulator, GridUpload
+
+CELL = ("futian", "household")
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Iterator[GridSimulator]:
+    with authority_grid(tmp_path / "platform", meters=48) as (grid, _uploads):
+        yield grid
+
+
+def owned(grid: GridSimulator, members: Sequence[str], *, owner: str) -> GridUpload:
+    """The upload of some households, from a gateway that the owner runs."""
+    every = next(r for r in grid.rosters if "household" in r.manifest.customer_classes)
+    others = set(every.manifest.pseudonyms) - set(members)
+    roster = without_members(every, others)
+    assert roster is not None
+    manifest = grid.seated(roster.manifest.model_copy(update={"owner": owner}))
+    return grid.upload(replace(roster, manifest=manifest))
+
+
+def split_cell(grid: GridSimulator) -> tuple[GridUpload, GridUpload]:
+    """The victim's one household of the cell, and the attacker's, which are all the others."""
+    homes = [
+        name
+        for roster in grid.rosters
+        for name, *place in zip(
+            roster.manifest.pseudonyms,
+            roster.manifest.zones,
+            roster.manifest.customer_classes,
+            strict=True,
+        )
+        if tuple(place) == CELL
+    ]
+    assert len(homes) > MINIMUM_MEMBERS
+    return owned(grid, homes[:1], owner="victim"), owned(grid, homes[1:], owner="attacker")
+
+
+def told(certificate: ReleaseCertificate) -> dict[str, str | None]:
+    return {
+        cell.measure: cell.value
+        for cell in certificate.cells
+        if (cell.zone, cell.customer_class) == CELL
+    }
+
+
+def release(grid: GridSimulator, folder: Path) -> tuple[dict[str, str | None], list[Roster]]:
+    """What a release of both tells of the cell, and their rosters."""
+    authority = Authority(grid, folder)
+    try:
+        uploads = split_cell(grid)
+        for upload in uploads:
+            shown(authority, upload)
+        assert authority.answer(authority.bill_request(uploads)).state == RELEASED
+        (certificate,) = authority.certificates
+        return told(certificate), [upload.roster for upload in uploads]
+    finally:
+        authority.close()
+
+
+def truth(grid: GridSimulator, roster: Roster) -> tuple[int, int]:
+    """Energy [Wh] and money [fen] of a roster in the open."""
+    bills = grid.bills(roster)
+    own = grid.readings[grid.readings["meter_point_id"].isin(roster.meter_point_ids)]
+    return int(own["energy_wh"].sum()), int(sum(bills.totals_fen))
+
+
+def counted_alike(members: Sequence[Member]) -> bool:
+    """The rule as it was: enough members, whoever runs their gateways."""
+    return len(list(members)) >= MINIMUM_MEMBERS
+
+
+def test_counted_over_all_owners_alike_the_victim_is_what_is_left(
+    grid: GridSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for layer in (cells, load_curve):
+        monkeypatch.setattr(layer, "is_enough", counted_alike)
+    seen, (victim, attacker) = release(grid, tmp_path / "authority")
+    assert seen["energy_wh"] is not None
+    assert seen["amount_fen"] is not None
+    known_wh, known_fen = truth(grid, attacker)
+    stolen = int(seen["energy_wh"]) - known_wh, int(seen["amount_fen"]) - known_fen
+    assert stolen == truth(grid, victim)
+
+
+def test_a_cell_padded_by_one_owner_is_withheld(grid: GridSimulator, tmp_path: Path) -> None:
+    seen, _ = release(grid, tmp_path / "authority")
+    assert set(seen) == {"bills", "energy_wh", "amount_fen"}
+    assert set(seen.values()) == {None}
