@@ -9,29 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import pandas as pd
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from apps.cli.analyst_queries import (
-    Asking,
-    QueryAnswer,
-    analyst_key,
-    connection,
-    enrol_analyst,
-    point_option,
-    utc_clock,
-)
 from apps.cli.explained import explained, notes
+from apps.cli.on_use import on_use
 from apps.cli.output import FormatOption, OutputFormat
-from gridsecure.analyst.enrolment import IdentityService
-from gridsecure.analyst.grants import QueryAddresses
-from gridsecure.analyst.load_curves import load_curve_table
-from gridsecure.analyst.queries import QueryProgress
-from gridsecure.analyst.releases import pinned_authority
 from gridsecure.errors import GridSecureError
+
+with on_use():
+    from apps.cli import analyst_queries as room
+    from gridsecure.analyst import enrolment, grants, load_curves, queries, releases
 
 TIMEZONE: Final = "Asia/Shanghai"
 LOOK_SECONDS: Final = 1.0
@@ -63,23 +53,23 @@ def enrol(  # noqa: PLR0913 - one parameter an option
     period: Annotated[str, typer.Option(help="The year, YYYY.")],
 ) -> None:
     """Get a credential for a year. This is the only time that your name is said."""
-    service = IdentityService(
+    service = enrolment.IdentityService(
         url=identity_url,
-        key=point_option(identity_key, option="--identity-key"),
+        key=room.point_option(identity_key, option="--identity-key"),
         signers={
-            "utility": point_option(utility_key, option="--utility-key"),
-            "regulator": point_option(regulator_key, option="--regulator-key"),
+            "utility": room.point_option(utility_key, option="--utility-key"),
+            "regulator": room.point_option(regulator_key, option="--regulator-key"),
         },
     )
-    with connection() as http:
-        enrol_analyst(
+    with room.connection() as http:
+        room.enrol_analyst(
             http,
             service=service,
             name=name,
-            key=analyst_key(key),
+            key=room.analyst_key(key),
             wallet=wallet,
             period=period,
-            now=utc_clock(),
+            now=room.utc_clock(),
         )
     notes.print(f"Enrolled for {escape(period)}. Keep {escape(wallet.name)}, and no copy of it.")
 
@@ -99,12 +89,12 @@ def ask(  # noqa: PLR0913 - one parameter an option
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Ask for a month's load curve and wait until it is released. It takes one grant."""
-    with connection() as http:
-        asking = Asking(
+    with room.connection() as http:
+        asking = room.Asking(
             http,
-            QueryAddresses(identity_url, platform_url, authority_url),
-            pinned_authority(authority_key),
-            utc_clock,
+            grants.QueryAddresses(identity_url, platform_url, authority_url),
+            releases.pinned_authority(authority_key),
+            room.utc_clock,
             patience(wait),
         )
         answer = asking.load_curve(wallet, month=month, timezone=timezone)
@@ -122,7 +112,7 @@ class _Patience:
     until: float
     shown: str = ""
 
-    def __call__(self, progress: QueryProgress) -> None:
+    def __call__(self, progress: queries.QueryProgress) -> None:
         stands = (
             f"computed, release request {progress.request_state}"
             if progress.state == "done"
@@ -140,7 +130,7 @@ class _Patience:
         time.sleep(LOOK_SECONDS)
 
 
-def patience(seconds: float) -> Callable[[QueryProgress], None]:
+def patience(seconds: float) -> Callable[[queries.QueryProgress], None]:
     """How long to wait for an answer.
 
     Args:
@@ -149,7 +139,7 @@ def patience(seconds: float) -> Callable[[QueryProgress], None]:
     return _Patience(time.monotonic() + seconds)
 
 
-def answer_to_json(answer: QueryAnswer) -> dict[str, Any]:
+def answer_to_json(answer: room.QueryAnswer) -> dict[str, Any]:
     """An answer as a document: the release's evidence and all its cells."""
     release = answer.release
     return {
@@ -177,9 +167,9 @@ def answer_to_json(answer: QueryAnswer) -> dict[str, Any]:
     }
 
 
-def show_answer(answer: QueryAnswer, console: Console) -> None:
+def show_answer(answer: room.QueryAnswer, console: Console) -> None:
     """Print the released cells, interval by interval."""
-    frame: pd.DataFrame = load_curve_table(answer.release)
+    frame = load_curves.load_curve_table(answer.release)
     table = Table(title=f"Release {answer.release.release_id}")
     for title in ("day", "from", "zone", "class", "energy [kWh]"):
         table.add_column(title, justify="right" if title.startswith("energy") else "left")

@@ -36,7 +36,7 @@ from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.settlements import settle
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.formats import ReadingsFile, read_offsets, read_readings
-from gridsecure.gateway.value_kinds import NOTHING_SAID, Meaning, Stamps, Values
+from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.plans.quantities import MAX_TIER_WH
 
 

@@ -8,7 +8,7 @@ chain holds and reaches back to the head this office kept.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,8 +16,6 @@ from rich.console import Console
 from apps.cli.explained import explained, notes
 from apps.cli.identity_books import add_books_command
 from apps.cli.identity_keys import add_key_commands
-from apps.cli.office_client import Office, Services, signed_in, verified_log
-from apps.cli.office_files import Log
 from apps.cli.office_options import (
     IdentityOption,
     KeyOption,
@@ -27,24 +25,18 @@ from apps.cli.office_options import (
     UrlOption,
     WitnessOption,
 )
-from apps.cli.office_steps import Tools, computed_share, search_steps
-from apps.cli.office_words import (
-    say,
-    show_checked,
-    show_log,
-    show_result,
-    show_search,
-    show_warrant,
-    show_warrants,
-)
+from apps.cli.on_use import on_use
 from gridsecure.errors import InputError
+
+with on_use():
+    from apps.cli import office_client, office_files, office_steps
+    from apps.cli import office_words as words
 
 identity_app = typer.Typer(
     help="Open and revoke pseudonyms, two offices together.", no_args_is_help=True
 )
 add_key_commands(identity_app)
 add_books_command(identity_app)
-LOGS: Final[tuple[Log, ...]] = ("registrations", "enrolments")
 
 
 @identity_app.command()
@@ -53,17 +45,17 @@ def warrant(
     *, url: UrlOption, key: KeyOption, subject: SubjectOption, reference: ReferenceOption
 ) -> None:
     """Order to open one pseudonym."""
-    with signed_in(Services(url), key=key) as office:
+    with office_client.signed_in(office_client.Services(url), key=key) as office:
         body = {"subject": subject, "reference": reference}
-        show_warrant(office.call("POST", "/warrants", json=body), Console())
+        words.show_warrant(office.call("POST", "/warrants", json=body), Console())
 
 
 @identity_app.command()
 @explained
 def warrants(*, url: UrlOption, key: KeyOption) -> None:
     """List every order to open and whom it waits for."""
-    with signed_in(Services(url), key=key) as office:
-        show_warrants(office.call("GET", "/warrants"), Console())
+    with office_client.signed_in(office_client.Services(url), key=key) as office:
+        words.show_warrants(office.call("GET", "/warrants"), Console())
 
 
 @identity_app.command()
@@ -80,17 +72,19 @@ def share(
     ] = False,
 ) -> None:
     """Check an order in the log and give this office's share."""
-    with signed_in(Services(url), key=key) as office:
-        computed = computed_share(office, order, tools=Tools(opener_key, witness))
-        show_checked(computed, notes)
+    with office_client.signed_in(office_client.Services(url), key=key) as office:
+        computed = office_steps.computed_share(
+            office, order, tools=office_steps.Tools(opener_key, witness)
+        )
+        words.show_checked(computed, notes)
         if only_print:
             typer.echo(computed.share.hex())
             return
         body = {"opener": office.opener, "share": computed.share.hex()}
         given = office.call("POST", f"/warrants/{order}/shares", json=body)
         console = Console()
-        say(console, f"The share of the {office.opener} is given.")
-        show_warrant(given, console)
+        words.say(console, f"The share of the {office.opener} is given.")
+        words.show_warrant(given, console)
 
 
 @identity_app.command()
@@ -102,8 +96,8 @@ def result(
     key: KeyOption,
 ) -> None:
     """Read who a pseudonym is, after both shares, for a quarter of an hour."""
-    with signed_in(Services(url), key=key) as office:
-        show_result(office.call("GET", f"/warrants/{order}/result"), Console())
+    with office_client.signed_in(office_client.Services(url), key=key) as office:
+        words.show_result(office.call("GET", f"/warrants/{order}/result"), Console())
 
 
 @identity_app.command()
@@ -117,11 +111,11 @@ def revoke(
     platform_url: Annotated[str, typer.Option(help="Platform to bring the deny list to.")] = "",
 ) -> None:
     """Revoke one pseudonym at once. The person behind it stays unknown, and is not blocked."""
-    with signed_in(Services(url, platform_url), key=key) as office:
+    with office_client.signed_in(office_client.Services(url, platform_url), key=key) as office:
         body = {"subject": subject, "reference": reference}
         done = office.call("POST", "/revocations", json=body)
         console = Console()
-        say(console, f"{done['revoked']} pseudonyms that were active are revoked.")
+        words.say(console, f"{done['revoked']} pseudonyms that were active are revoked.")
         _deliver(office, console)
 
 
@@ -149,15 +143,17 @@ def revoke_person(  # noqa: PLR0913 - one parameter an option
         raise _either()
     if not is_order and (opener_key is None or witness is None):
         raise _either()
-    with signed_in(Services(url, platform_url), key=key) as office:
+    with office_client.signed_in(office_client.Services(url, platform_url), key=key) as office:
         console = Console()
         if search is None or opener_key is None or witness is None:
             body = {"identity": identity, "reference": reference, "replaced": replaced}
-            show_search(office.call("POST", "/person-searches", json=body), console)
+            words.show_search(office.call("POST", "/person-searches", json=body), console)
             return
-        tools = Tools(opener_key, witness)
-        state = search_steps(office, search, tools=tools, report=lambda text: say(notes, text))
-        show_search(state, console)
+        tools = office_steps.Tools(opener_key, witness)
+        state = office_steps.search_steps(
+            office, search, tools=tools, report=lambda text: words.say(notes, text)
+        )
+        words.show_search(state, console)
         if not state["waiting_for"]:
             _deliver(office, console)
 
@@ -168,29 +164,29 @@ def block(
     *, url: UrlOption, key: KeyOption, identity: IdentityOption, reference: ReferenceOption
 ) -> None:
     """Give an identity no new credential; what it has ends with its period."""
-    with signed_in(Services(url), key=key) as office:
+    with office_client.signed_in(office_client.Services(url), key=key) as office:
         body = {"identity": identity, "reference": reference}
         is_new = office.call("POST", "/blocks", json=body)["blocked"]
-        say(Console(), "Blocked from now on." if is_new else "It was blocked before.")
+        words.say(Console(), "Blocked from now on." if is_new else "It was blocked before.")
 
 
 @identity_app.command("verify-log")
 @explained
 def verify_log(*, url: UrlOption, key: KeyOption, witness: WitnessOption) -> None:
     """Recompute both evidence logs against the heads this office kept, and keep the new ones."""
-    with signed_in(Services(url), key=key) as office:
-        for name in LOGS:
-            log = verified_log(office, name, witness=witness)
-            show_log(log, Console(), name=name)
+    with office_client.signed_in(office_client.Services(url), key=key) as office:
+        for name in office_files.LOGS:
+            log = office_client.verified_log(office, name, witness=witness)
+            words.show_log(log, Console(), name=name)
 
 
-def _deliver(office: Office, console: Console) -> None:
+def _deliver(office: office_client.Office, console: Console) -> None:
     """Bring the deny list to the platform, if one was named."""
     if not office.services.platform:
-        say(console, "Next: bring the deny list to the platform: --platform-url.")
+        words.say(console, "Next: bring the deny list to the platform: --platform-url.")
         return
     known = office.deliver("/deny-lists", office.call("GET", "/deny-list"))
-    say(console, f"The platform refuses {known['subjects']} pseudonyms now.")
+    words.say(console, f"The platform refuses {known['subjects']} pseudonyms now.")
 
 
 def _either() -> InputError:

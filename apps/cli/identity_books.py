@@ -14,9 +14,12 @@ from typing import Annotated, Final
 import typer
 
 from apps.cli.explained import explained
-from apps.cli.office_client import person_calls
 from apps.cli.office_options import KeyOption, UrlOption
+from apps.cli.on_use import on_use
 from gridsecure.errors import InputError
+
+with on_use():
+    from apps.cli import office_client
 
 ACCOUNT_COLUMNS: Final = (
     "meter_point_id", "gateway", "name", "address", "customer_id", "zone", "customer_class",
@@ -51,7 +54,7 @@ def books(
         ("/books", _rows(accounts, ACCOUNT_COLUMNS)),
         ("/books/gateways", _rows(gateways, GATEWAY_COLUMNS)),
     ]
-    with person_calls(url, key=key, services={"identity": url}) as call:
+    with office_client.person_calls(url, key=key, services={"identity": url}) as call:
         for path, rows in wanted:
             for start in range(0, len(rows), MAX_ROWS):
                 call("identity", "PUT", path, json=rows[start : start + MAX_ROWS])

@@ -5,21 +5,24 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 
 from apps.cli.explained import explained, notes
-from apps.cli.office_client import Services, signed_in
-from apps.cli.office_files import officer_key, read_signed, write_signed
 from apps.cli.office_options import KeyOption, UrlOption
-from apps.cli.office_words import say, show_order
+from apps.cli.on_use import on_use
 from gridsecure.errors import InputError, InvalidMessageError
-from gridsecure.identity.person_login import person_login
-from gridsecure.identity.service_login import Audience
-from gridsecure.identity_messages import RekeyOrder
-from gridsecure.messages import signed
+
+with on_use():
+    from apps.cli import office_client, office_files
+    from apps.cli import office_words as words
+    from gridsecure import identity_messages, messages
+    from gridsecure.identity import person_login
+
+if TYPE_CHECKING:
+    from gridsecure.identity.service_login import Audience
 
 AUDIENCES: Final[tuple[Audience, ...]] = ("authority", "platform", "gateway", "identity")
 OFFICES: Final = 2
@@ -40,9 +43,9 @@ def rekey_order(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Sign an order to give an identity a new key; the other office signs the same with --like."""
     said = (identity, old, new, reference)
-    own = officer_key(key)
+    own = office_files.officer_key(key)
     if like is not None and said == (None,) * len(said):
-        order = RekeyOrder.parsed(read_signed(like).body)
+        order = identity_messages.RekeyOrder.parsed(office_files.read_signed(like).body)
     elif like is None and None not in said:
         order = _new_order(*(text or "" for text in said))
     else:
@@ -52,13 +55,15 @@ def rekey_order(  # noqa: PLR0913 - one parameter an option
             remedy="Give --identity, --old, --new and --reference; or --like alone.",
         )
     console = Console()
-    show_order(order, console)
-    write_signed(output, signed(order, key=own))
-    say(console, f"Signed in {output}.")
+    words.show_order(order, console)
+    office_files.write_signed(output, messages.signed(order, key=own))
+    words.say(console, f"Signed in {output}.")
     if like is None:
-        say(console, f"Next: the other office: gridsecure identity rekey-order --like {output}")
+        words.say(
+            console, f"Next: the other office: gridsecure identity rekey-order --like {output}"
+        )
     else:
-        say(console, f"Next: gridsecure identity rekey --order {like} --order {output}")
+        words.say(console, f"Next: gridsecure identity rekey --order {like} --order {output}")
 
 
 @explained
@@ -75,12 +80,14 @@ def rekey(
             reason="office.options",
             remedy="Give --order twice.",
         )
-    body = {"orders": [read_signed(path).model_dump(mode="json") for path in order]}
-    with signed_in(Services(url), key=key) as office:
+    body = {"orders": [office_files.read_signed(path).model_dump(mode="json") for path in order]}
+    with office_client.signed_in(office_client.Services(url), key=key) as office:
         entry = office.call("POST", "/rekeys", json=body)
     console = Console()
-    say(console, f"The key is replaced; entry {entry['index']} of the log of enrolments says so.")
-    say(
+    words.say(
+        console, f"The key is replaced; entry {entry['index']} of the log of enrolments says so."
+    )
+    words.say(
         console,
         "What the old key registered still acts. Next: gridsecure identity revoke-person "
         "--replaced",
@@ -90,9 +97,12 @@ def rekey(
 @explained
 def sign_in(*, key: KeyOption) -> None:
     """Print a code to sign in at the dashboard: good once, for a minute."""
-    login = person_login(AUDIENCES, key=officer_key(key), now=datetime.now(UTC))
+    own = office_files.officer_key(key)
+    login = person_login.person_login(AUDIENCES, key=own, now=datetime.now(UTC))
     typer.echo(urlsafe_b64encode(login.model_dump_json().encode()).decode().rstrip("="))
-    say(notes, "Paste it within a minute. Whoever has it first is signed in as you: show nobody.")
+    words.say(
+        notes, "Paste it within a minute. Whoever has it first is signed in as you: show nobody."
+    )
 
 
 def add_key_commands(app: typer.Typer) -> None:
@@ -106,10 +116,12 @@ def add_key_commands(app: typer.Typer) -> None:
     app.command("sign-in")(sign_in)
 
 
-def _new_order(identity: str, old: str, new: str, reference: str) -> RekeyOrder:
+def _new_order(identity: str, old: str, new: str, reference: str) -> identity_messages.RekeyOrder:
     now = datetime.now(UTC).isoformat()
     try:
-        return RekeyOrder(identity=identity, old=old, new=new, reference=reference, issued_at=now)
+        return identity_messages.RekeyOrder(
+            identity=identity, old=old, new=new, reference=reference, issued_at=now
+        )
     except ValueError as error:
         raise InvalidMessageError(
             "The order is malformed.", remedy="A key has 66 hexadecimal digits."

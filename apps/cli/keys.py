@@ -6,16 +6,21 @@ done at the key authority; a revocation is carried on to the platform in the sam
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from apps.cli.explained import explained
-from apps.cli.office_client import person_calls
 from apps.cli.office_options import KeyOption
-from gridsecure.identity.service_login import Audience
+from apps.cli.on_use import on_use
+
+with on_use():
+    from apps.cli import office_client
+
+if TYPE_CHECKING:
+    from gridsecure.identity.service_login import Audience
 
 keys_app = typer.Typer(help="List, rotate and revoke gateways' key sets.", no_args_is_help=True)
 
@@ -38,7 +43,7 @@ def list_key_sets(
     gateway: Annotated[str, typer.Option(help="Only of this gateway (thumbprint).")] = "",
 ) -> None:
     """List key sets with the gateway whose they are, and their state."""
-    with person_calls(identity, key=key, services={"authority": authority}) as call:
+    with office_client.person_calls(identity, key=key, services={"authority": authority}) as call:
         rows = call("authority", "GET", "/gateway-key-sets", params={"gateway": gateway})
     table = Table("key id", "gateway", "parameters", "generation", "state", "created")
     for row in rows:
@@ -59,7 +64,7 @@ def rotate(
     key: KeyOption,
 ) -> None:
     """Retire a key set in force; the gateway is given the next one when it asks."""
-    with person_calls(identity, key=key, services={"authority": authority}) as call:
+    with office_client.person_calls(identity, key=key, services={"authority": authority}) as call:
         call("authority", "POST", f"/gateway-key-sets/{key_id}/rotate")
     typer.echo(f"Key set {key_id} is retired; what is under it can still be billed and corrected.")
 
@@ -76,7 +81,7 @@ def revoke(
 ) -> None:
     """Withdraw a key set for good: nothing under it is computed on or decrypted any more."""
     services: dict[Audience, str] = {"authority": authority, "platform": platform}
-    with person_calls(identity, key=key, services=services) as call:
+    with office_client.person_calls(identity, key=key, services=services) as call:
         revocation = call("authority", "POST", f"/gateway-key-sets/{key_id}/revoke")
         call("platform", "POST", "/key-revocations", json=revocation)
     typer.echo(f"Key set {key_id} is revoked at the key authority and at the platform.")

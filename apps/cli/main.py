@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from apps.cli.analyst import analyst_app
-from apps.cli.bench.report import format_json, format_table
-from apps.cli.bench.run import run_bench
-from apps.cli.bench.sizes import BenchSizes
-from apps.cli.bill import BillOrder, bill_file
-from apps.cli.bill_tariffs import TariffOptions
 from apps.cli.explained import explained, notes
 from apps.cli.identity import identity_app
 from apps.cli.keys import keys_app
-from apps.cli.meters import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
+from apps.cli.on_use import on_use
 from apps.cli.output import FormatOption, OutputFormat
 from apps.cli.period import period_app
 from apps.cli.plan import plan_app
-from apps.cli.rebill import RebillOrder, rebill_file
-from apps.cli.run import run_grid
-from apps.cli.statement import StatementJob, write_statements
-from apps.cli.tables import show_bills
+from apps.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from apps.cli.tariff import tariff_app
-from apps.statements.render import Format, RenderOptions
+from apps.statements.options import Format, RenderOptions
 from apps.statements.wording import Language
-from gridsecure.gateway.value_kinds import Meaning, Stamps, Values
+from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.version import VERSION
+
+with on_use():
+    from apps.cli import bill as bill_room
+    from apps.cli import bill_tariffs, tables
+    from apps.cli import rebill as rebill_room
+    from apps.cli import run as run_room
+    from apps.cli import statement as statement_room
+    from apps.cli.bench import report as bench_report
+    from apps.cli.bench import run as bench_room
+    from apps.cli.bench import sizes as bench_sizes
 
 app = typer.Typer(
     name="gridsecure",
@@ -76,6 +78,17 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _note(text: str) -> None:
+    notes.print(text, style="dim")
+
+
+def _print_bills(document: dict[str, Any], output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        tables.show_bills(document, Console())
+
+
 @app.callback()
 def gridsecure(
     version: Annotated[
@@ -102,14 +115,10 @@ def bill(  # noqa: PLR0913 - one parameter an option
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Bill a readings file on ciphertext, through all parties in one process."""
-    tariffs = TariffOptions(tuple(tariff or ()), timezone, what_if)
+    tariffs = bill_tariffs.TariffOptions(tuple(tariff or ()), timezone, what_if)
     meaning, opening = Meaning(values, stamps), tuple(year_to_date or ())
-    order = BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
-    document = bill_file(order, report=lambda text: notes.print(text, style="dim"))
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(document, ensure_ascii=False))
-    else:
-        show_bills(document, Console())
+    order = bill_room.BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
+    _print_bills(bill_room.bill_file(order, report=_note), output)
 
 
 @app.command()
@@ -134,15 +143,11 @@ def rebill(  # noqa: PLR0913 - one parameter an option
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Bill a readings file on ciphertext, then cancel and rebill what was corrected."""
-    tariffs = TariffOptions(tuple(tariff or ()), timezone, what_if)
+    tariffs = bill_tariffs.TariffOptions(tuple(tariff or ()), timezone, what_if)
     meaning, opening = Meaning(values, stamps), tuple(year_to_date or ())
-    first = BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
-    order = RebillOrder(first, corrected, corrected_tariff)
-    document = rebill_file(order, report=lambda text: notes.print(text, style="dim"))
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(document, ensure_ascii=False))
-    else:
-        show_bills(document, Console())
+    first = bill_room.BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
+    order = rebill_room.RebillOrder(first, corrected, corrected_tariff)
+    _print_bills(rebill_room.rebill_file(order, report=_note), output)
 
 
 @app.command()
@@ -163,8 +168,8 @@ def statement(  # noqa: PLR0913 - one parameter an option
     force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
 ) -> None:
     """Write customers' statements of a bill file: every line explained, HTML or PDF."""
-    write_statements(
-        StatementJob(bill, output, meter, month, force),
+    statement_room.write_statements(
+        statement_room.StatementJob(bill, output, meter, month, force),
         options=RenderOptions(language, kind, issuer, font),
         report=typer.echo,
     )
@@ -193,7 +198,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     """Bill meters through all services on this machine, and open the dashboard."""
     count = meters if meters is not None else (0 if readings else DEFAULT_METERS)
     chosen = RunMeters(count, tuple(readings or ()), contract, tariff, month)
-    result = run_grid(chosen, parent=home.resolve(), console=Console(), serve=serve)
+    result = run_room.run_grid(chosen, parent=home.resolve(), console=Console(), serve=serve)
     if result.mismatches or not result.bills:
         raise typer.Exit(1)
 
@@ -206,11 +211,10 @@ def bench(
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Measure the product's figures on this machine, each proved right before it counts."""
-    result = run_bench(
-        sizes=BenchSizes.quick() if quick else BenchSizes.full(),
-        report=lambda text: notes.print(text, style="dim"),
-    )
-    typer.echo(format_json(result) if output is OutputFormat.JSON else format_table(result))
+    sizes = bench_sizes.BenchSizes
+    result = bench_room.run_bench(sizes=sizes.quick() if quick else sizes.full(), report=_note)
+    is_json = output is OutputFormat.JSON
+    typer.echo(bench_report.format_json(result) if is_json else bench_report.format_table(result))
     if result.missed:
         raise typer.Exit(1)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from apps.cli.run_order import RunMeters
 from apps.simulator.real_meters import real_contracts, real_readings
 from apps.simulator.synthetic_meters import kwh_texts, month_days, simulate
 from gridsecure.billing.contracts import load_contracts
@@ -20,30 +21,9 @@ from gridsecure.billing.tariffs import catalogue_tariffs
 from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
 
-DEFAULT_METERS: Final = 4096
 DEFAULT_MONTH: Final = "2026-07"
-DEFAULT_TARIFF: Final = "shenzhen-residential-tiers"
 TIMEZONE: Final = "Asia/Shanghai"
 INTERVAL_MINUTES: Final = 30
-
-
-@dataclass(frozen=True, slots=True)
-class RunMeters:
-    """Which meters to bill.
-
-    Args:
-        meters: Simulated meter points.
-        readings: The user's own readings files; without them the measured meters join.
-        contract: Contracts of the user's meter points.
-        tariff: Tariff of the user's meter points that have no contract.
-        month: YYYY-MM; None takes the demonstration month, or the month of the user's file.
-    """
-
-    meters: int = DEFAULT_METERS
-    readings: tuple[Path, ...] = ()
-    contract: Path | None = None
-    tariff: str = DEFAULT_TARIFF
-    month: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

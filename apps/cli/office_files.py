@@ -21,6 +21,7 @@ KEY_BYTES: Final = 32
 _OTHERS: Final = 0o077
 
 Log = Literal["registrations", "enrolments"]
+LOGS: Final[tuple[Log, ...]] = ("registrations", "enrolments")
 """The identity service's two evidence logs."""
 
 

@@ -18,12 +18,14 @@ from rich.console import Console
 from rich.table import Table
 
 from apps.cli.explained import explained
-from apps.cli.office_client import person_calls
-from apps.cli.office_files import officer_key
-from gridsecure.billing.periods import billing_month
-from gridsecure.crypto.sm2 import Sm2PrivateKey
+from apps.cli.on_use import on_use
 from gridsecure.errors import InputError, NotFoundError
-from gridsecure.messages import ClosingList, Signed, signed
+
+with on_use():
+    from apps.cli import office_client, office_files
+    from gridsecure import messages
+    from gridsecure.billing import periods
+    from gridsecure.crypto import sm2
 
 TIMEZONE: Final = "Asia/Shanghai"
 _PATH: Final = "/closing-lists"
@@ -54,7 +56,7 @@ def show(
 ) -> None:
     """Show a month's closing lists, and the uploads that none of them names."""
     span = _span(month, timezone)
-    with person_calls(identity, key=key, services={"platform": platform}) as call:
+    with office_client.person_calls(identity, key=key, services={"platform": platform}) as call:
         answer = call("platform", "GET", _PATH, params=span)
     _show(answer, Console())
 
@@ -75,8 +77,8 @@ def close(  # noqa: PLR0913 - one parameter an option
     timezone: TimezoneOption = TIMEZONE,
 ) -> None:
     """Sign and hand in a month's next closing list."""
-    office, span = officer_key(office_key), _span(month, timezone)
-    with person_calls(identity, key=key, services={"platform": platform}) as call:
+    office, span = office_files.officer_key(office_key), _span(month, timezone)
+    with office_client.person_calls(identity, key=key, services={"platform": platform}) as call:
         count = close_month(
             partial(call, "platform"),
             key=office,
@@ -90,7 +92,7 @@ def close(  # noqa: PLR0913 - one parameter an option
 def close_month(
     call: Call,
     *,
-    key: Sm2PrivateKey,
+    key: sm2.Sm2PrivateKey,
     start: str,
     end: str,
     now: datetime,
@@ -126,22 +128,22 @@ def close_month(
             reason="period.nothing-open",
             remedy="Wait for the gateways' uploads; what is closed can be run.",
         )
-    content = ClosingList(
+    content = messages.ClosingList(
         start=start,
         end=end,
         number=len(answer["closed"]) + 1,
         closed_at=now.isoformat(),
         uploads=sorted(uploads),
     )
-    call("POST", _PATH, json=signed(content, key=key).model_dump())
+    call("POST", _PATH, json=messages.signed(content, key=key).model_dump())
     return len(uploads)
 
 
 def _remaining(answer: dict[str, Any], left_out: set[str]) -> list[str]:
     """The one list in force that names what is left out, without it."""
-    lists = [Signed.model_validate(item) for item in answer["closed"]]
+    lists = [messages.Signed.model_validate(item) for item in answer["closed"]]
     named = [
-        set(ClosingList.parsed(item.body).uploads)
+        set(messages.ClosingList.parsed(item.body).uploads)
         for item in lists
         if item.digest in answer["in_force"]
     ]
@@ -159,8 +161,8 @@ def _show(answer: dict[str, Any], console: Console) -> None:
     table = Table("list", "state", "closed at")
     table.add_column("upload", overflow="fold")
     for item in answer["closed"]:
-        envelope = Signed.model_validate(item)
-        content = ClosingList.parsed(envelope.body)
+        envelope = messages.Signed.model_validate(item)
+        content = messages.ClosingList.parsed(envelope.body)
         state = "in force" if envelope.digest in answer["in_force"] else "replaced"
         for upload in content.uploads:
             table.add_row(str(content.number), state, content.closed_at, upload)
@@ -172,7 +174,7 @@ def _show(answer: dict[str, Any], console: Console) -> None:
 def _span(month: str, timezone: str) -> dict[str, str]:
     try:
         year, number = map(int, month.split("-"))
-        period = billing_month(year, number, timezone=timezone)
+        period = periods.billing_month(year, number, timezone=timezone)
     except (ValueError, KeyError) as error:
         raise InputError(
             "The month or the time zone cannot be read.",

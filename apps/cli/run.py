@@ -22,11 +22,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from apps.cli.home import create_home
-from apps.cli.meters import TIMEZONE, MeterFiles, RunMeters, meter_files
+from apps.cli.meters import TIMEZONE, MeterFiles, meter_files
 from apps.cli.period import close_month
 from apps.cli.processes import Services
 from apps.cli.run_accounts import check_owners, enter_accounts, settled_accounts
 from apps.cli.run_analyst import RunAnalyst
+from apps.cli.run_order import RunMeters
 from apps.cli.run_result import RunResult, Stage
 from apps.cli.run_statements import (
     bill_certificates,

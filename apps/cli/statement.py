@@ -10,12 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from apps.statements.render import (
-    RenderedStatement,
-    RenderOptions,
-    choose_statements,
-    render_statement,
-)
+from apps.statements.options import RenderOptions
+from apps.statements.render import RenderedStatement, choose_statements, render_statement
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 
 Report = Callable[[str], None]

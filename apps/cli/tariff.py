@@ -12,18 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from apps.cli.explained import explained, notes
-from apps.cli.tariff_check import check_tariff
-from apps.cli.tariff_files import import_urdb_file
-from apps.cli.tariff_names import find_tariff, parse_month
-from apps.cli.tariff_show import show_tariff
-from apps.cli.tariff_tables import show_check, show_diff, show_list, wide
+from apps.cli.on_use import on_use
 from apps.statements.wording import Language
-from gridsecure.billing.periods import billing_month
-from gridsecure.billing.tariff_calendar import whole_months
-from gridsecure.billing.tariff_diff import diff_tariffs
-from gridsecure.billing.tariffs import catalogue_paths, load_tariff
-from gridsecure.billing.urdb import UrdbOptions
 from gridsecure.errors import InputError
+
+with on_use():
+    from apps.cli import tariff_check, tariff_files, tariff_names, tariff_show, tariff_tables
+    from gridsecure.billing import periods, tariff_calendar, tariff_diff, tariffs, urdb
 
 tariff_app = typer.Typer(
     help="Tariff files: what they say, whether they bill, where they come from.",
@@ -49,7 +44,8 @@ def tariff() -> None:
 @explained
 def list_tariffs(*, language: LanguageOption = Language.ENGLISH) -> None:
     """List the catalogue's tariffs, and how many of their figures are not confirmed."""
-    show_list(catalogue_paths(), language=language, console=wide(Console()))
+    paths = tariffs.catalogue_paths()
+    tariff_tables.show_list(paths, language=language, console=tariff_tables.wide(Console()))
 
 
 @tariff_app.command("show")
@@ -61,12 +57,12 @@ def show(
     language: LanguageOption = Language.ENGLISH,
 ) -> None:
     """Show a tariff: hours, tiers and rates of a month, with source and confidence of each."""
-    wanted = parse_month(month)
-    tariff = load_tariff(find_tariff(name, month=wanted))
+    wanted = tariff_names.parse_month(month)
+    tariff = tariffs.load_tariff(tariff_names.find_tariff(name, month=wanted))
     if wanted is not None:
-        period = billing_month(wanted.year, wanted.month, timezone=tariff.timezone)
+        period = periods.billing_month(wanted.year, wanted.month, timezone=tariff.timezone)
     else:
-        months = whole_months(tariff, most=1)
+        months = tariff_calendar.whole_months(tariff, most=1)
         if not months:
             raise InputError(
                 f"The validity of {tariff.tariff_id!r} holds no whole month.",
@@ -74,7 +70,8 @@ def show(
                 remedy="Correct valid_from and valid_to.",
             )
         period = months[0]
-    show_tariff(tariff, period=period, language=language, console=wide(Console()))
+    console = tariff_tables.wide(Console())
+    tariff_show.show_tariff(tariff, period=period, language=language, console=console)
 
 
 @tariff_app.command("check")
@@ -85,9 +82,9 @@ def check(
     """Check that tariffs can be billed on ciphertext; exit 1 with row and reason if not."""
     good = True
     for name in names:
-        path = find_tariff(name)
-        checked = check_tariff(path)
-        show_check(path, checked, wide(Console()))
+        path = tariff_names.find_tariff(name)
+        checked = tariff_check.check_tariff(path)
+        tariff_tables.show_check(path, checked, tariff_tables.wide(Console()))
         good = good and not checked.problems
     if not good:
         raise typer.Exit(1)
@@ -104,19 +101,20 @@ def diff(
     ),
 ) -> None:
     """Compare two tariffs row by row: what was added, removed or changed."""
-    changes = diff_tariffs(*(load_tariff(find_tariff(name)) for name in (before, after)))
+    old, new = (tariffs.load_tariff(tariff_names.find_tariff(name)) for name in (before, after))
+    changes = tariff_diff.diff_tariffs(old, new)
     if output is DiffFormat.JSON:
         changed = [change.to_json() for change in changes]
         typer.echo(json.dumps({"changes": changed}, ensure_ascii=False))
     else:
-        show_diff(changes, wide(Console()))
+        tariff_tables.show_diff(changes, tariff_tables.wide(Console()))
 
 
 @tariff_app.command("import")
 @explained
 def import_tariff(  # noqa: PLR0913 - one parameter an option
     *,
-    urdb: Annotated[Path, typer.Option(help="Rate of the OpenEI URDB (JSON).")],
+    rate: Annotated[Path, typer.Option("--urdb", help="Rate of the OpenEI URDB (JSON).")],
     output: Annotated[Path, typer.Option(help="Tariff file to write (TOML).")],
     year: Annotated[
         int | None, typer.Option(help="First year, for a rate without a start date.")
@@ -136,7 +134,7 @@ def import_tariff(  # noqa: PLR0913 - one parameter an option
     ] = None,
 ) -> None:
     """Write a tariff file from a URDB rate; what cannot be billed is refused by name."""
-    options = UrdbOptions(
+    options = urdb.UrdbOptions(
         tariff_id=tariff_id,
         currency=currency,
         timezone=timezone,
@@ -145,7 +143,7 @@ def import_tariff(  # noqa: PLR0913 - one parameter an option
         lookback_range=lookback_range,
         set_aside=frozenset(set_aside or ()),
     )
-    result = import_urdb_file(urdb, options=options, output=output)
+    result = tariff_files.import_urdb_file(rate, options=options, output=output)
     for note in result.notes:
         notes.print(f"note: {escape(note)}", soft_wrap=True)
     notes.print(

@@ -13,8 +13,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -22,20 +20,13 @@ from apps.statements.bill_document import read_bill
 from apps.statements.document import Addressee, make_statement
 from apps.statements.html import render_html
 from apps.statements.json_table import mapping, refusal
+from apps.statements.options import Format, RenderOptions
 from apps.statements.pdf import render_pdf
-from apps.statements.wording import Language
 from gridsecure.errors import InputError, NotFoundError
 
 _MONTH: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 # The longest meter point id that a file name carries as it is.
 _NAME_LETTERS: Final = 80
-
-
-class Format(StrEnum):
-    """What a statement is rendered as."""
-
-    HTML = "html"
-    PDF = "pdf"
 
 
 _MEDIA_TYPES: Final = {Format.HTML: "text/html; charset=utf-8", Format.PDF: "application/pdf"}
@@ -47,23 +38,6 @@ class StatementOrder:
 
     meter_point_id: str
     period: Any
-
-
-@dataclass(frozen=True, slots=True)
-class RenderOptions:
-    """How statements are rendered.
-
-    Args:
-        language: Language of every word.
-        format: HTML or PDF.
-        issuer: Who issues them; the electricity utility, without its name, if not given.
-        font: A TrueType file to embed in PDFs.
-    """
-
-    language: Language
-    format: Format
-    issuer: str | None = None
-    font: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

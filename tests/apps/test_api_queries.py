@@ -20,7 +20,7 @@ from apps.api.authority import create_authority_app
 from apps.api.errors import REFUSED
 from apps.api.platform import create_platform_app
 from apps.api.settings import AuthoritySettings
-from apps.cli import analyst
+from apps.cli import analyst, analyst_queries
 from apps.cli.main import app as command
 from gridsecure.analyst.grants import QueryAddresses, QueryClient
 from gridsecure.analyst.queries import Grant, QueryProgress
@@ -177,8 +177,10 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def cli(world, monkeypatch):
     """The command, its connections carried to the services, its clock the grid's."""
-    monkeypatch.setattr(analyst, "connection", lambda: httpx.Client(transport=world.services))
-    monkeypatch.setattr(analyst, "utc_clock", lambda: NOW)
+    monkeypatch.setattr(
+        analyst_queries, "connection", lambda: httpx.Client(transport=world.services)
+    )
+    monkeypatch.setattr(analyst_queries, "utc_clock", lambda: NOW)
     monkeypatch.setattr(analyst, "patience", lambda _seconds: world.pause)
 
     def run(*arguments: str, status: int = 0):

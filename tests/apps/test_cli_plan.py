@@ -118,3 +118,10 @@ def test_a_line_that_cannot_be_computed_is_named_with_its_reason(explain_plan: A
 def test_other_refusals_have_a_reason_too(options: list[str], reason: str) -> None:
     result = CliRunner().invoke(app, ["plan", "explain", *options])
     assert (result.exit_code, reason in result.stderr) == (1, True)
+
+
+def test_a_roster_larger_than_any_is_refused(explain_plan: Any) -> None:
+    done = explain_plan(HOUSEHOLDS["pro-rata"], "--slots", "16385")
+    assert done.exit_code == 1
+    assert "plan.slots" in done.stderr
+    assert "16384" in done.stderr

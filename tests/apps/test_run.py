@@ -15,7 +15,8 @@ import pytest
 
 from apps.api.zone_keys import signing_key
 from apps.cli.home import create_home
-from apps.cli.meters import RunMeters, meter_files
+from apps.cli.meters import meter_files
+from apps.cli.run_order import RunMeters
 from apps.simulator.accounts import invented_accounts
 from apps.simulator.synthetic_meters import simulate
 from gridsecure.billing.contracts import default_contracts, load_contracts

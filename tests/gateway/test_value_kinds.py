@@ -9,7 +9,7 @@ import pytest
 
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.formats import read_readings
-from gridsecure.gateway.value_kinds import Meaning, Stamps, Values
+from gridsecure.gateway.meanings import Meaning, Stamps, Values
 
 HOURS = pd.date_range("2025-03-01", periods=24 * 31, freq="h")
 

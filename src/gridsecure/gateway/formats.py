@@ -44,11 +44,8 @@ from gridsecure.billing.registers import registers_to_readings
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
 from gridsecure.gateway import format_cells as cells
+from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.gateway.value_kinds import (
-    NOTHING_SAID,
-    Meaning,
-    Stamps,
-    Values,
     refuse_cumulative,
     refuse_ends,
     starts_of_ends,

@@ -14,7 +14,6 @@ options of the command that reads it. The choice is public and changes no number
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -29,6 +28,7 @@ from gridsecure.billing.readings import (
     start_us,
 )
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.meanings import Meaning, Stamps, Values
 
 _FEWEST_RISES: Final = 20
 """Of a day of 24 readings, faces rise 23 times; energies of a day do not rise 20 times on end."""
@@ -37,36 +37,6 @@ _RISES_PER_FALL: Final = 200
 _DAY: Final = pd.Timedelta(days=1)
 _SPARSE: Final = pd.Timedelta(hours=2)
 _SHOWN: Final = 3
-
-
-class Values(StrEnum):
-    """What the numbers are."""
-
-    INTERVAL = "interval"
-    REGISTER = "register"
-
-
-class Stamps(StrEnum):
-    """What the times are."""
-
-    START = "start"
-    END = "end"
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What whoever hands the file in says about it; None leaves it to the file.
-
-    Args:
-        values: Energies of intervals, or faces of a cumulative register.
-        stamps: Starts or ends of intervals.
-    """
-
-    values: Values | None = None
-    stamps: Stamps | None = None
-
-
-NOTHING_SAID: Final = Meaning()
 
 
 def stated_meaning(table: pd.DataFrame, asked: Meaning) -> Meaning:

@@ -14,15 +14,10 @@ import reportlab
 
 import apps.statements.html as html_room
 from apps.statements.html import render_html
+from apps.statements.options import Format, RenderOptions
 from apps.statements.pdf import render_pdf
 from apps.statements.plain_text import shown
-from apps.statements.render import (
-    Format,
-    RenderOptions,
-    StatementOrder,
-    choose_statements,
-    render_statement,
-)
+from apps.statements.render import StatementOrder, choose_statements, render_statement
 from apps.statements.wording import Language
 from gridsecure.errors import GridSecureError, InputError
 from tests.apps.statements.pdf_text import page_texts

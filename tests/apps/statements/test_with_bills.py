@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from apps.cli.main import app
 from apps.cli.tables import show_bills
-from apps.statements.render import Format, RenderOptions, choose_statements, render_statement
+from apps.statements.options import Format, RenderOptions
+from apps.statements.render import choose_statements, render_statement
 from apps.statements.wording import Language
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bill_readings

@@ -1,0 +1,29 @@
+"""What a run is asked to bill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DEFAULT_METERS: Final = 4096
+DEFAULT_TARIFF: Final = "shenzhen-residential-tiers"
+
+
+@dataclass(frozen=True, slots=True)
+class RunMeters:
+    """Which meters to bill.
+
+    Args:
+        meters: Simulated meter points.
+        readings: The user's own readings files; without them the measured meters join.
+        contract: Contracts of the user's meter points.
+        tariff: Tariff of the user's meter points that have no contract.
+        month: YYYY-MM; None takes the demonstration month, or the month of the user's file.
+    """
+
+    meters: int = DEFAULT_METERS
+    readings: tuple[Path, ...] = ()
+    contract: Path | None = None
+    tariff: str = DEFAULT_TARIFF
+    month: str | None = None

@@ -1,0 +1,37 @@
+"""What whoever hands readings in says of their numbers and times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Values(StrEnum):
+    """What the numbers are."""
+
+    INTERVAL = "interval"
+    REGISTER = "register"
+
+
+class Stamps(StrEnum):
+    """What the times are."""
+
+    START = "start"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What whoever hands the file in says about it; None leaves it to the file.
+
+    Args:
+        values: Energies of intervals, or faces of a cumulative register.
+        stamps: Starts or ends of intervals.
+    """
+
+    values: Values | None = None
+    stamps: Stamps | None = None
+
+
+NOTHING_SAID: Final = Meaning()
