@@ -6,6 +6,7 @@ import json
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -151,8 +152,8 @@ class World:
         return self.authority.post("/query-results", json=body, headers=headers)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+@contextmanager
+def world_in(tmp_path: Path) -> Iterator[World]:
     folder = tmp_path / "platform"
     with authority_grid(folder, meters=48, days=2) as (grid, _uploads):
         platform = create_platform_app(platform_settings(folder), clock=TestClock())
@@ -169,6 +170,19 @@ def world(tmp_path: Path) -> Iterator[World]:
             ask_for_key_sets(second, grid)
             yield World(grid, first, second, services, http, tmp_path)
         identity.state.zone.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with world_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def resting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world for tests in which nothing may start: each of them proves that nothing did."""
+    with world_in(tmp_path_factory.mktemp("resting")) as made:
+        yield made
 
 
 # --- from wallet to answer ---------------------------------------------------------------------
@@ -224,12 +238,12 @@ def test_an_analyst_enrols_asks_and_reads_and_nobody_learns_who(world, cli):
     assert parsed_query(query).reader != keys().people["lin"].public_key.point.hex()
     assert (answer["purpose"], answer["grants_left"]) == ("research", LIMIT - 1)
     readings = world.grid.readings
+    starts = readings["start"].map(lambda moment: moment.isoformat())
     released = [cell for cell in answer["cells"] if cell["value"] is not None]
     assert released
     for cell in released:
-        chosen = readings["meter_point_id"].isin(_members(world.grid, cell)) & (
-            readings["start"].map(lambda moment: moment.isoformat()) == cell["start"]
-        )
+        members = _members(world.grid, cell)
+        chosen = readings["meter_point_id"].isin(members) & (starts == cell["start"])
         assert int(readings.loc[chosen, "energy_wh"].sum()) == cell["value"]
     assert_anonymous(world.services.sent[named:])
     anonymous = {request.url.path.split("/")[1] for request in world.services.sent[named:]}
@@ -358,19 +372,20 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_grant(world):
     ],
     ids=["another-query", "clerk", "two-roles", "person", "expired"],
 )
-def test_bearers_without_a_grant_for_it_start_nothing(world, changes, status):
-    answer = world.ask(world.grant(**changes))
+def test_bearers_without_a_grant_for_it_start_nothing(resting, changes, status):
+    answer = resting.ask(resting.grant(**changes))
     assert (answer.status_code, answer.json()) == (status, REFUSED)
-    assert world.platform.get("/runs", headers=BILLING).json() == []
+    assert resting.platform.get("/runs", headers=BILLING).json() == []
 
 
-def test_the_period_is_one_with_data(world):
-    query = query_of(world.grid)
+def test_the_period_is_one_with_data(resting):
+    query = query_of(resting.grid)
     other = query.model_copy(update={"start": "2026-06-01T00:00:00+08:00", "end": query.start})
     tokens = (grant_token(other.text, audience="platform"), grant_token(other.text))
     grant = Grant(other, grid_keys().holder, *tokens, NOW)
-    answer = world.ask(grant)
+    answer = resting.ask(grant)
     assert (answer.status_code, answer.json()["reason"]) == (404, "run.empty")
+    assert resting.platform.get("/runs", headers=BILLING).json() == []
 
 
 def test_a_query_is_read_with_its_grant_alone(world):
@@ -387,12 +402,12 @@ def test_a_query_is_read_with_its_grant_alone(world):
 
 
 @pytest.mark.parametrize("purpose", ["research", "monthly bills", "billing"])
-def test_staff_order_no_load_curve_for_another_purpose(world, purpose):
-    query = query_of(world.grid)
+def test_staff_order_no_load_curve_for_another_purpose(resting, purpose):
+    query = query_of(resting.grid)
     body = {"plan": "load-curve", "start": query.start, "end": query.end, "purpose": purpose}
-    answer = world.platform.post("/runs", json=body, headers=BILLING)
+    answer = resting.platform.post("/runs", json=body, headers=BILLING)
     assert (answer.status_code, answer.json()["reason"]) == (400, "run.purpose")
-    assert world.platform.get("/runs", headers=BILLING).json() == []
+    assert resting.platform.get("/runs", headers=BILLING).json() == []
 
 
 # --- the authority -----------------------------------------------------------------------------
@@ -440,10 +455,10 @@ def test_the_platform_has_the_grant_and_gets_bytes_it_cannot_open(world):
     assert b"futian" in opened
 
 
-def test_a_query_whose_reader_is_no_point_is_refused(world):
-    query = query_of(world.grid).model_copy(update={"reader": "04" + "0" * 127 + "1"})
+def test_a_query_whose_reader_is_no_point_is_refused(resting):
+    query = query_of(resting.grid).model_copy(update={"reader": "04" + "0" * 127 + "1"})
     tokens = [grant_token(query.text, audience=name) for name in ("platform", "authority")]
     grant = Grant(query, grid_keys().holder, *tokens, NOW)
-    for answer in (world.ask(grant), world.result(grant)):
+    for answer in (resting.ask(grant), resting.result(grant)):
         assert answer.status_code in (400, 422), answer.text
-    assert world.platform.get("/runs", headers=BILLING).json() == []
+    assert resting.platform.get("/runs", headers=BILLING).json() == []
