@@ -89,7 +89,7 @@ bench: .venv/.runtime ## Measure the figures, with machine and versions.
 
 .PHONY: test
 test: .venv/.dev ## Run the tests that fit into minutes.
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 .PHONY: test-all
 test-all: .venv/.dev ## Run every test, slow ones and deep properties included.
@@ -97,7 +97,7 @@ test-all: .venv/.dev ## Run every test, slow ones and deep properties included.
 
 .PHONY: test-oracle
 test-oracle: .venv/.dev ## Bill the independently computed years on ciphertext, month by month.
-	$(BIN)/python -m pytest -n auto -m slow tests/apps/test_oracle_cases.py
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/apps/test_oracle_cases.py
 
 .PHONY: lint
 lint: .venv/.dev ## Check style, types and who imports whom.

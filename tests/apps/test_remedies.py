@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,13 @@ def texts(node: ast.expr) -> str:
     )
 
 
-def remedies() -> Iterator[tuple[str, str]]:
+@cache
+def remedies() -> tuple[tuple[str, str], ...]:
+    """Where each remedy of the sources stands, and its text."""
+    return tuple(_remedies())
+
+
+def _remedies() -> Iterator[tuple[str, str]]:
     for path, module in sources("src", "apps"):
         for node in ast.walk(module):
             if isinstance(node, ast.keyword) and node.arg == "remedy":
@@ -59,9 +66,6 @@ def remedies() -> Iterator[tuple[str, str]]:
                 for part in ast.walk(node):
                     if isinstance(part, ast.Return) and part.value is not None:
                         yield f"{path}:{part.lineno}", texts(part.value)
-
-
-REMEDIES = tuple(remedies())
 
 
 def all_options(command: object) -> set[str]:
@@ -87,8 +91,8 @@ def missing_from_the_command(text: str) -> list[str]:
 
 
 def test_remedies_are_found() -> None:
-    assert len(REMEDIES) > 300
-    assert any("`gridsecure tariff import --" in text for _, text in REMEDIES)
+    assert len(remedies()) > 300
+    assert any("`gridsecure tariff import --" in text for _, text in remedies())
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_the_check_finds_what_does_not_exist(text: str, missing: list[str]) -> N
 
 
 def test_every_command_and_option_that_a_remedy_names_exists() -> None:
-    found = {place: missing_from_the_command(text) for place, text in REMEDIES}
+    found = {place: missing_from_the_command(text) for place, text in remedies()}
     assert {place: names for place, names in found.items() if names} == {}
 
 

@@ -51,6 +51,16 @@ def test_what_is_put_is_got(store: ObjectStore, data: bytes) -> None:
     assert store.size(digest) == len(data)
 
 
+def test_a_wrong_digest_is_found_out_by_who_reads(store: ObjectStore) -> None:
+    assert store.put(b"column", digest=sm3_hex(b"column")) == store.put(b"column")
+    store.put(b"column", digest=sm3_hex(b"another"))
+    with pytest.raises(AuditBrokenError):
+        store.get(sm3_hex(b"another"))
+    with pytest.raises(NotFoundError):
+        store.put(b"column", digest="../escaped")
+    assert not (store.root.parent / "escaped").exists()
+
+
 def test_the_same_bytes_are_stored_once(store: ObjectStore) -> None:
     digest = store.put(b"column")
     written = files(store)[0].stat().st_mtime_ns

@@ -177,15 +177,16 @@ def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes])
     with write_session(zone.engine) as session:
         manifest = _manifest(fetch(session, kind="upload", name=upload_id))
     named = {entry.digest: entry.size for entry in manifest.columns}
-    for data in objects:
-        if named.get(sm3_hex(data)) != len(data):
+    digests = [sm3_hex(data) for data in objects]
+    for digest, data in zip(digests, objects, strict=True):
+        if named.get(digest) != len(data):
             raise InputError(
                 "An uploaded object is not one the manifest names.",
                 reason="upload.unnamed-object",
                 remedy="It was damaged on the way, or belongs to another upload; send it again.",
             )
-    for data in objects:
-        zone.objects.put(data)
+    for digest, data in zip(digests, objects, strict=True):
+        zone.objects.put(data, digest=digest)
     return len(objects)
 
 

@@ -115,7 +115,7 @@ class Worker:
 
     def _stored(self, outputs: Mapping[str, Output]) -> dict[str, ColumnEntry]:
         for output in outputs.values():
-            self._objects.put(output.data)
+            self._objects.put(output.data, digest=output.entry.digest)
         return {name: output.entry for name, output in outputs.items()}
 
 

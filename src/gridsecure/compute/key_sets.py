@@ -69,8 +69,8 @@ def install_key_set(
     # Proved to be public keys before anything is stored: a secret key, sent here by mistake, must
     # not touch the platform's disk.
     load_key_set(notice, by_digest.__getitem__)
-    for key in keys:
-        zone.objects.put(key)
+    for digest, key in by_digest.items():
+        zone.objects.put(key, digest=digest)
     scope = f"{notice.gateway}/{notice.parameters}/{notice.generation}"
     entry = received(_KEY_SET, envelope, name=notice.key_id, scope=scope)
     keep(zone, entry, signer=envelope.signer, at=at)

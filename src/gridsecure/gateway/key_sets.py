@@ -130,8 +130,8 @@ class OwnKeySets(Mapping[str, PublicKeySet]):
         if not is_asked or by_digest.keys() != named:
             raise _mismatch()
         key_set = load_key_set(notice, by_digest.__getitem__)
-        for data in objects:
-            self._zone.objects.put(data)
+        for digest, data in by_digest.items():
+            self._zone.objects.put(data, digest=digest)
         entry = Record(
             _KEY_SET,
             notice.key_id,

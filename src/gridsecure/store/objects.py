@@ -39,11 +39,13 @@ class ObjectStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: bytes, *, digest: str = "") -> str:
         """Store bytes and return their name.
 
         Args:
             data: The object.
+            digest: Its digest, from who has just computed it: hashing is most of the cost. A wrong
+                one does no harm but to the caller, because `get` hashes again.
 
         Returns:
             Its SM3 digest, 64 lower-case hexadecimal digits.
@@ -51,8 +53,8 @@ class ObjectStore:
         Raises:
             StorageError: The disk is full or refuses; nothing is visible under the name.
         """
-        digest = sm3_hex(data)
-        path = self._path(digest)
+        digest = digest or sm3_hex(data)
+        path = self._known_path(digest)
         try:
             if not _holds(path, data):
                 self._write(path, data)
