@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,19 +20,11 @@ from gridsecure.credentials.issuer_keys import generate_issuer_key
 from gridsecure.credentials.opening import Opener, OpenerKey, generate_opener_key
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.errors import StorageError
 from gridsecure.identity_messages import IdentityKeys
 from gridsecure.messages import signed
 
 ZONES: Final = ("identity", "gateway", "platform", "authority")
 SIGNING_ZONES: Final = (*ZONES, "billing-office")
-DEFAULT_PORTS: Final = {
-    "identity": 8441,
-    "gateway": 8442,
-    "platform": 8443,
-    "authority": 8444,
-    "dashboard": 8501,
-}
 USERS: Final = {
     "billing": ("billing",),
     "analyst": ("analyst",),
@@ -64,7 +55,7 @@ class Home:
     people: dict[str, Sm2PrivateKey] = field(repr=False)
     statements: tuple[str, str]
     passwords: dict[str, str] = field(repr=False)
-    ports: dict[str, int]
+    ports: Mapping[str, int]
     users: ServiceUsers = field(default_factory=ServiceUsers)
 
     def zone(self, name: str) -> Path:
@@ -88,30 +79,23 @@ class Home:
         return self.keys[zone].public_key.point.hex()
 
 
-def create_home(parent: Path, *, now: datetime) -> Home:
-    """Make a new run folder with keys for every zone.
+def create_home(folder: Path, *, ports: Mapping[str, int]) -> Home:
+    """Make the keys of every zone and person in a run's folder.
+
+    Args:
+        folder: The run's folder.
+        ports: Port by service.
 
     Raises:
-        StorageError: The folder cannot be written (`run.folder`).
+        StorageError: The disk refuses.
     """
-    folder = parent / now.strftime("%Y%m%d-%H%M%S")
-    try:
-        folder.mkdir(parents=True, mode=0o700)
-    except OSError as error:
-        raise StorageError(
-            f"The run's folder cannot be made below {parent}.",
-            reason="run.folder",
-            remedy=f"Choose another place with --home ({error.strerror}).",
-        ) from error
     keys = {zone: signing_key(folder / zone) for zone in SIGNING_ZONES}
     folder.chmod(0o711)  # checker and vault pass through; every folder in it stays its owner's
     users = draw_users(folder)
     make_vault_folders(folder, users)
     people = {user: signing_key(_person(folder, user)) for user in USERS}
     passwords = {user: secrets.token_urlsafe(9) for user in USERS}
-    return Home(
-        folder, keys, people, _identity_keys(folder, people), passwords, _free_ports(), users
-    )
+    return Home(folder, keys, people, _identity_keys(folder, people), passwords, ports, users)
 
 
 def make_vault_folders(folder: Path, users: ServiceUsers) -> None:
@@ -159,17 +143,3 @@ def _write_secret(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
-
-
-def _free_ports() -> dict[str, int]:
-    """The usual ports, each replaced by a free one where it is taken."""
-    ports = {}
-    for service, port in DEFAULT_PORTS.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                probe.bind(("127.0.0.1", 0))
-            ports[service] = int(probe.getsockname()[1])
-    return ports

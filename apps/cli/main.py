@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from apps.cli import ports
 from apps.cli.analyst import analyst_app
 from apps.cli.explained import explained, notes
 from apps.cli.identity import identity_app
@@ -193,12 +194,19 @@ def run(  # noqa: PLR0913 - one parameter an option
     ),
     month: Annotated[str | None, typer.Option(help="Month to bill, YYYY-MM.")] = None,
     home: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("run"),
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=ports.LAST_PORT, help="Dashboard's port; the next four are the services'."
+        ),
+    ] = None,
     serve: Annotated[bool, typer.Option(help="Stay open with the dashboard.")] = True,
 ) -> None:
     """Bill meters through all services on this machine, and open the dashboard."""
     count = meters if meters is not None else (0 if readings else DEFAULT_METERS)
     chosen = RunMeters(count, tuple(readings or ()), contract, tariff, month)
-    result = run_room.run_grid(chosen, parent=home.resolve(), console=Console(), serve=serve)
+    order = run_room.RunOrder(chosen, ports.choose_ports(port))
+    result = run_room.run_grid(order, parent=home.resolve(), console=Console(), serve=serve)
     if result.mismatches or not result.bills:
         raise typer.Exit(1)
 

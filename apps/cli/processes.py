@@ -26,6 +26,7 @@ from gridsecure.errors import GridSecureError
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1
+_NO_LOG: Final = "It wrote nothing. Run again when the machine has memory and processors to spare."
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,5 +168,5 @@ def _failed(spec: ServiceSpec, what: str) -> GridSecureError:
     return GridSecureError(
         f"The {spec.name} service {what}.",
         reason="run.service",
-        remedy=f"Its log is {spec.log}.",
+        remedy=f"Its log is {spec.log}." if spec.log.stat().st_size else _NO_LOG,
     )

@@ -1,6 +1,6 @@
 """`gridsecure run`: the whole product on one machine, through its real processes.
 
-1. a run folder, keys and passwords; 2. meters; 3. the four services; 4. the utility's
+1. ports and a run folder; 2. meters; 3. keys and passwords, the services; 4. the utility's
 books; 5. validate, enrol, get key sets, encrypt, upload at the gateway, and the billing office
 closes the month; 6. bills on ciphertext at the platform, and load curves as an analyst asks for
 them with an anonymous grant; 7. release through the key authority; 8. the billing office opens the
@@ -11,23 +11,25 @@ gateway's plaintext oracle; 9. the closing table, and the dashboard.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from apps.cli.home import create_home
+from apps.cli.home import Home, create_home
 from apps.cli.meters import TIMEZONE, MeterFiles, meter_files
 from apps.cli.period import close_month
 from apps.cli.processes import Services
 from apps.cli.run_accounts import check_owners, enter_accounts, settled_accounts
 from apps.cli.run_analyst import RunAnalyst
+from apps.cli.run_folder import RunFolder, new_folder
 from apps.cli.run_order import RunMeters
+from apps.cli.run_progress import RunProgress, shown_progress
 from apps.cli.run_result import RunResult, Stage
 from apps.cli.run_statements import (
     bill_certificates,
@@ -48,20 +50,37 @@ from gridsecure.errors import GridSecureError
 from gridsecure.statement_checks import check_statements
 
 
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What is run, and where.
+
+    Args:
+        meters: Which meters to bill.
+        ports: Port by service.
+    """
+
+    meters: RunMeters
+    ports: Mapping[str, int]
+
+
 class Run:
     """One run.
 
     Args:
-        meters: Which meters to bill.
-        parent: Where the run's folder is made.
+        order: What is run.
+        folder: Where its data go; kept once the services are up.
         console: Where progress is shown.
     """
 
-    def __init__(self, meters: RunMeters, *, parent: Path, console: Console) -> None:
-        self._meters = meters
+    _home: Home
+    _progress: RunProgress
+    result: RunResult
+
+    def __init__(self, order: RunOrder, *, folder: RunFolder, console: Console) -> None:
+        self._order = order
         self._console = console
-        self._home = create_home(parent, now=datetime.now(UTC))
-        self.result = RunResult(self._home)
+        self._folder = folder
+        self._stages: list[Stage] = []
         self._period: dict[str, str] = {}
 
     def execute(self, services: Services) -> RunResult:
@@ -70,37 +89,49 @@ class Run:
         Raises:
             GridSecureError: A stage failed; nothing it wrote is half-finished.
         """
-        self._console.print(f"Data of this run: [bold]{self._home.folder}[/]")
-        self._console.print(self._home.users.text)
-        with _progress(self._console) as bar, new_client(timeout=600) as http:
-            client = ServicesClient(self._home, http)
-            with self._stage("prepare meters", bar) as note:
-                folder = self._home.folder / "input"
-                files = meter_files(self._meters, folder=folder, now=datetime.now(UTC))
+        with shown_progress(self._console) as progress, new_client(timeout=600) as http:
+            self._progress = progress
+            with self._stage("prepare meters") as note:
+                input_folder = self._folder.path / "input"
+                files = meter_files(self._order.meters, folder=input_folder, now=datetime.now(UTC))
                 note(f"{files.meters:,} meter points, month {files.month}", files.size)
-            with self._stage("start services", bar):
-                services.launch(service_specs(self._home, years=_years(files.month)))
-                cross_check()
-                services.wait_ready()
-            with self._stage("enter accounts in the books", bar) as note:
+            with self._stage("start services"):
+                self._start(services, files)
+            client = ServicesClient(self._home, http)
+            with self._stage("enter accounts in the books") as note:
                 note(f"{enter_accounts(client, files.contracts):,} accounts")
-            period = billing_month(*map(int, files.month.split("-")), timezone=TIMEZONE)
-            self._period = {"start": period.start.isoformat(), "end": period.end.isoformat()}
-            self._gateway(client, files, bar)
-            with self._stage("close the month", bar) as note:
-                note(f"{self._close_month(client)} uploads")
-            with self._stage("compute bills on ciphertext", bar) as note:
-                note(*self._compute(client, bar))
-            with self._stage("an analyst asks for load curves", bar) as note:
-                analyst = RunAnalyst(self._home, files.month)
-                note(*self._asked(analyst, bar))
-            with self._stage("release", bar) as note:
-                note(self._release(client))
-                curve = analyst.read().release
-            with self._stage("compare with the oracle", bar) as note:
-                note(self._compare(client, files, curve))
+            self._bill(client, files)
             services.check()
         return self.result
+
+    def _start(self, services: Services, files: MeterFiles) -> None:
+        """Make keys and start the services, now that there is something to bill."""
+        self._home = create_home(self._folder.path, ports=self._order.ports)
+        self.result = RunResult(self._home, self._stages)
+        services.launch(service_specs(self._home, years=_years(files.month)))
+        cross_check()
+        services.wait_ready()
+        self._folder.is_kept = True
+        self._console.print(f"Data of this run: [bold]{self._home.folder}[/]", soft_wrap=True)
+        self._console.print(self._home.users.text, soft_wrap=True)
+
+    def _bill(self, client: ServicesClient, files: MeterFiles) -> None:
+        """From the files to bills and load curves that agree with what is expected."""
+        period = billing_month(*map(int, files.month.split("-")), timezone=TIMEZONE)
+        self._period = {"start": period.start.isoformat(), "end": period.end.isoformat()}
+        self._gateway(client, files)
+        with self._stage("close the month") as note:
+            note(f"{self._close_month(client)} uploads")
+        with self._stage("compute bills on ciphertext") as note:
+            note(*self._compute(client))
+        with self._stage("an analyst asks for load curves") as note:
+            analyst = RunAnalyst(self._home, files.month)
+            note(*self._asked(analyst))
+        with self._stage("release") as note:
+            note(self._release(client))
+            curve = analyst.read().release
+        with self._stage("compare with the oracle") as note:
+            note(self._compare(client, files, curve))
 
     def _close_month(self, client: ServicesClient) -> int:
         """As the billing office: what was uploaded is billed together."""
@@ -108,60 +139,58 @@ class Run:
         office = self._home.keys["billing-office"]
         return close_month(call, key=office, now=datetime.now(UTC), **self._period)
 
-    def _gateway(self, client: ServicesClient, files: MeterFiles, bar: Progress) -> None:
+    def _gateway(self, client: ServicesClient, files: MeterFiles) -> None:
         """Hand the files to the gateway and follow its stages."""
         path = f"/months/{files.month}"
         started = time.monotonic()
         with files.opened() as parts:
             client.call("operator", "gateway", "PUT", f"{path}/files", files=parts)
         client.call("operator", "gateway", "POST", f"{path}/process")
-        tasks: dict[str, Any] = {}
+        shown = ""
 
         def show(answer: dict[str, Any]) -> None:
-            stage = answer.get("stage")
-            if not stage:
-                return
-            if stage not in tasks:
-                _finish(bar, tasks)
-                tasks[stage] = bar.add_task(f"gateway: {stage}", total=None)
-            total = answer.get("of") or None
-            bar.update(tasks[stage], total=total, completed=answer.get("done") or 0)
+            nonlocal shown
+            stage = f"gateway: {answer['stage']}" if answer.get("stage") else shown
+            if stage != shown:
+                if shown:
+                    self._progress.end(shown)
+                self._progress.begin(stage)
+                shown = stage
+            if stage:
+                self._progress.advance(stage, answer.get("done") or 0, answer.get("of") or None)
 
         answer = client.poll("operator", "gateway", path, each=show)
-        _finish(bar, tasks)
+        if shown:
+            self._progress.end(shown)
         report = self.result.report = answer["report"]
         sizes = {"upload": report.get("bytes_uploaded"), "encrypt": report.get("bytes_stored")}
         spent = sum(report["seconds"].values())
         rest = max(0.0, time.monotonic() - started - spent)
-        self.result.stages.append(Stage("gateway: receive files", rest, "", files.size))
+        self._stages.append(Stage("gateway: receive files", rest, "", files.size))
         for name in sorted(report["seconds"], key=_gateway_order):
             count, size = _gateway_count(name, report), sizes.get(name)
-            self.result.stages.append(
-                Stage(f"gateway: {name}", report["seconds"][name], count, size)
-            )
+            self._stages.append(Stage(f"gateway: {name}", report["seconds"][name], count, size))
 
-    def _asked(self, analyst: RunAnalyst, bar: Progress) -> tuple[str, int | None]:
+    def _asked(self, analyst: RunAnalyst) -> tuple[str, int | None]:
         """Load curves, asked for with an anonymous grant and computed."""
         analyst.enrol()
-        task = bar.add_task("load-curve jobs", total=None)
+        with self._part("load-curve jobs") as advance:
 
-        def show(progress: QueryProgress) -> None:
-            bar.update(task, total=progress.of or None, completed=progress.done)
+            def show(progress: QueryProgress) -> None:
+                advance(progress.done, progress.of or None)
 
-        done = analyst.ask(each=show)
-        bar.remove_task(task)
+            done = analyst.ask(each=show)
         return f"{done.of} jobs, 1 grant", None
 
-    def _compute(self, client: ServicesClient, bar: Progress) -> tuple[str, int | None]:
+    def _compute(self, client: ServicesClient) -> tuple[str, int | None]:
         order = {"plan": "bill", "purpose": "billing", **self._period}
         run_id = client.call("billing", "platform", "POST", "/runs", json=order)["run_id"]
-        task = bar.add_task("bill jobs", total=None)
+        with self._part("bill jobs") as advance:
 
-        def show(answer: dict[str, Any]) -> None:
-            bar.update(task, total=answer.get("of") or None, completed=answer.get("done") or 0)
+            def show(answer: dict[str, Any]) -> None:
+                advance(answer.get("done") or 0, answer.get("of") or None)
 
-        answer = client.poll("billing", "platform", f"/runs/{run_id}", each=show)
-        bar.remove_task(task)
+            answer = client.poll("billing", "platform", f"/runs/{run_id}", each=show)
         return f"{answer['of']} jobs", None
 
     def _release(self, client: ServicesClient) -> str:
@@ -198,9 +227,16 @@ class Run:
         )
 
     @contextmanager
-    def _stage(self, name: str, bar: Progress) -> Iterator[Callable[..., None]]:
+    def _part(self, name: str) -> Iterator[Callable[[int, int | None], None]]:
+        """Show a part of a stage."""
+        self._progress.begin(name)
+        yield partial(self._progress.advance, name)
+        self._progress.end(name)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[Callable[..., None]]:
         """Time a stage, show it, and keep it for the closing table."""
-        task = bar.add_task(name, total=None)
+        self._progress.begin(name)
         started = time.monotonic()
         notes: list[Any] = ["", None]
 
@@ -209,19 +245,25 @@ class Run:
 
         yield note
         seconds = time.monotonic() - started
-        bar.update(task, total=1, completed=1)
-        self.result.stages.append(Stage(name, seconds, notes[0], notes[1]))
+        self._progress.end(name)
+        self._stages.append(Stage(name, seconds, notes[0], notes[1]))
 
 
-def run_grid(meters: RunMeters, *, parent: Path, console: Console, serve: bool) -> RunResult:
+def run_grid(order: RunOrder, *, parent: Path, console: Console, serve: bool) -> RunResult:
     """Run everything, show the closing table, and stay open until Ctrl-C when asked to.
 
+    Args:
+        order: What is run.
+        parent: Where the run's folder is made.
+        console: Where progress is shown.
+        serve: Whether to stay open with the dashboard.
+
     Raises:
-        GridSecureError: A stage failed. Every process that was started is stopped.
+        GridSecureError: A stage failed. Every process that was started is stopped, and a run that
+            has billed nothing leaves no folder.
     """
-    run = Run(meters, parent=parent, console=console)
-    with Services() as services:
-        result = run.execute(services)
+    with new_folder(parent, now=datetime.now(UTC)) as folder, Services() as services:
+        result = Run(order, folder=folder, console=console).execute(services)
         show_closing(result, console)
         if serve:
             _serve(result, services, console)
@@ -266,19 +308,3 @@ def _gateway_count(stage: str, report: dict[str, Any]) -> str:
         "rosters": f"{report['rosters']} rosters",
     }
     return counts.get(stage, "")
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:<34}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    )
-
-
-def _finish(bar: Progress, tasks: dict[str, Any]) -> None:
-    for task in tasks.values():
-        if not bar.tasks[task].finished:
-            bar.update(task, total=1, completed=1)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from apps.cli.home import create_home
+from apps.cli.ports import choose_ports
 from apps.cli.processes import Services, ServiceSpec, python_command
 from gridsecure.errors import GridSecureError
 
@@ -120,9 +121,7 @@ time.sleep(60)
 
 
 def test_a_home_gives_each_zone_its_own_secrets(tmp_path: Path) -> None:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    home = create_home(tmp_path, now=datetime(2026, 7, 1, tzinfo=UTC))
+    home = create_home(tmp_path, ports=choose_ports(None))
     secrets = [path for path in home.folder.rglob("*") if path.is_file()]
     assert len(secrets) >= 6
     assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)

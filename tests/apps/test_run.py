@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from apps.api.zone_keys import signing_key
-from apps.cli.home import create_home
 from apps.cli.meters import meter_files
 from apps.cli.run_order import RunMeters
 from apps.simulator.accounts import invented_accounts
 from apps.simulator.synthetic_meters import simulate
 from gridsecure.billing.contracts import default_contracts, load_contracts
-from gridsecure.errors import InputError, StorageError
+from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
 
 METERS = 20
@@ -194,10 +193,3 @@ def test_a_month_that_is_none_is_refused(month: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
         meter_files(RunMeters(meters=1, month=month), folder=tmp_path / "input", now=NOW)
     assert refused.value.reason == "run.month"
-
-
-def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError) as refused:
-        create_home(tmp_path / "file", now=datetime(2026, 7, 1, tzinfo=UTC))
-    assert refused.value.reason == "run.folder"

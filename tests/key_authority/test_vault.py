@@ -18,6 +18,7 @@ import pytest
 from apps.api.authority_zone import open_zone
 from apps.api.settings import AuthoritySettings
 from apps.cli.home import create_home, make_vault_folders
+from apps.cli.ports import choose_ports
 from apps.cli.processes import Services
 from apps.cli.service_specs import service_specs
 from apps.cli.service_users import FIRST_UID, ServiceUsers, give
@@ -368,7 +369,7 @@ def process_holds(pid: int) -> bytes:
 
 def test_the_checkers_files_do_not_open_a_key_set(tmp_path: Path, grid: GridSimulator) -> None:
     """All that a run gives the checker, in the hands of a third process."""
-    home = create_home(tmp_path, now=NOW)
+    home = create_home(tmp_path, ports=choose_ports(None))
     vault_spec, authority_spec = (
         next(spec for spec in service_specs(home, years=["2026"]) if spec.name == name)
         for name in ("vault", "authority")
@@ -418,7 +419,7 @@ def test_a_connection_of_another_user_is_closed(grid: GridSimulator, tmp_path: P
 
 def test_two_users_cannot_read_each_others_folders(tmp_path: Path) -> None:
     """Tried as those very users where this process may, and not concluded from modes."""
-    home = create_home(tmp_path, now=NOW)
+    home = create_home(tmp_path, ports=choose_ports(None))
     assert (home.users.vault is None) == ("same user" in home.users.text)
     if os.geteuid() != 0:
         assert home.users.vault is None
