@@ -1,5 +1,13 @@
 """Sphinx settings."""
 
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from reason_codes import reason_codes, reasons_page
+
 from gridsecure.version import VERSION
 
 project = "GridSecure"
@@ -17,3 +25,9 @@ nitpicky = True
 html_theme = "furo"
 html_title = f"GridSecure {release}"
 html_show_sourcelink = False
+
+
+def setup(app: Any) -> None:
+    """Write the page of reason codes before the pages are read."""
+    page = Path(app.srcdir) / "reasons.md"
+    app.connect("builder-inited", lambda _app: page.write_text(reasons_page(reason_codes())))

@@ -1,0 +1,152 @@
+"""Every reason code of the product, read from where its errors are made.
+
+The page `reasons.md` is written from it whenever the documentation is built. A code that is made
+from parts at run time, as `tariff.{code}`, stands there with its varying part in braces.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+CODE: Final = re.compile(r"^[a-z0-9{}_-]+(\.[a-z0-9{}_-]+)+$")
+_HEAD: Final = """# Reason codes
+
+An error names its reason as `area.what`. The message of the moment says which file, line or meter
+point it is about; this page says what each code means and what to do. It is generated from the
+code. Words in braces stand for what varies. What a service does not trust it refuses as
+`authenticity.refused`, whatever the code; its log has the code.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """One place where a code is given.
+
+    Args:
+        code: The reason code.
+        message: What happened.
+        remedy: What to do; empty where the error carries none.
+    """
+
+    code: str
+    message: str
+    remedy: str
+
+
+def reason_codes(folders: tuple[Path, ...] = (ROOT / "src", ROOT / "apps")) -> list[Meaning]:
+    """Every meaning of every code, by code; the same sentences under one code stand once."""
+    paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    everywhere = dict(pair for tree in trees.values() for pair in _constants(tree))
+    found = {
+        meaning
+        for tree in trees.values()
+        for names in [everywhere | dict(_constants(tree))]  # a module's own come first
+        for node in ast.walk(tree)
+        for meaning in _meanings(node, names)
+    }
+    return sorted(found, key=lambda meaning: (meaning.code, meaning.message, meaning.remedy))
+
+
+def reasons_page(meanings: list[Meaning]) -> str:
+    """The page in Markdown: a heading for each area, and a heading for each code."""
+    lines, area, code = [_HEAD], "", ""
+    for meaning in meanings:
+        if (new := meaning.code.split(".")[0]) != area:
+            area = new
+            lines.append(f"\n## {area}\n")
+        if meaning.code != code:
+            code = meaning.code
+            lines.append(f"\n({_anchor(code)})=\n\n### `{code}`\n")
+        remedy = f" *What to do:* {_escaped(meaning.remedy)}" if meaning.remedy else ""
+        lines.append(f"- {_escaped(meaning.message)}{remedy}")
+    return "\n".join(lines)
+
+
+def _meanings(node: ast.AST, names: Mapping[str, str]) -> Iterator[Meaning]:
+    """What an error is raised with, an error class has by default, or a table of reasons says."""
+    match node:
+        case ast.Call(args=[first, *_], keywords=keywords):
+            given = {keyword.arg: keyword.value for keyword in keywords if keyword.arg}
+            message = _text(first, names)
+            remedy = _text(given["remedy"], names) if "remedy" in given else ""
+            found = _choices(given["reason"], names) if "reason" in given and message else []
+            yield from (Meaning(code, message, remedy) for code in found if CODE.match(code))
+        case ast.ClassDef(body=body):
+            words = (ast.get_docstring(node) or "").split("\n")[0]
+            yield from (Meaning(code, words, "") for code in _defaults(body) if CODE.match(code))
+        case ast.AnnAssign(target=ast.Name(id="REASONS"), value=ast.Dict(keys=keys, values=texts)):
+            for key, text in zip(keys, texts, strict=True):
+                code = _text(key, names) if key else ""
+                if CODE.match(code):
+                    said = _text(text, names)
+                    yield Meaning(code, f"A meter point is left out: {said}.", "")
+
+
+def _defaults(body: list[ast.stmt]) -> Iterator[str]:
+    for node in body:
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id="default_reason")], value=ast.Constant(value=str(code))
+            ):
+                yield code
+
+
+def _choices(node: ast.expr, names: Mapping[str, str]) -> list[str]:
+    if isinstance(node, ast.IfExp):
+        return _choices(node.body, names) + _choices(node.orelse, names)
+    return [_text(node, names)]
+
+
+def _text(node: ast.expr, names: Mapping[str, str]) -> str:
+    """A text as the source spells it, with {names} where something is put in; empty if none."""
+    match node:
+        case ast.Constant(value=value):
+            text = value if isinstance(value, str) else ""
+        case ast.Name(id=name):
+            text = names.get(name, "{" + name + "}")
+        case ast.JoinedStr(values=parts):
+            text = "".join(_text(part, names) for part in parts)
+        case ast.FormattedValue(value=ast.Name() as inner):
+            text = _text(inner, names)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            text = _text(left, names) + _text(right, names)
+        case ast.IfExp(body=body, orelse=orelse):
+            text = f"{_text(body, names)} / {_text(orelse, names)}"
+        case _:
+            text = "{" + _word(node) + "}"
+    return text
+
+
+def _word(node: ast.expr) -> str:
+    """A short name for what is put into a sentence."""
+    inner = [part for part in ast.walk(node) if isinstance(part, ast.Attribute | ast.Name)]
+    if not inner:
+        return "…"
+    first = inner[0]
+    return first.attr if isinstance(first, ast.Attribute) else first.id
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Names that a module gives to texts."""
+    for node in tree.body:
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text)))
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text)))
+            ):
+                yield name, text
+
+
+def _anchor(code: str) -> str:
+    return "reason-" + re.sub(r"[^a-z0-9]+", "-", code).strip("-")
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*_<>\[\]])", r"\\\1", " ".join(text.split()))

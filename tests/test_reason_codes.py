@@ -1,0 +1,53 @@
+"""The page of reason codes says what the code says, and other pages name no code besides."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+
+from reason_codes import Meaning, reason_codes, reasons_page  # noqa: E402 - not a package
+
+CODES = reason_codes()
+KNOWN = {meaning.code for meaning in CODES}
+WRITTEN = re.compile(r'reason="([a-z0-9-]+\.[a-z0-9.-]+)"')
+QUOTED = re.compile(r"`([a-z-]+\.[a-z-]+)`")
+
+
+def test_every_code_that_is_written_out_is_found():
+    files = [path for room in ("src", "apps") for path in (ROOT / room).rglob("*.py")]
+    written = {code for path in files for code in WRITTEN.findall(path.read_text("utf-8"))}
+    assert len(written) > 200
+    assert written - KNOWN == set()
+
+
+def test_a_code_made_of_parts_is_found_with_its_parts_in_braces():
+    assert "tariff.{code}" in KNOWN
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.stem)
+def test_a_page_names_only_codes_that_exist(page: Path):
+    """Of areas that the code has; `module.py` and `table.column` are others' words."""
+    made = {code.split(".")[0] for code in KNOWN if "{" in code}
+    areas = {code.split(".")[0] for code in KNOWN} - made
+    named = {code for code in QUOTED.findall(page.read_text("utf-8")) if code[-3:] != ".py"}
+    assert {code for code in named if code.split(".")[0] in areas} - KNOWN == set()
+
+
+def test_the_page_has_every_code_once_with_what_to_do():
+    page = reasons_page(
+        [
+            Meaning("a.b", "It *broke*.", "Mend it."),
+            Meaning("a.b", "It fell.", ""),
+            Meaning("a.c", "Off.", "On."),
+        ]
+    )
+    assert page.count("## a\n") == 1
+    assert page.count("### `a.b`") == page.count("### `a.c`") == 1
+    assert r"- It \*broke\*. *What to do:* Mend it." in page
+    assert "- It fell." in page
