@@ -201,13 +201,18 @@ def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, 
 
 @router.get("/closing-lists", tags=["runs"], dependencies=[RunReader])
 def list_closing_lists(start: Moment, end: Moment, state: State) -> dict[str, Any]:
-    """A month's closing lists as signed, and the committed uploads that none in force names."""
-    lists = closings.closing_lists(state.zone, start=start, end=end)
-    waiting = closings.open_uploads(state.zone, start=start, end=end)
+    """A month's closing lists as signed, its committed uploads, and what a next run would meet.
+
+    Open are the uploads that no list in force names.
+    """
+    month = {"start": start, "end": end}
+    lists = closings.closing_lists(state.zone, **month)
     return {
         "closed": [item.envelope.model_dump() for item in lists],
         "in_force": [item.envelope.digest for item in closings.in_force(lists)],
-        "open": [asdict(item) for item in waiting],
+        "uploads": [asdict(item) for item in closings.first_uploads(state.zone, **month)],
+        "open": [asdict(item) for item in closings.open_uploads(state.zone, **month)],
+        "next": closings.next_runs(state.zone, **month),
     }
 
 

@@ -46,6 +46,9 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
 # Which roles may let the gateway process a month.
 MONTH_STARTERS: Final = frozenset({"operator"})
 
+# Whose office signs a month's closing list, on its own machine.
+MONTH_CLOSERS: Final = frozenset({"billing"})
+
 # What the services answer when a token is not good, or not good any more.
 _REFUSED: Final = "authenticity.refused"
 

@@ -12,6 +12,22 @@ from typing import Final
 SIGN_IN: Final = "gridsecure identity sign-in --key KEY_FILE"
 
 
+def close_month(month: str, *, identity: str, platform: str, timezone: str) -> str:
+    """Sign a month's next closing list with the billing office's key, and hand it in.
+
+    Args:
+        month: As 2026-07, checked.
+        identity: Base address of the identity service.
+        platform: Base address of the compute platform.
+        timezone: IANA name of the supply area's local time.
+    """
+    return (
+        f"gridsecure period close --month {quote(month)} --identity {quote(identity)} "
+        f"--platform {quote(platform)} --timezone {quote(timezone)} "
+        "--key KEY_FILE --office-key OFFICE_KEY_FILE"
+    )
+
+
 def share(name: str, *, url: str) -> str:
     """Compute this office's share for a warrant, and print it.
 

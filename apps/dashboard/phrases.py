@@ -199,14 +199,51 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "start_bill": ("开始计算电费", "Start bill run"),
     "start_load-curve": ("开始计算负荷曲线", "Start load-curve run"),
     "start_needs_month": (
-        "数据封装节点完成该月后方可开始。",
+        "数据封装节点完成该月并上传后方可开始。",
         "Available once the gateway has finished this month.",
     ),
-    "start_released": (
-        "该月已全部发布，再次计算不会产生新的结果；请查看“发布与证据”页。",
-        "This month is released in full; another run would release nothing new. See the page "
-        "“Releases and evidence”.",
+    "start_needs_closing": (
+        "该月尚未关账：须先由电费部门签署关账清单（见第 2 步）。",
+        "This month is not closed yet. The billing office first signs its list, see step 2.",
     ),
+    "start_released": (
+        "该月已关账的数据均已发布，再次计算不会产生新的结果。",
+        "All that was closed of this month is released. Another run would release nothing new.",
+    ),
+    "start_released_open": (
+        "已关账的数据均已发布；其后到达的数据须先关账（见第 2 步）。",
+        "All that was closed is released. What came later is closed first, see step 2.",
+    ),
+    "start_refused": ("计算平台目前不接受此计算。", "The platform takes no such run now."),
+    # closing a month
+    "close_month": ("电费部门：关账", "Billing office: close the month"),
+    "closing_empty": (
+        "计算平台尚未收到该月的数据。数据封装节点完成处理后会自动上传。",
+        "The platform has nothing of this month yet. A gateway uploads what it has finished.",
+    ),
+    "closing_done": (
+        "已收到的数据均已关账。之后到达的数据由下一份清单关账。",
+        "Everything that is in is closed. What comes later goes into a further list.",
+    ),
+    "closing_open": (
+        "尚未关账的上传：{count}。请待各数据封装节点的上传到齐后再关账：同一清单内的数据一起计费、一起汇总。",
+        "Uploads not closed yet: {count}. Close the month once all gateways are in: what one list "
+        "names is billed and totalled together.",
+    ),
+    "closing_how": (
+        "关账清单由电费部门的私钥签署，该私钥只在其自己的计算机上，因此本页无法代为关账。请在那里运行此命令，"
+        "并将大写名称换成您的文件：",
+        "The list is signed with the billing office's key, which is on that office's own machine "
+        "only, so this page cannot close a month. Run this command there, with your own files in "
+        "place of the names in capitals:",
+    ),
+    "closing_list": ("清单", "List"),
+    "closing_state_open": ("未关账", "Open"),
+    "closing_state_in-force": ("有效", "In force"),
+    "closing_state_replaced": ("已被替代", "Replaced"),
+    "closed_at": ("关账时间", "Closed at"),
+    "gateway": ("数据封装节点", "Gateway"),
+    "upload": ("上传摘要 (SM3)", "Upload (SM3)"),
     "start_running": ("该计算正在进行。", "This plan is already running."),
     "runs_empty": (
         "该月尚无计算。数据封装节点完成后，点击上方按钮开始。",

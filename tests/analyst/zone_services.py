@@ -18,7 +18,7 @@ import httpx
 from gridsecure.analyst.client import Addresses, ReleaseClient
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
-from gridsecure.messages import CellTotal, ReleaseCertificate, signed
+from gridsecure.messages import CellTotal, ClosingList, ReleaseCertificate, signed
 from tests.analyst.office_services import OfficeServices
 
 START, END = "2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00"
@@ -126,6 +126,8 @@ class ZoneServices:
     forge: bool = False
     blanks_for_regulator: bool = True
     offices: OfficeServices = field(default_factory=OfficeServices)
+    closed_uploads: tuple[str, ...] = ("a1", "a2")
+    open_uploads: tuple[str, ...] = ()
     asked: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -147,6 +149,10 @@ class ZoneServices:
         routes = {
             ("GET", "/releases"): ({"billing", "analyst", "regulator"}, self._list),
             ("GET", "/runs"): ({"billing", "operator"}, lambda: self.runs),
+            ("GET", "/closing-lists"): (
+                {"billing", "operator", "regulator"},
+                lambda: self.closing(request.url.params["start"]),
+            ),
             ("POST", "/release-rounds"): ({"billing", "operator", "custodian"}, self._round),
         }
         if (method, path) in routes:
@@ -235,6 +241,38 @@ class ZoneServices:
             assert body != envelope.body
             envelope = envelope.model_copy(update={"body": body})
         return httpx.Response(200, content=envelope.model_dump_json().encode())
+
+    def closing(self, start: str) -> dict[str, object]:
+        """The month's uploads: one closed if a run may be ordered, else open; none elsewhere."""
+        if start != START:
+            told = dict.fromkeys(("bill", "load-curve"), "run.empty")
+            return {"closed": [], "in_force": [], "uploads": [], "open": [], "next": told}
+        uploads = [
+            {"upload": name * 32, "roster_id": f"roster-{name}", "gateway_id": "futian-1"}
+            for name in (*self.closed_uploads, *self.open_uploads)
+        ]
+        lists = []
+        if self.closed_uploads:
+            content = ClosingList(
+                start=START, end=END, number=1, closed_at="2026-08-01T01:02:03+00:00",
+                uploads=[name * 32 for name in self.closed_uploads],
+            )  # fmt: skip
+            lists = [signed(content, key=self.key)]
+        plans = {item.plan for item in self.certificates.values()}
+        return {
+            "closed": [item.model_dump() for item in lists],
+            "in_force": [item.digest for item in lists],
+            "uploads": uploads,
+            "open": uploads[len(self.closed_uploads) :],
+            "next": {
+                plan: "run.not-closed"
+                if not lists
+                else "run.released"
+                if plan in plans
+                else "ready"
+                for plan in ("bill", "load-curve")
+            },
+        }
 
     def _round(self) -> list[dict[str, object]]:
         outcomes = []

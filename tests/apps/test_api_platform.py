@@ -94,6 +94,8 @@ def upload_all(platform: TestClient, grid: GridSimulator, *, days: int = 1) -> N
     order = grid.order("bill")
     month = {"start": order.start, "end": order.end}
     found = platform.get("/closing-lists", params=month, headers=BILLING).json()
+    assert found["uploads"] == found["open"]
+    assert set(found["next"].values()) == {"run.not-closed"}
     envelope = grid.closing_list([item["upload"] for item in found["open"]])
     answer = platform.post("/closing-lists", json=envelope.model_dump(), headers=BILLING)
     assert answer.status_code == 201

@@ -14,10 +14,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import streamlit as st
+import typer
 from google.protobuf import text_format
 from streamlit.runtime import context
 from streamlit.testing.v1 import AppTest
 
+from apps.cli.period import period_app
 from apps.dashboard import access, figures, tables
 from apps.dashboard.office_phrases import OFFICE_PHRASES
 from apps.dashboard.phrases import PHRASES
@@ -385,17 +387,55 @@ def test_energy_of_bills_and_of_curves_is_compared(services) -> None:
     assert "709,999.991 kWh, in the groups that both show" in app.success[-1].value
 
 
-def test_a_month_released_in_full_is_not_offered_again(services) -> None:
-    services.months["2026-07"] = MONTH | {"report": MONTH["report"] | {"rosters": 1}}
-    app = on_page("billing", "bill_runs")
+@pytest.mark.parametrize("role", ["billing", "operator"])
+def test_a_month_released_in_full_is_not_offered_again(services, role) -> None:
+    """The platform says so: an operator sees no release, and learns it all the same."""
+    del services.certificates[CURVE_ID]
+    app = on_page(role, "bill_runs")
     app.selectbox(key="month").set_value("2026-07").run()
     assert app.button(key="start_bill").disabled
     assert "would release nothing new" in sent(app)
     assert not app.button(key="start_load-curve").disabled
-    services.months["2026-07"] = MONTH  # a second roster came later
+    services.open_uploads = ("b7",)  # a roster came later
+    app.run()
+    assert app.button(key="start_bill").disabled
+    assert "What came later is closed first" in sent(app)
+    assert ("GET /releases" in services.asked) == (role == "billing")
+
+
+def test_a_month_is_closed_by_the_office_with_the_command_of_the_page(services) -> None:
+    services.certificates.clear()
+    services.closed_uploads, services.open_uploads = (), ("a1", "b7")
     app = on_page("billing", "bill_runs")
     app.selectbox(key="month").set_value("2026-07").run()
+    for plan in ("bill", "load-curve"):
+        assert app.button(key=f"start_{plan}").disabled
+    assert "first signs its list" in sent(app)
+    assert "Uploads not closed yet: 2." in app.info[-1].value
+    uploads = app.dataframe[-1].value
+    assert uploads["upload"].tolist() == ["a1" * 32, "b7" * 32]
+    assert uploads["gateway"].tolist() == ["futian-1", "futian-1"]
+    command = app.code[0].value
+    assert command.startswith("gridsecure period close --month 2026-07 ")
+    options = {word for word in command.split() if word.startswith("--")}
+    known = typer.main.get_command(period_app).commands["close"].params
+    assert options <= {option for param in known for option in param.opts}
+    needed = {param.opts[0] for param in known if param.required}
+    assert needed <= options
+    operator = on_page("operator", "bill_runs")
+    operator.selectbox(key="month").set_value("2026-07").run()
+    assert not operator.code
+    services.closed_uploads, services.open_uploads = ("a1", "b7"), ()
+    app.button(key="refresh_closing").click().run()
     assert not app.button(key="start_bill").disabled
+    assert not app.code
+    assert set(app.dataframe[-1].value["state"]) == {"有效 In force"}
+
+
+def test_a_closing_list_in_another_shape_is_an_error_in_words(services) -> None:
+    services.closing = lambda start: {"closed": [{"body": 7}]}
+    app = on_page("billing", "bill_runs")
+    assert "`message.answer`" in app.error[0].value
 
 
 def test_no_page_shows_a_time_of_another_clock(services) -> None:
@@ -570,6 +610,7 @@ def test_an_operator_starts_a_month_and_billing_cannot(services, state) -> None:
 
 
 def test_runs_are_ordered_for_purposes_that_their_plan_is_released_for(services) -> None:
+    services.certificates.clear()
     app = on_page("billing", "bill_runs")
     app.selectbox(key="month").set_value("2026-07").run()
     for plan in ("bill", "load-curve"):

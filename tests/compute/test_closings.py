@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.compute.closings import close_period, closing_lists, in_force, open_uploads
+from gridsecure.compute.closings import (
+    close_period,
+    closing_lists,
+    in_force,
+    next_runs,
+    open_uploads,
+)
 from gridsecure.compute.jobs import worker_pool
 from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer
@@ -126,6 +132,21 @@ def test_later_uploads_are_closed_by_a_further_list(
     assert refused.value.reason == "run.released"
     closed(grid, late, number=2)
     assert used(run(grid)) == {late.upload_id}
+
+
+def test_what_the_next_run_would_meet_is_told_beforehand(
+    grid: GridSimulator, uploads: list[GridUpload]
+) -> None:
+    zone, month = grid.platform_zone, span(grid)
+    june = {"start": "2026-06-01T00:00:00+08:00", "end": "2026-07-01T00:00:00+08:00"}
+    assert set(next_runs(zone, **june).values()) == {"run.empty"}
+    assert set(next_runs(zone, **month).values()) == {"run.not-closed"}
+    closed(grid, *uploads)
+    assert set(next_runs(zone, **month).values()) == {"ready"}
+    request = run(grid)
+    assert next_runs(zone, **month)["bill"] == "ready"
+    record_answer(zone, request.request_id, answer="released", at=NOW)
+    assert next_runs(zone, **month) == {"bill": "run.released", "load-curve": "ready"}
 
 
 def test_a_refused_list_does_not_hold_up_the_others(

@@ -1,4 +1,4 @@
-"""Bill-run control: the month at the gateway, runs on the platform, release rounds.
+"""Bill-run control: the month at the gateway, its closing, runs on the platform, release rounds.
 
 Counts, states and times only. A step is offered when the one before it is done.
 """
@@ -13,11 +13,12 @@ import pandas as pd
 import streamlit as st
 
 from apps.dashboard import access, figures
-from apps.dashboard.reconciled import releases, show_reconciliation
+from apps.dashboard.closed_months import show_closing
+from apps.dashboard.reconciled import show_reconciliation
 from apps.dashboard.settings import load_settings
 from apps.dashboard.tables import counts_table, key_figures, show_table
 from apps.dashboard.wording import plain, say, say_or, tell
-from gridsecure.analyst.reconciliation import covered_rosters
+from gridsecure.analyst.closings import EMPTY, NOT_CLOSED, READY, RELEASED, MonthClosing
 from gridsecure.analyst.releases import BILL, LOAD_CURVE
 from gridsecure.analyst.runs import (
     FAILED,
@@ -35,13 +36,18 @@ _MONTHS_OFFERED: Final = 12
 _PLANS: Final = (BILL, LOAD_CURVE)
 # What the key authority releases each plan for.
 _PURPOSES: Final = {"bill": "billing", "load-curve": "operations"}
+_NOT_OFFERED: Final = {
+    EMPTY: "start_needs_month",
+    NOT_CLOSED: "start_needs_closing",
+    RELEASED: "start_released",
+}
 _COUNTS_SHOWN: Final = (
     "meters", "billed_meters", "readings", "estimated", "quarantined", "rosters", "columns",
 )  # fmt: skip
 
 
 def show() -> None:
-    """The three steps of a month, then what was released."""
+    """The four steps of a month, then what was released."""
     session = access.enter(access.BILL_RUNS)
     st.caption(tell("counts_only"))
     with access.explained():
@@ -50,7 +56,10 @@ def show() -> None:
         bounds = month_bounds(month, timezone=load_settings().timezone)
         status = _gateway(session, month)
         runs = tuple(run for run in runs if run.start in ("", bounds[0]))
-        _platform(session, bounds, status=status, runs=runs)
+        st.subheader(f"2 · {say('close_month')}")
+        closing = access.client().closing(session, bounds=bounds)
+        show_closing(session, closing, month=month)
+        _platform(session, bounds, closing=closing, runs=runs)
         _authority(session, runs)
         if access.RELEASES in access.pages_for(session):
             show_reconciliation(session, bounds=bounds, status=status)
@@ -140,18 +149,12 @@ def _platform(
     session: Session,
     bounds: tuple[str, str],
     *,
-    status: MonthStatus | None,
+    closing: MonthClosing,
     runs: Sequence[PlatformRun],
 ) -> None:
-    st.subheader(f"2 · {say('compute_runs')}")
-    ready = status is not None and status.is_done
+    st.subheader(f"3 · {say('compute_runs')}")
     for column, plan in zip(st.columns(2), _PLANS, strict=True):
-        going = any(run.plan == plan and run.is_running for run in runs)
-        told = ready and status is not None and _is_released(session, plan, bounds, status)
-        note = (
-            tell("start_running") if going else tell("start_needs_month") if not ready
-            else tell("start_released") if told else None
-        )  # fmt: skip
+        note = _why_not(plan, closing=closing, runs=runs)
         if column.button(
             say(f"start_{plan}"), key=f"start_{plan}", disabled=note is not None, help=note,
             type="primary", width="stretch", icon=":material/play_arrow:",
@@ -160,8 +163,8 @@ def _platform(
             run_id = access.client().start_run(session, order)
             st.session_state["started"] = run_id
             st.rerun()
-        if told:
-            column.caption(tell("start_released"))
+        if note is not None:
+            column.caption(note)
     started = st.session_state.pop("started", None)
     if started is not None:
         st.toast(say("run_started", run=started))
@@ -173,14 +176,14 @@ def _platform(
         _runs_table(runs)
 
 
-def _is_released(session: Session, plan: str, bounds: tuple[str, str], status: MonthStatus) -> bool:
-    """Whether another run of the month could release nothing new, as far as the role can see."""
-    if access.RELEASES not in access.pages_for(session):
-        return False
-    found = releases(session, plan=plan, bounds=bounds)
-    if plan == BILL:
-        return bool(found) and len(covered_rosters(found)) >= status.counts["rosters"]
-    return any(item.purpose == _PURPOSES[plan] for item in found)
+def _why_not(plan: str, *, closing: MonthClosing, runs: Sequence[PlatformRun]) -> str | None:
+    """Why a run of a plan is not offered; the platform knows, whatever the reader may see."""
+    if any(run.plan == plan and run.is_running for run in runs):
+        return tell("start_running")
+    reason = closing.next_runs[plan]
+    if reason == RELEASED and closing.open_count:
+        return tell("start_released_open")
+    return None if reason == READY else tell(_NOT_OFFERED.get(reason, "start_refused"))
 
 
 def _watch_runs(session: Session, run_ids: Sequence[str]) -> None:
@@ -207,7 +210,7 @@ def _runs_table(runs: Sequence[PlatformRun]) -> None:
 
 
 def _authority(session: Session, runs: Sequence[PlatformRun]) -> None:
-    st.subheader(f"3 · {say('release_rounds')}")
+    st.subheader(f"4 · {say('release_rounds')}")
     st.caption(tell("round_help"))
     ready = any(run.request_id for run in runs)
     if st.button(

@@ -221,6 +221,17 @@ class Answer:
         """
         return Answer(self._fields.get(name) or {}, service=self._service)
 
+    def parts(self, name: str) -> Sequence[Answer]:
+        """A list of objects inside.
+
+        Raises:
+            InvalidMessageError: It is something else (`message.answer`).
+        """
+        value = self._fields.get(name)
+        if not isinstance(value, list):
+            raise self._wrong(name)
+        return [Answer(item, service=self._service) for item in value]
+
     def _wrong(self, name: str) -> InvalidMessageError:
         return InvalidMessageError(
             f"The {self._service} service answered in another shape: {name}.",

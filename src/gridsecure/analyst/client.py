@@ -14,6 +14,7 @@ import httpx
 
 from gridsecure.analyst import sessions
 from gridsecure.analyst.answers import asked, object_of, objects_of
+from gridsecure.analyst.closings import MonthClosing
 from gridsecure.analyst.releases import PinnedAuthority, Release, ReleaseSummary, verified_release
 from gridsecure.analyst.runs import (
     MonthStatus,
@@ -134,6 +135,18 @@ class ReleaseClient:
         """How far one run is."""
         content = self._ask(session, PLATFORM, "GET", f"/runs/{quote(run_id, safe='')}")
         return PlatformRun.of_answer(object_of(content, service=PLATFORM), run_id=run_id)
+
+    def closing(self, session: Session, *, bounds: tuple[str, str]) -> MonthClosing:
+        """A month's committed uploads, its closing lists, and what the next runs would meet.
+
+        Args:
+            session: Who reads.
+            bounds: Start and end of the month, as `runs.month_bounds` gives.
+        """
+        start, end = (quote(moment, safe="") for moment in bounds)
+        path = f"/closing-lists?start={start}&end={end}"
+        content = self._ask(session, PLATFORM, "GET", path)
+        return MonthClosing.of_answer(object_of(content, service=PLATFORM))
 
     def month(self, session: Session, *, month: str) -> MonthStatus:
         """How far the gateway is with a month, `YYYY-MM`.

@@ -12,7 +12,7 @@ the lists say, its ledger withholds what two of them together would narrow down.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -30,6 +30,8 @@ from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, listed, record
 
 KIND: Final = "closing"
+READY: Final = "ready"
+_CLOSED_PLANS: Final[tuple[PlanName, ...]] = ("bill", "load-curve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenUpload:
-    """A committed first upload of a month that no list in force names.
+class FirstUpload:
+    """A committed first upload of a month.
 
     Args:
         upload: Digest of the signed upload.
@@ -99,16 +101,37 @@ def closing_lists(zone: PlatformZone, *, start: str, end: str) -> list[Closed]:
         return _lists(session, _month(start, end))
 
 
-def open_uploads(zone: PlatformZone, *, start: str, end: str) -> list[OpenUpload]:
-    """What the next list of a month may name besides what earlier ones do."""
+def first_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUpload]:
+    """What the lists of a month may name."""
     with write_session(zone.engine) as session:
-        lists = in_force(_lists(session, _month(start, end)))
-        named = {digest for item in lists for digest in item.content.uploads}
         return [
-            OpenUpload(digest, manifest.roster_id, manifest.gateway_id)
+            FirstUpload(digest, manifest.roster_id, manifest.gateway_id)
             for digest, manifest in _first_uploads(session, start, end)
-            if digest not in named
         ]
+
+
+def open_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUpload]:
+    """What the next list of a month may name besides what earlier ones do."""
+    lists = in_force(closing_lists(zone, start=start, end=end))
+    named = {digest for item in lists for digest in item.content.uploads}
+    uploads = first_uploads(zone, start=start, end=end)
+    return [item for item in uploads if item.upload not in named]
+
+
+def next_runs(zone: PlatformZone, *, start: str, end: str) -> Mapping[PlanName, str]:
+    """What a run of each plan over a month would meet: `ready`, or the reason of its refusal.
+
+    So people who see no releases know, too, that a month is released.
+    """
+    found: dict[PlanName, str] = {}
+    with write_session(zone.engine) as session:
+        for plan in _CLOSED_PLANS:
+            try:
+                next_list(session, plan=plan, start=start, end=end)
+                found[plan] = READY
+            except NotFoundError as error:
+                found[plan] = error.reason
+    return found
 
 
 def next_list(session: Session, *, plan: PlanName, start: str, end: str) -> Closed:
