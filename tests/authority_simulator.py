@@ -27,11 +27,15 @@ from gridsecure.compute.runs import signed_message
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.rosters import Roster
-from gridsecure.key_authority.checker import Outcome, answer_request, released_certificates
-from gridsecure.key_authority.custody import KeyPlace, keep_key_set
-from gridsecure.key_authority.key_sets import publish_key_set
-from gridsecure.key_authority.vault import Vault
-from gridsecure.key_authority.zone import AuthorityZone, Settlement, VaultDoor
+from gridsecure.key_authority.checker.answering import (
+    Outcome,
+    answer_request,
+    released_certificates,
+)
+from gridsecure.key_authority.checker.key_sets import publish_key_set
+from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement, VaultDoor
+from gridsecure.key_authority.vault.custody import KeyPlace, keep_key_set
+from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import (
     KeySetRequest,
     ReleaseCertificate,

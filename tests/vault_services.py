@@ -12,7 +12,7 @@ from pathlib import Path
 
 from apps.api.settings import VaultSettings
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.key_authority.vault_client import VaultClient
+from gridsecure.key_authority.checker.vault_client import VaultClient
 from tests.authority_simulator import KEK, keep_grid_keys
 from tests.grid_simulator import OFFICE
 

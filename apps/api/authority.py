@@ -29,16 +29,16 @@ from gridsecure.errors import (
     ConflictError,
     InvalidMessageError,
 )
-from gridsecure.key_authority import key_sets
-from gridsecure.key_authority.checker import (
+from gridsecure.key_authority.checker import key_sets
+from gridsecure.key_authority.checker.answering import (
     released_certificate,
     released_certificates,
     sealed_statements,
 )
-from gridsecure.key_authority.grants import sealed_result
-from gridsecure.key_authority.pull import PlatformPull
-from gridsecure.key_authority.vault_client import VaultClient
-from gridsecure.key_authority.zone import AuthorityZone, Settlement
+from gridsecure.key_authority.checker.grants import sealed_result
+from gridsecure.key_authority.checker.pull import PlatformPull
+from gridsecure.key_authority.checker.vault_client import VaultClient
+from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.messages import (
     ReleaseCertificate,
     Signed,

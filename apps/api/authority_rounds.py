@@ -11,15 +11,15 @@ from typing import Any
 
 from apps.api.deps import Clock
 from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
-from gridsecure.key_authority.checker import (
+from gridsecure.key_authority.checker.answering import (
     FAILED,
     REFUSED,
     RELEASED,
     Outcome,
     answer_request,
 )
-from gridsecure.key_authority.pull import PlatformPull
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.pull import PlatformPull
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Signed
 
 

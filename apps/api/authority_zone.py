@@ -15,10 +15,10 @@ from apps.api.settings import AuthoritySettings, key_registry
 from apps.api.zone_keys import signing_key, zone_folder
 from apps.http_clients import new_client
 from gridsecure.errors import StorageError
-from gridsecure.key_authority.pull import PlatformPull
-from gridsecure.key_authority.seating import SettlementClient
-from gridsecure.key_authority.vault_client import VaultClient
-from gridsecure.key_authority.zone import AuthorityZone, Settlement
+from gridsecure.key_authority.checker.pull import PlatformPull
+from gridsecure.key_authority.checker.seating import SettlementClient
+from gridsecure.key_authority.checker.vault_client import VaultClient
+from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.peer import Peer
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore

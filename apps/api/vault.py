@@ -19,8 +19,8 @@ from apps.api.settings import VaultSettings, public_key
 from apps.api.zone_keys import kept_secret, zone_folder
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError, StorageError
-from gridsecure.key_authority.vault import Vault
-from gridsecure.key_authority.vault_process import alone, keep_memory_private, listen, serve
+from gridsecure.key_authority.vault.decryption import Vault
+from gridsecure.key_authority.vault.service import alone, keep_memory_private, listen, serve
 
 KEK_BYTES: Final = 16
 

@@ -36,10 +36,10 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway.packing import pack_settlements
 from gridsecure.gateway.rosters import Roster
-from gridsecure.key_authority.checker import RELEASED, answer_request, sealed_statements
-from gridsecure.key_authority.key_sets import give_key_set, public_objects
-from gridsecure.key_authority.vault import STATEMENTS_PURPOSE, Vault
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.answering import RELEASED, answer_request, sealed_statements
+from gridsecure.key_authority.checker.key_sets import give_key_set, public_objects
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE, Vault
 from gridsecure.messages import (
     ClosingList,
     KeyNotice,

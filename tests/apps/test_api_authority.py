@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from apps.api.authority import create_authority_app
 from apps.api.settings import AuthoritySettings
 from gridsecure.crypto.envelope import open_from
-from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
+from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, opened
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
 from tests.authority_simulator import (

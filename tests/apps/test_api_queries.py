@@ -31,7 +31,7 @@ from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
-from gridsecure.key_authority.pull import PlatformPull
+from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.peer import Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import advance

@@ -18,7 +18,7 @@ from apps.api.platform import create_platform_app
 from apps.api.settings import AuthoritySettings
 from gridsecure.credentials.queries import Query
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.key_authority.pull import PlatformPull
+from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.peer import Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed

@@ -18,7 +18,7 @@ from apps.api.settings import PersonEntry
 from apps.cli import office_client
 from apps.cli.main import app as command
 from gridsecure.compute.key_sets import install_key_set, known_keys
-from gridsecure.key_authority.key_sets import list_key_sets, public_objects
+from gridsecure.key_authority.checker.key_sets import list_key_sets, public_objects
 from tests.apps.test_api_queries import InProcess, authority_of
 from tests.apps.zone_apps import TestClock, identity_app, platform_settings, point
 from tests.authority_simulator import ask_for_key_sets

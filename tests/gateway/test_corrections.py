@@ -46,9 +46,9 @@ from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import stored_plan
 from gridsecure.gateway.packing import pack_energies, packed_columns
 from gridsecure.gateway.year_to_date import year_before_wh
-from gridsecure.key_authority.bill_versions import bill_versions
-from gridsecure.key_authority.checker import sealed_statements
-from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
+from gridsecure.key_authority.checker.answering import sealed_statements
+from gridsecure.key_authority.checker.bill_versions import bill_versions
+from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import Signed, UploadManifest
 from gridsecure.plans.load_curve import INTERVALS_PREFIX
 from gridsecure.statement_checks import bill_digests, check_statements

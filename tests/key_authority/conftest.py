@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.key_authority.vault import Vault
+from gridsecure.key_authority.vault.decryption import Vault
 from tests.authority_simulator import Authority, authority_grid
 from tests.grid_simulator import GridSimulator, GridUpload
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.key_authority.checker import REFUSED, RELEASED
+from gridsecure.key_authority.checker.answering import REFUSED, RELEASED
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest
 from gridsecure.plans.settlement_values import TOTAL_QUANTITY
 from gridsecure.store.database import write_session

@@ -19,8 +19,7 @@ from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.corrections import correct_bills, corrections_to_json, unreconciled
 from gridsecure.crypto.envelope import open_from
 from gridsecure.gateway.rosters import Roster
-from gridsecure.key_authority.bill_versions import bill_versions, version_table
-from gridsecure.key_authority.checker import (
+from gridsecure.key_authority.checker.answering import (
     REFUSED,
     RELEASED,
     Outcome,
@@ -28,8 +27,9 @@ from gridsecure.key_authority.checker import (
     released_certificate,
     sealed_statements,
 )
+from gridsecure.key_authority.checker.bill_versions import bill_versions, version_table
 from gridsecure.key_authority.packages import VaultAnswer
-from gridsecure.key_authority.vault import STATEMENTS_PURPOSE, Vault
+from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE, Vault
 from gridsecure.messages import CellTotal, Signed
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.store.database import write_session

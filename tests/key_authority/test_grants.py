@@ -19,8 +19,8 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
-from gridsecure.key_authority.checker import Outcome, answer_request
-from gridsecure.key_authority.grants import bind_grant, query_result, sealed_result
+from gridsecure.key_authority.checker.answering import Outcome, answer_request
+from gridsecure.key_authority.checker.grants import bind_grant, query_result, sealed_result
 from gridsecure.messages import ReleaseRequest, Signed, signed
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys

@@ -9,7 +9,7 @@ import pytest
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import InvalidMessageError
-from gridsecure.key_authority.checker import REFUSED, RELEASED
+from gridsecure.key_authority.checker.answering import REFUSED, RELEASED
 from gridsecure.messages import KeyNotice, Signed, Transcript, signed
 from tests.authority_simulator import SEED, Authority
 from tests.grid_simulator import GridSimulator, GridUpload

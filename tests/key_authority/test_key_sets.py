@@ -23,22 +23,22 @@ from gridsecure.errors import (
     NotFoundError,
     StorageError,
 )
-from gridsecure.key_authority.custody import (
-    KeyPlace,
-    create_key_set,
-    keep_key_set,
-    open_key_set,
-)
-from gridsecure.key_authority.key_sets import (
+from gridsecure.key_authority.checker.key_sets import (
     give_key_set,
     key_ring,
     list_key_sets,
     revoke_key_set,
     rotate_key_set,
 )
+from gridsecure.key_authority.checker.zone import AuthorityZone, VaultDoor
 from gridsecure.key_authority.packages import KeyOrder
-from gridsecure.key_authority.vault import Vault
-from gridsecure.key_authority.zone import AuthorityZone, VaultDoor
+from gridsecure.key_authority.vault.custody import (
+    KeyPlace,
+    create_key_set,
+    keep_key_set,
+    open_key_set,
+)
+from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import ColumnEntry, KeyNotice, opened, signed
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore

@@ -13,9 +13,9 @@ import pytest
 
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.gateway.rosters import Roster
-from gridsecure.key_authority.checker import REFUSED, RELEASED, Outcome, answer_request
+from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, Outcome, answer_request
 from gridsecure.key_authority.packages import VaultAnswer
-from gridsecure.key_authority.vault import Vault
+from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, request_name, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
-from gridsecure.key_authority.seating import proven_roster
+from gridsecure.key_authority.checker.seating import proven_roster
 
 JULY = ("2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00")
 GOOD = {

@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure.errors import GridSecureError, InvalidMessageError, NotFoundError
-from gridsecure.key_authority.checker import FAILED, REFUSED, RELEASED, answer_request
-from gridsecure.key_authority.pull import PlatformPull
+from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
+from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.peer import PAUSES_S, Peer
 from gridsecure.store.database import write_session

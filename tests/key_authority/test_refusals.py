@@ -14,7 +14,7 @@ from gridsecure.crypto.columns import EncryptedColumn
 from gridsecure.crypto.parameters import REGISTER
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, GridSecureError
-from gridsecure.key_authority.checker import FAILED, REFUSED, RELEASED
+from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED
 from gridsecure.messages import ReleaseRequest, Signed, signed
 from gridsecure.plans.load_curve import day_quantity
 from tests.authority_simulator import SEED, Authority

@@ -13,14 +13,14 @@ from gridsecure.billing.bills import Bills
 from gridsecure.crypto.column_files import open_column
 from gridsecure.crypto.envelope import open_from
 from gridsecure.errors import AuthenticityError, EnvelopeError, NotFoundError
-from gridsecure.key_authority.checker import (
+from gridsecure.key_authority.checker.answering import (
     RELEASED,
     released_certificate,
     released_certificates,
     sealed_statements,
 )
-from gridsecure.key_authority.key_sets import key_ring
-from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
+from gridsecure.key_authority.checker.key_sets import key_ring
+from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import ReleaseCertificate, opened
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.plans.load_curve import day_quantity

@@ -28,17 +28,17 @@ import pytest
 from gridsecure.billing.tariffs import catalogue_tariffs
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
-from gridsecure.key_authority import told_cells
-from gridsecure.key_authority.correction_proofs import ProvenCorrection
-from gridsecure.key_authority.ledger import enter
-from gridsecure.key_authority.told_cells import (
+from gridsecure.key_authority.checker import told_cells
+from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
+from gridsecure.key_authority.checker.ledger import enter
+from gridsecure.key_authority.checker.told_cells import (
     Prepared,
     prepare_bills,
     prepare_corrections,
     prepare_load_curve,
 )
-from gridsecure.key_authority.verification import Proven
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.verification import Proven
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ColumnEntry, RosterManifest, Transcript, UploadManifest
 from gridsecure.plans import cells
 from gridsecure.plans.cells import MINIMUM_MEMBERS, MONEY, NO_MEASURES, Member, Place
@@ -402,5 +402,5 @@ def test_without_any_one_rule_a_month_tells_too_much(
     target, name, replacement = TAKEN_OUT[rule]
     monkeypatch.setattr(target, name, replacement)
     if name == "may_tell":
-        monkeypatch.setattr("gridsecure.key_authority.ledger.may_tell", replacement)
+        monkeypatch.setattr("gridsecure.key_authority.checker.ledger.may_tell", replacement)
     assert next(leaks(range(400), tmp_path), None) is not None

@@ -20,10 +20,10 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway.rosters import with_id
 from gridsecure.identity_messages import SettlementNames
-from gridsecure.key_authority.checker import FAILED, REFUSED, RELEASED, sealed_statements
+from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, sealed_statements
+from gridsecure.key_authority.checker.seating import SettlementClient
 from gridsecure.key_authority.filing import by_settlement_name
-from gridsecure.key_authority.seating import SettlementClient
-from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
+from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import RosterManifest, Signed, signed
 from gridsecure.peer import Peer
 from tests.authority_simulator import SEED, Authority, settlement

@@ -35,11 +35,11 @@ from gridsecure.errors import (
     NotFoundError,
     StorageError,
 )
-from gridsecure.key_authority import custody
-from gridsecure.key_authority.checker import FAILED, RELEASED
-from gridsecure.key_authority.custody import keep_key_set, open_key_set
+from gridsecure.key_authority.checker.answering import FAILED, RELEASED
+from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.packages import CheckedBills, KeyOrder, RevocationOrder
-from gridsecure.key_authority.vault_client import VaultClient
+from gridsecure.key_authority.vault import custody
+from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
 from gridsecure.messages import RosterManifest, Signed, signed
 from tests.authority_simulator import KEK, Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
@@ -317,7 +317,7 @@ CHECKER = """
 import os, sys
 from pathlib import Path
 import apps.api.authority
-from gridsecure.key_authority.vault_client import VaultClient
+from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.messages import Signed
 client = VaultClient(Path(sys.argv[1]), uid=os.geteuid())
 client.create_key_set(Signed.parsed(sys.argv[2]))

@@ -28,7 +28,7 @@ from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError, OutOfRangeError
 from gridsecure.key_authority.packages import CheckedBills
-from gridsecure.key_authority.vault import STATEMENTS_PURPOSE, Vault
+from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE, Vault
 from gridsecure.messages import (
     ColumnEntry,
     KeyNotice,

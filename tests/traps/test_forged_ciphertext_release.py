@@ -28,14 +28,14 @@ from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.parameters import PARAMETER_SETS, Parameters
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.rosters import Roster
-from gridsecure.key_authority.checker import (
+from gridsecure.key_authority.checker.answering import (
     REFUSED,
     RELEASED,
     Outcome,
     released_certificates,
     sealed_statements,
 )
-from gridsecure.key_authority.vault import STATEMENTS_PURPOSE
+from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import ColumnEntry
 from gridsecure.plans import recombination
 from gridsecure.plans.load_curve import day_quantity

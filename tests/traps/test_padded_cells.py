@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gridsecure.gateway.rosters import Roster, without_members
-from gridsecure.key_authority.checker import RELEASED
+from gridsecure.key_authority.checker.answering import RELEASED
 from gridsecure.messages import ReleaseCertificate
 from gridsecure.plans import cells, load_curve
 from gridsecure.plans.cells import MINIMUM_MEMBERS, Member

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from gridsecure.key_authority.bill_versions import BillVersion, keep_versions
-from gridsecure.key_authority.closings import keep_closing
-from gridsecure.key_authority.ledger import Giving, enter
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.bill_versions import BillVersion, keep_versions
+from gridsecure.key_authority.checker.closings import keep_closing
+from gridsecure.key_authority.checker.ledger import Giving, enter
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import (
     CellTotal,
     Digest,

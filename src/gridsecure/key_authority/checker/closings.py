@@ -17,7 +17,7 @@ from gridsecure.errors import (
     InvalidMessageError,
     ReleaseRefusedError,
 )
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ClosingList, ReleaseRequest, Transcript, opened
 from gridsecure.store import evidence
 from gridsecure.store.records import Record, record

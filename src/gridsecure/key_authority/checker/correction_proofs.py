@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
-from gridsecure.key_authority.bill_versions import BillVersion, released_version, version_of
-from gridsecure.key_authority.platform_view import PlatformView, checked_message
-from gridsecure.key_authority.seating import proven_roster
-from gridsecure.key_authority.verification import Proven, executed_bill, prove
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.bill_versions import BillVersion, released_version, version_of
+from gridsecure.key_authority.checker.platform_view import PlatformView, checked_message
+from gridsecure.key_authority.checker.seating import proven_roster
+from gridsecure.key_authority.checker.verification import Proven, executed_bill, prove
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Signed, UploadManifest, opened
 from gridsecure.plans.corrections import Version, check_correction
 from gridsecure.plans.execution import Output, RosterData, roster_data

@@ -20,8 +20,8 @@ from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import NotFoundError, ReleaseRefusedError
-from gridsecure.key_authority.verification import Proven
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.verification import Proven
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest, ReleaseCertificate
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, fetch, listed, record

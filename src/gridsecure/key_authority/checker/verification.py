@@ -17,14 +17,14 @@ from gridsecure.credentials.seats import check_facts
 from gridsecure.crypto.blinding import SEED_SIZE
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
-from gridsecure.key_authority.platform_view import (
+from gridsecure.key_authority.checker.platform_view import (
     PlatformView,
     checked_message,
     checked_object,
     tariff_text,
 )
-from gridsecure.key_authority.seating import proven_roster
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.seating import proven_roster
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import (
     RosterManifest,
     Signed,

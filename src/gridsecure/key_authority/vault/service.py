@@ -25,8 +25,8 @@ from typing import Final
 from gridsecure import frames
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.errors import ConflictError, GridSecureError, InvalidMessageError, StorageError
-from gridsecure.key_authority.vault import Vault
-from gridsecure.key_authority.vault_client import MAX_MESSAGE_BYTES, OK, REFUSED, peer_uid
+from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, REFUSED, peer_uid
+from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import Signed
 
 MAX_CONNECTIONS: Final = 8

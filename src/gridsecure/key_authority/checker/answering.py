@@ -32,18 +32,22 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     StorageError,
 )
-from gridsecure.key_authority.bill_versions import BillVersion, version_of
-from gridsecure.key_authority.closings import check_closing
-from gridsecure.key_authority.grants import bind_grant, check_purpose
-from gridsecure.key_authority.key_sets import key_ring
-from gridsecure.key_authority.ledger import REPEATED, Giving, joined
-from gridsecure.key_authority.platform_view import PlatformView
-from gridsecure.key_authority.rebills import release_corrections
-from gridsecure.key_authority.releases import Granted, certify
-from gridsecure.key_authority.told_cells import prepare_bills, prepare_load_curve
-from gridsecure.key_authority.vault_orders import ordered_bills, ordered_totals, tariff_texts
-from gridsecure.key_authority.verification import Proven, prove
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.bill_versions import BillVersion, version_of
+from gridsecure.key_authority.checker.closings import check_closing
+from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
+from gridsecure.key_authority.checker.key_sets import key_ring
+from gridsecure.key_authority.checker.ledger import REPEATED, Giving, joined
+from gridsecure.key_authority.checker.platform_view import PlatformView
+from gridsecure.key_authority.checker.rebills import release_corrections
+from gridsecure.key_authority.checker.releases import Granted, certify
+from gridsecure.key_authority.checker.told_cells import prepare_bills, prepare_load_curve
+from gridsecure.key_authority.checker.vault_orders import (
+    ordered_bills,
+    ordered_totals,
+    tariff_texts,
+)
+from gridsecure.key_authority.checker.verification import Proven, prove
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import (
     CellTotal,
     PlanName,

@@ -12,9 +12,7 @@ and the next order looks for the vault again. An order is never sent twice by it
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import struct
 import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -25,31 +23,15 @@ from gridsecure import errors, frames
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.parameters import parameters_named
 from gridsecure.errors import AccessDeniedError, GridSecureError
+from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, peer_uid
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.messages import Signed
 
-OK: Final = b"ok"
-REFUSED: Final = b"refused"
-MAX_MESSAGE_BYTES: Final = 4 << 30
-"""Longest order or answer that is read [bytes]."""
-
-_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: process, user, group
 _CLASSES: Final = {
     name: kind
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, GridSecureError)
 }
-
-
-def peer_uid(peer: socket.socket) -> int:
-    """The user at the other end of a Unix-domain socket, as the kernel tells it.
-
-    Elsewhere than on Linux the socket's mode keeps other users away, so it is this process's own.
-    """
-    if not hasattr(socket, "SO_PEERCRED"):
-        return os.geteuid()
-    told = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(told)[1])
 
 
 class VaultClient:

@@ -44,14 +44,6 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.control_totals import RosterBills, cells_of, control_totals
 from gridsecure.key_authority.corrections import correction_cells, rebilled
-from gridsecure.key_authority.custody import (
-    KeyPlace,
-    check_kek,
-    create_key_set,
-    find_place,
-    open_key_set,
-    revoke_key_set,
-)
 from gridsecure.key_authority.filing import by_settlement_name
 from gridsecure.key_authority.packages import (
     CheckedBills,
@@ -61,6 +53,14 @@ from gridsecure.key_authority.packages import (
     RevocationOrder,
     VaultAnswer,
     withheld_measures,
+)
+from gridsecure.key_authority.vault.custody import (
+    KeyPlace,
+    check_kek,
+    create_key_set,
+    find_place,
+    open_key_set,
+    revoke_key_set,
 )
 from gridsecure.messages import (
     CellTotal,

@@ -18,14 +18,14 @@ from gridsecure.errors import (
     UnknownMeterError,
 )
 from gridsecure.identity_messages import SettlementNames
-from gridsecure.key_authority.filing import SUBJECT, check_names
-from gridsecure.key_authority.platform_view import (
+from gridsecure.key_authority.checker.platform_view import (
     PlatformView,
     checked_message,
     checked_object,
     tariff_text,
 )
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.filing import SUBJECT, check_names
 from gridsecure.messages import RosterManifest, Signed, opened
 from gridsecure.peer import Peer
 

@@ -31,7 +31,7 @@ from gridsecure.errors import (
     NotFoundError,
     ReleaseRefusedError,
 )
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed
 from gridsecure.plans.purposes import RESEARCH, RESEARCH_PLAN, STAFF_PURPOSES
 from gridsecure.store.database import write_session

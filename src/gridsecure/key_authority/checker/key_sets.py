@@ -25,8 +25,8 @@ from gridsecure.credentials.seats import vouched_gateway
 from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.parameters import parameters_named
 from gridsecure.errors import ConflictError, UnknownMeterError
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import KeyOrder, RevocationOrder
-from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import KeyNotice, KeyRevocation, KeySetRequest, Signed, opened, signed
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.store import evidence

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gridsecure.billing.tariffs import parse_tariff
-from gridsecure.key_authority.control_totals import billed_rows
-from gridsecure.key_authority.correction_proofs import ProvenCorrection
-from gridsecure.key_authority.corrections import corrected_rows
-from gridsecure.key_authority.ledger import (
+from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
+from gridsecure.key_authority.checker.ledger import (
     Giving,
     Period,
     Withheld,
@@ -24,8 +22,10 @@ from gridsecure.key_authority.ledger import (
     check_overlap,
     withheld_cells,
 )
-from gridsecure.key_authority.verification import LOAD_CURVE_PREFIX, Proven
-from gridsecure.key_authority.zone import AuthorityZone
+from gridsecure.key_authority.checker.verification import LOAD_CURVE_PREFIX, Proven
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.control_totals import billed_rows
+from gridsecure.key_authority.corrections import corrected_rows
 from gridsecure.plans.cells import (
     NO_MEASURES,
     CellSets,

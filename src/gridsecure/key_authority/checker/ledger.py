@@ -33,7 +33,7 @@ from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, GridSecureError, NotFoundError, ReleaseRefusedError
-from gridsecure.key_authority.verification import SEED_PREFIX, Proven
+from gridsecure.key_authority.checker.verification import SEED_PREFIX, Proven
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import CellSets, Member, Members, Place, may_tell
 from gridsecure.plans.execution import RosterData

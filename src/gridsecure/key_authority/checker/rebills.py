@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.key_authority.correction_proofs import ProvenCorrection, prove_correction
-from gridsecure.key_authority.ledger import Withheld
+from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
+from gridsecure.key_authority.checker.ledger import Withheld
+from gridsecure.key_authority.checker.platform_view import PlatformView, tariff_text
+from gridsecure.key_authority.checker.releases import Granted
+from gridsecure.key_authority.checker.seating import settlement_names
+from gridsecure.key_authority.checker.told_cells import prepare_corrections
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import (
     BilledRoster,
     CheckedCorrections,
     CorrectedRoster,
     withheld_list,
 )
-from gridsecure.key_authority.platform_view import PlatformView, tariff_text
-from gridsecure.key_authority.releases import Granted
-from gridsecure.key_authority.seating import settlement_names
-from gridsecure.key_authority.told_cells import prepare_corrections
-from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import CellTotal, Signed, signed
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.execution import Output, RosterData

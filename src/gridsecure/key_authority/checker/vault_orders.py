@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from gridsecure.billing.tariffs import parse_tariff
-from gridsecure.key_authority.ledger import Withheld
+from gridsecure.key_authority.checker.ledger import Withheld
+from gridsecure.key_authority.checker.platform_view import PlatformView, tariff_text
+from gridsecure.key_authority.checker.seating import settlement_names
+from gridsecure.key_authority.checker.verification import Proven
+from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, withheld_list
-from gridsecure.key_authority.platform_view import PlatformView, tariff_text
-from gridsecure.key_authority.seating import settlement_names
-from gridsecure.key_authority.verification import Proven
-from gridsecure.key_authority.zone import AuthorityZone
 from gridsecure.messages import CellTotal, signed
 
 

@@ -1,0 +1,1 @@
+"""The checker: re-executes what the platform computed, keeps the ledger, and signs certificates."""
