@@ -27,6 +27,8 @@ from gridsecure.billing.readings import make_readings
 
 TIMEZONE: Final = "Asia/Shanghai"
 ZONES: Final = ("futian", "luohu", "nanshan", "baoan", "longgang")
+METERS_PER_ZONE: Final = 64
+"""A small run has fewer zones, so that its households still make a cell that may be shown."""
 
 # A zone with fewer factories than a release needs, so that suppression shows in every large run.
 SMALL_ZONE: Final = "yantian"
@@ -34,6 +36,16 @@ SMALL_CELL_MEMBERS: Final = 7
 SMALL_CELL_FROM: Final = 128
 
 FIRST_METER_POINT_ID: Final = 440_300_000_000
+
+# Households on peak-valley prices, by place among 16. Money of a cell is shown where each part that
+# is billed alike is large enough, so the parts are drawn by place and not at random.
+_PEAK_VALLEY_FROM = 11
+# Large households have 100 kWh more in both limits (facts of the Shenzhen tariff): one among 16
+# meter points, as soon as that makes enough of them in each zone.
+_LARGE_HOME = 3
+_LARGE_HOMES_FROM = 2048
+# And a few on peak-valley prices in the last zone, so that a cell shows energy and withholds money.
+_FEW_LARGE_HOMES = 5
 
 # Smallest and largest monthly energy by class [Wh]; sizes lean towards the small end.
 _MONTHLY_WH = {
@@ -146,7 +158,7 @@ def simulate(
         energy_wh[members] = _energies(words[members], customer_class, shape=shape)
     ids = tuple(str(FIRST_METER_POINT_ID + meter) for meter in range(meters))
     peak_w = energy_wh.max(axis=1) * (60 // interval_minutes)
-    contracts = _contracts(ids, classes, words=words[:, 2:8], peak_w=peak_w)
+    contracts = _contracts(ids, classes, peak_w=peak_w)
     return SimulatedMonth(ids, days, energy_wh.reshape(meters, len(days), points), contracts)
 
 
@@ -185,15 +197,20 @@ def _contracts(
     ids: tuple[str, ...],
     classes: NDArray[np.str_],
     *,
-    words: NDArray[np.int64],
     peak_w: NDArray[np.int64],
 ) -> pd.DataFrame:
     meters = np.arange(len(ids))
     home = classes == "household"
-    zones = np.array(ZONES)[meters // 16 % len(ZONES)]
+    places = meters % 16
+    shown_zones = ZONES[: max(1, len(ids) // METERS_PER_ZONE)]
+    zones = np.array(shown_zones, dtype=object)[meters // 16 % len(shown_zones)]
     if len(ids) >= SMALL_CELL_FROM:
         zones[np.flatnonzero(classes == "factory")[-SMALL_CELL_MEMBERS:]] = SMALL_ZONE
-    peak_valley = words[:, 0] % 4 == 0
+    peak_valley = home & (places >= _PEAK_VALLEY_FROM)
+    large = np.zeros(len(ids), dtype=np.bool_)
+    if len(ids) >= _LARGE_HOMES_FROM:
+        large = places == _LARGE_HOME
+        large[np.flatnonzero(peak_valley & (zones == ZONES[-1]))[:_FEW_LARGE_HOMES]] = True
     tariffs = np.where(
         peak_valley, "shenzhen-residential-peak-valley", "shenzhen-residential-tiers"
     )
@@ -205,8 +222,7 @@ def _contracts(
             "zone": zones,
             "customer_class": classes,
             "tariff_id": np.where(home, tariffs, "shenzhen-commercial-four-period"),
-            # Large households have 100 kWh more in both limits (facts of the Shenzhen tariff).
-            "household_quota_kwh": np.where(home & (words[:, 1] % 16 == 0), 100, 0),
+            "household_quota_kwh": np.where(large, 100, 0),
             "contracted_kva": np.where(home, 0, _TRANSFORMERS_KVA[sizes]),
         }
     )

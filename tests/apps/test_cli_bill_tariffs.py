@@ -61,7 +61,7 @@ def refused(result: Result, reason: str) -> str:
 
 
 def test_each_meter_point_is_billed_by_its_contracts_tariff() -> None:
-    home = "440300000007"
+    home = "440300000011"
     contract = ("--contract", SAMPLE / "contracts.csv", "--meter", FACTORY, "--meter", home)
     found = periods(bill(*contract))
     assert {name: bills[0]["tariff"]["id"] for name, bills in found.items()} == {

@@ -12,14 +12,16 @@ import pandas as pd
 import pytest
 
 from apps.simulator import __main__ as sample
+from apps.simulator.accounts import invented_accounts
 from apps.simulator.extract_real import FACTORIES, HOMES, factories_csv, homes_csv
 from apps.simulator.extract_real import main as extract
 from apps.simulator.profiles import day_shapes, season_of
 from apps.simulator.real_meters import real_contracts, real_readings
-from apps.simulator.synthetic_meters import month_days, simulate
+from apps.simulator.synthetic_meters import ZONES, month_days, simulate
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.validation import validate_readings
 from gridsecure.gateway.formats import read_readings
+from gridsecure.plans.cells import MONEY, Member, cell_sets
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
 
@@ -90,6 +92,39 @@ def test_the_contract_file_is_one_the_house_reads(tmp_path):
     factories = contracts[contracts["customer_class"] != "household"]
     assert factories["contracted_va"].between(101_000, 3_000_000).all()
     assert contracts["meter_point_id"].str.fullmatch(r"\d{12}").all()
+
+
+@pytest.mark.parametrize(
+    ("meters", "shown", "energy_only"),
+    [
+        (64, {("futian", "household")}, set()),
+        (300, {(zone, "household") for zone in ZONES[:4]}, set()),
+        (
+            4096,
+            {(zone, name) for zone in ZONES for name in ("household", "shop", "factory")}
+            - {("longgang", "household")},
+            {("longgang", "household")},
+        ),
+    ],
+)
+def test_a_run_shows_money_of_most_cells_and_withholds_some(meters, shown, energy_only):
+    """By the rule of the releases themselves, for the whole demonstration."""
+    contracts = pd.concat(
+        [real_contracts(), simulate(meters, month="2026-07").contracts], ignore_index=True
+    )
+    customers = [row["customer_id"] for row in invented_accounts(contracts, gateway="utility")]
+    counts = ~pd.Series(customers).duplicated().to_numpy()
+    sets = cell_sets(
+        (
+            (row.zone, row.customer_class),
+            Member(row.meter_point_id, "utility", bool(counted)),
+            (row.tariff_id, row.household_quota_kwh),
+        )
+        for row, counted in zip(contracts.itertuples(), counts, strict=True)
+    )
+    withheld = {place: found.withheld() for place, found in sets.items()}
+    assert {place for place, names in withheld.items() if not names} == shown
+    assert {place for place, names in withheld.items() if names == {MONEY}} == energy_only
 
 
 def test_bills_will_reach_every_tier():
