@@ -87,6 +87,13 @@ bench: .venv/.runtime ## Measure the figures, with machine and versions.
 
 # --- quality -----------------------------------------------------------------------------------
 
+# Test workers and the processes they start import the same modules, which need compiling once.
+quick test test-all test-oracle coverage: export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: quick
+quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
+	$(BIN)/python -m pytest -n auto --dist worksteal -m quick
+
 .PHONY: test
 test: .venv/.dev ## Run the tests that fit into minutes.
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"

@@ -1,4 +1,4 @@
-"""What every test shares: how hard hypothesis searches, and a PostgreSQL server for who asks.
+"""What every test shares: how hard hypothesis searches, marks of costs, a PostgreSQL server.
 
 `dev` is the default and keeps `make test` short. `ci` (HYPOTHESIS_PROFILE=ci, used by
 `make test-all`) searches ten times as far and prints how to repeat a failure. Neither has a
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.costs import COSTS, QUICK, mark_costs
 from tests.postgres_server import database_url, postgres_server, postgres_url
 
 __all__ = ["database_url", "postgres_server", "postgres_url"]
@@ -23,3 +25,14 @@ settings.register_profile(
     "ci", max_examples=300, deadline=None, suppress_health_check=SLOW_INPUTS, print_blob=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks that tests get from their costs."""
+    for kind in (*COSTS, QUICK):
+        config.addinivalue_line("markers", f"{kind}: see tests/costs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with its costs."""
+    mark_costs(items)
