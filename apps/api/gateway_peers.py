@@ -75,6 +75,7 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
                 "regulator": public_key(settings.regulator_public_key),
             },
         ),
+        max_readings=settings.max_readings,
         seed=_seed(settings),
         timezone=settings.timezone,
     )

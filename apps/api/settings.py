@@ -210,6 +210,8 @@ class GatewaySettings(ZoneSettings):
         billing_office_public_key: Whom digests of the plaintext oracle's bills are sealed to.
         timezone: Local time of the meters [IANA name].
         max_body_bytes: Largest request body; a month's files come in one [bytes].
+        max_readings: Readings of a month, of all files together; each takes about 200 bytes of
+            memory at the least.
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_GATEWAY_", extra="forbid", frozen=True)
@@ -224,6 +226,7 @@ class GatewaySettings(ZoneSettings):
     billing_office_public_key: PublicPoint
     timezone: str = "Asia/Shanghai"
     max_body_bytes: int = Field(default=2048 * MIB, ge=1)
+    max_readings: int = Field(default=64_000_000, ge=1)
 
 
 class AuthoritySettings(ZoneSettings):

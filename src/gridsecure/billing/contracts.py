@@ -14,6 +14,8 @@ fact: the gateway encrypts it, and no roster holds it.
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +35,10 @@ NUMBER_COLUMNS = {
 }
 YES_OR_NO = ("yes", "no")
 MONTH_PATTERN = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
+MAX_BYTES = 64 << 20
+"""Contracts of half a million meter points."""
+_LONGEST_HEADER = 4096
+_ROWS_AT_ONCE = 1 << 16
 NUMBER_PATTERN = r"(?P<whole>[0-9]{1,9})(?:\.(?P<part>[0-9]{1,3}))?"
 
 
@@ -70,12 +76,22 @@ def meter_points_stating(path: Path, *, column: str) -> set[str]:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
+    data = _read_bytes(path)
+    if len(re.split(rb"[\r\n]", data[: _LONGEST_HEADER + 1], maxsplit=1)[0]) > _LONGEST_HEADER:
+        raise _refusal(f"{path.name} does not begin with a header line", "unreadable")
     try:
-        # Read as text: a float would already have lost the exact decimals.
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, header=None, encoding="utf-8-sig"
-        )
-    except (OSError, ValueError) as error:
+        # Read as text: a float would already have lost the exact decimals. A part at a time,
+        # because cells take ten times their size while they are objects.
+        with pd.read_csv(
+            io.BytesIO(data),
+            dtype=str,
+            keep_default_na=False,
+            header=None,
+            encoding="utf-8-sig",
+            chunksize=_ROWS_AT_ONCE,
+        ) as parts:
+            table = pd.concat(parts, ignore_index=True)
+    except ValueError as error:
         raise _refusal(f"{path.name} cannot be read as a CSV table", "unreadable") from error
     # Names of columns count whatever their capitals, as in files of readings.
     header = [str(name).strip().lower() for name in table.iloc[0].fillna("")]
@@ -91,6 +107,21 @@ def _read_table(path: Path) -> pd.DataFrame:
     _check_header(header, source=path.name)
     table.columns = pd.Index(header)
     return table
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _refusal(f"{path.name} cannot be read as a CSV table", "unreadable") from error
+    if len(data) > MAX_BYTES:
+        raise InputError(
+            f"{path.name} is larger than {MAX_BYTES >> 20} MiB.",
+            reason="contract.too-large",
+            remedy="Split it by meter point, and bill or process each part by itself.",
+        )
+    return data
 
 
 def default_contracts(meter_point_ids: Sequence[str], *, tariff_id: str = "") -> pd.DataFrame:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gridsecure.billing.tariff_cells import (
     read_text,
@@ -71,6 +71,11 @@ from gridsecure.errors import InputError, InvalidTariffError
 WEEKDAY = "weekday"
 WEEKEND = "weekend"
 TABLES = ("sources", "windows", "demand_windows", "tiers", "rates", "days")
+
+
+LARGEST_TEXT: Final = 8 << 20
+"""Characters of a tariff file; those of the catalogue have at most seven thousand."""
+_LOOKED_AT: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +171,9 @@ def parse_tariff(text: str) -> Tariff:
         InvalidTariffError: The text is not TOML, a row is wrong, or the rows together do not
             give every kWh exactly one price; the message names the row and the reason.
     """
-    if text.lstrip().startswith(("{", "[{")):
+    if len(text) > LARGEST_TEXT:
+        raise _too_large()
+    if text[:_LOOKED_AT].lstrip().startswith(("{", "[{")):
         raise InvalidTariffError(
             "The file is JSON, as rates of the URDB are, and no tariff file.",
             reason="tariff.syntax",
@@ -198,6 +205,14 @@ def parse_tariff(text: str) -> Tariff:
     return tariff
 
 
+def _too_large() -> InvalidTariffError:
+    return InvalidTariffError(
+        f"The tariff file is longer than {LARGEST_TEXT >> 20} million characters.",
+        reason="tariff.too-large",
+        remedy="Give a file with one tariff; hourly prices of years go into a file a year.",
+    )
+
+
 def load_tariff(path: Path) -> Tariff:
     """Read a tariff file.
 
@@ -206,7 +221,8 @@ def load_tariff(path: Path) -> Tariff:
         InvalidTariffError: As `parse_tariff`.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(LARGEST_TEXT + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"The tariff file {path.name} cannot be read as UTF-8 text.",

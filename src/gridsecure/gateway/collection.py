@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
@@ -22,8 +23,11 @@ from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.reading_versions import overlaid
 from gridsecure.billing.readings import joined_readings
 from gridsecure.billing.validation import validate_readings
-from gridsecure.errors import InvalidReadingsError
+from gridsecure.errors import InputError, InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
+
+MAX_READINGS: Final = 64_000_000
+"""Readings of a month, unless a gateway is told otherwise: 21,505 meter points, quarter-hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class MonthFiles:
         tariffs: Tariff id -> text.
         later: Files of late and corrected readings, oldest first; each lies over those before.
         months: The folder of all months, where `folder` is not one of them.
+        max_readings: Readings of all files that are held at once.
     """
 
     month: str
@@ -47,6 +52,7 @@ class MonthFiles:
     tariffs: Mapping[str, str]
     later: tuple[Path, ...] = ()
     months: Path | None = None
+    max_readings: int = MAX_READINGS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,13 +88,14 @@ def read_files(files: MonthFiles, *, timezone: str) -> list[ReadingsFile]:
     Raises:
         InvalidReadingsError: A file is unusable as a whole; the message says which, by its place
             in the list. Or a later file has other intervals than what it corrects
-            (`correction.interval`).
+            (`correction.interval`), or all files hold too many readings (`month.too-many`).
     """
-    found = _read(files.readings, timezone=timezone)
+    found = _read(files, files.readings, timezone=timezone)
     if not files.later:
         return found
     below = reduce(_joined_files, found)
-    for later in _read(files.later, timezone=timezone, interval=UNKNOWN):
+    held = len(below.readings)
+    for later in _read(files, files.later, timezone=timezone, interval=UNKNOWN, held=held):
         readings = overlaid(below.readings, later=later.readings)
         below = replace(below, readings=readings, problems=(*below.problems, *later.problems))
     return [below]
@@ -101,7 +108,12 @@ def _joined_files(first: ReadingsFile, second: ReadingsFile) -> ReadingsFile:
 
 
 def _read(
-    paths: Sequence[Path], *, timezone: str, interval: pd.Timedelta | None = None
+    files: MonthFiles,
+    paths: Sequence[Path],
+    *,
+    timezone: str,
+    interval: pd.Timedelta | None = None,
+    held: int = 0,
 ) -> list[ReadingsFile]:
     found = []
     for number, path in enumerate(paths, start=1):
@@ -114,6 +126,15 @@ def _read(
                 remedy=error.remedy,
                 problems=error.problems,
             ) from error
+        held += len(found[-1].readings)
+        if held > files.max_readings:
+            raise InputError(
+                f"Readings files 1 to {number} of {len(paths)} hold {held:,} readings; this gateway"
+                f" holds at most {files.max_readings:,} at once.",
+                reason="month.too-many",
+                remedy="Divide the meter points among several gateways, or give this one more"
+                " memory and raise its setting max_readings.",
+            )
     return found
 
 

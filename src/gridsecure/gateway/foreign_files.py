@@ -67,11 +67,13 @@ def refuse_foreign_bytes(data: bytes) -> None:
 
 
 def refuse_foreign_text(text: str) -> None:
-    """Refuse text that is another format than a table with a header.
+    """Refuse text that is another format than a table.
+
+    Args:
+        text: The beginning of the file.
 
     Raises:
-        InvalidReadingsError: `readings.format`, naming what was recognised, or `readings.preamble`
-            where the header is not the first line.
+        InvalidReadingsError: `readings.format`, naming what was recognised.
     """
     head = text[:_LOOKED_AT].lstrip()
     lowered = head.lower()
@@ -85,11 +87,18 @@ def refuse_foreign_text(text: str) -> None:
         raise _foreign("a NEM12 meter data file", _AS_CSV)
     if head.startswith(("UNA:", "UNA+", "UNB+")):
         raise _foreign("an EDIFACT message (MSCONS)", _AS_CSV)
-    _refuse_preamble(text)
 
 
-def _refuse_preamble(text: str) -> None:
-    lines = text[: 64 * _LOOKED_AT].split("\n")[:_MOST_PREAMBLE_LINES]
+def refuse_preamble(text: str) -> None:
+    """Refuse a table whose header is not its first line.
+
+    Args:
+        text: The beginning of the file.
+
+    Raises:
+        InvalidReadingsError: `readings.preamble`.
+    """
+    lines = text.split("\n")[:_MOST_PREAMBLE_LINES]
     first = cells_of(lines[0])
     if _header_words(first) or len(first) > len(cells_of(max(lines, key=len))):
         return

@@ -20,11 +20,7 @@ is for `billing.validation`.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -45,6 +41,15 @@ from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
 from gridsecure.gateway import format_cells as cells
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
+from gridsecure.gateway.table_text import (
+    TableText,
+    check_field_counts,
+    check_line_lengths,
+    check_reading_count,
+    decode,
+    load_bytes,
+    read_cells,
+)
 from gridsecure.gateway.value_kinds import (
     refuse_cumulative,
     refuse_ends,
@@ -53,7 +58,8 @@ from gridsecure.gateway.value_kinds import (
 )
 from gridsecure.gateway.wide_days import POINT_MINUTES, WidePoints, lay_out_days
 
-MAX_FILE_BYTES: Final = 4 << 30
+_SIGNATURE_BYTES: Final = 16
+_HEAD_BYTES: Final = 256 << 10
 
 _LONG = {"meter_point_id", "start"}
 _WIDE = {"meter_point_id", "date"}
@@ -115,9 +121,10 @@ def read_readings(
 
     Raises:
         InvalidReadingsError: The file is unusable; `reason` names the first kind of fault found
-            (`readings.format`, `.preamble`, `.empty`, `.encoding`, `.malformed`, `.columns`,
-            `.daily`, `.unit`, `.timestamp`, `.energy`, `.ratio`, `.interval`, `.values`,
-            `.cumulative`, `.stamps`), `problems` lists up to 20 places.
+            (`readings.file`, `.expansion`, `.too-large`, `.too-many`, `.format`, `.preamble`,
+            `.empty`, `.encoding`, `.malformed`, `.columns`, `.daily`, `.unit`, `.timestamp`,
+            `.energy`, `.ratio`, `.interval`, `.values`, `.cumulative`, `.stamps`), `problems`
+            lists up to 20 places.
     """
     table, encoding = _read_table(source)
     _check_units(table)
@@ -185,85 +192,27 @@ def read_offsets(source: bytes | Path) -> frozenset[int | None]:
 
 def _read_table(source: bytes | Path) -> tuple[pd.DataFrame, str]:
     """The file as a table of text with known columns, and its encoding."""
-    data = _load(source)
-    foreign_files.refuse_foreign_bytes(data)
-    text, encoding = _decode(data)
-    foreign_files.refuse_foreign_text(text)
-    return _parse(text), encoding
+    data, packed = load_bytes(source)
+    foreign_files.refuse_foreign_bytes(bytes(data[:_SIGNATURE_BYTES]))
+    text = decode(data)
+    del data  # the text is a copy
+    head = text.head(_HEAD_BYTES)
+    foreign_files.refuse_foreign_text(head)
+    check_line_lengths(text)
+    foreign_files.refuse_preamble(head)
+    return _parse(text, packed=packed), text.encoding
 
 
-def _load(source: bytes | Path) -> bytes:
-    if isinstance(source, Path):
-        name = source.name
-        try:
-            source = source.read_bytes()
-        except OSError as error:
-            raise InvalidReadingsError(
-                f"The readings file {name!r} cannot be opened: {error.strerror}.",
-                reason="readings.file",
-                remedy="Check the path and the permissions.",
-            ) from error
-    if source[:2] == b"\x1f\x8b":
-        try:
-            with gzip.GzipFile(fileobj=io.BytesIO(source)) as stream:
-                source = stream.read(MAX_FILE_BYTES + 1)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InvalidReadingsError(
-                "The gzip file is damaged or cut off.",
-                reason="readings.malformed",
-                remedy="Compress or transfer the file again.",
-            ) from error
-    if len(source) > MAX_FILE_BYTES:
-        raise InvalidReadingsError(
-            f"The file is larger than {MAX_FILE_BYTES >> 30} GiB.",
-            reason="readings.too-large",
-            remedy="Split it by meter point.",
-        )
-    return source
-
-
-def _decode(data: bytes) -> tuple[str, str]:
-    # Spreadsheets write "Unicode text" in UTF-16, which its first two bytes tell.
-    marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    for encoding in ("utf-16",) if marked else ("utf-8-sig", "gb18030"):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text and ("\n" in text or not marked):
-            lines = text.replace("\r\n", "\n").replace("\r", "\n")
-            # Blank lines at the end are harmless; elsewhere they are refused as malformed.
-            return lines.rstrip("\n"), encoding.removesuffix("-sig")
-    raise InvalidReadingsError(
-        "The file is neither UTF-8 nor GB 18030 text.",
-        reason="readings.encoding",
-        remedy="Save it as CSV in UTF-8.",
-    )
-
-
-def _parse(text: str) -> pd.DataFrame:
+def _parse(text: TableText, *, packed: int | None) -> pd.DataFrame:
     """The CSV as a table of text with known columns; its row n is line n + 2 of the file."""
-    if "\n" not in text:
-        raise InvalidReadingsError(
-            "The file holds no readings.",
-            reason="readings.empty",
-            remedy="It needs a header line and at least one line of readings.",
-        )
-    separator = foreign_files.separator_of(text[: text.index("\n")])
-    _check_names(foreign_files.cells_of(text[: text.index("\n")]))
-    _check_field_counts(text, separator)
-    try:
-        table = pd.read_csv(
-            io.StringIO(text),
-            sep=separator,
-            dtype=object,
-            na_filter=False,
-            skipinitialspace=True,
-            index_col=False,
-        )
-    except pd.errors.ParserError:
-        # The parser's own message can quote the line, so it is not carried along.
-        raise _malformed(0) from None
+    header = text.header()
+    separator = foreign_files.separator_of(header)
+    names = [_known_name(name) for name in foreign_files.cells_of(header)]
+    _check_names(names)
+    lines = check_field_counts(text, separator=separator)
+    points = sum(1 for name in names if _POINTS.fullmatch(name)) if set(names) >= _WIDE else 1
+    check_reading_count((lines - 1) * points, packed=packed)
+    table = read_cells(text, separator=separator, columns=len(names))
     table.columns = pd.Index([_known_name(str(name)) for name in table])
     _check_columns(table)
     # Exports of fixed width pad ids; a padded id is the same meter point.
@@ -286,8 +235,7 @@ def _known_name(written: str) -> str:
     return _RATIO_NAMES.get(name, name)
 
 
-def _check_names(names: list[str]) -> None:
-    known = [_known_name(name) for name in names]
+def _check_names(known: list[str]) -> None:
     twice = [name for name in known if known.count(name) > 1]
     if twice:
         shown = repr(twice[0]) if _QUOTABLE_NAME.fullmatch(twice[0]) else "one of its columns"
@@ -296,54 +244,6 @@ def _check_names(names: list[str]) -> None:
             reason="readings.columns",
             remedy="Name each column once.",
         )
-
-
-def _check_field_counts(text: str, separator: str) -> None:
-    """Refuse a line with more or fewer fields than the header.
-
-    The table parser pads short lines, so that a file cut off in transfer would look as if it had
-    missing readings.
-    """
-    if '"' in text:
-        _check_quoted_field_counts(text, separator)
-        return
-    characters = np.frombuffer(text.encode(), dtype=np.uint8)
-    line_starts = np.append(0, np.flatnonzero(characters == ord("\n")) + 1)
-    # Every line but the last ends in "\n" and the text does not, so no line start is past the end.
-    commas = np.add.reduceat(
-        (characters == ord(separator)).view(np.int8), line_starts, dtype=np.int64
-    )
-    wrong = np.flatnonzero(commas != commas[0])
-    if len(wrong):
-        raise _malformed(int(wrong[0]) + 1, text)
-
-
-def _check_quoted_field_counts(text: str, separator: str) -> None:
-    lines = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True, delimiter=separator)
-    try:
-        fields = len(next(lines))
-        for line in lines:
-            if len(line) != fields:
-                raise _malformed(lines.line_num, text)
-    except csv.Error:
-        raise _malformed(lines.line_num) from None
-
-
-def _malformed(line: int, text: str = "") -> InvalidReadingsError:
-    where = f"Line {line}" if line else "A line"
-    if line and text and not text.split("\n", line)[line - 1].strip():
-        return InvalidReadingsError(
-            f"{where} of the file is blank.",
-            reason="readings.malformed",
-            remedy="Take the blank line out, so that lines can be told by their numbers.",
-            problems=(ReadingProblem("", None, "malformed", f"{where.lower()}: blank"),),
-        )
-    return InvalidReadingsError(
-        f"{where} of the file does not have as many fields as the header.",
-        reason="readings.malformed",
-        remedy="Each line needs one field per column, separated by commas.",
-        problems=(ReadingProblem("", None, "malformed", where.lower()),),
-    )
 
 
 def _check_columns(table: pd.DataFrame) -> None:

@@ -127,6 +127,7 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
         readings=tuple(source / name for name in pointer["readings"]),
         contracts=source / _CONTRACTS,
         tariffs=tariffs,
+        max_readings=zone.max_readings,
     )
 
 

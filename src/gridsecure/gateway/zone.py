@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from gridsecure.credentials.opening import Opener
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.gateway.collection import MAX_READINGS
 from gridsecure.store.objects import ObjectStore
 
 
@@ -47,6 +48,7 @@ class GatewayZone:
         pinned: The identity authority's keys.
         seed: What the secrets of all its holders follow from [32 bytes].
         timezone: Local time of its meters.
+        max_readings: Readings of a month that are held at once.
     """
 
     engine: Engine
@@ -57,6 +59,7 @@ class GatewayZone:
     pinned: PinnedKeys
     seed: bytes = field(repr=False)
     timezone: str = "Asia/Shanghai"
+    max_readings: int = MAX_READINGS
 
     @property
     def service_id(self) -> str:

@@ -1,0 +1,326 @@
+"""A file of readings as text, and its text as a table, within bounds.
+
+A file comes from a stranger, and a small one can unfold into gigabytes. So its text is unfolded
+block by block and counted as it comes, the bounds are checked before the memory is spent, and the
+table is built from a few lines at a time: between the text and the table there are never more than
+`_CELLS` cells as objects. Both together take a small multiple of the text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from gridsecure.billing.readings import ReadingProblem
+from gridsecure.errors import InvalidReadingsError
+
+MAX_FILE_BYTES: Final = 1 << 30
+"""Text of one file, decompressed."""
+MAX_EXPANSION: Final = 100
+"""Bytes of text for one compressed byte: meter data unfold 3 to 20 times, nothing but zeros 140."""
+FREE_BYTES: Final = 64 << 20
+"""Text that a file may unfold into whatever its size."""
+MAX_LINE_BYTES: Final = 64 << 10
+MAX_READINGS: Final = 16_000_000
+"""Readings of one file, empty cells among them: 5,376 meter points, a month of quarter-hours. A
+reading takes about 200 bytes of memory while it is read, however short its text."""
+FREE_READINGS: Final = 4_000_000
+READINGS_PER_BYTE: Final = 10
+"""Readings for one compressed byte beyond the free ones: meter data hold 1 or 2, zeros 30."""
+
+_BLOCK: Final = 1 << 20
+_CELLS: Final = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class TableText:
+    """The text of a file.
+
+    Args:
+        data: Its lines as UTF-8, separated by line feeds, without blank ones at the end.
+        encoding: What it was written in: `utf-8`, `utf-16` or `gb18030`.
+    """
+
+    data: bytes
+    encoding: str
+
+    def head(self, size: int) -> str:
+        """About the first so many bytes."""
+        return self.data[:size].decode(errors="ignore")
+
+    def header(self) -> str:
+        """The first line.
+
+        Raises:
+            InvalidReadingsError: There is no other (`readings.empty`).
+        """
+        end = self.data.find(b"\n", 0, MAX_LINE_BYTES + 1)
+        if end < 0:
+            raise InvalidReadingsError(
+                "The file holds no readings.",
+                reason="readings.empty",
+                remedy="It needs a header line and at least one line of readings.",
+            )
+        return self.data[:end].decode()
+
+
+def load_bytes(source: bytes | Path) -> tuple[bytearray, int | None]:
+    """The content of a file, and its size before it was decompressed, where gzip compressed it.
+
+    Raises:
+        InvalidReadingsError: It cannot be opened (`readings.file`), is damaged
+            (`readings.malformed`), unfolds like no meter data (`readings.expansion`) or is too
+            large (`readings.too-large`). It is read no further than to the bound.
+    """
+    if isinstance(source, bytes):
+        return _load(io.BufferedReader(io.BytesIO(source)))
+    try:
+        with source.open("rb") as stream:
+            return _load(stream)
+    except OSError as error:
+        raise InvalidReadingsError(
+            f"The readings file {source.name!r} cannot be opened: {error.strerror}.",
+            reason="readings.file",
+            remedy="Check the path and the permissions.",
+        ) from error
+
+
+def _load(stream: io.BufferedReader) -> tuple[bytearray, int | None]:
+    data = bytearray()
+    if stream.peek(2)[:2] != b"\x1f\x8b":
+        while block := stream.read(_BLOCK):
+            data += block
+            _check_size(len(data))
+        return data, None
+    try:
+        with gzip.GzipFile(fileobj=stream) as unfolded:
+            while block := unfolded.read(_BLOCK):
+                data += block
+                _check_size(len(data))
+                _check_expansion(len(data), stream.tell())
+            return data, stream.tell()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidReadingsError(
+            "The gzip file is damaged or cut off.",
+            reason="readings.malformed",
+            remedy="Compress or transfer the file again.",
+        ) from error
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise InvalidReadingsError(
+            f"The file is larger than {MAX_FILE_BYTES >> 30} GiB of text.",
+            reason="readings.too-large",
+            remedy="Split it by meter point.",
+        )
+
+
+def _check_expansion(size: int, packed: int) -> None:
+    if size > FREE_BYTES and size > MAX_EXPANSION * packed:
+        raise _expands()
+
+
+def _expands() -> InvalidReadingsError:
+    return InvalidReadingsError(
+        f"The gzip file unfolds to more than {MAX_EXPANSION} times its size, or to more than"
+        f" {READINGS_PER_BYTE} readings a byte, which no meter data of that size do.",
+        reason="readings.expansion",
+        remedy=f"Send it without compression, or split it by meter point into parts of at most"
+        f" {FREE_BYTES >> 20} MiB of text and {FREE_READINGS // 1_000_000} million readings.",
+    )
+
+
+def decode(data: bytearray) -> TableText:
+    """Text of one of the encodings that are read.
+
+    Raises:
+        InvalidReadingsError: It is none of them (`readings.encoding`).
+    """
+    # Spreadsheets write "Unicode text" in UTF-16, which its first two bytes tell.
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "gb18030"):
+        try:
+            text = _to_utf8(data, encoding)
+        except UnicodeDecodeError:
+            continue
+        if b"\0" not in text and (b"\n" in text or not marked):
+            # Blank lines at the end are harmless; elsewhere they are refused as malformed.
+            return TableText(text.rstrip(b"\n"), encoding.removesuffix("-sig"))
+    raise InvalidReadingsError(
+        "The file is neither UTF-8 nor GB 18030 text.",
+        reason="readings.encoding",
+        remedy="Save it as CSV in UTF-8.",
+    )
+
+
+def _to_utf8(data: bytearray, encoding: str) -> bytes:
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
+    text = io.BytesIO()
+    for start in range(0, len(data), _BLOCK):
+        text.write(decoder.decode(bytes(data[start : start + _BLOCK])).encode())
+    text.write(decoder.decode(b"", final=True).encode())
+    return text.getvalue()
+
+
+def check_line_lengths(text: TableText) -> None:
+    """Refuse a line longer than any line of readings.
+
+    Raises:
+        InvalidReadingsError: `readings.malformed`.
+    """
+    line = 1
+    for start, end in _blocks(text.data):
+        breaks = np.flatnonzero(_characters(text.data, start, end) == ord("\n"))
+        lengths = np.diff(breaks, prepend=-1, append=end - start)
+        long = np.flatnonzero(lengths > MAX_LINE_BYTES)
+        if len(long) or end - start > _BLOCK:
+            raise InvalidReadingsError(
+                f"Line {line + int(long[0] if len(long) else 0)} is longer than"
+                f" {MAX_LINE_BYTES >> 10} KiB.",
+                reason="readings.malformed",
+                remedy="Each line needs one field per column, and ends in a line break.",
+            )
+        line += len(breaks)
+
+
+def _blocks(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where to cut text into runs of whole lines; a run beyond `_BLOCK` is one endless line."""
+    start = 0
+    while start < len(data):
+        end = data.rfind(b"\n", start, start + _BLOCK) + 1
+        if len(data) - start <= _BLOCK:
+            end = len(data)
+        elif not end:
+            end = (data.find(b"\n", start) + 1) or len(data)
+        yield start, end
+        start = end
+
+
+def _characters(data: bytes, start: int, end: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    return np.frombuffer(data, dtype=np.uint8, count=end - start, offset=start)
+
+
+def check_field_counts(text: TableText, *, separator: str) -> int:
+    """Refuse a line with more or fewer fields than the header.
+
+    The table parser pads short lines, so that a file cut off in transfer would look as if it had
+    missing readings.
+
+    Returns:
+        Lines, the header among them.
+
+    Raises:
+        InvalidReadingsError: `readings.malformed`.
+    """
+    if b'"' in text.data:
+        return _check_quoted_field_counts(text, separator)
+    lines, fields = 0, None
+    for start, end in _blocks(text.data):
+        characters = _characters(text.data, start, end)
+        starts = np.append(0, np.flatnonzero(characters == ord("\n")) + 1)
+        starts = starts[starts < len(characters)]
+        marks = (characters == ord(separator)).view(np.int8)
+        counts = np.add.reduceat(marks, starts, dtype=np.int64)
+        fields = counts[0] if fields is None else fields
+        wrong = np.flatnonzero(counts != fields)
+        if len(wrong):
+            raise _malformed(lines + int(wrong[0]) + 1, text)
+        lines += len(starts)
+    return lines
+
+
+def _check_quoted_field_counts(text: TableText, separator: str) -> int:
+    rows = csv.reader(_lines(text), strict=True, skipinitialspace=True, delimiter=separator)
+    number = 0
+    try:
+        fields = len(next(rows))
+        for number, row in enumerate(rows, start=2):  # noqa: B007 - the last one counts the rows
+            if len(row) != fields:
+                raise _malformed(rows.line_num, text)
+    except csv.Error:
+        raise _malformed(rows.line_num) from None
+    return number
+
+
+def _lines(text: TableText) -> Iterator[str]:
+    for start, end in _blocks(text.data):
+        for line in text.data[start:end].decode().removesuffix("\n").split("\n"):
+            yield f"{line}\n"
+
+
+def _malformed(line: int, text: TableText | None = None) -> InvalidReadingsError:
+    where = f"Line {line}" if line else "A line"
+    if line and text and not next(islice(_lines(text), line - 1, None)).strip():
+        return InvalidReadingsError(
+            f"{where} of the file is blank.",
+            reason="readings.malformed",
+            remedy="Take the blank line out, so that lines can be told by their numbers.",
+            problems=(ReadingProblem("", None, "malformed", f"{where.lower()}: blank"),),
+        )
+    return InvalidReadingsError(
+        f"{where} of the file does not have as many fields as the header.",
+        reason="readings.malformed",
+        remedy="Each line needs one field per column, separated by commas.",
+        problems=(ReadingProblem("", None, "malformed", where.lower()),),
+    )
+
+
+def check_reading_count(count: int, *, packed: int | None) -> None:
+    """Refuse a file with more readings than are read at once.
+
+    Args:
+        count: Readings, counting empty cells.
+        packed: Size of the file before it was decompressed.
+
+    Raises:
+        InvalidReadingsError: `readings.too-many`, or `readings.expansion` where so many come out
+            of so few bytes.
+    """
+    if packed is not None and FREE_READINGS < count > READINGS_PER_BYTE * packed:
+        raise _expands()
+    if count > MAX_READINGS:
+        raise InvalidReadingsError(
+            f"The file holds {count:,} readings, counting empty cells; at most"
+            f" {MAX_READINGS // 1_000_000} million are read at once.",
+            reason="readings.too-many",
+            remedy="Split it by meter point.",
+        )
+
+
+def read_cells(text: TableText, *, separator: str, columns: int) -> pd.DataFrame:
+    """The lines as a table of text; its row n is line n + 2 of the file.
+
+    Args:
+        text: The text, whose lines all have as many fields as the header.
+        separator: What separates fields.
+        columns: Fields of a line.
+
+    Raises:
+        InvalidReadingsError: `readings.malformed`.
+    """
+    try:
+        with pd.read_csv(
+            io.BytesIO(text.data),
+            sep=separator,
+            dtype=str,
+            na_filter=False,
+            skipinitialspace=True,
+            index_col=False,
+            chunksize=max(1, _CELLS // columns),
+        ) as parts:
+            return pd.concat(parts, ignore_index=True)
+    except pd.errors.ParserError:
+        # The parser's own message can quote the line, so it is not carried along.
+        raise _malformed(0) from None
