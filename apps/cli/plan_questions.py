@@ -10,7 +10,8 @@ from re import fullmatch
 import numpy as np
 import pandas as pd
 
-from gridsecure.billing.contracts import MONTH_PATTERN, default_contracts, load_contracts
+from gridsecure.billing.contracts import default_contracts, load_contracts
+from gridsecure.billing.month_texts import MONTH_PATTERN
 from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff
 from gridsecure.errors import InputError, NotFoundError

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gridsecure.billing.month_texts import MONTH_PATTERN
 from gridsecure.errors import InputError
 
 TEXT_COLUMNS = ("meter_point_id", "zone", "customer_class", "tariff_id", "service_from", "large")
@@ -34,7 +35,6 @@ NUMBER_COLUMNS = {
     "year_to_date_kwh": "year_to_date_wh",
 }
 YES_OR_NO = ("yes", "no")
-MONTH_PATTERN = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
 MAX_BYTES = 64 << 20
 """Contracts of half a million meter points."""
 _LONGEST_HEADER = 4096

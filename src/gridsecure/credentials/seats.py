@@ -23,7 +23,7 @@ from re import fullmatch
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from gridsecure.billing.contracts import MONTH_PATTERN
+from gridsecure.billing.month_texts import MONTH_PATTERN
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.suites import framed

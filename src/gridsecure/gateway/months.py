@@ -6,8 +6,9 @@
 4. enrol: have everybody registered under the pseudonyms of the year, who is not yet;
 5. rosters: assign slots, have each meter point's agent agree to its seat, settle the plaintext
    oracle, and record the plan of the month;
-6. encrypt each roster's columns and sign its manifest into the outbox;
-7. upload what the platform lacks and have it committed;
+6. encrypt each roster's columns and sign its manifest into the outbox, from where it is sent
+   while the next one is encrypted;
+7. upload what the platform still lacks and have it committed;
 8. report.
 
 Before the plan is recorded, no reading left the gateway and another run starts afresh. From then on
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from gridsecure.credentials.seats import billing_domain
@@ -49,6 +51,7 @@ from gridsecure.gateway.preparation import (
     plan_counts,
 )
 from gridsecure.gateway.seating import Seating
+from gridsecure.gateway.sending_ahead import SendingAhead
 from gridsecure.gateway.upload import PlatformClient, deliver
 from gridsecure.gateway.zone import GatewayZone
 
@@ -102,16 +105,10 @@ def process_month(
     if known is not None:
         return known
     run = _MonthRun(zone, files, peers, clock, progress)
-    plan = stored_plan(zone, files.month)
-    while True:
-        if plan is None or any(outbox.find(zone, name) is None for name in plan.names):
-            plan = run.prepare(plan)
-        try:
-            return run.report(plan, sent=run.upload(plan))
-        except InputError as refusal:
-            if refusal.reason != REVOKED:
-                raise
-            plan = run.replan(plan, refusal)
+    try:
+        return run.complete(stored_plan(zone, files.month))
+    finally:
+        run.ahead.stop()
 
 
 @dataclass(slots=True, eq=False)
@@ -126,6 +123,23 @@ class _MonthRun:
     seconds: dict[str, float] = field(default_factory=dict)
     stage: str = ""
     since: datetime | None = None
+    ahead: SendingAhead = field(init=False)
+    tariffs: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.ahead = SendingAhead(partial(self.deliver, sent=lambda _objects: None))
+
+    def complete(self, plan: MonthPlan | None) -> MonthReport:
+        """Go through the steps, from where an earlier run stopped."""
+        while True:
+            if plan is None or any(outbox.find(self.zone, name) is None for name in plan.names):
+                plan = self.prepare(plan)
+            try:
+                return self.report(plan, sent=self.upload(plan))
+            except InputError as refusal:
+                if refusal.reason != REVOKED:
+                    raise
+                plan = self.replan(plan, refusal)
 
     def begin(self, stage: str) -> None:
         """Close the running stage and open another."""
@@ -230,39 +244,39 @@ class _MonthRun:
                 end=period.end.isoformat(),
                 estimated_readings=item.estimated_readings,
             )
-            outbox.put(self.zone, packed, key=key, at=self.clock())
+            self.ahead.add(outbox.put(self.zone, packed, key=key, at=self.clock()))
 
     def upload(self, plan: MonthPlan) -> int:
-        """Step 7: tariffs, then every roster until the platform committed it."""
+        """Step 7: every roster until the platform committed it."""
         self.begin("upload")
+        sent_bytes, done = self.ahead.finish(), 0
         outgoing = [outbox.required(self.zone, name) for name in plan.names]
         sizes = [len(item.upload.columns) for item in outgoing]
-        if any(item.state != outbox.COMMITTED for item in outgoing):
-            platform = self.peers.platform(plan.start)
-            for tariff in plan.tariffs:
-                platform.send_tariff(self.zone.objects.get(tariff).decode())
-        sent_bytes = done = 0
-        for item, size in zip(outgoing, sizes, strict=True):
+
+        def sent(objects: int) -> None:
+            nonlocal done
+            done += objects
+            self.progress("upload", done, sum(sizes))
+
+        for number, item in enumerate(outgoing, start=1):
             if item.state != outbox.COMMITTED:
-                sent_bytes += self.deliver(item, done=done, of=sum(sizes))
-            done += size
+                sent_bytes += self.deliver(item, sent=sent)
+            done = sum(sizes[:number])
             self.progress("upload", done, sum(sizes))
         return sent_bytes
 
-    def deliver(self, item: outbox.Outgoing, *, done: int, of: int) -> int:
-        """Send one roster's month and note that the platform committed it."""
-        sent_objects = done
+    def deliver(self, item: outbox.Outgoing, *, sent: Callable[[int], None]) -> int:
+        """Send one roster's month with its tariff, and note that the platform committed it."""
+        platform = self.peers.platform(item.upload.start)
+        if (tariff := item.seated.tariff) not in self.tariffs:
+            platform.send_tariff(self.zone.objects.get(tariff).decode())
+            self.tariffs.add(tariff)
 
         def load(wanted: frozenset[str]) -> Iterator[bytes]:
             return outbox.read_columns(self.zone, item, wanted=wanted)
 
-        def sent(objects: int) -> None:
-            nonlocal sent_objects
-            sent_objects += objects
-            self.progress("upload", sent_objects, of)
-
         sent_bytes = deliver(
-            self.peers.platform(item.upload.start),
+            platform,
             outbox.delivery(self.zone, item),
             load=load,
             load_object=self.zone.objects.get,
