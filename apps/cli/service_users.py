@@ -20,8 +20,9 @@ FIRST_UID: Final = 61184
 LAST_UID: Final = 65519
 """Where systemd, too, takes numbers for services that need a user for a while."""
 
-# Reaches the compiled parts of the program, and the run's folder by its whole path, as SQLite does.
-_PROBE: Final = "import os, sys, apps.api.settings; os.stat(sys.argv[1])"
+# Reaches the program, compiled parts of what it uses, and the run's folder by its whole path, as
+# SQLite does. It loads little more: nothing else happens meanwhile.
+_PROBE: Final = "import os, sys, pydantic_core, gridsecure.errors, apps.api; os.stat(sys.argv[1])"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from threading import Thread
 from typing import Final
@@ -155,7 +156,7 @@ class WorkerPool:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 self.workers,
-                mp_context=get_context("spawn"),  # SEAL's pools and threads do not survive a fork
+                mp_context=_workers(),
                 initializer=_start_worker,
                 initargs=self._start,
             )
@@ -224,6 +225,17 @@ def _run_portion(pool: WorkerPool, jobs: Sequence[Job]) -> Iterator[JobResult]:
     finally:
         for future in futures:
             future.cancel()
+
+
+def _workers() -> BaseContext:
+    """Workers fork off a process that has loaded this module and done nothing else.
+
+    They do not fork off the service: SEAL's pools and threads do not survive that. And none of them
+    loads the libraries again, which takes a worker more than a second.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 _worker: dict[str, Worker] = {}

@@ -46,7 +46,7 @@ from gridsecure.key_authority.checker.vault_orders import (
     ordered_totals,
     tariff_texts,
 )
-from gridsecure.key_authority.checker.verification import Proven, prove
+from gridsecure.key_authority.checker.verification import KnownInputs, Proven, prove
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import (
     CellTotal,
@@ -217,7 +217,7 @@ def _release(
         transcripts = [transcript for transcript, _ in pairs]
         granted = release_corrections(zone, transcripts, view=view, keys=keys, clock=clock)
     else:
-        proof = partial(prove, zone=zone, view=view, keys=keys)
+        proof = partial(prove, zone=zone, view=view, keys=keys, known=KnownInputs())
         proofs = (proof(transcript, seed=seed) for transcript, seed in pairs)
         granted = _granted(zone, request, proofs, view=view, clock=clock)
     # 5. certificate

@@ -17,7 +17,7 @@ from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker.bill_versions import BillVersion, released_version, version_of
 from gridsecure.key_authority.checker.platform_view import PlatformView, checked_message
 from gridsecure.key_authority.checker.seating import proven_roster
-from gridsecure.key_authority.checker.verification import Proven, executed_bill, prove
+from gridsecure.key_authority.checker.verification import KnownInputs, Proven, executed_bill, prove
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Signed, UploadManifest, opened
 from gridsecure.plans.corrections import Version, check_correction
@@ -75,7 +75,7 @@ def prove_correction(
         InputError: It is no correction of that upload (`correction.*`).
     """
     # 1. the transcript
-    after = prove(envelope, seed=None, zone=zone, view=view, keys=keys)
+    after = prove(envelope, seed=None, zone=zone, view=view, keys=keys, known=KnownInputs())
     (data,), (digest,) = after.datas, after.transcript.uploads
     # 2. what it corrects
     with write_session(zone.engine) as session:

@@ -6,7 +6,7 @@ the vault are the ones derived again in this process from the gateways' signed u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -75,6 +75,39 @@ class Proven:
         return [data.roster for data in self.datas]
 
 
+@dataclass(slots=True, eq=False)
+class KnownInputs:
+    """The rosters and uploads that a request's transcripts are about, verified once for them all.
+
+    The days of a load curve name the same ones, by digest. They are verified again for every
+    request, because whom the checker believes may have changed meanwhile.
+    """
+
+    _named: tuple[object, ...] = ()
+    _datas: tuple[RosterData, ...] = ()
+
+    def of(
+        self, transcript: Transcript, verify: Callable[[Transcript], Sequence[RosterData]]
+    ) -> tuple[RosterData, ...]:
+        """The rosters and uploads of a transcript; verified, where it names others than the last.
+
+        Args:
+            transcript: As the platform signed it.
+            verify: Gives them, each signed by the gateway it belongs to.
+        """
+        named = (
+            transcript.plan,
+            transcript.start,
+            transcript.end,
+            tuple(transcript.rosters),
+            tuple(transcript.uploads),
+        )
+        if named != self._named:
+            self._datas = tuple(verify(transcript))
+            self._named = named
+        return self._datas
+
+
 def prove(
     envelope: Signed,
     *,
@@ -82,6 +115,7 @@ def prove(
     zone: AuthorityZone,
     view: PlatformView,
     keys: KeyRing,
+    known: KnownInputs,
 ) -> Proven:
     """Verify a transcript's inputs and execute its plan again.
 
@@ -91,6 +125,7 @@ def prove(
         zone: The authority.
         view: The platform.
         keys: The gateways' key sets, from `key_sets.key_ring`.
+        known: What the same request's transcript before used, verified.
 
     Raises:
         AuthenticityError: A message is not signed by whom it should be, or an object was changed.
@@ -102,7 +137,7 @@ def prove(
             its gateway (`keys.gateway`, `keys.revoked`).
     """
     transcript = opened(envelope, expect=Transcript, trusted=zone.platform)
-    datas = _datas(transcript, zone=zone, view=view)
+    datas = known.of(transcript, partial(_datas, zone=zone, view=view))
     if transcript.plan != "load-curve":
         (data,) = datas
         inputs, outputs = executed_bill(data, view=view, keys=keys)
@@ -130,7 +165,7 @@ def prove(
             reason="release.re-execution",
             remedy="Find out what the platform ran; do not repeat the request unchanged.",
         )
-    return Proven(transcript, envelope.digest, tuple(datas), outputs, tuple(claims))
+    return Proven(transcript, envelope.digest, datas, outputs, tuple(claims))
 
 
 def executed_bill(
