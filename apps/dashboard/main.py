@@ -14,7 +14,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from apps.dashboard import access, figures
 from apps.dashboard.views import sign_in
-from apps.dashboard.wording import choose_language, say
+from apps.dashboard.wording import choose_language, say, say_or
 from gridsecure.analyst.sessions import Session
 
 VIEWS = Path(__file__).parent / "views"
@@ -84,7 +84,8 @@ def _keep_sign_in() -> None:
 def _signed_in(session: Session) -> None:
     st.divider()
     st.markdown(f"**{say('signed_in_as')}**")
-    st.text(f"{session.user} ({', '.join(sorted(session.roles))})")
+    roles = ", ".join(say_or("role", role) for role in sorted(session.roles))
+    st.text(f"{session.user} ({roles})")
     st.caption(f"{say('session_until')} {figures.moment(session.expires_at, zone=access.zone())}")
     if st.button(say("sign_out"), icon=":material/logout:", width="stretch"):
         access.sign_out()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from apps.dashboard.code_phrases import CODE_PHRASES
 from apps.dashboard.office_phrases import OFFICE_PHRASES
 
 # Terms follow docs/nomenclature.md.
@@ -357,5 +358,6 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "The first {shown} of {all} rows; the signed certificate has them all.",
     ),
     "download_certificate": ("下载签名证书 (JSON)", "Download signed certificate (JSON)"),
+    **CODE_PHRASES,
     **OFFICE_PHRASES,
 }

@@ -13,6 +13,8 @@ BOTH: Final = "中文 · English"
 CHINESE: Final = "中文"
 ENGLISH: Final = "English"
 LANGUAGES: Final = (BOTH, CHINESE, ENGLISH)
+# Errors whose own sentence names what the phrase cannot: which service, which field.
+_NAMING: Final = frozenset({"service.unreachable", "session.service", "message.answer"})
 
 
 def choose_language() -> None:
@@ -53,9 +55,12 @@ def plain(text: str) -> str:
 
 def show_error(error: GridSecureError) -> None:
     """Show what happened, what to do, and the reason code; never a trace."""
-    lines = [f"**{say('error')}**", plain(error.message)]
-    if error.remedy:
-        lines.append(plain(error.remedy))
+    lines = [f"**{say('error')}**"]
+    words = f"error_{error.reason}"
+    if words in PHRASES:
+        lines.append(tell(words))
+    if words not in PHRASES or error.reason in _NAMING:
+        lines += [plain(text) for text in (error.message, error.remedy) if text]
     lines.append(f"{say('reason_code')}: `{error.reason.replace('`', '')}`")
     st.error("  \n".join(lines), icon=":material/error:")
 

@@ -21,6 +21,7 @@ from streamlit.testing.v1 import AppTest
 
 from apps.cli.period import period_app
 from apps.dashboard import access, figures, tables
+from apps.dashboard.code_phrases import CODE_PHRASES
 from apps.dashboard.office_phrases import OFFICE_PHRASES
 from apps.dashboard.phrases import PHRASES
 from apps.dashboard.sign_ins import SIGN_INS
@@ -588,7 +589,7 @@ def test_a_month_in_work_and_a_month_that_failed(services) -> None:
                           "of": 1, "reason": "plan.noise", "message": "Too deep."})  # fmt: skip
     app = on_page("operator", "bill_runs")
     text = sent(app)
-    assert "encrypt 1 / 4" in text
+    assert "加密 Encrypt 1 / 4" in text
     assert "Too deep." in text
     assert app.button(key="start_bill").disabled
     services.months["2026-07"] = {"state": "failed", "reason": "readings.invalid",
@@ -902,13 +903,13 @@ def test_a_service_that_is_down_is_named(services, monkeypatch) -> None:
 
 
 def test_no_phrase_is_written_twice() -> None:
-    for module in ("phrases", "office_phrases"):
+    for module in ("phrases", "office_phrases", "code_phrases"):
         source = (ENTRY.parent / f"{module}.py").read_text(encoding="utf-8")
         (table,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Dict))
         keys = [key.value for key in table.keys if isinstance(key, ast.Constant)]
         assert len(keys) == len(set(keys))
         if module == "phrases":
-            assert not set(keys) & set(OFFICE_PHRASES)
+            assert not set(keys) & {*OFFICE_PHRASES, *CODE_PHRASES}
 
 
 def test_every_phrase_is_bilingual_and_takes_the_same_values() -> None:

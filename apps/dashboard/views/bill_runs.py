@@ -102,7 +102,8 @@ def _watch_month(session: Session, month: str) -> None:
         now = access.client().month(session, month=month)
         if not now.is_running:
             st.rerun()
-        text = f"{say_or('state', now.state)}: {plain(now.stage)} {now.done:,} / {now.of:,}"
+        stage = plain(say_or("stage", now.stage))
+        text = f"{say_or('state', now.state)}: {stage} {now.done:,} / {now.of:,}"
         st.progress(min(now.done / now.of, 1.0) if now.of else 0.0, text=text)
 
 
@@ -127,21 +128,23 @@ def _month_report(status: MonthStatus) -> None:
     uploaded = figures.bytes_text(status.counts["bytes_uploaded"])
     key_figures([*shown, (say("bytes_uploaded"), uploaded, None)])
     lists = (
-        ("excluded", "exclusion_reason", status.excluded),
-        ("problems", "rule", status.problems),
+        ("excluded", "exclusion_reason", "excluded", status.excluded),
+        ("problems", "rule", "rule", status.problems),
     )
     columns = st.columns(3)
-    for column, (title, name, counts) in zip(columns, lists, strict=False):
+    for column, (title, name, codes, counts) in zip(columns, lists, strict=False):
         with column:
             st.markdown(f"**{say(title)}**")
             if counts:
-                written = {key: figures.count(number) for key, number in counts.items()}
+                written = {
+                    say_or(codes, key): figures.count(number) for key, number in counts.items()
+                }
                 counts_table(written, name=say(name), value=say("count"))
             else:
                 st.caption(say("none_found"))
     with columns[2]:
         st.markdown(f"**{say('stages')}**")
-        seconds = {key: f"{number:,.1f}" for key, number in status.seconds.items()}
+        seconds = {say_or("stage", key): f"{number:,.1f}" for key, number in status.seconds.items()}
         counts_table(seconds, name=say("stage"), value=say("seconds"))
 
 

@@ -52,7 +52,7 @@ def _certificate(release: Release) -> None:
         "plan": say_or("plan", release.plan),
         "plan_version": str(release.plan_version),
         "period": " – ".join(figures.moment(at, zone=zone) for at in (release.start, release.end)),
-        "purpose": release.purpose,
+        "purpose": say_or("purpose", release.purpose),
         "requested_by": release.requested_by,
         "released_at": figures.moment(release.released_at, zone=zone),
         "minimum_members": str(release.minimum_members),

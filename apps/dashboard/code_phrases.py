@@ -1,0 +1,207 @@
+"""Words for the services' codes in Chinese and English: reasons, rules, stages, roles, errors.
+
+A code that has no words here is shown as it is. Codes of errors are those that the dashboard's own
+process raises; a service's refusal brings its own sentence.
+
+Length: one table of phrases, read as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+# Terms follow docs/nomenclature.md.
+CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
+    # roles
+    "role_billing": ("电费", "billing"),
+    "role_operator": ("运营", "operator"),
+    "role_analyst": ("分析", "analyst"),
+    "role_regulator": ("监管", "regulator"),
+    "role_custodian": ("保管", "custodian"),
+    # what is released for
+    "purpose_billing": ("电费结算", "Billing"),
+    "purpose_operations": ("电网运行", "Operations"),
+    "purpose_tariff-design": ("电价设计", "Tariff design"),
+    "purpose_research": ("研究查询", "Research"),
+    # stages of a month at the gateway
+    "stage_read": ("读取", "Read"),
+    "stage_validate": ("校验", "Validate"),
+    "stage_admit": ("核对合同", "Admit"),
+    "stage_enrol": ("登记", "Enrol"),
+    "stage_rosters": ("编排名册", "Make rosters"),
+    "stage_encrypt": ("加密", "Encrypt"),
+    "stage_upload": ("上传", "Upload"),
+    "stage_compare": ("比对更正", "Compare"),
+    "stage_done": ("完成", "Done"),
+    # why a meter point is not billed
+    "excluded_no-contract": ("有读数，无合同", "Readings, but no contract"),
+    "excluded_no-readings": ("有合同，无读数", "A contract, but no readings"),
+    "excluded_two-intervals": ("同一时间有两种时段长度", "Two interval lengths for one time"),
+    "excluded_net-metered": (
+        "读数为负（上网电量应另列）",
+        "Readings below zero; feed-in goes to export_kwh",
+    ),
+    "excluded_quarantined": ("通过校验的读数过少", "Too few readings passed validation"),
+    "excluded_tariff-unknown": ("没有合同所列的电价表", "No tariff file for its contract"),
+    "excluded_tariff-not-valid": ("电价表在该月无效", "Its tariff does not cover the month"),
+    "excluded_register-missing": (
+        "缺少电价表所需的无功或上网示数",
+        "Reactive energy or feed-in is missing",
+    ),
+    "excluded_interval-length": (
+        "读数时段跨越两种电价",
+        "An interval lies across two prices",
+    ),
+    "excluded_year-to-date": (
+        "年阶梯电价，此前月份未在此处理",
+        "Tiers of the year, and an earlier month is missing",
+    ),
+    "excluded_tier-limit": ("阶梯限额无法计算", "A tier limit that cannot be computed"),
+    "excluded_tier-energy": ("电量超出阶梯账单上限", "More energy than a tier bill takes"),
+    "excluded_register-energy": ("电量超出单一示数上限", "More energy than a register takes"),
+    "excluded_interval-energy": (
+        "时段电量超出该类用户上限",
+        "An interval above the bound of its class",
+    ),
+    "excluded_books.zone": (
+        "供电区域与台账不符",
+        "Another zone in the utility's books",
+    ),
+    "excluded_books.class": (
+        "用户类别与台账不符",
+        "Another customer class in the utility's books",
+    ),
+    "excluded_identity.unknown-account": (
+        "台账中此数据封装节点下没有该计量点",
+        "Not in the utility's books under this gateway",
+    ),
+    "excluded_identity.revoked": ("假名已撤销", "Its pseudonym was revoked"),
+    "excluded_identity.cloned": (
+        "假名被另一终端登记，已报警",
+        "Registered by another agent; alarmed",
+    ),
+    "excluded_identity.other-key": ("登记所用密钥不同", "Registered under another secret"),
+    "excluded_identity.refused": ("身份机构拒绝登记", "Refused by the identity authority"),
+    # findings of validation
+    "rule_unknown-meter-point": ("未知计量点", "Unknown meter point"),
+    "rule_quality-flag": ("未知质量标志", "Unknown quality flag"),
+    "rule_missing": ("缺失读数", "No reading in the row"),
+    "rule_future": ("时段尚未结束", "Ends in the future"),
+    "rule_outside-period": ("不在计费周期内", "Outside the billing period"),
+    "rule_misaligned": ("起始时间不在时段网格上", "Start off the interval grid"),
+    "rule_negative": ("电量为负", "Negative energy"),
+    "rule_net-metered": ("同一计量点有负读数", "Other readings are negative"),
+    "rule_interval-size": ("时段长度无法确定", "Interval length not known"),
+    "rule_interval-change": ("时段长度改变", "Interval length changes"),
+    "rule_two-intervals": ("同一时间有两种时段长度", "Two interval lengths"),
+    "rule_superseded": ("已由质量更好的读数替代", "Replaced by a better reading"),
+    "rule_duplicate": ("重复读数", "Repeated reading"),
+    "rule_duplicate-conflict": ("同一时段读数不一致", "Readings disagree"),
+    "rule_spike": ("远高于自身平均值", "Far above its own mean"),
+    "rule_zero-consumption": ("全月无用电", "No energy at all"),
+    "rule_no-readings": ("没有可用读数", "No reading accepted"),
+    "rule_gap": ("读数缺口", "Gap"),
+    "rule_face-conflict": ("同一时间表码不一致", "Register faces disagree"),
+    "rule_face-off-grid": ("表码时间不在常规时刻", "Register face at an odd time"),
+    "rule_face-out-of-line": ("表码与前后不符", "Register face out of line"),
+    "rule_zero-face": ("表码为零", "Register face of zero"),
+    "rule_register-exchange": ("换表或示数归零", "Register exchanged or rolled over"),
+    "rule_register-gap": ("表码缺口", "Gap between register faces"),
+    "rule_cumulative": ("数值只增不减", "Values only rise"),
+    "rule_malformed": ("行格式错误", "Malformed line"),
+    "rule_unit-mismatch": ("单位不是千瓦时", "Unit is not kWh"),
+    "rule_clock-change": ("夏令时切换日", "Day of a clock change"),
+    "rule_timestamp-nonexistent": ("当地时钟无此时刻", "Time that the clock skips"),
+    "rule_timestamp-ambiguous": ("当地时钟重复的时刻", "Time that the clock shows twice"),
+    "rule_kwh-not-a-number": ("电量不是数字", "Energy is not a number"),
+    "rule_kwh-decimals": ("电量小数超过三位", "More than three decimals"),
+    "rule_kwh-too-large": ("电量数值过大", "Energy too large"),
+    "rule_kwh-decimal-comma": ("电量使用小数逗号", "Decimal comma"),
+    "rule_kwh-thousands": ("电量含千位分隔符", "Thousands marks"),
+    "rule_kwh-scientific": ("电量为科学计数法", "Scientific notation"),
+    "rule_kwh-unit": ("电量单元格内带单位", "Unit in the cell"),
+    "rule_kwh-full-width": ("电量为全角数字", "Full-width digits"),
+    # what goes wrong in this process
+    "error_page.denied": (
+        "您的角色不能打开此页，请从菜单选择。",
+        "Your role may not open this page. Choose one from the menu.",
+    ),
+    "error_session.code": (
+        "身份服务不接受此登录码。登录码只能由已登记的私钥生成，一分钟内有效且只能使用一次，请重新生成并立即粘贴。",
+        "The identity service does not accept this sign-in code. A code is good once and for a "
+        "minute, and only of a registered key: make a new one and paste it at once.",
+    ),
+    "error_session.code-shape": (
+        "这不是登录码。请粘贴命令的全部输出，且不含其他内容。",
+        "This is not a sign-in code. Paste everything that the command printed, and nothing else.",
+    ),
+    "error_session.sign-in": (
+        "用户名或密码不正确。多次尝试后登录会变慢。",
+        "The user name or the password is not right. Sign-in is slowed down after several "
+        "attempts.",
+    ),
+    "error_session.service": (
+        "您的角色不使用此服务，请以其他角色登录。",
+        "Your role does not work with this service. Sign in with a role that does.",
+    ),
+    "error_session.offices": (
+        "代表揭示方的人只能有该方的角色，请以仅有该角色的用户登录。",
+        "Who acts for an office has its role and no other. Sign in as somebody who is custodian "
+        "only, or regulator only.",
+    ),
+    "error_service.unreachable": (
+        "无法连接服务。请确认服务已启动、地址设置正确。",
+        "A service cannot be reached. Check that it is running and that its address is set "
+        "correctly.",
+    ),
+    "error_message.answer": (
+        "服务的答复格式不符。请让所有服务运行同一版本。",
+        "A service answered in another shape. Run the same release of every service.",
+    ),
+    "error_release.signature": (
+        "发布证书不是由已固定的密钥管理方签名，其内容一律不显示。请核对公钥；若一致，请报告安全负责人。",
+        "The release certificate is not signed by the pinned key authority. Nothing of it is "
+        "shown. Compare the pinned key with the authority's; if they agree, tell the security "
+        "officer.",
+    ),
+    "error_release.swapped": (
+        "密钥管理方给出了另一份结果发布，其内容一律不显示。请报告安全负责人。",
+        "The key authority sent another release than the one asked for. Nothing of it is shown. "
+        "Tell the security officer.",
+    ),
+    "error_release.unsuppressed": (
+        "发布中有低于最小户数的数值，其内容一律不显示。请报告安全负责人。",
+        "The release gives a value to a cell below its own minimum. Nothing of it is shown. Tell "
+        "the security officer.",
+    ),
+    "error_release.malformed": (
+        "发布证书的格式不符。请让所有服务运行同一版本。",
+        "A release certificate has another form. Run the same release of every service.",
+    ),
+    "error_month.malformed": (
+        "这不是月份。请按 2026-07 的格式输入年和月。",
+        "This is not a month. Write year and month as in 2026-07.",
+    ),
+    "error_warrant.subject": (
+        "这不是假名。假名为 64 位十六进制数字，请完整复制。",
+        "This is not a pseudonym. A pseudonym has 64 hexadecimal digits; copy it whole.",
+    ),
+    "error_warrant.reference": (
+        "请输入案号，最多 256 个字符。",
+        "An order needs a reference: its number in your office's files, 256 characters at most.",
+    ),
+    "error_warrant.hash": (
+        "这不是揭示令的哈希，请从列表中选择。",
+        "This is not the hash of a warrant. Choose a warrant from the list.",
+    ),
+    "error_share.refused": (
+        "此份额与该揭示令不符。请用本方的揭示私钥为此揭示令重新计算并粘贴。",
+        "This share does not fit the warrant. Compute it for this warrant, with your own office's "
+        "half of the opening key, and paste it again.",
+    ),
+    "error_share.shape": (
+        "这不是份额。请粘贴命令的全部输出：194 位十六进制数字。",
+        "This is not a share. Paste everything that the command printed: 194 hexadecimal digits.",
+    ),
+}
