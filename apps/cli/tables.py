@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from rich.console import Console
@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from apps.cli.run_result import RunResult
-from gridsecure.analyst.reconciliation import Reconciliation
+from apps.reconciled_words import RECONCILED_PHRASES, line_terms
+from gridsecure.analyst.reconciliation import Cell, EnergyCheck, Reconciliation
 
 DIFFERING: Final = "bills that differ from the plaintext oracle"
 
@@ -87,7 +88,7 @@ def show_closing(result: RunResult, console: Console) -> None:
         "bills computed on ciphertext": f"{result.bills:,}",
         DIFFERING: f"{result.mismatches:,}",
         **_shown(result.totals),
-        "figures of cells released": f"{result.cells:,}",
+        "figures of groups released": f"{result.cells:,}",
         "figures withheld": f"{result.suppressed:,}",
     }
     for name, value in rows.items():
@@ -103,8 +104,8 @@ def _shown(totals: Reconciliation | None) -> dict[str, str]:
     if totals is None:
         return {}
     return {
-        "energy of cells shown in full, kWh": f"{totals.energy_kwh:,}",
-        "amount of cells shown in full, yuan": f"{totals.amount_yuan:,}",
+        "energy of groups shown in full, kWh": f"{totals.energy_kwh:,}",
+        "amount of groups shown in full, yuan": f"{totals.amount_yuan:,}",
     }
 
 
@@ -112,33 +113,35 @@ def reconciliation_lines(totals: Reconciliation) -> Iterator[Text]:
     """What was taken in and what became of it, and bills beside load curves; red if they differ."""
     accounts = totals.accounts
     if accounts is not None:
-        reasons = ", ".join(f"{n:,} × {name}" for name, n in sorted(accounts.not_billed.items()))
-        left_out = f"{sum(accounts.not_billed.values()):,} not billed"
-        cells = f"{accounts.withheld_cells:,} cell{'s' * (accounts.withheld_cells != 1)}"
-        terms = [
-            f"{accounts.shown:,} billed and shown in full",
-            f"{accounts.withheld:,} billed, in {cells} with something withheld",
-            *([f"{accounts.unreleased:,} not released yet"] if accounts.unreleased else []),
-            f"{left_out} ({reasons})" if reasons else left_out,
-        ]
-        text = f"Meter points: {accounts.taken_in:,} taken in = {' + '.join(terms)}."
-        yield (
-            Text(text, style="")
-            if accounts.closes
-            else Text(f"{text} This does not add up.", style="bold red")
-        )
-    energy = totals.energy
-    if energy is not None:
-        sign = "=" if energy.agrees else "≠"
-        text = (
-            f"Energy of the cells that both show: {energy.bills_kwh:,} kWh in bills {sign} "
-            f"{energy.curves_kwh:,} kWh in load curves, estimates included."
-        )
-        for shown, who in ((energy.only_bills, "bills"), (energy.only_curves, "load curves")):
-            if shown:
-                named = ", ".join(f"{zone} {name}" for zone, name in shown)
-                text += f" Shown by {who} alone: {named}."
-        if not energy.agrees:
-            named = ", ".join(f"{zone} {name}" for zone, name in energy.different)
-            text += f" Different: {named}."
-        yield Text(text, style="" if energy.agrees else "bold red")
+        text = _english("line", **line_terms(accounts))
+        reasons = ", ".join(f"{name} {n:,}" for name, n in sorted(accounts.not_billed.items()))
+        text += f" ({reasons})." if reasons else "."
+        if not accounts.closes:
+            text += f" {_english('line_open')}"
+        yield Text(text, style="" if accounts.closes else "bold red")
+    if totals.energy is not None:
+        yield from _energy_lines(totals.energy)
+
+
+def _energy_lines(energy: EnergyCheck) -> Iterator[Text]:
+    bills, curves = f"{energy.bills_kwh:,}", f"{energy.curves_kwh:,}"
+    if energy.agrees:
+        yield Text(_english("energy_agrees", kwh=bills))
+    else:
+        named = _named(energy.different)
+        text = _english("energy_differs", bills=bills, curves=curves, cells=named)
+        yield Text(text, style="bold red")
+    for key, cells in (
+        ("energy_only_bills", energy.only_bills),
+        ("energy_only_curves", energy.only_curves),
+    ):
+        if cells:
+            yield Text(_english(key, cells=_named(cells)))
+
+
+def _named(cells: Sequence[Cell]) -> str:
+    return ", ".join(f"{zone} {name}" for zone, name in cells)
+
+
+def _english(key: str, **values: str) -> str:
+    return RECONCILED_PHRASES[key][1].format(**values)

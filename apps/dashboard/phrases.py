@@ -10,6 +10,7 @@ from typing import Final
 
 from apps.dashboard.code_phrases import CODE_PHRASES
 from apps.dashboard.office_phrases import OFFICE_PHRASES
+from apps.reconciled_words import RECONCILED_PHRASES
 
 # Terms follow docs/nomenclature.md.
 PHRASES: Final[Mapping[str, tuple[str, str]]] = {
@@ -68,35 +69,10 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "withheld and excluded from all totals.",
     ),
     "cells_left_out": ("未公布的分组", "Groups withheld"),
-    "line": (
-        "接收 {taken_in} 个计量点 = 已计费并公布 {shown} + 未公布 {withheld} + 待发布 {unreleased} "
-        "+ 未计费 {left_out}",
-        "{taken_in} meter points taken in = {shown} billed and shown + {withheld} withheld "
-        "+ {unreleased} not released yet + {left_out} not billed",
-    ),
-    "line_open": (
-        "数字无法对平，请联系运营员核查。",
-        "These figures do not reconcile. Ask the operator to check them.",
-    ),
     "line_of_others": (
         "本月的发布还包含其他数据封装节点的 {count} 个槽位名册，无法与此节点单独对平。",
         "The releases of this month also cover rosters of other gateways: {count}. They cannot be "
         "reconciled with this gateway alone.",
-    ),
-    "energy_agrees": (
-        "账单电量 = 负荷曲线电量：{kwh} kWh（双方均已公布的分组）。",
-        "Energy of bills = energy of load curves: {kwh} kWh, in the groups that both show.",
-    ),
-    "energy_differs": (
-        "账单电量 {bills} kWh 与负荷曲线电量 {curves} kWh 不一致，差异分组：{cells}。"
-        "原因可能是更正、表码计费或迟到的读数。",
-        "Energy of bills ({bills} kWh) and of load curves ({curves} kWh) differ, in: {cells}. "
-        "Corrections, bills by register readings, or late readings make them differ.",
-    ),
-    "energy_only_bills": ("仅有账单电量的分组：{cells}", "Groups that only bills show: {cells}"),
-    "energy_only_curves": (
-        "仅有负荷曲线电量的分组：{cells}",
-        "Groups that only load curves show: {cells}",
     ),
     "zone_futian": ("福田", "Futian"),
     "zone_luohu": ("罗湖", "Luohu"),
@@ -359,5 +335,6 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "download_certificate": ("下载签名证书 (JSON)", "Download signed certificate (JSON)"),
     **CODE_PHRASES,
+    **RECONCILED_PHRASES,
     **OFFICE_PHRASES,
 }

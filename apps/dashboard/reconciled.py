@@ -6,6 +6,7 @@ import streamlit as st
 
 from apps.dashboard import access, figures
 from apps.dashboard.wording import class_name, plain, say, say_or, tell, zone_name
+from apps.reconciled_words import line_terms
 from gridsecure.analyst.reconciliation import (
     Accounts,
     Cell,
@@ -62,14 +63,7 @@ def _accounts(line: Accounts) -> None:
     if line.rosters_of_others:
         st.info(tell("line_of_others", count=line.rosters_of_others))
         return
-    terms = {
-        "taken_in": line.taken_in,
-        "shown": line.shown,
-        "withheld": line.withheld,
-        "unreleased": line.unreleased,
-        "left_out": sum(line.not_billed.values()),
-    }
-    text = tell("line", **{name: figures.count(number) for name, number in terms.items()})
+    text = tell("line", **line_terms(line))
     reasons = [
         f"{plain(say_or('excluded', name))} {figures.count(number)}"
         for name, number in sorted(line.not_billed.items())

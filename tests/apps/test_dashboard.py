@@ -368,8 +368,8 @@ def test_a_month_is_reconciled_where_the_role_sees_both_sides(services) -> None:
             app.selectbox(key="month").set_value("2026-07").run()
         said = " ".join(item.value for item in app.success)
         assert (
-            "2,195 meter points taken in = 2,185 billed and shown + 4 withheld "
-            "+ 0 not released yet + 6 not billed"
+            "2,195 meter points taken in = 2,185 billed, their group shown in full + 4 billed, "
+            "a figure of their group withheld (groups: 1) + 0 not released yet + 6 not billed"
         ) in said
     app = on_page("analyst", "revenue")
     assert "taken in" not in sent(app)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 from apps.cli.tables import reconciliation_lines
+from apps.dashboard.phrases import PHRASES
+from apps.reconciled_words import RECONCILED_PHRASES, line_terms
 from gridsecure.analyst.reconciliation import Accounts, EnergyCheck, Reconciliation
 
 ACCOUNTS = Accounts(
@@ -20,27 +22,35 @@ ENERGY = EnergyCheck(Decimal("1234.567"), Decimal("1234.567"), (), (("yantian", 
 TOTALS = Reconciliation(ACCOUNTS, 4091, Decimal("1234.567"), Decimal("99.01"), 1, ENERGY)
 
 
+SENTENCE = (
+    "4,105 meter points taken in = 4,091 billed, their group shown in full + 7 billed, a figure of"
+    " their group withheld (groups: 1) + 0 not released yet + 7 not billed"
+)
+
+
 def test_every_term_is_named_with_its_reasons() -> None:
-    accounts, energy = reconciliation_lines(TOTALS)
-    assert accounts.plain == (
-        "Meter points: 4,105 taken in = 4,091 billed and shown in full + 7 billed, in 1 cell with"
-        " something withheld + 7 not billed (4 × gaps, 3 × no-readings)."
-    )
+    accounts, energy, alone = reconciliation_lines(TOTALS)
+    assert accounts.plain == f"{SENTENCE} (gaps 4, no-readings 3)."
     assert energy.plain == (
-        "Energy of the cells that both show: 1,234.567 kWh in bills = 1,234.567 kWh in load curves,"
-        " estimates included. Shown by bills alone: yantian shop."
+        "Energy of bills = energy of load curves: 1,234.567 kWh, in the groups that both show."
     )
+    assert alone.plain == "Groups that only bills show: yantian shop"
     assert not accounts.style
     assert not energy.style
+
+
+def test_the_dashboard_says_the_same_line() -> None:
+    assert PHRASES["line"][1].format(**line_terms(ACCOUNTS)) == SENTENCE
+    assert {key: PHRASES[key] for key in RECONCILED_PHRASES} == RECONCILED_PHRASES
 
 
 def test_what_does_not_add_up_is_said() -> None:
     lost = replace(ACCOUNTS, taken_in=4106)
     other = replace(ENERGY, curves_kwh=Decimal("1234.568"), different=(("futian", "household"),))
-    accounts, energy = reconciliation_lines(replace(TOTALS, accounts=lost, energy=other))
-    assert accounts.plain.endswith("This does not add up.")
-    assert "1,234.567 kWh in bills ≠ 1,234.568 kWh in load curves" in energy.plain
-    assert energy.plain.endswith("Different: futian household.")
+    accounts, energy, _ = reconciliation_lines(replace(TOTALS, accounts=lost, energy=other))
+    assert "do not reconcile" in accounts.plain
+    assert "(1,234.567 kWh) and of load curves (1,234.568 kWh) differ" in energy.plain
+    assert "in: futian household." in energy.plain
     assert accounts.style == energy.style == "bold red"
 
 
