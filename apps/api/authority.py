@@ -45,7 +45,7 @@ from gridsecure.messages import (
     signed,
 )
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session
 
 KEY_SETS: Final = "/key-sets"
 """Where gateways ask for their key sets, with a signature instead of a token."""
@@ -222,7 +222,7 @@ def read_statements(release_id: str, roster_id: str, state: State) -> Response:
 @router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
 def read_evidence_head(state: State) -> dict[str, Any]:
     """The newest entry's place and hash, for a witness to keep."""
-    with write_session(state.zone.engine) as session:
+    with read_session(state.zone.engine) as session:
         head = evidence.head(session)
     if head is None:
         return {"index": None, "hash": evidence.GENESIS, "at": None}

@@ -33,7 +33,7 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
 from gridsecure.messages import PlanName, Signed
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session
 
 _ROSTER_PARTS: Final = 2
 TEXT_BODY: Final[dict[str, Any]] = {
@@ -287,7 +287,7 @@ def read_object(digest: str, state: State) -> Response:
 @router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
 def read_evidence_head(state: State) -> dict[str, Any]:
     """The newest entry of the evidence log, for a witness to keep."""
-    with write_session(state.zone.engine) as session:
+    with read_session(state.zone.engine) as session:
         head = evidence.head(session)
     if head is None:
         return {"index": None, "hash": evidence.GENESIS, "at": None}

@@ -34,7 +34,7 @@ from gridsecure.errors import ConflictError, GridSecureError
 from gridsecure.messages import ReleaseRequest
 from gridsecure.plans.key_ring import KnownKeys
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, advance, fetch, listed, record
 
 _log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class RunDesk:
         Raises:
             NotFoundError: No such run (`not-found.run`).
         """
-        with write_session(self._zone.engine) as session:
+        with read_session(self._zone.engine) as session:
             found = fetch(session, kind="run", name=run_id)
             outcomes = {item.name: item for item in listed(session, kind="run-outcome")}
         return self._status(found, outcomes)
@@ -251,7 +251,7 @@ class RunDesk:
                 )
 
     def _listed(self, state: str | None) -> list[RunStatus]:
-        with write_session(self._zone.engine) as session:
+        with read_session(self._zone.engine) as session:
             runs = listed(session, kind="run", state=state)
             outcomes = {item.name: item for item in listed(session, kind="run-outcome")}
         return [self._status(run, outcomes) for run in runs]

@@ -8,14 +8,14 @@ from apps.api.settings import PlatformSettings, key_registry
 from apps.api.zone_keys import signing_key, zone_folder
 from gridsecure.compute.corrections import COMMITTED
 from gridsecure.compute.zone import PlatformZone
-from gridsecure.store.database import open_database, write_session
+from gridsecure.store.database import open_database, read_session
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables, listed
 
 
 def platform_counts(zone: PlatformZone) -> dict[str, int]:
     """How much the platform holds."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         counts = {
             "key_sets": len(listed(session, kind="key-set")),
             "rosters": len(listed(session, kind="roster")),

@@ -27,7 +27,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
 from gridsecure.messages import Signed
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session
 
 ROLE: Final = "gateway"
 _MAX_DIGITS: Final = 19
@@ -96,7 +96,7 @@ async def signed_request(request: Request) -> Gateway:
             engine=zone.engine,
             now=clock(),
         )
-        with write_session(zone.engine) as session:
+        with read_session(zone.engine) as session:
             refuse_revoked_gateway(session, claims.subject)
 
     await run_in_threadpool(admit)

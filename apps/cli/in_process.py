@@ -53,7 +53,7 @@ from gridsecure.messages import (
     signed,
 )
 from gridsecure.plans.key_ring import load_key_set
-from gridsecure.store.database import open_database, write_session
+from gridsecure.store.database import open_database, read_session
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables, listed
 from gridsecure.version import VERSION
@@ -186,7 +186,7 @@ def sent(
     tariff = parse_tariff(tariff_text)
     keys = _GatewayKeySets(grid, period.start.isoformat())
     packed = list(pack_settlements(settled, roster=roster, tariff=tariff, period=period, keys=keys))
-    with write_session(grid.platform.engine) as session:
+    with read_session(grid.platform.engine) as session:
         sequence = len(listed(session, kind="upload")) + 1
     manifest = UploadManifest(
         roster_id=roster.manifest.roster_id,

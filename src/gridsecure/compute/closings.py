@@ -26,7 +26,7 @@ from gridsecure.errors import ConflictError, InputError, NotFoundError
 from gridsecure.messages import ClosingList, PlanName, Signed, UploadManifest, opened
 from gridsecure.plans.corrections import is_correction
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, listed, record
 
 KIND: Final = "closing"
@@ -97,13 +97,13 @@ def close_period(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Closi
 
 def closing_lists(zone: PlatformZone, *, start: str, end: str) -> list[Closed]:
     """All lists of a month, by number."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return _lists(session, _month(start, end))
 
 
 def first_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUpload]:
     """What the lists of a month may name."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return [
             FirstUpload(digest, manifest.roster_id, manifest.gateway_id)
             for digest, manifest in _first_uploads(session, start, end)
@@ -124,7 +124,7 @@ def next_runs(zone: PlatformZone, *, start: str, end: str) -> Mapping[PlanName, 
     So people who see no releases know, too, that a month is released.
     """
     found: dict[PlanName, str] = {}
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         for plan in _CLOSED_PLANS:
             try:
                 next_list(session, plan=plan, start=start, end=end)

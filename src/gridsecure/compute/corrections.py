@@ -30,7 +30,7 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.corrections import Version, check_correction, is_correction
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, fetch, listed
 
 COMMITTED: Final = "committed"
@@ -65,7 +65,7 @@ def admit_upload(
     """
     if not is_correction(manifest) or manifest.corrects is None:
         return
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         if _find(session, envelope.digest) is not None:
             return  # the same manifest again: it was checked when it came
         found = _find(session, manifest.corrects)

@@ -35,7 +35,7 @@ from gridsecure.errors import InputError, NotFoundError
 from gridsecure.messages import RosterManifest, Signed, UploadManifest, opened
 from gridsecure.plans.corrections import is_correction
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.many_records import fetch_many
 from gridsecure.store.records import Record, advance, fetch
 
@@ -106,12 +106,12 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         InputError: It is no correction of what it names (`correction.*`), of another year than its
             roster (`identity.period`), or seats a revoked pseudonym (`identity.revoked`).
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         seated = gateway_of(session, envelope.signer)
         refuse_revoked_gateway(session, seated[1] if seated else "")
     trusted = {} if seated is None else {envelope.signer: seated[0]}
     manifest = opened(envelope, expect=UploadManifest, trusted=trusted)
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         known = fetch_many(session, [envelope.digest], kind="upload")
         if [item.state for item in known.values()] == [COMMITTED]:
             return UploadStatus(envelope.digest, COMMITTED, ())  # what was revoked since stays in
@@ -123,7 +123,7 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
     tariff = parse_tariff(zone.objects.get(roster.tariff).decode())
     if not is_correction(manifest):  # nor does its period move
         check_year(roster, manifest, timezone=tariff.timezone)
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         check_own_keys(session, manifest.columns, gateway=manifest.gateway_id)
     with refusals_noted(zone, envelope, manifest, at=at):
         admit_upload(zone, envelope, manifest, roster=roster)
@@ -146,7 +146,7 @@ def check_sender(zone: PlatformZone, upload_id: str, *, thumbprint: str) -> None
     Raises:
         NotFoundError: No such upload of this gateway.
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         found = fetch(session, kind="upload", name=upload_id)
     if Signed.parsed(found.text).signer != thumbprint:
         raise NotFoundError("There is no upload of that name here.", reason="not-found.upload")
@@ -158,7 +158,7 @@ def upload_status(zone: PlatformZone, upload_id: str) -> UploadStatus:
     Raises:
         NotFoundError: No such upload.
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         found = fetch(session, kind="upload", name=upload_id)
     missing: tuple[str, ...] = ()
     if found.state == PENDING:
@@ -174,7 +174,7 @@ def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes])
         NotFoundError: No such upload.
         InputError: An object the manifest does not name (`upload.unnamed-object`); none is stored.
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         manifest = _manifest(fetch(session, kind="upload", name=upload_id))
     named = {entry.digest: entry.size for entry in manifest.columns}
     digests = [sm3_hex(data) for data in objects]
@@ -222,7 +222,7 @@ def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> Upload
 def _registered(zone: PlatformZone, envelope: Signed) -> RosterManifest | None:
     """This very roster, if it was checked and kept before."""
     draft = RosterManifest.parsed(envelope.body)
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         try:
             found = fetch(session, kind="roster", name=draft.roster_id)
         except NotFoundError:

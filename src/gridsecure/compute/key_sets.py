@@ -19,7 +19,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError
 from gridsecure.messages import ColumnEntry, KeyNotice, KeyRevocation, Signed, opened
 from gridsecure.plans.key_ring import KeyRing, KnownKeys, load_key_set
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session
 from gridsecure.store.many_records import fetch_many
 from gridsecure.store.records import Record, listed
 
@@ -59,7 +59,7 @@ def install_key_set(
     notice = opened(envelope, expect=KeyNotice, trusted=zone.authority)
     named = {notice.public_key, notice.relinearisation_keys} - {None}
     if not keys:
-        with write_session(zone.engine) as session:
+        with read_session(zone.engine) as session:
             known = fetch_many(session, [notice.key_id], kind=_KEY_SET)
         is_known = [item.digest for item in known.values()] == [envelope.digest]
         return KeySetStatus(notice.key_id, () if is_known else tuple(sorted(filter(None, named))))
@@ -92,7 +92,7 @@ def install_revocation(zone: PlatformZone, envelope: Signed, *, at: datetime) ->
 
 def known_keys(zone: PlatformZone) -> KnownKeys:
     """The gateways' key sets."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return KnownKeys(_notices(listed(session, kind=_KEY_SET)), revoked_key_ids(session))
 
 

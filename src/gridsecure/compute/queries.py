@@ -30,7 +30,7 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StaleMessageError
 from gridsecure.messages import PlanName, ReleaseRequest, Signed
 from gridsecure.plans.purposes import RESEARCH, STAFF_PURPOSES
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session
 from gridsecure.store.records import Record, fetch, listed, record
 
 GRANT: Final = "query-grant"
@@ -109,7 +109,7 @@ def is_spent(zone: PlatformZone, wanted: Asked) -> bool:
         StaleMessageError: It was used for another (`authenticity.spent`).
     """
     try:
-        with write_session(zone.engine) as session:
+        with read_session(zone.engine) as session:
             found = fetch(session, kind=GRANT, name=wanted.grant)
     except NotFoundError:
         return False
@@ -125,7 +125,7 @@ def check_answerable(zone: PlatformZone, wanted: Asked) -> None:
         NotFoundError: No data of the period (`run.empty`).
         ConflictError: It was asked for before (`conflict.asked`).
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         _refuse_asked(session, wanted.order)
     check_committed(zone, wanted.order)
 
@@ -148,7 +148,7 @@ def answer_state(zone: PlatformZone, request_id: str | None) -> str | None:
     """Where a run's release request stands: "waiting", "released" or "refused"."""
     if request_id is None:
         return None
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return fetch(session, kind=REQUEST, name=request_id).state
 
 

@@ -17,7 +17,7 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError
 from gridsecure.messages import PlanName, ReleaseRequest, Signed, signed
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, advance, fetch, listed, record
 
 KIND: Final = "release-request"
@@ -55,7 +55,7 @@ def requests_about(session: Session, *, plan: PlanName, closing: str) -> list[tu
 
 def waiting_requests(zone: PlatformZone) -> list[Signed]:
     """Requests the authority has not answered."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         found = listed(session, kind=KIND, state=WAITING)
     return [Signed.parsed(item.text) for item in found]
 

@@ -44,7 +44,7 @@ from gridsecure.messages import (
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.key_ring import revoked_key_set
 from gridsecure.plans.load_curve import INTERVALS_PREFIX, LOAD_CURVE_PLAN_VERSION
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session
 from gridsecure.store.records import fetch, listed
 from gridsecure.version import VERSION
 
@@ -157,7 +157,7 @@ def signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
     Raises:
         NotFoundError: There is none.
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         for item in listed(session, kind=kind):
             if item.digest == digest:
                 return Signed.parsed(item.text)
@@ -165,7 +165,7 @@ def signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
 
 
 def _sources(zone: PlatformZone, order: RunOrder) -> tuple[Signed | None, list[_Source]]:
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         closing = None
         uploads = listed(session, kind="upload", state=COMMITTED)
         if order.plan == "rebill":

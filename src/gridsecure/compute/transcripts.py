@@ -10,7 +10,7 @@ from gridsecure.crypto.blinding import SEED_SIZE
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.messages import Signed, Transcript, signed
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, listed, record
 
 
@@ -27,7 +27,7 @@ def job_seed(zone: PlatformZone, name: str, *, at: datetime) -> bytes:
 
 def recorded_transcripts(zone: PlatformZone) -> dict[str, Signed]:
     """All transcripts by job name."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return {i.name: Signed.parsed(i.text) for i in listed(session, kind="transcript")}
 
 

@@ -20,7 +20,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.agents import Agent
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Facts
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.many_records import fetch_many
 from gridsecure.store.records import Record, listed, record
 
@@ -74,7 +74,7 @@ def remember(
 
 def remembered(zone: GatewayZone, period: str) -> dict[str, Member]:
     """Registered meter points of a year: in the billing domain, and in that of settlement."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         found = listed(session, kind=_AGENT, state=period)
     return {item.name.removeprefix(f"{period}/"): _member_in(item.text) for item in found}
 
@@ -110,7 +110,7 @@ def kept_credentials(
         context: Role and year; each credential has its own facts.
     """
     names = {f"{context.period}/{agent.identity}": agent for agent in agents}
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         found = fetch_many(session, list(names), kind=_CREDENTIAL)
     return [
         (names[name], _credential(names[name], kept.text, context)) for name, kept in found.items()
@@ -145,7 +145,7 @@ def remember_gateway(zone: GatewayZone, period: str, member: Member, *, at: date
 
 def remembered_gateway(zone: GatewayZone, period: str) -> Member | None:
     """The gateway itself as it is registered for a year, or None."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         found = listed(session, kind=_GATEWAY, state=period)
     return _member_in(found[0].text) if found else None
 

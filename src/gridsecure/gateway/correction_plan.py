@@ -27,7 +27,7 @@ from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, listed, record
 
 _PLAN: Final = "correction-plan"
@@ -199,14 +199,14 @@ def correction_folder(zone: GatewayZone, files: CorrectionFiles) -> Path:
 
 def stored_corrections(zone: GatewayZone, month: str) -> list[CorrectionPlan]:
     """The fixed corrections of a month, in order."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         found = [_plan(item.text) for item in listed(session, kind=_PLAN, state=month)]
     return sorted(found, key=lambda plan: plan.number)
 
 
 def stored_correction_report(zone: GatewayZone, files: CorrectionFiles) -> CorrectionReport | None:
     """The report of a finished correction, or None."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         for item in listed(session, kind=_REPORT, state=files.month):
             if item.name == files.name:
                 return CorrectionReport(**json.loads(item.text))

@@ -18,7 +18,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, ConflictError, NotFoundError
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session
 from gridsecure.store.records import Record, fetch, insert_once
 
 _KIND: Final = "identity-keys"
@@ -62,7 +62,7 @@ def kept_identity_keys(zone: GatewayZone) -> PublicKeys:
         NotFoundError: None were yet (`not-found.identity-keys`).
         AuthenticityError: As `pinned_keys`: the record or the settings were altered.
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         try:
             text = fetch(session, kind=_KIND, name=_KIND).text
         except NotFoundError as missing:

@@ -28,7 +28,7 @@ from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import KeyNotice, KeySetRequest, Signed, UploadManifest, opened, signed
 from gridsecure.peer import Peer
 from gridsecure.plans.key_ring import load_key_set
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, fetch, record
 
 _KEY_SET: Final = "key-set"
@@ -152,7 +152,7 @@ def key_notices(zone: GatewayZone, manifest: UploadManifest) -> tuple[Signed, ..
         NotFoundError: One was not kept (`not-found.key-set`).
     """
     key_ids = sorted({column.key_id for column in manifest.columns})
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return tuple(
             Signed.parsed(fetch(session, kind=_KEY_SET, name=key_id).text) for key_id in key_ids
         )

@@ -20,7 +20,7 @@ from gridsecure.errors import ConflictError, InputError, NotFoundError
 from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import FIRST_REVISION
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, listed, record
 
 _PLAN: Final = "month-plan"
@@ -110,7 +110,7 @@ def month_period(month: str, *, timezone: str) -> BillingPeriod:
 
 def stored_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
     """The plan of a month that is in force, or None while it is not fixed."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         plans = listed(session, kind=_PLAN, state=month)
     if not plans:
         return None
@@ -121,7 +121,7 @@ def stored_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
 
 def stored_report(zone: GatewayZone, month: str) -> MonthReport | None:
     """The report of a finished month, or None."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         reports = listed(session, kind=_REPORT, state=month)
     return MonthReport(**json.loads(reports[0].text)) if reports else None
 
@@ -158,7 +158,7 @@ def replace_plan(
     """
     if not settled <= set(plan.rosters):
         raise _other_files()
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         name = f"{month}/{1 + len(listed(session, kind=_PLAN, state=month))}"
     _keep(zone, (_PLAN, name, month), value=asdict(plan), at=at)
 

@@ -41,7 +41,7 @@ from gridsecure.messages import (
     signed,
 )
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, advance, fetch, record
 
 SIGNED: Final = "signed"
@@ -160,7 +160,7 @@ def put(zone: GatewayZone, packed: Packed, *, key: Sm2PrivateKey, at: datetime) 
 
 def find(zone: GatewayZone, name: str) -> Outgoing | None:
     """What is in the outbox under a name, or None when nothing was signed yet."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         try:
             upload = fetch(session, kind=_UPLOAD, name=name)
         except NotFoundError:

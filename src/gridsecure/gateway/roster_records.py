@@ -11,7 +11,7 @@ from typing import Final
 from gridsecure.errors import NotFoundError
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import RosterManifest, Signed
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, fetch, record
 
 _ROSTER: Final = "roster"
@@ -43,5 +43,5 @@ def required_roster(zone: GatewayZone, roster_id: str) -> Signed:
     Raises:
         NotFoundError: None of this id was (`not-found.roster`).
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return Signed.parsed(fetch(session, kind=_ROSTER, name=roster_id).text)

@@ -6,6 +6,7 @@ Both are set up alike, so that nobody above has to know which one it is:
   advisory lock of the database, which ends with the transaction. Readers wait for nobody.
 - A commit is on the disk before it returns.
 - Who waits for a writer waits half a minute, then is refused.
+- A session that only reads is kept from writing by the database (`read_session`).
 
 On SQLite the driver's own implicit transactions are switched off, because they begin too late: a
 read would not belong to the transaction that writes after it. On PostgreSQL every statement sees
@@ -39,6 +40,7 @@ WRITE_LOCK: Final = 0x6772_6964_7365  # "gridse"; any number nobody else uses in
 """The advisory lock that writers of a PostgreSQL database hold."""
 
 _WRITES = "gridsecure_writes"  # execution option of a connection that will write
+_READS = "gridsecure_reads"  # of one that only reads
 
 
 def open_database(url: str) -> Engine:
@@ -79,6 +81,32 @@ def create_missing(engine: Engine, tables: Sequence[Table]) -> None:
             SQLModel.metadata.create_all(connection, tables=tables)
     except SQLAlchemyError as failed:
         raise StorageError("The database's tables cannot be created.") from failed
+
+
+@contextmanager
+def read_session(engine: Engine) -> Iterator[Session]:
+    """Give a session that only reads: it waits for no writer, and sees one moment throughout.
+
+    The database itself refuses a change. What is read may be outdated when it is acted on; whatever
+    has to hold at the moment of a write is read in that write's own session.
+
+    Args:
+        engine: From `open_database`.
+
+    Raises:
+        StorageError: The database refuses (`storage.database`); or the connection broke
+            (`storage.connection`).
+    """
+    reader = engine.execution_options(**{_READS: True})
+    try:
+        with Session(reader, expire_on_commit=False) as session, session.begin():
+            yield session
+    except SQLAlchemyError as failed:
+        raise StorageError(
+            "The database could not be read.",
+            reason="storage.database",
+            remedy="Check the disk and the database's server, then try again.",
+        ) from failed
 
 
 @contextmanager
@@ -171,8 +199,10 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    reads = "ON" if options.get(_READS, False) else "OFF"
+    connection.exec_driver_sql(f"PRAGMA query_only = {reads}")  # it outlives the transaction
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES, False) else "BEGIN")
 
 
 def _set_up_postgres(connection: Any, _record: object) -> None:
@@ -190,5 +220,8 @@ def _set_up_postgres(connection: Any, _record: object) -> None:
 
 
 def _begin_postgres(connection: Connection) -> None:
-    if connection.get_execution_options().get(_WRITES, False):
+    options = connection.get_execution_options()
+    if options.get(_WRITES, False):
         lock_writes(connection)
+    elif options.get(_READS, False):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

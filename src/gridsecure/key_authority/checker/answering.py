@@ -61,7 +61,7 @@ from gridsecure.messages import (
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import fetch, listed
 
 PLAN_VERSIONS: Final[dict[PlanName, int]] = {
@@ -159,7 +159,7 @@ def _enter(
 
 
 def _is_released(zone: AuthorityZone, name: str) -> bool:
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return any(item.name == name for item in listed(session, kind="release"))
 
 
@@ -175,7 +175,7 @@ def _released_before(zone: AuthorityZone, request: ReleaseRequest) -> str | None
 
 def released_certificates(zone: AuthorityZone) -> list[Signed]:
     """All certificates, oldest first."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return [Signed.parsed(item.text) for item in listed(session, kind="release")]
 
 
@@ -185,7 +185,7 @@ def released_certificate(zone: AuthorityZone, release_id: str) -> Signed:
     Raises:
         NotFoundError: Nothing was released under it.
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return Signed.parsed(fetch(session, kind="release", name=release_id).text)
 
 

@@ -23,7 +23,7 @@ from gridsecure.errors import NotFoundError, ReleaseRefusedError
 from gridsecure.key_authority.checker.verification import Proven
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest, ReleaseCertificate
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session
 from gridsecure.store.records import Record, fetch, listed, record
 
 KIND: Final = "bill-version"
@@ -175,7 +175,7 @@ def bill_versions(zone: AuthorityZone, *, first: Digest | None = None) -> list[R
         zone: The authority.
         first: The upload that names a chain.
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         return [_read(item) for item in listed(session, kind=KIND, state=first)]
 
 

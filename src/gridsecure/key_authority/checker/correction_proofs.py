@@ -23,7 +23,7 @@ from gridsecure.messages import Signed, UploadManifest, opened
 from gridsecure.plans.corrections import Version, check_correction
 from gridsecure.plans.execution import Output, RosterData, roster_data
 from gridsecure.plans.key_ring import KeyRing
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +78,7 @@ def prove_correction(
     after = prove(envelope, seed=None, zone=zone, view=view, keys=keys, known=KnownInputs())
     (data,), (digest,) = after.datas, after.transcript.uploads
     # 2. what it corrects
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         earlier = released_version(session, data.upload.corrects or "")
     period = (after.transcript.start, after.transcript.end)
     roster, gateway = proven_roster(earlier.roster, period=period, zone=zone, view=view)

@@ -34,7 +34,7 @@ from gridsecure.errors import (
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed
 from gridsecure.plans.purposes import RESEARCH, RESEARCH_PLAN, STAFF_PURPOSES
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, listed, record
 
 AUDIENCE: Final = "authority"
@@ -78,7 +78,7 @@ def check_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) 
     Raises:
         ReleaseRefusedError: It does not hold (`release.grant`).
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         entries = listed(session, kind=_KIND)
     own = [entry for entry in entries if entry.name == request.request_id]
     # 1. a grant bound to this request is looked at as of then
@@ -167,7 +167,7 @@ def query_result(zone: AuthorityZone, *, subject: str) -> Signed:
     Raises:
         NotFoundError: Nothing was released for it yet (`not-found.query-result`).
     """
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         releases = listed(session, kind="release")
     envelopes = [Signed.parsed(item.text) for item in releases if subject in item.text]
     for envelope in envelopes:

@@ -30,7 +30,7 @@ from gridsecure.key_authority.packages import KeyOrder, RevocationOrder
 from gridsecure.messages import KeyNotice, KeyRevocation, KeySetRequest, Signed, opened, signed
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, advance, fetch, insert_once, listed, record
 
 IN_FORCE: Final = "in-force"
@@ -108,7 +108,7 @@ def public_objects(zone: AuthorityZone, envelope: Signed) -> list[bytes]:
 
 def list_key_sets(zone: AuthorityZone, *, gateway: str = "") -> list[KeptKeySet]:
     """All key sets, oldest first, perhaps of one gateway only."""
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         kept = [_kept(item) for item in listed(session, kind=_KEY_SET)]
     return [one for one in kept if gateway in ("", one.notice.gateway)]
 

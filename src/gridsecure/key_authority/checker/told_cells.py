@@ -36,7 +36,7 @@ from gridsecure.plans.cells import (
     roster_places,
 )
 from gridsecure.plans.execution import RosterData
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +127,7 @@ def prepare_corrections(
         )
     )
     proofs = [part.after for part in parts]
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         check_claims(session, proofs)
         withheld = withheld_cells(session, sets, period=_period(proofs))
     claims = {name: part.digest for part in proofs for name in part.claims}
