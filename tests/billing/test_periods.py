@@ -11,7 +11,6 @@ from gridsecure.billing.periods import (
     BillingPeriod,
     assign_periods,
     billing_month,
-    split_by_month,
 )
 from gridsecure.errors import InvalidReadingsError
 from tests.billing.bill_inputs import HOUR, SHANGHAI, readings_frame
@@ -46,11 +45,8 @@ def test_readings_split_at_local_midnight() -> None:
     readings = readings_frame(
         [("A", "2025-02-01T00:00", 3), ("A", "2025-01-31T23:00", 2), ("A", "2025-01-01T00:00", 1)]
     )
-    split = split_by_month(readings, interval=HOUR, timezone=SHANGHAI)
-    assert {p.start.month: f["energy_wh"].tolist() for p, f in split.items()} == {
-        1: [2, 1],
-        2: [3],
-    }
+    codes, periods = assign_periods(readings["start"], interval=HOUR, timezone=SHANGHAI)
+    assert [periods[code].start.month for code in codes] == [2, 1, 1]
 
 
 def test_an_interval_in_two_months_is_refused() -> None:

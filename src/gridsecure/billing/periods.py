@@ -117,22 +117,5 @@ def assign_periods(
     return codes.astype(np.int64), periods
 
 
-def split_by_month(
-    readings: pd.DataFrame, *, interval: pd.Timedelta, timezone: str
-) -> dict[BillingPeriod, pd.DataFrame]:
-    """Split a readings frame into its local months, rows in their given order.
-
-    Args:
-        readings: Frame with an aware `start` column.
-        interval: The fixed interval length.
-        timezone: IANA name of the local time that months are counted in.
-
-    Raises:
-        InvalidReadingsError: An interval lies in two months (`period.straddles-month`).
-    """
-    codes, periods = assign_periods(readings["start"], interval=interval, timezone=timezone)
-    return {period: readings.loc[codes == code] for code, period in enumerate(periods)}
-
-
 def _nanoseconds(moment: datetime) -> int:
     return int(pd.Timestamp(moment).as_unit("ns").value)

@@ -44,32 +44,6 @@ def sm3_hex(data: bytes | memoryview) -> str:
     return sm3_digest(data).hex()
 
 
-class Sm3:
-    """A running SM3 digest for data that arrives in pieces."""
-
-    __slots__ = ("_hash",)
-
-    def __init__(self, data: bytes | memoryview = b"") -> None:
-        self._hash = hashes.Hash(_SM3)
-        self._hash.update(data)
-
-    def update(self, data: bytes | memoryview) -> None:
-        """Add the next piece.
-
-        Args:
-            data: Any bytes-like object.
-        """
-        self._hash.update(data)
-
-    def digest(self) -> bytes:
-        """Return the digest of everything so far [32 bytes]; more may still be added."""
-        return self._hash.copy().finalize()
-
-    def hexdigest(self) -> str:
-        """Return `digest` as 64 lower-case hexadecimal digits."""
-        return self.digest().hex()
-
-
 def hmac_sm3(key: bytes, data: bytes) -> bytes:
     """Return HMAC-SM3 (RFC 2104 over GB/T 32905-2016; GM/T 0042-2015) [32 bytes].
 
