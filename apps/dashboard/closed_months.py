@@ -6,6 +6,8 @@ page shows what is in, and the command that closes the month; it cannot close on
 
 from __future__ import annotations
 
+from typing import Final
+
 import pandas as pd
 import streamlit as st
 
@@ -15,6 +17,8 @@ from apps.dashboard.tables import show_table
 from apps.dashboard.wording import say, say_or, tell
 from gridsecure.analyst.closings import MonthClosing
 from gridsecure.analyst.sessions import Session
+
+_DIGEST_DIGITS: Final = 64
 
 
 def show_closing(session: Session, closing: MonthClosing, *, month: str) -> None:
@@ -48,14 +52,20 @@ def show_closing(session: Session, closing: MonthClosing, *, month: str) -> None
         st.rerun()
 
 
+def _short(gateway_id: str) -> str:
+    """The whole name, unless it is a digest: the upload beside it is the one to copy."""
+    if not gateway_id:
+        return figures.NOTHING
+    return figures.short(gateway_id) if len(gateway_id) >= _DIGEST_DIGITS else gateway_id
+
+
 def _uploads(closing: MonthClosing) -> None:
     zone = access.zone()
     table = pd.DataFrame(
         {
             "closing_list": [str(item.number or figures.NOTHING) for item in closing.uploads],
             "state": [say_or("closing_state", item.state) for item in closing.uploads],
-            "gateway": [item.gateway_id or figures.NOTHING for item in closing.uploads],
-            "roster": [item.roster_id or figures.NOTHING for item in closing.uploads],
+            "gateway": [_short(item.gateway_id) for item in closing.uploads],
             "closed_at": [
                 figures.moment(item.closed_at, zone=zone) if item.closed_at else figures.NOTHING
                 for item in closing.uploads

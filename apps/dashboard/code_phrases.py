@@ -14,11 +14,11 @@ from typing import Final
 # Terms follow docs/nomenclature.md.
 CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     # roles
-    "role_billing": ("电费", "billing"),
-    "role_operator": ("运营", "operator"),
-    "role_analyst": ("分析", "analyst"),
-    "role_regulator": ("监管", "regulator"),
-    "role_custodian": ("保管", "custodian"),
+    "role_billing": ("电费员", "billing"),
+    "role_operator": ("运营员", "operator"),
+    "role_analyst": ("分析员", "analyst"),
+    "role_regulator": ("监管员", "regulator"),
+    "role_custodian": ("保管员", "custodian"),
     # what is released for
     "purpose_billing": ("电费结算", "Billing"),
     "purpose_operations": ("电网运行", "Operations"),

@@ -46,8 +46,8 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "state_failed": ("失败", "Failed"),
     "state_released": ("已发布", "Released"),
     "state_refused": ("已拒绝", "Refused"),
-    "state_suppressed": ("因户数不足未公布", "Withheld: too few members"),
-    "state_protected": ("为保护少数用户未公布", "Withheld: it would tell about too few"),
+    "state_suppressed": ("户数不足", "Too few customers"),
+    "state_protected": ("为保护少数用户", "Would tell about few"),
     "state_withheld": ("不可见", "Withheld"),
     "progress": ("进度", "Progress"),
     "count": ("数量", "Count"),
@@ -60,15 +60,15 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "suppressed_note": (
         "有 {count} 个分组因户数不足 {minimum} 而未公布，且不计入任何合计。",
-        "Groups with fewer than {minimum} members: {count}. Their figures are withheld and "
+        "Groups with fewer than {minimum} customers: {count}. Their figures are withheld and "
         "excluded from all totals.",
     ),
     "protected_note": (
         "有 {count} 个分组因公布会暴露少于 {minimum} 户而未公布，且不计入任何合计。",
-        "Groups whose figures would tell about fewer than {minimum} members: {count}. They are "
+        "Groups whose figures would tell about fewer than {minimum} customers: {count}. They are "
         "withheld and excluded from all totals.",
     ),
-    "cells_left_out": ("未公布的分组", "Groups withheld"),
+    "cells_left_out": ("未公布", "Withheld"),
     "line_of_others": (
         "本月的发布还包含其他数据封装节点的 {count} 个槽位名册，无法与此节点单独对平。",
         "The releases of this month also cover rosters of other gateways: {count}. They cannot be "
@@ -84,8 +84,8 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "class_shop": ("商业", "Shop"),
     "class_factory": ("工业", "Factory"),
     "all_released_note": (
-        "所有统计单元均不少于 {minimum} 个计量点，合计完整。",
-        "Every cell has at least {minimum} meter points; the sums are complete.",
+        "所有分组均不少于 {minimum} 户，合计完整。",
+        "Every group has at least {minimum} customers; the sums are complete.",
     ),
     # pages
     "page_sign_in": ("登录", "Sign in"),
@@ -245,7 +245,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "releases_listed": ("已发布的结果", "Releases so far"),
     "values_listed": ("数值", "Values"),
     "cells": ("分组", "Groups"),
-    "suppressed": ("已抑制", "Suppressed"),
+    "suppressed": ("未公布", "Withheld"),
     "released_at": ("发布时间", "Released at"),
     "refresh": ("刷新", "Refresh"),
     # releases, empty
@@ -264,8 +264,8 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Nothing was released yet. After a run and a release round its certificate appears here.",
     ),
     "nothing_visible": (
-        "该结果发布中没有可显示的数值：所有统计单元都太小。",
-        "This release has no value to show: every cell is too small.",
+        "该结果发布中没有可显示的数值：所有分组都太小。",
+        "This release has no value to show: every group is too small.",
     ),
     # revenue
     "bills": ("账单数", "Bills"),
@@ -314,7 +314,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "release_id": ("编号", "Release id"),
     "plan_version": ("方案版本", "Plan version"),
     "requested_by": ("申请人", "Requested by"),
-    "minimum_members": ("最小计量点数", "Minimum meter points"),
+    "minimum_members": ("最小户数", "Minimum customers"),
     "signer": ("签名公钥 (SM3)", "Signer (SM3 of key)"),
     "outputs_digest": ("输出摘要 (SM3)", "Digest of outputs (SM3)"),
     "evidence_head": ("存证链头 (SM3)", "Evidence head (SM3)"),

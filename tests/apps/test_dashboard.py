@@ -321,7 +321,7 @@ def test_revenue_marks_suppressed_cells_and_says_they_are_in_no_sum(services) ->
     for name in ("bills", "energy_kwh", "amount_yuan", "average_yuan_per_kwh"):
         assert row[name] == figures.NOTHING
     assert "fewer than 15" in row["note"]
-    assert "fewer than 15 members: 1." in app.warning[0].value
+    assert "fewer than 15 customers: 1." in app.warning[0].value
     by_class = app.dataframe[1].value
     assert by_class["name"].tolist() == ["居民 Household", "商业 Shop", "工业 Factory"]
     assert by_class["left_out"].tolist() == ["0", "0", "1"]
@@ -512,7 +512,7 @@ def test_a_regulator_is_sent_no_value(services, blanks, release_id) -> None:
     assert "Signature verified ✔" in text
     assert "no values" in app.info[0].value
     values = set(app.dataframe[-1].value["value"])
-    assert values == {"不可见 Withheld", "因户数不足未公布 Withheld: too few members"}
+    assert values == {"不可见 Withheld", "户数不足 Too few customers"}
     assert not [digits for digits in SECRETS if digits in text]
 
 
@@ -550,7 +550,7 @@ def test_a_release_of_small_cells_only(services, plan) -> None:
     services.certificates.clear()
     services.publish(item.model_copy(update={"cells": small}))
     app = on_page("analyst", "revenue" if plan == "bill" else "load_curve")
-    assert "every cell is too small" in app.info[0].value
+    assert "every group is too small" in app.info[0].value
     assert not app.metric
 
 

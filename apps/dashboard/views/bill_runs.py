@@ -14,6 +14,7 @@ import streamlit as st
 
 from apps.dashboard import access, figures
 from apps.dashboard.closed_months import show_closing
+from apps.dashboard.phrases import PHRASES
 from apps.dashboard.reconciled import show_reconciliation
 from apps.dashboard.settings import load_settings
 from apps.dashboard.tables import counts_table, key_figures, show_table
@@ -144,7 +145,10 @@ def _month_report(status: MonthStatus) -> None:
                 st.caption(say("none_found"))
     with columns[2]:
         st.markdown(f"**{say('stages')}**")
-        seconds = {say_or("stage", key): f"{number:,.1f}" for key, number in status.seconds.items()}
+        # In the order of the work; the service sends them by name.
+        known = [name.removeprefix("stage_") for name in PHRASES if name.startswith("stage_")]
+        ordered = sorted(status.seconds, key=lambda key: known.index(key) if key in known else -1)
+        seconds = {say_or("stage", key): f"{status.seconds[key]:,.1f}" for key in ordered}
         counts_table(seconds, name=say("stage"), value=say("seconds"))
 
 

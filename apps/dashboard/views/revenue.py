@@ -90,7 +90,7 @@ def _charts(table: pd.DataFrame) -> None:
         name_of = zone_name if dimension == "zone" else class_name
         totals["name"] = [name_of(name) for name in totals[dimension]]
         st.subheader(say(title))
-        chart, numbers = st.columns([1, 2])
+        chart, numbers = st.columns([1, 3])
         with chart:
             st.altair_chart(
                 bars(

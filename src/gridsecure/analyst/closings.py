@@ -31,7 +31,6 @@ class ClosedUpload:
     Args:
         upload: Digest of the signed upload.
         gateway_id: Its gateway; empty if the platform does not have the upload any more.
-        roster_id: Its roster, likewise.
         state: `open`, `in-force` or `replaced`, as the list that names it.
         number: That list's number; 0 for an open one.
         closed_at: When that list was signed, ISO 8601; empty for an open one.
@@ -39,7 +38,6 @@ class ClosedUpload:
 
     upload: str
     gateway_id: str
-    roster_id: str
     state: str
     number: int = 0
     closed_at: str = ""
@@ -69,10 +67,7 @@ class MonthClosing:
         Raises:
             InvalidMessageError: Another shape.
         """
-        known = {
-            part.digest("upload"): (part.text("gateway_id"), part.text("roster_id"))
-            for part in answer.parts("uploads")
-        }
+        known = {part.digest("upload"): part.text("gateway_id") for part in answer.parts("uploads")}
         in_force = set(answer.texts("in_force"))
         found = []
         for part in answer.parts("closed"):
@@ -85,15 +80,11 @@ class MonthClosing:
             content = ClosingList.parsed(envelope.body)
             state = IN_FORCE if envelope.digest in in_force else REPLACED
             found += [
-                ClosedUpload(
-                    name, *known.get(name, ("", "")), state, content.number, content.closed_at
-                )
+                ClosedUpload(name, known.get(name, ""), state, content.number, content.closed_at)
                 for name in content.uploads
             ]
         found += [
-            ClosedUpload(
-                part.digest("upload"), part.text("gateway_id"), part.text("roster_id"), OPEN
-            )
+            ClosedUpload(part.digest("upload"), part.text("gateway_id"), OPEN)
             for part in answer.parts("open")
         ]
         told = answer.part("next")
