@@ -45,7 +45,7 @@ class Home:
         keys: SM2 keys by zone.
         people: SM2 keys by user.
         statements: The identity keys as both offices signed them, JSON.
-        passwords: Generated sign-in passwords by user.
+        passwords: Generated sign-in passwords by user; none where no dashboard is served.
         ports: Port by service.
         users: As whom checker and vault run.
     """
@@ -79,12 +79,13 @@ class Home:
         return self.keys[zone].public_key.point.hex()
 
 
-def create_home(folder: Path, *, ports: Mapping[str, int]) -> Home:
+def create_home(folder: Path, *, ports: Mapping[str, int], has_dashboard: bool = True) -> Home:
     """Make the keys of every zone and person in a run's folder.
 
     Args:
         folder: The run's folder.
         ports: Port by service.
+        has_dashboard: Whether people sign in there; without it nobody has a password.
 
     Raises:
         StorageError: The disk refuses.
@@ -94,7 +95,7 @@ def create_home(folder: Path, *, ports: Mapping[str, int]) -> Home:
     users = draw_users(folder)
     make_vault_folders(folder, users)
     people = {user: signing_key(_person(folder, user)) for user in USERS}
-    passwords = {user: secrets.token_urlsafe(9) for user in USERS}
+    passwords = {user: secrets.token_urlsafe(9) for user in USERS if has_dashboard}
     return Home(folder, keys, people, _identity_keys(folder, people), passwords, ports, users)
 
 

@@ -205,8 +205,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     """Bill meters through all services on this machine, and open the dashboard."""
     count = meters if meters is not None else (0 if readings else DEFAULT_METERS)
     chosen = RunMeters(count, tuple(readings or ()), contract, tariff, month)
-    order = run_room.RunOrder(chosen, ports.choose_ports(port))
-    result = run_room.run_grid(order, parent=home.resolve(), console=Console(), serve=serve)
+    order = run_room.RunOrder(chosen, ports.choose_ports(port), serve)
+    result = run_room.run_grid(order, parent=home.resolve(), console=Console())
     if result.mismatches or not result.bills:
         raise typer.Exit(1)
 

@@ -57,10 +57,12 @@ class RunOrder:
     Args:
         meters: Which meters to bill.
         ports: Port by service.
+        serve: Whether to stay open with the dashboard.
     """
 
     meters: RunMeters
     ports: Mapping[str, int]
+    serve: bool
 
 
 class Run:
@@ -106,7 +108,9 @@ class Run:
 
     def _start(self, services: Services, files: MeterFiles) -> None:
         """Make keys and start the services, now that there is something to bill."""
-        self._home = create_home(self._folder.path, ports=self._order.ports)
+        self._home = create_home(
+            self._folder.path, ports=self._order.ports, has_dashboard=self._order.serve
+        )
         self.result = RunResult(self._home, self._stages)
         services.launch(service_specs(self._home, years=_years(files.month)))
         cross_check()
@@ -249,14 +253,13 @@ class Run:
         self._stages.append(Stage(name, seconds, notes[0], notes[1]))
 
 
-def run_grid(order: RunOrder, *, parent: Path, console: Console, serve: bool) -> RunResult:
+def run_grid(order: RunOrder, *, parent: Path, console: Console) -> RunResult:
     """Run everything, show the closing table, and stay open until Ctrl-C when asked to.
 
     Args:
         order: What is run.
         parent: Where the run's folder is made.
         console: Where progress is shown.
-        serve: Whether to stay open with the dashboard.
 
     Raises:
         GridSecureError: A stage failed. Every process that was started is stopped, and a run that
@@ -265,7 +268,7 @@ def run_grid(order: RunOrder, *, parent: Path, console: Console, serve: bool) ->
     with new_folder(parent, now=datetime.now(UTC)) as folder, Services() as services:
         result = Run(order, folder=folder, console=console).execute(services)
         show_closing(result, console)
-        if serve:
+        if order.serve:
             _serve(result, services, console)
     return result
 

@@ -69,8 +69,8 @@ def _identity(home: Home, offices: dict[str, str], years: list[str]) -> dict[str
     """Named people with their keys, and with passwords for the browser; services by their keys."""
     return {
         "users": [
-            {"user": user, "password": password_record(home.passwords[user]), "roles": list(roles)}
-            for user, roles in USERS.items()
+            {"user": user, "password": password_record(password), "roles": list(USERS[user])}
+            for user, password in home.passwords.items()
         ],
         "services": [
             {"role": role, "public_key": home.point(role)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from apps.cli.home import create_home
+from apps.cli.home import USERS, create_home
 from apps.cli.ports import choose_ports
 from apps.cli.processes import Services, ServiceSpec, python_command
+from apps.cli.service_specs import service_specs
 from gridsecure.errors import GridSecureError
 
 SERVER = """
@@ -130,3 +132,12 @@ def test_a_home_gives_each_zone_its_own_secrets(tmp_path: Path) -> None:
     assert len(set(home.ports.values())) == len(home.ports)
     assert "scalar" not in repr(home)
     assert all(password not in repr(home) for password in home.passwords.values())
+
+
+def test_a_run_without_a_dashboard_makes_no_passwords(tmp_path: Path) -> None:
+    ports = choose_ports(None)
+    home = create_home(tmp_path, ports=ports, has_dashboard=False)
+    identity = next(spec for spec in service_specs(home, years=["2026"]) if spec.name == "identity")
+    assert home.passwords == {}
+    assert json.loads(identity.environment["GRIDSECURE_IDENTITY_USERS"]) == []
+    assert len(json.loads(identity.environment["GRIDSECURE_IDENTITY_PEOPLE"])) == len(USERS)
