@@ -59,6 +59,7 @@ from tests.grid_simulator import (
     grid_keys,
     registry,
 )
+from tests.zone_copies import DATABASE
 
 KEK = bytes(range(16))
 SEED = bytes(range(32))
@@ -168,11 +169,23 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         self.vault = vault or self._own_vault()
         self.settlement = settlement
+        if not (folder / DATABASE).exists():
+            self._begin_with_key_sets()
         self.zone = self.open_zone(identity or [grid.identity_key])
         self.view = View(grid)
         self.lists: dict[tuple[str, ...], Signed] = {}
-        for key_set in grid_keys().secret.values():
-            publish_key_set(self.zone, key_set.public, place=(self.gateway, 1), at=NOW)
+
+    def _begin_with_key_sets(self) -> None:
+        """Key sets as the authority publishes them when the gateway has asked."""
+
+        def make(folder: Path) -> None:
+            zone = self.open_zone([self.grid.identity_key], folder=folder)
+            for key_set in grid_keys().secret.values():
+                publish_key_set(zone, key_set.public, place=(self.gateway, 1), at=NOW)
+            zone.engine.dispose()
+
+        signer = self.grid.authority_key.public_key.thumbprint
+        grid_keys().copy_of(f"{signer} for {self.gateway}", make).write(self.folder)
 
     def _own_vault(self) -> Vault:
         """A vault that holds the session's keys without files of its own."""
@@ -181,12 +194,15 @@ class Authority:
             vault._opened[self.gateway, key_set.public.key_id] = key_set
         return vault
 
-    def open_zone(self, identity: Sequence[Sm2PrivateKey]) -> AuthorityZone:
-        engine = open_database(f"sqlite:///{self.folder / 'zone.db'}")
+    def open_zone(
+        self, identity: Sequence[Sm2PrivateKey], *, folder: Path | None = None
+    ) -> AuthorityZone:
+        own = folder or self.folder
+        engine = open_database(f"sqlite:///{own / DATABASE}")
         create_tables(engine)
         return AuthorityZone(
             engine=engine,
-            objects=ObjectStore(self.folder / "objects"),
+            objects=ObjectStore(own / "objects"),
             signing_key=self.grid.authority_key,
             platform=registry(self.grid.platform_key),
             identity=registry(*identity),

@@ -19,7 +19,7 @@ members and is released; every other cell is smaller than 15 and is suppressed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from itertools import islice
 from pathlib import Path
 
 import pandas as pd
+from sqlmodel import select
 
 from apps.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.billing.bills import Bills, compute_bills
@@ -57,9 +58,10 @@ from gridsecure.messages import (
     UploadManifest,
     signed,
 )
-from gridsecure.store.database import open_database
+from gridsecure.store.database import open_database, write_session
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables
+from gridsecure.store.records import RecordRow, create_tables
+from tests.zone_copies import ZoneCopy
 
 NOW = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)
 """The clock of a simulated grid: the month is over."""
@@ -91,6 +93,14 @@ class GridKeys:
     packed: dict[tuple[str, str, int], list[PackedColumn]] = field(default_factory=dict)
     seats: dict[str, bytes] = field(default_factory=dict)
     seated: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, ZoneCopy] = field(default_factory=dict)
+    """Zones to begin others with: what a zone begins with, by its name."""
+
+    def copy_of(self, name: str, make: Callable[[Path], None]) -> ZoneCopy:
+        """What a zone begins with, made once."""
+        if name not in self.copies:
+            self.copies[name] = ZoneCopy.of(make)
+        return self.copies[name]
 
 
 @cache
@@ -489,12 +499,32 @@ class GridSimulator:
             intake.install_tariff(self.platform_zone, text) for text in self.tariff_texts.values()
         ]
 
+    def _begin_with_key_sets(self) -> None:
+        """Key sets as `install_key_sets` leaves them, in a platform that was told nothing yet."""
+        with write_session(self.platform_zone.engine) as session:
+            is_told = session.exec(select(RecordRow)).first() is not None
+        if is_told:
+            self.install_key_sets()
+            return
+
+        def make(folder: Path) -> None:
+            first = GridSimulator(folder, keys=self.keys)
+            first.install_key_sets()
+            first.close()
+
+        self.platform_zone.engine.dispose()
+        own = (self.gateway_key, self.authority_key)
+        name = ["platform", *(key.public_key.thumbprint for key in own)]
+        name += [key_set.public.key_id for key_set in self.keys.secret.values()]
+        self.keys.copy_of(" ".join(name), make).write(self.folder)
+        self.platform_zone = self.open_platform_zone()
+
     def install_rosters(self) -> list[RosterManifest]:
         return [self.register(roster) for roster in self.rosters]
 
     def install(self) -> None:
         """Key sets, tariffs and rosters: all that an upload builds on."""
-        self.install_key_sets()
+        self._begin_with_key_sets()
         self.install_tariffs()
         self.install_rosters()
 
