@@ -108,6 +108,9 @@ def current_session() -> Session | None:
         if name is None:
             return None
         st.session_state["sign_in"] = name
+        language = SIGN_INS.language(name)
+        if language:
+            st.session_state["language"] = language
     session = SIGN_INS.session(name, at=now)
     if session is None:
         sign_out(note="session_expired")
@@ -128,6 +131,13 @@ def keep_session(session: Session) -> None:
     """Remember who signed in; whatever an earlier user left is dropped first."""
     sign_out()
     st.session_state["sign_in"] = SIGN_INS.keep(session, at=datetime.now(UTC))
+
+
+def note_language() -> None:
+    """Note the language on the screen, so that a reload shows it again."""
+    name = st.session_state.get("sign_in")
+    if name is not None:
+        SIGN_INS.note_language(name, language=st.session_state["language"])
 
 
 def ticket() -> str | None:

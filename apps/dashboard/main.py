@@ -51,6 +51,7 @@ def show() -> None:
     with st.sidebar:
         choose_language()
         if session is not None:
+            access.note_language()
             _signed_in(session)
             _keep_sign_in()
     if session is None:

@@ -33,6 +33,7 @@ class _Entry:
     ticket: str = field(repr=False)
     ticket_until: datetime
     handle_digest: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,19 @@ class SignIns:
                 if entry.handle_digest and secrets.compare_digest(entry.handle_digest, digest):
                     return name
         return None
+
+    def language(self, name: str) -> str:
+        """The language that was read in last; empty if none was noted."""
+        with self._lock:
+            entry = self._entries.get(name)
+            return "" if entry is None else entry.language
+
+    def note_language(self, name: str, *, language: str) -> None:
+        """Note what the pages of a sign-in are read in, for its next reload or tab."""
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is not None:
+                entry.language = language
 
     def end(self, name: str) -> None:
         """Forget an entry; every tab that uses it is signed out."""

@@ -24,7 +24,7 @@ from apps.dashboard import access, figures, tables
 from apps.dashboard.code_phrases import CODE_PHRASES
 from apps.dashboard.office_phrases import OFFICE_PHRASES
 from apps.dashboard.phrases import PHRASES
-from apps.dashboard.sign_ins import SIGN_INS
+from apps.dashboard.sign_ins import SIGN_INS, cookie_name
 from apps.dashboard.views import bill_runs
 from gridsecure.analyst.sessions import Session
 from gridsecure.crypto.sm2 import generate_private_key
@@ -279,6 +279,18 @@ def test_signing_out_forgets_everything_but_the_language(services) -> None:
     assert "sign_in" not in app.session_state
     assert "verified_releases" not in app.session_state
     assert app.session_state["language"] == "English"
+
+
+def test_a_reload_shows_the_language_that_was_chosen(services, browser) -> None:
+    app = signed_in("billing")
+    app.selectbox(key="language").select("English").run()
+    ticket = SIGN_INS.ticket(app.session_state["sign_in"], at=NOW)
+    handle = SIGN_INS.redeem(ticket, at=NOW)
+    browser.cookies[cookie_name(services.key.public_key.point.hex())] = handle.text
+    again = opened()
+    assert again.selectbox(key="language").value == "English"
+    assert "Signed in as" in sent(again)
+    assert "当前用户" not in sent(again)
 
 
 def test_an_expired_session_goes_back_to_sign_in(services) -> None:
