@@ -1,4 +1,4 @@
-"""What every test shares: how hard hypothesis searches, marks of costs, a PostgreSQL server.
+"""What all tests share: how hard hypothesis searches, marks of costs, PostgreSQL, read messages.
 
 `dev` is the default and keeps `make test` short. `ci` (HYPOTHESIS_PROFILE=ci, used by
 `make test-all`) searches ten times as far and prints how to repeat a failure. Neither has a
@@ -8,12 +8,14 @@ deadline: one homomorphic operation takes longer on a busy machine than any fixe
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.costs import COSTS, QUICK, mark_costs
 from tests.postgres_server import database_url, postgres_server, postgres_url
+from tests.python_leaks import watched_errors
 
 __all__ = ["database_url", "postgres_server", "postgres_url"]
 
@@ -36,3 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test with its costs."""
     mark_costs(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """No error that a test makes has words of Python in what people read of it."""
+    with watched_errors() as found:
+        outcome = yield
+    assert found == [], "these messages have words of Python in them"
+    return outcome
