@@ -92,7 +92,7 @@ quick test test-all test-oracle coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quick
 quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
-	$(BIN)/python -m pytest -n auto --dist worksteal -m quick
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n auto --dist worksteal -m quick
 
 .PHONY: test
 test: .venv/.dev ## Run the tests that fit into minutes.

@@ -1,7 +1,8 @@
 """What all tests share: how hard hypothesis searches, marks of costs, PostgreSQL, read messages.
 
 `dev` is the default and keeps `make test` short. `ci` (HYPOTHESIS_PROFILE=ci, used by
-`make test-all`) searches ten times as far and prints how to repeat a failure. Neither has a
+`make test-all`) searches ten times as far and prints how to repeat a failure; `quick` (used by
+`make quick`) looks at five examples. None has a
 deadline: one homomorphic operation takes longer on a busy machine than any fixed limit.
 """
 
@@ -22,6 +23,7 @@ __all__ = ["database_url", "postgres_server", "postgres_url"]
 # Making a key set takes a fair part of a second, which hypothesis would call an unhealthy test.
 SLOW_INPUTS = [HealthCheck.too_slow]
 
+settings.register_profile("quick", max_examples=5, deadline=None, suppress_health_check=SLOW_INPUTS)
 settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=SLOW_INPUTS)
 settings.register_profile(
     "ci", max_examples=300, deadline=None, suppress_health_check=SLOW_INPUTS, print_blob=True

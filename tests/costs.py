@@ -27,13 +27,13 @@ COSTS: Final[Mapping[str, frozenset[str]]] = {
     "processes": frozenset(
         {
             *("subprocess", "Popen", "Process", "ProcessPoolExecutor", "get_context"),
-            *("WorkerPool", "VaultClient", "create_authority_app", "authority_app"),
+            *("worker_pool", "VaultClient", "create_authority_app", "authority_app"),
         }
     ),
     "kills": frozenset({"SIGKILL", "kill"}),
     "postgres": frozenset({"postgres_server", "postgres_url"}),
     "browser": frozenset({"AppTest", "streamlit"}),
-    "matrices": frozenset({"mutations"}),
+    "matrices": frozenset({"mutations", "leaks", "simulated", "random_rate"}),
 }
 """Kind of cost -> the names that stand for it, of fixtures, functions, classes and modules."""
 
