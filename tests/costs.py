@@ -33,7 +33,7 @@ COSTS: Final[Mapping[str, frozenset[str]]] = {
     "kills": frozenset({"SIGKILL", "kill"}),
     "postgres": frozenset({"postgres_server", "postgres_url"}),
     "browser": frozenset({"AppTest", "streamlit"}),
-    "matrices": frozenset({"mutations", "leaks", "simulated", "random_rate"}),
+    "matrices": frozenset({"mutations", "leaks", "simulated", "compare"}),
 }
 """Kind of cost -> the names that stand for it, of fixtures, functions, classes and modules."""
 

@@ -260,7 +260,8 @@ def _check_names(
 ) -> None:
     for row, name in zip(rows, given, strict=True):
         if name not in (wanted if known is None else known):
-            raise refusal(row.row, f"{name!r} is no period or tier of this charge", "rate-scope")
+            said = "'{}' in tier {}".format(*name) if isinstance(name, tuple) else f"{name!r}"
+            raise refusal(row.row, f"{said} is no period or tier of this charge", "rate-scope")
     missing = sorted(wanted - set(given), key=str)
     if missing:
         raise refusal("rates", f"{rows[0].charge} has no rate for {missing[0]!r}", "missing-rate")
