@@ -14,8 +14,9 @@ import pandas as pd
 
 from apps.cli.run_order import RunMeters
 from apps.simulator.real_meters import real_contracts, real_readings
-from apps.simulator.synthetic_meters import kwh_texts, month_days, simulate
+from apps.simulator.synthetic_meters import kwh_texts, simulate
 from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.month_texts import read_month
 from gridsecure.billing.periods import billing_month
 from gridsecure.billing.tariffs import catalogue_tariffs
 from gridsecure.errors import InputError
@@ -68,8 +69,9 @@ def meter_files(meters: RunMeters, *, folder: Path, now: datetime) -> MeterFiles
         now: The present, aware.
 
     Raises:
-        InputError: The month is none (`run.month`), not over (`month.not-over`) or without readings
-            (`run.no-readings`), or the user's files cannot be read or name an unknown tariff.
+        InputError: The month is none (`month.format`), not over (`month.not-over`) or without
+            readings (`run.no-readings`), or the user's files cannot be read or name an unknown
+            tariff.
     """
     if meters.month is not None:
         _check_month(meters.month, now=now)
@@ -101,13 +103,7 @@ def meter_files(meters: RunMeters, *, folder: Path, now: datetime) -> MeterFiles
 
 
 def _check_month(month: str, *, now: datetime) -> None:
-    try:
-        month_days(month)
-    except ValueError as error:
-        raise InputError(
-            f"{month!r} is not a month.", reason="run.month", remedy="Write it as in 2026-07."
-        ) from error
-    if billing_month(*map(int, month.split("-")), timezone=TIMEZONE).end > now:
+    if billing_month(*read_month(month), timezone=TIMEZONE).end > now:
         raise InputError(
             f"The month {month} is not over yet.",
             reason="month.not-over",

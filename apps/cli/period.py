@@ -24,7 +24,7 @@ from gridsecure.errors import InputError, NotFoundError
 with on_use():
     from apps.cli import office_client, office_files
     from gridsecure import messages
-    from gridsecure.billing import periods
+    from gridsecure.billing import month_texts, periods
     from gridsecure.crypto import sm2
 
 TIMEZONE: Final = "Asia/Shanghai"
@@ -173,12 +173,11 @@ def _show(answer: dict[str, Any], console: Console) -> None:
 
 def _span(month: str, timezone: str) -> dict[str, str]:
     try:
-        year, number = map(int, month.split("-"))
-        period = periods.billing_month(year, number, timezone=timezone)
-    except (ValueError, KeyError) as error:
+        period = periods.billing_month(*month_texts.read_month(month), timezone=timezone)
+    except (ValueError, KeyError, OSError) as error:
         raise InputError(
-            "The month or the time zone cannot be read.",
-            reason="period.month",
-            remedy="Write them as 2026-07 and Asia/Shanghai.",
+            "The time zone cannot be read.",
+            reason="period.timezone",
+            remedy="Write its IANA name, as Asia/Shanghai.",
         ) from error
     return {"start": period.start.isoformat(), "end": period.end.isoformat()}

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from re import fullmatch
 
 import numpy as np
 import pandas as pd
 
 from gridsecure.billing.contracts import default_contracts, load_contracts
-from gridsecure.billing.month_texts import MONTH_PATTERN
+from gridsecure.billing.month_texts import read_month
 from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff
 from gridsecure.errors import InputError, NotFoundError
@@ -85,11 +84,7 @@ def _period(month: str | None, tariff: Tariff) -> BillingPeriod:
     if month is None:
         first = tariff.valid_from if tariff.dynamic is None else tariff.dynamic.start.date()
         return billing_month(*_whole_month(first), timezone=tariff.timezone)
-    if fullmatch(MONTH_PATTERN, month) is None:
-        raise InputError(
-            "--month is not a month.", reason="period.month", remedy="Write it as 2026-07."
-        )
-    return billing_month(int(month[:4]), int(month[5:]), timezone=tariff.timezone)
+    return billing_month(*read_month(month), timezone=tariff.timezone)
 
 
 def _whole_month(first: date) -> tuple[int, int]:

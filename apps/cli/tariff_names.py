@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+from gridsecure.billing.month_texts import read_month
 from gridsecure.billing.tariff_versions import edition_in_force, editions
 from gridsecure.billing.tariffs import catalogue_paths, catalogue_tariffs
-from gridsecure.errors import InputError, NotFoundError
+from gridsecure.errors import NotFoundError
 
 
 def find_tariff(name: str, *, month: date | None = None) -> Path:
@@ -43,17 +44,6 @@ def parse_month(text: str | None) -> date | None:
     """Read a month written YYYY-MM.
 
     Raises:
-        InputError: It is none (`month.format`).
+        InputError: It is none (`month.format`, `month.year`).
     """
-    if text is None:
-        return None
-    try:
-        if len(text) != len("2026-07"):
-            raise ValueError(text)
-        return date.fromisoformat(f"{text}-01")
-    except ValueError as error:
-        raise InputError(
-            f"{text!r} is not a month.",
-            reason="month.format",
-            remedy="Write it as in 2026-07.",
-        ) from error
+    return None if text is None else date(*read_month(text), 1)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from apps.statements.figures import is_decimal_text
+from gridsecure.billing.month_texts import is_in_years
 from gridsecure.errors import InputError
 
 _Value = TypeVar("_Value")
@@ -98,6 +99,8 @@ class JsonTable:
             raise refusal(f"{self.place}.{key}", "is not a date and time") from error
         if value.utcoffset() is None:
             raise refusal(f"{self.place}.{key}", "has no offset from UTC")
+        if not is_in_years(value):
+            raise refusal(f"{self.place}.{key}", "is not of the years of electricity bills")
         return value
 
     def each(self, key: str, read: Callable[[JsonTable], _Value]) -> tuple[_Value, ...]:

@@ -11,7 +11,6 @@ Nothing is read or written here, and nothing is remembered between calls.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -22,9 +21,9 @@ from apps.statements.html import render_html
 from apps.statements.json_table import mapping, refusal
 from apps.statements.options import Format, RenderOptions
 from apps.statements.pdf import render_pdf
-from gridsecure.errors import InputError, NotFoundError
+from gridsecure.billing.month_texts import read_month
+from gridsecure.errors import NotFoundError
 
-_MONTH: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 # The longest meter point id that a file name carries as it is.
 _NAME_LETTERS: Final = 80
 
@@ -67,15 +66,11 @@ def choose_statements(
         month: Only the periods that start in this month, YYYY-MM.
 
     Raises:
-        InputError: `statement.shape`, or `statement.month` for a month that is none.
+        InputError: `statement.shape`, or `month.format` or `month.year` for a month that is none.
         NotFoundError: `statement.meter` or `statement.period` when nothing is left.
     """
-    if month is not None and not _MONTH.fullmatch(month):
-        raise InputError(
-            "The month is not written as YYYY-MM.",
-            reason="statement.month",
-            remedy="Write it as in 2026-07.",
-        )
+    if month is not None:
+        read_month(month)
     meters = mapping(mapping(document, "the document").get("meters"), "meters")
     if meter_point_id is not None and meter_point_id not in meters:
         raise NotFoundError(

@@ -70,7 +70,7 @@ def test_what_cannot_be_closed_is_told(offices: Offices, uploads: list[GridUploa
     for result, reason in (
         (close(offices, key="clerk"), "authenticity"),
         (close(offices, "--leave-out", "0" * 64), "period.leave-out"),
-        (close(offices, month="2026-13"), "period.month"),
+        (close(offices, month="2026-13"), "month.format"),
         (close(offices, month="2026-06"), "period.nothing-open"),
     ):
         assert result.exit_code != 0

@@ -111,7 +111,7 @@ def test_a_line_that_cannot_be_computed_is_named_with_its_reason(explain_plan: A
     ("options", "reason"),
     [
         (["--tariff", "nowhere"], "not-found"),
-        (["--tariff", TIERS, "--month", "2026-13"], "period.month"),
+        (["--tariff", TIERS, "--month", "2026-13"], "month.format"),
         (["--tariff", TIERS, "--month", "1999-01"], "tariff.not-valid"),
     ],
 )

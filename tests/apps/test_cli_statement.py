@@ -85,7 +85,7 @@ def files(tmp_path: Path) -> Path:
         ("no-quantity.json", (), "statement.shape"),
         ("twice.json", (), "statement.output"),
         (PLAIN, ("--meter", "[/bold] nobody"), "statement.meter"),
-        (PLAIN, ("--month", "July"), "statement.month"),
+        (PLAIN, ("--month", "July"), "month.format"),
         (PLAIN, ("--month", "2020-01"), "statement.period"),
         (PLAIN, ("--output", "one.html"), "statement.output"),
         (PLAIN, ("--output", "a-file/below"), "statement.output"),

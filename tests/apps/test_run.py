@@ -192,4 +192,4 @@ def test_a_month_that_cannot_be_billed_is_refused_before_anything_starts(
 def test_a_month_that_is_none_is_refused(month: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
         meter_files(RunMeters(meters=1, month=month), folder=tmp_path / "input", now=NOW)
-    assert refused.value.reason == "run.month"
+    assert refused.value.reason == "month.format"

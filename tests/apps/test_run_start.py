@@ -64,8 +64,8 @@ def started_run(home: Path, **settings: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--month", "2026-13"], "run.month"),
-        (["--month", "9998-01"], "month.not-over"),
+        (["--month", "2026-13"], "month.format"),
+        (["--month", "2199-01"], "month.not-over"),
         (["--readings", "{june}", "--month", "2026-05"], "run.no-readings"),
         (["--readings", "{june}", "--tariff", "nowhere"], "tariff.unknown"),
         (["--readings", "{june}", "--contract", "{june}"], "contract"),

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import httpx
 
+from gridsecure.billing.month_texts import read_moment
 from gridsecure.errors import (
     AccessDeniedError,
     AuditBrokenError,
@@ -242,11 +243,8 @@ class Answer:
 
 def aware(text: str, *, on_error: Callable[[], GridSecureError]) -> datetime:
     """Read an ISO 8601 time that says its offset, or raise what `on_error` makes."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise on_error() from error
-    if moment.tzinfo is None:
+    moment = read_moment(text)
+    if moment is None:
         raise on_error()
     return moment
 

@@ -5,22 +5,19 @@ These are counts, states and times only. No service sends a reading or a ciphert
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from gridsecure.analyst.answers import Answer
+from gridsecure.billing.month_texts import read_month
 from gridsecure.billing.periods import billing_month
-from gridsecure.errors import InputError
 
 DONE: Final = "done"
 FAILED: Final = "failed"
 RUNNING: Final = "running"
 STARTABLE: Final = frozenset({"waiting", "interrupted", FAILED})
 """States of a month that change only when an operator starts it."""
-
-_MONTH: Final = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +189,9 @@ def checked_month(month: str) -> str:
     """Return a month that is written `YYYY-MM`.
 
     Raises:
-        InputError: It is not (`month.malformed`).
+        InputError: It is not (`month.format`, `month.year`).
     """
-    if not _MONTH.fullmatch(month):
-        raise InputError(
-            "This is not a month.",
-            reason="month.malformed",
-            remedy="Write year and month as in 2026-07.",
-        )
+    read_month(month)
     return month
 
 
@@ -211,11 +203,10 @@ def month_bounds(month: str, *, timezone: str) -> tuple[str, str]:
         timezone: IANA name of the local time that months are counted in.
 
     Raises:
-        InputError: Not a month (`month.malformed`).
+        InputError: Not a month (`month.format`, `month.year`).
 
     >>> month_bounds("2026-07", timezone="Asia/Shanghai")
     ('2026-07-01T00:00:00+08:00', '2026-08-01T00:00:00+08:00')
     """
-    year, number = map(int, checked_month(month).split("-"))
-    period = billing_month(year, number, timezone=timezone)
+    period = billing_month(*read_month(month), timezone=timezone)
     return period.start.isoformat(), period.end.isoformat()

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridsecure.billing.month_texts import MONTH_PATTERN
+from gridsecure.billing.month_texts import FIRST_YEAR, LAST_YEAR, MONTH_PATTERN
 from gridsecure.errors import InputError
 
 TEXT_COLUMNS = ("meter_point_id", "zone", "customer_class", "tariff_id", "service_from", "large")
@@ -176,7 +176,11 @@ def _build_frame(table: pd.DataFrame, *, source: str) -> pd.DataFrame:
     known = frame["service_from"].eq("") | frame["service_from"].str.fullmatch(MONTH_PATTERN)
     if not bool(known.all()):
         row = int(np.flatnonzero(~known)[0]) + 1
-        raise _refusal(f"{source}, row {row}: service_from is not a month as 2026-03", "month")
+        raise _refusal(
+            f"{source}, row {row}: service_from is not a month as 2026-03,"
+            f" from {FIRST_YEAR} to {LAST_YEAR}",
+            "month",
+        )
     answered = frame["large"].isin(["", *YES_OR_NO])
     if not bool(answered.all()):
         row = int(np.flatnonzero(~answered)[0]) + 1

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gridsecure.billing.month_texts import check_year
 from gridsecure.errors import InvalidReadingsError
 
 Lengths = pd.Timedelta | npt.NDArray[np.int64]
@@ -60,9 +61,13 @@ def billing_month(year: int, month: int, *, timezone: str) -> BillingPeriod:
         month: Calendar month, 1 to 12.
         timezone: IANA name of the local time, as `Asia/Shanghai`.
 
+    Raises:
+        InputError: A year without electricity bills (`month.year`).
+
     >>> billing_month(2025, 12, timezone="Asia/Shanghai").end.isoformat()
     '2026-01-01T00:00:00+08:00'
     """
+    check_year(year)
     zone = ZoneInfo(timezone)
     following = (year + month // 12, month % 12 + 1)
     return BillingPeriod(

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from gridsecure.billing.month_texts import FIRST_YEAR, LAST_YEAR, is_in_years
 from gridsecure.errors import InvalidTariffError
 
 ALL_MONTHS = tuple(range(1, 13))
@@ -63,7 +64,19 @@ def read_date(table: Mapping[str, Any], key: str, *, row: str) -> date:
     value = table[key]
     if not isinstance(value, date) or isinstance(value, datetime):
         raise refusal(row, f"{key} must be a date, as 2025-02-01", "date")
+    check_years(value, key, row=row)
     return value
+
+
+def check_years(value: date, key: str, *, row: str) -> None:
+    """Refuse a date that is not of the years of electricity bills."""
+    if not is_in_years(value):
+        raise refusal(
+            row,
+            f"{key} lies between {FIRST_YEAR} and {LAST_YEAR}; a tariff without an end has no"
+            " valid_to",
+            "year",
+        )
 
 
 def read_months(table: Mapping[str, Any], *, row: str) -> tuple[int, ...]:

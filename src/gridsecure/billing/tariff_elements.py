@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from gridsecure.billing.month_texts import LAST_YEAR
 from gridsecure.billing.power_factor import STANDARDS
 from gridsecure.billing.tariff_cells import (
     check_keys,
+    check_years,
     read_months,
     read_number,
     read_text,
@@ -86,9 +88,13 @@ def read_dynamic(table: Mapping[str, Any], *, row: str) -> DynamicPrices:
         read_number({"rates": price}, "rates", row=f"{row}.rates[{n}]", decimals=RATE_DECIMALS)
         for n, price in enumerate(raw, start=1)
     )
+    start, interval = _read_moment(table, "start", row=row), timedelta(minutes=minutes)
+    # Compared as lengths: the sum may lie beyond the calendar.
+    if len(rates) * interval > datetime(LAST_YEAR + 1, 1, 1) - start:  # noqa: DTZ001 - local times
+        raise refusal(row, f"rates go on beyond {LAST_YEAR}", "year")
     return DynamicPrices(
-        start=_read_moment(table, "start", row=row),
-        interval=timedelta(minutes=minutes),
+        start=start,
+        interval=interval,
         rates=rates,
         source=read_text(table, "source", row=row),
     )
@@ -132,4 +138,5 @@ def _read_moment(table: Mapping[str, Any], key: str, *, row: str) -> datetime:
             ) from error
     if not isinstance(value, datetime) or value.tzinfo is not None:
         raise refusal(row, f"{key} must be a local time without an offset", "date")
+    check_years(value, key, row=row)
     return value

@@ -17,6 +17,7 @@ from decimal import Decimal, localcontext
 from typing import Any, NoReturn
 
 from gridsecure.billing import urdb_elements as read
+from gridsecure.billing.month_texts import FIRST_YEAR, LAST_YEAR
 from gridsecure.billing.tariff_consistency import CONVENTIONS
 from gridsecure.billing.tariff_header import read_timezone
 from gridsecure.billing.tariff_pricing import MINIMUM_CHARGE
@@ -30,7 +31,6 @@ from gridsecure.billing.urdb_rows import SOURCE, Part, Row, Value, rate_row, tar
 from gridsecure.billing.urdb_structures import ENOUGH_DIGITS
 
 MONTHS = Decimal(12)
-FIRST_YEAR, LAST_YEAR = 1970, 2200
 LONGEST_TITLE = 300
 # Charge and unit by their URDB names; the older API had one element for each unit.
 STANDING = ("fixedchargefirstmeter", "fixedchargeunits", "fixedmonthlycharge")

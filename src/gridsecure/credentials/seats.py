@@ -23,7 +23,7 @@ from re import fullmatch
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from gridsecure.billing.month_texts import MONTH_PATTERN
+from gridsecure.billing.month_texts import MONTH_PATTERN, read_moment
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.suites import framed
@@ -90,15 +90,14 @@ def check_period(start: str, end: str, *, timezone: str) -> None:
             (`identity.period`).
     """
     zone = ZoneInfo(timezone)
-    try:
-        begin, finish = datetime.fromisoformat(start), datetime.fromisoformat(end)
+    begin, finish = read_moment(start), read_moment(end)
+    is_sound = False
+    if begin is not None and finish is not None and begin < finish:
         local = begin.astimezone(zone)
         told = (local.isoformat(), finish.astimezone(zone).isoformat())
-        is_sound = told == (start, end) and begin < finish
         is_one_year = finish <= datetime(local.year + 1, 1, 1, tzinfo=zone)
-    except (ValueError, TypeError, OverflowError):  # no times, or naive ones
-        is_sound = is_one_year = False
-    if not is_sound or not is_one_year:
+        is_sound = told == (start, end) and is_one_year
+    if not is_sound:
         raise InvalidMessageError(
             "A billing period is not written in local time, or is not of one year.",
             reason="identity.period",
@@ -242,11 +241,10 @@ def vouched_gateway(envelope: Signed, *, identity: Mapping[str, Sm2PublicKey]) -
     found = opened(envelope, expect=Registrations, trusted=identity)
     domain = Domain.parsed(found.domain)
     is_billing = domain == Domain(*BILLING, domain.period)
-    try:
-        issued_at = datetime.fromisoformat(found.issued_at)
-    except ValueError as error:
-        raise InvalidMessageError("Registrations name no time.") from error
-    if found.role != "gateway" or len(found.entries) != 1 or not is_billing or not issued_at.tzinfo:
+    issued_at = read_moment(found.issued_at)
+    if issued_at is None:
+        raise InvalidMessageError("Registrations name no time.")
+    if found.role != "gateway" or len(found.entries) != 1 or not is_billing:
         raise UnknownMeterError(
             "The identity authority's word is not on one gateway in a billing domain.",
             reason="authenticity.registration",

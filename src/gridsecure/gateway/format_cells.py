@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.energy_text import EnergyStatus, kwh_to_wh
+from gridsecure.billing.month_texts import FIRST_YEAR, LAST_YEAR, is_in_years
 from gridsecure.billing.readings import ReadingProblem, make_readings, moment_us
 from gridsecure.errors import InvalidReadingsError
 
@@ -95,7 +96,7 @@ def read_days(table: pd.DataFrame, timezone: str) -> pd.DatetimeIndex:
     """
     which, texts = pd.factorize(table["date"])
     days = [_parse_day(text) for text in texts]
-    rules = np.array([0 if day else 4 for day in days], dtype=np.int64)
+    rules = np.array([_rule_of(day, otherwise=4) for day in days], dtype=np.int64)
     _check_times(table, rules[which])
     local = pd.DatetimeIndex([day for day in days if day]).as_unit("us")
     # Where midnight itself is skipped or shown twice, the day begins with its first instant.
@@ -110,7 +111,8 @@ def _parse_moment(text: Any) -> dt.datetime | None:
         return None
     if _LAST_HOUR.fullmatch(text.strip()):
         begin = _parse_moment(text.replace("24:00", "00:00", 1))
-        return None if begin is None else begin + dt.timedelta(days=1)
+        usable = begin is not None and is_in_years(begin)
+        return begin + dt.timedelta(days=1) if begin is not None and usable else begin
     day, hour = _iso_day(found["day"]), found["hour"].zfill(2)
     try:
         return dt.datetime.fromisoformat(f"{day}T{hour}:{found['rest']}{found['offset'] or ''}")
@@ -137,15 +139,24 @@ _TIME_RULES = {
     2: ("timestamp-ambiguous", "the local clock shows this time twice"),
     3: ("timestamp", "the time is not of the form YYYY-MM-DD HH:MM, year first"),
     4: ("timestamp", "the date is not of the form YYYY-MM-DD, year first"),
+    5: ("timestamp-year", f"the year is not between {FIRST_YEAR} and {LAST_YEAR}"),
 }
+
+
+def _rule_of(moment: dt.datetime | None, *, otherwise: int) -> int:
+    """The rule that a parsed time breaks, or 0."""
+    if moment is None:
+        return otherwise
+    return 0 if is_in_years(moment) else 5
 
 
 def _localise(
     moments: list[dt.datetime | None], timezone: str
 ) -> tuple[pd.DatetimeIndex, NDArray[np.int64]]:
     """Aware times in the zone, and per time 0 or a key of `_TIME_RULES`."""
-    rules = np.array([3 if moment is None else 0 for moment in moments], dtype=np.int64)
+    rules = np.array([_rule_of(moment, otherwise=3) for moment in moments], dtype=np.int64)
     epoch = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - stands in for unusable local times
+    moments = [None if rule else one for one, rule in zip(moments, rules, strict=True)]
     local = pd.DatetimeIndex(
         [epoch if moment is None or moment.tzinfo else moment for moment in moments]
     ).as_unit("us")

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import httpx
 
+from gridsecure.billing.month_texts import read_moment
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.errors import GridSecureError
 from gridsecure.identity_messages import Facts
@@ -152,11 +153,8 @@ class IdentityPeer:
         }
         answer = self._public.answer(self._public.post("/logins", json=body))
         token, ends = _field(answer, "token"), _field(answer, "expires_at")
-        try:
-            expires_at = datetime.fromisoformat(ends)
-        except (TypeError, ValueError) as error:
-            raise self.malformed() from error
-        if not isinstance(token, str) or expires_at.tzinfo is None:
+        expires_at = read_moment(ends) if isinstance(ends, str) else None
+        if not isinstance(token, str) or expires_at is None:
             raise self.malformed()
         return Login(token, expires_at)
 

@@ -36,7 +36,8 @@ def month_folder(zone: GatewayZone, month: str) -> Path:
     """Where everything about a month lies.
 
     Raises:
-        InputError: Not a month (`month.format`); such a text never becomes part of a path.
+        InputError: Not a month (`month.format`, `month.year`); such a text never becomes part of
+            a path.
     """
     month_period(month, timezone=zone.timezone)
     return zone.folder / "months" / month

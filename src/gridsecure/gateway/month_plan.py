@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from gridsecure.billing.month_texts import read_month
 from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, InputError, NotFoundError
+from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import FIRST_REVISION
@@ -97,15 +98,9 @@ def month_period(month: str, *, timezone: str) -> BillingPeriod:
     """The billing period of a month written YYYY-MM.
 
     Raises:
-        InputError: It is not a month (`month.format`).
+        InputError: It is not a month (`month.format`, `month.year`).
     """
-    try:
-        first = datetime.strptime(month, "%Y-%m")  # noqa: DTZ007 - names a month, not a moment
-    except ValueError as error:
-        raise _not_a_month() from error
-    if f"{first:%Y-%m}" != month:
-        raise _not_a_month()
-    return billing_month(first.year, first.month, timezone=timezone)
+    return billing_month(*read_month(month), timezone=timezone)
 
 
 def stored_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
@@ -197,10 +192,4 @@ def _other_files() -> ConflictError:
         "The month's files give other rosters than those already fixed.",
         reason="conflict.month-plan",
         remedy="Put the files back as they were when the month was first processed.",
-    )
-
-
-def _not_a_month() -> InputError:
-    return InputError(
-        "A month is written YYYY-MM.", reason="month.format", remedy="Write it as 2026-07."
     )

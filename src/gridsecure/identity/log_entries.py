@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from gridsecure.billing.month_texts import read_moment
 from gridsecure.errors import InvalidMessageError
 from gridsecure.identity_messages import LogEntry
 from gridsecure.store.evidence import EvidenceEntry, entries_after
@@ -42,11 +43,8 @@ def read_entry(message: LogEntry) -> EvidenceEntry:
     Raises:
         InvalidMessageError: Its time is malformed.
     """
-    try:
-        at = datetime.fromisoformat(message.at)
-    except ValueError as error:
-        raise InvalidMessageError("A log entry's time is malformed.") from error
-    if at.tzinfo is None:
+    at = read_moment(message.at)
+    if at is None:
         raise InvalidMessageError("A log entry's time is malformed.")
     return EvidenceEntry(
         index=message.index,

@@ -20,6 +20,7 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from gridsecure.billing.month_texts import read_moment
 from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -102,11 +103,10 @@ def agreed_order(orders: Sequence[Signed], *, offices: Mapping[Opener, Sm2Public
 
 
 def _check_time(text: str, *, now: datetime) -> None:
-    try:
-        issued_at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidMessageError("An order's time is malformed.") from error
-    if issued_at.tzinfo is None or not -CLOCKS_DIFFER <= now - issued_at <= ORDER_AGE:
+    issued_at = read_moment(text)
+    if issued_at is None:
+        raise InvalidMessageError("An order's time is malformed.")
+    if not -CLOCKS_DIFFER <= now - issued_at <= ORDER_AGE:
         raise StaleMessageError(
             "A re-key order is not of these days.",
             reason="authenticity.rekey-time",

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from pydantic import Field
 from sqlalchemy import Engine
 
+from gridsecure.billing.month_texts import read_moment
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import ConflictError, StaleMessageError
 from gridsecure.messages import Message, Signed, opened
@@ -85,11 +86,8 @@ def admitted(
 
 
 def _is_recent(text: str, *, now: datetime) -> bool:
-    try:
-        signed_at = datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return signed_at.tzinfo is not None and abs(now - signed_at) <= MAX_AGE
+    signed_at = read_moment(text)
+    return signed_at is not None and abs(now - signed_at) <= MAX_AGE
 
 
 def _replayed() -> StaleMessageError:

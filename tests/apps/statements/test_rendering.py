@@ -255,7 +255,7 @@ CHOICES: list[tuple[Any, dict[str, str], str]] = [
     ({"meters": {" ": {"periods": []}}}, {}, "statement.shape"),
     ({"meters": {"a": {"periods": []}}}, {}, "statement.period"),
     ({"meters": {"a": {"periods": []}}}, {"meter_point_id": "b"}, "statement.meter"),
-    ({"meters": {}}, {"month": "2026-13"}, "statement.month"),
+    ({"meters": {}}, {"month": "2026-13"}, "month.format"),
     ({"meters": {"a": {"periods": [period()]}}}, {"month": "2026-08"}, "statement.period"),
     ({"meters": {"a": {"periods": [{}]}}}, {"month": "2026-08"}, "statement.shape"),
 ]

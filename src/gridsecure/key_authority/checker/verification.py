@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Final
 
+from gridsecure.billing.month_texts import read_moment
 from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.credentials.seats import check_facts
 from gridsecure.crypto.blinding import SEED_SIZE
@@ -48,7 +48,6 @@ LOAD_CURVE_PREFIX: Final = "load-curve/"
 """Begins the claim to a day of an upload's load curve."""
 SEED_PREFIX: Final = "seed/"
 """Begins the claim to a blinding seed."""
-_YEARS: Final = frozenset(range(2000, 2200))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,13 +231,8 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
 
 def _check_period(start: str, end: str) -> None:
     """Refuse times that cannot be read, or that mean another moment on another machine."""
-    try:
-        begin, finish = datetime.fromisoformat(start), datetime.fromisoformat(end)
-    except ValueError as error:
-        raise InvalidMessageError("A period cannot be read.", reason="release.period") from error
-    aware = begin.tzinfo is not None and finish.tzinfo is not None
-    # At the ends of the calendar, another time zone may have no such date.
-    if not aware or begin >= finish or {begin.year, finish.year} - _YEARS:
+    begin, finish = read_moment(start), read_moment(end)
+    if begin is None or finish is None or begin >= finish:
         raise InvalidMessageError(
             "A period needs a start, a later end, and offsets, in years of electricity bills.",
             reason="release.period",
