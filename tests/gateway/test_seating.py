@@ -30,6 +30,7 @@ from gridsecure.gateway.reconciliation import expected_bills
 from gridsecure.gateway.roster_records import keep_roster, kept_roster, required_roster
 from gridsecure.gateway.rosters import Roster, retariffed, with_id
 from gridsecure.gateway.seating import Seating, reseated
+from gridsecure.gateway.sending_ahead import SendingAhead
 from gridsecure.identity import revoking
 from gridsecure.identity.vouching import deny_list
 from gridsecure.identity_messages import DenyList, Registrations, RosterSeats
@@ -60,6 +61,12 @@ class Killed(BaseException):
 def _short_months(monkeypatch):
     """The real packing, cut short: who is seated does not depend on the columns."""
     monkeypatch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 2))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_sent_ahead(monkeypatch):
+    """As with a slow platform, so that threads do not decide what is committed at a kill."""
+    monkeypatch.setattr(SendingAhead, "add", lambda _ahead, _item: None)
 
 
 @pytest.fixture

@@ -287,7 +287,7 @@ def test_media_types() -> None:
         assert rendered.media_type.split(";")[0] in {"text/html", "application/pdf"}
 
 
-def test_statements_reach_nothing_of_the_product_but_its_errors() -> None:
+def test_statements_reach_nothing_of_the_product_but_errors_and_months() -> None:
     """So that a page or a service can use them, whatever its zone."""
     graph = grimp.build_graph("gridsecure", "apps", cache_dir=None)
     reached = {
@@ -296,4 +296,4 @@ def test_statements_reach_nothing_of_the_product_but_its_errors() -> None:
         for module in graph.find_upstream_modules(room)
         if not module.startswith("apps.statements")
     }
-    assert reached == {"gridsecure.errors"}
+    assert reached == {"gridsecure.errors", "gridsecure.billing.month_texts"}
