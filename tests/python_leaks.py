@@ -25,7 +25,8 @@ SPELLINGS = tuple(
         r"\b[A-Z]\w*\(\w+=",  # a data class
         rf"(?<![\w.-])(?:\w+\.)*(?:{_CLASSES})\((?!s\))",
         r"<class '|<function |<built-in |<bound method |<\w[\w.]* object|<[A-Z]\w*\.\w+: ",
-        r"[\[{(]\s*'[^']*'\s*[,:\]})]",  # a list, dictionary or tuple of texts
+        # A list, dictionary or tuple of texts, or a call; a quoted word in parentheses is none.
+        r"[\[{]\s*'[^']*'\s*[,:\]}]|\(\s*'[^']*'\s*,|\w\(\s*'",
         r"\[(?:\d+, )+\d+\]|\{\d+: |\(\d+,\)",
         r"(?<!')\bb'|\bNone\b(?! of )|\b(?:True|False)\b|\bNaT\b|<NA>|(?<![\w'])nan\b",
         r"\bTraceback\b|\b[A-Z]\w+Error\b|\bdtype\b",
