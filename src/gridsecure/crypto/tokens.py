@@ -89,6 +89,9 @@ class _Sm2Algorithm(Algorithm):
             return False
         return True
 
+    # PyJWT asks every algorithm for these two. They refuse for good: no standard gives
+    # SM2 keys a JWK form, and a form of our own would be a second way to write a key.
+
     @staticmethod
     def to_jwk(key_obj: object, as_dict: bool = False) -> NoReturn:
         raise NotImplementedError("keys are exchanged as 65-byte points, not as JWK")
