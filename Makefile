@@ -14,7 +14,7 @@ INSTALL_LOCKED := $(PIP) install --quiet --only-binary :all: --require-hashes -r
 # The project itself: no dependency is resolved and nothing is downloaded in this step.
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 # Five processes start in a run; without bytecode each of them compiles every module it imports.
-COMPILE_SELF := $(BIN)/python -m compileall -q src apps
+COMPILE_SELF := $(BIN)/python -m compileall -q src apps benchmarks
 # Extras stay in the lock: pip 23 takes a newer release than the pinned one for a requirement with
 # an extra, as soon as there is one, and then refuses it for want of a hash.
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-strip-extras \
@@ -83,7 +83,7 @@ run: .venv/.runtime ## Bill the sample grid end to end, then serve the dashboard
 
 .PHONY: bench
 bench: .venv/.runtime ## Measure the figures, with machine and versions.
-	@$(BIN)/gridsecure bench $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 # --- quality -----------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ test-all: .venv/.dev ## Run every test, slow ones and deep properties included.
 
 .PHONY: test-oracle
 test-oracle: .venv/.dev ## Bill the independently computed years on ciphertext, month by month.
-	$(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/apps/test_oracle_cases.py
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/cli/test_oracle_cases.py
 
 .PHONY: lint
 lint: .venv/.dev ## Check style, types and who imports whom.
@@ -124,11 +124,11 @@ docs: .venv/.dev ## Build the documentation; a warning is an error.
 
 .PHONY: data
 data: .venv/.dev ## Make the synthetic sample anew.
-	$(BIN)/python -m apps.simulator
+	$(BIN)/python -m gridsecure.simulator
 
 .PHONY: data-check
 data-check: .venv/.dev ## Prove that the committed sample regenerates byte for byte.
-	$(BIN)/python -m apps.simulator --check
+	$(BIN)/python -m gridsecure.simulator --check
 
 .PHONY: coverage
 coverage: .venv/.dev ## Run the tests with branch coverage.

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from apps.cli.bench.credential_parts import ANALYST, METER, CredentialParts
-from apps.cli.bench.machine import describe_machine
+from benchmarks.credential_parts import ANALYST, METER, CredentialParts
+from benchmarks.machine import describe_machine
 from gridsecure.credentials.group import BackendName, available_backends
 from gridsecure.credentials.presentations import Domain
 from gridsecure.crypto.sm2 import generate_private_key

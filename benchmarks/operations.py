@@ -8,15 +8,17 @@ machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
-from apps.cli.bench.machine import describe_machine
+from benchmarks.machine import describe_machine
 from benchmarks.schemes import best
-from gridsecure.crypto.column_files import ColumnLabel, column_bytes, open_column
-from gridsecure.crypto.columns import EncryptedColumn
-from gridsecure.crypto.counting import (
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, open_column
+from gridsecure.homomorphic.columns import EncryptedColumn
+from gridsecure.homomorphic.counting import (
     ADD,
     ADD_ARRAY,
     ADD_CONSTANT,
@@ -26,9 +28,8 @@ from gridsecure.crypto.counting import (
     SELECT,
     SWITCH,
 )
-from gridsecure.crypto.parameters import PRODUCT, REGISTER, TIER
-from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
-from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.homomorphic.parameters import PRODUCT, REGISTER, TIER
+from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
 from gridsecure.plans.operation_costs import DECRYPT, ENCRYPT, OPEN, WRITE, family
 
 FACTOR: Final = 1_021
@@ -88,8 +89,8 @@ def measured() -> Iterator[tuple[tuple[str, str, int], float]]:
         name = family(parameters)
         yield (
             (name, ENCRYPT, fresh.primes),
-            best(lambda k=keys, v=ones: k.public.encrypt(v, high=1)),
-        )  # type: ignore[misc]
+            best(partial(keys.public.encrypt, ones, high=1)),
+        )
         if parameters is TIER:
             continue  # its levels are those of the deeper set
         for primes in range(fresh.primes, 0, -1):

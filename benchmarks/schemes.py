@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tenseal import sealapi
 
-from apps.cli.bench.machine import describe_machine
-from gridsecure.crypto.columns import EncryptedColumn
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import REGISTER, TIER, Parameters, Scheme
-from gridsecure.crypto.seal import ring_for, saved_bytes
-from gridsecure.crypto.secret_key import SecretKeySet
-from gridsecure.crypto.thresholds import (
+from benchmarks.machine import describe_machine
+from gridsecure.homomorphic.columns import EncryptedColumn
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.parameters import REGISTER, TIER, Parameters, Scheme
+from gridsecure.homomorphic.seal import ring_for, saved_bytes
+from gridsecure.homomorphic.secret_key import SecretKeySet
+from gridsecure.homomorphic.thresholds import (
     MONTH_DIGITS,
     WH_PER_KWH,
     compare,

@@ -37,7 +37,7 @@ COSTS: Final[Mapping[str, frozenset[str]]] = {
 }
 """Kind of cost -> the names that stand for it, of fixtures, functions, classes and modules."""
 
-COMMANDS: Final = {"bill": "months", "rebill": "months", "bench": "months", "run": "processes"}
+COMMANDS: Final = {"bill": "months", "rebill": "months", "run": "processes"}
 """Kind of cost by the first word given to the command."""
 
 Marked = tuple[pytest.Function, frozenset[str]]

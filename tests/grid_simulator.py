@@ -30,24 +30,21 @@ from pathlib import Path
 import pandas as pd
 from sqlmodel import select
 
-from apps.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.billing.bills import Bills, compute_bills
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, parse_tariff
 from gridsecure.compute import closings, intake
 from gridsecure.compute.key_sets import KeySetStatus, install_key_set
 from gridsecure.compute.runs import RunOrder
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.seats import billing_domain, delegation_text
-from gridsecure.crypto.parameters import INTERVAL, PARAMETER_SETS, REGISTER
-from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.agent_records import Member
 from gridsecure.gateway.packing import PackedColumn, pack_roster, packed_columns
 from gridsecure.gateway.rosters import Roster, Speaker, build_rosters, with_id
+from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER
+from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
 from gridsecure.identity_messages import NO_FACTS, Facts, Registered, Registrations, RosterSeats
 from gridsecure.messages import (
     ClosingList,
@@ -58,9 +55,12 @@ from gridsecure.messages import (
     UploadManifest,
     signed,
 )
+from gridsecure.periods import BillingPeriod, billing_month
+from gridsecure.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import RecordRow, create_tables
+from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, parse_tariff
 from tests.zone_copies import ZoneCopy
 
 NOW = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)

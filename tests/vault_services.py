@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from apps.api.settings import VaultSettings
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.key_authority.checker.vault_client import VaultClient
+from gridsecure_api.settings import VaultSettings
 from tests.authority_simulator import KEK, keep_grid_keys
 from tests.grid_simulator import OFFICE
 
@@ -46,7 +46,7 @@ def environment_of(settings: VaultSettings) -> Mapping[str, str]:
 def launch_vault(settings: VaultSettings) -> subprocess.Popen[bytes]:
     """Start a vault and do not wait for it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "apps.api.vault"],
+        [sys.executable, "-m", "gridsecure_api.vault"],
         env={**os.environ, **environment_of(settings)},
         cwd=Path(__file__).parents[1],
         stdin=subprocess.DEVNULL,

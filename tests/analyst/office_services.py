@@ -14,15 +14,6 @@ from datetime import UTC, datetime, timedelta
 import httpx
 from pydantic import BaseModel
 
-from apps.api.identity import PASSWORDS
-from apps.api.identity_people import PersonTokens
-from apps.api.warrant_bodies import (
-    AccountShown,
-    OpeningShown,
-    Revoked,
-    SubjectOrder,
-    WarrantShown,
-)
 from gridsecure.crypto.sm2 import Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError
@@ -30,6 +21,15 @@ from gridsecure.identity.person_login import PersonLogin, person_login
 from gridsecure.identity.signed_logins import MAX_AGE
 from gridsecure.identity_messages import LogEntry
 from gridsecure.messages import Signed, opened
+from gridsecure_api.identity import PASSWORDS
+from gridsecure_api.identity_people import PersonTokens
+from gridsecure_api.warrant_bodies import (
+    AccountShown,
+    OpeningShown,
+    Revoked,
+    SubjectOrder,
+    WarrantShown,
+)
 
 AUDIENCES = ("authority", "platform", "gateway", "identity")
 OFFICE_OF = {"custodian": "utility", "regulator": "regulator"}

@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from apps.cli.analyst_queries import Asking, QueryAnswer, enrol_analyst
 from gridsecure.analyst.enrolment import IdentityService
 from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
 from gridsecure.analyst.releases import pinned_authority
 from gridsecure.analyst.wallets import KeptWallet, new_wallet, open_wallet
+from gridsecure.cli.analyst_queries import Asking, QueryAnswer, enrol_analyst
 from gridsecure.credentials.access import check_query
 from gridsecure.credentials.grants import Quota
 from gridsecure.credentials.holder import Wallet
@@ -39,8 +39,8 @@ from gridsecure.errors import (
 )
 from gridsecure.messages import ReleaseCertificate, signed
 from tests.analyst.zone_services import END, START, curve_cells
-from tests.apps.in_process import InProcess
 from tests.apps.zone_apps import TestClock, identity_app
+from tests.cli.in_process import InProcess
 from tests.grid_simulator import NOW, grid_keys
 from tests.identity.identity_world import keys, suite
 

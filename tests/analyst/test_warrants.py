@@ -11,8 +11,6 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.api.identity_warrants import WarrantService, router
-from apps.api.serving import ServiceDescription, new_app
 from gridsecure.analyst.sessions import Session, offers_passwords, sign_in_by_code
 from gridsecure.analyst.warrants import OfficeClient, office_of
 from gridsecure.credentials.opening import OPENERS, Opener
@@ -32,6 +30,8 @@ from gridsecure.identity.offices import share_for
 from gridsecure.identity.person_login import person_login
 from gridsecure.identity_messages import LogEntry, WarrantDocument
 from gridsecure.messages import KeyNotice, signed
+from gridsecure_api.identity_warrants import WarrantService, router
+from gridsecure_api.serving import ServiceDescription, new_app
 from tests.analyst.office_services import SUBJECT, UNKNOWN, code_of, search, share_of
 from tests.analyst.zone_services import ZoneServices
 from tests.apps.zone_apps import TestClock, bearer

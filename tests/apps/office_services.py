@@ -14,17 +14,17 @@ from click.testing import Result
 from fastapi import FastAPI
 from typer.testing import CliRunner
 
-from apps.api import identity_warrants
-from apps.api.deps import utc_now
-from apps.api.identity import create_identity_app
-from apps.api.platform import create_platform_app
-from apps.api.settings import PersonEntry
-from apps.cli.main import app as command
+from gridsecure.cli.main import app as command
 from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.identity.issuer import Issuer
 from gridsecure.identity.registrar import Registrar
 from gridsecure.identity.token_service import TokenService
 from gridsecure.identity.warrant_desk import WarrantDesk
+from gridsecure_api import identity_warrants
+from gridsecure_api.deps import utc_now
+from gridsecure_api.identity import create_identity_app
+from gridsecure_api.platform import create_platform_app
+from gridsecure_api.settings import PersonEntry
 from tests.apps.zone_apps import identity_settings, platform_settings, point
 from tests.identity.identity_world import World, keys, suite
 

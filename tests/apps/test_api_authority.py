@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.api.authority import create_authority_app
-from apps.api.settings import AuthoritySettings
 from gridsecure.crypto.envelope import open_from
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, opened
+from gridsecure_api.authority import create_authority_app
+from gridsecure_api.settings import AuthoritySettings
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
 from tests.authority_simulator import (
     Authority,

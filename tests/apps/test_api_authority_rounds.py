@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.api.authority import create_authority_app
-from apps.api.settings import AuthoritySettings
 from gridsecure.errors import GridSecureError
 from gridsecure.messages import Signed, signed
+from gridsecure_api.authority import create_authority_app
+from gridsecure_api.settings import AuthoritySettings
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
 from tests.authority_simulator import (
     Authority,

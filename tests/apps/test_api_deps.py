@@ -13,14 +13,19 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from apps.api import deps
-from apps.api.errors import REFUSED
-from apps.api.serving import ServiceDescription, new_app
-from apps.api.settings import GatewaySettings, IdentitySettings, PlatformSettings, key_registry
-from apps.api.signed_uploads import signed_request
-from apps.api.zone_keys import SIGNING_KEY, kept_secret, signing_key
 from gridsecure.crypto import sm2
 from gridsecure.errors import AuthenticityError, GridSecureError, StorageError
+from gridsecure.zone_keys import SIGNING_KEY, kept_secret, signing_key
+from gridsecure_api import deps
+from gridsecure_api.errors import REFUSED
+from gridsecure_api.serving import ServiceDescription, new_app
+from gridsecure_api.settings import (
+    GatewaySettings,
+    IdentitySettings,
+    PlatformSettings,
+    key_registry,
+)
+from gridsecure_api.signed_uploads import signed_request
 from tests.apps.zone_apps import TestClock, all_services, bearer, point
 from tests.grid_simulator import NOW, grid_keys
 

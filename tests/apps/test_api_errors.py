@@ -9,11 +9,11 @@ from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from apps.api import deps
-from apps.api.errors import INTERNAL, REFUSED, STATUS, error_response, status_of
-from apps.api.serving import ServiceDescription, new_app
 from gridsecure import errors
 from gridsecure.errors import AuthenticityError, GridSecureError
+from gridsecure_api import deps
+from gridsecure_api.errors import INTERNAL, REFUSED, STATUS, error_response, status_of
+from gridsecure_api.serving import ServiceDescription, new_app
 from tests.apps.zone_apps import TestClock, bearer, platform_app
 from tests.grid_simulator import grid_keys
 

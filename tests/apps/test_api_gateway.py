@@ -12,13 +12,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from apps.api import gateway as gateway_module
-from apps.api.gateway import create_gateway_app
-from apps.api.gateway_peers import SEED_FILE, open_zone
-from apps.api.identity import create_identity_app
-from apps.api.platform import create_platform_app
-from apps.api.settings import GatewaySettings, ServiceEntry
-from gridsecure.billing.periods import billing_month
 from gridsecure.credentials.seats import settlement_domain
 from gridsecure.credentials.settlement import settled_subject
 from gridsecure.crypto.envelope import open_from
@@ -29,10 +22,17 @@ from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import expected_bills
 from gridsecure.identity.service_login import give_token
 from gridsecure.messages import ReleaseCertificate, Signed, opened, signed
+from gridsecure.periods import billing_month
 from gridsecure.statement_checks import EXPECTED_PURPOSE, ExpectedBills, check_statements
+from gridsecure_api import gateway as gateway_module
+from gridsecure_api.gateway import create_gateway_app
+from gridsecure_api.gateway_peers import SEED_FILE, open_zone
+from gridsecure_api.identity import create_identity_app
+from gridsecure_api.platform import create_platform_app
+from gridsecure_api.settings import GatewaySettings, ServiceEntry
 from tests.apps.identity_peers import account
-from tests.apps.in_process import client_of
 from tests.apps.zone_apps import identity_settings, place_key, platform_settings, point
+from tests.cli.in_process import client_of
 from tests.gateway.gateway_world import (
     MONTH,
     SEED,

@@ -12,11 +12,6 @@ from fastapi.testclient import TestClient
 from pydantic import ValidationError
 from sqlmodel import col, select
 
-from apps.api.errors import REFUSED
-from apps.api.identity import create_identity_app
-from apps.api.identity_zone import ISSUER_KEY, issuer_key
-from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
-from apps.api.settings import IdentitySettings, PersonEntry, ServiceEntry, UserEntry
 from gridsecure.crypto.sm3 import PBKDF2_ITERATIONS
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import (
@@ -42,6 +37,11 @@ from gridsecure.identity.signed_logins import MAX_AGE
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow, verify_chain
+from gridsecure_api.errors import REFUSED
+from gridsecure_api.identity import create_identity_app
+from gridsecure_api.identity_zone import ISSUER_KEY, issuer_key
+from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
+from gridsecure_api.settings import IdentitySettings, PersonEntry, ServiceEntry, UserEntry
 from tests.apps.zone_apps import TestClock, bearer, identity_app, identity_settings, point
 from tests.grid_simulator import NOW, grid_keys
 from tests.identity.identity_world import keys as identity_keys

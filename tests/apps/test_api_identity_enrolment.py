@@ -9,13 +9,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import Session, col, select
 
-from apps.api.errors import REFUSED
 from gridsecure.credentials.holder import Holder, derived_secret
 from gridsecure.credentials.issuance import Credential
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.identity.issuer import ENROLLED
 from gridsecure.messages import signed
 from gridsecure.store.evidence import EvidenceRow, verify_chain
+from gridsecure_api.errors import REFUSED
 from tests.apps.identity_peers import (
     Ordering,
     account,

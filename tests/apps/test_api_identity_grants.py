@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.api.errors import REFUSED
 from gridsecure.credentials.access import check_query
 from gridsecure.credentials.grants import Question, Quota, request_grant
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
+from gridsecure_api.errors import REFUSED
 from tests.apps.identity_peers import Ordering, enrolled, person_token
 from tests.apps.zone_apps import TestClock, identity_app
 from tests.grid_simulator import NOW, grid_keys

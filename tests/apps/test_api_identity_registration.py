@@ -9,7 +9,6 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import Session, col, select
 
-from apps.api.errors import REFUSED
 from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.pinning import pinned_keys
 from gridsecure.crypto.sm2 import generate_private_key
@@ -18,6 +17,7 @@ from gridsecure.identity import revoking
 from gridsecure.identity_messages import DenyList, Registrations, SettlementNames
 from gridsecure.messages import Signed, opened
 from gridsecure.store.evidence import EvidenceRow, verify_chain
+from gridsecure_api.errors import REFUSED
 from tests.apps.identity_peers import (
     account,
     challenge,

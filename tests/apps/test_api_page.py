@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.api.api_page import PAGE_PATHS
+from gridsecure_api.api_page import PAGE_PATHS
 from tests.apps.zone_apps import all_services
 
 ZONES = ("identity", "gateway", "platform", "authority")

@@ -20,15 +20,15 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.api import platform_runs
-from apps.api.platform import create_platform_app
-from apps.api.settings import PlatformSettings
 from gridsecure import frames
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
+from gridsecure_api import platform_runs
+from gridsecure_api.platform import create_platform_app
+from gridsecure_api.settings import PlatformSettings
 from tests.apps.zone_apps import GATEWAY, TestClock, bearer, platform_settings
 from tests.grid_simulator import GridSimulator, GridUpload
 
@@ -367,7 +367,7 @@ def test_a_stopping_service_takes_no_order(platform, grid):
 
 KILLED_PLATFORM = """
 import os, signal, sys, time
-from apps.api.platform import main_app
+from gridsecure_api.platform import main_app
 from gridsecure.compute.runs import RunOrder
 
 if __name__ == "__main__":
@@ -414,7 +414,7 @@ def test_a_platform_that_was_killed_reports_its_run_as_interrupted(tmp_path, gri
 
 WALK = """
 import gc, json, sys
-from apps.api.platform import main_app
+from gridsecure_api.platform import main_app
 
 if __name__ == "__main__":
     app = main_app()
@@ -423,11 +423,11 @@ if __name__ == "__main__":
     print(json.dumps({{"modules": sorted(sys.modules), "kinds": kinds}}))
 """
 HOLD_A_KEY = (
-    "from gridsecure.crypto.secret_key import generate_key_set as g; "
-    "from gridsecure.crypto.parameters import INTERVAL; key = g(INTERVAL)"
+    "from gridsecure.homomorphic.secret_key import generate_key_set as g; "
+    "from gridsecure.homomorphic.parameters import INTERVAL; key = g(INTERVAL)"
 )
 FORBIDDEN_MODULES = (
-    "gridsecure.crypto.secret_key",
+    "gridsecure.homomorphic.secret_key",
     "gridsecure.key_authority",
     "gridsecure.gateway",
 )

@@ -17,15 +17,11 @@ from fastapi.testclient import TestClient
 from sqlmodel import text
 from typer.testing import CliRunner
 
-from apps.api.authority import create_authority_app
-from apps.api.errors import REFUSED
-from apps.api.platform import create_platform_app
-from apps.api.settings import AuthoritySettings
-from apps.cli import analyst, analyst_queries
-from apps.cli.main import app as command
 from gridsecure.analyst.grants import QueryAddresses, QueryClient
 from gridsecure.analyst.queries import Grant, QueryProgress
 from gridsecure.analyst.releases import pinned_authority
+from gridsecure.cli import analyst, analyst_queries
+from gridsecure.cli.main import app as command
 from gridsecure.credentials.queries import RESULT_PURPOSE, parsed_query
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import generate_private_key
@@ -35,7 +31,10 @@ from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.peer import Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import advance
-from tests.apps.in_process import InProcess, client_of
+from gridsecure_api.authority import create_authority_app
+from gridsecure_api.errors import REFUSED
+from gridsecure_api.platform import create_platform_app
+from gridsecure_api.settings import AuthoritySettings
 from tests.apps.zone_apps import (
     TestClock,
     bearer,
@@ -45,6 +44,7 @@ from tests.apps.zone_apps import (
     point,
 )
 from tests.authority_simulator import ask_for_key_sets, authority_grid
+from tests.cli.in_process import InProcess, client_of
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys
 from tests.identity.identity_world import keys
 from tests.query_grants import grant_token, query_of

@@ -12,17 +12,16 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.api.authority import create_authority_app
-from apps.api.errors import REFUSED
-from apps.api.platform import create_platform_app
-from apps.api.settings import AuthoritySettings
 from gridsecure.credentials.queries import Query
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.peer import Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
-from tests.apps.in_process import client_of
+from gridsecure_api.authority import create_authority_app
+from gridsecure_api.errors import REFUSED
+from gridsecure_api.platform import create_platform_app
+from gridsecure_api.settings import AuthoritySettings
 from tests.apps.test_api_signed_uploads import TRICKS
 from tests.apps.zone_apps import (
     TestClock,
@@ -32,6 +31,7 @@ from tests.apps.zone_apps import (
     point,
 )
 from tests.authority_simulator import settlement
+from tests.cli.in_process import client_of
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys
 from tests.query_grants import grant_token, query_of
 

@@ -19,8 +19,6 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.api.errors import REFUSED
-from apps.api.platform import create_platform_app
 from gridsecure import frames
 from gridsecure.credentials.uploads import (
     COUNTER_HEADER,
@@ -35,6 +33,8 @@ from gridsecure.identity_messages import DenyList
 from gridsecure.messages import signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
+from gridsecure_api.errors import REFUSED
+from gridsecure_api.platform import create_platform_app
 from tests.apps.zone_apps import (
     GATEWAY,
     TestClock,

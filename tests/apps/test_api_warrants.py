@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.api.errors import REFUSED
-from apps.api.identity_warrants import WarrantService, router
-from apps.api.serving import ServiceDescription, new_app
 from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InvalidMessageError
@@ -27,6 +24,9 @@ from gridsecure.identity_messages import (
 )
 from gridsecure.messages import signed
 from gridsecure.store.evidence import EvidenceEntry
+from gridsecure_api.errors import REFUSED
+from gridsecure_api.identity_warrants import WarrantService, router
+from gridsecure_api.serving import ServiceDescription, new_app
 from tests.apps.zone_apps import TestClock, bearer
 from tests.grid_simulator import grid_keys
 from tests.identity.identity_world import (

@@ -19,16 +19,16 @@ from google.protobuf import text_format
 from streamlit.runtime import context
 from streamlit.testing.v1 import AppTest
 
-from apps.cli.period import period_app
-from apps.dashboard import access, figures, tables
-from apps.dashboard.code_phrases import CODE_PHRASES
-from apps.dashboard.office_phrases import OFFICE_PHRASES
-from apps.dashboard.phrases import PHRASES
-from apps.dashboard.sign_ins import SIGN_INS, cookie_name
-from apps.dashboard.views import bill_runs
 from gridsecure.analyst.sessions import Session
+from gridsecure.cli.period import period_app
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.plans.purposes import STAFF_PURPOSES
+from gridsecure_dashboard import access, figures, tables
+from gridsecure_dashboard.code_phrases import CODE_PHRASES
+from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
+from gridsecure_dashboard.phrases import PHRASES
+from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
+from gridsecure_dashboard.views import bill_runs
 from tests.analyst.office_services import (
     PERSON,
     SUBJECT,
@@ -50,7 +50,7 @@ from tests.analyst.zone_services import (
 
 NOW = datetime.now(UTC)
 SHENZHEN = ZoneInfo("Asia/Shanghai")
-ENTRY = Path(__file__).resolve().parents[2] / "apps" / "dashboard" / "main.py"
+ENTRY = Path(__file__).resolve().parents[2] / "apps/dashboard/gridsecure_dashboard/main.py"
 PAGES = {
     "billing": {"bill_runs", "revenue", "load_curve", "releases"},
     "operator": {"bill_runs"},

@@ -24,11 +24,11 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 
-from apps.dashboard.sign_ins import TICKET_SECONDS, SignIns, cookie_name
 from gridsecure.analyst.sessions import Session
+from gridsecure_dashboard.sign_ins import TICKET_SECONDS, SignIns, cookie_name
 from tests.analyst.zone_services import PASSWORD, ZoneServices, certificate, served
 
-SERVER = Path(__file__).resolve().parents[2] / "apps" / "dashboard" / "server.py"
+SERVER = Path(__file__).resolve().parents[2] / "apps/dashboard/gridsecure_dashboard/server.py"
 NOW = datetime(2026, 8, 1, 9, 0, tzinfo=UTC)
 ONE_MINUTE = timedelta(seconds=TICKET_SECONDS)
 PATIENCE = 60  # seconds; a busy machine starts the server in ten

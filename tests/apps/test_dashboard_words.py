@@ -19,12 +19,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from streamlit.testing.v1 import AppTest
 
-from apps.dashboard.code_phrases import CODE_PHRASES
-from apps.dashboard.phrases import PHRASES
-from apps.dashboard.wording import CHINESE, ENGLISH, LANGUAGES
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.gateway.exclusions import REASONS
 from gridsecure.gateway.months import STAGES
+from gridsecure_dashboard.code_phrases import CODE_PHRASES
+from gridsecure_dashboard.phrases import PHRASES
+from gridsecure_dashboard.wording import CHINESE, ENGLISH, LANGUAGES
 from tests.analyst.office_services import SUBJECT, search
 from tests.analyst.zone_services import MONTH, ZoneServices, certificate
 from tests.apps.test_dashboard import (

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
-from apps.api.holder_auth import HolderAuth
 from gridsecure.credentials.uploads import (
     COUNTER_HEADER,
     HOLDER_HEADER,
@@ -19,6 +18,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import SignatureError
 from gridsecure.gateway.identity_peer import Login
+from gridsecure_api.holder_auth import HolderAuth
 from tests.grid_simulator import NOW
 
 KEY = generate_private_key()

@@ -17,11 +17,11 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
-from apps.api.settings import Role, ServiceRole
 from gridsecure import identity_messages
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.identity.signed_logins import Login
 from gridsecure.messages import Message, Signed
+from gridsecure_api.settings import Role, ServiceRole
 from tests.apps.zone_apps import GATEWAY, all_services, bearer
 from tests.grid_simulator import OFFICE, grid_keys
 from tests.hostile_dates import HOSTILE, NUMBERS

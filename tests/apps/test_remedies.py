@@ -14,20 +14,31 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from apps.cli.main import app
 from gridsecure import errors
+from gridsecure.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 COMMAND = typer.main.get_command(app)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 MUST_HAVE_ONE = (
-    *("src/gridsecure/billing", "src/gridsecure/gateway/formats.py", "apps/statements"),
+    *(
+        "src/gridsecure/billing",
+        "src/gridsecure/tariffs",
+        "src/gridsecure/gateway/formats.py",
+        "src/gridsecure/statements",
+    ),
     *("src/gridsecure/gateway/format_cells.py", "src/gridsecure/gateway/foreign_files.py"),
     *("src/gridsecure/gateway/value_kinds.py", "src/gridsecure/gateway/month_files.py"),
-    *(f"apps/cli/{name}.py" for name in ("bill", "bill_readings", "bill_tariffs", "bill_year")),
-    *(f"apps/cli/{name}.py" for name in ("rebill", "statement", "tariff", "tariff_files")),
-    *(f"apps/cli/{name}.py" for name in ("tariff_names", "tariff_check", "meters")),
-    "apps/cli/plan_questions.py",
+    *(
+        f"src/gridsecure/cli/{name}.py"
+        for name in ("bill", "bill_readings", "bill_tariffs", "bill_year")
+    ),
+    *(
+        f"src/gridsecure/cli/{name}.py"
+        for name in ("rebill", "statement", "tariff", "tariff_files")
+    ),
+    *(f"src/gridsecure/cli/{name}.py" for name in ("tariff_names", "tariff_check", "meters")),
+    "src/gridsecure/cli/plan_questions.py",
 )
 ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
 

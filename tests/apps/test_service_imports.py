@@ -22,7 +22,7 @@ TABLES = {"numpy", "pandas"}
     ],
 )
 def test_a_service_loads_nothing_that_only_others_need(service: str, needless: set[str]) -> None:
-    program = f"import json, sys, apps.api.{service}; print(json.dumps(list(sys.modules)))"
+    program = f"import json, sys, gridsecure_api.{service}; print(json.dumps(list(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.api.zone_keys import SIGNING_KEY, kept_secret, signing_key
 from gridsecure.errors import StorageError
+from gridsecure.zone_keys import SIGNING_KEY, kept_secret, signing_key
 
 SECRET = b"secret " * 5
 

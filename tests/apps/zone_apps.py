@@ -12,13 +12,20 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from apps.api.authority import create_authority_app
-from apps.api.gateway import create_gateway_app
-from apps.api.holder_auth import HolderAuth
-from apps.api.identity import create_identity_app
-from apps.api.identity_zone import ISSUER_KEY
-from apps.api.platform import create_platform_app
-from apps.api.settings import (
+from gridsecure.credentials.access import ISSUER
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.tokens import TokenClaims, issue_token
+from gridsecure.gateway.identity_peer import Login
+from gridsecure.identity.service_login import give_token
+from gridsecure.zone_keys import SIGNING_KEY, zone_folder
+from gridsecure_api.authority import create_authority_app
+from gridsecure_api.gateway import create_gateway_app
+from gridsecure_api.holder_auth import HolderAuth
+from gridsecure_api.identity import create_identity_app
+from gridsecure_api.identity_zone import ISSUER_KEY
+from gridsecure_api.platform import create_platform_app
+from gridsecure_api.settings import (
     AuthoritySettings,
     GatewaySettings,
     IdentitySettings,
@@ -26,13 +33,6 @@ from apps.api.settings import (
     PlatformSettings,
     ServiceEntry,
 )
-from apps.api.zone_keys import SIGNING_KEY, zone_folder
-from gridsecure.credentials.access import ISSUER
-from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.crypto.tokens import TokenClaims, issue_token
-from gridsecure.gateway.identity_peer import Login
-from gridsecure.identity.service_login import give_token
 from tests.grid_simulator import NOW, OFFICE, grid_keys
 from tests.identity.identity_world import PEOPLE
 from tests.identity.identity_world import keys as identity_keys

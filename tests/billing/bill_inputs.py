@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from gridsecure.billing.tariffs import catalogue_tariffs
+from gridsecure.tariffs.tariff import catalogue_tariffs
 
 HOUR = pd.Timedelta(hours=1)
 SHANGHAI = "Asia/Shanghai"

@@ -12,7 +12,7 @@ import pytest
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import default_contracts, load_contracts
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.billing.bill_inputs import HOUR, contract_part, read_case_readings, readings_frame
 
 CASES = Path(__file__).parent / "cases"

@@ -17,7 +17,7 @@ from gridsecure.billing.bills import Bills, bill_readings
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.settlement_columns import register_column
 from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff, parse_tariff
+from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff, parse_tariff
 from tests.billing.bill_inputs import HOUR, SHANGHAI, readings_frame
 
 PRICED_TIERS = """

@@ -23,10 +23,10 @@ from gridsecure.billing.bills import (
 )
 from gridsecure.billing.charges import AMOUNT_SCALE, AMOUNT_UNITS_PER_FEN
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import billing_month
 from gridsecure.billing.rules import line_rules
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.errors import InputError
+from gridsecure.periods import billing_month
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.billing.bill_inputs import SHANGHAI
 
 JULY = billing_month(2025, 7, timezone=SHANGHAI)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure.billing.calendars import label_intervals
-from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff, parse_tariff
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff, parse_tariff
 from tests.billing.bill_inputs import HOUR, SHANGHAI, catalogue_text
 
 COMMERCIAL = "shenzhen-commercial-four-period"

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from gridsecure.billing.charges import line_amounts
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
-from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.rules import (
     LineRule,
     line_rules,
     rate_units,
 )
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
 from gridsecure.errors import InputError
+from gridsecure.periods import BillingPeriod, billing_month
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.billing.bill_inputs import SHANGHAI, catalogue_text
 
 JULY = billing_month(2025, 7, timezone=SHANGHAI)

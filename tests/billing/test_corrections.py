@@ -20,8 +20,8 @@ from gridsecure.billing.corrections import (
     corrections_to_json,
     unreconciled,
 )
-from gridsecure.billing.periods import billing_month
-from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff, parse_tariff
+from gridsecure.periods import billing_month
+from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff, parse_tariff
 from tests.billing.bill_inputs import HOUR, catalogue_text, readings_frame
 
 METERS = ("A", "B", "C")

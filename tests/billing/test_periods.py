@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridsecure.billing.periods import (
+from gridsecure.errors import InvalidReadingsError
+from gridsecure.periods import (
     BillingPeriod,
     assign_periods,
     billing_month,
 )
-from gridsecure.errors import InvalidReadingsError
 from tests.billing.bill_inputs import HOUR, SHANGHAI, readings_frame
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gridsecure.billing.reading_versions import changed_settlements, overlaid
 from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.billing.bill_inputs import HOUR, readings_frame
 
 FLAT = load_tariff(catalogue_tariffs()["flat"])

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from gridsecure.billing.settlements import check_settlements, settle
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.errors import InputError, InvalidReadingsError
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.billing.bill_inputs import HOUR, SHANGHAI, readings_frame
 
 FLAT = load_tariff(catalogue_tariffs()["flat"])

@@ -12,8 +12,6 @@ import pytest
 
 from gridsecure.compute import intake
 from gridsecure.compute.key_sets import install_key_set, known_keys
-from gridsecure.crypto.parameters import PARAMETER_SETS, REGISTER
-from gridsecure.crypto.secret_key import generate_key_set
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AuthenticityError,
@@ -28,6 +26,8 @@ from gridsecure.errors import (
     StorageError,
     UnknownMeterError,
 )
+from gridsecure.homomorphic.parameters import PARAMETER_SETS, REGISTER
+from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, Signed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain

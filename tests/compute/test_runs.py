@@ -22,7 +22,6 @@ from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer, waiting_requests
 from gridsecure.compute.runs import Progress, RunOrder, run_plan, signed_message
 from gridsecure.compute.transcripts import job_seed, recorded_transcripts
-from gridsecure.crypto.column_files import open_column
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     ConflictError,
@@ -33,6 +32,7 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.gateway.rosters import Roster
+from gridsecure.homomorphic.column_files import open_column
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
 from gridsecure.plans.execution import compile_bill, roster_data
 from gridsecure.plans.load_curve import cell_layout, day_quantity, day_totals

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gridsecure.billing.periods import billing_month
 from gridsecure.credentials.seats import billing_domain, check_period
 from gridsecure.errors import InvalidMessageError
+from gridsecure.periods import billing_month
 
 SHANGHAI, BERLIN, SYDNEY = "Asia/Shanghai", "Europe/Berlin", "Australia/Sydney"
 

@@ -24,13 +24,8 @@ from pathlib import Path
 import httpx
 import pandas as pd
 
-from apps.api.errors import error_response
-from apps.api.holder_auth import HolderAuth
-from apps.api.service_tokens import ServiceAuth, ServiceLoginClient
-from apps.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure import frames
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.billing.tariffs import catalogue_tariffs, parse_tariff
 from gridsecure.compute import intake
 from gridsecure.compute.admission import admit_upload
 from gridsecure.compute.key_sets import install_key_set
@@ -43,7 +38,6 @@ from gridsecure.credentials.uploads import (
     SIGNATURE_HEADER,
     Upload,
 )
-from gridsecure.crypto.secret_key import generate_key_set
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
@@ -62,10 +56,16 @@ from gridsecure.gateway.rosters import build_rosters
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.upload import PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
+from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, KeySetRequest, Signed, opened
+from gridsecure.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
+from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
+from gridsecure_api.errors import error_response
+from gridsecure_api.holder_auth import HolderAuth
+from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from tests.gateway.identity_wire import Authority, IdentityService
 from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
 from tests.identity.identity_world import keys as identity_keys

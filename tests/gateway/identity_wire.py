@@ -18,7 +18,6 @@ import httpx
 import pandas as pd
 from sqlalchemy import Engine
 
-from apps.api.errors import error_response
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.credentials.access import ISSUER, enrolment_channel
 from gridsecure.credentials.issuer_keys import Context
@@ -37,6 +36,7 @@ from gridsecure.identity.token_service import TokenService
 from gridsecure.identity.vouching import registrations_of
 from gridsecure.identity_messages import EnrolmentAnswer, EnrolmentOrder, EnrolmentResult, Facts
 from gridsecure.messages import Signed, opened, signed
+from gridsecure_api.errors import error_response
 from tests.grid_simulator import grid_keys
 from tests.identity.identity_world import account_of, database, keys, suite
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import billing_month
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
 from gridsecure.gateway.admission import SeenMeters, admit
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.exclusions import REASONS, write_exceptions
 from gridsecure.gateway.packing import INTERVAL_BOUNDS_WH, OTHER_BOUND_WH
+from gridsecure.periods import billing_month
 from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, MAX_YEAR_WH
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS
 
 PERIOD = billing_month(2026, 7, timezone="Asia/Shanghai")

@@ -17,8 +17,6 @@ import pytest
 from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
-from gridsecure.billing.periods import billing_month
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff, parse_tariff
 from gridsecure.compute.jobs import worker_pool
 from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer
@@ -50,11 +48,13 @@ from gridsecure.key_authority.checker.answering import sealed_statements
 from gridsecure.key_authority.checker.bill_versions import bill_versions
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import Signed, UploadManifest
+from gridsecure.periods import billing_month
 from gridsecure.plans.load_curve import INTERVALS_PREFIX
 from gridsecure.statement_checks import bill_digests, check_statements
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import head, verify_chain
 from gridsecure.store.records import listed
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.authority_simulator import Authority
 from tests.gateway.gateway_world import MONTH, GatewayWorld
 from tests.grid_simulator import HOUR, OFFICE

@@ -18,15 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.admission import SeenMeters, admit
 from gridsecure.gateway.collection import Collected, collect
 from gridsecure.gateway.energies import IntervalEnergies, interval_energies
 from gridsecure.gateway.formats import read_readings
 from gridsecure.gateway.settling import settled_energies
+from gridsecure.periods import BillingPeriod, billing_month
+from gridsecure.tariffs.tariff import parse_tariff
 
 ZONE = "Asia/Shanghai"
 CASES = Path(__file__).parents[1] / "data" / "cases"

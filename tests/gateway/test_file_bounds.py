@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.billing import contracts, tariffs
+from gridsecure.billing import contracts
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.billing.tariffs import load_tariff, parse_tariff
 from gridsecure.errors import InputError, InvalidReadingsError, InvalidTariffError
 from gridsecure.gateway import table_text
 from gridsecure.gateway.collection import MonthFiles, read_files
 from gridsecure.gateway.formats import read_readings
+from gridsecure.tariffs import tariff as tariffs
+from gridsecure.tariffs.tariff import load_tariff, parse_tariff
 
 MIB = 1 << 20
 BYTES_PER_READING = 260

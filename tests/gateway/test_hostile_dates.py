@@ -9,18 +9,18 @@ from datetime import datetime, timedelta
 import pytest
 
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.billing.month_texts import (
+from gridsecure.billing.settlements import settle
+from gridsecure.errors import InputError, InvalidReadingsError, InvalidTariffError
+from gridsecure.gateway.formats import read_offsets, read_readings
+from gridsecure.month_texts import (
     FIRST_YEAR,
     LAST_YEAR,
     MONTH_PATTERN,
     read_moment,
     read_month,
 )
-from gridsecure.billing.periods import billing_month
-from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariffs import catalogue_tariffs, parse_tariff
-from gridsecure.errors import InputError, InvalidReadingsError, InvalidTariffError
-from gridsecure.gateway.formats import read_offsets, read_readings
+from gridsecure.periods import billing_month
+from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
 from tests.hostile_dates import HOSTILE
 
 ZONES = ("Asia/Shanghai", "America/New_York", "Pacific/Kiritimati", "Etc/GMT+12")

@@ -10,13 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridsecure.billing.periods import billing_month
 from gridsecure.billing.rules import line_rules
 from gridsecure.billing.settlement_columns import register_column
 from gridsecure.billing.settlements import settle
-from gridsecure.crypto.column_files import open_column
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.crypto.thresholds import MONTH_DIGITS, WH_PER_KWH, thermometer
 from gridsecure.errors import InvalidReadingsError, NotFoundError, OutOfRangeError
 from gridsecure.gateway.energies import interval_energies
 from gridsecure.gateway.packing import (
@@ -26,6 +23,9 @@ from gridsecure.gateway.packing import (
     pack_settlements,
     packed_columns,
 )
+from gridsecure.homomorphic.column_files import open_column
+from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, thermometer
+from gridsecure.periods import billing_month
 from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.quantities import MONTH_MEASURE, published_needs, register_quantity
 from tests.grid_simulator import DAY_INTERVALS, HOUR, TIERS, GridSimulator, grid_keys

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bill_readings
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.errors import InvalidMessageError, NotFoundError
 from gridsecure.gateway import months
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import expected_bills
 from gridsecure.statement_checks import MAX_NAMED, StatementCheck, bill_digests, check_statements
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.gateway.gateway_world import MONTH, GatewayWorld
 from tests.grid_simulator import HOUR
 

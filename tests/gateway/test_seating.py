@@ -9,7 +9,6 @@ from itertools import islice
 import httpx
 import pytest
 
-from apps.simulator.synthetic_meters import simulate
 from gridsecure import frames
 from gridsecure.compute.seating import install_deny_list
 from gridsecure.credentials.seats import billing_domain, seated_roster
@@ -35,6 +34,7 @@ from gridsecure.identity import revoking
 from gridsecure.identity.vouching import deny_list
 from gridsecure.identity_messages import DenyList, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, signed
+from gridsecure.simulator.synthetic_meters import simulate
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
 from tests.gateway.gateway_world import (

@@ -11,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure import frames
-from gridsecure.crypto.parameters import INTERVAL
-from gridsecure.crypto.secret_key import generate_key_set
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AccessDeniedError,
@@ -30,6 +28,8 @@ from gridsecure.errors import (
 )
 from gridsecure.gateway import outbox
 from gridsecure.gateway.upload import PlatformClient, batches, deliver
+from gridsecure.homomorphic.parameters import INTERVAL
+from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.peer import PAUSES_S, Peer
 from gridsecure.store.database import write_session

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import billing_month
 from gridsecure.errors import StorageError
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.year_to_date import UNKNOWN, keep_totals, year_before_wh
+from gridsecure.periods import billing_month
 
 NAMES = ["old", "new", "opened", "gap"]
 

@@ -12,10 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.api.settings import VaultSettings
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import INTERVAL, PARAMETER_SETS, REGISTER
-from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.errors import (
     AuthenticityError,
     ConflictError,
@@ -23,6 +19,9 @@ from gridsecure.errors import (
     NotFoundError,
     StorageError,
 )
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER
+from gridsecure.homomorphic.secret_key import SecretKeySet
 from gridsecure.key_authority.checker.key_sets import (
     give_key_set,
     key_ring,
@@ -43,6 +42,7 @@ from gridsecure.messages import ColumnEntry, KeyNotice, opened, signed
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
+from gridsecure_api.settings import VaultSettings
 from tests.authority_simulator import KEK, key_set_request, place_of, settlement
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys, registry
 from tests.vault_services import RunningVault, running_vault, vault_settings, why_not_started

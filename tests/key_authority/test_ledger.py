@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import pytest
 
-from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.gateway.rosters import Roster
+from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, Outcome, answer_request
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.vault.decryption import Vault

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.crypto.column_files import column_bytes, open_column
-from gridsecure.crypto.columns import EncryptedColumn
-from gridsecure.crypto.parameters import REGISTER
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, GridSecureError
+from gridsecure.homomorphic.column_files import column_bytes, open_column
+from gridsecure.homomorphic.columns import EncryptedColumn
+from gridsecure.homomorphic.parameters import REGISTER
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED
 from gridsecure.messages import ReleaseRequest, Signed, signed
 from gridsecure.plans.load_curve import day_quantity

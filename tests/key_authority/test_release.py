@@ -10,9 +10,9 @@ import pytest
 
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import Bills
-from gridsecure.crypto.column_files import open_column
 from gridsecure.crypto.envelope import open_from
 from gridsecure.errors import AuthenticityError, EnvelopeError, NotFoundError
+from gridsecure.homomorphic.column_files import open_column
 from gridsecure.key_authority.checker.answering import (
     RELEASED,
     released_certificate,

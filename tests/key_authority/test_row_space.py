@@ -25,7 +25,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from gridsecure.billing.tariffs import catalogue_tariffs
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker import told_cells
@@ -45,6 +44,7 @@ from gridsecure.plans.cells import MINIMUM_MEMBERS, MONEY, NO_MEASURES, Member, 
 from gridsecure.plans.execution import RosterData, roster_data
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.records import create_tables
+from gridsecure.tariffs.tariff import catalogue_tariffs
 from tests.grid_simulator import FLAT, NOW, TIERS
 
 PRIME = (1 << 61) - 1

@@ -15,14 +15,11 @@ from secrets import token_bytes
 
 import pytest
 
-from apps.api.authority_zone import open_zone
-from apps.api.settings import AuthoritySettings
-from apps.cli.home import create_home, make_vault_folders
-from apps.cli.ports import choose_ports
-from apps.cli.processes import Services
-from apps.cli.service_specs import service_specs
-from apps.cli.service_users import FIRST_UID, ServiceUsers, give
-from gridsecure.crypto.parameters import INTERVAL, REGISTER
+from gridsecure.cli.home import create_home, make_vault_folders
+from gridsecure.cli.ports import choose_ports
+from gridsecure.cli.processes import Services
+from gridsecure.cli.service_specs import service_specs
+from gridsecure.cli.service_users import FIRST_UID, ServiceUsers, give
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import (
     AccessDeniedError,
@@ -35,12 +32,15 @@ from gridsecure.errors import (
     NotFoundError,
     StorageError,
 )
+from gridsecure.homomorphic.parameters import INTERVAL, REGISTER
 from gridsecure.key_authority.checker.answering import FAILED, RELEASED
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.packages import CheckedBills, KeyOrder, RevocationOrder
 from gridsecure.key_authority.vault import custody
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
 from gridsecure.messages import RosterManifest, Signed, signed
+from gridsecure_api.authority_zone import open_zone
+from gridsecure_api.settings import AuthoritySettings
 from tests.authority_simulator import KEK, Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
@@ -316,12 +316,12 @@ def test_what_is_no_order_is_refused_and_what_is_no_frame_ends_the_connection(
 CHECKER = """
 import os, sys
 from pathlib import Path
-import apps.api.authority
+import gridsecure_api.authority
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.messages import Signed
 client = VaultClient(Path(sys.argv[1]), uid=os.geteuid())
 client.create_key_set(Signed.parsed(sys.argv[2]))
-assert "gridsecure.crypto.secret_key" not in sys.modules
+assert "gridsecure.homomorphic.secret_key" not in sys.modules
 print("asked", flush=True)
 sys.stdin.read()
 """

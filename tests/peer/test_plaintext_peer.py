@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from gridsecure.billing.bills import Bills, bill_readings
 from gridsecure.billing.charges import AMOUNT_DECIMALS
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.tariffs import Tariff
-from gridsecure.billing.urdb import UrdbOptions, import_rate
+from gridsecure.tariffs.tariff import Tariff
+from gridsecure.tariffs.urdb.conversion import UrdbOptions, import_rate
 from tests.peer.oracle import CASE_IDS, case, load_wh
 from tests.peer.rates import DEMAND_KINDS, ENERGY_KINDS, Rate, Year, rates_with_load
 from tests.peer.sam import DAYS, sam_bill

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gridsecure.billing.urdb import UrdbOptions, import_rate
 from gridsecure.errors import InvalidTariffError
+from gridsecure.tariffs.urdb.conversion import UrdbOptions, import_rate
 from tests.peer.oracle import load_wh
 from tests.peer.sam import DAYS, MONTH_DAYS, MONTHS, sam_bill, sam_energy_of
 from tests.peer.test_plaintext_peer import YEAR, ZONE, elements, year_bills

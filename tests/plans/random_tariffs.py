@@ -14,14 +14,14 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.rules import DYNAMIC as PRICED
 from gridsecure.billing.rules import LineRule, line_rules
 from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.billing.tariffs import Tariff, parse_tariff
+from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.plans.quantities import MAX_PRICED_WH, MAX_YEAR_WH, largest_total_wh
 from gridsecure.plans.steps import circuit_rules
+from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.tariff import Tariff, parse_tariff
 from tests.plans.element_tariffs import (
     DEMAND_WINDOWS,
     DYNAMIC,

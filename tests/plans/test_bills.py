@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.charges import line_amounts, line_quantities
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import billing_month
 from gridsecure.billing.rules import (
     CONTRACT,
     REGISTER,
@@ -27,10 +26,10 @@ from gridsecure.billing.rules import (
     line_rules,
 )
 from gridsecure.billing.settlement_columns import register_column
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
-from gridsecure.crypto.parameters import PARAMETER_SETS
-from gridsecure.crypto.plain import PlainColumn
 from gridsecure.errors import InvalidTariffError, OutOfRangeError
+from gridsecure.homomorphic.parameters import PARAMETER_SETS
+from gridsecure.homomorphic.plain import PlainColumn
+from gridsecure.periods import billing_month
 from gridsecure.plans.bills import plan_bill, run_bill
 from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
@@ -41,6 +40,7 @@ from gridsecure.plans.quantities import (
 )
 from gridsecure.plans.recombination import recombined
 from gridsecure.plans.settlement_values import settlement_values
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.grid_simulator import grid_keys
 
 PERIOD = billing_month(2026, 7, timezone="Asia/Shanghai")

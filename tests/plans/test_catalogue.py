@@ -11,15 +11,15 @@ import pytest
 
 from gridsecure.billing.charges import exact_lines
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.billing.rules import line_rules
 from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff
-from gridsecure.crypto.plain import PlainColumn
+from gridsecure.homomorphic.plain import PlainColumn
+from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.quantities import largest_total_wh, published_needs
 from gridsecure.plans.recombination import recombined
 from gridsecure.plans.settlement_values import settlement_values
+from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff
 from tests.grid_simulator import grid_keys
 
 METERS = 12

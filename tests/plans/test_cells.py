@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridsecure.billing.periods import billing_month
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.messages import RosterManifest
+from gridsecure.periods import billing_month
 from gridsecure.plans.cells import (
     ALL_MEASURES,
     MINIMUM_MEMBERS,
@@ -22,6 +21,7 @@ from gridsecure.plans.cells import (
     roster_members,
 )
 from gridsecure.plans.load_curve import cell_layout
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.grid_simulator import FLAT, TIERS
 
 HOME = ("futian", "household")

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.charges import exact_lines
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import billing_month
 from gridsecure.billing.rules import line_rules
 from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariffs import Tariff, parse_tariff
-from gridsecure.crypto.plain import PlainColumn
 from gridsecure.errors import InputError
+from gridsecure.homomorphic.plain import PlainColumn
+from gridsecure.periods import billing_month
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.quantities import published_needs
 from gridsecure.plans.recombination import recombined
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.plans.steps import circuit_rules
+from gridsecure.tariffs.tariff import Tariff, parse_tariff
 from tests.grid_simulator import grid_keys
 from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS, STEPS
 

@@ -11,12 +11,11 @@ import pandas as pd
 import pytest
 
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import billing_month
 from gridsecure.billing.rules import CONTRACT, MINIMUM, line_rules
-from gridsecure.billing.tariffs import Tariff, catalogue_tariffs, load_tariff, parse_tariff
-from gridsecure.crypto.columns import EncryptedColumn
-from gridsecure.crypto.counting import RELINEARISE, SCALE, SWITCH
-from gridsecure.crypto.parameters import PARAMETER_SETS, PRODUCT, REGISTER, TIER
+from gridsecure.homomorphic.columns import EncryptedColumn
+from gridsecure.homomorphic.counting import RELINEARISE, SCALE, SWITCH
+from gridsecure.homomorphic.parameters import PARAMETER_SETS, PRODUCT, REGISTER, TIER
+from gridsecure.periods import billing_month
 from gridsecure.plans.bills import plan_bill, run_bill
 from gridsecure.plans.explain import Explanation, explain
 from gridsecure.plans.line_methods import method_of
@@ -29,6 +28,7 @@ from gridsecure.plans.operation_costs import (
 )
 from gridsecure.plans.outputs import DIVISOR
 from gridsecure.plans.steps import circuit_rules
+from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff, parse_tariff
 from tests.grid_simulator import grid_keys
 from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS, ladder, rate, tariff
 

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from gridsecure.crypto.parameters import INTERVAL
 from gridsecure.errors import InputError, OutOfRangeError
+from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.plans.load_curve import (

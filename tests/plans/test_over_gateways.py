@@ -7,10 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from gridsecure.crypto.blinding import SEED_SIZE, zero_sum_blinding
-from gridsecure.crypto.parameters import INTERVAL
-from gridsecure.crypto.secret_key import generate_key_set
 from gridsecure.errors import KeyMismatchError
+from gridsecure.homomorphic.blinding import SEED_SIZE, zero_sum_blinding
+from gridsecure.homomorphic.parameters import INTERVAL
+from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.load_curve import cell_layout, day_totals, plan_day, run_day
 

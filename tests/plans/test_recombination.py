@@ -15,17 +15,17 @@ import pytest
 from numpy.typing import NDArray
 
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.periods import billing_month
 from gridsecure.billing.rules import line_rules
-from gridsecure.billing.tariffs import parse_tariff
-from gridsecure.crypto.columns import EncryptedColumn
-from gridsecure.crypto.plain import PlainColumn
 from gridsecure.errors import OutOfRangeError
+from gridsecure.homomorphic.columns import EncryptedColumn
+from gridsecure.homomorphic.plain import PlainColumn
+from gridsecure.periods import billing_month
 from gridsecure.plans import recombination
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.outputs import DIVISOR
 from gridsecure.plans.quantities import FACTOR_QUANTITY, TIER_TOTAL
 from gridsecure.plans.recombination import recombined
+from gridsecure.tariffs.tariff import parse_tariff
 from tests.grid_simulator import grid_keys
 from tests.plans.element_tariffs import (
     BUSINESSES,

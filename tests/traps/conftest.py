@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gridsecure.crypto.parameters import INTERVAL, REGISTER, TIER
-from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
+from gridsecure.homomorphic.parameters import INTERVAL, REGISTER, TIER
+from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
 
 
 @pytest.fixture(scope="session")

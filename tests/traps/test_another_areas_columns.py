@@ -21,12 +21,12 @@ import pytest
 from gridsecure.compute import intake
 from gridsecure.compute.jobs import BillJob, Worker
 from gridsecure.compute.key_sets import install_key_set, known_keys
-from gridsecure.crypto.column_files import column_bytes, open_column
 from gridsecure.crypto.envelope import open_from
-from gridsecure.crypto.parameters import PARAMETER_SETS, REGISTER
-from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError, OutOfRangeError
+from gridsecure.homomorphic.column_files import column_bytes, open_column
+from gridsecure.homomorphic.parameters import PARAMETER_SETS, REGISTER
+from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
 from gridsecure.key_authority.packages import CheckedBills
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE, Vault
 from gridsecure.messages import (

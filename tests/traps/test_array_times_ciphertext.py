@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tenseal
 
-from gridsecure.crypto.secret_key import SecretKeySet
+from gridsecure.homomorphic.secret_key import SecretKeySet
 
 OPERATORS: list[Callable[[Any, Any], Any]] = [operator.mul, operator.add, operator.sub]
 

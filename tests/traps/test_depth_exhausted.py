@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gridsecure.crypto.columns import Column
-from gridsecure.crypto.parameters import INTERVAL, TIER
-from gridsecure.crypto.planning import PlannedColumn
-from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.errors import DepthExceededError
+from gridsecure.homomorphic.columns import Column
+from gridsecure.homomorphic.parameters import INTERVAL, TIER
+from gridsecure.homomorphic.planning import PlannedColumn
+from gridsecure.homomorphic.secret_key import SecretKeySet
 
 
 def power_of_eight(column: Column) -> Column:

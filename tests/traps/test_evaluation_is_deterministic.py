@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridsecure.crypto.blinding import SEED_SIZE, zero_sum_blinding
-from gridsecure.crypto.column_files import ColumnLabel, column_bytes, open_column
-from gridsecure.crypto.columns import EncryptedColumn
-from gridsecure.crypto.parameters import TIER
-from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.homomorphic.blinding import SEED_SIZE, zero_sum_blinding
+from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, open_column
+from gridsecure.homomorphic.columns import EncryptedColumn
+from gridsecure.homomorphic.parameters import TIER
+from gridsecure.homomorphic.secret_key import SecretKeySet
 
 SLOTS = 64
 LABEL = ColumnLabel("total", "Wh", "roster", "2026-01-01", "2026-02-01", SLOTS, 10**6)
@@ -95,10 +95,10 @@ def test_operations_leave_their_inputs_alone(
 RE_EXECUTION = """
 import sys
 from pathlib import Path
-from gridsecure.crypto.blinding import SEED_SIZE, zero_sum_blinding
-from gridsecure.crypto.column_files import column_bytes, open_column
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import TIER
+from gridsecure.homomorphic.blinding import SEED_SIZE, zero_sum_blinding
+from gridsecure.homomorphic.column_files import column_bytes, open_column
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.parameters import TIER
 from gridsecure.crypto.sm3 import sm3_hex
 import numpy as np
 
@@ -116,7 +116,7 @@ blinding = zero_sum_blinding(
     bytes(SEED_SIZE), groups=np.arange(a.slots) % 4, modulus=TIER.plain_modulus, purpose="total"
 )
 out = a.times(b.complement()).relinearised().lowered(2).scaled(9).blinded(blinding).lowered(1)
-assert "gridsecure.crypto.secret_key" not in sys.modules
+assert "gridsecure.homomorphic.secret_key" not in sys.modules
 print(sm3_hex(column_bytes(out, label=label)))
 """
 

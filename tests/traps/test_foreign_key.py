@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gridsecure.crypto.column_files import ColumnLabel, column_bytes, open_column
-from gridsecure.crypto.parameters import INTERVAL
-from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError
+from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, open_column
+from gridsecure.homomorphic.parameters import INTERVAL
+from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
 
 LABEL = ColumnLabel("total", "Wh", "roster", "2026-01-01", "2026-02-01", 9, 9)
 

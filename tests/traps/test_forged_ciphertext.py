@@ -16,13 +16,13 @@ import pytest
 from numpy.typing import NDArray
 from tenseal import sealapi
 
-from gridsecure.crypto.coefficients import pack
-from gridsecure.crypto.column_files import ColumnLabel, column_bytes, open_column
-from gridsecure.crypto.parameters import INTERVAL, Parameters
-from gridsecure.crypto.seal import ring_for, saved_bytes
-from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
+from gridsecure.homomorphic.coefficients import pack
+from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, open_column
+from gridsecure.homomorphic.parameters import INTERVAL, Parameters
+from gridsecure.homomorphic.seal import ring_for, saved_bytes
+from gridsecure.homomorphic.secret_key import SecretKeySet
 
 
 def forged_residues(parameters: Parameters) -> NDArray[np.uint64]:

@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridsecure.crypto.column_files import column_bytes, open_column
-from gridsecure.crypto.columns import EncryptedColumn
 from gridsecure.crypto.envelope import open_from
-from gridsecure.crypto.parameters import PARAMETER_SETS, Parameters
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.rosters import Roster
+from gridsecure.homomorphic.column_files import column_bytes, open_column
+from gridsecure.homomorphic.columns import EncryptedColumn
+from gridsecure.homomorphic.parameters import PARAMETER_SETS, Parameters
 from gridsecure.key_authority.checker.answering import (
     REFUSED,
     RELEASED,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import tenseal
 
-from gridsecure.crypto.column_files import open_column
-from gridsecure.crypto.secret_key import SecretKeySet, secret_key_set
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError, MalformedCiphertextError
+from gridsecure.homomorphic.column_files import open_column
+from gridsecure.homomorphic.secret_key import SecretKeySet, secret_key_set
 
 JUNK = [b"", b"\x0a\x00", b"\x00", b"GSEC\x01", b"GSEC\x01\x00\x00\x00\x00", bytes(1000)]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import tenseal
 
-from gridsecure.crypto.blinding import SEED_SIZE, group_sums, zero_sum_blinding
-from gridsecure.crypto.parameters import INTERVAL
-from gridsecure.crypto.secret_key import SecretKeySet
+from gridsecure.homomorphic.blinding import SEED_SIZE, group_sums, zero_sum_blinding
+from gridsecure.homomorphic.parameters import INTERVAL
+from gridsecure.homomorphic.secret_key import SecretKeySet
 
 HOUSEHOLDS = 15
 

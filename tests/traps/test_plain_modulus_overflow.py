@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gridsecure.crypto.parameters import INTERVAL, REGISTER
-from gridsecure.crypto.plain import PlainColumn
-from gridsecure.crypto.planning import PlannedColumn
-from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.errors import OutOfRangeError
+from gridsecure.homomorphic.parameters import INTERVAL, REGISTER
+from gridsecure.homomorphic.plain import PlainColumn
+from gridsecure.homomorphic.planning import PlannedColumn
+from gridsecure.homomorphic.secret_key import SecretKeySet
 
 TOP = INTERVAL.plain_modulus - 1
 

@@ -11,8 +11,8 @@ import pytest
 import tenseal
 from tenseal import sealapi
 
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.secret_key import SecretKeySet
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.secret_key import SecretKeySet
 
 
 def test_public_context_still_decrypts() -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tenseal
 
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import INTERVAL, REGISTER, TIER, Parameters
-from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.errors import KeyMismatchError
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.parameters import INTERVAL, REGISTER, TIER, Parameters
+from gridsecure.homomorphic.secret_key import SecretKeySet
 
 
 @pytest.fixture(params=[INTERVAL, REGISTER, TIER], ids=lambda p: p.name)

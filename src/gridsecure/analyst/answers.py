@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import httpx
 
-from gridsecure.billing.month_texts import read_moment
 from gridsecure.errors import (
     AccessDeniedError,
     AuditBrokenError,
@@ -29,6 +28,7 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     StorageError,
 )
+from gridsecure.month_texts import read_moment
 
 _LONGEST_TEXT: Final = 500  # a sentence for people; more is not one
 

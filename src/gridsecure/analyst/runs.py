@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gridsecure.analyst.answers import Answer
-from gridsecure.billing.month_texts import read_month
-from gridsecure.billing.periods import billing_month
+from gridsecure.month_texts import read_month
+from gridsecure.periods import billing_month
 
 DONE: Final = "done"
 FAILED: Final = "failed"

@@ -31,8 +31,8 @@ from gridsecure.billing.rules import (
     rate_units,
     scaled,
 )
-from gridsecure.billing.tariff_rows import RATE_DECIMALS
-from gridsecure.billing.tariffs import Tariff
+from gridsecure.tariffs.rows import RATE_DECIMALS
+from gridsecure.tariffs.tariff import Tariff
 
 # Where the number behind a line came from: measured energy, a column the gateway derived from its
 # readings, public facts, or the lines the authority had decrypted.

@@ -25,12 +25,12 @@ from gridsecure.billing.charges import (
     largest,
 )
 from gridsecure.billing.contracts import align_contracts
-from gridsecure.billing.periods import BillingPeriod, assign_periods
 from gridsecure.billing.rules import MINIMUM, LineRule, line_rules, rate_units
 from gridsecure.billing.settlement_columns import INT64_MAX
 from gridsecure.billing.settlements import check_settlements, settle
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InputError
+from gridsecure.periods import BillingPeriod, assign_periods
+from gridsecure.tariffs.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridsecure.billing.periods import Lengths
-from gridsecure.billing.tariff_cells import ALL_MONTHS, MINUTES_PER_DAY
-from gridsecure.billing.tariff_rows import WindowRow
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.periods import Lengths
+from gridsecure.tariffs.cells import ALL_MONTHS, MINUTES_PER_DAY
+from gridsecure.tariffs.rows import WindowRow
+from gridsecure.tariffs.tariff import Tariff
 
 MINUTE = pd.Timedelta(minutes=1)
 NANOSECONDS_PER_MINUTE = 60_000_000_000

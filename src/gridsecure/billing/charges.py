@@ -23,8 +23,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from gridsecure.billing.limits import capacities_va, tier_limits_wh
-from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.power_factor import adjustment_table
 from gridsecure.billing.rules import (
     CONTRACT,
     DEMAND,
@@ -56,8 +54,10 @@ from gridsecure.billing.settlement_columns import (
     register_column,
     split_column,
 )
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.billing.tariff_rows import PER_DAY, PER_KVA, RATE_DECIMALS
+from gridsecure.periods import BillingPeriod
+from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.power_factor import adjustment_table
+from gridsecure.tariffs.rows import PER_DAY, PER_KVA, RATE_DECIMALS
 
 QUANTITY_DECIMALS = 3
 AMOUNT_DECIMALS = QUANTITY_DECIMALS + RATE_DECIMALS

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridsecure.billing.month_texts import FIRST_YEAR, LAST_YEAR, MONTH_PATTERN
 from gridsecure.errors import InputError
+from gridsecure.month_texts import FIRST_YEAR, LAST_YEAR, MONTH_PATTERN
 
 TEXT_COLUMNS = ("meter_point_id", "zone", "customer_class", "tariff_id", "service_from", "large")
 # Column of the file [kWh, kVA] -> column of the frame [Wh, VA].

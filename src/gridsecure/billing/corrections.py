@@ -27,7 +27,7 @@ from gridsecure.billing.bill_documents import bills_to_json, fen_text
 from gridsecure.billing.bills import Bills
 from gridsecure.billing.charges import IntegerArray
 from gridsecure.billing.rules import LineRule
-from gridsecure.billing.tariffs import Tariff
+from gridsecure.tariffs.tariff import Tariff
 
 FIRST_VERSION = 1
 """The version of a bill that corrects nothing."""

@@ -12,18 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import LineRule, scaled
 from gridsecure.billing.settlement_columns import DEMAND_COLUMN, INT64_MAX
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.billing.tariff_rows import (
+from gridsecure.errors import InputError
+from gridsecure.periods import BillingPeriod
+from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.rows import (
     KWH,
     KWH_PER_DAY,
     KWH_PER_KVA,
     KWH_PER_KW,
     KWH_PER_KW_DAY,
 )
-from gridsecure.errors import InputError
 
 # Upper limit of an open tier: no energy in int64 lies above it.
 OPEN_LIMIT_WH = INT64_MAX

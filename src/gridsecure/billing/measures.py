@@ -17,7 +17,6 @@ import pandas as pd
 
 from gridsecure.billing.calendars import label_intervals
 from gridsecure.billing.limits import tier_limits_wh
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import (
     DEMAND,
     DISCOUNT,
@@ -33,10 +32,11 @@ from gridsecure.billing.settlement_columns import (
     interval_column,
     split_column,
 )
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.billing.tariff_rows import KWH_PER_KW, KWH_PER_KW_DAY
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.periods import BillingPeriod
+from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.rows import KWH_PER_KW, KWH_PER_KW_DAY
+from gridsecure.tariffs.tariff import Tariff
 
 MINUTE = pd.Timedelta(minutes=1)
 

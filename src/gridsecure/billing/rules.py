@@ -13,18 +13,18 @@ from datetime import timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from gridsecure.billing.periods import BillingPeriod, billing_month
-from gridsecure.billing.tariff_consistency import CHRONOLOGICAL, MONTH, PER_PERIOD
-from gridsecure.billing.tariff_pricing import (
+from gridsecure.errors import InputError
+from gridsecure.periods import BillingPeriod, billing_month
+from gridsecure.tariffs.consistency import CHRONOLOGICAL, MONTH, PER_PERIOD
+from gridsecure.tariffs.pricing import (
     DISCOUNT_CHARGE,
     ENERGY_CHARGE,
     FEED_IN_CHARGE,
     FREE_QUOTA_CHARGE,
     MINIMUM_CHARGE,
 )
-from gridsecure.billing.tariff_rows import KWH, PER_KW, PER_KWH, RATE_DECIMALS, RateRow, TierRow
-from gridsecure.billing.tariffs import Tariff
-from gridsecure.errors import InputError
+from gridsecure.tariffs.rows import KWH, PER_KW, PER_KWH, RATE_DECIMALS, RateRow, TierRow
+from gridsecure.tariffs.tariff import Tariff
 
 # What a line multiplies.
 REGISTER = "register"  # one time-of-use register

@@ -25,8 +25,6 @@ from gridsecure.billing.measures import (
     ratcheted,
     uniform_minutes,
 )
-from gridsecure.billing.periods import BillingPeriod, Lengths
-from gridsecure.billing.power_factor import power_factors
 from gridsecure.billing.rules import line_rules, scaled
 from gridsecure.billing.settlement_columns import (
     DEMAND_COLUMN,
@@ -38,10 +36,12 @@ from gridsecure.billing.settlement_columns import (
     TOTAL_COLUMN,
     YEAR_BEFORE_COLUMN,
 )
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.billing.tariff_pricing import FEED_IN_CHARGE
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.periods import BillingPeriod, Lengths
+from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.power_factor import power_factors
+from gridsecure.tariffs.pricing import FEED_IN_CHARGE
+from gridsecure.tariffs.tariff import Tariff
 
 _SHARE_DECIMALS = 4
 

@@ -20,12 +20,12 @@ import pandas as pd
 from gridsecure.billing.calendars import label_intervals
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, overlapping
-from gridsecure.billing.periods import Lengths, assign_periods
 from gridsecure.billing.readings import MINUTES_COLUMN, start_us
 from gridsecure.billing.settlement_columns import INT64_MAX, register_column
 from gridsecure.billing.settlement_measures import PlacedReadings, with_measures
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InputError, InvalidReadingsError
+from gridsecure.periods import Lengths, assign_periods
+from gridsecure.tariffs.tariff import Tariff
 
 BILLABLE_QUALITIES = ("actual", "estimated")
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.compute.corrections import COMMITTED, admit_upload, refusals_noted, upload_scope
 from gridsecure.compute.key_sets import check_own_keys
 from gridsecure.compute.occupancy import keep_members
@@ -38,6 +37,7 @@ from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.many_records import fetch_many
 from gridsecure.store.records import Record, advance, fetch
+from gridsecure.tariffs.tariff import parse_tariff
 
 PENDING = "pending"
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Final
 
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.errors import GridSecureError
 from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadManifest
 from gridsecure.plans.execution import (
@@ -36,6 +35,7 @@ from gridsecure.plans.execution import (
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import cell_layout
 from gridsecure.store.objects import ObjectStore
+from gridsecure.tariffs.tariff import parse_tariff
 
 JOBS_PER_WORKER: Final = 64
 

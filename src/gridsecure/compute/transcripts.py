@@ -6,8 +6,8 @@ import secrets
 from datetime import datetime
 
 from gridsecure.compute.zone import PlatformZone
-from gridsecure.crypto.blinding import SEED_SIZE
 from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.homomorphic.blinding import SEED_SIZE
 from gridsecure.messages import Signed, Transcript, signed
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session

@@ -23,7 +23,6 @@ from re import fullmatch
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from gridsecure.billing.month_texts import MONTH_PATTERN, read_moment
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.suites import framed
@@ -32,6 +31,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError, InvalidMessageError, SignatureError, UnknownMeterError
 from gridsecure.identity_messages import Facts, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, opened, roster_name
+from gridsecure.month_texts import MONTH_PATTERN, read_moment
 
 BILLING: Final = ("platform", "billing")
 """Platform and purpose of the domain that rosters are in."""

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from gridsecure.billing.calendars import find_straddling
 from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
 from gridsecure.billing.measures import across_prices
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import (
     DISCOUNT,
     EXPORT,
@@ -30,16 +29,14 @@ from gridsecure.billing.rules import (
     interval_length,
     line_rules,
 )
-from gridsecure.billing.tariff_consistency import MONTH, YEAR
-from gridsecure.billing.tariff_rows import KWH_PER_KVA
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.billing.validation import LEFT_OUT
-from gridsecure.crypto.thresholds import MONTH_DIGITS, WH_PER_KWH, YEAR_DIGITS
 from gridsecure.errors import InputError
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.exclusions import REASONS, Admission
 from gridsecure.gateway.packing import interval_bound_wh
+from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, YEAR_DIGITS
 from gridsecure.identity_messages import Facts
+from gridsecure.periods import BillingPeriod
 from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
     MAX_YEAR_WH,
@@ -47,6 +44,9 @@ from gridsecure.plans.quantities import (
     largest_total_wh,
 )
 from gridsecure.plans.steps import MOST_STEPS
+from gridsecure.tariffs.consistency import MONTH, YEAR
+from gridsecure.tariffs.rows import KWH_PER_KVA
+from gridsecure.tariffs.tariff import Tariff
 
 Mask = NDArray[np.bool_]
 

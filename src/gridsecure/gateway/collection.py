@@ -19,12 +19,12 @@ from typing import Final
 import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN, usual_interval
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.reading_versions import overlaid
 from gridsecure.billing.readings import joined_readings
 from gridsecure.billing.validation import validate_readings
 from gridsecure.errors import InputError, InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
+from gridsecure.periods import BillingPeriod
 
 MAX_READINGS: Final = 64_000_000
 """Readings of a month, unless a gateway is told otherwise: 21,505 meter points, quarter-hours."""

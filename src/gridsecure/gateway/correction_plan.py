@@ -18,7 +18,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError, StorageError
 from gridsecure.gateway.month_files import month_folder
@@ -29,6 +28,7 @@ from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, listed, record
+from gridsecure.tariffs.tariff import parse_tariff
 
 _PLAN: Final = "correction-plan"
 _REPORT: Final = "correction-report"

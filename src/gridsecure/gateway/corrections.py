@@ -23,7 +23,6 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.credentials.seats import billing_domain
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError
 from gridsecure.gateway import outbox
@@ -62,6 +61,7 @@ from gridsecure.gateway.seating import reseated
 from gridsecure.gateway.upload import deliver
 from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.tariffs.tariff import parse_tariff
 
 STAGES: Final = ("read", "validate", "admit", "compare", "encrypt", "upload")
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from gridsecure.billing.calendars import label_intervals
 from gridsecure.billing.interval_lengths import interval_minutes
 from gridsecure.billing.measures import MINUTE, uniform_minutes
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.readings import MINUTE_US, moment_us, start_us
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.periods import BillingPeriod
+from gridsecure.tariffs.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True, eq=False)

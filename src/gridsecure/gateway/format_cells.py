@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.energy_text import EnergyStatus, kwh_to_wh
-from gridsecure.billing.month_texts import FIRST_YEAR, LAST_YEAR, is_in_years
 from gridsecure.billing.readings import ReadingProblem, make_readings, moment_us
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.month_texts import FIRST_YEAR, LAST_YEAR, is_in_years
 
 MAX_PROBLEMS: Final = 20
 _CELLS_AT_ONCE: Final = 1 << 18

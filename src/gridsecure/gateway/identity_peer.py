@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import httpx
 
-from gridsecure.billing.month_texts import read_moment
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.errors import GridSecureError
 from gridsecure.identity_messages import Facts
 from gridsecure.messages import Signed
+from gridsecure.month_texts import read_moment
 from gridsecure.peer import Peer
 
 SEALED: Final = "application/vnd.gridsecure.envelope"

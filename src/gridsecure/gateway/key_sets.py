@@ -19,12 +19,12 @@ import httpx
 
 from gridsecure import frames
 from gridsecure.credentials.seats import billing_domain
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import PARAMETER_SETS
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError, KeyMismatchError
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.parameters import PARAMETER_SETS
 from gridsecure.messages import KeyNotice, KeySetRequest, Signed, UploadManifest, opened, signed
 from gridsecure.peer import Peer
 from gridsecure.plans.key_ring import load_key_set

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.billing.tariffs import catalogue_tariffs, load_tariff
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.month_plan import month_period, stored_plan
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 
 _CHUNK: Final = 1 << 20
 _POINTER: Final = "input.json"

@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from gridsecure.billing.month_texts import read_month
-from gridsecure.billing.periods import BillingPeriod, billing_month
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import FIRST_REVISION
+from gridsecure.month_texts import read_month
+from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, listed, record
 

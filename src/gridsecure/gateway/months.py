@@ -27,7 +27,6 @@ from functools import partial
 from typing import Final
 
 from gridsecure.credentials.seats import billing_domain
-from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.errors import InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agents import agents_of
@@ -54,6 +53,7 @@ from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.sending_ahead import SendingAhead
 from gridsecure.gateway.upload import PlatformClient, deliver
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.homomorphic.keys import PublicKeySet
 
 STAGES: Final = ("read", "validate", "admit", "enrol", "rosters", "encrypt", "upload")
 

@@ -20,21 +20,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.tariffs import Tariff
-from gridsecure.crypto.column_files import ColumnLabel, column_bytes
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import INTERVAL, Parameters
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidReadingsError, NotFoundError
 from gridsecure.gateway.energies import IntervalEnergies, interval_energies
 from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.settling import settled_energies
+from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.parameters import INTERVAL, Parameters
 from gridsecure.messages import ColumnEntry
+from gridsecure.periods import BillingPeriod
 from gridsecure.plans.execution import roster_contracts, roster_rules
 from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.quantities import published_needs
 from gridsecure.plans.settlement_values import settlement_values
+from gridsecure.tariffs.tariff import Tariff
 
 INTERVAL_BOUNDS_WH: Mapping[str, int] = {
     "household": 2**16 - 1,

@@ -15,8 +15,6 @@ from typing import Any
 import pandas as pd
 
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.errors import InputError
 from gridsecure.gateway.admission import SeenMeters, admit, contradict_books
 from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
@@ -31,7 +29,9 @@ from gridsecure.gateway.reconciliation import oracle_path, write_oracle
 from gridsecure.gateway.rosters import Roster, build_rosters, without_members
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.year_to_date import keep_totals, year_before_wh
+from gridsecure.periods import BillingPeriod
 from gridsecure.plans.execution import roster_contracts
+from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
 Begin = Callable[[str], None]
 """Told the name of each stage as it begins."""

@@ -21,7 +21,6 @@ import pandas as pd
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import Bills, compute_bills
 from gridsecure.billing.settlements import settle
-from gridsecure.billing.tariffs import Tariff, parse_tariff
 from gridsecure.crypto.envelope import seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import InputError, NotFoundError
@@ -35,6 +34,7 @@ from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import ReleaseCertificate, RosterManifest, Signed, opened, signed
 from gridsecure.plans.execution import billing_period, roster_contracts
 from gridsecure.statement_checks import EXPECTED_PURPOSE, ExpectedBills, bill_digests
+from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
 Document = Mapping[str, Any]
 

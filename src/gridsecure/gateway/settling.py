@@ -11,8 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.measures import MonthIntervals, month_measures, needs_intervals
-from gridsecure.billing.periods import BillingPeriod
-from gridsecure.billing.power_factor import power_factors
 from gridsecure.billing.rules import EXPORT, POWER_FACTOR, line_rules
 from gridsecure.billing.settlement_columns import (
     EXPORT_COLUMN,
@@ -22,10 +20,12 @@ from gridsecure.billing.settlement_columns import (
     YEAR_BEFORE_COLUMN,
     register_column,
 )
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.energies import IntervalEnergies
+from gridsecure.periods import BillingPeriod
+from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.power_factor import power_factors
+from gridsecure.tariffs.tariff import Tariff
 
 
 def settled_energies(

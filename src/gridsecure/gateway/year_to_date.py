@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.errors import StorageError
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.private_files import write_private
+from gridsecure.periods import BillingPeriod
 
 UNKNOWN: Final = -1
 """In place of an energy that cannot be told."""

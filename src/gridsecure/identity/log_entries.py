@@ -7,9 +7,9 @@ from datetime import UTC
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from gridsecure.billing.month_texts import read_moment
 from gridsecure.errors import InvalidMessageError
 from gridsecure.identity_messages import LogEntry
+from gridsecure.month_texts import read_moment
 from gridsecure.store.evidence import EvidenceEntry, entries_after
 
 

@@ -20,7 +20,6 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from gridsecure.billing.month_texts import read_moment
 from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -30,6 +29,7 @@ from gridsecure.identity.enrolments import REKEYED, generations_of, key_record, 
 from gridsecure.identity.registry import ACTOR
 from gridsecure.identity_messages import RekeyOrder
 from gridsecure.messages import Signed, opened
+from gridsecure.month_texts import read_moment
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, append
 from gridsecure.store.records import Record, advance, record

@@ -16,10 +16,10 @@ from typing import Final, TypeVar
 from pydantic import Field
 from sqlalchemy import Engine
 
-from gridsecure.billing.month_texts import read_moment
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import ConflictError, StaleMessageError
 from gridsecure.messages import Message, Signed, opened
+from gridsecure.month_texts import read_moment
 from gridsecure.store.database import write_session
 from gridsecure.store.many_records import forget_before
 from gridsecure.store.records import Record, record

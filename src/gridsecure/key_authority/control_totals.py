@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.billing.bills import Bills
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.key_authority.packages import CheckedBills, withheld_measures
 from gridsecure.messages import CellTotal, RosterManifest
 from gridsecure.plans.cells import (
@@ -24,6 +23,7 @@ from gridsecure.plans.cells import (
 )
 from gridsecure.plans.execution import billing_period
 from gridsecure.plans.load_curve import CellLayout, cell_layout
+from gridsecure.tariffs.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,7 +26,6 @@ from gridsecure.billing.corrections import (
     correct_bills,
     corrections_to_json,
 )
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.control_totals import RosterBills, billed_rows
 from gridsecure.key_authority.packages import (
@@ -43,6 +42,7 @@ from gridsecure.plans.cells import (
     Place,
     is_enough,
 )
+from gridsecure.tariffs.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import CONTRACT, MINIMUM, LineRule
-from gridsecure.crypto.columns import Column
-from gridsecure.crypto.planning import PlannedColumn
+from gridsecure.homomorphic.columns import Column
+from gridsecure.homomorphic.planning import PlannedColumn
+from gridsecure.periods import BillingPeriod
 from gridsecure.plans.circuit import Circuit
 from gridsecure.plans.outputs import DIVISOR, LineOutput, last_level, line_parts_of, plan_line
 from gridsecure.plans.quantities import ColumnNeed, published_needs

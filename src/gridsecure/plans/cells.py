@@ -21,7 +21,6 @@ from typing import Final
 import pandas as pd
 
 from gridsecure.billing.limits import service_months
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import (
     CONTRACT,
     DISCOUNT,
@@ -31,10 +30,11 @@ from gridsecure.billing.rules import (
     LineRule,
     line_rules,
 )
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.billing.tariff_rows import KWH_PER_KVA, PER_KVA
-from gridsecure.billing.tariffs import Tariff
 from gridsecure.messages import RosterManifest
+from gridsecure.periods import BillingPeriod
+from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.rows import KWH_PER_KVA, PER_KVA
+from gridsecure.tariffs.tariff import Tariff
 
 MINIMUM_MEMBERS: Final = 15
 """Fewest customers a released number is about: the 15 of the 15/15 rule (CPUC D.14-05-016,

@@ -15,15 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.limits import OPEN_LIMIT_WH, capacities_va, tier_limits_wh, use_hours
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import (
     TIER_PART,
     LineRule,
 )
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.billing.tariff_rows import KWH_PER_KVA
-from gridsecure.crypto.columns import Column
-from gridsecure.crypto.thresholds import (
+from gridsecure.errors import InvalidTariffError
+from gridsecure.homomorphic.columns import Column
+from gridsecure.homomorphic.thresholds import (
     GATED_LEVEL,
     WH_PER_KWH,
     Gate,
@@ -31,7 +29,7 @@ from gridsecure.crypto.thresholds import (
     excess,
     needed_digits,
 )
-from gridsecure.errors import InvalidTariffError
+from gridsecure.periods import BillingPeriod
 from gridsecure.plans.quantities import (
     LIMB_BITS,
     LIMBS,
@@ -49,6 +47,8 @@ from gridsecure.plans.quantities import (
     step_measure,
     tiered_quantity,
 )
+from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.rows import KWH_PER_KVA
 
 LIMB_MASK: Final = 2**LIMB_BITS - 1
 

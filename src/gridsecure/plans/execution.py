@@ -14,19 +14,19 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import LineRule, line_rules
-from gridsecure.billing.tariffs import Tariff
-from gridsecure.crypto.column_files import ColumnLabel, column_bytes, open_column
-from gridsecure.crypto.columns import EncryptedColumn
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError, NotFoundError
+from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, open_column
+from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.messages import ColumnEntry, RosterManifest, UploadManifest
+from gridsecure.periods import BillingPeriod
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.load_curve import CellLayout, plan_day, run_day
 from gridsecure.plans.quantities import PRICED_PREFIX
 from gridsecure.plans.steps import circuit_rules
+from gridsecure.tariffs.tariff import Tariff
 
 Load = Callable[[str], bytes]
 """Fetch an object by its digest."""

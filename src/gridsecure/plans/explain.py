@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import QUOTA, SHARE, TIER_PART, LineRule, line_rules
-from gridsecure.billing.tariffs import Tariff
-from gridsecure.crypto.counting import CountedColumn, Tally, since
-from gridsecure.crypto.parameters import PARAMETER_SETS, Parameters, Scheme
-from gridsecure.crypto.planning import PlannedColumn
 from gridsecure.errors import GridSecureError
+from gridsecure.homomorphic.counting import CountedColumn, Tally, since
+from gridsecure.homomorphic.parameters import PARAMETER_SETS, Parameters, Scheme
+from gridsecure.homomorphic.planning import PlannedColumn
+from gridsecure.periods import BillingPeriod
 from gridsecure.plans.bills import (
     BillPlan,
     PlannedInputs,
@@ -40,6 +39,7 @@ from gridsecure.plans.operation_costs import (
 from gridsecure.plans.outputs import DIVISOR, LineOutput, plan_line
 from gridsecure.plans.quantities import ColumnNeed, published_needs
 from gridsecure.plans.steps import circuit_rules
+from gridsecure.tariffs.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from gridsecure.crypto.columns import Evaluation
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import parameters_named
 from gridsecure.errors import KeyMismatchError
+from gridsecure.homomorphic.columns import Evaluation
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.parameters import parameters_named
 from gridsecure.messages import ColumnEntry, KeyNotice
 
 MAX_OPEN: Final = 16

@@ -28,9 +28,9 @@ from gridsecure.billing.rules import (
     TOTAL,
     LineRule,
 )
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.billing.tariff_rows import KWH_PER_KVA
 from gridsecure.plans.quantities import counts_hours
+from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.rows import KWH_PER_KVA
 
 LINEAR: Final = "linear"
 THRESHOLD: Final = "threshold on digits"

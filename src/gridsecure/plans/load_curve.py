@@ -24,11 +24,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.crypto.blinding import group_sums, zero_sum_blinding
-from gridsecure.crypto.columns import Column
-from gridsecure.crypto.parameters import INTERVAL
-from gridsecure.crypto.planning import PlannedColumn
 from gridsecure.errors import InputError, OutOfRangeError
+from gridsecure.homomorphic.blinding import group_sums, zero_sum_blinding
+from gridsecure.homomorphic.columns import Column
+from gridsecure.homomorphic.parameters import INTERVAL
+from gridsecure.homomorphic.planning import PlannedColumn
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import Member, Place, is_enough, roster_members, roster_places
 

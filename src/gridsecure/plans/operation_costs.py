@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from gridsecure.crypto.coefficients import packed_size
-from gridsecure.crypto.counting import (
+from gridsecure.homomorphic.coefficients import packed_size
+from gridsecure.homomorphic.counting import (
     ADD,
     ADD_ARRAY,
     ADD_CONSTANT,
@@ -23,7 +23,7 @@ from gridsecure.crypto.counting import (
     SWITCH,
     Operation,
 )
-from gridsecure.crypto.parameters import Parameters
+from gridsecure.homomorphic.parameters import Parameters
 
 ENCRYPT: Final = "encode and encrypt"
 OPEN: Final = "open a column file"

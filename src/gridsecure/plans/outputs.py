@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gridsecure.billing.rules import DYNAMIC, POWER_FACTOR, LineRule, rate_units
-from gridsecure.crypto.columns import Column
-from gridsecure.crypto.parameters import Scheme
-from gridsecure.crypto.planning import MARGIN_BITS, PlannedColumn
 from gridsecure.errors import DepthExceededError, OutOfRangeError
+from gridsecure.homomorphic.columns import Column
+from gridsecure.homomorphic.parameters import Scheme
+from gridsecure.homomorphic.planning import MARGIN_BITS, PlannedColumn
 from gridsecure.plans.circuit import Circuit
 from gridsecure.plans.parts import Part, divisor_parts, line_parts
 from gridsecure.plans.power_factors import power_factor_parts

@@ -30,7 +30,7 @@ import numpy as np
 
 from gridsecure.billing.limits import capacities_va
 from gridsecure.billing.rules import DISCOUNT, DYNAMIC, QUOTA, SHARE, TIER_PART, LineRule
-from gridsecure.crypto.columns import Column
+from gridsecure.homomorphic.columns import Column
 from gridsecure.plans.circuit import LIMB_MASK, Circuit, whole_kwh
 from gridsecure.plans.quantities import (
     LIMB_BITS,

@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.billing.charges import PERCENT_QUANTITY, contract_quantity
-from gridsecure.billing.power_factor import HIGHEST_FACTOR, adjustment_table
 from gridsecure.billing.rules import CONTRACT, DISCOUNT, TIER_PART, LineRule, rate_units
-from gridsecure.crypto.columns import Column
-from gridsecure.crypto.thresholds import GATED_LEVEL
 from gridsecure.errors import OutOfRangeError
+from gridsecure.homomorphic.columns import Column
+from gridsecure.homomorphic.thresholds import GATED_LEVEL
 from gridsecure.plans.circuit import LIMB_MASK, Circuit
 from gridsecure.plans.parts import Part, combined, limb_of, line_parts
 from gridsecure.plans.quantities import (
@@ -37,6 +36,7 @@ from gridsecure.plans.quantities import (
     limb_quantity,
     linear_quantity,
 )
+from gridsecure.tariffs.power_factor import HIGHEST_FACTOR, adjustment_table
 
 
 def power_factor_parts(

@@ -41,11 +41,11 @@ from gridsecure.billing.rules import (
     TOTAL,
     LineRule,
 )
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.billing.tariff_rows import KWH_PER_KVA, KWH_PER_KW, KWH_PER_KW_DAY
-from gridsecure.crypto.parameters import PRODUCT, TIER, Parameters
-from gridsecure.crypto.parameters import REGISTER as REGISTER_SET
-from gridsecure.crypto.thresholds import MONTH_DIGITS, YEAR_DIGITS, DigitSystem
+from gridsecure.homomorphic.parameters import PRODUCT, TIER, Parameters
+from gridsecure.homomorphic.parameters import REGISTER as REGISTER_SET
+from gridsecure.homomorphic.thresholds import MONTH_DIGITS, YEAR_DIGITS, DigitSystem
+from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.rows import KWH_PER_KVA, KWH_PER_KW, KWH_PER_KW_DAY
 
 TOTAL_QUANTITY: Final = "total"
 TIER_TOTAL: Final = "tier:total"

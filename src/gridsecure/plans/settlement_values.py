@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.power_factor import HIGHEST_FACTOR
 from gridsecure.billing.rules import DYNAMIC, POWER_FACTOR, SPLIT, LineRule
 from gridsecure.billing.settlement_columns import (
     DEMAND_COLUMN,
@@ -23,7 +22,7 @@ from gridsecure.billing.settlement_columns import (
     register_column,
     split_column,
 )
-from gridsecure.crypto.thresholds import WH_PER_KWH, thermometer
+from gridsecure.homomorphic.thresholds import WH_PER_KWH, thermometer
 from gridsecure.plans.quantities import (
     EXPORT_QUANTITY,
     FACTOR_QUANTITY,
@@ -50,6 +49,7 @@ from gridsecure.plans.quantities import (
     rule_measures,
     split_quantity,
 )
+from gridsecure.tariffs.power_factor import HIGHEST_FACTOR
 
 Values = dict[str, NDArray[np.int64]]
 

@@ -22,12 +22,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
-from gridsecure.billing.periods import BillingPeriod
 from gridsecure.billing.rules import QUOTA, SHARE, TIER_PART, LineRule
-from gridsecure.billing.tariff_consistency import YEAR
-from gridsecure.crypto.thresholds import MONTH_DIGITS, WH_PER_KWH, DigitSystem
 from gridsecure.errors import OutOfRangeError
+from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, DigitSystem
+from gridsecure.periods import BillingPeriod
 from gridsecure.plans.quantities import counts_hours
+from gridsecure.tariffs.consistency import YEAR
 
 RADICES: Final = (16, 24, 64)
 """45, 69 or 189 digit columns."""

@@ -22,9 +22,9 @@ from typing import Final
 from sqlmodel import Session
 
 from gridsecure.credentials.seats import vouched_gateway
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import parameters_named
 from gridsecure.errors import ConflictError, UnknownMeterError
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.parameters import parameters_named
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import KeyOrder, RevocationOrder
 from gridsecure.messages import KeyNotice, KeyRevocation, KeySetRequest, Signed, opened, signed

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.credentials.seats import billing_domain, check_period, seated_roster
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import (
@@ -28,6 +27,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.filing import SUBJECT, check_names
 from gridsecure.messages import RosterManifest, Signed, opened
 from gridsecure.peer import Peer
+from gridsecure.tariffs.tariff import parse_tariff
 
 
 def proven_roster(

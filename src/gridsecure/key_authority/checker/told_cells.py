@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
 from gridsecure.key_authority.checker.ledger import (
     Giving,
@@ -37,6 +36,7 @@ from gridsecure.plans.cells import (
 )
 from gridsecure.plans.execution import RosterData
 from gridsecure.store.database import read_session, write_session
+from gridsecure.tariffs.tariff import parse_tariff
 
 
 @dataclass(frozen=True, slots=True, eq=False)

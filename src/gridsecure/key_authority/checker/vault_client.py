@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from gridsecure import errors, frames
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.parameters import parameters_named
 from gridsecure.errors import AccessDeniedError, GridSecureError
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.parameters import parameters_named
 from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, peer_uid
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.messages import Signed

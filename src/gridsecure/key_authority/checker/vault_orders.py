@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.key_authority.checker.ledger import Withheld
 from gridsecure.key_authority.checker.platform_view import PlatformView, tariff_text
 from gridsecure.key_authority.checker.seating import settlement_names
@@ -13,6 +12,7 @@ from gridsecure.key_authority.checker.verification import Proven
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, withheld_list
 from gridsecure.messages import CellTotal, signed
+from gridsecure.tariffs.tariff import parse_tariff
 
 
 def tariff_texts(view: PlatformView, proven: Sequence[Proven]) -> dict[str, str]:

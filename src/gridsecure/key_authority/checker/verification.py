@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from gridsecure.billing.month_texts import read_moment
-from gridsecure.billing.tariffs import parse_tariff
 from gridsecure.credentials.seats import check_facts
-from gridsecure.crypto.blinding import SEED_SIZE
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
+from gridsecure.homomorphic.blinding import SEED_SIZE
 from gridsecure.key_authority.checker.platform_view import (
     PlatformView,
     checked_message,
@@ -32,6 +30,7 @@ from gridsecure.messages import (
     UploadManifest,
     opened,
 )
+from gridsecure.month_texts import read_moment
 from gridsecure.plans.corrections import is_correction
 from gridsecure.plans.execution import (
     Output,
@@ -43,6 +42,7 @@ from gridsecure.plans.execution import (
 )
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.load_curve import INTERVALS_PREFIX, cell_layout
+from gridsecure.tariffs.tariff import parse_tariff
 
 LOAD_CURVE_PREFIX: Final = "load-curve/"
 """Begins the claim to a day of an upload's load curve."""

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from sqlalchemy import Engine
 
-from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.messages import Signed
 from gridsecure.store.objects import ObjectStore

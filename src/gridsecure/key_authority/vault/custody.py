@@ -20,9 +20,6 @@ from typing import Final
 
 from gridsecure import frames
 from gridsecure.crypto.envelope import open_sealed, seal
-from gridsecure.crypto.keys import PublicKeySet, key_fingerprint
-from gridsecure.crypto.parameters import parameters_named
-from gridsecure.crypto.secret_key import SecretKeySet, generate_key_set, secret_key_set
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     ConflictError,
@@ -32,6 +29,9 @@ from gridsecure.errors import (
     NotFoundError,
     StorageError,
 )
+from gridsecure.homomorphic.keys import PublicKeySet, key_fingerprint
+from gridsecure.homomorphic.parameters import parameters_named
+from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set, secret_key_set
 
 SECRET_PURPOSE: Final = "homomorphic-secret-key"  # noqa: S105 - a purpose, not a secret
 _SUFFIX: Final = ".keys"

@@ -30,11 +30,7 @@ from gridsecure.billing.bills import bills_from_amounts
 from gridsecure.billing.rules import (
     line_rules,
 )
-from gridsecure.billing.tariffs import Tariff, parse_tariff
-from gridsecure.crypto.column_files import open_column
 from gridsecure.crypto.envelope import seal_to
-from gridsecure.crypto.keys import PublicKeySet
-from gridsecure.crypto.secret_key import SecretKeySet
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import (
     InvalidMessageError,
@@ -42,6 +38,9 @@ from gridsecure.errors import (
     NotFoundError,
     OutOfRangeError,
 )
+from gridsecure.homomorphic.column_files import open_column
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.secret_key import SecretKeySet
 from gridsecure.key_authority.control_totals import RosterBills, cells_of, control_totals
 from gridsecure.key_authority.corrections import correction_cells, rebilled
 from gridsecure.key_authority.filing import by_settlement_name
@@ -75,6 +74,7 @@ from gridsecure.plans.execution import billing_period, roster_contracts, roster_
 from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set
 from gridsecure.plans.load_curve import CellLayout, cell_layout, day_totals, interval_times
 from gridsecure.plans.recombination import recombined
+from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
 STATEMENTS_PURPOSE: Final = "statements"
 ENERGY: Final = "energy_wh"

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from gridsecure import frames
-from gridsecure.crypto.keys import PublicKeySet
 from gridsecure.errors import ConflictError, GridSecureError, InvalidMessageError, StorageError
+from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, REFUSED, peer_uid
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import Signed

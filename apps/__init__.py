@@ -1,1 +1,0 @@
-"""The running applications: a service per trust zone, dashboard, command line, simulator."""

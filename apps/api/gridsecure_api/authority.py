@@ -1,0 +1,288 @@
+"""The key authority's service: publishes keys, answers release requests, gives out releases.
+
+No route takes a ciphertext. The service pulls release requests from the platform, proves them in
+its checker, and has its vault, a process of its own, decrypt what the checker derived again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from gridsecure import frames
+from gridsecure.credentials.access import GRANT_ROLE
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import (
+    ConflictError,
+    InvalidMessageError,
+)
+from gridsecure.key_authority.checker import key_sets
+from gridsecure.key_authority.checker.answering import (
+    released_certificate,
+    released_certificates,
+    sealed_statements,
+)
+from gridsecure.key_authority.checker.grants import sealed_result
+from gridsecure.key_authority.checker.pull import PlatformPull
+from gridsecure.key_authority.checker.vault_client import VaultClient
+from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
+from gridsecure.messages import (
+    ReleaseCertificate,
+    Signed,
+    signed,
+)
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session
+from gridsecure_api.authority_rounds import answered
+from gridsecure_api.authority_zone import open_pull, open_settlement, open_zone, own_login
+from gridsecure_api.deps import Clock, RawBody, require, utc_now
+from gridsecure_api.serving import FRAMES_BODY, ServiceDescription, new_app
+from gridsecure_api.settings import AuthoritySettings, public_key
+
+KEY_SETS: Final = "/key-sets"
+"""Where gateways ask for their key sets, with a signature instead of a token."""
+_REQUEST_PARTS: Final = 2
+
+DESCRIPTION: Final = ServiceDescription(
+    zone="authority",
+    title="GridSecure key authority",
+    text="Publishes homomorphic key sets and releases results. Its checker holds no secret key and "
+    "executes every plan again before its vault decrypts. There is no route that decrypts given "
+    "bytes.",
+    public_paths=frozenset({KEY_SETS}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityState:
+    """What the routes need.
+
+    Args:
+        zone: The checker's stores, keys and vault.
+        pull: The platform.
+        clock: Tells the time.
+        round_lock: One release round at a time.
+    """
+
+    zone: AuthorityZone
+    pull: PlatformPull
+    clock: Clock
+    round_lock: Lock
+
+
+def _state(request: Request) -> AuthorityState:
+    state: AuthorityState = request.app.state.authority
+    return state
+
+
+State = Annotated[AuthorityState, Depends(_state)]
+Keeper = Annotated[TokenClaims, Depends(require("custodian"))]
+KeyReader = Depends(require("custodian", "operator", "regulator"))
+Releaser = Depends(require("custodian", "billing", "operator"))
+Reader = Annotated[TokenClaims, Depends(require("billing", "analyst", "regulator"))]
+Billing = Depends(require("billing"))
+Grantee = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
+Witness = Depends(require("regulator", "custodian", "operator"))
+
+router = APIRouter()
+
+
+class QueryAsked(BaseModel):
+    """A query as the analyst spelled it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    query: str = Field(min_length=2, max_length=1024)
+
+
+@router.post(
+    KEY_SETS,
+    tags=["keys"],
+    openapi_extra=FRAMES_BODY,
+    response_class=Response,
+    responses={200: {"content": {frames.CONTENT_TYPE: {}}}},
+)
+def give_key_set(body: RawBody, state: State) -> Response:
+    """A gateway's own key set of a parameter set, made when it is first asked for.
+
+    Needs no token: the body is the gateway's signed request, then the identity authority's signed
+    word on that gateway. The answer is the signed notice, then the public key objects it names.
+    """
+    parts = frames.split(body)
+    if len(parts) != _REQUEST_PARTS:
+        raise InvalidMessageError("A request for a key set comes with the gateway's registration.")
+    request, registrations = map(Signed.parsed, parts)
+    notice = key_sets.give_key_set(
+        state.zone, request, registrations=registrations, at=state.clock()
+    )
+    answer = [notice.model_dump_json().encode(), *key_sets.public_objects(state.zone, notice)]
+    return Response(frames.joined(answer), media_type=frames.CONTENT_TYPE)
+
+
+@router.get("/gateway-key-sets", tags=["keys"], dependencies=[KeyReader])
+def list_key_sets(state: State, gateway: str = "") -> list[dict[str, Any]]:
+    """Key sets with their state and signed notice, oldest first, perhaps of one gateway only."""
+    return [
+        {
+            **one.notice.model_dump(include={"key_id", "gateway", "generation", "parameters"}),
+            "created_at": one.notice.created_at,
+            "state": one.state,
+            "notice": one.envelope,
+        }
+        for one in key_sets.list_key_sets(state.zone, gateway=gateway)
+    ]
+
+
+@router.post("/gateway-key-sets/{key_id}/rotate", tags=["keys"])
+def rotate_key_set(key_id: str, keeper: Keeper, state: State) -> Signed:
+    """Retire a key set in force; the signed notice of the one that takes its place."""
+    return key_sets.rotate_key_set(state.zone, key_id, actor=keeper.subject, at=state.clock())
+
+
+@router.post("/gateway-key-sets/{key_id}/revoke", tags=["keys"])
+def revoke_key_set(key_id: str, keeper: Keeper, state: State) -> Signed:
+    """Withdraw a key set for good; the signed revocation, which the platform must be given."""
+    return key_sets.revoke_key_set(state.zone, key_id, actor=keeper.subject, at=state.clock())
+
+
+@router.post("/release-rounds", tags=["releases"], dependencies=[Releaser])
+def answer_waiting_requests(state: State) -> list[dict[str, Any]]:
+    """Pull the platform's waiting requests and answer each; a long call, one at a time."""
+    if not state.round_lock.acquire(blocking=False):
+        raise ConflictError(
+            "A release round is at work.",
+            reason="conflict.release-round",
+            remedy="Wait until it has finished.",
+        )
+    try:
+        return [
+            answered(state.zone, envelope, pull=state.pull, clock=state.clock)
+            for envelope in state.pull.waiting()
+        ]
+    finally:
+        state.round_lock.release()
+
+
+@router.get("/releases", tags=["releases"])
+def list_releases(state: State, _reader: Reader) -> list[dict[str, Any]]:
+    """What was released, oldest first."""
+    return [
+        _summary(ReleaseCertificate.parsed(item.body)) for item in released_certificates(state.zone)
+    ]
+
+
+@router.get("/releases/{release_id}", tags=["releases"])
+def read_release(release_id: str, state: State, reader: Reader) -> Signed:
+    """A signed certificate.
+
+    A regulator gets a copy of it with every value blank, signed as such by the authority: which
+    cells were released, from what and under which rule, and no figure.
+    """
+    envelope = released_certificate(state.zone, release_id)
+    if set(reader.roles) & {"billing", "analyst"}:
+        return envelope
+    certificate = ReleaseCertificate.parsed(envelope.body)
+    blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
+    return signed(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
+
+
+@router.post(
+    "/query-results",
+    tags=["releases"],
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def read_query_result(asked: QueryAsked, state: State, bearer: Grantee) -> Response:
+    """The signed certificate that answers a query, sealed to the reader that the query names."""
+    sealed = sealed_result(state.zone, bearer, query=asked.query, now=state.clock())
+    return Response(sealed, media_type="application/octet-stream")
+
+
+@router.get(
+    "/statements/{release_id}/{roster_id}",
+    tags=["releases"],
+    dependencies=[Billing],
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def read_statements(release_id: str, roster_id: str, state: State) -> Response:
+    """A roster's statements, sealed to the billing office."""
+    sealed = sealed_statements(state.zone, release_id, roster_id)
+    return Response(sealed, media_type="application/octet-stream")
+
+
+@router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
+def read_evidence_head(state: State) -> dict[str, Any]:
+    """The newest entry's place and hash, for a witness to keep."""
+    with read_session(state.zone.engine) as session:
+        head = evidence.head(session)
+    if head is None:
+        return {"index": None, "hash": evidence.GENESIS, "at": None}
+    return {"index": head.index, "hash": head.hash, "at": head.at.isoformat()}
+
+
+def _summary(certificate: ReleaseCertificate) -> dict[str, Any]:
+    return {
+        "release_id": certificate.release_id,
+        "plan": certificate.plan,
+        "start": certificate.start,
+        "end": certificate.end,
+        "purpose": certificate.purpose,
+        "released_at": certificate.released_at,
+        "cells": sum(cell.value is not None for cell in certificate.cells),
+        "suppressed": sum(cell.value is None for cell in certificate.cells),
+    }
+
+
+def create_authority_app(
+    settings: AuthoritySettings,
+    *,
+    clock: Clock = utc_now,
+    pull: PlatformPull | None = None,
+    settlement: Settlement | None = None,
+) -> FastAPI:
+    """The key authority's service.
+
+    Args:
+        settings: What it is told.
+        clock: Tells the time.
+        pull: The platform; by default over HTTP as the settings say.
+        settlement: Settlement pseudonyms; by default over HTTP as the settings say.
+
+    Raises:
+        GridSecureError: It must not start: engines, folder or settings are not sound.
+    """
+    login = own_login(settings, clock=clock)
+    zone = open_zone(settings, settlement=settlement or open_settlement(settings, login=login))
+    platform = pull or open_pull(settings, login=login)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        if isinstance(zone.vault, VaultClient):
+            await run_in_threadpool(zone.vault.close)
+        zone.engine.dispose()
+
+    app = new_app(
+        DESCRIPTION,
+        identity_key=public_key(settings.identity_public_key),
+        max_body_bytes=settings.max_body_bytes,
+        clock=clock,
+        lifespan=lifespan,
+    )
+    app.state.authority = AuthorityState(zone, platform, clock, Lock())
+    app.include_router(router)
+    return app
+
+
+def main_app() -> FastAPI:
+    """The key authority as the environment describes it, for `uvicorn --factory`."""
+    return create_authority_app(AuthoritySettings())

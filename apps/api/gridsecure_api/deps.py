@@ -1,0 +1,186 @@
+"""Who is asking, and what they sent: the dependencies every service's routes share.
+
+Denied by default: `Gate` stands before the whole application, and without a valid token for this
+service it lets through only the paths named public. What a holder of a token may do is decided by
+`require` at each route. The gate also bounds the bytes of a request body, whatever reads it, and is
+the last stop of errors that nobody expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as AsgiMessage
+
+from gridsecure.credentials.access import ISSUER
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.crypto.tokens import TokenClaims, verify_token
+from gridsecure.errors import (
+    AccessDeniedError,
+    AuthenticityError,
+    GridSecureError,
+    SignatureError,
+)
+from gridsecure_api.api_page import PAGE_PATHS
+from gridsecure_api.errors import error_response, internal_response, too_large
+
+ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/openapi.json"}
+"""Paths of every service that need no token."""
+
+Clock = Callable[[], datetime]
+"""Tells the time."""
+
+
+def utc_now() -> datetime:
+    """The present. Only applications read the clock; everything below is told the time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class GateRules:
+    """What a gate lets through.
+
+    Args:
+        audience: This service's name, which tokens must be for.
+        identity_key: The key tokens are signed with.
+        public_paths: Paths that need no token.
+        max_body_bytes: Largest request body [bytes].
+        clock: Tells the time.
+    """
+
+    audience: str
+    identity_key: Sm2PublicKey
+    public_paths: frozenset[str]
+    max_body_bytes: int
+    clock: Clock
+
+
+class Gate:
+    """ASGI middleware: token, body limit, last stop of errors.
+
+    Args:
+        app: The application behind it.
+        rules: What it lets through.
+    """
+
+    def __init__(self, app: ASGIApp, rules: GateRules) -> None:
+        self._app = app
+        self._rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            raise AccessDeniedError("Only HTTP is spoken here.")
+        answer = _Answer(send)
+        failure = await self._handled(scope, receive, answer)
+        # After the first byte of an answer, breaking the connection is the only honest sign.
+        if failure is not None and not answer.started:
+            await failure(scope, receive, send)
+
+    async def _handled(
+        self, scope: Scope, receive: Receive, answer: _Answer
+    ) -> JSONResponse | None:
+        try:
+            if scope["path"] not in self._rules.public_paths:
+                scope.setdefault("state", {})["claims"] = self._claims(Headers(scope=scope))
+            body = _BoundedBody(scope, receive, limit=self._rules.max_body_bytes)
+            await self._app(scope, body, answer)
+        except GridSecureError as error:
+            return error_response(error)
+        except Exception as error:  # noqa: BLE001 - the boundary: what is not ours says nothing
+            return internal_response(error)
+        return None
+
+    def _claims(self, headers: Headers) -> TokenClaims:
+        sent = headers.getlist("authorization")
+        scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+        if scheme.lower() != "bearer":
+            raise SignatureError("A request without a token.", reason="authenticity.no-token")
+        return verify_token(
+            token,
+            key=self._rules.identity_key,
+            audience=self._rules.audience,
+            issuer=ISSUER,
+            now=self._rules.clock(),
+        )
+
+
+class _Answer:
+    """Passes an answer on and remembers whether it began."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    async def __call__(self, message: AsgiMessage) -> None:
+        self.started = True
+        await self._send(message)
+
+
+class _BoundedBody:
+    """Passes a request body on until it is too long, whatever its header promised."""
+
+    def __init__(self, scope: Scope, receive: Receive, *, limit: int) -> None:
+        self._receive = receive
+        self._left = limit
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdecimal() or int(declared[:20]) > limit:
+            raise too_large()
+
+    async def __call__(self) -> AsgiMessage:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            # The framework turns any other error inside a body into a 400 of its own.
+            raise HTTPException(413)
+        return message
+
+
+def claims_of(request: Request) -> TokenClaims:
+    """The verified claims of a request.
+
+    Raises:
+        AuthenticityError: The path is public, so that nobody was asked for a token.
+    """
+    claims = getattr(request.state, "claims", None)
+    if not isinstance(claims, TokenClaims):
+        raise AuthenticityError("A request without a token.", reason="authenticity.no-token")
+    return claims
+
+
+def require(*roles: str) -> Callable[[Request], TokenClaims]:
+    """A dependency that admits holders of any of these roles, and returns their claims.
+
+    A token bound to a key is no bearer's: it is refused here, where no signature is looked at.
+
+    Args:
+        roles: The roles; at least one.
+    """
+    if not roles:
+        raise ValueError("a route that requires no role would admit everybody")
+
+    def admitted(request: Request) -> TokenClaims:
+        claims = claims_of(request)
+        if not set(roles) & set(claims.roles) or claims.holder_thumbprint is not None:
+            raise AccessDeniedError("A role that may not do this.")
+        return claims
+
+    return admitted
+
+
+async def _read_body(request: Request) -> bytes:
+    return await request.body()
+
+
+RawBody = Annotated[bytes, Depends(_read_body)]
+"""The request body as it came, for frames, texts and signed messages."""

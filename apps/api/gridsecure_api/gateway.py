@@ -1,0 +1,233 @@
+"""The gateway service: a month's files in, encrypted and signed columns out to the platform.
+
+The only service of the product that holds plaintext readings. It gives out counts and reasons;
+quarantined readings, excluded meter points and the plaintext oracle stay in its folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, BinaryIO, Final
+
+from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import InvalidMessageError, StorageError
+from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.month_files import load_files, save_files
+from gridsecure.gateway.month_plan import MonthReport
+from gridsecure.gateway.months import Progress, process_month
+from gridsecure.gateway.reconciliation import seal_expected
+from gridsecure.gateway.settlement_proofs import settlement_proofs
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.messages import Signed
+from gridsecure_api.deps import Clock, require, utc_now
+from gridsecure_api.gateway_months import MonthWorker, status_document
+from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
+from gridsecure_api.serving import ServiceDescription, new_app
+from gridsecure_api.settings import GatewaySettings, key_registry
+
+DESCRIPTION: Final = ServiceDescription(
+    zone="gateway",
+    title="GridSecure gateway",
+    text="On the utility's meter side: validates plaintext readings, quarantines bad ones with a "
+    "reason, encrypts the month under the key authority's public keys, signs and uploads it. "
+    "It never holds a homomorphic secret key, a name or an address.",
+)
+MAX_FILES: Final = 1000
+"""Files of one month; a request with more is refused."""
+MAX_CERTIFICATES: Final = 1000
+"""Bill releases of one month; a request with more is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayService:
+    """What the routes work with.
+
+    Args:
+        zone: The gateway's stores and keys.
+        worker: Processes months.
+        billing_office: Whom expected bills are sealed to.
+        clock: Tells the time.
+    """
+
+    zone: GatewayZone
+    worker: MonthWorker
+    billing_office: Sm2PublicKey
+    clock: Clock
+
+
+class ProofsWanted(BaseModel):
+    """The billing office's challenge, drawn for this request."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    challenge: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class SettlementProofs(BaseModel):
+    """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it."""
+
+    proofs: dict[str, str]
+
+
+def _service(request: Request) -> GatewayService:
+    service: GatewayService = request.app.state.service
+    return service
+
+
+async def _read_form(request: Request) -> AsyncIterator[FormData]:
+    try:
+        async with request.form(max_files=MAX_FILES, max_fields=0) as form:
+            yield form
+    except OSError as error:
+        raise StorageError(
+            "The files could not be taken in; nothing was kept.",
+            reason="storage.write",
+            remedy="Free disk space on the gateway, then send them again.",
+        ) from error
+
+
+Service = Annotated[GatewayService, Depends(_service)]
+Form = Annotated[FormData, Depends(_read_form)]
+
+router = APIRouter(tags=["months"])
+_operators = [Depends(require("operator"))]
+_readers = [Depends(require("operator", "billing"))]
+_billing = [Depends(require("billing"))]
+
+_FILE_LIST: Final = {"type": "array", "items": {"type": "string", "format": "binary"}}
+_FORM: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["readings", "contracts"],
+                    "properties": {
+                        "readings": _FILE_LIST,
+                        "contracts": {"type": "string", "format": "binary"},
+                        "tariffs": _FILE_LIST,
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.put("/months/{month}/files", dependencies=_operators, openapi_extra=_FORM)
+def put_files(month: str, service: Service, form: Form) -> dict[str, int]:
+    """Hand in a month's meter data files, contracts and own tariffs, in place of earlier ones."""
+    readings = _files(form, "readings")
+    contracts = _files(form, "contracts")
+    tariffs = _files(form, "tariffs")
+    if len(contracts) != 1 or set(form) - {"readings", "contracts", "tariffs"}:
+        raise InvalidMessageError(
+            "A month is handed in as files named readings, one named contracts and perhaps some "
+            "named tariffs.",
+            reason="message.month-files",
+            remedy="Send them as multipart/form-data.",
+        )
+
+    def save() -> int:
+        return save_files(
+            service.zone, month, readings=readings, contracts=contracts[0], tariffs=tariffs
+        )
+
+    count = service.worker.keep_files(month, save)
+    return {"readings_files": len(readings), "contracts": count}
+
+
+@router.post("/months/{month}/process", dependencies=_operators, status_code=202)
+def start_processing(month: str, service: Service) -> dict[str, Any]:
+    """Start a month in the background, or resume one that failed or was interrupted."""
+    service.worker.start(month)
+    return status_document(service.worker.status(month))
+
+
+@router.get("/months/{month}", dependencies=_readers)
+def read_month(month: str, service: Service) -> dict[str, Any]:
+    """Where a month stands, and its report once it is done. Counts only."""
+    return status_document(service.worker.status(month))
+
+
+@router.post("/months/{month}/expected-bills", dependencies=_billing)
+def expect_bills(
+    month: str,
+    service: Service,
+    certificates: Annotated[list[Signed], Body(max_length=MAX_CERTIFICATES)],
+) -> Response:
+    """Digests of the plaintext oracle's bills that were released, sealed to the billing office."""
+    files = load_files(service.zone, month)
+    sealed = seal_expected(
+        service.zone,
+        files,
+        certificates=certificates,
+        office=service.billing_office,
+        at=service.clock(),
+    )
+    return Response(sealed, media_type="application/octet-stream")
+
+
+@router.post("/months/{month}/settlement-proofs", dependencies=_billing)
+def prove_settlement(month: str, service: Service, wanted: ProofsWanted) -> SettlementProofs:
+    """Prove to the billing office which settlement pseudonym each billed meter point has."""
+    proofs = settlement_proofs(service.zone, month, challenge=bytes.fromhex(wanted.challenge))
+    return SettlementProofs(proofs={name: proof.hex() for name, proof in proofs.items()})
+
+
+def _files(form: FormData, name: str) -> list[BinaryIO]:
+    values = form.getlist(name)
+    files = [value.file for value in values if isinstance(value, UploadFile)]
+    if len(files) != len(values):
+        raise HTTPException(400)
+    return files
+
+
+def create_gateway_app(
+    settings: GatewaySettings, *, clock: Clock = utc_now, connect: Connect = connect_over_http
+) -> FastAPI:
+    """The gateway service.
+
+    Args:
+        settings: What it is told.
+        clock: Tells the time.
+        connect: Makes clients of the other services.
+
+    Raises:
+        GridSecureError: It must not start: engines, folder or settings are not sound.
+    """
+    zone = open_zone(settings)
+    peers = open_peers(settings, zone=zone, connect=connect, clock=clock)
+
+    def work(files: MonthFiles, progress: Progress) -> MonthReport:
+        return process_month(zone, files=files, peers=peers, clock=clock, progress=progress)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        zone.engine.dispose()
+
+    app = new_app(
+        DESCRIPTION,
+        identity_key=next(iter(key_registry(settings.identity_public_key).values())),
+        max_body_bytes=settings.max_body_bytes,
+        clock=clock,
+        lifespan=lifespan,
+    )
+    (office,) = key_registry(settings.billing_office_public_key).values()
+    app.state.service = GatewayService(zone, MonthWorker(zone, work), office, clock)
+    app.include_router(router)
+    return app
+
+
+def main_app() -> FastAPI:
+    """The gateway as the environment describes it, for `uvicorn --factory`."""
+    return create_gateway_app(GatewaySettings())

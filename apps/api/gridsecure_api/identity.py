@@ -1,0 +1,107 @@
+"""The identity service: credentials for those it knows, tokens for those it does not.
+
+It enrols meter points, gateways and analysts over an authenticated channel, and turns what they
+later show into pseudonyms, log-ins and query grants, without learning who shows it. It never sees a
+reading. Opening a pseudonym takes the utility and the regulator together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from gridsecure.credentials.opening import Opener
+from gridsecure.identity.warrant_desk import WarrantDesk
+from gridsecure.identity_messages import IdentityKeys
+from gridsecure_api import (
+    identity_enrolment,
+    identity_grants,
+    identity_people,
+    identity_registration,
+    identity_warrants,
+)
+from gridsecure_api.deps import Clock, utc_now
+from gridsecure_api.identity_zone import IdentityZone, open_zone, signers
+from gridsecure_api.serving import ServiceDescription, new_app
+from gridsecure_api.settings import IdentitySettings
+
+TEXT: Final = (
+    "Knows who is enrolled, and knows pseudonyms, in two databases, and cannot link them: meter "
+    "points and gateways show anonymous credentials (keyed-verification, on SM2 with SM3), "
+    "analysts grants that belong to nobody. It gives out access tokens signed with SM2 "
+    "(SGD_SM3_SM2). It never sees a reading. Opening a pseudonym takes both openers."
+)
+PASSWORDS: Final = "POST /sign-in: people sign in with a password instead of a key of their own"
+
+
+def _description(zone: IdentityZone) -> ServiceDescription:
+    facts: dict[str, Any] = {
+        "periods": list(zone.desk.periods),
+        "local_demonstration_only": [PASSWORDS] if zone.passwords else [],
+    }
+    return ServiceDescription(
+        zone="identity",
+        title="GridSecure identity service",
+        text=TEXT,
+        public_paths=identity_people.PUBLIC_PATHS
+        | identity_registration.PUBLIC_PATHS
+        | identity_grants.PUBLIC_PATHS,
+        facts=facts,
+    )
+
+
+def _warrants(settings: IdentitySettings, zone: IdentityZone) -> identity_warrants.WarrantService:
+    stated = IdentityKeys.parsed(zone.statements[0].body)
+    published: dict[Opener, bytes] = {
+        "utility": bytes.fromhex(stated.utility),
+        "regulator": bytes.fromhex(stated.regulator),
+    }
+    desk = WarrantDesk(zone.registrations, zone.enrolments, zone.registrar.suite, published)
+    return identity_warrants.WarrantService(desk, zone.clock, signers(settings))
+
+
+def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -> FastAPI:
+    """The identity service.
+
+    Args:
+        settings: What it is told.
+        clock: Tells the time.
+
+    Raises:
+        GridSecureError: It must not start: engines, folder, keys or settings are not sound.
+    """
+    zone = open_zone(settings, clock=clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        zone.close()
+
+    app = new_app(
+        _description(zone),
+        identity_key=zone.key.public_key,
+        max_body_bytes=settings.max_body_bytes,
+        clock=clock,
+        lifespan=lifespan,
+    )
+    app.state.zone = zone
+    app.state.warrants = _warrants(settings, zone)
+    for module in (
+        identity_people,
+        identity_enrolment,
+        identity_registration,
+        identity_grants,
+        identity_warrants,
+    ):
+        app.include_router(module.router)
+    if zone.passwords is not None:
+        app.include_router(identity_people.password_router(zone.passwords))
+    return app
+
+
+def main_app() -> FastAPI:
+    """The identity service as the environment describes it, for `uvicorn --factory`."""
+    return create_identity_app(IdentitySettings())

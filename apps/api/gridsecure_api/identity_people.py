@@ -1,0 +1,144 @@
+"""Routes for those who have names: people, services, and for the demonstration passwords."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from gridsecure.errors import AuthenticityError
+from gridsecure.identity.passwords import password_matches
+from gridsecure.identity.person_login import admit_person
+from gridsecure.identity.service_login import (
+    SERVICE_TOKEN_LIFETIME,
+    Audience,
+    admit_service,
+    give_token,
+)
+from gridsecure.messages import Signed
+from gridsecure_api.identity_zone import Body, IdentityZone, PasswordDoor, Zone
+
+PUBLIC_PATHS = frozenset({"/person-tokens", "/service-tokens", "/sign-in"})
+
+router = APIRouter()
+
+
+class PersonTokens(Body):
+    """A person's tokens, by audience."""
+
+    name: str
+    roles: list[str]
+    tokens: dict[Audience, str] = Field(repr=False)
+    expires_at: str
+
+
+class ServiceToken(Body):
+    """A service's token."""
+
+    token: str = Field(repr=False)
+    expires_at: str
+
+
+class SignIn(Body):
+    """A person signs in for one service."""
+
+    user: str = Field(min_length=1, max_length=64)
+    password: str = Field(min_length=1, max_length=1024, repr=False)
+    audience: Audience
+
+
+class PersonToken(Body):
+    """A person's token."""
+
+    token: str = Field(repr=False)
+    expires_at: str
+    roles: list[str]
+
+
+@router.post("/person-tokens", tags=["people"])
+def give_person_tokens(envelope: Signed, zone: Zone) -> PersonTokens:
+    """Give a registered person tokens. Public; the body is signed, once."""
+    now, people = zone.clock(), zone.desk.people
+    trusted = {name: person.key for name, person in people.items()}
+    login = admit_person(envelope, trusted=trusted, engine=zone.enrolments, now=now)
+    person, expires_at = people[envelope.signer], now + zone.person_lifetime
+    tokens = {
+        audience: give_token(
+            person.name,
+            roles=person.roles,
+            audience=audience,
+            key=zone.key,
+            valid=(now, expires_at),
+        ).token
+        for audience in login.audiences
+    }
+    zone.note(
+        actor=person.name,
+        action="person-login.done",
+        detail={"audiences": sorted(login.audiences)},
+    )
+    return PersonTokens(
+        name=person.name,
+        roles=list(person.roles),
+        tokens=tokens,
+        expires_at=expires_at.isoformat(),
+    )
+
+
+@router.post("/service-tokens", tags=["services"])
+def give_service_token(envelope: Signed, zone: Zone) -> ServiceToken:
+    """Give a registered service a token for five minutes. Public; the body is signed, once."""
+    now, services = zone.clock(), zone.desk.services
+    trusted = {name: service.key for name, service in services.items()}
+    login = admit_service(envelope, trusted=trusted, engine=zone.enrolments, now=now)
+    service = services[envelope.signer]
+    given = give_token(
+        service.name,
+        roles=service.roles,
+        audience=login.audience,
+        key=zone.key,
+        valid=(now, now + SERVICE_TOKEN_LIFETIME),
+    )
+    return ServiceToken(token=given.token, expires_at=given.expires_at.isoformat())
+
+
+def password_router(door: PasswordDoor) -> APIRouter:
+    """The route that exists only where users were configured.
+
+    Args:
+        door: Who may sign in.
+    """
+    demonstration = APIRouter(tags=["local demonstration"])
+
+    @demonstration.post("/sign-in")
+    def sign_in(wanted: SignIn, zone: Zone) -> PersonToken:
+        """Sign in with a password. For the local demonstration only: people have keys.
+
+        Public; five failures lock a name for minutes.
+        """
+        return _signed_in(wanted, zone, door)
+
+    return demonstration
+
+
+def _signed_in(wanted: SignIn, zone: IdentityZone, door: PasswordDoor) -> PersonToken:
+    now = zone.clock()
+    door.failures.claim(wanted.user, now=now)
+    user = door.users.get(wanted.user)
+    with door.stretching:
+        matches = password_matches(wanted.password, record=user.password if user else door.decoy)
+    if user is None or not matches:
+        if user is not None:
+            zone.note(actor=user.user, action="sign-in.refused", detail={})
+        raise AuthenticityError("A sign-in failed.", reason="authenticity.sign-in")
+    door.failures.succeeded(wanted.user)
+    given = give_token(
+        user.user,
+        roles=user.roles,
+        audience=wanted.audience,
+        key=zone.key,
+        valid=(now, now + zone.person_lifetime),
+    )
+    zone.note(actor=user.user, action="sign-in.done", detail={"audience": wanted.audience})
+    return PersonToken(
+        token=given.token, expires_at=given.expires_at.isoformat(), roles=list(user.roles)
+    )

@@ -1,0 +1,206 @@
+"""Routes of pseudonyms: registering, log-in, and what others are told of them.
+
+Those who have a pseudonym come without any token: a token of theirs has their real name, and must
+never be seen beside it. What they send proves itself. None of these routes knows an account.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+
+from gridsecure.credentials.issuer_keys import Context
+from gridsecure.credentials.presentations import Domain
+from gridsecure.credentials.seats import registration_domains
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import GridSecureError
+from gridsecure.identity.registrar import Outcome, Shown
+from gridsecure.identity.vouching import deny_list, registrations_of, settlement_names
+from gridsecure.identity_messages import MAX_BATCH, NO_FACTS, Facts
+from gridsecure.messages import MAX_SLOTS, Signed, signed
+from gridsecure_api.deps import require
+from gridsecure_api.identity_zone import Body, Zone
+from gridsecure_api.settings import Period
+
+PUBLIC_PATHS: Final = frozenset(
+    {
+        "/identity-keys",
+        "/challenges",
+        "/registrations",
+        "/registrations/list",
+        "/logins",
+        "/deny-list",
+    }
+)
+
+Role = Literal["meter-point", "gateway"]
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+DomainText = Annotated[str, Field(min_length=5, max_length=128)]
+Subjects = Annotated[list[Hex32], Field(min_length=1, max_length=MAX_SLOTS)]
+Authority = Annotated[TokenClaims, Depends(require("authority"))]
+
+router = APIRouter(tags=["pseudonyms"])
+
+
+class Statements(Body):
+    """What the utility and the regulator say of the keys."""
+
+    statements: list[Signed]
+
+
+class Challenge(Body):
+    """A challenge, good once and for two minutes."""
+
+    challenge: str
+
+
+class Presented(Body):
+    """One holder's presentation, and the facts that its credential certifies."""
+
+    holder: str = Field(pattern=r"^04[0-9a-f]{128}$")
+    presentation: str = Field(pattern=r"^(?:[0-9a-f]{2})+$", max_length=2048)
+    facts: Facts = NO_FACTS
+
+
+class RegistrationsWanted(Body):
+    """Presentations that answer one challenge."""
+
+    challenge: Hex32
+    role: Role
+    period: Period
+    carry: Period | None = None
+    items: list[Presented] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class RegistrationResult(Body):
+    """A holder's pseudonyms of this period, or why there are none."""
+
+    subjects: list[str] | None = None
+    reason: str | None = None
+
+
+class RegistrationResults(Body):
+    """Results in the order of the presentations."""
+
+    items: list[RegistrationResult]
+
+
+class ListWanted(Body):
+    """Which pseudonyms are asked about."""
+
+    domain: DomainText
+    role: Role
+    subjects: Subjects
+
+
+class RegistrationList(Body):
+    """The identity authority's word on those that may act, and those that may not."""
+
+    registrations: Signed | None
+    refused: list[str]
+
+
+class LogIn(Body):
+    """A pseudonym logs in."""
+
+    subject: Hex32
+    domain: DomainText
+    challenge: Hex32
+    signature: str = Field(pattern=r"^[0-9a-f]{128}$")
+
+
+class HolderToken(Body):
+    """A token bound to the holder's key."""
+
+    token: str = Field(repr=False)
+    expires_at: str
+
+
+class NamesWanted(Body):
+    """Whose settlement pseudonyms."""
+
+    domain: DomainText
+    subjects: Subjects
+
+
+@router.get("/identity-keys")
+def read_identity_keys(zone: Zone) -> Statements:
+    """What holders pin, stated by the utility and by the regulator. Public."""
+    return Statements(statements=list(zone.statements))
+
+
+@router.post("/challenges")
+def give_challenge(zone: Zone) -> Challenge:
+    """Give out a challenge. Public."""
+    return Challenge(challenge=zone.tokens.challenge(now=zone.clock()).hex())
+
+
+@router.post("/registrations", response_model_exclude_none=True)
+def register(wanted: RegistrationsWanted, zone: Zone) -> RegistrationResults:
+    """Register pseudonyms, each holder's together or not at all. Public; a body proves itself."""
+    shown = [
+        Shown(bytes.fromhex(item.holder), bytes.fromhex(item.presentation), item.facts)
+        for item in wanted.items
+    ]
+    outcomes = zone.registrar.register_all(
+        shown,
+        context=Context(wanted.role, wanted.period),
+        domains=registration_domains(wanted.role, period=wanted.period, carry=wanted.carry),
+        challenge=bytes.fromhex(wanted.challenge),
+        now=zone.clock(),
+    )
+    return RegistrationResults(items=[_result(outcome) for outcome in outcomes])
+
+
+def _result(outcome: Outcome) -> RegistrationResult:
+    if isinstance(outcome, GridSecureError):
+        return RegistrationResult(reason=outcome.reason)
+    return RegistrationResult(subjects=[entry.subject for entry in outcome])
+
+
+@router.post("/registrations/list")
+def list_registrations(wanted: ListWanted, zone: Zone) -> RegistrationList:
+    """Vouch for pseudonyms that may act. Public: who asks already knows their names."""
+    said, refused = registrations_of(
+        zone.registrations,
+        wanted.subjects,
+        domain=wanted.domain,
+        role=wanted.role,
+        now=zone.clock(),
+    )
+    envelope = None if said is None else signed(said, key=zone.key)
+    return RegistrationList(registrations=envelope, refused=refused)
+
+
+@router.post("/logins")
+def log_in(wanted: LogIn, zone: Zone) -> HolderToken:
+    """Give a pseudonym a token for five minutes. Public; signed by its holder's key."""
+    given = zone.tokens.log_in(
+        wanted.subject,
+        domain=Domain.parsed(wanted.domain),
+        challenge=bytes.fromhex(wanted.challenge),
+        signature=bytes.fromhex(wanted.signature),
+        now=zone.clock(),
+    )
+    return HolderToken(token=given.token, expires_at=given.expires_at.isoformat())
+
+
+@router.get("/deny-list")
+def read_deny_list(zone: Zone) -> Signed:
+    """Every pseudonym that was revoked. Public."""
+    return signed(deny_list(zone.registrations, now=zone.clock()), key=zone.key)
+
+
+@router.post("/settlement-names", tags=["settlement"])
+def read_settlement_names(wanted: NamesWanted, zone: Zone, claims: Authority) -> Signed:
+    """Under which pseudonym each one's bill is; for the key authority alone, and noted."""
+    said = settlement_names(
+        zone.registrations,
+        wanted.subjects,
+        domain=wanted.domain,
+        actor=claims.subject,
+        now=zone.clock(),
+    )
+    return signed(said, key=zone.key)

@@ -1,0 +1,240 @@
+"""The offices' side of the identity service: openings, revocations, re-keys, and the log of it all.
+
+Two roles come here, each for one office: the custodian acts for the utility and the regulator for
+itself. An office can act as no other, and a token with any other role beside its office's as none:
+dual control would be one person, or somebody who reads bills would open pseudonyms. The log names
+the officer of every act. What an office must check and compute itself, it does with
+`gridsecure.identity.offices` on its own machine; its half of the opening key never comes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from gridsecure.credentials.opening import Opener
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import AccessDeniedError
+from gridsecure.identity.commitments import leaves_of
+from gridsecure.identity.log_entries import log_after, shown_entry
+from gridsecure.identity.rekeying import rekey
+from gridsecure.identity.revoking import block, revoke
+from gridsecure.identity.warrant_desk import WarrantDesk
+from gridsecure.identity_messages import LogEntry, SearchAnswer
+from gridsecure_api.deps import Clock, require
+from gridsecure_api.warrant_bodies import (
+    Blocked,
+    EvidenceShown,
+    IdentityOrder,
+    LeavesShown,
+    OpeningShown,
+    RekeyOrders,
+    Revoked,
+    SearchOrder,
+    SearchShown,
+    ShareGiven,
+    SubjectOrder,
+    WarrantShown,
+    WorkShown,
+    shown_opening,
+    shown_search,
+    shown_warrant,
+)
+
+OFFICES: Final[Mapping[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
+"""Whose office a role acts for."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarrantService:
+    """What these routes need, as `app.state.warrants`.
+
+    Args:
+        desk: Where shares and answers come together.
+        clock: Tells the time.
+        offices: Both offices' keys, which sign re-key orders.
+    """
+
+    desk: WarrantDesk
+    clock: Clock
+    offices: Mapping[Opener, Sm2PublicKey]
+
+
+def _service(request: Request) -> WarrantService:
+    service: WarrantService = request.app.state.warrants
+    return service
+
+
+@dataclass(frozen=True, slots=True)
+class Officer:
+    """Who asks.
+
+    Args:
+        office: For which office.
+        name: The token's subject; the log names the officer.
+    """
+
+    office: Opener
+    name: str
+
+
+def _officer(claims: Annotated[TokenClaims, Depends(require(*OFFICES))]) -> Officer:
+    if len(set(claims.roles)) != 1:
+        raise AccessDeniedError(
+            "An officer has the role of one office and no other.", reason="authenticity.offices"
+        )
+    return Officer(OFFICES[claims.roles[0]], claims.subject)
+
+
+Service = Annotated[WarrantService, Depends(_service)]
+Office = Annotated[Officer, Depends(_officer)]
+
+router = APIRouter()
+
+
+@router.post("/warrants", tags=["warrants"])
+def order_opening(order: SubjectOrder, service: Service, office: Office) -> WarrantShown:
+    """Order to open one pseudonym. The order is in the log from now on."""
+    warrant = service.desk.order(
+        order.subject, reference=order.reference, now=service.clock(), actor=office.name
+    )
+    return shown_warrant(warrant)
+
+
+@router.get("/warrants", tags=["warrants"])
+def list_warrants(service: Service, _office: Office) -> list[WarrantShown]:
+    """Every order to open."""
+    return [shown_warrant(warrant) for warrant in service.desk.warrants(now=service.clock())]
+
+
+@router.get("/warrants/{entry}", tags=["warrants"])
+def read_warrant(entry: str, service: Service, _office: Office) -> WarrantShown:
+    """One order, by the hash of its log entry."""
+    return shown_warrant(service.desk.warrant(entry, now=service.clock()))
+
+
+@router.post("/warrants/{entry}/shares", tags=["warrants"])
+def give_share(entry: str, given: ShareGiven, service: Service, office: Office) -> WarrantShown:
+    """Give this office's share. The second one opens the escrow."""
+    if given.opener != office.office:
+        raise AccessDeniedError("An office gives its own share.", reason="authenticity.offices")
+    warrant = service.desk.give_share(
+        entry,
+        opener=office.office,
+        share=bytes.fromhex(given.share),
+        now=service.clock(),
+        actor=office.name,
+    )
+    return shown_warrant(warrant)
+
+
+@router.get("/warrants/{entry}/result", tags=["warrants"])
+def read_result(entry: str, service: Service, _office: Office) -> OpeningShown:
+    """Who the pseudonym is, for a quarter of an hour after it was opened."""
+    found = service.desk.result(entry, now=service.clock())
+    return shown_opening(found)
+
+
+@router.post("/revocations", tags=["revocations"])
+def revoke_subject(order: SubjectOrder, service: Service, office: Office) -> Revoked:
+    """Revoke a pseudonym at once, and its partner of the same presentation."""
+    count = revoke(
+        service.desk.registrations,
+        subject=order.subject,
+        reference=order.reference,
+        now=service.clock(),
+        actor=office.name,
+    )
+    return Revoked(revoked=count)
+
+
+@router.post("/person-searches", tags=["revocations"])
+def order_search(order: SearchOrder, service: Service, office: Office) -> SearchShown:
+    """Order to find and revoke a person's pseudonyms; the identity is blocked at once."""
+    state = service.desk.searches.order(
+        order.identity,
+        reference=order.reference,
+        replaced=order.replaced,
+        now=service.clock(),
+        actor=office.name,
+    )
+    return shown_search(state)
+
+
+@router.get("/person-searches", tags=["revocations"])
+def list_searches(service: Service, _office: Office) -> list[SearchShown]:
+    """Searches in work, and those that ended within a quarter of an hour."""
+    return [shown_search(state) for state in service.desk.searches.states(now=service.clock())]
+
+
+@router.get("/person-searches/{entry}", tags=["revocations"])
+def read_search(entry: str, service: Service, _office: Office) -> SearchShown:
+    """Where a search stands."""
+    return shown_search(service.desk.searches.state(entry, now=service.clock()))
+
+
+@router.get("/person-searches/{entry}/work", tags=["revocations"])
+def read_work(entry: str, service: Service, office: Office) -> WorkShown:
+    """The next batch that waits for this office."""
+    work = service.desk.searches.work(entry, opener=office.office, now=service.clock())
+    return WorkShown(work=work)
+
+
+@router.post("/person-searches/{entry}/work", tags=["revocations"])
+def take_work(entry: str, answer: SearchAnswer, service: Service, office: Office) -> SearchShown:
+    """What this office did with a batch."""
+    state = service.desk.searches.take(
+        entry, opener=office.office, answer=answer, now=service.clock(), actor=office.name
+    )
+    return shown_search(state)
+
+
+@router.post("/rekeys", tags=["revocations"])
+def order_rekey(sent: RekeyOrders, service: Service, office: Office) -> LogEntry:
+    """Replace an identity's key, by both offices' order; the entry is in the log of enrolments."""
+    desk = service.desk
+    entry = rekey(
+        desk.enrolments,
+        sent.orders,
+        offices=service.offices,
+        suite=desk.suite,
+        now=service.clock(),
+        actor=office.name,
+    )
+    return shown_entry(entry)
+
+
+@router.post("/blocks", tags=["revocations"])
+def block_identity(order: IdentityOrder, service: Service, office: Office) -> Blocked:
+    """Give an identity no new credential; those it has end with their period."""
+    is_new = block(
+        service.desk.enrolments,
+        identity=order.identity,
+        reference=order.reference,
+        now=service.clock(),
+        actor=office.name,
+    )
+    return Blocked(blocked=is_new)
+
+
+@router.get("/evidence", tags=["evidence"])
+def read_evidence(
+    service: Service,
+    _office: Office,
+    log: Literal["registrations", "enrolments"] = "registrations",
+    after: Annotated[int, Query(ge=-1)] = -1,
+) -> EvidenceShown:
+    """Entries of one of the two logs behind an index, at most a thousand."""
+    desk = service.desk
+    engine = desk.registrations if log == "registrations" else desk.enrolments
+    return EvidenceShown(entries=log_after(engine, after))
+
+
+@router.get("/evidence/{entry}/leaves", tags=["evidence"])
+def read_leaves(entry: str, service: Service, _office: Office) -> LeavesShown:
+    """What an entry of registrations commits to, by the entry's hash."""
+    return LeavesShown(leaves=leaves_of(service.desk.registrations, entry))

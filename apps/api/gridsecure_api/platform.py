@@ -1,0 +1,340 @@
+"""The compute platform's service: ciphertexts in, runs on them, release requests out.
+
+It never holds a plaintext reading, an amount, a name or a homomorphic secret key. No route here
+decrypts anything, and nothing imported here could.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from gridsecure import frames
+from gridsecure.compute import closings, intake, key_sets, seating
+from gridsecure.compute.queries import check_staff_purpose
+from gridsecure.compute.requests import record_answer, waiting_requests
+from gridsecure.compute.runs import RunOrder, signed_message
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import InvalidMessageError
+from gridsecure.messages import PlanName, Signed
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session
+from gridsecure_api import platform_queries
+from gridsecure_api.deps import Clock, RawBody, require, utc_now
+from gridsecure_api.platform_runs import RunDesk
+from gridsecure_api.platform_zone import open_zone, platform_counts
+from gridsecure_api.serving import FRAMES_BODY, ServiceDescription, new_app
+from gridsecure_api.settings import PlatformSettings, public_key
+from gridsecure_api.signed_uploads import SignedBy
+
+_ROSTER_PARTS: Final = 2
+TEXT_BODY: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+DESCRIPTION: Final = ServiceDescription(
+    zone="platform",
+    title="GridSecure compute platform",
+    text="Takes in encrypted columns from gateways under pseudonyms, runs registered plans on them "
+    "and asks the key authority to release the results. It holds ciphertexts, pseudonyms and "
+    "public facts; it cannot decrypt.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformState:
+    """What the routes need.
+
+    Args:
+        zone: Stores and keys.
+        runs: Runs in the background.
+        clock: Tells the time.
+        warm_up: Whether workers start when an upload begins.
+    """
+
+    zone: PlatformZone
+    runs: RunDesk
+    clock: Clock
+    warm_up: bool = False
+
+
+class RunWanted(BaseModel):
+    """An order to run a plan over a billing period."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    plan: PlanName
+    start: str = Field(min_length=10, max_length=40)
+    end: str = Field(min_length=10, max_length=40)
+    purpose: str = Field(min_length=1, max_length=200)
+
+
+class Answer(BaseModel):
+    """What became of a release request."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    state: Literal["released", "refused"]
+
+
+def _state(request: Request) -> PlatformState:
+    state: PlatformState = request.app.state.platform
+    return state
+
+
+State = Annotated[PlatformState, Depends(_state)]
+Authority = Depends(require("authority"))
+RevocationSender = Depends(require("authority", "custodian", "operator"))
+KeyReader = Depends(require("authority", "custodian", "operator", "regulator"))
+DenyListSender = Depends(require("operator", "custodian", "regulator", "authority"))
+RunReader = Depends(require("billing", "operator", "regulator"))
+Witness = Depends(require("regulator", "authority", "operator"))
+StatusReader = Depends(require("billing", "operator", "regulator", "authority"))
+Moment = Annotated[str, Query(min_length=10, max_length=40)]
+Orderer = Annotated[TokenClaims, Depends(require("billing", "operator"))]
+
+router = APIRouter()
+
+
+@router.post("/key-sets", tags=["keys"], openapi_extra=FRAMES_BODY)
+def install_key_set(body: RawBody, state: State, _gateway: SignedBy) -> dict[str, Any]:
+    """Take in a key set: the authority's signed notice, then the key objects it names.
+
+    The notice alone asks which objects are needed; it names the gateway whose key set it is.
+    """
+    parts = frames.split(body)
+    if not parts:
+        raise InvalidMessageError("A key set without its notice.")
+    envelope = Signed.parsed(parts[0])
+    return asdict(
+        key_sets.install_key_set(state.zone, envelope, keys=tuple(parts[1:]), at=state.clock())
+    )
+
+
+@router.post("/key-revocations", tags=["keys"], dependencies=[RevocationSender])
+def install_revocation(envelope: Signed, state: State) -> dict[str, str]:
+    """Compute on nothing more under a key set, as the key authority signed it."""
+    revoked = key_sets.install_revocation(state.zone, envelope, at=state.clock())
+    return {"key_id": revoked.key_id}
+
+
+@router.get("/key-sets", tags=["keys"], dependencies=[KeyReader])
+def list_key_sets(state: State) -> list[dict[str, Any]]:
+    """The gateways' key sets that were sent here, and whether each was revoked."""
+    known = key_sets.known_keys(state.zone)
+    return [
+        notice.model_dump() | {"revoked": notice.key_id in known.revoked}
+        for notice in known.notices
+    ]
+
+
+@router.post("/tariffs", tags=["uploads"], openapi_extra=TEXT_BODY)
+def install_tariff(body: RawBody, state: State, _gateway: SignedBy) -> dict[str, str]:
+    """Keep a tariff file, which rosters name by its digest."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidMessageError("A tariff is not UTF-8 text.") from error
+    return {"digest": intake.install_tariff(state.zone, text)}
+
+
+@router.post("/rosters", tags=["uploads"], openapi_extra=FRAMES_BODY)
+def register_roster(body: RawBody, state: State, gateway: SignedBy) -> dict[str, str]:
+    """Register a roster: as its gateway signed it, then the seats it names."""
+    parts = frames.split(body)
+    if len(parts) != _ROSTER_PARTS:
+        raise InvalidMessageError("A roster comes with its seats.")
+    envelope = Signed.parsed(parts[0])
+    gateway.check_signer(envelope)
+    roster = intake.register_roster(state.zone, envelope, seats=parts[1], at=state.clock())
+    return {"roster_id": roster.roster_id}
+
+
+@router.post("/deny-lists", tags=["uploads"], dependencies=[DenyListSender])
+def install_deny_list(envelope: Signed, state: State) -> dict[str, int]:
+    """Put the identity authority's deny list in force; an earlier one changes nothing."""
+    known = seating.install_deny_list(state.zone, envelope, at=state.clock())
+    return {"sequence": known.sequence, "subjects": len(known.subjects)}
+
+
+@router.post("/uploads", tags=["uploads"])
+def begin_upload(envelope: Signed, state: State, gateway: SignedBy) -> dict[str, Any]:
+    """Step 1: the signed manifest; the answer names the objects still missing."""
+    gateway.check_signer(envelope)
+    status = intake.begin_upload(state.zone, envelope, at=state.clock())
+    if state.warm_up:
+        state.runs.warm_up()
+    return asdict(status)
+
+
+@router.get("/uploads/{upload_id}", tags=["uploads"])
+def read_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, Any]:
+    """Where an upload stands."""
+    gateway.check_upload(state.zone, upload_id)
+    return asdict(intake.upload_status(state.zone, upload_id))
+
+
+@router.post("/uploads/{upload_id}/objects", tags=["uploads"], openapi_extra=FRAMES_BODY)
+def receive_objects(
+    upload_id: str, body: RawBody, state: State, gateway: SignedBy
+) -> dict[str, int]:
+    """Step 2: objects that the manifest names, any number at a time."""
+    gateway.check_upload(state.zone, upload_id)
+    objects = frames.split(body)
+    return {"received": intake.receive_objects(state.zone, upload_id, objects=objects)}
+
+
+@router.post("/uploads/{upload_id}/commit", tags=["uploads"])
+def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, Any]:
+    """Step 3: all objects are here; from now on plans use them."""
+    gateway.check_upload(state.zone, upload_id)
+    return asdict(intake.commit_upload(state.zone, upload_id, at=state.clock()))
+
+
+@router.get("/closing-lists", tags=["runs"], dependencies=[RunReader])
+def list_closing_lists(start: Moment, end: Moment, state: State) -> dict[str, Any]:
+    """A month's closing lists as signed, its committed uploads, and what a next run would meet.
+
+    Open are the uploads that no list in force names.
+    """
+    month = {"start": start, "end": end}
+    lists = closings.closing_lists(state.zone, **month)
+    return {
+        "closed": [item.envelope.model_dump() for item in lists],
+        "in_force": [item.envelope.digest for item in closings.in_force(lists)],
+        "uploads": [asdict(item) for item in closings.first_uploads(state.zone, **month)],
+        "open": [asdict(item) for item in closings.open_uploads(state.zone, **month)],
+        "next": closings.next_runs(state.zone, **month),
+    }
+
+
+@router.post("/closing-lists", tags=["runs"], status_code=201)
+def close_period(envelope: Signed, state: State, _orderer: Orderer) -> dict[str, Any]:
+    """Close a month with a list that the billing office signed; plans run over one list each."""
+    content = closings.close_period(state.zone, envelope, at=state.clock())
+    return {
+        "closing": envelope.digest,
+        "number": content.number,
+        "uploads": len(content.uploads),
+    }
+
+
+@router.post("/runs", tags=["runs"], status_code=202)
+def start_run(wanted: RunWanted, claims: Orderer, state: State) -> dict[str, str]:
+    """Start a run in the background; one at a time for a plan and period. Never for research."""
+    check_staff_purpose(wanted.plan, purpose=wanted.purpose)
+    order = RunOrder(
+        plan=wanted.plan,
+        start=wanted.start,
+        end=wanted.end,
+        purpose=wanted.purpose,
+        requested_by=claims.subject,
+    )
+    return {"run_id": state.runs.start(order)}
+
+
+@router.get("/runs", tags=["runs"], dependencies=[RunReader])
+def list_runs(state: State) -> list[dict[str, Any]]:
+    """All runs, oldest first."""
+    return [asdict(status) for status in state.runs.all()]
+
+
+@router.get("/runs/{run_id}", tags=["runs"], dependencies=[RunReader])
+def read_run(run_id: str, state: State) -> dict[str, Any]:
+    """Where a run stands."""
+    return asdict(state.runs.status(run_id))
+
+
+@router.get("/release-requests", tags=["releases"], dependencies=[Authority])
+def list_release_requests(state: State) -> list[Signed]:
+    """Release requests that wait for the authority, which pulls them."""
+    return waiting_requests(state.zone)
+
+
+@router.post("/release-requests/{request_id}/answer", tags=["releases"], dependencies=[Authority])
+def answer_release_request(request_id: str, answer: Answer, state: State) -> dict[str, str]:
+    """The authority says what became of a request; saying it twice is the same as once."""
+    record_answer(state.zone, request_id, answer=answer.state, at=state.clock())
+    return {"request_id": request_id, "state": answer.state}
+
+
+@router.get("/messages/{kind}/{digest}", tags=["releases"], dependencies=[Authority])
+def read_message(kind: Literal["roster", "upload"], digest: str, state: State) -> Signed:
+    """A signed roster or upload manifest by digest, for re-execution."""
+    return signed_message(state.zone, kind=kind, digest=digest)
+
+
+@router.get(
+    "/objects/{digest}",
+    tags=["releases"],
+    dependencies=[Authority],
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def read_object(digest: str, state: State) -> Response:
+    """A stored object, for re-execution."""
+    return Response(state.zone.objects.get(digest), media_type="application/octet-stream")
+
+
+@router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
+def read_evidence_head(state: State) -> dict[str, Any]:
+    """The newest entry of the evidence log, for a witness to keep."""
+    with read_session(state.zone.engine) as session:
+        head = evidence.head(session)
+    if head is None:
+        return {"index": None, "hash": evidence.GENESIS, "at": None}
+    return {"index": head.index, "hash": head.hash, "at": head.at.isoformat()}
+
+
+@router.get("/status", tags=["evidence"], dependencies=[StatusReader])
+def read_status(state: State) -> dict[str, int]:
+    """Counts only: what the platform holds."""
+    return platform_counts(state.zone)
+
+
+def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -> FastAPI:
+    """The compute platform's service.
+
+    Args:
+        settings: What it is told.
+        clock: Tells the time.
+
+    Raises:
+        GridSecureError: It must not start: engines, folder or settings are not sound.
+    """
+    identity_key = public_key(settings.identity_public_key)
+    zone = open_zone(settings)
+    runs = RunDesk(zone, workers=settings.workers, clock=clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        # In a thread, because it waits; requests already being answered may still finish.
+        await run_in_threadpool(runs.stop)
+        zone.engine.dispose()
+
+    app = new_app(
+        DESCRIPTION,
+        identity_key=identity_key,
+        max_body_bytes=settings.max_body_bytes,
+        clock=clock,
+        lifespan=lifespan,
+    )
+    app.state.platform = PlatformState(zone, runs, clock, settings.warm_up)
+    app.state.queries = platform_queries.QueryDesk(zone, runs, clock)
+    app.include_router(router)
+    app.include_router(platform_queries.router)
+    return app
+
+
+def main_app() -> FastAPI:
+    """The compute platform as the environment describes it, for `uvicorn --factory`."""
+    return create_platform_app(PlatformSettings())

@@ -1,0 +1,156 @@
+"""Queries of analysts at the platform: a grant instead of a name.
+
+The bearer's token is for one query and says nothing of who asks. What these routes answer is about
+that query alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from gridsecure.compute import queries
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.credentials.access import GRANT_ROLE
+from gridsecure.crypto.tokens import MAX_TOKEN_BYTES, TokenClaims
+from gridsecure.errors import AccessDeniedError, NotFoundError
+from gridsecure_api.deps import Clock, require
+from gridsecure_api.platform_runs import FAILED, RunDesk, RunStatus
+
+INTERRUPTED: Final = "run.interrupted"
+"""Why a run failed that the same grant may start again."""
+
+Bearer = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
+
+
+class QueryWanted(BaseModel):
+    """A query as the analyst spelled it, and the grant's token for the key authority."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    query: str = Field(min_length=2, max_length=1024)
+    grant: str = Field(min_length=1, max_length=MAX_TOKEN_BYTES, repr=False)
+
+
+class QueryStarted(BaseModel):
+    """The run that answers a query."""
+
+    run_id: str
+
+
+class QueryState(BaseModel):
+    """Where a query stands: its run, then its release request."""
+
+    run_id: str
+    state: str
+    done: int
+    of: int
+    reason: str | None
+    message: str | None
+    request_id: str | None
+    request_state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryDesk:
+    """Takes queries and says where they stand.
+
+    Args:
+        zone: Stores and keys.
+        runs: Runs in the background.
+        clock: Tells the time.
+    """
+
+    zone: PlatformZone
+    runs: RunDesk
+    clock: Clock
+    _lock: Lock = field(default_factory=Lock)
+
+    def ask(self, claims: TokenClaims, wanted: QueryWanted) -> str:
+        """Start the run of a query, or find the one that its grant started.
+
+        Raises:
+            AuthenticityError: The grant is for another query, or was used for another request.
+            InvalidMessageError: The query has another shape or spelling.
+            NotFoundError: There are no data of the period.
+            ConflictError: It was asked for before, or is being run. The grant is not used then.
+        """
+        now = self.clock()
+        asked = queries.asked(self.zone, claims, query=wanted.query, grant=wanted.grant, now=now)
+        with self._lock:
+            runs = self._runs_of(asked.grant)
+            if queries.is_spent(self.zone, asked) and not _is_interrupted(runs[-1]):
+                return runs[-1].run_id
+            queries.check_answerable(self.zone, asked)
+            return self.runs.start(
+                asked.order,
+                run_id=queries.run_name(asked.grant, attempt=len(runs)),
+                within=partial(queries.spend, wanted=asked, at=now),
+            )
+
+    def state(self, claims: TokenClaims) -> QueryState:
+        """Where the bearer's query stands.
+
+        Raises:
+            NotFoundError: Its grant started no run (`not-found.query`).
+        """
+        runs = self._runs_of(queries.grant_name(claims))
+        if not runs:
+            raise NotFoundError(
+                "This grant has started no run.",
+                reason="not-found.query",
+                remedy="Send the query with it first.",
+            )
+        run = runs[-1]
+        return QueryState(
+            run_id=run.run_id,
+            state=run.state,
+            done=run.done,
+            of=run.of,
+            reason=run.reason,
+            message=run.message,
+            request_id=run.request_id,
+            request_state=queries.answer_state(self.zone, run.request_id),
+        )
+
+    def _runs_of(self, grant: str) -> list[RunStatus]:
+        """The runs of a grant: one, and another for each that the service's end interrupted."""
+        runs: list[RunStatus] = []
+        while True:
+            try:
+                runs.append(self.runs.status(queries.run_name(grant, attempt=len(runs))))
+            except NotFoundError:
+                return runs
+
+
+def _is_interrupted(run: RunStatus) -> bool:
+    return run.state == FAILED and run.reason == INTERRUPTED
+
+
+def _desk(request: Request) -> QueryDesk:
+    desk: QueryDesk = request.app.state.queries
+    return desk
+
+
+Desk = Annotated[QueryDesk, Depends(_desk)]
+
+router = APIRouter(tags=["queries"])
+
+
+@router.post("/queries", status_code=202)
+def ask_query(wanted: QueryWanted, claims: Bearer, desk: Desk) -> QueryStarted:
+    """Start the run of a query; the same request again gives the same run."""
+    return QueryStarted(run_id=desk.ask(claims, wanted))
+
+
+@router.get("/queries/{digest}")
+def read_query(digest: str, claims: Bearer, desk: Desk) -> QueryState:
+    """Where a query's run and release request stand, for the bearer of its grant."""
+    if claims.subject != f"query/{digest}":
+        raise AccessDeniedError("The grant is for another query.", reason="authenticity.query")
+    return desk.state(claims)

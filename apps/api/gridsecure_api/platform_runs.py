@@ -1,0 +1,279 @@
+"""Runs in the background of the platform's process: started once, watched, stopped with it.
+
+Invariants:
+- At most one run of a plan and period is at work; asking for another is a conflict.
+- A run's record is written before it starts, and its outcome together with its last state, so a
+  platform that was killed finds what it left "running", calls it failed (`run.interrupted`), and
+  the same order can be given again: finished jobs are kept.
+- Runs take turns: each uses all worker processes. When the service stops, so do the workers, at
+  once; no run is told that it failed for another reason.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import secrets
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from threading import Event, Lock
+from typing import Final, Literal
+
+from sqlmodel import Session
+
+from gridsecure.compute.jobs import WorkerPool
+from gridsecure.compute.key_sets import known_keys
+from gridsecure.compute.runs import RunOrder, run_plan
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import ConflictError, GridSecureError
+from gridsecure.messages import ReleaseRequest
+from gridsecure.plans.key_ring import KnownKeys
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.records import Record, advance, fetch, listed, record
+from gridsecure_api.deps import Clock
+
+_log = logging.getLogger(__name__)
+
+RUNNING: Final = "running"
+DONE: Final = "done"
+FAILED: Final = "failed"
+_STOP_POLL_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """Where a run stands.
+
+    Args:
+        run_id: Its name.
+        plan: Its plan.
+        start: Start of its period.
+        end: End of its period.
+        state: "running", "done" or "failed".
+        done: Jobs finished.
+        of: Jobs in all; 0 until they are known.
+        request_id: The release request, once done.
+        reason: Why it failed, a stable code.
+        message: Why it failed, in a sentence.
+    """
+
+    run_id: str
+    plan: str
+    start: str
+    end: str
+    state: Literal["running", "done", "failed"]
+    done: int = 0
+    of: int = 0
+    request_id: str | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+class RunDesk:
+    """Takes orders, runs them one after the other, and says where they stand.
+
+    Its worker processes are the only child processes of a platform, so `stop` ends all children.
+    They stay from one run to the next as long as the same keys are in force: to start them and have
+    them load the keys takes longer than a small run.
+
+    Args:
+        zone: The platform.
+        workers: Worker processes of a run.
+        clock: Tells the time.
+    """
+
+    def __init__(self, zone: PlatformZone, *, workers: int, clock: Clock) -> None:
+        self._zone = zone
+        self._workers = workers
+        self._clock = clock
+        self._progress: dict[str, tuple[int, int]] = {}
+        self._futures: list[Future[None]] = []
+        self._lock = Lock()
+        self._stopping = Event()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="run")
+        self._pool: WorkerPool | None = None
+        self._pool_keys = KnownKeys(())
+        for left in self._listed(RUNNING):
+            self._finish(_failed(left, _interrupted()))
+
+    def start(
+        self,
+        order: RunOrder,
+        *,
+        run_id: str | None = None,
+        within: Callable[[Session], None] = lambda _session: None,
+    ) -> str:
+        """Take an order and return its run's id.
+
+        Args:
+            order: What to run.
+            run_id: Its id; a random one by default.
+            within: Done in the transaction that records the run, before it.
+
+        Raises:
+            ConflictError: A run of this plan and period is at work (`conflict.run`), or the
+                service is stopping (`conflict.stopping`).
+            GridSecureError: What `within` raises; no run is started then.
+        """
+        run_id = run_id or secrets.token_hex(16)
+        text = json.dumps(asdict(order), sort_keys=True)
+        status = RunStatus(run_id, order.plan, order.start, order.end, RUNNING)
+        with self._lock:
+            if self._stopping.is_set():
+                raise ConflictError("The service is stopping.", reason="conflict.stopping")
+            self._refuse_second(order)
+            with write_session(self._zone.engine) as session:
+                within(session)
+                entry = Record("run", run_id, run_id, sm3_hex(text.encode()), RUNNING, text)
+                record(session, entry, at=self._clock())
+                evidence.append(
+                    session,
+                    at=self._clock(),
+                    actor=order.requested_by,
+                    action="run.ordered",
+                    detail={
+                        "run": run_id,
+                        "plan": order.plan,
+                        "start": order.start,
+                        "purpose": order.purpose,
+                    },
+                )
+            self._futures = [future for future in self._futures if not future.done()]
+            self._futures.append(self._executor.submit(self._run, status, order))
+        return run_id
+
+    def warm_up(self) -> None:
+        """Start the workers of the next run, unless they wait or work already."""
+        with self._lock:
+            if not self._stopping.is_set():
+                self._futures.append(self._executor.submit(self._warm))
+
+    def _warm(self) -> None:
+        self._pool_for(known_keys(self._zone)).warm()
+
+    def status(self, run_id: str) -> RunStatus:
+        """Where a run stands.
+
+        Raises:
+            NotFoundError: No such run (`not-found.run`).
+        """
+        with read_session(self._zone.engine) as session:
+            found = fetch(session, kind="run", name=run_id)
+            outcomes = {item.name: item for item in listed(session, kind="run-outcome")}
+        return self._status(found, outcomes)
+
+    def all(self) -> list[RunStatus]:
+        """All runs, oldest first."""
+        return self._listed(None)
+
+    def stop(self) -> None:
+        """End all runs and their worker processes now; the runs can be ordered again."""
+        with self._lock:
+            self._stopping.set()
+        # A worker may just be starting, so ask again until every run has noticed.
+        while wait(self._futures, timeout=_STOP_POLL_SECONDS).not_done:
+            for child in multiprocessing.active_children():
+                child.kill()
+        self._executor.shutdown(wait=True)
+        if self._pool is not None:
+            self._pool.close()
+
+    def _run(self, status: RunStatus, order: RunOrder) -> None:
+        try:
+            request_id = self._run_in_workers(status.run_id, order)
+        except GridSecureError as error:
+            reason = _interrupted() if self._stopping.is_set() else error
+            outcome = _failed(status, reason)
+        except Exception as error:  # noqa: BLE001 - a run that dies unrecorded would look alive
+            _log.error("a run ended by %s", type(error).__name__)
+            failure = GridSecureError(
+                "The run met an error of the platform's own.", reason="internal"
+            )
+            outcome = _failed(status, _interrupted() if self._stopping.is_set() else failure)
+        else:
+            outcome = replace(status, state=DONE, request_id=request_id)
+        done, of = self._progress.get(status.run_id, (0, 0))
+        with suppress(GridSecureError):  # disk full: the next start calls it interrupted
+            self._finish(replace(outcome, done=done, of=of))
+        self._progress.pop(status.run_id, None)
+
+    def _run_in_workers(self, run_id: str, order: RunOrder) -> str:
+        def note(done: int, of: int) -> None:
+            self._progress[run_id] = (done, of)
+            if self._stopping.is_set():
+                raise _interrupted()
+
+        pool = self._pool_for(known_keys(self._zone))
+        pool.warm()
+        envelope = run_plan(self._zone, order, pool=pool, clock=self._clock, progress=note)
+        return ReleaseRequest.parsed(envelope.body).request_id
+
+    def _pool_for(self, keys: KnownKeys) -> WorkerPool:
+        """The workers of the run before, or new ones where other keys are in force."""
+        if self._pool is None or keys != self._pool_keys:
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = WorkerPool(self._zone.objects, keys, workers=self._workers)
+            self._pool_keys = keys
+        return self._pool
+
+    def _finish(self, outcome: RunStatus) -> None:
+        """Keep a run's outcome and its last state together."""
+        text = json.dumps(asdict(outcome), sort_keys=True)
+        name = outcome.run_id
+        entry = Record("run-outcome", name, name, sm3_hex(text.encode()), outcome.state, text)
+        with write_session(self._zone.engine) as session:
+            target = outcome.state
+            if not advance(session, kind="run", name=name, source=RUNNING, target=target):
+                return
+            record(session, entry, at=self._clock())
+            detail: dict[str, evidence.JSON] = {"run": name, "reason": outcome.reason}
+            evidence.append(
+                session,
+                at=self._clock(),
+                actor="platform",
+                action=f"run.{outcome.state}",
+                detail=detail,
+            )
+
+    def _refuse_second(self, order: RunOrder) -> None:
+        for status in self._listed(RUNNING):
+            if (status.plan, status.start, status.end) == (order.plan, order.start, order.end):
+                raise ConflictError(
+                    "A run of this plan and period is at work.",
+                    reason="conflict.run",
+                    remedy="Wait until it is done; asking again then is free.",
+                )
+
+    def _listed(self, state: str | None) -> list[RunStatus]:
+        with read_session(self._zone.engine) as session:
+            runs = listed(session, kind="run", state=state)
+            outcomes = {item.name: item for item in listed(session, kind="run-outcome")}
+        return [self._status(run, outcomes) for run in runs]
+
+    def _status(self, run: Record, outcomes: dict[str, Record]) -> RunStatus:
+        if run.name in outcomes:
+            return RunStatus(**json.loads(outcomes[run.name].text))
+        order = json.loads(run.text)
+        done, of = self._progress.get(run.name, (0, 0))
+        return RunStatus(
+            run.name, order["plan"], order["start"], order["end"], RUNNING, done=done, of=of
+        )
+
+
+def _interrupted() -> GridSecureError:
+    return GridSecureError(
+        "The platform stopped during this run.",
+        reason="run.interrupted",
+        remedy="Start it again: finished jobs are kept.",
+    )
+
+
+def _failed(status: RunStatus, error: GridSecureError) -> RunStatus:
+    remedy = f" {error.remedy}" if error.remedy else ""
+    return replace(status, state=FAILED, reason=error.reason, message=error.message + remedy)

@@ -1,0 +1,113 @@
+"""How a service is put together: engines proved, gate, error answers, public pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from gridsecure import frames
+from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
+from gridsecure.version import VERSION
+from gridsecure_api.api_page import add_api_page
+from gridsecure_api.deps import ALWAYS_PUBLIC, Clock, Gate, GateRules
+from gridsecure_api.errors import install_error_handlers
+
+FRAMES_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {frames.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""OpenAPI's words for a body of frames."""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDescription:
+    """What a service says of itself at `/about` and on its API page.
+
+    Args:
+        zone: Its name, which is also the audience of its tokens.
+        title: Its name for people.
+        text: What it does, holds and never sees.
+        public_paths: Paths of its own that need no token.
+        facts: More for `/about`; public.
+    """
+
+    zone: str
+    title: str
+    text: str
+    public_paths: frozenset[str] = frozenset()
+    facts: Mapping[str, Any] | None = None
+
+
+def new_app(
+    description: ServiceDescription,
+    *,
+    identity_key: Sm2PublicKey,
+    max_body_bytes: int,
+    clock: Clock,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """An application that denies by default and answers errors alike.
+
+    Args:
+        description: What it says of itself.
+        identity_key: The key tokens are signed with.
+        max_body_bytes: Largest request body [bytes].
+        clock: Tells the time.
+        lifespan: What opens and closes with the service.
+
+    Raises:
+        GridSecureError: The SM2 engines do not agree (`crypto.engine.mismatch`); do not start.
+    """
+    engines = cross_check()
+    app = FastAPI(
+        title=description.title,
+        description=description.text,
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    install_error_handlers(app)
+    rules = GateRules(
+        audience=description.zone,
+        identity_key=identity_key,
+        public_paths=ALWAYS_PUBLIC | description.public_paths,
+        max_body_bytes=max_body_bytes,
+        clock=clock,
+    )
+    app.add_middleware(Gate, rules=rules)
+    add_api_page(app)
+    _add_public_pages(app, description, engines=engines)
+    return app
+
+
+def _add_public_pages(
+    app: FastAPI, description: ServiceDescription, *, engines: tuple[str, ...]
+) -> None:
+    about = {
+        "zone": description.zone,
+        "title": description.title,
+        "description": description.text,
+        "version": VERSION,
+        "sm2_engines": list(engines),
+        **(description.facts or {}),
+    }
+
+    @app.get("/about", tags=["service"])
+    def read_about() -> dict[str, Any]:
+        """What this service is. Public."""
+        return about
+
+    @app.get("/health", tags=["service"])
+    def read_health() -> dict[str, str]:
+        """Answers while the service runs. Public."""
+        return {"state": "ok"}

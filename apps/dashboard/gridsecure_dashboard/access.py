@@ -1,0 +1,220 @@
+"""Who is signed in, and which pages a role may open. What is not allowed here is denied.
+
+The navigation offers a role its pages only, and every page checks again when it starts, so an
+address typed by hand opens nothing. Sessions are in `sign_ins`, releases in the page's own state on
+the server: never in a cache that users share, never on disk. What a page holds for itself is gone
+when another page is entered; who a pseudonym is is not held at all, but asked for each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import httpx
+import streamlit as st
+
+from gridsecure.analyst.client import Addresses, ReleaseClient
+from gridsecure.analyst.releases import Release, pinned_authority
+from gridsecure.analyst.sessions import Session
+from gridsecure.analyst.warrants import OfficeClient
+from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError
+from gridsecure_dashboard.settings import DashboardSettings, load_settings
+from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
+from gridsecure_dashboard.wording import say, show_error
+
+BILL_RUNS: Final = "bill_runs"
+REVENUE: Final = "revenue"
+LOAD_CURVE: Final = "load_curve"
+RELEASES: Final = "releases"
+OPENINGS: Final = "openings"
+REVOCATIONS: Final = "revocations"
+
+# Which roles may open a page; any one of them is enough.
+ROLES: Final[Mapping[str, frozenset[str]]] = {
+    BILL_RUNS: frozenset({"billing", "operator"}),
+    REVENUE: frozenset({"billing", "analyst"}),
+    LOAD_CURVE: frozenset({"billing", "analyst"}),
+    RELEASES: frozenset({"billing", "analyst", "regulator"}),
+    OPENINGS: frozenset({"custodian", "regulator"}),
+    REVOCATIONS: frozenset({"custodian", "regulator"}),
+}
+
+# Which roles may let the gateway process a month.
+MONTH_STARTERS: Final = frozenset({"operator"})
+
+# Whose office signs a month's closing list, on its own machine.
+MONTH_CLOSERS: Final = frozenset({"billing"})
+
+# What the services answer when a token is not good, or not good any more.
+_REFUSED: Final = "authenticity.refused"
+
+
+def pages_for(session: Session) -> tuple[str, ...]:
+    """The pages that a session may open, in the order of the navigation."""
+    return tuple(page for page, roles in ROLES.items() if roles & session.roles)
+
+
+@st.cache_resource(show_spinner=False)
+def _connection(timeout_seconds: float) -> httpx.Client:
+    """One connection pool for the process; it holds no token and no answer."""
+    return httpx.Client(timeout=httpx.Timeout(timeout_seconds, connect=5.0))
+
+
+@st.cache_resource(show_spinner=False)
+def _client(settings: DashboardSettings) -> ReleaseClient:
+    """One pinned key for the process; it holds no token."""
+    return ReleaseClient(
+        _connection(settings.timeout_seconds),
+        addresses=Addresses(
+            identity=settings.identity_url,
+            authority=settings.authority_url,
+            platform=settings.platform_url,
+            gateway=settings.gateway_url,
+        ),
+        authority=pinned_authority(settings.authority_key),
+    )
+
+
+def client() -> ReleaseClient:
+    """The client for this dashboard's settings.
+
+    Raises:
+        InputError: The settings are incomplete or the pinned key is none.
+        GridSecureError: The SM2 engines do not agree; nothing is shown then.
+    """
+    return _client(load_settings())
+
+
+def offices() -> OfficeClient:
+    """The client for what custodians and regulators do.
+
+    Raises:
+        InputError: The settings are incomplete.
+    """
+    settings = load_settings()
+    return OfficeClient(_connection(settings.timeout_seconds), identity_url=settings.identity_url)
+
+
+def current_session() -> Session | None:
+    """The session of this tab, or of a tab of the same browser before it; None once it ended."""
+    now = datetime.now(UTC)
+    name = st.session_state.get("sign_in")
+    if name is None:
+        name = _sign_in_of_browser(now)
+        if name is None:
+            return None
+        st.session_state["sign_in"] = name
+        language = SIGN_INS.language(name)
+        if language:
+            st.session_state["language"] = language
+    session = SIGN_INS.session(name, at=now)
+    if session is None:
+        sign_out(note="session_expired")
+    return session
+
+
+def _sign_in_of_browser(now: datetime) -> str | None:
+    """The sign-in that the browser's cookie names."""
+    try:
+        settings = load_settings()
+    except GridSecureError:
+        return None  # the sign-in page says so
+    handle = st.context.cookies.get(cookie_name(settings.authority_key))
+    return None if handle is None else SIGN_INS.find(handle, at=now)
+
+
+def keep_session(session: Session) -> None:
+    """Remember who signed in; whatever an earlier user left is dropped first."""
+    sign_out()
+    st.session_state["sign_in"] = SIGN_INS.keep(session, at=datetime.now(UTC))
+
+
+def note_language() -> None:
+    """Note the language on the screen, so that a reload shows it again."""
+    name = st.session_state.get("sign_in")
+    if name is not None:
+        SIGN_INS.note_language(name, language=st.session_state["language"])
+
+
+def ticket() -> str | None:
+    """What the browser posts once to get the cookie of a new sign-in."""
+    name = st.session_state.get("sign_in")
+    return None if name is None else SIGN_INS.ticket(name, at=datetime.now(UTC))
+
+
+def sign_out(*, note: str | None = None) -> None:
+    """End the sign-in in every tab, forget releases and widgets; only the language stays.
+
+    Args:
+        note: Key of a sentence the sign-in page shows once.
+    """
+    name = st.session_state.get("sign_in")
+    if name is not None:
+        SIGN_INS.end(name)
+    for key in list(st.session_state):
+        if key != "language":
+            del st.session_state[key]
+    if note is not None:
+        st.session_state["note"] = note
+
+
+def zone() -> ZoneInfo:
+    """The clock of the supply area, on which staff read times."""
+    return ZoneInfo(load_settings().timezone)
+
+
+def enter(page: str) -> Session:
+    """Begin a page: return the session, or stop if its roles may not open the page."""
+    session = current_session()
+    if session is None:
+        st.rerun()
+    if st.session_state.get("page") != page:
+        st.session_state["page"] = page
+        st.session_state.pop("held", None)
+    if page not in pages_for(session):
+        show_error(
+            AccessDeniedError(
+                "Your role may not open this page.",
+                reason="page.denied",
+                remedy="Choose a page from the menu.",
+            )
+        )
+        st.stop()
+    st.title(say(f"page_{page}"))
+    return session
+
+
+def held() -> dict[str, Any]:
+    """What the page that is open remembers between two runs; another page begins with nothing."""
+    kept: dict[str, Any] = st.session_state.setdefault("held", {})
+    return kept
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Show a deliberate error as a sentence with its remedy; a refused token ends the session."""
+    try:
+        yield
+    except AuthenticityError as error:
+        if type(error) is AuthenticityError and error.reason == _REFUSED:
+            sign_out(note="session_refused")
+            st.rerun()
+        show_error(error)
+    except GridSecureError as error:
+        show_error(error)
+
+
+def verified(session: Session, release_id: str) -> Release:
+    """A verified release, fetched once a session: a release never changes.
+
+    Raises:
+        GridSecureError: It cannot be fetched, or is not what it claims to be.
+    """
+    kept: dict[str, Release] = st.session_state.setdefault("verified_releases", {})
+    if release_id not in kept:
+        kept[release_id] = client().release(session, release_id=release_id)
+    return kept[release_id]

@@ -1,0 +1,58 @@
+"""Choosing a release, and saying where the numbers of a page come from."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from gridsecure.analyst.releases import Release, ReleaseSummary
+from gridsecure.analyst.sessions import Session
+from gridsecure_dashboard import figures
+from gridsecure_dashboard.access import client, verified, zone
+from gridsecure_dashboard.wording import plain, say, say_or, tell
+
+
+def choose_release(session: Session, *, plan: str | None, empty: str) -> Release | None:
+    """Offer the releases of a plan, newest first; return the chosen one, verified.
+
+    Args:
+        session: Who reads.
+        plan: Only this plan; None offers all.
+        empty: Key of what to do when there is none.
+
+    Raises:
+        GridSecureError: The list or the release cannot be fetched, or does not verify.
+    """
+    offered = [item for item in client().releases(session) if plan in (None, item.plan)]
+    if not offered:
+        st.info(tell(empty))
+        return None
+    labels = {item.release_id: _label(item) for item in offered}
+    chosen = st.selectbox(say("choose_release"), list(labels), format_func=labels.__getitem__)
+    return verified(session, chosen)
+
+
+def _label(item: ReleaseSummary) -> str:
+    plan = say_or("plan", item.plan)
+    return f"{figures.month(item.start)} | {plan} | {figures.moment(item.released_at, zone=zone())}"
+
+
+def show_source(release: Release) -> None:
+    """Say that everything below comes from this signed release."""
+    st.caption(
+        f"{tell('only_released')}  \n{say('release_shown')}: **{plain(release.release_id)}** · "
+        f"{say('period')}: {figures.date(release.start)} – {figures.date(release.end)} · "
+        f"{say('signature_ok')}"
+    )
+
+
+def show_gaps(*, suppressed: int, protected: int, minimum: int) -> None:
+    """Say how many cells are missing from the sums, and why."""
+    notes = [
+        tell(key, count=count, minimum=minimum)
+        for key, count in (("suppressed_note", suppressed), ("protected_note", protected))
+        if count
+    ]
+    if notes:
+        st.warning("  \n".join(notes), icon=":material/visibility_off:")
+    else:
+        st.caption(tell("all_released_note", minimum=minimum))

@@ -1,0 +1,97 @@
+"""What every page shares: `server.py` beside it runs this for each of them.
+
+All pages have an address for everybody, so that a link leads somewhere: signed out, to sign-in and
+then to the page itself; with another role, to a sentence that says so. The menu shows the pages of
+the user's roles and no other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from gridsecure.analyst.sessions import Session
+from gridsecure_dashboard import access, figures
+from gridsecure_dashboard.views import sign_in
+from gridsecure_dashboard.wording import choose_language, say, say_or
+
+VIEWS = Path(__file__).parent / "views"
+# A file of our own: a named icon would be fetched from the internet.
+ICON = Path(__file__).parent / "icon.svg"
+SIDEBAR_WIDTH = 330  # pixels, so that a page's name is shown whole in both languages
+# Streamlit leaves five characters empty at each side; tables with two languages need the room.
+MARGINS = "<style>.stMainBlockContainer { padding-left: 2rem; padding-right: 2rem }</style>"
+# The path is of `server.KEEP_PATH`; the ticket has letters, digits, hyphens and underscores only.
+KEEP = """<script>
+fetch("/keep-sign-in", {method: "POST", body: "TICKET", credentials: "same-origin"});
+</script>"""
+ICONS = {
+    "bill_runs": ":material/play_circle:",
+    "revenue": ":material/payments:",
+    "load_curve": ":material/monitoring:",
+    "releases": ":material/verified:",
+    "openings": ":material/person_search:",
+    "revocations": ":material/block:",
+}
+
+
+def show() -> None:
+    """Lay out what every page shares, then run the page."""
+    st.set_page_config(
+        page_title="GridSecure",
+        page_icon=str(ICON),
+        layout="wide",
+        initial_sidebar_state=SIDEBAR_WIDTH,
+    )
+    st.html(MARGINS)
+    session = access.current_session()
+    page = _navigation(session)
+    with st.sidebar:
+        choose_language()
+        if session is not None:
+            access.note_language()
+            _signed_in(session)
+            _keep_sign_in()
+    if session is None:
+        sign_in.show()
+    else:
+        page.run()
+
+
+def _navigation(session: Session | None) -> StreamlitPage:
+    allowed = access.pages_for(session) if session else ()
+    pages = [
+        st.Page(
+            VIEWS / f"{name}.py",
+            title=say(f"page_{name}"),
+            icon=ICONS[name],
+            visibility="visible" if name in allowed else "hidden",
+        )
+        for name in access.ROLES
+    ]
+    home = st.Page(VIEWS / "home.py", title="GridSecure", default=True, visibility="hidden")
+    return st.navigation([home, *pages], position="sidebar" if allowed else "hidden")
+
+
+def _keep_sign_in() -> None:
+    """Let the browser fetch the cookie of a new sign-in; until it has, once a run."""
+    ticket = access.ticket()
+    if ticket is not None:
+        st.html(KEEP.replace("TICKET", ticket), unsafe_allow_javascript=True)
+
+
+def _signed_in(session: Session) -> None:
+    st.divider()
+    st.markdown(f"**{say('signed_in_as')}**")
+    roles = ", ".join(say_or("role", role) for role in sorted(session.roles))
+    st.text(f"{session.user} ({roles})")
+    st.caption(f"{say('session_until')} {figures.moment(session.expires_at, zone=access.zone())}")
+    if st.button(say("sign_out"), icon=":material/logout:", width="stretch"):
+        access.sign_out()
+        st.rerun()
+
+
+if __name__ == "__main__":
+    show()

@@ -1,0 +1,98 @@
+"""The line that joins a month's figures: taken in, shown, withheld, not released, not billed."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from gridsecure.analyst.reconciled_words import line_terms
+from gridsecure.analyst.reconciliation import (
+    Accounts,
+    Cell,
+    EnergyCheck,
+    Intake,
+    reconcile_month,
+    releases_of_month,
+)
+from gridsecure.analyst.releases import BILL, LOAD_CURVE, Release
+from gridsecure.analyst.runs import MonthStatus
+from gridsecure.analyst.sessions import Session
+from gridsecure.errors import NotFoundError
+from gridsecure_dashboard import access, figures
+from gridsecure_dashboard.wording import class_name, plain, say, say_or, tell, zone_name
+
+
+def show_reconciliation(
+    session: Session, *, bounds: tuple[str, str], status: MonthStatus | None = None
+) -> None:
+    """Show the line of accounts, where the role may see the gateway's report, and that of energy.
+
+    Args:
+        session: Who reads.
+        bounds: Start and end of the month, ISO 8601 with offset.
+        status: The gateway's month, if it was fetched already.
+    """
+    bills = releases(session, plan=BILL, bounds=bounds)
+    curves = releases(session, plan=LOAD_CURVE, bounds=bounds)
+    intake = _intake(session, bounds, status)
+    line = reconcile_month(intake, bills=bills, curves=curves)
+    if line.accounts is not None:
+        _accounts(line.accounts)
+    if line.energy is not None and session.roles & access.ROLES[access.REVENUE]:
+        _energy(line.energy)
+
+
+def releases(session: Session, *, plan: str, bounds: tuple[str, str]) -> tuple[Release, ...]:
+    """The verified releases of a plan over exactly a period."""
+    listed = [item for item in access.client().releases(session) if item.plan == plan]
+    found = [access.verified(session, item.release_id) for item in listed]
+    return releases_of_month(found, plan=plan, bounds=bounds)
+
+
+def _intake(session: Session, bounds: tuple[str, str], status: MonthStatus | None) -> Intake | None:
+    if status is None and session.roles & access.ROLES[access.BILL_RUNS]:
+        try:
+            status = access.client().month(session, month=figures.month(bounds[0]))
+        except NotFoundError:
+            return None
+    if status is None or not status.is_done:
+        return None
+    return Intake(status.counts["meters"], dict(status.excluded), status.counts["rosters"])
+
+
+def _accounts(line: Accounts) -> None:
+    if line.rosters_of_others:
+        st.info(tell("line_of_others", count=line.rosters_of_others))
+        return
+    text = tell("line", **line_terms(line))
+    reasons = [
+        f"{plain(say_or('excluded', name))} {figures.count(number)}"
+        for name, number in sorted(line.not_billed.items())
+    ]
+    if reasons:
+        text += f"  \n{say('excluded')}: {' · '.join(reasons)}"
+    if line.closes:
+        st.success(text, icon=":material/balance:")
+    else:
+        st.error(f"{tell('line_open')}  \n{text}", icon=":material/error:")
+
+
+def _energy(check: EnergyCheck) -> None:
+    kwh = {
+        "bills": figures.decimal(check.bills_kwh, places=3),
+        "curves": figures.decimal(check.curves_kwh, places=3),
+    }
+    if check.agrees:
+        st.success(tell("energy_agrees", kwh=kwh["bills"]), icon=":material/balance:")
+    else:
+        named = _cells(check.different)
+        st.warning(tell("energy_differs", cells=named, **kwh), icon=":material/difference:")
+    for key, cells in (
+        ("energy_only_bills", check.only_bills),
+        ("energy_only_curves", check.only_curves),
+    ):
+        if cells:
+            st.caption(tell(key, cells=_cells(cells)))
+
+
+def _cells(cells: tuple[Cell, ...]) -> str:
+    return ", ".join(plain(f"{zone_name(zone)} / {class_name(kind)}") for zone, kind in cells)

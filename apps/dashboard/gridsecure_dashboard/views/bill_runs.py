@@ -1,0 +1,278 @@
+"""Bill-run control: the month at the gateway, its closing, runs on the platform, release rounds.
+
+Counts, states and times only. A step is offered when the one before it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pandas as pd
+import streamlit as st
+
+from gridsecure.analyst.closings import EMPTY, NOT_CLOSED, READY, RELEASED, MonthClosing
+from gridsecure.analyst.releases import BILL, LOAD_CURVE
+from gridsecure.analyst.runs import (
+    FAILED,
+    MonthStatus,
+    PlatformRun,
+    RoundOutcome,
+    RunOrder,
+    month_bounds,
+)
+from gridsecure.analyst.sessions import Session
+from gridsecure.errors import NotFoundError
+from gridsecure_dashboard import access, figures
+from gridsecure_dashboard.closed_months import show_closing
+from gridsecure_dashboard.phrases import PHRASES
+from gridsecure_dashboard.reconciled import show_reconciliation
+from gridsecure_dashboard.settings import load_settings
+from gridsecure_dashboard.tables import counts_table, key_figures, show_table
+from gridsecure_dashboard.wording import plain, say, say_or, tell
+
+_EVERY: Final = "2s"
+_MONTHS_OFFERED: Final = 12
+_PLANS: Final = (BILL, LOAD_CURVE)
+# What the key authority releases each plan for.
+_PURPOSES: Final = {"bill": "billing", "load-curve": "operations"}
+_NOT_OFFERED: Final = {
+    EMPTY: "start_needs_month",
+    NOT_CLOSED: "start_needs_closing",
+    RELEASED: "start_released",
+}
+_COUNTS_SHOWN: Final = (
+    "meters", "billed_meters", "readings", "estimated", "quarantined", "rosters", "columns",
+)  # fmt: skip
+
+
+def show() -> None:
+    """The four steps of a month, then what was released."""
+    session = access.enter(access.BILL_RUNS)
+    st.caption(tell("counts_only"))
+    with access.explained():
+        runs = access.client().runs(session)
+        month = _choose_month(runs)
+        bounds = month_bounds(month, timezone=load_settings().timezone)
+        status = _gateway(session, month)
+        runs = tuple(run for run in runs if run.start in ("", bounds[0]))
+        st.subheader(f"2 · {say('close_month')}")
+        closing = access.client().closing(session, bounds=bounds)
+        show_closing(session, closing, month=month)
+        _platform(session, bounds, closing=closing, runs=runs)
+        _authority(session, runs)
+        if access.RELEASES in access.pages_for(session):
+            show_reconciliation(session, bounds=bounds, status=status)
+
+
+def _choose_month(runs: Sequence[PlatformRun]) -> str:
+    """Months with runs first, else the last whole month."""
+    first = datetime.now(UTC).replace(day=1)
+    recent = []
+    for _ in range(_MONTHS_OFFERED):
+        first = (first - timedelta(days=1)).replace(day=1)
+        recent.append(first.strftime("%Y-%m"))
+    with_runs = sorted({figures.month(run.start) for run in runs if run.start}, reverse=True)
+    offered = list(dict.fromkeys([*with_runs, *recent]))
+    chosen: str | None = st.selectbox(
+        say("month"), offered, accept_new_options=True, help=tell("month_help"), key="month"
+    )
+    return chosen or offered[0]
+
+
+def _gateway(session: Session, month: str) -> MonthStatus | None:
+    st.subheader(f"1 · {say('gateway_month')}")
+    try:
+        status = access.client().month(session, month=month)
+    except NotFoundError:
+        st.info(tell("month_missing"))
+        return None
+    if status.is_running:
+        st.fragment(_watch_month, run_every=_EVERY)(session, month)
+    elif status.is_startable:
+        _month_start(session, month, status)
+    else:
+        _month_report(status)
+    return status
+
+
+def _watch_month(session: Session, month: str) -> None:
+    """Follow the month without loading the page anew; when it stops, load it once more."""
+    with access.explained():
+        now = access.client().month(session, month=month)
+        if not now.is_running:
+            st.rerun()
+        stage = plain(say_or("stage", now.stage))
+        text = f"{say_or('state', now.state)}: {stage} {now.done:,} / {now.of:,}"
+        st.progress(min(now.done / now.of, 1.0) if now.of else 0.0, text=text)
+
+
+def _month_start(session: Session, month: str, status: MonthStatus) -> None:
+    """What keeps a month from going on; operators, and only they, may start it."""
+    if status.state == FAILED:
+        st.error(f"**{say('state_failed')}**  \n{plain(status.message)}  \n`{status.reason}`")
+    else:
+        st.info(tell(f"month_{status.state}"))
+    allowed = bool(session.roles & access.MONTH_STARTERS)
+    note = None if allowed else tell("month_operator")
+    if st.button(
+        say("start_month"), key="start_month", disabled=not allowed, help=note, type="primary",
+        icon=":material/play_arrow:",
+    ):  # fmt: skip
+        access.client().start_month(session, month=month)
+        st.rerun()
+
+
+def _month_report(status: MonthStatus) -> None:
+    shown = [(say(name), figures.count(status.counts[name]), None) for name in _COUNTS_SHOWN]
+    uploaded = figures.bytes_text(status.counts["bytes_uploaded"])
+    key_figures([*shown, (say("bytes_uploaded"), uploaded, None)])
+    lists = (
+        ("excluded", "exclusion_reason", "excluded", status.excluded),
+        ("problems", "rule", "rule", status.problems),
+    )
+    columns = st.columns(3)
+    for column, (title, name, codes, counts) in zip(columns, lists, strict=False):
+        with column:
+            st.markdown(f"**{say(title)}**")
+            if counts:
+                written = {
+                    say_or(codes, key): figures.count(number) for key, number in counts.items()
+                }
+                counts_table(written, name=say(name), value=say("count"))
+            else:
+                st.caption(say("none_found"))
+    with columns[2]:
+        st.markdown(f"**{say('stages')}**")
+        # In the order of the work; the service sends them by name.
+        known = [name.removeprefix("stage_") for name in PHRASES if name.startswith("stage_")]
+        ordered = sorted(status.seconds, key=lambda key: known.index(key) if key in known else -1)
+        seconds = {say_or("stage", key): f"{status.seconds[key]:,.1f}" for key in ordered}
+        counts_table(seconds, name=say("stage"), value=say("seconds"))
+
+
+def _platform(
+    session: Session,
+    bounds: tuple[str, str],
+    *,
+    closing: MonthClosing,
+    runs: Sequence[PlatformRun],
+) -> None:
+    st.subheader(f"3 · {say('compute_runs')}")
+    for column, plan in zip(st.columns(2), _PLANS, strict=True):
+        note = _why_not(plan, closing=closing, runs=runs)
+        if column.button(
+            say(f"start_{plan}"), key=f"start_{plan}", disabled=note is not None, help=note,
+            type="primary", width="stretch", icon=":material/play_arrow:",
+        ):  # fmt: skip
+            order = RunOrder(plan, *bounds, purpose=_PURPOSES[plan])
+            run_id = access.client().start_run(session, order)
+            st.session_state["started"] = run_id
+            st.rerun()
+        if note is not None:
+            column.caption(note)
+    started = st.session_state.pop("started", None)
+    if started is not None:
+        st.toast(say("run_started", run=started))
+    if not runs:
+        st.caption(tell("runs_empty"))
+    elif any(run.is_running for run in runs):
+        st.fragment(_watch_runs, run_every=_EVERY)(session, [run.run_id for run in runs])
+    else:
+        _runs_table(runs)
+
+
+def _why_not(plan: str, *, closing: MonthClosing, runs: Sequence[PlatformRun]) -> str | None:
+    """Why a run of a plan is not offered; the platform knows, whatever the reader may see."""
+    if any(run.plan == plan and run.is_running for run in runs):
+        return tell("start_running")
+    reason = closing.next_runs[plan]
+    if reason == RELEASED and closing.open_count:
+        return tell("start_released_open")
+    return None if reason == READY else tell(_NOT_OFFERED.get(reason, "start_refused"))
+
+
+def _watch_runs(session: Session, run_ids: Sequence[str]) -> None:
+    """Follow runs without loading the page anew; when all are done, load it once more."""
+    with access.explained():
+        now = [run for run in access.client().runs(session) if run.run_id in run_ids]
+        if not any(run.is_running for run in now):
+            st.rerun()
+        _runs_table(now)
+
+
+def _runs_table(runs: Sequence[PlatformRun]) -> None:
+    table = pd.DataFrame(
+        {
+            "run": [run.run_id for run in runs],
+            "plan": [say_or("plan", run.plan) for run in runs],
+            "state": [say_or("state", run.state) for run in runs],
+            "progress": [f"{run.done:,} / {run.of:,}" for run in runs],
+            "exclusion_reason": [run.message or run.reason or figures.NOTHING for run in runs],
+        },
+        dtype=object,
+    )
+    show_table(table, titles={str(name): say(str(name)) for name in table})
+
+
+def _authority(session: Session, runs: Sequence[PlatformRun]) -> None:
+    st.subheader(f"4 · {say('release_rounds')}")
+    st.caption(tell("round_help"))
+    ready = any(run.request_id for run in runs)
+    if st.button(
+        say("start_round"), key="start_round", disabled=not ready, type="primary",
+        help=None if ready else tell("round_needs_run"), icon=":material/verified_user:",
+    ):  # fmt: skip
+        with st.spinner(say("working")):
+            access.held()["outcomes"] = access.client().start_release_round(session)
+        st.rerun()  # the list below and the steps above are of before the round
+    if "outcomes" in access.held():
+        _outcomes(access.held()["outcomes"])
+    if access.RELEASES in access.pages_for(session):
+        _releases(session)
+
+
+def _outcomes(outcomes: Sequence[RoundOutcome]) -> None:
+    if not outcomes:
+        st.info(tell("round_empty"))
+        return
+    table = pd.DataFrame(
+        {
+            "request": [item.request_id for item in outcomes],
+            "state": [say_or("state", item.state) for item in outcomes],
+            "release": [item.release_id or figures.NOTHING for item in outcomes],
+            "exclusion_reason": [item.reason or figures.NOTHING for item in outcomes],
+        },
+        dtype=object,
+    )
+    show_table(table, titles={str(name): say(str(name)) for name in table})
+
+
+def _releases(session: Session) -> None:
+    st.markdown(f"**{say('releases_listed')}**")
+    listed = access.client().releases(session)
+    if not listed:
+        st.caption(tell("no_release"))
+        return
+    zone = access.zone()
+    table = pd.DataFrame(
+        {
+            "release": [item.release_id for item in listed],
+            "plan": [say_or("plan", item.plan) for item in listed],
+            "period": [figures.month(item.start) for item in listed],
+            "released_at": [figures.moment(item.released_at, zone=zone) for item in listed],
+            "values_listed": [item.cells for item in listed],
+            "suppressed": [item.suppressed for item in listed],
+        },
+        dtype=object,
+    )
+    show_table(
+        table,
+        titles={str(name): say(str(name)) for name in table},
+        formats={"values_listed": figures.count, "suppressed": figures.count},
+    )
+
+
+if __name__ == "__main__":
+    show()

@@ -1,0 +1,155 @@
+"""The released load curve: mean power by interval, peak and load factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+import streamlit as st
+
+from gridsecure.analyst.load_curves import (
+    LoadFigures,
+    Split,
+    chosen,
+    curves,
+    interval_totals,
+    load_curve_table,
+    load_figures,
+    peak_day,
+)
+from gridsecure.analyst.releases import LOAD_CURVE, Release
+from gridsecure.analyst.reports import PROTECTED, RELEASED, SUPPRESSED, WITHHELD, csv_bytes
+from gridsecure.analyst.sessions import Session
+from gridsecure_dashboard import access, figures
+from gridsecure_dashboard.charts import load_curves
+from gridsecure_dashboard.chooser import choose_release, show_gaps, show_source
+from gridsecure_dashboard.reconciled import show_reconciliation
+from gridsecure_dashboard.tables import key_figures
+from gridsecure_dashboard.wording import class_name, say, tell, zone_name
+
+_SPLITS: Final[tuple[Split, ...]] = ("day", "zone", "customer_class")
+_CSV_COLUMNS: Final = ("zone", "customer_class", "start", "end", "energy_kwh")
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    days: list[str]
+    zones: list[str] | None
+    classes: list[str] | None
+    split: Split
+
+
+def show() -> None:
+    """Choose days and cells, then draw their curve."""
+    session = access.enter(access.LOAD_CURVE)
+    with access.explained():
+        release = choose_release(session, plan=LOAD_CURVE, empty="no_curve_release")
+        if release is None:
+            return
+        show_source(release)
+        table = _table(release)
+        if not (table["state"] == RELEASED).any():
+            withheld = bool((table["state"] == WITHHELD).any())
+            st.info(tell("no_role_values" if withheld else "nothing_visible"))
+            return
+        choice = _choose(table)
+        if not choice.days:
+            st.info(tell("choose_days"))
+            return
+        rows = chosen(table, days=choice.days, zones=choice.zones, classes=choice.classes)
+        figures_shown = load_figures(interval_totals(rows))
+        if figures_shown is None:
+            st.info(tell("nothing_chosen"))
+            return
+        _key_figures(figures_shown)
+        _chart(rows, choice)
+        _closing(session, table, rows, release)
+
+
+def _table(release: Release) -> pd.DataFrame:
+    """The release's table; a month of half-hours is laid out once a session."""
+    kept: dict[str, pd.DataFrame] = st.session_state.setdefault("load_curve_tables", {})
+    if release.release_id not in kept:
+        kept[release.release_id] = load_curve_table(release)
+    return kept[release.release_id]
+
+
+def _choose(table: pd.DataFrame) -> _Choice:
+    released = chosen(table)
+    days = sorted(set(released["day"]))
+    peak = peak_day(table)
+    first, second, third = st.columns(3)
+    picked = first.multiselect(
+        say("days"), days, default=[peak] if peak else days[:1], help=tell("days_help")
+    )
+    everything = say("all")
+    zone = second.selectbox(
+        say("zone"), [everything, *sorted(set(released["zone"]))], format_func=zone_name
+    )
+    kind = third.selectbox(
+        say("customer_class"),
+        [everything, *sorted(set(released["customer_class"]))],
+        format_func=class_name,
+    )
+    labels = {name: say(f"split_{name}") for name in _SPLITS}
+    split = st.segmented_control(
+        say("split"),
+        _SPLITS,
+        format_func=labels.__getitem__,
+        default="day",
+        required=True,
+    )
+    return _Choice(
+        days=picked,
+        zones=None if zone == everything else [zone],
+        classes=None if kind == everything else [kind],
+        split=split,
+    )
+
+
+def _key_figures(shown: LoadFigures) -> None:
+    key_figures(
+        [
+            (say("energy_kwh"), figures.decimal(shown.energy_kwh, places=3), None),
+            (say("peak_kw"), figures.decimal(shown.peak_kw, places=3), None),
+            (say("peak_at"), shown.peak_start.strftime("%m-%d %H:%M"), None),
+            (say("mean_kw"), figures.decimal(shown.mean_kw, places=3), None),
+            (say("load_factor"), figures.percent(shown.load_factor), tell("load_factor_help")),
+        ]
+    )
+
+
+def _chart(rows: pd.DataFrame, choice: _Choice) -> None:
+    st.altair_chart(
+        load_curves(
+            curves(rows, split=choice.split),
+            clock_title=say("clock"),
+            power_title=say("power_kw"),
+            curve_title=say(f"split_{choice.split}"),
+        ),
+        width="stretch",
+    )
+    if choice.split != "day":
+        st.caption(tell("mean_over_days", count=len(choice.days)))
+
+
+def _closing(session: Session, table: pd.DataFrame, rows: pd.DataFrame, release: Release) -> None:
+    cells = table.drop_duplicates(["zone", "customer_class"])
+    show_gaps(
+        suppressed=int((cells["state"] == SUPPRESSED).sum()),
+        protected=int((cells["state"] == PROTECTED).sum()),
+        minimum=release.minimum_members,
+    )
+    show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
+    st.download_button(
+        say("download_csv"),
+        csv_bytes(rows, release_id=release.release_id, columns=_CSV_COLUMNS),
+        file_name=f"{release.release_id}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )
+
+
+if __name__ == "__main__":
+    show()

@@ -1,0 +1,128 @@
+"""Releases and their evidence: the certificate as verified. A regulator sees no values."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+import streamlit as st
+
+from gridsecure.analyst.client import READERS_OF_VALUES
+from gridsecure.analyst.releases import Release, ReleasedCell
+from gridsecure.analyst.reports import amount_yuan, energy_kwh
+from gridsecure_dashboard import access, figures
+from gridsecure_dashboard.chooser import choose_release, show_source
+from gridsecure_dashboard.tables import show_table
+from gridsecure_dashboard.wording import class_name, say, say_or, tell, zone_name
+
+# A month of half-hours by cell is tens of thousands of rows, more than a page is for.
+_MOST_ROWS: Final = 2000
+
+
+def show() -> None:
+    """The certificate of a release, what it rests on, and its cells."""
+    session = access.enter(access.RELEASES)
+    with access.explained():
+        release = choose_release(session, plan=None, empty="no_release")
+        if release is None:
+            return
+        show_source(release)
+        st.success(f"**{say('signature_ok')}**  \n{tell('signature_by')}")
+        _certificate(release)
+        _rests_on(release)
+        st.subheader(say("cells"))
+        if not session.roles & READERS_OF_VALUES:
+            st.info(tell("no_role_values"), icon=":material/visibility_off:")
+        _cells(release)
+        if release.signed_text is not None:
+            st.download_button(
+                say("download_certificate"),
+                release.signed_text,
+                file_name=f"{release.release_id}.json",
+                mime="application/json",
+                icon=":material/download:",
+            )
+
+
+def _certificate(release: Release) -> None:
+    st.subheader(say("certificate"))
+    zone = access.zone()
+    fields = {
+        "release_id": release.release_id,
+        "plan": say_or("plan", release.plan),
+        "plan_version": str(release.plan_version),
+        "period": " – ".join(figures.moment(at, zone=zone) for at in (release.start, release.end)),
+        "purpose": say_or("purpose", release.purpose),
+        "requested_by": release.requested_by,
+        "released_at": figures.moment(release.released_at, zone=zone),
+        "minimum_members": str(release.minimum_members),
+        "outputs_digest": release.outputs_digest,
+        "evidence_head": release.evidence_head,
+        "signer": release.signer,
+    }
+    table = pd.DataFrame({"field": [say(key) for key in fields], "value": list(fields.values())})
+    show_table(table, titles={"field": say("field"), "value": say("value")}, wide=("value",))
+
+
+def _rests_on(release: Release) -> None:
+    with st.expander(f"{say('transcripts')} ({len(release.transcripts)})"):
+        table = pd.DataFrame({"digest": list(release.transcripts)}, dtype=object)
+        show_table(table, titles={"digest": say("digest")})
+    if release.statements:
+        with st.expander(f"{say('statements')} ({len(release.statements)})"):
+            table = pd.DataFrame(sorted(release.statements.items()), columns=["roster", "digest"])
+            titles = {"roster": say("roster"), "digest": say("digest")}
+            show_table(table, titles=titles, wide=("digest",))
+
+
+def _cells(release: Release) -> None:
+    shown, zone = release.cells[:_MOST_ROWS], access.zone()
+    minimum = release.minimum_members
+    small = say("fewer_than", minimum=minimum)
+    table = pd.DataFrame(
+        {
+            "zone": [zone_name(cell.zone) for cell in shown],
+            "customer_class": [class_name(cell.customer_class) for cell in shown],
+            "start": [figures.moment(cell.start, zone=zone) for cell in shown],
+            "measure": [say_or("measure", cell.measure) for cell in shown],
+            "members": [
+                small if cell.members < minimum else figures.count(cell.members) for cell in shown
+            ],
+            "value": [_value(cell, release=release) for cell in shown],
+        },
+        dtype=object,
+    )
+    titles = {
+        "zone": say("zone"),
+        "customer_class": say("customer_class"),
+        "start": say("start"),
+        "measure": say("measure"),
+        "members": say("meter_points"),
+        "value": say("released_value"),
+    }
+    show_table(table, titles=titles, formats={"members": str, "value": str})
+    if len(shown) < len(release.cells):
+        st.caption(
+            tell(
+                "cells_shown",
+                shown=figures.count(len(shown)),
+                all=figures.count(len(release.cells)),
+            )
+        )
+
+
+def _value(cell: ReleasedCell, *, release: Release) -> str:
+    minimum = release.minimum_members
+    if cell.value is None:
+        if cell.members < minimum:
+            return say("state_suppressed")
+        return say("state_protected" if release.values_shown else "state_withheld")
+    if cell.measure == "energy_wh":
+        return figures.decimal(energy_kwh(cell.value), places=3)
+    if cell.measure == "amount_fen":
+        return figures.decimal(amount_yuan(cell.value), places=2)
+    return figures.count(cell.value)
+
+
+if __name__ == "__main__":
+    show()

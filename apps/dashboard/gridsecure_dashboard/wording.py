@@ -1,0 +1,79 @@
+"""Words on the screen: Chinese, English, or both side by side, as the reader chose."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import streamlit as st
+
+from gridsecure.errors import GridSecureError
+from gridsecure_dashboard.phrases import PHRASES
+
+BOTH: Final = "中文 · English"
+CHINESE: Final = "中文"
+ENGLISH: Final = "English"
+LANGUAGES: Final = (BOTH, CHINESE, ENGLISH)
+# Errors whose own sentence names what the phrase cannot: which service, which field.
+_NAMING: Final = frozenset({"service.unreachable", "session.service", "message.answer"})
+
+
+def choose_language() -> None:
+    """Offer the languages; the choice lasts as long as the browser session."""
+    st.selectbox(say("language"), LANGUAGES, key="language")
+
+
+def say(key: str, **values: object) -> str:
+    """A label, on one line."""
+    return _joined(key, " ", values)
+
+
+def tell(key: str, **values: object) -> str:
+    """A sentence for Markdown, each language on its own line."""
+    return _joined(key, "  \n", values)
+
+
+def say_or(prefix: str, word: str) -> str:
+    """A label for a word of the services, such as a state; an unknown word is shown as it is."""
+    key = f"{prefix}_{word}"
+    return say(key) if key in PHRASES else word
+
+
+def zone_name(zone: str) -> str:
+    """A zone in the reader's language where it has a word, else as the roster spells it."""
+    return say_or("zone", zone)
+
+
+def class_name(customer_class: str) -> str:
+    """A customer class likewise."""
+    return say_or("class", customer_class)
+
+
+def plain(text: str) -> str:
+    """Text from a service, so that Markdown shows it as it is."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|$:~" else sign for sign in text)
+
+
+def show_error(error: GridSecureError) -> None:
+    """Show what happened, what to do, and the reason code; never a trace."""
+    lines = [f"**{say('error')}**"]
+    words = f"error_{error.reason}"
+    if words in PHRASES:
+        lines.append(tell(words))
+    if words not in PHRASES or error.reason in _NAMING:
+        lines += [plain(text) for text in (error.message, error.remedy) if text]
+    lines.append(f"{say('reason_code')}: `{error.reason.replace('`', '')}`")
+    st.error("  \n".join(lines), icon=":material/error:")
+
+
+def _language() -> str:
+    chosen: str = st.session_state.get("language", BOTH)
+    return chosen
+
+
+def _joined(key: str, between: str, values: dict[str, object]) -> str:
+    chinese, english = (text.format(**values) for text in PHRASES[key])
+    if _language() == CHINESE:
+        return chinese
+    if _language() == ENGLISH:
+        return english
+    return f"{chinese}{between}{english}"

@@ -1,0 +1,61 @@
+"""The benchmark run: every figure once, in the order of the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from benchmarks.bill_costs import tier_costs, tou_costs
+from benchmarks.element_costs import element_costs
+from benchmarks.exact_bills import exact_bills
+from benchmarks.figures import BenchResult, Figure
+from benchmarks.gateway_costs import gateway_costs
+from benchmarks.group_totals import group_totals
+from benchmarks.identity_costs import identity_costs
+from benchmarks.key_sets import make_keys
+from benchmarks.library_vectors import library_vectors
+from benchmarks.machine import describe_machine
+from benchmarks.sizes import BenchSizes
+from benchmarks.workers import speed_up
+
+
+def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResult:
+    """Measure every figure, with real keys made for this run.
+
+    Args:
+        sizes: How much to measure.
+        report: Receives one line as each part begins.
+
+    Raises:
+        AssertionError: Something that was timed gave a wrong result.
+        GridSecureError: As the parts measured raise it.
+    """
+    started = time.perf_counter()
+    report("keys of all parameter sets")
+    keys = make_keys()
+    figures: list[Figure] = []
+    report(f"bills against the plaintext oracle, {sizes.exact_meters:,} meters × 3 tariffs")
+    figures += exact_bills(keys, sizes=sizes)
+    report("time-of-use bill")
+    tou, costs = tou_costs(keys, sizes=sizes)
+    figures += tou
+    report("three-tier bill")
+    figures += tier_costs(keys, sizes=sizes)
+    report("yearly tiers, pro-rata shares, power factors")
+    figures += element_costs(keys, sizes=sizes)
+    report("group totals")
+    figures += group_totals(keys, sizes=sizes)
+    report(f"gateway, {sizes.gateway_meters:,} households × {sizes.gateway_days} days")
+    figures += gateway_costs(keys, sizes=sizes)
+    report("one TenSEAL vector per meter")
+    figures += library_vectors(sizes=sizes, platform=costs)
+    report("presentations, grants, tokens, uploads, seats")
+    figures += identity_costs(sizes=sizes)
+    report("worker processes")
+    figures += speed_up(keys, sizes=sizes)
+    return BenchResult(
+        sizes=sizes.name,
+        machine=describe_machine(),
+        figures=tuple(figures),
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,180 @@
+"""`gridsecure analyst`: enrol under one's name once a year, then ask under nobody's."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gridsecure.cli.explained import explained, notes
+from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat
+from gridsecure.errors import GridSecureError
+
+with on_use():
+    from gridsecure.analyst import enrolment, grants, load_curves, queries, releases
+    from gridsecure.cli import analyst_queries as room
+
+TIMEZONE: Final = "Asia/Shanghai"
+LOOK_SECONDS: Final = 1.0
+
+analyst_app = typer.Typer(
+    help="Analysts: load curves for research, asked under grants that name nobody.",
+    no_args_is_help=True,
+)
+WalletOption = Annotated[Path, typer.Option(help="The wallet's file.")]
+IdentityOption = Annotated[str, typer.Option(help="Address of the identity service.")]
+
+
+@analyst_app.callback()
+def analyst() -> None:
+    """Enrol and ask."""
+
+
+@analyst_app.command()
+@explained
+def enrol(  # noqa: PLR0913 - one parameter an option
+    *,
+    identity_url: IdentityOption,
+    identity_key: Annotated[str, typer.Option(help="The identity service's key (130 digits).")],
+    utility_key: Annotated[str, typer.Option(help="The utility's key (130 digits).")],
+    regulator_key: Annotated[str, typer.Option(help="The regulator's key (130 digits).")],
+    key: Annotated[Path, typer.Option(help="Your registered SM2 key (file).")],
+    name: Annotated[str, typer.Option(help="Your name at the identity service.")],
+    wallet: WalletOption,
+    period: Annotated[str, typer.Option(help="The year, YYYY.")],
+) -> None:
+    """Get a credential for a year. This is the only time that your name is said."""
+    service = enrolment.IdentityService(
+        url=identity_url,
+        key=room.point_option(identity_key, option="--identity-key"),
+        signers={
+            "utility": room.point_option(utility_key, option="--utility-key"),
+            "regulator": room.point_option(regulator_key, option="--regulator-key"),
+        },
+    )
+    with room.connection() as http:
+        room.enrol_analyst(
+            http,
+            service=service,
+            name=name,
+            key=room.analyst_key(key),
+            wallet=wallet,
+            period=period,
+            now=room.utc_clock(),
+        )
+    notes.print(f"Enrolled for {escape(period)}. Keep {escape(wallet.name)}, and no copy of it.")
+
+
+@analyst_app.command()
+@explained
+def ask(  # noqa: PLR0913 - one parameter an option
+    *,
+    wallet: WalletOption,
+    identity_url: IdentityOption,
+    platform_url: Annotated[str, typer.Option(help="Address of the compute platform.")],
+    authority_url: Annotated[str, typer.Option(help="Address of the key authority.")],
+    authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
+    month: Annotated[str, typer.Option(help="Month, YYYY-MM.")],
+    timezone: Annotated[str, typer.Option(help="Local time of the meters.")] = TIMEZONE,
+    wait: Annotated[int, typer.Option(min=0, help="Give up after so many seconds.")] = 600,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Ask for a month's load curve and wait until it is released. It takes one grant."""
+    with room.connection() as http:
+        asking = room.Asking(
+            http,
+            grants.QueryAddresses(identity_url, platform_url, authority_url),
+            releases.pinned_authority(authority_key),
+            room.utc_clock,
+            patience(wait),
+        )
+        answer = asking.load_curve(wallet, month=month, timezone=timezone)
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(answer_to_json(answer), ensure_ascii=False))
+    else:
+        show_answer(answer, Console())
+    notes.print(f"{answer.left} of {answer.limit} grants are left this month.")
+
+
+@dataclass(slots=True)
+class _Patience:
+    """Waits between two looks, and gives up in time."""
+
+    until: float
+    shown: str = ""
+
+    def __call__(self, progress: queries.QueryProgress) -> None:
+        stands = (
+            f"computed, release request {progress.request_state}"
+            if progress.state == "done"
+            else f"{progress.state}, {progress.done} of {progress.of or '?'} jobs"
+        )
+        if stands != self.shown:
+            notes.print(stands, style="dim")
+            self.shown = stands
+        if time.monotonic() >= self.until:
+            raise GridSecureError(
+                "The answer is not released yet.",
+                reason="query.waiting",
+                remedy="Run the same command again, today: the grant is kept in the wallet.",
+            )
+        time.sleep(LOOK_SECONDS)
+
+
+def patience(seconds: float) -> Callable[[queries.QueryProgress], None]:
+    """How long to wait for an answer.
+
+    Args:
+        seconds: After which to give up [s].
+    """
+    return _Patience(time.monotonic() + seconds)
+
+
+def answer_to_json(answer: room.QueryAnswer) -> dict[str, Any]:
+    """An answer as a document: the release's evidence and all its cells."""
+    release = answer.release
+    return {
+        "release_id": release.release_id,
+        "plan": release.plan,
+        "start": release.start.isoformat(),
+        "end": release.end.isoformat(),
+        "purpose": release.purpose,
+        "requested_by": release.requested_by,
+        "minimum_members": release.minimum_members,
+        "signer": release.signer,
+        "grants_left": answer.left,
+        "cells": [
+            {
+                "zone": cell.zone,
+                "customer_class": cell.customer_class,
+                "start": cell.start.isoformat(),
+                "end": cell.end.isoformat(),
+                "measure": cell.measure,
+                "members": cell.members,
+                "value": cell.value,
+            }
+            for cell in release.cells
+        ],
+    }
+
+
+def show_answer(answer: room.QueryAnswer, console: Console) -> None:
+    """Print the released cells, interval by interval."""
+    frame = load_curves.load_curve_table(answer.release)
+    table = Table(title=f"Release {answer.release.release_id}")
+    for title in ("day", "from", "zone", "class", "energy [kWh]"):
+        table.add_column(title, justify="right" if title.startswith("energy") else "left")
+    for row in frame.to_dict("records"):
+        energy = row["state"] if row["energy_kwh"] is None else f"{row['energy_kwh']:.3f}"
+        labels = (escape(row["zone"]), escape(row["customer_class"]))
+        table.add_row(row["day"], row["clock"], *labels, energy)
+    console.print(table)

@@ -1,0 +1,198 @@
+"""What `gridsecure analyst` does: enrol once a year, then ask without a name.
+
+The two never share a connection: the one says who the analyst is, the other must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from gridsecure.analyst.answers import asked, object_of
+from gridsecure.analyst.enrolment import Analyst, Enroller, IdentityService
+from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
+from gridsecure.analyst.queries import Grant, QueryProgress
+from gridsecure.analyst.releases import PinnedAuthority, Release
+from gridsecure.analyst.runs import month_bounds
+from gridsecure.analyst.wallets import WalletFile, open_wallet
+from gridsecure.credentials.holder import Wallet
+from gridsecure.credentials.queries import Query, load_curve_query
+from gridsecure.credentials.suites import sm2_suite
+from gridsecure.crypto.sm2 import (
+    Sm2PrivateKey,
+    Sm2PublicKey,
+    generate_private_key,
+    private_key_from_bytes,
+)
+from gridsecure.errors import InputError, InvalidMessageError, NotFoundError
+from gridsecure.http_clients import new_client
+from gridsecure.identity.person_login import person_login
+from gridsecure.zone_keys import kept_secret
+
+TIMEOUT_S: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswer:
+    """What an analyst learns.
+
+    Args:
+        release: The verified release.
+        left: Grants left of this month.
+        limit: Grants of a month.
+    """
+
+    release: Release
+    left: int
+    limit: int
+
+
+def enrol_analyst(  # noqa: PLR0913 - what is pinned, who enrols, and where
+    http: httpx.Client,
+    *,
+    service: IdentityService,
+    name: str,
+    key: Sm2PrivateKey,
+    wallet: Path,
+    period: str,
+    now: datetime,
+) -> None:
+    """Log in with the analyst's key and enrol; a wallet that is there keeps its secrets.
+
+    Args:
+        http: A connection of its own.
+        service: The identity service and what of it is pinned.
+        name: The analyst's name there.
+        key: The analyst's registered key.
+        wallet: The wallet's file.
+        period: The year.
+        now: The present, aware.
+
+    Raises:
+        GridSecureError: The service refused, or the wallet cannot be written.
+    """
+    login = person_login(("identity",), key=key, now=now)
+    url = f"{service.url.rstrip('/')}/person-tokens"
+    content = asked(http, "POST", url, service="identity", body=login.model_dump())
+    token = object_of(content, service="identity").part("tokens").text("identity")
+    with open_wallet(wallet, suite=sm2_suite()) as file:
+        Enroller(http, service, Analyst(name, key, token)).enrol(file, period=period, now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Where and how queries are asked.
+
+    Args:
+        http: A connection that was never used with a name.
+        addresses: The services.
+        authority: The pinned key authority.
+        clock: Tells the time.
+        pause: Called between two looks at a query; may raise to give up.
+    """
+
+    http: httpx.Client
+    addresses: QueryAddresses
+    authority: PinnedAuthority
+    clock: Callable[[], datetime]
+    pause: Callable[[QueryProgress], None]
+
+    def load_curve(self, wallet: Path, *, month: str, timezone: str) -> QueryAnswer:
+        """Ask for a month's load curve and wait for it; go on where an earlier call gave up.
+
+        Args:
+            wallet: The wallet's file.
+            month: YYYY-MM.
+            timezone: Local time that months are counted in [IANA name].
+
+        Raises:
+            GridSecureError: Refused, or given up; the grant stays in the wallet and is good for
+                the same month until it expires.
+        """
+        reader = generate_private_key()
+        bounds = month_bounds(month, timezone=timezone)
+        query = load_curve_query(*bounds, reader=reader.public_key)
+        with open_wallet(wallet, suite=sm2_suite()) as file:
+            client = self._client(file)
+            grant = self._grant(file, client, (query, reader))
+        release = client.answer(grant, pause=self.pause)  # long, so others may use the wallet
+        with open_wallet(wallet, suite=sm2_suite()) as file:
+            kept = file.needed().without_grant(grant.query.text, at=self.clock())
+            file.keep(kept)
+        limit = kept.grants.quota.limit if kept.grants else 0
+        return QueryAnswer(release, kept.left, limit)
+
+    def _client(self, file: WalletFile) -> QueryClient:
+        keys = file.needed().holder(file.suite).keys
+        return QueryClient(self.http, addresses=self.addresses, keys=keys, authority=self.authority)
+
+    def _grant(
+        self, file: WalletFile, client: QueryClient, asking: tuple[Query, Sm2PrivateKey]
+    ) -> Grant:
+        """The grant in use for a query, or a new one, kept on the disk before it is sent."""
+        (query, reader), now = asking, self.clock()
+        wallet = file.needed()
+        if (found := wallet.grant_for(query, at=now)) is not None:
+            return found
+        if wallet.credential is None:
+            raise InputError(
+                "The wallet holds no credential yet.",
+                reason="grants.period",
+                remedy="Enrol again: an earlier enrolment did not finish.",
+            )
+        grants = wallet_of(wallet.credential, client.terms(now=now), before=wallet.grants)
+
+        def keep(after: Wallet) -> None:
+            file.keep(replace(file.needed(), grants=after))
+
+        grant = client.grant(grants, query, reader=reader, keep=keep)
+        file.keep(file.needed().with_grant(grant))
+        return grant
+
+
+def analyst_key(path: Path) -> Sm2PrivateKey:
+    """An analyst's SM2 key in a file of mode 0600.
+
+    Raises:
+        NotFoundError: There is none (`keys.missing`).
+        StorageError: Others may read it, or the disk refuses.
+        InvalidMessageError: It holds no key.
+    """
+    if not path.is_file():
+        raise NotFoundError(
+            f"There is no key file {path.name!r}.",
+            reason="keys.missing",
+            remedy="Give the file with the key that the identity service has registered.",
+        )
+    return private_key_from_bytes(kept_secret(path, bytes))
+
+
+def point_option(text: str, *, option: str) -> Sm2PublicKey:
+    """A public key given to an option.
+
+    Raises:
+        InputError: It is none (`settings.key`).
+    """
+    try:
+        return Sm2PublicKey(bytes.fromhex(text))
+    except (ValueError, InvalidMessageError) as error:
+        raise InputError(
+            f"What {option} was given is not an SM2 public key.",
+            reason="settings.key",
+            remedy="Give its point as 130 hexadecimal digits that begin with 04.",
+        ) from error
+
+
+def connection() -> httpx.Client:
+    """A new connection; each says a name or none, never both."""
+    return new_client(timeout=TIMEOUT_S)
+
+
+def utc_clock() -> datetime:
+    """The present."""
+    return datetime.now(UTC)

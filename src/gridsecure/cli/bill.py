@@ -1,0 +1,331 @@
+"""`gridsecure bill`: the bills of a readings file, computed on ciphertext in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.billing.contracts import align_contracts, default_contracts, load_contracts
+from gridsecure.billing.readings import ReadingProblem
+from gridsecure.billing.settlements import settle
+from gridsecure.cli.bill_notices import BillNotices, notice
+from gridsecure.cli.bill_readings import billable
+from gridsecure.cli.bill_tariffs import (
+    WRITTEN_CLOCK,
+    BilledTariff,
+    GivenTariff,
+    Report,
+    TariffOptions,
+    assign_tariffs,
+    common_timezone,
+    given_tariffs,
+    imported,
+    offset_timezone,
+    report_doubts,
+)
+from gridsecure.cli.bill_year import check_year_to_date, stated_opening, with_year_to_date
+from gridsecure.cli.in_process import LocalGrid, local_grid
+from gridsecure.cli.local_months import IssuedMonth, TariffPart, bill_month
+from gridsecure.errors import InputError, NotFoundError
+from gridsecure.gateway.formats import ReadingsFile, read_offsets, read_readings
+from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
+from gridsecure.periods import BillingPeriod, assign_periods
+from gridsecure.plans.quantities import MAX_TIER_WH
+
+
+@dataclass(frozen=True, slots=True)
+class BillOrder:
+    """What to bill.
+
+    Args:
+        readings: Readings file, long or wide.
+        tariffs: How its meter points find their tariffs.
+        contract: Contract file, or None for meter points without quota and capacity.
+        meters: Meter points to bill; empty for all.
+        meaning: What the values and times of the readings are, where they leave a doubt.
+        year_to_date: Energies since 1 January before the first month, as KWH or ID=KWH.
+    """
+
+    readings: Path
+    tariffs: TariffOptions
+    contract: Path | None = None
+    meters: tuple[str, ...] = ()
+    meaning: Meaning = NOTHING_SAID
+    year_to_date: tuple[str, ...] = ()
+
+
+def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
+    """Bill a readings file; what it says is billed as it stands, gaps are reported, not filled.
+
+    Returns:
+        {"meters": {meter point: {"periods": [...]}}, "not_billed": [...]}, as docs/formats.md says.
+
+    Raises:
+        GridSecureError: With a reason code and a remedy.
+    """
+    first = prepared(order, report=report)
+    meters: dict[str, Any] = {}
+    left_out: list[dict[str, str]] = []
+    with local_grid() as grid:
+        for period in first.periods:
+            month = first.bill(grid, period, report=report)
+            left_out += first.without_bill(month, report)
+            for meter_point_id, document in month.bills.items():
+                meters.setdefault(meter_point_id, {"periods": []})["periods"].append(document)
+    return {"meters": dict(sorted(meters.items())), "not_billed": left_out}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedBills:
+    """A readings file, read and settled.
+
+    Args:
+        parts: Its meter points by tariff, with their settlements.
+        readings: What the file says of the chosen meter points.
+        interval: Interval length.
+        timezone: The local time that all tariffs are in.
+        notices: What their bills say beside the figures.
+        periods: The months the readings touch.
+        known: All meter points that the file names, of those chosen.
+    """
+
+    parts: tuple[TariffPart, ...]
+    readings: pd.DataFrame
+    interval: pd.Timedelta
+    timezone: str
+    notices: BillNotices
+    periods: tuple[BillingPeriod, ...]
+    known: frozenset[str]
+
+    def bill(self, grid: LocalGrid, period: BillingPeriod, *, report: Report) -> IssuedMonth:
+        """Bill one of the months.
+
+        Raises:
+            GridSecureError: As `bill_month`.
+        """
+        count = sum(len(part.settled(period)) for part in self.parts)
+        report(f"{period.start:%Y-%m}: {count} meter points, computed on ciphertext")
+        month = bill_month(grid, self.parts, period=period)
+        bills = {
+            name: self.notices.beside(name, bill, period=period)
+            for name, bill in month.bills.items()
+        }
+        _report_gaps(bills, period, report)
+        return replace(month, bills=bills)
+
+    def without_bill(self, month: IssuedMonth, report: Report) -> list[dict[str, str]]:
+        """Meter points of the file that have no reading in a month, which others have."""
+        start, end = month.period.start.isoformat(), month.period.end.isoformat()
+        names = sorted(self.known.difference(month.bills))
+        if names:
+            report(f"{month.period.start:%Y-%m}: {len(names)} meter points have no reading at all")
+        return [
+            {"meter_point_id": name, "start": start, "end": end, "code": "no-readings"}
+            for name in names
+        ]
+
+
+def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
+    """Read what an order names, and settle it.
+
+    Length: the steps of a bill in order.
+
+    Raises:
+        GridSecureError: A file cannot be read or settled.
+    """
+    contracts = None if order.contract is None else read_contracts(order.contract)
+    given = given_tariffs(order.tariffs, contracts)
+    timezone, file, common = _readings(order, given, report)
+    chosen = choose_meters(file.readings, order.meters)
+    taken = billable(file, chosen=chosen, report=report)
+    readings = taken.readings
+    now = datetime.now(UTC)
+    names_chosen = set(readings["meter_point_id"].unique())
+    noted = [one for one in file.problems if one.meter_point_id in names_chosen]
+    for problem in noted:
+        report(str(problem))
+    _report_future(readings, file.interval, now, report)
+    names = sorted(readings["meter_point_id"].unique())
+    known = default_contracts(names) if contracts is None else contracts
+    own, large = _with_large(align_contracts(known, meter_point_ids=names), readings, report)
+    own, opening = with_year_to_date(own, order.year_to_date)
+    tariffs = imported(given, file, timezone=timezone, report=report)
+    billed = own.assign(tariff_id=assign_tariffs(own, tariffs, options=order.tariffs))
+    report_doubts((tariffs[str(name)] for name in billed["tariff_id"].unique()), report)
+    parts = tuple(
+        settled_part(readings, tariffs[str(name)], contracts=part, interval=file.interval)
+        for name, part in billed.groupby("tariff_id", sort=True)
+    )
+    opening |= set() if order.contract is None else stated_opening(order.contract)
+    what_if: dict[str, str] | None = None
+    if order.tariffs.what_if:
+        what_if = dict(zip(own["meter_point_id"], own["tariff_id"], strict=True))
+        report(f"What-if: billed by {next(iter(tariffs))}, whatever the contracts say")
+    lengths = readings["minutes"].to_numpy(np.int64)
+    _, periods = assign_periods(readings["start"], interval=lengths, timezone=timezone)
+    notices = BillNotices(
+        readings=by_meter(readings),
+        superseded=taken.superseded,
+        interval=file.interval,
+        now=now,
+        common=common,
+        of_meter=_about_meters(parts, noted, large=large, opening=opening),
+        what_if=what_if,
+    )
+    everybody = frozenset(file.readings["meter_point_id"][chosen].unique())
+    return PreparedBills(
+        parts, readings, file.interval, timezone, notices, tuple(periods), everybody
+    )
+
+
+def _about_meters(
+    parts: Sequence[TariffPart],
+    noted: Sequence[ReadingProblem],
+    *,
+    large: Sequence[str],
+    opening: set[str],
+) -> dict[str, list[dict[str, Any]]]:
+    """Notices by meter point: what was concluded of its readings, who is large, a year's start."""
+    found = {name: [notice("large-assumed", kwh=MAX_TIER_WH // 1000)] for name in large}
+    for problem in noted:
+        start = "" if problem.start is None else problem.start.isoformat(timespec="minutes")
+        note = notice("readings-noted", start=start, rule=problem.rule, detail=problem.detail)
+        found.setdefault(problem.meter_point_id, []).append(note)
+    for part in parts:
+        for name, kwh in check_year_to_date(part, known=opening).items():
+            found.setdefault(name, []).append(notice("year-to-date-given", kwh=kwh))
+    return found
+
+
+def by_meter(readings: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Meter point -> its readings."""
+    groups = readings.groupby("meter_point_id", observed=True, sort=False)
+    return {str(name): rows for name, rows in groups}
+
+
+def settled_part(
+    readings: pd.DataFrame,
+    billed: BilledTariff,
+    *,
+    contracts: pd.DataFrame,
+    interval: pd.Timedelta,
+) -> TariffPart:
+    """Settle the meter points of one tariff.
+
+    Args:
+        readings: Readings of at least those.
+        billed: The tariff.
+        contracts: Their contracts, with the tariff's id.
+        interval: Interval length.
+
+    Raises:
+        GridSecureError: As `settle`.
+    """
+    contracts = contracts.reset_index(drop=True)
+    own = readings[readings["meter_point_id"].isin(contracts["meter_point_id"])]
+    settlements = settle(
+        own.reset_index(drop=True), tariff=billed.tariff, interval=interval, contracts=contracts
+    )
+    return TariffPart(billed, contracts, settlements)
+
+
+def _readings(
+    order: BillOrder, given: Sequence[GivenTariff], report: Report
+) -> tuple[str, ReadingsFile, tuple[dict[str, Any], ...]]:
+    """The local time that is billed in, the readings, and what was assumed about their times."""
+    timezone = common_timezone(given, order.tariffs)
+    if timezone is not None:
+        file = read_readings(order.readings, timezone=timezone, meaning=order.meaning)
+        return timezone, file, _about_meaning(file.meaning)
+    timezone = offset_timezone(read_offsets(order.readings))
+    if timezone == WRITTEN_CLOCK:
+        clock = notice("clock-as-written")
+        report(f"{clock['text']} Pass --timezone where it does change.")
+    else:
+        clock = notice("clock-of-offset", timezone=timezone)
+        report(clock["text"])
+    file = read_readings(order.readings, timezone=timezone, meaning=order.meaning)
+    return timezone, file, (clock, *_about_meaning(file.meaning))
+
+
+def _about_meaning(meaning: Meaning) -> tuple[dict[str, Any], ...]:
+    """Notices of what the reader chose about the file's values and times."""
+    codes = []
+    if meaning.stamps is Stamps.END:
+        codes.append("stamps-at-end")
+    if meaning.values is Values.REGISTER:
+        codes.append("register-values")
+    return tuple(notice(code) for code in codes)
+
+
+def read_contracts(path: Path) -> pd.DataFrame:
+    """Read a contract file.
+
+    Raises:
+        InputError: There is none (`contract.file`), or as `load_contracts`.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"There is no contract file {path.name!r}.",
+            reason="contract.file",
+            remedy="Check the path given to --contract.",
+        )
+    return load_contracts(path)
+
+
+def choose_meters(readings: pd.DataFrame, meters: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Which readings are of the chosen meter points; all if none is chosen.
+
+    Raises:
+        NotFoundError: A meter point has no reading.
+    """
+    if not meters:
+        return np.ones(len(readings), dtype=bool)
+    missing = sorted(set(meters) - set(readings["meter_point_id"]))
+    if missing:
+        raise NotFoundError(
+            f"The readings file has no meter point {missing[0]!r}.",
+            remedy="Check the id given to --meter.",
+        )
+    return np.asarray(readings["meter_point_id"].isin(meters))
+
+
+def _report_future(
+    readings: pd.DataFrame, interval: pd.Timedelta, now: datetime, report: Report
+) -> None:
+    """Say so when a file reaches into the future: fine for a what-if, not for a bill."""
+    count = int((readings["start"] + interval > pd.Timestamp(now)).sum())
+    if count:
+        report(f"{count} readings end in the future; billed as read, as a what-if")
+
+
+def _with_large(
+    contracts: pd.DataFrame, readings: pd.DataFrame, report: Report
+) -> tuple[pd.DataFrame, list[str]]:
+    """Say of meter points beyond a household's energy that they are large, as a contract would."""
+    local = readings["start"].dt.strftime("%Y-%m")
+    months = readings.groupby(["meter_point_id", local], observed=True)["energy_wh"].sum()
+    beyond = set(months[months > MAX_TIER_WH].index.get_level_values(0))
+    found = contracts["meter_point_id"].isin(beyond) & (contracts["large"] == "")
+    if found.any():
+        report(f"{int(found.sum())} meter points billed as large customers")
+    large = contracts["meter_point_id"][found].tolist()
+    return contracts.assign(large=contracts["large"].mask(found, "yes")), large
+
+
+def _report_gaps(bills: Mapping[str, Any], period: BillingPeriod, report: Report) -> None:
+    """Say which part of a month the file covers: a bill on part of a month looks like a whole."""
+    short = [bill["readings"] for bill in bills.values() if bill["readings"]["missing"]]
+    if short:
+        missing = sum(read["missing"] for read in short)
+        report(
+            f"{period.start:%Y-%m}: {len(short)} of {len(bills)} meter points lack readings"
+            f" ({missing} intervals in all); billed as read, nothing estimated"
+        )

@@ -1,0 +1,146 @@
+"""The folder of one run: a subfolder a zone and a person, with the keys only that one may have.
+
+Keys and passwords are drawn when the run starts and live in files only their owner can read. The
+two offices that open pseudonyms together, utility (the custodian) and regulator, have a half of
+the opening key each; both sign what holders pin.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gridsecure.cli.service_users import ServiceUsers, draw_users, give
+from gridsecure.credentials.issuer_keys import generate_issuer_key
+from gridsecure.credentials.opening import Opener, OpenerKey, generate_opener_key
+from gridsecure.credentials.suites import sm2_suite
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.identity_messages import IdentityKeys
+from gridsecure.messages import signed
+from gridsecure.zone_keys import signing_key
+
+ZONES: Final = ("identity", "gateway", "platform", "authority")
+SIGNING_ZONES: Final = (*ZONES, "billing-office")
+USERS: Final = {
+    "billing": ("billing",),
+    "analyst": ("analyst",),
+    "custodian": ("custodian",),
+    "regulator": ("regulator",),
+    "operator": ("operator",),
+}
+OFFICES: Final[dict[Opener, str]] = {"utility": "custodian", "regulator": "regulator"}
+"""Who holds each half of the opening key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """One run's folder and secrets.
+
+    Args:
+        folder: The run's folder.
+        keys: SM2 keys by zone.
+        people: SM2 keys by user.
+        statements: The identity keys as both offices signed them, JSON.
+        passwords: Generated sign-in passwords by user; none where no dashboard is served.
+        ports: Port by service.
+        users: As whom checker and vault run.
+    """
+
+    folder: Path
+    keys: dict[str, Sm2PrivateKey] = field(repr=False)
+    people: dict[str, Sm2PrivateKey] = field(repr=False)
+    statements: tuple[str, str]
+    passwords: dict[str, str] = field(repr=False)
+    ports: Mapping[str, int]
+    users: ServiceUsers = field(default_factory=ServiceUsers)
+
+    def zone(self, name: str) -> Path:
+        """A zone's own folder."""
+        return self.folder / name
+
+    def url(self, service: str) -> str:
+        """A service's address on this machine."""
+        return f"http://127.0.0.1:{self.ports[service]}"
+
+    def person(self, user: str) -> Path:
+        """A person's own folder."""
+        return _person(self.folder, user)
+
+    def office(self, opener: Opener) -> str:
+        """The public key of an office that opens, 130 hexadecimal digits."""
+        return self.people[OFFICES[opener]].public_key.point.hex()
+
+    def point(self, zone: str) -> str:
+        """A zone's public key, 130 hexadecimal digits."""
+        return self.keys[zone].public_key.point.hex()
+
+
+def create_home(folder: Path, *, ports: Mapping[str, int], has_dashboard: bool = True) -> Home:
+    """Make the keys of every zone and person in a run's folder.
+
+    Args:
+        folder: The run's folder.
+        ports: Port by service.
+        has_dashboard: Whether people sign in there; without it nobody has a password.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    keys = {zone: signing_key(folder / zone) for zone in SIGNING_ZONES}
+    folder.chmod(0o711)  # checker and vault pass through; every folder in it stays its owner's
+    users = draw_users(folder)
+    make_vault_folders(folder, users)
+    people = {user: signing_key(_person(folder, user)) for user in USERS}
+    passwords = {user: secrets.token_urlsafe(9) for user in USERS if has_dashboard}
+    return Home(folder, keys, people, _identity_keys(folder, people), passwords, ports, users)
+
+
+def make_vault_folders(folder: Path, users: ServiceUsers) -> None:
+    """Make the vault's folder and its socket's, and give the checker's folder to its user.
+
+    Args:
+        folder: The run's folder, with the checker's folder in it.
+        users: Whose they are.
+    """
+    for name, mode in (("vault", 0o700), ("vault-door", 0o711)):
+        (folder / name).mkdir(mode=mode)
+        (folder / name).chmod(mode)
+        give(folder / name, users.vault)
+    give(folder / "authority", users.checker)
+    if users.vault is None:
+        folder.chmod(0o700)
+
+
+def _identity_keys(folder: Path, people: dict[str, Sm2PrivateKey]) -> tuple[str, str]:
+    """Draw the issuer's and the openers' keys; what both offices sign of them."""
+    suite = sm2_suite()
+    issuer = generate_issuer_key(suite)
+    _write_secret(folder / "identity" / "issuer.key", issuer.to_bytes(suite))
+
+    def half(opener: Opener) -> str:
+        key: OpenerKey = generate_opener_key(opener, suite=suite)
+        path = _person(folder, OFFICES[opener]) / "opener.key"
+        _write_secret(path, key.k.to_bytes(32, "big"))
+        return key.published(suite).hex()
+
+    keys = IdentityKeys(
+        issuer=issuer.public_key(suite).to_bytes(suite).hex(),
+        utility=half("utility"),
+        regulator=half("regulator"),
+    )
+    first, second = (signed(keys, key=people[user]).model_dump_json() for user in OFFICES.values())
+    return first, second
+
+
+def _person(folder: Path, user: str) -> Path:
+    return folder / "people" / user
+
+
+def _write_secret(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

@@ -1,0 +1,87 @@
+"""`gridsecure keys`: a custodian's work on the key sets of gateways.
+
+A gateway is given its key sets when it asks, so there is nothing to create here. What is done is
+done at the key authority; a revocation is carried on to the platform in the same step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridsecure.cli.explained import explained
+from gridsecure.cli.office_options import KeyOption
+from gridsecure.cli.on_use import on_use
+
+with on_use():
+    from gridsecure.cli import office_client
+
+if TYPE_CHECKING:
+    from gridsecure.identity.service_login import Audience
+
+keys_app = typer.Typer(help="List, rotate and revoke gateways' key sets.", no_args_is_help=True)
+
+IdentityUrlOption = Annotated[
+    str, typer.Option("--identity", help="Address of the identity service.")
+]
+AuthorityUrlOption = Annotated[
+    str, typer.Option("--authority", help="Address of the key authority.")
+]
+KeyIdArgument = Annotated[str, typer.Argument(help="Key id of the key set.")]
+
+
+@keys_app.command("list")
+@explained
+def list_key_sets(
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    key: KeyOption,
+    gateway: Annotated[str, typer.Option(help="Only of this gateway (thumbprint).")] = "",
+) -> None:
+    """List key sets with the gateway whose they are, and their state."""
+    with office_client.person_calls(identity, key=key, services={"authority": authority}) as call:
+        rows = call("authority", "GET", "/gateway-key-sets", params={"gateway": gateway})
+    table = Table("key id", "gateway", "parameters", "generation", "state", "created")
+    for row in rows:
+        table.add_row(
+            row["key_id"], row["gateway"], row["parameters"], str(row["generation"]), row["state"],
+            row["created_at"],
+        )  # fmt: skip
+    Console().print(table)
+
+
+@keys_app.command()
+@explained
+def rotate(
+    key_id: KeyIdArgument,
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    key: KeyOption,
+) -> None:
+    """Retire a key set in force; the gateway is given the next one when it asks."""
+    with office_client.person_calls(identity, key=key, services={"authority": authority}) as call:
+        call("authority", "POST", f"/gateway-key-sets/{key_id}/rotate")
+    typer.echo(f"Key set {key_id} is retired; what is under it can still be billed and corrected.")
+
+
+@keys_app.command()
+@explained
+def revoke(
+    key_id: KeyIdArgument,
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    platform: Annotated[str, typer.Option("--platform", help="Address of the platform.")],
+    key: KeyOption,
+) -> None:
+    """Withdraw a key set for good: nothing under it is computed on or decrypted any more."""
+    services: dict[Audience, str] = {"authority": authority, "platform": platform}
+    with office_client.person_calls(identity, key=key, services=services) as call:
+        revocation = call("authority", "POST", f"/gateway-key-sets/{key_id}/revoke")
+        call("platform", "POST", "/key-revocations", json=revocation)
+    typer.echo(f"Key set {key_id} is revoked at the key authority and at the platform.")

@@ -1,0 +1,213 @@
+"""The `gridsecure` command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from gridsecure.cli import ports
+from gridsecure.cli.analyst import analyst_app
+from gridsecure.cli.explained import explained, notes
+from gridsecure.cli.identity import identity_app
+from gridsecure.cli.keys import keys_app
+from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat
+from gridsecure.cli.period import period_app
+from gridsecure.cli.plan import plan_app
+from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
+from gridsecure.cli.tariff import tariff_app
+from gridsecure.gateway.meanings import Meaning, Stamps, Values
+from gridsecure.statements.options import Format, RenderOptions
+from gridsecure.statements.wording import Language
+from gridsecure.version import VERSION
+
+with on_use():
+    from gridsecure.cli import bill as bill_room
+    from gridsecure.cli import bill_tariffs, tables
+    from gridsecure.cli import rebill as rebill_room
+    from gridsecure.cli import run as run_room
+    from gridsecure.cli import statement as statement_room
+
+app = typer.Typer(
+    name="gridsecure",
+    help="Exact electricity bills computed on encrypted meter readings.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(tariff_app, name="tariff")
+app.add_typer(plan_app, name="plan")
+app.add_typer(analyst_app, name="analyst")
+app.add_typer(identity_app, name="identity")
+app.add_typer(keys_app, name="keys")
+app.add_typer(period_app, name="period")
+
+
+TariffOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Tariff file or catalogue id; without it, the contracts' tariffs."),
+]
+ContractOption = Annotated[Path | None, typer.Option(help="Contract file (CSV).")]
+WhatIfOption = Annotated[
+    bool, typer.Option("--what-if", help="Bill by --tariff whatever the contracts say.")
+]
+TimezoneOption = Annotated[
+    str | None, typer.Option(help="Local time of a URDB rate, as America/New_York.")
+]
+
+ValuesOption = Annotated[
+    Values | None, typer.Option(help="What the values are, where they leave a doubt.")
+]
+StampsOption = Annotated[
+    Stamps | None, typer.Option(help="What the times are, where they leave a doubt.")
+]
+YearToDateOption = Annotated[
+    list[str] | None,
+    typer.Option(help="KWH or ID=KWH used since 1 January before the first month."),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gridsecure {VERSION}")
+        raise typer.Exit
+
+
+def _note(text: str) -> None:
+    notes.print(text, style="dim")
+
+
+def _print_bills(document: dict[str, Any], output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        tables.show_bills(document, Console())
+
+
+@app.callback()
+def gridsecure(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show it and stop."),
+    ] = False,
+) -> None:
+    """Exact electricity bills computed on encrypted meter readings."""
+
+
+@app.command()
+@explained
+def bill(  # noqa: PLR0913 - one parameter an option
+    *,
+    readings: Annotated[Path, typer.Option(help="Readings file (CSV, long or wide).")],
+    tariff: TariffOption = None,
+    contract: ContractOption = None,
+    what_if: WhatIfOption = False,
+    timezone: TimezoneOption = None,
+    values: ValuesOption = None,
+    stamps: StampsOption = None,
+    year_to_date: YearToDateOption = None,
+    meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Bill a readings file on ciphertext, through all parties in one process."""
+    tariffs = bill_tariffs.TariffOptions(tuple(tariff or ()), timezone, what_if)
+    meaning, opening = Meaning(values, stamps), tuple(year_to_date or ())
+    order = bill_room.BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
+    _print_bills(bill_room.bill_file(order, report=_note), output)
+
+
+@app.command()
+@explained
+def rebill(  # noqa: PLR0913 - one parameter an option
+    *,
+    readings: Annotated[Path, typer.Option(help="Readings file as first billed (CSV).")],
+    tariff: TariffOption = None,
+    corrected: Annotated[
+        Path | None, typer.Option(help="Readings file with late and corrected readings (CSV).")
+    ] = None,
+    corrected_tariff: Annotated[
+        str | None, typer.Option(help="Tariff file or catalogue id in place of the first.")
+    ] = None,
+    contract: ContractOption = None,
+    what_if: WhatIfOption = False,
+    timezone: TimezoneOption = None,
+    values: ValuesOption = None,
+    stamps: StampsOption = None,
+    year_to_date: YearToDateOption = None,
+    meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Bill a readings file on ciphertext, then cancel and rebill what was corrected."""
+    tariffs = bill_tariffs.TariffOptions(tuple(tariff or ()), timezone, what_if)
+    meaning, opening = Meaning(values, stamps), tuple(year_to_date or ())
+    first = bill_room.BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
+    order = rebill_room.RebillOrder(first, corrected, corrected_tariff)
+    _print_bills(rebill_room.rebill_file(order, report=_note), output)
+
+
+@app.command()
+@explained
+def statement(  # noqa: PLR0913 - one parameter an option
+    *,
+    bill: Annotated[Path, typer.Option(help="Bill file (JSON of `gridsecure bill`).")],
+    output: Annotated[Path, typer.Option(help="File (.html, .pdf) or folder to write.")],
+    meter: Annotated[str | None, typer.Option(help="Only this meter point.")] = None,
+    month: Annotated[str | None, typer.Option(help="Only this month, YYYY-MM.")] = None,
+    language: Annotated[Language, typer.Option(help="Chinese or English.")] = Language.CHINESE,
+    kind: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.HTML,
+    issuer: Annotated[
+        str | None,
+        typer.Option(envvar="GRIDSECURE_STATEMENT_ISSUER", help="The utility that issues it."),
+    ] = None,
+    font: Annotated[Path | None, typer.Option(help="TrueType font to embed in a PDF.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+) -> None:
+    """Write customers' statements of a bill file: every line explained, HTML or PDF."""
+    statement_room.write_statements(
+        statement_room.StatementJob(bill, output, meter, month, force),
+        options=RenderOptions(language, kind, issuer, font),
+        report=typer.echo,
+    )
+
+
+@app.command()
+@explained
+def run(  # noqa: PLR0913 - one parameter an option
+    *,
+    meters: Annotated[
+        int | None, typer.Option(min=0, help="Simulated meter points (4096; 0 with --readings).")
+    ] = None,
+    readings: Annotated[
+        list[Path] | None, typer.Option(exists=True, help="Your own readings file (CSV).")
+    ] = None,
+    contract: Annotated[
+        Path | None, typer.Option(exists=True, help="Contracts of your meter points (CSV).")
+    ] = None,
+    tariff: Annotated[str, typer.Option(help="Tariff of yours without a contract.")] = (
+        DEFAULT_TARIFF
+    ),
+    month: Annotated[str | None, typer.Option(help="Month to bill, YYYY-MM.")] = None,
+    home: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("run"),
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=ports.LAST_PORT, help="Dashboard's port; the next four are the services'."
+        ),
+    ] = None,
+    serve: Annotated[bool, typer.Option(help="Stay open with the dashboard.")] = True,
+) -> None:
+    """Bill meters through all services on this machine, and open the dashboard."""
+    count = meters if meters is not None else (0 if readings else DEFAULT_METERS)
+    chosen = RunMeters(count, tuple(readings or ()), contract, tariff, month)
+    order = run_room.RunOrder(chosen, ports.choose_ports(port), serve)
+    result = run_room.run_grid(order, parent=home.resolve(), console=Console())
+    if result.mismatches or not result.bills:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command."""
+    app()

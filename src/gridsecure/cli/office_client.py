@@ -1,0 +1,263 @@
+"""An officer at the identity service: signed in with a key, for one office.
+
+What the service refuses is told with its own reason and remedy. The log is fetched whole and its
+chain recomputed here, against the head that this office kept the last time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from gridsecure.cli.office_files import Log, officer_key, read_witness, write_witness
+from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
+from gridsecure.credentials.suites import Suite
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.errors import AccessDeniedError, GridSecureError, InvalidMessageError
+from gridsecure.http_clients import new_client
+from gridsecure.identity.commitments import registration_entries
+from gridsecure.identity.log_entries import read_entry
+from gridsecure.identity.person_login import person_login
+from gridsecure.identity.service_login import Audience
+from gridsecure.identity_messages import IdentityKeys, LogEntry
+from gridsecure.messages import Signed
+from gridsecure.store.evidence import EvidenceEntry, verify_entries
+
+OFFICE_OF: Final[dict[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
+TIMEOUT: Final = 120.0
+"""A batch of a search takes the service a while to check [s]."""
+
+
+Call = Callable[..., Any]
+"""Calls a service as somebody who signed in: audience, method, path, options -> JSON answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where the services are.
+
+    Args:
+        identity: Address of the identity service.
+        platform: Address of the platform, where one is talked to.
+    """
+
+    identity: str
+    platform: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """A signed-in officer.
+
+    Args:
+        http: The client; closed by whoever made it.
+        services: Where the services are.
+        key: The officer's key.
+        name: The officer, as the service knows them.
+        opener: For which office.
+        tokens: By audience.
+    """
+
+    http: httpx.Client = field(repr=False)
+    services: Services
+    key: Sm2PrivateKey = field(repr=False)
+    name: str
+    opener: Opener
+    tokens: dict[str, str] = field(repr=False)
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """Call the identity service as the officer; its JSON answer.
+
+        Raises:
+            GridSecureError: It refused, or cannot be reached (`office.connection`).
+        """
+        headers = {"Authorization": f"Bearer {self.tokens['identity']}"}
+        return asked(self.http, method, self.services.identity + path, headers=headers, **options)
+
+    def deliver(self, path: str, body: object) -> Any:
+        """Post to the platform as the officer; its JSON answer.
+
+        Raises:
+            GridSecureError: As for `call`.
+        """
+        headers = {"Authorization": f"Bearer {self.tokens['platform']}"}
+        return asked(self.http, "POST", self.services.platform + path, headers=headers, json=body)
+
+
+def asked(http: httpx.Client, method: str, url: str, **options: Any) -> Any:
+    """Send one request; the JSON answer.
+
+    Raises:
+        GridSecureError: The service refused, or cannot be reached (`office.connection`).
+    """
+    try:
+        answer = http.request(method, url, **options)
+        body = answer.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise GridSecureError(
+            "The service cannot be reached, or what answers is none of ours.",
+            reason="office.connection",
+            remedy="Check the address; nothing was changed by an answer that did not come.",
+        ) from error
+    if answer.is_success:
+        return body
+    said = body if isinstance(body, dict) else {}
+    raise GridSecureError(
+        said.get("message", "The service refused."),
+        reason=said.get("reason", f"http.{answer.status_code}"),
+        remedy=said.get("remedy", ""),
+    )
+
+
+def utc_clock() -> datetime:
+    """The present."""
+    return datetime.now(UTC)
+
+
+def connection() -> httpx.Client:
+    """The client that everything is sent with."""
+    return new_client(timeout=TIMEOUT)
+
+
+@contextmanager
+def person_calls(identity: str, *, key: Path, services: Mapping[Audience, str]) -> Iterator[Call]:
+    """Somebody of whatever role, signed in with a key until the block ends.
+
+    Args:
+        identity: Address of the identity service.
+        key: File of the person's key.
+        services: Address of each service that is called, by audience.
+
+    Raises:
+        StorageError: The key cannot be used.
+        GridSecureError: A service refused, or cannot be reached (`office.connection`).
+    """
+    login = person_login(tuple(services), key=officer_key(key), now=utc_clock())
+    with connection() as http:
+        given = asked(http, "POST", f"{identity}/person-tokens", json=login.model_dump())
+
+        def call(audience: Audience, method: str, path: str, **options: Any) -> Any:
+            headers = {"Authorization": f"Bearer {given['tokens'][audience]}"}
+            return asked(http, method, services[audience] + path, headers=headers, **options)
+
+        yield call
+
+
+@contextmanager
+def signed_in(services: Services, *, key: Path) -> Iterator[Office]:
+    """An officer signed in with a key, until the block ends.
+
+    Args:
+        services: Where the services are.
+        key: File of the officer's key.
+
+    Raises:
+        StorageError: The key cannot be used.
+        AccessDeniedError: Whose key it is acts for no office (`office.role`).
+        GridSecureError: The service refused.
+    """
+    own = officer_key(key)
+    audiences: tuple[Audience, ...] = (
+        ("identity", "platform") if services.platform else ("identity",)
+    )
+    with connection() as http:
+        login = person_login(audiences, key=own, now=utc_clock())
+        url = services.identity + "/person-tokens"
+        given = asked(http, "POST", url, json=login.model_dump())
+        (role,) = given["roles"] if len(given["roles"]) == 1 else ("",)
+        if role not in OFFICE_OF:
+            raise AccessDeniedError(
+                f"{given['name']} acts for no office, or not for one alone.",
+                reason="office.role",
+                remedy="Use the key of a custodian (for the utility) or of the regulator.",
+            )
+        yield Office(http, services, own, given["name"], OFFICE_OF[role], given["tokens"])
+
+
+def check_half(office: Office, key: OpenerKey, *, suite: Suite) -> None:
+    """Refuse a half of the opening key that is not this office's, before anything is sent.
+
+    Args:
+        office: Who is signed in.
+        key: The half.
+        suite: The group.
+
+    Raises:
+        AccessDeniedError: It is another's (`office.opener-key`).
+        InvalidMessageError: The service shows no keys.
+    """
+    shown = asked(office.http, "GET", office.services.identity + "/identity-keys")
+    statement = IdentityKeys.parsed(Signed.model_validate(shown["statements"][0]).body)
+    stated = {name: getattr(statement, name) for name in OPENERS}[office.opener]
+    own = suite.group.encode(suite.group.multiply(suite.g, scalar=key.k)).hex()
+    if not stated.startswith(own):
+        raise AccessDeniedError(
+            f"This is not the half of the opening key of the {office.opener}.",
+            reason="office.opener-key",
+            remedy="Give the opener key that belongs to the officer's office.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedLog:
+    """A log as fetched, its chain recomputed.
+
+    Args:
+        entries: All of it.
+        witnessed: The head this office had kept, if any.
+    """
+
+    entries: list[EvidenceEntry] = field(repr=False)
+    witnessed: EvidenceEntry | None
+
+
+def verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLog:
+    """Fetch a log, verify it against the witness, and keep its head as the new witness.
+
+    Args:
+        office: Who is signed in.
+        log: Which.
+        witness: File with the heads this office kept.
+
+    Raises:
+        AuditBrokenError: It does not hold, or is not the one of the last time (`audit.chain`).
+        GridSecureError: The service refused.
+        StorageError: The witness cannot be read or written.
+    """
+    heads = read_witness(witness)
+    entries: list[EvidenceEntry] = []
+    while True:
+        after = entries[-1].index if entries else -1
+        answer = office.call("GET", "/evidence", params={"log": log, "after": after})
+        portion = [read_entry(LogEntry.model_validate(one)) for one in answer["entries"]]
+        if not portion:
+            break
+        if portion[0].index != after + 1:
+            raise InvalidMessageError("The service shows other entries than it was asked for.")
+        entries += portion
+    verify_entries(entries, witnessed=heads.get(log))
+    if entries:
+        write_witness(witness, heads | {log: entries[-1]})
+    return VerifiedLog(entries, heads.get(log))
+
+
+def fetched_leaves(
+    office: Office, entries: list[EvidenceEntry], *, before: int
+) -> dict[str, list[str]]:
+    """What each entry of registrations commits to, as the service shows it.
+
+    Args:
+        office: Who is signed in.
+        entries: The log.
+        before: Index of the order.
+    """
+    return {
+        one.hash: office.call("GET", f"/evidence/{one.hash}/leaves")["leaves"]
+        for one in registration_entries(entries, before=before)
+    }

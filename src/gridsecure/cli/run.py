@@ -1,0 +1,313 @@
+"""`gridsecure run`: the whole product on one machine, through its real processes.
+
+1. ports and a run folder; 2. meters; 3. keys and passwords, the services; 4. the utility's
+books; 5. validate, enrol, get key sets, encrypt, upload at the gateway, and the billing office
+closes the month; 6. bills on ciphertext at the platform, and load curves as an analyst asks for
+them with an anonymous grant; 7. release through the key authority; 8. the billing office opens the
+statements, has each account prove which one is its own, and compares them with digests from the
+gateway's plaintext oracle; 9. the closing table, and the dashboard.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from gridsecure.analyst.queries import QueryProgress
+from gridsecure.analyst.reconciliation import intake_of, reconcile_month
+from gridsecure.analyst.releases import Release
+from gridsecure.cli.home import Home, create_home
+from gridsecure.cli.meters import TIMEZONE, MeterFiles, meter_files
+from gridsecure.cli.period import close_month
+from gridsecure.cli.processes import Services
+from gridsecure.cli.run_accounts import check_owners, enter_accounts, settled_accounts
+from gridsecure.cli.run_analyst import RunAnalyst
+from gridsecure.cli.run_folder import RunFolder, new_folder
+from gridsecure.cli.run_order import RunMeters
+from gridsecure.cli.run_progress import RunProgress, shown_progress
+from gridsecure.cli.run_result import RunResult, Stage
+from gridsecure.cli.run_statements import (
+    bill_certificates,
+    bill_releases,
+    expected_digests,
+    opened_statements,
+)
+from gridsecure.cli.service_specs import dashboard_spec, service_specs
+from gridsecure.cli.services_client import ServicesClient
+from gridsecure.cli.tables import show_closing
+from gridsecure.crypto.sm2 import cross_check
+from gridsecure.errors import GridSecureError
+from gridsecure.http_clients import new_client
+from gridsecure.periods import billing_month
+from gridsecure.statement_checks import check_statements
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What is run, and where.
+
+    Args:
+        meters: Which meters to bill.
+        ports: Port by service.
+        serve: Whether to stay open with the dashboard.
+    """
+
+    meters: RunMeters
+    ports: Mapping[str, int]
+    serve: bool
+
+
+class Run:
+    """One run.
+
+    Args:
+        order: What is run.
+        folder: Where its data go; kept once the services are up.
+        console: Where progress is shown.
+    """
+
+    _home: Home
+    _progress: RunProgress
+    result: RunResult
+
+    def __init__(self, order: RunOrder, *, folder: RunFolder, console: Console) -> None:
+        self._order = order
+        self._console = console
+        self._folder = folder
+        self._stages: list[Stage] = []
+        self._period: dict[str, str] = {}
+
+    def execute(self, services: Services) -> RunResult:
+        """Do everything up to the closing table; the services stay up.
+
+        Raises:
+            GridSecureError: A stage failed; nothing it wrote is half-finished.
+        """
+        with shown_progress(self._console) as progress, new_client(timeout=600) as http:
+            self._progress = progress
+            with self._stage("prepare meters") as note:
+                input_folder = self._folder.path / "input"
+                files = meter_files(self._order.meters, folder=input_folder, now=datetime.now(UTC))
+                note(f"{files.meters:,} meter points, month {files.month}", files.size)
+            with self._stage("start services"):
+                self._start(services, files)
+            client = ServicesClient(self._home, http)
+            with self._stage("enter accounts in the books") as note:
+                note(f"{enter_accounts(client, files.contracts):,} accounts")
+            self._bill(client, files)
+            services.check()
+        return self.result
+
+    def _start(self, services: Services, files: MeterFiles) -> None:
+        """Make keys and start the services, now that there is something to bill."""
+        self._home = create_home(
+            self._folder.path, ports=self._order.ports, has_dashboard=self._order.serve
+        )
+        self.result = RunResult(self._home, self._stages)
+        services.launch(service_specs(self._home, years=_years(files.month)))
+        cross_check()
+        services.wait_ready()
+        self._folder.is_kept = True
+        self._console.print(f"Data of this run: [bold]{self._home.folder}[/]", soft_wrap=True)
+        self._console.print(self._home.users.text, soft_wrap=True)
+
+    def _bill(self, client: ServicesClient, files: MeterFiles) -> None:
+        """From the files to bills and load curves that agree with what is expected."""
+        period = billing_month(*map(int, files.month.split("-")), timezone=TIMEZONE)
+        self._period = {"start": period.start.isoformat(), "end": period.end.isoformat()}
+        self._gateway(client, files)
+        with self._stage("close the month") as note:
+            note(f"{self._close_month(client)} uploads")
+        with self._stage("compute bills on ciphertext") as note:
+            note(*self._compute(client))
+        with self._stage("an analyst asks for load curves") as note:
+            analyst = RunAnalyst(self._home, files.month)
+            note(*self._asked(analyst))
+        with self._stage("release") as note:
+            note(self._release(client))
+            curve = analyst.read().release
+        with self._stage("compare with the oracle") as note:
+            note(self._compare(client, files, curve))
+
+    def _close_month(self, client: ServicesClient) -> int:
+        """As the billing office: what was uploaded is billed together."""
+        call = partial(client.call, "billing", "platform")
+        office = self._home.keys["billing-office"]
+        return close_month(call, key=office, now=datetime.now(UTC), **self._period)
+
+    def _gateway(self, client: ServicesClient, files: MeterFiles) -> None:
+        """Hand the files to the gateway and follow its stages."""
+        path = f"/months/{files.month}"
+        started = time.monotonic()
+        with files.opened() as parts:
+            client.call("operator", "gateway", "PUT", f"{path}/files", files=parts)
+        client.call("operator", "gateway", "POST", f"{path}/process")
+        shown = ""
+
+        def show(answer: dict[str, Any]) -> None:
+            nonlocal shown
+            stage = f"gateway: {answer['stage']}" if answer.get("stage") else shown
+            if stage != shown:
+                if shown:
+                    self._progress.end(shown)
+                self._progress.begin(stage)
+                shown = stage
+            if stage:
+                self._progress.advance(stage, answer.get("done") or 0, answer.get("of") or None)
+
+        answer = client.poll("operator", "gateway", path, each=show)
+        if shown:
+            self._progress.end(shown)
+        report = self.result.report = answer["report"]
+        sizes = {"upload": report.get("bytes_uploaded"), "encrypt": report.get("bytes_stored")}
+        spent = sum(report["seconds"].values())
+        rest = max(0.0, time.monotonic() - started - spent)
+        self._stages.append(Stage("gateway: receive files", rest, "", files.size))
+        for name in sorted(report["seconds"], key=_gateway_order):
+            count, size = _gateway_count(name, report), sizes.get(name)
+            self._stages.append(Stage(f"gateway: {name}", report["seconds"][name], count, size))
+
+    def _asked(self, analyst: RunAnalyst) -> tuple[str, int | None]:
+        """Load curves, asked for with an anonymous grant and computed."""
+        analyst.enrol()
+        with self._part("load-curve jobs") as advance:
+
+            def show(progress: QueryProgress) -> None:
+                advance(progress.done, progress.of or None)
+
+            done = analyst.ask(each=show)
+        return f"{done.of} jobs, 1 grant", None
+
+    def _compute(self, client: ServicesClient) -> tuple[str, int | None]:
+        order = {"plan": "bill", "purpose": "billing", **self._period}
+        run_id = client.call("billing", "platform", "POST", "/runs", json=order)["run_id"]
+        with self._part("bill jobs") as advance:
+
+            def show(answer: dict[str, Any]) -> None:
+                advance(answer.get("done") or 0, answer.get("of") or None)
+
+            answer = client.poll("billing", "platform", f"/runs/{run_id}", each=show)
+        return f"{answer['of']} jobs", None
+
+    def _release(self, client: ServicesClient) -> str:
+        outcomes = client.call("custodian", "authority", "POST", "/release-rounds")
+        refused = [outcome for outcome in outcomes if outcome["state"] != "released"]
+        if refused:
+            raise GridSecureError(
+                "The key authority refused a release.",
+                reason=refused[0].get("reason") or "release.refused",
+                remedy="The reason code says which check failed; the evidence log has the entry.",
+            )
+        releases = client.call("billing", "authority", "GET", "/releases")
+        self.result.cells = sum(item["cells"] for item in releases)
+        self.result.suppressed = sum(item["suppressed"] for item in releases)
+        return f"{len(releases)} releases, {self.result.cells:,} cells"
+
+    def _compare(self, client: ServicesClient, files: MeterFiles, curve: Release) -> str:
+        """Open the statements as the billing office, and compare them with what is expected."""
+        accounts = settled_accounts(client, month=files.month, start=self._period["start"])
+        certificates = bill_certificates(client)
+        statements = opened_statements(client, certificates)
+        check_owners(statements, accounts)
+        expected = expected_digests(client, files.month, certificates)
+        found = check_statements(expected, statements=statements)
+        self.result.bills, self.result.mismatches = found.bills, found.mismatches
+        self.result.totals = reconcile_month(
+            intake_of(self.result.report),
+            bills=bill_releases(client, certificates),
+            curves=[curve],
+        )
+        return (
+            f"{found.bills:,} bills, {found.mismatches} mismatches, "
+            f"{len(accounts):,} accounts proved theirs"
+        )
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[Callable[[int, int | None], None]]:
+        """Show a part of a stage."""
+        self._progress.begin(name)
+        yield partial(self._progress.advance, name)
+        self._progress.end(name)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[Callable[..., None]]:
+        """Time a stage, show it, and keep it for the closing table."""
+        self._progress.begin(name)
+        started = time.monotonic()
+        notes: list[Any] = ["", None]
+
+        def note(count: str, size: int | None = None) -> None:
+            notes[:] = [count, size]
+
+        yield note
+        seconds = time.monotonic() - started
+        self._progress.end(name)
+        self._stages.append(Stage(name, seconds, notes[0], notes[1]))
+
+
+def run_grid(order: RunOrder, *, parent: Path, console: Console) -> RunResult:
+    """Run everything, show the closing table, and stay open until Ctrl-C when asked to.
+
+    Args:
+        order: What is run.
+        parent: Where the run's folder is made.
+        console: Where progress is shown.
+
+    Raises:
+        GridSecureError: A stage failed. Every process that was started is stopped, and a run that
+            has billed nothing leaves no folder.
+    """
+    with new_folder(parent, now=datetime.now(UTC)) as folder, Services() as services:
+        result = Run(order, folder=folder, console=console).execute(services)
+        show_closing(result, console)
+        if order.serve:
+            _serve(result, services, console)
+    return result
+
+
+def _serve(result: RunResult, services: Services, console: Console) -> None:
+    home = result.home
+    services.start([dashboard_spec(home)])
+    console.print(f"\nDashboard   [bold]{home.url('dashboard')}[/]")
+    for name in ("gateway", "platform", "authority", "identity"):
+        console.print(f"API docs    {home.url(name)}/docs   ({name})")
+    console.print("\nSign in (local demonstration only; passwords were made for this run):")
+    for user, password in home.passwords.items():
+        console.print(f"  {user:<10} {password}", highlight=False)
+    console.print("\nEach person's SM2 key, and the two offices' halves of the opening key:")
+    console.print(f"  {home.person('NAME')}/signing.key, opener.key   (gridsecure identity --help)")
+    console.print("\nCtrl-C stops everything.")
+    try:
+        while True:
+            time.sleep(1)
+            services.check()
+    except KeyboardInterrupt:
+        console.print("Stopping.")
+
+
+def _years(month: str) -> list[str]:
+    """The month's year, whose meter points enrol, and this year, whose analysts do."""
+    return sorted({month[:4], f"{datetime.now(UTC):%Y}"})
+
+
+def _gateway_order(stage: str) -> int:
+    order = ("read", "validate", "admit", "enrol", "rosters", "encrypt", "upload")
+    return order.index(stage) if stage in order else len(order)
+
+
+def _gateway_count(stage: str, report: dict[str, Any]) -> str:
+    counts = {
+        "validate": f"{report['readings']:,} readings, {report['estimated']:,} estimated",
+        "encrypt": f"{report['columns']:,} columns",
+        "admit": f"{report['billed_meters']:,} of {report['meters']:,} meter points",
+        "rosters": f"{report['rosters']} rosters",
+    }
+    return counts.get(stage, "")

@@ -1,0 +1,51 @@
+"""What a run did, stage by stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gridsecure.analyst.reconciliation import Reconciliation
+from gridsecure.cli.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One line of the closing table.
+
+    Args:
+        name: What was done.
+        seconds: How long it took.
+        count: How many, of what.
+        size: Bytes written or sent.
+    """
+
+    name: str
+    seconds: float
+    count: str = ""
+    size: int | None = None
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What a run did.
+
+    Args:
+        home: Its folder.
+        stages: Time and bytes by stage.
+        report: The gateway's report.
+        bills: Bills compared with the oracle.
+        mismatches: Bills that differ.
+        cells: Released cells.
+        suppressed: Cells too small to release.
+        totals: The month's figures from intake to release, joined.
+    """
+
+    home: Home
+    stages: list[Stage] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
+    bills: int = 0
+    mismatches: int = 0
+    cells: int = 0
+    suppressed: int = 0
+    totals: Reconciliation | None = None

@@ -1,0 +1,147 @@
+"""Tables for people: bills, and what a run did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gridsecure.analyst.reconciled_words import RECONCILED_PHRASES, line_terms
+from gridsecure.analyst.reconciliation import Cell, EnergyCheck, Reconciliation
+from gridsecure.cli.run_result import RunResult
+
+DIFFERING: Final = "bills that differ from the plaintext oracle"
+
+
+def show_bills(document: dict[str, Any], console: Console) -> None:
+    """Print bills, one table a meter point and period."""
+    for meter_point_id, meter in document["meters"].items():
+        for period in meter["periods"]:
+            title = f"{meter_point_id}   {period['start'][:10]} – {period['end'][:10]}"
+            if "cancels" in period:
+                title += f"   version {period['version']}, cancels {period['cancels']['version']}"
+            table = Table(title=title, title_justify="left", show_footer=True)
+            table.add_column("charge", footer="total")
+            table.add_column("period")
+            table.add_column("tier", justify="right")
+            table.add_column("quantity", justify="right")
+            currency = period.get("tariff", {}).get("currency", "CNY")
+            table.add_column(Text(f"rate [{currency}]"), justify="right")
+            amount = Text(f"amount [{currency}]")
+            table.add_column(amount, justify="right", footer=period["total"])
+            for line in period["lines"]:
+                table.add_row(
+                    Text(line["charge"]),
+                    line["tou_period"] or "",
+                    "" if line["tier"] is None else str(line["tier"]),
+                    line["quantity"],
+                    line["rate"],
+                    line["amount"],
+                )
+            console.print(table)
+            for notice in period.get("notices", ()):
+                console.print(Text(notice["text"]))
+            if "adjustment" in period:
+                console.print(_adjustment(period))
+
+
+def _adjustment(period: dict[str, Any]) -> Table:
+    """What a correction takes back and adds, line by line."""
+    total = period["adjustment"]["total"]
+    table = Table(title="adjustment (退补)", title_justify="left", show_footer=True)
+    table.add_column("charge", footer=f"instead of {period['cancels']['total']}")
+    table.add_column("period")
+    table.add_column("tier", justify="right")
+    table.add_column("difference", justify="right", footer=total)
+    for line in period["adjustment"]["lines"]:
+        tier = "" if line["tier"] is None else str(line["tier"])
+        table.add_row(line["charge"], line["tou_period"] or "", tier, line["amount"])
+    return table
+
+
+def show_closing(result: RunResult, console: Console) -> None:
+    """Print what a run did: time and bytes by stage, then the month's figures and how they join."""
+    table = Table(title="What was done", title_justify="left")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("result")
+    table.add_column("seconds", justify="right")
+    table.add_column("bytes", justify="right")
+    for stage in result.stages:
+        size = "" if stage.size is None else f"{stage.size:,}"
+        table.add_row(stage.name, stage.count, f"{stage.seconds:.1f}", size)
+    total = sum(stage.seconds for stage in result.stages)
+    table.add_section()
+    table.add_row("all", "", f"{total:.1f}", "")
+    console.print(table)
+    report = result.report
+    summary = Table(title="Result", title_justify="left", show_header=False)
+    summary.add_column()
+    summary.add_column(justify="right")
+    rows = {
+        "meter points taken in": f"{report['meters']:,}",
+        "readings": f"{report['readings']:,}",
+        "  of these quarantined": f"{report['quarantined']:,}",
+        "intervals estimated": f"{report['estimated']:,}",
+        "bills computed on ciphertext": f"{result.bills:,}",
+        DIFFERING: f"{result.mismatches:,}",
+        **_shown(result.totals),
+        "figures of groups released": f"{result.cells:,}",
+        "figures withheld": f"{result.suppressed:,}",
+    }
+    for name, value in rows.items():
+        style = "bold red" if name == DIFFERING and result.mismatches else None
+        summary.add_row(name, value, style=style)
+    console.print(summary)
+    if result.totals is not None:
+        for line in reconciliation_lines(result.totals):
+            console.print(line)
+
+
+def _shown(totals: Reconciliation | None) -> dict[str, str]:
+    if totals is None:
+        return {}
+    return {
+        "energy of groups shown in full, kWh": f"{totals.energy_kwh:,}",
+        "amount of groups shown in full, yuan": f"{totals.amount_yuan:,}",
+    }
+
+
+def reconciliation_lines(totals: Reconciliation) -> Iterator[Text]:
+    """What was taken in and what became of it, and bills beside load curves; red if they differ."""
+    accounts = totals.accounts
+    if accounts is not None:
+        text = _english("line", **line_terms(accounts))
+        reasons = ", ".join(f"{name} {n:,}" for name, n in sorted(accounts.not_billed.items()))
+        text += f" ({reasons})." if reasons else "."
+        if not accounts.closes:
+            text += f" {_english('line_open')}"
+        yield Text(text, style="" if accounts.closes else "bold red")
+    if totals.energy is not None:
+        yield from _energy_lines(totals.energy)
+
+
+def _energy_lines(energy: EnergyCheck) -> Iterator[Text]:
+    bills, curves = f"{energy.bills_kwh:,}", f"{energy.curves_kwh:,}"
+    if energy.agrees:
+        yield Text(_english("energy_agrees", kwh=bills))
+    else:
+        named = _named(energy.different)
+        text = _english("energy_differs", bills=bills, curves=curves, cells=named)
+        yield Text(text, style="bold red")
+    for key, cells in (
+        ("energy_only_bills", energy.only_bills),
+        ("energy_only_curves", energy.only_curves),
+    ):
+        if cells:
+            yield Text(_english(key, cells=_named(cells)))
+
+
+def _named(cells: Sequence[Cell]) -> str:
+    return ", ".join(f"{zone} {name}" for zone, name in cells)
+
+
+def _english(key: str, **values: str) -> str:
+    return RECONCILED_PHRASES[key][1].format(**values)

@@ -1,0 +1,49 @@
+"""Tariff files by path or by catalogue name."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from gridsecure.errors import NotFoundError
+from gridsecure.month_texts import read_month
+from gridsecure.tariffs.tariff import catalogue_paths, catalogue_tariffs
+from gridsecure.tariffs.versions import edition_in_force, editions
+
+
+def find_tariff(name: str, *, month: date | None = None) -> Path:
+    """Find a tariff file.
+
+    Args:
+        name: A path, a tariff id of the catalogue, or `id@version` for one edition.
+        month: Any date of a month, to take the edition in force in it; else the newest.
+
+    Raises:
+        NotFoundError: There is neither such a file nor such a tariff.
+        InputError: No edition is in force in the month.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    paths = catalogue_paths()
+    for files in paths.values():
+        for file in files:
+            if file.stem == name:
+                return file
+    if name not in paths:
+        raise NotFoundError(
+            f"There is no tariff file {path.name or name!r}, and no such tariff in the catalogue.",
+            remedy="`gridsecure tariff list` names the catalogue's tariffs.",
+        )
+    if month is None:
+        return catalogue_tariffs()[name]
+    return edition_in_force(editions(paths[name]), month=month).path
+
+
+def parse_month(text: str | None) -> date | None:
+    """Read a month written YYYY-MM.
+
+    Raises:
+        InputError: It is none (`month.format`, `month.year`).
+    """
+    return None if text is None else date(*read_month(text), 1)

@@ -1,0 +1,1 @@
+"""Exact arithmetic on encrypted integers: parameters, keys, columns, thresholds."""

@@ -1,0 +1,238 @@
+"""The one door to SEAL for everybody without the secret key.
+
+`Ring` wraps a SEAL context of one parameter set: encoding, encryption under a public key, the
+evaluator, and ciphertexts as plain coefficient arrays. SEAL reads and writes only through file
+names, so bytes pass through an anonymous in-memory file; nothing touches a disk.
+
+Invariants: every context is built here, from `Parameters`, at SEAL's 128-bit level; there is no
+decryptor in this module; a ciphertext enters SEAL only as coefficients that `coefficients.unpack`
+has checked, behind a header that this module writes itself. SEAL still parses the public and
+evaluation keys, whose bytes the caller has authenticated first.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import weakref
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+from tenseal import sealapi
+
+from gridsecure.errors import CiphertextError, MalformedCiphertextError
+from gridsecure.homomorphic.parameters import Parameters
+
+Handle = Any  # a SEAL object; the wrapper ships no types
+
+_HEADER: Final = struct.Struct("<HBBBBHQ")  # magic, header size, major, minor, compression, 0, size
+_MAGIC: Final = 0xA15E
+_VERSION: Final = (4, 3)
+_STORED, _ZSTD = 0, 2
+_BODY: Final = struct.Struct(
+    "<4QBQQQdQ"
+)  # level id, NTT form, polynomials, N, primes, scale, factor
+_scratch: Final = threading.local()
+
+
+class Ring:
+    """One parameter set, ready to compute.
+
+    Args:
+        parameters: The set.
+
+    Raises:
+        CiphertextError: This build of the library cannot use the set (`parameters.unusable`).
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        described = sealapi.EncryptionParameters(sealapi.SCHEME_TYPE(int(parameters.scheme)))
+        described.set_poly_modulus_degree(parameters.ring_degree)
+        described.set_coeff_modulus([sealapi.Modulus(prime) for prime in parameters.primes])
+        described.set_plain_modulus(sealapi.Modulus(parameters.plain_modulus))
+        self.context = sealapi.SEALContext(described, True, sealapi.SEC_LEVEL_TYPE.TC128)
+        if not self.context.parameters_set():
+            raise CiphertextError(
+                f"{parameters.name}: {self.context.parameters_error_message()}",
+                reason="parameters.unusable",
+            )
+        self.encoder = sealapi.BatchEncoder(self.context)
+        self.evaluator = sealapi.Evaluator(self.context)
+        self._level_ids: dict[int, tuple[int, ...]] = {}
+        level = self.context.first_context_data()
+        while level is not None:
+            primes = len(level.parms().coeff_modulus())
+            self._level_ids[primes] = tuple(level.parms_id())
+            level = level.next_context_data()
+        if max(self._level_ids) != parameters.fresh_primes:
+            raise CiphertextError(
+                f"{parameters.name}: the library keeps another number of primes for data.",
+                reason="parameters.unusable",
+            )
+
+    def encode(self, values: NDArray[np.uint64]) -> Handle:
+        """Encode up to N residues of t, one a slot; missing slots are zero."""
+        plaintext = sealapi.Plaintext()
+        self.encoder.encode(values.tolist(), plaintext)
+        return plaintext
+
+    def constant(self, value: int) -> Handle:
+        """The same residue of t in every slot, as a constant polynomial (cheap to multiply by)."""
+        return sealapi.Plaintext(f"{value % self.parameters.plain_modulus:x}")
+
+    def decode(self, plaintext: Handle) -> NDArray[np.uint64]:
+        """All N slots of a plaintext."""
+        return np.array(self.encoder.decode_uint64(plaintext), dtype=np.uint64)
+
+    def coefficients(self, ciphertext: Handle) -> NDArray[np.uint64]:
+        """Residues [polynomials, primes, N] of a ciphertext."""
+        body = _inflate(_saved(ciphertext.save))
+        *_, polynomials, degree, primes, _scale, factor = _BODY.unpack_from(body)
+        if factor != 1:
+            raise CiphertextError(
+                "A ciphertext carries a correction factor; it cannot be stored.",
+                reason="ciphertext.correction-factor",
+            )
+        start = _BODY.size + _HEADER.size + 8
+        residues = np.frombuffer(body, dtype="<u8", offset=start)
+        return residues.astype(np.uint64, copy=False).reshape(polynomials, primes, degree)
+
+    def ciphertext(self, residues: NDArray[np.uint64]) -> Handle:
+        """A SEAL ciphertext from checked residues [polynomials, primes, N]."""
+        polynomials, primes, degree = residues.shape
+        level = self._level_ids.get(primes)
+        if level is None or degree != self.parameters.ring_degree or polynomials < 2:
+            raise MalformedCiphertextError("A ciphertext's shape does not fit its parameter set.")
+        body = _BODY.pack(
+            *level,
+            self.parameters.scheme.name == "BGV",  # SEAL keeps BGV ciphertexts in NTT form
+            polynomials,
+            degree,
+            primes,
+            1.0,
+            1,
+        )
+        data = np.ascontiguousarray(residues, dtype="<u8").tobytes()
+        array = _header(8 + len(data)) + struct.pack("<Q", residues.size) + data
+        loaded = sealapi.Ciphertext()
+        _load(loaded, self.context, _header(len(body) + len(array)) + body + array)
+        return loaded
+
+    def evaluated(self, operation: Callable[..., None], *operands: Handle) -> Handle:
+        """A new ciphertext that `operation(evaluator, *operands, ciphertext)` fills.
+
+        Raises:
+            CiphertextError: The library refuses (`ciphertext.operation`): operands at different
+                levels, or a result that would be no encryption at all, such as a column minus
+                itself.
+        """
+        result = sealapi.Ciphertext()
+        try:
+            operation(self.evaluator, *operands, result)
+        except (RuntimeError, ValueError) as error:
+            raise CiphertextError(
+                "The library refuses this operation on encrypted columns.",
+                reason="ciphertext.operation",
+                remedy="Plan the computation first; a result without encryption is never made.",
+            ) from error
+        return result
+
+    def encryptor(self, public_key: bytes) -> Callable[[Handle], Handle]:
+        """A function that encrypts plaintexts under an authenticated public key's bytes."""
+        key = sealapi.PublicKey()
+        _load(key, self.context, public_key)
+        encryptor = sealapi.Encryptor(self.context, key)
+
+        def encrypt(plaintext: Handle) -> Handle:
+            ciphertext = sealapi.Ciphertext()
+            encryptor.encrypt(plaintext, ciphertext)
+            return ciphertext
+
+        return encrypt
+
+    def relinearisation_keys(self, data: bytes) -> Handle:
+        """Relinearisation keys from authenticated bytes."""
+        keys = sealapi.RelinKeys()
+        _load(keys, self.context, data)
+        return keys
+
+
+@lru_cache(maxsize=8)
+def ring_for(parameters: Parameters) -> Ring:
+    """The process's one ring of a parameter set (a context takes 10–100 ms to build)."""
+    return Ring(parameters)
+
+
+def saved_bytes(handle: Handle) -> bytes:
+    """SEAL's serialization of a key object."""
+    return _saved(handle.save)
+
+
+def load_into(target: Handle, ring: Ring, data: bytes) -> None:
+    """Load authenticated key bytes into an empty key object.
+
+    Raises:
+        MalformedCiphertextError: The library refuses them.
+    """
+    _load(target, ring.context, data)
+
+
+class _Scratch:
+    """An anonymous file of one thread in one process; closed when the thread ends."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.descriptor = os.memfd_create("gridsecure")  # never on disk, never named, dies with us
+        self.path = Path(f"/proc/self/fd/{self.descriptor}")
+        weakref.finalize(self, os.close, self.descriptor)
+
+
+def _memory_file() -> tuple[int, Path]:
+    file = getattr(_scratch, "file", None)
+    if file is None or file.owner != os.getpid():  # after a fork, the parent's file is not ours
+        file = _scratch.file = _Scratch()
+    return file.descriptor, file.path
+
+
+def _saved(save: Callable[[str], None]) -> bytes:
+    descriptor, path = _memory_file()
+    try:
+        save(str(path))
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    finally:
+        os.ftruncate(descriptor, 0)  # it may have been a secret key: nothing stays behind
+
+
+def _load(target: Handle, context: Handle, data: bytes) -> None:
+    # SEAL reads as far as its header says and ignores the rest, where anything could hide, a
+    # secret key behind a public one for instance. Exactly one object, then.
+    if len(data) < _HEADER.size or _HEADER.unpack_from(data)[-1] != len(data):
+        raise MalformedCiphertextError("These bytes are not exactly one object of the library.")
+    descriptor, path = _memory_file()
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, data, 0)
+    try:
+        target.load(context, str(path))
+    except (RuntimeError, ValueError) as error:
+        raise MalformedCiphertextError("The library refuses these bytes.") from error
+    finally:
+        os.ftruncate(descriptor, 0)
+
+
+def _header(size: int) -> bytes:
+    return _HEADER.pack(_MAGIC, _HEADER.size, *_VERSION, _STORED, 0, _HEADER.size + size)
+
+
+def _inflate(saved: bytes) -> bytes:
+    _magic, length, _major, _minor, compression, _zero, _size = _HEADER.unpack_from(saved)
+    body = saved[length:]
+    if compression == _ZSTD:
+        return zstandard.ZstdDecompressor().decompressobj().decompress(body)
+    return body

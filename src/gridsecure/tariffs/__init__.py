@@ -1,0 +1,1 @@
+"""Tariffs as data: their files, what they mean, and how two versions differ."""

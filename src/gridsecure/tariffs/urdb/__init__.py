@@ -1,0 +1,1 @@
+"""The import of tariffs from the U.S. Utility Rate Database."""

@@ -1,0 +1,195 @@
+"""`gridsecure run` end to end: real processes, a user's own file, every bill against the oracle."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import subprocess
+import sys
+from base64 import b64encode
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gridsecure.billing.contracts import default_contracts, load_contracts
+from gridsecure.cli.meters import meter_files
+from gridsecure.cli.run_order import RunMeters
+from gridsecure.errors import InputError
+from gridsecure.gateway.formats import read_readings
+from gridsecure.simulator.accounts import invented_accounts
+from gridsecure.simulator.synthetic_meters import simulate
+from gridsecure.zone_keys import signing_key
+
+METERS = 20
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
+NAMED_ZONES = {"gateway", "input", "identity", "people"}
+"""Who may know meter numbers: the meter side, and the identity authority's books."""
+
+
+@pytest.fixture
+def own_file(tmp_path: Path) -> Path:
+    """Hourly readings of some households, with no contract."""
+    path = tmp_path / "mine.csv"
+    path.write_bytes(simulate(METERS, month="2026-06", interval_minutes=60).wide_csv())
+    return path
+
+
+def test_a_users_own_file_is_billed_through_all_services(own_file: Path, tmp_path: Path) -> None:
+    home = tmp_path / "run"
+    command = ["run", "--readings", str(own_file), "--tariff", "flat", "--home", str(home)]
+    done = subprocess.run(
+        [sys.executable, "-m", "gridsecure.cli", *command, "--no-serve"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{METERS} bills, 0 mismatches" in done.stdout
+    shown = f"{METERS} meter points taken in = {METERS} billed, their group shown in full + 0"
+    assert shown in done.stdout
+    assert re.search(r"energy of groups shown in full, kWh +│ +[\d,]+\.\d{3} │", done.stdout)
+    assert re.search(r"amount of groups shown in full, yuan +│ +[\d,]+\.\d\d │", done.stdout)
+    assert re.search(r"Energy of bills = energy of load curves: [\d,]+\.\d{3} kWh", done.stdout)
+    assert "31 jobs" not in done.stdout, "June has thirty days"
+    assert "30 jobs" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    folder = next(home.iterdir())
+    numbers = sorted(read_readings(own_file).readings["meter_point_id"].unique())
+    _nothing_names_anybody(folder, numbers)
+    _registrations_name_nobody(folder, numbers)
+
+
+def _secrets_of(folder: Path, numbers: list[str]) -> dict[str, list[bytes]]:
+    """What must not be found, by what it is, in every form it is stored in anywhere."""
+    accounts = invented_accounts(default_contracts(numbers), gateway="")
+    keys = [
+        row[0]
+        for row in _rows(folder, "enrolments", "enrolment")
+        if not row[0].startswith("hidden")
+    ]
+    assert len(keys) == len(numbers) + 1, "every meter point and the gateway"
+    return {
+        "meter number": [name.encode() for name in numbers],
+        "name": [a["name"].encode() for a in accounts],
+        "address": [a["address"].encode() for a in accounts],
+        "enrolment key": [
+            form
+            for key in keys
+            for form in (key.encode(), key.upper().encode(), bytes.fromhex(key))
+        ],
+        "enrolment key in base64": [b64encode(bytes.fromhex(key))[:40] for key in keys],
+        "service key of the gateway": [_thumbprint(folder, "gateway").encode()],
+    }
+
+
+def _rows(folder: Path, database: str, kind: str) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(folder / "identity" / f"{database}.db")) as connection:
+        query = "SELECT name, text FROM record WHERE kind = ?"
+        return list(connection.execute(query, (kind,)))
+
+
+def _thumbprint(folder: Path, zone: str) -> str:
+    return signing_key(folder / zone).public_key.thumbprint
+
+
+def _dumped(path: Path) -> bytes:
+    """A database as SQL, what is in its write-ahead log included."""
+    with closing(sqlite3.connect(path)) as connection:
+        return "\n".join(connection.iterdump()).encode()
+
+
+def _nothing_names_anybody(folder: Path, numbers: list[str]) -> None:
+    """The platform's database dumped, and every file of platform, authority and logs."""
+    forbidden = _secrets_of(folder, numbers)
+    dump = _dumped(folder / "platform" / "zone.db")
+    assert b"roster" in dump
+    texts = {"dump of the platform's database": dump}
+    for path in folder.rglob("*"):
+        outside = path.relative_to(folder).parts[0] not in NAMED_ZONES
+        if outside and path.is_file():
+            texts[str(path.relative_to(folder))] = path.read_bytes()
+    assert len(texts) > 80
+    for where, text in texts.items():
+        # The key authority logs which gateways fetch its public keys, by their service keys.
+        of_authority = where.startswith("authority")
+        for what, forms in forbidden.items():
+            if not (of_authority and what == "service key of the gateway"):
+                assert not any(form in text for form in forms), f"{what} in {where}"
+
+
+def _registrations_name_nobody(folder: Path, numbers: list[str]) -> None:
+    """Who somebody is and what a pseudonym does are in two databases, with nothing in common."""
+    forbidden = _secrets_of(folder, numbers)
+    dump = _dumped(folder / "identity" / "registrations.db")
+    for what, forms in forbidden.items():
+        assert not any(form in dump for form in forms), what
+    subjects = [name for name, _ in _rows(folder, "registrations", "registration")]
+    assert len(subjects) == 2 * len(numbers) + 1
+    enrolments = _dumped(folder / "identity" / "enrolments.db")
+    assert numbers[0].encode() in enrolments
+    assert not any(subject.encode() in enrolments for subject in subjects)
+
+
+def test_simulated_and_measured_meters_stand_in_one_contract_file(tmp_path: Path) -> None:
+    files = meter_files(RunMeters(meters=8), folder=tmp_path / "input", now=NOW)
+    contracts = load_contracts(files.contracts)
+    readings = [read_readings(path).readings for path in files.readings]
+    named = {name for frame in readings for name in frame["meter_point_id"]}
+    assert named == set(contracts["meter_point_id"])
+    assert files.meters == len(named) > 8
+    assert files.month == "2026-07"
+
+
+def test_own_meters_take_the_month_and_interval_of_their_file(
+    own_file: Path, tmp_path: Path
+) -> None:
+    files = meter_files(
+        RunMeters(meters=4, readings=(own_file,)), folder=tmp_path / "input", now=NOW
+    )
+    assert files.month == "2026-06"
+    assert {read_readings(path).interval.total_seconds() for path in files.readings} == {3600}
+
+
+def test_an_unknown_tariff_is_refused_before_anything_starts(
+    own_file: Path, tmp_path: Path
+) -> None:
+    order = RunMeters(meters=0, readings=(own_file,), tariff="nowhere")
+    with pytest.raises(InputError) as refused:
+        meter_files(order, folder=tmp_path / "input", now=NOW)
+    assert refused.value.reason == "tariff.unknown"
+
+
+@pytest.mark.parametrize(
+    ("month", "contract", "reason", "says"),
+    [
+        ("2026-05", None, "run.no-readings", "2026-06"),
+        ("2026-09", None, "month.not-over", "--month"),
+        (None, "another,z,household,flat,0,0", "run.no-readings", "--contract"),
+    ],
+)
+def test_a_month_that_cannot_be_billed_is_refused_before_anything_starts(
+    month: str | None, contract: str | None, reason: str, says: str, own_file: Path, tmp_path: Path
+) -> None:
+    file = None
+    if contract is not None:
+        header = "meter_point_id,zone,customer_class,tariff_id,household_quota_kwh,contracted_kva"
+        file = tmp_path / "contracts.csv"
+        file.write_text(f"{header}\n{contract}\n")
+    order = RunMeters(meters=0, readings=(own_file,), contract=file, month=month)
+    with pytest.raises(InputError) as refused:
+        meter_files(order, folder=tmp_path / "input", now=NOW)
+    assert refused.value.reason == reason
+    assert says in refused.value.remedy
+    assert not (tmp_path / "input").exists()
+
+
+@pytest.mark.parametrize("month", ["2026-13", "July", "2026-7-1", ""])
+def test_a_month_that_is_none_is_refused(month: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        meter_files(RunMeters(meters=1, month=month), folder=tmp_path / "input", now=NOW)
+    assert refused.value.reason == "month.format"
