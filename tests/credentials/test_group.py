@@ -12,6 +12,7 @@ from gridsecure.credentials import big_integers, libcrypto_points
 from gridsecure.credentials import group as group_module
 from gridsecure.credentials.curves import IDENTITY, P256, SM2, Point
 from gridsecure.credentials.group import Group, available_backends, group_on
+from gridsecure.crypto import libcrypto
 from gridsecure.errors import GridSecureError, InvalidMessageError
 
 CURVES = [SM2, P256]
@@ -196,7 +197,7 @@ def test_a_libcrypto_without_what_is_needed_is_refused(monkeypatch):
             elif missing == "function":
                 patch.setitem(libcrypto_points._SIGNATURES, "EC_POINTS_no_such", (None, []))
             else:
-                patch.setattr(libcrypto_points, "_NAMES", ("libnothing.so.0",))
+                patch.setattr(libcrypto, "NAMES", ("libnothing.so.0",))
             with pytest.raises(GridSecureError) as refused:
                 libcrypto_points.LibcryptoArithmetic(curve)
             assert refused.value.reason == "identity.backend.unavailable"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gridsecure.crypto import sm2, sm2_curve, sm2_gmssl, sm2_libcrypto
+from gridsecure.crypto import libcrypto, sm2, sm2_curve, sm2_gmssl, sm2_libcrypto
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm2_engine import check_engines
 from gridsecure.crypto.sm2_gmssl import GmsslEngine
@@ -179,9 +179,9 @@ def test_a_faulty_gmssl_signature_does_not_leave(monkeypatch: pytest.MonkeyPatch
 def no_libcrypto(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host whose libcrypto is absent, older than 3.0, lacks a function, or lacks SM2."""
     if request.param == "missing":
-        monkeypatch.setattr(sm2_libcrypto, "_NAMES", ("libnothing.so.9",))
+        monkeypatch.setattr(libcrypto, "NAMES", ("libnothing.so.9",))
     if request.param == "old":
-        monkeypatch.setattr(sm2_libcrypto, "_FIRST_VERSION", 2**40)
+        monkeypatch.setattr(libcrypto, "FIRST_VERSION", 2**40)
     if request.param == "partial":
         more = {**sm2_libcrypto._SIGNATURES, "EVP_sm99": (ctypes.c_int, [])}
         monkeypatch.setattr(sm2_libcrypto, "_SIGNATURES", more)

@@ -11,42 +11,30 @@ arrive blinded (`group.Group.blinded`).
 from __future__ import annotations
 
 import ctypes
-import ssl
 import weakref
 from collections.abc import Sequence
 from typing import Final
 
 from gridsecure.credentials.curves import IDENTITY, Curve, Point, Term
+from gridsecure.crypto.libcrypto import INT, POINTER, SIZE, TEXT, Signatures, load_libcrypto
 from gridsecure.errors import GridSecureError
 
-_NAMES: Final = (
-    "libcrypto.so.3",
-    "libcrypto.so.4",
-    "libcrypto.3.dylib",
-    "libcrypto-3-x64.dll",
-    "libcrypto-3.dll",
-)
-_POINTER = ctypes.c_void_p
-_INT = ctypes.c_int
-_TEXT = ctypes.c_char_p
-_SIZE = ctypes.c_size_t
 _UNCOMPRESSED: Final = 4  # POINT_CONVERSION_UNCOMPRESSED
-# name: (result, arguments), as in the OpenSSL 3.0 manual pages of the same names.
-_SIGNATURES: Final[dict[str, tuple[type | None, list[type]]]] = {
+_SIGNATURES: Final[Signatures] = {
     "ERR_clear_error": (None, []),
-    "BN_new": (_POINTER, []),
-    "BN_bin2bn": (_POINTER, [_TEXT, _INT, _POINTER]),
-    "BN_clear_free": (None, [_POINTER]),
-    "BN_CTX_new": (_POINTER, []),
-    "BN_CTX_free": (None, [_POINTER]),
-    "EC_GROUP_new_by_curve_name": (_POINTER, [_INT]),
-    "EC_GROUP_free": (None, [_POINTER]),
-    "EC_POINT_new": (_POINTER, [_POINTER]),
-    "EC_POINT_clear_free": (None, [_POINTER]),
-    "EC_POINT_is_at_infinity": (_INT, [_POINTER, _POINTER]),
-    "EC_POINT_oct2point": (_INT, [_POINTER, _POINTER, _TEXT, _SIZE, _POINTER]),
-    "EC_POINT_point2oct": (_SIZE, [_POINTER, _POINTER, _INT, _POINTER, _SIZE, _POINTER]),
-    "EC_POINTs_mul": (_INT, [_POINTER, _POINTER, _POINTER, _SIZE, _POINTER, _POINTER, _POINTER]),
+    "BN_new": (POINTER, []),
+    "BN_bin2bn": (POINTER, [TEXT, INT, POINTER]),
+    "BN_clear_free": (None, [POINTER]),
+    "BN_CTX_new": (POINTER, []),
+    "BN_CTX_free": (None, [POINTER]),
+    "EC_GROUP_new_by_curve_name": (POINTER, [INT]),
+    "EC_GROUP_free": (None, [POINTER]),
+    "EC_POINT_new": (POINTER, [POINTER]),
+    "EC_POINT_clear_free": (None, [POINTER]),
+    "EC_POINT_is_at_infinity": (INT, [POINTER, POINTER]),
+    "EC_POINT_oct2point": (INT, [POINTER, POINTER, TEXT, SIZE, POINTER]),
+    "EC_POINT_point2oct": (SIZE, [POINTER, POINTER, INT, POINTER, SIZE, POINTER]),
+    "EC_POINTs_mul": (INT, [POINTER, POINTER, POINTER, SIZE, POINTER, POINTER, POINTER]),
 }
 
 
@@ -56,23 +44,6 @@ def _unavailable(why: str) -> GridSecureError:
         reason="identity.backend.unavailable",
         remedy="Use another backend; all give the same results.",
     )
-
-
-def _load_library() -> ctypes.CDLL:
-    """Return libcrypto with its functions typed; importing ssl above has usually loaded it."""
-    for name in _NAMES:
-        try:
-            library = ctypes.CDLL(name)
-        except OSError:
-            continue
-        try:
-            for function, (result, arguments) in _SIGNATURES.items():
-                typed = getattr(library, function)
-                typed.restype, typed.argtypes = result, arguments
-        except AttributeError as missing:
-            raise _unavailable("a function is missing") from missing
-        return library
-    raise _unavailable(f"no shared library found beside {ssl.OPENSSL_VERSION}")
 
 
 class LibcryptoArithmetic:
@@ -90,7 +61,7 @@ class LibcryptoArithmetic:
 
     def __init__(self, curve: Curve) -> None:
         self._curve = curve
-        self._library = library = _load_library()
+        self._library = library = load_libcrypto(_SIGNATURES, unavailable=_unavailable)
         self._group = library.EC_GROUP_new_by_curve_name(curve.nid)
         if not self._group:
             library.ERR_clear_error()
@@ -125,8 +96,8 @@ class LibcryptoArithmetic:
             work.result,
             work.number(own % order) if own % order else None,
             size,
-            (_POINTER * size)(*points),
-            (_POINTER * size)(*scalars),
+            (POINTER * size)(*points),
+            (POINTER * size)(*scalars),
             work.context,
         )
         if done != 1:

@@ -15,21 +15,12 @@ Invariants:
 from __future__ import annotations
 
 import ctypes
-import ssl
 import weakref
 from typing import Final
 
 from gridsecure.crypto import sm2_curve
+from gridsecure.crypto.libcrypto import INT, POINTER, SIZE, TEXT, Signatures, load_libcrypto
 from gridsecure.errors import GridSecureError, SignatureError
-
-_NAMES: Final = (
-    "libcrypto.so.3",
-    "libcrypto.so.4",
-    "libcrypto.3.dylib",
-    "libcrypto-3-x64.dll",
-    "libcrypto-3.dll",
-)
-_FIRST_VERSION: Final = 0x30000000  # OpenSSL 3.0.0; 1.1.1 has CVE-2021-3711 in SM2 decryption
 
 # AlgorithmIdentifier { id-ecPublicKey, sm2p256v1 = 1.2.156.10197.1.301 } (GM/T 0006, RFC 5480).
 _ALGORITHM: Final = bytes.fromhex("301306072a8648ce3d020106082a811ccf5501822d")
@@ -40,32 +31,29 @@ _PRIVATE_PREFIX: Final = (
     bytes.fromhex("3041020100") + _ALGORITHM + bytes.fromhex("042730250201010420")
 )
 
-_POINTER, _INT, _SIZE, _TEXT = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t, ctypes.c_char_p
-# name: (result, arguments), as in the OpenSSL 3.0 manual pages of the same names.
-_SIGNATURES: Final[dict[str, tuple[type | None, list[type]]]] = {
-    "OpenSSL_version_num": (ctypes.c_ulong, []),
+_SIGNATURES: Final[Signatures] = {
     "ERR_clear_error": (None, []),
-    "CRYPTO_free": (None, [_POINTER, _TEXT, _INT]),
-    "d2i_PUBKEY": (_POINTER, [_POINTER, _POINTER, ctypes.c_long]),
-    "d2i_AutoPrivateKey": (_POINTER, [_POINTER, _POINTER, ctypes.c_long]),
-    "EVP_PKEY_dup": (_POINTER, [_POINTER]),
-    "EVP_PKEY_free": (None, [_POINTER]),
-    "EVP_PKEY_set1_encoded_public_key": (_INT, [_POINTER, _TEXT, _SIZE]),
-    "EVP_PKEY_get1_encoded_public_key": (_SIZE, [_POINTER, _POINTER]),
-    "EVP_PKEY_CTX_new": (_POINTER, [_POINTER, _POINTER]),
-    "EVP_PKEY_CTX_free": (None, [_POINTER]),
-    "EVP_PKEY_CTX_set1_id": (_INT, [_POINTER, _TEXT, _INT]),
-    "EVP_PKEY_encrypt_init": (_INT, [_POINTER]),
-    "EVP_PKEY_encrypt": (_INT, [_POINTER, _POINTER, _POINTER, _TEXT, _SIZE]),
-    "EVP_PKEY_decrypt_init": (_INT, [_POINTER]),
-    "EVP_PKEY_decrypt": (_INT, [_POINTER, _POINTER, _POINTER, _TEXT, _SIZE]),
-    "EVP_sm3": (_POINTER, []),
-    "EVP_MD_CTX_new": (_POINTER, []),
-    "EVP_MD_CTX_free": (None, [_POINTER]),
-    "EVP_DigestSignInit": (_INT, [_POINTER, _POINTER, _POINTER, _POINTER, _POINTER]),
-    "EVP_DigestSign": (_INT, [_POINTER, _POINTER, _POINTER, _TEXT, _SIZE]),
-    "EVP_DigestVerifyInit": (_INT, [_POINTER, _POINTER, _POINTER, _POINTER, _POINTER]),
-    "EVP_DigestVerify": (_INT, [_POINTER, _TEXT, _SIZE, _TEXT, _SIZE]),
+    "CRYPTO_free": (None, [POINTER, TEXT, INT]),
+    "d2i_PUBKEY": (POINTER, [POINTER, POINTER, ctypes.c_long]),
+    "d2i_AutoPrivateKey": (POINTER, [POINTER, POINTER, ctypes.c_long]),
+    "EVP_PKEY_dup": (POINTER, [POINTER]),
+    "EVP_PKEY_free": (None, [POINTER]),
+    "EVP_PKEY_set1_encoded_public_key": (INT, [POINTER, TEXT, SIZE]),
+    "EVP_PKEY_get1_encoded_public_key": (SIZE, [POINTER, POINTER]),
+    "EVP_PKEY_CTX_new": (POINTER, [POINTER, POINTER]),
+    "EVP_PKEY_CTX_free": (None, [POINTER]),
+    "EVP_PKEY_CTX_set1_id": (INT, [POINTER, TEXT, INT]),
+    "EVP_PKEY_encrypt_init": (INT, [POINTER]),
+    "EVP_PKEY_encrypt": (INT, [POINTER, POINTER, POINTER, TEXT, SIZE]),
+    "EVP_PKEY_decrypt_init": (INT, [POINTER]),
+    "EVP_PKEY_decrypt": (INT, [POINTER, POINTER, POINTER, TEXT, SIZE]),
+    "EVP_sm3": (POINTER, []),
+    "EVP_MD_CTX_new": (POINTER, []),
+    "EVP_MD_CTX_free": (None, [POINTER]),
+    "EVP_DigestSignInit": (INT, [POINTER, POINTER, POINTER, POINTER, POINTER]),
+    "EVP_DigestSign": (INT, [POINTER, POINTER, POINTER, TEXT, SIZE]),
+    "EVP_DigestVerifyInit": (INT, [POINTER, POINTER, POINTER, POINTER, POINTER]),
+    "EVP_DigestVerify": (INT, [POINTER, TEXT, SIZE, TEXT, SIZE]),
 }
 
 
@@ -75,25 +63,6 @@ def _unavailable(why: str) -> GridSecureError:
         reason="crypto.engine.unavailable",
         remedy="Use a Debian-based image, or select the gmssl engine.",
     )
-
-
-def _load_library() -> ctypes.CDLL:
-    """Return libcrypto with its functions typed; importing ssl above has usually loaded it."""
-    for name in _NAMES:
-        try:
-            library = ctypes.CDLL(name)
-        except OSError:
-            continue
-        try:
-            for function, (result, arguments) in _SIGNATURES.items():
-                typed = getattr(library, function)
-                typed.restype, typed.argtypes = result, arguments
-        except AttributeError as missing:
-            raise _unavailable("a function is missing") from missing
-        if library.OpenSSL_version_num() < _FIRST_VERSION:
-            raise _unavailable("it is older than 3.0")
-        return library
-    raise _unavailable(f"no shared library found beside {ssl.OPENSSL_VERSION}")
 
 
 class OpenSslEngine:
@@ -106,7 +75,7 @@ class OpenSslEngine:
     name = "openssl"
 
     def __init__(self) -> None:
-        self._library = library = _load_library()
+        self._library = library = load_libcrypto(_SIGNATURES, unavailable=_unavailable)
         der = _PUBLIC_PREFIX + b"\x04" + sm2_curve.join_numbers(sm2_curve.GX, sm2_curve.GY)
         try:
             self._any_key = OpenSslPublicKey(library, _parsed(library.d2i_PUBKEY, der))
@@ -175,7 +144,7 @@ class _Key:
         """Return an EVP_MD_CTX ready for one message of this identity; the caller frees it."""
         sm2_curve.check_identity(identity)
         context: int = self._library.EVP_MD_CTX_new()
-        pkey_context = _POINTER()  # owned and freed by the digest context
+        pkey_context = POINTER()  # owned and freed by the digest context
         if (
             init(context, ctypes.byref(pkey_context), self._md, None, self.pkey) != 1
             or self._library.EVP_PKEY_CTX_set1_id(pkey_context, identity, len(identity)) != 1
@@ -190,7 +159,7 @@ class _Key:
         run = getattr(library, operation)
         context = library.EVP_PKEY_CTX_new(self.pkey, None)
         try:
-            size = _SIZE()
+            size = SIZE()
             if (
                 getattr(library, operation + "_init")(context) != 1
                 or run(context, None, ctypes.byref(size), data, len(data)) != 1
@@ -258,7 +227,7 @@ class OpenSslPrivateKey(_Key):
 
     def public_point(self) -> bytes:
         """Return the public key that belongs to it, 65 bytes."""
-        out = _POINTER()
+        out = POINTER()
         size = self._library.EVP_PKEY_get1_encoded_public_key(self.pkey, ctypes.byref(out))
         if not size or out.value is None:
             raise _failed(self._library)
@@ -277,7 +246,7 @@ class OpenSslPrivateKey(_Key):
         context = self._digest_context(library.EVP_DigestSignInit, identity)
         try:
             out = ctypes.create_string_buffer(72)  # the longest DER of two 33-byte numbers
-            size = _SIZE(len(out))
+            size = SIZE(len(out))
             if library.EVP_DigestSign(context, out, ctypes.byref(size), message, len(message)) != 1:
                 raise _failed(self._library)
         finally:
