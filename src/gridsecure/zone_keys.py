@@ -6,14 +6,14 @@ The homomorphic secret key is not kept this way: the key authority seals it.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key, private_key_from_bytes
 from gridsecure.errors import InvalidMessageError, StorageError
+from gridsecure.whole_files import create_file
 
 SIGNING_KEY: Final = "signing.key"
 _OTHERS: Final = 0o077
@@ -67,7 +67,8 @@ def kept_secret(path: Path, make: Callable[[], bytes]) -> bytes:
     """
     try:
         if not path.exists():
-            _write_once(path, make())
+            with suppress(FileExistsError):  # another process was faster, and its key stands
+                create_file(path, make())
         if path.stat().st_mode & _OTHERS:
             raise StorageError(
                 f"Other users of this machine may read {path.name}.",
@@ -77,33 +78,6 @@ def kept_secret(path: Path, make: Callable[[], bytes]) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise _refused(error) from error
-
-
-def _write_once(path: Path, data: bytes) -> None:
-    """Let the file appear whole, under a name nobody took first."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            path.hardlink_to(partial)
-        except FileExistsError:
-            return  # another process was faster, and its key stands
-        _synchronise(path.parent)
-    finally:
-        partial.unlink()
-
-
-def _synchronise(folder: Path) -> None:
-    """Bring the new name to the disk: a key that others know already must not be lost."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refused(error: OSError) -> StorageError:

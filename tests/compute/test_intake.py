@@ -356,7 +356,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_upload_goes_on(grid, mo
             receive(grid, upload, data)
     assert refused.value.reason == "storage.write"
     root = grid.platform_zone.objects.root
-    assert list(root.rglob("*.partial")) == []
+    assert list(root.rglob(".draft-*")) == []
     for path in root.glob("*/*"):
         assert sm3_hex(path.read_bytes()) == path.parent.name + path.name
     missing = begin(grid, upload).missing

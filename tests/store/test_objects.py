@@ -172,7 +172,7 @@ def test_sweeping_leaves_files_whose_writer_finishes_meanwhile(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put(b"column")
-    vanished = files(store)[0].with_name("x.partial")
+    vanished = files(store)[0].with_name(".draft-x")
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([vanished]))
     assert store.sweep(before=datetime(2100, 1, 1, tzinfo=UTC)) == 0
 
@@ -192,7 +192,7 @@ def test_concurrent_writers_of_the_same_objects_agree(store: ObjectStore) -> Non
         assert writer.communicate(timeout=60) == ("", "")
         assert writer.returncode == 0
     assert len(files(store)) == 60
-    assert not [path for path in files(store) if path.suffix == ".partial"]
+    assert not list(store.root.rglob(".draft-*"))
 
 
 def test_unreadable_objects_are_a_storage_error(store: ObjectStore) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -36,6 +35,7 @@ from gridsecure.errors import (
 )
 from gridsecure.identity_messages import IdentityKeys
 from gridsecure.messages import Message
+from gridsecure.whole_files import replace_file
 
 _OTHERS: Final = 0o077
 _SCALAR: Final = r"^[0-9a-f]{64}$"
@@ -257,23 +257,8 @@ def _written(wallet: KeptWallet, suite: Suite) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write beside the file, synchronise, rename: the file is the old one or the new one."""
-    draft = path.with_name(f".draft-{secrets.token_hex(8)}-{path.name}")
     try:
-        try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(path, [data])
     except OSError as error:
         raise _refused(error) from error
 

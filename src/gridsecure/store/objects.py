@@ -14,19 +14,17 @@ them.
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
+from gridsecure.whole_files import DRAFT, replace_file, sync_folder
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SHARD_DIGITS: Final = 2  # 256 folders keep each of them small up to millions of objects
-_PARTIAL_SUFFIX: Final = ".partial"
 
 
 class ObjectStore:
@@ -125,7 +123,7 @@ class ObjectStore:
                 writer that may still be at work.
         """
         removed = 0
-        for partial in self.root.glob(f"*/*{_PARTIAL_SUFFIX}"):
+        for partial in self.root.glob(f"*/{DRAFT}*"):
             try:
                 if partial.stat().st_mtime < before.timestamp():
                     partial.unlink()
@@ -148,20 +146,9 @@ class ObjectStore:
         shard = path.parent
         is_new_shard = not shard.is_dir()
         shard.mkdir(parents=True, exist_ok=True)
-        # The random part keeps two writers of one object out of each other's way.
-        partial = shard / f"{path.name}.{secrets.token_hex(8)}{_PARTIAL_SUFFIX}"
-        try:
-            with partial.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
-        _sync_folder(shard)
+        replace_file(path, [data], mode=0o666)  # less the process's mask
         if is_new_shard:
-            _sync_folder(self.root)
+            sync_folder(self.root)
 
 
 def _holds(path: Path, data: bytes) -> bool:
@@ -170,15 +157,6 @@ def _holds(path: Path, data: bytes) -> bool:
         return path.stat().st_size == len(data) and path.read_bytes() == data
     except FileNotFoundError:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renamed entry durable; on Linux a folder is synchronised like a file."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unreadable(failed: OSError) -> StorageError:

@@ -9,8 +9,6 @@ refused. A revoked key set's file gets another suffix, and is not opened again.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +30,7 @@ from gridsecure.errors import (
 from gridsecure.homomorphic.keys import PublicKeySet, key_fingerprint
 from gridsecure.homomorphic.parameters import parameters_named
 from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set, secret_key_set
+from gridsecure.whole_files import create_file, sync_folder
 
 SECRET_PURPOSE: Final = "homomorphic-secret-key"  # noqa: S105 - a purpose, not a secret
 _SUFFIX: Final = ".keys"
@@ -120,7 +119,7 @@ def keep_key_set(
         created_at=created_at,
     )
     try:
-        _write(_path(folder, place, _SUFFIX), frames.joined([sealed, *beside]))
+        create_file(_path(folder, place, _SUFFIX), frames.joined([sealed, *beside]))
     except FileExistsError as error:
         raise _existing() from error
     except OSError as error:
@@ -193,7 +192,7 @@ def revoke_key_set(folder: Path, place: KeyPlace) -> None:
     try:
         if path.exists():
             path.rename(away)
-        _sync(folder)
+        sync_folder(folder)
     except OSError as error:
         raise StorageError(
             "A key file could not be put away.", remedy="Check the vault's folder."
@@ -243,26 +242,3 @@ def _existing() -> ConflictError:
 
 def _altered() -> EnvelopeError:
     return EnvelopeError("A key file was altered.")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Let the file appear whole, under a name nobody took first, and stay after a power failure."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        path.hardlink_to(partial)  # unlike renaming, never replaces a key set
-    finally:
-        partial.unlink()
-    _sync(path.parent)  # columns will be encrypted under this key: it may not vanish
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
