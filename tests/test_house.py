@@ -411,3 +411,46 @@ def test_tests_mirror_the_house() -> None:
     tested = {name for name in folders if any((ROOT / "tests" / name).rglob("test_*.py"))}
     assert inhabited - tested == set()
     assert folders - TEST_MATERIAL - rooms - {"apps", "benchmarks"} == set()
+
+
+PAGES = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+def named_paths(text: str) -> list[str]:
+    """Modules that a page names, as paths."""
+    return re.findall(r"`((?:\w+/)+\w+\.py)`", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_that_a_page_names_exist(page: Path) -> None:
+    named = named_paths(page.read_text(encoding="utf-8"))
+    places = (ROOT, SOURCES / "gridsecure")
+    assert [one for one in named if not any((place / one).is_file() for place in places)] == []
+
+
+def test_tour_follows_a_reading_through_few_modules() -> None:
+    text = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    walk = text.split("## One reading through the code")[1].split("\n## ")[0]
+    named = named_paths(walk)
+    assert 20 <= len(named) == len(set(named)) <= 25
+
+
+def test_architecture_shows_every_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = text.split("## Rooms of the house")[1].split("```")[1]
+    rooms = {path.parent.name for path in (SOURCES / "gridsecure").glob("*/**/__init__.py")} | {
+        path.parent.name for path in APPS.glob("*/*/__init__.py")
+    }
+    shown = set(re.findall(r"(\w+)/ ", tree))
+    assert rooms - shown == set()
+    assert shown - rooms - {"apps", "benchmarks"} == set()
+
+
+def test_nomenclature_names_rooms_that_are_there() -> None:
+    text = (ROOT / "docs" / "nomenclature.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 80
+    for row in rows:
+        for room in re.findall(r"\w+", row[3].replace("everywhere", "")):
+            place = SOURCES / "gridsecure" / room
+            assert place.is_dir() or place.with_suffix(".py").is_file(), row
