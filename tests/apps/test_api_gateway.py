@@ -19,12 +19,14 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import EnvelopeError, InputError, StorageError
 from gridsecure.gateway import months
 from gridsecure.gateway.month_files import load_files
+from gridsecure.gateway.month_plan import stored_report as gateway_stored_report
 from gridsecure.gateway.reconciliation import expected_bills
 from gridsecure.identity.service_login import give_token
 from gridsecure.messages import ReleaseCertificate, Signed, opened, signed
 from gridsecure.periods import billing_month
 from gridsecure.statement_checks import EXPECTED_PURPOSE, ExpectedBills, check_statements
 from gridsecure_api import gateway as gateway_module
+from gridsecure_api import gateway_months
 from gridsecure_api.gateway import create_gateway_app
 from gridsecure_api.gateway_peers import SEED_FILE, open_zone
 from gridsecure_api.identity import create_identity_app
@@ -381,6 +383,28 @@ def test_a_month_that_was_cut_off_says_interrupted_and_resumes(services, monkeyp
     services.start()
     assert services.call("GET", "").json()["state"] == "interrupted"
     assert services.processed()["state"] == "done"
+
+
+@pytest.mark.usefixtures("_short")
+def test_a_month_that_ends_while_its_state_is_asked_for_was_not_cut_off(services, monkeypatch):
+    go_on = threading.Event()
+
+    def held(*arguments, **keywords):
+        go_on.wait(20)
+        return months.process_month(*arguments, **keywords)
+
+    def slow_report(zone, month):
+        report = gateway_stored_report(zone, month)
+        go_on.set()
+        services.worker.wait(60)
+        return report
+
+    monkeypatch.setattr(gateway_module, "process_month", held)
+    services.put_files()
+    assert services.call("POST", "/process").status_code == 202
+    monkeypatch.setattr(gateway_months, "stored_report", slow_report)
+    assert services.call("GET", "").json()["state"] == "running"
+    assert services.call("GET", "").json()["state"] == "done"
 
 
 def test_one_month_at_a_time_and_no_new_files_meanwhile(services, monkeypatch):

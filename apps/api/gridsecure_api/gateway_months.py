@@ -108,13 +108,14 @@ class MonthWorker:
             NotFoundError: Nothing was handed in for it.
         """
         load_files(self._zone, month)
+        with self._lock:
+            step = self._step if self._is_busy() and self._month == month else None
+        # Asked afterwards: a month that ends in between is done, and not cut off.
         report = stored_report(self._zone, month)
         if report is not None:
             return MonthStatus("done", report=report)
-        with self._lock:
-            if self._is_busy() and self._month == month:
-                stage, done, of = self._step
-                return MonthStatus("running", stage, done, of)
+        if step is not None:
+            return MonthStatus("running", *step)
         failure = self._failure(month)
         if failure is not None:
             return MonthStatus("failed", reason=failure["reason"], message=failure["message"])
