@@ -18,7 +18,6 @@ from gridsecure.billing.bills import (
     Bills,
     bills_from_amounts,
     compute_bills,
-    differing_meter_points,
     round_half_up,
 )
 from gridsecure.billing.charges import AMOUNT_SCALE, AMOUNT_UNITS_PER_FEN
@@ -96,7 +95,6 @@ def test_the_same_amounts_give_the_same_bills_whatever_integers_hold_them() -> N
             period=JULY,
         )
         assert bills.amounts.dtype == bills.totals_fen.dtype == np.int64
-        assert differing_meter_points(oracle, bills) == ()
         assert bills_to_json([bills]) == bills_to_json([oracle])
 
 
@@ -111,22 +109,6 @@ def test_totals_beyond_63_bits_stay_exact_though_each_line_fits() -> None:
     )
     assert bills.totals.tolist() == [2 * line]
     assert bills.totals_fen.tolist() == [2 * round(line / AMOUNT_UNITS_PER_FEN)]
-
-
-def test_one_unit_of_difference_is_found_and_named() -> None:
-    oracle = flat_bills([1501, 0, 7])
-    amounts = oracle.amounts.copy()
-    amounts[0, 2] += 1
-    other = bills_from_amounts(
-        FLAT_RULES,
-        quantities=oracle.quantities,
-        amounts=amounts,
-        meter_point_ids=oracle.meter_point_ids,
-        period=JULY,
-    )
-    assert differing_meter_points(oracle, other) == ("M2",)
-    with pytest.raises(ValueError, match="cannot be compared"):
-        differing_meter_points(oracle, flat_bills([1501]))
 
 
 @pytest.mark.parametrize(

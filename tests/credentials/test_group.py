@@ -110,7 +110,6 @@ def test_encodings_round_trip(curve, scalar):
     group = group_on(curve)
     point = group.sum((scalar, curve.generator))
     assert group.decode(group.encode(point)) == point
-    assert group.decode_uncompressed(group.encode_uncompressed(point)) == point
     assert group.decode_scalars(group.encode_scalars(scalar, 0)) == [scalar % curve.order, 0]
     assert group.multiply(point, scalar=group.invert(scalar)) == curve.generator
 
@@ -137,22 +136,10 @@ def test_other_bytes_are_no_point(curve, data):
     assert refused.value.reason == "identity.point"
 
 
-@pytest.mark.parametrize("curve", CURVES)
-def test_uncompressed_bytes_are_checked(curve):
-    group = group_on(curve)
-    good = group.encode_uncompressed(curve.generator)
-    wrong = [good[:-1], b"\6" + good[1:], b"\4" + bytes(64), good[:-1] + bytes([good[-1] ^ 1])]
-    wrong.append(b"\4" + curve.p.to_bytes(32, "big") + good[33:])
-    for data in wrong:
-        with pytest.raises(InvalidMessageError):
-            group.decode_uncompressed(data)
-
-
 def test_identity_has_no_encoding():
     group = group_on(SM2)
-    for encode in (group.encode, group.encode_uncompressed):
-        with pytest.raises(ValueError, match="identity"):
-            encode(IDENTITY)
+    with pytest.raises(ValueError, match="identity"):
+        group.encode(IDENTITY)
 
 
 def test_scalars_are_reduced_and_whole():

@@ -188,28 +188,3 @@ def bill_readings(
         compute_bills(settlements, tariff=tariff, contracts=contracts, period=period)
         for period in periods
     )
-
-
-def differing_meter_points(bills: Bills, other: Bills) -> tuple[str, ...]:
-    """Return the meter points whose bills differ in any line, exact or rounded.
-
-    Raises:
-        ValueError: The two are not bills of the same lines, period and meter points.
-    """
-    same = (bills.rules, bills.period, bills.meter_point_ids) == (
-        other.rules,
-        other.period,
-        other.meter_point_ids,
-    )
-    if not same:
-        raise ValueError("bills of different lines, periods or meter points cannot be compared")
-    differs = (
-        (bills.quantities != other.quantities)
-        | (bills.amounts != other.amounts)
-        | (bills.amounts_fen != other.amounts_fen)
-    ).any(axis=0)
-    return tuple(
-        meter_point_id
-        for meter_point_id, different in zip(bills.meter_point_ids, differs, strict=True)
-        if different
-    )

@@ -24,7 +24,6 @@ from gridsecure.errors import GridSecureError, InvalidMessageError
 
 SCALAR_BYTES: Final = 32
 POINT_BYTES: Final = 33
-UNCOMPRESSED_BYTES: Final = 65
 
 BackendName = Literal["auto", "libcrypto", "gmpy2", "python"]
 _MAKERS: Final[dict[str, Callable[[Curve], Arithmetic]]] = {
@@ -132,29 +131,6 @@ class Group:
         if y is None:
             raise _bad_point()
         return Point(x, y if y & 1 == data[0] & 1 else p - y)
-
-    def encode_uncompressed(self, point: Point) -> bytes:
-        """Return a point's 65 bytes `04 ‖ X ‖ Y`, the form of SM2 public keys.
-
-        Raises:
-            ValueError: The identity.
-        """
-        if point == IDENTITY:
-            raise ValueError("the identity has no encoding")
-        return b"\x04" + point.x.to_bytes(32, "big") + point.y.to_bytes(32, "big")
-
-    def decode_uncompressed(self, data: bytes) -> Point:
-        """Read a point from exactly its 65 bytes.
-
-        Raises:
-            InvalidMessageError: Another length or prefix, or off the curve (`identity.point`).
-        """
-        if len(data) != UNCOMPRESSED_BYTES or data[0] != 4:
-            raise _bad_point()
-        point = Point(int.from_bytes(data[1:33], "big"), int.from_bytes(data[33:], "big"))
-        if not self.curve.contains(point):
-            raise _bad_point()
-        return point
 
     def decode_points(self, data: bytes) -> list[Point]:
         """Read points that follow each other, 33 bytes each.

@@ -89,17 +89,6 @@ def column_bytes(column: EncryptedColumn, *, label: ColumnLabel) -> bytes:
     return b"".join(parts)
 
 
-def read_label(data: bytes, *, digest: str) -> ColumnLabel:
-    """The label of a file whose digest is right.
-
-    Raises:
-        EnvelopeError: Another digest.
-        MalformedCiphertextError: Not a column file.
-    """
-    header, _offset = _header(data, digest=digest)
-    return _label(header)
-
-
 def open_column(
     data: bytes, *, digest: str, evaluation: Evaluation, roster_id: str
 ) -> tuple[EncryptedColumn, ColumnLabel]:

@@ -19,8 +19,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-QUARTERS_PER_DAY: Final = 96
-
 # Customer class -> BDEW profile: H0 household, G4 shop, G3 continuous industry.
 PROFILE_OF_CLASS: Final = {"household": "h0", "shop": "g4", "factory": "g3"}
 
