@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,21 +12,12 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session
 
-from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, InvalidMessageError, NotFoundError, StorageError
+from gridsecure.errors import ConflictError, StorageError
 from gridsecure.store import database
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import append, head, verify_chain
-from gridsecure.store.many_records import keep_all, record_groups
-from gridsecure.store.records import (
-    MAX_INDEXED_BYTES,
-    Record,
-    create_tables,
-    fetch,
-    insert_once,
-    listed,
-    record,
-)
+from gridsecure.store.rows import keep, keep_groups
+from gridsecure.store.schema import migrate
 from tests import postgres_server as postgres_server_module
 from tests.postgres_server import (
     REQUIRED,
@@ -39,33 +26,20 @@ from tests.postgres_server import (
     require_server,
     sorts_for_people,
 )
-
-SOURCES = Path(__file__).parents[2] / "src"
-NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
-CREATE = """
-import sys
-from gridsecure.store.accounts import create_account_tables
-from gridsecure.store.database import open_database
-from gridsecure.store.records import create_tables
-engine = open_database(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-create_tables(engine)
-create_account_tables(engine)
-engine.dispose()
-"""
+from tests.store.note_tables import NOTES, NOW, Note
+from tests.store.note_tables import names as names_in
 
 
 @pytest.fixture
 def engine(postgres_url: str) -> Iterator[Engine]:
     made = open_database(postgres_url)
-    create_tables(made)
+    migrate(made, NOTES)
     yield made
     made.dispose()
 
 
-def entry(name: str, digest: str = "d") -> Record:
-    return Record("k", name, name, digest, "", "")
+def entry(name: str, digest: str = "d") -> Note:
+    return Note(name=name, digest=digest)
 
 
 def note(session: Session, actor: str = "a") -> int:
@@ -74,7 +48,7 @@ def note(session: Session, actor: str = "a") -> int:
 
 def names(engine: Engine) -> list[str]:
     with Session(engine) as session:
-        return [found.name for found in listed(session, kind="k")]
+        return names_in(session)
 
 
 def verified(engine: Engine) -> int:
@@ -85,47 +59,19 @@ def verified(engine: Engine) -> int:
 # --- several writers
 
 
-def test_processes_create_the_tables_at_once(database_url: str) -> None:
-    starting = [
-        subprocess.Popen(
-            [sys.executable, "-c", CREATE, database_url],
-            env={"PYTHONPATH": str(SOURCES)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(4)
-    ]
-    for one in starting:
-        assert one.stdout is not None
-        assert one.stdout.readline() == "ready\n"
-    for one in starting:
-        assert one.stdin is not None
-        one.stdin.write("go\n")
-        one.stdin.flush()
-    for one in starting:
-        assert one.communicate(timeout=60)[1] == ""
-        assert one.returncode == 0
-    engine = open_database(database_url)
-    with write_session(engine) as session:
-        assert note(session) == 0
-    engine.dispose()
-
-
 def test_what_a_writer_read_is_still_so_when_it_writes(database_url: str) -> None:
     """The release ledger reads who was totalled before it adds; two must not both see nobody."""
     engine = open_database(database_url)
-    create_tables(engine)
+    migrate(engine, NOTES)
     both = threading.Barrier(2)
 
     def add_if_alone(name: str) -> None:
         both.wait()
         with write_session(engine) as session:
-            others = listed(session, kind="k")
+            others = names_in(session)
             time.sleep(0.2)
             if not others:
-                record(session, entry(name), at=NOW)
+                keep(session, entry(name))
 
     writers = [threading.Thread(target=add_if_alone, args=(name,)) for name in ("one", "two")]
     for writer in writers:
@@ -145,11 +91,11 @@ def test_without_the_lock_the_unique_index_decides(engine: Engine, same: bool) -
         with Session(engine) as session:
             digest = "d" if same else "other"
             groups = [[entry("raced", digest), entry("own")], [entry("unhurt")]]
-            outcomes.append(record_groups(session, groups, at=NOW))
+            outcomes.append(keep_groups(session, groups))
             session.commit()
 
     with Session(engine) as first:
-        record(first, entry("raced"), at=NOW)
+        keep(first, entry("raced"))
         racer = threading.Thread(target=second)
         racer.start()
         wait_for(engine, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
@@ -179,14 +125,14 @@ def test_plain_sessions_append_one_after_the_other(engine: Engine) -> None:
 def test_who_waits_too_long_is_refused(postgres_url: str, monkeypatch) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 200)
     engine = open_database(postgres_url)
-    create_tables(engine)
+    migrate(engine, NOTES)
     with write_session(engine) as holding:
-        record(holding, entry("held"), at=NOW)
+        keep(holding, entry("held"))
         with (
             pytest.raises(StorageError, match=r"storage\.database"),
             write_session(engine) as waiting,
         ):
-            listed(waiting, kind="k")
+            names_in(waiting)
         with Session(engine) as plain, pytest.raises(StorageError, match=r"storage\.busy"):
             note(plain)
         assert names(engine) == []  # readers wait for nobody, and see nothing unfinished
@@ -244,16 +190,16 @@ def test_a_server_that_is_not_there_says_so() -> None:
 
 def test_a_crash_in_the_middle_keeps_nothing_of_the_change(engine: Engine, postgres_server) -> None:
     with write_session(engine) as session:
-        record(session, entry("before"), at=NOW)
+        keep(session, entry("before"))
         note(session)
 
     def half_a_change() -> None:
         with write_session(engine) as session:
-            record(session, entry("half"), at=NOW)
+            keep(session, entry("half"))
             note(session)
             postgres_server.stop(mode="immediate")
             try:
-                record(session, entry("other half"), at=NOW)
+                keep(session, entry("other half"))
             finally:
                 postgres_server.start()
 
@@ -263,7 +209,7 @@ def test_a_crash_in_the_middle_keeps_nothing_of_the_change(engine: Engine, postg
     assert names(engine) == ["before"]
     assert verified(engine) == 1
     with write_session(engine) as session:
-        record(session, entry("after"), at=NOW)
+        keep(session, entry("after"))
         assert note(session) == 1
     assert names(engine) == ["before", "after"]
 
@@ -273,14 +219,14 @@ def test_a_crash_before_the_commit_is_told_from_a_refusal(engine: Engine, postgr
 
     def uncommitted() -> None:
         with write_session(engine) as session:
-            record(session, entry("lost"), at=NOW)
+            keep(session, entry("lost"))
             postgres_server.stop(mode="immediate")
 
     try:
         with pytest.raises(StorageError) as broken:
             uncommitted()
         with pytest.raises(StorageError, match=r"storage\."), write_session(engine) as session:
-            listed(session, kind="k")
+            names_in(session)
     finally:
         postgres_server.start()
     assert broken.value.reason == "storage.connection"
@@ -299,19 +245,19 @@ def test_a_restart_between_changes_is_not_noticed(engine: Engine, postgres_serve
 
 def test_a_reader_is_told_of_a_broken_connection_too(engine: Engine, postgres_server) -> None:
     with write_session(engine) as session:
-        record(session, entry("kept"), at=NOW)
+        keep(session, entry("kept"))
     with Session(engine) as session:
-        assert len(listed(session, kind="k")) == 1
+        assert names_in(session) == ["kept"]
         postgres_server.stop(mode="immediate")
         try:
             for _ in range(2):  # the connection that broke, then none to be had
                 with pytest.raises(StorageError) as broken:
-                    listed(session, kind="k")
+                    names_in(session)
                 assert broken.value.reason == "storage.connection"
                 session.rollback()
         finally:
             postgres_server.start()
-        assert [found.name for found in listed(session, kind="k")] == ["kept"]
+        assert names_in(session) == ["kept"]
 
 
 def test_an_entry_of_evidence_is_not_called_busy_where_the_server_died(
@@ -339,56 +285,6 @@ def test_servers_of_tests_sort_as_people_do(engine: Engine) -> None:
         order = connection.execute(text("SELECT 'a' < 'B', '+' < '.'")).one()
         expected = sorts_for_people(psycopg_connection)
     assert tuple(order) == ((True, False) if expected else (False, True))
-
-
-@pytest.fixture
-def either(database_url: str) -> Iterator[Engine]:
-    made = open_database(database_url)
-    create_tables(made)
-    yield made
-    made.dispose()
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"name": "a\0b"},
-        {"scope": "a\0b"},
-        {"state": "\0"},
-        {"text": "a\0"},
-        {"name": "n" * (MAX_INDEXED_BYTES + 1)},
-        {"scope": "é" * (MAX_INDEXED_BYTES // 2 + 1)},
-        {"state": "s" * (MAX_INDEXED_BYTES + 1)},
-    ],
-    ids=lambda wrong: "-".join(f"{name}-{len(value)}" for name, value in wrong.items()),
-)
-def test_what_one_database_cannot_keep_no_other_keeps(either: Engine, wrong) -> None:
-    refused = replace(entry("x"), **wrong)
-    with pytest.raises(InvalidMessageError, match=r"storage\.text"):
-        insert_once(either, refused, now=NOW)
-    with (
-        pytest.raises(InvalidMessageError, match=r"storage\.text"),
-        write_session(either) as session,
-    ):
-        keep_all(session, [entry("before"), refused], at=NOW)
-    assert names(either) == []
-
-
-def test_the_longest_names_and_long_texts_are_kept(either: Engine) -> None:
-    """Names that no compression makes shorter."""
-    digests = "".join(sm3_hex(bytes([number])) for number in range(MAX_INDEXED_BYTES // 64 + 1))
-    longest = digests[:MAX_INDEXED_BYTES]
-    kept = Record("a-kind-of-record", longest, longest, "d", longest, "度" * 2_000_000)
-    assert insert_once(either, kept, now=NOW)
-    assert not insert_once(either, kept, now=NOW)
-    with Session(either) as session:
-        assert fetch(session, kind=kept.kind, name=longest) == kept
-
-
-def test_a_name_that_cannot_be_is_not_found_or_refused(either: Engine) -> None:
-    """Names come from the paths of requests; none may make a service fail."""
-    with Session(either) as session, pytest.raises((NotFoundError, InvalidMessageError)):
-        fetch(session, kind="k", name="a\0b")
 
 
 # --- a machine without a server

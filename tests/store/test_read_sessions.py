@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from time import monotonic
 
 import pytest
@@ -13,25 +12,21 @@ from sqlmodel import Session
 from gridsecure.errors import StorageError
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.evidence import append, head
-from gridsecure.store.records import Record, create_tables, listed, record
-
-NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+from gridsecure.store.rows import keep as keep_row
+from gridsecure.store.schema import migrate
+from tests.store.note_tables import NOTES, NOW, Note, names
 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     made = open_database(database_url)
-    create_tables(made)
+    migrate(made, NOTES)
     yield made
     made.dispose()
 
 
 def keep(session: Session, name: str) -> None:
-    record(session, Record("k", name, name, "d", "", ""), at=NOW)
-
-
-def names(session: Session) -> list[str]:
-    return [found.name for found in listed(session, kind="k")]
+    keep_row(session, Note(name=name))
 
 
 def test_a_reader_waits_for_no_writer_and_does_not_see_what_is_under_way(engine: Engine) -> None:

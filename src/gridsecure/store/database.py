@@ -26,7 +26,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import DataError, SQLAlchemyError
-from sqlmodel import Session, SQLModel, create_engine
+from sqlmodel import Session, create_engine
 
 from gridsecure.errors import InvalidMessageError, StorageError
 
@@ -77,10 +77,18 @@ def create_missing(engine: Engine, tables: Sequence[Table]) -> None:
         StorageError: The database refuses.
     """
     try:
-        with engine.execution_options(**{_WRITES: True}).begin() as connection:
-            SQLModel.metadata.create_all(connection, tables=tables)
+        with write_transaction(engine) as connection:
+            for table in tables:
+                table.create(connection, checkfirst=True)
     except SQLAlchemyError as failed:
         raise StorageError("The database's tables cannot be created.") from failed
+
+
+@contextmanager
+def write_transaction(engine: Engine) -> Iterator[Connection]:
+    """Give a connection whose transaction holds the write lock, for what changes tables."""
+    with engine.execution_options(**{_WRITES: True}).begin() as connection:
+        yield connection
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, delete, select
 
 from gridsecure.crypto.sm3 import sm3_hex
@@ -40,7 +41,11 @@ GENESIS: Final = "0" * 64
 _VERSION: Final = "gridsecure-evidence-1"
 
 
-class EvidenceRow(SQLModel, table=True):
+class _Log(SQLModel, registry=registry()):
+    """Tables of the log, which every zone's database has beside the zone's own."""
+
+
+class EvidenceRow(_Log, table=True):
     """One row as stored. Times are text, so that what is hashed is what is stored."""
 
     __tablename__ = "evidence"
@@ -48,7 +53,7 @@ class EvidenceRow(SQLModel, table=True):
     index: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     at: str
     actor: str
-    action: str
+    action: str = Field(index=True)
     detail: str
     previous: str = Field(unique=True)
     hash: str = Field(unique=True)

@@ -66,8 +66,8 @@ def create_tables(engine: Engine) -> None:
     Raises:
         StorageError: The database refuses.
     """
-    tables = SQLModel.metadata.tables
-    create_missing(engine, [tables[str(row.__tablename__)] for row in (RecordRow, EvidenceRow)])
+    records = SQLModel.metadata.tables["record"]
+    create_missing(engine, [records, EvidenceRow.metadata.tables["evidence"]])
 
 
 def record(session: Session, entry: Record, *, at: datetime) -> bool:

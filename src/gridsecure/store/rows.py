@@ -1,0 +1,322 @@
+"""Rows of typed tables: kept once, found by a key, moved by compare-and-set.
+
+A kept row's content never changes. Keeping the same again is idempotent; other content under a key
+that is taken is a conflict. Only what a table declares as its state moves, by compare-and-set, so
+that two processes cannot both take one job and a killed process leaves either the old state or the
+new one.
+
+Groups of rows are kept whole or not at all, and none is hurt by another. A group is written behind
+a savepoint: what is taken by other content rolls back to it, and so does the loser of a race on a
+database that lets both look first (PostgreSQL). Told by the unique index, it looks once more, now
+sees who won, and is refused alone or finds its own content there. Give groups in an order that
+every process uses, best by key: two transactions that wait for each other's rows in opposite orders
+would both stand still until the database ends one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, ClassVar, Final, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Engine,
+    Table,
+    UniqueConstraint,
+    and_,
+    event,
+    inspect,
+    or_,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Session, SQLModel, insert, select, update
+
+from gridsecure.errors import ConflictError, InvalidMessageError, NotFoundError, StorageError
+from gridsecure.store.database import write_session
+
+MAX_INDEXED_BYTES: Final = 2400
+"""Longest text of one index, all its columns together: PostgreSQL takes 2.7 kB a row."""
+
+_LOOKS: Final = 2
+_PORTION: Final = 500  # keys in one query; databases limit how many values a statement may have
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment: aware as it goes in, aware and in UTC as it comes out.
+
+    SQLite has no such type. There it is a text in UTC of one length, which sorts as time does.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn a moment into what the database takes."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment needs a time zone")
+        at = value.astimezone(UTC)
+        return at.replace(tzinfo=None) if dialect.name == "sqlite" else at
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Turn what the database gives into a moment."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Kept(SQLModel):
+    """Marks a table whose rows never change but for their state.
+
+    Attributes:
+        SAME: The columns that make a row the same as one that is there, so that keeping it again
+            changes nothing: its key, and the digest of what its key promises.
+    """
+
+    SAME: ClassVar[tuple[str, ...]]
+
+
+@event.listens_for(Kept, "before_update", propagate=True)
+def _refuse_change(_mapper: object, _connection: object, row: Any) -> None:
+    """Refuse what a session would write because somebody set an attribute of a row it read."""
+    if inspect(row).session.is_modified(row):
+        raise AssertionError(f"a kept {kind_of(type(row))} was changed; use advance()")
+
+
+_Row = TypeVar("_Row", bound=SQLModel)
+
+
+def kind_of(table: type[SQLModel]) -> str:
+    """What rows of a table are called in reason codes: `query_tag` holds a query-tag."""
+    return str(table.__tablename__).replace("_", "-")
+
+
+def keep(session: Session, row: Kept) -> bool:
+    """Keep a row; say whether it is new.
+
+    Raises:
+        ConflictError: One of its unique keys is taken by other content (`conflict.<kind>`).
+        InvalidMessageError: It holds what not every database can keep (`storage.text`).
+    """
+    check_texts(row)
+    table = type(row)
+    clashes = _clashes(row)
+    found = session.exec(select(table).where(or_(*clashes))).all() if clashes else ()
+    if any(_is_same(row, other) for other in found):
+        return False
+    if found:
+        raise _taken(table)
+    session.execute(insert(table), [_values(row)])
+    return True
+
+
+def keep_once(engine: Engine, row: Kept) -> bool:
+    """Keep a row in a transaction of its own; where another process came first, look again.
+
+    A loser on a database that lets both look first (PostgreSQL) is told by the unique index.
+
+    Returns:
+        Whether it is new.
+
+    Raises:
+        ConflictError: As `keep`.
+    """
+    try:
+        with write_session(engine) as session:
+            return keep(session, row)
+    except StorageError as failed:
+        if not isinstance(failed.__cause__, IntegrityError):
+            raise
+    with write_session(engine) as session:
+        return keep(session, row)
+
+
+def keep_all(session: Session, rows: Sequence[Kept], *, by: str) -> None:
+    """Keep rows of one table in few statements, all of them or none.
+
+    Args:
+        session: From `write_session`.
+        rows: The rows.
+        by: The column that is the rows' key.
+
+    Raises:
+        ConflictError: The key of one of them is taken by other content (`conflict.<kind>`).
+        InvalidMessageError: As `keep`.
+    """
+    if not rows:
+        return
+    table = type(rows[0])
+    for row in rows:
+        check_texts(row)
+    known = find_many(session, table, [getattr(row, by) for row in rows], by=by)
+    pairs = [(row, known.get(getattr(row, by))) for row in rows]
+    if any(other is not None and not _is_same(row, other) for row, other in pairs):
+        raise _taken(table)
+    new = [_values(row) for row, other in pairs if other is None]
+    if new:
+        session.execute(insert(table), new)
+
+
+def keep_groups(
+    session: Session, groups: Sequence[Sequence[Kept]]
+) -> list[list[bool] | ConflictError]:
+    """Keep groups of rows; say for each row of a group whether it is new.
+
+    Args:
+        session: From `write_session`.
+        groups: The groups, in an order all processes use.
+
+    Returns:
+        By group, whether each row is new, or why none of the group was kept (`conflict.<kind>`).
+
+    Raises:
+        StorageError: A group lost its race twice (`storage.busy`).
+    """
+    return [_keep_group(session, group) for group in groups]
+
+
+def find(session: Session, table: type[_Row], **key: object) -> _Row | None:
+    """The row with these values in these columns, or None."""
+    return session.exec(select(table).filter_by(**key)).first()
+
+
+def required(session: Session, table: type[_Row], **key: object) -> _Row:
+    """The row with these values in these columns.
+
+    Raises:
+        NotFoundError: There is none (`not-found.<kind>`).
+    """
+    row = find(session, table, **key)
+    if row is None:
+        kind = kind_of(table)
+        raise NotFoundError(f"There is no {kind} of that name here.", reason=f"not-found.{kind}")
+    return row
+
+
+def find_many(
+    session: Session, table: type[_Row], values: Sequence[str], *, by: str
+) -> dict[str, _Row]:
+    """Those rows that there are, by one of their columns.
+
+    Args:
+        session: Any session.
+        table: Where.
+        values: What the column may hold.
+        by: The column; it has an index.
+    """
+    found: dict[str, _Row] = {}
+    for start in range(0, len(values), _PORTION):
+        portion = getattr(table, by).in_(values[start : start + _PORTION])
+        for row in session.exec(select(table).where(portion)):
+            found[getattr(row, by)] = row
+    return found
+
+
+def advance(
+    session: Session, table: type[SQLModel], *, source: str, target: str, **key: object
+) -> bool:
+    """Move a row's `state` from one to another; False when it was not in the source state.
+
+    Args:
+        session: From `write_session`.
+        table: Where.
+        source: The state it has to be in.
+        target: The state it gets.
+        key: Columns that name the row.
+    """
+    moved = session.exec(update(table).filter_by(**key, state=source).values(state=target))
+    session.expire_all()  # what was read of it before is outdated
+    return bool(moved.rowcount)
+
+
+def check_texts(row: SQLModel) -> None:
+    """Refuse on every database what one of them cannot keep.
+
+    Raises:
+        InvalidMessageError: The texts of an index are too long, or a text holds a zero byte
+            (`storage.text`).
+    """
+    table = type(row)
+    texts = {name: value for name, value in _values(row).items() if isinstance(value, str)}
+    too_long = any(
+        sum(len(texts[name].encode()) for name in index if name in texts) > MAX_INDEXED_BYTES
+        for index in _indexes(table)
+    )
+    if too_long or any("\0" in text for text in texts.values()):
+        raise InvalidMessageError(
+            f"A {kind_of(table)} holds a text that is too long or that no database keeps.",
+            reason="storage.text",
+            remedy="Shorten its name and leave control characters out.",
+        )
+
+
+def _keep_group(session: Session, group: Sequence[Kept]) -> list[bool] | ConflictError:
+    for _ in range(_LOOKS):
+        try:
+            with session.begin_nested():
+                return [keep(session, row) for row in group]
+        except ConflictError as taken:
+            return taken
+        except IntegrityError:
+            continue
+    raise StorageError(
+        "Another process kept coming first.", reason="storage.busy", remedy="Try again."
+    )
+
+
+def _taken(table: type[SQLModel]) -> ConflictError:
+    kind = kind_of(table)
+    return ConflictError(
+        f"Another {kind} was recorded here before.",
+        reason=f"conflict.{kind}",
+        remedy="Keep the earlier one, or correct it through a new version.",
+    )
+
+
+def _is_same(row: Kept, other: Kept) -> bool:
+    return all(getattr(row, name) == getattr(other, name) for name in row.SAME)
+
+
+def _clashes(row: SQLModel) -> list[ColumnElement[bool]]:
+    """For each unique key, that another row has it; a key with nothing in it clashes with none."""
+    table = type(row)
+    return [
+        and_(*(getattr(table, name) == getattr(row, name) for name in key))
+        for key in _keys(table)
+        if all(getattr(row, name) is not None for name in key)
+    ]
+
+
+@cache
+def _keys(table: type[SQLModel]) -> tuple[tuple[str, ...], ...]:
+    """The unique keys of a table; a number that the database gives is none of them."""
+    made: Table = table.__table__  # type: ignore[attr-defined] # SQLModel makes it
+    primary = tuple(column.name for column in made.primary_key)
+    unique = tuple(
+        tuple(column.name for column in constraint.columns)
+        for constraint in made.constraints
+        if isinstance(constraint, UniqueConstraint)
+    )
+    return unique if made.autoincrement_column is not None else (primary, *unique)
+
+
+@cache
+def _indexes(table: type[SQLModel]) -> tuple[tuple[str, ...], ...]:
+    made: Table = table.__table__  # type: ignore[attr-defined] # SQLModel makes it
+    plain = tuple(tuple(column.name for column in index.columns) for index in made.indexes)
+    return _keys(table) + plain
+
+
+def _values(row: SQLModel) -> dict[str, object]:
+    made: Table = type(row).__table__  # type: ignore[attr-defined] # SQLModel makes it
+    values = {column.name: getattr(row, column.name) for column in made.columns}
+    number = made.autoincrement_column
+    if number is not None and values[number.name] is None:
+        del values[number.name]  # the database gives it
+    return values
