@@ -88,15 +88,19 @@ bench: .venv/.runtime ## Measure the figures, with machine and versions.
 # --- quality -----------------------------------------------------------------------------------
 
 # Test workers and the processes they start import the same modules, which need compiling once.
-quick test test-all test-oracle coverage: export PYTHONDONTWRITEBYTECODE :=
+quick test test-rest test-all test-oracle coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quick
 quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n auto --dist worksteal -m quick
 
 .PHONY: test
-test: .venv/.dev ## Run the tests that fit into minutes.
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+test: .venv/.dev ## Run the tests that fit into minutes, with some of the costly ones.
+	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not rest"
+
+.PHONY: test-rest
+test-rest: .venv/.dev ## Run what `make test` leaves out.
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "(rest or sampled) and not slow"
 
 .PHONY: test-all
 test-all: .venv/.dev ## Run every test, slow ones and deep properties included.
@@ -135,7 +139,7 @@ coverage: .venv/.dev ## Run the tests with branch coverage.
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
 
 .PHONY: check
-check: lint data-check test docs ## The whole gate.
+check: lint data-check test test-rest docs ## The whole gate.
 
 # --- upkeep ------------------------------------------------------------------------------------
 

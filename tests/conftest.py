@@ -1,20 +1,22 @@
 """What all tests share: how hard hypothesis searches, marks of costs, PostgreSQL, read messages.
 
-`dev` is the default and keeps `make test` short. `ci` (HYPOTHESIS_PROFILE=ci, used by
-`make test-all`) searches ten times as far and prints how to repeat a failure; `quick` (used by
-`make quick`) looks at five examples. None has a
-deadline: one homomorphic operation takes longer on a busy machine than any fixed limit.
+Profiles (HYPOTHESIS_PROFILE) are of the commands. `quick` and `test` look at a few examples of each
+property, and at some cases of what is `sampled`. `dev` is the default and what the gate runs: all
+cases, thirty examples. `ci` (`make test-all`) searches ten times as far and prints how to repeat a
+failure. None has a deadline: one homomorphic operation takes longer on a busy machine than any
+fixed limit.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.costs import COSTS, QUICK, mark_costs
+from tests.costs import COSTS, QUICK, REST, SAMPLED, Sampled, mark_costs
 from tests.postgres_server import database_url, postgres_server, postgres_url
 from tests.python_leaks import watched_errors
 
@@ -24,22 +26,33 @@ __all__ = ["database_url", "postgres_server", "postgres_url"]
 SLOW_INPUTS = [HealthCheck.too_slow]
 
 settings.register_profile("quick", max_examples=5, deadline=None, suppress_health_check=SLOW_INPUTS)
+settings.register_profile("test", max_examples=10, deadline=None, suppress_health_check=SLOW_INPUTS)
 settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=SLOW_INPUTS)
 settings.register_profile(
     "ci", max_examples=300, deadline=None, suppress_health_check=SLOW_INPUTS, print_blob=True
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE", "dev")
+settings.load_profile(PROFILE)
+
+EVERY: Final = {"quick": 41, "test": 11}.get(PROFILE, 1)
+"""Of how many cases of a sampled matrix one is tried; no round number, which periods would meet."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marks that tests get from their costs."""
-    for kind in (*COSTS, QUICK):
+    for kind in (*COSTS, QUICK, REST, SAMPLED):
         config.addinivalue_line("markers", f"{kind}: see tests/costs.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test with its costs."""
     mark_costs(items)
+
+
+@pytest.fixture
+def sampled() -> Sampled:
+    """Takes cases of a matrix too large for every run: some under `make test`, all in the gate."""
+    return Sampled(EVERY)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,8 +2,15 @@
 
 Nobody marks a test by hand. `costs_of` follows the code of a test and of its fixtures into every
 function and class of `tests` that they use; a test has each kind of cost one of whose names it
-meets. `mark_costs` makes marks of that, and marks as `quick` what `make quick` runs: every test
-without costs, the first few of each module that only need key sets, and one of each room.
+meets. `mark_costs` makes marks of that, and two of them choose what runs:
+
+* `make quick` runs what is `quick`: every test without costs, the first few of each module that
+  only need key sets or proofs, and one of each room.
+* `make test` leaves out what is `rest`: of a test that costs something and has many cases, and of a
+  module with many tests that need more than key sets and proofs, all but some from first to last.
+
+`make test-rest` runs what is `rest`, and what is `sampled`, properties and matrices, once more with
+all examples and cases. It is part of the gate.
 """
 
 from __future__ import annotations
@@ -11,18 +18,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import compress, count
 from types import CodeType, FunctionType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 
 QUICK: Final = "quick"
+REST: Final = "rest"
+SAMPLED: Final = "sampled"
 RINGS: Final = "rings"
-RINGS_PER_MODULE: Final = 2
-"""How many tests of a module that need key sets and nothing dearer are quick."""
+PROOFS: Final = "proofs"
+FEW_PER_MODULE: Final = 2
+"""So many tests of a module that need key sets or proofs, and nothing dearer, are quick."""
+CASES: Final = 2
+"""Of a test with costs, so many cases are run by `make test`."""
+DEAR_PER_MODULE: Final = 6
+"""Of a module's tests with other costs than key sets and proofs, so many are run by `make test`."""
 
 COSTS: Final[Mapping[str, frozenset[str]]] = {
     RINGS: frozenset({"generate_key_set", "grid_keys", "neighbours_keys", "make_keys"}),
+    PROOFS: frozenset({"new_world", "world_of", "shared_authority", "identity_app"}),
     "months": frozenset({"bill_file", "bill_case", "process_month", "run_bench"}),
     "processes": frozenset(
         {
@@ -33,27 +49,40 @@ COSTS: Final[Mapping[str, frozenset[str]]] = {
     "kills": frozenset({"SIGKILL", "kill"}),
     "postgres": frozenset({"postgres_server", "postgres_url"}),
     "browser": frozenset({"AppTest", "streamlit"}),
-    "matrices": frozenset({"mutations", "leaks", "simulated", "compare"}),
+    "matrices": frozenset({"leaks", "simulated", "compare"}),
 }
 """Kind of cost -> the names that stand for it, of fixtures, functions, classes and modules."""
 
 COMMANDS: Final = {"bill": "months", "rebill": "months", "run": "processes"}
 """Kind of cost by the first word given to the command."""
 
+CHEAP: Final = frozenset({RINGS, PROOFS})
+
+Case = TypeVar("Case")
 Marked = tuple[pytest.Function, frozenset[str]]
 
 
 def mark_costs(items: Sequence[pytest.Item]) -> None:
-    """Mark tests with the kinds of their costs, and those that `make quick` runs."""
+    """Mark tests with the kinds of their costs, and with what `make` runs of them."""
+    marked = [
+        (item, costs_of(item))
+        for item in items
+        if isinstance(item, pytest.Function) and not item.get_closest_marker("slow")
+    ]
+    marked.sort(key=_place)
+    for item, costs in marked:
+        for kind in costs:
+            item.add_marker(kind)
+        if getattr(item.function, "is_hypothesis_test", False) or SAMPLED in item.fixturenames:
+            item.add_marker(SAMPLED)
+    for item in _rest(marked):
+        item.add_marker(REST)
     rooms: dict[str, list[Marked]] = defaultdict(list)
-    for item in items:
-        if isinstance(item, pytest.Function) and not item.get_closest_marker("slow"):
-            costs = costs_of(item)
+    for item, costs in marked:
+        if not item.get_closest_marker(REST):
             rooms[_room(item)].append((item, costs))
-            for kind in costs:
-                item.add_marker(kind)
     for found in rooms.values():
-        for item in _quick(sorted(found, key=_place)):
+        for item in _quick(found):
             item.add_marker(QUICK)
 
 
@@ -64,42 +93,90 @@ def costs_of(item: pytest.Function) -> frozenset[str]:
         fixtures["postgres_url"] = None
     names, texts = set(fixtures), set()
     for function in (item.function, *fixtures.values()):
-        for code in _codes_of(function):
-            names.update(code.co_names)
-            texts.update(_texts(code.co_consts))
+        own_names, own_texts = _words_of(function)
+        names |= own_names
+        texts |= own_texts
     kinds = {kind for kind, signs in COSTS.items() if signs & (names | texts)}
     if "CliRunner" in names:
         kinds |= {kind for word, kind in COMMANDS.items() if word in texts}
     return frozenset(kinds)
 
 
+class Sampled:
+    """Takes one of so many cases, counted through all of its calls; the same ones in every run."""
+
+    def __init__(self, every: int) -> None:
+        self._every, self._numbers = every, count()
+
+    def __call__(self, cases: Iterable[Case]) -> Iterator[Case]:
+        return (case for case in cases if next(self._numbers) % self._every == 0)
+
+
+def _rest(marked: Sequence[Marked]) -> Iterator[pytest.Function]:
+    """What `make test` leaves out of tests that are given in their order."""
+    tests: dict[tuple[str, str], list[Marked]] = defaultdict(list)
+    for item, costs in marked:
+        if costs:
+            tests[_module(item), item.originalname].append((item, costs))
+    modules: dict[str, list[Marked]] = defaultdict(list)
+    for (module, _), cases in tests.items():
+        kept, left = _spread(cases, CASES)
+        yield from (item for item, _ in left)
+        modules[module] += [(item, costs) for item, costs in kept if costs - CHEAP]
+    for dear in modules.values():
+        yield from (item for item, _ in _spread(dear, DEAR_PER_MODULE)[1])
+
+
+def _spread(found: Sequence[Case], count: int) -> tuple[list[Case], list[Case]]:
+    """So many, as far from each other as can be, and the others."""
+    last = len(found) - 1
+    places = {number * last // (count - 1) for number in range(count)} if last >= count else None
+    kept = [places is None or number in places for number in range(len(found))]
+    return list(compress(found, kept)), [
+        one for one, is_kept in zip(found, kept, strict=True) if not is_kept
+    ]
+
+
 def _quick(found: Sequence[Marked]) -> Iterator[pytest.Function]:
     """What is quick of a room, whose tests are given in their order."""
-    rings: dict[str, int] = defaultdict(int)
+    few: dict[str, int] = defaultdict(int)
     is_touched = False
     for item, costs in found:
-        module = item.nodeid.partition("::")[0]
-        if costs == {RINGS}:
-            rings[module] += 1
-        if not costs or (costs == {RINGS} and rings[module] <= RINGS_PER_MODULE):
+        is_cheap = bool(costs) and costs <= CHEAP
+        few[_module(item)] += is_cheap
+        if not costs or (is_cheap and few[_module(item)] <= FEW_PER_MODULE):
             is_touched = True
             yield item
     if not is_touched:
         yield min(found, key=lambda one: len(one[1]))[0]
 
 
+def _module(item: pytest.Item) -> str:
+    """The file of a test."""
+    return item.nodeid.partition("::")[0]
+
+
 def _room(item: pytest.Item) -> str:
     """The folder of a test below `tests`, or its file."""
-    return item.nodeid.partition("::")[0].split("/")[1]
+    return _module(item).split("/")[1]
 
 
 def _place(marked: Marked) -> tuple[str, int, str]:
     """Order by file and line, however the run was shuffled."""
     item = marked[0]
-    return item.nodeid.partition("::")[0], item.function.__code__.co_firstlineno, item.nodeid
+    return _module(item), item.function.__code__.co_firstlineno, item.nodeid
 
 
 @cache
+def _words_of(root: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """Names and texts in the code of a function or class, and in all that it uses of `tests`."""
+    names, texts = set[str](), set[str]()
+    for code in _codes_of(root):
+        names.update(code.co_names)
+        texts.update(_texts(code.co_consts))
+    return frozenset(names), frozenset(texts)
+
+
 def _codes_of(root: Any) -> tuple[CodeType, ...]:
     """The code of a function or class, and of all that it uses of `tests`."""
     found: list[CodeType] = []

@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.costs import QUICK, RINGS, RINGS_PER_MODULE, costs_of, mark_costs
+from tests.costs import (
+    CASES,
+    DEAR_PER_MODULE,
+    FEW_PER_MODULE,
+    QUICK,
+    REST,
+    RINGS,
+    SAMPLED,
+    Sampled,
+    costs_of,
+    mark_costs,
+)
 from tests.grid_simulator import grid_keys
 
 
@@ -63,7 +74,7 @@ class Item(pytest.Function):
         self.marks.add(marker)
 
     def get_closest_marker(self, name: str, default: Any = None) -> Any:
-        return default
+        return name if name in self.marks else default
 
 
 def item(function: Any, nodeid: str = "tests/room/test_it.py::test", **fixtures: Any) -> Any:
@@ -71,6 +82,8 @@ def item(function: Any, nodeid: str = "tests/room/test_it.py::test", **fixtures:
     made.function, made.nodeid, made.marks = function, nodeid, set()
     found = {name: [SimpleNamespace(func=one)] for name, one in fixtures.items()}
     made._fixtureinfo = SimpleNamespace(name2fixturedefs=found)  # type: ignore[assignment]
+    made.fixturenames = list(fixtures)
+    made.originalname = nodeid.rpartition("::")[2].partition("[")[0]
     return made
 
 
@@ -115,6 +128,36 @@ def test_every_room_is_touched_and_key_sets_are_sampled() -> None:
     ]
     mark_costs([*reversed(dear + rings), *mixed])
     assert [QUICK in one.marks for one in dear] == [True, False, False]
-    assert sum(QUICK in one.marks for one in rings) == RINGS_PER_MODULE
+    assert sum(QUICK in one.marks for one in rings) == FEW_PER_MODULE
     assert QUICK in rings[0].marks
     assert [QUICK in one.marks for one in mixed] == [True, False]
+
+
+def test_of_a_costly_test_with_many_cases_the_ends_run_before_the_gate() -> None:
+    dear = [item(with_kill, f"tests/a/test_it.py::test_kill[{n}]") for n in range(7)]
+    few = [item(with_kill, f"tests/b/test_it.py::test_kill[{n}]") for n in range(CASES)]
+    free = [item(with_harmless_command, f"tests/c/test_it.py::test[{n}]") for n in range(7)]
+    mark_costs([*dear, *few, *free])
+    assert [REST in one.marks for one in dear] == [False, *[True] * 5, False]
+    assert not any(REST in one.marks for one in few + free)
+
+
+def test_of_a_modules_many_costly_tests_some_run_before_the_gate() -> None:
+    dear = [item(with_kill, f"tests/a/test_it.py::test_{n:02d}") for n in range(16)]
+    rings = [item(with_keys, f"tests/a/test_it.py::test_rings_{n:02d}") for n in range(16)]
+    mark_costs([*dear, *rings])
+    kept = [REST not in one.marks for one in dear]
+    assert (sum(kept), kept[0], kept[-1]) == (DEAR_PER_MODULE, True, True)
+    assert not any(REST in one.marks for one in rings)
+
+
+def test_what_goes_through_a_sample_is_run_whole_in_the_gate() -> None:
+    through, past = item(plain, sampled=plain), item(plain)
+    mark_costs([through, past])
+    assert [SAMPLED in one.marks for one in (through, past)] == [True, False]
+
+
+def test_a_sample_counts_through_all_calls() -> None:
+    sampled = Sampled(3)
+    assert [*sampled("abcd"), *sampled("efgh")] == ["a", "d", "g"]
+    assert list(Sampled(1)("abc")) == ["a", "b", "c"]

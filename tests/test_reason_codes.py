@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,30 +14,33 @@ sys.path.insert(0, str(ROOT / "docs"))
 
 from reason_codes import Meaning, reason_codes, reasons_page  # noqa: E402 - not a package
 
-CODES = reason_codes()
-KNOWN = {meaning.code for meaning in CODES}
+codes = cache(reason_codes)
 WRITTEN = re.compile(r'reason="([a-z0-9-]+\.[a-z0-9.-]+)"')
 QUOTED = re.compile(r"`([a-z-]+\.[a-z-]+)`")
+
+
+def known() -> set[str]:
+    return {meaning.code for meaning in codes()}
 
 
 def test_every_code_that_is_written_out_is_found():
     files = [path for room in ("src", "apps") for path in (ROOT / room).rglob("*.py")]
     written = {code for path in files for code in WRITTEN.findall(path.read_text("utf-8"))}
     assert len(written) > 200
-    assert written - KNOWN == set()
+    assert written - known() == set()
 
 
 def test_a_code_made_of_parts_is_found_with_its_parts_in_braces():
-    assert "tariff.{code}" in KNOWN
+    assert "tariff.{code}" in known()
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.stem)
 def test_a_page_names_only_codes_that_exist(page: Path):
     """Of areas that the code has; `module.py` and `table.column` are others' words."""
-    made = {code.split(".")[0] for code in KNOWN if "{" in code}
-    areas = {code.split(".")[0] for code in KNOWN} - made
+    made = {code.split(".")[0] for code in known() if "{" in code}
+    areas = {code.split(".")[0] for code in known()} - made
     named = {code for code in QUOTED.findall(page.read_text("utf-8")) if code[-3:] != ".py"}
-    assert {code for code in named if code.split(".")[0] in areas} - KNOWN == set()
+    assert {code for code in named if code.split(".")[0] in areas} - known() == set()
 
 
 def test_the_page_has_every_code_once_with_what_to_do():

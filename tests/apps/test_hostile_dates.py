@@ -164,16 +164,15 @@ def hostile_requests(client: TestClient) -> Iterator[tuple[str, str, dict[str, A
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_no_route_fails_on_a_date(services, zone):
+def test_no_route_fails_on_a_date(services, zone, sampled):
     client = services[zone]
-    tried = 0
-    for method, url, request in hostile_requests(client):
+    requests = list(hostile_requests(client))
+    for method, url, request in sampled(requests):
         answer = client.request(method, url, headers=bearer(zone, *ROLES), **request)
-        tried += 1
         told = (method, url, request, answer.text[:300])
         assert answer.status_code < 500, told
         assert "internal" not in json.dumps(answer.json() if answer.content else {}), told
-    assert tried > 100
+    assert len(requests) > 100
 
 
 # --- signed messages: what is inside is read only under a good signature --------------------------
@@ -215,7 +214,7 @@ def signed_routes(client: TestClient) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("zone", ["identity", "platform"])
-def test_no_signed_message_fails_on_a_date(services, zone):
+def test_no_signed_message_fails_on_a_date(services, zone, sampled):
     """Each kind under each key at each door; where it is read at all, its texts in turn."""
     client = services[zone]
     read = set()
@@ -245,6 +244,7 @@ def test_no_signed_message_fails_on_a_date(services, zone):
                     continue
                 read.add((path, kind.kind))
                 for number, place in enumerate(leaves(document)):
-                    for text in HOSTILE[number % 5 :: 5] if place[-1] not in WHEN else HOSTILE:
+                    texts = HOSTILE if place[-1] in WHEN else HOSTILE[number % 5 :: 5]
+                    for text in sampled(texts):
                         send(replaced(document, place, text))
     assert len(read) >= 2, read

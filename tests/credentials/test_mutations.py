@@ -259,13 +259,13 @@ def spliced(kind: Kind) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_no_mutation_is_accepted(name):
+def test_no_mutation_is_accepted(name, sampled):
     kind = KINDS[name]()
     for good in kind.pair:
         kind.check(good)
     altered = [one for one in mutations(kind) if one[1] not in kind.pair]
     assert len({message for _, message in altered}) >= kind.least
-    accepted = [one for one in altered if is_accepted(kind, one[1])]
+    accepted = [one for one in sampled(altered) if is_accepted(kind, one[1])]
     assert [(name, message.hex(), kind.pair[0].hex()) for name, message in accepted] == []
 
 

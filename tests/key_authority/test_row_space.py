@@ -16,7 +16,7 @@ exact, modulo a prime.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -346,25 +346,34 @@ def simulated(seed: int, folder: Path) -> Month:
     return month
 
 
-def leaks(seeds: range, folder: Path) -> Iterator[int]:
+@pytest.fixture(scope="module")
+def months(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Month]:
+    """The first months by their seeds, under the product's rules."""
+    folder = tmp_path_factory.mktemp("months")
+    return {seed: simulated(seed, folder) for seed in range(SEEDS)}
+
+
+def leaks(months: Iterable[tuple[int, Month]]) -> Iterator[int]:
     """Seeds of months that told of fewer customers than the minimum."""
-    for seed in seeds:
-        month = simulated(seed, folder)
+    for seed, month in months:
         if any(smallest_told(month, known_to=owner) is not None for owner in ("a", "b", "c", "")):
             yield seed
 
 
-def test_nothing_released_in_any_month_is_about_fewer_than_the_minimum(tmp_path: Path) -> None:
-    assert list(leaks(range(SEEDS), tmp_path)) == []
+def test_nothing_released_in_any_month_is_about_fewer_than_the_minimum(
+    months: dict[int, Month],
+) -> None:
+    assert list(leaks(months.items())) == []
 
 
 @pytest.mark.slow
 def test_nothing_released_in_many_months_is_about_fewer_than_the_minimum(tmp_path: Path) -> None:
-    assert list(leaks(range(SEEDS, 1500), tmp_path)) == []
+    drawn = ((seed, simulated(seed, tmp_path)) for seed in range(SEEDS, 1500))
+    assert list(leaks(drawn)) == []
 
 
-def test_months_are_released_at_all(tmp_path: Path) -> None:
-    rows = [len(simulated(seed, tmp_path).rows) for seed in range(SEEDS)]
+def test_months_are_released_at_all(months: dict[int, Month]) -> None:
+    rows = [len(month.rows) for month in months.values()]
     assert sum(count > 2 for count in rows) > SEEDS // 4
 
 
@@ -403,4 +412,5 @@ def test_without_any_one_rule_a_month_tells_too_much(
     monkeypatch.setattr(target, name, replacement)
     if name == "may_tell":
         monkeypatch.setattr("gridsecure.key_authority.checker.ledger.may_tell", replacement)
-    assert next(leaks(range(400), tmp_path), None) is not None
+    drawn = ((seed, simulated(seed, tmp_path)) for seed in range(400))
+    assert next(leaks(drawn), None) is not None
