@@ -107,6 +107,7 @@ class Sampled:
 
     def __init__(self, every: int) -> None:
         self._every, self._numbers = every, count()
+        self.is_whole = every == 1
 
     def __call__(self, cases: Iterable[Case]) -> Iterator[Case]:
         return (case for case in cases if next(self._numbers) % self._every == 0)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from copy import deepcopy
+from itertools import product
 from typing import Any, get_args
 from urllib.parse import quote
 
@@ -217,34 +218,32 @@ def signed_routes(client: TestClient) -> Iterator[tuple[str, str]]:
 def test_no_signed_message_fails_on_a_date(services, zone, sampled):
     """Each kind under each key at each door; where it is read at all, its texts in turn."""
     client = services[zone]
+    tried = list(product(signed_routes(client), message_kinds(), keys()))
     read = set()
-    for method, path in signed_routes(client):
-        for kind in message_kinds():
-            schema = kind.model_json_schema()
-            document = sample(schema, {"components": {"schemas": schema.get("$defs", {})}})
-            for key in keys():
+    for (method, path), kind, key in sampled(tried):
 
-                def send(
-                    content: Any,
-                    *,
-                    place: tuple[str, str] = (method, path),
-                    how: tuple[type[Message], Sm2PrivateKey] = (kind, key),
-                ) -> tuple[int, str]:
-                    answer = client.request(
-                        *place,
-                        json=sealed(how[0], content, key=how[1]),
-                        headers=bearer(zone, *ROLES),
-                        **({"auth": GATEWAY} if place[1] == "/uploads" else {}),
-                    )
-                    assert answer.status_code < 500, (place, how[0], content, answer.text)
-                    return answer.status_code, answer.text
+        def send(
+            content: Any,
+            *,
+            place: tuple[str, str] = (method, path),
+            how: tuple[type[Message], Sm2PrivateKey] = (kind, key),
+        ) -> int:
+            answer = client.request(
+                *place,
+                json=sealed(how[0], content, key=how[1]),
+                headers=bearer(zone, *ROLES),
+                **({"auth": GATEWAY} if place[1] == "/uploads" else {}),
+            )
+            assert answer.status_code < 500, (place, how[0], content, answer.text)
+            return answer.status_code
 
-                # A login of another minute is refused like a stranger's; its time is read before.
-                if send(document)[0] in {401, 403} and not issubclass(kind, Login):
-                    continue
-                read.add((path, kind.kind))
-                for number, place in enumerate(leaves(document)):
-                    texts = HOSTILE if place[-1] in WHEN else HOSTILE[number % 5 :: 5]
-                    for text in sampled(texts):
-                        send(replaced(document, place, text))
-    assert len(read) >= 2, read
+        schema = kind.model_json_schema()
+        document = sample(schema, {"components": {"schemas": schema.get("$defs", {})}})
+        # A login of another minute is refused like a stranger's; its time is read before.
+        if send(document) in {401, 403} and not issubclass(kind, Login):
+            continue
+        read.add((path, kind.kind))
+        for number, place in enumerate(leaves(document)):
+            for text in HOSTILE if place[-1] in WHEN else HOSTILE[number % 5 :: 5]:
+                send(replaced(document, place, text))
+    assert len(read) >= 2 or not sampled.is_whole, read
