@@ -1,14 +1,10 @@
 """Sphinx settings."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from reason_codes import reason_codes, reasons_page
-
 from gridsecure.version import VERSION
+from gridsecure.wire.reasons import reason_codes, reasons_page
 
 project = "GridSecure"
 author = "the GridSecure authors"

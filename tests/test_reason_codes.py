@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
 
+from gridsecure.errors import NotFoundError
+from gridsecure.wire.reasons import Meaning, meanings_of, reason_codes, reasons_page
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
-
-from reason_codes import Meaning, reason_codes, reasons_page  # noqa: E402 - not a package
-
-codes = cache(reason_codes)
 WRITTEN = re.compile(r'reason="([a-z0-9-]+\.[a-z0-9.-]+)"')
 QUOTED = re.compile(r"`([a-z-]+\.[a-z-]+)`")
 
 
 def known() -> set[str]:
-    return {meaning.code for meaning in codes()}
+    return {meaning.code for meaning in reason_codes()}
 
 
 def test_every_code_that_is_written_out_is_found():
@@ -55,3 +51,18 @@ def test_the_page_has_every_code_once_with_what_to_do():
     assert page.count("### `a.b`") == page.count("### `a.c`") == 1
     assert r"- It \*broke\*. *What to do:* Mend it." in page
     assert "- It fell." in page
+
+
+def test_a_code_says_what_it_means_whether_written_out_or_made_of_parts():
+    assert [one.remedy for one in meanings_of("not-found.reason")] == [
+        "Copy it whole from the error."
+    ]
+    assert all("be reached" in one.message for one in meanings_of("platform.unreachable"))
+    assert {one.code for one in meanings_of("tariff.never-heard-of")} == {"tariff.{code}"}
+
+
+@pytest.mark.parametrize("code", ["", "{x}.y", "tariff", "nothing.of.the.kind", "../errors", "a" * 99])
+def test_what_is_no_code_has_no_meaning(code):
+    with pytest.raises(NotFoundError) as caught:
+        meanings_of(code)
+    assert caught.value.reason == "not-found.reason"

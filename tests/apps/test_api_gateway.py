@@ -355,7 +355,7 @@ def test_a_finished_month_survives_a_restart_and_is_not_sent_again(services):
 def test_an_unreachable_platform_fails_the_month_and_the_next_start_finishes_it(
     services, monkeypatch
 ):
-    monkeypatch.setattr("gridsecure.peer.PAUSES_S", ())
+    monkeypatch.setattr("gridsecure.wire.client.PAUSES_S", ())
     services.platform_is_down = True
     services.put_files()
     failed = services.processed()

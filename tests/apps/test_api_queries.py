@@ -28,7 +28,7 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
 from gridsecure.key_authority.checker.pull import PlatformPull
-from gridsecure.peer import Peer
+from gridsecure.wire.client import Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import advance
 from gridsecure_api.authority import create_authority_app

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from gridsecure.credentials.queries import Query
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.pull import PlatformPull
-from gridsecure.peer import Peer
+from gridsecure.wire.client import Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
 from gridsecure_api.authority import create_authority_app

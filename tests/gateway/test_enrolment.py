@@ -48,7 +48,7 @@ from gridsecure.identity_messages import (
     Registrations,
 )
 from gridsecure.messages import Signed, signed
-from gridsecure.peer import PAUSES_S
+from gridsecure.wire.client import PAUSES_S
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.records import RecordRow, listed

@@ -31,7 +31,7 @@ from gridsecure.gateway.upload import PlatformClient, batches, deliver
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, signed
-from gridsecure.peer import PAUSES_S, Peer
+from gridsecure.wire.client import PAUSES_S, Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
 from tests.gateway.gateway_world import MONTH, YEAR, GatewayWorld

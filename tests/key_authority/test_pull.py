@@ -15,7 +15,7 @@ from gridsecure.errors import GridSecureError, InvalidMessageError, NotFoundErro
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.messages import ReleaseRequest, Signed
-from gridsecure.peer import PAUSES_S, Peer
+from gridsecure.wire.client import PAUSES_S, Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, record
 from tests.apps.zone_apps import bearer, platform_app

@@ -25,7 +25,7 @@ from gridsecure.key_authority.checker.seating import SettlementClient
 from gridsecure.key_authority.filing import by_settlement_name
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import RosterManifest, Signed, signed
-from gridsecure.peer import Peer
+from gridsecure.wire.client import Peer
 from tests.authority_simulator import SEED, Authority, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import OFFICE, GridSimulator, GridUpload, grid_keys, registry

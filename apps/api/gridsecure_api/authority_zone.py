@@ -10,12 +10,12 @@ from typing import Final
 import httpx
 
 from gridsecure.errors import StorageError
-from gridsecure.http_clients import new_client
+from gridsecure.wire.connections import new_client
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.seating import SettlementClient
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
-from gridsecure.peer import Peer
+from gridsecure.wire.client import Peer
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables

@@ -24,7 +24,7 @@ from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
 from gridsecure.gateway.months import Peers
 from gridsecure.gateway.upload import PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
-from gridsecure.http_clients import new_client
+from gridsecure.wire.connections import new_client
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables

@@ -20,7 +20,7 @@ from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError, GridSecureError, InvalidMessageError
-from gridsecure.http_clients import new_client
+from gridsecure.wire.connections import new_client
 from gridsecure.identity.commitments import registration_entries
 from gridsecure.identity.log_entries import read_entry
 from gridsecure.identity.person_login import person_login

@@ -21,7 +21,7 @@ from typing import Final
 import httpx
 
 from gridsecure.errors import GridSecureError
-from gridsecure.http_clients import new_client
+from gridsecure.wire.connections import new_client
 
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0

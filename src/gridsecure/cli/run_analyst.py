@@ -16,7 +16,7 @@ from gridsecure.cli.analyst_queries import TIMEOUT_S, Asking, QueryAnswer, enrol
 from gridsecure.cli.home import OFFICES, Home
 from gridsecure.cli.meters import TIMEZONE
 from gridsecure.errors import GridSecureError
-from gridsecure.http_clients import new_client
+from gridsecure.wire.connections import new_client
 
 WALLET: Final = "wallet.json"
 POLL_SECONDS: Final = 0.2

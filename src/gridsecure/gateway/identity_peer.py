@@ -21,7 +21,7 @@ from gridsecure.errors import GridSecureError
 from gridsecure.identity_messages import Facts
 from gridsecure.messages import Signed
 from gridsecure.month_texts import read_moment
-from gridsecure.peer import Peer
+from gridsecure.wire.client import Peer
 
 SEALED: Final = "application/vnd.gridsecure.envelope"
 """Content type of a sealed envelope."""

@@ -18,7 +18,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError
 from gridsecure.frames import CONTENT_TYPE, joined
 from gridsecure.messages import KeyNotice, Signed
-from gridsecure.peer import Peer
+from gridsecure.wire.client import Peer
 
 MAX_BATCH_BYTES: Final = 16_000_000
 """Largest body of framed objects [bytes]."""

@@ -15,7 +15,7 @@ import httpx
 
 from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
 from gridsecure.messages import Signed
-from gridsecure.peer import Peer
+from gridsecure.wire.client import Peer
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[0-9a-f]{1,64}")

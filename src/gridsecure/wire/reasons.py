@@ -1,19 +1,25 @@
 """Every reason code of the product, read from where its errors are made.
 
-The page `reasons.md` is written from it whenever the documentation is built. A code that is made
-from parts at run time, as `tariff.{code}`, stands there with its varying part in braces.
+The page `reasons.md` is written from it whenever the documentation is built, and every service
+answers `/reasons/{code}` from it. A code that is made from parts at run time, as `tariff.{code}`,
+stands there with its varying part in braces.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[1]
+from gridsecure.errors import NotFoundError
+
+PACKAGES: Final = ("gridsecure", "gridsecure_api", "gridsecure_dashboard")
+"""Packages whose errors people meet; those that are installed are read."""
 CODE: Final = re.compile(r"^[a-z0-9{}_-]+(\.[a-z0-9{}_-]+)+$")
 _HEAD: Final = """# Reason codes
 
@@ -39,9 +45,13 @@ class Meaning:
     remedy: str
 
 
-def reason_codes(folders: tuple[Path, ...] = (ROOT / "src", ROOT / "apps")) -> list[Meaning]:
-    """Every meaning of every code, by code; the same sentences under one code stand once."""
-    paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+@cache
+def reason_codes() -> tuple[Meaning, ...]:
+    """Every meaning of every code, by code; the same sentences under one code stand once.
+
+    Read from the sources once in a process, which takes some seconds.
+    """
+    paths = [path for folder in _folders() for path in sorted(folder.rglob("*.py"))]
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
     everywhere = dict(pair for tree in trees.values() for pair in _constants(tree))
     found = {
@@ -51,10 +61,46 @@ def reason_codes(folders: tuple[Path, ...] = (ROOT / "src", ROOT / "apps")) -> l
         for node in ast.walk(tree)
         for meaning in _meanings(node, names)
     }
-    return sorted(found, key=lambda meaning: (meaning.code, meaning.message, meaning.remedy))
+    return tuple(
+        sorted(found, key=lambda meaning: (meaning.code, meaning.message, meaning.remedy))
+    )
 
 
-def reasons_page(meanings: list[Meaning]) -> str:
+def _folders() -> list[Path]:
+    specs = [find_spec(name) for name in PACKAGES]
+    return [
+        Path(folder) for spec in specs if spec for folder in spec.submodule_search_locations or ()
+    ]
+
+
+def meanings_of(code: str) -> list[Meaning]:
+    """What a code means: as it stands in the code, or else by the pattern it was made from.
+
+    Raises:
+        NotFoundError: There is no such code (`not-found.reason`).
+    """
+    known = reason_codes()
+    found = [meaning for meaning in known if meaning.code == code]
+    if not found:
+        found = [meaning for meaning in known if _is_made_from(code, meaning.code)]
+    if not found:
+        raise NotFoundError(
+            "There is no such reason code.",
+            reason="not-found.reason",
+            remedy="Copy it whole from the error.",
+        )
+    return found
+
+
+def _is_made_from(code: str, pattern: str) -> bool:
+    """Whether a code is a pattern whose words in braces were filled in; a bare word is none."""
+    if "{" not in pattern:
+        return False
+    parts = [re.escape(part) for part in re.split(r"\{[^}]*\}", pattern)]
+    return any(parts) and re.fullmatch("[a-z0-9_-]+".join(parts), code) is not None
+
+
+def reasons_page(meanings: Sequence[Meaning]) -> str:
     """The page in Markdown: a heading for each area, and a heading for each code."""
     lines, area, code = [_HEAD], "", ""
     for meaning in meanings:
