@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from gridsecure.crypto import sm2
 from gridsecure.errors import AuthenticityError, GridSecureError, StorageError
+from gridsecure.wire.problems import REFUSED
 from gridsecure.zone_keys import SIGNING_KEY, kept_secret, signing_key
 from gridsecure_api import deps
-from gridsecure_api.errors import REFUSED
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import (
     GatewaySettings,
@@ -31,6 +31,8 @@ from tests.grid_simulator import NOW, grid_keys
 
 PUBLIC = {
     "/about", "/health", "/openapi.json",
+    # what reason codes mean, as a route and as the walk below calls it
+    "/reasons/{code}", "/reasons/x",
     # the API page and what it loads
     "/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css",
     "/docs/favicon-32x32.png",
@@ -78,7 +80,7 @@ def test_no_route_answers_without_a_token(services, zone):
     assert routes
     for method, path in routes:
         answer = client.request(method, path)
-        assert (answer.status_code, answer.json()) == (401, REFUSED), (method, path)
+        assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump()), (method, path)
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
@@ -166,7 +168,7 @@ def test_a_good_token_is_good(platform):
 def test_a_changed_token_is_refused(platform, change):
     good = bearer("platform", "billing")["Authorization"]
     answer = platform.get("/runs", headers={"Authorization": HEADERS[change](good)})
-    assert (answer.status_code, answer.json()) == (401, REFUSED)
+    assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
 
 
 def test_two_tokens_are_none(platform):
@@ -189,7 +191,7 @@ def test_two_tokens_are_none(platform):
 )
 def test_a_token_that_is_not_for_this_is_refused_alike(platform, token, status):
     answer = platform.get("/runs", headers=token())
-    assert (answer.status_code, answer.json()) == (status, REFUSED)
+    assert (answer.status_code, answer.json()) == (status, REFUSED.model_dump())
 
 
 def test_a_route_must_name_a_role():

@@ -11,8 +11,17 @@ from pydantic import BaseModel
 
 from gridsecure import errors
 from gridsecure.errors import AuthenticityError, GridSecureError
+from gridsecure.wire.problems import (
+    INTERNAL,
+    REFUSED,
+    STATUS,
+    Problem,
+    error_of,
+    problem_of,
+    status_of,
+)
 from gridsecure_api import deps
-from gridsecure_api.errors import INTERNAL, REFUSED, STATUS, error_response, status_of
+from gridsecure_api.errors import error_response
 from gridsecure_api.serving import ServiceDescription, new_app
 from tests.apps.zone_apps import TestClock, bearer, platform_app
 from tests.grid_simulator import grid_keys
@@ -91,13 +100,47 @@ def test_every_error_of_the_tree_has_its_status_and_body(kind):
     answer = client_of(error).get("/raise")
     assert answer.status_code == EXPECTED[kind] == status_of(error)
     if issubclass(kind, AuthenticityError):
-        assert answer.json() == REFUSED
+        assert answer.json() == REFUSED.model_dump()
     else:
         assert answer.json() == {
+            "type": "/reasons/some.reason",
             "reason": "some.reason",
             "message": "What happened.",
             "remedy": "What to do.",
         }
+
+
+def areas(kind: type[GridSecureError]) -> list[str]:
+    """Reason codes that errors of a class carry; what matters is their area."""
+    return {
+        errors.CiphertextError: ["ciphertext.invalid", "plan.noise", "keys.id", "upload.roster"],
+        errors.ReleaseRefusedError: ["release.refused", "correction.unreleased"],
+        errors.ConflictError: ["conflict", "conflict.run", "closing.number", "correction.fork"],
+    }.get(kind, [kind.default_reason])
+
+
+@pytest.mark.parametrize("kind", sorted(STATUS, key=lambda kind: kind.__name__))
+def test_a_client_makes_the_error_that_a_service_answered(kind):
+    for reason in areas(kind):
+        sent = kind("What happened.", reason=reason, remedy="What to do.")
+        body = problem_of(sent).model_dump_json().encode()
+        made = error_of(status_of(sent), body)
+        assert type(made) is kind
+        if not isinstance(sent, AuthenticityError):
+            assert (made.reason, made.message, made.remedy) == (reason, sent.message, sent.remedy)
+
+
+def test_an_error_links_to_what_its_code_means():
+    """The same service answers the address in the body, and nobody is asked for a token."""
+    stranger = TestClient(app_that_raises(GridSecureError("never")))
+    refused = stranger.get("/raise").json()
+    said = stranger.get(refused["type"])
+    assert said.status_code == 200
+    assert said.json()["code"] == refused["reason"] == "authenticity.refused"
+    assert said.json()["meanings"]
+    wrong = stranger.get("/reasons/no.such-code")
+    assert (wrong.status_code, wrong.json()["reason"]) == (404, "not-found.reason")
+    assert stranger.get(wrong.json()["type"]).json()["meanings"][0]["remedy"]
 
 
 def test_the_table_names_no_class_twice_over():
@@ -122,7 +165,7 @@ def test_what_is_not_ours_says_nothing(error, caplog):
     """The test client would raise what a server logs with its traceback; nothing gets that far."""
     with caplog.at_level(logging.DEBUG):
         answer = client_of(error).get("/raise")
-    assert (answer.status_code, answer.json()) == (500, INTERNAL)
+    assert (answer.status_code, answer.json()) == (500, INTERNAL.model_dump())
     assert type(error).__name__ in caplog.text
     assert "test_api_errors.py:" in caplog.text
     assert SECRET not in caplog.text
@@ -130,7 +173,7 @@ def test_what_is_not_ours_says_nothing(error, caplog):
 
 def test_an_answer_of_the_wrong_shape_says_nothing(shapes, caplog):
     answer = shapes.get("/unsayable")
-    assert (answer.status_code, answer.json()) == (500, INTERNAL)
+    assert (answer.status_code, answer.json()) == (500, INTERNAL.model_dump())
     assert SECRET not in caplog.text
 
 
@@ -150,7 +193,7 @@ def test_an_answer_of_the_wrong_shape_says_nothing(shapes, caplog):
 def test_a_request_of_the_wrong_shape_is_named_but_not_repeated(shapes, path, content, named):
     answer = shapes.post(path, content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code in {400, 422}
-    assert set(answer.json()) == {"reason", "message", "remedy"}
+    assert set(answer.json()) == set(Problem.model_fields)
     assert named in answer.json()["message"]
     assert SECRET not in answer.text
 
@@ -172,5 +215,5 @@ def test_wrong_addresses_and_methods_have_the_same_body(shapes):
         (shapes.delete("/raise"), "http.405"),
     ):
         assert answer.json()["reason"] == reason
-        assert set(answer.json()) == {"reason", "message", "remedy"}
+        assert set(answer.json()) == set(Problem.model_fields)
         assert SECRET not in answer.text

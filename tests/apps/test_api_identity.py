@@ -37,7 +37,7 @@ from gridsecure.identity.signed_logins import MAX_AGE
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow, verify_chain
-from gridsecure_api.errors import REFUSED
+from gridsecure.wire.problems import REFUSED
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.identity_zone import ISSUER_KEY, issuer_key
 from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
@@ -126,7 +126,7 @@ def test_a_person_signs_in_for_one_service(service):
 def test_a_wrong_name_and_a_wrong_password_read_alike(service, caplog, user, password):
     with caplog.at_level(logging.DEBUG):
         answer = sign_in(service, user=user, password=password)
-    assert (answer.status_code, answer.json()) == (401, REFUSED)
+    assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
     assert password not in caplog.text
 
 
@@ -150,7 +150,7 @@ def test_failures_lock_a_name_until_the_window_is_over(service, clock):
     for _ in range(ALLOWED_FAILURES):
         assert sign_in(service, password="wrong").status_code == 401
     answer = sign_in(service)
-    assert (answer.status_code, answer.json()) == (401, REFUSED)
+    assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
     clock.advance(minutes=5)
     assert sign_in(service).status_code == 200
     actions = [row.action for row in evidence_rows(service)]
@@ -242,7 +242,7 @@ def test_a_registered_service_gets_a_token_for_five_minutes(service):
 def test_a_login_counts_once_also_after_a_restart(service, tmp_path, users, clock):
     envelope = service_login(audience="platform", key=KEYS.gateway, now=NOW)
     assert log_in(service, envelope).status_code == 200
-    assert log_in(service, envelope).json() == REFUSED
+    assert log_in(service, envelope).json() == REFUSED.model_dump()
     with TestClient(identity_app(tmp_path / "identity", users=users, clock=clock)) as restarted:
         assert log_in(restarted, envelope).status_code == 401
 
@@ -261,7 +261,7 @@ def test_a_login_is_good_for_a_minute_either_way(service, away):
     inside = service_login(audience="platform", key=KEYS.gateway, now=NOW + away)
     outside = service_login(audience="platform", key=KEYS.gateway, now=NOW + away * 61 / 60)
     assert log_in(service, inside).status_code == 200
-    assert log_in(service, outside).json() == REFUSED
+    assert log_in(service, outside).json() == REFUSED.model_dump()
 
 
 @pytest.mark.parametrize("issued_at", ["yesterday", "2026-08-03T09:00:00", ""])
@@ -289,7 +289,7 @@ def test_logins_of_strangers_and_of_another_kind_are_refused_alike(service):
     other_kind = signed(notice, key=KEYS.gateway)
     for envelope in (strange, pretending, changed, other_kind):
         answer = log_in(service, envelope)
-        assert (answer.status_code, answer.json()) == (401, REFUSED)
+        assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
 
 
 def test_a_service_key_is_registered_once(tmp_path):
@@ -332,9 +332,9 @@ def test_a_person_gets_a_token_for_each_service_asked_for(service):
 def test_a_persons_login_counts_once_also_after_a_restart(service, tmp_path, users, clock):
     envelope = person_login(["identity"], key=identity_keys().people["lin"], now=NOW)
     assert log_person_in(service, envelope).status_code == 200
-    assert log_person_in(service, envelope).json() == REFUSED
+    assert log_person_in(service, envelope).json() == REFUSED.model_dump()
     with TestClient(identity_app(tmp_path / "identity", users=users, clock=clock)) as restarted:
-        assert log_person_in(restarted, envelope).json() == REFUSED
+        assert log_person_in(restarted, envelope).json() == REFUSED.model_dump()
 
 
 def test_people_and_services_do_not_pass_for_each_other(service, clock):
@@ -348,7 +348,7 @@ def test_people_and_services_do_not_pass_for_each_other(service, clock):
     for envelope in wrong:
         for send in (log_in, log_person_in):
             answer = send(service, envelope)
-            assert (answer.status_code, answer.json()) == (401, REFUSED)
+            assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
 
 
 # --- starting ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.identity.issuer import ENROLLED
 from gridsecure.messages import signed
 from gridsecure.store.evidence import EvidenceRow, verify_chain
-from gridsecure_api.errors import REFUSED
+from gridsecure.wire.problems import REFUSED
 from tests.apps.identity_peers import (
     Ordering,
     account,
@@ -117,7 +117,7 @@ def test_an_analyst_enrols_once_a_period_and_under_no_other_name(service):
 
 
 def refused(response, status: int = 401) -> bool:
-    return (response.status_code, response.json()) == (status, REFUSED)
+    return (response.status_code, response.json()) == (status, REFUSED.model_dump())
 
 
 def prepared(ordering: Ordering, *identities: str):

@@ -11,7 +11,7 @@ from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
-from gridsecure_api.errors import REFUSED
+from gridsecure.wire.problems import REFUSED
 from tests.apps.identity_peers import Ordering, enrolled, person_token
 from tests.apps.zone_apps import TestClock, identity_app
 from tests.grid_simulator import NOW, grid_keys
@@ -86,21 +86,21 @@ def test_a_grant_is_used_once_also_after_a_restart(service, wallet, tmp_path, cl
     _, message = ask(wallet)
     assert grant(service, message).status_code == 200
     again = grant(service, message)
-    assert (again.status_code, again.json()) == (401, REFUSED)
+    assert (again.status_code, again.json()) == (401, REFUSED.model_dump())
     _, other = ask(wallet, b"another query")
-    assert grant(service, other, b"another query").json() == REFUSED
+    assert grant(service, other, b"another query").json() == REFUSED.model_dump()
     app = identity_app(tmp_path / "identity", clock=clock, grants_per_epoch=4)
     with TestClient(app) as restarted:
-        assert grant(restarted, message).json() == REFUSED
+        assert grant(restarted, message).json() == REFUSED.model_dump()
 
 
 def test_a_grant_is_for_its_digest_audience_and_month(service, wallet, clock):
     _, message = ask(wallet)
-    assert grant(service, message, b"another query").json() == REFUSED
+    assert grant(service, message, b"another query").json() == REFUSED.model_dump()
     _, elsewhere = ask(wallet, audience="authority")
-    assert grant(service, elsewhere).json() == REFUSED
+    assert grant(service, elsewhere).json() == REFUSED.model_dump()
     clock.advance(days=31)
-    assert grant(service, message).json() == REFUSED
+    assert grant(service, message).json() == REFUSED.model_dump()
 
 
 def test_four_grants_a_month_and_no_fifth(service, wallet):

@@ -26,6 +26,7 @@ from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
+from gridsecure.wire.problems import Problem
 from gridsecure_api import platform_runs
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PlatformSettings
@@ -191,7 +192,7 @@ def test_counts_and_the_evidence_head_follow(platform, grid):
 
 def refused(answer, status_code: int, reason: str) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (status_code, reason)
-    assert set(answer.json()) == {"reason", "message", "remedy"}
+    assert set(answer.json()) == set(Problem.model_fields)
 
 
 def test_what_is_not_signed_by_the_right_party_is_refused_alike(platform, grid):

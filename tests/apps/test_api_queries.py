@@ -28,11 +28,11 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
 from gridsecure.key_authority.checker.pull import PlatformPull
-from gridsecure.wire.client import Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import advance
+from gridsecure.wire.client import Peer
+from gridsecure.wire.problems import REFUSED
 from gridsecure_api.authority import create_authority_app
-from gridsecure_api.errors import REFUSED
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import AuthoritySettings
 from tests.apps.zone_apps import (
@@ -326,7 +326,7 @@ def test_the_same_request_is_the_same_run_and_another_is_refused(world):
     assert world.ask(grant).json() == first.json()
 
     another = world.ask(grant, authority=world.grant().authority)
-    assert (another.status_code, another.json()) == (401, REFUSED)
+    assert (another.status_code, another.json()) == (401, REFUSED.model_dump())
     second = world.ask(world.grant())
     assert (second.status_code, second.json()["reason"]) == (409, "conflict.asked")
     assert "another period" in second.json()["remedy"]
@@ -374,7 +374,7 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_grant(world):
 )
 def test_bearers_without_a_grant_for_it_start_nothing(resting, changes, status):
     answer = resting.ask(resting.grant(**changes))
-    assert (answer.status_code, answer.json()) == (status, REFUSED)
+    assert (answer.status_code, answer.json()) == (status, REFUSED.model_dump())
     assert resting.platform.get("/runs", headers=BILLING).json() == []
 
 

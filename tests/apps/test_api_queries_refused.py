@@ -15,11 +15,11 @@ from fastapi.testclient import TestClient
 from gridsecure.credentials.queries import Query
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.pull import PlatformPull
-from gridsecure.wire.client import Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
+from gridsecure.wire.client import Peer
+from gridsecure.wire.problems import REFUSED
 from gridsecure_api.authority import create_authority_app
-from gridsecure_api.errors import REFUSED
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import AuthoritySettings
 from tests.apps.test_api_signed_uploads import TRICKS
@@ -194,7 +194,7 @@ def test_a_query_is_refused_alike(name: str, shared: SimpleNamespace) -> None:
     asked = Asked(query_of(shared.grid))
     change(asked)
     answer = asked.send(shared.platform)
-    assert (answer.status_code, answer.json()) == (status, REFUSED)
+    assert (answer.status_code, answer.json()) == (status, REFUSED.model_dump())
     assert nothing_was_taken(shared)
 
 
@@ -204,7 +204,7 @@ def test_tricks_with_an_algorithm(name: str, place: str, shared: SimpleNamespace
     asked = Asked(query_of(shared.grid))
     setattr(asked, place, TRICKS[name](getattr(asked, place)))
     answer = asked.send(shared.platform)
-    assert (answer.status_code, answer.json()) == (401, REFUSED)
+    assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
     assert nothing_was_taken(shared)
 
 
@@ -264,7 +264,7 @@ def test_a_query_is_looked_at_by_whoever_has_its_grant(shared: SimpleNamespace) 
     other = grant_token(other_query(query).text, audience="platform")
     for headers in ({"Authorization": f"Bearer {other}"}, BILLING):
         answer = shared.platform.get(f"/queries/{digest}", headers=headers)
-        assert (answer.status_code, answer.json()) == (403, REFUSED)
+        assert (answer.status_code, answer.json()) == (403, REFUSED.model_dump())
 
 
 def test_a_result_is_asked_for_with_the_authoritys_token_for_the_very_query(
@@ -288,4 +288,4 @@ def test_a_result_is_asked_for_with_the_authoritys_token_for_the_very_query(
         (bearer("authority", "analyst")["Authorization"].removeprefix("Bearer "), 403),
     ):
         found = answer(token)
-        assert (found.status_code, found.json()) == (status, REFUSED)
+        assert (found.status_code, found.json()) == (status, REFUSED.model_dump())

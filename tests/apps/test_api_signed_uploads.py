@@ -33,7 +33,7 @@ from gridsecure.identity_messages import DenyList
 from gridsecure.messages import signed
 from gridsecure.store.database import write_session
 from gridsecure.store.records import listed
-from gridsecure_api.errors import REFUSED
+from gridsecure.wire.problems import REFUSED
 from gridsecure_api.platform import create_platform_app
 from tests.apps.zone_apps import (
     GATEWAY,
@@ -133,7 +133,7 @@ def kept(platform: TestClient, kind: str) -> list[str]:
 
 
 def is_refused(answer: httpx.Response, *, status: int = 401) -> bool:
-    return (answer.status_code, answer.json()) == (status, REFUSED)
+    return (answer.status_code, answer.json()) == (status, REFUSED.model_dump())
 
 
 def test_what_is_signed_is_taken_in(platform: TestClient, good: Request) -> None:

@@ -48,10 +48,10 @@ from gridsecure.identity_messages import (
     Registrations,
 )
 from gridsecure.messages import Signed, signed
-from gridsecure.wire.client import PAUSES_S
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.records import RecordRow, listed
+from gridsecure.wire.client import PAUSES_S
 from tests.gateway.gateway_world import SEED, YEAR, GatewayWorld
 from tests.gateway.identity_wire import Authority
 from tests.grid_simulator import NOW, grid_keys

@@ -15,9 +15,9 @@ from gridsecure.errors import GridSecureError, InvalidMessageError, NotFoundErro
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.messages import ReleaseRequest, Signed
-from gridsecure.wire.client import PAUSES_S, Peer
 from gridsecure.store.database import write_session
 from gridsecure.store.records import Record, record
+from gridsecure.wire.client import PAUSES_S, Peer
 from tests.apps.zone_apps import bearer, platform_app
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW, GridSimulator, GridUpload

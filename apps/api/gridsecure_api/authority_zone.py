@@ -10,15 +10,15 @@ from typing import Final
 import httpx
 
 from gridsecure.errors import StorageError
-from gridsecure.wire.connections import new_client
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.seating import SettlementClient
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
-from gridsecure.wire.client import Peer
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
+from gridsecure.wire.client import Peer
+from gridsecure.wire.connections import new_client
 from gridsecure.zone_keys import signing_key, zone_folder
 from gridsecure_api.deps import Clock
 from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient

@@ -28,6 +28,7 @@ from gridsecure.errors import (
     GridSecureError,
     SignatureError,
 )
+from gridsecure.wire.problems import REASONS_PATH
 from gridsecure_api.api_page import PAGE_PATHS
 from gridsecure_api.errors import error_response, internal_response, too_large
 
@@ -91,7 +92,7 @@ class Gate:
         self, scope: Scope, receive: Receive, answer: _Answer
     ) -> JSONResponse | None:
         try:
-            if scope["path"] not in self._rules.public_paths:
+            if not self._is_public(scope["path"]):
                 scope.setdefault("state", {})["claims"] = self._claims(Headers(scope=scope))
             body = _BoundedBody(scope, receive, limit=self._rules.max_body_bytes)
             await self._app(scope, body, answer)
@@ -100,6 +101,9 @@ class Gate:
         except Exception as error:  # noqa: BLE001 - the boundary: what is not ours says nothing
             return internal_response(error)
         return None
+
+    def _is_public(self, path: str) -> bool:
+        return path in self._rules.public_paths or path.startswith(REASONS_PATH)
 
     def _claims(self, headers: Headers) -> TokenClaims:
         sent = headers.getlist("authorization")

@@ -1,9 +1,9 @@
-"""How errors leave a service: one table from our classes to HTTP, one body, nothing repeated.
+"""How errors leave a service: with the status and body of `gridsecure.wire.problems`.
 
-The body is `{"reason", "message", "remedy"}`. It never holds a value of the request, not even where
-the framework would put one, and never a traceback. Every `AuthenticityError` reads alike outside;
-the log keeps its class and reason. What is not one of our errors is answered `internal` and logged
-by type and place only, because its own message could quote data.
+The body never holds a value of the request, not even where the framework would put one, and never
+a traceback. Every `AuthenticityError` reads alike outside; the log keeps its class and reason. What
+is not one of our errors is answered `internal` and logged by type and place only, because its own
+message could quote data.
 """
 
 from __future__ import annotations
@@ -11,77 +11,32 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from gridsecure.errors import (
-    AccessDeniedError,
-    AuditBrokenError,
-    AuthenticityError,
-    CiphertextError,
-    ConflictError,
-    GridSecureError,
-    InputError,
-    InvalidMessageError,
-    NotFoundError,
-    ReleaseRefusedError,
-    StorageError,
-)
+from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
+from gridsecure.wire.problems import INTERNAL, TOO_LARGE, Problem, problem_of, status_of
 
 _log = logging.getLogger(__name__)
-
-STATUS: Final[Mapping[type[GridSecureError], int]] = {
-    GridSecureError: 500,
-    InputError: 400,
-    InvalidMessageError: 422,
-    AuthenticityError: 401,
-    AccessDeniedError: 403,
-    CiphertextError: 409,
-    ReleaseRefusedError: 403,
-    NotFoundError: 404,
-    ConflictError: 409,
-    StorageError: 507,
-    AuditBrokenError: 500,
-}
-"""HTTP status by class; a class not named answers as the nearest one above it."""
-
-TOO_LARGE: Final = "message.too-large"
-_STATUS_OF_REASON: Final = {TOO_LARGE: 413}
-
-REFUSED: Final = {
-    "reason": AuthenticityError.default_reason,
-    "message": "The request could not be trusted.",
-    "remedy": "Sign in again for this service with a role that may do this; after repeated "
-    "failures wait five minutes.",
-}
-"""What everybody outside reads of an `AuthenticityError`."""
-
-INTERNAL: Final = {
-    "reason": "internal",
-    "message": "The service met an error of its own.",
-    "remedy": "Try again; if it stays, give the operator the time of the request.",
-}
-
-
-def status_of(error: GridSecureError) -> int:
-    """The HTTP status of one of our errors."""
-    nearest = next(kind for kind in type(error).__mro__ if kind in STATUS)
-    return _STATUS_OF_REASON.get(error.reason, STATUS[nearest])
 
 
 def error_response(error: GridSecureError) -> JSONResponse:
     """The public answer to one of our errors."""
-    status = status_of(error)
+    status, headers = status_of(error), None
     if isinstance(error, AuthenticityError):
         _log.warning("refused: %s %s", type(error).__name__, error.reason)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-        return JSONResponse(REFUSED, status, headers=headers)
-    body = {"reason": error.reason, "message": error.message, "remedy": error.remedy}
-    return JSONResponse(body, status)
+    return _response(problem_of(error), status, headers=headers)
+
+
+def _response(
+    problem: Problem, status: int, *, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    return JSONResponse(problem.model_dump(), status, headers=headers)
 
 
 def internal_response(error: Exception) -> JSONResponse:
@@ -89,7 +44,7 @@ def internal_response(error: Exception) -> JSONResponse:
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown place"
     _log.error("internal error: %s at %s", type(error).__name__, place)
-    return JSONResponse(INTERNAL, 500)
+    return _response(INTERNAL, 500)
 
 
 def too_large() -> InvalidMessageError:
@@ -148,6 +103,6 @@ def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
         404: "There is nothing at this address.",
         405: "This address does not take this method.",
     }.get(status, "The request could not be read.")
-    body = {"reason": f"http.{status}", "message": message, "remedy": "See the API page at /docs."}
+    problem = Problem.of(f"http.{status}", message=message, remedy="See the API page at /docs.")
     headers = error.headers if isinstance(error, HTTPException) else None
-    return JSONResponse(body, status, headers=headers)
+    return _response(problem, status, headers=headers)

@@ -22,7 +22,7 @@ from gridsecure.gateway.month_plan import MonthReport, stored_plan, stored_repor
 from gridsecure.gateway.months import Progress
 from gridsecure.gateway.private_files import write_private
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure_api.errors import INTERNAL
+from gridsecure.wire.problems import INTERNAL
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class MonthWorker:
             self._fail(files.month, error.reason, f"{error.message} {error.remedy}".strip())
         except Exception as error:  # noqa: BLE001 - the thread's boundary: what is not ours says nothing
             _log.error("month %s failed: %s", files.month, type(error).__name__)
-            self._fail(files.month, INTERNAL["reason"], INTERNAL["message"])
+            self._fail(files.month, INTERNAL.reason, INTERNAL.message)
 
     def _note(self, stage: str, done: int, of: int) -> None:
         self._step = (stage, done, of)

@@ -24,11 +24,11 @@ from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
 from gridsecure.gateway.months import Peers
 from gridsecure.gateway.upload import PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
-from gridsecure.wire.connections import new_client
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
 from gridsecure.whole_files import sweep_drafts
+from gridsecure.wire.connections import new_client
 from gridsecure.zone_keys import kept_secret, signing_key, zone_folder
 from gridsecure_api.deps import Clock
 from gridsecure_api.holder_auth import HolderAuth

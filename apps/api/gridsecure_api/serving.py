@@ -12,6 +12,9 @@ from fastapi import FastAPI
 from gridsecure import frames
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.version import VERSION
+from gridsecure.wire.problems import REASONS_PATH, Problem
+from gridsecure.wire.reasons import meanings_of
+from gridsecure.wire.services import About, Health, ReasonMeaning
 from gridsecure_api.api_page import add_api_page
 from gridsecure_api.deps import ALWAYS_PUBLIC, Clock, Gate, GateRules
 from gridsecure_api.errors import install_error_handlers
@@ -75,6 +78,7 @@ def new_app(
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
     )
     install_error_handlers(app)
     rules = GateRules(
@@ -93,21 +97,27 @@ def new_app(
 def _add_public_pages(
     app: FastAPI, description: ServiceDescription, *, engines: tuple[str, ...]
 ) -> None:
-    about = {
-        "zone": description.zone,
-        "title": description.title,
-        "description": description.text,
-        "version": VERSION,
-        "sm2_engines": list(engines),
+    about = About(
+        zone=description.zone,
+        title=description.title,
+        description=description.text,
+        version=VERSION,
+        sm2_engines=list(engines),
         **(description.facts or {}),
-    }
+    )
 
-    @app.get("/about", tags=["service"])
-    def read_about() -> dict[str, Any]:
+    @app.get("/about", tags=["service"], response_model_exclude_none=True)
+    def read_about() -> About:
         """What this service is. Public."""
         return about
 
     @app.get("/health", tags=["service"])
-    def read_health() -> dict[str, str]:
+    def read_health() -> Health:
         """Answers while the service runs. Public."""
-        return {"state": "ok"}
+        return Health(state="ok")
+
+    @app.get(REASONS_PATH + "{code}", tags=["service"])
+    def read_reason(code: str) -> ReasonMeaning:
+        """What a reason code means and what to do; where errors link to. Public."""
+        meanings = [(one.message, one.remedy) for one in meanings_of(code)]
+        return ReasonMeaning.of(code, meanings=meanings)

@@ -20,7 +20,6 @@ from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError, GridSecureError, InvalidMessageError
-from gridsecure.wire.connections import new_client
 from gridsecure.identity.commitments import registration_entries
 from gridsecure.identity.log_entries import read_entry
 from gridsecure.identity.person_login import person_login
@@ -28,6 +27,7 @@ from gridsecure.identity.service_login import Audience
 from gridsecure.identity_messages import IdentityKeys, LogEntry
 from gridsecure.messages import Signed
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
+from gridsecure.wire.connections import new_client
 
 OFFICE_OF: Final[dict[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
 TIMEOUT: Final = 120.0

@@ -45,9 +45,9 @@ from gridsecure.cli.services_client import ServicesClient
 from gridsecure.cli.tables import show_closing
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError
-from gridsecure.wire.connections import new_client
 from gridsecure.periods import billing_month
 from gridsecure.statement_checks import check_statements
+from gridsecure.wire.connections import new_client
 
 
 @dataclass(frozen=True, slots=True)

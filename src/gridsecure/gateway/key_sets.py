@@ -26,10 +26,10 @@ from gridsecure.gateway.zone import GatewayZone
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import PARAMETER_SETS
 from gridsecure.messages import KeyNotice, KeySetRequest, Signed, UploadManifest, opened, signed
-from gridsecure.wire.client import Peer
 from gridsecure.plans.key_ring import load_key_set
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.records import Record, fetch, record
+from gridsecure.wire.client import Peer
 
 _KEY_SET: Final = "key-set"
 

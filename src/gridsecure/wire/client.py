@@ -9,24 +9,13 @@ configured, or nowhere. An answer is read up to a limit: a peer cannot fill this
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import httpx
 
-from gridsecure.errors import (
-    AccessDeniedError,
-    AuthenticityError,
-    CiphertextError,
-    ConflictError,
-    GridSecureError,
-    InputError,
-    InvalidMessageError,
-    NotFoundError,
-    ReleaseRefusedError,
-    StorageError,
-)
+from gridsecure.errors import GridSecureError, InvalidMessageError
+from gridsecure.wire.problems import class_of, error_of
 
 PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Pauses before the second to the sixth attempt [s]."""
@@ -35,19 +24,8 @@ MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
 """Longest answer that is read [bytes]: release requests of a month of load curves have some ten
 megabytes, the largest object, the tier set's relinearisation keys, a few."""
 
-_REASON: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
-_MAX_TEXT: Final = 300
 _TOO_MANY: Final = 429
 _FULL: Final = 507
-_REFUSALS: Final[dict[int, type[GridSecureError]]] = {
-    400: InputError,
-    401: AuthenticityError,
-    403: AccessDeniedError,
-    404: NotFoundError,
-    409: ConflictError,
-    422: InvalidMessageError,
-    507: StorageError,
-}
 
 
 class Peer:
@@ -167,29 +145,15 @@ class Peer:
 
     def _refusal(self, response: httpx.Response) -> GridSecureError:
         """The peer's error, with its reason where it gives a well-formed one."""
-        try:
-            body = response.json()
-        except (ValueError, RecursionError):
-            body = None
-        body = body if isinstance(body, dict) else {}
-        reason = body.get("reason")
-        if not isinstance(reason, str) or not _REASON.fullmatch(reason):
-            reason = f"{self._name}.failed"
-        kind = _REFUSALS.get(response.status_code, GridSecureError)
-        if response.status_code == 409 and not reason.startswith("conflict"):
-            kind = CiphertextError
-        if response.status_code == 403 and reason.startswith("release"):
-            kind = ReleaseRefusedError
-        said = _sentence(body.get("message"))
-        return kind(
-            f"The {self._name} refused: {said}" if said else f"The {self._name} refused.",
-            reason=reason,
-            remedy=_sentence(body.get("remedy")),
+        said = error_of(response.status_code, response.content)
+        if said is None:
+            return class_of(response.status_code)(
+                f"The {self._name} refused.", reason=f"{self._name}.failed"
+            )
+        return type(said)(
+            f"The {self._name} refused: {said.message}"
+            if said.message
+            else f"The {self._name} refused.",
+            reason=said.reason,
+            remedy=said.remedy,
         )
-
-
-def _sentence(text: object) -> str:
-    """Text of the peer as far as it is fit to print."""
-    if not isinstance(text, str):
-        return ""
-    return "".join(character for character in text if character.isprintable())[:_MAX_TEXT]

@@ -20,13 +20,14 @@ from gridsecure.errors import NotFoundError
 
 PACKAGES: Final = ("gridsecure", "gridsecure_api", "gridsecure_dashboard")
 """Packages whose errors people meet; those that are installed are read."""
-CODE: Final = re.compile(r"^[a-z0-9{}_-]+(\.[a-z0-9{}_-]+)+$")
+CODE: Final = re.compile(r"^(?:[a-z0-9-]+|[a-z0-9{}_-]+(?:\.[a-z0-9{}_-]+)+)$")
 _HEAD: Final = """# Reason codes
 
 An error names its reason as `area.what`. The message of the moment says which file, line or meter
 point it is about; this page says what each code means and what to do. It is generated from the
 code. Words in braces stand for what varies. What a service does not trust it refuses as
-`authenticity.refused`, whatever the code; its log has the code.
+`authenticity.refused`, whatever the code; its log has the code. Every service answers the same at
+`/reasons/CODE`, and the `type` of an error's body is that address.
 """
 
 
@@ -61,9 +62,7 @@ def reason_codes() -> tuple[Meaning, ...]:
         for node in ast.walk(tree)
         for meaning in _meanings(node, names)
     }
-    return tuple(
-        sorted(found, key=lambda meaning: (meaning.code, meaning.message, meaning.remedy))
-    )
+    return tuple(sorted(found, key=lambda meaning: (meaning.code, meaning.message, meaning.remedy)))
 
 
 def _folders() -> list[Path]:
@@ -118,6 +117,11 @@ def reasons_page(meanings: Sequence[Meaning]) -> str:
 def _meanings(node: ast.AST, names: Mapping[str, str]) -> Iterator[Meaning]:
     """What an error is raised with, an error class has by default, or a table of reasons says."""
     match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="Problem"), attr="of"), args=[reason]):
+            told = {keyword.arg: _text(keyword.value, names) for keyword in node.keywords}
+            code = _text(reason, names)
+            if CODE.match(code):
+                yield Meaning(code, told["message"], told["remedy"])
         case ast.Call(args=[first, *_], keywords=keywords):
             given = {keyword.arg: keyword.value for keyword in keywords if keyword.arg}
             message = _text(first, names)

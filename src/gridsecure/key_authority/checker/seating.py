@@ -26,8 +26,8 @@ from gridsecure.key_authority.checker.platform_view import (
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.filing import SUBJECT, check_names
 from gridsecure.messages import RosterManifest, Signed, opened
-from gridsecure.wire.client import Peer
 from gridsecure.tariffs.tariff import parse_tariff
+from gridsecure.wire.client import Peer
 
 
 def proven_roster(

@@ -10,7 +10,7 @@ import pytest
 from gridsecure.errors import NotFoundError
 from gridsecure.wire.reasons import Meaning, meanings_of, reason_codes, reasons_page
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WRITTEN = re.compile(r'reason="([a-z0-9-]+\.[a-z0-9.-]+)"')
 QUOTED = re.compile(r"`([a-z-]+\.[a-z-]+)`")
 
@@ -61,7 +61,9 @@ def test_a_code_says_what_it_means_whether_written_out_or_made_of_parts():
     assert {one.code for one in meanings_of("tariff.never-heard-of")} == {"tariff.{code}"}
 
 
-@pytest.mark.parametrize("code", ["", "{x}.y", "tariff", "nothing.of.the.kind", "../errors", "a" * 99])
+@pytest.mark.parametrize(
+    "code", ["", "{x}.y", "tariff", "nothing.of.the.kind", "../errors", "a" * 99]
+)
 def test_what_is_no_code_has_no_meaning(code):
     with pytest.raises(NotFoundError) as caught:
         meanings_of(code)

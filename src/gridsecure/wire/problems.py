@@ -1,0 +1,166 @@
+"""How errors travel: one table from our classes to HTTP and back, and one body.
+
+A service answers an error with its status and a `Problem`; a client makes the same error of them.
+Where two classes share a status, the area of the reason code tells them apart. `AuthenticityError`
+and what is below it reads alike outside: the body says nothing of the check that failed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict
+
+from gridsecure.errors import (
+    AccessDeniedError,
+    AuditBrokenError,
+    AuthenticityError,
+    CiphertextError,
+    ConflictError,
+    GridSecureError,
+    InputError,
+    InvalidMessageError,
+    NotFoundError,
+    ReleaseRefusedError,
+    StorageError,
+)
+
+STATUS: Final[Mapping[type[GridSecureError], int]] = {
+    GridSecureError: 500,
+    InputError: 400,
+    InvalidMessageError: 422,
+    AuthenticityError: 401,
+    AccessDeniedError: 403,
+    CiphertextError: 409,
+    ReleaseRefusedError: 403,
+    NotFoundError: 404,
+    ConflictError: 409,
+    StorageError: 507,
+    AuditBrokenError: 500,
+}
+"""HTTP status by class; a class not named answers as the nearest one above it."""
+
+_CRYPTOGRAPHY: Final = (
+    "bill",
+    "ciphertext",
+    "column",
+    "keys",
+    "load-curve",
+    "parameters",
+    "plan",
+    "upload",
+)
+AREAS: Final[Mapping[tuple[int, str], type[GridSecureError]]] = {
+    (403, "correction"): ReleaseRefusedError,
+    (403, "release"): ReleaseRefusedError,
+    (500, "audit"): AuditBrokenError,
+} | {(409, area): CiphertextError for area in _CRYPTOGRAPHY}
+"""Class by status and area of the reason code, where the status alone names another one."""
+
+TOO_LARGE: Final = "message.too-large"
+_STATUS_OF_REASON: Final = {TOO_LARGE: 413}
+_CLASS_OF_STATUS: Final[Mapping[int, type[GridSecureError]]] = {
+    STATUS[kind]: kind
+    for kind in (
+        GridSecureError,
+        InputError,
+        InvalidMessageError,
+        AuthenticityError,
+        AccessDeniedError,
+        NotFoundError,
+        ConflictError,
+        StorageError,
+    )
+} | {413: InvalidMessageError}
+
+REASONS_PATH: Final = "/reasons/"
+"""Below this path every service says what a reason code means."""
+
+_REASON: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+_LONGEST_TEXT: Final = 500  # a sentence for people; more is not one
+
+
+class Problem(BaseModel):
+    """The body of every answer that is no success.
+
+    `type` is the address, at the same service, of what the reason code means (RFC 9457).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    reason: str
+    message: str
+    remedy: str
+
+    @classmethod
+    def of(cls, reason: str, *, message: str, remedy: str) -> Problem:
+        """A problem with the address of its reason code."""
+        address = REASONS_PATH + quote(reason, safe="")
+        return cls(type=address, reason=reason, message=message, remedy=remedy)
+
+
+REFUSED: Final = Problem.of(
+    AuthenticityError.default_reason,
+    message="The request could not be trusted.",
+    remedy="Sign in again for this service with a role that may do this; after repeated "
+    "failures wait five minutes.",
+)
+"""What everybody outside reads of an `AuthenticityError`."""
+
+INTERNAL: Final = Problem.of(
+    "internal",
+    message="The service met an error of its own.",
+    remedy="Try again; if it stays, give the operator the time of the request.",
+)
+
+
+def status_of(error: GridSecureError) -> int:
+    """The HTTP status of one of our errors."""
+    nearest = next(kind for kind in type(error).__mro__ if kind in STATUS)
+    return _STATUS_OF_REASON.get(error.reason, STATUS[nearest])
+
+
+def problem_of(error: GridSecureError) -> Problem:
+    """What everybody outside reads of one of our errors."""
+    if isinstance(error, AuthenticityError):
+        return REFUSED
+    return Problem.of(error.reason, message=error.message, remedy=error.remedy)
+
+
+def error_of(status: int, content: bytes) -> GridSecureError | None:
+    """The error that an answer tells; None where its body gives no well-formed reason.
+
+    Texts are kept as far as they are fit to print. Fields may be missing: what answers may be
+    something else than a service of ours.
+
+    Args:
+        status: The HTTP status.
+        content: The body.
+    """
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):  # brackets nested a thousand deep
+        return None
+    reason = body.get("reason") if isinstance(body, dict) else None
+    if not isinstance(reason, str) or not _REASON.fullmatch(reason):
+        return None
+    kind = class_of(status, reason=reason)
+    return kind(_sentence(body.get("message")), reason=reason, remedy=_sentence(body.get("remedy")))
+
+
+def class_of(status: int, *, reason: str = "") -> type[GridSecureError]:
+    """The class that a status and a reason stand for."""
+    area = reason.partition(".")[0]
+    return AREAS.get((status, area)) or _CLASS_OF_STATUS.get(status, GridSecureError)
+
+
+def _sentence(text: object) -> str:
+    """Text of another party as far as it is fit to print."""
+    if not isinstance(text, str):
+        return ""
+    return "".join(character for character in text if character.isprintable())[:_LONGEST_TEXT]

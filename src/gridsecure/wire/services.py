@@ -1,0 +1,63 @@
+"""What every service answers alike: what it is, that it runs, what a reason code means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    """The JSON of an answer, as the service sends it and as a client reads it.
+
+    Fields that a later release adds do a client no harm; a field of another type is an error, and
+    its value stays out of it.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class About(Answer):
+    """What a service says of itself; the last two are the identity service's."""
+
+    zone: str
+    title: str
+    description: str
+    version: str
+    sm2_engines: list[str]
+    periods: list[str] | None = None
+    local_demonstration_only: list[str] | None = None
+
+
+class Health(Answer):
+    """Given while a service runs."""
+
+    state: str
+
+
+class Meaning(Answer):
+    """One thing that a reason code may mean."""
+
+    message: str
+    remedy: str
+
+
+class ReasonMeaning(Answer):
+    """What a reason code means; words in braces stand for what varies."""
+
+    code: str
+    meanings: list[Meaning]
+
+    @classmethod
+    def of(cls, code: str, *, meanings: Iterable[tuple[str, str]]) -> ReasonMeaning:
+        """A code with each message and remedy that stands under it."""
+        said = [Meaning(message=message, remedy=remedy) for message, remedy in meanings]
+        return cls(code=code, meanings=said)
+
+
+class EvidenceHead(Answer):
+    """The newest entry of an evidence log: its place, hash and time; of an empty log no place."""
+
+    index: int | None
+    hash: str
+    at: str | None
