@@ -130,6 +130,18 @@ def enrolled_records() -> bytes:
         return (world.folder / "zone.db").read_bytes()
 
 
+@cache
+def finished_month() -> GatewayWorld:
+    """A closed world whose month is done; its bills' columns were sent."""
+    folder = tempfile.mkdtemp()
+    made = GatewayWorld(Path(folder), load_curves=False)
+    weakref.finalize(made, shutil.rmtree, folder)
+    made.save()
+    made.process()
+    made.close()
+    return made
+
+
 class GatewayWorld:
     """One gateway in a folder, with files for a month and peers.
 
@@ -137,16 +149,22 @@ class GatewayWorld:
         folder: Where everything goes.
         enrolled: Whether it begins with its meter points registered at the shared authority.
         authority: The identity authority; the shared one by default.
+        load_curves: Whether months are sent with the columns of load curves.
     """
 
     def __init__(
-        self, folder: Path, *, enrolled: bool = True, authority: Authority | None = None
+        self,
+        folder: Path,
+        *,
+        enrolled: bool = True,
+        authority: Authority | None = None,
+        load_curves: bool = True,
     ) -> None:
         self.grid = GridSimulator(folder / "platform")
         self.given: dict[tuple[str, str], tuple[Signed, list[bytes]]] = {}
         self.simulated: SimulatedMonth = simulate(METERS, month=MONTH, interval_minutes=60)
         self.folder = folder / "gateway"
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         self.pauses: list[float] = []
         self.registry = authority or shared_authority()
         self.service = IdentityService(self.registry, self.clock)
@@ -156,10 +174,19 @@ class GatewayWorld:
         self.steps: list[str] = []
         self.now = NOW
         self.carry = False
+        self.load_curves = load_curves
         self.shuffle = RANDOM
         if enrolled:
             (self.folder / "zone.db").write_bytes(enrolled_records())
         self.zone = self.open_zone()
+
+    @classmethod
+    def after(cls, other: GatewayWorld, folder: Path) -> GatewayWorld:
+        """A world that has come as far as another, which is closed."""
+        shutil.copytree(other.folder.parent, folder, dirs_exist_ok=True)
+        made = cls(folder, enrolled=False, authority=other.registry, load_curves=other.load_curves)
+        made.now, made.given = other.now, dict(other.given)
+        return made
 
     def open_zone(self) -> GatewayZone:
         engine = open_database(f"sqlite:///{self.folder / 'zone.db'}")
@@ -305,6 +332,7 @@ class GatewayWorld:
             peers=self.peers,
             clock=self.clock,
             progress=note,
+            load_curves=self.load_curves,
         )
 
     def outgoing(self, *, days: int = 1, span: tuple[str, str] | None = None) -> outbox.Outgoing:

@@ -7,7 +7,6 @@ import stat
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,6 @@ from gridsecure.gateway.corrections import correct_month
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import stored_plan
-from gridsecure.gateway.packing import pack_energies, packed_columns
 from gridsecure.gateway.year_to_date import year_before_wh
 from gridsecure.key_authority.checker.answering import sealed_statements
 from gridsecure.key_authority.checker.bill_versions import bill_versions
@@ -56,7 +54,7 @@ from gridsecure.store.evidence import head, verify_chain
 from gridsecure.store.records import listed
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.authority_simulator import Authority
-from tests.gateway.gateway_world import MONTH, GatewayWorld
+from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
 from tests.grid_simulator import HOUR, OFFICE
 
 CHEAPER = load_tariff(catalogue_tariffs()["flat"])
@@ -70,22 +68,10 @@ class Killed(BaseException):
 
 @pytest.fixture
 def world(tmp_path):
-    """A world whose month is done; only its settlement columns were sent, which is quicker."""
-    made = GatewayWorld(tmp_path)
-    made.save()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gridsecure.gateway.months.pack_energies", settlement_columns_only)
-        made.process()
-    made.wire.log.clear()
+    """A world whose month is done."""
+    made = GatewayWorld.after(finished_month(), tmp_path)
     yield made
     made.close()
-
-
-def settlement_columns_only(energies, *, roster, tariff, period, keys):
-    """The real packing, without the interval columns that follow."""
-    needs = packed_columns(roster, tariff=tariff, period=period, days=0)
-    packed = pack_energies(energies, roster=roster, tariff=tariff, period=period, keys=keys)
-    return islice(packed, needs)
 
 
 def homes(world):
@@ -222,7 +208,7 @@ def test_the_expected_documents_are_those_of_the_plaintext_readings(world):
 
 def test_a_single_late_reading_replaces_an_estimate(tmp_path):
     """A reading that was missing, and so estimated, comes late."""
-    world = GatewayWorld(tmp_path)
+    world = GatewayWorld(tmp_path, load_curves=False)
     try:
         home = homes(world)[0]
         lines = world.simulated.readings()
@@ -232,9 +218,7 @@ def test_a_single_late_reading_replaces_an_estimate(tmp_path):
         text = lines.assign(start=local, kwh=lines["energy_wh"] / 1000)[~missing]
         data = text[["meter_point_id", "start", "kwh"]].to_csv(index=False).encode()
         world.save(data)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gridsecure.gateway.months.pack_energies", settlement_columns_only)
-            assert world.process().estimated == 1
+        assert world.process().estimated == 1
         assert (
             platform_uploads(world)[0].estimated_readings
             + platform_uploads(world)[1].estimated_readings
@@ -418,7 +402,7 @@ def test_a_full_disk_fixes_or_signs_nothing_and_passes(world, monkeypatch):
 
 
 def test_a_month_that_is_not_done_is_not_corrected(tmp_path):
-    world = GatewayWorld(tmp_path)
+    world = GatewayWorld(tmp_path, load_curves=False)
     try:
         world.save()
         with pytest.raises(ConflictError) as refusal:
@@ -463,7 +447,7 @@ def test_who_can_no_longer_be_billed_stops_the_correction(world):
 
 def test_readings_of_who_was_never_billed_are_counted(tmp_path):
     """A meter point whose readings all come late has no bill to correct."""
-    world = GatewayWorld(tmp_path)
+    world = GatewayWorld(tmp_path, load_curves=False)
     try:
         late = homes(world)[0]
         readings = world.simulated.readings()
@@ -472,9 +456,7 @@ def test_readings_of_who_was_never_billed_are_counted(tmp_path):
         lines = lines[["meter_point_id", "start", "kwh"]]
         own = lines["meter_point_id"] == late
         world.save(lines[~own].to_csv(index=False).encode())
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gridsecure.gateway.months.pack_energies", settlement_columns_only)
-            assert world.process().billed_meters == 19
+        assert world.process().billed_meters == 19
         report = correct(world, saved(world, lines[own].to_csv(index=False).encode()))
         assert (report.corrected, report.late) == (0, 1)
     finally:
@@ -505,7 +487,7 @@ def test_a_tariff_that_is_none_is_not_kept(world):
 
 def test_files_of_two_interval_lengths_are_corrected_each_in_its_own(tmp_path):
     """A meter point in quarter hours beside others in hours, and one that was never read."""
-    world = GatewayWorld(tmp_path)
+    world = GatewayWorld(tmp_path, load_curves=False)
     try:
         fine = "".join(
             f"fine,2026-07-{day:02d} {hour:02d}:{minute:02d},0.100\n"
@@ -516,9 +498,7 @@ def test_files_of_two_interval_lengths_are_corrected_each_in_its_own(tmp_path):
         header = "meter_point_id,start,kwh\n"
         contracts = world.contracts_csv() + b"fine,futian,household,flat,0,0\n"
         world.save(world.simulated.wide_csv(), (header + fine).encode(), contracts=contracts)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gridsecure.gateway.months.pack_energies", settlement_columns_only)
-            assert world.process().billed_meters == 21
+        assert world.process().billed_meters == 21
         quarter = saved(world, corrected_csv(("fine", "2026-07-03 05:15", 0.2)))
         assert correct(world, quarter).corrected == 1
         hour = corrected_csv(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -13,25 +12,17 @@ from hypothesis import strategies as st
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bill_readings
 from gridsecure.errors import InvalidMessageError, NotFoundError
-from gridsecure.gateway import months
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import expected_bills
 from gridsecure.statement_checks import MAX_NAMED, StatementCheck, bill_digests, check_statements
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
-from tests.gateway.gateway_world import MONTH, GatewayWorld
+from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
 from tests.grid_simulator import HOUR
-
-REAL_PACKING = months.pack_energies
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    made = GatewayWorld(tmp_path_factory.mktemp("world"))
-    made.save()
-    with pytest.MonkeyPatch.context() as patch:
-        # Encryption is not what is tested here; the first columns stand for all.
-        patch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 2))
-        made.process()
+    made = GatewayWorld.after(finished_month(), tmp_path_factory.mktemp("world"))
     yield made
     made.close()
 

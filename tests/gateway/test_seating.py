@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from datetime import UTC, datetime
-from itertools import islice
 
 import httpx
 import pytest
@@ -21,7 +20,7 @@ from gridsecure.errors import (
     InvalidMessageError,
     NotFoundError,
 )
-from gridsecure.gateway import months, outbox
+from gridsecure.gateway import outbox
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import stored_plan
 from gridsecure.gateway.packing import PackedColumn
@@ -48,19 +47,12 @@ from tests.gateway.gateway_world import (
 from tests.gateway.identity_wire import Authority
 from tests.grid_simulator import NOW, grid_keys, registry
 
-REAL_PACKING = months.pack_energies
 START = f"{MONTH}-01T00:00:00+08:00"
 AUGUST = "2026-08-01T00:00:00+08:00"
 
 
 class Killed(BaseException):
     """Nothing catches it, as nothing catches a kill."""
-
-
-@pytest.fixture(autouse=True)
-def _short_months(monkeypatch):
-    """The real packing, cut short: who is seated does not depend on the columns."""
-    monkeypatch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 2))
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +64,7 @@ def _nothing_sent_ahead(monkeypatch):
 @pytest.fixture
 def shared(tmp_path):
     """A world of the shared authority, whose meter points are registered."""
-    made = GatewayWorld(tmp_path)
+    made = GatewayWorld(tmp_path, load_curves=False)
     made.save()
     yield made
     made.close()
@@ -83,7 +75,7 @@ def world(tmp_path):
     """A world whose meter points are registered at an authority of its own, told anything."""
     enrolled_records()
     authority = shared_authority().copied(tmp_path / "identity")
-    made = GatewayWorld(tmp_path, authority=authority)
+    made = GatewayWorld(tmp_path, authority=authority, load_curves=False)
     made.save()
     yield made
     made.close()
@@ -95,7 +87,7 @@ def fresh(tmp_path):
     """A world that nobody has met yet, at an identity authority of its own."""
     (tmp_path / "identity").mkdir()
     authority = Authority(tmp_path / "identity", [grid_keys().gateway.public_key])
-    made = GatewayWorld(tmp_path, enrolled=False, authority=authority)
+    made = GatewayWorld(tmp_path, enrolled=False, authority=authority, load_curves=False)
     made.list_contracts(made.simulated.contracts)
     made.save()
     yield made

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import pytest
 
 from gridsecure.credentials.seats import settlement_domain
 from gridsecure.credentials.settlement import settled_subject
 from gridsecure.errors import InvalidMessageError, NotFoundError, SignatureError
-from gridsecure.gateway import months
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import expected_bills
 from gridsecure.gateway.settlement_proofs import settlement_proofs
-from tests.gateway.gateway_world import MONTH, GatewayWorld
+from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
 from tests.identity.identity_world import suite
 
-REAL_PACKING = months.pack_energies
 CHALLENGE = bytes(range(32))
 DOMAIN = settlement_domain(MONTH)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    made = GatewayWorld(tmp_path_factory.mktemp("world"))
-    made.save()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 2))
-        made.process()
+    made = GatewayWorld.after(finished_month(), tmp_path_factory.mktemp("world"))
     yield made
     made.close()
 

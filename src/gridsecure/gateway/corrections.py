@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from typing import Final
 
 from gridsecure.credentials.seats import billing_domain
@@ -54,7 +53,7 @@ from gridsecure.gateway.correction_versions import (
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, Progress
-from gridsecure.gateway.packing import pack_energies, packed_columns
+from gridsecure.gateway.packing import pack_energies
 from gridsecure.gateway.preparation import Admitted, admit_month, settled_roster
 from gridsecure.gateway.rosters import Roster, retariffed
 from gridsecure.gateway.seating import reseated
@@ -244,12 +243,16 @@ class _CorrectionRun:
             self.progress("encrypt", done, len(changed))
             roster, tariff = item.month.roster, item.month.tariff
             columns = pack_energies(
-                energies, roster=roster, tariff=tariff, period=period, keys=keys
+                energies,
+                roster=roster,
+                tariff=tariff,
+                period=period,
+                keys=keys,
+                load_curves=False,
             )
-            settlement = packed_columns(roster, tariff=tariff, period=period, days=0)
             packed = outbox.Packed(
                 roster=roster.manifest,
-                columns=islice(columns, settlement),
+                columns=columns,
                 start=start,
                 end=period.end.isoformat(),
                 estimated_readings=item.month.estimated_readings,

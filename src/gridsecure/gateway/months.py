@@ -85,6 +85,7 @@ def process_month(
     peers: Peers,
     clock: Callable[[], datetime],
     progress: Progress,
+    load_curves: bool = True,
 ) -> MonthReport:
     """Take a month from files to committed uploads, or finish what a killed run began.
 
@@ -94,6 +95,7 @@ def process_month(
         peers: Clients of the other services.
         clock: Gives the time, aware.
         progress: Told of every step.
+        load_curves: Whether to send what load curves are summed from besides what bills are.
 
     Returns:
         The report; of a month finished before, the report it had.
@@ -104,7 +106,7 @@ def process_month(
     known = stored_report(zone, files.month)
     if known is not None:
         return known
-    run = _MonthRun(zone, files, peers, clock, progress)
+    run = _MonthRun(zone, files, peers, clock, progress, load_curves)
     try:
         return run.complete(stored_plan(zone, files.month))
     finally:
@@ -120,6 +122,7 @@ class _MonthRun:
     peers: Peers
     clock: Callable[[], datetime]
     progress: Progress
+    load_curves: bool
     seconds: dict[str, float] = field(default_factory=dict)
     stage: str = ""
     since: datetime | None = None
@@ -218,7 +221,7 @@ class _MonthRun:
         rosters = assigned.rosters
         period = month_period(self.files.month, timezone=self.zone.timezone)
         energies = assigned.admitted.energies
-        days = len(energies.starts.normalize().unique())
+        days = len(energies.starts.normalize().unique()) if self.load_curves else 0
         total = sum(
             packed_columns(item.roster, tariff=item.tariff, period=period, days=days)
             for item in rosters
@@ -235,7 +238,12 @@ class _MonthRun:
 
         for item in rosters:
             columns = pack_energies(
-                energies, roster=item.roster, tariff=item.tariff, period=period, keys=keys
+                energies,
+                roster=item.roster,
+                tariff=item.tariff,
+                period=period,
+                keys=keys,
+                load_curves=self.load_curves,
             )
             packed = outbox.Packed(
                 roster=item.roster.manifest,

@@ -104,6 +104,7 @@ def pack_energies(
     tariff: Tariff,
     period: BillingPeriod,
     keys: Mapping[str, PublicKeySet],
+    load_curves: bool = True,
 ) -> Iterator[PackedColumn]:
     """Encrypt a roster's month, column by column (so that memory stays small).
 
@@ -113,6 +114,8 @@ def pack_energies(
         tariff: The roster's tariff.
         period: The month.
         keys: Public key sets by parameter set name.
+        load_curves: Whether to add a column of intervals for each day, which load curves are summed
+            from, to those that bills are computed from.
 
     Raises:
         InvalidReadingsError: A slot has no energies (`readings.incomplete`), or as
@@ -125,9 +128,10 @@ def pack_energies(
     settled = settled_energies(own, tariff=tariff, period=period, contracts=facts)
     for quantity in _settlement_quantities(settled, roster=roster, tariff=tariff, period=period):
         yield _encrypted(quantity, roster=roster, keys=keys)
-    # The load curve has one grid for all rosters of a month; bills keep the meters' own.
-    for quantity in _interval_quantities(own.on_grid(energies.grid), roster=roster):
-        yield _encrypted(quantity, roster=roster, keys=keys)
+    if load_curves:
+        # The load curve has one grid for all rosters of a month; bills keep the meters' own.
+        for quantity in _interval_quantities(own.on_grid(energies.grid), roster=roster):
+            yield _encrypted(quantity, roster=roster, keys=keys)
 
 
 def pack_settlements(
