@@ -28,7 +28,6 @@ from itertools import islice
 from pathlib import Path
 
 import pandas as pd
-from sqlmodel import select
 
 from gridsecure.billing.bills import Bills, compute_bills
 from gridsecure.billing.contracts import load_contracts
@@ -36,6 +35,7 @@ from gridsecure.billing.settlements import settle
 from gridsecure.compute import closings, intake
 from gridsecure.compute.key_sets import KeySetStatus, install_key_set
 from gridsecure.compute.runs import RunOrder
+from gridsecure.compute.tables import SCHEMA
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
@@ -58,8 +58,9 @@ from gridsecure.messages import (
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.store.database import open_database, write_session
+from gridsecure.store.evidence import head
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import RecordRow, create_tables
+from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, parse_tariff
 from tests.zone_copies import ZoneCopy
 
@@ -190,7 +191,7 @@ class GridSimulator:
         """Open the platform's stores, as a process that (re)starts does."""
         self.folder.mkdir(parents=True, exist_ok=True)
         engine = open_database(f"sqlite:///{self.folder / 'zone.db'}")
-        create_tables(engine)
+        migrate(engine, SCHEMA)
         return PlatformZone(
             engine=engine,
             objects=ObjectStore(self.folder / "objects"),
@@ -502,7 +503,7 @@ class GridSimulator:
     def _begin_with_key_sets(self) -> None:
         """Key sets as `install_key_sets` leaves them, in a platform that was told nothing yet."""
         with write_session(self.platform_zone.engine) as session:
-            is_told = session.exec(select(RecordRow)).first() is not None
+            is_told = head(session) is not None
         if is_told:
             self.install_key_sets()
             return

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlmodel import text
+from sqlmodel import delete, update
 from typer.testing import CliRunner
 
 from gridsecure.analyst.grants import QueryAddresses, QueryClient
@@ -22,6 +22,7 @@ from gridsecure.analyst.queries import Grant, QueryProgress
 from gridsecure.analyst.releases import pinned_authority
 from gridsecure.cli import analyst, analyst_queries
 from gridsecure.cli.main import app as command
+from gridsecure.compute.tables import ReleaseRequestRow, RequestUploadRow, RunRow
 from gridsecure.credentials.queries import RESULT_PURPOSE, parsed_query
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import generate_private_key
@@ -29,7 +30,6 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.store.database import write_session
-from gridsecure.store.records import advance
 from gridsecure.wire.client import Peer
 from gridsecure.wire.problems import REFUSED
 from gridsecure_api.authority import create_authority_app
@@ -348,9 +348,11 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_grant(world):
     world.finished(grant)
     # as a platform that was killed before it kept the request would find it
     with write_session(world.grid.platform_zone.engine) as session:
-        session.exec(text("delete from record where kind = 'run-outcome'"))
-        session.exec(text("delete from record where kind like 'release-request%'"))
-        assert advance(session, kind="run", name=run_id, source="done", target="running")
+        running = {"state": "running", "jobs": 0, "jobs_done": 0, "request_id": None}
+        moved = session.exec(update(RunRow).filter_by(run_id=run_id, state="done").values(running))
+        assert moved.rowcount == 1
+        session.exec(delete(RequestUploadRow))
+        session.exec(delete(ReleaseRequestRow))
     settings = platform_settings(world.folder / "platform")
     with TestClient(create_platform_app(settings, clock=TestClock())) as again:
         world.platform = again

@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from sqlmodel import select
 
+from gridsecure.compute.tables import QueryGrantRow, RunRow
 from gridsecure.credentials.queries import Query
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.store.database import write_session
-from gridsecure.store.records import listed
 from gridsecure.wire.client import Peer
 from gridsecure.wire.problems import REFUSED
 from gridsecure_api.authority import create_authority_app
@@ -185,7 +186,7 @@ BAD: dict[str, tuple[Callable[[Asked], None], int]] = {
 
 def nothing_was_taken(shared: SimpleNamespace) -> bool:
     with write_session(shared.platform.app.state.platform.zone.engine) as session:
-        return not any(listed(session, kind=kind) for kind in ("query-grant", "run"))
+        return not any(session.exec(select(table)).all() for table in (QueryGrantRow, RunRow))
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from sqlmodel import select
 
 from gridsecure import frames
+from gridsecure.compute.tables import DenyListRow, HolderPinRow
 from gridsecure.credentials.uploads import (
     COUNTER_HEADER,
     HOLDER_HEADER,
@@ -32,7 +35,6 @@ from gridsecure.crypto.sm3 import sm3_digest, sm3_hex
 from gridsecure.identity_messages import DenyList
 from gridsecure.messages import signed
 from gridsecure.store.database import write_session
-from gridsecure.store.records import listed
 from gridsecure.wire.problems import REFUSED
 from gridsecure_api.platform import create_platform_app
 from tests.apps.zone_apps import (
@@ -127,9 +129,9 @@ def good(grid: GridSimulator) -> Request:
     return Request(text, holder_token(SUBJECT, key=KEY).token)
 
 
-def kept(platform: TestClient, kind: str) -> list[str]:
+def kept(platform: TestClient, column: Any) -> list[Any]:
     with write_session(platform.app.state.platform.zone.engine) as session:
-        return [item.name for item in listed(session, kind=kind)]
+        return list(session.exec(select(column)))
 
 
 def is_refused(answer: httpx.Response, *, status: int = 401) -> bool:
@@ -139,7 +141,7 @@ def is_refused(answer: httpx.Response, *, status: int = 401) -> bool:
 def test_what_is_signed_is_taken_in(platform: TestClient, good: Request) -> None:
     answer = good.send(platform)
     assert answer.json() == {"digest": sm3_hex(good.body)}
-    assert kept(platform, "holder-pin") == [SUBJECT]
+    assert kept(platform, HolderPinRow.subject) == [SUBJECT]
 
 
 # --- one thing differs ---------------------------------------------------------------------------
@@ -406,7 +408,7 @@ def test_a_token(name: str, shared: TestClient, good: Request) -> None:
     subject = sm3_hex(name.encode())
     token = holder_token(subject, key=KEY, **changes).token
     assert is_refused(replace(good, token=token).send(shared), status=status)
-    assert subject not in kept(shared, "holder-pin")
+    assert subject not in kept(shared, HolderPinRow.subject)
 
 
 def test_a_token_of_the_gateways_service_key_is_not_enough(
@@ -550,4 +552,4 @@ def test_a_deny_list_is_not_carried_by(role: str, shared: TestClient) -> None:
 
 def test_a_deny_list_is_the_identity_authoritys(platform: TestClient) -> None:
     assert is_refused(deny(platform, "a" * 64, key=grid_keys().platform))
-    assert kept(platform, "deny-list") == []
+    assert kept(platform, DenyListRow.sequence) == []

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from sqlmodel import select
 
 from gridsecure.compute import intake
 from gridsecure.compute.jobs import worker_pool
 from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer, waiting_requests
 from gridsecure.compute.runs import run_plan
+from gridsecure.compute.tables import UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import (
     ConflictError,
@@ -30,7 +32,6 @@ from gridsecure.messages import ReleaseRequest, Signed, Transcript, UploadManife
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import head, verify_chain
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import listed
 from tests.correction_simulator import CHEAPER, changed, correction, retariffed
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
@@ -68,7 +69,7 @@ def begin(grid: GridSimulator, upload: GridUpload) -> intake.UploadStatus:
 
 def states(grid: GridSimulator) -> dict[str, str]:
     with write_session(grid.platform_zone.engine) as session:
-        return {item.name: item.state for item in listed(session, kind="upload")}
+        return dict(session.exec(select(UploadRow.digest, UploadRow.state)).all())
 
 
 def last_entry(grid: GridSimulator) -> tuple[str, Mapping[str, object]]:

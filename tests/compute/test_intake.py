@@ -7,11 +7,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from gridsecure.compute import intake
 from gridsecure.compute.key_sets import install_key_set, known_keys
+from gridsecure.compute.tables import KeySetRow, RosterRow, UploadRow
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AuthenticityError,
@@ -31,7 +34,6 @@ from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, Signed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
-from gridsecure.store.records import listed
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
 
@@ -47,9 +49,9 @@ def commit(grid: GridSimulator, upload: GridUpload) -> intake.UploadStatus:
     return intake.commit_upload(grid.platform_zone, upload.upload_id, at=NOW)
 
 
-def names(grid: GridSimulator, kind: str) -> list[str]:
+def kept(grid: GridSimulator, column: Any) -> list[str]:
     with write_session(grid.platform_zone.engine) as session:
-        return [item.name for item in listed(session, kind=kind)]
+        return list(session.exec(select(column)))
 
 
 def evidence_length(grid: GridSimulator) -> int:
@@ -89,7 +91,7 @@ def test_nobody_else_may_publish_keys(bare_grid, signer):
     notice = bare_grid.key_notice(key_set, key=getattr(bare_grid.keys, signer))
     with pytest.raises(UnknownMeterError):
         install_key_set(bare_grid.platform_zone, notice, keys=(key_set.public.public_key,), at=NOW)
-    assert names(bare_grid, "key-set") == []
+    assert kept(bare_grid, KeySetRow.key_id) == []
 
 
 @pytest.mark.parametrize("keys", [(b"",), (b"other",)])
@@ -109,7 +111,7 @@ def test_a_secret_key_sent_for_a_public_one_never_touches_the_disk(bare_grid):
     with pytest.raises(KeyMismatchError):
         install_key_set(bare_grid.platform_zone, notice, keys=(secret,), at=NOW)
     assert not bare_grid.platform_zone.objects.has(sm3_hex(secret))
-    assert names(bare_grid, "key-set") == []
+    assert kept(bare_grid, KeySetRow.key_id) == []
 
 
 # --- tariffs and rosters -----------------------------------------------------------------------
@@ -130,7 +132,9 @@ def test_a_roster_needs_its_tariff(bare_grid):
 def test_rosters_are_registered_once(grid):
     entries = evidence_length(grid)
     grid.install_rosters()
-    assert sorted(names(grid, "roster")) == sorted(r.manifest.roster_id for r in grid.rosters)
+    assert sorted(kept(grid, RosterRow.roster_id)) == sorted(
+        r.manifest.roster_id for r in grid.rosters
+    )
     assert evidence_length(grid) == entries
 
 
@@ -252,7 +256,7 @@ def test_a_changed_message_is_refused(grid, change: Callable[[Signed], Signed]):
     upload = grid.upload(grid.rosters[0])
     with pytest.raises(SignatureError):
         begin(grid, replace(upload, message=change(upload.message)))
-    assert names(grid, "upload") == []
+    assert kept(grid, UploadRow.digest) == []
 
 
 @pytest.mark.parametrize("signer", ["stranger", "authority", "platform"])
@@ -319,7 +323,7 @@ def test_steps_taken_at_the_same_moment_count_once(grid):
     committed = at_once(lambda: commit(grid, upload))
     assert set(committed) == {intake.UploadStatus(upload.upload_id, "committed", ())}
     assert evidence_length(grid) == entries + 2
-    assert names(grid, "upload") == [upload.upload_id]
+    assert kept(grid, UploadRow.digest) == [upload.upload_id]
 
 
 def test_of_two_manifests_at_the_same_moment_one_stands(grid):
@@ -335,7 +339,7 @@ def test_of_two_manifests_at_the_same_moment_one_stands(grid):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(try_one, uploads))
     assert refused == ["conflict.upload"] * 3
-    assert len(names(grid, "upload")) == 1
+    assert len(kept(grid, UploadRow.digest)) == 1
 
 
 def test_a_full_disk_leaves_nothing_half_written_and_the_upload_goes_on(grid, monkeypatch):

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlmodel import select
 
 from gridsecure.compute import intake
 from gridsecure.compute.seating import install_deny_list
+from gridsecure.compute.tables import RosterRow, UploadRow, UploadSequenceRow
 from gridsecure.credentials.seats import MAX_FACT, delegation_text
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import GridSecureError, InputError, UnknownMeterError
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import RosterManifest
 from gridsecure.store.database import write_session
-from gridsecure.store.records import listed
 from tests.compute.second_rosters import AUGUST, deny_list, known, part, upload_of
 from tests.correction_simulator import CHEAPER, changed, correction, retariffed
 from tests.grid_simulator import NOW, GridKeys, GridSimulator, GridUpload
@@ -47,7 +48,7 @@ def begin(grid: GridSimulator, upload: GridUpload) -> intake.UploadStatus:
 
 def rosters_kept(grid: GridSimulator) -> list[str]:
     with write_session(grid.platform_zone.engine) as session:
-        return [item.name for item in listed(session, kind="roster")]
+        return list(session.exec(select(RosterRow.roster_id)))
 
 
 def refuse_roster(grid: GridSimulator, manifest: RosterManifest, *, reason: str, **seats) -> None:
@@ -260,7 +261,8 @@ def test_uploads_are_of_the_year_of_their_pseudonyms(grid, name):
         begin(grid, upload_of(grid, roster, like, start=start, end=end))
     assert refused.value.reason == "identity.period"
     with write_session(grid.platform_zone.engine) as session:
-        assert listed(session, kind="upload") == listed(session, kind="sequence") == []
+        for table in (UploadRow, UploadSequenceRow):
+            assert session.exec(select(table)).all() == []
 
 
 @pytest.mark.parametrize("month", range(1, 13))

@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from gridsecure.compute import intake
+from gridsecure.compute.tables import BilledMembersRow, SeatRow, UploadRow
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, NotFoundError, StaleMessageError
 from gridsecure.gateway.rosters import Roster
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
-from gridsecure.store.records import listed
 from tests.compute.second_rosters import AUGUST, STRADDLING, known, part, upload_of
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, neighbours_keys
 
-KINDS = ("upload", "period", "seating", "members")
+TABLES = (UploadRow, SeatRow, BilledMembersRow)
 
 
 @pytest.fixture
@@ -73,11 +75,14 @@ def refuse(grid: GridSimulator, upload: GridUpload) -> None:
     assert not [name for name in upload.roster.manifest.pseudonyms if name in str(refused.value)]
 
 
-def kept(grid: GridSimulator) -> tuple[dict[str, list[str]], int]:
-    """Names of all records of an upload, and how long the evidence log is."""
+def kept(grid: GridSimulator) -> tuple[dict[str, list[dict[str, Any]]], int]:
+    """All rows of uploads, and how long the evidence log is."""
     with write_session(grid.platform_zone.engine) as session:
-        by_kind = {kind: [item.name for item in listed(session, kind=kind)] for kind in KINDS}
-        return by_kind, verify_chain(session)
+        rows = {
+            table.__tablename__: [row.model_dump() for row in session.exec(select(table))]
+            for table in TABLES
+        }
+        return rows, verify_chain(session)
 
 
 # --- refused -----------------------------------------------------------------------------------
@@ -203,8 +208,8 @@ def test_a_correction_takes_no_seat(grid, first):
     second = correction(grid, first, readings=readings, slots=[3])
     assert grid.deliver(second).state == "committed"
     after = kept(grid)[0]
-    assert after["upload"] == [first.upload_id, second.upload_id]
-    assert (after["seating"], after["period"]) == (before["seating"], before["period"])
+    assert [row["digest"] for row in after["upload"]] == [first.upload_id, second.upload_id]
+    assert after["seat"] == before["seat"]
 
 
 def test_the_other_rosters_and_gateways_months_go_on(grid, first, second, apart, neighbour):

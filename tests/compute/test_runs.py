@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlmodel import select
 
 from gridsecure.billing.rules import CONTRACT
 from gridsecure.compute import intake
@@ -21,7 +22,8 @@ from gridsecure.compute.jobs import worker_pool
 from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer, waiting_requests
 from gridsecure.compute.runs import Progress, RunOrder, run_plan, signed_message
-from gridsecure.compute.transcripts import job_seed, recorded_transcripts
+from gridsecure.compute.tables import JobSeedRow, TranscriptRow
+from gridsecure.compute.transcripts import job_seed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     ConflictError,
@@ -37,9 +39,9 @@ from gridsecure.messages import ReleaseRequest, Signed, Transcript
 from gridsecure.plans.execution import compile_bill, roster_data
 from gridsecure.plans.load_curve import cell_layout, day_quantity, day_totals
 from gridsecure.plans.recombination import recombined
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.evidence import verify_chain
-from gridsecure.store.records import Record, listed, record
+from gridsecure.store.rows import keep
 from tests.grid_simulator import (
     DAY_INTERVALS,
     NOW,
@@ -67,12 +69,13 @@ def request_of(envelope: Signed) -> ReleaseRequest:
 
 
 def transcript_bodies(grid: GridSimulator) -> dict[str, str]:
-    return {name: t.body for name, t in recorded_transcripts(grid.platform_zone).items()}
+    with read_session(grid.platform_zone.engine) as session:
+        return {row.job: row.envelope.body for row in session.exec(select(TranscriptRow))}
 
 
-def seeds(grid: GridSimulator) -> dict[str, str]:
-    with write_session(grid.platform_zone.engine) as session:
-        return {item.name: item.text for item in listed(session, kind="seed")}
+def seeds(grid: GridSimulator) -> dict[str, bytes]:
+    with read_session(grid.platform_zone.engine) as session:
+        return {row.job: row.seed for row in session.exec(select(JobSeedRow))}
 
 
 @pytest.fixture(params=["bill", "load-curve"])
@@ -181,12 +184,11 @@ def test_digests_do_not_depend_on_workers_or_on_the_run(tmp_path, plan):
     assert [t.digest for t in first.transcripts] == [t.digest for t in second.transcripts]
 
 
-def plant_seeds(grid: GridSimulator, kept: dict[str, str]) -> None:
+def plant_seeds(grid: GridSimulator, kept: dict[str, bytes]) -> None:
     """Keep seeds of another platform, as if this one had drawn them."""
     with write_session(grid.platform_zone.engine) as session:
-        for name, text in kept.items():
-            entry = Record("seed", name, name, sm3_hex(text.encode()), "", text)
-            record(session, entry, at=NOW)
+        for job, seed in kept.items():
+            keep(session, JobSeedRow(job=job, seed=seed, at=NOW))
 
 
 # --- killed and started again ------------------------------------------------------------------

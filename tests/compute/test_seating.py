@@ -7,11 +7,14 @@ platform makes of them and remembers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from gridsecure.compute import intake, seating
 from gridsecure.compute.admission import pin_holder
+from gridsecure.compute.tables import DenyListRow, GatewayRow, RosterRow
 from gridsecure.credentials import seats as seats_of_rosters
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import (
@@ -27,10 +30,9 @@ from gridsecure.errors import (
 )
 from gridsecure.gateway.rosters import with_id
 from gridsecure.identity_messages import DenyList
-from gridsecure.messages import RosterManifest, Signed, signed
+from gridsecure.messages import RosterManifest, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
-from gridsecure.store.records import listed
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
 
@@ -42,9 +44,9 @@ def open_grid(bare_grid: GridSimulator) -> GridSimulator:
     return bare_grid
 
 
-def names(grid: GridSimulator, kind: str) -> list[str]:
+def kept(grid: GridSimulator, column: Any) -> list[Any]:
     with write_session(grid.platform_zone.engine) as session:
-        return [item.name for item in listed(session, kind=kind)]
+        return list(session.exec(select(column)))
 
 
 def entries(grid: GridSimulator) -> int:
@@ -77,7 +79,7 @@ def test_a_seated_roster_is_kept_with_its_seats_and_gateway(open_grid: GridSimul
     assert register(grid, manifest) == manifest
     zone = grid.platform_zone
     assert zone.objects.get(manifest.seats) == grid.keys.seats[manifest.seats]
-    assert names(grid, "gateway") == [grid.gateway_key.public_key.thumbprint]
+    assert kept(grid, GatewayRow.thumbprint) == [grid.gateway_key.public_key.thumbprint]
     with write_session(zone.engine) as session:
         found = seating.gateway_of(session, manifest.gateway_id)
     assert found == (grid.gateway_key.public_key, grid.gateway_subject)
@@ -112,9 +114,8 @@ def test_a_known_roster_under_a_forged_signature_is_refused(open_grid: GridSimul
     seats = open_grid.keys.seats[roster.manifest.seats]
     intake.register_roster(open_grid.platform_zone, forged, seats=seats, at=NOW)
     with write_session(open_grid.platform_zone.engine) as session:
-        (kept,) = listed(session, kind="roster")
-    envelope = Signed.parsed(kept.text)
-    envelope.verify(open_grid.gateway_key.public_key)
+        (row,) = session.exec(select(RosterRow)).all()
+    row.envelope.verify(open_grid.gateway_key.public_key)
 
 
 Change = Callable[[GridSimulator], RosterManifest]
@@ -220,7 +221,7 @@ def test_a_roster_is_refused_and_leaves_nothing(name: str, open_grid: GridSimula
     with pytest.raises(kind) as refused:
         register(open_grid, manifest)
     assert refused.value.reason == reason
-    assert names(open_grid, "roster") == names(open_grid, "gateway") == []
+    assert kept(open_grid, RosterRow.roster_id) == kept(open_grid, GatewayRow.subject) == []
     assert not open_grid.platform_zone.objects.has(manifest.seats)
     assert entries(open_grid) == before
 
@@ -402,7 +403,7 @@ def test_the_deny_list_with_the_greatest_number_is_in_force(grid: GridSimulator)
     grid.restart_platform()
     with write_session(grid.platform_zone.engine) as session:
         assert seating.denied_subjects(session) == {"a" * 64, "b" * 64, "c" * 64}
-    assert names(grid, "deny-list") == ["2", "3"]
+    assert kept(grid, DenyListRow.sequence) == [2, 3]
     assert entries(grid) == before + 1
 
 
@@ -419,7 +420,7 @@ def test_two_deny_lists_under_one_number_are_a_conflict(grid: GridSimulator) -> 
 def test_nobody_else_revokes(grid: GridSimulator, signer: str) -> None:
     with pytest.raises(AuthenticityError):
         deny(grid, "a" * 64, key=getattr(grid.keys, signer))
-    assert names(grid, "deny-list") == []
+    assert kept(grid, DenyListRow.sequence) == []
 
 
 def test_a_roster_of_another_id_for_the_same_content_is_refused(grid: GridSimulator) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sqlmodel import col, select
 
 from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import default_contracts
@@ -20,6 +21,7 @@ from gridsecure.compute.jobs import worker_pool
 from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.requests import record_answer
 from gridsecure.compute.runs import run_plan
+from gridsecure.compute.tables import UploadRow
 from gridsecure.crypto.envelope import open_from
 from gridsecure.errors import (
     AuditBrokenError,
@@ -45,13 +47,12 @@ from gridsecure.gateway.year_to_date import year_before_wh
 from gridsecure.key_authority.checker.answering import sealed_statements
 from gridsecure.key_authority.checker.bill_versions import bill_versions
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
-from gridsecure.messages import Signed, UploadManifest
+from gridsecure.messages import UploadManifest
 from gridsecure.periods import billing_month
 from gridsecure.plans.load_curve import INTERVALS_PREFIX
 from gridsecure.statement_checks import bill_digests, check_statements
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import head, verify_chain
-from gridsecure.store.records import listed
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.authority_simulator import Authority
 from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
@@ -115,8 +116,9 @@ def sent_as(world, roster_id: str, revision: int) -> outbox.Outgoing:
 
 def platform_uploads(world) -> list[UploadManifest]:
     with write_session(world.grid.platform_zone.engine) as session:
-        found = listed(session, kind="upload", state="committed")
-    return [UploadManifest.parsed(Signed.parsed(item.text).body) for item in found]
+        found = select(UploadRow).where(UploadRow.state == "committed")
+        in_order = session.exec(found.order_by(col(UploadRow.id)))
+        return [UploadManifest.parsed(row.envelope.body) for row in in_order]
 
 
 def readings_with(world, *rows: tuple[str, str, float]) -> pd.DataFrame:

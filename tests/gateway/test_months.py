@@ -7,13 +7,14 @@ import threading
 
 import httpx
 import pytest
+from sqlmodel import col, select
 
+from gridsecure.compute.tables import UploadRow
 from gridsecure.errors import ConflictError, GridSecureError, InputError, StorageError
 from gridsecure.gateway import months, outbox
 from gridsecure.gateway.month_plan import month_period, stored_plan
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from gridsecure.store.records import listed
 from tests.gateway.gateway_world import CONTRACTS_HEADER, MONTH, GatewayWorld
 
 FIRST, COLUMNS = 1, 6
@@ -34,7 +35,7 @@ def world(tmp_path):
 
 def committed(world):
     with write_session(world.grid.platform_zone.engine) as session:
-        uploads = listed(session, kind="upload")
+        uploads = session.exec(select(UploadRow).order_by(col(UploadRow.id))).all()
     assert {upload.state for upload in uploads} == {"committed"}
     return uploads
 

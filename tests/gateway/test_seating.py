@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+from sqlmodel import select
 
 from gridsecure import frames
 from gridsecure.compute.seating import install_deny_list
+from gridsecure.compute.tables import UploadRow
 from gridsecure.credentials.seats import billing_domain, seated_roster
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import (
@@ -35,7 +37,6 @@ from gridsecure.identity_messages import DenyList, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, signed
 from gridsecure.simulator.synthetic_meters import simulate
 from gridsecure.store.database import write_session
-from gridsecure.store.records import listed
 from tests.gateway.gateway_world import (
     METERS,
     MONTH,
@@ -113,7 +114,7 @@ def rosters(world) -> list[RosterManifest]:
 
 def committed(world) -> int:
     with write_session(world.grid.platform_zone.engine) as session:
-        return len(listed(session, kind="upload", state="committed"))
+        return len(session.exec(select(UploadRow).where(UploadRow.state == "committed")).all())
 
 
 # --- who is seated ------------------------------------------------------------------------------

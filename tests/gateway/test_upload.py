@@ -9,8 +9,10 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlmodel import select
 
 from gridsecure import frames
+from gridsecure.compute.tables import UploadRow
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AccessDeniedError,
@@ -32,7 +34,6 @@ from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.store.database import write_session
-from gridsecure.store.records import listed
 from gridsecure.wire.client import PAUSES_S, Peer
 from tests.gateway.gateway_world import MONTH, YEAR, GatewayWorld
 
@@ -63,7 +64,7 @@ def send(world, *, upload=None):
 
 def states(world):
     with write_session(world.grid.platform_zone.engine) as session:
-        return [found.state for found in listed(session, kind="upload")]
+        return list(session.exec(select(UploadRow.state)))
 
 
 @pytest.mark.parametrize("fate", ["request lost", "answer lost", "fault"])

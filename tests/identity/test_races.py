@@ -13,6 +13,7 @@ import pytest
 from sqlmodel import Session
 
 from gridsecure.compute.admission import raise_counter
+from gridsecure.compute.tables import SCHEMA as PLATFORM
 from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import IssuerPrivateKey
@@ -31,6 +32,7 @@ from gridsecure.identity.registry import (
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import append, verify_chain
 from gridsecure.store.records import create_tables, listed
+from gridsecure.store.schema import migrate
 from tests.identity.identity_world import BILLING, METER, NOW, SETTLEMENT, keys, suite
 
 PROCESSES = 3
@@ -51,7 +53,7 @@ def register(engine, index: int, racer: int) -> None:
 
 
 def count(engine, index: int, racer: int) -> None:
-    raise_counter(engine, subject="one", counter=index + 1, now=NOW)
+    raise_counter(engine, subject="one", counter=index + 1)
 
 
 def answer(engine, index: int, racer: int) -> None:
@@ -109,7 +111,10 @@ def racers():
 @pytest.mark.parametrize("name", RACES)
 def test_every_round_has_one_winner(racers, database_url, name):
     engine = open_database(database_url)
-    create_tables(engine)
+    if name == "count":
+        migrate(engine, PLATFORM)
+    else:
+        create_tables(engine)
     if name == "answer":
         for _ in range(ROUNDS):
             CHALLENGES.give(engine, now=NOW)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from gridsecure.compute import admission
-from gridsecure.compute.admission import Upload, raise_counter
+from gridsecure.compute.admission import Upload
 from gridsecure.errors import ConflictError, StorageError
 from gridsecure.identity.enrolments import Enrolment, keep_enrolments
 from gridsecure.store import many_records
@@ -58,15 +57,6 @@ def test_a_missing_table_is_no_lost_race(tmp_path):
     with pytest.raises(StorageError, match=r"storage\.database"):
         enrol(engine, b"first")
     engine.dispose()
-
-
-def test_a_counter_always_overtaken_gives_up(engine, monkeypatch):
-    raise_counter(engine, subject="one", counter=1, now=NOW)
-    with monkeypatch.context() as patch:
-        patch.setattr(admission, "advance", lambda *args, **kwargs: False)
-        with pytest.raises(StorageError, match=r"storage\.busy"):
-            raise_counter(engine, subject="one", counter=2, now=NOW)
-    raise_counter(engine, subject="one", counter=2, now=NOW)
 
 
 def test_an_upload_shows_no_token():

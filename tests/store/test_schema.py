@@ -43,7 +43,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 def make_records(engine: Engine, *records: tuple[str, str, str]) -> None:
-    """A database of version 0.1 with these records: kind, name, text."""
+    """A database from before tables were typed, with these records: kind, name, text."""
     with write_session(engine) as session:
         number = "SERIAL" if engine.dialect.name == "postgresql" else "INTEGER NOT NULL"
         columns = ", ".join(f"{name} VARCHAR" for name in ("kind", "name", "scope"))
@@ -91,7 +91,7 @@ def test_an_empty_database_comes_to_the_tables_the_code_knows(database_url: str)
     check_schema(database_url, NOTES)
 
 
-def test_records_of_version_0_1_become_rows(engine: Engine) -> None:
+def test_records_become_rows(engine: Engine) -> None:
     make_records(engine, ("k", "b", "first"), ("k", "a", "second"))
     migrate(engine, NOTES)
     assert differences(engine, NOTES) == []

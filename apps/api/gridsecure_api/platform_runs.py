@@ -11,7 +11,6 @@ Invariants:
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import secrets
@@ -22,19 +21,20 @@ from dataclasses import asdict, dataclass, replace
 from threading import Event, Lock
 from typing import Final, Literal
 
-from sqlmodel import Session
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, col, select, update
 
 from gridsecure.compute.jobs import WorkerPool
 from gridsecure.compute.key_sets import known_keys
 from gridsecure.compute.runs import RunOrder, run_plan
+from gridsecure.compute.tables import RunRow
 from gridsecure.compute.zone import PlatformZone
-from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, GridSecureError
 from gridsecure.messages import ReleaseRequest
 from gridsecure.plans.key_ring import KnownKeys
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, advance, fetch, listed, record
+from gridsecure.store.rows import keep, required
 from gridsecure_api.deps import Clock
 
 _log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class RunDesk:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="run")
         self._pool: WorkerPool | None = None
         self._pool_keys = KnownKeys(())
-        for left in self._listed(RUNNING):
+        for left in self._find_runs(RunRow.state == RUNNING):
             self._finish(_failed(left, _interrupted()))
 
     def start(
@@ -121,7 +121,6 @@ class RunDesk:
             GridSecureError: What `within` raises; no run is started then.
         """
         run_id = run_id or secrets.token_hex(16)
-        text = json.dumps(asdict(order), sort_keys=True)
         status = RunStatus(run_id, order.plan, order.start, order.end, RUNNING)
         with self._lock:
             if self._stopping.is_set():
@@ -129,11 +128,11 @@ class RunDesk:
             self._refuse_second(order)
             with write_session(self._zone.engine) as session:
                 within(session)
-                entry = Record("run", run_id, run_id, sm3_hex(text.encode()), RUNNING, text)
-                record(session, entry, at=self._clock())
+                now = self._clock()
+                keep(session, RunRow(run_id=run_id, **asdict(order), state=RUNNING, at=now))
                 evidence.append(
                     session,
-                    at=self._clock(),
+                    at=now,
                     actor=order.requested_by,
                     action="run.ordered",
                     detail={
@@ -163,13 +162,11 @@ class RunDesk:
             NotFoundError: No such run (`not-found.run`).
         """
         with read_session(self._zone.engine) as session:
-            found = fetch(session, kind="run", name=run_id)
-            outcomes = {item.name: item for item in listed(session, kind="run-outcome")}
-        return self._status(found, outcomes)
+            return self._status(required(session, RunRow, run_id=run_id))
 
     def all(self) -> list[RunStatus]:
         """All runs, oldest first."""
-        return self._listed(None)
+        return self._find_runs()
 
     def stop(self) -> None:
         """End all runs and their worker processes now; the runs can be ordered again."""
@@ -224,14 +221,22 @@ class RunDesk:
 
     def _finish(self, outcome: RunStatus) -> None:
         """Keep a run's outcome and its last state together."""
-        text = json.dumps(asdict(outcome), sort_keys=True)
         name = outcome.run_id
-        entry = Record("run-outcome", name, name, sm3_hex(text.encode()), outcome.state, text)
+        ended = (
+            update(RunRow)
+            .where(col(RunRow.run_id) == name, col(RunRow.state) == RUNNING)
+            .values(
+                state=outcome.state,
+                jobs_done=outcome.done,
+                jobs=outcome.of,
+                request_id=outcome.request_id,
+                reason=outcome.reason,
+                failure=outcome.message,
+            )
+        )
         with write_session(self._zone.engine) as session:
-            target = outcome.state
-            if not advance(session, kind="run", name=name, source=RUNNING, target=target):
+            if not session.exec(ended).rowcount:
                 return
-            record(session, entry, at=self._clock())
             detail: dict[str, evidence.JSON] = {"run": name, "reason": outcome.reason}
             evidence.append(
                 session,
@@ -242,27 +247,35 @@ class RunDesk:
             )
 
     def _refuse_second(self, order: RunOrder) -> None:
-        for status in self._listed(RUNNING):
-            if (status.plan, status.start, status.end) == (order.plan, order.start, order.end):
-                raise ConflictError(
-                    "A run of this plan and period is at work.",
-                    reason="conflict.run",
-                    remedy="Wait until it is done; asking again then is free.",
-                )
+        same = (RunRow.plan == order.plan, RunRow.start == order.start, RunRow.end == order.end)
+        if self._find_runs(RunRow.state == RUNNING, *same):
+            raise ConflictError(
+                "A run of this plan and period is at work.",
+                reason="conflict.run",
+                remedy="Wait until it is done; asking again then is free.",
+            )
 
-    def _listed(self, state: str | None) -> list[RunStatus]:
+    def _find_runs(self, *wanted: bool | ColumnElement[bool]) -> list[RunStatus]:
         with read_session(self._zone.engine) as session:
-            runs = listed(session, kind="run", state=state)
-            outcomes = {item.name: item for item in listed(session, kind="run-outcome")}
-        return [self._status(run, outcomes) for run in runs]
+            found = session.exec(select(RunRow).where(*wanted).order_by(col(RunRow.id)))
+            return [self._status(row) for row in found]
 
-    def _status(self, run: Record, outcomes: dict[str, Record]) -> RunStatus:
-        if run.name in outcomes:
-            return RunStatus(**json.loads(outcomes[run.name].text))
-        order = json.loads(run.text)
-        done, of = self._progress.get(run.name, (0, 0))
+    def _status(self, row: RunRow) -> RunStatus:
+        is_running = row.state == RUNNING
+        done, of = (
+            self._progress.get(row.run_id, (0, 0)) if is_running else (row.jobs_done, row.jobs)
+        )
         return RunStatus(
-            run.name, order["plan"], order["start"], order["end"], RUNNING, done=done, of=of
+            run_id=row.run_id,
+            plan=row.plan,
+            start=row.start,
+            end=row.end,
+            state=row.state,
+            done=done,
+            of=of,
+            request_id=row.request_id,
+            reason=row.reason,
+            message=row.failure,
         )
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from sqlalchemy import func
+from sqlmodel import col, select
+
 from gridsecure.compute.corrections import COMMITTED
+from gridsecure.compute.tables import SCHEMA, KeySetRow, RosterRow, RunRow, UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.store.database import open_database, read_session
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables, listed
+from gridsecure.store.schema import migrate
 from gridsecure.zone_keys import signing_key, zone_folder
 from gridsecure_api.settings import PlatformSettings, key_registry
 
@@ -16,13 +20,13 @@ from gridsecure_api.settings import PlatformSettings, key_registry
 def platform_counts(zone: PlatformZone) -> dict[str, int]:
     """How much the platform holds."""
     with read_session(zone.engine) as session:
+        rows = {"key_sets": KeySetRow, "rosters": RosterRow, "uploads": UploadRow, "runs": RunRow}
         counts = {
-            "key_sets": len(listed(session, kind="key-set")),
-            "rosters": len(listed(session, kind="roster")),
-            "uploads": len(listed(session, kind="upload")),
-            "committed_uploads": len(listed(session, kind="upload", state=COMMITTED)),
-            "runs": len(listed(session, kind="run")),
+            name: session.exec(select(func.count()).select_from(table)).one()
+            for name, table in rows.items()
         }
+        committed = select(func.count()).where(col(UploadRow.state) == COMMITTED)
+        counts["committed_uploads"] = session.exec(committed).one()
     return counts | {"stored_bytes": stored_bytes(zone.objects)}
 
 
@@ -47,7 +51,7 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
     authority = key_registry(settings.authority_public_key)
     office = key_registry(settings.billing_office_public_key)
     engine = open_database(settings.database_url)
-    create_tables(engine)
+    migrate(engine, SCHEMA)
     return PlatformZone(
         engine=engine,
         objects=ObjectStore(settings.objects_folder),

@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+from sqlalchemy import func
+from sqlmodel import select
 
 from gridsecure.cli.local_identity import LocalIdentity, local_identity
 from gridsecure.compute import intake
@@ -25,6 +27,8 @@ from gridsecure.compute.closings import close_period, closing_lists
 from gridsecure.compute.jobs import BillJob, Worker
 from gridsecure.compute.key_sets import install_key_set, known_keys
 from gridsecure.compute.runs import PLAN_VERSIONS, signed_message
+from gridsecure.compute.tables import SCHEMA as PLATFORM
+from gridsecure.compute.tables import UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.seats import billing_domain
 from gridsecure.crypto.envelope import open_from
@@ -54,7 +58,8 @@ from gridsecure.periods import BillingPeriod
 from gridsecure.plans.key_ring import load_key_set
 from gridsecure.store.database import open_database, read_session
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables, listed
+from gridsecure.store.records import create_tables
+from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import parse_tariff
 from gridsecure.version import VERSION
 
@@ -90,8 +95,8 @@ def local_grid() -> Iterator[LocalGrid]:
         kek = secrets.token_bytes(16)
         vault = Vault(folder / "vault", kek, authority_key.public_key, office.public_key)
         engines = [open_database(f"sqlite:///{folder / zone}.db") for zone in ("p", "a")]
-        for engine in engines:
-            create_tables(engine)
+        migrate(engines[0], PLATFORM)
+        create_tables(engines[1])
         platform = PlatformZone(
             engine=engines[0],
             objects=ObjectStore(folder / "platform-objects"),
@@ -187,7 +192,7 @@ def sent(
     keys = _GatewayKeySets(grid, period.start.isoformat())
     packed = list(pack_settlements(settled, roster=roster, tariff=tariff, period=period, keys=keys))
     with read_session(grid.platform.engine) as session:
-        sequence = len(listed(session, kind="upload")) + 1
+        sequence = session.exec(select(func.count()).select_from(UploadRow)).one() + 1
     manifest = UploadManifest(
         roster_id=roster.manifest.roster_id,
         gateway_id=roster.manifest.gateway_id,

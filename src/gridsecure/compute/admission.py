@@ -10,17 +10,17 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Engine
+from sqlmodel import col, update
 
+from gridsecure.compute.tables import HolderPinRow, UploadCounterRow
 from gridsecure.credentials.uploads import Upload, check_upload
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims
-from gridsecure.errors import AccessDeniedError, ConflictError, StaleMessageError, StorageError
+from gridsecure.errors import AccessDeniedError, ConflictError, StaleMessageError
 from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, advance, fetch, insert_once
+from gridsecure.store.rows import find, keep_once
 
 MAX_COUNTER: Final = 10**18
-_ATTEMPTS: Final = 8
-_COUNTER_DIGITS: Final = 19
 
 
 def admit_upload(
@@ -53,7 +53,7 @@ def admit_upload(
     """
     check_upload(upload, signature=signature, claims=claims, holder=holder)
     pin_holder(engine, subject=claims.subject, thumbprint=holder.thumbprint, now=now)
-    raise_counter(engine, subject=claims.subject, counter=upload.counter, now=now)
+    raise_counter(engine, subject=claims.subject, counter=upload.counter)
 
 
 def pin_holder(engine: Engine, *, subject: str, thumbprint: str, now: datetime) -> None:
@@ -63,7 +63,7 @@ def pin_holder(engine: Engine, *, subject: str, thumbprint: str, now: datetime) 
         AccessDeniedError: It came with another key before (`authenticity.holder-pin`).
     """
     try:
-        insert_once(engine, holder_pin(subject, thumbprint=thumbprint), now=now)
+        keep_once(engine, HolderPinRow(subject=subject, thumbprint=thumbprint, at=now))
     except ConflictError as changed:
         raise AccessDeniedError(
             "A pseudonym came with another key than before.",
@@ -72,37 +72,27 @@ def pin_holder(engine: Engine, *, subject: str, thumbprint: str, now: datetime) 
         ) from changed
 
 
-def holder_pin(subject: str, *, thumbprint: str) -> Record:
-    """The record that a pseudonym acts under a key.
-
-    Args:
-        subject: The pseudonym.
-        thumbprint: The key's.
-    """
-    return Record("holder-pin", subject, subject, thumbprint, "", "")
-
-
-def raise_counter(engine: Engine, *, subject: str, counter: int, now: datetime) -> None:
+def raise_counter(engine: Engine, *, subject: str, counter: int) -> None:
     """Take an upload's counter, which must be greater than all before it.
 
     Raises:
         StaleMessageError: It is not, or out of range (`authenticity.counter`).
-        StorageError: Too many others wrote at once (`storage.busy`).
     """
     if not 1 <= counter <= MAX_COUNTER:
         raise _counter_reused()
-    target = f"{counter:0{_COUNTER_DIGITS}d}"
-    entry = Record("upload-counter", subject, subject, subject, target, "")
-    for _ in range(_ATTEMPTS):
-        if insert_once(engine, entry, now=now):
+    with write_session(engine) as session:
+        raised = session.exec(
+            update(UploadCounterRow)
+            .where(
+                col(UploadCounterRow.subject) == subject, col(UploadCounterRow.highest) < counter
+            )
+            .values(highest=counter)
+        )
+        if raised.rowcount:
             return
-        with write_session(engine) as session:
-            highest = fetch(session, kind="upload-counter", name=subject).state
-            if target <= highest:
-                raise _counter_reused()
-            if advance(session, kind="upload-counter", name=subject, source=highest, target=target):
-                return
-    raise StorageError("Too many uploads of one pseudonym at once.", reason="storage.busy")
+        if find(session, UploadCounterRow, subject=subject) is not None:
+            raise _counter_reused()
+        session.add(UploadCounterRow(subject=subject, highest=counter))
 
 
 def _counter_reused() -> StaleMessageError:

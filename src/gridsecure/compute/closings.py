@@ -17,19 +17,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from gridsecure.compute.corrections import COMMITTED
+from gridsecure.compute.received import as_signed
 from gridsecure.compute.requests import REFUSED, RELEASED, requests_about
+from gridsecure.compute.tables import ClosingRow, UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, InputError, NotFoundError
-from gridsecure.messages import ClosingList, PlanName, Signed, UploadManifest, opened
-from gridsecure.plans.corrections import is_correction
+from gridsecure.messages import ClosingList, PlanName, Signed, opened
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, listed, record
+from gridsecure.store.rows import keep
 
-KIND: Final = "closing"
 READY: Final = "ready"
 _CLOSED_PLANS: Final[tuple[PlanName, ...]] = ("bill", "load-curve")
 
@@ -68,27 +68,26 @@ def close_period(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Closi
             an upload's bills were released with an earlier list (`closing.released`).
     """
     content = opened(envelope, expect=ClosingList, trusted=zone.office)
-    month = _month(content.start, content.end)
+    start, end, number = content.start, content.end, content.number
     with write_session(zone.engine) as session:
-        known = _lists(session, month)
+        known = _lists(session, start, end)
         if any(item.envelope.digest == envelope.digest for item in known):
             return content
         if content.number != len(known) + 1:
             raise _numbered(len(known) + 1)
         _check_uploads(session, content, known=known)
-        name, text = envelope.digest, envelope.model_dump_json()
-        scope = f"{month}/{content.number}"
-        record(session, Record(KIND, name, scope, name, month, text), at=at)
+        row = ClosingRow(**as_signed(envelope, at=at), start=start, end=end, number=number)
+        keep(session, row)
         evidence.append(
             session,
             at=at,
             actor=envelope.signer,
             action="period.closed",
             detail={
-                "closing": name,
-                "start": content.start,
-                "end": content.end,
-                "number": content.number,
+                "closing": envelope.digest,
+                "start": start,
+                "end": end,
+                "number": number,
                 "uploads": len(content.uploads),
             },
         )
@@ -98,16 +97,13 @@ def close_period(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Closi
 def closing_lists(zone: PlatformZone, *, start: str, end: str) -> list[Closed]:
     """All lists of a month, by number."""
     with read_session(zone.engine) as session:
-        return _lists(session, _month(start, end))
+        return _lists(session, start, end)
 
 
 def first_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUpload]:
     """What the lists of a month may name."""
     with read_session(zone.engine) as session:
-        return [
-            FirstUpload(digest, manifest.roster_id, manifest.gateway_id)
-            for digest, manifest in _first_uploads(session, start, end)
-        ]
+        return _first_uploads(session, start, end)
 
 
 def open_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUpload]:
@@ -143,7 +139,7 @@ def next_list(session: Session, *, plan: PlanName, start: str, end: str) -> Clos
         NotFoundError: Nothing is committed for the month (`run.empty`), it is not closed
             (`run.not-closed`), or all that was closed is released (`run.released`).
     """
-    lists = in_force(_lists(session, _month(start, end)))
+    lists = in_force(_lists(session, start, end))
     if not lists:
         raise _not_closed() if _first_uploads(session, start, end) else run_empty()
     answers = [(_answers(session, item, plan), item) for item in lists]
@@ -175,7 +171,7 @@ def in_force(lists: Sequence[Closed]) -> list[Closed]:
 
 
 def _check_uploads(session: Session, content: ClosingList, *, known: Sequence[Closed]) -> None:
-    committed = {digest for digest, _ in _first_uploads(session, content.start, content.end)}
+    committed = {item.upload for item in _first_uploads(session, content.start, content.end)}
     if not committed.issuperset(content.uploads):
         raise InputError(
             "A closing list names an upload that is not a committed first one of its month.",
@@ -192,8 +188,9 @@ def _check_uploads(session: Session, content: ClosingList, *, known: Sequence[Cl
             )
 
 
-def _lists(session: Session, month: str) -> list[Closed]:
-    found = [Signed.parsed(item.text) for item in listed(session, kind=KIND, state=month)]
+def _lists(session: Session, start: str, end: str) -> list[Closed]:
+    month = select(ClosingRow).where(ClosingRow.start == start, ClosingRow.end == end)
+    found = [row.envelope for row in session.exec(month.order_by(col(ClosingRow.number)))]
     return [Closed(envelope, ClosingList.parsed(envelope.body)) for envelope in found]
 
 
@@ -203,18 +200,14 @@ def _answers(session: Session, item: Closed, plan: PlanName) -> Counter[str]:
     return Counter(state for _, state in about)
 
 
-def _first_uploads(session: Session, start: str, end: str) -> list[tuple[str, UploadManifest]]:
-    uploads = [Signed.parsed(r.text) for r in listed(session, kind="upload", state=COMMITTED)]
-    parsed = [(envelope.digest, UploadManifest.parsed(envelope.body)) for envelope in uploads]
-    return [
-        (digest, manifest)
-        for digest, manifest in parsed
-        if (manifest.start, manifest.end) == (start, end) and not is_correction(manifest)
-    ]
-
-
-def _month(start: str, end: str) -> str:
-    return f"{start}/{end}"
+def _first_uploads(session: Session, start: str, end: str) -> list[FirstUpload]:
+    found = select(UploadRow.digest, UploadRow.roster_id, UploadRow.gateway_id).where(
+        UploadRow.start == start,
+        UploadRow.end == end,
+        UploadRow.state == COMMITTED,
+        col(UploadRow.corrects).is_(None),
+    )
+    return [FirstUpload(*row) for row in session.exec(found.order_by(col(UploadRow.id)))]
 
 
 def _numbered(wanted: int) -> ConflictError:

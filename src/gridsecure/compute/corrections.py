@@ -10,43 +10,33 @@ A refused correction is entered in the evidence log with its reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import Session
+from sqlalchemy import func
+from sqlmodel import Session, col, select
 
-from gridsecure.compute.requests import KIND as REQUEST
 from gridsecure.compute.requests import REFUSED, RELEASED
-from gridsecure.compute.zone import PlatformZone
-from gridsecure.errors import ConflictError, GridSecureError, InputError, NotFoundError
-from gridsecure.messages import (
-    ReleaseRequest,
-    RosterManifest,
-    Signed,
-    Transcript,
-    UploadManifest,
+from gridsecure.compute.tables import (
+    ReleaseRequestRow,
+    RequestUploadRow,
+    RosterRow,
+    UploadRow,
 )
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.errors import ConflictError, GridSecureError, InputError
+from gridsecure.messages import RosterManifest, Signed, UploadManifest
 from gridsecure.plans.corrections import Version, check_correction, is_correction
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, fetch, listed
+from gridsecure.store.rows import find, required
 
 COMMITTED: Final = "committed"
 
 ReadUpload = tuple[Signed, UploadManifest]
 """A signed upload and its manifest, read."""
-
-
-def upload_scope(manifest: UploadManifest) -> str:
-    """What an upload is the only one of: its roster's period, or the upload that it corrects.
-
-    A digest holds no slash, so a correction never stands in the place of a first upload.
-    """
-    if manifest.corrects is None:
-        return f"{manifest.roster_id}/{manifest.start}"
-    return manifest.corrects
 
 
 def admit_upload(
@@ -66,14 +56,14 @@ def admit_upload(
     if not is_correction(manifest) or manifest.corrects is None:
         return
     with read_session(zone.engine) as session:
-        if _find(session, envelope.digest) is not None:
+        if find(session, UploadRow, digest=envelope.digest) is not None:
             return  # the same manifest again: it was checked when it came
-        found = _find(session, manifest.corrects)
+        found = find(session, UploadRow, digest=manifest.corrects)
         if found is None:
             raise _refusal("corrects an upload that is not here", "unknown")
-        earlier = UploadManifest.parsed(Signed.parsed(found.text).body)
-        seated = fetch(session, kind="roster", name=earlier.roster_id)
-    corrected = Version(found.name, earlier, RosterManifest.parsed(Signed.parsed(seated.text).body))
+        seated = required(session, RosterRow, roster_id=found.roster_id)
+    earlier = UploadManifest.parsed(found.envelope.body)
+    corrected = Version(found.digest, earlier, RosterManifest.parsed(seated.envelope.body))
     check_correction(Version(envelope.digest, manifest, roster), corrected=corrected)
     if found.state != COMMITTED:
         raise _refusal("corrects an upload that is not committed yet", "uncommitted")
@@ -112,48 +102,35 @@ def refusals_noted(
         raise refused from error
 
 
-def open_corrections(session: Session, uploads: Iterable[ReadUpload]) -> list[ReadUpload]:
+def open_corrections(session: Session, *, start: str, end: str) -> list[ReadUpload]:
     """The corrections that may be released next: not released, and not of one that waits itself.
 
     They are asked for together. What was refused is asked for again when nothing else waits, one
     at a time and the least refused first, so that a bad correction cannot hold up the others.
-
-    Args:
-        session: A session of the platform.
-        uploads: Committed uploads of one period.
     """
-    released = _answers(session, RELEASED)
-    refused = _answers(session, REFUSED)
-    waiting = {
-        envelope.digest: (envelope, manifest)
-        for envelope, manifest in uploads
-        if is_correction(manifest) and envelope.digest not in released
-    }
-    found = [pair for pair in waiting.values() if pair[1].corrects not in waiting]
-    fresh = [pair for pair in found if pair[0].digest not in refused]
-    return fresh or sorted(found, key=lambda pair: refused[pair[0].digest])[:1]
-
-
-def _answers(session: Session, state: str) -> Counter[str]:
-    """How many requests in a state are about a correction."""
-    requests = [
-        ReleaseRequest.parsed(Signed.parsed(item.text).body)
-        for item in listed(session, kind=REQUEST, state=state)
-    ]
-    return Counter(
-        upload
-        for request in requests
-        if request.plan == "rebill"
-        for transcript in request.transcripts
-        for upload in Transcript.parsed(transcript.body).uploads
+    released = _count_answers(session, RELEASED)
+    refused = _count_answers(session, REFUSED)
+    committed = select(UploadRow).where(
+        UploadRow.start == start, UploadRow.end == end, UploadRow.state == COMMITTED
     )
+    corrections = committed.where(col(UploadRow.corrects).is_not(None)).order_by(col(UploadRow.id))
+    waiting = {row.digest: row for row in session.exec(corrections) if row.digest not in released}
+    found = [row for row in waiting.values() if row.corrects not in waiting]
+    fresh = [row for row in found if row.digest not in refused]
+    chosen = fresh or sorted(found, key=lambda row: refused[row.digest])[:1]
+    envelopes = [row.envelope for row in chosen]
+    return [(envelope, UploadManifest.parsed(envelope.body)) for envelope in envelopes]
 
 
-def _find(session: Session, digest: str) -> Record | None:
-    try:
-        return fetch(session, kind="upload", name=digest)
-    except NotFoundError:
-        return None
+def _count_answers(session: Session, state: str) -> Counter[str]:
+    """How many requests in a state are about a correction."""
+    found = (
+        select(RequestUploadRow.upload, func.count())
+        .join(ReleaseRequestRow)
+        .where(ReleaseRequestRow.plan == "rebill", ReleaseRequestRow.state == state)
+        .group_by(RequestUploadRow.upload)
+    )
+    return Counter(dict(session.exec(found).all()))
 
 
 def _refusal(why: str, code: str) -> InputError:

@@ -17,10 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from gridsecure.compute.corrections import COMMITTED, admit_upload, refusals_noted, upload_scope
+from gridsecure.compute.corrections import COMMITTED, admit_upload, refusals_noted
 from gridsecure.compute.key_sets import check_own_keys
 from gridsecure.compute.occupancy import keep_members
-from gridsecure.compute.received import claim_sequence, keep, received
+from gridsecure.compute.received import as_signed, claim_sequence, keep_received
 from gridsecure.compute.seating import (
     check_year,
     gateway_of,
@@ -28,6 +28,7 @@ from gridsecure.compute.seating import (
     refuse_revoked_gateway,
     seat_roster,
 )
+from gridsecure.compute.tables import RosterRow, UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
@@ -35,8 +36,7 @@ from gridsecure.messages import RosterManifest, Signed, UploadManifest, opened
 from gridsecure.plans.corrections import is_correction
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.many_records import fetch_many
-from gridsecure.store.records import Record, advance, fetch
+from gridsecure.store.rows import advance, find, required
 from gridsecure.tariffs.tariff import parse_tariff
 
 PENDING = "pending"
@@ -87,8 +87,10 @@ def register_roster(
             reason="roster.tariff",
             remedy="Send the tariff first.",
         )
-    entry = received("roster", envelope, name=roster.roster_id, scope=roster.roster_id)
-    keep(zone, entry, signer=envelope.signer, at=at)
+    row = RosterRow(
+        **as_signed(envelope, at=at), roster_id=roster.roster_id, gateway_id=roster.gateway_id
+    )
+    keep_received(zone, row, name=roster.roster_id, signer=envelope.signer)
     return roster
 
 
@@ -112,10 +114,9 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
     trusted = {} if seated is None else {envelope.signer: seated[0]}
     manifest = opened(envelope, expect=UploadManifest, trusted=trusted)
     with read_session(zone.engine) as session:
-        known = fetch_many(session, [envelope.digest], kind="upload")
-        if [item.state for item in known.values()] == [COMMITTED]:
+        if find(session, UploadRow, digest=envelope.digest, state=COMMITTED) is not None:
             return UploadStatus(envelope.digest, COMMITTED, ())  # what was revoked since stays in
-        roster = _roster(fetch(session, kind="roster", name=manifest.roster_id))
+        roster = _roster(required(session, RosterRow, roster_id=manifest.roster_id))
         if not is_correction(manifest):  # a correction is pinned to members that are billed
             refuse_revoked(session, roster)
     if roster.gateway_id != manifest.gateway_id or manifest.gateway_id != envelope.signer:
@@ -128,10 +129,18 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
     with refusals_noted(zone, envelope, manifest, at=at):
         admit_upload(zone, envelope, manifest, roster=roster)
         claim_sequence(zone, manifest, digest=envelope.digest, at=at)
-        scope = upload_scope(manifest)
-        entry = received("upload", envelope, name=envelope.digest, scope=scope, state=PENDING)
+        row = UploadRow(
+            **as_signed(envelope, at=at),
+            roster_id=manifest.roster_id,
+            gateway_id=manifest.gateway_id,
+            start=manifest.start,
+            end=manifest.end,
+            first_start=None if is_correction(manifest) else manifest.start,
+            corrects=manifest.corrects,
+            state=PENDING,
+        )
         claims = None if is_correction(manifest) else (roster, manifest)
-        keep(zone, entry, signer=envelope.signer, at=at, seats=claims)
+        keep_received(zone, row, name=row.digest, signer=envelope.signer, seats=claims)
     return upload_status(zone, envelope.digest)
 
 
@@ -147,8 +156,8 @@ def check_sender(zone: PlatformZone, upload_id: str, *, thumbprint: str) -> None
         NotFoundError: No such upload of this gateway.
     """
     with read_session(zone.engine) as session:
-        found = fetch(session, kind="upload", name=upload_id)
-    if Signed.parsed(found.text).signer != thumbprint:
+        found = required(session, UploadRow, digest=upload_id)
+    if found.gateway_id != thumbprint:
         raise NotFoundError("There is no upload of that name here.", reason="not-found.upload")
 
 
@@ -159,7 +168,7 @@ def upload_status(zone: PlatformZone, upload_id: str) -> UploadStatus:
         NotFoundError: No such upload.
     """
     with read_session(zone.engine) as session:
-        found = fetch(session, kind="upload", name=upload_id)
+        found = required(session, UploadRow, digest=upload_id)
     missing: tuple[str, ...] = ()
     if found.state == PENDING:
         digests = [entry.digest for entry in _manifest(found).columns]
@@ -175,7 +184,7 @@ def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes])
         InputError: An object the manifest does not name (`upload.unnamed-object`); none is stored.
     """
     with read_session(zone.engine) as session:
-        manifest = _manifest(fetch(session, kind="upload", name=upload_id))
+        manifest = _manifest(required(session, UploadRow, digest=upload_id))
     named = {entry.digest: entry.size for entry in manifest.columns}
     digests = [sm3_hex(data) for data in objects]
     for digest, data in zip(digests, objects, strict=True):
@@ -205,9 +214,9 @@ def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> Upload
             remedy="Send the missing objects, then commit again.",
         )
     with write_session(zone.engine) as session:
-        if advance(session, kind="upload", name=upload_id, source=PENDING, target=COMMITTED):
-            manifest = _manifest(fetch(session, kind="upload", name=upload_id))
-            seated = fetch(session, kind="roster", name=manifest.roster_id)
+        if advance(session, UploadRow, source=PENDING, target=COMMITTED, digest=upload_id):
+            upload = required(session, UploadRow, digest=upload_id)
+            seated = required(session, RosterRow, roster_id=upload.roster_id)
             keep_members(session, _roster(seated), at=at)
             evidence.append(
                 session,
@@ -223,16 +232,13 @@ def _registered(zone: PlatformZone, envelope: Signed) -> RosterManifest | None:
     """This very roster, if it was checked and kept before."""
     draft = RosterManifest.parsed(envelope.body)
     with read_session(zone.engine) as session:
-        try:
-            found = fetch(session, kind="roster", name=draft.roster_id)
-        except NotFoundError:
-            return None
-    return _roster(found) if found.digest == envelope.digest else None
+        found = find(session, RosterRow, roster_id=draft.roster_id, digest=envelope.digest)
+    return None if found is None else _roster(found)
 
 
-def _manifest(found: Record) -> UploadManifest:
-    return UploadManifest.parsed(Signed.parsed(found.text).body)
+def _manifest(found: UploadRow) -> UploadManifest:
+    return UploadManifest.parsed(found.envelope.body)
 
 
-def _roster(found: Record) -> RosterManifest:
-    return RosterManifest.parsed(Signed.parsed(found.text).body)
+def _roster(found: RosterRow) -> RosterManifest:
+    return RosterManifest.parsed(found.envelope.body)

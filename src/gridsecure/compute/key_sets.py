@@ -9,22 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
-from gridsecure.compute.received import keep, received
+from gridsecure.compute.received import as_signed, keep_received
+from gridsecure.compute.tables import KeyRevocationRow, KeySetRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError
 from gridsecure.messages import ColumnEntry, KeyNotice, KeyRevocation, Signed, opened
 from gridsecure.plans.key_ring import KeyRing, KnownKeys, load_key_set
 from gridsecure.store.database import read_session
-from gridsecure.store.many_records import fetch_many
-from gridsecure.store.records import Record, listed
-
-_KEY_SET: Final = "key-set"
-_REVOCATION: Final = "key-revocation"
+from gridsecure.store.rows import find, find_many
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +56,8 @@ def install_key_set(
     named = {notice.public_key, notice.relinearisation_keys} - {None}
     if not keys:
         with read_session(zone.engine) as session:
-            known = fetch_many(session, [notice.key_id], kind=_KEY_SET)
-        is_known = [item.digest for item in known.values()] == [envelope.digest]
-        return KeySetStatus(notice.key_id, () if is_known else tuple(sorted(filter(None, named))))
+            known = find(session, KeySetRow, key_id=notice.key_id, digest=envelope.digest)
+        return KeySetStatus(notice.key_id, () if known else tuple(sorted(filter(None, named))))
     by_digest = {sm3_hex(key): key for key in keys}
     if by_digest.keys() != named:
         raise KeyMismatchError("These are not the keys the notice names.", reason="keys.id")
@@ -71,9 +66,14 @@ def install_key_set(
     load_key_set(notice, by_digest.__getitem__)
     for digest, key in by_digest.items():
         zone.objects.put(key, digest=digest)
-    scope = f"{notice.gateway}/{notice.parameters}/{notice.generation}"
-    entry = received(_KEY_SET, envelope, name=notice.key_id, scope=scope)
-    keep(zone, entry, signer=envelope.signer, at=at)
+    row = KeySetRow(
+        **as_signed(envelope, at=at),
+        key_id=notice.key_id,
+        gateway_id=notice.gateway,
+        parameters=notice.parameters,
+        generation=notice.generation,
+    )
+    keep_received(zone, row, name=notice.key_id, signer=envelope.signer)
     return KeySetStatus(notice.key_id, ())
 
 
@@ -85,20 +85,21 @@ def install_revocation(zone: PlatformZone, envelope: Signed, *, at: datetime) ->
         ConflictError: It was revoked by another message (`conflict.key-revocation`).
     """
     revoked = opened(envelope, expect=KeyRevocation, trusted=zone.authority)
-    entry = received(_REVOCATION, envelope, name=revoked.key_id, scope=revoked.key_id)
-    keep(zone, entry, signer=envelope.signer, at=at)
+    row = KeyRevocationRow(**as_signed(envelope, at=at), key_id=revoked.key_id)
+    keep_received(zone, row, name=revoked.key_id, signer=envelope.signer)
     return revoked
 
 
 def known_keys(zone: PlatformZone) -> KnownKeys:
     """The gateways' key sets."""
     with read_session(zone.engine) as session:
-        return KnownKeys(_notices(listed(session, kind=_KEY_SET)), revoked_key_ids(session))
+        notices = session.exec(select(KeySetRow).order_by(col(KeySetRow.key_id)))
+        return KnownKeys(_notices(notices), revoked_key_ids(session))
 
 
 def revoked_key_ids(session: Session) -> frozenset[str]:
     """Key ids of the key sets that were revoked."""
-    return frozenset(item.name for item in listed(session, kind=_REVOCATION))
+    return frozenset(session.exec(select(KeyRevocationRow.key_id)))
 
 
 def check_own_keys(session: Session, columns: list[ColumnEntry], *, gateway: str) -> None:
@@ -108,15 +109,14 @@ def check_own_keys(session: Session, columns: list[ColumnEntry], *, gateway: str
         KeyMismatchError: As `KeyRing.check`.
     """
     named = sorted({column.key_id for column in columns})
-    found = fetch_many(session, named, kind=_KEY_SET)
-    known = KnownKeys(
-        _notices(found.values()), frozenset(fetch_many(session, named, kind=_REVOCATION))
-    )
+    found = find_many(session, KeySetRow, named, by="key_id")
+    revoked = find_many(session, KeyRevocationRow, named, by="key_id")
+    known = KnownKeys(_notices(found.values()), frozenset(revoked))
     KeyRing(known, _no_object).check(columns, gateway=gateway)
 
 
-def _notices(records: Iterable[Record]) -> tuple[KeyNotice, ...]:
-    return tuple(KeyNotice.parsed(Signed.parsed(item.text).body) for item in records)
+def _notices(rows: Iterable[KeySetRow]) -> tuple[KeyNotice, ...]:
+    return tuple(KeyNotice.parsed(row.envelope.body) for row in rows)
 
 
 def _no_object(_digest: str) -> bytes:

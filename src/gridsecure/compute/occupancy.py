@@ -6,82 +6,63 @@ one gateway could keep everybody's release waiting with a roster that can never 
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
+from gridsecure.compute.tables import BilledMembersRow, SeatRow
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError
 from gridsecure.messages import RosterManifest, UploadManifest
-from gridsecure.store.many_records import fetch_many
-from gridsecure.store.records import Record, listed, record
+from gridsecure.store.rows import find, keep, keep_new
 
-MEMBERS: Final = "members"
-PERIOD: Final = "period"
-SEATING: Final = "seating"
-_KEPT: Final = "kept"
+_PORTION = 500  # pseudonyms in one query
 
 
-def claim_seats(
-    session: Session, roster: RosterManifest, manifest: UploadManifest, *, at: datetime
-) -> None:
+def claim_seats(session: Session, roster: RosterManifest, manifest: UploadManifest) -> None:
     """Seat a roster's members for the period of its first upload.
-
-    Args:
-        session: Of the transaction that keeps the upload.
-        roster: The roster.
-        manifest: The upload.
-        at: Now.
 
     Raises:
         ConflictError: Another roster with an upload of that time seats one of them
             (`conflict.seat`).
     """
-    span = (manifest.start, manifest.end)
-    own = _place(roster.domain, *span)
-    for item in listed(session, kind=PERIOD, state=roster.domain):
-        start, end = json.loads(item.text)
-        if _overlap(span, (start, end)):
-            _refuse_shared(session, roster, place=_place(roster.domain, start, end))
-    record(session, Record(PERIOD, own, own, own, roster.domain, json.dumps(span)), at=at)
-    name, text = f"{roster.roster_id}/{own}", json.dumps(roster.pseudonyms)
-    record(session, Record(SEATING, name, name, roster.roster_id, own, text), at=at)
-
-
-def keep_members(session: Session, roster: RosterManifest, *, at: datetime) -> None:
-    """Remember the members of a roster whose upload is committed."""
-    name = _members(roster)
-    record(session, Record(MEMBERS, name, name, name, _KEPT, ""), at=at)
-
-
-def is_billed(session: Session, roster: RosterManifest) -> bool:
-    """Whether the very same members were committed before: what is billed may be corrected."""
-    name = _members(roster)
-    return name in fetch_many(session, [name], kind=MEMBERS)
-
-
-def _refuse_shared(session: Session, roster: RosterManifest, *, place: str) -> None:
-    for other in listed(session, kind=SEATING, state=place):
-        is_another = other.digest != roster.roster_id
-        if is_another and not set(json.loads(other.text)).isdisjoint(roster.pseudonyms):
+    start, end = map(datetime.fromisoformat, (manifest.start, manifest.end))
+    for first in range(0, len(roster.pseudonyms), _PORTION):
+        taken = select(SeatRow.roster_id).where(
+            col(SeatRow.pseudonym).in_(roster.pseudonyms[first : first + _PORTION]),
+            SeatRow.domain == roster.domain,
+            SeatRow.roster_id != roster.roster_id,
+            SeatRow.start_at < end,
+            SeatRow.end_at > start,
+        )
+        if session.exec(taken.limit(1)).first() is not None:
             raise ConflictError(
                 "A pseudonym of the roster sits in another one at that time.",
                 reason="conflict.seat",
                 remedy="Seat each meter point once; what is committed is corrected.",
             )
+    seats = [
+        SeatRow(
+            pseudonym=name,
+            start_at=start,
+            roster_id=roster.roster_id,
+            end_at=end,
+            domain=roster.domain,
+        )
+        for name in roster.pseudonyms
+    ]
+    keep_new(session, seats)
 
 
-def _place(domain: str, start: str, end: str) -> str:
-    return f"{domain}/{start}/{end}"
+def keep_members(session: Session, roster: RosterManifest, *, at: datetime) -> None:
+    """Remember the members of a roster whose upload is committed."""
+    keep(session, BilledMembersRow(digest=_members(roster), at=at))
+
+
+def is_billed(session: Session, roster: RosterManifest) -> bool:
+    """Whether the very same members were committed before: what is billed may be corrected."""
+    return find(session, BilledMembersRow, digest=_members(roster)) is not None
 
 
 def _members(roster: RosterManifest) -> str:
     return sm3_hex("\n".join([roster.gateway_id, roster.domain, *roster.pseudonyms]).encode())
-
-
-def _overlap(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    start, end = map(datetime.fromisoformat, one)
-    begin, finish = map(datetime.fromisoformat, other)
-    return start < finish and begin < end

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, col, or_, select
 
 from gridsecure.compute.closings import next_list
-from gridsecure.compute.requests import KIND as REQUEST
-from gridsecure.compute.requests import REFUSED
+from gridsecure.compute.requests import REFUSED, request_state
 from gridsecure.compute.runs import RunOrder, check_committed
+from gridsecure.compute.tables import QueryGrantRow, ReleaseRequestRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.access import check_query
 from gridsecure.credentials.queries import parsed_query, verified_grant
@@ -28,12 +28,11 @@ from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StaleMessageError
-from gridsecure.messages import PlanName, ReleaseRequest, Signed
+from gridsecure.messages import PlanName
 from gridsecure.plans.purposes import RESEARCH, STAFF_PURPOSES
 from gridsecure.store.database import read_session
-from gridsecure.store.records import Record, fetch, listed, record
+from gridsecure.store.rows import find, keep
 
-GRANT: Final = "query-grant"
 _RUN_ID_DIGITS: Final = 32
 
 
@@ -50,10 +49,9 @@ class Asked:
     grant: str
 
     @property
-    def record(self) -> Record:
-        """That the grant was used, and for what."""
-        used = sm3_hex(framed(self.order.query, self.order.grant))
-        return Record(GRANT, self.grant, self.grant, used, "", self.order.requested_by)
+    def used(self) -> str:
+        """A digest of what the grant is used for."""
+        return sm3_hex(framed(self.order.query, self.order.grant))
 
 
 def asked(
@@ -108,14 +106,11 @@ def is_spent(zone: PlatformZone, wanted: Asked) -> bool:
     Raises:
         StaleMessageError: It was used for another (`authenticity.spent`).
     """
-    try:
-        with read_session(zone.engine) as session:
-            found = fetch(session, kind=GRANT, name=wanted.grant)
-    except NotFoundError:
-        return False
-    if found.digest != wanted.record.digest:
+    with read_session(zone.engine) as session:
+        found = find(session, QueryGrantRow, grant_id=wanted.grant)
+    if found is not None and found.used != wanted.used:
         raise _spent()
-    return True
+    return found is not None
 
 
 def check_answerable(zone: PlatformZone, wanted: Asked) -> None:
@@ -139,7 +134,7 @@ def spend(session: Session, wanted: Asked, *, at: datetime) -> None:
     """
     _refuse_asked(session, wanted.order)
     try:
-        record(session, wanted.record, at=at)
+        keep(session, QueryGrantRow(grant_id=wanted.grant, used=wanted.used, at=at))
     except ConflictError as error:
         raise _spent() from error
 
@@ -149,7 +144,7 @@ def answer_state(zone: PlatformZone, request_id: str | None) -> str | None:
     if request_id is None:
         return None
     with read_session(zone.engine) as session:
-        return fetch(session, kind=REQUEST, name=request_id).state
+        return request_state(session, request_id)
 
 
 def check_staff_purpose(plan: PlanName, *, purpose: str) -> None:
@@ -175,21 +170,22 @@ def _refuse_asked(session: Session, order: RunOrder) -> None:
         closing = wanted.envelope.digest
     except NotFoundError:
         closing = None  # nothing to run over, which `check_answerable` says, or all is released
-    for item in listed(session, kind=REQUEST):
-        if order.start not in item.text:
-            continue  # a month of load curves is ten megabytes, and all others are waiting
-        found = ReleaseRequest.parsed(Signed.parsed(item.text).body)
-        if item.state == REFUSED and found.purpose == RESEARCH:
-            continue  # such as a grant that expired before a release round: nothing came of it
-        if closing is not None and found.closing is not None and found.closing.digest != closing:
-            continue  # a later list of the month was not asked for yet
-        if (found.plan, found.start, found.end) == (order.plan, order.start, order.end):
-            raise ConflictError(
-                f"The release of this plan and period was asked for before; it is {item.state}.",
-                reason="conflict.asked",
-                remedy="Your grant is not used. Read the existing release at the key authority, "
-                "or ask about another period.",
-            )
+    row = ReleaseRequestRow
+    about = select(row.state).where(
+        row.plan == order.plan, row.start == order.start, row.end == order.end
+    )
+    if closing is not None:  # a later list of the month was not asked for yet
+        about = about.where(or_(row.closing == closing, col(row.closing).is_(None)))
+    # refused research, such as a grant that expired before a release round: nothing came of it
+    about = about.where(or_(row.state != REFUSED, row.purpose != RESEARCH))
+    state = session.exec(about.order_by(col(row.id)).limit(1)).first()
+    if state is not None:
+        raise ConflictError(
+            f"The release of this plan and period was asked for before; it is {state}.",
+            reason="conflict.asked",
+            remedy="Your grant is not used. Read the existing release at the key authority, "
+            "or ask about another period.",
+        )
 
 
 def _spent() -> StaleMessageError:

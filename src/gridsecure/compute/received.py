@@ -3,61 +3,61 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from gridsecure.compute.corrections import COMMITTED
 from gridsecure.compute.occupancy import claim_seats
+from gridsecure.compute.tables import SignedRow, UploadSequenceRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, StaleMessageError
 from gridsecure.messages import RosterManifest, Signed, UploadManifest
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, record
+from gridsecure.store.rows import keep, kind_of
 
 
 def claim_sequence(
     zone: PlatformZone, manifest: UploadManifest, *, digest: str, at: datetime
 ) -> None:
     """A gateway uses a sequence number for one manifest only; the same manifest may come again."""
-    name = f"{manifest.gateway_id}/{manifest.sequence}"
+    gateway, number = manifest.gateway_id, manifest.sequence
     try:
         with write_session(zone.engine) as session:
-            record(session, Record("sequence", name, name, digest, COMMITTED, ""), at=at)
+            row = UploadSequenceRow(gateway_id=gateway, sequence=number, digest=digest, at=at)
+            keep(session, row)
     except ConflictError as error:
         raise StaleMessageError("An upload's sequence number was used before.") from error
 
 
-def keep(
+def keep_received(
     zone: PlatformZone,
-    entry: Record,
+    row: SignedRow,
     *,
+    name: str,
     signer: str,
-    at: datetime,
     seats: tuple[RosterManifest, UploadManifest] | None = None,
 ) -> None:
-    """Record a verified message, the seats it takes, and its entry in the evidence log."""
+    """Keep a verified message, the seats it takes, and its entry in the evidence log.
+
+    Args:
+        zone: The platform.
+        row: The message.
+        name: What the log calls it.
+        signer: Who signed it.
+        seats: The roster and upload whose seats it takes.
+    """
     with write_session(zone.engine) as session:
-        if record(session, entry, at=at):
+        if keep(session, row):
             if seats is not None:
-                claim_seats(session, *seats, at=at)
+                claim_seats(session, *seats)
             evidence.append(
                 session,
-                at=at,
+                at=row.at,
                 actor=signer,
-                action=f"{entry.kind}.received",
-                detail={"digest": entry.digest, "name": entry.name},
+                action=f"{kind_of(type(row))}.received",
+                detail={"digest": row.digest, "name": name},
             )
 
 
-def received(
-    kind: str, envelope: Signed, *, name: str, scope: str, state: str = COMMITTED
-) -> Record:
-    """A verified message as a record.
-
-    Args:
-        kind: What it is.
-        envelope: As it was signed.
-        name: Its name among its kind.
-        scope: What it is the only one of.
-        state: Where it stands.
-    """
-    return Record(kind, name, scope, envelope.digest, state, envelope.model_dump_json())
+def as_signed(envelope: Signed, *, at: datetime) -> dict[str, Any]:
+    """The columns that every row with a signed message has."""
+    return {"digest": envelope.digest, "message": envelope.model_dump_json(), "at": at}

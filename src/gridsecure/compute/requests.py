@@ -11,53 +11,64 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, Literal
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
+from gridsecure.compute.received import as_signed
+from gridsecure.compute.tables import ReleaseRequestRow, RequestUploadRow
 from gridsecure.compute.zone import PlatformZone
-from gridsecure.errors import ConflictError
-from gridsecure.messages import PlanName, ReleaseRequest, Signed, signed
+from gridsecure.errors import ConflictError, NotFoundError
+from gridsecure.messages import PlanName, ReleaseRequest, Signed, Transcript, signed
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, advance, fetch, listed, record
+from gridsecure.store.rows import advance, find, keep, keep_new
 
-KIND: Final = "release-request"
 WAITING: Final = "waiting"
 RELEASED: Final = "released"
 REFUSED: Final = "refused"
-_ABOUT: Final = "release-request-about"
-"""Finds requests by plan and closing list: a month of load curves is ten megabytes to read."""
 
 
 def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -> Signed:
     """Sign and keep a request, or return the one that asks the same; refused, it waits again."""
     name = request.request_id
     with write_session(zone.engine) as session:
-        for item in listed(session, kind=KIND):
-            if item.name == name:
-                if advance(session, kind=KIND, name=name, source=REFUSED, target=WAITING):
-                    _note(session, request, at=at)
-                return Signed.parsed(item.text)
+        known = find(session, ReleaseRequestRow, request_id=name)
+        if known is not None:
+            if advance(session, ReleaseRequestRow, source=REFUSED, target=WAITING, request_id=name):
+                _note(session, request, at=at)
+            return known.envelope
         envelope = signed(request, key=zone.signing_key)
-        text = envelope.model_dump_json()
-        record(session, Record(KIND, name, name, envelope.digest, WAITING, text), at=at)
-        if request.closing is not None:
-            about = _about(request.plan, request.closing.digest)
-            record(session, Record(_ABOUT, name, name, envelope.digest, about, ""), at=at)
+        row = ReleaseRequestRow(
+            **as_signed(envelope, at=at),
+            request_id=name,
+            plan=request.plan,
+            start=request.start,
+            end=request.end,
+            purpose=request.purpose,
+            closing=None if request.closing is None else request.closing.digest,
+            state=WAITING,
+        )
+        keep(session, row)
+        transcripts = [Transcript.parsed(one.body) for one in request.transcripts]
+        uploads = sorted({upload for one in transcripts for upload in one.uploads})
+        keep_new(session, [RequestUploadRow(upload=one, request_id=name) for one in uploads])
         _note(session, request, at=at)
     return envelope
 
 
 def requests_about(session: Session, *, plan: PlanName, closing: str) -> list[tuple[str, str]]:
     """Id and state of the requests about a closing list, for one plan, oldest first."""
-    names = [item.name for item in listed(session, kind=_ABOUT, state=_about(plan, closing))]
-    return [(name, fetch(session, kind=KIND, name=name).state) for name in names]
+    found = select(ReleaseRequestRow.request_id, ReleaseRequestRow.state).where(
+        ReleaseRequestRow.closing == closing, ReleaseRequestRow.plan == plan
+    )
+    return list(session.exec(found.order_by(col(ReleaseRequestRow.id))))
 
 
 def waiting_requests(zone: PlatformZone) -> list[Signed]:
     """Requests the authority has not answered."""
     with read_session(zone.engine) as session:
-        found = listed(session, kind=KIND, state=WAITING)
-    return [Signed.parsed(item.text) for item in found]
+        found = select(ReleaseRequestRow).where(ReleaseRequestRow.state == WAITING)
+        waiting = session.exec(found.order_by(col(ReleaseRequestRow.id)))
+        return [row.envelope for row in waiting]
 
 
 def record_answer(
@@ -74,7 +85,9 @@ def record_answer(
         ConflictError: It was answered otherwise (`conflict.answer`).
     """
     with write_session(zone.engine) as session:
-        if advance(session, kind=KIND, name=request_id, source=WAITING, target=answer):
+        if advance(
+            session, ReleaseRequestRow, source=WAITING, target=answer, request_id=request_id
+        ):
             evidence.append(
                 session,
                 at=at,
@@ -82,7 +95,7 @@ def record_answer(
                 action=f"release.{answer}",
                 detail={"request": request_id},
             )
-        elif fetch(session, kind=KIND, name=request_id).state != answer:
+        elif request_state(session, request_id) != answer:
             raise ConflictError(
                 "This release request was answered otherwise before.",
                 reason="conflict.answer",
@@ -90,8 +103,19 @@ def record_answer(
             )
 
 
-def _about(plan: PlanName, closing: str) -> str:
-    return f"{plan}/{closing}"
+def request_state(session: Session, request_id: str) -> str:
+    """Where a request stands.
+
+    Raises:
+        NotFoundError: No such request (`not-found.release-request`).
+    """
+    found = select(ReleaseRequestRow.state).where(ReleaseRequestRow.request_id == request_id)
+    state = session.exec(found).first()
+    if state is None:
+        raise NotFoundError(
+            "There is no release-request of that name here.", reason="not-found.release-request"
+        )
+    return state
 
 
 def _note(session: Session, request: ReleaseRequest, *, at: datetime) -> None:

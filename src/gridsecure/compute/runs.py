@@ -24,11 +24,12 @@ from typing import Final
 from sqlmodel import Session
 
 from gridsecure.compute.closings import next_list, run_empty
-from gridsecure.compute.corrections import COMMITTED, ReadUpload, open_corrections
+from gridsecure.compute.corrections import ReadUpload, open_corrections
 from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, WorkerPool, run_jobs
 from gridsecure.compute.key_sets import revoked_key_ids
 from gridsecure.compute.requests import keep_request
-from gridsecure.compute.transcripts import job_seed, record_transcript, recorded_transcripts
+from gridsecure.compute.tables import RosterRow, SignedRow, UploadRow
+from gridsecure.compute.transcripts import find_transcripts, job_seed, record_transcript
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
@@ -45,7 +46,7 @@ from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.key_ring import revoked_key_set
 from gridsecure.plans.load_curve import INTERVALS_PREFIX, LOAD_CURVE_PLAN_VERSION
 from gridsecure.store.database import read_session
-from gridsecure.store.records import fetch, listed
+from gridsecure.store.rows import find, find_many
 from gridsecure.version import VERSION
 
 PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
@@ -53,6 +54,8 @@ PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
     "load-curve": LOAD_CURVE_PLAN_VERSION,
     "rebill": BILL_PLAN_VERSION,
 }
+
+_MESSAGES: Final[Mapping[str, type[SignedRow]]] = {"roster": RosterRow, "upload": UploadRow}
 
 Progress = Callable[[int, int], None]
 """Told how many jobs are done, of how many."""
@@ -124,7 +127,7 @@ def run_plan(
         names = {day: f"{stem}/{_joined(sources)}/{day}" for day in days}
         seeds = {name: job_seed(zone, name, at=clock()) for name in names.values()}
         jobs = [_load_curve_job(names[d], sources, days[d], seeds[names[d]]) for d in days]
-    done = recorded_transcripts(zone)
+    done = find_transcripts(zone, [job.name for job in jobs])
     open_jobs = [job for job in jobs if job.name not in done]
     # 3. run
     progress(len(jobs) - len(open_jobs), len(jobs))
@@ -158,34 +161,33 @@ def signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
         NotFoundError: There is none.
     """
     with read_session(zone.engine) as session:
-        for item in listed(session, kind=kind):
-            if item.digest == digest:
-                return Signed.parsed(item.text)
-    raise NotFoundError("There is no such message here.", reason=f"not-found.{kind}")
+        table = _MESSAGES.get(kind)
+        found = None if table is None else find(session, table, digest=digest)
+    if found is None:
+        raise NotFoundError("There is no such message here.", reason=f"not-found.{kind}")
+    return found.envelope
 
 
 def _sources(zone: PlatformZone, order: RunOrder) -> tuple[Signed | None, list[_Source]]:
     with read_session(zone.engine) as session:
         closing = None
-        uploads = listed(session, kind="upload", state=COMMITTED)
         if order.plan == "rebill":
-            parsed = [Signed.parsed(item.text) for item in uploads]
-            pairs = [(envelope, UploadManifest.parsed(envelope.body)) for envelope in parsed]
-            same = [p for p in pairs if (p[1].start, p[1].end) == (order.start, order.end)]
-            opened = open_corrections(session, same)
-            chosen = [envelope for envelope, _ in _under_usable_keys(session, opened)]
+            opened = open_corrections(session, start=order.start, end=order.end)
+            pairs = _under_usable_keys(session, opened)
         else:
             found = next_list(session, plan=order.plan, start=order.start, end=order.end)
-            closing, wanted = found.envelope, set(found.content.uploads)
-            chosen = [Signed.parsed(item.text) for item in uploads if item.name in wanted]
-            pairs = [(one, UploadManifest.parsed(one.body)) for one in chosen]
+            closing = found.envelope
+            uploads = find_many(session, UploadRow, found.content.uploads, by="digest")
+            chosen = sorted(uploads.values(), key=lambda row: row.id or 0)
+            envelopes = [row.envelope for row in chosen]
+            pairs = [(one, UploadManifest.parsed(one.body)) for one in envelopes]
             if len(_under_usable_keys(session, pairs)) < len(pairs):
                 raise revoked_key_set()  # a new list leaves out what is under it
-        sources = []
-        for envelope in chosen:
-            manifest = UploadManifest.parsed(envelope.body)
-            roster = fetch(session, kind="roster", name=manifest.roster_id)
-            sources.append(_Source(Signed.parsed(roster.text), envelope))
+        names = [manifest.roster_id for _, manifest in pairs]
+        rosters = find_many(session, RosterRow, names, by="roster_id")
+        sources = [
+            _Source(rosters[manifest.roster_id].envelope, upload) for upload, manifest in pairs
+        ]
     if not sources:
         raise run_empty()
     return closing, sorted(sources, key=lambda source: source.roster_id)

@@ -7,14 +7,12 @@ was revoked since then stands in the identity authority's deny list.
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
-from gridsecure.compute.admission import holder_pin
 from gridsecure.compute.occupancy import is_billed
+from gridsecure.compute.tables import DenyListRow, GatewayRow, HolderPinRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import (
@@ -25,25 +23,17 @@ from gridsecure.credentials.seats import (
     seated_roster,
 )
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AccessDeniedError,
     ConflictError,
     InputError,
-    NotFoundError,
     UnknownMeterError,
 )
 from gridsecure.identity_messages import DenyList
 from gridsecure.messages import RosterManifest, Signed, UploadManifest, opened
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from gridsecure.store.many_records import keep_all
-from gridsecure.store.records import Record, advance, fetch, listed, record
-
-GATEWAY: Final = "gateway"
-DENY_LIST: Final = "deny-list"
-_KEPT: Final = "kept"
-_IN_FORCE: Final = "in-force"
+from gridsecure.store.rows import find, keep, keep_all
 
 
 def seat_roster(
@@ -82,11 +72,8 @@ def seat_roster(
 
 def gateway_of(session: Session, thumbprint: str) -> tuple[Sm2PublicKey, str] | None:
     """A seated gateway's key and pseudonym, or None."""
-    try:
-        said = json.loads(fetch(session, kind=GATEWAY, name=thumbprint).text)
-    except NotFoundError:
-        return None
-    return Sm2PublicKey(bytes.fromhex(said["key"])), said["subject"]
+    found = find(session, GatewayRow, thumbprint=thumbprint)
+    return None if found is None else (Sm2PublicKey(found.point), found.subject)
 
 
 def refuse_revoked_gateway(session: Session, subject: str) -> None:
@@ -153,16 +140,12 @@ def install_deny_list(zone: PlatformZone, envelope: Signed, *, at: datetime) -> 
     given = opened(envelope, expect=DenyList, trusted=zone.identity)
     with write_session(zone.engine) as session:
         known = _deny_list(session)
-        if known is not None:
-            if known.sequence >= given.sequence:
-                _refuse_fork(known, given)
-                return known
-            earlier = str(known.sequence)
-            advance(session, kind=DENY_LIST, name=earlier, source=_IN_FORCE, target=_KEPT)
-        name = str(given.sequence)
-        entry = Record(DENY_LIST, name, name, envelope.digest, _IN_FORCE, envelope.body)
-        record(session, entry, at=at)
-        detail: dict[str, evidence.JSON] = {"sequence": given.sequence, "digest": envelope.digest}
+        if known is not None and known.sequence >= given.sequence:
+            _refuse_fork(known, given)
+            return known
+        digest, body = envelope.digest, envelope.body
+        keep(session, DenyListRow(sequence=given.sequence, digest=digest, body=body, at=at))
+        detail: dict[str, evidence.JSON] = {"sequence": given.sequence, "digest": digest}
         evidence.append(
             session, at=at, actor=envelope.signer, action="deny-list.received", detail=detail
         )
@@ -176,8 +159,9 @@ def denied_subjects(session: Session) -> frozenset[str]:
 
 
 def _deny_list(session: Session) -> DenyList | None:
-    found = listed(session, kind=DENY_LIST, state=_IN_FORCE)
-    return DenyList.parsed(found[-1].text) if found else None
+    lists = select(DenyListRow.body).order_by(col(DenyListRow.sequence).desc())
+    body = session.exec(lists.limit(1)).first()
+    return None if body is None else DenyList.parsed(body)
 
 
 def _refuse_fork(known: DenyList, given: DenyList) -> None:
@@ -195,13 +179,13 @@ def _pin(session: Session, seated: SeatedRoster, *, at: datetime) -> None:
     And the gateway's pseudonym of its key: under a second one it could go on when the first is
     revoked.
     """
-    name, subject = seated.gateway.thumbprint, seated.gateway_subject
-    text = json.dumps({"key": seated.gateway.point.hex(), "subject": subject})
-    digest = sm3_hex(text.encode())
+    key, subject = seated.gateway, seated.gateway_subject
+    keys = (*seated.holders, (subject, key.thumbprint))
+    pins = [HolderPinRow(subject=who, thumbprint=thumbprint, at=at) for who, thumbprint in keys]
+    gateway = GatewayRow(thumbprint=key.thumbprint, subject=subject, point=key.point, at=at)
     try:
-        pins = [holder_pin(who, thumbprint=key) for who, key in (*seated.holders, (subject, name))]
-        keep_all(session, pins, at=at)
-        record(session, Record(GATEWAY, name, subject, digest, _KEPT, text), at=at)
+        keep_all(session, pins, by="subject")
+        keep(session, gateway)
     except ConflictError as changed:
         raise AccessDeniedError(
             "A pseudonym came with another key than before.",

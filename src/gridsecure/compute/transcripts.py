@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 
+from gridsecure.compute.received import as_signed
+from gridsecure.compute.tables import JobSeedRow, TranscriptRow
 from gridsecure.compute.zone import PlatformZone
-from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.homomorphic.blinding import SEED_SIZE
 from gridsecure.messages import Signed, Transcript, signed
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, listed, record
+from gridsecure.store.rows import find, find_many, keep
 
 
 def job_seed(zone: PlatformZone, name: str, *, at: datetime) -> bytes:
     """The job's blinding seed: drawn once, kept, so that a restarted job blinds alike."""
-    fresh = secrets.token_bytes(SEED_SIZE).hex()
+    fresh = secrets.token_bytes(SEED_SIZE)
     with write_session(zone.engine) as session:
-        known = [item for item in listed(session, kind="seed") if item.name == name]
-        if known:
-            return bytes.fromhex(known[0].text)
-        record(session, Record("seed", name, name, sm3_hex(fresh.encode()), "", fresh), at=at)
-    return bytes.fromhex(fresh)
+        known = find(session, JobSeedRow, job=name)
+        if known is not None:
+            return known.seed
+        keep(session, JobSeedRow(job=name, seed=fresh, at=at))
+    return fresh
 
 
-def recorded_transcripts(zone: PlatformZone) -> dict[str, Signed]:
-    """All transcripts by job name."""
+def find_transcripts(zone: PlatformZone, jobs: Sequence[str]) -> dict[str, Signed]:
+    """The transcripts of those of some jobs that are done, by job name."""
     with read_session(zone.engine) as session:
-        return {i.name: Signed.parsed(i.text) for i in listed(session, kind="transcript")}
+        found = find_many(session, TranscriptRow, jobs, by="job")
+    return {name: row.envelope for name, row in found.items()}
 
 
 def record_transcript(
@@ -36,9 +39,8 @@ def record_transcript(
 ) -> Signed:
     """Sign and keep a job's transcript."""
     envelope = signed(transcript, key=zone.signing_key)
-    entry = Record("transcript", job, job, envelope.digest, "", envelope.model_dump_json())
     with write_session(zone.engine) as session:
-        record(session, entry, at=at)
+        keep(session, TranscriptRow(**as_signed(envelope, at=at), job=job))
         evidence.append(
             session,
             at=at,

@@ -1,4 +1,4 @@
-"""What a migration reads of a database of version 0.1: one table of records, by kind and name.
+"""What a migration reads of a database from before tables were typed: one table of records.
 
     record(id, kind, name, scope, digest, state, text, at)
 
@@ -21,7 +21,7 @@ from gridsecure.store.evidence import EvidenceRow
 
 @dataclass(frozen=True, slots=True)
 class OldRecord:
-    """One record of version 0.1."""
+    """One record."""
 
     name: str
     scope: str
@@ -61,7 +61,7 @@ class OldRecords:
 
 @contextmanager
 def old_records(connection: Connection) -> Iterator[OldRecords]:
-    """Give the records of a database of version 0.1; afterwards their table is gone.
+    """Give the records of a database; afterwards their table is gone.
 
     Raises:
         StorageError: A kind was not taken: the database is another zone's (`storage.schema`).
@@ -82,7 +82,7 @@ def old_records(connection: Connection) -> Iterator[OldRecords]:
 
 
 def create_evidence(connection: Connection) -> None:
-    """Create the evidence log with its triggers, or give one of version 0.1 its new index."""
+    """Create the evidence log with its triggers, or give one that is there its new index."""
     log = EvidenceRow.metadata.tables["evidence"]
     log.create(connection, checkfirst=True)
     for index in log.indexes:

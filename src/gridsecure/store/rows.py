@@ -21,6 +21,7 @@ from functools import cache
 from typing import Any, ClassVar, Final, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     DateTime,
     Dialect,
@@ -104,7 +105,7 @@ def keep(session: Session, row: Kept) -> bool:
         ConflictError: One of its unique keys is taken by other content (`conflict.<kind>`).
         InvalidMessageError: It holds what not every database can keep (`storage.text`).
     """
-    check_texts(row)
+    check_values(row)
     table = type(row)
     clashes = _clashes(row)
     found = session.exec(select(table).where(or_(*clashes))).all() if clashes else ()
@@ -137,6 +138,19 @@ def keep_once(engine: Engine, row: Kept) -> bool:
         return keep(session, row)
 
 
+def keep_new(session: Session, rows: Sequence[Kept]) -> None:
+    """Keep rows of one table that nobody has, all of them or none.
+
+    Raises:
+        InvalidMessageError: As `keep`.
+        StorageError: One of them is there (`storage.database`, as the transaction ends).
+    """
+    for row in rows:
+        check_values(row)
+    if rows:
+        session.execute(insert(type(rows[0])), [_values(row) for row in rows])
+
+
 def keep_all(session: Session, rows: Sequence[Kept], *, by: str) -> None:
     """Keep rows of one table in few statements, all of them or none.
 
@@ -152,15 +166,11 @@ def keep_all(session: Session, rows: Sequence[Kept], *, by: str) -> None:
     if not rows:
         return
     table = type(rows[0])
-    for row in rows:
-        check_texts(row)
     known = find_many(session, table, [getattr(row, by) for row in rows], by=by)
     pairs = [(row, known.get(getattr(row, by))) for row in rows]
     if any(other is not None and not _is_same(row, other) for row, other in pairs):
         raise _taken(table)
-    new = [_values(row) for row, other in pairs if other is None]
-    if new:
-        session.execute(insert(table), new)
+    keep_new(session, [row for row, other in pairs if other is None])
 
 
 def keep_groups(
@@ -235,25 +245,35 @@ def advance(
     return bool(moved.rowcount)
 
 
-def check_texts(row: SQLModel) -> None:
+def check_values(row: SQLModel) -> None:
     """Refuse on every database what one of them cannot keep.
 
     Raises:
-        InvalidMessageError: The texts of an index are too long, or a text holds a zero byte
-            (`storage.text`).
+        InvalidMessageError: The texts of an index are too long, a text holds a zero byte, or a
+            number is too great for its column (`storage.text`).
     """
-    table = type(row)
-    texts = {name: value for name, value in _values(row).items() if isinstance(value, str)}
+    table, values = type(row), _values(row)
+    texts = {name: value for name, value in values.items() if isinstance(value, str)}
     too_long = any(
         sum(len(texts[name].encode()) for name in index if name in texts) > MAX_INDEXED_BYTES
         for index in _indexes(table)
     )
-    if too_long or any("\0" in text for text in texts.values()):
+    too_great = any(
+        isinstance(value, int) and abs(value) > _greatest(table, name)
+        for name, value in values.items()
+    )
+    if too_long or too_great or any("\0" in text for text in texts.values()):
         raise InvalidMessageError(
-            f"A {kind_of(table)} holds a text that is too long or that no database keeps.",
+            f"A {kind_of(table)} holds a value that is too long or that no database keeps.",
             reason="storage.text",
             remedy="Shorten its name and leave control characters out.",
         )
+
+
+def _greatest(table: type[SQLModel], name: str) -> int:
+    """The greatest whole number of a column, as PostgreSQL has it."""
+    made: Table = table.__table__  # type: ignore[attr-defined] # SQLModel makes it
+    return 2**63 - 1 if isinstance(made.columns[name].type, BigInteger) else 2**31 - 1
 
 
 def _keep_group(session: Session, group: Sequence[Kept]) -> list[bool] | ConflictError:

@@ -1,9 +1,10 @@
 """Bringing a zone's database to the tables its code knows, with Alembic.
 
 Each zone has a chain of migration scripts in its own folder, and revision ids that begin with its
-name. An empty database and one of an earlier release both come to the newest revision in a single
-transaction under the write lock: a process that is killed on the way leaves the database as it was,
-and of several that open it at once one migrates while the others wait, then find nothing to do.
+name. An empty database and one of an earlier revision, or from before there were any, both come to
+the newest revision in a single transaction under the write lock: a process that is killed on the
+way leaves the database as it was, and of several that open it at once one migrates while the others
+wait, then find nothing to do.
 
 A database at a revision this code does not know is refused. It was opened by a newer release, or it
 is another zone's.
