@@ -112,7 +112,7 @@ class UnknownMeterError(AuthenticityError):
 
 
 class AccessDeniedError(AuthenticityError):
-    """A role that may not do this."""
+    """This role may not do this."""
 
     default_reason = "authenticity.role"
 

@@ -92,7 +92,7 @@ def check_statements(
     for data in statements:
         roster_id, meters = _statement(data)
         if roster_id in given:
-            raise _malformed("A roster's statements came twice.")
+            raise _malformed("A roster's statements arrived twice.")
         given[roster_id] = meters
     found = bill_digests(given)
     differing = [

@@ -146,7 +146,7 @@ class IdentityService:
             now=self.clock(),
         )
         if claims.roles != ("gateway",):
-            raise AccessDeniedError("A role that may not do this.")
+            raise AccessDeniedError("This role may not do this.")
         return claims.subject.removeprefix("gateway:")
 
     def _service_token(self, envelope: Signed) -> object:

@@ -158,7 +158,7 @@ def answer_waiting_requests(state: State) -> list[dict[str, Any]]:
     """Pull the platform's waiting requests and answer each; a long call, one at a time."""
     if not state.round_lock.acquire(blocking=False):
         raise ConflictError(
-            "A release round is at work.",
+            "A release round is running.",
             reason="conflict.release-round",
             remedy="Wait until it has finished.",
         )

@@ -81,7 +81,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
-            raise AccessDeniedError("Only HTTP is spoken here.")
+            raise AccessDeniedError("This service speaks HTTP only.")
         answer = _Answer(send)
         failure = await self._handled(scope, receive, answer)
         # After the first byte of an answer, breaking the connection is the only honest sign.
@@ -109,7 +109,7 @@ class Gate:
         sent = headers.getlist("authorization")
         scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
         if scheme.lower() != "bearer":
-            raise SignatureError("A request without a token.", reason="authenticity.no-token")
+            raise SignatureError("The request has no token.", reason="authenticity.no-token")
         return verify_token(
             token,
             key=self._rules.identity_key,
@@ -158,7 +158,7 @@ def claims_of(request: Request) -> TokenClaims:
     """
     claims = getattr(request.state, "claims", None)
     if not isinstance(claims, TokenClaims):
-        raise AuthenticityError("A request without a token.", reason="authenticity.no-token")
+        raise AuthenticityError("The request has no token.", reason="authenticity.no-token")
     return claims
 
 
@@ -176,7 +176,7 @@ def require(*roles: str) -> Callable[[Request], TokenClaims]:
     def admitted(request: Request) -> TokenClaims:
         claims = claims_of(request)
         if not set(roles) & set(claims.roles) or claims.holder_thumbprint is not None:
-            raise AccessDeniedError("A role that may not do this.")
+            raise AccessDeniedError("This role may not do this.")
         return claims
 
     return admitted

@@ -130,8 +130,8 @@ def put_files(month: str, service: Service, form: Form) -> dict[str, int]:
     tariffs = _files(form, "tariffs")
     if len(contracts) != 1 or set(form) - {"readings", "contracts", "tariffs"}:
         raise InvalidMessageError(
-            "A month is handed in as files named readings, one named contracts and perhaps some "
-            "named tariffs.",
+            "A month needs one or more files named readings and one named contracts; files named "
+            "tariffs are optional.",
             reason="message.month-files",
             remedy="Send them as multipart/form-data.",
         )

@@ -54,9 +54,9 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
     """
     if settings.utility_public_key == settings.regulator_public_key:
         raise InputError(
-            "The utility and the regulator are named with one key.",
+            "The utility and the regulator have the same key.",
             reason="identity.openers",
-            remedy="Name each with its own; one key alone must not open anything.",
+            remedy="Give each its own key. One key alone must not open anything.",
         )
     folder = zone_folder(settings.folder)
     sweep_drafts(folder)

@@ -255,5 +255,5 @@ def _stated_issuer_key(folder: Path, keys: PublicKeys, suite: Suite) -> IssuerPr
         if is_there
         else f"There is no {ISSUER_KEY} in the zone's folder.",
         reason="authenticity.issuer-key",
-        remedy="Make the key first, let both state it, and start with their statements.",
+        remedy="Create the key first, have both offices state it, and start with their statements.",
     )

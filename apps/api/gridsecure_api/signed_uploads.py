@@ -53,7 +53,7 @@ class Gateway:
         """
         if envelope.signer != self.thumbprint:
             raise SignatureError(
-                "A message is signed by another than its sender.", reason="authenticity.signer"
+                "A message is not signed by its sender.", reason="authenticity.signer"
             )
 
     def check_upload(self, zone: PlatformZone, upload_id: str) -> None:
@@ -73,7 +73,7 @@ async def signed_request(request: Request) -> Gateway:
     """
     claims = claims_of(request)
     if claims.roles != (ROLE,) or claims.holder_thumbprint is None:
-        raise AccessDeniedError("A role that may not do this.")
+        raise AccessDeniedError("This role may not do this.")
     state = request.app.state.platform
     zone: PlatformZone = state.zone
     clock: Clock = state.clock

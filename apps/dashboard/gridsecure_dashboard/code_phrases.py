@@ -129,8 +129,8 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "error_session.code": (
         "身份服务不接受此登录码。登录码只能由已登记的私钥生成，一分钟内有效且只能使用一次，请重新生成并立即粘贴。",
-        "The identity service does not accept this sign-in code. A code is good once and for a "
-        "minute, and only of a registered key: make a new one and paste it at once.",
+        "The identity service does not accept this sign-in code. A code works once, for one "
+        "minute, and only with a registered key. Make a new one and paste it at once.",
     ),
     "error_session.code-shape": (
         "这不是登录码。请粘贴命令的全部输出，且不含其他内容。",
@@ -147,8 +147,8 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "error_session.offices": (
         "代表揭示方的人只能有该方的角色，请以仅有该角色的用户登录。",
-        "Who acts for an office has its role and no other. Sign in as somebody who is custodian "
-        "only, or regulator only.",
+        "Whoever acts for an office has its role and no other. Sign in as a custodian or as the "
+        "regulator, with no second role.",
     ),
     "error_service.unreachable": (
         "无法连接服务。请确认服务已启动、地址设置正确。",

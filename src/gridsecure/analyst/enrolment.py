@@ -107,7 +107,7 @@ class Enroller:
             file.keep(wallet)
         if wallet.keys != said:
             raise AuthenticityError(
-                "The identity authority's keys are others than before.",
+                "The identity authority's keys have changed.",
                 reason="identity.keys-changed",
                 remedy="Do not enrol; compare them with the public log and ask both offices.",
             )

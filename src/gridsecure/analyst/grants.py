@@ -72,7 +72,7 @@ def wallet_of(credential: Credential, quota: Quota, *, before: Wallet | None) ->
     """
     if credential.context != quota.context:
         raise InputError(
-            "The wallet's credential is of another year.",
+            "The wallet's credential is for another year.",
             reason="grants.period",
             remedy="Enrol for this year first.",
         )
@@ -169,8 +169,8 @@ class QueryClient:
             raise AuthenticityError(
                 "The identity service refused the grant.",
                 reason="grants.refused",
-                remedy="It counts as used. If the wallet came from a backup, its grants were used "
-                "before: ask again until one is new.",
+                remedy="The grant counts as used. If the wallet came from a backup, some of its "
+                "grants were used before: ask again until one is new.",
             ) from error
         answer = object_of(content, service=IDENTITY)
         tokens = answer.part("tokens")
@@ -293,7 +293,7 @@ def _answers(release: Release, query: Query) -> bool:
 
 def _odd_terms() -> AuthenticityError:
     return AuthenticityError(
-        "The identity service gives other terms for grants than it should.",
+        "The identity service gives wrong terms for grants.",
         reason="grants.terms",
-        remedy="Check this machine's clock, then ask others for the terms they see; send nothing.",
+        remedy="Check this machine's clock, then ask others which terms they see. Send nothing.",
     )

@@ -274,7 +274,7 @@ def _moment(text: str) -> datetime:
 
 def _malformed(field: str) -> InvalidMessageError:
     return InvalidMessageError(
-        f"A release certificate has a cell or field of another form: {field}.",
+        f"A cell or field of the release certificate has an unknown form: {field}.",
         reason="release.malformed",
         remedy="Run the same release of every service.",
     )

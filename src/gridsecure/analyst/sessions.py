@@ -117,7 +117,7 @@ def sign_in_by_code(http: httpx.Client, *, identity_url: str, code: str) -> Sess
         raise AuthenticityError(
             "The identity service does not accept this sign-in code.",
             reason="session.code",
-            remedy="A code is good once and for a minute, and only of a registered key: make a "
+            remedy="A code works once, for one minute, and only with a registered key. Make a "
             "new one and paste it at once.",
         ) from refused
     answer = object_of(content, service=IDENTITY)

@@ -156,7 +156,7 @@ def _offices(answer: Answer, name: str) -> tuple[str, ...]:
     found = answer.texts(name)
     if not set(found) <= set(OFFICES.values()):
         raise InvalidMessageError(
-            f"The identity service names an office that there is not: {name}.",
+            f"The identity service names an unknown office: {name}.",
             reason="message.answer",
             remedy="Run the same release of every service.",
         )

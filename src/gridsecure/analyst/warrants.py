@@ -43,9 +43,9 @@ def office_of(session: Session) -> str:
     offices = [OFFICES[role] for role in session.roles if role in OFFICES]
     if not offices or len(session.roles) != 1:
         raise AccessDeniedError(
-            "Who acts for an office has its role and no other.",
+            "Whoever acts for an office has its role and no other.",
             reason="session.offices",
-            remedy="Sign in as somebody who is custodian only, or regulator only.",
+            remedy="Sign in as a custodian or as the regulator, with no second role.",
         )
     return offices[0]
 

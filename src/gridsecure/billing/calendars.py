@@ -100,11 +100,11 @@ def find_straddling(
 def straddling(start: pd.Timestamp, minutes: int, *, whose: str = "") -> InvalidReadingsError:
     """The refusal of an interval whose parts have different prices."""
     return InvalidReadingsError(
-        f"The {minutes}-minute interval{whose} from {start:%Y-%m-%d %H:%M} lies in two "
-        "time-of-use periods of the tariff.",
+        f"The {minutes}-minute interval{whose} from {start:%Y-%m-%d %H:%M} crosses the boundary "
+        "between two time-of-use periods of the tariff.",
         reason="calendar.straddles-window",
-        remedy="Use readings whose intervals end where the tariff's windows end; the energy of "
-        "an interval is never divided by guess.",
+        remedy="Use readings whose intervals end where the tariff's windows end. The energy of "
+        "one interval is never divided by guess.",
     )
 
 

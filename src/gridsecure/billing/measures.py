@@ -192,7 +192,7 @@ def _placed(
         raise InvalidReadingsError(
             "The readings have a longer interval than the tariff prices.",
             reason="settlement.price-interval",
-            remedy="Hand in readings of the interval that the price series is stated for.",
+            remedy="Send readings at the interval of the price series.",
         )
     count = (period.end - period.start) // length
     numbers = (intervals.starts - pd.Timestamp(period.start)) // length
@@ -221,7 +221,7 @@ def _odd_interval() -> InvalidReadingsError:
     return InvalidReadingsError(
         "Maximum demand needs intervals that divide an hour.",
         reason="settlement.demand-interval",
-        remedy="Hand in readings of 5, 10, 15, 30 or 60 minutes.",
+        remedy="Send readings of 5, 10, 15, 30 or 60 minutes.",
     )
 
 

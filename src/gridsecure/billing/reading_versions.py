@@ -110,9 +110,9 @@ def _check_register(readings: pd.DataFrame, later: pd.DataFrame, *, column: str)
     above = set(later["meter_point_id"].unique()) & below
     if _metered(readings, column) & above != _metered(later, column) & above:
         raise InvalidReadingsError(
-            "The corrected readings have other registers than those they correct.",
+            "The corrected readings have different registers from those they correct.",
             reason="correction.register",
-            remedy="Hand them in with the same columns of reactive and exported energy.",
+            remedy="Send them with the same columns for reactive and exported energy.",
         )
 
 
@@ -126,10 +126,10 @@ def _metered(readings: pd.DataFrame, column: str) -> set[str]:
 def other_interval() -> InvalidReadingsError:
     """The refusal of later readings that do not fit the intervals of the earlier ones."""
     return InvalidReadingsError(
-        "The corrected readings have other intervals than those they correct.",
+        "The corrected readings have a different interval length from those they correct.",
         reason="correction.interval",
-        remedy="Hand them in with the interval length of the readings as first billed; where it "
-        "cannot be told from a few readings, add the neighbouring ones.",
+        remedy="Send them with the interval length that was billed first. If a few readings do "
+        "not show it, add the neighbouring ones.",
     )
 
 

@@ -131,8 +131,8 @@ def _checked_month(tariff: Tariff, period: BillingPeriod) -> int:
             f"Tariff {tariff.tariff_id!r} {tariff.version} does not cover all of {first:%Y-%m}: it"
             f" is in force from {tariff.valid_from}{until}.",
             reason="tariff.not-valid",
-            remedy="Bill the month with the edition that was in force; where prices change within"
-            " it, with a file that says what holds in the whole month.",
+            remedy="Bill the month with the edition that was in force. If prices change within "
+            "the month, write a file that covers the whole month.",
         )
     return first.month
 

@@ -178,7 +178,7 @@ def _checked_lengths(
             f"The readings of meter point {row['meter_point_id']!r} from "
             f"{row['start']:%Y-%m-%d %H:%M} are not 5, 10, 15, 30 or 60 minutes apart.",
             reason="settlement.interval",
-            remedy="Hand in its readings by interval, or leave it out of the file.",
+            remedy="Send its interval readings, or leave it out of the file.",
         )
     clashes = overlapping(meters, start_us(readings), minutes)
     if len(clashes):
@@ -222,7 +222,7 @@ def check_settlements(settlements: pd.DataFrame, *, tou_periods: tuple[str, ...]
             remedy="Settle the readings with the tariff they are billed with.",
         )
     if bool(settlements.duplicated(["meter_point_id", "period_start"]).any()):
-        raise _refusal("A meter point is settled twice", "duplicate-settlement")
+        raise _refusal("A meter point has two settlements", "duplicate-settlement")
     energy = settlements[["total_wh", *columns]].to_numpy(np.int64)
     if bool((energy < 0).any()):
         raise _refusal("A settlement is below zero", "negative-energy")

@@ -104,7 +104,8 @@ def _refuse_negative(rows: pd.DataFrame) -> None:
         "below zero",
         reason="readings.negative",
         remedy="Energy fed in goes into a column export_kwh of its own, and kwh holds what was"
-        " taken, from zero; where a meter was exchanged or a register corrected, mend the lines.",
+        " taken, from zero; where a meter was exchanged or a register corrected, correct the "
+        "lines.",
         problem=("negative", "the energy is below zero"),
     )
 
@@ -118,7 +119,7 @@ def _refuse_misaligned(rows: pd.DataFrame) -> None:
         beside,
         "not on the grid of intervals, which begin on whole five minutes",
         reason="readings.misaligned",
-        remedy="Write the start of each interval, as 2025-03-01 01:00 for 01:00:13.",
+        remedy="Write the start of each interval: 2025-03-01 01:00 instead of 01:00:13.",
         problem=("misaligned", "the start is not on the interval grid"),
     )
 
@@ -142,7 +143,7 @@ def _best(rows: pd.DataFrame, report: Callable[[str], None]) -> tuple[pd.DataFra
     if len(clash):
         raise _refusal(
             clash,
-            "in contradiction to another of the same interval",
+            "in conflict with another reading of the same interval",
             reason="readings.conflict",
             remedy="A line is one channel of one meter point; take the wrong line out, or name the"
             " energy fed in export_kwh. A local time that the clock shows twice needs its offset,"

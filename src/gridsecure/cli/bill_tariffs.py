@@ -91,7 +91,7 @@ def given_tariffs(options: TariffOptions, contracts: pd.DataFrame | None) -> lis
     """
     if options.what_if and (len(options.names) != 1 or contracts is None):
         raise InputError(
-            "A what-if bills contracts by one other tariff.",
+            "A what-if bills contracts under one other tariff.",
             reason="bill.what-if",
             remedy="Give --what-if with --contract and exactly one --tariff.",
         )
@@ -101,7 +101,7 @@ def given_tariffs(options: TariffOptions, contracts: pd.DataFrame | None) -> lis
         names = tuple(sorted(set(contracts["tariff_id"]) & set(known)))
     if not names:
         raise InputError(
-            "Nothing says which tariff to bill by.",
+            "No tariff is named.",
             reason="bill.no-tariff",
             remedy="Give --tariff, or --contract with a file whose tariff_id names tariffs of the"
             " catalogue; `gridsecure tariff list` shows them.",
@@ -143,12 +143,12 @@ def common_timezone(given: Sequence[GivenTariff], options: TariffOptions) -> str
             raise InputError(
                 f"--timezone is {options.timezone}, and the tariff names {others[0]}.",
                 reason="tariff.timezone",
-                remedy="Leave --timezone out; it is for URDB rates, which name no zone.",
+                remedy="Leave --timezone out. It is only for URDB rates, which name no time zone.",
             )
         return options.timezone
     if len(zones) > 1:
         raise InputError(
-            f"The tariffs are of different time zones ({', '.join(sorted(map(str, zones)))}).",
+            f"The tariffs are in different time zones ({', '.join(sorted(map(str, zones)))}).",
             reason="tariff.timezone",
             remedy="Bill each zone by itself: give one --tariff and its meter points with --meter.",
         )
@@ -230,7 +230,7 @@ def _edition(one: GivenTariff, starts: pd.DatetimeIndex) -> Path:
         raise InputError(
             f"The tariff {tariff_id_of(one)!r} changes between the months of the readings.",
             reason="tariff.several-editions",
-            remedy="Bill each month from a readings file of its own.",
+            remedy="Put each month into its own readings file.",
         )
     return paths.pop()
 
@@ -274,13 +274,14 @@ def _other_tariff(contracts: pd.DataFrame, *, given: bool) -> InputError:
         return InputError(
             f"The contract names a tariff that is not in the catalogue ({names}): {who}.",
             reason="bill.other-tariff",
-            remedy="Give its file with --tariff; give every tariff of the contracts then.",
+            remedy="Give its file with --tariff, and with it the file of every other tariff in "
+            "the contracts.",
         )
     return InputError(
-        f"The contract names another tariff ({names}) than --tariff does: {who}.",
+        f"The contract names {names}, which --tariff does not: {who}.",
         reason="bill.other-tariff",
-        remedy="Leave --tariff out to bill by the contracts, give the other tariff with --tariff as"
-        " well, or ask with --what-if what the given one would cost.",
+        remedy="Leave --tariff out to bill under the contracts, name the contract's tariff with "
+        "--tariff as well, or use --what-if to see what this tariff would cost.",
     )
 
 

@@ -191,7 +191,7 @@ def _deliver(office: office_client.Office, console: Console) -> None:
 
 def _either() -> InputError:
     return InputError(
-        "Either a new order or one that is under way.",
+        "Give either a new order or one already under way.",
         reason="office.options",
         remedy="Give --identity and --reference, or --continue with --opener-key and --witness.",
     )

@@ -105,7 +105,7 @@ def _unreadable(path: Path, why: str) -> InputError:
     return InputError(
         f"{path.name} cannot be entered: {why}.",
         reason="books.file",
-        remedy="Mend the file; nothing was entered.",
+        remedy="Correct the file; nothing was entered.",
     )
 
 

@@ -50,7 +50,7 @@ def rekey_order(  # noqa: PLR0913 - one parameter an option
         order = _new_order(*(text or "" for text in said))
     else:
         raise InputError(
-            "An order is new, or the one that the other office signed.",
+            "Give either a new order or the one that the other office signed.",
             reason="office.options",
             remedy="Give --identity, --old, --new and --reference; or --like alone.",
         )
@@ -76,7 +76,7 @@ def rekey(
     """Carry out a re-key order that both offices signed."""
     if len(order) != OFFICES:
         raise InputError(
-            "A re-key takes the orders of both offices.",
+            "A re-key needs the orders of both offices.",
             reason="office.options",
             remedy="Give --order twice.",
         )

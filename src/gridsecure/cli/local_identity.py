@@ -169,7 +169,8 @@ class LocalIdentity:
         found, refused = registrations_of(engine, subjects, domain=domain.text, role=role, now=now)
         if found is None or refused:
             raise GridSecureError(
-                "A pseudonym of this file may not act.", reason="identity.revoked"
+                "A pseudonym in this file was revoked or is not registered.",
+                reason="identity.revoked",
             )
         return signed(found, key=self.signer)
 

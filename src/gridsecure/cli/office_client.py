@@ -101,9 +101,9 @@ def asked(http: httpx.Client, method: str, url: str, **options: Any) -> Any:
         body = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise GridSecureError(
-            "The service cannot be reached, or what answers is none of ours.",
+            "The service cannot be reached, or another program answers.",
             reason="office.connection",
-            remedy="Check the address; nothing was changed by an answer that did not come.",
+            remedy="Check the address. Without an answer, nothing was changed.",
         ) from error
     if answer.is_success:
         return body
@@ -173,7 +173,7 @@ def signed_in(services: Services, *, key: Path) -> Iterator[Office]:
         (role,) = given["roles"] if len(given["roles"]) == 1 else ("",)
         if role not in OFFICE_OF:
             raise AccessDeniedError(
-                f"{given['name']} acts for no office, or not for one alone.",
+                f"{given['name']} does not act for exactly one office.",
                 reason="office.role",
                 remedy="Use the key of a custodian (for the utility) or of the regulator.",
             )
@@ -239,7 +239,7 @@ def verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLog:
         if not portion:
             break
         if portion[0].index != after + 1:
-            raise InvalidMessageError("The service shows other entries than it was asked for.")
+            raise InvalidMessageError("The service shows entries that were not asked for.")
         entries += portion
     verify_entries(entries, witnessed=heads.get(log))
     if entries:

@@ -87,7 +87,7 @@ def read_witness(path: Path) -> dict[Log, EvidenceEntry]:
         raise InputError(
             f"{path.name} is no witness of the evidence log.",
             reason="office.witness",
-            remedy="Restore it from your own backup; a new one starts without a memory.",
+            remedy="Restore it from your own backup. A new witness remembers nothing.",
         ) from error
 
 

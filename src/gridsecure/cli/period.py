@@ -125,7 +125,7 @@ def close_month(
         raise NotFoundError(
             "No committed upload of this month is open.",
             reason="period.nothing-open",
-            remedy="Wait for the gateways' uploads; what is closed can be run.",
+            remedy="Wait for the gateways' uploads. Uploads that are already closed can be run.",
         )
     content = messages.ClosingList(
         start=start,
@@ -149,7 +149,7 @@ def _remaining(answer: dict[str, Any], left_out: set[str]) -> list[str]:
     found = [uploads - left_out for uploads in named if left_out < uploads]
     if len(found) != 1:
         raise InputError(
-            "No one closing list in force names these uploads, and others besides.",
+            "No single closing list in force names all of these uploads.",
             reason="period.leave-out",
             remedy="Give the uploads of one list, by digest: gridsecure period show.",
         )

@@ -53,7 +53,7 @@ def explained_plan(question: PlanQuestion) -> Explanation:
     path = catalogue_tariffs().get(question.tariff, Path(question.tariff))
     if not path.is_file():
         raise NotFoundError(
-            f"There is neither a tariff file nor a tariff of the catalogue {question.tariff!r}.",
+            f"There is no tariff file and no catalogue tariff {question.tariff!r}.",
             remedy="Check the path or the id given to --tariff.",
         )
     tariff = load_tariff(path)

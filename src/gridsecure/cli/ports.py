@@ -44,8 +44,8 @@ def choose_ports(dashboard: int | None) -> dict[str, int]:
                 raise InputError(
                     f"Port {port} ({name}) is in use, or may not be used.",
                     reason="run.port",
-                    remedy=f"Choose another --port: it and the next {len(SERVICES)} must be free. "
-                    "Or leave it out.",
+                    remedy=f"Choose another --port (it and the next {len(SERVICES)} must be "
+                    "free), or leave it out.",
                 )
     return ports
 

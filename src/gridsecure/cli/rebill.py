@@ -84,7 +84,7 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
     """
     if order.corrected is None and order.corrected_tariff is None:
         raise InputError(
-            "Nothing is given to correct the bills with.",
+            "There is nothing to correct the bills with.",
             reason="correction.nothing",
             remedy="Give --corrected, --corrected-tariff, or both.",
         )
@@ -171,16 +171,17 @@ def _replaced_tariff(
     ((tariff_id, billed),) = made.items()
     if billed.tariff.timezone != first.timezone:
         raise InputError(
-            "The corrected tariff is of another time zone than the first.",
+            "The corrected tariff is in a different time zone from the first.",
             reason="tariff.timezone",
-            remedy="Give a tariff of the same local time; months are counted in it.",
+            remedy="Give a tariff in the same time zone, because months are counted in local time.",
         )
     ids = [part.billed.tariff.tariff_id for part in first.parts]
     if len(ids) == 1:
         return {ids[0]: billed}
     if tariff_id not in ids:
         raise InputError(
-            f"The corrected tariff {tariff_id!r} replaces none of those billed ({', '.join(ids)}).",
+            f"The corrected tariff {tariff_id!r} replaces none of the billed tariffs "
+            f"({', '.join(ids)}).",
             reason="correction.other-tariff",
             remedy="Give a file with the tariff_id of the one it replaces, or choose meter points"
             " of one tariff with --meter.",

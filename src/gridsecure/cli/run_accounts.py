@@ -76,7 +76,7 @@ def check_owners(statements: Sequence[bytes], accounts: Mapping[str, str]) -> No
     named = {name for data in statements for name in json.loads(data)["meters"]}
     if not named <= accounts.keys():
         raise SignatureError(
-            "A statement is under a settlement pseudonym that no account proved.",
+            "No account proved the settlement pseudonym of a statement.",
             reason="authenticity.settlement",
             remedy="Ask the meter point's agent for its settlement proof.",
         )

@@ -74,7 +74,7 @@ def opened_statements(client: ServicesClient, certificates: Mapping[str, Signed]
             sealed = client.call("billing", "authority", "GET", path)
             if sm3_hex(sealed) != digest:
                 raise AuditBrokenError(
-                    "A roster's statements are not those that were certified.",
+                    "A roster's statements differ from the certified ones.",
                     reason="audit.object",
                     remedy="Find out what altered them at the key authority.",
                 )

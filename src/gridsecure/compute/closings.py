@@ -152,9 +152,9 @@ def next_list(session: Session, *, plan: PlanName, start: str, end: str) -> Clos
             if state == RELEASED
         ][:1]
         raise NotFoundError(
-            f"All that was closed of this month is released for this plan: release {found}.",
+            f"Everything closed in this month is already released for this plan: release {found}.",
             reason="run.released",
-            remedy="Read that release. What came later is closed by a further list.",
+            remedy="Read that release. Close later uploads with a further list.",
         )
     return min(waiting, key=lambda entry: entry[:2])[2]
 
@@ -174,9 +174,9 @@ def _check_uploads(session: Session, content: ClosingList, *, known: Sequence[Cl
     committed = {item.upload for item in _first_uploads(session, content.start, content.end)}
     if not committed.issuperset(content.uploads):
         raise InputError(
-            "A closing list names an upload that is not a committed first one of its month.",
+            "A closing list names something other than a committed first upload of its month.",
             reason="closing.upload",
-            remedy="List what the platform says is open: gridsecure period show.",
+            remedy="List the open uploads: gridsecure period show.",
         )
     for item in known:
         shared = not set(content.uploads).isdisjoint(item.content.uploads)

@@ -83,7 +83,7 @@ def register_roster(
     roster = seat_roster(zone, envelope, seats=seats, at=at)
     if not zone.objects.has(roster.tariff):
         raise InputError(
-            "The roster's tariff is not here.",
+            "The platform does not have the roster's tariff.",
             reason="roster.tariff",
             remedy="Send the tariff first.",
         )
@@ -190,7 +190,7 @@ def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes])
     for digest, data in zip(digests, objects, strict=True):
         if named.get(digest) != len(data):
             raise InputError(
-                "An uploaded object is not one the manifest names.",
+                "The manifest does not name an uploaded object.",
                 reason="upload.unnamed-object",
                 remedy="It was damaged on the way, or belongs to another upload; send it again.",
             )

@@ -149,7 +149,7 @@ class WorkerPool:
         """Queue at most a portion of jobs, replacing the workers first when their turn is over.
 
         Raises:
-            BrokenProcessPool: A worker process died.
+            BrokenProcessPool: A worker process ended unexpectedly.
         """
         if self._jobs + len(jobs) > self.portion:
             self.close()
@@ -218,7 +218,7 @@ def _run_portion(pool: WorkerPool, jobs: Sequence[Job]) -> Iterator[JobResult]:
     except BrokenProcessPool as error:
         pool.close()  # a broken executor takes no more jobs
         raise GridSecureError(
-            "A worker process died.",
+            "A worker process ended unexpectedly.",
             reason="job.killed",
             remedy="Run the plan again: finished jobs are kept, the others start over.",
         ) from error

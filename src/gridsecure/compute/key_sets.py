@@ -60,7 +60,9 @@ def install_key_set(
         return KeySetStatus(notice.key_id, () if known else tuple(sorted(filter(None, named))))
     by_digest = {sm3_hex(key): key for key in keys}
     if by_digest.keys() != named:
-        raise KeyMismatchError("These are not the keys the notice names.", reason="keys.id")
+        raise KeyMismatchError(
+            "The keys differ from those that the notice names.", reason="keys.id"
+        )
     # Proved to be public keys before anything is stored: a secret key, sent here by mistake, must
     # not touch the platform's disk.
     load_key_set(notice, by_digest.__getitem__)

@@ -37,9 +37,9 @@ def claim_seats(session: Session, roster: RosterManifest, manifest: UploadManife
         )
         if session.exec(taken.limit(1)).first() is not None:
             raise ConflictError(
-                "A pseudonym of the roster sits in another one at that time.",
+                "A pseudonym of the roster already has a seat in another roster at that time.",
                 reason="conflict.seat",
-                remedy="Seat each meter point once; what is committed is corrected.",
+                remedy="Seat each meter point once. Change committed uploads by a correction.",
             )
     seats = [
         SeatRow(

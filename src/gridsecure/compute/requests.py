@@ -97,7 +97,7 @@ def record_answer(
             )
         elif request_state(session, request_id) != answer:
             raise ConflictError(
-                "This release request was answered otherwise before.",
+                "This release request already has a different answer.",
                 reason="conflict.answer",
                 remedy="Order the run again to ask anew.",
             )

@@ -83,7 +83,9 @@ def refuse_revoked_gateway(session: Session, subject: str) -> None:
         UnknownMeterError: It was (`authenticity.registration`).
     """
     if subject in denied_subjects(session):
-        raise UnknownMeterError("The gateway may not act.", reason="authenticity.registration")
+        raise UnknownMeterError(
+            "The gateway was revoked or is not registered.", reason="authenticity.registration"
+        )
 
 
 def refuse_revoked(session: Session, roster: RosterManifest) -> None:
@@ -115,9 +117,9 @@ def check_year(roster: RosterManifest, manifest: UploadManifest, *, timezone: st
     check_period(manifest.start, manifest.end, timezone=timezone)
     if roster.domain != billing_domain(manifest.start).text:
         raise InputError(
-            "An upload is of another year than its roster's pseudonyms.",
+            "An upload and its roster's pseudonyms are for different years.",
             reason="identity.period",
-            remedy="Register the meter points for that year and build a roster of it.",
+            remedy="Register the meter points for the upload's year and build a roster for it.",
         )
 
 
@@ -167,7 +169,7 @@ def _deny_list(session: Session) -> DenyList | None:
 def _refuse_fork(known: DenyList, given: DenyList) -> None:
     if known.sequence == given.sequence and known.subjects != given.subjects:
         raise ConflictError(
-            "The identity authority signed two deny lists under one number.",
+            "The identity authority signed two different deny lists with one number.",
             reason="conflict.deny-list",
             remedy="Keep both and compare its evidence log with a witness.",
         )
@@ -188,7 +190,7 @@ def _pin(session: Session, seated: SeatedRoster, *, at: datetime) -> None:
         keep(session, gateway)
     except ConflictError as changed:
         raise AccessDeniedError(
-            "A pseudonym came with another key than before.",
+            "A pseudonym arrived with a different key.",
             reason="authenticity.holder-pin",
             remedy="Compare the token service's log; a key is never replaced silently.",
         ) from changed

@@ -59,7 +59,7 @@ class Context:
         others = Facts.model_fields.keys() - _FACTS_OF[self.role]
         if any(getattr(self.facts, name) for name in others):
             raise InvalidMessageError(
-                "A credential states facts that its role has not.", reason="identity.context"
+                "A credential states facts that its role does not have.", reason="identity.context"
             )
 
     @property

@@ -73,7 +73,7 @@ def opener_public_key(opener: Opener, *, published: bytes, suite: Suite) -> Poin
     session = framed(suite.context, b"OpenerKey", opener)
     if not holds(_possession(suite, public), published[POINT_BYTES:], suite=suite, session=session):
         raise SignatureError(
-            "An opener's key comes without proof of possession.", reason="authenticity.opener-key"
+            "An opener's key has no proof of possession.", reason="authenticity.opener-key"
         )
     return public
 
@@ -136,7 +136,7 @@ def verified_share(
     session = _share_session(suite, opener, head)
     if not holds(statement, message[POINT_BYTES:], suite=suite, session=session):
         raise SignatureError(
-            f"The share of the {opener} is wrong or belongs to no such log entry.",
+            f"The share of the {opener} is wrong or belongs to another log entry.",
             reason="authenticity.share",
             remedy="Append the warrant, then ask for a share for that entry.",
         )

@@ -85,7 +85,7 @@ def read_keys(said: IdentityKeys, *, suite: Suite) -> PublicKeys:
         suite: The group and its hash.
 
     Raises:
-        AuthenticityError: An opener's key comes without proof of possession.
+        AuthenticityError: An opener's key has no proof of possession.
         InvalidMessageError: Something stated is no key.
     """
     halves: dict[Opener, bytes] = {
@@ -98,7 +98,7 @@ def read_keys(said: IdentityKeys, *, suite: Suite) -> PublicKeys:
 
 def _disagreed() -> SignatureError:
     return SignatureError(
-        "The utility and the regulator do not state the same keys.",
+        "The utility and the regulator state different keys.",
         reason="authenticity.identity-keys",
-        remedy="Compare their statements with the public log; pin nothing until they agree.",
+        remedy="Compare their statements with the public log, and pin nothing until they agree.",
     )

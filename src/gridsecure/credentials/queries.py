@@ -75,9 +75,10 @@ def parsed_query(text: str) -> Query:
     _ = query.reader_key
     if query.text != text:
         raise InvalidMessageError(
-            "The query is not spelled as queries are.",
+            "The query is not in the canonical form.",
             reason="query.spelling",
-            remedy="Send plan, start, end, purpose, reader in this order, as JSON without blanks.",
+            remedy="Send plan, start, end, purpose and reader in this order, as JSON without "
+            "blanks.",
         )
     return query
 

@@ -114,11 +114,12 @@ def check_facts(roster: RosterManifest) -> None:
     facts = (*roster.household_quota_wh, *roster.free_quota_wh, *roster.contracted_va)
     if min(facts) < 0 or max(facts) > MAX_FACT:
         raise InvalidMessageError(
-            "A roster states a quota or capacity no meter point has.", reason="release.roster"
+            "A roster states a quota or capacity beyond that of any meter point.",
+            reason="release.roster",
         )
     if any(month and not fullmatch(MONTH_PATTERN, month) for month in roster.service_from):
         raise InvalidMessageError(
-            "A roster states a first month that is none.", reason="release.roster"
+            "A roster states a first month that is not a month.", reason="release.roster"
         )
 
 
@@ -182,7 +183,9 @@ def seated_roster(
     # 1. what belongs together
     draft = RosterManifest.parsed(envelope.body)
     if sm3_hex(seats) != draft.seats:
-        raise EnvelopeError("A roster came with other seats.", reason="authenticity.seats")
+        raise EnvelopeError(
+            "A roster came with the seats of another roster.", reason="authenticity.seats"
+        )
     if roster_name(draft) != draft.roster_id:
         raise InvalidMessageError(
             "A roster's id is not the digest of its content.",
@@ -246,7 +249,7 @@ def vouched_gateway(envelope: Signed, *, identity: Mapping[str, Sm2PublicKey]) -
         raise InvalidMessageError("Registrations name no time.")
     if found.role != "gateway" or len(found.entries) != 1 or not is_billing:
         raise UnknownMeterError(
-            "The identity authority's word is not on one gateway in a billing domain.",
+            "The registration does not name exactly one gateway in a billing domain.",
             reason="authenticity.registration",
             remedy="Send the registration of the gateway that asks, in the domain of the year.",
         )
@@ -278,7 +281,7 @@ def _check_stated(roster: RosterManifest, *, gateway: Facts, members: Sequence[F
     vouched = vouched_facts(gateway, members)
     if any(getattr(roster, name) != value for name, value in vouched.items()):
         raise UnknownMeterError(
-            "A roster states other facts than the identity authority vouches for.",
+            "A roster's facts differ from those the identity authority vouches for.",
             reason="authenticity.facts",
             remedy="Build the roster from the registrations, and correct the utility's books.",
         )

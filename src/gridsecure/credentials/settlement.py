@@ -58,7 +58,8 @@ def settled_subject(
     session = _session(suite, domain, challenge)
     if not holds(statement, message[POINT_BYTES:], suite=suite, session=session):
         raise SignatureError(
-            "A settlement pseudonym is not this account's.", reason="authenticity.settlement"
+            "The settlement pseudonym does not belong to this account.",
+            reason="authenticity.settlement",
         )
     return subject(nym, domain=domain, suite=suite)
 

@@ -45,7 +45,7 @@ def _check_version(installed: str) -> None:
     """Refuse any release but the one whose arithmetic was reviewed."""
     if installed != _REVIEWED_VERSION:
         raise GridSecureError(
-            "The installed gmssl is not the reviewed release.",
+            "The installed gmssl is not the reviewed version.",
             reason="crypto.engine.version",
             remedy=f"Install gmssl {_REVIEWED_VERSION} exactly, from the lock file.",
         )

@@ -141,13 +141,13 @@ def save_correction(
     folder = month_folder(zone, month)
     if stored_report(zone, month) is None:
         raise ConflictError(
-            f"The month {month} was not processed to its end.",
+            f"The processing of month {month} has not finished.",
             reason="correction.month-open",
-            remedy="Finish the month first; what was not billed needs no correction.",
+            remedy="Finish the month first. A month that was not billed needs no correction.",
         )
     if not readings and not tariffs:
         raise InputError(
-            "Nothing was handed in to correct the month with.",
+            "No corrected file was sent.",
             reason="correction.nothing",
             remedy="Send a readings file, a tariff file, or both.",
         )
@@ -168,7 +168,7 @@ def version_path(zone: GatewayZone, month: str, digest: str) -> Path:
     path = month_folder(zone, month) / "versions" / digest
     if file_digest(path) != digest:
         raise AuditBrokenError(
-            "A kept version of the readings was altered.",
+            "A stored version of the readings was altered.",
             reason="audit.version",
             remedy="Look for what altered the gateway's folder; restore it from a backup.",
         )

@@ -121,9 +121,9 @@ class _CorrectionRun:
         for plan in earlier if known is None else ():
             if stored_correction_report(self.zone, plan.files) is None:
                 raise ConflictError(
-                    "An earlier correction of the month is not finished.",
+                    "An earlier correction of the month has not finished.",
                     reason="correction.unfinished",
-                    remedy="Run it again to its end first; each builds on the one before.",
+                    remedy="Finish it first, because each correction builds on the one before.",
                 )
         return known
 
@@ -152,7 +152,7 @@ class _CorrectionRun:
         first = tuple(file_digest(path) for path in self.files.readings)
         if any(plan.first_readings != first for plan in earlier):
             raise AuditBrokenError(
-                "The month's first readings are not those that were corrected before.",
+                "The month's first readings have changed since the last correction.",
                 reason="audit.version",
                 remedy="Look for what altered the gateway's folder; restore it from a backup.",
             )
@@ -193,10 +193,11 @@ class _CorrectionRun:
         seated = {name for head in latest for name in head.roster.pseudonyms}
         if seated - meters.keys():
             raise InputError(
-                f"{len(seated - meters.keys())} meter points that were billed can no longer be.",
+                f"{len(seated - meters.keys())} meter points that were billed can no longer be "
+                "billed.",
                 reason="correction.unbillable",
                 remedy="The exceptions file in the correction's folder gives the reason for each; "
-                "correct the files and hand them in again.",
+                "correct the files and send them again.",
             )
         changed = [self.changed(head, meters, admitted) for head in latest]
         return [item for item in changed if item is not None], len(billed) - len(seated)

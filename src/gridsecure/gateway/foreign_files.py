@@ -105,9 +105,9 @@ def refuse_preamble(text: str) -> None:
     for number, line in enumerate(lines[1:], start=2):
         if _header_words(cells_of(line)):
             raise InvalidReadingsError(
-                f"The first line is no header; line {number} looks like one.",
+                f"The first line is not a header; line {number} looks like one.",
                 reason="readings.preamble",
-                remedy=f"Take the lines before it out, and name the columns {LAYOUTS}.",
+                remedy=f"Remove the lines before it, and name the columns {LAYOUTS}.",
             )
 
 
@@ -156,13 +156,15 @@ def unknown_header(names: list[str], *, quotable: re.Pattern[str]) -> InvalidRea
     if not renamed:
         return None
     return InvalidReadingsError(
-        f"The header has other names than the known layouts: {'; '.join(renamed)}.",
+        f"The header's names differ from the known layouts: {'; '.join(renamed)}.",
         reason="readings.columns",
-        remedy=f"Rename the columns so; the layouts are {LAYOUTS}.",
+        remedy=f"Rename the columns accordingly. The layouts are {LAYOUTS}.",
     )
 
 
 def _foreign(what: str, remedy: str) -> InvalidReadingsError:
     return InvalidReadingsError(
-        f"The file is {what}, which is not read here.", reason="readings.format", remedy=remedy
+        f"The file is {what}, which GridSecure does not read.",
+        reason="readings.format",
+        remedy=remedy,
     )

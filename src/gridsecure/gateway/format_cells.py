@@ -302,7 +302,8 @@ def apply_ratio(
             reason="readings.ratio",
             rule="ratio",
             detail="the ratio is not a positive number that gives whole Wh",
-            remedy="Give current x voltage transformer ratio, such as 30 or 1000.",
+            remedy="Give the current ratio times the voltage ratio of the transformers, such as "
+            "30 or 1000.",
         )
     energies: NDArray[np.int64] = (products // 1000).ravel()
     return energies

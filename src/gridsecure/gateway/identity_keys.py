@@ -48,7 +48,7 @@ def pin_identity_keys(
         insert_once(zone.engine, entry, now=at)
     except ConflictError as changed:
         raise AuthenticityError(
-            "The identity authority's keys are others than before.",
+            "The identity authority's keys have changed.",
             reason="identity.keys-changed",
             remedy="Enrol nobody; compare them with the public log and ask both openers.",
         ) from changed
@@ -67,7 +67,7 @@ def kept_identity_keys(zone: GatewayZone) -> PublicKeys:
             text = fetch(session, kind=_KIND, name=_KIND).text
         except NotFoundError as missing:
             raise NotFoundError(
-                "This gateway has not met the identity authority yet.",
+                "This gateway has not pinned the identity authority's keys yet.",
                 reason="not-found.identity-keys",
                 remedy="Process a month first.",
             ) from missing

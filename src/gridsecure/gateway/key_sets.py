@@ -162,5 +162,5 @@ def _mismatch() -> KeyMismatchError:
     return KeyMismatchError(
         "The key authority's answer is not this gateway's key set.",
         reason="keys.id",
-        remedy="Ask again; if it persists, call the key custodian.",
+        remedy="Ask again. If the error persists, call the key custodian.",
     )

@@ -111,7 +111,7 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
     pointer = _pointer(folder)
     if pointer is None:
         raise NotFoundError(
-            f"No files were handed in for {month}.",
+            f"No files were sent for {month}.",
             reason="month.unknown",
             remedy=f"Send them to /months/{month}/files.",
         )
@@ -165,5 +165,5 @@ def _unreadable(error: OSError | ValueError) -> StorageError:
     return StorageError(
         f"The month's files cannot be read: {what}.",
         reason="storage.read",
-        remedy="Check the gateway's folder, or hand the files in again.",
+        remedy="Check the gateway's folder, or send the files again.",
     )

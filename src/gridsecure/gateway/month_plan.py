@@ -174,7 +174,7 @@ def required_plan(zone: GatewayZone, month: str) -> MonthPlan:
         raise NotFoundError(
             "This month was not processed here.",
             reason="month.not-processed",
-            remedy="Hand in its files and process it first.",
+            remedy="Send its files and process it first.",
         )
     return plan
 
@@ -189,7 +189,7 @@ def _keep(
 
 def _other_files() -> ConflictError:
     return ConflictError(
-        "The month's files give other rosters than those already fixed.",
+        "The month's files give different rosters from those already fixed.",
         reason="conflict.month-plan",
         remedy="Put the files back as they were when the month was first processed.",
     )

@@ -188,7 +188,7 @@ class _MonthRun:
             raise InputError(
                 f"The month {month} is not over yet.",
                 reason="month.not-over",
-                remedy="Process it when all of its readings can be there.",
+                remedy="Process it when the month is over and all of its readings are available.",
             )
         admitted = admit_month(
             self.files, period=period, timezone=zone.timezone, at=at, begin=self.begin

@@ -205,7 +205,7 @@ def read_columns(
                 data = stream.read(entry.size)
                 if sm3_hex(data) != entry.digest:
                     raise AuditBrokenError(
-                        "An encrypted column in the outbox is not the one that was signed.",
+                        "An encrypted column in the outbox differs from the signed one.",
                         reason="audit.object",
                         remedy="Look for what altered the outbox; restore it from a backup.",
                     )

@@ -259,6 +259,6 @@ def _parsed(texts: Mapping[str, str], *, timezone: str) -> dict[str, Tariff]:
             raise InputError(
                 f"Tariff {name!r} is for another time zone than this gateway.",
                 reason="tariff.timezone",
-                remedy="Process its meter points on a gateway of that time zone.",
+                remedy="Process its meter points on a gateway in the tariff's time zone.",
             )
     return tariffs

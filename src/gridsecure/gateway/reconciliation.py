@@ -128,7 +128,7 @@ def seal_expected(
         said = (certificate.plan, certificate.start, certificate.end)
         if said != ("bill", plan.start, plan.end):
             raise InputError(
-                "A certificate releases something else than bills of this month.",
+                "A certificate does not release bills of this month.",
                 reason="message.certificate",
                 remedy="Send the certificates of the month's bill releases.",
             )

@@ -184,7 +184,7 @@ def _sign(
 
 def _other_key() -> AccessDeniedError:
     return AccessDeniedError(
-        "The identity authority has another key for a pseudonym than its agent.",
+        "The identity authority and the agent have different keys for a pseudonym.",
         reason="identity.holder",
-        remedy="Stop, and have the authority's log compared: only the agent can register a key.",
+        remedy="Stop, and have the authority's log compared. Only the agent can register a key.",
     )

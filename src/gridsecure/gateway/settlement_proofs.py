@@ -35,7 +35,7 @@ def settlement_proofs(zone: GatewayZone, month: str, *, challenge: bytes) -> dic
     """
     if len(challenge) != CHALLENGE_BYTES:
         raise InvalidMessageError(
-            "A challenge has another length.",
+            "The challenge has the wrong length.",
             reason="message.challenge",
             remedy=f"Draw {CHALLENGE_BYTES} bytes at random, and use them once.",
         )

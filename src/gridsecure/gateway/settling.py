@@ -79,6 +79,6 @@ def _given(values: NDArray[np.int64] | None, name: str) -> NDArray[np.int64]:
         raise InvalidReadingsError(
             f"The tariff needs a quantity that this month's data does not have ({name}).",
             reason=f"settlement.{name}-missing",
-            remedy="Hand in the register with the readings, or bill under another tariff.",
+            remedy="Add the register to the readings, or bill under another tariff.",
         )
     return values

@@ -266,7 +266,7 @@ def _malformed(line: int, text: TableText | None = None) -> InvalidReadingsError
         return InvalidReadingsError(
             f"{where} of the file is blank.",
             reason="readings.malformed",
-            remedy="Take the blank line out, so that lines can be told by their numbers.",
+            remedy="Remove the blank line, so that line numbers stay right.",
             problems=(ReadingProblem("", None, "malformed", f"{where.lower()}: blank"),),
         )
     return InvalidReadingsError(

@@ -86,7 +86,7 @@ class PlatformClient:
         )
         if not isinstance(answer, dict) or answer.get("digest") != sm3_hex(body):
             raise AuditBrokenError(
-                "The platform stored another text than the tariff sent.",
+                "The platform stored a text that differs from the tariff sent.",
                 reason="audit.object",
                 remedy="Check the connection and the platform.",
             )

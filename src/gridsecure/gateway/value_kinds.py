@@ -62,7 +62,7 @@ def _stated(
     known = [kind.value for kind in kinds]
     if len(said) > 1 or not said <= set(known):
         raise InvalidReadingsError(
-            f"The column {column} does not say one thing for the whole file.",
+            f"The column {column} has different values within the file.",
             reason=f"readings.{column}",
             remedy=f"Write {' or '.join(known)} on every line, or split the file.",
         )

@@ -127,7 +127,7 @@ def _totals(path: Path) -> dict[str, int]:
 
 def _unreadable() -> StorageError:
     return StorageError(
-        "The energies of an earlier month cannot be read.",
+        "The energy totals of an earlier month cannot be read.",
         reason="storage.year-to-date",
         remedy="Restore the month's folder, or process that month again.",
     )

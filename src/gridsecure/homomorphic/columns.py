@@ -119,7 +119,7 @@ class EncryptedColumn:
             DepthExceededError: Fewer primes than one, or more than are left.
         """
         if not 1 <= primes <= self.primes:
-            raise DepthExceededError("A column has no such level left.")
+            raise DepthExceededError("The column has already passed that level.")
         column = self
         while column.primes > primes:
             column = column._each(lambda e, a, out: e.mod_switch_to_next(a, out))
@@ -149,11 +149,11 @@ class EncryptedColumn:
     ) -> EncryptedColumn:
         mine, theirs = self.evaluation, other.evaluation
         if mine.key_id != theirs.key_id or mine.parameters != theirs.parameters:
-            raise KeyMismatchError("Two columns under different keys cannot meet.")
+            raise KeyMismatchError("Columns under different keys cannot be combined.")
         if self.slots != other.slots:
-            raise KeyMismatchError("Two columns of different rosters cannot meet.")
+            raise KeyMismatchError("Columns of different rosters cannot be combined.")
         if self.primes != other.primes:
-            raise DepthExceededError("Two columns at different levels cannot meet.")
+            raise DepthExceededError("Columns at different levels cannot be combined.")
         pairs = zip(self.chunks, other.chunks, strict=True)
         results = tuple(mine.ring.evaluated(operation, a, b) for a, b in pairs)
         return EncryptedColumn(mine, self.slots, results)

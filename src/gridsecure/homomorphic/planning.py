@@ -124,7 +124,7 @@ class PlannedColumn:
         if not 0 < factor < self.parameters.plain_modulus:
             raise OutOfRangeError(
                 "A plan scales a column by a factor outside the plain modulus.",
-                remedy="Leave out what is multiplied by zero; choose a coarser unit of price.",
+                remedy="Leave out what is multiplied by zero, or choose a coarser price unit.",
             )
         ends = (self.low * factor, self.high * factor)
         return replace(self, low=min(ends), high=max(ends), noise=self.noise + math.log2(factor))
@@ -170,7 +170,7 @@ class PlannedColumn:
             DepthExceededError: Fewer primes than one, or more than are left.
         """
         if not 1 <= primes <= self.primes:
-            raise DepthExceededError("A plan asks for a level that its column has left.")
+            raise DepthExceededError("A plan asks for a level that its column has already passed.")
         noise, degree = self.noise, self.parameters.ring_degree
         unit = self.parameters.plain_modulus if self.parameters.scheme is Scheme.BGV else 1
         for prime in reversed(self.parameters.primes[primes : self.primes]):

@@ -185,7 +185,7 @@ def _kept(name: str, facts: Facts) -> Record:
 
 def _unknown() -> AccessDeniedError:
     return AccessDeniedError(
-        "The utility's books do not have this meter point.",
+        "This meter point is not in the utility's books.",
         reason=UNKNOWN_ACCOUNT,
         remedy="Have the operator write its account into the books.",
     )

@@ -180,7 +180,8 @@ def not_committed() -> AccessDeniedError:
     return AccessDeniedError(
         "The log did not commit to this escrow before the order.",
         reason="authenticity.escrow",
-        remedy="Give nothing: the escrow is another's or made up. Find out who runs the desk.",
+        remedy="Give no share: the escrow belongs to another pseudonym or is made up. Find out "
+        "who runs the service.",
     )
 
 

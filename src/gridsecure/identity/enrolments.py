@@ -138,7 +138,7 @@ def generations_of(session: Session, identities: Sequence[str]) -> dict[str, int
 
 def _blocked() -> AccessDeniedError:
     return AccessDeniedError(
-        "The identity may have no new credential.",
+        "This identity may not get a new credential.",
         reason="identity.blocked",
         remedy="Ask the utility's office, which keeps the order.",
     )

@@ -194,7 +194,7 @@ def search_answer(
         raise SignatureError(
             "The first blindings are not this office's own.",
             reason="authenticity.mark",
-            remedy="Give no share; find out who runs the desk.",
+            remedy="Give no share. Find out who runs the service.",
         )
     pairs = checked_blindings(
         work.second, pairs=_read(work.first, suite), opener="regulator", head=head, suite=suite

@@ -33,7 +33,7 @@ def entry_in(
 def not_ordered() -> AccessDeniedError:
     """The refusal of what no entry of the log orders."""
     return AccessDeniedError(
-        "The log does not order this.",
+        "The log holds no order for this.",
         reason="authenticity.warrant",
-        remedy="Fetch the whole log; give nothing for an order that is not in it.",
+        remedy="Fetch the whole log. Give no share for an order that is not in it.",
     )

@@ -104,7 +104,7 @@ class EnrolmentDesk:
         # 2. token and session
         if sender.name != bearer:
             raise AccessDeniedError(
-                "An order came with another's token.", reason="authenticity.sender"
+                "The order came with somebody else's token.", reason="authenticity.sender"
             )
         session = bytes.fromhex(order.session)
         SESSIONS.use(self.issuer.engine, value=session, owner=sender.name, now=now)
@@ -144,9 +144,11 @@ class EnrolmentDesk:
         is_person = sender.key.thumbprint in self.people
         asked_by = "analyst" if is_person else "gateway"
         if asked_by not in sender.roles or is_person != (order.role == "analyst"):
-            raise AccessDeniedError("A role that this sender may not enrol.")
+            raise AccessDeniedError("This sender may not enrol that role.")
         if order.role != "meter-point" and len(order.items) != 1:
-            raise InvalidMessageError("One enrols for oneself once.", reason="identity.items")
+            raise InvalidMessageError(
+                "An order that enrols its sender has one item.", reason="identity.items"
+            )
 
     def _accounts(self, order: EnrolmentOrder, sender: Party) -> set[str]:
         thumbprint = sender.key.thumbprint

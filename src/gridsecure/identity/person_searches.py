@@ -100,7 +100,9 @@ class SearchDesk:
             keys = keys_ever_of(session, identity)
         keys = keys[:-1] if replaced else keys
         if not keys:
-            raise NotFoundError("No key of it was replaced.", reason="not-found.enrolment")
+            raise NotFoundError(
+                "No key of this identity was replaced.", reason="not-found.enrolment"
+            )
         with Session(self._registrations) as session:
             batches = cut(session, keys, size=self.size)
         digests = [batch_digest(batch.key, batch.escrows) for batch in batches]
@@ -245,7 +247,7 @@ class SearchDesk:
             raise NotFoundError(
                 "There is no such search here.",
                 reason="not-found.search",
-                remedy="Order it again: nobody worked at it lately, or the service started anew.",
+                remedy="Order it again. It expired, or the service was restarted.",
             )
         return found
 

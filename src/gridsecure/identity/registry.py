@@ -209,7 +209,7 @@ def spend_tag(engine: Engine, *, tag: bytes, quota: bytes, digest: bytes, now: d
 def not_registered() -> AccessDeniedError:
     """The one refusal of a pseudonym that is unknown, revoked or elsewhere at home."""
     return AccessDeniedError(
-        "The pseudonym may not act.",
+        "The pseudonym was revoked or is not registered.",
         reason="authenticity.registration",
         remedy="Register in this domain and period.",
     )

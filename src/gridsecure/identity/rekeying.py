@@ -95,7 +95,7 @@ def agreed_order(orders: Sequence[Signed], *, offices: Mapping[Opener, Sm2Public
     complete = len(orders) == len(OPENERS) and signers == set(trusted)
     if len(trusted) != len(OPENERS) or not complete or said[0] != said[1]:
         raise SignatureError(
-            "A re-key order is not of both offices.",
+            "A re-key order was not signed by both offices.",
             reason="authenticity.rekey",
             remedy="Let the utility and the regulator sign the same order.",
         )
@@ -108,7 +108,7 @@ def _check_time(text: str, *, now: datetime) -> None:
         raise InvalidMessageError("An order's time is malformed.")
     if not -CLOCKS_DIFFER <= now - issued_at <= ORDER_AGE:
         raise StaleMessageError(
-            "A re-key order is not of these days.",
+            "A re-key order is not recent.",
             reason="authenticity.rekey-time",
             remedy="Let both offices sign it again.",
         )
@@ -119,7 +119,7 @@ def _replace(session: Session, order: RekeyOrder, *, now: datetime) -> None:
     generation = generations_of(session, [who]).get(who, 0)
     if keys[-1] != order.old:
         raise ConflictError(
-            "The order replaces another key than the identity has now.",
+            "The order does not replace the key that the identity has now.",
             reason="conflict.rekey",
             remedy="Look at the evidence log: it may have been carried out.",
         )

@@ -90,7 +90,9 @@ def revoke_in(
 def _together(session: Session, subject: str) -> list[str]:
     found = fetch_many(session, [subject], kind="registration")
     if subject not in found:
-        raise NotFoundError("Nobody is registered so.", reason="not-found.registration")
+        raise NotFoundError(
+            "No holder is registered under this pseudonym.", reason="not-found.registration"
+        )
     entry = registration_in(found[subject])
     if entry.settlement:
         return [subject, entry.settlement]

@@ -162,7 +162,7 @@ def checked_answer(
     wanted = pairs if answer.step != "blind" else []
     if len(answer.shares) != len(wanted):
         raise SignatureError(
-            f"The {opener} gave another number of shares.", reason="authenticity.share"
+            f"The {opener} gave the wrong number of shares.", reason="authenticity.share"
         )
     shares = [
         verified_share(

@@ -50,7 +50,7 @@ def checked_blindings(
     """
     if len(messages) != len(pairs):
         raise SignatureError(
-            f"The {opener} blinded another number of differences.", reason="authenticity.blinding"
+            f"The {opener} blinded the wrong number of differences.", reason="authenticity.blinding"
         )
     return [
         blinded_difference(bytes_of(message), pair=pair, opener=opener, head=head, suite=suite)

@@ -70,7 +70,9 @@ def admitted(
     login = opened(envelope, expect=expect, trusted=trusted)
     # 2. time
     if not _is_recent(login.issued_at, now=now):
-        raise StaleMessageError("A login is not of this minute.", reason="authenticity.login-time")
+        raise StaleMessageError(
+            "A login's time is more than a minute off.", reason="authenticity.login-time"
+        )
     # 3. nonce
     name = f"{envelope.signer}/{login.nonce}"
     try:

@@ -93,7 +93,7 @@ def rebilled(
     changed = changed_bills(before.bills, after.bills)
     if not changed <= set(corrected):
         raise ReleaseRefusedError(
-            "A bill differs that the upload does not list as corrected.",
+            "A bill differs although the upload does not list it as corrected.",
             reason="correction.uncorrected-slot",
             remedy="Find out what the gateway uploaded; a correction names every slot it changes.",
         )

@@ -39,5 +39,6 @@ def check_names(names: Sequence[str], *, slots: int) -> None:
     """
     if len(names) != slots or len(set(names)) != slots or not all(map(SUBJECT.fullmatch, names)):
         raise InvalidMessageError(
-            "Settlement pseudonyms are not one for each slot.", reason="settlement.names"
+            "The settlement pseudonyms do not match the slots one to one.",
+            reason="settlement.names",
         )

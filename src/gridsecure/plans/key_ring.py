@@ -141,6 +141,6 @@ def load_key_set(notice: KeyNotice, load: Callable[[str], bytes]) -> PublicKeySe
         raise KeyMismatchError(
             "The keys are not the ones that the key set's notice names.",
             reason="keys.id",
-            remedy="Fetch the key set again; if it persists, call the key custodian.",
+            remedy="Fetch the key set again. If the error persists, call the key custodian.",
         )
     return key_set

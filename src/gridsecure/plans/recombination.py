@@ -141,7 +141,7 @@ def _check_priced(rules: tuple[LineRule, ...], quantities: Numbers, amounts: Num
         if rule.basis == DYNAMIC:
             least, most = quantities[line] * min(rule.prices), quantities[line] * max(rule.prices)
             if (amounts[line] < least).any() or (amounts[line] > most).any():
-                raise _inconsistent("A sum over prices is none of its energy.")
+                raise _inconsistent("A sum of energy times price does not match the energy.")
 
 
 def _check_quantities(rules: tuple[LineRule, ...], quantities: Numbers) -> None:

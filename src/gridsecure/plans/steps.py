@@ -81,7 +81,7 @@ def _radix(steps: int) -> int:
         if DigitSystem((radix, radix, radix)).highest_threshold >= steps:
             return radix
     raise OutOfRangeError(
-        "The tier limits of a roster share no step large enough to count in.",
+        "The tier limits of a roster have no common step that is large enough to count in.",
         reason="plan.threshold",
         remedy="State limits and quotas in multiples of a larger amount, or bill these meter"
         " points in rosters by quota.",

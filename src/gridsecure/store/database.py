@@ -137,7 +137,7 @@ def write_session(engine: Engine) -> Iterator[Session]:
             yield session
     except SQLAlchemyError as failed:
         raise StorageError(
-            "The database could not take a change; nothing of it was kept.",
+            "The database could not store a change; nothing of it was kept.",
             reason="storage.database",
             remedy="Check the disk's space, then try again.",
         ) from failed
@@ -180,14 +180,14 @@ def _translate(context: ExceptionContext) -> None:
         return
     if context.is_disconnect or context.connection is None:
         raise StorageError(
-            "The connection to the database broke or cannot be made. A change that was under way"
-            " was kept whole or not at all; all of it is lost unless it had just been finished.",
+            "The connection to the database broke or cannot be made. A change under way was kept "
+            "whole or not at all.",
             reason="storage.connection",
-            remedy="Start the database, then try again; what was kept is found there.",
+            remedy="Start the database, then try again. Changes that were kept will be there.",
         )
     if isinstance(context.sqlalchemy_exception, DataError):
         raise InvalidMessageError(
-            "A text holds what the database cannot keep.",
+            "A text holds characters that the database cannot store.",
             reason="storage.text",
             remedy="Leave control characters out.",
         )

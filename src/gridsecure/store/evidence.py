@@ -119,7 +119,7 @@ def append(
         session.flush()
     except (IntegrityError, OperationalError) as refused:
         raise StorageError(
-            "The evidence log could not take an entry.",
+            "The evidence log could not store an entry.",
             reason="storage.busy",
             remedy="Roll the transaction back and try again; check the disk's space.",
         ) from refused
@@ -239,7 +239,7 @@ def _lock(session: Session) -> None:
 
 def _broken(index: int) -> AuditBrokenError:
     return AuditBrokenError(
-        f"The evidence log does not hold at entry {index}.",
+        f"The evidence log is broken at entry {index}.",
         reason="audit.chain",
         remedy="Stop releases, keep the file as it is, and compare with the witness copy.",
     )

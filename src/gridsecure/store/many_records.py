@@ -115,5 +115,5 @@ def _kept(session: Session, group: Sequence[Record], at: datetime) -> list[bool]
         except IntegrityError:
             continue
     raise StorageError(
-        "Another process kept coming first.", reason="storage.busy", remedy="Try again."
+        "Other processes were faster at every attempt.", reason="storage.busy", remedy="Try again."
     )

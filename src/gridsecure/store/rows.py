@@ -286,7 +286,7 @@ def _keep_group(session: Session, group: Sequence[Kept]) -> list[bool] | Conflic
         except IntegrityError:
             continue
     raise StorageError(
-        "Another process kept coming first.", reason="storage.busy", remedy="Try again."
+        "Other processes were faster at every attempt.", reason="storage.busy", remedy="Try again."
     )
 
 

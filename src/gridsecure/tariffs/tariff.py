@@ -175,7 +175,7 @@ def parse_tariff(text: str) -> Tariff:
         raise _too_large()
     if text[:_LOOKED_AT].lstrip().startswith(("{", "[{")):
         raise InvalidTariffError(
-            "The file is JSON, as rates of the URDB are, and no tariff file.",
+            "The file is JSON, like rates of the URDB, and not a tariff file.",
             reason="tariff.syntax",
             remedy="Import a rate with `gridsecure tariff import --urdb FILE --output FILE`.",
         )
@@ -209,7 +209,7 @@ def _too_large() -> InvalidTariffError:
     return InvalidTariffError(
         f"The tariff file is longer than {LARGEST_TEXT >> 20} million characters.",
         reason="tariff.too-large",
-        remedy="Give a file with one tariff; hourly prices of years go into a file a year.",
+        remedy="Give a file with one tariff; split hourly prices into one file a year.",
     )
 
 

@@ -90,14 +90,14 @@ def edition_in_force(files: Sequence[TariffFile], *, month: date) -> TariffFile:
         raise InputError(
             f"An edition of {name!r} begins within {first:%Y-%m}.",
             reason="tariff.changes-mid-month",
-            remedy="Bill the month with a tariff file that says what holds in it.",
+            remedy="Bill the month with a tariff file that covers the whole month.",
         )
     begun = [file for file in files if file.valid_from <= first]
     if not begun or (begun[-1].valid_to is not None and begun[-1].valid_to < after):
         raise InputError(
             f"No edition of {name!r} is in force in all of {first:%Y-%m}.",
             reason="tariff.not-valid",
-            remedy="Write the month's prices down as a file of their own; see docs/catalogue.md.",
+            remedy="Write a tariff file for this month; see docs/catalogue.md.",
         )
     return begun[-1]
 

@@ -132,9 +132,9 @@ def _check_name(request: ReleaseRequest) -> None:
     """Refuse a request under another name than its content's: it could hide behind an answer."""
     if request.request_id != request_name(request):
         raise ReleaseRefusedError(
-            "A request is not named by what it asks for.",
+            "A request's name does not match its content.",
             reason="release.name",
-            remedy="Bring platform and key authority to one release of the software.",
+            remedy="Run the same release of the software on platform and key authority.",
         )
 
 
@@ -272,7 +272,7 @@ def _allowed(
     """The request's transcripts with their seeds, if policy allows what it asks for."""
     if request.plan_version != PLAN_VERSIONS[request.plan]:
         raise ReleaseRefusedError(
-            "A request is about another version of its plan.", reason="release.transcript"
+            "A request is for another version of its plan.", reason="release.transcript"
         )
     check_purpose(zone, request, now=now)
     pairs = list(zip(request.transcripts, _seeds(request), strict=True))
@@ -283,7 +283,7 @@ def _allowed(
     for transcript in transcripts:
         _same_run(request, transcript)
     if len({transcript.digest for transcript in request.transcripts}) != len(pairs):
-        raise ReleaseRefusedError("A request asks for the same twice.", reason=REPEATED)
+        raise ReleaseRefusedError("A request names the same transcript twice.", reason=REPEATED)
     check_closing(zone, request, transcripts=transcripts)
     return pairs
 
@@ -306,5 +306,6 @@ def _same_run(request: ReleaseRequest, transcript: Transcript) -> None:
     asked = (request.plan, PLAN_VERSIONS[request.plan], request.start, request.end)
     if (transcript.plan, transcript.plan_version, transcript.start, transcript.end) != asked:
         raise ReleaseRefusedError(
-            "A transcript is about another run than requested.", reason="release.transcript"
+            "A transcript belongs to another run than the requested one.",
+            reason="release.transcript",
         )

@@ -162,7 +162,7 @@ def released_version(session: Session, upload: Digest) -> BillVersion:
         return _read(fetch(session, kind=KIND, name=upload)).version
     except NotFoundError as error:
         raise ReleaseRefusedError(
-            "A correction is about a bill that was not released.",
+            "A correction concerns a bill that was not released.",
             reason="correction.unreleased",
             remedy="Release the earlier version first, then run the correction again.",
         ) from error

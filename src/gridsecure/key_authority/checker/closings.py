@@ -50,7 +50,7 @@ def check_closing(
         used = [[upload for uploads in used for upload in uploads]]
     is_whole = all(sorted(set(uploads)) == content.uploads for uploads in used)
     if (content.start, content.end) != (request.start, request.end) or not is_whole:
-        raise _refused("The request is about other uploads than the closing list.")
+        raise _refused("The request and the closing list name different uploads.")
 
 
 def keep_closing(session: Session, request: ReleaseRequest, *, at: datetime) -> None:

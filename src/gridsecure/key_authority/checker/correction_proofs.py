@@ -96,7 +96,7 @@ def prove_correction(
     is_same_plan = earlier.plan_version == after.transcript.plan_version
     if is_same_plan and derived != earlier.outputs:
         raise ReleaseRefusedError(
-            "Executing the corrected upload again gives other outputs than were released.",
+            "Executing the corrected upload again does not give the released outputs.",
             reason="correction.re-execution",
             remedy="Find out what was altered; do not repeat the request unchanged.",
         )

@@ -59,9 +59,11 @@ def check_purpose(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime
         check_grant(zone, request, now=now)
         return
     if request.purpose not in STAFF_PURPOSES[request.plan]:
-        raise ReleaseRefusedError("The plan is not released for this purpose.", reason=PURPOSE)
+        raise ReleaseRefusedError(
+            "Results of this plan are not released for this purpose.", reason=PURPOSE
+        )
     if request.query or request.grant:
-        raise _refused("A request of staff came with an analyst's grant.")
+        raise _refused("A staff request came with an analyst's grant.")
 
 
 def check_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -> TokenClaims:
@@ -98,7 +100,7 @@ def check_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) 
     said = (query.plan, query.start, query.end, query.purpose, claims.subject)
     wanted = (request.plan, request.start, request.end, request.purpose, request.requested_by)
     if said != wanted:
-        raise _refused("The grant is for another query than the request.")
+        raise _refused("The grant and the request are for different queries.")
     # 3. once
     entry = _entry(request, claims, at=moment)
     if any(
@@ -203,5 +205,5 @@ def _refused(message: str) -> ReleaseRefusedError:
     return ReleaseRefusedError(
         message,
         reason=REFUSED,
-        remedy="An analyst asks anew, with a grant of the month for this query.",
+        remedy="Ask again as an analyst, with a grant of this month for this query.",
     )

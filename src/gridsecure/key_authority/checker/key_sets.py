@@ -82,7 +82,7 @@ def give_key_set(
     vouched = vouched_gateway(registrations, identity=zone.identity)
     if not at - MAX_WORD_AGE <= vouched.issued_at <= at + MAX_WORD_AGE:
         raise UnknownMeterError(
-            "The identity authority's word on a gateway is too old.",
+            "The gateway's registration statement is too old.",
             reason="authenticity.registration",
             remedy="Fetch the gateway's registration anew.",
         )
@@ -91,7 +91,7 @@ def give_key_set(
     asked = opened(request, expect=KeySetRequest, trusted={key.thumbprint: key})
     if asked.domain != vouched.domain:
         raise UnknownMeterError(
-            "A gateway asks for a key set in another domain than it is registered in.",
+            "A gateway asks for a key set outside the domain it is registered in.",
             reason="authenticity.registration",
         )
     # 3. and 4.

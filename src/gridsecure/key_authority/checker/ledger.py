@@ -163,7 +163,7 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
     for place, sets in giving.told.items():
         if not may_tell(sets, told=known.get(place, ())):
             raise GridSecureError(
-                "Another release of these cells was certified meanwhile.",
+                "Another release of these cells was certified in the meantime.",
                 reason="release.meanwhile",
                 remedy="Start another release round.",
             )
@@ -255,16 +255,16 @@ def check_counted_once(rosters: Iterable[RosterManifest]) -> None:
 
 def _overlapping() -> ReleaseRefusedError:
     return ReleaseRefusedError(
-        "A meter point is in two of the rosters that are totalled.",
+        "A meter point appears in two of the rosters that are totalled.",
         reason=OVERLAP,
-        remedy="Keep one roster for each meter point and period, in one pseudonym domain.",
+        remedy="Put each meter point into one roster a period, in one pseudonym domain.",
     )
 
 
 def repeated() -> ReleaseRefusedError:
     """The refusal of what was released before."""
     return ReleaseRefusedError(
-        "Part of this was released before, or is asked for twice.",
+        "Part of this request was released before, or is requested twice.",
         reason=REPEATED,
         remedy="Use the earlier release.",
     )

@@ -29,7 +29,7 @@ def checked_object(view: PlatformView, digest: str) -> bytes:
     """
     data = view.object(digest)
     if sm3_hex(data) != digest:
-        raise EnvelopeError("The platform sent another object than asked for.")
+        raise EnvelopeError("The platform sent the wrong object.")
     return data
 
 
@@ -44,7 +44,7 @@ def tariff_text(view: PlatformView, digest: str) -> str:
         return checked_object(view, digest).decode()
     except UnicodeDecodeError as error:
         raise InvalidMessageError(
-            "A roster names something else than a tariff.", reason="release.tariff"
+            "A roster names an object that is not a tariff.", reason="release.tariff"
         ) from error
 
 
@@ -56,5 +56,5 @@ def checked_message(view: PlatformView, kind: str, digest: str) -> Signed:
     """
     envelope = view.message(kind, digest)
     if envelope.digest != digest:
-        raise EnvelopeError("The platform sent another message than asked for.")
+        raise EnvelopeError("The platform sent the wrong message.")
     return envelope

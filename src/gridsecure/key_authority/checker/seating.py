@@ -131,7 +131,7 @@ class SettlementClient:
 
 def _unusable() -> GridSecureError:
     return GridSecureError(
-        "The identity authority's settlement pseudonyms are not those that were asked for.",
+        "The identity authority sent settlement pseudonyms that were not asked for.",
         reason="settlement.names",
         remedy="Compare its key and release with this authority's, then start the round again.",
     )
@@ -142,7 +142,7 @@ def _refused(error: GridSecureError) -> GridSecureError:
     if type(error) is GridSecureError:
         return error
     return GridSecureError(
-        "The identity authority gives this authority no settlement pseudonyms.",
+        "The identity authority refuses settlement pseudonyms to this authority.",
         reason="identity.settlement",
         remedy=f"It says {error.reason}. Check this authority's registration and clock, then start "
         "the round again.",

@@ -115,9 +115,9 @@ class VaultClient:
             door.connect(str(self._path))
             if peer_uid(door) != self._uid:
                 raise AccessDeniedError(
-                    "Another user than the vault's answers at the vault's socket.",
+                    "A user other than the vault's answers at the vault's socket.",
                     reason="vault.stranger",
-                    remedy="Find out who made the socket; or correct the vault's user.",
+                    remedy="Find out who made the socket, or correct the vault's user.",
                 )
             return Connection(door.detach())
 

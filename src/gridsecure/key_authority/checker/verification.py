@@ -160,7 +160,7 @@ def prove(
     derived = {name: output.entry for name, output in outputs.items()}
     if inputs != transcript.inputs or derived != transcript.outputs:
         raise ReleaseRefusedError(
-            "Executing the plan again gives other outputs than the transcript.",
+            "Executing the plan again does not give the transcript's outputs.",
             reason="release.re-execution",
             remedy="Find out what the platform ran; do not repeat the request unchanged.",
         )
@@ -196,7 +196,7 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
         or not many
         or (transcript.plan != "load-curve" and many != 1)
     ):
-        raise InvalidMessageError("A transcript names other rosters than uploads.")
+        raise InvalidMessageError("A transcript's rosters and uploads do not match.")
     if len(set(transcript.rosters)) != many or len(set(transcript.uploads)) != many:
         # Twice the same roster would count its members twice, and small cells would look large.
         raise InvalidMessageError("A transcript names a roster twice.", reason="release.twice")
@@ -221,7 +221,7 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
             # A full new total, or a load curve of corrected readings, beside the old one would
             # show what was corrected.
             raise ReleaseRefusedError(
-                "A correction is released as a correction, and nothing else is.",
+                "The request mixes corrections with first uploads.",
                 reason="correction.plan",
                 remedy="Run bills and load curves over first uploads, and rebill corrections.",
             )
@@ -234,7 +234,8 @@ def _check_period(start: str, end: str) -> None:
     begin, finish = read_moment(start), read_moment(end)
     if begin is None or finish is None or begin >= finish:
         raise InvalidMessageError(
-            "A period needs a start, a later end, and offsets, in years of electricity bills.",
+            "A period needs a start, a later end, and offsets, within the years that bills may "
+            "have.",
             reason="release.period",
         )
 

@@ -125,7 +125,7 @@ def keep_key_set(
     except OSError as error:
         raise StorageError(
             "A key file could not be written; nothing of it was kept.",
-            remedy="Free space on the vault's disk and try again.",
+            remedy="Free space on the vault's disk, then try again.",
         ) from error
 
 
@@ -195,7 +195,7 @@ def revoke_key_set(folder: Path, place: KeyPlace) -> None:
         sync_folder(folder)
     except OSError as error:
         raise StorageError(
-            "A key file could not be put away.", remedy="Check the vault's folder."
+            "A key file could not be moved away.", remedy="Check the vault's folder."
         ) from error
 
 
@@ -205,7 +205,7 @@ def _open(path: Path, kek: bytes) -> SecretKeySet:
     # From here on every byte is as it was written under this key-encryption key.
     stem, digest, public_key, relinearisation = beside
     if stem.decode() != path.stem:
-        raise KeyMismatchError("A key file is not what its name says.", reason="keys.file")
+        raise KeyMismatchError("A key file's content does not match its name.", reason="keys.file")
     parameters = parameters_named(path.stem.split(".")[1], digest=digest.decode())
     return secret_key_set(secret, public=PublicKeySet(parameters, public_key, relinearisation))
 

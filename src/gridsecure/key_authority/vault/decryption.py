@@ -295,7 +295,7 @@ class Vault:
 
 def _counted(files: Sequence[bytes], expected: int) -> Sequence[bytes]:
     if len(files) != expected:
-        raise InvalidMessageError("The vault got another number of files than ordered.")
+        raise InvalidMessageError("The vault got the wrong number of files for the order.")
     return files
 
 
