@@ -21,15 +21,15 @@ from gridsecure.identity.person_login import PersonLogin, person_login
 from gridsecure.identity.signed_logins import MAX_AGE
 from gridsecure.identity_messages import LogEntry
 from gridsecure.messages import Signed, opened
-from gridsecure_api.identity import PASSWORDS
-from gridsecure_api.identity_people import PersonTokens
-from gridsecure_api.warrant_bodies import (
+from gridsecure.wire.identity import (
     AccountShown,
     OpeningShown,
+    PersonTokens,
     Revoked,
-    SubjectOrder,
     WarrantShown,
 )
+from gridsecure_api.identity import PASSWORDS
+from gridsecure_api.warrant_bodies import SubjectOrder
 
 AUDIENCES = ("authority", "platform", "gateway", "identity")
 OFFICE_OF = {"custodian": "utility", "regulator": "regulator"}

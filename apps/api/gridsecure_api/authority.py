@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
@@ -39,12 +39,19 @@ from gridsecure.messages import (
     Signed,
     signed,
 )
-from gridsecure.store import evidence
-from gridsecure.store.database import read_session
+from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
+from gridsecure.wire.services import EvidenceHead
 from gridsecure_api.authority_rounds import answered
 from gridsecure_api.authority_zone import open_pull, open_settlement, open_zone, own_login
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
-from gridsecure_api.serving import FRAMES_BODY, ServiceDescription, new_app
+from gridsecure_api.serving import (
+    FRAMES_BODY,
+    OCTETS,
+    ServiceDescription,
+    binary,
+    evidence_head,
+    new_app,
+)
 from gridsecure_api.settings import AuthoritySettings, public_key
 
 KEY_SETS: Final = "/key-sets"
@@ -108,7 +115,7 @@ class QueryAsked(BaseModel):
     tags=["keys"],
     openapi_extra=FRAMES_BODY,
     response_class=Response,
-    responses={200: {"content": {frames.CONTENT_TYPE: {}}}},
+    responses={200: binary(frames.CONTENT_TYPE)},
 )
 def give_key_set(body: RawBody, state: State) -> Response:
     """A gateway's own key set of a parameter set, made when it is first asked for.
@@ -128,15 +135,18 @@ def give_key_set(body: RawBody, state: State) -> Response:
 
 
 @router.get("/gateway-key-sets", tags=["keys"], dependencies=[KeyReader])
-def list_key_sets(state: State, gateway: str = "") -> list[dict[str, Any]]:
+def list_key_sets(state: State, gateway: str = "") -> list[KeySetListed]:
     """Key sets with their state and signed notice, oldest first, perhaps of one gateway only."""
     return [
-        {
-            **one.notice.model_dump(include={"key_id", "gateway", "generation", "parameters"}),
-            "created_at": one.notice.created_at,
-            "state": one.state,
-            "notice": one.envelope,
-        }
+        KeySetListed(
+            key_id=one.notice.key_id,
+            gateway=one.notice.gateway,
+            generation=one.notice.generation,
+            parameters=one.notice.parameters,
+            created_at=one.notice.created_at,
+            state=one.state,
+            notice=one.envelope,
+        )
         for one in key_sets.list_key_sets(state.zone, gateway=gateway)
     ]
 
@@ -154,7 +164,7 @@ def revoke_key_set(key_id: str, keeper: Keeper, state: State) -> Signed:
 
 
 @router.post("/release-rounds", tags=["releases"], dependencies=[Releaser])
-def answer_waiting_requests(state: State) -> list[dict[str, Any]]:
+def answer_waiting_requests(state: State) -> list[RoundOutcome]:
     """Pull the platform's waiting requests and answer each; a long call, one at a time."""
     if not state.round_lock.acquire(blocking=False):
         raise ConflictError(
@@ -172,7 +182,7 @@ def answer_waiting_requests(state: State) -> list[dict[str, Any]]:
 
 
 @router.get("/releases", tags=["releases"])
-def list_releases(state: State, _reader: Reader) -> list[dict[str, Any]]:
+def list_releases(state: State, _reader: Reader) -> list[ReleaseSummary]:
     """What was released, oldest first."""
     return [
         _summary(ReleaseCertificate.parsed(item.body)) for item in released_certificates(state.zone)
@@ -198,12 +208,12 @@ def read_release(release_id: str, state: State, reader: Reader) -> Signed:
     "/query-results",
     tags=["releases"],
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={200: binary(OCTETS)},
 )
 def read_query_result(asked: QueryAsked, state: State, bearer: Grantee) -> Response:
     """The signed certificate that answers a query, sealed to the reader that the query names."""
     sealed = sealed_result(state.zone, bearer, query=asked.query, now=state.clock())
-    return Response(sealed, media_type="application/octet-stream")
+    return Response(sealed, media_type=OCTETS)
 
 
 @router.get(
@@ -211,35 +221,31 @@ def read_query_result(asked: QueryAsked, state: State, bearer: Grantee) -> Respo
     tags=["releases"],
     dependencies=[Billing],
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={200: binary(OCTETS)},
 )
 def read_statements(release_id: str, roster_id: str, state: State) -> Response:
     """A roster's statements, sealed to the billing office."""
     sealed = sealed_statements(state.zone, release_id, roster_id)
-    return Response(sealed, media_type="application/octet-stream")
+    return Response(sealed, media_type=OCTETS)
 
 
 @router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
-def read_evidence_head(state: State) -> dict[str, Any]:
+def read_evidence_head(state: State) -> EvidenceHead:
     """The newest entry's place and hash, for a witness to keep."""
-    with read_session(state.zone.engine) as session:
-        head = evidence.head(session)
-    if head is None:
-        return {"index": None, "hash": evidence.GENESIS, "at": None}
-    return {"index": head.index, "hash": head.hash, "at": head.at.isoformat()}
+    return evidence_head(state.zone.engine)
 
 
-def _summary(certificate: ReleaseCertificate) -> dict[str, Any]:
-    return {
-        "release_id": certificate.release_id,
-        "plan": certificate.plan,
-        "start": certificate.start,
-        "end": certificate.end,
-        "purpose": certificate.purpose,
-        "released_at": certificate.released_at,
-        "cells": sum(cell.value is not None for cell in certificate.cells),
-        "suppressed": sum(cell.value is None for cell in certificate.cells),
-    }
+def _summary(certificate: ReleaseCertificate) -> ReleaseSummary:
+    return ReleaseSummary(
+        release_id=certificate.release_id,
+        plan=certificate.plan,
+        start=certificate.start,
+        end=certificate.end,
+        purpose=certificate.purpose,
+        released_at=certificate.released_at,
+        cells=sum(cell.value is not None for cell in certificate.cells),
+        suppressed=sum(cell.value is None for cell in certificate.cells),
+    )
 
 
 def create_authority_app(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
 from gridsecure.key_authority.checker.answering import (
@@ -20,12 +19,13 @@ from gridsecure.key_authority.checker.answering import (
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Signed
+from gridsecure.wire.authority import RoundOutcome
 from gridsecure_api.deps import Clock
 
 
 def answered(
     zone: AuthorityZone, envelope: Signed, *, pull: PlatformPull, clock: Clock
-) -> dict[str, Any]:
+) -> RoundOutcome:
     """Answer one request and say how, and how long that took [s].
 
     A request that is not the platform's own is refused under its digest, because nothing else of it
@@ -47,13 +47,13 @@ def answered(
         outcome = Outcome(envelope.digest, REFUSED, error.reason)
     else:
         outcome = _told(pull, outcome)
-    return {
-        "request_id": outcome.request_id,
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "release_id": outcome.request_id if outcome.state == RELEASED else outcome.earlier,
-        "seconds": round(time.monotonic() - started, 3),
-    }
+    return RoundOutcome(
+        request_id=outcome.request_id,
+        state=outcome.state,
+        reason=outcome.reason,
+        release_id=outcome.request_id if outcome.state == RELEASED else outcome.earlier,
+        seconds=round(time.monotonic() - started, 3),
+    )
 
 
 def _told(pull: PlatformPull, outcome: Outcome) -> Outcome:

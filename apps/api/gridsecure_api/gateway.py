@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, BinaryIO, Final
 
 from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,10 +26,11 @@ from gridsecure.gateway.reconciliation import seal_expected
 from gridsecure.gateway.settlement_proofs import settlement_proofs
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
+from gridsecure.wire.gateway import FilesKept, MonthStatus, SettlementProofs
 from gridsecure_api.deps import Clock, require, utc_now
-from gridsecure_api.gateway_months import MonthWorker, status_document
+from gridsecure_api.gateway_months import MonthWorker
 from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
-from gridsecure_api.serving import ServiceDescription, new_app
+from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, key_registry
 
 DESCRIPTION: Final = ServiceDescription(
@@ -68,12 +69,6 @@ class ProofsWanted(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     challenge: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-class SettlementProofs(BaseModel):
-    """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it."""
-
-    proofs: dict[str, str]
 
 
 def _service(request: Request) -> GatewayService:
@@ -123,7 +118,7 @@ _FORM: Final = {
 
 
 @router.put("/months/{month}/files", dependencies=_operators, openapi_extra=_FORM)
-def put_files(month: str, service: Service, form: Form) -> dict[str, int]:
+def put_files(month: str, service: Service, form: Form) -> FilesKept:
     """Hand in a month's meter data files, contracts and own tariffs, in place of earlier ones."""
     readings = _files(form, "readings")
     contracts = _files(form, "contracts")
@@ -142,23 +137,28 @@ def put_files(month: str, service: Service, form: Form) -> dict[str, int]:
         )
 
     count = service.worker.keep_files(month, save)
-    return {"readings_files": len(readings), "contracts": count}
+    return FilesKept(readings_files=len(readings), contracts=count)
 
 
 @router.post("/months/{month}/process", dependencies=_operators, status_code=202)
-def start_processing(month: str, service: Service) -> dict[str, Any]:
+def start_processing(month: str, service: Service) -> MonthStatus:
     """Start a month in the background, or resume one that failed or was interrupted."""
     service.worker.start(month)
-    return status_document(service.worker.status(month))
+    return service.worker.status(month)
 
 
 @router.get("/months/{month}", dependencies=_readers)
-def read_month(month: str, service: Service) -> dict[str, Any]:
+def read_month(month: str, service: Service) -> MonthStatus:
     """Where a month stands, and its report once it is done. Counts only."""
-    return status_document(service.worker.status(month))
+    return service.worker.status(month)
 
 
-@router.post("/months/{month}/expected-bills", dependencies=_billing)
+@router.post(
+    "/months/{month}/expected-bills",
+    dependencies=_billing,
+    response_class=Response,
+    responses={200: binary(OCTETS)},
+)
 def expect_bills(
     month: str,
     service: Service,
@@ -173,7 +173,7 @@ def expect_bills(
         office=service.billing_office,
         at=service.clock(),
     )
-    return Response(sealed, media_type="application/octet-stream")
+    return Response(sealed, media_type=OCTETS)
 
 
 @router.post("/months/{month}/settlement-proofs", dependencies=_billing)

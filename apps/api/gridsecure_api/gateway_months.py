@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from gridsecure.gateway.month_plan import MonthReport, stored_plan, stored_repor
 from gridsecure.gateway.months import Progress
 from gridsecure.gateway.private_files import write_private
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.wire import gateway as wire
+from gridsecure.wire.gateway import MonthStatus
 from gridsecure.wire.problems import INTERNAL
 
 _log = logging.getLogger(__name__)
@@ -30,29 +32,6 @@ _FAILURE: Final = "failure.json"
 
 Work = Callable[[MonthFiles, Progress], MonthReport]
 """Processes a month."""
-
-
-@dataclass(frozen=True, slots=True)
-class MonthStatus:
-    """Where a month stands.
-
-    Args:
-        state: "waiting" for its start, "running", "interrupted", "failed" or "done".
-        stage: The stage at work, of `months.STAGES`; empty when none is.
-        done: What is done of it.
-        of: How much there is; 0 when it cannot be told.
-        report: Of a month that is done.
-        reason: Of a failure, its dotted code.
-        message: Of a failure, a sentence with what to do.
-    """
-
-    state: str
-    stage: str = ""
-    done: int = 0
-    of: int = 0
-    report: MonthReport | None = None
-    reason: str | None = None
-    message: str | None = None
 
 
 class MonthWorker:
@@ -113,14 +92,15 @@ class MonthWorker:
         # Asked afterwards: a month that ends in between is done, and not cut off.
         report = stored_report(self._zone, month)
         if report is not None:
-            return MonthStatus("done", report=report)
+            return MonthStatus(state="done", report=_shown(report))
         if step is not None:
-            return MonthStatus("running", *step)
+            stage, done, of = step
+            return MonthStatus(state="running", stage=stage, done=done, of=of)
         failure = self._failure(month)
         if failure is not None:
-            return MonthStatus("failed", reason=failure["reason"], message=failure["message"])
+            return MonthStatus(state="failed", reason=failure["reason"], message=failure["message"])
         fixed = stored_plan(self._zone, month) is not None
-        return MonthStatus("interrupted" if fixed else "waiting")
+        return MonthStatus(state="interrupted" if fixed else "waiting")
 
     def wait(self, seconds: float) -> None:
         """Wait until the month at work ends, at most so long [s]."""
@@ -171,6 +151,5 @@ class MonthWorker:
             )
 
 
-def status_document(status: MonthStatus) -> dict[str, Any]:
-    """A status as the service answers it."""
-    return asdict(status)
+def _shown(report: MonthReport) -> wire.MonthReport:
+    return wire.MonthReport(**asdict(report))

@@ -17,8 +17,10 @@ from gridsecure.identity.enrolments import keys_of
 from gridsecure.identity.one_use import SESSIONS
 from gridsecure.identity_messages import FactText
 from gridsecure.store.accounts import Account
+from gridsecure.wire.identity import Books, GatewayBooks, Keys, Session
 from gridsecure_api.deps import RawBody, require
 from gridsecure_api.identity_zone import Body, Zone
+from gridsecure_api.serving import binary
 
 MAX_ACCOUNTS: Final = 16_384
 ENVELOPE: Final = "application/vnd.gridsecure.envelope"
@@ -40,12 +42,6 @@ AccountId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^/]+$
 router = APIRouter(tags=["enrolment"])
 
 
-class Session(Body):
-    """A session for one order."""
-
-    session: str
-
-
 class AccountEntry(Body):
     """One account of the books."""
 
@@ -65,28 +61,10 @@ class GatewayEntry(Body):
     owner: str = Field(max_length=256)
 
 
-class Books(Body):
-    """How many accounts were written."""
-
-    accounts: int
-
-
-class GatewayBooks(Body):
-    """Of how many gateways it was written who runs them."""
-
-    gateways: int
-
-
 class KeysWanted(Body):
     """Whose keys."""
 
     identities: list[AccountId] = Field(min_length=1, max_length=MAX_ACCOUNTS)
-
-
-class Keys(Body):
-    """Enrolled keys Y by account, of those that have one."""
-
-    keys: dict[str, str]
 
 
 @router.post("/enrolments/sessions")
@@ -96,7 +74,12 @@ def open_session(zone: Zone, claims: Enroller) -> Session:
     return Session(session=given.hex())
 
 
-@router.post("/enrolments", response_class=Response, openapi_extra=_SEALED)
+@router.post(
+    "/enrolments",
+    response_class=Response,
+    responses={200: binary(ENVELOPE)},
+    openapi_extra=_SEALED,
+)
 def enrol(body: RawBody, zone: Zone, claims: Enroller) -> Response:
     """Carry out a sealed, signed order; the answer is sealed to its sender and signed."""
     answer = zone.desk.answer(body, bearer=claims.subject, now=zone.clock())

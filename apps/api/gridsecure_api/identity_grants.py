@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from gridsecure.credentials.grants import Question
-from gridsecure.identity.service_login import Audience
+from gridsecure.wire.identity import Grant, Terms
 from gridsecure_api.identity_registration import Hex32
 from gridsecure_api.identity_zone import Body, Zone
 
@@ -19,26 +19,11 @@ AUDIENCE: Final = "platform"
 router = APIRouter(tags=["grants"])
 
 
-class Terms(Body):
-    """How many grants there are now."""
-
-    period: str
-    epoch: str
-    limit: int
-
-
 class GrantWanted(Body):
     """A grant request for one query."""
 
     digest: Hex32
     request: str = Field(pattern=r"^(?:[0-9a-f]{2})+$", max_length=16_384)
-
-
-class Grant(Body):
-    """The tokens of a grant, by audience."""
-
-    tokens: dict[Audience, str] = Field(repr=False)
-    expires_at: str
 
 
 @router.get("/grants/terms")

@@ -8,34 +8,14 @@ from pydantic import Field
 from gridsecure.errors import AuthenticityError
 from gridsecure.identity.passwords import password_matches
 from gridsecure.identity.person_login import admit_person
-from gridsecure.identity.service_login import (
-    SERVICE_TOKEN_LIFETIME,
-    Audience,
-    admit_service,
-    give_token,
-)
+from gridsecure.identity.service_login import SERVICE_TOKEN_LIFETIME, admit_service, give_token
 from gridsecure.messages import Signed
+from gridsecure.wire.identity import Audience, PersonToken, PersonTokens, ServiceToken
 from gridsecure_api.identity_zone import Body, IdentityZone, PasswordDoor, Zone
 
 PUBLIC_PATHS = frozenset({"/person-tokens", "/service-tokens", "/sign-in"})
 
 router = APIRouter()
-
-
-class PersonTokens(Body):
-    """A person's tokens, by audience."""
-
-    name: str
-    roles: list[str]
-    tokens: dict[Audience, str] = Field(repr=False)
-    expires_at: str
-
-
-class ServiceToken(Body):
-    """A service's token."""
-
-    token: str = Field(repr=False)
-    expires_at: str
 
 
 class SignIn(Body):
@@ -44,14 +24,6 @@ class SignIn(Body):
     user: str = Field(min_length=1, max_length=64)
     password: str = Field(min_length=1, max_length=1024, repr=False)
     audience: Audience
-
-
-class PersonToken(Body):
-    """A person's token."""
-
-    token: str = Field(repr=False)
-    expires_at: str
-    roles: list[str]
 
 
 @router.post("/person-tokens", tags=["people"])

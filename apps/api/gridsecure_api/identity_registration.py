@@ -20,6 +20,14 @@ from gridsecure.identity.registrar import Outcome, Shown
 from gridsecure.identity.vouching import deny_list, registrations_of, settlement_names
 from gridsecure.identity_messages import MAX_BATCH, NO_FACTS, Facts
 from gridsecure.messages import MAX_SLOTS, Signed, signed
+from gridsecure.wire.identity import (
+    Challenge,
+    HolderToken,
+    RegistrationList,
+    RegistrationResult,
+    RegistrationResults,
+    Statements,
+)
 from gridsecure_api.deps import require
 from gridsecure_api.identity_zone import Body, Zone
 from gridsecure_api.settings import Period
@@ -44,18 +52,6 @@ Authority = Annotated[TokenClaims, Depends(require("authority"))]
 router = APIRouter(tags=["pseudonyms"])
 
 
-class Statements(Body):
-    """What the utility and the regulator say of the keys."""
-
-    statements: list[Signed]
-
-
-class Challenge(Body):
-    """A challenge, good once and for two minutes."""
-
-    challenge: str
-
-
 class Presented(Body):
     """One holder's presentation, and the facts that its credential certifies."""
 
@@ -74,32 +70,12 @@ class RegistrationsWanted(Body):
     items: list[Presented] = Field(min_length=1, max_length=MAX_BATCH)
 
 
-class RegistrationResult(Body):
-    """A holder's pseudonyms of this period, or why there are none."""
-
-    subjects: list[str] | None = None
-    reason: str | None = None
-
-
-class RegistrationResults(Body):
-    """Results in the order of the presentations."""
-
-    items: list[RegistrationResult]
-
-
 class ListWanted(Body):
     """Which pseudonyms are asked about."""
 
     domain: DomainText
     role: Role
     subjects: Subjects
-
-
-class RegistrationList(Body):
-    """The identity authority's word on those that may act, and those that may not."""
-
-    registrations: Signed | None
-    refused: list[str]
 
 
 class LogIn(Body):
@@ -109,13 +85,6 @@ class LogIn(Body):
     domain: DomainText
     challenge: Hex32
     signature: str = Field(pattern=r"^[0-9a-f]{128}$")
-
-
-class HolderToken(Body):
-    """A token bound to the holder's key."""
-
-    token: str = Field(repr=False)
-    expires_at: str
 
 
 class NamesWanted(Body):

@@ -25,21 +25,23 @@ from gridsecure.identity.rekeying import rekey
 from gridsecure.identity.revoking import block, revoke
 from gridsecure.identity.warrant_desk import WarrantDesk
 from gridsecure.identity_messages import LogEntry, SearchAnswer
-from gridsecure_api.deps import Clock, require
-from gridsecure_api.warrant_bodies import (
+from gridsecure.wire.identity import (
     Blocked,
     EvidenceShown,
-    IdentityOrder,
     LeavesShown,
     OpeningShown,
-    RekeyOrders,
     Revoked,
-    SearchOrder,
     SearchShown,
-    ShareGiven,
-    SubjectOrder,
     WarrantShown,
     WorkShown,
+)
+from gridsecure_api.deps import Clock, require
+from gridsecure_api.warrant_bodies import (
+    IdentityOrder,
+    RekeyOrders,
+    SearchOrder,
+    ShareGiven,
+    SubjectOrder,
     shown_opening,
     shown_search,
     shown_warrant,

@@ -6,7 +6,7 @@ decrypts anything, and nothing imported here could.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, Literal
@@ -25,13 +25,36 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
 from gridsecure.messages import PlanName, Signed
-from gridsecure.store import evidence
-from gridsecure.store.database import read_session
+from gridsecure.wire.platform import (
+    ClosingLists,
+    DenyListKept,
+    KeySetNamed,
+    KeySetStatus,
+    KnownKeySet,
+    ObjectsReceived,
+    PeriodClosed,
+    PlatformCounts,
+    RequestAnswered,
+    RosterNamed,
+    RunStarted,
+    RunStatus,
+    TariffKept,
+    UploadNamed,
+    UploadStatus,
+)
+from gridsecure.wire.services import EvidenceHead
 from gridsecure_api import platform_queries
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.platform_runs import RunDesk
 from gridsecure_api.platform_zone import open_zone, platform_counts
-from gridsecure_api.serving import FRAMES_BODY, ServiceDescription, new_app
+from gridsecure_api.serving import (
+    FRAMES_BODY,
+    OCTETS,
+    ServiceDescription,
+    binary,
+    evidence_head,
+    new_app,
+)
 from gridsecure_api.settings import PlatformSettings, public_key
 from gridsecure_api.signed_uploads import SignedBy
 
@@ -105,7 +128,7 @@ router = APIRouter()
 
 
 @router.post("/key-sets", tags=["keys"], openapi_extra=FRAMES_BODY)
-def install_key_set(body: RawBody, state: State, _gateway: SignedBy) -> dict[str, Any]:
+def install_key_set(body: RawBody, state: State, _gateway: SignedBy) -> KeySetStatus:
     """Take in a key set: the authority's signed notice, then the key objects it names.
 
     The notice alone asks which objects are needed; it names the gateway whose key set it is.
@@ -114,40 +137,39 @@ def install_key_set(body: RawBody, state: State, _gateway: SignedBy) -> dict[str
     if not parts:
         raise InvalidMessageError("A key set without its notice.")
     envelope = Signed.parsed(parts[0])
-    return asdict(
-        key_sets.install_key_set(state.zone, envelope, keys=tuple(parts[1:]), at=state.clock())
-    )
+    status = key_sets.install_key_set(state.zone, envelope, keys=tuple(parts[1:]), at=state.clock())
+    return KeySetStatus(key_id=status.key_id, missing=list(status.missing))
 
 
 @router.post("/key-revocations", tags=["keys"], dependencies=[RevocationSender])
-def install_revocation(envelope: Signed, state: State) -> dict[str, str]:
+def install_revocation(envelope: Signed, state: State) -> KeySetNamed:
     """Compute on nothing more under a key set, as the key authority signed it."""
     revoked = key_sets.install_revocation(state.zone, envelope, at=state.clock())
-    return {"key_id": revoked.key_id}
+    return KeySetNamed(key_id=revoked.key_id)
 
 
 @router.get("/key-sets", tags=["keys"], dependencies=[KeyReader])
-def list_key_sets(state: State) -> list[dict[str, Any]]:
+def list_key_sets(state: State) -> list[KnownKeySet]:
     """The gateways' key sets that were sent here, and whether each was revoked."""
     known = key_sets.known_keys(state.zone)
     return [
-        notice.model_dump() | {"revoked": notice.key_id in known.revoked}
+        KnownKeySet(**notice.model_dump(), revoked=notice.key_id in known.revoked)
         for notice in known.notices
     ]
 
 
 @router.post("/tariffs", tags=["uploads"], openapi_extra=TEXT_BODY)
-def install_tariff(body: RawBody, state: State, _gateway: SignedBy) -> dict[str, str]:
+def install_tariff(body: RawBody, state: State, _gateway: SignedBy) -> TariffKept:
     """Keep a tariff file, which rosters name by its digest."""
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise InvalidMessageError("A tariff is not UTF-8 text.") from error
-    return {"digest": intake.install_tariff(state.zone, text)}
+    return TariffKept(digest=intake.install_tariff(state.zone, text))
 
 
 @router.post("/rosters", tags=["uploads"], openapi_extra=FRAMES_BODY)
-def register_roster(body: RawBody, state: State, gateway: SignedBy) -> dict[str, str]:
+def register_roster(body: RawBody, state: State, gateway: SignedBy) -> RosterNamed:
     """Register a roster: as its gateway signed it, then the seats it names."""
     parts = frames.split(body)
     if len(parts) != _ROSTER_PARTS:
@@ -155,80 +177,87 @@ def register_roster(body: RawBody, state: State, gateway: SignedBy) -> dict[str,
     envelope = Signed.parsed(parts[0])
     gateway.check_signer(envelope)
     roster = intake.register_roster(state.zone, envelope, seats=parts[1], at=state.clock())
-    return {"roster_id": roster.roster_id}
+    return RosterNamed(roster_id=roster.roster_id)
 
 
 @router.post("/deny-lists", tags=["uploads"], dependencies=[DenyListSender])
-def install_deny_list(envelope: Signed, state: State) -> dict[str, int]:
+def install_deny_list(envelope: Signed, state: State) -> DenyListKept:
     """Put the identity authority's deny list in force; an earlier one changes nothing."""
     known = seating.install_deny_list(state.zone, envelope, at=state.clock())
-    return {"sequence": known.sequence, "subjects": len(known.subjects)}
+    return DenyListKept(sequence=known.sequence, subjects=len(known.subjects))
 
 
 @router.post("/uploads", tags=["uploads"])
-def begin_upload(envelope: Signed, state: State, gateway: SignedBy) -> dict[str, Any]:
+def begin_upload(envelope: Signed, state: State, gateway: SignedBy) -> UploadStatus:
     """Step 1: the signed manifest; the answer names the objects still missing."""
     gateway.check_signer(envelope)
     status = intake.begin_upload(state.zone, envelope, at=state.clock())
     if state.warm_up:
         state.runs.warm_up()
-    return asdict(status)
+    return _upload(status)
 
 
 @router.get("/uploads/{upload_id}", tags=["uploads"])
-def read_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, Any]:
+def read_upload(upload_id: str, state: State, gateway: SignedBy) -> UploadStatus:
     """Where an upload stands."""
     gateway.check_upload(state.zone, upload_id)
-    return asdict(intake.upload_status(state.zone, upload_id))
+    return _upload(intake.upload_status(state.zone, upload_id))
 
 
 @router.post("/uploads/{upload_id}/objects", tags=["uploads"], openapi_extra=FRAMES_BODY)
 def receive_objects(
     upload_id: str, body: RawBody, state: State, gateway: SignedBy
-) -> dict[str, int]:
+) -> ObjectsReceived:
     """Step 2: objects that the manifest names, any number at a time."""
     gateway.check_upload(state.zone, upload_id)
     objects = frames.split(body)
-    return {"received": intake.receive_objects(state.zone, upload_id, objects=objects)}
+    count = intake.receive_objects(state.zone, upload_id, objects=objects)
+    return ObjectsReceived(received=count)
 
 
 @router.post("/uploads/{upload_id}/commit", tags=["uploads"])
-def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> dict[str, Any]:
+def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> UploadStatus:
     """Step 3: all objects are here; from now on plans use them."""
     gateway.check_upload(state.zone, upload_id)
-    return asdict(intake.commit_upload(state.zone, upload_id, at=state.clock()))
+    return _upload(intake.commit_upload(state.zone, upload_id, at=state.clock()))
+
+
+def _upload(status: intake.UploadStatus) -> UploadStatus:
+    return UploadStatus.model_validate(asdict(status) | {"missing": list(status.missing)})
 
 
 @router.get("/closing-lists", tags=["runs"], dependencies=[RunReader])
-def list_closing_lists(start: Moment, end: Moment, state: State) -> dict[str, Any]:
+def list_closing_lists(start: Moment, end: Moment, state: State) -> ClosingLists:
     """A month's closing lists as signed, its committed uploads, and what a next run would meet.
 
     Open are the uploads that no list in force names.
     """
     month = {"start": start, "end": end}
     lists = closings.closing_lists(state.zone, **month)
-    return {
-        "closed": [item.envelope.model_dump() for item in lists],
-        "in_force": [item.envelope.digest for item in closings.in_force(lists)],
-        "uploads": [asdict(item) for item in closings.first_uploads(state.zone, **month)],
-        "open": [asdict(item) for item in closings.open_uploads(state.zone, **month)],
-        "next": closings.next_runs(state.zone, **month),
-    }
+    return ClosingLists(
+        closed=[item.envelope for item in lists],
+        in_force=[item.envelope.digest for item in closings.in_force(lists)],
+        uploads=_uploads(closings.first_uploads(state.zone, **month)),
+        open=_uploads(closings.open_uploads(state.zone, **month)),
+        next=dict(closings.next_runs(state.zone, **month)),
+    )
+
+
+def _uploads(uploads: Iterable[closings.FirstUpload]) -> list[UploadNamed]:
+    return [UploadNamed(**asdict(upload)) for upload in uploads]
 
 
 @router.post("/closing-lists", tags=["runs"], status_code=201)
-def close_period(envelope: Signed, state: State, _orderer: Orderer) -> dict[str, Any]:
+def close_period(envelope: Signed, state: State, _orderer: Orderer) -> PeriodClosed:
     """Close a month with a list that the billing office signed; plans run over one list each."""
     content = closings.close_period(state.zone, envelope, at=state.clock())
-    return {
-        "closing": envelope.digest,
-        "number": content.number,
-        "uploads": len(content.uploads),
-    }
+    return PeriodClosed(
+        closing=envelope.digest, number=content.number, uploads=len(content.uploads)
+    )
 
 
 @router.post("/runs", tags=["runs"], status_code=202)
-def start_run(wanted: RunWanted, claims: Orderer, state: State) -> dict[str, str]:
+def start_run(wanted: RunWanted, claims: Orderer, state: State) -> RunStarted:
     """Start a run in the background; one at a time for a plan and period. Never for research."""
     check_staff_purpose(wanted.plan, purpose=wanted.purpose)
     order = RunOrder(
@@ -238,19 +267,19 @@ def start_run(wanted: RunWanted, claims: Orderer, state: State) -> dict[str, str
         purpose=wanted.purpose,
         requested_by=claims.subject,
     )
-    return {"run_id": state.runs.start(order)}
+    return RunStarted(run_id=state.runs.start(order))
 
 
 @router.get("/runs", tags=["runs"], dependencies=[RunReader])
-def list_runs(state: State) -> list[dict[str, Any]]:
+def list_runs(state: State) -> list[RunStatus]:
     """All runs, oldest first."""
-    return [asdict(status) for status in state.runs.all()]
+    return [RunStatus(**asdict(status)) for status in state.runs.all()]
 
 
 @router.get("/runs/{run_id}", tags=["runs"], dependencies=[RunReader])
-def read_run(run_id: str, state: State) -> dict[str, Any]:
+def read_run(run_id: str, state: State) -> RunStatus:
     """Where a run stands."""
-    return asdict(state.runs.status(run_id))
+    return RunStatus(**asdict(state.runs.status(run_id)))
 
 
 @router.get("/release-requests", tags=["releases"], dependencies=[Authority])
@@ -260,10 +289,10 @@ def list_release_requests(state: State) -> list[Signed]:
 
 
 @router.post("/release-requests/{request_id}/answer", tags=["releases"], dependencies=[Authority])
-def answer_release_request(request_id: str, answer: Answer, state: State) -> dict[str, str]:
+def answer_release_request(request_id: str, answer: Answer, state: State) -> RequestAnswered:
     """The authority says what became of a request; saying it twice is the same as once."""
     record_answer(state.zone, request_id, answer=answer.state, at=state.clock())
-    return {"request_id": request_id, "state": answer.state}
+    return RequestAnswered(request_id=request_id, state=answer.state)
 
 
 @router.get("/messages/{kind}/{digest}", tags=["releases"], dependencies=[Authority])
@@ -277,27 +306,23 @@ def read_message(kind: Literal["roster", "upload"], digest: str, state: State) -
     tags=["releases"],
     dependencies=[Authority],
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={200: binary(OCTETS)},
 )
 def read_object(digest: str, state: State) -> Response:
     """A stored object, for re-execution."""
-    return Response(state.zone.objects.get(digest), media_type="application/octet-stream")
+    return Response(state.zone.objects.get(digest), media_type=OCTETS)
 
 
 @router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
-def read_evidence_head(state: State) -> dict[str, Any]:
+def read_evidence_head(state: State) -> EvidenceHead:
     """The newest entry of the evidence log, for a witness to keep."""
-    with read_session(state.zone.engine) as session:
-        head = evidence.head(session)
-    if head is None:
-        return {"index": None, "hash": evidence.GENESIS, "at": None}
-    return {"index": head.index, "hash": head.hash, "at": head.at.isoformat()}
+    return evidence_head(state.zone.engine)
 
 
 @router.get("/status", tags=["evidence"], dependencies=[StatusReader])
-def read_status(state: State) -> dict[str, int]:
+def read_status(state: State) -> PlatformCounts:
     """Counts only: what the platform holds."""
-    return platform_counts(state.zone)
+    return PlatformCounts(**platform_counts(state.zone))
 
 
 def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -> FastAPI:

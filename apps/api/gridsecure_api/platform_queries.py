@@ -19,6 +19,7 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.access import GRANT_ROLE
 from gridsecure.crypto.tokens import MAX_TOKEN_BYTES, TokenClaims
 from gridsecure.errors import AccessDeniedError, NotFoundError
+from gridsecure.wire.platform import QueryState, RunStarted
 from gridsecure_api.deps import Clock, require
 from gridsecure_api.platform_runs import FAILED, RunDesk, RunStatus
 
@@ -35,25 +36,6 @@ class QueryWanted(BaseModel):
 
     query: str = Field(min_length=2, max_length=1024)
     grant: str = Field(min_length=1, max_length=MAX_TOKEN_BYTES, repr=False)
-
-
-class QueryStarted(BaseModel):
-    """The run that answers a query."""
-
-    run_id: str
-
-
-class QueryState(BaseModel):
-    """Where a query stands: its run, then its release request."""
-
-    run_id: str
-    state: str
-    done: int
-    of: int
-    reason: str | None
-    message: str | None
-    request_id: str | None
-    request_state: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +125,9 @@ router = APIRouter(tags=["queries"])
 
 
 @router.post("/queries", status_code=202)
-def ask_query(wanted: QueryWanted, claims: Bearer, desk: Desk) -> QueryStarted:
+def ask_query(wanted: QueryWanted, claims: Bearer, desk: Desk) -> RunStarted:
     """Start the run of a query; the same request again gives the same run."""
-    return QueryStarted(run_id=desk.ask(claims, wanted))
+    return RunStarted(run_id=desk.ask(claims, wanted))
 
 
 @router.get("/queries/{digest}")

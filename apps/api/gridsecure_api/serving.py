@@ -8,24 +8,37 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import FastAPI
+from sqlalchemy import Engine
 
 from gridsecure import frames
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session
 from gridsecure.version import VERSION
 from gridsecure.wire.problems import REASONS_PATH, Problem
 from gridsecure.wire.reasons import meanings_of
-from gridsecure.wire.services import About, Health, ReasonMeaning
+from gridsecure.wire.services import About, EvidenceHead, Health, ReasonMeaning
 from gridsecure_api.api_page import add_api_page
 from gridsecure_api.deps import ALWAYS_PUBLIC, Clock, Gate, GateRules
 from gridsecure_api.errors import install_error_handlers
 
+_BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
+
 FRAMES_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {frames.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {frames.CONTENT_TYPE: _BYTES},
     }
 }
 """OpenAPI's words for a body of frames."""
+
+
+def binary(content_type: str) -> dict[str, Any]:
+    """OpenAPI's words for an answer of bytes."""
+    return {"content": {content_type: _BYTES}}
+
+
+OCTETS: Final = "application/octet-stream"
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -121,3 +134,12 @@ def _add_public_pages(
         """What a reason code means and what to do; where errors link to. Public."""
         meanings = [(one.message, one.remedy) for one in meanings_of(code)]
         return ReasonMeaning.of(code, meanings=meanings)
+
+
+def evidence_head(engine: Engine) -> EvidenceHead:
+    """The newest entry of a zone's evidence log, as its service answers it."""
+    with read_session(engine) as session:
+        head = evidence.head(session)
+    if head is None:
+        return EvidenceHead(index=None, hash=evidence.GENESIS, at=None)
+    return EvidenceHead(index=head.index, hash=head.hash, at=head.at.isoformat())

@@ -1,4 +1,4 @@
-"""What the routes of the offices take and show."""
+"""What the routes of the offices take, and how what they show is made."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from gridsecure.credentials.opening import Opener
 from gridsecure.identity.log_entries import shown_entry
 from gridsecure.identity.openings import Opening, Warrant
 from gridsecure.identity.search_states import SearchState
-from gridsecure.identity_messages import LogEntry, SearchDocument, SearchWork
 from gridsecure.messages import Signed
+from gridsecure.wire.identity import AccountShown, OpeningShown, SearchShown, WarrantShown
 
 SUBJECT: Final = r"^[0-9a-f]{64}$"
 
@@ -51,80 +51,6 @@ class RekeyOrders(_Body):
     """The same order, signed by both offices."""
 
     orders: list[Signed] = Field(min_length=2, max_length=2)
-
-
-class WarrantShown(_Body):
-    """An order to open, what an office needs for its share, and who has not given one.
-
-    `leaves` is what the log committed to when the pseudonym was registered; a list of orders leaves
-    it out.
-    """
-
-    entry: LogEntry
-    subject: str
-    escrow: str
-    reference: str
-    leaves: list[str] = []
-    waiting_for: list[Opener]
-    opened: int
-
-
-class AccountShown(_Body):
-    """What the utility's books say."""
-
-    meter_point_id: str
-    name: str
-    address: str
-
-
-class OpeningShown(_Body):
-    """Who a pseudonym is."""
-
-    subject: str
-    identity: str
-    account: AccountShown | None
-    expires_at: str
-
-
-class Revoked(_Body):
-    """How many pseudonyms are revoked by this order and were active before."""
-
-    revoked: int
-
-
-class SearchShown(_Body):
-    """A search and where it stands; `found` was revoked."""
-
-    entry: LogEntry
-    document: SearchDocument
-    tested: int
-    total: int
-    found: list[str]
-    waiting_for: list[Opener]
-
-
-class WorkShown(_Body):
-    """The next batch that waits for the office that asks, if one does."""
-
-    work: SearchWork | None
-
-
-class Blocked(_Body):
-    """Whether the identity was not blocked before."""
-
-    blocked: bool
-
-
-class EvidenceShown(_Body):
-    """Entries of the log, in order; ask again after the last one until there are none."""
-
-    entries: list[LogEntry]
-
-
-class LeavesShown(_Body):
-    """What one entry of registrations commits to."""
-
-    leaves: list[str]
 
 
 def shown_warrant(warrant: Warrant) -> WarrantShown:

@@ -22,7 +22,7 @@ with on_use():
     from gridsecure.identity import person_login
 
 if TYPE_CHECKING:
-    from gridsecure.identity.service_login import Audience
+    from gridsecure.wire.identity import Audience
 
 AUDIENCES: Final[tuple[Audience, ...]] = ("authority", "platform", "gateway", "identity")
 OFFICES: Final = 2

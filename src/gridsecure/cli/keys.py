@@ -20,7 +20,7 @@ with on_use():
     from gridsecure.cli import office_client
 
 if TYPE_CHECKING:
-    from gridsecure.identity.service_login import Audience
+    from gridsecure.wire.identity import Audience
 
 keys_app = typer.Typer(help="List, rotate and revoke gateways' key sets.", no_args_is_help=True)
 

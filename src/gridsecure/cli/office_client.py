@@ -23,11 +23,11 @@ from gridsecure.errors import AccessDeniedError, GridSecureError, InvalidMessage
 from gridsecure.identity.commitments import registration_entries
 from gridsecure.identity.log_entries import read_entry
 from gridsecure.identity.person_login import person_login
-from gridsecure.identity.service_login import Audience
 from gridsecure.identity_messages import IdentityKeys, LogEntry
 from gridsecure.messages import Signed
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
 from gridsecure.wire.connections import new_client
+from gridsecure.wire.identity import Audience
 
 OFFICE_OF: Final[dict[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
 TIMEOUT: Final = 120.0

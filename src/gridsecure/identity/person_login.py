@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 from sqlalchemy import Engine
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
-from gridsecure.identity.service_login import Audience
 from gridsecure.identity.signed_logins import Login, admitted, fresh_nonce
 from gridsecure.messages import Signed, signed
+from gridsecure.wire.identity import Audience
 
 
 class PersonLogin(Login):

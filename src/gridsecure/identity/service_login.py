@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 from sqlalchemy import Engine
 
@@ -18,10 +18,10 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims, issue_token
 from gridsecure.identity.signed_logins import Login, admitted, fresh_nonce
 from gridsecure.messages import Signed, signed
+from gridsecure.wire.identity import Audience
 
 SERVICE_TOKEN_LIFETIME: Final = timedelta(minutes=5)
 
-Audience = Literal["gateway", "platform", "authority", "identity"]
 """The services a token can be for."""
 
 

@@ -30,7 +30,8 @@ from gridsecure.identity.registry import (
     registration,
     spend_tag,
 )
-from gridsecure.identity.service_login import Audience, GivenToken, give_token
+from gridsecure.identity.service_login import GivenToken, give_token
+from gridsecure.wire.identity import Audience
 
 TOKEN_LIFETIME: Final = timedelta(minutes=5)
 GRANT_LIFETIME: Final = timedelta(days=1)

@@ -1,0 +1,104 @@
+"""Every route says in OpenAPI what comes back: a model, bytes of a named kind, or a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from gridsecure.wire.problems import Problem
+from tests.apps.zone_apps import all_services
+
+ZONES = ("identity", "gateway", "platform", "authority")
+NAMED = "#/components/schemas/"
+BYTES = {"type": "string", "format": "binary"}
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory) -> Iterator[dict[str, dict]]:
+    with all_services(tmp_path_factory.mktemp("zones")) as running:
+        yield {zone: client.get("/openapi.json").json() for zone, client in running.items()}
+
+
+def operations(document: dict) -> list[tuple[str, dict]]:
+    return [
+        (f"{method} {path}", operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def says_what_comes(content: dict, schemas: dict) -> bool:
+    """One kind of content: a model with fields, a list of one, or bytes that are called bytes."""
+    if len(content) != 1:
+        return False
+    ((kind, body),) = content.items()
+    schema = body.get("schema", {})
+    if kind != "application/json":
+        return schema == BYTES
+    if schema.get("type") == "array":
+        schema = schema["items"]
+    name = schema.get("$ref", "").removeprefix(NAMED)
+    return bool(schemas.get(name, {}).get("properties"))
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_good_answer_has_a_schema(documents, zone):
+    document = documents[zone]
+    schemas = document["components"]["schemas"]
+    routes = operations(document)
+    assert len(routes) >= 8
+    for name, operation in routes:
+        good = {
+            status: answer
+            for status, answer in operation["responses"].items()
+            if status.startswith("2")
+        }
+        assert len(good) == 1, name
+        for answer in good.values():
+            assert says_what_comes(answer.get("content", {}), schemas), name
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_route_answers_errors_as_problems(documents, zone):
+    document = documents[zone]
+    assert set(document["components"]["schemas"]["Problem"]["required"]) == set(
+        Problem.model_fields
+    )
+    for name, operation in operations(document):
+        bad = {
+            status: answer
+            for status, answer in operation["responses"].items()
+            if not status.startswith("2")
+        }
+        assert set(bad) == {"4XX", "5XX"}, name
+        for answer in bad.values():
+            schema = answer["content"]["application/json"]["schema"]
+            assert schema == {"$ref": f"{NAMED}Problem"}, name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"application/json": {}},
+        {"application/json": {"schema": {}}},
+        {"application/json": {"schema": {"type": "object"}}},
+        {"application/json": {"schema": {"type": "array", "items": {"type": "object"}}}},
+        {"application/json": {"schema": {"$ref": f"{NAMED}Free"}}},
+        {"application/octet-stream": {}},
+        {"application/json": {"schema": {"$ref": f"{NAMED}Told"}}, "text/plain": {}},
+    ],
+)
+def test_the_walk_sees_an_answer_that_says_nothing(content):
+    schemas = {"Free": {"type": "object"}, "Told": {"properties": {"a": {}}}}
+    assert not says_what_comes(content, schemas)
+    assert says_what_comes({"application/json": {"schema": {"$ref": f"{NAMED}Told"}}}, schemas)
+
+
+def test_a_problem_on_the_wire_is_one_of_the_schema(tmp_path):
+    with all_services(tmp_path) as running:
+        client: TestClient = running["platform"]
+        answer = client.get("/runs")
+    assert Problem.model_validate_json(answer.content).reason == "authenticity.refused"
