@@ -9,7 +9,7 @@ from typing import Final
 from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.identity.vouching import ActingRole
+from gridsecure.identity.registrations.vouching import ActingRole
 from gridsecure.identity_messages import NO_FACTS, Facts, Registered, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, roster_name, signed
 

@@ -24,12 +24,12 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
-from gridsecure.identity.books import write_books
-from gridsecure.identity.log_entries import read_entry
-from gridsecure.identity.offices import share_for
+from gridsecure.identity.enrolments.books import write_books
 from gridsecure.identity.person_login import person_login
 from gridsecure.identity_messages import LogEntry, WarrantDocument
 from gridsecure.messages import KeyNotice, signed
+from gridsecure.offices.shares import share_for
+from gridsecure.store.log_entries import read_entry
 from gridsecure_api.identity_warrants import WarrantService, router
 from gridsecure_api.serving import ServiceDescription, new_app
 from tests.analyst.office_services import SUBJECT, UNKNOWN, code_of, search, share_of

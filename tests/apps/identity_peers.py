@@ -16,7 +16,7 @@ from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import registration_domains
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.identity.orders import ANSWER_PURPOSE, ORDER_PURPOSE
+from gridsecure.identity.enrolments.orders import ANSWER_PURPOSE, ORDER_PURPOSE
 from gridsecure.identity.person_login import person_login
 from gridsecure.identity.service_login import service_login
 from gridsecure.identity_messages import EnrolmentAnswer, EnrolmentItem, EnrolmentOrder

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from gridsecure.cli.main import app as command
 from gridsecure.credentials.opening import OPENERS, Opener
-from gridsecure.identity.issuer import Issuer
-from gridsecure.identity.registrar import Registrar
-from gridsecure.identity.token_service import TokenService
-from gridsecure.identity.warrant_desk import WarrantDesk
+from gridsecure.identity.enrolments.issuer import Issuer
+from gridsecure.identity.registrations.registrar import Registrar
+from gridsecure.identity.registrations.token_service import TokenService
+from gridsecure.identity.registrations.warrant_desk import WarrantDesk
 from gridsecure_api import identity_warrants
 from gridsecure_api.deps import utc_now
 from gridsecure_api.identity import create_identity_app

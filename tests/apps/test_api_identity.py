@@ -21,7 +21,7 @@ from gridsecure.errors import (
     SignatureError,
     StorageError,
 )
-from gridsecure.identity.passwords import (
+from gridsecure.identity.enrolments.passwords import (
     ALLOWED_FAILURES,
     FAILURE_WINDOW,
     MAX_NAMES,
@@ -31,9 +31,9 @@ from gridsecure.identity.passwords import (
     password_matches,
     password_record,
 )
+from gridsecure.identity.enrolments.signed_logins import MAX_AGE
 from gridsecure.identity.person_login import person_login
 from gridsecure.identity.service_login import ServiceLogin, service_login
-from gridsecure.identity.signed_logins import MAX_AGE
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow, verify_chain

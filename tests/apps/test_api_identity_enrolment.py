@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from gridsecure.credentials.holder import Holder, derived_secret
 from gridsecure.credentials.issuance import Credential
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.identity.issuer import ENROLLED
+from gridsecure.identity.enrolments.issuer import ENROLLED
 from gridsecure.messages import signed
 from gridsecure.store.evidence import EvidenceRow, verify_chain
 from gridsecure.wire.problems import REFUSED

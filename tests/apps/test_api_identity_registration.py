@@ -13,7 +13,7 @@ from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.pinning import pinned_keys
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.tokens import verify_token
-from gridsecure.identity import revoking
+from gridsecure.identity.registrations import revoking
 from gridsecure.identity_messages import DenyList, Registrations, SettlementNames
 from gridsecure.messages import Signed, opened
 from gridsecure.store.evidence import EvidenceRow, verify_chain

@@ -10,11 +10,9 @@ from fastapi.testclient import TestClient
 from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InvalidMessageError
-from gridsecure.identity.books import write_books
-from gridsecure.identity.commitments import registration_entries
-from gridsecure.identity.log_entries import read_entry
-from gridsecure.identity.offices import checked_search, search_answer, share_for
-from gridsecure.identity.short_memory import LIMIT
+from gridsecure.identity.enrolments.books import write_books
+from gridsecure.identity.registrations.commitments import registration_entries
+from gridsecure.identity.registrations.short_memory import LIMIT
 from gridsecure.identity_messages import (
     LogEntry,
     RekeyOrder,
@@ -23,7 +21,9 @@ from gridsecure.identity_messages import (
     WarrantDocument,
 )
 from gridsecure.messages import signed
+from gridsecure.offices.shares import checked_search, search_answer, share_for
 from gridsecure.store.evidence import EvidenceEntry
+from gridsecure.store.log_entries import read_entry
 from gridsecure.wire.problems import REFUSED
 from gridsecure_api.identity_warrants import WarrantService, router
 from gridsecure_api.serving import ServiceDescription, new_app

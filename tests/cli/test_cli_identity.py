@@ -11,12 +11,12 @@ import pytest
 from sqlmodel import Session
 
 from gridsecure.credentials.opening import OPENERS
-from gridsecure.identity.books import write_books
-from gridsecure.identity.enrolments import keys_of
+from gridsecure.identity.enrolments.accounts import accounts_of, owners_of
+from gridsecure.identity.enrolments.books import write_books
+from gridsecure.identity.enrolments.enrolled_keys import keys_of
 from gridsecure.identity.person_login import PersonLogin
-from gridsecure.identity.registry import registration
+from gridsecure.identity.registrations.registry import registration
 from gridsecure.messages import Signed, opened
-from gridsecure.store.accounts import accounts_of, owners_of
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append, entries_after
 from tests.apps.office_services import Offices, two_offices, write_secret

@@ -27,13 +27,13 @@ from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import AccessDeniedError, GridSecureError
-from gridsecure.identity.books import read_by, write_books
-from gridsecure.identity.issuer import CredentialRequest, Issued, Issuer
+from gridsecure.identity.enrolments.books import read_by, write_books
+from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued, Issuer
 from gridsecure.identity.one_use import SESSIONS
-from gridsecure.identity.registrar import Registrar, Shown
+from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.registrations.token_service import TokenService
+from gridsecure.identity.registrations.vouching import registrations_of
 from gridsecure.identity.service_login import admit_service, give_token
-from gridsecure.identity.token_service import TokenService
-from gridsecure.identity.vouching import registrations_of
 from gridsecure.identity_messages import EnrolmentAnswer, EnrolmentOrder, EnrolmentResult, Facts
 from gridsecure.messages import Signed, opened, signed
 from gridsecure_api.errors import error_response

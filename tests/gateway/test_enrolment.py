@@ -36,9 +36,9 @@ from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.enrolment_passes import batch_size
 from gridsecure.gateway.identity_peer import IdentityPeer, Login
-from gridsecure.identity.issuer import CredentialRequest, Issuer
-from gridsecure.identity.registry import registration
-from gridsecure.identity.revoking import revoke
+from gridsecure.identity.enrolments.issuer import CredentialRequest, Issuer
+from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.identity_messages import (
     MAX_BATCH,
     NO_FACTS,

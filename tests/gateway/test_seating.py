@@ -31,8 +31,8 @@ from gridsecure.gateway.roster_records import keep_roster, kept_roster, required
 from gridsecure.gateway.rosters import Roster, retariffed, with_id
 from gridsecure.gateway.seating import Seating, reseated
 from gridsecure.gateway.sending_ahead import SendingAhead
-from gridsecure.identity import revoking
-from gridsecure.identity.vouching import deny_list
+from gridsecure.identity.registrations import revoking
+from gridsecure.identity.registrations.vouching import deny_list
 from gridsecure.identity_messages import DenyList, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, signed
 from gridsecure.simulator.synthetic_meters import simulate

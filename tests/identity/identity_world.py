@@ -26,13 +26,13 @@ from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, p
 from gridsecure.credentials.seats import billing_domain, settlement_domain
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
-from gridsecure.identity.books import write_books
-from gridsecure.identity.issuer import Issuer
-from gridsecure.identity.registrar import Registrar, Shown
-from gridsecure.identity.token_service import TokenService
+from gridsecure.identity.enrolments.accounts import Account, accounts_of, create_account_tables
+from gridsecure.identity.enrolments.books import write_books
+from gridsecure.identity.enrolments.issuer import Issuer
+from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.registrations.token_service import TokenService
 from gridsecure.identity_messages import Facts
 from gridsecure.messages import Signed, signed
-from gridsecure.store.accounts import Account, accounts_of, create_account_tables
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
 

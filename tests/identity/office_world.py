@@ -7,12 +7,12 @@ import json
 from sqlmodel import Session, select
 
 from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
-from gridsecure.identity.commitments import leaves_of, registration_entries
-from gridsecure.identity.offices import CheckedSearch, checked_search, search_answer, share_for
-from gridsecure.identity.person_searches import SearchState
-from gridsecure.identity.warrant_desk import Warrant, WarrantDesk
+from gridsecure.identity.enrolments.accounts import create_account_tables
+from gridsecure.identity.registrations.commitments import leaves_of, registration_entries
+from gridsecure.identity.registrations.person_searches import SearchState
+from gridsecure.identity.registrations.warrant_desk import Warrant, WarrantDesk
 from gridsecure.identity_messages import SearchAnswer
-from gridsecure.store.accounts import create_account_tables
+from gridsecure.offices.shares import CheckedSearch, checked_search, search_answer, share_for
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, entries_after
 from gridsecure.store.records import RecordRow

@@ -13,12 +13,12 @@ from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Occasion, present
 from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
-from gridsecure.identity.books import OWNERS_WRITTEN, write_books, write_owners
-from gridsecure.identity.issuer import CredentialRequest
-from gridsecure.identity.registrar import Shown
-from gridsecure.identity.vouching import registrations_of
+from gridsecure.identity.enrolments.accounts import Account
+from gridsecure.identity.enrolments.books import OWNERS_WRITTEN, write_books, write_owners
+from gridsecure.identity.enrolments.issuer import CredentialRequest
+from gridsecure.identity.registrations.registrar import Shown
+from gridsecure.identity.registrations.vouching import registrations_of
 from gridsecure.identity_messages import NO_FACTS, Facts
-from gridsecure.store.accounts import Account
 from gridsecure.store.evidence import EvidenceRow
 from tests.identity.identity_world import (
     BILLING,

@@ -20,16 +20,16 @@ from gridsecure.errors import (
     StaleMessageError,
     StorageError,
 )
-from gridsecure.identity.books import WRITTEN, read_by, write_books
-from gridsecure.identity.enrolments import identity_of, keys_of
-from gridsecure.identity.issuer import ENROLLED, CredentialRequest, Issued
+from gridsecure.identity.enrolments.accounts import Account, accounts_of, create_account_tables
+from gridsecure.identity.enrolments.books import WRITTEN, read_by, write_books
+from gridsecure.identity.enrolments.enrolled_keys import identity_of, keys_of
+from gridsecure.identity.enrolments.issuer import ENROLLED, CredentialRequest, Issued
+from gridsecure.identity.enrolments.signed_logins import FORGET_AFTER, MAX_AGE
 from gridsecure.identity.one_use import CHALLENGES, SESSIONS, OneUse
 from gridsecure.identity.person_login import PersonLogin, admit_person, person_login
+from gridsecure.identity.registrations.token_service import GivenGrant
 from gridsecure.identity.service_login import give_token, service_login
-from gridsecure.identity.signed_logins import FORGET_AFTER, MAX_AGE
-from gridsecure.identity.token_service import GivenGrant
 from gridsecure.messages import signed
-from gridsecure.store.accounts import Account, accounts_of, create_account_tables
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.records import RecordRow
 from tests.grid_simulator import grid_keys, registry

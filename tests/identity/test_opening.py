@@ -26,8 +26,8 @@ from gridsecure.credentials.revocation import (
     matches,
 )
 from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
-from gridsecure.identity.enrolments import identity_of
-from gridsecure.identity.warrants import (
+from gridsecure.identity.enrolments.enrolled_keys import identity_of
+from gridsecure.identity.registrations.warrants import (
     OPENED,
     WarrantOrder,
     check_warrant,

@@ -20,15 +20,15 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
-from gridsecure.identity.enrolments import BLOCKED, keys_of
-from gridsecure.identity.issuer import CredentialRequest, Issued
-from gridsecure.identity.offices import SEARCH, checked_search, differences, search_answer
-from gridsecure.identity.person_searches import BATCH, REFUSED, SEARCHED
-from gridsecure.identity.registry import registration
-from gridsecure.identity.revoking import BLOCK, REVOKED, block, blocked_name, revoke
-from gridsecure.identity.short_memory import LIMIT
-from gridsecure.identity.vouching import deny_list
-from gridsecure.identity.warrant_desk import WarrantDesk
+from gridsecure.identity.enrolments.enrolled_keys import BLOCKED, keys_of
+from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued
+from gridsecure.identity.registrations.person_searches import BATCH, REFUSED, SEARCHED
+from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.revoking import BLOCK, REVOKED, block, blocked_name, revoke
+from gridsecure.identity.registrations.short_memory import LIMIT
+from gridsecure.identity.registrations.vouching import deny_list
+from gridsecure.identity.registrations.warrant_desk import WarrantDesk
+from gridsecure.offices.shares import SEARCH, checked_search, differences, search_answer
 from gridsecure.store.evidence import entries_of
 from gridsecure.store.records import fetch
 from tests.identity.identity_world import (

@@ -20,10 +20,10 @@ from gridsecure.credentials.issuer_keys import IssuerPrivateKey
 from gridsecure.credentials.presentations import Occasion, PublicKeys, present
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import AuthenticityError, ConflictError
-from gridsecure.identity.enrolments import Enrolment, keep_enrolments
+from gridsecure.identity.enrolments.enrolled_keys import Enrolment, keep_enrolments
 from gridsecure.identity.one_use import CHALLENGES
-from gridsecure.identity.registrar import Registrar, Shown
-from gridsecure.identity.registry import (
+from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.registrations.registry import (
     Registration,
     keep_registrations,
     registration_in,

@@ -32,12 +32,16 @@ from gridsecure.errors import (
     SignatureError,
     StaleMessageError,
 )
-from gridsecure.identity.commitments import REGISTERED
-from gridsecure.identity.enrolments import identity_of
+from gridsecure.identity.enrolments.enrolled_keys import identity_of
 from gridsecure.identity.one_use import CHALLENGES
-from gridsecure.identity.registry import registration
-from gridsecure.identity.revoking import revoke
-from gridsecure.identity.token_service import GRANT_LIFETIME, TOKEN_LIFETIME, GivenGrant
+from gridsecure.identity.registrations.commitments import REGISTERED
+from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.revoking import revoke
+from gridsecure.identity.registrations.token_service import (
+    GRANT_LIFETIME,
+    TOKEN_LIFETIME,
+    GivenGrant,
+)
 from gridsecure.store.evidence import EvidenceRow
 from tests.identity.identity_world import (
     ANALYST,

@@ -22,11 +22,16 @@ from gridsecure.errors import (
     NotFoundError,
     StaleMessageError,
 )
-from gridsecure.identity.commitments import REGISTERED
-from gridsecure.identity.registrar import Shown
-from gridsecure.identity.registry import registration
-from gridsecure.identity.revoking import revoke
-from gridsecure.identity.vouching import TOLD, deny_list, registrations_of, settlement_names
+from gridsecure.identity.registrations.commitments import REGISTERED
+from gridsecure.identity.registrations.registrar import Shown
+from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.revoking import revoke
+from gridsecure.identity.registrations.vouching import (
+    TOLD,
+    deny_list,
+    registrations_of,
+    settlement_names,
+)
 from gridsecure.identity_messages import NO_FACTS
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow

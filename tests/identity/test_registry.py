@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gridsecure.compute.admission import Upload
 from gridsecure.errors import ConflictError, StorageError
-from gridsecure.identity.enrolments import Enrolment, keep_enrolments
+from gridsecure.identity.enrolments.enrolled_keys import Enrolment, keep_enrolments
 from gridsecure.store import many_records
 from gridsecure.store.database import open_database, write_session
 from tests.identity.identity_world import METER, NOW, database

@@ -19,10 +19,10 @@ from gridsecure.errors import (
     SignatureError,
     StaleMessageError,
 )
-from gridsecure.identity.enrolments import identity_of, keys_of
-from gridsecure.identity.registry import registration
-from gridsecure.identity.rekeying import CLOCKS_DIFFER, ORDER_AGE, REKEY, rekey
-from gridsecure.identity.revoking import block
+from gridsecure.identity.enrolments.enrolled_keys import identity_of, keys_of
+from gridsecure.identity.enrolments.rekeying import CLOCKS_DIFFER, ORDER_AGE, REKEY, rekey
+from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.revoking import block
 from gridsecure.identity_messages import RekeyOrder
 from gridsecure.messages import Signed, signed
 from gridsecure.store.evidence import entries_of

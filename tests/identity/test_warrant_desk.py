@@ -18,15 +18,15 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
-from gridsecure.identity.books import write_books
-from gridsecure.identity.offices import share_for
-from gridsecure.identity.registry import registration
-from gridsecure.identity.revoking import revoke
-from gridsecure.identity.short_memory import LIMIT
-from gridsecure.identity.vouching import deny_list
-from gridsecure.identity.warrant_desk import SHARE_REFUSED, SHARED, WarrantDesk
-from gridsecure.identity.warrants import OPENED, WARRANT
-from gridsecure.store.accounts import AccountRow
+from gridsecure.identity.enrolments.accounts import AccountRow
+from gridsecure.identity.enrolments.books import write_books
+from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.revoking import revoke
+from gridsecure.identity.registrations.short_memory import LIMIT
+from gridsecure.identity.registrations.vouching import deny_list
+from gridsecure.identity.registrations.warrant_desk import SHARE_REFUSED, SHARED, WarrantDesk
+from gridsecure.identity.registrations.warrants import OPENED, WARRANT
+from gridsecure.offices.shares import share_for
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
 from tests.identity.identity_world import BILLING, NOW, SETTLEMENT, World, account_of, keys, suite

@@ -14,7 +14,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from gridsecure.credentials.opening import Opener
-from gridsecure.identity.warrant_desk import WarrantDesk
+from gridsecure.identity.registrations.warrant_desk import WarrantDesk
 from gridsecure.identity_messages import IdentityKeys
 from gridsecure_api import (
     identity_enrolment,

@@ -12,11 +12,11 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from gridsecure.crypto.tokens import TokenClaims
-from gridsecure.identity.books import write_books, write_owners
-from gridsecure.identity.enrolments import keys_of
+from gridsecure.identity.enrolments.accounts import Account
+from gridsecure.identity.enrolments.books import write_books, write_owners
+from gridsecure.identity.enrolments.enrolled_keys import keys_of
 from gridsecure.identity.one_use import SESSIONS
 from gridsecure.identity_messages import FactText
-from gridsecure.store.accounts import Account
 from gridsecure.wire.identity import Books, GatewayBooks, Keys, Session
 from gridsecure_api.deps import RawBody, require
 from gridsecure_api.identity_zone import Body, Zone

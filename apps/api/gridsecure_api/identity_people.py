@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from gridsecure.errors import AuthenticityError
-from gridsecure.identity.passwords import password_matches
+from gridsecure.identity.enrolments.passwords import password_matches
 from gridsecure.identity.person_login import admit_person
 from gridsecure.identity.service_login import SERVICE_TOKEN_LIFETIME, admit_service, give_token
 from gridsecure.messages import Signed

@@ -16,8 +16,8 @@ from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import registration_domains
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import GridSecureError
-from gridsecure.identity.registrar import Outcome, Shown
-from gridsecure.identity.vouching import deny_list, registrations_of, settlement_names
+from gridsecure.identity.registrations.registrar import Outcome, Shown
+from gridsecure.identity.registrations.vouching import deny_list, registrations_of, settlement_names
 from gridsecure.identity_messages import MAX_BATCH, NO_FACTS, Facts
 from gridsecure.messages import MAX_SLOTS, Signed, signed
 from gridsecure.wire.identity import (

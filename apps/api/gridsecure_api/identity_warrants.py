@@ -4,7 +4,7 @@ Two roles come here, each for one office: the custodian acts for the utility and
 itself. An office can act as no other, and a token with any other role beside its office's as none:
 dual control would be one person, or somebody who reads bills would open pseudonyms. The log names
 the officer of every act. What an office must check and compute itself, it does with
-`gridsecure.identity.offices` on its own machine; its half of the opening key never comes here.
+`gridsecure.offices.shares` on its own machine; its half of the opening key never comes here.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from gridsecure.credentials.opening import Opener
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import AccessDeniedError
-from gridsecure.identity.commitments import leaves_of
-from gridsecure.identity.log_entries import log_after, shown_entry
-from gridsecure.identity.rekeying import rekey
-from gridsecure.identity.revoking import block, revoke
-from gridsecure.identity.warrant_desk import WarrantDesk
+from gridsecure.identity.enrolments.rekeying import rekey
+from gridsecure.identity.registrations.commitments import leaves_of
+from gridsecure.identity.registrations.revoking import block, revoke
+from gridsecure.identity.registrations.warrant_desk import WarrantDesk
 from gridsecure.identity_messages import LogEntry, SearchAnswer
+from gridsecure.store.log_entries import log_after, shown_entry
 from gridsecure.wire.identity import (
     Blocked,
     EvidenceShown,

@@ -30,14 +30,14 @@ from gridsecure.credentials.presentations import PublicKeys
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.errors import InvalidMessageError, SignatureError, StorageError
-from gridsecure.identity.issuer import Issuer
-from gridsecure.identity.orders import EnrolmentDesk, Party
-from gridsecure.identity.passwords import FailedAttempts, check_record, decoy_record
-from gridsecure.identity.registrar import Registrar
-from gridsecure.identity.token_service import TokenService
+from gridsecure.identity.enrolments.accounts import create_account_tables
+from gridsecure.identity.enrolments.issuer import Issuer
+from gridsecure.identity.enrolments.orders import EnrolmentDesk, Party
+from gridsecure.identity.enrolments.passwords import FailedAttempts, check_record, decoy_record
+from gridsecure.identity.registrations.registrar import Registrar
+from gridsecure.identity.registrations.token_service import TokenService
 from gridsecure.messages import Signed
 from gridsecure.store import evidence
-from gridsecure.store.accounts import create_account_tables
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.records import create_tables
 from gridsecure.zone_keys import kept_secret, signing_key, zone_folder

@@ -84,7 +84,7 @@ class UserEntry(BaseModel):
 
     Args:
         user: The name.
-        password: From `gridsecure.identity.passwords.password_record`.
+        password: From `gridsecure.identity.enrolments.passwords.password_record`.
         roles: What the person may act as.
     """
 

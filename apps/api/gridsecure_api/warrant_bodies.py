@@ -7,10 +7,10 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from gridsecure.credentials.opening import Opener
-from gridsecure.identity.log_entries import shown_entry
-from gridsecure.identity.openings import Opening, Warrant
-from gridsecure.identity.search_states import SearchState
+from gridsecure.identity.registrations.openings import Opening, Warrant
+from gridsecure.identity.registrations.search_states import SearchState
 from gridsecure.messages import Signed
+from gridsecure.store.log_entries import shown_entry
 from gridsecure.wire.identity import AccountShown, OpeningShown, SearchShown, WarrantShown
 
 SUBJECT: Final = r"^[0-9a-f]{64}$"

@@ -30,14 +30,18 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway.agent_records import Member
 from gridsecure.gateway.rosters import Roster, Speaker
-from gridsecure.identity.books import write_books
-from gridsecure.identity.issuer import CredentialRequest, Issuer
-from gridsecure.identity.registrar import Registrar, Shown
-from gridsecure.identity.token_service import TokenService
-from gridsecure.identity.vouching import ActingRole, registrations_of, settlement_names
+from gridsecure.identity.enrolments.accounts import Account, create_account_tables
+from gridsecure.identity.enrolments.books import write_books
+from gridsecure.identity.enrolments.issuer import CredentialRequest, Issuer
+from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.registrations.token_service import TokenService
+from gridsecure.identity.registrations.vouching import (
+    ActingRole,
+    registrations_of,
+    settlement_names,
+)
 from gridsecure.identity_messages import NO_FACTS, Facts, RosterSeats
 from gridsecure.messages import Signed, signed
-from gridsecure.store.accounts import Account, create_account_tables
 from gridsecure.store.database import open_database
 from gridsecure.store.records import create_tables
 

@@ -12,10 +12,10 @@ from gridsecure.credentials.opening import Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, private_key_from_bytes
 from gridsecure.errors import InputError, InvalidMessageError, StorageError
-from gridsecure.identity.log_entries import read_entry, shown_entry
 from gridsecure.identity_messages import LogEntry
 from gridsecure.messages import Message, Signed
 from gridsecure.store.evidence import EvidenceEntry
+from gridsecure.store.log_entries import read_entry, shown_entry
 
 KEY_BYTES: Final = 32
 _OTHERS: Final = 0o077

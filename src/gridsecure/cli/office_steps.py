@@ -17,10 +17,10 @@ from gridsecure.cli.office_client import (
 from gridsecure.cli.office_files import opener_key
 from gridsecure.credentials.opening import OpenerKey
 from gridsecure.credentials.suites import Suite, sm2_suite
-from gridsecure.identity.commitments import committing_entry, leaf, name_digest
-from gridsecure.identity.offices import checked_search, search_answer, share_for
-from gridsecure.identity.ordered import entry_in
+from gridsecure.identity.registrations.commitments import committing_entry, leaf, name_digest
 from gridsecure.identity_messages import SearchDocument, SearchWork, WarrantDocument
+from gridsecure.offices.ordered import entry_in
+from gridsecure.offices.shares import checked_search, search_answer, share_for
 from gridsecure.store.evidence import EvidenceEntry
 
 

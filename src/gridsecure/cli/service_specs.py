@@ -10,7 +10,7 @@ from typing import Any
 
 from gridsecure.cli.home import USERS, Home
 from gridsecure.cli.processes import ServiceSpec, python_command
-from gridsecure.identity.passwords import password_record
+from gridsecure.identity.enrolments.passwords import password_record
 
 MAX_FILES_BYTES = 4 << 30
 """Meter data files of one month, handed in over loopback [bytes]."""

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from sqlalchemy import Engine
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
-from gridsecure.identity.signed_logins import Login, admitted, fresh_nonce
+from gridsecure.identity.enrolments.signed_logins import Login, admitted, fresh_nonce
 from gridsecure.messages import Signed, signed
 from gridsecure.wire.identity import Audience
 

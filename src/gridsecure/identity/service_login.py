@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from gridsecure.credentials.access import ISSUER
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims, issue_token
-from gridsecure.identity.signed_logins import Login, admitted, fresh_nonce
+from gridsecure.identity.enrolments.signed_logins import Login, admitted, fresh_nonce
 from gridsecure.messages import Signed, signed
 from gridsecure.wire.identity import Audience
 

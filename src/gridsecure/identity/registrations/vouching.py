@@ -16,7 +16,7 @@ from sqlmodel import Session
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import NotFoundError
-from gridsecure.identity.registry import active_registrations, registration_in
+from gridsecure.identity.registrations.registry import active_registrations, registration_in
 from gridsecure.identity_messages import DenyList, Registered, Registrations, SettlementNames
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, append

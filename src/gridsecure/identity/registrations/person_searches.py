@@ -31,14 +31,14 @@ from gridsecure.credentials.curves import Point
 from gridsecure.credentials.opening import Opener
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, ConflictError, InputError, NotFoundError
-from gridsecure.identity.enrolments import keys_ever_of
-from gridsecure.identity.offices import SEARCH, STEP_OF, batch_digest, search_detail
-from gridsecure.identity.registry import ACTOR
-from gridsecure.identity.revoking import block, revoke_in
-from gridsecure.identity.search_batches import Batch, checked_answer, cut, found_in
-from gridsecure.identity.search_states import Search, SearchState, state_of
-from gridsecure.identity.short_memory import ShortMemory
+from gridsecure.identity.enrolments.enrolled_keys import keys_ever_of
+from gridsecure.identity.registrations.registry import ACTOR
+from gridsecure.identity.registrations.revoking import block, revoke_in
+from gridsecure.identity.registrations.search_batches import Batch, checked_answer, cut, found_in
+from gridsecure.identity.registrations.search_states import Search, SearchState, state_of
+from gridsecure.identity.registrations.short_memory import ShortMemory
 from gridsecure.identity_messages import MAX_BATCH, SearchAnswer, SearchDocument, SearchWork
+from gridsecure.offices.shares import SEARCH, STEP_OF, batch_digest, search_detail
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, EvidenceEntry, append
 

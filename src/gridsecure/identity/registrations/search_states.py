@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gridsecure.credentials.opening import OPENERS, Opener
-from gridsecure.identity.offices import STEP_OF
-from gridsecure.identity.search_batches import Batch
+from gridsecure.identity.registrations.search_batches import Batch
 from gridsecure.identity_messages import SearchDocument
+from gridsecure.offices.shares import STEP_OF
 from gridsecure.store.evidence import EvidenceEntry
 
 

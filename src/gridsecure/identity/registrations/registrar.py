@@ -40,15 +40,15 @@ from gridsecure.errors import (
     InputError,
     InvalidMessageError,
 )
-from gridsecure.identity.commitments import (
+from gridsecure.identity.one_use import CHALLENGES
+from gridsecure.identity.registrations.commitments import (
     REGISTERED,
     commitment,
     keep_leaves,
     leaf,
     name_digest,
 )
-from gridsecure.identity.one_use import CHALLENGES
-from gridsecure.identity.registry import (
+from gridsecure.identity.registrations.registry import (
     ACTOR,
     Registration,
     keep_registrations,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gridsecure.credentials.opening import Opener
+from gridsecure.identity.enrolments.accounts import Account
 from gridsecure.identity_messages import WarrantDocument
-from gridsecure.store.accounts import Account
 from gridsecure.store.evidence import EvidenceEntry
 
 

@@ -29,9 +29,9 @@ from gridsecure.errors import (
     InputError,
     InvalidMessageError,
 )
-from gridsecure.identity.books import read_by
-from gridsecure.identity.certifying import UNKNOWN_ACCOUNT
-from gridsecure.identity.issuer import CredentialRequest, Issued, Issuer
+from gridsecure.identity.enrolments.books import read_by
+from gridsecure.identity.enrolments.certifying import UNKNOWN_ACCOUNT
+from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued, Issuer
 from gridsecure.identity.one_use import SESSIONS
 from gridsecure.identity_messages import (
     EnrolmentAnswer,

@@ -26,19 +26,18 @@ from gridsecure.credentials.group import POINT_BYTES, SCALAR_BYTES
 from gridsecure.credentials.opening import Opener, OpenerKey, opening_share
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.revocation import Difference, blind_difference
+from gridsecure.credentials.search_pairs import bytes_of, checked_blindings, differences
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3, sm3_hex
 from gridsecure.errors import AccessDeniedError, SignatureError
-from gridsecure.identity.commitments import (
+from gridsecure.identity.registrations.commitments import (
     committed_leaves,
     committing_entry,
     leaf,
     name_digest,
     not_committed,
 )
-from gridsecure.identity.ordered import entry_in, not_ordered
-from gridsecure.identity.search_pairs import bytes_of, checked_blindings, differences
-from gridsecure.identity.warrants import check_warrant
+from gridsecure.identity.registrations.warrants import check_warrant
 from gridsecure.identity_messages import (
     SearchAnswer,
     SearchDocument,
@@ -46,6 +45,7 @@ from gridsecure.identity_messages import (
     SearchWork,
     WarrantDocument,
 )
+from gridsecure.offices.ordered import entry_in, not_ordered
 from gridsecure.store.evidence import JSON, EvidenceEntry
 
 SEARCH: Final = "identity.search"

@@ -11,7 +11,8 @@ from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.opening import OPENERS
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.errors import AccessDeniedError, NotFoundError
-from gridsecure.identity.commitments import (
+from gridsecure.identity.enrolments.enrolled_keys import keys_of
+from gridsecure.identity.registrations.commitments import (
     REGISTERED,
     commitment,
     committed_leaves,
@@ -20,14 +21,13 @@ from gridsecure.identity.commitments import (
     leaves_of,
     name_digest,
 )
-from gridsecure.identity.enrolments import keys_of
-from gridsecure.identity.offices import SEARCH, checked_search, search_answer, share_for
-from gridsecure.identity.openings import Warrant
-from gridsecure.identity.person_searches import BATCH, SEARCHED
-from gridsecure.identity.registry import registration, registration_in
-from gridsecure.identity.revoking import BLOCK, REVOKED
-from gridsecure.identity.warrant_desk import SHARED
-from gridsecure.identity.warrants import OPENED, WARRANT
+from gridsecure.identity.registrations.openings import Warrant
+from gridsecure.identity.registrations.person_searches import BATCH, SEARCHED
+from gridsecure.identity.registrations.registry import registration, registration_in
+from gridsecure.identity.registrations.revoking import BLOCK, REVOKED
+from gridsecure.identity.registrations.warrant_desk import SHARED
+from gridsecure.identity.registrations.warrants import OPENED, WARRANT
+from gridsecure.offices.shares import SEARCH, checked_search, search_answer, share_for
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append, entries_of
 from gridsecure.store.records import listed

@@ -15,8 +15,8 @@ from sqlmodel import Session
 
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.identity.certifying import move_claims
-from gridsecure.store.accounts import Account, accounts_of, put_accounts, put_owners
+from gridsecure.identity.enrolments.accounts import Account, accounts_of, put_accounts, put_owners
+from gridsecure.identity.enrolments.certifying import move_claims
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, append
 

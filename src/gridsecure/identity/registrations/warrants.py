@@ -21,7 +21,7 @@ from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError
-from gridsecure.identity.registry import ACTOR
+from gridsecure.identity.registrations.registry import ACTOR
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, EvidenceEntry, append
 

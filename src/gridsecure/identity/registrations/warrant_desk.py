@@ -34,13 +34,14 @@ from gridsecure.credentials.opening import (
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, InputError, NotFoundError
-from gridsecure.identity.commitments import leaves_with
-from gridsecure.identity.enrolments import identity_of
-from gridsecure.identity.openings import Opening, Warrant
-from gridsecure.identity.person_searches import SearchDesk
-from gridsecure.identity.registry import ACTOR, registration_in
-from gridsecure.identity.short_memory import LIMIT, ShortMemory
-from gridsecure.identity.warrants import (
+from gridsecure.identity.enrolments.accounts import accounts_of
+from gridsecure.identity.enrolments.enrolled_keys import identity_of
+from gridsecure.identity.registrations.commitments import leaves_with
+from gridsecure.identity.registrations.openings import Opening, Warrant
+from gridsecure.identity.registrations.person_searches import SearchDesk
+from gridsecure.identity.registrations.registry import ACTOR, registration_in
+from gridsecure.identity.registrations.short_memory import LIMIT, ShortMemory
+from gridsecure.identity.registrations.warrants import (
     OPENED,
     WARRANT,
     WarrantOrder,
@@ -49,7 +50,6 @@ from gridsecure.identity.warrants import (
     record_warrant,
 )
 from gridsecure.identity_messages import WarrantDocument
-from gridsecure.store.accounts import accounts_of
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, append, entries_of, entry_named
 from gridsecure.store.records import fetch

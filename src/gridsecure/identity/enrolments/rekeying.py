@@ -25,8 +25,13 @@ from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, InvalidMessageError, SignatureError, StaleMessageError
-from gridsecure.identity.enrolments import REKEYED, generations_of, key_record, keys_ever_of
-from gridsecure.identity.registry import ACTOR
+from gridsecure.identity.enrolments.enrolled_keys import (
+    REKEYED,
+    generations_of,
+    key_record,
+    keys_ever_of,
+)
+from gridsecure.identity.registrations.registry import ACTOR
 from gridsecure.identity_messages import RekeyOrder
 from gridsecure.messages import Signed, opened
 from gridsecure.month_texts import read_moment

@@ -29,9 +29,9 @@ from sqlmodel import Session
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import hmac_sm3, sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError
-from gridsecure.identity.enrolments import Enrolment, generations_of
+from gridsecure.identity.enrolments.accounts import Account, accounts_of, owners_of
+from gridsecure.identity.enrolments.enrolled_keys import Enrolment, generations_of
 from gridsecure.identity_messages import NO_FACTS, Facts
-from gridsecure.store.accounts import Account, accounts_of, owners_of
 from gridsecure.store.many_records import fetch_many, record_groups
 from gridsecure.store.records import Record, listed
 

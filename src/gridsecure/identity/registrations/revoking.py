@@ -21,8 +21,8 @@ from sqlmodel import Session
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import hmac_sm3, sm3_hex
 from gridsecure.errors import NotFoundError
-from gridsecure.identity.enrolments import BLOCKED
-from gridsecure.identity.registry import ACTOR, registration_in
+from gridsecure.identity.enrolments.enrolled_keys import BLOCKED
+from gridsecure.identity.registrations.registry import ACTOR, registration_in
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append
 from gridsecure.store.many_records import fetch_many

@@ -25,7 +25,7 @@ from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims, issue_token
 from gridsecure.identity.one_use import CHALLENGES
-from gridsecure.identity.registry import (
+from gridsecure.identity.registrations.registry import (
     not_registered,
     registration,
     spend_tag,

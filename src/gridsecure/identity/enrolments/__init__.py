@@ -1,0 +1,1 @@
+"""Names: who was enrolled, with which key, by which books. No pseudonym comes here."""

@@ -1,0 +1,1 @@
+"""Pseudonyms: what is registered, vouched for, revoked and opened. No name comes here."""
