@@ -69,6 +69,23 @@ MAY_REACH_SECRET_KEY = (
     "gridsecure.cli",
 )
 
+# The two sides of the identity authority, and what may know both: the desk of the two offices, the
+# service that serves both sides, and the command that plays every party.
+NAMES_ROOM = "gridsecure.identity.enrolments"
+PSEUDONYMS_ROOM = "gridsecure.identity.registrations"
+MAY_KNOW_BOTH = (
+    "gridsecure.identity.office_desk",
+    "gridsecure_api.identity",
+    "gridsecure_api.identity_zone",
+    "gridsecure_api.identity_enrolment",
+    "gridsecure_api.identity_grants",
+    "gridsecure_api.identity_people",
+    "gridsecure_api.identity_registration",
+    "gridsecure_api.identity_warrants",
+    "gridsecure_api.warrant_bodies",
+    "gridsecure.cli",
+)
+
 # What could decrypt or make keys, by its name in the homomorphic library.
 DECRYPTING = {"Decryptor", "KeyGenerator", "SecretKey"}
 
@@ -390,6 +407,44 @@ def test_secret_key_is_seen_through_a_chain() -> None:
         importer="gridsecure.compute.jobs", imported="gridsecure.key_authority.vault.decryption"
     )
     assert reaching_the_secret_key(graph) == ["gridsecure.compute.jobs"]
+
+
+def knowing_names_and_pseudonyms(graph: grimp.ImportGraph) -> list[str]:
+    """Modules that reach both sides of identity, directly or through others."""
+    names, pseudonyms = (
+        {room} | graph.find_descendants(room) for room in (NAMES_ROOM, PSEUDONYMS_ROOM)
+    )
+    reaching = [
+        set(side).union(*(graph.find_downstream_modules(module) for module in side))
+        for side in (names, pseudonyms)
+    ]
+    return [
+        module
+        for module in sorted(reaching[0] & reaching[1])
+        if not any(f"{module}.".startswith(f"{name}.") for name in MAY_KNOW_BOTH)
+    ]
+
+
+def test_names_and_pseudonyms_are_apart() -> None:
+    """Over the whole graph: one module of the library knows both sides, and it is named."""
+    assert knowing_names_and_pseudonyms(grimp.build_graph(*PACKAGES, cache_dir=None)) == []
+
+
+def test_a_name_beside_a_pseudonym_is_seen_through_a_chain() -> None:
+    graph = grimp.ImportGraph()
+    books, registry = f"{NAMES_ROOM}.books", f"{PSEUDONYMS_ROOM}.registry"
+    between, far = "gridsecure.identity.access_tokens", "gridsecure.gateway.months"
+    for module in (NAMES_ROOM, PSEUDONYMS_ROOM, books, registry, between, far, MAY_KNOW_BOTH[0]):
+        graph.add_module(module)
+    graph.add_import(importer=MAY_KNOW_BOTH[0], imported=books)
+    graph.add_import(importer=MAY_KNOW_BOTH[0], imported=registry)
+    graph.add_import(importer=far, imported=books)
+    assert knowing_names_and_pseudonyms(graph) == []
+    graph.add_import(importer=far, imported=between)
+    graph.add_import(importer=between, imported=registry)
+    assert knowing_names_and_pseudonyms(graph) == [far]
+    graph.add_import(importer=registry, imported=books)
+    assert knowing_names_and_pseudonyms(graph) == sorted([between, far, registry])
 
 
 def test_documented_tariff_is_a_tariff() -> None:

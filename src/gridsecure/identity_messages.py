@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from gridsecure.messages import MAX_SLOTS, Digest, Message, Signed
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.messages import MAX_SLOTS, Digest, Message, Signed, signed
 
 MAX_BATCH = 128
 """Credential requests or presentations in one message."""
@@ -197,7 +201,7 @@ class WarrantDocument(Message):
         subject: The pseudonym.
         escrow: Its escrow, in hexadecimal.
         reference: The order's number in both offices' files.
-        leaves: What the log committed to with the registration, see `identity.commitments`.
+        leaves: What the log committed to with the registration, see `credentials.log_details`.
     """
 
     kind: ClassVar[str] = "warrant-document"
@@ -292,3 +296,62 @@ class RekeyOrder(Message):
     new: str = Field(pattern=r"^0[23][0-9a-f]{64}$")
     reference: str = Field(min_length=1, max_length=256)
     issued_at: str = Field(max_length=40)
+
+
+Audience = Literal["gateway", "platform", "authority", "identity"]
+"""The services a token can be for."""
+
+
+class Login(Message):
+    """What every signed login says besides what is wanted."""
+
+    issued_at: str = Field(max_length=40)
+    nonce: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+
+class ServiceLogin(Login):
+    """A service asks for a token for one audience."""
+
+    kind: ClassVar[str] = "service-login"
+    audience: Audience
+
+
+class PersonLogin(Login):
+    """A person asks for tokens, one for each service the person works with."""
+
+    kind: ClassVar[str] = "person-login"
+    audiences: list[Audience] = Field(min_length=1, max_length=4)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> PersonLogin:
+        if len(set(self.audiences)) != len(self.audiences):
+            raise ValueError("every audience is named once")
+        return self
+
+
+def service_login(*, audience: Audience, key: Sm2PrivateKey, now: datetime) -> Signed:
+    """What a service sends to log in.
+
+    Args:
+        audience: The service it wants to talk to.
+        key: Its registered key.
+        now: The present, aware.
+    """
+    login = ServiceLogin(audience=audience, issued_at=now.isoformat(), nonce=_fresh_nonce())
+    return signed(login, key=key)
+
+
+def person_login(audiences: Sequence[Audience], *, key: Sm2PrivateKey, now: datetime) -> Signed:
+    """What a person sends to log in.
+
+    Args:
+        audiences: The services the person wants to talk to.
+        key: The person's registered key.
+        now: The present, aware.
+    """
+    login = PersonLogin(audiences=list(audiences), issued_at=now.isoformat(), nonce=_fresh_nonce())
+    return signed(login, key=key)
+
+
+def _fresh_nonce() -> str:
+    return secrets.token_hex(16)

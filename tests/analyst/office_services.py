@@ -18,8 +18,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError
 from gridsecure.identity.enrolments.signed_logins import MAX_AGE
-from gridsecure.identity.person_login import PersonLogin, person_login
-from gridsecure.identity_messages import LogEntry
+from gridsecure.identity_messages import LogEntry, PersonLogin, person_login
 from gridsecure.messages import Signed, opened
 from gridsecure.wire.identity import (
     AccountShown,

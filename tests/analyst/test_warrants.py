@@ -25,8 +25,7 @@ from gridsecure.errors import (
     SignatureError,
 )
 from gridsecure.identity.enrolments.books import write_books
-from gridsecure.identity.person_login import person_login
-from gridsecure.identity_messages import LogEntry, WarrantDocument
+from gridsecure.identity_messages import LogEntry, WarrantDocument, person_login
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.offices.shares import share_for
 from gridsecure.store.log_entries import read_entry

@@ -17,11 +17,15 @@ from gridsecure.credentials.seats import registration_domains
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.identity.enrolments.orders import ANSWER_PURPOSE, ORDER_PURPOSE
-from gridsecure.identity.person_login import person_login
-from gridsecure.identity.service_login import service_login
-from gridsecure.identity_messages import EnrolmentAnswer, EnrolmentItem, EnrolmentOrder
+from gridsecure.identity_messages import (
+    Audience,
+    EnrolmentAnswer,
+    EnrolmentItem,
+    EnrolmentOrder,
+    person_login,
+    service_login,
+)
 from gridsecure.messages import Signed, opened, signed
-from gridsecure.wire.identity import Audience
 from tests.grid_simulator import NOW, grid_keys, registry
 from tests.identity.identity_world import keys
 

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from gridsecure.cli.main import app as command
 from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.identity.enrolments.issuer import Issuer
+from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity.registrations.registrar import Registrar
 from gridsecure.identity.registrations.token_service import TokenService
-from gridsecure.identity.registrations.warrant_desk import WarrantDesk
 from gridsecure_api import identity_warrants
 from gridsecure_api.deps import utc_now
 from gridsecure_api.identity import create_identity_app
@@ -105,7 +105,7 @@ def identity_service(folder: Path) -> FastAPI:
         clock=utc_now,
     )
     zone = app.state.zone
-    desk = WarrantDesk(zone.registrations, zone.enrolments, suite(), keys().published)
+    desk = OfficeDesk(zone.registrations, zone.enrolments, suite(), keys().published)
     app.include_router(identity_warrants.router)
     app.state.warrants = identity_warrants.WarrantService(desk, zone.clock, keys().signers)
     return app

@@ -21,7 +21,7 @@ from gridsecure.gateway import months
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import stored_report as gateway_stored_report
 from gridsecure.gateway.reconciliation import expected_bills
-from gridsecure.identity.service_login import give_token
+from gridsecure.identity.access_tokens import give_token
 from gridsecure.messages import ReleaseCertificate, Signed, opened, signed
 from gridsecure.periods import billing_month
 from gridsecure.statement_checks import EXPECTED_PURPOSE, ExpectedBills, check_statements

@@ -32,8 +32,7 @@ from gridsecure.identity.enrolments.passwords import (
     password_record,
 )
 from gridsecure.identity.enrolments.signed_logins import MAX_AGE
-from gridsecure.identity.person_login import person_login
-from gridsecure.identity.service_login import ServiceLogin, service_login
+from gridsecure.identity_messages import ServiceLogin, person_login, service_login
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow, verify_chain

@@ -11,7 +11,6 @@ from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InvalidMessageError
 from gridsecure.identity.enrolments.books import write_books
-from gridsecure.identity.registrations.commitments import registration_entries
 from gridsecure.identity.registrations.short_memory import LIMIT
 from gridsecure.identity_messages import (
     LogEntry,
@@ -21,6 +20,7 @@ from gridsecure.identity_messages import (
     WarrantDocument,
 )
 from gridsecure.messages import signed
+from gridsecure.offices.log_checks import registration_entries
 from gridsecure.offices.shares import checked_search, search_answer, share_for
 from gridsecure.store.evidence import EvidenceEntry
 from gridsecure.store.log_entries import read_entry

@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 
 from gridsecure import identity_messages
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.identity.enrolments.signed_logins import Login
+from gridsecure.identity_messages import Login
 from gridsecure.messages import Message, Signed
 from gridsecure_api.settings import Role, ServiceRole
 from tests.apps.zone_apps import GATEWAY, all_services, bearer

@@ -17,7 +17,7 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims, issue_token
 from gridsecure.gateway.identity_peer import Login
-from gridsecure.identity.service_login import give_token
+from gridsecure.identity.access_tokens import give_token
 from gridsecure.zone_keys import SIGNING_KEY, zone_folder
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.gateway import create_gateway_app

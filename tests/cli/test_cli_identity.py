@@ -14,8 +14,8 @@ from gridsecure.credentials.opening import OPENERS
 from gridsecure.identity.enrolments.accounts import accounts_of, owners_of
 from gridsecure.identity.enrolments.books import write_books
 from gridsecure.identity.enrolments.enrolled_keys import keys_of
-from gridsecure.identity.person_login import PersonLogin
 from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity_messages import PersonLogin
 from gridsecure.messages import Signed, opened
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append, entries_after

@@ -27,14 +27,21 @@ from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import AccessDeniedError, GridSecureError
+from gridsecure.identity.access_tokens import give_token
 from gridsecure.identity.enrolments.books import read_by, write_books
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued, Issuer
+from gridsecure.identity.enrolments.signed_logins import admitted
 from gridsecure.identity.one_use import SESSIONS
 from gridsecure.identity.registrations.registrar import Registrar, Shown
 from gridsecure.identity.registrations.token_service import TokenService
 from gridsecure.identity.registrations.vouching import registrations_of
-from gridsecure.identity.service_login import admit_service, give_token
-from gridsecure.identity_messages import EnrolmentAnswer, EnrolmentOrder, EnrolmentResult, Facts
+from gridsecure.identity_messages import (
+    EnrolmentAnswer,
+    EnrolmentOrder,
+    EnrolmentResult,
+    Facts,
+    ServiceLogin,
+)
 from gridsecure.messages import Signed, opened, signed
 from gridsecure_api.errors import error_response
 from tests.grid_simulator import grid_keys
@@ -152,7 +159,7 @@ class IdentityService:
     def _service_token(self, envelope: Signed) -> object:
         now, trusted = self.clock(), self.authority.services
         engine = self.authority.enrolments
-        login = admit_service(envelope, trusted=trusted, engine=engine, now=now)
+        login = admitted(envelope, expect=ServiceLogin, trusted=trusted, engine=engine, now=now)
         given = give_token(
             f"gateway:{envelope.signer}",
             roles=("gateway",),

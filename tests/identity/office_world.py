@@ -8,10 +8,12 @@ from sqlmodel import Session, select
 
 from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
 from gridsecure.identity.enrolments.accounts import create_account_tables
-from gridsecure.identity.registrations.commitments import leaves_of, registration_entries
+from gridsecure.identity.office_desk import OfficeDesk
+from gridsecure.identity.registrations.leaves import leaves_of
 from gridsecure.identity.registrations.person_searches import SearchState
-from gridsecure.identity.registrations.warrant_desk import Warrant, WarrantDesk
+from gridsecure.identity.registrations.warrant_desk import Warrant
 from gridsecure.identity_messages import SearchAnswer
+from gridsecure.offices.log_checks import registration_entries
 from gridsecure.offices.shares import CheckedSearch, checked_search, search_answer, share_for
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, entries_after
@@ -27,10 +29,10 @@ from tests.identity.identity_world import (
 )
 
 
-def new_desk(world: World) -> WarrantDesk:
+def new_desk(world: World) -> OfficeDesk:
     """The desk as it is after a start: it remembers nothing."""
     create_account_tables(world.issuer.engine)
-    return WarrantDesk(world.service.engine, world.issuer.engine, suite(), keys().published)
+    return OfficeDesk(world.service.engine, world.issuer.engine, suite(), keys().published)
 
 
 def log_of(world: World) -> list[EvidenceEntry]:
@@ -61,10 +63,10 @@ def share_of(world: World, warrant: Warrant, opener: Opener, key: OpenerKey | No
     )
 
 
-def give(desk: WarrantDesk, world: World, warrant: Warrant, *openers: Opener, now=NOW) -> Warrant:
+def give(desk: OfficeDesk, world: World, warrant: Warrant, *openers: Opener, now=NOW) -> Warrant:
     for opener in openers or OPENERS:
         share = share_of(world, warrant, opener)
-        warrant = desk.give_share(warrant.entry.hash, opener=opener, share=share, now=now)
+        warrant = desk.openings.give_share(warrant.entry.hash, opener=opener, share=share, now=now)
     return warrant
 
 
@@ -80,7 +82,7 @@ def looked_up(world: World, state: SearchState) -> CheckedSearch:
     return checked_search(state.document, entries=log_of(world), leaves=leaves(world))
 
 
-def answer_of(desk: WarrantDesk, checked: CheckedSearch, opener: Opener) -> SearchAnswer | None:
+def answer_of(desk: OfficeDesk, checked: CheckedSearch, opener: Opener) -> SearchAnswer | None:
     """What an office answers to the batch that waits for it."""
     work = desk.searches.work(checked.document.entry, opener=opener, now=NOW)
     if work is None:
@@ -88,14 +90,14 @@ def answer_of(desk: WarrantDesk, checked: CheckedSearch, opener: Opener) -> Sear
     return search_answer(work, search=checked, key=keys().openers[opener], suite=suite())
 
 
-def step(desk: WarrantDesk, checked: CheckedSearch, opener: Opener) -> bool:
+def step(desk: OfficeDesk, checked: CheckedSearch, opener: Opener) -> bool:
     answer = answer_of(desk, checked, opener)
     if answer is not None:
         desk.searches.take(checked.document.entry, opener=opener, answer=answer, now=NOW)
     return answer is not None
 
 
-def run_search(desk: WarrantDesk, world: World, state: SearchState) -> SearchState:
+def run_search(desk: OfficeDesk, world: World, state: SearchState) -> SearchState:
     """Both offices work until nothing waits."""
     checked = looked_up(world, state)
     while any([step(desk, checked, opener) for opener in OPENERS]):

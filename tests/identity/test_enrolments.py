@@ -20,15 +20,15 @@ from gridsecure.errors import (
     StaleMessageError,
     StorageError,
 )
+from gridsecure.identity.access_tokens import give_token
 from gridsecure.identity.enrolments.accounts import Account, accounts_of, create_account_tables
 from gridsecure.identity.enrolments.books import WRITTEN, read_by, write_books
 from gridsecure.identity.enrolments.enrolled_keys import identity_of, keys_of
 from gridsecure.identity.enrolments.issuer import ENROLLED, CredentialRequest, Issued
-from gridsecure.identity.enrolments.signed_logins import FORGET_AFTER, MAX_AGE
+from gridsecure.identity.enrolments.signed_logins import FORGET_AFTER, MAX_AGE, admitted
 from gridsecure.identity.one_use import CHALLENGES, SESSIONS, OneUse
-from gridsecure.identity.person_login import PersonLogin, admit_person, person_login
 from gridsecure.identity.registrations.token_service import GivenGrant
-from gridsecure.identity.service_login import give_token, service_login
+from gridsecure.identity_messages import PersonLogin, person_login, service_login
 from gridsecure.messages import signed
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.records import RecordRow
@@ -232,7 +232,9 @@ def test_values_that_are_over_are_forgotten_and_others_stay(values):
 
 
 def admit(engine, envelope, *, now=NOW) -> PersonLogin:
-    return admit_person(envelope, trusted=registry(KEYS.stranger), engine=engine, now=now)
+    return admitted(
+        envelope, expect=PersonLogin, trusted=registry(KEYS.stranger), engine=engine, now=now
+    )
 
 
 def test_a_person_logs_in_once_for_several_services(values):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 
 import pytest
 from sqlmodel import Session, select
 
+from gridsecure.credentials.log_details import WARRANT, check_warrant, warrant_detail
 from gridsecure.credentials.opening import (
     OPENERS,
     OpenerKey,
@@ -27,15 +28,10 @@ from gridsecure.credentials.revocation import (
 )
 from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
 from gridsecure.identity.enrolments.enrolled_keys import identity_of
-from gridsecure.identity.registrations.warrants import (
-    OPENED,
-    WarrantOrder,
-    check_warrant,
-    record_shares,
-    record_warrant,
-)
+from gridsecure.identity.registrations.warrant_desk import OPENED
 from gridsecure.store.evidence import EvidenceRow, verify_chain
 from tests.identity.identity_world import NOW, World, keys, new_holder, suite
+from tests.identity.office_world import new_desk
 
 HEAD = "ab" * 32
 SUITE = suite()
@@ -63,18 +59,17 @@ def test_a_registered_pseudonym_opens_to_its_customer(world: World):
     holder = new_holder()
     (entry,) = world.register(holder, world.enrol(holder, "customer 7"))
     escrow, log = Escrow.from_bytes(entry.escrow, suite=SUITE), world.service.engine
-    warrant = record_warrant(
-        log, WarrantOrder(entry.subject, escrow, "2026/17"), now=NOW, suite=SUITE
-    )
-    head = check_warrant(
-        warrant, subject=entry.subject, escrow=escrow, reference="2026/17", suite=SUITE
-    )
+    desk = new_desk(world)
+    warrant = desk.openings.order(entry.subject, reference="2026/17", now=NOW)
+    head = warrant.entry.hash
     shares = shares_for(escrow.e1, head)
     key = GROUP.encode(opened(escrow, shares, head))
     assert identity_of(world.issuer.engine, key=key) == "customer 7"
-    last = record_shares(log, head=head, shares=shares, now=NOW)
+    for name, share in shares.items():
+        desk.openings.give_share(head, opener=name, share=share, now=NOW)
+    assert desk.openings.result(head, now=NOW).person.identity == "customer 7"
     with Session(log) as session:
-        assert verify_chain(session, witnessed=last) == last.index + 1
+        verify_chain(session, witnessed=warrant.entry)
         rows = session.exec(select(EvidenceRow)).all()
     assert rows[-1].action == OPENED
     assert all(share_digest(share) in rows[-1].detail for share in shares.values())
@@ -114,18 +109,23 @@ def test_a_share_without_its_log_entry_or_for_another_escrow_is_refused():
         opened(escrow, shares_for(other.e1))
 
 
-def test_a_warrant_orders_one_opening(world: World):
-    escrow, log = escrow_of(5), world.service.engine
-    entry = record_warrant(log, WarrantOrder("s", escrow, "r"), now=NOW, suite=SUITE)
-    for subject, asked, reference, said in (
-        ("t", escrow, "r", entry),
-        ("s", escrow_of(5), "r", entry),
-        ("s", escrow, "q", entry),
-        ("s", escrow, "r", replace(entry, action="identity.revoked")),
-        ("s", escrow, "r", replace(entry, detail="{}")),
+def ordered(subject: str, escrow: Escrow, reference: str) -> dict[str, str]:
+    return warrant_detail(subject, escrow=escrow, reference=reference, suite=SUITE)
+
+
+def test_a_warrant_orders_one_opening():
+    escrow = escrow_of(5)
+    logged = json.dumps(ordered("s", escrow, "r"))
+    check_warrant(WARRANT, logged, ordered=ordered("s", escrow, "r"))
+    for wanted, action, detail in (
+        (ordered("t", escrow, "r"), WARRANT, logged),
+        (ordered("s", escrow_of(5), "r"), WARRANT, logged),
+        (ordered("s", escrow, "q"), WARRANT, logged),
+        (ordered("s", escrow, "r"), "identity.revoked", logged),
+        (ordered("s", escrow, "r"), WARRANT, "{}"),
     ):
         with pytest.raises(AccessDeniedError, match=r"authenticity\.warrant"):
-            check_warrant(said, subject=subject, escrow=asked, reference=reference, suite=SUITE)
+            check_warrant(action, detail, ordered=wanted)
 
 
 def test_a_rogue_key_cannot_cancel_the_other():

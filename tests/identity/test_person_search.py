@@ -9,8 +9,10 @@ from datetime import timedelta
 import pytest
 from sqlmodel import Session
 
+from gridsecure.credentials.log_details import SEARCH
 from gridsecure.credentials.opening import OPENERS, generate_opener_key, opening_share
 from gridsecure.credentials.revocation import Difference, blind_difference, is_zero
+from gridsecure.credentials.search_pairs import differences
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
@@ -20,15 +22,16 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
+from gridsecure.identity.enrolments.blocking import BLOCK, block, blocked_name
 from gridsecure.identity.enrolments.enrolled_keys import BLOCKED, keys_of
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued
+from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity.registrations.person_searches import BATCH, REFUSED, SEARCHED
 from gridsecure.identity.registrations.registry import registration
-from gridsecure.identity.registrations.revoking import BLOCK, REVOKED, block, blocked_name, revoke
+from gridsecure.identity.registrations.revoking import REVOKED, revoke
 from gridsecure.identity.registrations.short_memory import LIMIT
 from gridsecure.identity.registrations.vouching import deny_list
-from gridsecure.identity.registrations.warrant_desk import WarrantDesk
-from gridsecure.offices.shares import SEARCH, checked_search, differences, search_answer
+from gridsecure.offices.shares import checked_search, search_answer
 from gridsecure.store.evidence import entries_of
 from gridsecure.store.records import fetch
 from tests.identity.identity_world import (
@@ -58,7 +61,7 @@ GROUP = SUITE.group
 
 
 @pytest.fixture
-def desk(world: World) -> WarrantDesk:
+def desk(world: World) -> OfficeDesk:
     return new_desk(world)
 
 
@@ -76,7 +79,7 @@ def test_one_among_twenty_is_found_and_nothing_is_said_of_the_others(world: Worl
     desk.searches.size = 8
     members = registered(world, 20)
     names = [member.holder.name_in(BILLING) for member in members]
-    ordered = desk.searches.order("customer 13", reference="2026/9", now=NOW)
+    ordered = desk.order_search("customer 13", reference="2026/9", now=NOW)
     assert (ordered.tested, ordered.total, ordered.waiting_for) == (0, 20, ("utility",))
     assert len(ordered.document.batches) == 3
     state = run_search(desk, world, ordered)
@@ -96,7 +99,7 @@ def test_one_among_twenty_is_found_and_nothing_is_said_of_the_others(world: Worl
 
 def test_the_person_gets_no_new_credential_from_the_order_on(world: World, desk):
     member, other = registered(world, 2)
-    desk.searches.order("customer 0", reference="r", now=NOW)
+    desk.order_search("customer 0", reference="r", now=NOW)
     with pytest.raises(AccessDeniedError, match=r"identity\.blocked"):
         world.enrol(member.holder, "customer 0")
     assert world.enrol(other.holder, "customer 1")
@@ -105,7 +108,7 @@ def test_the_person_gets_no_new_credential_from_the_order_on(world: World, desk)
 def test_pseudonyms_that_bills_are_under_and_revoked_ones_are_not_searched(world: World, desk):
     one, two = registered(world, 2)
     revoke(world.service.engine, subject=one.holder.name_in(BILLING), reference="r", now=NOW)
-    state = desk.searches.order("customer 0", reference="r", now=NOW)
+    state = desk.order_search("customer 0", reference="r", now=NOW)
     assert state.total == 1
     assert run_search(desk, world, state).found == ()
     assert is_registered(world, two.holder.name_in(BILLING))
@@ -113,7 +116,7 @@ def test_pseudonyms_that_bills_are_under_and_revoked_ones_are_not_searched(world
 
 def test_a_search_among_nobody_is_over_at_once(world: World, desk):
     world.enrol(new_holder(), "customer 0")
-    state = desk.searches.order("customer 0", reference="r", now=NOW)
+    state = desk.order_search("customer 0", reference="r", now=NOW)
     assert (state.total, state.waiting_for) == (0, ())
     assert actions(world)[-2:] == [SEARCH, SEARCHED]
 
@@ -121,19 +124,19 @@ def test_a_search_among_nobody_is_over_at_once(world: World, desk):
 def test_nobody_is_searched_for_who_has_no_key(world: World, desk):
     for identity in ("customer 0", "analyst/lin"):
         with pytest.raises(NotFoundError, match=r"not-found\.enrolment"):
-            desk.searches.order(identity, reference="r", now=NOW)
+            desk.order_search(identity, reference="r", now=NOW)
     assert actions(world) == []
 
 
 def test_an_idle_search_and_one_before_a_restart_are_gone(world: World, desk):
     registered(world, 1)
-    state = desk.searches.order("customer 0", reference="r", now=NOW)
+    state = desk.order_search("customer 0", reference="r", now=NOW)
     checked = looked_up(world, state)
     step(desk, checked, "utility")
     for asked, now in ((new_desk(world), NOW), (desk, NOW + LIMIT)):
         with pytest.raises(NotFoundError, match=r"not-found\.search"):
             asked.searches.state(state.entry.hash, now=now)
-    again = desk.searches.order("customer 0", reference="r", now=NOW + timedelta(days=1))
+    again = desk.order_search("customer 0", reference="r", now=NOW + timedelta(days=1))
     assert again.entry.hash != state.entry.hash
 
 
@@ -141,10 +144,10 @@ def test_an_idle_search_and_one_before_a_restart_are_gone(world: World, desk):
 
 
 @pytest.fixture
-def begun(world: World, desk: WarrantDesk):
+def begun(world: World, desk: OfficeDesk):
     """A search among two, its order looked up."""
     registered(world, 2)
-    return looked_up(world, desk.searches.order("customer 0", reference="r", now=NOW))
+    return looked_up(world, desk.order_search("customer 0", reference="r", now=NOW))
 
 
 def refused(desk, checked, opener, answer, reason: str) -> None:

@@ -16,6 +16,7 @@ from gridsecure.credentials.access import ISSUER, check_query
 from gridsecure.credentials.grants import Question, Quota, grant_bytes, request_grant, verify_grant
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
+from gridsecure.credentials.log_details import REGISTERED
 from gridsecure.credentials.presentations import Domain, Occasion, present, verify_presentation
 from gridsecure.credentials.settlement import settled_subject
 from gridsecure.credentials.uploads import Upload, sign_upload
@@ -34,7 +35,6 @@ from gridsecure.errors import (
 )
 from gridsecure.identity.enrolments.enrolled_keys import identity_of
 from gridsecure.identity.one_use import CHALLENGES
-from gridsecure.identity.registrations.commitments import REGISTERED
 from gridsecure.identity.registrations.registry import registration
 from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.identity.registrations.token_service import (

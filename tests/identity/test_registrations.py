@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from gridsecure.credentials.access import ISSUER, batch_challenge
 from gridsecure.credentials.issuer_keys import Context
+from gridsecure.credentials.log_details import REGISTERED
 from gridsecure.credentials.presentations import Domain, Escrow
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.tokens import verify_token
@@ -22,7 +23,6 @@ from gridsecure.errors import (
     NotFoundError,
     StaleMessageError,
 )
-from gridsecure.identity.registrations.commitments import REGISTERED
 from gridsecure.identity.registrations.registrar import Shown
 from gridsecure.identity.registrations.registry import registration
 from gridsecure.identity.registrations.revoking import revoke

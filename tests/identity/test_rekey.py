@@ -19,10 +19,10 @@ from gridsecure.errors import (
     SignatureError,
     StaleMessageError,
 )
+from gridsecure.identity.enrolments.blocking import block
 from gridsecure.identity.enrolments.enrolled_keys import identity_of, keys_of
 from gridsecure.identity.enrolments.rekeying import CLOCKS_DIFFER, ORDER_AGE, REKEY, rekey
 from gridsecure.identity.registrations.registry import registration
-from gridsecure.identity.registrations.revoking import block
 from gridsecure.identity_messages import RekeyOrder
 from gridsecure.messages import Signed, signed
 from gridsecure.store.evidence import entries_of
@@ -112,9 +112,9 @@ def test_an_escrow_of_the_old_key_still_opens(world: World):
     desk = new_desk(world)
     (member,) = registered(world, 1)
     carry_out(world, both(order_for(member.holder, new_holder())))
-    warrant = desk.order(member.holder.name_in(BILLING), reference="r", now=NOW)
+    warrant = desk.openings.order(member.holder.name_in(BILLING), reference="r", now=NOW)
     give(desk, world, warrant)
-    assert desk.result(warrant.entry.hash, now=NOW).identity == WHO
+    assert desk.openings.result(warrant.entry.hash, now=NOW).person.identity == WHO
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -124,7 +124,7 @@ def test_a_search_finds_what_was_registered_under_the_old_key(world: World, repl
     new = new_holder()
     carry_out(world, both(order_for(member.holder, new)))
     world.register(new, world.enrol(new, WHO), BILLING)
-    ordered = desk.searches.order(WHO, reference="r", now=NOW, replaced=replaced)
+    ordered = desk.order_search(WHO, reference="r", now=NOW, replaced=replaced)
     assert ordered.total == (3 if replaced else 6)
     state = run_search(desk, world, ordered)
     lost, fresh = (each.name_in(BILLING) for each in (member.holder, new))
@@ -139,7 +139,7 @@ def test_a_search_finds_what_was_registered_under_the_old_key(world: World, repl
 
 def test_where_no_key_was_replaced_there_is_none_to_search_for(world: World, old):
     with pytest.raises(NotFoundError, match=r"not-found\.enrolment"):
-        new_desk(world).searches.order(WHO, reference="r", now=NOW, replaced=True)
+        new_desk(world).order_search(WHO, reference="r", now=NOW, replaced=True)
 
 
 def test_a_block_outlives_a_re_key(world: World, old):

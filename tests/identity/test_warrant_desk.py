@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import Session, delete
 
+from gridsecure.credentials.log_details import WARRANT
 from gridsecure.credentials.opening import OPENERS, generate_opener_key, opening_share, share_digest
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.crypto.sm3 import sm3_hex
@@ -20,12 +21,12 @@ from gridsecure.errors import (
 )
 from gridsecure.identity.enrolments.accounts import AccountRow
 from gridsecure.identity.enrolments.books import write_books
+from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity.registrations.registry import registration
 from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.identity.registrations.short_memory import LIMIT
 from gridsecure.identity.registrations.vouching import deny_list
-from gridsecure.identity.registrations.warrant_desk import SHARE_REFUSED, SHARED, WarrantDesk
-from gridsecure.identity.registrations.warrants import OPENED, WARRANT
+from gridsecure.identity.registrations.warrant_desk import OPENED, SHARE_REFUSED, SHARED
 from gridsecure.offices.shares import share_for
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
@@ -36,33 +37,36 @@ SUITE = suite()
 
 
 @pytest.fixture
-def desk(world: World) -> WarrantDesk:
+def desk(world: World) -> OfficeDesk:
     return new_desk(world)
 
 
 @pytest.fixture
-def names(world: World, desk: WarrantDesk) -> list[str]:
+def names(world: World, desk: OfficeDesk) -> list[str]:
     """Pseudonyms of three meter points, customer 0 to 2."""
     return [member.holder.name_in(BILLING) for member in registered(world, 3)]
 
 
-def test_both_offices_open_one_pseudonym(world: World, desk: WarrantDesk, names):
+def test_both_offices_open_one_pseudonym(world: World, desk: OfficeDesk, names):
     write_books(
         world.issuer.engine,
         [account_of("customer 1")],
         actor="operator",
         now=NOW,
     )
-    warrant = desk.order(names[1], reference="2026/17", now=NOW)
+    warrant = desk.openings.order(names[1], reference="2026/17", now=NOW)
     assert warrant.waiting_for == OPENERS
     first = give(desk, world, warrant, "utility")
     assert first.waiting_for == ("regulator",)
     last = give(desk, world, warrant, "regulator")
     assert (last.waiting_for, last.opened) == ((), 1)
-    opening = desk.result(warrant.entry.hash, now=NOW)
-    assert (opening.subject, opening.identity) == (names[1], "customer 1")
-    assert opening.account is not None
-    assert (opening.account.name, opening.account.address) == ("Lin", "Harbour Road 1")
+    opening = desk.openings.result(warrant.entry.hash, now=NOW)
+    assert (opening.subject, opening.person.identity) == (names[1], "customer 1")
+    assert opening.person.account is not None
+    assert (opening.person.account.name, opening.person.account.address) == (
+        "Lin",
+        "Harbour Road 1",
+    )
     assert "Lin" not in repr(opening)
     assert "customer 1" not in repr(opening)
     assert [name for name in actions(world) if "share" in name or name in (WARRANT, OPENED)] == [
@@ -73,17 +77,17 @@ def test_both_offices_open_one_pseudonym(world: World, desk: WarrantDesk, names)
 def test_who_is_not_in_the_books_has_an_identity_and_no_account(world: World, desk, names):
     with write_session(world.issuer.engine) as session:
         session.exec(delete(AccountRow))  # a customer that left
-    warrant = desk.order(names[0], reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     give(desk, world, warrant)
-    opening = desk.result(warrant.entry.hash, now=NOW)
-    assert (opening.identity, opening.account) == ("customer 0", None)
+    opening = desk.openings.result(warrant.entry.hash, now=NOW)
+    assert (opening.person.identity, opening.person.account) == ("customer 0", None)
 
 
 def test_the_log_holds_digests_of_shares_and_nobodys_name(world: World, desk, names):
-    warrant = desk.order(names[0], reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     shares = {name: share_of(world, warrant, name) for name in OPENERS}
     for name, share in shares.items():
-        desk.give_share(warrant.entry.hash, opener=name, share=share, now=NOW)
+        desk.openings.give_share(warrant.entry.hash, opener=name, share=share, now=NOW)
     details = "".join(entry.detail for entry in log_of(world))
     for share in shares.values():
         assert share_digest(share) in details
@@ -95,11 +99,11 @@ def test_the_log_holds_digests_of_shares_and_nobodys_name(world: World, desk, na
 
 @pytest.mark.parametrize("alone", OPENERS)
 def test_one_office_alone_gets_nothing(world: World, desk, names, alone):
-    warrant = desk.order(names[0], reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     for _ in range(2):
         give(desk, world, warrant, alone)
     with pytest.raises(NotFoundError, match=r"not-found\.opening"):
-        desk.result(warrant.entry.hash, now=NOW)
+        desk.openings.result(warrant.entry.hash, now=NOW)
     (other,) = set(OPENERS) - {alone}
     for share in (
         share_of(world, warrant, alone),
@@ -111,116 +115,122 @@ def test_one_office_alone_gets_nothing(world: World, desk, names, alone):
         ),
     ):
         with pytest.raises(SignatureError, match=other):
-            desk.give_share(warrant.entry.hash, opener=other, share=share, now=NOW)
+            desk.openings.give_share(warrant.entry.hash, opener=other, share=share, now=NOW)
     with pytest.raises(NotFoundError, match=r"not-found\.opening"):
-        desk.result(warrant.entry.hash, now=NOW)
+        desk.openings.result(warrant.entry.hash, now=NOW)
 
 
 @pytest.mark.parametrize("liar", OPENERS)
 def test_a_wrong_share_is_refused_and_logged_with_its_opener(world: World, desk, names, liar):
-    warrant = desk.order(names[0], reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     wrong = share_of(world, warrant, liar, generate_opener_key(liar, suite=SUITE))
     with pytest.raises(SignatureError, match=liar):
-        desk.give_share(warrant.entry.hash, opener=liar, share=wrong, now=NOW)
+        desk.openings.give_share(warrant.entry.hash, opener=liar, share=wrong, now=NOW)
     with pytest.raises(InvalidMessageError):
-        desk.give_share(warrant.entry.hash, opener=liar, share=wrong[:-1], now=NOW)
+        desk.openings.give_share(warrant.entry.hash, opener=liar, share=wrong[:-1], now=NOW)
     last = log_of(world)[-2:]
     assert [entry.action for entry in last] == [SHARE_REFUSED, SHARE_REFUSED]
     assert all(f'"opener":"{liar}"' in entry.detail for entry in last)
-    assert desk.warrant(warrant.entry.hash, now=NOW).waiting_for == OPENERS
+    assert desk.openings.warrant(warrant.entry.hash, now=NOW).waiting_for == OPENERS
 
 
 def test_a_share_for_another_order_is_refused(world: World, desk, names):
-    one, again = (desk.order(names[0], reference=text, now=NOW) for text in ("r", "r"))
-    other = desk.order(names[1], reference="r", now=NOW)
+    one, again = (desk.openings.order(names[0], reference=text, now=NOW) for text in ("r", "r"))
+    other = desk.openings.order(names[1], reference="r", now=NOW)
     for share in (share_of(world, again, "utility"), share_of(world, other, "utility")):
         with pytest.raises(SignatureError, match=r"authenticity\.share"):
-            desk.give_share(one.entry.hash, opener="utility", share=share, now=NOW)
+            desk.openings.give_share(one.entry.hash, opener="utility", share=share, now=NOW)
 
 
 def test_several_orders_stand_beside_each_other(world: World, desk, names):
-    orders = [desk.order(name, reference="r", now=NOW) for name in names]
+    orders = [desk.openings.order(name, reference="r", now=NOW) for name in names]
     give(desk, world, orders[2], "utility")
     give(desk, world, orders[0], "regulator", "utility")
-    assert [one.waiting_for for one in desk.warrants(now=NOW)] == [(), OPENERS, ("regulator",)]
-    assert [one.opened for one in desk.warrants(now=NOW)] == [1, 0, 0]
+    assert [one.waiting_for for one in desk.openings.warrants(now=NOW)] == [
+        (),
+        OPENERS,
+        ("regulator",),
+    ]
+    assert [one.opened for one in desk.openings.warrants(now=NOW)] == [1, 0, 0]
     give(desk, world, orders[2], "regulator")
-    found = [desk.result(orders[at].entry.hash, now=NOW).identity for at in (0, 2)]
+    found = [desk.openings.result(orders[at].entry.hash, now=NOW).person.identity for at in (0, 2)]
     assert found == ["customer 0", "customer 2"]
 
 
 def test_nothing_is_opened_without_an_entry_of_its_own(world: World, desk, names):
     with pytest.raises(NotFoundError, match=r"not-found\.registration"):
-        desk.order("ab" * 32, reference="r", now=NOW)
-    warrant = desk.order(names[0], reference="r", now=NOW)
+        desk.openings.order("ab" * 32, reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     share = share_of(world, warrant, "utility")
     other = next(entry for entry in log_of(world) if entry.action != WARRANT)
     for name in ("ab" * 32, other.hash):
         with pytest.raises(NotFoundError, match=r"not-found\.warrant"):
-            desk.give_share(name, opener="utility", share=share, now=NOW)
+            desk.openings.give_share(name, opener="utility", share=share, now=NOW)
         with pytest.raises(NotFoundError, match=r"not-found\.warrant"):
-            desk.result(name, now=NOW)
+            desk.openings.result(name, now=NOW)
 
 
 def test_a_revoked_pseudonym_can_still_be_opened(world: World, desk, names):
     revoke(world.service.engine, subject=names[0], reference="r", now=NOW)
-    warrant = desk.order(names[0], reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     give(desk, world, warrant)
-    assert desk.result(warrant.entry.hash, now=NOW).identity == "customer 0"
+    assert desk.openings.result(warrant.entry.hash, now=NOW).person.identity == "customer 0"
 
 
 # --- time and restarts ---------------------------------------------------------------------------
 
 
 def test_a_result_ends(world: World, desk, names):
-    warrant = desk.order(names[0], reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     give(desk, world, warrant)
     end = NOW + LIMIT
-    assert desk.result(warrant.entry.hash, now=end - timedelta(seconds=1)).expires_at == end
+    assert (
+        desk.openings.result(warrant.entry.hash, now=end - timedelta(seconds=1)).expires_at == end
+    )
     with pytest.raises(NotFoundError, match=r"not-found\.opening"):
-        desk.result(warrant.entry.hash, now=end)
-    assert desk.warrant(warrant.entry.hash, now=end).waiting_for == OPENERS
+        desk.openings.result(warrant.entry.hash, now=end)
+    assert desk.openings.warrant(warrant.entry.hash, now=end).waiting_for == OPENERS
     give(desk, world, warrant, "utility", now=end)  # its earlier share was dropped
-    assert desk.warrant(warrant.entry.hash, now=end).waiting_for == ("regulator",)
+    assert desk.openings.warrant(warrant.entry.hash, now=end).waiting_for == ("regulator",)
 
 
 @pytest.mark.parametrize("again", OPENERS)
 def test_shares_open_once(world: World, desk, names, again):
-    warrant = desk.order(names[0], reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     give(desk, world, warrant)
     later = NOW + LIMIT - timedelta(seconds=1)
     assert give(desk, world, warrant, again, now=later).opened == 1
     with pytest.raises(NotFoundError, match=r"not-found\.opening"):
-        desk.result(warrant.entry.hash, now=NOW + LIMIT)
+        desk.openings.result(warrant.entry.hash, now=NOW + LIMIT)
 
 
 def test_a_share_ends(world: World, desk, names):
-    warrant = desk.order(names[0], reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     give(desk, world, warrant, "utility")
     last = give(desk, world, warrant, "regulator", now=NOW + LIMIT)
     assert last.waiting_for == ("utility",)
 
 
 def test_a_restart_keeps_the_order_and_forgets_the_rest(world: World, desk, names):
-    begun, done = (desk.order(name, reference="r", now=NOW) for name in names[:2])
+    begun, done = (desk.openings.order(name, reference="r", now=NOW) for name in names[:2])
     give(desk, world, begun, "utility")
     give(desk, world, done)
     restarted = new_desk(world)
-    assert [one.waiting_for for one in restarted.warrants(now=NOW)] == [OPENERS, OPENERS]
+    assert [one.waiting_for for one in restarted.openings.warrants(now=NOW)] == [OPENERS, OPENERS]
     with pytest.raises(NotFoundError, match=r"not-found\.opening"):
-        restarted.result(done.entry.hash, now=NOW)
+        restarted.openings.result(done.entry.hash, now=NOW)
     give(restarted, world, begun, "regulator")
     with pytest.raises(NotFoundError, match=r"not-found\.opening"):
-        restarted.result(begun.entry.hash, now=NOW)
+        restarted.openings.result(begun.entry.hash, now=NOW)
     give(restarted, world, begun, "utility")
-    assert restarted.result(begun.entry.hash, now=NOW).identity == "customer 0"
+    assert restarted.openings.result(begun.entry.hash, now=NOW).person.identity == "customer 0"
 
 
 # --- what an office checks for itself ------------------------------------------------------------
 
 
 def test_an_office_gives_nothing_for_what_the_log_does_not_order(world: World, desk, names):
-    one, other = (desk.order(name, reference="r", now=NOW) for name in names[:2])
+    one, other = (desk.openings.order(name, reference="r", now=NOW) for name in names[:2])
     said = one.document
     for document in (
         said.model_copy(update={"subject": names[1]}),
@@ -236,7 +246,7 @@ def test_an_office_gives_nothing_for_what_the_log_does_not_order(world: World, d
 
 def test_an_office_gives_nothing_on_a_log_that_does_not_hold(world: World, desk, names):
     early = log_of(world)[-1]
-    warrant = desk.order(names[0], reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     log, key = log_of(world), keys().openers["regulator"]
     forged = replace(log[0], detail="{}")
     for entries, witnessed in (

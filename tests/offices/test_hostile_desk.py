@@ -8,26 +8,26 @@ import pytest
 from sqlmodel import Session
 
 from gridsecure.credentials.issuer_keys import Context
+from gridsecure.credentials.log_details import (
+    REGISTERED,
+    SEARCH,
+    WARRANT,
+    commitment,
+    leaf,
+    name_digest,
+)
 from gridsecure.credentials.opening import OPENERS
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.errors import AccessDeniedError, NotFoundError
+from gridsecure.identity.enrolments.blocking import BLOCK
 from gridsecure.identity.enrolments.enrolled_keys import keys_of
-from gridsecure.identity.registrations.commitments import (
-    REGISTERED,
-    commitment,
-    committed_leaves,
-    committing_entry,
-    leaf,
-    leaves_of,
-    name_digest,
-)
-from gridsecure.identity.registrations.openings import Warrant
+from gridsecure.identity.registrations.leaves import leaves_of
 from gridsecure.identity.registrations.person_searches import BATCH, SEARCHED
 from gridsecure.identity.registrations.registry import registration, registration_in
-from gridsecure.identity.registrations.revoking import BLOCK, REVOKED
-from gridsecure.identity.registrations.warrant_desk import SHARED
-from gridsecure.identity.registrations.warrants import OPENED, WARRANT
-from gridsecure.offices.shares import SEARCH, checked_search, search_answer, share_for
+from gridsecure.identity.registrations.revoking import REVOKED
+from gridsecure.identity.registrations.warrant_desk import OPENED, SHARED, Warrant
+from gridsecure.offices.log_checks import committed_leaves, committing_entry
+from gridsecure.offices.shares import checked_search, search_answer, share_for
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append, entries_of
 from gridsecure.store.records import listed
@@ -53,7 +53,7 @@ def test_a_search_finds_a_gateway_too(world: World):
     world.register(holder, credential, BILLING)
     name = holder.name_in(BILLING)
     assert registration(world.service.engine, subject=name).role == "gateway"
-    ordered = desk.searches.order("gateway/station 1", reference="2026/4", now=NOW)
+    ordered = desk.order_search("gateway/station 1", reference="2026/4", now=NOW)
     state = run_search(desk, world, ordered)
     assert (state.found, state.total) == ((name,), 3)
     with pytest.raises(AccessDeniedError, match=r"authenticity\.registration"):
@@ -98,10 +98,10 @@ def test_no_office_opens_anothers_escrow(world: World):
     """The order says A, and digests B's escrow; the log agrees with the desk in all of it."""
     desk = new_desk(world)
     names = [member.holder.name_in(BILLING) for member in registered(world, 2)]
-    honest = desk.order(names[0], reference="r", now=NOW)
+    honest = desk.openings.order(names[0], reference="r", now=NOW)
     other = registration(world.service.engine, subject=names[1]).escrow
     swap(world, names[0], other)
-    warrant = desk.order(names[0], reference="r", now=NOW)
+    warrant = desk.openings.order(names[0], reference="r", now=NOW)
     assert warrant.document.escrow == other.hex()
     assert warrant.document.leaves == []
     good = honest.document.leaves
@@ -118,7 +118,7 @@ def test_a_registration_after_the_order_does_not_count(world: World):
     world.register_all([member], BILLING, SETTLEMENT)  # with an escrow of its own, in the log only
     escrow = registration(world.service.engine, subject=name).escrow
     assert escrow == first
-    warrant = desk.order(name, reference="r", now=NOW)
+    warrant = desk.openings.order(name, reference="r", now=NOW)
     order = warrant.entry
     later = world.members(1, first=1)
     world.register_all(later, BILLING, SETTLEMENT)
@@ -144,7 +144,7 @@ def test_other_entries_commit_to_nothing(world: World):
     with write_session(world.service.engine) as session:
         detail = {"registered": 1, "digest": commitment(lie)}
         append(session, at=NOW, actor="identity", action="identity.enrolled", detail=detail)
-    refused_for_its_escrow(world, desk.order(name, reference="r", now=NOW), leaves=lie)
+    refused_for_its_escrow(world, desk.openings.order(name, reference="r", now=NOW), leaves=lie)
 
 
 def test_no_office_searches_escrows_that_were_made_up(world: World):
@@ -169,7 +169,7 @@ def test_no_office_searches_escrows_that_were_made_up(world: World):
     held = group.subtract(fake.e2, second=group.multiply(fake.e1, scalar=both % group.order))
     assert held == searched  # the guess is right, and this is how the desk would know
     swap(world, members[1].holder.name_in(BILLING), fake.to_bytes(suite()))
-    state = desk.searches.order("customer 0", reference="r", now=NOW)
+    state = desk.order_search("customer 0", reference="r", now=NOW)
     checked = looked_up(world, state)
     for opener in OPENERS:
         work = desk.searches.work(state.entry.hash, opener="utility", now=NOW)
@@ -182,7 +182,7 @@ def test_no_office_searches_escrows_that_were_made_up(world: World):
 def test_an_escrow_under_anothers_name_or_none_is_not_searched(world: World):
     desk = new_desk(world)
     registered(world, 2)
-    state = desk.searches.order("customer 0", reference="r", now=NOW)
+    state = desk.order_search("customer 0", reference="r", now=NOW)
     checked = looked_up(world, state)
     work = desk.searches.work(state.entry.hash, opener="utility", now=NOW)
     for names in (work.names[::-1], work.names[:1], [*work.names, "ab" * 32]):
@@ -205,10 +205,12 @@ def test_the_log_names_who_did_what(world: World):
     desk = new_desk(world)
     members = registered(world, 2)
     name = members[0].holder.name_in(BILLING)
-    warrant = desk.order(name, reference="r", now=NOW, actor="lin")
+    warrant = desk.openings.order(name, reference="r", now=NOW, actor="lin")
     for opener, officer in (("utility", "lin"), ("regulator", "wei")):
         share = share_of(world, warrant, opener)
-        desk.give_share(warrant.entry.hash, opener=opener, share=share, now=NOW, actor=officer)
+        desk.openings.give_share(
+            warrant.entry.hash, opener=opener, share=share, now=NOW, actor=officer
+        )
     assert [(one.actor, one.action) for one in log_of(world)[1:]] == [
         ("lin", WARRANT), ("lin", SHARED), ("wei", SHARED), ("wei", OPENED),
     ]  # fmt: skip
@@ -217,7 +219,7 @@ def test_the_log_names_who_did_what(world: World):
 def test_the_log_names_who_searched(world: World):
     desk = new_desk(world)
     registered(world, 1)
-    state = desk.searches.order("customer 0", reference="r", now=NOW, actor="lin")
+    state = desk.order_search("customer 0", reference="r", now=NOW, actor="lin")
     checked = looked_up(world, state)
     for opener, officer in (("utility", "lin"), ("regulator", "wei"), ("utility", "zhou")):
         answer = answer_of(desk, checked, opener)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from gridsecure.credentials.opening import Opener
-from gridsecure.identity.registrations.warrant_desk import WarrantDesk
+from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity_messages import IdentityKeys
 from gridsecure_api import (
     identity_enrolment,
@@ -59,7 +59,7 @@ def _warrants(settings: IdentitySettings, zone: IdentityZone) -> identity_warran
         "utility": bytes.fromhex(stated.utility),
         "regulator": bytes.fromhex(stated.regulator),
     }
-    desk = WarrantDesk(zone.registrations, zone.enrolments, zone.registrar.suite, published)
+    desk = OfficeDesk(zone.registrations, zone.enrolments, zone.registrar.suite, published)
     return identity_warrants.WarrantService(desk, zone.clock, signers(settings))
 
 

@@ -6,11 +6,12 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from gridsecure.errors import AuthenticityError
+from gridsecure.identity.access_tokens import SERVICE_TOKEN_LIFETIME, give_token
 from gridsecure.identity.enrolments.passwords import password_matches
-from gridsecure.identity.person_login import admit_person
-from gridsecure.identity.service_login import SERVICE_TOKEN_LIFETIME, admit_service, give_token
+from gridsecure.identity.enrolments.signed_logins import admitted
+from gridsecure.identity_messages import Audience, PersonLogin, ServiceLogin
 from gridsecure.messages import Signed
-from gridsecure.wire.identity import Audience, PersonToken, PersonTokens, ServiceToken
+from gridsecure.wire.identity import PersonToken, PersonTokens, ServiceToken
 from gridsecure_api.identity_zone import Body, IdentityZone, PasswordDoor, Zone
 
 PUBLIC_PATHS = frozenset({"/person-tokens", "/service-tokens", "/sign-in"})
@@ -31,7 +32,7 @@ def give_person_tokens(envelope: Signed, zone: Zone) -> PersonTokens:
     """Give a registered person tokens. Public; the body is signed, once."""
     now, people = zone.clock(), zone.desk.people
     trusted = {name: person.key for name, person in people.items()}
-    login = admit_person(envelope, trusted=trusted, engine=zone.enrolments, now=now)
+    login = admitted(envelope, expect=PersonLogin, trusted=trusted, engine=zone.enrolments, now=now)
     person, expires_at = people[envelope.signer], now + zone.person_lifetime
     tokens = {
         audience: give_token(
@@ -61,7 +62,9 @@ def give_service_token(envelope: Signed, zone: Zone) -> ServiceToken:
     """Give a registered service a token for five minutes. Public; the body is signed, once."""
     now, services = zone.clock(), zone.desk.services
     trusted = {name: service.key for name, service in services.items()}
-    login = admit_service(envelope, trusted=trusted, engine=zone.enrolments, now=now)
+    login = admitted(
+        envelope, expect=ServiceLogin, trusted=trusted, engine=zone.enrolments, now=now
+    )
     service = services[envelope.signer]
     given = give_token(
         service.name,

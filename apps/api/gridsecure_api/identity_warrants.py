@@ -19,10 +19,11 @@ from gridsecure.credentials.opening import Opener
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import AccessDeniedError
+from gridsecure.identity.enrolments.blocking import block
 from gridsecure.identity.enrolments.rekeying import rekey
-from gridsecure.identity.registrations.commitments import leaves_of
-from gridsecure.identity.registrations.revoking import block, revoke
-from gridsecure.identity.registrations.warrant_desk import WarrantDesk
+from gridsecure.identity.office_desk import OfficeDesk
+from gridsecure.identity.registrations.leaves import leaves_of
+from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.identity_messages import LogEntry, SearchAnswer
 from gridsecure.store.log_entries import log_after, shown_entry
 from gridsecure.wire.identity import (
@@ -61,7 +62,7 @@ class WarrantService:
         offices: Both offices' keys, which sign re-key orders.
     """
 
-    desk: WarrantDesk
+    desk: OfficeDesk
     clock: Clock
     offices: Mapping[Opener, Sm2PublicKey]
 
@@ -101,7 +102,7 @@ router = APIRouter()
 @router.post("/warrants", tags=["warrants"])
 def order_opening(order: SubjectOrder, service: Service, office: Office) -> WarrantShown:
     """Order to open one pseudonym. The order is in the log from now on."""
-    warrant = service.desk.order(
+    warrant = service.desk.openings.order(
         order.subject, reference=order.reference, now=service.clock(), actor=office.name
     )
     return shown_warrant(warrant)
@@ -110,13 +111,15 @@ def order_opening(order: SubjectOrder, service: Service, office: Office) -> Warr
 @router.get("/warrants", tags=["warrants"])
 def list_warrants(service: Service, _office: Office) -> list[WarrantShown]:
     """Every order to open."""
-    return [shown_warrant(warrant) for warrant in service.desk.warrants(now=service.clock())]
+    return [
+        shown_warrant(warrant) for warrant in service.desk.openings.warrants(now=service.clock())
+    ]
 
 
 @router.get("/warrants/{entry}", tags=["warrants"])
 def read_warrant(entry: str, service: Service, _office: Office) -> WarrantShown:
     """One order, by the hash of its log entry."""
-    return shown_warrant(service.desk.warrant(entry, now=service.clock()))
+    return shown_warrant(service.desk.openings.warrant(entry, now=service.clock()))
 
 
 @router.post("/warrants/{entry}/shares", tags=["warrants"])
@@ -124,7 +127,7 @@ def give_share(entry: str, given: ShareGiven, service: Service, office: Office) 
     """Give this office's share. The second one opens the escrow."""
     if given.opener != office.office:
         raise AccessDeniedError("An office gives its own share.", reason="authenticity.offices")
-    warrant = service.desk.give_share(
+    warrant = service.desk.openings.give_share(
         entry,
         opener=office.office,
         share=bytes.fromhex(given.share),
@@ -137,7 +140,7 @@ def give_share(entry: str, given: ShareGiven, service: Service, office: Office) 
 @router.get("/warrants/{entry}/result", tags=["warrants"])
 def read_result(entry: str, service: Service, _office: Office) -> OpeningShown:
     """Who the pseudonym is, for a quarter of an hour after it was opened."""
-    found = service.desk.result(entry, now=service.clock())
+    found = service.desk.openings.result(entry, now=service.clock())
     return shown_opening(found)
 
 
@@ -157,7 +160,7 @@ def revoke_subject(order: SubjectOrder, service: Service, office: Office) -> Rev
 @router.post("/person-searches", tags=["revocations"])
 def order_search(order: SearchOrder, service: Service, office: Office) -> SearchShown:
     """Order to find and revoke a person's pseudonyms; the identity is blocked at once."""
-    state = service.desk.searches.order(
+    state = service.desk.order_search(
         order.identity,
         reference=order.reference,
         replaced=order.replaced,

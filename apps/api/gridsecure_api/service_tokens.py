@@ -18,8 +18,7 @@ import httpx
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AuthenticityError
-from gridsecure.identity.service_login import service_login
-from gridsecure.wire.identity import Audience
+from gridsecure.identity_messages import Audience, service_login
 from gridsecure_api.deps import Clock, utc_now
 
 RENEW_BEFORE: Final = timedelta(seconds=60)

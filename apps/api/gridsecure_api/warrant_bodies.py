@@ -7,8 +7,9 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from gridsecure.credentials.opening import Opener
-from gridsecure.identity.registrations.openings import Opening, Warrant
-from gridsecure.identity.registrations.search_states import SearchState
+from gridsecure.identity.enrolments.books import Enrolled
+from gridsecure.identity.registrations.person_searches import SearchState
+from gridsecure.identity.registrations.warrant_desk import Opening, Warrant
 from gridsecure.messages import Signed
 from gridsecure.store.log_entries import shown_entry
 from gridsecure.wire.identity import AccountShown, OpeningShown, SearchShown, WarrantShown
@@ -78,18 +79,18 @@ def shown_search(state: SearchState) -> SearchShown:
     )
 
 
-def shown_opening(found: Opening) -> OpeningShown:
+def shown_opening(found: Opening[Enrolled]) -> OpeningShown:
     """Who a pseudonym is, as it is shown."""
     account = None
-    if found.account is not None:
+    if found.person.account is not None:
         account = AccountShown(
-            meter_point_id=found.account.meter_point_id,
-            name=found.account.name,
-            address=found.account.address,
+            meter_point_id=found.person.account.meter_point_id,
+            name=found.person.account.name,
+            address=found.person.account.address,
         )
     return OpeningShown(
         subject=found.subject,
-        identity=found.identity,
+        identity=found.person.identity,
         account=account,
         expires_at=found.expires_at.isoformat(),
     )

@@ -30,7 +30,7 @@ from gridsecure.crypto.sm2 import (
     private_key_from_bytes,
 )
 from gridsecure.errors import InputError, InvalidMessageError, NotFoundError
-from gridsecure.identity.person_login import person_login
+from gridsecure.identity_messages import person_login
 from gridsecure.wire.connections import new_client
 from gridsecure.zone_keys import kept_secret
 

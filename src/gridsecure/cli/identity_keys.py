@@ -19,10 +19,9 @@ with on_use():
     from gridsecure import identity_messages, messages
     from gridsecure.cli import office_client, office_files
     from gridsecure.cli import office_words as words
-    from gridsecure.identity import person_login
 
 if TYPE_CHECKING:
-    from gridsecure.wire.identity import Audience
+    from gridsecure.identity_messages import Audience
 
 AUDIENCES: Final[tuple[Audience, ...]] = ("authority", "platform", "gateway", "identity")
 OFFICES: Final = 2
@@ -98,7 +97,7 @@ def rekey(
 def sign_in(*, key: KeyOption) -> None:
     """Print a code to sign in at the dashboard: good once, for a minute."""
     own = office_files.officer_key(key)
-    login = person_login.person_login(AUDIENCES, key=own, now=datetime.now(UTC))
+    login = identity_messages.person_login(AUDIENCES, key=own, now=datetime.now(UTC))
     typer.echo(urlsafe_b64encode(login.model_dump_json().encode()).decode().rstrip("="))
     words.say(
         notes, "Paste it within a minute. Whoever has it first is signed in as you: show nobody."

@@ -20,7 +20,7 @@ with on_use():
     from gridsecure.cli import office_client
 
 if TYPE_CHECKING:
-    from gridsecure.wire.identity import Audience
+    from gridsecure.identity_messages import Audience
 
 keys_app = typer.Typer(help="List, rotate and revoke gateways' key sets.", no_args_is_help=True)
 

@@ -20,14 +20,12 @@ from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError, GridSecureError, InvalidMessageError
-from gridsecure.identity.person_login import person_login
-from gridsecure.identity.registrations.commitments import registration_entries
-from gridsecure.identity_messages import IdentityKeys, LogEntry
+from gridsecure.identity_messages import Audience, IdentityKeys, LogEntry, person_login
 from gridsecure.messages import Signed
+from gridsecure.offices.log_checks import registration_entries
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
 from gridsecure.store.log_entries import read_entry
 from gridsecure.wire.connections import new_client
-from gridsecure.wire.identity import Audience
 
 OFFICE_OF: Final[dict[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
 TIMEOUT: Final = 120.0

@@ -15,11 +15,11 @@ from gridsecure.cli.office_client import (
     verified_log,
 )
 from gridsecure.cli.office_files import opener_key
+from gridsecure.credentials.log_details import leaf, name_digest
 from gridsecure.credentials.opening import OpenerKey
 from gridsecure.credentials.suites import Suite, sm2_suite
-from gridsecure.identity.registrations.commitments import committing_entry, leaf, name_digest
 from gridsecure.identity_messages import SearchDocument, SearchWork, WarrantDocument
-from gridsecure.offices.ordered import entry_in
+from gridsecure.offices.log_checks import committing_entry, entry_in
 from gridsecure.offices.shares import checked_search, search_answer, share_for
 from gridsecure.store.evidence import EvidenceEntry
 

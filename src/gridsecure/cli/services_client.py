@@ -15,7 +15,7 @@ import httpx
 
 from gridsecure.cli.home import Home
 from gridsecure.errors import GridSecureError
-from gridsecure.identity.person_login import person_login
+from gridsecure.identity_messages import person_login
 
 _TOKEN_SECONDS: Final = 120
 """Tokens are renewed well before the five minutes they last."""

@@ -3,7 +3,7 @@
 It believes nothing it is told: it recomputes the chain of the log entries it fetched, best from an
 entry it kept the last time, finds the order in it, and compares what it is asked with what the
 order says. The escrows it works on must be those that the log committed to when they were
-registered (`commitments`), so that it needs the whole log and not its end. In a search by person it
+registered (`log_checks`), so that it needs the whole log and not its end. In a search by person it
 answers three steps:
 
     blind            the utility blinds every difference and marks its own list
@@ -23,38 +23,37 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gridsecure.credentials.group import POINT_BYTES, SCALAR_BYTES
+from gridsecure.credentials.log_details import (
+    SEARCH,
+    STEP_OF,
+    batch_digest,
+    check_warrant,
+    leaf,
+    name_digest,
+    search_detail,
+    warrant_detail,
+)
 from gridsecure.credentials.opening import Opener, OpenerKey, opening_share
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.revocation import Difference, blind_difference
 from gridsecure.credentials.search_pairs import bytes_of, checked_blindings, differences
 from gridsecure.credentials.suites import Suite, framed
-from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3, sm3_hex
+from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3
 from gridsecure.errors import AccessDeniedError, SignatureError
-from gridsecure.identity.registrations.commitments import (
-    committed_leaves,
-    committing_entry,
-    leaf,
-    name_digest,
-    not_committed,
-)
-from gridsecure.identity.registrations.warrants import check_warrant
 from gridsecure.identity_messages import (
     SearchAnswer,
     SearchDocument,
-    SearchStep,
     SearchWork,
     WarrantDocument,
 )
-from gridsecure.offices.ordered import entry_in, not_ordered
-from gridsecure.store.evidence import JSON, EvidenceEntry
-
-SEARCH: Final = "identity.search"
-STEP_OF: Final[dict[SearchStep, Opener]] = {
-    "blind": "utility",
-    "blind-and-share": "regulator",
-    "share": "utility",
-}
-"""Whose turn each step is."""
+from gridsecure.offices.log_checks import (
+    committed_leaves,
+    committing_entry,
+    entry_in,
+    not_committed,
+    not_ordered,
+)
+from gridsecure.store.evidence import EvidenceEntry
 
 _MARK: Final = b"gridsecure-own-blindings-1"
 
@@ -84,39 +83,13 @@ def share_for(
     """
     entry = entry_in(entries, name=document.entry, witnessed=witnessed)
     escrow = Escrow.from_bytes(bytes.fromhex(document.escrow), suite=suite)
-    head = check_warrant(
-        entry,
-        subject=document.subject,
-        escrow=escrow,
-        reference=document.reference,
-        suite=suite,
+    ordered = warrant_detail(
+        document.subject, escrow=escrow, reference=document.reference, suite=suite
     )
+    check_warrant(entry.action, entry.detail, ordered=ordered)
     wanted = leaf(name_digest(document.subject), escrow.to_bytes(suite))
     committing_entry(document.leaves, wanted=wanted, entries=entries, order=entry)
-    return opening_share(key, point=escrow.e1, head=head, suite=suite)
-
-
-def batch_digest(key: str, escrows: Sequence[str]) -> str:
-    """What a search's order says of one batch: which key is searched for, in which escrows."""
-    return sm3_hex(framed(bytes.fromhex(key), *map(bytes.fromhex, escrows)))
-
-
-def search_detail(
-    keys: Sequence[str], *, batches: Sequence[str], reference: str
-) -> dict[str, JSON]:
-    """What the log says of a search: digests only.
-
-    Args:
-        keys: The person's enrolled keys.
-        batches: Digests of the batches.
-        reference: The order's number.
-    """
-    return {
-        "keys": sm3_hex(framed(*map(bytes.fromhex, keys))),
-        "escrows": sm3_hex(framed(*map(bytes.fromhex, batches))),
-        "batches": len(batches),
-        "reference": reference,
-    }
+    return opening_share(key, point=escrow.e1, head=entry.hash, suite=suite)
 
 
 @dataclass(frozen=True, slots=True)

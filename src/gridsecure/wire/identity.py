@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from gridsecure.credentials.opening import Opener
-from gridsecure.identity_messages import LogEntry, SearchDocument, SearchWork
+from gridsecure.identity_messages import Audience, LogEntry, SearchDocument, SearchWork
 from gridsecure.messages import Signed
 from gridsecure.wire.services import Answer
-
-Audience = Literal["gateway", "platform", "authority", "identity"]
-"""The service that a token is for."""
 
 
 class PersonTokens(Answer):

@@ -7,7 +7,7 @@ a digest, and repeats no name, address or customer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -17,6 +17,7 @@ from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.identity.enrolments.accounts import Account, accounts_of, put_accounts, put_owners
 from gridsecure.identity.enrolments.certifying import move_claims
+from gridsecure.identity.enrolments.enrolled_keys import identity_of
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, append
 
@@ -68,6 +69,34 @@ def write_owners(engine: Engine, owners: Mapping[str, str], *, actor: str, now: 
     with write_session(engine) as session:
         put_owners(session, dict(sorted(owners.items())))
         append(session, at=now, actor=actor, action=OWNERS_WRITTEN, detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """Whose an enrolled key is.
+
+    Args:
+        identity: The reference in the utility's books.
+        account: What the books say of it, if it is in them.
+    """
+
+    identity: str = field(repr=False)
+    account: Account | None = field(repr=False)
+
+
+def find_enrolled(engine: Engine, key: bytes) -> Enrolled:
+    """Whose an opened key is, and what the books say of them.
+
+    Args:
+        engine: The database of enrolments.
+        key: The enrolled key [33 bytes].
+
+    Raises:
+        NotFoundError: Nobody's (`not-found.enrolment`).
+    """
+    identity = identity_of(engine, key=key)
+    with Session(engine) as session:
+        return Enrolled(identity, accounts_of(session, [identity]).get(identity))
 
 
 def read_by(engine: Engine, meter_point_ids: Sequence[str], *, gateway: str) -> set[str]:

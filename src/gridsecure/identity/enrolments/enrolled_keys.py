@@ -189,3 +189,21 @@ def keys_ever_of(session: Session, identity: str) -> list[str]:
     if not keys or keys[0].startswith("hidden/"):
         raise NotFoundError("The identity has no enrolled key here.", reason="not-found.enrolment")
     return keys
+
+
+def keys_to_search(engine: Engine, identity: str, *, replaced: bool) -> list[str]:
+    """The enrolled keys that a search for an identity looks for, in hexadecimal.
+
+    Args:
+        engine: The database of enrolments.
+        identity: The reference.
+        replaced: Only those that were replaced.
+
+    Raises:
+        NotFoundError: It has none (`not-found.enrolment`).
+    """
+    with Session(engine) as session:
+        keys = keys_ever_of(session, identity)
+    if replaced and not keys[:-1]:
+        raise NotFoundError("No key of this identity was replaced.", reason="not-found.enrolment")
+    return keys[:-1] if replaced else keys

@@ -20,12 +20,12 @@ from sqlmodel import Session
 
 from gridsecure.credentials.issuance import CheckedRequest, check_request, issue_credential
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey
+from gridsecure.credentials.log_details import ACTOR
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, GridSecureError, InputError
 from gridsecure.identity.enrolments.certifying import certify, find_unlisted
 from gridsecure.identity.enrolments.enrolled_keys import Enrolment, keep_enrolments
-from gridsecure.identity.registrations.registry import ACTOR
 from gridsecure.identity_messages import Facts
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, append

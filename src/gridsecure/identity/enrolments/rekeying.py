@@ -20,6 +20,7 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from gridsecure.credentials.log_details import ACTOR
 from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -31,7 +32,6 @@ from gridsecure.identity.enrolments.enrolled_keys import (
     key_record,
     keys_ever_of,
 )
-from gridsecure.identity.registrations.registry import ACTOR
 from gridsecure.identity_messages import RekeyOrder
 from gridsecure.messages import Signed, opened
 from gridsecure.month_texts import read_moment

@@ -1,4 +1,4 @@
-"""How somebody with a registered SM2 key logs in: by one signed message, good once.
+"""How a person or service with a registered SM2 key logs in: by one signed message, good once.
 
 1. the signature verifies under a registered key;
 2. it was signed within `MAX_AGE` of now, either way;
@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from pydantic import Field
 from sqlalchemy import Engine
 
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import ConflictError, StaleMessageError
-from gridsecure.messages import Message, Signed, opened
+from gridsecure.identity_messages import Login
+from gridsecure.messages import Signed, opened
 from gridsecure.month_texts import read_moment
 from gridsecure.store.database import write_session
 from gridsecure.store.many_records import forget_before
@@ -29,19 +28,7 @@ FORGET_AFTER: Final = timedelta(hours=1)
 """Far longer than `MAX_AGE` asks for, should the clock be set back."""
 
 
-class Login(Message):
-    """What every signed login says besides what is wanted."""
-
-    issued_at: str = Field(max_length=40)
-    nonce: str = Field(pattern=r"^[0-9a-f]{32}$")
-
-
 LoginT = TypeVar("LoginT", bound=Login)
-
-
-def fresh_nonce() -> str:
-    """A nonce for a login."""
-    return secrets.token_hex(16)
 
 
 def admitted(

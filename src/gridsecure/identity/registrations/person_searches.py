@@ -19,7 +19,8 @@ before and not yet shown can still register; search again before the period ends
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 from typing import Final
@@ -28,17 +29,20 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from gridsecure.credentials.curves import Point
-from gridsecure.credentials.opening import Opener
+from gridsecure.credentials.log_details import (
+    ACTOR,
+    SEARCH,
+    STEP_OF,
+    batch_digest,
+    search_detail,
+)
+from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, ConflictError, InputError, NotFoundError
-from gridsecure.identity.enrolments.enrolled_keys import keys_ever_of
-from gridsecure.identity.registrations.registry import ACTOR
-from gridsecure.identity.registrations.revoking import block, revoke_in
+from gridsecure.identity.registrations.revoking import revoke_in
 from gridsecure.identity.registrations.search_batches import Batch, checked_answer, cut, found_in
-from gridsecure.identity.registrations.search_states import Search, SearchState, state_of
 from gridsecure.identity.registrations.short_memory import ShortMemory
 from gridsecure.identity_messages import MAX_BATCH, SearchAnswer, SearchDocument, SearchWork
-from gridsecure.offices.shares import SEARCH, STEP_OF, batch_digest, search_detail
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, EvidenceEntry, append
 
@@ -47,12 +51,66 @@ REFUSED: Final = "identity.search-refused"
 SEARCHED: Final = "identity.searched"
 
 
+@dataclass(slots=True)
+class Search:
+    """A search in work.
+
+    Args:
+        document: What it is about.
+        entry: The log entry that holds the order.
+        batches: What it is cut into.
+        found: Pseudonyms that matched so far.
+    """
+
+    document: SearchDocument
+    entry: EvidenceEntry
+    batches: list[Batch]
+    found: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchState:
+    """Where a search stands.
+
+    Args:
+        document: What it is about.
+        entry: The log entry that holds the order.
+        tested: Differences decided.
+        total: Of how many.
+        found: Pseudonyms that matched and were revoked.
+        waiting_for: Openers that have a step to do now.
+    """
+
+    document: SearchDocument
+    entry: EvidenceEntry
+    tested: int
+    total: int
+    found: tuple[str, ...]
+    waiting_for: tuple[Opener, ...]
+
+
+def state_of(search: Search) -> SearchState:
+    """Where a search stands.
+
+    Args:
+        search: The search.
+    """
+    waiting = {STEP_OF[batch.step] for batch in search.batches if batch.step != "done"}
+    return SearchState(
+        search.document,
+        search.entry,
+        sum(len(batch.subjects) for batch in search.batches if batch.step == "done"),
+        sum(len(batch.subjects) for batch in search.batches),
+        tuple(search.found),
+        tuple(name for name in OPENERS if name in waiting),
+    )
+
+
 class SearchDesk:
     """Where both offices fetch batches and bring answers.
 
     Args:
         registrations: The database of registrations, with the log that orders are in.
-        enrolments: The database of enrolments.
         suite: The group.
         public: Both openers' public halves, proofs checked.
         size: Registrations in a batch, at most `MAX_BATCH`.
@@ -61,14 +119,12 @@ class SearchDesk:
     def __init__(
         self,
         registrations: Engine,
-        enrolments: Engine,
         suite: Suite,
         public: Mapping[Opener, Point],
         *,
         size: int = MAX_BATCH,
     ) -> None:
         self._registrations = registrations
-        self._enrolments = enrolments
         self._suite = suite
         self._public = public
         self.size = size
@@ -76,41 +132,24 @@ class SearchDesk:
         self._moving = Lock()
 
     def order(
-        self,
-        identity: str,
-        *,
-        reference: str,
-        now: datetime,
-        replaced: bool = False,
-        actor: str = ACTOR,
+        self, keys: Sequence[str], *, reference: str, now: datetime, actor: str = ACTOR
     ) -> SearchState:
-        """Order a search, and block the identity.
+        """Order a search.
 
         Args:
-            identity: The reference, as in the record of enrolments.
+            keys: A person's enrolled keys, in hexadecimal; whose, is not for this side to know.
             reference: The order's number in both offices' files.
             now: The present, aware.
-            replaced: Search for keys that were replaced only, and block nobody.
             actor: The officer who orders it.
-
-        Raises:
-            NotFoundError: The identity has no such key here (`not-found.enrolment`).
         """
-        with Session(self._enrolments) as session:
-            keys = keys_ever_of(session, identity)
-        keys = keys[:-1] if replaced else keys
-        if not keys:
-            raise NotFoundError(
-                "No key of this identity was replaced.", reason="not-found.enrolment"
-            )
         with Session(self._registrations) as session:
             batches = cut(session, keys, size=self.size)
         digests = [batch_digest(batch.key, batch.escrows) for batch in batches]
         detail = search_detail(keys, batches=digests, reference=reference)
         entry = self._note(SEARCH, detail, now=now, actor=actor)
-        if not replaced:
-            block(self._enrolments, identity=identity, reference=reference, now=now, actor=actor)
-        document = SearchDocument(entry=entry.hash, reference=reference, keys=keys, batches=digests)
+        document = SearchDocument(
+            entry=entry.hash, reference=reference, keys=list(keys), batches=digests
+        )
         search = Search(document, entry, batches)
         self._searches.keep(entry.hash, search, now=now)
         self._finish(search, now=now, actor=actor)

@@ -24,6 +24,13 @@ from sqlmodel import Session
 
 from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey
+from gridsecure.credentials.log_details import (
+    ACTOR,
+    REGISTERED,
+    commitment,
+    leaf,
+    name_digest,
+)
 from gridsecure.credentials.presentations import (
     Domain,
     Occasion,
@@ -41,15 +48,8 @@ from gridsecure.errors import (
     InvalidMessageError,
 )
 from gridsecure.identity.one_use import CHALLENGES
-from gridsecure.identity.registrations.commitments import (
-    REGISTERED,
-    commitment,
-    keep_leaves,
-    leaf,
-    name_digest,
-)
+from gridsecure.identity.registrations.leaves import keep_leaves
 from gridsecure.identity.registrations.registry import (
-    ACTOR,
     Registration,
     keep_registrations,
     not_registered,

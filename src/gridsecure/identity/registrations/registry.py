@@ -16,12 +16,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import Engine
 from sqlmodel import Session
 
 from gridsecure.credentials.issuer_keys import Role
+from gridsecure.credentials.log_details import ACTOR
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError, StaleMessageError
@@ -29,8 +29,6 @@ from gridsecure.identity_messages import NO_FACTS, Facts
 from gridsecure.store.evidence import append
 from gridsecure.store.many_records import fetch_many, record_groups
 from gridsecure.store.records import Record, insert_once
-
-ACTOR: Final = "identity"
 
 
 @dataclass(frozen=True, slots=True)

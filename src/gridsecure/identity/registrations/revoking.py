@@ -1,16 +1,13 @@
-"""Revoking by pseudonym, and blocking an identity.
+"""Revoking by pseudonym.
 
 Revoking is immediate and needs no opening. The pseudonyms of one presentation go together: where
 somebody acts and where its bills are. It does not block the person, whom nobody knows: with a
 credential of another period the same holder registers again, under another pseudonym. A search by
-person finds all it has and blocks it. Blocking alone gives an identity no new credential; those it
-has end with their period.
+person finds all it has and blocks it.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
@@ -18,19 +15,15 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from gridsecure.credentials.suites import framed
-from gridsecure.crypto.sm3 import hmac_sm3, sm3_hex
+from gridsecure.credentials.log_details import ACTOR
 from gridsecure.errors import NotFoundError
-from gridsecure.identity.enrolments.enrolled_keys import BLOCKED
-from gridsecure.identity.registrations.registry import ACTOR, registration_in
+from gridsecure.identity.registrations.registry import registration_in
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append
 from gridsecure.store.many_records import fetch_many
-from gridsecure.store.records import Record, advance, listed, record
+from gridsecure.store.records import advance, listed
 
 REVOKED: Final = "identity.revoked"
-BLOCK: Final = "identity.blocked"
-_KEY_BYTES: Final = 32
 
 
 def revoke(
@@ -101,44 +94,3 @@ def _together(session: Session, subject: str) -> list[str]:
     # A pseudonym that bills are under; few orders name one, so that no index is kept for them.
     everybody = map(registration_in, listed(session, kind="registration"))
     return [subject, *(one.subject for one in everybody if one.settlement == subject)]
-
-
-def block(
-    engine: Engine, *, identity: str, reference: str, now: datetime, actor: str = ACTOR
-) -> bool:
-    """Give an identity no new credential from now on; say whether it was not blocked before.
-
-    The log commits to whom: HMAC-SM3 of the identity under a key drawn for this block and kept in
-    its record, beside the identity itself. A bare SM3 of a meter number would name it to whoever
-    tries all numbers; one key for all blocks would, if it got out, name everybody ever blocked. To
-    an auditor the authority shows the key of one record. It cannot swap whom the entry is about.
-
-    Args:
-        engine: The database of enrolments.
-        identity: The reference, as in the record of enrolments; it need not be enrolled yet.
-        reference: Of the order, for the log.
-        now: The present, aware.
-        actor: The officer who orders it.
-    """
-    with write_session(engine) as session:
-        known = fetch_many(session, [identity], kind=BLOCKED).get(identity)
-        kept = known or _new_block(identity, reference)
-        is_new = record(session, kept, at=now)
-        detail = {"identity": blocked_name(kept), "reference": reference}
-        append(session, at=now, actor=actor, action=BLOCK, detail=detail)
-        return is_new
-
-
-def blocked_name(entry: Record) -> str:
-    """What the log says of whom a block is about.
-
-    Args:
-        entry: The block's record.
-    """
-    return hmac_sm3(bytes.fromhex(json.loads(entry.text)["key"]), entry.name.encode()).hex()
-
-
-def _new_block(identity: str, reference: str) -> Record:
-    said = {"key": secrets.token_hex(_KEY_BYTES), "reference": reference}
-    digest = sm3_hex(framed(identity))
-    return Record(BLOCKED, identity, identity, digest, "", json.dumps(said))

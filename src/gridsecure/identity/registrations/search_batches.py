@@ -15,6 +15,7 @@ from typing import Literal
 from sqlmodel import Session
 
 from gridsecure.credentials.curves import Point
+from gridsecure.credentials.log_details import STEP_OF, name_digest
 from gridsecure.credentials.opening import verified_share
 from gridsecure.credentials.revocation import Difference, is_zero
 from gridsecure.credentials.search_pairs import bytes_of, checked_blindings, differences
@@ -22,10 +23,8 @@ from gridsecure.credentials.seats import BILLING
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import SignatureError
-from gridsecure.identity.registrations.commitments import name_digest
 from gridsecure.identity.registrations.registry import registration_in
 from gridsecure.identity_messages import SearchAnswer, SearchStep, SearchWork
-from gridsecure.offices.shares import STEP_OF
 from gridsecure.store.records import listed
 
 

@@ -24,14 +24,14 @@ from gridsecure.credentials.presentations import Domain, PublicKeys
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims, issue_token
+from gridsecure.identity.access_tokens import GivenToken, give_token
 from gridsecure.identity.one_use import CHALLENGES
 from gridsecure.identity.registrations.registry import (
     not_registered,
     registration,
     spend_tag,
 )
-from gridsecure.identity.service_login import GivenToken, give_token
-from gridsecure.wire.identity import Audience
+from gridsecure.identity_messages import Audience
 
 TOKEN_LIFETIME: Final = timedelta(minutes=5)
 GRANT_LIFETIME: Final = timedelta(days=1)

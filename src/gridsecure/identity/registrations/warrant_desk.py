@@ -1,10 +1,10 @@
 """Openings under dual control: orders, shares, and what both offices then read.
 
 1. An order goes into the evidence log; the hash of its entry is what shares are bound to.
-2. Each office checks the entry for itself (`offices.share_for`) and gives its share. It is verified
-   at once; a wrong one is refused and logged with the opener's name.
-3. When both are there, their digests go into the log, then the escrow opens: key Y, identity
-   reference, account.
+2. Each office checks the entry for itself and gives its share. It is verified at once; a wrong one
+   is refused and logged with the opener's name.
+3. When both are there, their digests go into the log, then the escrow opens to the key Y. Whose it
+   is, this side cannot know: it hands out the key and keeps unread what is said of it.
 
 Orders are in the log and outlive a restart. Shares and results live in `ShortMemory`: the shares of
 an escrow that opened are dropped at once, all others and every result after a quarter of an hour.
@@ -14,15 +14,16 @@ Reading a result later takes both offices again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Lock
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from gridsecure.credentials.log_details import ACTOR, WARRANT, check_warrant, warrant_detail
 from gridsecure.credentials.opening import (
     OPENERS,
     Opener,
@@ -34,38 +35,66 @@ from gridsecure.credentials.opening import (
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, InputError, NotFoundError
-from gridsecure.identity.enrolments.accounts import accounts_of
-from gridsecure.identity.enrolments.enrolled_keys import identity_of
-from gridsecure.identity.registrations.commitments import leaves_with
-from gridsecure.identity.registrations.openings import Opening, Warrant
-from gridsecure.identity.registrations.person_searches import SearchDesk
-from gridsecure.identity.registrations.registry import ACTOR, registration_in
+from gridsecure.identity.registrations.leaves import leaves_with
+from gridsecure.identity.registrations.registry import registration_in
 from gridsecure.identity.registrations.short_memory import LIMIT, ShortMemory
-from gridsecure.identity.registrations.warrants import (
-    OPENED,
-    WARRANT,
-    WarrantOrder,
-    check_warrant,
-    record_shares,
-    record_warrant,
-)
 from gridsecure.identity_messages import WarrantDocument
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import EvidenceEntry, append, entries_of, entry_named
+from gridsecure.store.evidence import JSON, EvidenceEntry, append, entries_of, entry_named
 from gridsecure.store.records import fetch
 
+OPENED: Final = "identity.opened"
 SHARED: Final = "identity.share"
 SHARE_REFUSED: Final = "identity.share-refused"
 
 
-class WarrantDesk:
+PersonT = TypeVar("PersonT")
+"""What is said of whose an opened key is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warrant:
+    """An order and where it stands.
+
+    Args:
+        document: What an office needs for its share.
+        entry: The log entry that holds the order.
+        waiting_for: Openers whose share is not here; nobody while the result can be read.
+        opened: How often it was opened, by the log.
+    """
+
+    document: WarrantDocument
+    entry: EvidenceEntry
+    waiting_for: tuple[Opener, ...]
+    opened: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening(Generic[PersonT]):
+    """Who a pseudonym is. For both offices, in this process only, until it ends.
+
+    Args:
+        subject: The pseudonym.
+        person: Whose the opened key is.
+        expires_at: When this is forgotten.
+    """
+
+    subject: str
+    person: PersonT = field(repr=False)
+    expires_at: datetime
+
+
+class WarrantDesk(Generic[PersonT]):
     """Where both offices bring orders and shares.
 
     Args:
         registrations: The database of registrations, with the log that orders are in.
-        enrolments: The database of enrolments, with the books.
         suite: The group.
         published: What both openers published.
+        whose: Says whose an opened key [33 bytes] is; asked once both shares are in the log.
+
+    Attributes:
+        public: Both openers' public halves, proofs checked.
 
     Raises:
         InvalidMessageError: A published key is malformed.
@@ -75,21 +104,21 @@ class WarrantDesk:
     def __init__(
         self,
         registrations: Engine,
-        enrolments: Engine,
         suite: Suite,
         published: Mapping[Opener, bytes],
+        *,
+        whose: Callable[[bytes], PersonT],
     ) -> None:
-        self.registrations = registrations
-        self.enrolments = enrolments
-        self.suite = suite
-        self.published = dict(published)
-        self._public = {
+        self._registrations = registrations
+        self._suite = suite
+        self._published = dict(published)
+        self.public = {
             name: opener_public_key(name, published=published[name], suite=suite)
             for name in OPENERS
         }
-        self.searches = SearchDesk(registrations, enrolments, suite, self._public)
+        self._whose = whose
         self._shares = ShortMemory[bytes]()
-        self._results = ShortMemory[Opening]()
+        self._results = ShortMemory[Opening[PersonT]]()
         self._opening = Lock()
 
     def order(self, subject: str, *, reference: str, now: datetime, actor: str = ACTOR) -> Warrant:
@@ -105,13 +134,10 @@ class WarrantDesk:
             NotFoundError: Nobody is registered so (`not-found.registration`).
             StorageError: The log takes no entry.
         """
-        entry = record_warrant(
-            self.registrations,
-            WarrantOrder(subject, self._escrow(subject), reference),
-            now=now,
-            suite=self.suite,
-            actor=actor,
+        detail = warrant_detail(
+            subject, escrow=self._escrow(subject), reference=reference, suite=self._suite
         )
+        entry = self._note(WARRANT, detail, now=now, actor=actor)
         return self._with_leaves(self._warrant(entry, opened=0, now=now))
 
     def warrants(self, *, now: datetime) -> list[Warrant]:
@@ -120,7 +146,7 @@ class WarrantDesk:
         Args:
             now: The present, aware.
         """
-        with Session(self.registrations) as session:
+        with Session(self._registrations) as session:
             entries = entries_of(session, WARRANT, OPENED)
         opened = [json.loads(one.detail)["warrant"] for one in entries if one.action == OPENED]
         return [
@@ -139,7 +165,7 @@ class WarrantDesk:
         Raises:
             NotFoundError: The log holds no such order (`not-found.warrant`).
         """
-        with Session(self.registrations) as session:
+        with Session(self._registrations) as session:
             entry = entry_named(session, name)
             openings = entries_of(session, OPENED)
         if entry is None or entry.action != WARRANT:
@@ -159,7 +185,7 @@ class WarrantDesk:
         Args:
             name: Hash of the order's log entry.
             opener: Whose share it is; the caller made sure that it is this office that asks.
-            share: From `offices.share_for`.
+            share: What the office computed.
             now: The present, aware.
             actor: The officer who gives it.
 
@@ -175,10 +201,10 @@ class WarrantDesk:
             verified_share(
                 share,
                 opener=opener,
-                public=self._public[opener],
+                public=self.public[opener],
                 point=escrow.e1,
                 head=name,
-                suite=self.suite,
+                suite=self._suite,
             )
         except (AuthenticityError, InputError) as refused:
             said = {"warrant": name, "opener": opener, "reason": refused.reason}
@@ -190,7 +216,7 @@ class WarrantDesk:
         self._try_opening(document, escrow, now=now, actor=actor)
         return self.warrant(name, now=now)
 
-    def result(self, name: str, *, now: datetime) -> Opening:
+    def result(self, name: str, *, now: datetime) -> Opening[PersonT]:
         """Who the pseudonym of an order is.
 
         Args:
@@ -223,30 +249,25 @@ class WarrantDesk:
             for opener in OPENERS:
                 self._shares.forget(_of(name, opener))
         # An opening that the log could not take does not happen.
-        record_shares(self.registrations, head=name, shares=shares, now=now, actor=actor)
+        digests = {str(opener): share_digest(share) for opener, share in sorted(shares.items())}
+        self._note(OPENED, {"warrant": name, "shares": digests}, now=now, actor=actor)
         key = open_escrow(
-            escrow, shares=shares, published=self.published, head=name, suite=self.suite
+            escrow, shares=shares, published=self._published, head=name, suite=self._suite
         )
-        identity = identity_of(self.enrolments, key=self.suite.group.encode(key))
-        with Session(self.enrolments) as session:
-            account = accounts_of(session, [identity]).get(identity)
-        opening = Opening(document.subject, identity, account, now + LIMIT)
-        self._results.keep(name, opening, now=now)
+        person = self._whose(self._suite.group.encode(key))
+        self._results.keep(name, Opening(document.subject, person, now + LIMIT), now=now)
 
     def _warrant(self, entry: EvidenceEntry, *, opened: int, now: datetime) -> Warrant:
         said = json.loads(entry.detail)
         escrow = self._escrow(said["subject"])
-        check_warrant(
-            entry,
-            subject=said["subject"],
-            escrow=escrow,
-            reference=said["reference"],
-            suite=self.suite,
+        ordered = warrant_detail(
+            said["subject"], escrow=escrow, reference=said["reference"], suite=self._suite
         )
+        check_warrant(entry.action, entry.detail, ordered=ordered)
         document = WarrantDocument(
             entry=entry.hash,
             subject=said["subject"],
-            escrow=escrow.to_bytes(self.suite).hex(),
+            escrow=escrow.to_bytes(self._suite).hex(),
             reference=said["reference"],
         )
         is_open = self._results.find(entry.hash, now=now) is not None
@@ -258,19 +279,21 @@ class WarrantDesk:
         return Warrant(document, entry, tuple(waiting), opened)
 
     def _escrow(self, subject: str) -> Escrow:
-        with Session(self.registrations) as session:
+        with Session(self._registrations) as session:
             entry = registration_in(fetch(session, kind="registration", name=subject))
-        return Escrow.from_bytes(entry.escrow, suite=self.suite)
+        return Escrow.from_bytes(entry.escrow, suite=self._suite)
 
     def _with_leaves(self, warrant: Warrant) -> Warrant:
         said = warrant.document
         escrow = bytes.fromhex(said.escrow)
-        leaves = leaves_with(self.registrations, subject=said.subject, escrow=escrow)
+        leaves = leaves_with(self._registrations, subject=said.subject, escrow=escrow)
         return replace(warrant, document=said.model_copy(update={"leaves": leaves}))
 
-    def _note(self, action: str, detail: Mapping[str, str], *, now: datetime, actor: str) -> None:
-        with write_session(self.registrations) as session:
-            append(session, at=now, actor=actor, action=action, detail=detail)
+    def _note(
+        self, action: str, detail: Mapping[str, JSON], *, now: datetime, actor: str
+    ) -> EvidenceEntry:
+        with write_session(self._registrations) as session:
+            return append(session, at=now, actor=actor, action=action, detail=detail)
 
 
 def _of(name: str, opener: Opener) -> str:

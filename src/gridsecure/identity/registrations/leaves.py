@@ -1,0 +1,80 @@
+"""Leaves of registrations: which escrow is whose, as the log committed to it at the time.
+
+An order to open or to search names escrows as digests that the desk computed itself, so that no
+office could see another's escrow put in the place of the right one, or one made up. The leaf of a
+registration was in the log before anybody ordered anything: an office asks for the leaves of the
+batch, finds the one of pseudonym and escrow among them, and their digest in an entry older than the
+order. Leaves tell nobody anything: an escrow is random.
+
+In a search the desk shows SM3(subject) in place of the subject, which is as good for the leaf and
+names nobody to an office that does not know the pseudonym anyhow.
+
+What this cannot show: a registration that was a lie from the start. Only who keeps heads of the log
+as a witness makes sure that it was a lie before the order, and not for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from gridsecure.credentials.log_details import commitment, leaf, name_digest
+from gridsecure.store.evidence import EvidenceEntry
+from gridsecure.store.records import Record, RecordRow, fetch, record
+
+LEAVES: Final = "registration-leaves"
+
+
+def keep_leaves(
+    session: Session, entry: EvidenceEntry, leaves: Sequence[str], *, now: datetime
+) -> None:
+    """Keep the leaves of a batch under the hash of its log entry, for offices that ask.
+
+    Args:
+        session: The one the entry was appended in.
+        entry: The log entry.
+        leaves: What it commits to.
+        now: The present, aware.
+    """
+    text = json.dumps(sorted(leaves))
+    digest = commitment(leaves)
+    record(session, Record(LEAVES, entry.hash, entry.hash, digest, "", text), at=now)
+
+
+def leaves_of(engine: Engine, entry: str) -> list[str]:
+    """The leaves that a log entry commits to.
+
+    Args:
+        engine: The database of registrations.
+        entry: Hash of the entry.
+
+    Raises:
+        NotFoundError: It is no entry of registrations (`not-found.registration-leaves`).
+    """
+    with Session(engine) as session:
+        return list(json.loads(fetch(session, kind=LEAVES, name=entry).text))
+
+
+def leaves_with(engine: Engine, *, subject: str, escrow: bytes) -> list[str]:
+    """The leaves of the batch in which a pseudonym got its escrow.
+
+    Args:
+        engine: The database of registrations.
+        subject: The pseudonym.
+        escrow: Its escrow.
+
+    Returns:
+        Nothing where no batch has it: no office will open that.
+    """
+    wanted = leaf(name_digest(subject), escrow)
+    found = select(RecordRow.text).where(
+        RecordRow.kind == LEAVES, col(RecordRow.text).contains(wanted)
+    )
+    with Session(engine) as session:
+        text = session.exec(found.order_by(col(RecordRow.id)).limit(1)).first()
+    return [] if text is None else list(json.loads(text))

@@ -1,0 +1,117 @@
+"""What an office finds in the log it fetched: a chain that holds, the order, registrations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from gridsecure.credentials.log_details import REGISTERED, commitment
+from gridsecure.errors import AccessDeniedError
+from gridsecure.store.evidence import EvidenceEntry, verify_entries
+
+
+def entry_in(
+    entries: Sequence[EvidenceEntry], *, name: str, witnessed: EvidenceEntry | None
+) -> EvidenceEntry:
+    """The entry of a name, in a log that holds.
+
+    Args:
+        entries: The log as fetched.
+        name: Hash of the entry.
+        witnessed: An entry this office kept from an earlier time.
+
+    Raises:
+        AuditBrokenError: The log does not hold (`audit.chain`).
+        AccessDeniedError: It has no such entry (`authenticity.warrant`).
+    """
+    verify_entries(entries, witnessed=witnessed)
+    known = [*entries, *([witnessed] if witnessed else [])]
+    found = next((entry for entry in known if entry.hash == name), None)
+    if found is None:
+        raise not_ordered()
+    return found
+
+
+def not_ordered() -> AccessDeniedError:
+    """The refusal of what no entry of the log orders."""
+    return AccessDeniedError(
+        "The log holds no order for this.",
+        reason="authenticity.warrant",
+        remedy="Fetch the whole log. Give no share for an order that is not in it.",
+    )
+
+
+def committing_entry(
+    leaves: Collection[str],
+    *,
+    wanted: str,
+    entries: Sequence[EvidenceEntry],
+    order: EvidenceEntry,
+) -> EvidenceEntry:
+    """The log entry, older than an order, that commits to these leaves and the wanted one in them.
+
+    Args:
+        leaves: As the desk shows them.
+        wanted: The leaf of the registration that the order is about.
+        entries: The log, its chain verified.
+        order: The entry that holds the order.
+
+    Raises:
+        AccessDeniedError: There is none (`authenticity.escrow`).
+    """
+    digest = commitment(leaves)
+    for entry in entries:
+        if wanted in leaves and entry.index < order.index and _committed(entry) == digest:
+            return entry
+    raise not_committed()
+
+
+def committed_leaves(
+    leaves: Mapping[str, Sequence[str]],
+    *,
+    entries: Sequence[EvidenceEntry],
+    order: EvidenceEntry,
+) -> frozenset[str]:
+    """All leaves that the log committed to before an order.
+
+    Args:
+        leaves: By hash of a log entry, its leaves as the desk shows them.
+        entries: The log, its chain verified.
+        order: The entry that holds the order.
+
+    Raises:
+        AccessDeniedError: Leaves that their entry does not commit to, or of a later one
+            (`authenticity.escrow`).
+    """
+    digests = {one.hash: _committed(one) for one in entries if one.index < order.index}
+    for name, shown in leaves.items():
+        if digests.get(name) != commitment(shown):
+            raise not_committed()
+    return frozenset(one for shown in leaves.values() for one in shown)
+
+
+def registration_entries(entries: Iterable[EvidenceEntry], *, before: int) -> list[EvidenceEntry]:
+    """The entries whose leaves an office asks for.
+
+    Args:
+        entries: The log.
+        before: Index of the order.
+    """
+    return [one for one in entries if one.index < before and one.action == REGISTERED]
+
+
+def not_committed() -> AccessDeniedError:
+    """The refusal of an escrow that was not registered before the order."""
+    return AccessDeniedError(
+        "The log did not commit to this escrow before the order.",
+        reason="authenticity.escrow",
+        remedy="Give no share: the escrow belongs to another pseudonym or is made up. Find out "
+        "who runs the service.",
+    )
+
+
+def _committed(entry: EvidenceEntry) -> str | None:
+    if entry.action != REGISTERED:
+        return None
+    said = json.loads(entry.detail)
+    return said.get("digest") if said.get("registered") else None
