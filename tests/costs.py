@@ -27,13 +27,15 @@ import pytest
 QUICK: Final = "quick"
 REST: Final = "rest"
 SAMPLED: Final = "sampled"
+RUNS: Final = "runs"
+"""The product as a program of its own, started and interrupted: for the gate alone."""
 RINGS: Final = "rings"
 PROOFS: Final = "proofs"
 FEW_PER_MODULE: Final = 2
 """So many tests of a module that need key sets or proofs, and nothing dearer, are quick."""
 CASES: Final = 2
 """Of a test with costs, so many cases are run by `make test`."""
-DEAR_PER_MODULE: Final = 6
+DEAR_PER_MODULE: Final = 4
 """Of a module's tests with other costs than key sets and proofs, so many are run by `make test`."""
 
 COSTS: Final[Mapping[str, frozenset[str]]] = {
@@ -46,6 +48,7 @@ COSTS: Final[Mapping[str, frozenset[str]]] = {
             *("worker_pool", "VaultClient", "create_authority_app", "authority_app"),
         }
     ),
+    RUNS: frozenset({"started_run"}),
     "kills": frozenset({"SIGKILL", "kill"}),
     "postgres": frozenset({"postgres_server", "postgres_url"}),
     "browser": frozenset({"AppTest", "streamlit"}),
@@ -117,7 +120,9 @@ def _rest(marked: Sequence[Marked]) -> Iterator[pytest.Function]:
     """What `make test` leaves out of tests that are given in their order."""
     tests: dict[tuple[str, str], list[Marked]] = defaultdict(list)
     for item, costs in marked:
-        if costs:
+        if RUNS in costs:
+            yield item
+        elif costs:
             tests[_module(item), item.originalname].append((item, costs))
     modules: dict[str, list[Marked]] = defaultdict(list)
     for (module, _), cases in tests.items():

@@ -142,6 +142,15 @@ def test_of_a_costly_test_with_many_cases_the_ends_run_before_the_gate() -> None
     assert not any(REST in one.marks for one in few + free)
 
 
+def test_whole_runs_are_for_the_gate_alone() -> None:
+    def started_run() -> None:
+        pass
+
+    (run,) = runs = [item(plain, started_run=started_run)]
+    mark_costs(runs)
+    assert REST in run.marks
+
+
 def test_of_a_modules_many_costly_tests_some_run_before_the_gate() -> None:
     dear = [item(with_kill, f"tests/a/test_it.py::test_{n:02d}") for n in range(16)]
     rings = [item(with_keys, f"tests/a/test_it.py::test_rings_{n:02d}") for n in range(16)]

@@ -1,4 +1,4 @@
-"""One real key set per parameter set and session, and one tier roster encrypted under it.
+"""One tier roster, encrypted under the session's keys.
 
 Random numbers here come from fixed seeds, so a failure repeats; keys do not, on purpose: every run
 tries the bounds on new ones.
@@ -13,11 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 from gridsecure.homomorphic.columns import EncryptedColumn
-from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER, TIER
+from gridsecure.homomorphic.parameters import TIER
 from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.homomorphic.planning import PlannedColumn
-from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
+from gridsecure.homomorphic.secret_key import SecretKeySet
 from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, thermometer
+from tests.key_fixtures import interval_keys, key_sets, register_keys, tier_keys
+
+__all__ = ["TierRoster", "interval_keys", "key_sets", "register_keys", "tier_keys", "tier_roster"]
 
 HIGH_WH = 8_388_607
 """Largest energy of the tier roster: 8,388 kWh, far above the highest threshold."""
@@ -41,26 +44,6 @@ class TierRoster:
     plain_digits: dict[tuple[int, int], PlainColumn]
     planned: PlannedColumn
     planned_digits: dict[tuple[int, int], PlannedColumn]
-
-
-@pytest.fixture(scope="session")
-def key_sets() -> dict[str, SecretKeySet]:
-    return {name: generate_key_set(parameters) for name, parameters in PARAMETER_SETS.items()}
-
-
-@pytest.fixture(scope="session")
-def interval_keys(key_sets: dict[str, SecretKeySet]) -> SecretKeySet:
-    return key_sets[INTERVAL.name]
-
-
-@pytest.fixture(scope="session")
-def register_keys(key_sets: dict[str, SecretKeySet]) -> SecretKeySet:
-    return key_sets[REGISTER.name]
-
-
-@pytest.fixture(scope="session")
-def tier_keys(key_sets: dict[str, SecretKeySet]) -> SecretKeySet:
-    return key_sets[TIER.name]
 
 
 @pytest.fixture(scope="session")
