@@ -54,6 +54,7 @@ from gridsecure.gateway.months import Peers, process_month
 from gridsecure.gateway.packing import pack_roster
 from gridsecure.gateway.rosters import build_rosters
 from gridsecure.gateway.seating import Seating
+from gridsecure.gateway.tables import SCHEMA
 from gridsecure.gateway.upload import PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
 from gridsecure.homomorphic.secret_key import generate_key_set
@@ -61,7 +62,7 @@ from gridsecure.messages import KeyNotice, KeySetRequest, Signed, opened
 from gridsecure.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables
+from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
 from gridsecure_api.errors import error_response
 from gridsecure_api.holder_auth import HolderAuth
@@ -190,7 +191,7 @@ class GatewayWorld:
 
     def open_zone(self) -> GatewayZone:
         engine = open_database(f"sqlite:///{self.folder / 'zone.db'}")
-        create_tables(engine)
+        migrate(engine, SCHEMA)
         return GatewayZone(
             engine=engine,
             folder=self.folder,

@@ -36,6 +36,7 @@ from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.enrolment_passes import batch_size
 from gridsecure.gateway.identity_peer import IdentityPeer, Login
+from gridsecure.gateway.tables import CredentialRow
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issuer
 from gridsecure.identity.registrations.registry import registration
 from gridsecure.identity.registrations.revoking import revoke
@@ -332,7 +333,7 @@ def test_who_has_no_credential_any_more_is_left_out_and_not_named(world):
     found = enrolled(world)
     lose(world, *remembered(world.zone, YEAR)["meter-2"].subjects)
     with write_session(world.zone.engine) as session:
-        session.exec(delete(RecordRow).where(col(RecordRow.kind) == "credential"))
+        session.exec(delete(CredentialRow))
     _, refused = asked(world, found)
     assert refused == {found.names["meter-2"]}
     assert world.identity.count("/enrolments") == 0

@@ -22,11 +22,12 @@ from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.identity_peer import IdentityPeer
 from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
 from gridsecure.gateway.months import Peers
+from gridsecure.gateway.tables import SCHEMA
 from gridsecure.gateway.upload import PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables
+from gridsecure.store.schema import migrate
 from gridsecure.whole_files import sweep_drafts
 from gridsecure.wire.connections import new_client
 from gridsecure.zone_keys import kept_secret, signing_key, zone_folder
@@ -61,7 +62,7 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
     folder = zone_folder(settings.folder)
     sweep_drafts(folder)
     engine = open_database(settings.database_url)
-    create_tables(engine)
+    migrate(engine, SCHEMA)
     return GatewayZone(
         engine=engine,
         folder=folder,

@@ -7,26 +7,22 @@ once more need not enrol by name for it; without the holder's secret nobody can 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any
+
+from sqlmodel import select
 
 from gridsecure.credentials.group import POINT_BYTES
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
-from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.agents import Agent
+from gridsecure.gateway.tables import AgentRow, CredentialRow, GatewayAgentRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Facts
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.many_records import fetch_many
-from gridsecure.store.records import Record, listed, record
-
-_AGENT: Final = "agent"
-_CREDENTIAL: Final = "credential"
-_GATEWAY: Final = "gateway-agent"
+from gridsecure.store.rows import find, find_many, keep
 
 Subjects = tuple[str, ...]
 """A holder's pseudonyms of one period, in the order of its domains."""
@@ -67,16 +63,25 @@ def remember(
     """
     with write_session(zone.engine) as session:
         for meter_point_id, member in registered.items():
-            text, name = _member_text(member), f"{period}/{meter_point_id}"
-            entry = Record(_AGENT, name, name, sm3_hex(text.encode()), period, text)
-            record(session, entry, at=at)
+            billing, settlement = member.subjects
+            row = AgentRow(
+                period=period,
+                meter_point_id=meter_point_id,
+                billing=billing,
+                settlement=settlement,
+                **_facts(member.facts),
+                at=at,
+            )
+            keep(session, row)
 
 
 def remembered(zone: GatewayZone, period: str) -> dict[str, Member]:
     """Registered meter points of a year: in the billing domain, and in that of settlement."""
     with read_session(zone.engine) as session:
-        found = listed(session, kind=_AGENT, state=period)
-    return {item.name.removeprefix(f"{period}/"): _member_in(item.text) for item in found}
+        found = session.exec(select(AgentRow).where(AgentRow.period == period))
+        return {
+            row.meter_point_id: Member((row.billing, row.settlement), row.facts) for row in found
+        }
 
 
 def keep_credentials(
@@ -92,11 +97,15 @@ def keep_credentials(
     """
     with write_session(zone.engine) as session:
         for agent, credential in given:
-            encode, name = agent.holder.suite.group.encode, f"{period}/{agent.identity}"
-            mac = (encode(credential.u) + encode(credential.u_prime)).hex()
-            text = json.dumps({"mac": mac, "facts": credential.context.facts.model_dump()})
-            digest = sm3_hex(name.encode())
-            record(session, Record(_CREDENTIAL, name, name, digest, period, text), at=at)
+            encode = agent.holder.suite.group.encode
+            row = CredentialRow(
+                period=period,
+                identity=agent.identity,
+                mac=encode(credential.u) + encode(credential.u_prime),
+                **_facts(credential.context.facts),
+                at=at,
+            )
+            keep(session, row)
 
 
 def kept_credentials(
@@ -109,19 +118,19 @@ def kept_credentials(
         agents: The holders.
         context: Role and year; each credential has its own facts.
     """
-    names = {f"{context.period}/{agent.identity}": agent for agent in agents}
+    holders = {agent.identity: agent for agent in agents}
+    of_period = CredentialRow.period == context.period
     with read_session(zone.engine) as session:
-        found = fetch_many(session, list(names), kind=_CREDENTIAL)
+        found = find_many(session, CredentialRow, list(holders), of_period, by="identity")
     return [
-        (names[name], _credential(names[name], kept.text, context)) for name, kept in found.items()
+        (holders[name], _credential(holders[name], row, context)) for name, row in found.items()
     ]
 
 
-def _credential(agent: Agent, text: str, context: Context) -> Credential:
-    said, group = json.loads(text), agent.holder.suite.group
-    data = bytes.fromhex(said["mac"])
-    u, u_prime = (group.decode(part) for part in (data[:POINT_BYTES], data[POINT_BYTES:]))
-    return Credential(agent.holder.m1, u, u_prime, context.stating(Facts(**said["facts"])))
+def _credential(agent: Agent, row: CredentialRow, context: Context) -> Credential:
+    group = agent.holder.suite.group
+    u, u_prime = (group.decode(part) for part in (row.mac[:POINT_BYTES], row.mac[POINT_BYTES:]))
+    return Credential(agent.holder.m1, u, u_prime, context.stating(row.facts))
 
 
 def settlement_names(zone: GatewayZone, start: str) -> dict[str, str]:
@@ -137,23 +146,18 @@ def settlement_names(zone: GatewayZone, start: str) -> dict[str, str]:
 
 def remember_gateway(zone: GatewayZone, period: str, member: Member, *, at: datetime) -> None:
     """Note the gateway's own pseudonym and facts of a year; again changes nothing."""
-    text = _member_text(member)
-    entry = Record(_GATEWAY, period, period, sm3_hex(text.encode()), period, text)
+    (subject,) = member.subjects
+    row = GatewayAgentRow(period=period, subject=subject, **_facts(member.facts), at=at)
     with write_session(zone.engine) as session:
-        record(session, entry, at=at)
+        keep(session, row)
 
 
 def remembered_gateway(zone: GatewayZone, period: str) -> Member | None:
     """The gateway itself as it is registered for a year, or None."""
     with read_session(zone.engine) as session:
-        found = listed(session, kind=_GATEWAY, state=period)
-    return _member_in(found[0].text) if found else None
+        row = find(session, GatewayAgentRow, period=period)
+    return None if row is None else Member((row.subject,), row.facts)
 
 
-def _member_text(member: Member) -> str:
-    return json.dumps({"subjects": member.subjects, "facts": member.facts.model_dump()})
-
-
-def _member_in(text: str) -> Member:
-    said = json.loads(text)
-    return Member(tuple(said["subjects"]), Facts(**said["facts"]))
+def _facts(facts: Facts) -> dict[str, Any]:
+    return facts.model_dump(include={"zone", "customer_class", "counted", "owner"})

@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
+
+from sqlmodel import col, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError, StorageError
@@ -24,14 +26,12 @@ from gridsecure.gateway.month_files import month_folder
 from gridsecure.gateway.month_plan import stored_report
 from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.private_files import private_folder, write_private
+from gridsecure.gateway.tables import CorrectionPlanRow, CorrectionReportRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, listed, record
+from gridsecure.store.rows import keep
 from gridsecure.tariffs.tariff import parse_tariff
-
-_PLAN: Final = "correction-plan"
-_REPORT: Final = "correction-report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,17 +200,27 @@ def correction_folder(zone: GatewayZone, files: CorrectionFiles) -> Path:
 def stored_corrections(zone: GatewayZone, month: str) -> list[CorrectionPlan]:
     """The fixed corrections of a month, in order."""
     with read_session(zone.engine) as session:
-        found = [_plan(item.text) for item in listed(session, kind=_PLAN, state=month)]
-    return sorted(found, key=lambda plan: plan.number)
+        of_month = select(CorrectionPlanRow.document).where(CorrectionPlanRow.month == month)
+        found = session.exec(of_month.order_by(col(CorrectionPlanRow.number)))
+        return [_plan(text) for text in found]
 
 
 def stored_correction_report(zone: GatewayZone, files: CorrectionFiles) -> CorrectionReport | None:
     """The report of a finished correction, or None."""
     with read_session(zone.engine) as session:
-        for item in listed(session, kind=_REPORT, state=files.month):
-            if item.name == files.name:
-                return CorrectionReport(**json.loads(item.text))
-    return None
+        named = select(CorrectionReportRow, CorrectionPlanRow.number).join(CorrectionPlanRow)
+        found = session.exec(named.where(CorrectionReportRow.name == files.name)).first()
+    if found is None:
+        return None
+    row, number = found
+    return CorrectionReport(
+        number=number,
+        corrected=row.corrected,
+        rosters=row.rosters,
+        columns=row.columns,
+        bytes_uploaded=row.bytes_uploaded,
+        late=row.late,
+    )
 
 
 def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> None:
@@ -221,17 +231,19 @@ def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> 
             (`conflict.correction-plan`).
     """
     text = json.dumps(asdict(plan), sort_keys=True)
-    month = plan.files.month
-    scope = f"{month}/{plan.number}"
-    entry = Record(_PLAN, plan.files.name, scope, sm3_hex(text.encode()), month, text)
+    month, number = plan.files.month, plan.number
+    digest = sm3_hex(text.encode())
+    row = CorrectionPlanRow(
+        name=plan.files.name, month=month, number=number, digest=digest, document=text, at=at
+    )
     with write_session(zone.engine) as session:
-        if record(session, entry, at=at):
+        if keep(session, row):
             evidence.append(
                 session,
                 at=at,
                 actor=zone.service_id,
                 action="correction.fixed",
-                detail={"month": month, "number": plan.number, "plan": entry.digest},
+                detail={"month": month, "number": number, "plan": digest},
             )
 
 
@@ -239,11 +251,10 @@ def keep_correction_report(
     zone: GatewayZone, files: CorrectionFiles, *, report: CorrectionReport, at: datetime
 ) -> None:
     """Record the report of a finished correction."""
-    text = json.dumps(asdict(report), sort_keys=True)
-    name = files.name
-    entry = Record(_REPORT, name, name, sm3_hex(text.encode()), files.month, text)
+    counts = asdict(report)
+    del counts["number"]  # as in the plan
     with write_session(zone.engine) as session:
-        record(session, entry, at=at)
+        keep(session, CorrectionReportRow(name=files.name, **counts, at=at))
 
 
 def _kept(folder: Path, data: bytes) -> str:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from gridsecure.credentials.pinning import pinned_keys, stated_keys
 from gridsecure.credentials.presentations import PublicKeys
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, ConflictError, NotFoundError
+from gridsecure.gateway.tables import IdentityKeysRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
 from gridsecure.store.database import read_session
-from gridsecure.store.records import Record, fetch, insert_once
-
-_KIND: Final = "identity-keys"
+from gridsecure.store.rows import find, keep_once
 
 
 def pin_identity_keys(
@@ -44,8 +42,8 @@ def pin_identity_keys(
     text = json.dumps([statement.model_dump() for statement in statements])
     try:
         # the digest is that of the keys alone: the same keys, signed again, are the same
-        entry = Record(_KIND, _KIND, _KIND, sm3_hex(said.encode()), "", text)
-        insert_once(zone.engine, entry, now=at)
+        row = IdentityKeysRow(digest=sm3_hex(said.encode()), statements=text, at=at)
+        keep_once(zone.engine, row)
     except ConflictError as changed:
         raise AuthenticityError(
             "The identity authority's keys have changed.",
@@ -63,13 +61,12 @@ def kept_identity_keys(zone: GatewayZone) -> PublicKeys:
         AuthenticityError: As `pinned_keys`: the record or the settings were altered.
     """
     with read_session(zone.engine) as session:
-        try:
-            text = fetch(session, kind=_KIND, name=_KIND).text
-        except NotFoundError as missing:
-            raise NotFoundError(
-                "This gateway has not pinned the identity authority's keys yet.",
-                reason="not-found.identity-keys",
-                remedy="Process a month first.",
-            ) from missing
-    statements = [Signed.model_validate(statement) for statement in json.loads(text)]
+        row = find(session, IdentityKeysRow)
+    if row is None:
+        raise NotFoundError(
+            "This gateway has not pinned the identity authority's keys yet.",
+            reason="not-found.identity-keys",
+            remedy="Process a month first.",
+        )
+    statements = [Signed.model_validate(statement) for statement in json.loads(row.statements)]
     return pinned_keys(statements, signers=zone.pinned.signers, suite=sm2_suite())

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Final
 
 import httpx
 
@@ -22,16 +21,15 @@ from gridsecure.credentials.seats import billing_domain
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError, KeyMismatchError
 from gridsecure.gateway.enrolment import IdentityClient
+from gridsecure.gateway.tables import KeySetRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import PARAMETER_SETS
 from gridsecure.messages import KeyNotice, KeySetRequest, Signed, UploadManifest, opened, signed
 from gridsecure.plans.key_ring import load_key_set
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, fetch, record
+from gridsecure.store.rows import keep, required
 from gridsecure.wire.client import Peer
-
-_KEY_SET: Final = "key-set"
 
 
 class KeySetClient:
@@ -132,16 +130,14 @@ class OwnKeySets(Mapping[str, PublicKeySet]):
         key_set = load_key_set(notice, by_digest.__getitem__)
         for digest, data in by_digest.items():
             self._zone.objects.put(data, digest=digest)
-        entry = Record(
-            _KEY_SET,
-            notice.key_id,
-            notice.key_id,
-            envelope.digest,
-            "",
-            envelope.model_dump_json(),
+        row = KeySetRow(
+            key_id=notice.key_id,
+            digest=envelope.digest,
+            message=envelope.model_dump_json(),
+            at=self._clock(),
         )
         with write_session(self._zone.engine) as session:
-            record(session, entry, at=self._clock())
+            keep(session, row)
         return key_set
 
 
@@ -153,9 +149,7 @@ def key_notices(zone: GatewayZone, manifest: UploadManifest) -> tuple[Signed, ..
     """
     key_ids = sorted({column.key_id for column in manifest.columns})
     with read_session(zone.engine) as session:
-        return tuple(
-            Signed.parsed(fetch(session, kind=_KEY_SET, name=key_id).text) for key_id in key_ids
-        )
+        return tuple(required(session, KeySetRow, key_id=key_id).envelope for key_id in key_ids)
 
 
 def _mismatch() -> KeyMismatchError:

@@ -12,20 +12,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
+
+from sqlmodel import col, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.gateway.outbox import upload_name
+from gridsecure.gateway.tables import DocumentRow, MonthPlanRow, MonthReportRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import FIRST_REVISION
 from gridsecure.month_texts import read_month
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, listed, record
-
-_PLAN: Final = "month-plan"
-_REPORT: Final = "month-report"
+from gridsecure.store.rows import find, keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +105,10 @@ def month_period(month: str, *, timezone: str) -> BillingPeriod:
 
 def stored_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
     """The plan of a month that is in force, or None while it is not fixed."""
-    with read_session(zone.engine) as session:
-        plans = listed(session, kind=_PLAN, state=month)
-    if not plans:
+    row = _plan_in_force(zone, month)
+    if row is None:
         return None
-    fields: dict[str, Any] = json.loads(plans[-1].text)
+    fields: dict[str, Any] = json.loads(row.document)
     rosters, tariffs = tuple(fields.pop("rosters")), tuple(fields.pop("tariffs"))
     return MonthPlan(rosters=rosters, tariffs=tariffs, **fields)
 
@@ -117,8 +116,8 @@ def stored_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
 def stored_report(zone: GatewayZone, month: str) -> MonthReport | None:
     """The report of a finished month, or None."""
     with read_session(zone.engine) as session:
-        reports = listed(session, kind=_REPORT, state=month)
-    return MonthReport(**json.loads(reports[0].text)) if reports else None
+        row = find(session, MonthReportRow, month=month)
+    return None if row is None else MonthReport(**json.loads(row.document))
 
 
 def fix_plan(zone: GatewayZone, month: str, *, plan: MonthPlan, at: datetime) -> None:
@@ -130,7 +129,7 @@ def fix_plan(zone: GatewayZone, month: str, *, plan: MonthPlan, at: datetime) ->
     """
     known = stored_plan(zone, month)
     if known is None:
-        _keep(zone, (_PLAN, month, month), value=asdict(plan), at=at)
+        _keep(zone, MonthPlanRow(month=month, number=1, **_document(plan, at=at)))
     elif (known.rosters, known.tariffs) != (plan.rosters, plan.tariffs):
         raise _other_files()
 
@@ -153,14 +152,14 @@ def replace_plan(
     """
     if not settled <= set(plan.rosters):
         raise _other_files()
-    with read_session(zone.engine) as session:
-        name = f"{month}/{1 + len(listed(session, kind=_PLAN, state=month))}"
-    _keep(zone, (_PLAN, name, month), value=asdict(plan), at=at)
+    earlier = _plan_in_force(zone, month)
+    number = 1 if earlier is None else earlier.number + 1
+    _keep(zone, MonthPlanRow(month=month, number=number, **_document(plan, at=at)))
 
 
 def keep_report(zone: GatewayZone, month: str, *, report: MonthReport, at: datetime) -> None:
     """Record the report of a finished month."""
-    _keep(zone, (_REPORT, month, month), value=asdict(report), at=at)
+    _keep(zone, MonthReportRow(month=month, **_document(report, at=at)))
 
 
 def required_plan(zone: GatewayZone, month: str) -> MonthPlan:
@@ -179,12 +178,20 @@ def required_plan(zone: GatewayZone, month: str) -> MonthPlan:
     return plan
 
 
-def _keep(
-    zone: GatewayZone, place: tuple[str, str, str], *, value: Mapping[str, Any], at: datetime
-) -> None:
-    text, (kind, name, month) = json.dumps(value, sort_keys=True), place
+def _plan_in_force(zone: GatewayZone, month: str) -> MonthPlanRow | None:
+    plans = select(MonthPlanRow).where(MonthPlanRow.month == month)
+    with read_session(zone.engine) as session:
+        return session.exec(plans.order_by(col(MonthPlanRow.number).desc()).limit(1)).first()
+
+
+def _keep(zone: GatewayZone, row: DocumentRow) -> None:
     with write_session(zone.engine) as session:
-        record(session, Record(kind, name, name, sm3_hex(text.encode()), month, text), at=at)
+        keep(session, row)
+
+
+def _document(value: MonthPlan | MonthReport, *, at: datetime) -> dict[str, Any]:
+    text = json.dumps(asdict(value), sort_keys=True)
+    return {"digest": sm3_hex(text.encode()), "document": text, "at": at}
 
 
 def _other_files() -> ConflictError:

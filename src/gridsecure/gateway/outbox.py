@@ -11,7 +11,11 @@ What goes out is named by its roster and month, for a roster may stay the same o
 year, and a correction by its revision besides.
 
 A process killed before 2 leaves at most a file that the next attempt replaces; killed later, it
-finds the record and goes on from there. Sequence numbers (`upload_numbers`) are never used twice.
+finds the record and goes on from there.
+
+Sequence numbers only rise, and none is used twice. The platform sees them. So each of the gateway's
+pseudonyms, one a year, counts from 1: where one count went on over two years, the numbers would say
+that two pseudonyms are one gateway's.
 """
 
 from __future__ import annotations
@@ -22,6 +26,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import func
+from sqlmodel import Session, select
+
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
@@ -29,8 +36,8 @@ from gridsecure.gateway.key_sets import key_notices
 from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.roster_records import required_roster
+from gridsecure.gateway.tables import UploadRow
 from gridsecure.gateway.upload import Delivery
-from gridsecure.gateway.upload_numbers import next_number, numbered
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import (
     FIRST_REVISION,
@@ -40,14 +47,12 @@ from gridsecure.messages import (
     UploadManifest,
     signed,
 )
-from gridsecure.store import evidence
+from gridsecure.store import evidence, rows
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, advance, fetch, record
 
 SIGNED: Final = "signed"
 COMMITTED: Final = "committed"
 
-_UPLOAD: Final = "upload"
 _MONTH_LETTERS: Final = len("2026-07")
 
 
@@ -161,13 +166,11 @@ def put(zone: GatewayZone, packed: Packed, *, key: Sm2PrivateKey, at: datetime) 
 def find(zone: GatewayZone, name: str) -> Outgoing | None:
     """What is in the outbox under a name, or None when nothing was signed yet."""
     with read_session(zone.engine) as session:
-        try:
-            upload = fetch(session, kind=_UPLOAD, name=name)
-        except NotFoundError:
-            return None
-    manifest = Signed.parsed(upload.text)
-    roster = required_roster(zone, UploadManifest.parsed(manifest.body).roster_id)
-    return Outgoing(roster, manifest, upload.state)
+        upload = rows.find(session, UploadRow, name=name)
+    if upload is None:
+        return None
+    roster = required_roster(zone, upload.roster_id)
+    return Outgoing(roster, upload.envelope, upload.state)
 
 
 def required(zone: GatewayZone, name: str) -> Outgoing:
@@ -232,9 +235,8 @@ def delivery(zone: GatewayZone, outgoing: Outgoing) -> Delivery:
 def mark_committed(zone: GatewayZone, name: str, *, at: datetime) -> None:
     """Record that the platform committed a roster's month, then delete its columns here."""
     with write_session(zone.engine) as session:
-        moved = advance(session, kind=_UPLOAD, name=name, source=SIGNED, target=COMMITTED)
-        if moved:
-            digest = fetch(session, kind=_UPLOAD, name=name).digest
+        if rows.advance(session, UploadRow, source=SIGNED, target=COMMITTED, name=name):
+            digest = rows.required(session, UploadRow, name=name).digest
             evidence.append(
                 session,
                 at=at,
@@ -264,7 +266,7 @@ def _sign(
     roster_id, name = packed.roster.roster_id, packed.name
     roster = required_roster(zone, roster_id)
     with write_session(zone.engine) as session:
-        sequence = next_number(session, packed.roster.gateway_id)
+        sequence = _next_number(session, packed.roster.gateway_id)
         upload = UploadManifest(
             roster_id=roster_id,
             gateway_id=packed.roster.gateway_id,
@@ -276,20 +278,34 @@ def _sign(
             **_corrects(packed.correction),
         )
         manifest = signed(upload, key=key)
-        digest = manifest.digest
-        for entry in (
-            numbered(upload.gateway_id, sequence, name=name, digest=digest, state=SIGNED),
-            Record(_UPLOAD, name, name, digest, SIGNED, manifest.model_dump_json()),
-        ):
-            record(session, entry, at=at)
+        rows.keep(session, _as_row(name, manifest, upload, at=at))
         evidence.append(
             session,
             at=at,
             actor=zone.service_id,
             action="upload.signed",
-            detail={"roster": name, "upload": digest, "sequence": sequence},
+            detail={"roster": name, "upload": manifest.digest, "sequence": sequence},
         )
     return Outgoing(roster, manifest, SIGNED)
+
+
+def _as_row(name: str, manifest: Signed, upload: UploadManifest, *, at: datetime) -> UploadRow:
+    return UploadRow(
+        name=name,
+        roster_id=upload.roster_id,
+        gateway_id=upload.gateway_id,
+        sequence=upload.sequence,
+        state=SIGNED,
+        digest=manifest.digest,
+        message=manifest.model_dump_json(),
+        at=at,
+    )
+
+
+def _next_number(session: Session, gateway_id: str) -> int:
+    """The number of a pseudonym's next upload, which is kept in the same transaction."""
+    numbers = select(func.max(UploadRow.sequence)).where(UploadRow.gateway_id == gateway_id)
+    return 1 + (session.exec(numbers).one() or 0)
 
 
 def _corrects(correction: Corrects | None) -> dict[str, Any]:

@@ -6,15 +6,13 @@ A roster's id is a digest of what its members agreed to, so one may serve for ma
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 from gridsecure.errors import NotFoundError
+from gridsecure.gateway.tables import RosterRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import RosterManifest, Signed
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, fetch, record
-
-_ROSTER: Final = "roster"
+from gridsecure.store.rows import keep, required
 
 
 def keep_roster(zone: GatewayZone, roster: Signed, *, at: datetime) -> None:
@@ -24,9 +22,9 @@ def keep_roster(zone: GatewayZone, roster: Signed, *, at: datetime) -> None:
         ConflictError: Another one of its id was kept (`conflict.roster`).
     """
     name = RosterManifest.parsed(roster.body).roster_id
+    row = RosterRow(roster_id=name, digest=roster.digest, message=roster.model_dump_json(), at=at)
     with write_session(zone.engine) as session:
-        entry = Record(_ROSTER, name, name, roster.digest, "", roster.model_dump_json())
-        record(session, entry, at=at)
+        keep(session, row)
 
 
 def kept_roster(zone: GatewayZone, roster_id: str) -> Signed | None:
@@ -44,4 +42,4 @@ def required_roster(zone: GatewayZone, roster_id: str) -> Signed:
         NotFoundError: None of this id was (`not-found.roster`).
     """
     with read_session(zone.engine) as session:
-        return Signed.parsed(fetch(session, kind=_ROSTER, name=roster_id).text)
+        return required(session, RosterRow, roster_id=roster_id).envelope

@@ -210,7 +210,11 @@ def required(session: Session, table: type[_Row], **key: object) -> _Row:
 
 
 def find_many(
-    session: Session, table: type[_Row], values: Sequence[str], *, by: str
+    session: Session,
+    table: type[_Row],
+    values: Sequence[str],
+    *wanted: bool | ColumnElement[bool],
+    by: str,
 ) -> dict[str, _Row]:
     """Those rows that there are, by one of their columns.
 
@@ -218,12 +222,13 @@ def find_many(
         session: Any session.
         table: Where.
         values: What the column may hold.
+        wanted: What else holds for them.
         by: The column; it has an index.
     """
     found: dict[str, _Row] = {}
     for start in range(0, len(values), _PORTION):
         portion = getattr(table, by).in_(values[start : start + _PORTION])
-        for row in session.exec(select(table).where(portion)):
+        for row in session.exec(select(table).where(portion, *wanted)):
             found[getattr(row, by)] = row
     return found
 

@@ -1,0 +1,221 @@
+"""The gateway's database: one table for each thing it keeps, one index for each question.
+
+A plan and a report are documents: fixed whole, read whole, and never asked for a part. They are
+kept as the JSON whose digest says whether another one is the same. What was signed is kept as the
+text that was signed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+from sqlalchemy import BigInteger, UniqueConstraint
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from gridsecure.identity_messages import Facts
+from gridsecure.messages import Signed
+from gridsecure.store.rows import Kept, Moment
+from gridsecure.store.schema import Schema
+
+
+class Row(SQLModel, registry=registry()):
+    """A row of the gateway's database."""
+
+
+class FactsRow(Kept, Row):
+    """A row with what the identity authority certified of a holder."""
+
+    zone: str
+    customer_class: str
+    counted: bool
+    owner: str
+    at: datetime = Field(sa_type=Moment)
+
+    @property
+    def facts(self) -> Facts:
+        """What was certified."""
+        return Facts(
+            zone=self.zone,
+            customer_class=self.customer_class,
+            counted=self.counted,
+            owner=self.owner,
+        )
+
+
+class SignedRow(Kept, Row):
+    """A row that holds a signed message."""
+
+    digest: str
+    message: str
+    at: datetime = Field(sa_type=Moment)
+
+    @property
+    def envelope(self) -> Signed:
+        """The message, read."""
+        return Signed.parsed(self.message)
+
+
+class DocumentRow(Kept, Row):
+    """A row that holds a document, and the digest of it."""
+
+    digest: str
+    document: str
+    at: datetime = Field(sa_type=Moment)
+
+
+# --- who is registered
+
+
+class AgentRow(FactsRow, table=True):
+    """A meter point as it is registered for a year: its pseudonyms in two domains."""
+
+    __tablename__ = "agent"
+    SAME: ClassVar = (
+        "period", "meter_point_id", "billing", "settlement",
+        "zone", "customer_class", "counted", "owner",
+    )  # fmt: skip
+
+    period: str = Field(primary_key=True)
+    meter_point_id: str = Field(primary_key=True)
+    billing: str
+    settlement: str
+
+
+class GatewayAgentRow(FactsRow, table=True):
+    """The gateway itself as it is registered for a year."""
+
+    __tablename__ = "gateway_agent"
+    SAME: ClassVar = ("period", "subject", "zone", "customer_class", "counted", "owner")
+
+    period: str = Field(primary_key=True)
+    subject: str
+
+
+class CredentialRow(FactsRow, table=True):
+    """A holder's credential of a year; the first stays.
+
+    Attributes:
+        mac: The two points of the credential, one after the other.
+    """
+
+    __tablename__ = "credential"
+    SAME: ClassVar = ("period", "identity")
+
+    period: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    mac: bytes
+
+
+class IdentityKeysRow(Kept, Row, table=True):
+    """The identity authority's keys as both openers stated them; there is one row.
+
+    Attributes:
+        number: Always 1.
+        digest: Of the keys alone: the same keys, signed again, are the same.
+        statements: The signed statements, a JSON list.
+    """
+
+    __tablename__ = "identity_keys"
+    SAME: ClassVar = ("digest",)
+
+    number: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    digest: str
+    statements: str
+    at: datetime = Field(sa_type=Moment)
+
+
+class KeySetRow(SignedRow, table=True):
+    """The notice of one of this gateway's key sets."""
+
+    __tablename__ = "key_set"
+    SAME: ClassVar = ("key_id", "digest")
+
+    key_id: str = Field(primary_key=True)
+
+
+# --- what goes out
+
+
+class RosterRow(SignedRow, table=True):
+    """A roster as this gateway signed it."""
+
+    __tablename__ = "roster"
+    SAME: ClassVar = ("roster_id", "digest")
+
+    roster_id: str = Field(primary_key=True)
+
+
+class UploadRow(SignedRow, table=True):
+    """An upload in the outbox.
+
+    Attributes:
+        gateway_id: Thumbprint of the pseudonym's key that signed it.
+        sequence: Its number among that pseudonym's uploads, from 1.
+    """
+
+    __tablename__ = "upload"
+    __table_args__ = (UniqueConstraint("gateway_id", "sequence"),)
+    SAME: ClassVar = ("name", "digest")
+
+    name: str = Field(primary_key=True)
+    roster_id: str = Field(foreign_key="roster.roster_id")
+    gateway_id: str
+    sequence: int = Field(sa_type=BigInteger)
+    state: str
+
+
+# --- months
+
+
+class MonthPlanRow(DocumentRow, table=True):
+    """A plan of a month; the one with the greatest number is in force."""
+
+    __tablename__ = "month_plan"
+    SAME: ClassVar = ("month", "number", "digest")
+
+    month: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+
+
+class MonthReportRow(DocumentRow, table=True):
+    """The report of a finished month."""
+
+    __tablename__ = "month_report"
+    SAME: ClassVar = ("month", "digest")
+
+    month: str = Field(primary_key=True)
+
+
+class CorrectionPlanRow(DocumentRow, table=True):
+    """The plan of a correction; corrections of a month are numbered from 1."""
+
+    __tablename__ = "correction_plan"
+    __table_args__ = (UniqueConstraint("month", "number"),)
+    SAME: ClassVar = ("name", "digest")
+
+    name: str = Field(primary_key=True)
+    month: str
+    number: int
+
+
+class CorrectionReportRow(Kept, Row, table=True):
+    """The report of a finished correction."""
+
+    __tablename__ = "correction_report"
+    SAME: ClassVar = ("name", "corrected", "rosters", "columns", "bytes_uploaded", "late")
+
+    name: str = Field(primary_key=True, foreign_key="correction_plan.name")
+    corrected: int
+    rosters: int
+    columns: int
+    bytes_uploaded: int = Field(sa_type=BigInteger)
+    late: int
+    at: datetime = Field(sa_type=Moment)
+
+
+SCHEMA = Schema(
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0001"
+)

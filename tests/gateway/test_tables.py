@@ -1,0 +1,117 @@
+"""The gateway's tables: what a migration makes of a kept database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, func, text
+from sqlmodel import select
+
+from gridsecure.gateway.tables import (
+    SCHEMA,
+    AgentRow,
+    CredentialRow,
+    GatewayAgentRow,
+    IdentityKeysRow,
+    MonthPlanRow,
+    MonthReportRow,
+    RosterRow,
+    Row,
+    SignedRow,
+    UploadRow,
+)
+from gridsecure.messages import RosterManifest, UploadManifest
+from gridsecure.store.database import open_database, read_session
+from gridsecure.store.evidence import verify_chain
+from gridsecure.store.schema import migrate
+from tests.store.schema_checks import check_schema, differences, load_dump, tables_of
+
+DUMP = Path(__file__).parents[1] / "data" / "databases" / "gateway-records.sql"
+COUNTS = {
+    "agent": 13,
+    "correction_plan": 0,
+    "correction_report": 0,
+    "credential": 13,
+    "gateway_agent": 1,
+    "identity_keys": 1,
+    "key_set": 3,
+    "month_plan": 1,
+    "month_report": 1,
+    "roster": 3,
+    "upload": 3,
+}
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """A gateway's database of a month, made before tables were typed, and migrated."""
+    made = open_database(database_url)
+    load_dump(made, DUMP)
+    migrate(made, SCHEMA)
+    yield made
+    made.dispose()
+
+
+def test_an_empty_database_comes_to_these_tables(database_url: str) -> None:
+    check_schema(database_url, SCHEMA)
+
+
+def test_all_of_a_kept_database_is_there(engine: Engine) -> None:
+    assert differences(engine, SCHEMA) == []
+    assert tables_of(engine) == {*COUNTS, "alembic_version", "evidence"}
+    with read_session(engine) as session:
+        for name, table in Row.metadata.tables.items():
+            count = session.execute(select(func.count()).select_from(table)).scalar_one()
+            assert (name, count) == (name, COUNTS[name])
+        assert verify_chain(session) == 6
+        if engine.dialect.name == "sqlite":
+            assert session.execute(text("PRAGMA foreign_key_check")).all() == []
+
+
+def test_every_signed_message_is_the_one_its_digest_names(engine: Engine) -> None:
+    with read_session(engine) as session:
+        for table in SignedRow.__subclasses__():
+            for row in session.exec(select(table)):
+                assert row.envelope.digest == row.digest
+
+
+def test_columns_say_what_was_signed(engine: Engine) -> None:
+    with read_session(engine) as session:
+        uploads = session.exec(select(UploadRow).order_by(UploadRow.sequence)).all()
+        assert [upload.sequence for upload in uploads] == [1, 2, 3]
+        for upload in uploads:
+            said = UploadManifest.parsed(upload.envelope.body)
+            assert (upload.roster_id, upload.gateway_id, upload.sequence) == (
+                said.roster_id,
+                said.gateway_id,
+                said.sequence,
+            )
+            assert (upload.name, upload.state) == (f"{said.roster_id}-2026-07", "committed")
+
+
+def test_who_is_seated_is_registered(engine: Engine) -> None:
+    with read_session(engine) as session:
+        agents = session.exec(select(AgentRow)).all()
+        seated = {
+            name
+            for roster in session.exec(select(RosterRow))
+            for name in RosterManifest.parsed(roster.envelope.body).pseudonyms
+        }
+        assert {agent.billing for agent in agents} == seated
+        assert {agent.period for agent in agents} == {"2026"}
+        assert not {agent.settlement for agent in agents} & seated
+        assert sum(agent.facts.counted for agent in agents) >= 1
+        credentials = session.exec(select(CredentialRow)).all()
+        assert {len(one.mac) for one in credentials} == {66}
+        (own,) = session.exec(select(GatewayAgentRow)).all()
+        assert (own.period, len(own.subject)) == ("2026", 64)
+        assert len(session.exec(select(IdentityKeysRow.statements)).one()) > 1000
+
+
+def test_a_months_documents_are_of_that_month(engine: Engine) -> None:
+    with read_session(engine) as session:
+        plan = session.exec(select(MonthPlanRow)).one()
+        assert (plan.month, plan.number) == ("2026-07", 1)
+        assert session.exec(select(MonthReportRow.month)).one() == "2026-07"
