@@ -11,12 +11,13 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from gridsecure.compute.tables import ReleaseRequestRow
 from gridsecure.errors import GridSecureError, InvalidMessageError, NotFoundError
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, record
+from gridsecure.store.rows import keep
 from gridsecure.wire.client import PAUSES_S, Peer
 from tests.apps.zone_apps import bearer, platform_app
 from tests.authority_simulator import Authority
@@ -49,13 +50,16 @@ def lying(answer: Answer, pauses: list[float] | None = None, **limits: int) -> P
 def queued(grid: GridSimulator, request: Signed) -> ReleaseRequest:
     """Put a request in the platform's queue, as its run does."""
     body = ReleaseRequest.parsed(request.body)
-    name, text = body.request_id, request.model_dump_json()
+    row = ReleaseRequestRow(
+        **body.model_dump(include={"request_id", "plan", "start", "end", "purpose"}),
+        closing=body.closing.digest if body.closing else None,
+        digest=request.digest,
+        message=request.model_dump_json(),
+        state="waiting",
+        at=NOW,
+    )
     with write_session(grid.platform_zone.engine) as session:
-        record(
-            session,
-            Record("release-request", name, name, request.digest, "waiting", text),
-            at=NOW,
-        )
+        keep(session, row)
     return body
 
 
