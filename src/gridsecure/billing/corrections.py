@@ -17,7 +17,7 @@ corrected, and what of it is told to whom, is decided in `key_authority`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,32 +92,6 @@ def changed_bills(before: Bills, after: Bills) -> frozenset[str]:
         raise ValueError("two versions of a bill are about the same meter points and period")
     old, new = (bills_to_json([bills])["meters"] for bills in (before, after))
     return frozenset(name for name in new if new[name] != old[name])
-
-
-def unreconciled(first: Bills, corrections: Sequence[Correction], latest: Bills) -> tuple[str, ...]:
-    """Meter points whose first total and adjustments do not add up to their latest total.
-
-    Args:
-        first: The bills as first issued.
-        corrections: All corrections since, oldest first.
-        latest: The bills now in force.
-
-    Returns:
-        The meter points that do not add up, in order; none when every version was kept.
-
-    Raises:
-        ValueError: Versions of different meter points.
-    """
-    if any(c.after.meter_point_ids != first.meter_point_ids for c in corrections):
-        raise ValueError("a correction is about other meter points")
-    totals = first.totals_fen.astype(object)
-    for correction in corrections:
-        totals = totals + correction.totals_fen
-    return tuple(
-        name
-        for name, total, now in zip(first.meter_point_ids, totals, latest.totals_fen, strict=True)
-        if int(total) != int(now)
-    )
 
 
 def corrections_to_json(
