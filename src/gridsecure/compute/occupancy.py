@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, insert
 
 from gridsecure.compute.tables import BilledMembersRow, SeatRow
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError
 from gridsecure.messages import RosterManifest, UploadManifest
-from gridsecure.store.rows import find, keep, keep_new
-
-_PORTION = 500  # pseudonyms in one query
+from gridsecure.store.rows import find, find_many, keep
 
 
 def claim_seats(session: Session, roster: RosterManifest, manifest: UploadManifest) -> None:
@@ -27,31 +25,27 @@ def claim_seats(session: Session, roster: RosterManifest, manifest: UploadManife
             (`conflict.seat`).
     """
     start, end = map(datetime.fromisoformat, (manifest.start, manifest.end))
-    for first in range(0, len(roster.pseudonyms), _PORTION):
-        taken = select(SeatRow.roster_id).where(
-            col(SeatRow.pseudonym).in_(roster.pseudonyms[first : first + _PORTION]),
-            SeatRow.domain == roster.domain,
-            SeatRow.roster_id != roster.roster_id,
-            SeatRow.start_at < end,
-            SeatRow.end_at > start,
+    taken = find_many(
+        session,
+        SeatRow,
+        roster.pseudonyms,
+        SeatRow.domain == roster.domain,
+        SeatRow.roster_id != roster.roster_id,
+        SeatRow.start_at < end,
+        SeatRow.end_at > start,
+        by="pseudonym",
+    )
+    if taken:
+        raise ConflictError(
+            "A pseudonym of the roster sits in another one at that time.",
+            reason="conflict.seat",
+            remedy="Seat each meter point once; what is committed is corrected.",
         )
-        if session.exec(taken.limit(1)).first() is not None:
-            raise ConflictError(
-                "A pseudonym of the roster already has a seat in another roster at that time.",
-                reason="conflict.seat",
-                remedy="Seat each meter point once. Change committed uploads by a correction.",
-            )
-    seats = [
-        SeatRow(
-            pseudonym=name,
-            start_at=start,
-            roster_id=roster.roster_id,
-            end_at=end,
-            domain=roster.domain,
-        )
-        for name in roster.pseudonyms
-    ]
-    keep_new(session, seats)
+    # Plain values: to make thousands of rows takes longer than to insert them.
+    place: dict[str, object] = {"start_at": start, "end_at": end}
+    place |= {"roster_id": roster.roster_id, "domain": roster.domain}
+    seats = [{"pseudonym": name, **place} for name in roster.pseudonyms]
+    session.execute(insert(SeatRow), seats)
 
 
 def keep_members(session: Session, roster: RosterManifest, *, at: datetime) -> None:

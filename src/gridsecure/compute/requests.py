@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, Literal
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, insert, select
 
 from gridsecure.compute.received import as_signed
 from gridsecure.compute.tables import ReleaseRequestRow, RequestUploadRow
@@ -20,7 +20,7 @@ from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.messages import PlanName, ReleaseRequest, Signed, Transcript, signed
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import advance, find, keep, keep_new
+from gridsecure.store.rows import advance, find, keep
 
 WAITING: Final = "waiting"
 RELEASED: Final = "released"
@@ -50,7 +50,9 @@ def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -
         keep(session, row)
         transcripts = [Transcript.parsed(one.body) for one in request.transcripts]
         uploads = sorted({upload for one in transcripts for upload in one.uploads})
-        keep_new(session, [RequestUploadRow(upload=one, request_id=name) for one in uploads])
+        about = [{"upload": upload, "request_id": name} for upload in uploads]
+        if about:  # without any values the statement would insert a row of defaults
+            session.execute(insert(RequestUploadRow), about)
         _note(session, request, at=at)
     return envelope
 

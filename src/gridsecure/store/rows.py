@@ -138,19 +138,6 @@ def keep_once(engine: Engine, row: Kept) -> bool:
         return keep(session, row)
 
 
-def keep_new(session: Session, rows: Sequence[Kept]) -> None:
-    """Keep rows of one table that nobody has, all of them or none.
-
-    Raises:
-        InvalidMessageError: As `keep`.
-        StorageError: One of them is there (`storage.database`, as the transaction ends).
-    """
-    for row in rows:
-        check_values(row)
-    if rows:
-        session.execute(insert(type(rows[0])), [_values(row) for row in rows])
-
-
 def keep_all(session: Session, rows: Sequence[Kept], *, by: str) -> None:
     """Keep rows of one table in few statements, all of them or none.
 
@@ -166,11 +153,15 @@ def keep_all(session: Session, rows: Sequence[Kept], *, by: str) -> None:
     if not rows:
         return
     table = type(rows[0])
+    for row in rows:
+        check_values(row)
     known = find_many(session, table, [getattr(row, by) for row in rows], by=by)
     pairs = [(row, known.get(getattr(row, by))) for row in rows]
     if any(other is not None and not _is_same(row, other) for row, other in pairs):
         raise _taken(table)
-    keep_new(session, [row for row, other in pairs if other is None])
+    new = [_values(row) for row, other in pairs if other is None]
+    if new:
+        session.execute(insert(table), new)
 
 
 def keep_groups(
