@@ -19,7 +19,7 @@ from benchmarks.timing import best_of, timed
 from gridsecure.billing.rules import line_rules
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.plans.bills import run_bill
-from gridsecure.plans.quantities import published_needs
+from gridsecure.plans.needs import published_needs
 
 _PER_METER = "µs per meter"
 

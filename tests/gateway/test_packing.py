@@ -27,7 +27,8 @@ from gridsecure.homomorphic.column_files import open_column
 from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, thermometer
 from gridsecure.periods import billing_month
 from gridsecure.plans.load_curve import day_quantity
-from gridsecure.plans.quantities import MONTH_MEASURE, published_needs, register_quantity
+from gridsecure.plans.needs import published_needs
+from gridsecure.plans.quantities import MONTH_MEASURE, register_quantity
 from tests.grid_simulator import DAY_INTERVALS, HOUR, TIERS, GridSimulator, grid_keys
 
 PERIOD = billing_month(2026, 2, timezone="Asia/Shanghai")

@@ -18,7 +18,8 @@ from gridsecure.billing.rules import DYNAMIC as PRICED
 from gridsecure.billing.rules import LineRule, line_rules
 from gridsecure.billing.settlements import settle
 from gridsecure.periods import BillingPeriod, billing_month
-from gridsecure.plans.quantities import MAX_PRICED_WH, MAX_YEAR_WH, largest_total_wh
+from gridsecure.plans.needs import largest_total_wh
+from gridsecure.plans.quantities import MAX_PRICED_WH, MAX_YEAR_WH
 from gridsecure.plans.steps import circuit_rules
 from gridsecure.tariffs.consistency import YEAR
 from gridsecure.tariffs.tariff import Tariff, parse_tariff

@@ -31,11 +31,11 @@ from gridsecure.homomorphic.parameters import PARAMETER_SETS
 from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.periods import billing_month
 from gridsecure.plans.bills import plan_bill, run_bill
+from gridsecure.plans.needs import published_needs
 from gridsecure.plans.quantities import (
     MAX_REGISTER_WH,
     MAX_TIER_WH,
     TOTAL_QUANTITY,
-    published_needs,
     register_quantity,
 )
 from gridsecure.plans.recombination import recombined

@@ -16,7 +16,7 @@ from gridsecure.billing.settlements import settle
 from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
-from gridsecure.plans.quantities import largest_total_wh, published_needs
+from gridsecure.plans.needs import largest_total_wh, published_needs
 from gridsecure.plans.recombination import recombined
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff

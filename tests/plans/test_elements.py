@@ -18,7 +18,7 @@ from gridsecure.errors import InputError
 from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.periods import billing_month
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
-from gridsecure.plans.quantities import published_needs
+from gridsecure.plans.needs import published_needs
 from gridsecure.plans.recombination import recombined
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.plans.steps import circuit_rules

@@ -18,7 +18,7 @@ from gridsecure.homomorphic.parameters import PARAMETER_SETS, PRODUCT, REGISTER,
 from gridsecure.periods import billing_month
 from gridsecure.plans.bills import plan_bill, run_bill
 from gridsecure.plans.explain import Explanation, explain
-from gridsecure.plans.line_methods import method_of
+from gridsecure.plans.lines.registry import DIVISOR, describe_line
 from gridsecure.plans.operation_costs import (
     ENCRYPT,
     OPERATION_MS,
@@ -26,7 +26,6 @@ from gridsecure.plans.operation_costs import (
     family,
     operation_ms,
 )
-from gridsecure.plans.outputs import DIVISOR
 from gridsecure.plans.steps import circuit_rules
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff, parse_tariff
 from tests.grid_simulator import grid_keys
@@ -62,7 +61,7 @@ def test_it_explains_the_plan_itself(name: str) -> None:
         if line.line == DIVISOR:
             continue
         rule = explanation.rules[line.line]
-        assert method_of(line.line, explanation.rules).how
+        assert describe_line(line.line, explanation.rules).how
         public = rule.basis in (CONTRACT, MINIMUM)
         empty = public or rule.charge == "free-quota"  # this roster has no free quota
         assert bool(line.outputs) == (not empty)
@@ -86,9 +85,9 @@ def test_every_tariff_of_the_catalogue_can_be_explained(tariff_id: str) -> None:
 
 def test_depth_of_a_power_factor_is_that_of_its_base() -> None:
     rules = explained(BUSINESSES["power-factor"]).rules
-    assert method_of(len(rules) - 1, rules).depth == 1
+    assert describe_line(len(rules) - 1, rules).depth == 1
     rules = explained(BUSINESSES["power-factor-demand"]).rules
-    assert method_of(len(rules) - 1, rules).depth == 3
+    assert describe_line(len(rules) - 1, rules).depth == 3
 
 
 def test_a_small_roster_pays_for_empty_slots() -> None:

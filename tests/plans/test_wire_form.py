@@ -16,7 +16,7 @@ from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.rules import line_rules
 from gridsecure.periods import billing_month
 from gridsecure.plans.bills import plan_bill
-from gridsecure.plans.quantities import largest_total_wh, published_needs
+from gridsecure.plans.needs import largest_total_wh, published_needs
 from gridsecure.plans.steps import circuit_rules
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff, parse_tariff
 from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS, STEPS

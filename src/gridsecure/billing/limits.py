@@ -70,6 +70,11 @@ def tier_limits_wh(
     return lower, upper
 
 
+def counts_hours(rule: LineRule) -> bool:
+    """Whether a rule's limits count kWh per kVA or kW."""
+    return rule.limit_unit in (KWH_PER_KVA, KWH_PER_KW, KWH_PER_KW_DAY)
+
+
 def use_hours(limit: Decimal, unit: str, *, period: BillingPeriod) -> int:
     """A limit per kVA or kW as whole kWh per kVA or kW of the period."""
     return int(limit) * (period.days if unit == KWH_PER_KW_DAY else 1)

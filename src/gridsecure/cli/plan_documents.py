@@ -13,8 +13,8 @@ from rich.table import Table
 from gridsecure.billing.bill_documents import CIPHERTEXT, computed_where
 from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR, SHARE, LineRule
 from gridsecure.plans.explain import ExplainedLine, Explanation
-from gridsecure.plans.line_methods import Method, method_of
-from gridsecure.plans.outputs import DIVISOR
+from gridsecure.plans.lines.kind import Method
+from gridsecure.plans.lines.registry import DIVISOR, describe_line
 from gridsecure.plans.quantities import ColumnNeed
 
 _DIVIDED: Final = Method("divisor", "the total, by which shares are divided after decryption")
@@ -71,7 +71,7 @@ def _described(line: ExplainedLine, rules: Sequence[LineRule]) -> tuple[str, Met
         return "refused", Method(line.refusal.reason, line.refusal.message)
     if line.line == DIVISOR:
         return CIPHERTEXT, _DIVIDED
-    return computed_where(rules[line.line]), method_of(line.line, rules)
+    return computed_where(rules[line.line]), describe_line(line.line, rules)
 
 
 def _line(line: ExplainedLine, rules: Sequence[LineRule]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.calendars import find_straddling
-from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
+from gridsecure.billing.limits import OPEN_LIMIT_WH, counts_hours, tier_limits_wh
 from gridsecure.billing.measures import across_prices
 from gridsecure.billing.rules import (
     DISCOUNT,
@@ -37,12 +37,8 @@ from gridsecure.gateway.packing import interval_bound_wh
 from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, YEAR_DIGITS
 from gridsecure.identity_messages import Facts
 from gridsecure.periods import BillingPeriod
-from gridsecure.plans.quantities import (
-    MAX_REGISTER_WH,
-    MAX_YEAR_WH,
-    counts_hours,
-    largest_total_wh,
-)
+from gridsecure.plans.needs import largest_total_wh
+from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_YEAR_WH
 from gridsecure.plans.steps import MOST_STEPS
 from gridsecure.tariffs.consistency import MONTH, YEAR
 from gridsecure.tariffs.rows import KWH_PER_KVA

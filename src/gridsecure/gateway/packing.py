@@ -32,7 +32,7 @@ from gridsecure.messages import ColumnEntry
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.execution import roster_contracts, roster_rules
 from gridsecure.plans.load_curve import day_quantity
-from gridsecure.plans.quantities import published_needs
+from gridsecure.plans.needs import published_needs
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.tariffs.tariff import Tariff
 

@@ -1,9 +1,9 @@
 """The bill plan: every line of a tariff, exactly, on encrypted columns.
 
-`circuit` says what a line multiplies, `outputs` what becomes of it. `plan_bill` decides all that
-from public facts and proves range and noise on `PlannedColumn`s, which it makes as the circuit asks
-for them, so a plan reads only the columns it needs; `run_bill` then does the same arithmetic on
-whatever columns it is given.
+The kinds in `lines` say what a line multiplies, `outputs` what becomes of it. `plan_bill` decides
+all that from public facts and proves range and noise on `PlannedColumn`s, which it makes as the
+circuit asks for them, so a plan reads only the columns it needs; `run_bill` then does the same
+arithmetic on whatever columns it is given.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any, Final
 
 import pandas as pd
 
-from gridsecure.billing.rules import CONTRACT, MINIMUM, LineRule
+from gridsecure.billing.rules import LineRule
 from gridsecure.homomorphic.columns import Column
 from gridsecure.homomorphic.planning import PlannedColumn
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.circuit import Circuit
-from gridsecure.plans.outputs import DIVISOR, LineOutput, last_level, line_parts_of, plan_line
-from gridsecure.plans.quantities import ColumnNeed, published_needs
+from gridsecure.plans.lines.registry import DIVISOR, circuit_parameters, kind_of, split_line
+from gridsecure.plans.needs import published_needs
+from gridsecure.plans.outputs import LineOutput, last_level, plan_line
+from gridsecure.plans.quantities import ColumnNeed
 
 BILL_PLAN_VERSION: Final = 2
 
@@ -94,7 +96,7 @@ def plan_bill(
         DepthExceededError: A noise bound that does not fit.
     """
     planned = PlannedInputs(bill_columns(rules))
-    circuit = Circuit(tuple(rules), contracts, period, planned)
+    circuit = Circuit(tuple(rules), contracts, period, planned, circuit_parameters(rules))
     outputs: list[LineOutput] = []
     limb_bits: dict[int, int] = {}
     margin = float("inf")
@@ -116,8 +118,14 @@ def bill_columns(rules: Sequence[LineRule]) -> tuple[ColumnNeed, ...]:
 
 def computed_lines(rules: Sequence[LineRule]) -> list[int]:
     """Numbers of the lines that are computed on columns, and of the divisor after them."""
-    computed = [line for line, rule in enumerate(rules) if rule.basis not in (CONTRACT, MINIMUM)]
+    computed = [line for line, rule in enumerate(rules) if kind_of(rule).split is not None]
     return [*computed, DIVISOR]
+
+
+def open_circuit(plan: BillPlan, *, inputs: Mapping[str, Column]) -> Circuit[Column]:
+    """A plan's circuit on columns by quantity."""
+    parameters = circuit_parameters(plan.rules)
+    return Circuit(plan.rules, plan.contracts, plan.period, inputs, parameters)
 
 
 def run_bill(plan: BillPlan, *, inputs: Mapping[str, Column]) -> dict[str, Column]:
@@ -126,7 +134,7 @@ def run_bill(plan: BillPlan, *, inputs: Mapping[str, Column]) -> dict[str, Colum
     Returns:
         Output name -> column, in the plan's order.
     """
-    circuit = Circuit(plan.rules, plan.contracts, plan.period, inputs)
+    circuit = open_circuit(plan, inputs=inputs)
     results: dict[str, Column] = {}
     for line in dict.fromkeys(output.line for output in plan.outputs):
         results |= run_line(plan, circuit, line)
@@ -139,7 +147,7 @@ def run_line(plan: BillPlan, circuit: Circuit[Column], line: int) -> dict[str, C
     Returns:
         Output name -> column.
     """
-    parts = line_parts_of(circuit, line, plan.limb_bits)
+    parts = split_line(circuit, line, plan.limb_bits)
     results: dict[str, Column] = {}
     finished: dict[int, Column] = {}
     for output in plan.outputs:

@@ -21,19 +21,14 @@ from typing import Final
 import pandas as pd
 
 from gridsecure.billing.limits import service_months
-from gridsecure.billing.rules import (
-    CONTRACT,
-    DISCOUNT,
-    MINIMUM,
-    POWER_FACTOR,
-    QUOTA,
-    LineRule,
-    line_rules,
-)
+from gridsecure.billing.rules import line_rules
 from gridsecure.messages import RosterManifest
 from gridsecure.periods import BillingPeriod
+from gridsecure.plans.lines.hours import CAPACITY
+from gridsecure.plans.lines.registry import kind_of
+from gridsecure.plans.lines.tiers import FREE_QUOTA
 from gridsecure.tariffs.consistency import YEAR
-from gridsecure.tariffs.rows import KWH_PER_KVA, PER_KVA
+from gridsecure.tariffs.rows import KWH_PER_KVA
 from gridsecure.tariffs.tariff import Tariff
 
 MINIMUM_MEMBERS: Final = 15
@@ -182,15 +177,15 @@ def money_keys(roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod)
     first = roster.service_from or [""] * roster.slots
     months = dict(zip(first, _months(first, period), strict=True)) if yearly else {}
     limited = any(rule.lower or rule.upper is not None for rule in rules)
-    has_quota = any(rule.basis == QUOTA for rule in rules)
+    facts = frozenset().union(*(kind_of(rule).facts(rule, rules) for rule in rules))
     free = roster.free_quota_wh or [0] * roster.slots
-    by_capacity = _counts_capacity(rules)
+    by_capacity = CAPACITY in facts or any(rule.limit_unit == KWH_PER_KVA for rule in rules)
     return [
         (
             roster.tariff,
             roster.large,
             roster.household_quota_wh[slot] if limited else 0,
-            free[slot] if has_quota else 0,
+            free[slot] if FREE_QUOTA in facts else 0,
             months.get(first[slot], 0),
             roster.contracted_va[slot] if by_capacity else 0,
         )
@@ -203,15 +198,3 @@ def _months(first: Sequence[str], period: BillingPeriod) -> list[int]:
         pd.DataFrame({"service_from": list(first)}), year=period.start.year
     ).tolist()
     return months
-
-
-def _counts_capacity(rules: Sequence[LineRule]) -> bool:
-    """Whether contracted capacity is more than a public amount beside the others."""
-    charged = [n for n, rule in enumerate(rules) if rule.basis == CONTRACT and PER_KVA in rule.unit]
-    if any(rule.limit_unit == KWH_PER_KVA or rule.basis == DISCOUNT for rule in rules):
-        return True
-    return any(
-        (rule.basis == MINIMUM and (charged or PER_KVA in rule.unit))
-        or (rule.basis == POWER_FACTOR and set(rule.base) & set(charged))
-        for rule in rules
-    )

@@ -1,7 +1,7 @@
 """What bill lines multiply, computed on columns: encrypted, planned or in the clear.
 
-Thresholds, limbs and tier parts are computed once, however many lines read them. `parts` says
-what each line makes of them.
+Thresholds, limbs and tier parts are computed once, however many lines read them. The kinds in
+`lines` say what each line makes of them.
 """
 
 from __future__ import annotations
@@ -14,41 +14,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.limits import OPEN_LIMIT_WH, capacities_va, tier_limits_wh, use_hours
-from gridsecure.billing.rules import (
-    TIER_PART,
-    LineRule,
-)
-from gridsecure.errors import InvalidTariffError
+from gridsecure.billing.rules import LineRule
 from gridsecure.homomorphic.columns import Column
+from gridsecure.homomorphic.parameters import Parameters
 from gridsecure.homomorphic.thresholds import (
     GATED_LEVEL,
-    WH_PER_KWH,
     Gate,
     compare,
     excess,
     needed_digits,
 )
 from gridsecure.periods import BillingPeriod
-from gridsecure.plans.quantities import (
-    LIMB_BITS,
-    LIMBS,
-    MAX_TIER_WH,
-    MONTH_MEASURE,
-    YEAR_AFTER,
-    YEAR_BEFORE,
-    Measure,
-    circuit_parameters,
-    counts_hours,
-    demand_quantity,
-    hours_measure,
-    limb_quantity,
-    register_measure,
-    step_measure,
-    tiered_quantity,
-)
-from gridsecure.tariffs.consistency import YEAR
-from gridsecure.tariffs.rows import KWH_PER_KVA
+from gridsecure.plans.quantities import LIMB_BITS, LIMBS, Measure, limb_quantity
 
 LIMB_MASK: Final = 2**LIMB_BITS - 1
 
@@ -62,21 +39,18 @@ class Circuit(Generic[Column]):
         contracts: Contract rows in slot order.
         period: The month.
         inputs: Columns by quantity; may make them on demand.
+        parameters: The set of everything that is multiplied.
     """
 
     rules: Sequence[LineRule]
     contracts: pd.DataFrame
     period: BillingPeriod
     inputs: Mapping[str, Column]
+    parameters: Parameters
     _gates: dict[tuple[str, bytes], Gate[Column] | None] = field(default_factory=dict)
     _above: dict[tuple[str, bytes], Column] = field(default_factory=dict)
     _above_limbs: dict[tuple[str, bytes], list[Column]] = field(default_factory=dict)
-    _parts: dict[tuple[object, ...], list[Column]] = field(default_factory=dict)
-
-    @property
-    def parameters(self) -> Any:
-        """The set of everything that is multiplied."""
-        return circuit_parameters(self.rules)
+    _shared: dict[tuple[object, ...], list[Column]] = field(default_factory=dict)
 
     def gate(self, measure: Measure, thresholds: NDArray[np.int64]) -> Gate[Column] | None:
         """[measure >= T], once for equal thresholds."""
@@ -105,107 +79,17 @@ class Circuit(Generic[Column]):
             )
         return self._above[key]
 
-    def between(self, rule: LineRule, measure: Measure) -> Column:
-        """Energy of a measure between a rule's limits [Wh]."""
-        lower, upper = self.limits_kwh(rule)
-        part = self.above(measure, lower)
-        if upper is None:
-            return part
-        inside: Column = part.minus(self.above(measure, upper)).within(0, measure.high)
-        return inside
-
-    def limits_kwh(
-        self, rule: LineRule
-    ) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-        """A rule's limits of every slot [kWh]; None where nothing limits.
-
-        Raises:
-            InvalidTariffError: A limit that is not whole kWh (`plan.limit`).
-        """
-        lower, upper = tier_limits_wh(rule, self.contracts, period=self.period)
-        below = whole_kwh(lower) if rule.lower else None
-        return below, None if rule.upper is None else whole_kwh(upper)
-
     def limbs(self, quantity: str) -> list[Column]:
         """A quantity's limbs, least significant first."""
         return [self.inputs[limb_quantity(quantity, n)] for n in range(LIMBS)]
 
-    def tier_part(self, rule: LineRule) -> list[Column]:
-        """Energy between a rule's limits: one column, or one a limb; none where it is nothing."""
-        ladder = rule.tou_period if rule.basis == TIER_PART else None
-        key = (rule.limit_unit, rule.lower, rule.upper, rule.reset, rule.step_wh, ladder)
-        if key not in self._parts:
-            self._parts[key] = self._tier_part(rule)
-        return self._parts[key]
+    def shared(self, key: tuple[object, ...], make: Callable[[], list[Column]]) -> list[Column]:
+        """Columns that several lines read, made for the first of them."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
 
-    def _tier_part(self, rule: LineRule) -> list[Column]:
-        if counts_hours(rule):
-            return self._part_by_hours(rule)
-        lower, upper = tier_limits_wh(rule, self.contracts, period=self.period)
-        if rule.upper is not None and (lower == upper).all():
-            return []  # before the first month of service; a column minus itself is no encryption
-        if rule.step_wh:
-            return self._part_by_steps(rule)
-        if rule.reset == YEAR:
-            after, before = self.between(rule, YEAR_AFTER), self.between(rule, YEAR_BEFORE)
-            # What a month adds to a tier of the year is no more than the month.
-            return [after.minus(before).within(0, MAX_TIER_WH)]
-        own = rule.basis == TIER_PART and rule.tou_period is not None
-        measure = register_measure(rule.tou_period or "") if own else MONTH_MEASURE
-        return [self.between(rule, measure)]
-
-    def _part_by_hours(self, rule: LineRule) -> list[Column]:
-        """Limb by limb: energy above so many kWh per kVA or kW, lower limit minus upper."""
-        unit = rule.limit_unit
-        lower = use_hours(rule.lower, unit, period=self.period)
-        upper = None if rule.upper is None else use_hours(rule.upper, unit, period=self.period)
-        return _minus_limbs(
-            self._above_hours(rule, lower),
-            None if upper is None else self._above_hours(rule, upper),
-        )
-
-    def _part_by_steps(self, rule: LineRule) -> list[Column]:
-        """Limb by limb: energy above limits that are whole numbers of steps."""
-        lower, upper = tier_limits_wh(rule, self.contracts, period=self.period)
-        return _minus_limbs(
-            self.above_steps(rule, lower),
-            None if rule.upper is None else self.above_steps(rule, upper),
-        )
-
-    def above_steps(self, rule: LineRule, limits_wh: NDArray[np.int64]) -> list[Column]:
-        """Limbs of the energy above each slot's limit, where limits are counted in steps.
-
-        Limbs of energy and limit are subtracted one by one, so a limb may be negative; together
-        they are the energy above the limit.
-        """
-        quantity = tiered_quantity(rule)
-        measure = step_measure(quantity, step_wh=rule.step_wh, radix=rule.step_radix)
-        return self._gated_limbs(
-            measure,
-            thresholds=limits_wh // rule.step_wh,
-            limbs=self.limbs(quantity),
-            offsets=lambda: _limbs_of(limits_wh),
-            reach=LIMB_MASK,
-        )
-
-    def _above_hours(self, rule: LineRule, hours: int) -> list[Column]:
-        by_capacity = rule.limit_unit == KWH_PER_KVA
-
-        def offsets() -> list[Any]:
-            if by_capacity:
-                return _limbs_of(capacities_va(self.contracts) * hours)
-            return [limb.scaled(hours) for limb in self.limbs(demand_quantity(None))]
-
-        quantity = tiered_quantity(rule)
-        return self._gated_limbs(
-            hours_measure(quantity, by_capacity=by_capacity),
-            thresholds=np.array(hours),
-            limbs=self.limbs(quantity),
-            offsets=offsets,
-            reach=LIMB_MASK if by_capacity else LIMB_MASK * hours,
-        )
-
-    def _gated_limbs(
+    def gated_limbs(
         self,
         measure: Measure,
         *,
@@ -234,13 +118,14 @@ class Circuit(Generic[Column]):
         return self._above_limbs[key]
 
 
-def _limbs_of(limits: NDArray[np.int64]) -> list[Any]:
+def limbs_of(limits: NDArray[np.int64]) -> list[Any]:
     """Limbs of public limits. Beyond what they hold no energy reaches, and the gate is closed."""
     held = np.minimum(limits, 2 ** (LIMB_BITS * LIMBS) - 1)
     return [held >> (LIMB_BITS * n) & LIMB_MASK for n in range(LIMBS)]
 
 
-def _minus_limbs(lower: list[Column], upper: list[Column] | None) -> list[Column]:
+def minus_limbs(lower: list[Column], upper: list[Column] | None) -> list[Column]:
+    """Limb minus limb; a limb may be negative, together they are no less than nothing."""
     if upper is None:
         return lower
     return [below.minus(above) for below, above in zip(lower, upper, strict=True)]
@@ -254,17 +139,22 @@ def _less(limb: Column, offset: Any) -> Column:
     return result
 
 
-def whole_kwh(limits_wh: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Limits in kWh; those that are open stay beyond any.
+def limb_of(number: int, limb: int, *, bits: int) -> int:
+    """One limb of a signed integer, with its sign."""
+    part = abs(number) >> (bits * limb) & ((1 << bits) - 1)
+    return -part if number < 0 else part
 
-    Raises:
-        InvalidTariffError: A limit that is not whole kWh (`plan.limit`).
-    """
-    bounded = limits_wh[limits_wh != OPEN_LIMIT_WH]
-    if (bounded % WH_PER_KWH).any():
-        raise InvalidTariffError(
-            "A tier limit or household quota is not a whole number of kWh.",
-            reason="plan.limit",
-            remedy="Encrypted tiers compare whole kWh; state the limit in whole kWh.",
-        )
-    return limits_wh // WH_PER_KWH
+
+def combined(factors: Mapping[str, int], columns: Mapping[str, Column]) -> Any:
+    """Σ factor × column with signed public factors; None when there is nothing to add."""
+    sums: dict[bool, Any] = {}
+    for name, factor in factors.items():
+        column = columns[name]
+        scaled = column if abs(factor) == 1 else column.scaled(abs(factor))
+        negative = factor < 0
+        sums[negative] = sums[negative].plus(scaled) if negative in sums else scaled
+    if True not in sums:
+        return sums.get(False)
+    if False not in sums:
+        return sums[True].complement().raised(-1)  # one minus x, minus one
+    return sums[False].minus(sums[True])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from gridsecure.billing.rules import QUOTA, SHARE, TIER_PART, LineRule, line_rules
+from gridsecure.billing.rules import LineRule, line_rules
 from gridsecure.errors import GridSecureError
 from gridsecure.homomorphic.counting import CountedColumn, Tally, since
 from gridsecure.homomorphic.parameters import PARAMETER_SETS, Parameters, Scheme
@@ -24,9 +24,12 @@ from gridsecure.plans.bills import (
     PlannedInputs,
     bill_columns,
     computed_lines,
+    open_circuit,
     run_line,
 )
 from gridsecure.plans.circuit import Circuit
+from gridsecure.plans.lines.registry import DIVISOR, circuit_parameters, kind_of
+from gridsecure.plans.needs import published_needs
 from gridsecure.plans.operation_costs import (
     DECRYPT,
     ENCRYPT,
@@ -36,8 +39,8 @@ from gridsecure.plans.operation_costs import (
     column_us,
     counted_us,
 )
-from gridsecure.plans.outputs import DIVISOR, LineOutput, plan_line
-from gridsecure.plans.quantities import ColumnNeed, published_needs
+from gridsecure.plans.outputs import LineOutput, plan_line
+from gridsecure.plans.quantities import ColumnNeed
 from gridsecure.plans.steps import circuit_rules
 from gridsecure.tariffs.tariff import Tariff
 
@@ -149,7 +152,8 @@ def explain(
     try:
         rules = circuit_rules(rules, contracts=contracts, period=period, large=large)
     except GridSecureError as refusal:
-        limited = [n for n, rule in enumerate(rules) if rule.basis in (TIER_PART, SHARE, QUOTA)]
+        limits = (kind_of(rule).limits_wh(rule, contracts, period) for rule in rules)
+        limited = [n for n, found in enumerate(limits) if found is not None]
         lines |= {n: ExplainedLine(n, refusal=refusal) for n in limited}
     planned = [n for n in computed_lines(rules) if n == DIVISOR or lines[n].refusal is None]
     lines |= {n: _planned(rules, contracts, period, line=n) for n in planned}
@@ -170,7 +174,8 @@ def _planned(
     """One line, planned by itself so that it tells the columns it reads."""
     inputs = PlannedInputs(bill_columns(rules))
     try:
-        bits, made = plan_line(Circuit(rules, contracts, period, inputs), line)
+        circuit = Circuit(rules, contracts, period, inputs, circuit_parameters(rules))
+        bits, made = plan_line(circuit, line)
     except GridSecureError as refusal:
         return ExplainedLine(line, columns=inputs.needs(), refusal=refusal)
     outputs = tuple(output for output, _ in made)
@@ -208,8 +213,7 @@ class _Work:
             return line
         if not self._circuit:
             inputs = _CountedInputs(self.plan.needs, self.tally)
-            plan = self.plan
-            self._circuit.append(Circuit(plan.rules, plan.contracts, plan.period, inputs))
+            self._circuit.append(open_circuit(self.plan, inputs=inputs))
         before = self.tally.copy()
         run_line(self.plan, self._circuit[0], line.line)
         added = counted_us(since(self.tally, before), slots=self.slots)

@@ -7,21 +7,19 @@ vault recombines exactly. A part with rate zero outputs its quantity with weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gridsecure.billing.rules import DYNAMIC, POWER_FACTOR, LineRule, rate_units
+from gridsecure.billing.rules import LineRule, rate_units
 from gridsecure.errors import DepthExceededError, OutOfRangeError
 from gridsecure.homomorphic.columns import Column
 from gridsecure.homomorphic.parameters import Scheme
 from gridsecure.homomorphic.planning import MARGIN_BITS, PlannedColumn
 from gridsecure.plans.circuit import Circuit
-from gridsecure.plans.parts import Part, divisor_parts, line_parts
-from gridsecure.plans.power_factors import power_factor_parts
+from gridsecure.plans.lines.kind import Part
+from gridsecure.plans.lines.registry import DIVISOR, kind_of, split_line
 
-DIVISOR: Final = -1
-"""Line number of the outputs that shares are divided by."""
 _MIN_LIMB_BITS: Final = 4
 _FEWER_DIGITS: Final = (
     "Write the rate with fewer decimals; `gridsecure plan explain` shows what fits."
@@ -79,23 +77,10 @@ def plan_line(
     Raises:
         GridSecureError: As `plan_bill`.
     """
-    if line == DIVISOR:
-        return None, _outputs(DIVISOR, divisor_parts(circuit), rule=None)
-    rule = circuit.rules[line]
-    if rule.basis in (DYNAMIC, POWER_FACTOR):
+    rule = None if line == DIVISOR else circuit.rules[line]
+    if rule is not None and kind_of(rule).is_summed:
         return _summed(circuit, line)
-    return None, _outputs(line, line_parts(circuit, line), rule=rule)
-
-
-def line_parts_of(
-    circuit: Circuit[Column], line: int, limb_bits: Mapping[int, int]
-) -> list[Part[Column]]:
-    """The parts of any line, or of the divisor."""
-    if line == DIVISOR:
-        return divisor_parts(circuit)
-    if circuit.rules[line].basis == POWER_FACTOR:
-        return power_factor_parts(circuit, line, limb_bits=limb_bits[line])
-    return line_parts(circuit, line, limb_bits=limb_bits.get(line))
+    return None, _outputs(line, split_line(circuit, line, {}), rule=rule)
 
 
 def last_level(column: Column) -> Column:
@@ -166,7 +151,7 @@ def _summed(
     refusal: OutOfRangeError | DepthExceededError | None = None
     for bits in _SUMMED_LIMB_BITS:
         try:
-            return bits, _outputs(line, line_parts_of(circuit, line, {line: bits}), rule=rule)
+            return bits, _outputs(line, split_line(circuit, line, {line: bits}), rule=rule)
         except (OutOfRangeError, DepthExceededError) as error:
             if error.reason == "plan.power-factor":
                 raise

@@ -21,31 +21,12 @@ not depend on them; which families of columns exist follows from its form.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
-from gridsecure.billing.rules import (
-    DEMAND,
-    DISCOUNT,
-    DYNAMIC,
-    EXPORT,
-    OWN_DEMAND,
-    POWER_FACTOR,
-    QUOTA,
-    RATCHET,
-    REGISTER,
-    SHARE,
-    SPLIT,
-    TIER_PART,
-    TOTAL,
-    LineRule,
-)
-from gridsecure.homomorphic.parameters import PRODUCT, TIER, Parameters
-from gridsecure.homomorphic.parameters import REGISTER as REGISTER_SET
-from gridsecure.homomorphic.thresholds import MONTH_DIGITS, YEAR_DIGITS, DigitSystem
-from gridsecure.tariffs.consistency import YEAR
-from gridsecure.tariffs.rows import KWH_PER_KVA, KWH_PER_KW, KWH_PER_KW_DAY
+from gridsecure.homomorphic.parameters import Parameters
+from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, YEAR_DIGITS, DigitSystem
 
 TOTAL_QUANTITY: Final = "total"
 TIER_TOTAL: Final = "tier:total"
@@ -53,7 +34,6 @@ EXPORT_QUANTITY: Final = "export"
 OWN_DEMAND_QUANTITY: Final = "demand-own"
 RATCHET_QUANTITY: Final = "demand-ratchet"
 FACTOR_QUANTITY: Final = "power-factor"
-STEPS_PREFIX: Final = "steps:"
 PRICED_PREFIX: Final = "priced:"
 
 MAX_REGISTER_WH: Final = 2**31 - 1
@@ -82,21 +62,32 @@ class ColumnNeed:
     high: int
 
 
+class Divisor(Enum):
+    """A size of the meter point that an energy is counted per."""
+
+    CAPACITY = "use-hours"
+    DEMAND = "peak-hours"
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A whole number that thresholds compare, and the quantity it was taken from.
+    """A whole number that thresholds compare: a quantity counted in steps, or per kVA or kW.
 
     Args:
         prefix: Start of the digit columns' names.
         digits: How the number is written.
-        energy: The quantity whose kWh the digits spell, or "" for use hours.
+        counted: The quantity it was taken from.
+        divisor: Wh in a step of it, or the size it is counted per.
+        energy: The quantity that is read whole beside the digits, or "" where limbs are.
         high: Largest value of that quantity [Wh].
     """
 
     prefix: str
     digits: DigitSystem
-    energy: str
-    high: int
+    counted: str
+    divisor: int | Divisor
+    energy: str = ""
+    high: int = 0
 
     def digit(self, digit: int, step: int) -> str:
         """Name of the column [digit >= step]."""
@@ -110,31 +101,31 @@ class Measure:
         ]
 
 
-MONTH_MEASURE: Final = Measure("tier", MONTH_DIGITS, TIER_TOTAL, MAX_TIER_WH)
-YEAR_BEFORE: Final = Measure("year:before", YEAR_DIGITS, "year:before", MAX_YEAR_WH)
-YEAR_AFTER: Final = Measure("year:after", YEAR_DIGITS, "year:after", MAX_YEAR_WH)
-USE_HOURS: Final = Measure("use-hours", MONTH_DIGITS, "", 0)
-PEAK_HOURS: Final = Measure("peak-hours", MONTH_DIGITS, "", 0)
+def _kwh_measure(prefix: str, digits: DigitSystem, energy: str, high: int) -> Measure:
+    return Measure(prefix, digits, energy, WH_PER_KWH, energy, high)
+
+
+MONTH_MEASURE: Final = _kwh_measure("tier", MONTH_DIGITS, TIER_TOTAL, MAX_TIER_WH)
+YEAR_BEFORE: Final = _kwh_measure("year:before", YEAR_DIGITS, "year:before", MAX_YEAR_WH)
+YEAR_AFTER: Final = _kwh_measure("year:after", YEAR_DIGITS, "year:after", MAX_YEAR_WH)
 
 
 def register_measure(tou_period: str | None) -> Measure:
     """A register whose own energy is compared."""
     name = f"tier:register:{tou_period}"
-    return Measure(name, MONTH_DIGITS, name, MAX_TIER_WH)
+    return _kwh_measure(name, MONTH_DIGITS, name, MAX_TIER_WH)
 
 
-def hours_measure(quantity: str, *, by_capacity: bool) -> Measure:
+def hours_measure(quantity: str, *, per: Divisor) -> Measure:
     """A quantity counted per contracted kVA, or per kW of the month's maximum demand."""
-    hours = USE_HOURS if by_capacity else PEAK_HOURS
-    return (
-        hours if quantity == TOTAL_QUANTITY else replace(hours, prefix=f"{hours.prefix}:{quantity}")
-    )
+    prefix = per.value if quantity == TOTAL_QUANTITY else f"{per.value}:{quantity}"
+    return Measure(prefix, MONTH_DIGITS, quantity, per)
 
 
 def step_measure(quantity: str, *, step_wh: int, radix: int) -> Measure:
     """A quantity counted in steps of so many Wh."""
-    name = f"{STEPS_PREFIX}{quantity}:{step_wh}"
-    return Measure(name, DigitSystem((radix, radix, radix)), "", 0)
+    prefix = f"steps:{quantity}:{step_wh}"
+    return Measure(prefix, DigitSystem((radix, radix, radix)), quantity, step_wh)
 
 
 def register_quantity(tou_period: str) -> str:
@@ -165,124 +156,3 @@ def limb_quantity(quantity: str, limb: int) -> str:
 def factor_quantity(step: int) -> str:
     """Name of the column [power factor >= step / 100]."""
     return f"{FACTOR_QUANTITY}:{step}"
-
-
-def circuit_parameters(rules: Sequence[LineRule]) -> Parameters:
-    """The set of everything that is multiplied under these rules."""
-    deep = any(rule.basis in (SHARE, POWER_FACTOR) for rule in rules)
-    return PRODUCT if deep else TIER
-
-
-def counts_hours(rule: LineRule) -> bool:
-    """Whether a rule's limits count kWh per kVA or kW."""
-    return rule.limit_unit in (KWH_PER_KVA, KWH_PER_KW, KWH_PER_KW_DAY)
-
-
-def in_limbs(rule: LineRule) -> bool:
-    """Whether a rule's energy is computed limb by limb, so that it may be of any size."""
-    return counts_hours(rule) or rule.step_wh > 0
-
-
-def tiered_quantity(rule: LineRule) -> str:
-    """The energy whose tiers a rule counts: the total, or a register with a ladder of its own."""
-    own = rule.basis == TIER_PART and rule.tou_period is not None
-    return register_quantity(rule.tou_period) if own and rule.tou_period else TOTAL_QUANTITY
-
-
-def rule_measures(rule: LineRule) -> tuple[Measure, ...]:
-    """What a rule compares with its limits; before and after for tiers of a year."""
-    if rule.basis == DISCOUNT:
-        return (USE_HOURS,)
-    if rule.basis not in (TIER_PART, SHARE, QUOTA):
-        return ()
-    quantity = tiered_quantity(rule)
-    if counts_hours(rule):
-        return (hours_measure(quantity, by_capacity=rule.limit_unit == KWH_PER_KVA),)
-    if rule.step_wh:
-        return (step_measure(quantity, step_wh=rule.step_wh, radix=rule.step_radix),)
-    if rule.reset == YEAR and rule.basis != QUOTA:
-        return (YEAR_BEFORE, YEAR_AFTER)
-    return (MONTH_MEASURE if quantity == TOTAL_QUANTITY else register_measure(rule.tou_period),)
-
-
-def linear_quantity(rule: LineRule) -> str | None:
-    """The one column that a linear rule multiplies, or None for a rule of another kind."""
-    label, tier = rule.tou_period, rule.tier
-    if rule.basis == REGISTER and label is not None:
-        return register_quantity(label)
-    if rule.basis == SPLIT and label is not None and tier is not None:
-        return split_quantity(label, tier)
-    if rule.basis == DEMAND:
-        return demand_quantity(label)
-    fixed = {
-        TOTAL: TOTAL_QUANTITY,
-        OWN_DEMAND: OWN_DEMAND_QUANTITY,
-        RATCHET: RATCHET_QUANTITY,
-        EXPORT: EXPORT_QUANTITY,
-    }
-    return fixed.get(rule.basis)
-
-
-def limbed_quantities(rules: Sequence[LineRule]) -> tuple[str, ...]:
-    """The quantities that products need in limbs, in the order of the rules."""
-    found: list[str] = []
-    for rule in rules:
-        if rule.basis in (TIER_PART, SHARE, QUOTA) and in_limbs(rule):
-            found.append(tiered_quantity(rule))
-            by_demand = rule.limit_unit in (KWH_PER_KW, KWH_PER_KW_DAY)
-            found += [demand_quantity(None)] if by_demand else []
-        if rule.basis == SHARE and in_limbs(rule):
-            found.append(TOTAL_QUANTITY)
-        if rule.basis == DISCOUNT:
-            found.append(demand_quantity(None))
-        if rule.basis == SHARE and rule.tou_period is not None:
-            found.append(register_quantity(rule.tou_period))
-        if rule.basis == POWER_FACTOR:
-            found += [q for n in rule.base if (q := linear_quantity(rules[n])) is not None]
-    return tuple(dict.fromkeys(found))
-
-
-def published_needs(
-    rules: Sequence[LineRule], *, tou_periods: Sequence[str]
-) -> tuple[ColumnNeed, ...]:
-    """Every settlement column a gateway encrypts for a tariff's form.
-
-    The digits do not depend on the tariff's limits, which may change after encryption.
-
-    Args:
-        rules: The compiled lines of the month.
-        tou_periods: The tariff's time-of-use labels.
-    """
-    linear = [TOTAL_QUANTITY, *(register_quantity(label) for label in tou_periods)]
-    linear += [q for rule in rules if (q := linear_quantity(rule)) is not None]
-    needs = [ColumnNeed(q, REGISTER_SET, MAX_REGISTER_WH) for q in dict.fromkeys(linear)]
-    for rule in rules:
-        if rule.basis == DYNAMIC:
-            needs += [
-                ColumnNeed(priced_quantity(n), REGISTER_SET, MAX_PRICED_WH)
-                for n in range(len(rule.prices))
-            ]
-    parameters = circuit_parameters(rules)
-    measures = dict.fromkeys(measure for rule in rules for measure in rule_measures(rule))
-    needs += [need for measure in measures for need in measure.needs(parameters)]
-    if any(rule.basis == SHARE and not in_limbs(rule) for rule in rules):
-        needs.append(ColumnNeed(TIER_TOTAL, parameters, MAX_TIER_WH))
-    for quantity in limbed_quantities(rules):
-        needs += [
-            ColumnNeed(limb_quantity(quantity, n), parameters, 2**LIMB_BITS - 1)
-            for n in range(LIMBS)
-        ]
-    if any(rule.basis == POWER_FACTOR for rule in rules):
-        needs.append(ColumnNeed(FACTOR_QUANTITY, parameters, LOWEST_STEP))
-        needs += [
-            ColumnNeed(factor_quantity(n), parameters, 1) for n in range(LOWEST_STEP + 1, 101)
-        ]
-    return tuple({need.quantity: need for need in needs}.values())
-
-
-def largest_total_wh(rules: Sequence[LineRule]) -> int:
-    """The largest energy of a month that a bill under these rules takes [Wh]."""
-    household = any(
-        rule.basis in (TIER_PART, SHARE, QUOTA) and not in_limbs(rule) for rule in rules
-    )
-    return MAX_TIER_WH if household else MAX_REGISTER_WH

@@ -9,32 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import (
-    PERCENT_SCALE,
-    contract_quantity,
-    cut,
-    derived_lines,
-    line_amounts,
-)
-from gridsecure.billing.rules import (
-    CONTRACT,
-    DYNAMIC,
-    MINIMUM,
-    POWER_FACTOR,
-    QUOTA,
-    REGISTER,
-    SHARE,
-    SPLIT,
-    TIER_PART,
-    TOTAL,
-    LineRule,
-)
-from gridsecure.errors import OutOfRangeError
+from gridsecure.billing.charges import contract_quantity, derived_lines, line_amounts
+from gridsecure.billing.rules import LineRule
 from gridsecure.plans.bills import BillPlan
-from gridsecure.plans.outputs import DIVISOR, LineOutput
-from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, in_limbs
-
-Numbers = NDArray[Any]
+from gridsecure.plans.lines.kind import Decrypted, Numbers, inconsistent
+from gridsecure.plans.lines.registry import DIVISOR, KINDS, kind_of
+from gridsecure.plans.outputs import LineOutput
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,17 +53,12 @@ def recombined(plan: BillPlan, *, values: Mapping[str, NDArray[Any]]) -> Lines:
     quantities, amounts = _put_together(plan, values)
     total = quantities[-1]
     quantities, amounts = quantities[:-1], amounts[:-1]
-    _check_shares(plan.rules, quantities, total)
-    for line, rule in enumerate(plan.rules):
-        if rule.basis == SHARE:
-            quantities[line] = cut(quantities[line], total)
-            amounts[line] = cut(amounts[line], total)
-        elif rule.basis == POWER_FACTOR:
-            amounts[line] = cut(amounts[line], PERCENT_SCALE)
+    decrypted = Decrypted(plan.rules, quantities, amounts, total)
+    for kind in KINDS:
+        kind.finish(decrypted, [n for n, rule in enumerate(plan.rules) if kind.takes(rule)])
     _check_quantities(plan.rules, quantities)
-    _check_priced(plan.rules, quantities, amounts)
-    shared = any(rule.basis == SHARE for rule in plan.rules)
-    energy = total if shared else _billed_energy(plan.rules, quantities)
+    is_divided = any(output.line == DIVISOR for output in plan.outputs)
+    energy = total if is_divided else _billed_energy(plan.rules, quantities)
     return Lines(quantities, _completed(plan, quantities, amounts), energy)
 
 
@@ -99,7 +74,7 @@ def _put_together(plan: BillPlan, values: Mapping[str, NDArray[Any]]) -> tuple[N
         part = lifted // output.factor
         known = parts.setdefault((row, output.part), part)
         if (part * output.factor != lifted).any() or (part != known).any():
-            raise _inconsistent("A decrypted bill line does not divide by its rate.")
+            raise inconsistent("A decrypted bill line does not divide by its rate.")
         _check_range(part, output)
         if known is part:
             quantities[row] += part * output.quantity_weight
@@ -121,71 +96,39 @@ def _check_range(part: Numbers, output: LineOutput) -> None:
     line that is multiplied by zero would give them away.
     """
     if (part < output.low).any() or (part > output.high).any():
-        raise _inconsistent("A decrypted value is outside the range of its column.")
-
-
-def _check_shares(rules: tuple[LineRule, ...], products: Numbers, total: Numbers) -> None:
-    """The shares of a charge are all of the energy: register × tier part adds up to total²."""
-    sums: dict[str, Numbers] = {}
-    for rule, row in zip(rules, products, strict=True):
-        if rule.basis == SHARE:
-            sums[rule.charge] = sums.get(rule.charge, 0) + row
-    for added in sums.values():
-        if (added != total * total).any():
-            raise _inconsistent("The shares of a charge do not add up to the total.")
-
-
-def _check_priced(rules: tuple[LineRule, ...], quantities: Numbers, amounts: Numbers) -> None:
-    """A sum over prices lies between the lowest price and the highest for all of the energy."""
-    for line, rule in enumerate(rules):
-        if rule.basis == DYNAMIC:
-            least, most = quantities[line] * min(rule.prices), quantities[line] * max(rule.prices)
-            if (amounts[line] < least).any() or (amounts[line] > most).any():
-                raise _inconsistent("A sum of energy times price does not match the energy.")
+        raise inconsistent("A decrypted value is outside the range of its column.")
 
 
 def _check_quantities(rules: tuple[LineRule, ...], quantities: Numbers) -> None:
     """Refuse energies that no column may hold, also those put together from limbs."""
     for rule, row in zip(rules, quantities, strict=True):
-        if rule.basis in (CONTRACT, MINIMUM, POWER_FACTOR):
-            continue
-        household = rule.basis in (TIER_PART, SHARE, QUOTA) and not in_limbs(rule)
-        if (row < 0).any() or (row > (MAX_TIER_WH if household else MAX_REGISTER_WH)).any():
-            raise _inconsistent("A decrypted value is larger than its column may hold.")
+        bound = kind_of(rule).bound_wh(rule)
+        if bound is not None and ((row < 0).any() or (row > bound).any()):
+            raise inconsistent("A decrypted value is larger than its column may hold.")
 
 
 def _billed_energy(rules: tuple[LineRule, ...], quantities: Numbers) -> Numbers:
     """Energy a bill stands for [Wh]: its registers, or its total, or the sum of its tiers."""
-    for bases in ((REGISTER,), (TOTAL, DYNAMIC), (SPLIT,), (TIER_PART,)):
-        lines: dict[object, int] = {}
-        for line, rule in enumerate(rules):
-            if rule.basis in bases:
-                key = None if TOTAL in bases else (rule.tou_period, rule.tier)
-                lines.setdefault(key, line)
-        if lines:
-            energy: Numbers = quantities[list(lines.values())].sum(axis=0)
-            return energy
-    return np.zeros(quantities.shape[1], dtype=object)
+    ranked: dict[int, dict[object, int]] = {}
+    for line, rule in enumerate(rules):
+        if (told := kind_of(rule).energy(rule)) is not None:
+            rank, key = told
+            ranked.setdefault(rank, {}).setdefault(key, line)
+    if not ranked:
+        return np.zeros(quantities.shape[1], dtype=object)
+    energy: Numbers = quantities[list(ranked[min(ranked)].values())].sum(axis=0)
+    return energy
 
 
 def _completed(plan: BillPlan, quantities: Numbers, amounts: Numbers) -> Numbers:
-    """Add public lines and the minimum; check the power factor against its base."""
+    """Add public lines and the minimum; check lines that follow from others against those."""
+    computed = [n for n, rule in enumerate(plan.rules) if kind_of(rule).split is not None]
     for line, rule in enumerate(plan.rules):
-        if rule.basis in (CONTRACT, MINIMUM):
+        if line not in computed:
             known = contract_quantity(rule, plan.contracts, plan.period)
             quantities[line] = known.astype(object)
-        if rule.basis == CONTRACT:
             amounts[line] = line_amounts([rule], quantities=known[np.newaxis])[0]
     derived = derived_lines(plan.rules, quantities=quantities, amounts=amounts.copy())
-    factors = [n for n, rule in enumerate(plan.rules) if rule.basis == POWER_FACTOR]
-    if factors and (derived[factors] != amounts[factors]).any():
-        raise _inconsistent("A power-factor line is not its percentage of the lines it is on.")
+    if (derived[computed] != amounts[computed]).any():
+        raise inconsistent("A power-factor line is not its percentage of the lines it is on.")
     return derived
-
-
-def _inconsistent(message: str) -> OutOfRangeError:
-    return OutOfRangeError(
-        message,
-        reason="bill.inconsistent",
-        remedy="Do not release; check the keys, and what the gateway uploaded.",
-    )

@@ -19,15 +19,12 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
-from gridsecure.billing.rules import QUOTA, SHARE, TIER_PART, LineRule
+from gridsecure.billing.rules import LineRule
 from gridsecure.errors import OutOfRangeError
 from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, DigitSystem
 from gridsecure.periods import BillingPeriod
-from gridsecure.plans.quantities import counts_hours
-from gridsecure.tariffs.consistency import YEAR
+from gridsecure.plans.lines.registry import kind_of
 
 RADICES: Final = (16, 24, 64)
 """45, 69 or 189 digit columns."""
@@ -55,11 +52,9 @@ def circuit_rules(
         InputError: As `tier_limits_wh`.
     """
     limits = {
-        line: _limits_wh(rule, contracts, period)
+        line: found
         for line, rule in enumerate(rules)
-        if rule.basis in (TIER_PART, SHARE, QUOTA)
-        and not counts_hours(rule)
-        and (rule.reset != YEAR or rule.basis == QUOTA)
+        if (found := kind_of(rule).limits_wh(rule, contracts, period)) is not None
     }
     every = np.unique(np.concatenate([*limits.values(), np.zeros(0, dtype=np.int64)]))
     highest = MONTH_DIGITS.highest_threshold * WH_PER_KWH
@@ -86,11 +81,3 @@ def _radix(steps: int) -> int:
         remedy="State limits and quotas in multiples of a larger amount, or bill these meter"
         " points in rosters by quota.",
     )
-
-
-def _limits_wh(rule: LineRule, contracts: pd.DataFrame, period: BillingPeriod) -> NDArray[np.int64]:
-    if rule.basis == QUOTA:
-        return contracts["free_quota_wh"].to_numpy(np.int64)
-    both: NDArray[np.int64] = np.concatenate(tier_limits_wh(rule, contracts, period=period))
-    bounded: NDArray[np.int64] = both[both != OPEN_LIMIT_WH]
-    return bounded

@@ -14,48 +14,113 @@ ciphertexts, and the weights 2**(8i + bl) put the amount together in the vault.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import PERCENT_QUANTITY, contract_quantity
-from gridsecure.billing.rules import CONTRACT, DISCOUNT, TIER_PART, LineRule, rate_units
+from gridsecure.billing.charges import PERCENT_QUANTITY, PERCENT_SCALE, contract_quantity, cut
+from gridsecure.billing.rules import POWER_FACTOR, LineRule, rate_units
+from gridsecure.billing.settlement_columns import POWER_FACTOR_COLUMN
 from gridsecure.errors import OutOfRangeError
-from gridsecure.homomorphic.columns import Column
 from gridsecure.homomorphic.thresholds import GATED_LEVEL
-from gridsecure.plans.circuit import LIMB_MASK, Circuit
-from gridsecure.plans.parts import Part, combined, limb_of, line_parts
+from gridsecure.plans.circuit import LIMB_MASK, Circuit, combined, limb_of
+from gridsecure.plans.lines.hours import CAPACITY
+from gridsecure.plans.lines.kind import (
+    NO_FACTS,
+    PRODUCT_LIMBS,
+    Decrypted,
+    LineKind,
+    Method,
+    Part,
+    Reads,
+    Rules,
+    Values,
+)
+from gridsecure.plans.lines.public import charges_capacity
 from gridsecure.plans.quantities import (
     FACTOR_QUANTITY,
     LIMB_BITS,
     LIMBS,
     LOWEST_STEP,
     factor_quantity,
-    in_limbs,
     limb_quantity,
-    linear_quantity,
 )
 from gridsecure.tariffs.power_factor import HIGHEST_FACTOR, adjustment_table
 
+KindOf = Callable[[LineRule], LineKind]
+_STEPS: Final = range(LOWEST_STEP + 1, HIGHEST_FACTOR + 1)
 
-def power_factor_parts(
-    circuit: Circuit[Column], line: int, *, limb_bits: int
-) -> list[Part[Column]]:
-    """The parts of a power-factor line: limbs of its amount [1e-15 yuan], and its percentage.
+
+def power_factor_kind(kind_of: KindOf) -> LineKind:
+    """The kind of percentages of other lines.
 
     Args:
-        circuit: The columns.
-        line: Number of the rule.
-        limb_bits: Bits of a rate limb.
+        kind_of: Tells the kinds of those lines.
+    """
+    return LineKind(
+        takes=lambda rule: rule.basis == POWER_FACTOR,
+        describe=partial(_describe, kind_of),
+        read=partial(_read, kind_of),
+        settle=_settle,
+        split=partial(_split, kind_of),
+        is_summed=True,
+        multiplies_columns=True,
+        bound_wh=lambda _rule: None,
+        finish=_finish,
+        facts=_facts,
+    )
+
+
+def _describe(kind_of: KindOf, rule: LineRule, rules: Rules) -> Method:
+    base = (rules[number] for number in rule.base)
+    deepest = max((kind_of(line).describe(line, rules).depth for line in base), default=0)
+    how = (
+        "percentage × Σ rate × quantity: the percentage is looked up by the thermometer that the"
+        " gateway encrypts; limb of rate by limb of quantity; divided by 10,000 after decryption"
+    )
+    return Method(PRODUCT_LIMBS, how, depth=deepest + 1)
+
+
+def _read(kind_of: KindOf, rule: LineRule, rules: Rules) -> Reads:
+    """The lookup, and limbs of what the lines of the base multiply."""
+    base = (rules[number] for number in rule.base)
+    limbed = (quantity for line in base for quantity in kind_of(line).read(line, rules).linear)
+    steps = {factor_quantity(n): 1 for n in _STEPS}
+    return Reads(limbed=tuple(limbed), looked_up={FACTOR_QUANTITY: LOWEST_STEP, **steps})
+
+
+def _settle(_rule: LineRule, settled: pd.DataFrame) -> Values:
+    factors = settled[POWER_FACTOR_COLUMN].to_numpy(np.int64)
+    values = {factor_quantity(n): (factors >= n).astype(np.int64) for n in _STEPS}
+    return values | {FACTOR_QUANTITY: np.minimum(factors, LOWEST_STEP)}
+
+
+def _finish(decrypted: Decrypted, lines: Sequence[int]) -> None:
+    for line in lines:
+        decrypted.amounts[line] = cut(decrypted.amounts[line], PERCENT_SCALE)
+
+
+def _facts(rule: LineRule, rules: Rules) -> frozenset[str]:
+    """A percentage of a capacity charge among other lines tells how large it is beside them."""
+    is_charged = any(charges_capacity(rules[number]) for number in rule.base)
+    return frozenset({CAPACITY}) if is_charged else NO_FACTS
+
+
+def _split(
+    kind_of: KindOf, circuit: Circuit[Any], rule: LineRule, limb_bits: int
+) -> list[Part[Any]]:
+    """Limbs of the amount [1e-15 yuan], and the percentage.
 
     Raises:
         OutOfRangeError: A line of the base that cannot be taken in limbs (`plan.power-factor`).
     """
-    rule = circuit.rules[line]
-    percentage = percentage_column(circuit, rule)
-    base = _Base(circuit, rule)
-    parts: list[Part[Column]] = []
+    percentage = _look_up(circuit, rule)
+    base = _Base(kind_of, circuit, rule)
+    parts: list[Part[Any]] = []
     for limb in range(base.rate_limbs(limb_bits)):
         for place in range(LIMBS):
             column, public = base.limb(place, limb, bits=limb_bits)
@@ -72,7 +137,7 @@ def power_factor_parts(
     return parts
 
 
-def percentage_column(circuit: Circuit[Column], rule: LineRule) -> Column:
+def _look_up(circuit: Circuit[Any], rule: LineRule) -> Any:
     """The table's percentage [0.01 %] of every slot."""
     table = adjustment_table(rule.standard)
     steps = table[:-1] - table[1:]  # what a hundredth more takes off
@@ -80,18 +145,14 @@ def percentage_column(circuit: Circuit[Column], rule: LineRule) -> Column:
     if (steps[:LOWEST_STEP] != slope).any():
         raise ValueError("a table that bends below its lowest step needs more columns")
     factors = {FACTOR_QUANTITY: slope} if slope else {}
-    factors |= {
-        factor_quantity(n): int(steps[n - 1])
-        for n in range(LOWEST_STEP + 1, HIGHEST_FACTOR + 1)
-        if steps[n - 1]
-    }
+    factors |= {factor_quantity(n): int(steps[n - 1]) for n in _STEPS if steps[n - 1]}
     taken = _grouped(factors, circuit)
     highest, lowest = int(table[0]), int(table[-1])
-    percentage: Column = taken.complement().raised(highest - 1).within(lowest, highest)
+    percentage = taken.complement().raised(highest - 1).within(lowest, highest)
     return percentage.lowered(circuit.parameters.fresh_primes - GATED_LEVEL)
 
 
-def _grouped(factors: dict[str, int], circuit: Circuit[Column]) -> Any:
+def _grouped(factors: dict[str, int], circuit: Circuit[Any]) -> Any:
     """Σ factor × column, scaling once for every distinct factor."""
     by_factor: dict[int, dict[str, int]] = {}
     for name, factor in factors.items():
@@ -106,7 +167,8 @@ def _grouped(factors: dict[str, int], circuit: Circuit[Column]) -> Any:
 class _Base:
     """The lines a percentage applies to, by limb of quantity and limb of rate."""
 
-    def __init__(self, circuit: Circuit[Column], rule: LineRule) -> None:
+    def __init__(self, kind_of: KindOf, circuit: Circuit[Any], rule: LineRule) -> None:
+        self._kind_of = kind_of
         self._slots = len(circuit.contracts)
         self._primes = circuit.parameters.fresh_primes - GATED_LEVEL
         self._columns: dict[str, Any] = {}
@@ -117,23 +179,25 @@ class _Base:
 
     def _add(self, circuit: Circuit[Any], number: int) -> None:
         line = circuit.rules[number]
-        rate, quantity = rate_units(line.rate), linear_quantity(line)
-        if line.basis == CONTRACT:
+        rate, kind = rate_units(line.rate), self._kind_of(line)
+        if kind.split is None:
             public = contract_quantity(line, circuit.contracts, circuit.period)
             if len(public) and int(public.max()) >= 2 ** (LIMB_BITS * LIMBS):
                 raise _too_wide(line)
             self._public.append((rate, public))
             return
-        if quantity is not None:
-            names = [limb_quantity(quantity, n) for n in range(LIMBS)]
+        linear = kind.read(line, circuit.rules).linear
+        if linear:
+            names = [limb_quantity(linear[0], n) for n in range(LIMBS)]
             self._columns |= {
                 name: circuit.inputs[name].lowered(self._primes)
                 for name in names
                 if name not in self._columns
             }
-        elif line.basis == DISCOUNT or (line.basis == TIER_PART and in_limbs(line)):
+        elif kind.is_limbed(line):
             names = [f"line:{number}:{n}" for n in range(LIMBS)]
-            columns = [part.column.lowered(self._primes) for part in line_parts(circuit, number)]
+            parts = kind.split(circuit, line, LIMB_BITS)
+            columns = [part.column.lowered(self._primes) for part in parts]
             self._columns |= dict(zip(names, columns, strict=True))
         else:
             raise _too_wide(line)
