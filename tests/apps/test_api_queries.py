@@ -30,7 +30,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.store.database import write_session
-from gridsecure.wire.client import Peer
+from gridsecure.wire.client import service_client
 from gridsecure.wire.problems import REFUSED
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.platform import create_platform_app
@@ -81,7 +81,7 @@ def authority_of(folder: Path, grid: GridSimulator, platform: FastAPI, *, vault:
         vault_socket=vault,
     )
     http = client_of(platform, headers=bearer("platform", "authority"))
-    pull = PlatformPull(Peer(http, name="platform", pause=lambda _seconds: None))
+    pull = PlatformPull(service_client(http, name="platform", pause=lambda _seconds: None))
     return create_authority_app(settings, clock=TestClock(), pull=pull)
 
 

@@ -18,7 +18,7 @@ from gridsecure.credentials.queries import Query
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.store.database import write_session
-from gridsecure.wire.client import Peer
+from gridsecure.wire.client import service_client
 from gridsecure.wire.problems import REFUSED
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.platform import create_platform_app
@@ -54,7 +54,7 @@ def authority_app(folder: Path, platform: object, *, clock: TestClock):
         vault_socket=folder / "no-vault",  # nothing here is released
     )
     pulled = client_of(platform, headers=bearer("platform", "authority"))  # type: ignore[arg-type]
-    pull = PlatformPull(Peer(pulled, name="platform", pause=lambda _seconds: None))
+    pull = PlatformPull(service_client(pulled, name="platform", pause=lambda _seconds: None))
     return create_authority_app(settings, clock=clock, pull=pull, settlement=settlement)
 
 

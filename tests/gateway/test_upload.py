@@ -34,7 +34,7 @@ from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, signed
 from gridsecure.store.database import write_session
-from gridsecure.wire.client import PAUSES_S, Peer
+from gridsecure.wire.client import PAUSES_S, service_client
 from tests.gateway.gateway_world import MONTH, YEAR, GatewayWorld
 
 REQUESTS = 9
@@ -124,7 +124,8 @@ def peer(answer, *, pauses=None):
     http = httpx.Client(
         transport=httpx.MockTransport(answer), base_url="http://p", follow_redirects=True
     )
-    return Peer(http, name="platform", pause=(pauses if pauses is not None else []).append)
+    pause = (pauses if pauses is not None else []).append
+    return service_client(http, name="platform", pause=pause)
 
 
 REFUSAL = {"reason": "some.reason", "message": "No.", "remedy": "Do."}

@@ -18,7 +18,8 @@ from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.store.database import write_session
 from gridsecure.store.rows import keep
-from gridsecure.wire.client import PAUSES_S, Peer
+from gridsecure.wire.client import PAUSES_S, Client, service_client
+from gridsecure.wire.words import ServiceWords
 from tests.apps.zone_apps import bearer, platform_app
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
@@ -37,7 +38,7 @@ def service(grid: GridSimulator) -> Iterator[TestClient]:
 
 def pull_of(client: httpx.Client, pauses: list[float] | None = None, **limits: int) -> PlatformPull:
     pause = ([] if pauses is None else pauses).append
-    return PlatformPull(Peer(client, name="platform", pause=pause, **limits))
+    return PlatformPull(Client(client, ServiceWords("platform"), pause=pause, **limits))
 
 
 def lying(answer: Answer, pauses: list[float] | None = None, **limits: int) -> PlatformPull:
@@ -98,7 +99,7 @@ def test_an_object_gone_at_the_platform_is_a_refusal(
         def object(self, digest: str) -> bytes:
             return super().object(DIGEST if digest == gone else digest)
 
-    view = Forgetful(Peer(service, name="platform", pause=[].append))
+    view = Forgetful(service_client(service, name="platform", pause=[].append))
     outcome = answer_request(authority.zone, request, view=view, clock=lambda: NOW)
     assert (outcome.state, outcome.reason) == (REFUSED, "not-found.object")
 

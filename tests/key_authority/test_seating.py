@@ -25,7 +25,7 @@ from gridsecure.key_authority.checker.seating import SettlementClient
 from gridsecure.key_authority.filing import by_settlement_name
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import RosterManifest, Signed, signed
-from gridsecure.wire.client import Peer
+from gridsecure.wire.client import service_client
 from tests.authority_simulator import SEED, Authority, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import OFFICE, GridSimulator, GridUpload, grid_keys, registry
@@ -361,7 +361,7 @@ def identity() -> Identity:
 @pytest.fixture
 def client(identity: Identity) -> Iterator[SettlementClient]:
     with httpx.Client(transport=httpx.MockTransport(identity), base_url="http://identity") as http:
-        peer = Peer(http, name="identity", pause=lambda _seconds: None)
+        peer = service_client(http, name="identity", pause=lambda _seconds: None)
         yield SettlementClient(peer, identity=registry(grid_keys().identity))
 
 

@@ -17,7 +17,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.records import create_tables
-from gridsecure.wire.client import Peer
+from gridsecure.wire.client import service_client
 from gridsecure.wire.connections import new_client
 from gridsecure.zone_keys import signing_key, zone_folder
 from gridsecure_api.deps import Clock
@@ -70,14 +70,14 @@ def open_pull(settings: AuthoritySettings, *, login: ServiceLoginClient) -> Plat
     """A client of the platform, which logs in with the authority's key."""
     auth = ServiceAuth(login, audience="platform")
     return PlatformPull(
-        Peer(_connect(settings.platform_url, auth), name="platform", pause=time.sleep)
+        service_client(_connect(settings.platform_url, auth), name="platform", pause=time.sleep)
     )
 
 
 def open_settlement(settings: AuthoritySettings, *, login: ServiceLoginClient) -> Settlement:
     """A client of the identity authority, which logs in with the authority's key."""
     auth = ServiceAuth(login, audience="identity")
-    peer = Peer(_connect(settings.identity_url, auth), name="identity", pause=time.sleep)
+    peer = service_client(_connect(settings.identity_url, auth), name="identity", pause=time.sleep)
     return SettlementClient(peer, identity=key_registry(settings.identity_public_key))
 
 

@@ -8,8 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from gridsecure.credentials.grants import Question
-from gridsecure.wire.identity import Grant, Terms
-from gridsecure_api.identity_registration import Hex32
+from gridsecure.wire.identity import Grant, Hex32, Terms
 from gridsecure_api.identity_zone import Body, Zone
 
 PUBLIC_PATHS: Final = frozenset({"/grants", "/grants/terms"})

@@ -22,6 +22,7 @@ from gridsecure.identity_messages import MAX_BATCH, NO_FACTS, Facts
 from gridsecure.messages import MAX_SLOTS, Signed, signed
 from gridsecure.wire.identity import (
     Challenge,
+    Hex32,
     HolderToken,
     RegistrationList,
     RegistrationResult,
@@ -44,7 +45,6 @@ PUBLIC_PATHS: Final = frozenset(
 )
 
 Role = Literal["meter-point", "gateway"]
-Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 DomainText = Annotated[str, Field(min_length=5, max_length=128)]
 Subjects = Annotated[list[Hex32], Field(min_length=1, max_length=MAX_SLOTS)]
 Authority = Annotated[TokenClaims, Depends(require("authority"))]

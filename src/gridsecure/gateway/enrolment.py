@@ -116,7 +116,7 @@ class IdentityClient:
         """The gateway's holders, under keys that are fetched and compared once.
 
         Raises:
-            GridSecureError: As `pin_identity_keys` or `Peer.get`.
+            GridSecureError: As `pin_identity_keys` or `Client.get`.
         """
         if self._agents is None:
             statements = self._peer.identity_keys()

@@ -90,7 +90,7 @@ def request_credentials(
         By holder its credential, or the authority's reason for none.
 
     Raises:
-        GridSecureError: As `Peer.post`; an answer that does not open or verify, or is about
+        GridSecureError: As `Client.post`; an answer that does not open or verify, or is about
             something else (`identity.answer`); a credential not made with the pinned key
             (`authenticity.credential-response`), after which nobody should be enrolled.
     """
@@ -129,7 +129,7 @@ def register(
         By holder its pseudonyms, or the authority's reason for none.
 
     Raises:
-        GridSecureError: As `Peer.post`, or other pseudonyms than the holders' (`identity.answer`).
+        GridSecureError: As `Client.post`, or others' pseudonyms (`identity.answer`).
     """
     if not batch.agents:
         return []

@@ -7,12 +7,10 @@ with the gateway's token, sealed besides.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
@@ -21,12 +19,19 @@ from gridsecure.errors import GridSecureError
 from gridsecure.identity_messages import Facts
 from gridsecure.messages import Signed
 from gridsecure.month_texts import read_moment
-from gridsecure.wire.client import Peer
+from gridsecure.wire.client import service_client
+from gridsecure.wire.identity import (
+    Challenge,
+    HolderToken,
+    RegistrationList,
+    RegistrationResult,
+    RegistrationResults,
+    Session,
+    Statements,
+)
 
 SEALED: Final = "application/vnd.gridsecure.envelope"
 """Content type of a sealed envelope."""
-
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +93,16 @@ class IdentityPeer:
     def __init__(
         self, public: httpx.Client, service: httpx.Client, *, pause: Callable[[float], None]
     ) -> None:
-        self._public = Peer(public, name="identity", pause=pause)
-        self._service = Peer(service, name="identity", pause=pause)
+        self._public = service_client(public, name="identity", pause=pause)
+        self._service = service_client(service, name="identity", pause=pause)
 
     def identity_keys(self) -> list[Signed]:
         """What the openers signed, not verified yet."""
-        answer = self._public.answer(self._public.get("/identity-keys"))
-        return [_signed(item) for item in self._list(_field(answer, "statements"))]
+        return self._public.read(self._public.get("/identity-keys"), Statements).statements
 
     def session(self) -> str:
         """A session, good for one order."""
-        answer = self._service.answer(self._service.post("/enrolments/sessions"))
-        return self._digest(_field(answer, "session"))
+        return self._service.read(self._service.post("/enrolments/sessions"), Session).session
 
     def enrol(self, order: bytes) -> bytes:
         """Send a sealed order and return the sealed answer."""
@@ -107,8 +110,8 @@ class IdentityPeer:
 
     def challenge(self) -> bytes:
         """A challenge, good for one use."""
-        answer = self._public.answer(self._public.post("/challenges"))
-        return bytes.fromhex(self._digest(_field(answer, "challenge")))
+        answer = self._public.read(self._public.post("/challenges"), Challenge)
+        return bytes.fromhex(answer.challenge)
 
     def register(self, registering: Registering) -> list[tuple[str, ...] | str]:
         """Send presentations; by presentation the subjects registered, or why there are none."""
@@ -126,8 +129,8 @@ class IdentityPeer:
                 for item in registering.items
             ],
         }
-        answer = self._public.answer(self._public.post("/registrations", json=body))
-        found = self._list(_field(answer, "items"))
+        response = self._public.post("/registrations", json=body)
+        found = self._public.read(response, RegistrationResults).items
         if len(found) != len(registering.items):
             raise self.malformed()
         return [self._outcome(item) for item in found]
@@ -137,11 +140,11 @@ class IdentityPeer:
     ) -> tuple[Signed | None, frozenset[str]]:
         """The authority's word on pseudonyms, not verified yet, and those that may not act."""
         body = {"domain": domain, "role": role, "subjects": list(subjects)}
-        answer = self._public.answer(self._public.post("/registrations/list", json=body))
-        envelope, refused = _field(answer, "registrations"), self._list(_field(answer, "refused"))
-        if not {type(name) for name in refused} <= {str} or not set(refused) <= set(subjects):
+        response = self._public.post("/registrations/list", json=body)
+        answer = self._public.read(response, RegistrationList)
+        if not set(answer.refused) <= set(subjects):
             raise self.malformed()
-        return None if envelope is None else _signed(envelope), frozenset(refused)
+        return answer.registrations, frozenset(answer.refused)
 
     def log_in(self, *, subject: str, domain: str, challenge: bytes, signature: bytes) -> Login:
         """Log a pseudonym in."""
@@ -151,37 +154,17 @@ class IdentityPeer:
             "challenge": challenge.hex(),
             "signature": signature.hex(),
         }
-        answer = self._public.answer(self._public.post("/logins", json=body))
-        token, ends = _field(answer, "token"), _field(answer, "expires_at")
-        expires_at = read_moment(ends) if isinstance(ends, str) else None
-        if not isinstance(token, str) or expires_at is None:
+        given = self._public.read(self._public.post("/logins", json=body), HolderToken)
+        expires_at = read_moment(given.expires_at)
+        if expires_at is None:
             raise self.malformed()
-        return Login(token, expires_at)
+        return Login(given.token, expires_at)
 
     def malformed(self) -> GridSecureError:
         """The error for an answer that is not what was asked for."""
-        return self._public.malformed()
+        return self._public.words.malformed()
 
-    def _outcome(self, item: object) -> tuple[str, ...] | str:
-        reason, subjects = _field(item, "reason"), _field(item, "subjects")
-        if isinstance(reason, str) and subjects is None:
-            return reason
-        return tuple(self._digest(name) for name in self._list(subjects))
-
-    def _list(self, value: object) -> list[Any]:
-        if not isinstance(value, list):
+    def _outcome(self, item: RegistrationResult) -> tuple[str, ...] | str:
+        if (item.reason is None) == (item.subjects is None):
             raise self.malformed()
-        return value
-
-    def _digest(self, value: object) -> str:
-        if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-            raise self.malformed()
-        return value
-
-
-def _field(answer: object, name: str) -> Any:
-    return answer.get(name) if isinstance(answer, dict) else None
-
-
-def _signed(item: object) -> Signed:
-    return Signed.parsed(json.dumps(item))
+        return item.reason if item.reason is not None else tuple(item.subjects or ())

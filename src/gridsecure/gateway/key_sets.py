@@ -29,7 +29,7 @@ from gridsecure.messages import KeyNotice, KeySetRequest, Signed, UploadManifest
 from gridsecure.plans.key_ring import load_key_set
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import keep, required
-from gridsecure.wire.client import Peer
+from gridsecure.wire.client import service_client
 
 
 class KeySetClient:
@@ -41,7 +41,7 @@ class KeySetClient:
     """
 
     def __init__(self, http: httpx.Client, *, pause: Callable[[float], None]) -> None:
-        self._peer = Peer(http, name="authority", pause=pause)
+        self._peer = service_client(http, name="authority", pause=pause)
 
     def ask(self, request: Signed, *, registrations: Signed) -> tuple[Signed, list[bytes]]:
         """Ask for the own key set in force.
@@ -60,7 +60,7 @@ class KeySetClient:
         try:
             notice, *objects = frames.split(answer.content)
         except (InvalidMessageError, ValueError) as error:
-            raise self._peer.malformed() from error
+            raise self._peer.words.malformed() from error
         return Signed.parsed(notice), objects
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
@@ -18,7 +18,8 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError
 from gridsecure.frames import CONTENT_TYPE, joined
 from gridsecure.messages import KeyNotice, Signed
-from gridsecure.wire.client import Peer
+from gridsecure.wire.client import service_client
+from gridsecure.wire.platform import KeySetStatus, TariffKept, UploadStatus
 
 MAX_BATCH_BYTES: Final = 16_000_000
 """Largest body of framed objects [bytes]."""
@@ -71,20 +72,18 @@ class PlatformClient:
     """
 
     def __init__(self, http: httpx.Client, *, pause: Callable[[float], None]) -> None:
-        self._peer = Peer(http, name="platform", pause=pause)
+        self._peer = service_client(http, name="platform", pause=pause)
         self._has: set[str] = set()
 
     def send_tariff(self, text: str) -> str:
         """Send a tariff's text and return its digest.
 
         Raises:
-            GridSecureError: As `Peer.post`; `audit.object` if the platform names other bytes.
+            GridSecureError: As `Client.post`; `audit.object` if the platform names other bytes.
         """
         body = text.encode()
-        answer = self._peer.answer(
-            self._peer.post("/tariffs", body=body, content_type="text/plain; charset=utf-8")
-        )
-        if not isinstance(answer, dict) or answer.get("digest") != sm3_hex(body):
+        response = self._peer.post("/tariffs", body=body, content_type="text/plain; charset=utf-8")
+        if self._peer.read(response, TariffKept).digest != sm3_hex(body):
             raise AuditBrokenError(
                 "The platform stored a text that differs from the tariff sent.",
                 reason="audit.object",
@@ -107,10 +106,8 @@ class PlatformClient:
         if notice.digest in self._has:
             return
         parts = [notice.model_dump_json().encode()]
-        answer = self._peer.answer(self._post_frames("/key-sets", parts))
-        if not isinstance(answer, dict) or not isinstance(answer.get("missing"), list):
-            raise self._peer.malformed()
-        if answer["missing"]:
+        answer = self._peer.read(self._post_frames("/key-sets", parts), KeySetStatus)
+        if answer.missing:
             named = KeyNotice.parsed(notice.body)
             digests = (named.public_key, named.relinearisation_keys)
             self._post_frames(
@@ -136,15 +133,10 @@ class PlatformClient:
 
     def _status(self, response: httpx.Response, manifest: Signed) -> UploadAnswer:
         """Read a status; the platform must speak of the upload that was asked about."""
-        answer: Any = self._peer.answer(response)
-        if not isinstance(answer, dict) or set(answer) != {"upload_id", "state", "missing"}:
-            raise self._peer.malformed()
-        state, missing = answer["state"], answer["missing"]
-        if answer["upload_id"] != manifest.digest or state not in ("pending", COMMITTED):
-            raise self._peer.malformed()
-        if not isinstance(missing, list) or not all(isinstance(name, str) for name in missing):
-            raise self._peer.malformed()
-        return UploadAnswer(manifest.digest, state, frozenset(missing))
+        answer = self._peer.read(response, UploadStatus)
+        if answer.upload_id != manifest.digest:
+            raise self._peer.words.malformed()
+        return UploadAnswer(manifest.digest, answer.state, frozenset(answer.missing))
 
 
 def deliver(
@@ -168,7 +160,7 @@ def deliver(
         Bytes of column files sent.
 
     Raises:
-        GridSecureError: As `Peer.post`.
+        GridSecureError: As `Client.post`.
     """
     manifest = delivery.manifest
     platform.register_roster(delivery.roster, delivery.seats)

@@ -1,21 +1,24 @@
-"""Calling a peer service over HTTP: bounded retry, refusals mapped back to our errors.
+"""The one client of every service, for services and for people's programs.
 
-Every request made here may be repeated: the services answer a repeated message as they did the
-first time. So a lost connection or a fault of the server is retried after 0.25, 0.5, 1, 2 and 4 s,
-the same in every run, and then given up. What the peer refused on purpose is not retried; the error
-carries the peer's own reason code. A redirect is refused: messages go to the address that was
-configured, or nowhere. An answer is read up to a limit: a peer cannot fill this process's memory.
+A redirect is refused: messages go to the address that was configured, or nowhere. An answer is read
+up to a limit: a peer cannot fill this process's memory. A refusal becomes the error it was at the
+service. Nothing of a request is repeated in an error: no token, no password, no body.
+
+Between services every request may be repeated: a repeated message is answered as it was the first
+time. So a client that is given a `pause` retries a lost connection or a fault of the server after
+0.25, 0.5, 1, 2 and 4 s, the same in every run, and then gives up. What was refused on purpose is
+not retried. Tokens are the business of the connection's `auth`, or of who calls with `token`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
+from pydantic import TypeAdapter, ValidationError
 
-from gridsecure.errors import GridSecureError, InvalidMessageError
-from gridsecure.wire.problems import class_of, error_of
+from gridsecure.wire.words import ServiceWords, Words
 
 PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Pauses before the second to the sixth attempt [s]."""
@@ -26,91 +29,112 @@ megabytes, the largest object, the tier set's relinearisation keys, a few."""
 
 _TOO_MANY: Final = 429
 _FULL: Final = 507
+_KEPT_HEADERS: Final = frozenset({"location", "content-type"})
+
+AnswerT = TypeVar("AnswerT")
 
 
-class Peer:
-    """One service.
+class Client:
+    """One service, as somebody asks it.
 
     Args:
-        http: Its base address, authentication and time limits.
-        name: What messages call it, as in "platform"; also the first part of reason codes.
-        pause: Waits for so many seconds; `time.sleep` in a service.
+        http: The connection, its authentication and time limits; closing it is up to its owner.
+        words: What is said of failures.
+        url: Base address of the service, where the connection has none.
+        pause: Waits for so many seconds before another attempt; None to attempt once.
         max_answer_bytes: Longest answer that is read [bytes].
     """
 
     def __init__(
         self,
         http: httpx.Client,
+        words: Words,
         *,
-        name: str,
-        pause: Callable[[float], None],
+        url: str = "",
+        pause: Callable[[float], None] | None = None,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
+        self.words = words
         self._http = http
-        self._name = name
+        self._url = url.rstrip("/")
         self._pause = pause
         self._max_answer_bytes = max_answer_bytes
 
     def get(self, path: str) -> httpx.Response:
-        """GET, as `post`."""
-        return self._call("GET", path)
+        """GET, as `call`."""
+        return self.call("GET", path)
 
     def post(
         self, path: str, *, json: Any = None, body: bytes | None = None, content_type: str = ""
     ) -> httpx.Response:
-        """POST JSON or bytes and return the answer, which is a success.
+        """POST JSON or bytes, as `call`."""
+        if body is None:
+            return self.call("POST", path, json=json)
+        return self.call("POST", path, content=body, headers={"Content-Type": content_type})
+
+    def call(
+        self, method: str, path: str, *, token: str | None = None, **content: Any
+    ) -> httpx.Response:
+        """Send a request and return the answer, which is a success.
+
+        Args:
+            method: HTTP method.
+            path: Path below the base address.
+            token: Bearer token, where the connection adds none.
+            content: What is sent, as `httpx.Client.request` takes it.
 
         Raises:
-            GridSecureError: The peer's refusal with its reason, or `<name>.unreachable`,
-                `<name>.failed` after the last attempt, `<name>.redirect`, or `<name>.too-large`.
+            GridSecureError: The service's refusal, or what `words` says of a service that cannot be
+                reached, fails, redirects or sends too much.
         """
-        if body is not None:
-            return self._call("POST", path, content=body, headers={"Content-Type": content_type})
-        return self._call("POST", path, json=json)
+        if token is not None:
+            content["headers"] = {
+                **content.get("headers", {}),
+                "Authorization": f"Bearer {token}",
+            }
+        pauses = PAUSES_S if self._pause is not None else ()
+        for pause in (*pauses, None):
+            response = self._attempt(method, path, content, is_last=pause is None)
+            if response is not None:
+                return self._accepted(response)
+            if pause is not None and self._pause is not None:
+                self._pause(pause)
+        raise AssertionError("the last attempt answers or raises")
 
-    def answer(self, response: httpx.Response) -> Any:
+    def read(self, response: httpx.Response, kind: type[AnswerT]) -> AnswerT:
+        """An answer as the service's own model of it, or as a list of one.
+
+        Raises:
+            InvalidMessageError: Another shape; the error names fields and no values.
+        """
+        return parse_answer(response.content, kind, words=self.words)
+
+    def json(self, response: httpx.Response) -> Any:
         """The JSON of an answer.
 
         Raises:
-            InvalidMessageError: It is not JSON (`<name>.answer`).
+            InvalidMessageError: It is not JSON.
         """
         try:
             return response.json()
         except (ValueError, RecursionError) as error:  # brackets nested a thousand deep
-            raise self.malformed() from error
-
-    def malformed(self) -> InvalidMessageError:
-        """The error for an answer of another shape than documented."""
-        return InvalidMessageError(
-            f"The {self._name} answered in a form this release does not know.",
-            reason=f"{self._name}.answer",
-            remedy="Check the address, and run the same release on both sides.",
-        )
-
-    def _call(self, method: str, path: str, **content: Any) -> httpx.Response:
-        for pause in (*PAUSES_S, None):
-            response = self._attempt(method, path, content, is_last=pause is None)
-            if response is not None:
-                return self._accepted(response)
-            if pause is not None:
-                self._pause(pause)
-        raise AssertionError("the last attempt answers or raises")
+            raise self.words.malformed() from error
 
     def _attempt(
         self, method: str, path: str, content: dict[str, Any], *, is_last: bool
     ) -> httpx.Response | None:
         """One attempt; None when it failed in a way that may pass."""
         try:
-            with self._http.stream(method, path, follow_redirects=False, **content) as arriving:
+            with self._http.stream(
+                method, self._url + path, follow_redirects=False, **content
+            ) as arriving:
                 response = self._received(arriving)
         except httpx.TransportError as error:
             if not is_last:
                 return None
-            raise GridSecureError(
-                f"The {self._name} cannot be reached.",
-                reason=f"{self._name}.unreachable",
-                remedy="Check that it runs and its address, then start again; nothing is lost.",
-            ) from error
+            raise self.words.unreachable() from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self.words.unreachable() from error
         faulty = response.status_code >= 500 and response.status_code != _FULL
         if (faulty or response.status_code == _TOO_MANY) and not is_last:
             return None
@@ -122,38 +146,43 @@ class Peer:
         for part in arriving.iter_bytes():
             size += len(part)
             if size > self._max_answer_bytes:
-                raise GridSecureError(
-                    f"The {self._name} sends more than any answer has.",
-                    reason=f"{self._name}.too-large",
-                    remedy="Check the address; nothing of the answer was used.",
-                )
+                raise self.words.too_large()
             parts.append(part)
-        kept = {"location", "content-type"}
-        headers = {name: text for name, text in arriving.headers.items() if name in kept}
+        headers = {name: text for name, text in arriving.headers.items() if name in _KEPT_HEADERS}
         return httpx.Response(arriving.status_code, headers=headers, content=b"".join(parts))
 
     def _accepted(self, response: httpx.Response) -> httpx.Response:
         if response.is_success:
             return response
         if response.is_redirect:
-            raise GridSecureError(
-                f"The {self._name} sent a redirect, which is refused.",
-                reason=f"{self._name}.redirect",
-                remedy="Configure its own address.",
-            )
-        raise self._refusal(response)
+            raise self.words.redirected()
+        raise self.words.refused(response.status_code, response.content)
 
-    def _refusal(self, response: httpx.Response) -> GridSecureError:
-        """The peer's error, with its reason where it gives a well-formed one."""
-        said = error_of(response.status_code, response.content)
-        if said is None:
-            return class_of(response.status_code)(
-                f"The {self._name} refused.", reason=f"{self._name}.failed"
-            )
-        return type(said)(
-            f"The {self._name} refused: {said.message}"
-            if said.message
-            else f"The {self._name} refused.",
-            reason=said.reason,
-            remedy=said.remedy,
-        )
+
+def parse_answer(content: bytes, kind: type[AnswerT], *, words: Words) -> AnswerT:
+    """Read the JSON of an answer, as `Client.read`.
+
+    Args:
+        content: The body.
+        kind: A model of `gridsecure.wire` or a message, or a list of one.
+        words: What is said of another shape.
+
+    Raises:
+        InvalidMessageError: Another shape; the error names fields and no values.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(content)
+    except ValidationError as error:
+        declared = [part for part in error.errors()[0]["loc"] if isinstance(part, str)]
+        raise words.malformed(".".join(declared) or "JSON") from None
+
+
+def service_client(http: httpx.Client, *, name: str, pause: Callable[[float], None]) -> Client:
+    """A client of one service for another: it retries, and its reason codes begin with the name.
+
+    Args:
+        http: The connection, with its base address and authentication.
+        name: What errors call the other service, as in "platform".
+        pause: Waits for so many seconds; `time.sleep` in a service.
+    """
+    return Client(http, ServiceWords(name), pause=pause)

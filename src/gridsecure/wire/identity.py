@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from gridsecure.credentials.opening import Opener
 from gridsecure.identity_messages import Audience, LogEntry, SearchDocument, SearchWork
 from gridsecure.messages import Signed
 from gridsecure.wire.services import Answer
+
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A digest or 32 random bytes."""
 
 
 class PersonTokens(Answer):
@@ -37,7 +42,7 @@ class PersonToken(Answer):
 class Session(Answer):
     """A session for one order."""
 
-    session: str
+    session: Hex32
 
 
 class Books(Answer):
@@ -67,13 +72,13 @@ class Statements(Answer):
 class Challenge(Answer):
     """A challenge, good once and for two minutes."""
 
-    challenge: str
+    challenge: Hex32
 
 
 class RegistrationResult(Answer):
     """A holder's pseudonyms of this period, or why there are none."""
 
-    subjects: list[str] | None = None
+    subjects: list[Hex32] | None = None
     reason: str | None = None
 
 

@@ -7,15 +7,14 @@ is a failure (`platform.access`) and never a refusal: the request waits.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
 from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
 from gridsecure.messages import Signed
-from gridsecure.wire.client import Peer
+from gridsecure.wire.client import Client
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[0-9a-f]{1,64}")
@@ -28,7 +27,7 @@ class PlatformPull:
         peer: The platform's service, with the authority's access token.
     """
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Client) -> None:
         self._peer = peer
 
     def waiting(self) -> list[Signed]:
@@ -37,10 +36,7 @@ class PlatformPull:
         Raises:
             GridSecureError: The platform cannot be reached or refuses.
         """
-        found = self._peer.answer(self._got("/release-requests"))
-        if not isinstance(found, list):
-            raise self._peer.malformed()
-        return [self._signed(item) for item in found]
+        return self._peer.read(self._got("/release-requests"), list[Signed])
 
     def message(self, kind: str, digest: str) -> Signed:
         """A roster's or upload's signed message.
@@ -50,7 +46,7 @@ class PlatformPull:
             GridSecureError: As `waiting`.
         """
         response = self._got(f"/messages/{kind}/{_checked(digest, _DIGEST)}")
-        return self._signed(self._peer.answer(response))
+        return self._peer.read(response, Signed)
 
     def object(self, digest: str) -> bytes:
         """An object's bytes.
@@ -78,15 +74,6 @@ class PlatformPull:
             return self._peer.get(path)
         except AuthenticityError as error:
             raise _no_access() from error
-
-    def _signed(self, item: Any) -> Signed:
-        if not isinstance(item, dict):
-            raise self._peer.malformed()
-        try:
-            # Through JSON, which refuses half a surrogate pair: a text that has no bytes to sign.
-            return Signed.parsed(json.dumps(item))
-        except InvalidMessageError as error:
-            raise self._peer.malformed() from error
 
 
 def _no_access() -> GridSecureError:

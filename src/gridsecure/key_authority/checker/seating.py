@@ -27,7 +27,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.filing import SUBJECT, check_names
 from gridsecure.messages import RosterManifest, Signed, opened
 from gridsecure.tariffs.tariff import parse_tariff
-from gridsecure.wire.client import Peer
+from gridsecure.wire.client import Client
 
 
 def proven_roster(
@@ -101,7 +101,7 @@ class SettlementClient:
         identity: Its key by thumbprint.
     """
 
-    def __init__(self, peer: Peer, *, identity: Mapping[str, Sm2PublicKey]) -> None:
+    def __init__(self, peer: Client, *, identity: Mapping[str, Sm2PublicKey]) -> None:
         self._peer = peer
         self._identity = identity
 
