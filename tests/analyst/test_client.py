@@ -319,7 +319,7 @@ def test_a_refusal_keeps_its_class_and_reason(services, status, reason, kind) ->
     [
         (httpx.Response(502, text="<html>bad gateway</html>"), "service.failed"),
         (httpx.Response(500, json=["x"]), "service.failed"),
-        (httpx.Response(302, headers={"location": "http://elsewhere.test"}), "service.failed"),
+        (httpx.Response(302, headers={"location": "http://elsewhere.test"}), "service.redirect"),
         (httpx.Response(429), "service.too-many"),
     ],
 )

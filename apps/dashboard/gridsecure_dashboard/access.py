@@ -22,6 +22,7 @@ from gridsecure.analyst.releases import Release, pinned_authority
 from gridsecure.analyst.sessions import Session
 from gridsecure.analyst.warrants import OfficeClient
 from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError
+from gridsecure.wire.connections import new_client
 from gridsecure_dashboard.settings import DashboardSettings, load_settings
 from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
 from gridsecure_dashboard.wording import say, show_error
@@ -61,7 +62,7 @@ def pages_for(session: Session) -> tuple[str, ...]:
 @st.cache_resource(show_spinner=False)
 def _connection(timeout_seconds: float) -> httpx.Client:
     """One connection pool for the process; it holds no token and no answer."""
-    return httpx.Client(timeout=httpx.Timeout(timeout_seconds, connect=5.0))
+    return new_client(timeout=httpx.Timeout(timeout_seconds, connect=5.0))
 
 
 @st.cache_resource(show_spinner=False)

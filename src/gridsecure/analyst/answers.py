@@ -1,54 +1,23 @@
 """What services answer over HTTP, turned into values or into the house's errors.
 
 Invariants:
-- A refused request becomes the error class of its status and keeps the service's reason code.
-- Nothing of the request is repeated in an error: no token, no password, no body.
+- Requests go through `gridsecure.wire.client`: refusals keep their class and reason code.
 - A field is used only after its type was checked; another shape is an error, never a crash.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
-from gridsecure.errors import (
-    AccessDeniedError,
-    AuditBrokenError,
-    AuthenticityError,
-    CiphertextError,
-    ConflictError,
-    GridSecureError,
-    InputError,
-    InvalidMessageError,
-    NotFoundError,
-    ReleaseRefusedError,
-    StorageError,
-)
+from gridsecure.errors import GridSecureError, InvalidMessageError
 from gridsecure.month_texts import read_moment
-
-_LONGEST_TEXT: Final = 500  # a sentence for people; more is not one
-
-_BY_STATUS: Final[Mapping[int, type[GridSecureError]]] = {
-    400: InputError,
-    401: AuthenticityError,
-    403: AccessDeniedError,
-    404: NotFoundError,
-    409: ConflictError,
-    422: InvalidMessageError,
-    507: StorageError,
-}
-# One status may stand for two classes; the reason code tells them apart.
-_BY_REASON: Final[tuple[tuple[int, str, type[GridSecureError]], ...]] = (
-    (403, "release.", ReleaseRefusedError),
-    (409, "ciphertext.", CiphertextError),
-    (409, "plan.", CiphertextError),
-    (500, "audit.", AuditBrokenError),
-)
-_SIGN_IN_AGAIN: Final = "Sign in again; if that does not help, your role may not do this."
+from gridsecure.wire.client import Client
+from gridsecure.wire.words import PeopleWords
 
 
 def asked(
@@ -74,50 +43,8 @@ def asked(
         GridSecureError: The service cannot be reached (`service.unreachable`), answers with an
             error of its own, or with a status nobody expected (`service.failed`).
     """
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    content = {"content": body} if isinstance(body, bytes) else {"json": body}
-    try:
-        response = http.request(method, url, headers=headers, **content)
-    except (httpx.HTTPError, httpx.InvalidURL) as failed:
-        raise GridSecureError(
-            f"The {service} service cannot be reached.",
-            reason="service.unreachable",
-            remedy="Check that it is running and that its address is set correctly.",
-        ) from failed
-    if not response.is_success:
-        raise _refusal(response, service=service)
-    return response.content
-
-
-def _refusal(response: httpx.Response, *, service: str) -> GridSecureError:
-    body = _body_of(response)
-    reason = _short(body.get("reason"))
-    kind = _BY_STATUS.get(response.status_code, GridSecureError)
-    for status, prefix, named in _BY_REASON:
-        if response.status_code == status and reason.startswith(prefix):
-            kind = named
-    message = _short(body.get("message")) or f"The {service} service refused the request."
-    remedy = _short(body.get("remedy"))
-    if response.status_code == 429:
-        reason = reason or "service.too-many"
-        remedy = remedy or "Wait a minute, then try once more."
-    elif issubclass(kind, AuthenticityError):
-        remedy = remedy or _SIGN_IN_AGAIN
-    elif kind is GridSecureError and not reason:
-        reason, remedy = "service.failed", f"Look into the log of the {service} service."
-    return kind(message, reason=reason or None, remedy=remedy)
-
-
-def _body_of(response: httpx.Response) -> Mapping[str, object]:
-    try:
-        body = response.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _short(value: object) -> str:
-    return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
+    content: dict[str, Any] = {"content": body} if isinstance(body, bytes) else {"json": body}
+    return Client(http, PeopleWords(service)).call(method, url, token=token, **content).content
 
 
 class Answer:
@@ -234,11 +161,7 @@ class Answer:
         return [Answer(item, service=self._service) for item in value]
 
     def _wrong(self, name: str) -> InvalidMessageError:
-        return InvalidMessageError(
-            f"The {self._service} service answered in another shape: {name}.",
-            reason="message.answer",
-            remedy="Run the same release of every service.",
-        )
+        return PeopleWords(self._service).malformed(name)
 
 
 def aware(text: str, *, on_error: Callable[[], GridSecureError]) -> datetime:
@@ -273,5 +196,5 @@ def objects_of(content: bytes, *, service: str) -> Sequence[Answer]:
 def _parsed(content: bytes) -> Any:
     try:
         return httpx.Response(200, content=content).json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

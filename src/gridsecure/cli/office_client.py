@@ -25,7 +25,9 @@ from gridsecure.messages import Signed
 from gridsecure.offices.log_checks import registration_entries
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
 from gridsecure.store.log_entries import read_entry
+from gridsecure.wire.client import Client
 from gridsecure.wire.connections import new_client
+from gridsecure.wire.words import PeopleWords
 
 OFFICE_OF: Final[dict[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
 TIMEOUT: Final = 120.0
@@ -75,8 +77,8 @@ class Office:
         Raises:
             GridSecureError: It refused, or cannot be reached (`office.connection`).
         """
-        headers = {"Authorization": f"Bearer {self.tokens['identity']}"}
-        return asked(self.http, method, self.services.identity + path, headers=headers, **options)
+        token = self.tokens["identity"]
+        return asked(self.http, method, self.services.identity + path, token=token, **options)
 
     def deliver(self, path: str, body: object) -> Any:
         """Post to the platform as the officer; its JSON answer.
@@ -84,32 +86,27 @@ class Office:
         Raises:
             GridSecureError: As for `call`.
         """
-        headers = {"Authorization": f"Bearer {self.tokens['platform']}"}
-        return asked(self.http, "POST", self.services.platform + path, headers=headers, json=body)
+        url, token = self.services.platform + path, self.tokens["platform"]
+        return asked(self.http, "POST", url, service="platform", token=token, json=body)
 
 
-def asked(http: httpx.Client, method: str, url: str, **options: Any) -> Any:
+def asked(
+    http: httpx.Client, method: str, url: str, *, service: str = "identity", **options: Any
+) -> Any:
     """Send one request; the JSON answer.
 
     Raises:
         GridSecureError: The service refused, or cannot be reached (`office.connection`).
     """
-    try:
-        answer = http.request(method, url, **options)
-        body = answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise GridSecureError(
-            "The service cannot be reached, or another program answers.",
-            reason="office.connection",
-            remedy="Check the address. Without an answer, nothing was changed.",
-        ) from error
-    if answer.is_success:
-        return body
-    said = body if isinstance(body, dict) else {}
-    raise GridSecureError(
-        said.get("message", "The service refused."),
-        reason=said.get("reason", f"http.{answer.status_code}"),
-        remedy=said.get("remedy", ""),
+    client = Client(http, PeopleWords(service, lost=_lost))
+    return client.json(client.call(method, url, **options))
+
+
+def _lost() -> GridSecureError:
+    return GridSecureError(
+        "The service cannot be reached, or another program answers.",
+        reason="office.connection",
+        remedy="Check the address. Without an answer, nothing was changed.",
     )
 
 
@@ -141,8 +138,8 @@ def person_calls(identity: str, *, key: Path, services: Mapping[Audience, str]) 
         given = asked(http, "POST", f"{identity}/person-tokens", json=login.model_dump())
 
         def call(audience: Audience, method: str, path: str, **options: Any) -> Any:
-            headers = {"Authorization": f"Bearer {given['tokens'][audience]}"}
-            return asked(http, method, services[audience] + path, headers=headers, **options)
+            url, token = services[audience] + path, given["tokens"][audience]
+            return asked(http, method, url, service=audience, token=token, **options)
 
         yield call
 

@@ -16,6 +16,8 @@ import httpx
 from gridsecure.cli.home import Home
 from gridsecure.errors import GridSecureError
 from gridsecure.identity_messages import person_login
+from gridsecure.wire.client import Client
+from gridsecure.wire.words import PeopleWords
 
 _TOKEN_SECONDS: Final = 120
 """Tokens are renewed well before the five minutes they last."""
@@ -40,9 +42,7 @@ class ServicesClient:
         Raises:
             GridSecureError: The service refused; with its own reason and remedy.
         """
-        headers = {"Authorization": f"Bearer {self._token(user, service)}"}
-        headers |= options.pop("headers", {})
-        return self.public(service, method, path, headers=headers, **options)
+        return self.public(service, method, path, token=self._token(user, service), **options)
 
     def public(self, service: str, method: str, path: str, **options: Any) -> Any:
         """Call a service without a token, as `call`.
@@ -50,15 +50,18 @@ class ServicesClient:
         Raises:
             GridSecureError: As `call`.
         """
-        try:
-            answer = self.http.request(method, self.home.url(service) + path, **options)
-        except httpx.HTTPError as error:
-            raise GridSecureError(
-                f"The {service} service cannot be reached.",
-                reason="run.connection",
-                remedy=f"See {self.home.folder / service}.log.",
-            ) from error
-        return _answered(answer)
+        words = PeopleWords(service, lost=lambda: self._lost(service))
+        client = Client(self.http, words, url=self.home.url(service))
+        answer = client.call(method, path, **options)
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        return client.json(answer) if is_json else answer.content
+
+    def _lost(self, service: str) -> GridSecureError:
+        return GridSecureError(
+            f"The {service} service cannot be reached.",
+            reason="run.connection",
+            remedy=f"See {self.home.folder / service}.log.",
+        )
 
     def poll(
         self, user: str, service: str, path: str, *, each: Callable[[dict[str, Any]], None]
@@ -91,18 +94,3 @@ class ServicesClient:
             token = answer["tokens"][service]
             self._tokens[user, service] = (time.monotonic(), token)
         return token
-
-
-def _answered(answer: httpx.Response) -> Any:
-    if answer.is_success:
-        is_json = answer.headers.get("content-type", "").startswith("application/json")
-        return answer.json() if is_json else answer.content
-    try:
-        body = answer.json()
-    except ValueError:
-        body = {}
-    raise GridSecureError(
-        body.get("message", "A service refused."),
-        reason=body.get("reason", f"http.{answer.status_code}"),
-        remedy=body.get("remedy", ""),
-    )

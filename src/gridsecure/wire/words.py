@@ -5,6 +5,7 @@ Services tell an operator which service it was; people are told in the service's
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,20 +73,20 @@ class PeopleWords:
 
     Args:
         service: What the service is called, as in "identity".
-        lost: Reason code where it cannot be reached.
-        lost_remedy: What to do then.
+        lost: Says that it cannot be reached, where the program has a better remedy.
     """
 
     service: str
-    lost: str = "service.unreachable"
-    lost_remedy: str = "Check that it is running and that its address is set correctly."
+    lost: Callable[[], GridSecureError] | None = None
 
     def unreachable(self) -> GridSecureError:
         """No connection, or a lost one."""
+        if self.lost is not None:
+            return self.lost()
         return GridSecureError(
             f"The {self.service} service cannot be reached.",
-            reason=self.lost,
-            remedy=self.lost_remedy,
+            reason="service.unreachable",
+            remedy="Check that it is running and that its address is set correctly.",
         )
 
     def redirected(self) -> GridSecureError:
