@@ -30,8 +30,8 @@ from gridsecure.errors import AccessDeniedError, GridSecureError
 from gridsecure.identity.access_tokens import give_token
 from gridsecure.identity.enrolments.books import read_by, write_books
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued, Issuer
+from gridsecure.identity.enrolments.orders import SESSIONS
 from gridsecure.identity.enrolments.signed_logins import admitted
-from gridsecure.identity.one_use import SESSIONS
 from gridsecure.identity.registrations.registrar import Registrar, Shown
 from gridsecure.identity.registrations.token_service import TokenService
 from gridsecure.identity.registrations.vouching import registrations_of

@@ -37,9 +37,11 @@ from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.enrolment_passes import batch_size
 from gridsecure.gateway.identity_peer import IdentityPeer, Login
 from gridsecure.gateway.tables import CredentialRow
+from gridsecure.identity.enrolments import tables as enrolments
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issuer
 from gridsecure.identity.registrations.registry import registration
 from gridsecure.identity.registrations.revoking import revoke
+from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity_messages import (
     MAX_BATCH,
     NO_FACTS,
@@ -51,7 +53,6 @@ from gridsecure.identity_messages import (
 from gridsecure.messages import Signed, signed
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
-from gridsecure.store.records import RecordRow, listed
 from gridsecure.wire.client import PAUSES_S
 from tests.gateway.gateway_world import SEED, YEAR, GatewayWorld
 from tests.gateway.identity_wire import Authority
@@ -103,7 +104,7 @@ def own_names(world, *domains, names=NAMES):
 
 def registered(world):
     with write_session(world.registry.registrations) as session:
-        return {item.name for item in listed(session, kind="registration")}
+        return set(session.exec(select(RegistrationRow.subject)))
 
 
 # --- once ---------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ def test_only_who_is_new_is_asked_for(world):
     assert len(found.names) == 4
     assert world.identity.log == REQUESTS
     with write_session(world.registry.enrolments) as session:
-        assert len(listed(session, kind="credential")) == 4
+        assert len(session.exec(select(enrolments.CredentialRow)).all()) == 4
 
 
 def test_another_year_gives_other_pseudonyms_of_the_same_keys(world):
@@ -147,7 +148,7 @@ def test_another_year_gives_other_pseudonyms_of_the_same_keys(world):
     assert first.names.keys() == second.names.keys()
     assert not set(first.names.values()) & set(second.names.values())
     with write_session(world.registry.enrolments) as session:
-        assert len(listed(session, kind="enrolment")) == len(NAMES)
+        assert len(session.exec(select(enrolments.EnrolmentRow)).all()) == len(NAMES)
     assert enrolled(world) == first
     for name in second.names.values():
         assert registration(world.registry.registrations, subject=name).carried == ()
@@ -283,11 +284,7 @@ def test_what_the_authority_says_of_the_gateway_is_not_repeated(world):
 def lose(world, *subjects):
     """As after a restore from a backup that was made before they registered."""
     with write_session(world.registry.registrations) as session:
-        session.exec(
-            delete(RecordRow).where(
-                col(RecordRow.kind) == "registration", col(RecordRow.name).in_(subjects)
-            )
-        )
+        session.exec(delete(RegistrationRow).where(col(RegistrationRow.subject).in_(subjects)))
 
 
 def asked(world, found):

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from gridsecure.compute.tables import SCHEMA as PLATFORM
 from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.holder import Holder
 from gridsecure.credentials.issuance import Credential, check_request, issue_credential
@@ -26,15 +27,17 @@ from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, p
 from gridsecure.credentials.seats import billing_domain, settlement_domain
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
-from gridsecure.identity.enrolments.accounts import Account, accounts_of, create_account_tables
+from gridsecure.identity.enrolments.accounts import Account, accounts_of
 from gridsecure.identity.enrolments.books import write_books
 from gridsecure.identity.enrolments.issuer import Issuer
+from gridsecure.identity.enrolments.tables import SCHEMA as NAMES
 from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.registrations.tables import SCHEMA as PSEUDONYMS
 from gridsecure.identity.registrations.token_service import TokenService
 from gridsecure.identity_messages import Facts
 from gridsecure.messages import Signed, signed
 from gridsecure.store.database import open_database
-from gridsecure.store.records import create_tables
+from gridsecure.store.schema import Schema, migrate
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 HOME = Facts(zone="futian", customer_class="household", counted=True)
@@ -218,15 +221,17 @@ def shown_together(
     return shown
 
 
+SCHEMAS = {"enrolments": NAMES, "registrations": PSEUDONYMS, "platform": PLATFORM}
+
+
 def database(folder: Path, name: str) -> Engine:
-    return opened(f"sqlite:///{folder / name}.db")
+    return opened(f"sqlite:///{folder / name}.db", SCHEMAS[name])
 
 
-def opened(url: str) -> Engine:
+def opened(url: str, schema: Schema) -> Engine:
     """A database with its tables."""
     engine = open_database(url)
-    create_tables(engine)
-    create_account_tables(engine)
+    migrate(engine, schema)
     return engine
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-
-from sqlmodel import Session, select
+from sqlmodel import Session, col, update
 
 from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
-from gridsecure.identity.enrolments.accounts import create_account_tables
 from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity.registrations.leaves import leaves_of
 from gridsecure.identity.registrations.person_searches import SearchState
+from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity.registrations.warrant_desk import Warrant
 from gridsecure.identity_messages import SearchAnswer
 from gridsecure.offices.log_checks import registration_entries
 from gridsecure.offices.shares import CheckedSearch, checked_search, search_answer, share_for
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, entries_after
-from gridsecure.store.records import RecordRow
 from tests.identity.identity_world import (
     BILLING,
     NOW,
@@ -31,7 +28,6 @@ from tests.identity.identity_world import (
 
 def new_desk(world: World) -> OfficeDesk:
     """The desk as it is after a start: it remembers nothing."""
-    create_account_tables(world.issuer.engine)
     return OfficeDesk(world.service.engine, world.issuer.engine, suite(), keys().published)
 
 
@@ -107,9 +103,6 @@ def run_search(desk: OfficeDesk, world: World, state: SearchState) -> SearchStat
 
 def swap(world: World, subject: str, escrow: bytes) -> None:
     """What whoever runs the desk can do to its own database."""
+    row = update(RegistrationRow).where(col(RegistrationRow.subject) == subject)
     with write_session(world.service.engine) as session:
-        row = session.exec(
-            select(RecordRow).where(RecordRow.kind == "registration", RecordRow.name == subject)
-        ).one()
-        row.text = json.dumps(json.loads(row.text) | {"escrow": escrow.hex()})
-        session.add(row)
+        session.exec(row.values(escrow=escrow))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import create_engine
 from sqlmodel import Session, col, select
 
 from gridsecure.credentials.issuer_keys import Context
@@ -18,20 +17,26 @@ from gridsecure.errors import (
     InvalidMessageError,
     SignatureError,
     StaleMessageError,
-    StorageError,
 )
 from gridsecure.identity.access_tokens import give_token
-from gridsecure.identity.enrolments.accounts import Account, accounts_of, create_account_tables
+from gridsecure.identity.enrolments.accounts import Account, accounts_of
 from gridsecure.identity.enrolments.books import WRITTEN, read_by, write_books
 from gridsecure.identity.enrolments.enrolled_keys import identity_of, keys_of
 from gridsecure.identity.enrolments.issuer import ENROLLED, CredentialRequest, Issued
+from gridsecure.identity.enrolments.orders import SESSIONS
 from gridsecure.identity.enrolments.signed_logins import FORGET_AFTER, MAX_AGE, admitted
-from gridsecure.identity.one_use import CHALLENGES, SESSIONS, OneUse
+from gridsecure.identity.enrolments.tables import (
+    SCHEMA,
+    CredentialRow,
+    EnrolmentRow,
+    LoginRow,
+    SessionRow,
+)
+from gridsecure.identity.one_use import OneUse
 from gridsecure.identity.registrations.token_service import GivenGrant
 from gridsecure.identity_messages import PersonLogin, person_login, service_login
 from gridsecure.messages import signed
 from gridsecure.store.evidence import EvidenceRow
-from gridsecure.store.records import RecordRow
 from tests.grid_simulator import grid_keys, registry
 from tests.identity.identity_world import (
     ANALYST,
@@ -59,9 +64,9 @@ def evidence(engine) -> list[tuple[str, str, dict]]:
         return [(row.actor, row.action, json.loads(row.detail)) for row in rows]
 
 
-def rows(engine, kind: str) -> list[RecordRow]:
+def rows(engine, table):
     with Session(engine) as session:
-        return list(session.exec(select(RecordRow).where(RecordRow.kind == kind)))
+        return list(session.exec(select(table)))
 
 
 def request_of(holder, identity: str, context: Context = METER) -> CredentialRequest:
@@ -98,8 +103,8 @@ def test_one_bad_request_hurts_nobody_else(world: World):
         "conflict.enrolment",
         "given",
     ]
-    scopes = {row.scope for row in rows(world.issuer.engine, "enrolment")}
-    assert scopes == {"customer 0", "customer 1"}
+    identities = {row.identity for row in rows(world.issuer.engine, EnrolmentRow)}
+    assert identities == {"customer 0", "customer 1"}
     actor, action, detail = evidence(world.issuer.engine)[-1]
     assert (actor, action) == ("gateway:f", ENROLLED)
     digest = detail.pop("digest")
@@ -112,8 +117,8 @@ def test_an_identity_keeps_its_kind(world: World):
     roles = ("meter-point", "gateway", "analyst")
     for role in roles:
         world.enrol(new_holder(), "44", Context(role, "2026"))
-    scopes = {row.scope for row in rows(world.issuer.engine, "enrolment")}
-    assert scopes == {"44", "gateway/44", "analyst/44"}
+    identities = {row.identity for row in rows(world.issuer.engine, EnrolmentRow)}
+    assert identities == {"44", "gateway/44", "analyst/44"}
     holder = new_holder()
     world.enrol(holder, "55", Context("gateway", "2026"))
     key = suite().group.encode(suite().group.multiply(suite().g, scalar=holder.m1))
@@ -124,8 +129,8 @@ def test_a_refused_credential_leaves_no_enrolment(world: World):
     world.enrol(new_holder(), "lin", ANALYST)
     with refused(ConflictError, "conflict.credential"):
         world.enrol(new_holder(), "lin", ANALYST)
-    assert len(rows(world.issuer.engine, "enrolment")) == 1
-    assert len(rows(world.issuer.engine, "credential")) == 1
+    assert len(rows(world.issuer.engine, EnrolmentRow)) == 1
+    assert len(rows(world.issuer.engine, CredentialRow)) == 1
 
 
 def test_keys_are_told_of_customers_and_of_nobody_hidden(world: World):
@@ -142,8 +147,7 @@ def test_keys_are_told_of_customers_and_of_nobody_hidden(world: World):
 
 @pytest.fixture
 def books(database_url):
-    engine = opened(database_url)
-    create_account_tables(engine)
+    engine = opened(database_url, SCHEMA)
     yield engine
     engine.dispose()
 
@@ -178,21 +182,12 @@ def test_many_books_are_read_in_portions(books):
     assert read_by(books, names, gateway="a") == set(names)
 
 
-def test_books_that_cannot_be_made_are_an_error_of_storage(tmp_path):
-    path = tmp_path / "books.db"
-    path.touch()
-    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
-    with pytest.raises(StorageError):
-        create_account_tables(engine)
-    engine.dispose()
-
-
 # --- values that are good once -------------------------------------------------------------------
 
 
 @pytest.fixture
 def values(database_url):
-    engine = opened(database_url)
+    engine = opened(database_url, SCHEMA)
     yield engine
     engine.dispose()
 
@@ -207,23 +202,16 @@ def test_a_session_is_its_owners_and_good_once(values):
         SESSIONS.use(values, value=value, now=NOW, owner="gateway:a")
 
 
-def test_a_value_is_of_its_kind(values):
-    value = CHALLENGES.give(values, now=NOW)
-    with refused(StaleMessageError, "authenticity.enrolment-session"):
-        SESSIONS.use(values, value=value, now=NOW)
-    CHALLENGES.use(values, value=value, now=NOW)
-
-
 def test_values_that_are_over_are_forgotten_and_others_stay(values):
-    brief = OneUse("brief", timedelta(minutes=1))
+    brief = OneUse(SessionRow, timedelta(minutes=1))
     session = SESSIONS.give(values, now=NOW)
     old = [brief.give(values, now=NOW) for _ in range(3)]
     brief.use(values, value=old[0], now=NOW)
     brief.give(values, now=NOW + timedelta(seconds=60))
-    assert len(rows(values, "brief")) == 4
+    assert len(rows(values, SessionRow)) == 5
     brief.give(values, now=NOW + timedelta(seconds=61))
-    assert len(rows(values, "brief")) == 2
-    with refused(StaleMessageError, "authenticity.brief"):
+    assert len(rows(values, SessionRow)) == 3
+    with refused(StaleMessageError, "authenticity.enrolment-session"):
         brief.use(values, value=old[1], now=NOW + timedelta(seconds=61))
     SESSIONS.use(values, value=session, now=NOW)
 
@@ -273,7 +261,7 @@ def test_old_nonces_are_forgotten_long_after_they_are_refused_by_time(values):
     admit(values, person_login(["identity"], key=KEYS.stranger, now=NOW))
     later = NOW + FORGET_AFTER + timedelta(seconds=1)
     admit(values, person_login(["identity"], key=KEYS.stranger, now=later), now=later)
-    assert len(rows(values, "person-login")) == 1
+    assert len(rows(values, LoginRow)) == 1
 
 
 def test_tokens_stay_out_of_reprs():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -23,8 +22,9 @@ from gridsecure.errors import (
     SignatureError,
 )
 from gridsecure.identity.enrolments.blocking import BLOCK, block, blocked_name
-from gridsecure.identity.enrolments.enrolled_keys import BLOCKED, keys_of
+from gridsecure.identity.enrolments.enrolled_keys import keys_of
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued
+from gridsecure.identity.enrolments.tables import BlockedRow
 from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity.registrations.person_searches import BATCH, REFUSED, SEARCHED
 from gridsecure.identity.registrations.registry import registration
@@ -33,7 +33,7 @@ from gridsecure.identity.registrations.short_memory import LIMIT
 from gridsecure.identity.registrations.vouching import deny_list
 from gridsecure.offices.shares import checked_search, search_answer
 from gridsecure.store.evidence import entries_of
-from gridsecure.store.records import fetch
+from gridsecure.store.rows import required
 from tests.identity.identity_world import (
     BILLING,
     CHANNEL,
@@ -343,14 +343,14 @@ def test_the_log_of_a_block_has_a_digest_of_the_identity(world: World):
     block(world.issuer.engine, identity="customer 0", reference="2026/5", now=NOW)
     with Session(world.issuer.engine) as session:
         (entry,) = entries_of(session, BLOCK)
-        kept = fetch(session, kind=BLOCKED, name="customer 0")
+        kept = required(session, BlockedRow, identity="customer 0")
     assert "2026/5" in entry.detail
     assert "customer" not in entry.detail
     guessed = {sm3_hex(text) for text in (b"customer 0", framed("customer 0"))}
     said = json.loads(entry.detail)["identity"]
     assert said not in guessed
     assert said == blocked_name(kept)
-    assert blocked_name(replace(kept, name="customer 1")) != said
+    assert blocked_name(BlockedRow(**kept.model_dump() | {"identity": "customer 1"})) != said
 
 
 def test_blocks_of_two_are_under_two_keys_and_of_one_under_one(world: World):
@@ -358,6 +358,6 @@ def test_blocks_of_two_are_under_two_keys_and_of_one_under_one(world: World):
         block(world.issuer.engine, identity=identity, reference=reference, now=NOW)
     with Session(world.issuer.engine) as session:
         said = [json.loads(one.detail)["identity"] for one in entries_of(session, BLOCK)]
-        texts = [fetch(session, kind=BLOCKED, name=name).text for name in ("a", "b")]
+        found = [required(session, BlockedRow, identity=name).key for name in ("a", "b")]
     assert said[0] == said[2] != said[1]
-    assert len({json.loads(text)["key"] for text in texts}) == 2
+    assert len(set(found)) == 2

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from gridsecure.compute.admission import raise_counter
 from gridsecure.compute.tables import SCHEMA as PLATFORM
@@ -21,17 +21,18 @@ from gridsecure.credentials.presentations import Occasion, PublicKeys, present
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import AuthenticityError, ConflictError
 from gridsecure.identity.enrolments.enrolled_keys import Enrolment, keep_enrolments
-from gridsecure.identity.one_use import CHALLENGES
+from gridsecure.identity.enrolments.tables import SCHEMA as NAMES
 from gridsecure.identity.registrations.registrar import Registrar, Shown
 from gridsecure.identity.registrations.registry import (
+    CHALLENGES,
     Registration,
     keep_registrations,
-    registration_in,
     spend_tag,
 )
+from gridsecure.identity.registrations.tables import SCHEMA as PSEUDONYMS
+from gridsecure.identity.registrations.tables import ChallengeRow, RegistrationRow
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import append, verify_chain
-from gridsecure.store.records import create_tables, listed
 from gridsecure.store.schema import migrate
 from tests.identity.identity_world import BILLING, METER, NOW, SETTLEMENT, keys, suite
 
@@ -58,8 +59,8 @@ def count(engine, index: int, racer: int) -> None:
 
 def answer(engine, index: int, racer: int) -> None:
     with write_session(engine) as session:
-        given = listed(session, kind=CHALLENGES.kind)[index]
-    CHALLENGES.use(engine, value=bytes.fromhex(given.name), now=NOW)
+        given = session.exec(select(ChallengeRow.value).order_by(ChallengeRow.value)).all()[index]
+    CHALLENGES.use(engine, value=bytes.fromhex(given), now=NOW)
 
 
 def enrol(engine, index: int, racer: int) -> None:
@@ -87,6 +88,9 @@ RACES = {
 }
 
 
+SCHEMA_OF = {"count": PLATFORM, "enrol": NAMES}
+
+
 def race(url: str, name: str, racer: int) -> list[int]:
     """One process: try every round, return those it won."""
     engine, won = open_database(url), []
@@ -111,10 +115,7 @@ def racers():
 @pytest.mark.parametrize("name", RACES)
 def test_every_round_has_one_winner(racers, database_url, name):
     engine = open_database(database_url)
-    if name == "count":
-        migrate(engine, PLATFORM)
-    else:
-        create_tables(engine)
+    migrate(engine, SCHEMA_OF.get(name, PSEUDONYMS))
     if name == "answer":
         for _ in range(ROUNDS):
             CHALLENGES.give(engine, now=NOW)
@@ -196,7 +197,7 @@ def cloned_batches(engine, members: list[Credential], racer: int) -> list[Batch]
 def test_clones_in_two_domains_register_once_whole(racers, database_url):
     """Three gateways show the same six credentials: every member has one of them in both."""
     engine = open_database(database_url)
-    create_tables(engine)
+    migrate(engine, PSEUDONYMS)
     members = credentials()
     sent = [cloned_batches(engine, members, racer) for racer in range(PROCESSES)]
     started = [
@@ -207,7 +208,7 @@ def test_clones_in_two_domains_register_once_whole(racers, database_url):
     lost = [reason for _, refused in outcomes for reason in refused]
     assert lost == ["authenticity.cloned"] * (PROCESSES - 1) * MEMBERS
     with Session(engine) as session:
-        kept = [registration_in(entry) for entry in listed(session, kind="registration")]
+        kept = session.exec(select(RegistrationRow)).all()
         batches = PROCESSES * MEMBERS // PORTION
         assert verify_chain(session) == batches + len(lost)
     engine.dispose()

@@ -34,8 +34,7 @@ from gridsecure.errors import (
     StaleMessageError,
 )
 from gridsecure.identity.enrolments.enrolled_keys import identity_of
-from gridsecure.identity.one_use import CHALLENGES
-from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.registry import CHALLENGES, registration
 from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.identity.registrations.token_service import (
     GRANT_LIFETIME,
@@ -151,6 +150,7 @@ def test_databases_keep_each_to_its_own(world, member):
     assert key.encode() in contents[enrolments]
     assert b"customer 1" not in contents[registrations]
     assert key.encode() not in contents[registrations]
+    assert bytes.fromhex(key) not in contents[registrations]
     assert holder.name_in(UPLOAD).encode() not in contents[enrolments]
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlmodel import Session, col, select
+from sqlalchemy import text
+from sqlmodel import Session, col, delete, select, update
 
 from gridsecure.credentials.access import ISSUER, batch_challenge
 from gridsecure.credentials.issuer_keys import Context
@@ -26,6 +27,7 @@ from gridsecure.errors import (
 from gridsecure.identity.registrations.registrar import Shown
 from gridsecure.identity.registrations.registry import registration
 from gridsecure.identity.registrations.revoking import revoke
+from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity.registrations.vouching import (
     TOLD,
     deny_list,
@@ -35,7 +37,6 @@ from gridsecure.identity.registrations.vouching import (
 from gridsecure.identity_messages import NO_FACTS
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
-from gridsecure.store.records import RecordRow
 from tests.identity.identity_world import (
     BILLING,
     HOME,
@@ -104,9 +105,9 @@ def test_rows_follow_names_and_not_the_order_of_the_request(world):
     """Which may be that of an enrolment, and would link the two databases."""
     world.register_all(world.members(6), *BOTH)
     with Session(world.service.engine) as session:
-        rows = select(RecordRow).where(RecordRow.kind == "registration")
-        names = [row.name for row in session.exec(rows.order_by(col(RecordRow.id)))]
-    acting = names[::2]
+        rows = select(RegistrationRow).where(RegistrationRow.holder != b"").order_by(text("rowid"))
+        acting = [row.subject for row in session.exec(rows)]
+    assert len(acting) == 6
     assert acting == sorted(acting)
 
 
@@ -151,15 +152,10 @@ def test_a_holder_is_registered_in_both_domains_or_in_none(world):
     (member,) = world.members(1)
     world.register(member.holder, member.credential, BILLING, SETTLEMENT)
     with write_session(world.service.engine) as session:  # its settlement pseudonym is another's
-        row = session.exec(
-            select(RecordRow).where(RecordRow.name == member.holder.name_in(SETTLEMENT))
-        ).one()
-        row.digest = "another"
-        session.delete(
-            session.exec(
-                select(RecordRow).where(RecordRow.name == member.holder.name_in(BILLING))
-            ).one()
-        )
+        name = col(RegistrationRow.subject)
+        session.exec(delete(RegistrationRow).where(name == member.holder.name_in(BILLING)))
+        other = update(RegistrationRow).where(name == member.holder.name_in(SETTLEMENT))
+        session.exec(other.values(holder=b"another"))
     assert outcomes(world.register_all([member], *BOTH)) == ["authenticity.cloned"]
     with refused(AccessDeniedError, "authenticity.registration"):
         registration(world.service.engine, subject=member.holder.name_in(BILLING))

@@ -8,27 +8,27 @@ from sqlalchemy.exc import IntegrityError
 from gridsecure.compute.admission import Upload
 from gridsecure.errors import ConflictError, StorageError
 from gridsecure.identity.enrolments.enrolled_keys import Enrolment, keep_enrolments
-from gridsecure.store import many_records
+from gridsecure.store import rows
 from gridsecure.store.database import open_database, write_session
 from tests.identity.identity_world import METER, NOW, database
 
 
 def failing(cause: Exception, times: int, original):
-    """`record`, but the database answers an error first."""
+    """`keep`, but the database answers an error first."""
     left = [times]
 
-    def record(session, entry, *, at):
+    def keep(session, row):
         if left[0]:
             left[0] -= 1
             raise cause
-        return original(session, entry, at=at)
+        return original(session, row)
 
-    return record
+    return keep
 
 
 @pytest.fixture
 def engine(tmp_path):
-    made = database(tmp_path, "registry")
+    made = database(tmp_path, "enrolments")
     yield made
     made.dispose()
 
@@ -43,11 +43,11 @@ def enrol(engine, key: bytes) -> None:
 def test_a_race_lost_to_the_unique_index_is_looked_at_again(engine, monkeypatch):
     enrol(engine, b"first")
     lost = IntegrityError("insert", {}, Exception("unique"))
-    record = many_records.record
-    monkeypatch.setattr(many_records, "record", failing(lost, 1, record))
+    keep = rows.keep
+    monkeypatch.setattr(rows, "keep", failing(lost, 1, keep))
     with pytest.raises(ConflictError, match=r"conflict\.enrolment"):
         enrol(engine, b"second")
-    monkeypatch.setattr(many_records, "record", failing(lost, 2, record))
+    monkeypatch.setattr(rows, "keep", failing(lost, 2, keep))
     with pytest.raises(StorageError, match=r"storage\.busy"):
         enrol(engine, b"second")
 

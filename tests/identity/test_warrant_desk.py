@@ -19,8 +19,8 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
-from gridsecure.identity.enrolments.accounts import AccountRow
 from gridsecure.identity.enrolments.books import write_books
+from gridsecure.identity.enrolments.tables import AccountRow
 from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity.registrations.registry import registration
 from gridsecure.identity.registrations.revoking import revoke

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.log_details import (
@@ -23,14 +23,14 @@ from gridsecure.identity.enrolments.blocking import BLOCK
 from gridsecure.identity.enrolments.enrolled_keys import keys_of
 from gridsecure.identity.registrations.leaves import leaves_of
 from gridsecure.identity.registrations.person_searches import BATCH, SEARCHED
-from gridsecure.identity.registrations.registry import registration, registration_in
+from gridsecure.identity.registrations.registry import registration
 from gridsecure.identity.registrations.revoking import REVOKED
+from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity.registrations.warrant_desk import OPENED, SHARED, Warrant
 from gridsecure.offices.log_checks import committed_leaves, committing_entry
 from gridsecure.offices.shares import checked_search, search_answer, share_for
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append, entries_of
-from gridsecure.store.records import listed
 from tests.identity.identity_world import BILLING, NOW, SETTLEMENT, World, keys, new_holder, suite
 from tests.identity.office_world import (
     answer_of,
@@ -68,7 +68,7 @@ def test_the_log_commits_to_every_escrow_when_it_is_registered(world: World):
     registered(world, 3)
     (entry,) = [one for one in log_of(world) if one.action == REGISTERED]
     with Session(world.service.engine) as session:
-        rows = [registration_in(row) for row in listed(session, kind="registration")]
+        rows = session.exec(select(RegistrationRow)).all()
     assert len(rows) == 6
 
     def digest(escrows: list[bytes]) -> str:

@@ -15,7 +15,7 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.identity.enrolments.accounts import Account
 from gridsecure.identity.enrolments.books import write_books, write_owners
 from gridsecure.identity.enrolments.enrolled_keys import keys_of
-from gridsecure.identity.one_use import SESSIONS
+from gridsecure.identity.enrolments.orders import SESSIONS
 from gridsecure.identity_messages import FactText
 from gridsecure.wire.identity import Books, GatewayBooks, Keys, Session
 from gridsecure_api.deps import RawBody, require

@@ -30,16 +30,17 @@ from gridsecure.credentials.presentations import PublicKeys
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.errors import InvalidMessageError, SignatureError, StorageError
-from gridsecure.identity.enrolments.accounts import create_account_tables
 from gridsecure.identity.enrolments.issuer import Issuer
 from gridsecure.identity.enrolments.orders import EnrolmentDesk, Party
 from gridsecure.identity.enrolments.passwords import FailedAttempts, check_record, decoy_record
+from gridsecure.identity.enrolments.tables import SCHEMA as NAMES
 from gridsecure.identity.registrations.registrar import Registrar
+from gridsecure.identity.registrations.tables import SCHEMA as PSEUDONYMS
 from gridsecure.identity.registrations.token_service import TokenService
 from gridsecure.messages import Signed
 from gridsecure.store import evidence
 from gridsecure.store.database import open_database, write_session
-from gridsecure.store.records import create_tables
+from gridsecure.store.schema import migrate
 from gridsecure.zone_keys import kept_secret, signing_key, zone_folder
 from gridsecure_api.deps import Clock
 from gridsecure_api.settings import IdentityDatabase, IdentitySettings, UserEntry, public_key
@@ -205,9 +206,8 @@ def _databases(settings: IdentitySettings) -> tuple[Engine, Engine]:
             remedy="Configure two databases.",
         )
     enrolments, registrations = open_database(people), open_database(pseudonyms)
-    create_tables(enrolments)
-    create_account_tables(enrolments)
-    create_tables(registrations)
+    migrate(enrolments, NAMES)
+    migrate(registrations, PSEUDONYMS)
     return enrolments, registrations
 
 

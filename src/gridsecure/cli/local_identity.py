@@ -30,10 +30,12 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway.agent_records import Member
 from gridsecure.gateway.rosters import Roster, Speaker
-from gridsecure.identity.enrolments.accounts import Account, create_account_tables
+from gridsecure.identity.enrolments.accounts import Account
 from gridsecure.identity.enrolments.books import write_books
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issuer
+from gridsecure.identity.enrolments.tables import SCHEMA as NAMES
 from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.registrations.tables import SCHEMA as PSEUDONYMS
 from gridsecure.identity.registrations.token_service import TokenService
 from gridsecure.identity.registrations.vouching import (
     ActingRole,
@@ -43,7 +45,7 @@ from gridsecure.identity.registrations.vouching import (
 from gridsecure.identity_messages import NO_FACTS, Facts, RosterSeats
 from gridsecure.messages import Signed, signed
 from gridsecure.store.database import open_database
-from gridsecure.store.records import create_tables
+from gridsecure.store.schema import Schema, migrate
 
 T = TypeVar("T")
 
@@ -222,7 +224,8 @@ def local_identity(folder: Path) -> Iterator[LocalIdentity]:
     halves = {name: generate_opener_key(name, suite=suite).published(suite) for name in OPENERS}
     keys = PublicKeys(key.public_key(suite), joint_key(halves, suite=suite))
     signer = generate_private_key()
-    enrolments, registrations = (_database(folder, name) for name in ("e", "r"))
+    enrolments = _database(folder, "e", NAMES)
+    registrations = _database(folder, "r", PSEUDONYMS)
     try:
         yield LocalIdentity(
             Issuer(suite, key, enrolments),
@@ -236,10 +239,9 @@ def local_identity(folder: Path) -> Iterator[LocalIdentity]:
         registrations.dispose()
 
 
-def _database(folder: Path, name: str) -> Engine:
+def _database(folder: Path, name: str, schema: Schema) -> Engine:
     engine = open_database(f"sqlite:///{folder / name}.db")
-    create_tables(engine)
-    create_account_tables(engine)
+    migrate(engine, schema)
     return engine
 
 

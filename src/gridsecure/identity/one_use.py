@@ -1,7 +1,7 @@
 """Values that are given out once and good once, for a short while: challenges and sessions.
 
-A value is a record from when it is given out, so that a restart forgets none; those that are over
-are deleted whenever another is given out, so that the table does not grow.
+A value is a row from when it is given out, so that a restart forgets none; those that are over are
+deleted whenever another is given out, so that the table does not grow.
 """
 
 from __future__ import annotations
@@ -9,17 +9,28 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import ClassVar, Final
 
 from sqlalchemy import Engine
+from sqlmodel import Field, col, delete
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import StaleMessageError
 from gridsecure.store.database import write_session
-from gridsecure.store.many_records import fetch_many, forget_before
-from gridsecure.store.records import Record, advance, record
+from gridsecure.store.rows import Kept, Moment, advance, find, keep, kind_of
 
 VALUE_BYTES: Final = 32
+
+
+class GivenOnce(Kept):
+    """A value that was given out, and to whom alone; `state` goes from open to used."""
+
+    SAME: ClassVar = ("value", "owner")
+
+    value: str = Field(primary_key=True)
+    owner: str
+    state: str = "open"
+    expires_at: datetime = Field(sa_type=Moment, index=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +38,11 @@ class OneUse:
     """One kind of such values.
 
     Args:
-        kind: What they are for.
+        table: Where they are kept; its name is what they are for.
         lifetime: How long one is good.
     """
 
-    kind: str
+    table: type[GivenOnce]
     lifetime: timedelta
 
     def give(self, engine: Engine, *, now: datetime, owner: str = "") -> bytes:
@@ -46,11 +57,12 @@ class OneUse:
             StorageError: The database refuses.
         """
         value = secrets.token_bytes(VALUE_BYTES)
-        name, expires_at = value.hex(), (now + self.lifetime).isoformat()
+        row = self.table(
+            value=value.hex(), owner=sm3_hex(owner.encode()), expires_at=now + self.lifetime
+        )
         with write_session(engine) as session:
-            forget_before(session, now - self.lifetime, kind=self.kind)
-            entry = Record(self.kind, name, name, sm3_hex(owner.encode()), "open", expires_at)
-            record(session, entry, at=now)
+            session.exec(delete(self.table).where(col(self.table.expires_at) < now))
+            keep(session, row)
         return value
 
     def use(self, engine: Engine, *, value: bytes, now: datetime, owner: str = "") -> None:
@@ -68,21 +80,14 @@ class OneUse:
         """
         name = value.hex()
         with write_session(engine) as session:
-            given = fetch_many(session, [name], kind=self.kind).get(name)
-            is_theirs = given is not None and given.digest == sm3_hex(owner.encode())
-            is_ours = is_theirs and advance(
-                session, kind=self.kind, name=name, source="open", target="used"
+            given = find(session, self.table, value=name, owner=sm3_hex(owner.encode()))
+            is_over = given is None or now >= given.expires_at
+            is_ours = given is not None and advance(
+                session, self.table, source="open", target="used", value=name
             )
-        if given is None or not is_ours or now >= datetime.fromisoformat(given.text):
+        if is_over or not is_ours:
             raise StaleMessageError(
                 "A challenge or session is unknown, used or expired.",
-                reason=f"authenticity.{self.kind}",
+                reason=f"authenticity.{kind_of(self.table)}",
                 remedy="Ask for a new one.",
             )
-
-
-CHALLENGES: Final = OneUse("challenge", timedelta(minutes=2))
-"""What presentations and log-ins answer."""
-
-SESSIONS: Final = OneUse("enrolment-session", timedelta(minutes=10))
-"""What an enrolment order is sent in; making hundreds of requests takes a while."""

@@ -1,6 +1,6 @@
 """The utility's books: which meter point is whose and where, who reads it, who runs a gateway.
 
-Unlike records an account may change: customers move, gateways are replaced. Names, addresses and
+Unlike other rows an account may change: customers move, gateways are replaced. Names, addresses and
 customers' numbers are in these tables and nowhere else.
 """
 
@@ -8,39 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Final
 
-from sqlalchemy import Engine
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Session
 
 from gridsecure.errors import InvalidMessageError
+from gridsecure.identity.enrolments.tables import AccountRow, OwnerRow
 from gridsecure.identity_messages import is_fact
-from gridsecure.store.database import create_missing
-
-_PORTION: Final = 500  # as in `many_records`
-
-
-class AccountRow(SQLModel, table=True):
-    """One account as stored."""
-
-    __tablename__ = "account"
-
-    meter_point_id: str = Field(primary_key=True)
-    gateway: str = Field(index=True)
-    name: str
-    address: str
-    customer_id: str
-    zone: str
-    customer_class: str
-
-
-class OwnerRow(SQLModel, table=True):
-    """Who runs a gateway, as stored."""
-
-    __tablename__ = "gateway_owner"
-
-    gateway: str = Field(primary_key=True)
-    owner: str
+from gridsecure.store.rows import find_many
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +53,6 @@ class Account:
             )
 
 
-def create_account_tables(engine: Engine) -> None:
-    """Create the tables where they are missing.
-
-    Raises:
-        StorageError: The database refuses.
-    """
-    tables = SQLModel.metadata.tables
-    create_missing(engine, [tables[str(row.__tablename__)] for row in (AccountRow, OwnerRow)])
-
-
 def put_accounts(session: Session, accounts: Sequence[Account]) -> None:
     """Write accounts, each in place of an earlier one of its meter point.
 
@@ -108,14 +72,8 @@ def accounts_of(session: Session, meter_point_ids: Sequence[str]) -> dict[str, A
         session: Any session.
         meter_point_ids: Whose.
     """
-    found = {}
-    for start in range(0, len(meter_point_ids), _PORTION):
-        portion = meter_point_ids[start : start + _PORTION]
-        for row in session.exec(
-            select(AccountRow).where(col(AccountRow.meter_point_id).in_(portion))
-        ):
-            found[row.meter_point_id] = Account(**row.model_dump())
-    return found
+    found = find_many(session, AccountRow, meter_point_ids, by="meter_point_id")
+    return {name: Account(**row.model_dump()) for name, row in found.items()}
 
 
 def put_owners(session: Session, owners: Mapping[str, str]) -> None:
@@ -137,5 +95,5 @@ def owners_of(session: Session, gateways: Sequence[str]) -> dict[str, str]:
         session: Any session.
         gateways: Their thumbprints.
     """
-    found = select(OwnerRow).where(col(OwnerRow.gateway).in_(gateways))
-    return {row.gateway: row.owner for row in session.exec(found)}
+    found = find_many(session, OwnerRow, gateways, by="gateway")
+    return {gateway: row.owner for gateway, row in found.items()}

@@ -1,8 +1,5 @@
 """Which facts a credential certifies: the utility's books decide, once a holder and period.
 
-    certified       a credential's name → its facts
-    counted         customer, zone, class, period → the one meter point that counts there
-
 Of a customer's meter points in one zone and class, the first to get a credential of a period
 counts, and no other one does until the period ends. So counted slots of a cell never exceed its
 customers, and nobody who counts them learns which meter points are one customer's. They may fall
@@ -18,26 +15,23 @@ one customer at once find one claim.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import hmac_sm3, sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError
 from gridsecure.identity.enrolments.accounts import Account, accounts_of, owners_of
 from gridsecure.identity.enrolments.enrolled_keys import Enrolment, generations_of
+from gridsecure.identity.enrolments.tables import CertifiedRow, CountedRow
 from gridsecure.identity_messages import NO_FACTS, Facts
-from gridsecure.store.many_records import fetch_many, record_groups
-from gridsecure.store.records import Record, listed
+from gridsecure.store.rows import find_many, keep_all, keep_groups
 
 UNKNOWN_ACCOUNT: Final = "identity.unknown-account"
-_CERTIFIED: Final = "certified"
-_COUNTED: Final = "counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +43,17 @@ class _Claim:
     zone: str
     customer_class: str
 
-    def record(self, identity: str, *, credential: str) -> Record:
-        place = (self.period, self.zone, self.customer_class)
-        name = sm3_hex(framed(self.customer_id, *place))
-        digest = sm3_hex(credential.encode())
-        return Record(_COUNTED, name, name, digest, identity, json.dumps([credential, *place]))
+    def row(self, meter_point_id: str, *, credential: str, at: datetime) -> CountedRow:
+        place = framed(self.customer_id, self.period, self.zone, self.customer_class)
+        return CountedRow(
+            place=sm3_hex(place),
+            period=self.period,
+            zone=self.zone,
+            customer_class=self.customer_class,
+            meter_point_id=meter_point_id,
+            credential=credential,
+            at=at,
+        )
 
 
 def find_unlisted(session: Session, entries: Sequence[Enrolment]) -> dict[int, AccessDeniedError]:
@@ -84,14 +84,17 @@ def certify(
     names = [entry.credential_name(since.get(entry.reference, 0)) for entry in entries]
     # 1. given before
     known = {
-        name: Facts.parsed(kept.text)
-        for name, kept in fetch_many(session, sorted(set(names)), kind=_CERTIFIED).items()
+        name: Facts(**row.model_dump(include=set(Facts.model_fields)))
+        for name, row in find_many(
+            session, CertifiedRow, sorted(set(names)), by="credential"
+        ).items()
     }
     # 2. new ones
     fresh = {n: e for n, e in zip(names, entries, strict=True) if n not in known}
     made = _meter_facts(session, fresh, now=now)
     made |= _gateway_facts(session, fresh, secret=secret)
-    record_groups(session, [[_kept(name, made[name])] for name in sorted(made)], at=now)
+    new = [CertifiedRow(credential=n, **made[n].model_dump(), at=now) for n in sorted(made)]
+    keep_all(session, new, by="credential")
     known |= made
     return [known.get(name, NO_FACTS) for name in names]
 
@@ -118,12 +121,11 @@ def move_claims(
     ]
     twice = 0
     for account in moved:
-        for held in listed(session, kind=_COUNTED, state=account.meter_point_id):
-            credential, *place = json.loads(held.text)
-            period, zone, customer_class = place
-            claim = _Claim(period, account.customer_id, zone, customer_class)
-            entry = claim.record(account.meter_point_id, credential=credential)
-            (outcome,) = record_groups(session, [[entry]], at=now)
+        held = select(CountedRow).where(CountedRow.meter_point_id == account.meter_point_id)
+        for one in session.exec(held.order_by(col(CountedRow.period), col(CountedRow.place))).all():
+            claim = _Claim(one.period, account.customer_id, one.zone, one.customer_class)
+            row = claim.row(account.meter_point_id, credential=one.credential, at=now)
+            (outcome,) = keep_groups(session, [[row]])
             twice += isinstance(outcome, ConflictError)
     return twice
 
@@ -133,14 +135,15 @@ def _meter_facts(
 ) -> dict[str, Facts]:
     meters = {name: e for name, e in fresh.items() if e.context.role == "meter-point"}
     accounts = accounts_of(session, sorted({entry.identity for entry in meters.values()}))
-    claims: dict[str, Record] = {}
+    claims: dict[str, CountedRow] = {}
     for name, entry in meters.items():
         account = accounts[entry.identity]
         place = (account.customer_id, account.zone, account.customer_class)
-        claims[name] = _Claim(entry.context.period, *place).record(entry.identity, credential=name)
+        claim = _Claim(entry.context.period, *place)
+        claims[name] = claim.row(entry.identity, credential=name, at=now)
     # In an order that all processes use; of one customer's, the first by meter point counts.
-    order = sorted(claims, key=lambda name: (claims[name].name, meters[name].identity))
-    outcomes = record_groups(session, [[claims[name]] for name in order], at=now)
+    order = sorted(claims, key=lambda name: (claims[name].place, meters[name].identity))
+    outcomes = keep_groups(session, [[claims[name]] for name in order])
     counted = {
         name
         for name, outcome in zip(order, outcomes, strict=True)
@@ -176,11 +179,6 @@ def _owner_name(owner: str, entry: Enrolment, *, secret: bytes) -> str:
     if not owner:
         return ""
     return hmac_sm3(secret, framed("gateway owner", entry.context.period, owner)).hex()
-
-
-def _kept(name: str, facts: Facts) -> Record:
-    text = facts.model_dump_json()
-    return Record(_CERTIFIED, name, name, sm3_hex(text.encode()), "", text)
 
 
 def _unknown() -> AccessDeniedError:

@@ -1,13 +1,8 @@
 """What the identity authority remembers of who has which key; never of pseudonyms.
 
-    enrolment       key Y → identity reference
-    credential      identity, role, period → commitment
-    rekeyed         identity → how often its key was replaced, its generation
-    blocked         identity
-
-Facts that happen once, as in `registry`, which is another database. A re-key begins a generation:
-one more key and one more credential a period, for whoever has the newest key. Earlier keys keep
-their identity, so that their escrows still open, and get no credential any more.
+A re-key begins a generation of an identity: one more key and one more credential a period, for
+whoever has the newest key. Earlier keys keep their identity, so that their escrows still open, and
+get no credential any more.
 """
 
 from __future__ import annotations
@@ -18,17 +13,16 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError, NotFoundError
-from gridsecure.store.many_records import fetch_many, record_groups
-from gridsecure.store.records import Record, fetch
+from gridsecure.identity.enrolments.tables import BlockedRow, CredentialRow, EnrolmentRow
+from gridsecure.store.rows import find_many, keep_groups, required
 
-REKEYED: Final = "rekeyed"
-BLOCKED: Final = "blocked"
+_PORTION: Final = 500  # identities in one query, as in `store.rows`
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,38 +50,30 @@ class Enrolment:
         since = (str(generation),) if generation else ()
         return framed(self.reference, self.context.role, self.context.period, *since).hex()
 
-    def records(self, generation: int = 0) -> tuple[Record, Record]:
-        """Whose the key is, both ways once a generation; and one credential a role and period.
+    def rows(self, generation: int, *, at: datetime) -> tuple[EnrolmentRow, CredentialRow]:
+        """Whose the key is, one a generation; and one credential a role and period.
 
         Issuing again on the same commitment gives the holder nothing new: pseudonyms and tags
         depend on its secret alone. On another one it would be a second person.
 
         Args:
             generation: How often the identity's key was replaced.
+            at: The present, aware.
         """
-        who, name = self.reference, self.credential_name(generation)
-        key = f"hidden/{who}" if self.context.is_hidden else self.commitment.hex()
+        who = self.reference
+        key = None if self.context.is_hidden else self.commitment.hex()
         return (
-            key_record(key, who=who, generation=generation),
-            Record("credential", name, name, sm3_hex(self.commitment), "", self.context.role),
+            EnrolmentRow(identity=who, generation=generation, key=key, at=at),
+            CredentialRow(
+                name=self.credential_name(generation),
+                identity=who,
+                generation=generation,
+                role=self.context.role,
+                period=self.context.period,
+                digest=sm3_hex(self.commitment),
+                at=at,
+            ),
         )
-
-
-def key_record(key: str, *, who: str, generation: int) -> Record:
-    """That a key is somebody's in one generation, and nobody else's in any.
-
-    Args:
-        key: The key in hexadecimal, or a name for a hidden one.
-        who: Whose.
-        generation: How often the identity's key was replaced.
-    """
-    since = (str(generation),) if generation else ()
-    digest = sm3_hex(framed(key, who, *since))
-    return Record("enrolment", key, _scope(who, generation), digest, "", who)
-
-
-def _scope(who: str, generation: int) -> str:
-    return f"generation {generation} of {who}" if generation else who
 
 
 def keep_enrolments(
@@ -110,14 +96,14 @@ def keep_enrolments(
         StorageError: The database refuses.
     """
     names = sorted({entry.reference for entry in entries})
-    blocked = fetch_many(session, names, kind=BLOCKED)
+    blocked = find_many(session, BlockedRow, names, by="identity")
     since = generations_of(session, names)
     refused: dict[int, ConflictError | AccessDeniedError] = {
         at: _blocked() for at, entry in enumerate(entries) if entry.reference in blocked
     }
     order = sorted(set(range(len(entries))) - set(refused), key=lambda at: entries[at].identity)
-    groups = [entries[at].records(since.get(entries[at].reference, 0)) for at in order]
-    for at, outcome in zip(order, record_groups(session, groups, at=now), strict=True):
+    groups = [entries[at].rows(since.get(entries[at].reference, 0), at=now) for at in order]
+    for at, outcome in zip(order, keep_groups(session, groups), strict=True):
         if isinstance(outcome, ConflictError):
             refused[at] = outcome
     return [refused.get(at) for at in range(len(entries))]
@@ -130,10 +116,8 @@ def generations_of(session: Session, identities: Sequence[str]) -> dict[str, int
         session: Any session.
         identities: References.
     """
-    return {
-        name: int(entry.state)
-        for name, entry in fetch_many(session, identities, kind=REKEYED).items()
-    }
+    replaced = [row for row in _keys_of(session, identities) if row.generation]
+    return {row.identity: row.generation for row in replaced}  # the newest is last
 
 
 def _blocked() -> AccessDeniedError:
@@ -151,7 +135,7 @@ def identity_of(engine: Engine, *, key: bytes) -> str:
         NotFoundError: Nobody's (`not-found.enrolment`).
     """
     with Session(engine) as session:
-        return fetch(session, kind="enrolment", name=key.hex()).text
+        return required(session, EnrolmentRow, key=key.hex()).identity
 
 
 def keys_of(engine: Engine, identities: Sequence[str]) -> dict[str, str]:
@@ -162,14 +146,8 @@ def keys_of(engine: Engine, identities: Sequence[str]) -> dict[str, str]:
         identities: References to customers; analysts' keys are nobody's to see.
     """
     with Session(engine) as session:
-        since = generations_of(session, identities)
-        scopes = {_scope(name, since.get(name, 0)): name for name in identities}
-        found = fetch_many(session, sorted(scopes), kind="enrolment", by="scope")
-    return {
-        scopes[scope]: entry.name
-        for scope, entry in found.items()
-        if not entry.name.startswith("hidden/")
-    }
+        found = {row.identity: row.key for row in _keys_of(session, identities)}
+    return {identity: key for identity, key in found.items() if key is not None}
 
 
 def keys_ever_of(session: Session, identity: str) -> list[str]:
@@ -182,13 +160,20 @@ def keys_ever_of(session: Session, identity: str) -> list[str]:
     Raises:
         NotFoundError: It has none, or a hidden one (`not-found.enrolment`).
     """
-    generations = range(1 + generations_of(session, [identity]).get(identity, 0))
-    scopes = [_scope(identity, generation) for generation in generations]
-    found = fetch_many(session, scopes, kind="enrolment", by="scope")
-    keys = [found[scope].name for scope in scopes if scope in found]
-    if not keys or keys[0].startswith("hidden/"):
+    keys = [row.key for row in _keys_of(session, [identity]) if row.key is not None]
+    if not keys:
         raise NotFoundError("The identity has no enrolled key here.", reason="not-found.enrolment")
     return keys
+
+
+def _keys_of(session: Session, identities: Sequence[str]) -> list[EnrolmentRow]:
+    """The keys of some identities, of each the newest last."""
+    found: list[EnrolmentRow] = []
+    for start in range(0, len(identities), _PORTION):
+        portion = col(EnrolmentRow.identity).in_(identities[start : start + _PORTION])
+        keys = select(EnrolmentRow).where(portion).order_by(col(EnrolmentRow.generation))
+        found += session.exec(keys)
+    return found
 
 
 def keys_to_search(engine: Engine, identity: str, *, replaced: bool) -> list[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from gridsecure.credentials.access import enrolment_channel
@@ -32,7 +32,8 @@ from gridsecure.errors import (
 from gridsecure.identity.enrolments.books import read_by
 from gridsecure.identity.enrolments.certifying import UNKNOWN_ACCOUNT
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued, Issuer
-from gridsecure.identity.one_use import SESSIONS
+from gridsecure.identity.enrolments.tables import SessionRow
+from gridsecure.identity.one_use import OneUse
 from gridsecure.identity_messages import (
     EnrolmentAnswer,
     EnrolmentItem,
@@ -43,6 +44,9 @@ from gridsecure.messages import Signed, opened, signed
 
 ORDER_PURPOSE: Final = "enrolment"
 ANSWER_PURPOSE: Final = "enrolment-answer"
+
+SESSIONS: Final = OneUse(SessionRow, timedelta(minutes=10))
+"""What an enrolment order is sent in; making hundreds of requests takes a while."""
 
 
 @dataclass(frozen=True, slots=True)

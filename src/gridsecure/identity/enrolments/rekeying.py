@@ -22,22 +22,18 @@ from sqlmodel import Session
 
 from gridsecure.credentials.log_details import ACTOR
 from gridsecure.credentials.opening import OPENERS, Opener
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, InvalidMessageError, SignatureError, StaleMessageError
-from gridsecure.identity.enrolments.enrolled_keys import (
-    REKEYED,
-    generations_of,
-    key_record,
-    keys_ever_of,
-)
+from gridsecure.identity.enrolments.enrolled_keys import generations_of, keys_ever_of
+from gridsecure.identity.enrolments.tables import EnrolmentRow, RekeyOrderRow
 from gridsecure.identity_messages import RekeyOrder
 from gridsecure.messages import Signed, opened
 from gridsecure.month_texts import read_moment
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, append
-from gridsecure.store.records import Record, advance, record
+from gridsecure.store.rows import keep
 
 REKEY: Final = "identity.rekeyed"
 ORDER_AGE: Final = timedelta(days=7)
@@ -128,11 +124,8 @@ def _replace(session: Session, order: RekeyOrder, *, now: datetime) -> None:
             reason="conflict.rekey",
             remedy="Look at the evidence log: it may have been carried out.",
         )
-    record(session, key_record(order.new, who=who, generation=generation + 1), at=now)
-    if generation:
-        advance(session, kind=REKEYED, name=who, source=str(generation), target=str(generation + 1))
-    else:
-        record(session, Record(REKEYED, who, who, sm3_hex(framed(who)), "1", ""), at=now)
+    new = EnrolmentRow(identity=who, generation=generation + 1, key=order.new, at=now)
+    keep(session, new)
 
 
 def _keep_order(
@@ -140,5 +133,5 @@ def _keep_order(
 ) -> str:
     digest = sm3_hex(order.model_dump_json().encode())
     text = json.dumps([one.model_dump(mode="json") for one in orders])
-    record(session, Record(RekeyOrder.kind, digest, digest, digest, "done", text), at=now)
+    keep(session, RekeyOrderRow(digest=digest, orders=text, at=now))
     return digest

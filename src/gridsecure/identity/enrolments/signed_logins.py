@@ -13,15 +13,16 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from sqlalchemy import Engine
+from sqlmodel import col, delete
 
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import ConflictError, StaleMessageError
+from gridsecure.identity.enrolments.tables import LoginRow
 from gridsecure.identity_messages import Login
 from gridsecure.messages import Signed, opened
 from gridsecure.month_texts import read_moment
 from gridsecure.store.database import write_session
-from gridsecure.store.many_records import forget_before
-from gridsecure.store.records import Record, record
+from gridsecure.store.rows import keep
 
 MAX_AGE: Final = timedelta(seconds=60)
 FORGET_AFTER: Final = timedelta(hours=1)
@@ -61,12 +62,17 @@ def admitted(
             "A login's time is more than a minute off.", reason="authenticity.login-time"
         )
     # 3. nonce
-    name = f"{envelope.signer}/{login.nonce}"
+    row = LoginRow(
+        kind=expect.kind,
+        signer=envelope.signer,
+        nonce=login.nonce,
+        digest=envelope.digest,
+        at=now,
+    )
     try:
         with write_session(engine) as session:
-            forget_before(session, now - FORGET_AFTER, kind=expect.kind)
-            entry = Record(expect.kind, name, name, envelope.digest, "", "")
-            is_new = record(session, entry, at=now)
+            session.exec(delete(LoginRow).where(col(LoginRow.at) < now - FORGET_AFTER))
+            is_new = keep(session, row)
     except ConflictError as error:
         raise _replayed() from error
     if not is_new:

@@ -15,19 +15,16 @@ as a witness makes sure that it was a lie before the order, and not for it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from gridsecure.credentials.log_details import commitment, leaf, name_digest
+from gridsecure.identity.registrations.tables import BatchRow, LeafRow
 from gridsecure.store.evidence import EvidenceEntry
-from gridsecure.store.records import Record, RecordRow, fetch, record
-
-LEAVES: Final = "registration-leaves"
+from gridsecure.store.rows import keep, required
 
 
 def keep_leaves(
@@ -41,9 +38,9 @@ def keep_leaves(
         leaves: What it commits to.
         now: The present, aware.
     """
-    text = json.dumps(sorted(leaves))
-    digest = commitment(leaves)
-    record(session, Record(LEAVES, entry.hash, entry.hash, digest, "", text), at=now)
+    keep(session, BatchRow(entry=entry.hash, digest=commitment(leaves), at=now))
+    session.add_all(LeafRow(entry=entry.hash, leaf=one) for one in sorted(leaves))
+    session.flush()
 
 
 def leaves_of(engine: Engine, entry: str) -> list[str]:
@@ -57,7 +54,7 @@ def leaves_of(engine: Engine, entry: str) -> list[str]:
         NotFoundError: It is no entry of registrations (`not-found.registration-leaves`).
     """
     with Session(engine) as session:
-        return list(json.loads(fetch(session, kind=LEAVES, name=entry).text))
+        return _leaves(session, required(session, BatchRow, entry=entry).entry)
 
 
 def leaves_with(engine: Engine, *, subject: str, escrow: bytes) -> list[str]:
@@ -72,9 +69,12 @@ def leaves_with(engine: Engine, *, subject: str, escrow: bytes) -> list[str]:
         Nothing where no batch has it: no office will open that.
     """
     wanted = leaf(name_digest(subject), escrow)
-    found = select(RecordRow.text).where(
-        RecordRow.kind == LEAVES, col(RecordRow.text).contains(wanted)
-    )
     with Session(engine) as session:
-        text = session.exec(found.order_by(col(RecordRow.id)).limit(1)).first()
-    return [] if text is None else list(json.loads(text))
+        batch = select(LeafRow.entry).where(LeafRow.leaf == wanted).order_by(col(LeafRow.id))
+        entry = session.exec(batch.limit(1)).first()
+        return [] if entry is None else _leaves(session, entry)
+
+
+def _leaves(session: Session, entry: str) -> list[str]:
+    leaves = select(LeafRow.leaf).where(LeafRow.entry == entry)
+    return list(session.exec(leaves.order_by(col(LeafRow.leaf))))

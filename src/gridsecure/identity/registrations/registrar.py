@@ -47,9 +47,9 @@ from gridsecure.errors import (
     InputError,
     InvalidMessageError,
 )
-from gridsecure.identity.one_use import CHALLENGES
 from gridsecure.identity.registrations.leaves import keep_leaves
 from gridsecure.identity.registrations.registry import (
+    CHALLENGES,
     Registration,
     keep_registrations,
     not_registered,

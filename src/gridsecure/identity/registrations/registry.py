@@ -1,34 +1,42 @@
 """What the token service remembers of pseudonyms and grants, one row a fact; never of people.
 
-Each fact that may happen once is a record with a unique name, inserted in one transaction: of two
+Each fact that may happen once is a row with a unique key, inserted in one transaction: of two
 processes that race for it, one finds it taken. A loser on a database that lets both look first
 (PostgreSQL) is told by the unique index, looks again, and finds it too.
-
-    registration    pseudonym → holder key, escrow, role, facts, settlement pseudonym
-    spent-grant     a tag
 
 Who somebody is, `enrolments` knows, in another database.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final, cast
 
 from sqlalchemy import Engine
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.log_details import ACTOR
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError, StaleMessageError
+from gridsecure.identity.one_use import OneUse
+from gridsecure.identity.registrations.tables import (
+    CarriedRow,
+    ChallengeRow,
+    RegistrationRow,
+    SpentGrantRow,
+)
 from gridsecure.identity_messages import NO_FACTS, Facts
 from gridsecure.store.evidence import append
-from gridsecure.store.many_records import fetch_many, record_groups
-from gridsecure.store.records import Record, insert_once
+from gridsecure.store.rows import find_many, keep_groups, keep_once
+
+CHALLENGES: Final = OneUse(ChallengeRow, timedelta(minutes=2))
+"""What presentations and log-ins answer."""
+
+_PORTION: Final = 500  # pseudonyms in one query, as in `store.rows`
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +70,22 @@ class Registration:
         """The holder key's name."""
         return sm3_hex(self.holder)
 
-    def record(self) -> Record:
-        """The registration as it is kept; its digest says who may act under it, and as what."""
-        said = {
-            "domain": self.domain,
-            "nym": self.nym.hex(),
-            "holder": self.holder.hex(),
-            "escrow": self.escrow.hex(),
-            "carried": list(self.carried),
-            "role": self.role,
-            "settlement": self.settlement,
-            "facts": self.facts.model_dump(),
-        }
-        digest = sm3_hex(framed(self.role, self.holder))
-        return Record(
-            "registration", self.subject, self.subject, digest, "active", json.dumps(said)
+    def row(self, at: datetime) -> RegistrationRow:
+        """The registration as it is kept, active."""
+        return RegistrationRow(
+            subject=self.subject,
+            domain=self.domain,
+            nym=self.nym,
+            holder=self.holder,
+            escrow=self.escrow,
+            role=self.role,
+            settlement=self.settlement or None,
+            zone=self.facts.zone,
+            customer_class=self.facts.customer_class,
+            counted=self.facts.counted,
+            owner=self.facts.owner,
+            state="active",
+            at=at,
         )
 
 
@@ -104,10 +113,20 @@ def keep_registrations(
     """
     refused = _barred(session, holders)
     order = sorted(set(range(len(holders))) - set(refused), key=lambda at: holders[at][0].subject)
-    groups = [[entry.record() for entry in holders[at]] for at in order]
-    for at, outcome in zip(order, record_groups(session, groups, at=now), strict=True):
+    # The settlement pseudonym first: where somebody acts refers to it.
+    groups = [[entry.row(now) for entry in reversed(holders[at])] for at in order]
+    for at, outcome in zip(order, keep_groups(session, groups), strict=True):
         if isinstance(outcome, ConflictError):
             refused[at] = _cloned(session, holders[at][0], now=now)
+            continue
+        kept = zip(reversed(holders[at]), outcome, strict=True)
+        session.add_all(
+            CarriedRow(subject=entry.subject, place=place, earlier=earlier)
+            for entry, is_new in kept
+            if is_new
+            for place, earlier in enumerate(entry.carried)
+        )
+    session.flush()
     return [refused.get(at) for at in range(len(holders))]
 
 
@@ -118,7 +137,7 @@ def _barred(
     named = {
         name for entries in holders for entry in entries for name in (entry.subject, *entry.carried)
     }
-    found = fetch_many(session, sorted(named), kind="registration")
+    found = find_many(session, RegistrationRow, sorted(named), by="subject")
     active = {name for name, entry in found.items() if entry.state == "active"}
     revoked = set(found) - active
     return {
@@ -155,33 +174,48 @@ def registration(engine: Engine, *, subject: str) -> Registration:
 
 def active_registrations(session: Session, subjects: Sequence[str]) -> dict[str, Registration]:
     """Those registrations that there are and that were not revoked, by subject."""
-    found = fetch_many(session, subjects, kind="registration")
-    return {
-        name: registration_in(entry) for name, entry in found.items() if entry.state == "active"
-    }
-
-
-def registration_in(entry: Record) -> Registration:
-    """The registration in a record, whatever its state."""
-    said = json.loads(entry.text)
-    return Registration(
-        entry.name,
-        said["domain"],
-        bytes.fromhex(said["nym"]),
-        bytes.fromhex(said["holder"]),
-        bytes.fromhex(said["escrow"]),
-        carried=tuple(said["carried"]),
-        role=said["role"],
-        settlement=said["settlement"],
-        facts=Facts(**said["facts"]),
+    rows = find_many(session, RegistrationRow, subjects, by="subject")
+    return read_registrations(
+        session, {name: row for name, row in rows.items() if row.state == "active"}
     )
+
+
+def read_registrations(
+    session: Session, rows: Mapping[str, RegistrationRow]
+) -> dict[str, Registration]:
+    """The registrations in rows, by subject, whatever their state.
+
+    Args:
+        session: The session they were read in.
+        rows: By subject.
+    """
+    carried: dict[str, list[str]] = {}
+    names = sorted(rows)
+    for start in range(0, len(names), _PORTION):
+        portion = col(CarriedRow.subject).in_(names[start : start + _PORTION])
+        for one in session.exec(select(CarriedRow).where(portion).order_by(col(CarriedRow.place))):
+            carried.setdefault(one.subject, []).append(one.earlier)
+    return {
+        name: Registration(
+            name,
+            row.domain,
+            row.nym,
+            row.holder,
+            row.escrow,
+            carried=tuple(carried.get(name, ())),
+            role=cast("Role", row.role),
+            settlement=row.settlement or "",
+            facts=Facts(**row.model_dump(include=set(Facts.model_fields))),
+        )
+        for name, row in rows.items()
+    }
 
 
 def spend_tag(engine: Engine, *, tag: bytes, quota: bytes, digest: bytes, now: datetime) -> None:
     """Spend a grant's tag.
 
     Args:
-        engine: The token service's database, or the key authority's for its own check.
+        engine: The database of registrations.
         tag: From a verified grant.
         quota: Names the quota it was counted in.
         digest: The query's digest.
@@ -191,9 +225,9 @@ def spend_tag(engine: Engine, *, tag: bytes, quota: bytes, digest: bytes, now: d
         StaleMessageError: It was spent before, for whatever query (`authenticity.spent`).
     """
     name = sm3_hex(framed(quota, tag))
-    entry = Record("spent-grant", name, name, sm3_hex(framed(quota, tag, digest)), "", "")
+    row = SpentGrantRow(tag=name, digest=sm3_hex(framed(quota, tag, digest)), at=now)
     try:
-        is_new = insert_once(engine, entry, now=now)
+        is_new = keep_once(engine, row)
     except ConflictError:
         is_new = False
     if not is_new:

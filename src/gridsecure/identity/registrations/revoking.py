@@ -13,15 +13,14 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from gridsecure.credentials.log_details import ACTOR
 from gridsecure.errors import NotFoundError
-from gridsecure.identity.registrations.registry import registration_in
+from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import append
-from gridsecure.store.many_records import fetch_many
-from gridsecure.store.records import advance, listed
+from gridsecure.store.rows import advance, find
 
 REVOKED: Final = "identity.revoked"
 
@@ -74,23 +73,19 @@ def revoke_in(
         detail = {"subject": subject, "warrant": reference}
         append(session, at=now, actor=actor, action=REVOKED, detail=detail)
         count += sum(
-            advance(session, kind="registration", name=name, source="active", target="denied")
+            advance(session, RegistrationRow, source="active", target="denied", subject=name)
             for name in names
         )
     return count
 
 
 def _together(session: Session, subject: str) -> list[str]:
-    found = fetch_many(session, [subject], kind="registration")
-    if subject not in found:
+    entry = find(session, RegistrationRow, subject=subject)
+    if entry is None:
         raise NotFoundError(
             "No holder is registered under this pseudonym.", reason="not-found.registration"
         )
-    entry = registration_in(found[subject])
     if entry.settlement:
         return [subject, entry.settlement]
-    if entry.holder:
-        return [subject]
-    # A pseudonym that bills are under; few orders name one, so that no index is kept for them.
-    everybody = map(registration_in, listed(session, kind="registration"))
-    return [subject, *(one.subject for one in everybody if one.settlement == subject)]
+    acting = select(RegistrationRow.subject).where(RegistrationRow.settlement == subject)
+    return [subject, *session.exec(acting)]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from gridsecure.credentials.curves import Point
 from gridsecure.credentials.log_details import STEP_OF, name_digest
@@ -23,9 +23,8 @@ from gridsecure.credentials.seats import BILLING
 from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import SignatureError
-from gridsecure.identity.registrations.registry import registration_in
+from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity_messages import SearchAnswer, SearchStep, SearchWork
-from gridsecure.store.records import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +121,12 @@ def cut(session: Session, keys: Sequence[str], *, size: int) -> list[Batch]:
         size: Registrations in a batch.
     """
     start = "/".join(BILLING) + "/"
-    rows = map(registration_in, listed(session, kind="registration", state="active"))
-    searched = sorted(
-        (one.subject, one.escrow.hex())
-        for one in rows
-        if one.holder and one.domain.startswith(start)
+    active = select(RegistrationRow.subject, RegistrationRow.escrow).where(
+        RegistrationRow.state == "active",
+        RegistrationRow.holder != b"",
+        col(RegistrationRow.domain).startswith(start, autoescape=True),
     )
+    searched = sorted((subject, escrow.hex()) for subject, escrow in session.exec(active))
     parts = [searched[at : at + size] for at in range(0, len(searched), size)]
     return [
         Batch(number, key, [escrow for _, escrow in part], [subject for subject, _ in part])

@@ -25,8 +25,8 @@ from gridsecure.credentials.suites import Suite, framed
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims, issue_token
 from gridsecure.identity.access_tokens import GivenToken, give_token
-from gridsecure.identity.one_use import CHALLENGES
 from gridsecure.identity.registrations.registry import (
+    CHALLENGES,
     not_registered,
     registration,
     spend_tag,

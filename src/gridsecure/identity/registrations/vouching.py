@@ -11,17 +11,17 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from sqlalchemy import Engine
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from gridsecure.credentials.suites import framed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import NotFoundError
-from gridsecure.identity.registrations.registry import active_registrations, registration_in
+from gridsecure.identity.registrations.registry import active_registrations
+from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity_messages import DenyList, Registered, Registrations, SettlementNames
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, append
-from gridsecure.store.many_records import fetch_many
-from gridsecure.store.records import listed
+from gridsecure.store.rows import find_many
 
 TOLD: Final = "identity.settlement-names"
 
@@ -84,8 +84,7 @@ def settlement_names(
         NotFoundError: One of them has no settlement pseudonym (`not-found.settlement`).
     """
     with write_session(engine) as session:
-        rows = fetch_many(session, subjects, kind="registration")
-        entries = {name: registration_in(row) for name, row in rows.items()}
+        entries = find_many(session, RegistrationRow, subjects, by="subject")
         names = {
             name: entry.settlement
             for name, entry in entries.items()
@@ -115,9 +114,11 @@ def deny_list(engine: Engine, *, now: datetime) -> DenyList:
         engine: The database of registrations.
         now: The present, aware.
     """
-    with Session(engine) as session:
-        denied = listed(session, kind="registration", state="denied")
     # A settlement pseudonym beside its billing pseudonym would link them, and nobody acts under it.
-    subjects = sorted(row.name for row in denied if registration_in(row).holder)
+    acting = select(RegistrationRow.subject).where(
+        RegistrationRow.state == "denied", RegistrationRow.holder != b""
+    )
+    with Session(engine) as session:
+        subjects = sorted(session.exec(acting))
     issued_at = now.astimezone(UTC).isoformat()
     return DenyList(sequence=len(subjects), issued_at=issued_at, subjects=subjects)

@@ -36,12 +36,12 @@ from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, InputError, NotFoundError
 from gridsecure.identity.registrations.leaves import leaves_with
-from gridsecure.identity.registrations.registry import registration_in
 from gridsecure.identity.registrations.short_memory import LIMIT, ShortMemory
+from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity_messages import WarrantDocument
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, EvidenceEntry, append, entries_of, entry_named
-from gridsecure.store.records import fetch
+from gridsecure.store.rows import required
 
 OPENED: Final = "identity.opened"
 SHARED: Final = "identity.share"
@@ -280,8 +280,8 @@ class WarrantDesk(Generic[PersonT]):
 
     def _escrow(self, subject: str) -> Escrow:
         with Session(self._registrations) as session:
-            entry = registration_in(fetch(session, kind="registration", name=subject))
-        return Escrow.from_bytes(entry.escrow, suite=self._suite)
+            escrow = required(session, RegistrationRow, subject=subject).escrow
+        return Escrow.from_bytes(escrow, suite=self._suite)
 
     def _with_leaves(self, warrant: Warrant) -> Warrant:
         said = warrant.document
