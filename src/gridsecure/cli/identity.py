@@ -29,8 +29,9 @@ from gridsecure.cli.on_use import on_use
 from gridsecure.errors import InputError
 
 with on_use():
-    from gridsecure.cli import office_client, office_files, office_steps
+    from gridsecure.cli import office_client, office_steps
     from gridsecure.cli import office_words as words
+    from gridsecure.offices import files as office_files
 
 identity_app = typer.Typer(
     help="Open and revoke pseudonyms, two offices together.", no_args_is_help=True

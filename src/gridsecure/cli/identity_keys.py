@@ -17,8 +17,9 @@ from gridsecure.errors import InputError, InvalidMessageError
 
 with on_use():
     from gridsecure import identity_messages, messages
-    from gridsecure.cli import office_client, office_files
+    from gridsecure.cli import office_client
     from gridsecure.cli import office_words as words
+    from gridsecure.offices import files as office_files
 
 if TYPE_CHECKING:
     from gridsecure.identity_messages import Audience

@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import httpx
 
-from gridsecure.cli.office_files import Log, officer_key, read_witness, write_witness
 from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError, GridSecureError, InvalidMessageError
 from gridsecure.identity_messages import Audience, IdentityKeys, LogEntry, person_login
 from gridsecure.messages import Signed
+from gridsecure.offices.files import Log, officer_key, read_witness, write_witness
 from gridsecure.offices.log_checks import registration_entries
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
 from gridsecure.store.log_entries import read_entry

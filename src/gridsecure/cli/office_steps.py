@@ -14,11 +14,11 @@ from gridsecure.cli.office_client import (
     fetched_leaves,
     verified_log,
 )
-from gridsecure.cli.office_files import opener_key
 from gridsecure.credentials.log_details import leaf, name_digest
 from gridsecure.credentials.opening import OpenerKey
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.identity_messages import SearchDocument, SearchWork, WarrantDocument
+from gridsecure.offices.files import opener_key
 from gridsecure.offices.log_checks import committing_entry, entry_in
 from gridsecure.offices.shares import checked_search, search_answer, share_for
 from gridsecure.store.evidence import EvidenceEntry

@@ -23,8 +23,9 @@ from gridsecure.errors import InputError, NotFoundError
 
 with on_use():
     from gridsecure import messages, month_texts, periods
-    from gridsecure.cli import office_client, office_files
+    from gridsecure.cli import office_client
     from gridsecure.crypto import sm2
+    from gridsecure.offices import files as office_files
 
 TIMEZONE: Final = "Asia/Shanghai"
 _PATH: Final = "/closing-lists"
