@@ -20,6 +20,7 @@ from gridsecure.billing.rules import line_rules
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.plans.bills import run_bill
 from gridsecure.plans.needs import published_needs
+from gridsecure.plans.quantities import Family, find_family
 
 _PER_METER = "µs per meter"
 
@@ -174,7 +175,7 @@ def _encryption(meters: RandomMeters, keys: BenchKeys, *, sizes: BenchSizes) -> 
         for need in published_needs(
             line_rules(meters.tariff, meters.period), tou_periods=meters.tariff.tou_periods
         )
-        if need.quantity.startswith("tier:")
+        if find_family(need.quantity) is Family.TIER
     )
     seconds, _ = best_of(lambda: keys.encrypted(needs, values=meters.values), sizes=sizes)
     return Figure(

@@ -49,7 +49,7 @@ from gridsecure.key_authority.checker.bill_versions import bill_versions
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import UploadManifest
 from gridsecure.periods import billing_month
-from gridsecure.plans.load_curve import INTERVALS_PREFIX
+from gridsecure.plans.quantities import Family, find_family
 from gridsecure.statement_checks import bill_digests, check_statements
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import head, verify_chain
@@ -158,7 +158,7 @@ def test_only_the_changed_roster_is_sent_and_names_its_slots(world):
     names = world.identity_names()
     assert {pseudonyms[slot] for slot in second.corrected_slots} == {names[home], names[other]}
     assert [c.quantity for c in second.columns] == [c.quantity for c in earlier.columns]
-    assert not any(c.quantity.startswith(INTERVALS_PREFIX) for c in second.columns)
+    assert not any(find_family(c.quantity) is Family.INTERVALS for c in second.columns)
 
 
 def test_every_version_stays_and_the_new_one_is_private(world):

@@ -44,7 +44,8 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.key_ring import revoked_key_set
-from gridsecure.plans.load_curve import INTERVALS_PREFIX, LOAD_CURVE_PLAN_VERSION
+from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
+from gridsecure.plans.quantities import Family, find_family
 from gridsecure.store.database import read_session
 from gridsecure.store.rows import find, find_many
 from gridsecure.version import VERSION
@@ -211,7 +212,7 @@ def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
     grids = set()
     for source in sources:
         columns = UploadManifest.parsed(source.upload.body).columns
-        loads = (c for c in columns if c.quantity.startswith(INTERVALS_PREFIX))
+        loads = (c for c in columns if find_family(c.quantity) is Family.INTERVALS)
         grids.add(tuple((c.quantity, c.start, c.end, c.intervals) for c in loads))
     if len(grids) != 1:
         raise InputError(

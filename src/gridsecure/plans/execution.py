@@ -24,7 +24,7 @@ from gridsecure.periods import BillingPeriod
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.load_curve import CellLayout, plan_day, run_day
-from gridsecure.plans.quantities import PRICED_PREFIX
+from gridsecure.plans.quantities import Family, find_family
 from gridsecure.plans.steps import circuit_rules
 from gridsecure.tariffs.tariff import Tariff
 
@@ -177,7 +177,7 @@ class _OpenedColumns(Mapping[str, EncryptedColumn]):
         if quantity in self._kept:
             return self._kept[quantity]
         column = _opened(self._entries[quantity], self._data, load=self._load, keys=self._keys)
-        if not quantity.startswith(PRICED_PREFIX):
+        if find_family(quantity) is not Family.PRICED:
             self._kept[quantity] = column
         return column
 

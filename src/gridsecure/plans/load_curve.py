@@ -31,13 +31,10 @@ from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.planning import PlannedColumn
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import Member, Place, is_enough, roster_members, roster_places
+from gridsecure.plans.quantities import Family
 
 LOAD_CURVE_PLAN_VERSION: Final = 2
 SUPPRESSED: Final = -1
-
-
-INTERVALS_PREFIX: Final = "intervals:"
-"""Start of the names of all columns that load curves are made of."""
 
 
 def day_quantity(day: str) -> str:
@@ -46,7 +43,7 @@ def day_quantity(day: str) -> str:
     Args:
         day: YYYY-MM-DD.
     """
-    return f"{INTERVALS_PREFIX}{day}"
+    return f"{Family.INTERVALS}:{day}"
 
 
 @dataclass(frozen=True, slots=True)

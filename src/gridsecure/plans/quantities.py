@@ -22,19 +22,65 @@ not depend on them; which families of columns exist follows from its form.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final
 
 from gridsecure.homomorphic.parameters import Parameters
 from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, YEAR_DIGITS, DigitSystem
 
-TOTAL_QUANTITY: Final = "total"
-TIER_TOTAL: Final = "tier:total"
-EXPORT_QUANTITY: Final = "export"
-OWN_DEMAND_QUANTITY: Final = "demand-own"
-RATCHET_QUANTITY: Final = "demand-ratchet"
-FACTOR_QUANTITY: Final = "power-factor"
-PRICED_PREFIX: Final = "priced:"
+
+class Family(StrEnum):
+    """What a column holds: the first word of its name, which its makers below write."""
+
+    TOTAL = "total"
+    REGISTER = "register"
+    EXPORT = "export"
+    DEMAND = "demand"
+    OWN_DEMAND = "demand-own"
+    RATCHET = "demand-ratchet"
+    SPLIT = "split"
+    PRICED = "priced"
+    TIER = "tier"
+    YEAR = "year"
+    STEPS = "steps"
+    USE_HOURS = "use-hours"
+    PEAK_HOURS = "peak-hours"
+    LIMB = "limb"
+    POWER_FACTOR = "power-factor"
+    INTERVALS = "intervals"
+
+
+_WHOLE_NAMES: Final = frozenset(
+    {
+        Family.TOTAL,
+        Family.EXPORT,
+        Family.DEMAND,
+        Family.OWN_DEMAND,
+        Family.RATCHET,
+        Family.POWER_FACTOR,
+    }
+)
+"""Families with a column that is named by the family alone."""
+_BY_WORD: Final = {family.value: family for family in Family}
+
+
+def find_family(quantity: str) -> Family | None:
+    """The family of a column's name; None for a name that nothing here makes.
+
+    >>> find_family("tier:register:peak"), find_family("tier"), find_family("soup")
+    (<Family.TIER: 'tier'>, None, None)
+    """
+    word, colon, _ = quantity.partition(":")
+    family = _BY_WORD.get(word)
+    return family if colon or family in _WHOLE_NAMES else None
+
+
+TOTAL_QUANTITY: Final = Family.TOTAL.value
+TIER_TOTAL: Final = f"{Family.TIER}:total"
+EXPORT_QUANTITY: Final = Family.EXPORT.value
+OWN_DEMAND_QUANTITY: Final = Family.OWN_DEMAND.value
+RATCHET_QUANTITY: Final = Family.RATCHET.value
+FACTOR_QUANTITY: Final = Family.POWER_FACTOR.value
 
 MAX_REGISTER_WH: Final = 2**31 - 1
 """2.1 GWh a month in one register; larger customers are metered in several."""
@@ -65,8 +111,8 @@ class ColumnNeed:
 class Divisor(Enum):
     """A size of the meter point that an energy is counted per."""
 
-    CAPACITY = "use-hours"
-    DEMAND = "peak-hours"
+    CAPACITY = Family.USE_HOURS
+    DEMAND = Family.PEAK_HOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,52 +151,57 @@ def _kwh_measure(prefix: str, digits: DigitSystem, energy: str, high: int) -> Me
     return Measure(prefix, digits, energy, WH_PER_KWH, energy, high)
 
 
-MONTH_MEASURE: Final = _kwh_measure("tier", MONTH_DIGITS, TIER_TOTAL, MAX_TIER_WH)
-YEAR_BEFORE: Final = _kwh_measure("year:before", YEAR_DIGITS, "year:before", MAX_YEAR_WH)
-YEAR_AFTER: Final = _kwh_measure("year:after", YEAR_DIGITS, "year:after", MAX_YEAR_WH)
+def _year_measure(when: str) -> Measure:
+    name = f"{Family.YEAR}:{when}"
+    return _kwh_measure(name, YEAR_DIGITS, name, MAX_YEAR_WH)
+
+
+MONTH_MEASURE: Final = _kwh_measure(Family.TIER.value, MONTH_DIGITS, TIER_TOTAL, MAX_TIER_WH)
+YEAR_BEFORE: Final = _year_measure("before")
+YEAR_AFTER: Final = _year_measure("after")
 
 
 def register_measure(tou_period: str | None) -> Measure:
     """A register whose own energy is compared."""
-    name = f"tier:register:{tou_period}"
+    name = f"{Family.TIER}:{Family.REGISTER}:{tou_period}"
     return _kwh_measure(name, MONTH_DIGITS, name, MAX_TIER_WH)
 
 
 def hours_measure(quantity: str, *, per: Divisor) -> Measure:
     """A quantity counted per contracted kVA, or per kW of the month's maximum demand."""
-    prefix = per.value if quantity == TOTAL_QUANTITY else f"{per.value}:{quantity}"
+    prefix = str(per.value) if quantity == TOTAL_QUANTITY else f"{per.value}:{quantity}"
     return Measure(prefix, MONTH_DIGITS, quantity, per)
 
 
 def step_measure(quantity: str, *, step_wh: int, radix: int) -> Measure:
     """A quantity counted in steps of so many Wh."""
-    prefix = f"steps:{quantity}:{step_wh}"
+    prefix = f"{Family.STEPS}:{quantity}:{step_wh}"
     return Measure(prefix, DigitSystem((radix, radix, radix)), quantity, step_wh)
 
 
 def register_quantity(tou_period: str) -> str:
     """Name of a register's column."""
-    return f"register:{tou_period}"
+    return f"{Family.REGISTER}:{tou_period}"
 
 
 def demand_quantity(tou_period: str | None) -> str:
     """Name of the column of the month's maximum demand, or of one demand period's."""
-    return "demand" if tou_period is None else f"demand:{tou_period}"
+    return Family.DEMAND.value if tou_period is None else f"{Family.DEMAND}:{tou_period}"
 
 
 def split_quantity(tou_period: str, tier: int) -> str:
     """Name of the column of a period's energy in a tier, in the order of time."""
-    return f"split:{tou_period}:{tier}"
+    return f"{Family.SPLIT}:{tou_period}:{tier}"
 
 
 def priced_quantity(index: int) -> str:
     """Name of the column of an interval that has a price of its own."""
-    return f"{PRICED_PREFIX}{index:04d}"
+    return f"{Family.PRICED}:{index:04d}"
 
 
 def limb_quantity(quantity: str, limb: int) -> str:
     """Name of the column of bits 8·limb to 8·limb + 7 of a quantity."""
-    return f"limb:{quantity}:{limb}"
+    return f"{Family.LIMB}:{quantity}:{limb}"
 
 
 def factor_quantity(step: int) -> str:

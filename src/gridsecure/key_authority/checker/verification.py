@@ -41,7 +41,8 @@ from gridsecure.plans.execution import (
     roster_data,
 )
 from gridsecure.plans.key_ring import KeyRing
-from gridsecure.plans.load_curve import INTERVALS_PREFIX, cell_layout
+from gridsecure.plans.load_curve import cell_layout
+from gridsecure.plans.quantities import Family, find_family
 from gridsecure.tariffs.tariff import parse_tariff
 
 LOAD_CURVE_PREFIX: Final = "load-curve/"
@@ -253,7 +254,7 @@ def _whole_day(transcript: Transcript, datas: Sequence[RosterData]) -> tuple[str
         {
             entry.quantity
             for entry in data.columns.values()
-            if entry.quantity.startswith(INTERVALS_PREFIX) and entry.start[:10] in days
+            if find_family(entry.quantity) is Family.INTERVALS and entry.start[:10] in days
         }
         for data in datas
     ]
