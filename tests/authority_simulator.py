@@ -33,6 +33,7 @@ from gridsecure.key_authority.checker.answering import (
     released_certificates,
 )
 from gridsecure.key_authority.checker.key_sets import publish_key_set
+from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement, VaultDoor
 from gridsecure.key_authority.vault.custody import KeyPlace, keep_key_set
 from gridsecure.key_authority.vault.decryption import Vault
@@ -50,7 +51,7 @@ from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, day_quantity
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import EvidenceEntry, EvidenceRow, _entry, verify_chain
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables
+from gridsecure.store.schema import migrate
 from tests.grid_simulator import (
     NOW,
     OFFICE,
@@ -199,7 +200,7 @@ class Authority:
     ) -> AuthorityZone:
         own = folder or self.folder
         engine = open_database(f"sqlite:///{own / DATABASE}")
-        create_tables(engine)
+        migrate(engine, SCHEMA)
         return AuthorityZone(
             engine=engine,
             objects=ObjectStore(own / "objects"),

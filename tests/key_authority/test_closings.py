@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlmodel import select
 
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED
+from gridsecure.key_authority.checker.tables import ClaimRow, CohortRow, ToldSetRow
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest
 from gridsecure.plans.settlement_values import TOTAL_QUANTITY
 from gridsecure.store.database import write_session
-from gridsecure.store.records import listed
 from tests.authority_simulator import SEED, Authority, lone_household, shown
 from tests.grid_simulator import GridSimulator, GridUpload
 from tests.traps.test_forged_ciphertext_release import RogueGateway
@@ -28,10 +29,8 @@ def told(certificate: ReleaseCertificate) -> set[tuple[str, str]]:
 def ledger(authority: Authority) -> list[str]:
     """What the ledger holds but for the seeds that blinded something."""
     with write_session(authority.zone.engine) as session:
-        found = [
-            item for kind in ("claim", "cohort", "told-set") for item in listed(session, kind=kind)
-        ]
-    return [item.name for item in found if not item.name.startswith("seed/")]
+        columns = (ClaimRow.claim, CohortRow.upload, ToldSetRow.name)
+        return [name for column in columns for name in session.exec(select(column))]
 
 
 def bills(authority: Authority, *uploads: GridUpload):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import update
 
 from gridsecure.analyst.releases import REBILL, pinned_authority, verified_release
 from gridsecure.analyst.reports import bill_table
@@ -28,12 +28,12 @@ from gridsecure.key_authority.checker.answering import (
     sealed_statements,
 )
 from gridsecure.key_authority.checker.bill_versions import bill_versions, version_table
+from gridsecure.key_authority.checker.tables import BillVersionRow
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE, Vault
 from gridsecure.messages import CellTotal, Signed
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.store.database import write_session
-from gridsecure.store.records import RecordRow
 from tests.authority_simulator import SEED, Authority, View, settlement
 from tests.correction_simulator import CHEAPER, bills_after, changed, correction, retariffed
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload
@@ -349,13 +349,8 @@ def test_other_outputs_than_were_released_are_noticed(
     """Someone with the authority's disk makes another bill out of the one to cancel."""
     request = billed.rebill_request([corrected(grid, uploads[0], [1])])
     with write_session(billed.zone.engine) as session:
-        query = select(RecordRow).where(
-            RecordRow.kind == "bill-version", RecordRow.name == uploads[0].upload_id
-        )
-        row = session.exec(query).one()
-        fields = json.loads(row.text)
-        row.text = json.dumps(fields | {"outputs": "0" * 64})
-        session.add(row)
+        changed = update(BillVersionRow).filter_by(upload=uploads[0].upload_id)
+        assert session.exec(changed.values(outputs="0" * 64)).rowcount == 1
     assert refused(billed, request) == "correction.re-execution"
 
 

@@ -29,6 +29,7 @@ from gridsecure.key_authority.checker.key_sets import (
     revoke_key_set,
     rotate_key_set,
 )
+from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.zone import AuthorityZone, VaultDoor
 from gridsecure.key_authority.packages import KeyOrder
 from gridsecure.key_authority.vault.custody import (
@@ -41,7 +42,7 @@ from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import ColumnEntry, KeyNotice, opened, signed
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables
+from gridsecure.store.schema import migrate
 from gridsecure_api.settings import VaultSettings
 from tests.authority_simulator import KEK, key_set_request, place_of, settlement
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys, registry
@@ -57,7 +58,7 @@ def settings(tmp_path: Path) -> VaultSettings:
 
 def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
     engine = open_database(f"sqlite:///{folder / 'zone.db'}")
-    create_tables(engine)
+    migrate(engine, SCHEMA)
     return AuthorityZone(
         engine=engine,
         objects=ObjectStore(folder / "objects"),

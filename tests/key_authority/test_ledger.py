@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from sqlmodel import select
 
 from gridsecure.gateway.rosters import Roster
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, Outcome, answer_request
+from gridsecure.key_authority.checker.tables import ClaimRow, SeedRow
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, request_name, signed
 from gridsecure.store.database import write_session
-from gridsecure.store.records import listed
 from tests.authority_simulator import SEED, Authority, View, lone_household, shown
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
@@ -63,9 +64,11 @@ class DyingVault:
 
 
 def claims(authority: Authority) -> dict[str, str]:
-    """Claim -> its state."""
+    """Claim or seed -> its state."""
     with write_session(authority.zone.engine) as session:
-        return {item.name: item.state for item in listed(session, kind="claim")}
+        return {row.claim: "spent" for row in session.exec(select(ClaimRow))} | {
+            row.seed: "bound" for row in session.exec(select(SeedRow))
+        }
 
 
 @pytest.mark.parametrize("dies_after", [False, True])

@@ -24,12 +24,14 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
+from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker import told_cells
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
 from gridsecure.key_authority.checker.ledger import enter
+from gridsecure.key_authority.checker.tables import SCHEMA, ReleaseRow
 from gridsecure.key_authority.checker.told_cells import (
     Prepared,
     prepare_bills,
@@ -43,7 +45,8 @@ from gridsecure.plans import cells
 from gridsecure.plans.cells import MINIMUM_MEMBERS, MONEY, NO_MEASURES, Member, Place
 from gridsecure.plans.execution import RosterData, roster_data
 from gridsecure.store.database import open_database, write_session
-from gridsecure.store.records import create_tables
+from gridsecure.store.rows import keep
+from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import catalogue_tariffs
 from tests.grid_simulator import FLAT, NOW, TIERS
 
@@ -160,11 +163,28 @@ class Month:
         size = self.random.choice((1, 2, len(known), len(known)))
         return self.random.sample(list(known), min(size, len(known)))
 
+    def _release(self, session: Session) -> str:
+        """A release that the ledger's entries belong to."""
+        name = self.random.randbytes(16).hex()
+        keep(
+            session,
+            ReleaseRow(
+                release_id=name,
+                digest=name,
+                message="",
+                plan="bill",
+                purpose="billing",
+                requested_by="",
+                at=NOW,
+            ),
+        )
+        return name
+
     def _let_out(self, prepare: Callable[[], Prepared]) -> Prepared | None:
         try:
             prepared = prepare()
             with write_session(self.zone.engine) as session:
-                enter(session, prepared.giving, release_id="r", at=NOW)
+                enter(session, prepared.giving, release_id=self._release(session), at=NOW)
         except ReleaseRefusedError:
             return None
         return prepared
@@ -334,7 +354,7 @@ def simulated(seed: int, folder: Path) -> Month:
     """A month at random, from its seed."""
     random = Random(seed)  # noqa: S311 - months are drawn at random to be drawn again
     engine = open_database(f"sqlite:///{folder / f'{seed}.db'}")
-    create_tables(engine)
+    migrate(engine, SCHEMA)
     owners = random.choice(("a", "aaab", "abc"))
     month = Month(random, SimpleNamespace(engine=engine), owners)  # type: ignore[arg-type]
     steps = (month.release_bills, month.release_load_curve, month.release_correction)

@@ -12,11 +12,12 @@ import httpx
 from gridsecure.errors import StorageError
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.seating import SettlementClient
+from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables
+from gridsecure.store.schema import migrate
 from gridsecure.wire.client import service_client
 from gridsecure.wire.connections import new_client
 from gridsecure.zone_keys import signing_key, zone_folder
@@ -41,7 +42,7 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
     folder = zone_folder(settings.folder)
     _refuse_keys_beside(folder)
     engine = open_database(settings.database_url)
-    create_tables(engine)
+    migrate(engine, SCHEMA)
     uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
     return AuthorityZone(
         engine=engine,

@@ -40,6 +40,7 @@ from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import PARAMETER_SETS
 from gridsecure.key_authority.checker.answering import RELEASED, answer_request, sealed_statements
 from gridsecure.key_authority.checker.key_sets import give_key_set, public_objects
+from gridsecure.key_authority.checker.tables import SCHEMA as CHECKER
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE, Vault
 from gridsecure.messages import (
@@ -58,7 +59,6 @@ from gridsecure.periods import BillingPeriod
 from gridsecure.plans.key_ring import load_key_set
 from gridsecure.store.database import open_database, read_session
 from gridsecure.store.objects import ObjectStore
-from gridsecure.store.records import create_tables
 from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import parse_tariff
 from gridsecure.version import VERSION
@@ -96,7 +96,7 @@ def local_grid() -> Iterator[LocalGrid]:
         vault = Vault(folder / "vault", kek, authority_key.public_key, office.public_key)
         engines = [open_database(f"sqlite:///{folder / zone}.db") for zone in ("p", "a")]
         migrate(engines[0], PLATFORM)
-        create_tables(engines[1])
+        migrate(engines[1], CHECKER)
         platform = PlatformZone(
             engine=engines[0],
             objects=ObjectStore(folder / "platform-objects"),

@@ -22,6 +22,8 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from sqlmodel import col, select
+
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AuditBrokenError,
@@ -40,6 +42,7 @@ from gridsecure.key_authority.checker.ledger import REPEATED, Giving, joined
 from gridsecure.key_authority.checker.platform_view import PlatformView
 from gridsecure.key_authority.checker.rebills import release_corrections
 from gridsecure.key_authority.checker.releases import Granted, certify
+from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.told_cells import prepare_bills, prepare_load_curve
 from gridsecure.key_authority.checker.vault_orders import (
     ordered_bills,
@@ -62,7 +65,7 @@ from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import fetch, listed
+from gridsecure.store.rows import find, required
 
 PLAN_VERSIONS: Final[dict[PlanName, int]] = {
     "bill": BILL_PLAN_VERSION,
@@ -160,23 +163,27 @@ def _enter(
 
 def _is_released(zone: AuthorityZone, name: str) -> bool:
     with read_session(zone.engine) as session:
-        return any(item.name == name for item in listed(session, kind="release"))
+        return find(session, ReleaseRow, release_id=name) is not None
 
 
 def _released_before(zone: AuthorityZone, request: ReleaseRequest) -> str | None:
     """The first release that holds a transcript of this request."""
-    asked = {transcript.digest for transcript in request.transcripts}
-    for envelope in released_certificates(zone):
-        certificate = ReleaseCertificate.parsed(envelope.body)
-        if not asked.isdisjoint(certificate.transcripts):
-            return certificate.release_id
-    return None
+    asked = [transcript.digest for transcript in request.transcripts]
+    found = (
+        select(ReleaseRow.release_id)
+        .join(ReleasedTranscriptRow)
+        .where(col(ReleasedTranscriptRow.transcript).in_(asked))
+        .order_by(col(ReleaseRow.id))
+    )
+    with read_session(zone.engine) as session:
+        return session.exec(found).first()
 
 
 def released_certificates(zone: AuthorityZone) -> list[Signed]:
     """All certificates, oldest first."""
     with read_session(zone.engine) as session:
-        return [Signed.parsed(item.text) for item in listed(session, kind="release")]
+        releases = session.exec(select(ReleaseRow).order_by(col(ReleaseRow.id)))
+        return [row.envelope for row in releases]
 
 
 def released_certificate(zone: AuthorityZone, release_id: str) -> Signed:
@@ -186,7 +193,7 @@ def released_certificate(zone: AuthorityZone, release_id: str) -> Signed:
         NotFoundError: Nothing was released under it.
     """
     with read_session(zone.engine) as session:
-        return Signed.parsed(fetch(session, kind="release", name=release_id).text)
+        return required(session, ReleaseRow, release_id=release_id).envelope
 
 
 def sealed_statements(zone: AuthorityZone, release_id: str, roster_id: str) -> bytes:

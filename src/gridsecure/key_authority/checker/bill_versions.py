@@ -10,23 +10,20 @@ adjustment of a cell was withheld, the totals after it are unknown outside the s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import NotFoundError, ReleaseRefusedError
+from gridsecure.errors import ReleaseRefusedError
+from gridsecure.key_authority.checker.tables import BillVersionRow
 from gridsecure.key_authority.checker.verification import Proven
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest, ReleaseCertificate
 from gridsecure.store.database import read_session
-from gridsecure.store.records import Record, fetch, listed, record
-
-KIND: Final = "bill-version"
+from gridsecure.store.rows import find, keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +143,7 @@ def keep_versions(
         ConflictError: A chain has another version of that number (`conflict.bill-version`).
     """
     for version in versions:
-        text = json.dumps({"release_id": release_id, **asdict(version)}, sort_keys=True)
-        scope = f"{version.first}/{version.revision}"
-        digest = sm3_hex(text.encode())
-        record(session, Record(KIND, version.upload, scope, digest, version.first, text), at=at)
+        keep(session, BillVersionRow(release_id=release_id, at=at, **asdict(version)))
 
 
 def released_version(session: Session, upload: Digest) -> BillVersion:
@@ -158,14 +152,14 @@ def released_version(session: Session, upload: Digest) -> BillVersion:
     Raises:
         ReleaseRefusedError: It was never released (`correction.unreleased`).
     """
-    try:
-        return _read(fetch(session, kind=KIND, name=upload)).version
-    except NotFoundError as error:
+    found = find(session, BillVersionRow, upload=upload)
+    if found is None:
         raise ReleaseRefusedError(
             "A correction concerns a bill that was not released.",
             reason="correction.unreleased",
             remedy="Release the earlier version first, then run the correction again.",
-        ) from error
+        )
+    return _read(found).version
 
 
 def bill_versions(zone: AuthorityZone, *, first: Digest | None = None) -> list[ReleasedVersion]:
@@ -175,8 +169,11 @@ def bill_versions(zone: AuthorityZone, *, first: Digest | None = None) -> list[R
         zone: The authority.
         first: The upload that names a chain.
     """
+    versions = select(BillVersionRow).order_by(col(BillVersionRow.id))
+    if first is not None:
+        versions = versions.where(BillVersionRow.first == first)
     with read_session(zone.engine) as session:
-        return [_read(item) for item in listed(session, kind=KIND, state=first)]
+        return [_read(row) for row in session.exec(versions)]
 
 
 def version_table(certificates: Iterable[ReleaseCertificate]) -> list[VersionRow]:
@@ -217,7 +214,6 @@ def _added(total: int | None, value: int | None) -> int | None:
     return None if total is None or value is None else total + value
 
 
-def _read(found: Record) -> ReleasedVersion:
-    fields = json.loads(found.text)
-    release_id = fields.pop("release_id")
-    return ReleasedVersion(BillVersion(**fields), release_id)
+def _read(row: BillVersionRow) -> ReleasedVersion:
+    values = {field.name: getattr(row, field.name) for field in fields(BillVersion)}
+    return ReleasedVersion(BillVersion(**values), row.release_id)

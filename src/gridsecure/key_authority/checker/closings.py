@@ -17,12 +17,12 @@ from gridsecure.errors import (
     InvalidMessageError,
     ReleaseRefusedError,
 )
+from gridsecure.key_authority.checker.tables import ClosingRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ClosingList, ReleaseRequest, Transcript, opened
 from gridsecure.store import evidence
-from gridsecure.store.records import Record, record
+from gridsecure.store.rows import keep
 
-KIND: Final = "closing"
 REFUSED: Final = "release.closing"
 
 
@@ -63,10 +63,16 @@ def keep_closing(session: Session, request: ReleaseRequest, *, at: datetime) -> 
         return
     content = ClosingList.parsed(request.closing.body)
     name = request.closing.digest
-    scope = f"{content.start}/{content.end}/{content.number}"
-    entry = Record(KIND, name, scope, name, "", request.closing.model_dump_json())
+    row = ClosingRow(
+        digest=name,
+        message=request.closing.model_dump_json(),
+        start=content.start,
+        end=content.end,
+        number=content.number,
+        at=at,
+    )
     try:
-        is_new = record(session, entry, at=at)
+        is_new = keep(session, row)
     except ConflictError as error:
         raise _refused("Another closing list of this month has the same number.") from error
     if is_new:

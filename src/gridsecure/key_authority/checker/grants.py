@@ -16,7 +16,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, col, or_, select
 
 from gridsecure.credentials.access import check_query
 from gridsecure.credentials.queries import RESULT_PURPOSE, parsed_query, verified_grant
@@ -31,16 +31,16 @@ from gridsecure.errors import (
     NotFoundError,
     ReleaseRefusedError,
 )
+from gridsecure.key_authority.checker.tables import QueryGrantRow, ReleaseRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed
+from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.plans.purposes import RESEARCH, RESEARCH_PLAN, STAFF_PURPOSES
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, listed, record
+from gridsecure.store.rows import find, keep
 
 AUDIENCE: Final = "authority"
 REFUSED: Final = "release.grant"
 PURPOSE: Final = "release.purpose"
-_KIND: Final = "query-grant"
 
 
 def check_purpose(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -> None:
@@ -81,10 +81,9 @@ def check_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) 
         ReleaseRefusedError: It does not hold (`release.grant`).
     """
     with read_session(zone.engine) as session:
-        entries = listed(session, kind=_KIND)
-    own = [entry for entry in entries if entry.name == request.request_id]
+        own = find(session, QueryGrantRow, request_id=request.request_id)
     # 1. a grant bound to this request is looked at as of then
-    moment = datetime.fromisoformat(own[0].text) if own else now
+    moment = own.at if own else now
     try:
         claims = verified_grant(
             request.grant,
@@ -103,11 +102,15 @@ def check_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) 
         raise _refused("The grant and the request are for different queries.")
     # 3. once
     entry = _entry(request, claims, at=moment)
-    if any(
-        (other.name, other.digest) != (entry.name, entry.digest)
-        for other in entries
-        if entry.name == other.name or entry.scope == other.scope
-    ):
+    known = select(QueryGrantRow).where(
+        or_(
+            col(QueryGrantRow.request_id) == entry.request_id,
+            col(QueryGrantRow.token) == entry.token,
+        )
+    )
+    with read_session(zone.engine) as session:
+        others = session.exec(known).all()
+    if any((o.request_id, o.used) != (entry.request_id, entry.used) for o in others):
         raise _spent()
     return claims
 
@@ -128,7 +131,7 @@ def bind_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -
         return
     claims = check_grant(zone, request, now=now)
     with write_session(zone.engine) as session:
-        _bind(session, _entry(request, claims, at=now), at=now)
+        _bind(session, _entry(request, claims, at=now))
 
 
 def sealed_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: datetime) -> bytes:
@@ -170,12 +173,9 @@ def query_result(zone: AuthorityZone, *, subject: str) -> Signed:
         NotFoundError: Nothing was released for it yet (`not-found.query-result`).
     """
     with read_session(zone.engine) as session:
-        releases = listed(session, kind="release")
-    envelopes = [Signed.parsed(item.text) for item in releases if subject in item.text]
-    for envelope in envelopes:
-        certificate = ReleaseCertificate.parsed(envelope.body)
-        if (certificate.purpose, certificate.requested_by) == (RESEARCH, subject):
-            return envelope
+        found = find(session, ReleaseRow, requested_by=subject, purpose=RESEARCH)
+    if found is not None:
+        return found.envelope
     raise NotFoundError(
         "Nothing was released for this query yet.",
         reason="not-found.query-result",
@@ -183,16 +183,19 @@ def query_result(zone: AuthorityZone, *, subject: str) -> Signed:
     )
 
 
-def _entry(request: ReleaseRequest, claims: TokenClaims, *, at: datetime) -> Record:
-    """One grant for one request, and one request for one grant."""
+def _entry(request: ReleaseRequest, claims: TokenClaims, *, at: datetime) -> QueryGrantRow:
     parts = (request.query, request.grant, *(t.digest for t in request.transcripts))
-    scope = sm3_hex(framed(claims.token_id))
-    return Record(_KIND, request.request_id, scope, sm3_hex(framed(*parts)), "", at.isoformat())
+    return QueryGrantRow(
+        request_id=request.request_id,
+        token=sm3_hex(framed(claims.token_id)),
+        used=sm3_hex(framed(*parts)),
+        at=at,
+    )
 
 
-def _bind(session: Session, entry: Record, *, at: datetime) -> None:
+def _bind(session: Session, entry: QueryGrantRow) -> None:
     try:
-        record(session, entry, at=at)
+        keep(session, entry)
     except ConflictError as error:
         raise _spent() from error
 

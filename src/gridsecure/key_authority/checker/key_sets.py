@@ -19,28 +19,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from gridsecure.credentials.seats import vouched_gateway
 from gridsecure.errors import ConflictError, UnknownMeterError
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import parameters_named
+from gridsecure.key_authority.checker.tables import KeyRevocationRow, KeySetRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import KeyOrder, RevocationOrder
 from gridsecure.messages import KeyNotice, KeyRevocation, KeySetRequest, Signed, opened, signed
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.records import Record, advance, fetch, insert_once, listed, record
+from gridsecure.store.rows import advance, keep, keep_once, required
 
 IN_FORCE: Final = "in-force"
 RETIRED: Final = "retired"
 REVOKED: Final = "revoked"
 MAX_WORD_AGE: Final = timedelta(days=1)
 """How old the identity authority's word on a gateway may be: it may have been revoked since."""
-
-_KEY_SET: Final = "key-set"
-_REVOCATION: Final = "key-revocation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +106,11 @@ def public_objects(zone: AuthorityZone, envelope: Signed) -> list[bytes]:
 
 def list_key_sets(zone: AuthorityZone, *, gateway: str = "") -> list[KeptKeySet]:
     """All key sets, oldest first, perhaps of one gateway only."""
+    rows = select(KeySetRow).order_by(col(KeySetRow.id))
+    if gateway:
+        rows = rows.where(KeySetRow.gateway == gateway)
     with read_session(zone.engine) as session:
-        kept = [_kept(item) for item in listed(session, kind=_KEY_SET)]
-    return [one for one in kept if gateway in ("", one.notice.gateway)]
+        return [_kept(row) for row in session.exec(rows)]
 
 
 def rotate_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime) -> Signed:
@@ -132,8 +132,8 @@ def rotate_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime
             one when it asks.
     """
     with write_session(zone.engine) as session:
-        kept = _kept(fetch(session, kind=_KEY_SET, name=key_id))
-        if not advance(session, kind=_KEY_SET, name=key_id, source=IN_FORCE, target=RETIRED):
+        kept = _kept(required(session, KeySetRow, key_id=key_id))
+        if not advance(session, KeySetRow, source=IN_FORCE, target=RETIRED, key_id=key_id):
             raise ConflictError(
                 f"The key set is {kept.state}; only one in force can be rotated.",
                 reason="conflict.key-set-state",
@@ -157,18 +157,19 @@ def revoke_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime
         GridSecureError: The vault is down; the key set is revoked all the same.
     """
     with write_session(zone.engine) as session:
-        kept = _kept(fetch(session, kind=_KEY_SET, name=key_id))
+        kept = _kept(required(session, KeySetRow, key_id=key_id))
         notice = kept.notice
         if kept.state != REVOKED:
             revocation = KeyRevocation(
                 key_id=key_id, gateway=notice.gateway, revoked_at=at.isoformat()
             )
             envelope = signed(revocation, key=zone.signing_key)
-            text = envelope.model_dump_json()
-            record(session, Record(_REVOCATION, key_id, key_id, envelope.digest, "", text), at=at)
-            advance(session, kind=_KEY_SET, name=key_id, source=kept.state, target=REVOKED)
+            message = envelope.model_dump_json()
+            row = KeyRevocationRow(key_id=key_id, digest=envelope.digest, message=message, at=at)
+            keep(session, row)
+            advance(session, KeySetRow, source=kept.state, target=REVOKED, key_id=key_id)
             _enter(session, "key-set.revoked", notice, actor=actor, at=at)
-        envelope = Signed.parsed(fetch(session, kind=_REVOCATION, name=key_id).text)
+        envelope = required(session, KeyRevocationRow, key_id=key_id).envelope
     order = RevocationOrder(gateway=notice.gateway, key_id=key_id)
     zone.vault.revoke_key_set(signed(order, key=zone.signing_key))
     return envelope
@@ -225,17 +226,24 @@ def publish_key_set(
         created_at=at.isoformat(),
     )
     envelope = signed(notice, key=zone.signing_key)
-    scope = f"{gateway}/{parameters.name}/{generation}"
-    text = envelope.model_dump_json()
-    entry = Record(_KEY_SET, notice.key_id, scope, envelope.digest, IN_FORCE, text)
+    row = KeySetRow(
+        key_id=notice.key_id,
+        gateway=gateway,
+        parameters=parameters.name,
+        generation=generation,
+        digest=envelope.digest,
+        message=envelope.model_dump_json(),
+        state=IN_FORCE,
+        at=at,
+    )
     try:
-        is_new = insert_once(zone.engine, entry, now=at)
+        is_new = keep_once(zone.engine, row)
     except ConflictError:  # signed by another process a moment before: theirs is the notice
         is_new = False
     with write_session(zone.engine) as session:
         if is_new:
             _enter(session, "key-set.published", notice, actor="key-authority", at=at)
-        return _kept(fetch(session, kind=_KEY_SET, name=notice.key_id)).envelope
+        return required(session, KeySetRow, key_id=notice.key_id).envelope
 
 
 def _enter(session: Session, action: str, notice: KeyNotice, *, actor: str, at: datetime) -> None:
@@ -248,6 +256,6 @@ def _enter(session: Session, action: str, notice: KeyNotice, *, actor: str, at: 
     evidence.append(session, at=at, actor=actor, action=action, detail=detail)
 
 
-def _kept(item: Record) -> KeptKeySet:
-    envelope = Signed.parsed(item.text)
-    return KeptKeySet(KeyNotice.parsed(envelope.body), envelope, item.state)
+def _kept(row: KeySetRow) -> KeptKeySet:
+    envelope = row.envelope
+    return KeptKeySet(KeyNotice.parsed(envelope.body), envelope, row.state)

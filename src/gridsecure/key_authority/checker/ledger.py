@@ -29,20 +29,27 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, col, insert, select
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, GridSecureError, NotFoundError, ReleaseRefusedError
+from gridsecure.errors import ConflictError, GridSecureError, ReleaseRefusedError
+from gridsecure.key_authority.checker.tables import (
+    ClaimRow,
+    CohortMemberRow,
+    CohortRow,
+    SeedRow,
+    ToldMemberRow,
+    ToldSetRow,
+)
 from gridsecure.key_authority.checker.verification import SEED_PREFIX, Proven
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import CellSets, Member, Members, Place, may_tell
 from gridsecure.plans.execution import RosterData
-from gridsecure.store.records import Record, fetch, listed, record
+from gridsecure.store.rows import find_many, keep
 
 REPEATED: Final = "release.repeated"
 OVERLAP: Final = "release.overlap"
-_SPENT: Final = "spent"
-_SET: Final = "told-set"
+_PORTION: Final = 500  # pseudonyms in one query; databases limit how many a statement may have
 
 Withheld = Mapping[Place, frozenset[str]]
 """By cell, the measures of which nothing is told."""
@@ -53,22 +60,19 @@ class Period:
     """What sets of members are compared within: one domain and month."""
 
     domain: str
-    start: str
-    end: str
+    start_at: datetime
+    end_at: datetime
 
     @classmethod
     def of(cls, data: RosterData) -> Period:
         """The period of an upload."""
-        moments = (
-            datetime.fromisoformat(text).astimezone(UTC).isoformat()
-            for text in (data.upload.start, data.upload.end)
-        )
-        return cls(data.roster.domain, *moments)
+        start, end = map(datetime.fromisoformat, (data.upload.start, data.upload.end))
+        return cls(data.roster.domain, start.astimezone(UTC), end.astimezone(UTC))
 
     @property
-    def state(self) -> str:
-        """What its sets are found by."""
-        return f"{self.domain}/{self.start}/{self.end}"
+    def text(self) -> str:
+        """What the names of its sets begin with."""
+        return f"{self.domain}/{self.start_at.isoformat()}/{self.end_at.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,10 +123,12 @@ def check_claims(session: Session, parts: Sequence[Proven]) -> None:
     names = [name for part in parts for name in part.claims]
     if len(set(names)) != len(names):
         raise repeated()
+    seeds = find_many(session, SeedRow, names, by="seed")
+    if find_many(session, ClaimRow, names, by="claim"):
+        raise repeated()
     for part in parts:
         for name in part.claims:
-            found = _claim(session, name)
-            if found is not None and (found.state == _SPENT or found.digest != part.digest):
+            if name in seeds and seeds[name].transcript != part.digest:
                 raise repeated()
 
 
@@ -135,10 +141,7 @@ def bind_seeds(session: Session, parts: Sequence[Proven], *, at: datetime) -> No
     for part in parts:
         for name in part.claims:
             if name.startswith(SEED_PREFIX):
-                try:
-                    record(session, Record("claim", name, name, part.digest, "bound", ""), at=at)
-                except ConflictError as error:
-                    raise repeated() from error
+                _keep(session, SeedRow(seed=name, transcript=part.digest, at=at))
 
 
 def withheld_cells(
@@ -168,54 +171,82 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
                 remedy="Start another release round.",
             )
     for name, transcript in giving.claims.items():
-        try:
-            entry = Record("claim", name, name, transcript, _SPENT, release_id)
-            is_new = record(session, entry, at=at)
-        except ConflictError as error:
-            raise repeated() from error
-        if not is_new and not name.startswith(SEED_PREFIX):
+        if name.startswith(SEED_PREFIX):
+            _keep(session, SeedRow(seed=name, transcript=transcript, at=at))
+        elif not _keep(
+            session, ClaimRow(claim=name, transcript=transcript, release_id=release_id, at=at)
+        ):
             raise repeated()
     if giving.datas:
         check_overlap(session, giving.datas)
     for digest, data in giving.datas.items():
-        text = json.dumps(_cohort(data))
-        entry = Record("cohort", digest, digest, sm3_hex(text.encode()), data.roster.domain, text)
-        record(session, entry, at=at)
+        _keep_cohort(session, digest, data, at=at)
     for place, sets in giving.told.items():
         for members in sets:
-            record(session, _set_entry(place, members, giving.period), at=at)
+            _keep_set(session, place, members, period=giving.period, at=at)
 
 
-def _claim(session: Session, name: str) -> Record | None:
+def _keep(session: Session, row: ClaimRow | SeedRow) -> bool:
     try:
-        return fetch(session, kind="claim", name=name)
-    except NotFoundError:
-        return None
+        return keep(session, row)
+    except ConflictError as error:
+        raise repeated() from error
+
+
+def _keep_cohort(session: Session, digest: str, data: RosterData, *, at: datetime) -> None:
+    period = Period.of(data)
+    cohort = CohortRow(
+        upload=digest, domain=period.domain, start_at=period.start_at, end_at=period.end_at, at=at
+    )
+    if keep(session, cohort):
+        rows = [{"pseudonym": name, "upload": digest} for name in data.roster.pseudonyms]
+        session.execute(insert(CohortMemberRow), rows)
 
 
 def _told(session: Session, period: Period) -> dict[Place, list[Members]]:
     """By cell of a period, the sets of its members that anything was told of."""
     sets: dict[Place, list[Members]] = defaultdict(list)
-    for item in listed(session, kind=_SET, state=period.state):
-        text = json.loads(item.text)
-        place = (text["zone"], text["customer_class"])
-        sets[place].append(frozenset(Member(*row) for row in text["members"]))
+    of_period = (
+        col(ToldSetRow.domain) == period.domain,
+        col(ToldSetRow.start_at) == period.start_at,
+        col(ToldSetRow.end_at) == period.end_at,
+    )
+    members: dict[str, list[Member]] = defaultdict(list)
+    rows = select(
+        ToldMemberRow.told_set, ToldMemberRow.name, ToldMemberRow.owner, ToldMemberRow.counts
+    )
+    for told_set, name, owner, counts in session.exec(rows.join(ToldSetRow).where(*of_period)):
+        members[told_set].append(Member(name, owner, counts))
+    for row in session.exec(select(ToldSetRow).where(*of_period)):
+        sets[row.zone, row.customer_class].append(frozenset(members[row.name]))
     return sets
 
 
-def _set_entry(place: Place, members: Members, period: Period) -> Record:
+def _keep_set(
+    session: Session, place: Place, members: Members, *, period: Period, at: datetime
+) -> None:
+    """Keep a set that was told of, under a name that says all of it."""
     rows = sorted((m.name, m.owner, m.counts) for m in members)
     text = json.dumps({"zone": place[0], "customer_class": place[1], "members": rows})
-    name = sm3_hex(json.dumps([period.state, text]).encode())
-    return Record(_SET, name, name, sm3_hex(text.encode()), period.state, text)
-
-
-def _cohort(data: RosterData) -> dict[str, object]:
-    return {
-        "start": data.upload.start,
-        "end": data.upload.end,
-        "pseudonyms": data.roster.pseudonyms,
-    }
+    name = sm3_hex(json.dumps([period.text, text]).encode())
+    told_set = ToldSetRow(
+        name=name,
+        domain=period.domain,
+        start_at=period.start_at,
+        end_at=period.end_at,
+        zone=place[0],
+        customer_class=place[1],
+        at=at,
+    )
+    if keep(session, told_set):
+        # Thousands for one set, of a checked roster's names: plain values, and no object for each.
+        session.execute(
+            insert(ToldMemberRow),
+            [
+                {"told_set": name, "name": member, "owner": owner, "counts": counts}
+                for member, owner, counts in rows
+            ],
+        )
 
 
 def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
@@ -225,19 +256,21 @@ def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
         ReleaseRefusedError: `release.overlap`.
     """
     check_counted_once(data.roster for data in datas.values())
-    domains = {data.roster.domain for data in datas.values()}
-    others = [
-        (item.name, json.loads(item.text))
-        for domain in domains
-        for item in listed(session, kind="cohort", state=domain)
-    ]
     for digest, data in datas.items():
-        start, end = map(datetime.fromisoformat, (data.upload.start, data.upload.end))
-        names = set(data.roster.pseudonyms)
-        for name, other in others:
-            begun, ended = map(datetime.fromisoformat, (other["start"], other["end"]))
-            together = name != digest and start < ended and begun < end
-            if together and not names.isdisjoint(other["pseudonyms"]):
+        period, names = Period.of(data), data.roster.pseudonyms
+        others = (
+            select(CohortMemberRow.upload)
+            .join(CohortRow)
+            .where(
+                col(CohortRow.upload) != digest,
+                col(CohortRow.domain) == period.domain,
+                col(CohortRow.start_at) < period.end_at,
+                col(CohortRow.end_at) > period.start_at,
+            )
+        )
+        for start in range(0, len(names), _PORTION):
+            portion = col(CohortMemberRow.pseudonym).in_(names[start : start + _PORTION])
+            if session.exec(others.where(portion)).first() is not None:
                 raise _overlapping()
 
 

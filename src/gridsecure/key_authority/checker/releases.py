@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlmodel import Session
+from sqlmodel import Session, insert
 
 from gridsecure.key_authority.checker.bill_versions import BillVersion, keep_versions
 from gridsecure.key_authority.checker.closings import keep_closing
 from gridsecure.key_authority.checker.ledger import Giving, enter
+from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import (
     CellTotal,
@@ -22,7 +23,7 @@ from gridsecure.messages import (
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from gridsecure.store.records import Record, listed, record
+from gridsecure.store.rows import find, keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def certify(
     """
     with write_session(zone.engine) as session:
         name = request.request_id
-        if any(item.name == name for item in listed(session, kind="release")):
+        if find(session, ReleaseRow, release_id=name) is not None:
             return
         enter(session, granted.giving, release_id=name, at=at)
         keep_closing(session, request, at=at)
@@ -90,8 +91,22 @@ def certify(
             evidence_head=entry.hash,
         )
         envelope = signed(certificate, key=zone.signing_key)
-        text = envelope.model_dump_json()
-        record(session, Record("release", name, name, envelope.digest, "", text), at=at)
+        keep(
+            session,
+            ReleaseRow(
+                release_id=name,
+                digest=envelope.digest,
+                message=envelope.model_dump_json(),
+                plan=request.plan,
+                purpose=request.purpose,
+                requested_by=request.requested_by,
+                at=at,
+            ),
+        )
+        transcripts = dict.fromkeys(certificate.transcripts)
+        rows = [{"transcript": digest, "release_id": name} for digest in transcripts]
+        if rows:
+            session.execute(insert(ReleasedTranscriptRow), rows)
 
 
 def _enter_versions(

@@ -1,0 +1,231 @@
+"""The checker's database: one table for each thing it keeps, one index for each question.
+
+Whatever was signed is kept as the text that was signed (`message`), beside the columns that find
+it. What a release spends and tells is written in the transaction that keeps its certificate, and
+before it: constraints on the certificate are checked when that transaction ends.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from gridsecure.messages import Signed
+from gridsecure.store.rows import Kept, Moment
+from gridsecure.store.schema import Schema
+
+
+class Row(SQLModel, registry=registry()):
+    """A row of the checker's database."""
+
+
+class SignedRow(Kept, Row):
+    """A row that holds a signed message, which no other row of its table does."""
+
+    digest: str = Field(unique=True)
+    message: str
+    at: datetime = Field(sa_type=Moment)
+
+    @property
+    def envelope(self) -> Signed:
+        """The message, read."""
+        return Signed.parsed(self.message)
+
+
+def _of_a_release() -> ForeignKey:
+    return ForeignKey("release.release_id", deferrable=True, initially="DEFERRED")
+
+
+# --- key sets
+
+
+class KeySetRow(SignedRow, table=True):
+    """A gateway's key set of one generation, as this authority signed its notice."""
+
+    __tablename__ = "key_set"
+    __table_args__ = (UniqueConstraint("gateway", "parameters", "generation"),)
+    SAME: ClassVar = ("key_id", "digest")
+
+    id: int | None = Field(default=None, primary_key=True)
+    key_id: str = Field(unique=True)
+    gateway: str
+    parameters: str
+    generation: int
+    state: str
+
+
+class KeyRevocationRow(SignedRow, table=True):
+    """That a key set is used no more."""
+
+    __tablename__ = "key_revocation"
+    SAME: ClassVar = ("key_id", "digest")
+
+    key_id: str = Field(primary_key=True, foreign_key="key_set.key_id")
+
+
+# --- what was released
+
+
+class ReleaseRow(SignedRow, table=True):
+    """The certificate of a release, under the name of the request that it answers."""
+
+    __tablename__ = "release"
+    __table_args__ = (Index("ix_release_asked", "requested_by", "purpose"),)
+    SAME: ClassVar = ("release_id", "digest")
+
+    id: int | None = Field(default=None, primary_key=True)
+    release_id: str = Field(unique=True)
+    plan: str
+    purpose: str
+    requested_by: str
+
+
+class ReleasedTranscriptRow(Kept, Row, table=True):
+    """That a release rests on a transcript."""
+
+    __tablename__ = "released_transcript"
+    SAME: ClassVar = ("transcript", "release_id")
+
+    transcript: str = Field(primary_key=True)
+    release_id: str = Field(primary_key=True, foreign_key="release.release_id")
+
+
+class ClosingRow(SignedRow, table=True):
+    """A closing list that a certificate rests on."""
+
+    __tablename__ = "closing"
+    __table_args__ = (UniqueConstraint("start", "end", "number"),)
+    SAME: ClassVar = ("digest",)
+
+    digest: str = Field(primary_key=True)
+    start: str
+    end: str
+    number: int
+
+
+class BillVersionRow(Kept, Row, table=True):
+    """One released version of a roster's bills, in a chain named by its first upload."""
+
+    __tablename__ = "bill_version"
+    __table_args__ = (UniqueConstraint("first", "revision"),)
+    SAME: ClassVar = ("upload", "first", "revision", "release_id", "transcript", "outputs")
+
+    id: int | None = Field(default=None, primary_key=True)
+    first: str
+    revision: int
+    upload: str = Field(unique=True)
+    corrects: str | None
+    roster: str
+    roster_id: str
+    tariff: str
+    transcript: str
+    plan_version: int
+    outputs: str
+    start: str
+    end: str
+    slots: int
+    corrected: int
+    release_id: str = Field(sa_column_args=(_of_a_release(),))
+    at: datetime = Field(sa_type=Moment)
+
+
+# --- the ledger
+
+
+class SeedRow(Kept, Row, table=True):
+    """Which transcript a blinding seed belongs to, for good."""
+
+    __tablename__ = "seed"
+    SAME: ClassVar = ("seed", "transcript")
+
+    seed: str = Field(primary_key=True)
+    transcript: str
+    at: datetime = Field(sa_type=Moment)
+
+
+class ClaimRow(Kept, Row, table=True):
+    """What is released once and was: an upload's bills, a day of its load curve."""
+
+    __tablename__ = "claim"
+    SAME: ClassVar = ("claim", "transcript", "release_id")
+
+    claim: str = Field(primary_key=True)
+    transcript: str
+    release_id: str = Field(sa_column_args=(_of_a_release(),))
+    at: datetime = Field(sa_type=Moment)
+
+
+class CohortRow(Kept, Row, table=True):
+    """An upload of which something was told."""
+
+    __tablename__ = "cohort"
+    SAME: ClassVar = ("upload",)
+
+    upload: str = Field(primary_key=True)
+    domain: str
+    start_at: datetime = Field(sa_type=Moment)
+    end_at: datetime = Field(sa_type=Moment)
+    at: datetime = Field(sa_type=Moment)
+
+
+class CohortMemberRow(Kept, Row, table=True):
+    """A pseudonym of a cohort."""
+
+    __tablename__ = "cohort_member"
+    SAME: ClassVar = ("pseudonym", "upload")
+
+    pseudonym: str = Field(primary_key=True)
+    upload: str = Field(primary_key=True, foreign_key="cohort.upload")
+
+
+class ToldSetRow(Kept, Row, table=True):
+    """A set of a cell's members that something was told of, named by what it says."""
+
+    __tablename__ = "told_set"
+    __table_args__ = (Index("ix_told_set_period", "domain", "start_at", "end_at"),)
+    SAME: ClassVar = ("name",)
+
+    name: str = Field(primary_key=True)
+    domain: str
+    start_at: datetime = Field(sa_type=Moment)
+    end_at: datetime = Field(sa_type=Moment)
+    zone: str
+    customer_class: str
+    at: datetime = Field(sa_type=Moment)
+
+
+class ToldMemberRow(Kept, Row, table=True):
+    """A member of a told set, as `plans.cells.Member`."""
+
+    __tablename__ = "told_member"
+    SAME: ClassVar = ("told_set", "name", "owner", "counts")
+
+    told_set: str = Field(primary_key=True, foreign_key="told_set.name")
+    name: str = Field(primary_key=True)
+    owner: str
+    counts: bool
+
+
+# --- queries
+
+
+class QueryGrantRow(Kept, Row, table=True):
+    """One grant for one request, and one request for one grant."""
+
+    __tablename__ = "query_grant"
+    SAME: ClassVar = ("request_id", "token", "used")
+
+    request_id: str = Field(primary_key=True)
+    token: str = Field(unique=True)
+    used: str
+    at: datetime = Field(sa_type=Moment)
+
+
+SCHEMA = Schema(
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0001"
+)

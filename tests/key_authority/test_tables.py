@@ -1,0 +1,165 @@
+"""The checker's tables: what a migration makes of a kept database, and what an index answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, func, text
+from sqlmodel import Session, col, select
+
+from gridsecure.errors import StorageError
+from gridsecure.key_authority.checker.ledger import Period, withheld_cells
+from gridsecure.key_authority.checker.tables import (
+    SCHEMA,
+    BillVersionRow,
+    ClaimRow,
+    CohortRow,
+    KeySetRow,
+    ReleasedTranscriptRow,
+    ReleaseRow,
+    Row,
+    SeedRow,
+    SignedRow,
+    ToldMemberRow,
+    ToldSetRow,
+)
+from gridsecure.messages import KeyNotice, ReleaseCertificate
+from gridsecure.plans.cells import CellSets, Member
+from gridsecure.store.database import open_database, read_session, write_session, write_transaction
+from gridsecure.store.evidence import verify_chain
+from gridsecure.store.rows import keep
+from gridsecure.store.schema import migrate
+from tests.store.schema_checks import check_schema, differences, load_dump, tables_of
+
+DUMP = Path(__file__).parents[1] / "data" / "databases" / "checker-records.sql"
+MONTH = (datetime(2026, 6, 30, 16, tzinfo=UTC), datetime(2026, 7, 31, 16, tzinfo=UTC))
+DOMAIN = "platform/billing/2026"
+COUNTS = {
+    "bill_version": 3,
+    "claim": 3,
+    "closing": 1,
+    "cohort": 3,
+    "cohort_member": 13,
+    "key_revocation": 0,
+    "key_set": 3,
+    "query_grant": 1,
+    "release": 1,
+    "released_transcript": 3,
+    "seed": 31,
+    "told_member": 0,
+    "told_set": 0,
+}
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """A checker's database of four meters, made before tables were typed, and migrated."""
+    made = open_database(database_url)
+    load_dump(made, DUMP)
+    migrate(made, SCHEMA)
+    yield made
+    made.dispose()
+
+
+def test_an_empty_database_comes_to_these_tables(database_url: str) -> None:
+    check_schema(database_url, SCHEMA)
+
+
+def test_all_of_a_kept_database_is_there(engine: Engine) -> None:
+    assert differences(engine, SCHEMA) == []
+    assert tables_of(engine) == {*COUNTS, "alembic_version", "evidence"}
+    with read_session(engine) as session:
+        counts = {
+            name: session.execute(select(func.count()).select_from(table)).scalar_one()
+            for name, table in Row.metadata.tables.items()
+        }
+        assert counts == COUNTS
+        assert verify_chain(session) > 0
+        if engine.dialect.name == "sqlite":
+            assert session.execute(text("PRAGMA foreign_key_check")).all() == []
+
+
+def test_every_signed_message_is_the_one_its_digest_names(engine: Engine) -> None:
+    with read_session(engine) as session:
+        for table in SignedRow.__subclasses__():
+            for row in session.exec(select(table)):
+                assert row.envelope.digest == row.digest
+                assert row.at.tzinfo == UTC
+
+
+def test_columns_say_what_was_signed(engine: Engine) -> None:
+    with read_session(engine) as session:
+        (release,) = session.exec(select(ReleaseRow)).all()
+        said = ReleaseCertificate.parsed(release.envelope.body)
+        assert (release.release_id, release.plan) == (said.release_id, said.plan)
+        assert (release.purpose, release.requested_by) == (said.purpose, said.requested_by)
+        transcripts = session.exec(select(ReleasedTranscriptRow.transcript)).all()
+        assert set(transcripts) == set(said.transcripts)
+        for row in session.exec(select(KeySetRow)):
+            notice = KeyNotice.parsed(row.envelope.body)
+            assert (row.key_id, row.gateway) == (notice.key_id, notice.gateway)
+            assert (row.parameters, row.generation) == (notice.parameters, notice.generation)
+            assert row.state == "in-force"
+        versions = session.exec(select(BillVersionRow)).all()
+        assert {(v.release_id, v.revision, v.corrects) for v in versions} == {
+            (release.release_id, 1, None)
+        }
+        assert {v.transcript for v in versions} == set(transcripts)
+
+
+def test_what_is_spent_stays_spent(engine: Engine) -> None:
+    with read_session(engine) as session:
+        claims = session.exec(select(ClaimRow)).all()
+        assert {claim.release_id for claim in claims} == {
+            session.exec(select(ReleaseRow.release_id)).one()
+        }
+        assert all(seed.seed.startswith("seed/") for seed in session.exec(select(SeedRow)))
+        cohorts = session.exec(select(CohortRow)).all()
+        assert {(one.domain, one.start_at, one.end_at) for one in cohorts} == {(DOMAIN, *MONTH)}
+
+
+TOLD = {"zone": "futian", "customer_class": "household"}
+MEMBERS = [[f"{number:064x}", "owner", True] for number in range(30)]
+
+
+def test_sets_that_were_told_are_found_by_their_period(database_url: str) -> None:
+    """The kept database told of no cell; what its checker wrote for one that did is as here."""
+    made = open_database(database_url)
+    load_dump(made, DUMP)
+    state = "/".join([DOMAIN, *(moment.isoformat() for moment in MONTH)])
+    with write_transaction(made) as connection:
+        connection.execute(
+            text(
+                "INSERT INTO record (id, kind, name, scope, digest, state, text, at) VALUES"
+                " (999, 'told-set', 'n', 'n', 'd', :state, :text, '2026-08-01T00:00:00+00:00')"
+            ),
+            {"state": state, "text": json.dumps(TOLD | {"members": MEMBERS})},
+        )
+    migrate(made, SCHEMA)
+    told = frozenset(Member(*row) for row in MEMBERS)
+    place = ("futian", "household")
+    with read_session(made) as session:
+        assert session.exec(select(ToldSetRow.start_at)).one() == MONTH[0]
+        assert len(session.exec(select(ToldMemberRow)).all()) == len(MEMBERS)
+        nearly = CellSets(cell=told - {Member(*MEMBERS[0])}, parts=())
+        for period, withheld in ((MONTH, True), ((MONTH[1], MONTH[1]), False)):
+            found = withheld_cells(session, {place: nearly}, period=Period(DOMAIN, *period))
+            assert (place in found) == withheld
+    made.dispose()
+
+
+def test_a_claim_of_a_release_that_is_not_kept_is_not_kept(engine: Engine) -> None:
+    """The certificate comes last in its transaction, and the claim must not outlive its absence."""
+
+    def enter(session: Session) -> None:
+        row = ClaimRow(claim="c", transcript="t", release_id="never kept", at=MONTH[0])
+        assert keep(session, row)
+
+    with pytest.raises(StorageError), write_session(engine) as session:
+        enter(session)
+    with read_session(engine) as session:
+        assert session.exec(select(ClaimRow).where(col(ClaimRow.claim) == "c")).first() is None
