@@ -152,17 +152,23 @@ class World:
         return self.authority.post("/query-results", json=body, headers=headers)
 
 
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The socket of one vault for all worlds: it remembers nothing of what it was asked."""
+    settings = vault_settings(tmp_path_factory.mktemp("vault"), grid_keys().authority)
+    with running_vault(settings):
+        yield settings.socket
+
+
 @contextmanager
-def world_in(tmp_path: Path) -> Iterator[World]:
+def world_in(tmp_path: Path, *, vault: Path) -> Iterator[World]:
     folder = tmp_path / "platform"
     with authority_grid(folder, meters=48, days=2) as (grid, _uploads):
         platform = create_platform_app(platform_settings(folder), clock=TestClock())
         identity = identity_app(tmp_path / "identity", grants_per_epoch=LIMIT)
-        secret = vault_settings(tmp_path, grid.authority_key)
-        authority = authority_of(tmp_path / "authority", grid, platform, vault=secret.socket)
+        authority = authority_of(tmp_path / "authority", grid, platform, vault=vault)
         services = Services({"identity": identity, "platform": platform, "authority": authority})
         with (
-            running_vault(secret),
             TestClient(platform) as first,
             TestClient(authority) as second,
             httpx.Client(transport=services) as http,
@@ -173,15 +179,15 @@ def world_in(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with world_in(tmp_path) as made:
+def world(tmp_path: Path, vault: Path) -> Iterator[World]:
+    with world_in(tmp_path, vault=vault) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def resting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def resting(tmp_path_factory: pytest.TempPathFactory, vault: Path) -> Iterator[World]:
     """A world for tests in which nothing may start: each of them proves that nothing did."""
-    with world_in(tmp_path_factory.mktemp("resting")) as made:
+    with world_in(tmp_path_factory.mktemp("resting"), vault=vault) as made:
         yield made
 
 
