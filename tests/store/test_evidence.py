@@ -21,7 +21,7 @@ from sqlmodel import Session
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, StorageError
 from gridsecure.store import database
-from gridsecure.store.database import create_missing, open_database, write_session
+from gridsecure.store.database import open_database, write_session, write_transaction
 from gridsecure.store.evidence import (
     GENESIS,
     EvidenceEntry,
@@ -34,6 +34,7 @@ from gridsecure.store.evidence import (
     verify_chain,
     verify_entries,
 )
+from gridsecure.store.old_records import create_evidence
 
 SOURCES = Path(__file__).parents[2] / "src"
 WHEN = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -44,7 +45,6 @@ GUARDS = {
     ],
     "postgresql": ["DROP TRIGGER IF EXISTS evidence_append_only ON evidence"],
 }
-TABLES = [EvidenceRow.__table__]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -59,7 +59,8 @@ def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
 
 def opened_engine(url: str) -> Iterator[Engine]:
     engine = open_database(url)
-    create_missing(engine, TABLES)
+    with write_transaction(engine) as connection:
+        create_evidence(connection)
     yield engine
     engine.dispose()
 

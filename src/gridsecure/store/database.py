@@ -19,11 +19,11 @@ be made (`storage.connection`), and a text that the database cannot hold (`stora
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlmodel import Session, create_engine
@@ -64,24 +64,6 @@ def open_database(url: str) -> Engine:
             reason="storage.database",
             remedy="Check its URL, folder or server, driver and permissions.",
         ) from failed
-
-
-def create_missing(engine: Engine, tables: Sequence[Table]) -> None:
-    """Create those tables that are missing; several processes may do so at once.
-
-    Args:
-        engine: From `open_database`.
-        tables: The tables.
-
-    Raises:
-        StorageError: The database refuses.
-    """
-    try:
-        with write_transaction(engine) as connection:
-            for table in tables:
-                table.create(connection, checkfirst=True)
-    except SQLAlchemyError as failed:
-        raise StorageError("The database's tables cannot be created.") from failed
 
 
 @contextmanager
