@@ -18,6 +18,7 @@ from gridsecure.messages import (
     Digest,
     ReleaseCertificate,
     ReleaseRequest,
+    Signed,
     signed,
 )
 from gridsecure.plans.cells import MINIMUM_MEMBERS
@@ -90,23 +91,28 @@ def certify(
             statements=dict(granted.statements),
             evidence_head=entry.hash,
         )
-        envelope = signed(certificate, key=zone.signing_key)
-        keep(
-            session,
-            ReleaseRow(
-                release_id=name,
-                digest=envelope.digest,
-                message=envelope.model_dump_json(),
-                plan=request.plan,
-                purpose=request.purpose,
-                requested_by=request.requested_by,
-                at=at,
-            ),
-        )
-        transcripts = dict.fromkeys(certificate.transcripts)
-        rows = [{"transcript": digest, "release_id": name} for digest in transcripts]
-        if rows:
-            session.execute(insert(ReleasedTranscriptRow), rows)
+        _keep_certificate(session, certificate, signed(certificate, key=zone.signing_key), at=at)
+
+
+def _keep_certificate(
+    session: Session, certificate: ReleaseCertificate, envelope: Signed, *, at: datetime
+) -> None:
+    """Keep a certificate, and which transcripts it rests on."""
+    name = certificate.release_id
+    row = ReleaseRow(
+        release_id=name,
+        digest=envelope.digest,
+        message=envelope.model_dump_json(),
+        plan=certificate.plan,
+        purpose=certificate.purpose,
+        requested_by=certificate.requested_by,
+        at=at,
+    )
+    keep(session, row)
+    transcripts = dict.fromkeys(certificate.transcripts)
+    rows = [{"transcript": digest, "release_id": name} for digest in transcripts]
+    if rows:
+        session.execute(insert(ReleasedTranscriptRow), rows)
 
 
 def _enter_versions(
