@@ -22,7 +22,7 @@ _VERSION_NUMBERS = ("revision", "plan_version", "slots", "corrected")
 def upgrade() -> None:
     """Create the tables and move what there is."""
     create_evidence(op.get_bind())
-    tables = {table.name: table for table in (*_released(), *_ledger())}
+    tables = {table.name: table for table in _tables()}
     with old_records(op.get_bind()) as old:
         claims = list(old.take("claim"))
         cohorts, sets = list(old.take("cohort")), list(old.take("told-set"))
@@ -54,6 +54,11 @@ def upgrade() -> None:
 # --- tables
 
 
+def _tables() -> Iterator[sa.Table]:
+    for create in (_key_tables, _released, _ledger, _told):
+        yield from create()
+
+
 def _text(name: str, *more: Any, **options: Any) -> sa.Column[Any]:
     return sa.Column(name, sa.String(), *more, nullable=options.pop("nullable", False), **options)
 
@@ -75,7 +80,7 @@ def _of_a_release() -> sa.Column[Any]:
     return _text("release_id", late)
 
 
-def _released() -> Iterator[sa.Table]:
+def _key_tables() -> Iterator[sa.Table]:
     yield op.create_table(
         "key_set",
         *_signed(),
@@ -89,6 +94,9 @@ def _released() -> Iterator[sa.Table]:
     )
     key_id = _text("key_id", sa.ForeignKey("key_set.key_id"), primary_key=True)
     yield op.create_table("key_revocation", *_signed(), key_id)
+
+
+def _released() -> Iterator[sa.Table]:
     yield op.create_table(
         "closing",
         _text("message"),
@@ -145,6 +153,9 @@ def _ledger() -> Iterator[sa.Table]:
         _text("pseudonym", primary_key=True),
         _text("upload", sa.ForeignKey("cohort.upload"), primary_key=True),
     )
+
+
+def _told() -> Iterator[sa.Table]:
     yield op.create_table(
         "told_set",
         _text("name", primary_key=True),
