@@ -17,7 +17,7 @@ from gridsecure.credentials.settlement import settled_subject
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import EnvelopeError, InputError, StorageError
-from gridsecure.gateway import months
+from gridsecure.gateway import months, outbox, preparation
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import stored_report as gateway_stored_report
 from gridsecure.gateway.reconciliation import expected_bills
@@ -46,7 +46,7 @@ from tests.grid_simulator import NOW
 from tests.identity.identity_world import keys as identity_keys
 from tests.identity.identity_world import suite
 
-REAL_PACKING = months.pack_energies
+REAL_PACKING = preparation.pack_energies
 SECRET = "77.31"
 OFFICE = generate_private_key()
 
@@ -216,7 +216,9 @@ def resting(tmp_path_factory):
 @pytest.fixture
 def _short(monkeypatch):
     """The real packing, cut short, where the number of columns does not matter."""
-    monkeypatch.setattr(months, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 3))
+    monkeypatch.setattr(
+        preparation, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 3)
+    )
 
 
 def test_a_month_goes_from_files_to_reconciled_statements(services):
@@ -378,7 +380,7 @@ def test_a_month_that_was_cut_off_says_interrupted_and_resumes(services, monkeyp
     services.put_files()
     with monkeypatch.context() as patch:
         patch.setattr(threading, "excepthook", lambda _args: None)
-        patch.setattr(months, "deliver", killed)
+        patch.setattr(outbox, "deliver", killed)
         assert services.processed()["state"] == "interrupted"
     services.start()
     assert services.call("GET", "").json()["state"] == "interrupted"

@@ -33,7 +33,7 @@ def contracts():
 def keep(folder, month, totals):
     place = folder / f"2026-{month:02d}"
     place.mkdir()
-    keep_totals(place, energies_of(month, totals))
+    keep_totals(place, totals)
 
 
 def before(folder, month, *, names=NAMES):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +32,8 @@ from gridsecure.cli.bill_tariffs import (
     report_doubts,
 )
 from gridsecure.cli.bill_year import check_year_to_date, stated_opening, with_year_to_date
-from gridsecure.cli.in_process import LocalGrid, local_grid
 from gridsecure.cli.local_months import IssuedMonth, TariffPart, bill_month
+from gridsecure.cli.local_parties import LocalParties, local_parties
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.formats import ReadingsFile, read_offsets, read_readings
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
@@ -73,9 +74,9 @@ def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
     first = prepared(order, report=report)
     meters: dict[str, Any] = {}
     left_out: list[dict[str, str]] = []
-    with local_grid() as grid:
+    with first.parties() as local:
         for period in first.periods:
-            month = first.bill(grid, period, report=report)
+            month = first.bill(local, period, report=report)
             left_out += first.without_bill(month, report)
             for meter_point_id, document in month.bills.items():
                 meters.setdefault(meter_point_id, {"periods": []})["periods"].append(document)
@@ -88,7 +89,8 @@ class PreparedBills:
 
     Args:
         parts: Its meter points by tariff, with their settlements.
-        readings: What the file says of the chosen meter points.
+        file: The readings file.
+        readings: What it says of the chosen meter points.
         interval: Interval length.
         timezone: The local time that all tariffs are in.
         notices: What their bills say beside the figures.
@@ -97,6 +99,7 @@ class PreparedBills:
     """
 
     parts: tuple[TariffPart, ...]
+    file: Path
     readings: pd.DataFrame
     interval: pd.Timedelta
     timezone: str
@@ -104,7 +107,12 @@ class PreparedBills:
     periods: tuple[BillingPeriod, ...]
     known: frozenset[str]
 
-    def bill(self, grid: LocalGrid, period: BillingPeriod, *, report: Report) -> IssuedMonth:
+    def parties(self) -> AbstractContextManager[LocalParties]:
+        """The parties that bill it, for as long as the block lasts."""
+        years = sorted({period.start.isoformat()[:4] for period in self.periods})
+        return local_parties(years=years, timezone=self.timezone)
+
+    def bill(self, local: LocalParties, period: BillingPeriod, *, report: Report) -> IssuedMonth:
         """Bill one of the months.
 
         Raises:
@@ -112,7 +120,7 @@ class PreparedBills:
         """
         count = sum(len(part.settled(period)) for part in self.parts)
         report(f"{period.start:%Y-%m}: {count} meter points, computed on ciphertext")
-        month = bill_month(grid, self.parts, period=period)
+        month = bill_month(local, self.parts, period=period, readings=self.file)
         bills = {
             name: self.notices.beside(name, bill, period=period)
             for name, bill in month.bills.items()
@@ -181,7 +189,7 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     )
     everybody = frozenset(file.readings["meter_point_id"][chosen].unique())
     return PreparedBills(
-        parts, readings, file.interval, timezone, notices, tuple(periods), everybody
+        parts, order.readings, readings, file.interval, timezone, notices, tuple(periods), everybody
     )
 
 

@@ -1,21 +1,55 @@
-"""A month billed for the first time by the parties in one process."""
+"""A month of a file, billed and corrected by the parties in one process.
+
+It takes the way of a utility's month: the gateway's month or correction, its outbox, the platform's
+run, the key authority's release. One step alone is another: a utility's gateway validates and
+estimates, while a file is billed as it stands, gaps and all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from gridsecure.cli.bill_tariffs import BilledTariff
-from gridsecure.cli.in_process import LocalGrid, issued, sent
-from gridsecure.compute import intake
-from gridsecure.credentials.seats import billing_domain
-from gridsecure.gateway.rosters import Roster, build_rosters
-from gridsecure.messages import Signed
+from gridsecure.cli.local_parties import ACTOR, LocalParties, utc_now
+from gridsecure.cli.period import closing_list
+from gridsecure.compute.closings import close_period, closing_lists, open_uploads
+from gridsecure.compute.jobs import LocalPool
+from gridsecure.compute.key_sets import known_keys
+from gridsecure.compute.requests import record_answer, waiting_requests
+from gridsecure.compute.runs import RunOrder, run_plan
+from gridsecure.crypto.envelope import open_from
+from gridsecure.errors import GridSecureError, InputError
+from gridsecure.gateway.agent_records import remembered
+from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.correction_plan import save_correction
+from gridsecure.gateway.corrections import correct_month
+from gridsecure.gateway.exclusions import Admission
+from gridsecure.gateway.month_files import month_folder
+from gridsecure.gateway.months import process_month
+from gridsecure.gateway.packing import PackedColumn, pack_settlements
+from gridsecure.gateway.preparation import Admit, Begin
+from gridsecure.gateway.private_files import private_folder
+from gridsecure.gateway.rosters import Roster
+from gridsecure.gateway.year_to_date import keep_totals
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.identity_messages import Facts
+from gridsecure.key_authority.checker.answering import (
+    RELEASED,
+    answer_request,
+    released_certificate,
+    sealed_statements,
+)
+from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
+from gridsecure.messages import PlanName, ReleaseCertificate
 from gridsecure.periods import BillingPeriod
+from gridsecure.tariffs.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,33 +72,118 @@ class TariffPart:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LocalMonth:
+    """A month of a file, settled: as `preparation.AdmittedMonth` says.
+
+    Args:
+        parts: The meter points of each tariff, by the id that contracts name.
+        period: The month.
+        admission: Those who have readings in it.
+    """
+
+    parts: Mapping[str, TariffPart]
+    period: BillingPeriod
+    admission: Admission
+
+    @property
+    def tariffs(self) -> Mapping[str, str]:
+        """Text of each tariff."""
+        return {name: part.billed.text for name, part in self.parts.items()}
+
+    @property
+    def days(self) -> int:
+        """No day has a column: load curves are not made of a file."""
+        return 0
+
+    def without(self, refused: Mapping[str, str]) -> LocalMonth:
+        """The same without some meter points."""
+        return replace(self, admission=self.admission.without(refused))
+
+    def contradictions(self, _billed: pd.DataFrame, _facts: Mapping[str, Facts]) -> dict[str, str]:
+        """None: the books were written from these contracts."""
+        return {}
+
+    def settlements(self, roster: Roster, _tariff: Tariff) -> pd.DataFrame:
+        """A roster's settlements, which were made with its tariff."""
+        settled = self._part(roster).settled(self.period)
+        return settled[settled["meter_point_id"].isin(roster.meter_point_ids)]
+
+    def estimated(self, _roster: Roster) -> int:
+        """None: nothing is estimated."""
+        return 0
+
+    def columns(
+        self,
+        roster: Roster,
+        *,
+        tariff: Tariff,
+        period: BillingPeriod,
+        keys: Mapping[str, PublicKeySet],
+        load_curves: bool,
+    ) -> Iterator[PackedColumn]:
+        """As `pack_settlements`; a file gives no load curves."""
+        if load_curves:
+            raise ValueError("load curves are not made of a file's settlements")
+        settled = self._part(roster).settlements
+        return pack_settlements(settled, roster=roster, tariff=tariff, period=period, keys=keys)
+
+    def counts(self) -> dict[str, Any]:
+        """Meter points; a file's readings are told of beside the bills."""
+        counted = ("readings", "accepted", "estimated", "quarantined")
+        meters = len(self.admission.billed)
+        return {
+            **dict.fromkeys(counted, 0),
+            "problems": {},
+            "meters": meters + len(self.admission.excluded),
+            "billed_meters": meters,
+            "excluded": self.admission.counts(),
+        }
+
+    def _part(self, roster: Roster) -> TariffPart:
+        name = roster.meter_point_ids[0]
+        return next(
+            part for part in self.parts.values() if (part.contracts["meter_point_id"] == name).any()
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class IssuedMonth:
     """A month as first billed, with what a correction builds on.
 
     Args:
         period: The month.
-        rosters: Its rosters.
-        uploads: The signed upload of each.
-        names: Settlement pseudonym -> meter point.
+        files: The month's files at the gateway.
         bills: Meter point -> its period, in the public JSON form.
     """
 
     period: BillingPeriod
-    rosters: tuple[Roster, ...]
-    uploads: tuple[Signed, ...]
-    names: Mapping[str, str]
+    files: MonthFiles
     bills: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class CorrectedFiles:
+    """What first bills are corrected with.
+
+    Args:
+        readings: Readings file that lies over the first one, if one does.
+        tariffs: Texts of tariffs that take others' places.
+    """
+
+    readings: Path | None
+    tariffs: tuple[str, ...]
+
+
 def bill_month(
-    grid: LocalGrid, parts: Sequence[TariffPart], *, period: BillingPeriod
+    local: LocalParties, parts: Sequence[TariffPart], *, period: BillingPeriod, readings: Path
 ) -> IssuedMonth:
     """Bill settled meter points for one month on ciphertext, all in one release.
 
     Args:
-        grid: The parties.
+        local: The parties.
         parts: The meter points of each tariff.
         period: The month.
+        readings: The file that they were settled from.
 
     Returns:
         The bills, and what a correction of them builds on.
@@ -73,35 +192,159 @@ def bill_month(
         GridSecureError: The tariff, contracts or settlements cannot be billed, or the release was
             refused.
     """
-    start, now = period.start.isoformat(), datetime.now(UTC)
-    rosters: list[Roster] = []
-    uploads: list[Signed] = []
-    names: list[str] = []
-    for part in parts:
-        settled = part.settled(period)
-        if settled.empty:
-            continue
-        own = part.contracts[part.contracts["meter_point_id"].isin(settled["meter_point_id"])]
-        digest = intake.install_tariff(grid.platform, part.billed.text)
-        drafts = build_rosters(
-            own,
-            members=grid.identity.members(own, start=start, now=now),
-            tariffs={part.billed.tariff.tariff_id: digest},
-            speaker=grid.identity.speaker(start),
-            domain=billing_domain(start).text,
-        )
-        for draft in drafts:
-            roster = grid.identity.seated(draft, start=start, now=now)
-            text = part.billed.text
-            uploads.append(sent(grid, settled, roster=roster, tariff_text=text, period=period))
-            rosters.append(roster)
-        names += own["meter_point_id"].tolist()
-    bills = issued(grid, rosters, uploads, period=period, plan="bill")
-    meters = grid.identity.owners(names, start=start)
-    return IssuedMonth(
-        period=period,
-        rosters=tuple(rosters),
-        uploads=tuple(uploads),
-        names=meters,
-        bills={meters[name]: bill for name, bill in bills.items()},
+    month = f"{period.start:%Y-%m}"
+    named = {part.billed.tariff.tariff_id: part for part in parts}
+    folder = month_folder(local.gateway, month)
+    for made in (folder.parent.parent, folder.parent, folder):
+        private_folder(made)
+    texts = {name: part.billed.text for name, part in named.items()}
+    files = MonthFiles(month, folder, (readings,), folder / "contracts.csv", texts)
+    local.identity.enter(_with_readings(named, period))
+    report = process_month(
+        local.gateway,
+        files=files,
+        peers=local.peers,
+        clock=utc_now,
+        progress=_silent,
+        load_curves=False,
+        admit=_admit(named),
     )
+    if report.excluded:
+        reason, count = next(iter(report.excluded.items()))
+        raise InputError(
+            f"The identity authority refused {count} meter points.",
+            reason=reason,
+            remedy="Leave them out with --meter, or correct their ids.",
+        )
+    close_month(local, period)
+    return IssuedMonth(period, files, release_month(local, period, plan="bill"))
+
+
+def rebill_month(
+    local: LocalParties,
+    month: IssuedMonth,
+    later: Mapping[str, TariffPart],
+    *,
+    corrected: CorrectedFiles,
+) -> dict[str, Any]:
+    """Correct a month: bill anew whoever is settled otherwise, or by another tariff.
+
+    Args:
+        local: The parties, which billed the month.
+        month: The month.
+        later: The later version of each part, by the tariff id that it was first billed with.
+        corrected: What it was corrected with.
+
+    Returns:
+        Meter point -> its correction, in the public JSON form.
+
+    Raises:
+        GridSecureError: It cannot be billed, or the release was refused.
+    """
+    readings = [] if corrected.readings is None else [BytesIO(corrected.readings.read_bytes())]
+    correction = save_correction(
+        local.gateway,
+        month.files.month,
+        readings=readings,
+        tariffs=[BytesIO(text.encode()) for text in corrected.tariffs],
+    )
+    report = correct_month(
+        local.gateway,
+        files=month.files,
+        correction=correction,
+        peers=local.peers,
+        clock=utc_now,
+        progress=_silent,
+        admit=_admit(later),
+    )
+    return release_month(local, month.period, plan="rebill") if report.rosters else {}
+
+
+def _admit(parts: Mapping[str, TariffPart]) -> Admit:
+    """Steps 1 to 3 of a month that is settled already."""
+
+    def admit(files: MonthFiles, *, period: BillingPeriod, begin: Begin, **_: Any) -> LocalMonth:
+        begin("admit")
+        billed = _with_readings(parts, period)
+        settled = [part.settled(period) for part in parts.values()]
+        totals = {
+            str(name): int(energy)
+            for rows in settled
+            for name, energy in zip(rows["meter_point_id"], rows["total_wh"], strict=True)
+        }
+        keep_totals(files.folder, totals)
+        nobody = pd.DataFrame({"meter_point_id": [], "reason": []}, dtype=str)
+        return LocalMonth(parts, period, Admission(billed, nobody))
+
+    return admit
+
+
+def _with_readings(parts: Mapping[str, TariffPart], period: BillingPeriod) -> pd.DataFrame:
+    """Contracts of the meter points that were settled in a month."""
+    found = [
+        part.contracts[
+            part.contracts["meter_point_id"].isin(part.settled(period)["meter_point_id"])
+        ]
+        for part in parts.values()
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def close_month(local: LocalParties, period: BillingPeriod) -> None:
+    """Close the month for all that is open, as the billing office."""
+    now, zone = utc_now(), local.platform.zone
+    span = {"start": period.start.isoformat(), "end": period.end.isoformat()}
+    envelope = closing_list(
+        [item.upload for item in open_uploads(zone, **span)],
+        number=len(closing_lists(zone, **span)) + 1,
+        key=local.office,
+        now=now,
+        **span,
+    )
+    close_period(zone, envelope, at=now)
+
+
+def release_month(local: LocalParties, period: BillingPeriod, *, plan: PlanName) -> dict[str, Any]:
+    """Run a plan over a month, have it released, and open the statements.
+
+    Args:
+        local: The parties; the month is uploaded and closed.
+        period: The month.
+        plan: Whether its first bills or their corrections.
+
+    Returns:
+        Meter point -> its bill or correction, in the public JSON form.
+
+    Raises:
+        GridSecureError: The run failed, or the release was refused.
+    """
+    zone, start = local.platform.zone, period.start.isoformat()
+    order = RunOrder(plan, start, period.end.isoformat(), purpose="billing", requested_by=ACTOR)
+    pool = LocalPool(zone.objects, known_keys(zone))
+    run_plan(zone, order, pool=pool, clock=utc_now, progress=lambda _done, _of: None)
+    (envelope,) = waiting_requests(zone)
+    outcome = answer_request(local.authority, envelope, view=local.platform, clock=utc_now)
+    if outcome.state != RELEASED:
+        raise GridSecureError(
+            "The key authority refused to release the bills.",
+            reason=outcome.reason or "release.refused",
+            remedy="The reason code says which check failed.",
+        )
+    record_answer(zone, outcome.request_id, answer="released", at=utc_now())
+    members = remembered(local.gateway, start[:4])
+    names = {member.subjects[1]: name for name, member in members.items()}
+    return {names[name]: bill for name, bill in _opened(local, outcome.request_id)}
+
+
+def _opened(local: LocalParties, release_id: str) -> Iterator[tuple[str, Any]]:
+    """A release's statements: settlement pseudonym and bill."""
+    body = released_certificate(local.authority, release_id).body
+    for roster_id in ReleaseCertificate.parsed(body).statements:
+        blob = sealed_statements(local.authority, release_id, roster_id)
+        opened = open_from(blob, private_key=local.office, purpose=STATEMENTS_PURPOSE)
+        for name, document in json.loads(opened)["meters"].items():
+            yield name, document["periods"][0]
+
+
+def _silent(_stage: str, _done: int, _of: int) -> None:
+    """What is told of a month's progress, to nobody."""

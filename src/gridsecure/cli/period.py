@@ -128,15 +128,35 @@ def close_month(
             reason="period.nothing-open",
             remedy="Wait for the gateways' uploads. Uploads that are already closed can be run.",
         )
-    content = messages.ClosingList(
-        start=start,
-        end=end,
-        number=len(answer["closed"]) + 1,
-        closed_at=now.isoformat(),
-        uploads=sorted(uploads),
-    )
-    call("POST", _PATH, json=messages.signed(content, key=key).model_dump())
+    number = len(answer["closed"]) + 1
+    envelope = closing_list(uploads, number=number, key=key, start=start, end=end, now=now)
+    call("POST", _PATH, json=envelope.model_dump())
     return len(uploads)
+
+
+def closing_list(
+    uploads: Collection[str],
+    *,
+    number: int,
+    key: sm2.Sm2PrivateKey,
+    start: str,
+    end: str,
+    now: datetime,
+) -> messages.Signed:
+    """Sign a month's closing list.
+
+    Args:
+        uploads: What is billed and totalled together.
+        number: The list's number, from 1.
+        key: The billing office's.
+        start: Start of the month, ISO 8601.
+        end: Its end.
+        now: The present, aware.
+    """
+    content = messages.ClosingList(
+        start=start, end=end, number=number, closed_at=now.isoformat(), uploads=sorted(uploads)
+    )
+    return messages.signed(content, key=key)
 
 
 def _remaining(answer: dict[str, Any], left_out: set[str]) -> list[str]:

@@ -9,8 +9,8 @@ adjustment (退补).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,15 @@ import numpy as np
 import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN
-from gridsecure.billing.reading_versions import changed_settlements, overlaid
+from gridsecure.billing.reading_versions import overlaid
 from gridsecure.cli.bill import BillOrder, PreparedBills, by_meter, prepared, settled_part
 from gridsecure.cli.bill_notices import BillNotices
 from gridsecure.cli.bill_readings import billable
 from gridsecure.cli.bill_tariffs import BilledTariff, Report, given_tariffs, imported
-from gridsecure.cli.in_process import LocalGrid, issued, local_grid, sent
-from gridsecure.cli.local_months import IssuedMonth, TariffPart
-from gridsecure.compute import intake
+from gridsecure.cli.local_months import CorrectedFiles, TariffPart, rebill_month
 from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
-from gridsecure.gateway.rosters import Roster, retariffed
 from gridsecure.messages import FIRST_REVISION
-from gridsecure.periods import BillingPeriod
 
 _SECOND = FIRST_REVISION + 1
 
@@ -51,25 +47,18 @@ class RebillOrder:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _LaterPart:
-    """The later version of one tariff's meter points."""
+class _Later:
+    """The later version of all.
 
-    part: TariffPart
-    meters: frozenset[str]
-    is_retariffed: bool
+    Args:
+        parts: By the tariff id that they were first billed with.
+        files: What they were corrected with.
+        notices: What their bills say beside the figures.
+    """
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Corrected:
-    """The later version of all, and who is billed anew."""
-
-    parts: tuple[_LaterPart, ...]
-    changed: set[tuple[str, pd.Timestamp]]
+    parts: Mapping[str, TariffPart]
+    files: CorrectedFiles
     notices: BillNotices
-
-    def of(self, meter_point_id: str) -> _LaterPart:
-        """The part that a meter point is in."""
-        return next(later for later in self.parts if meter_point_id in later.meters)
 
 
 def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
@@ -92,11 +81,12 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
     later = _later(order, first, report)
     meters: dict[str, Any] = {}
     left_out: list[dict[str, str]] = []
-    with local_grid() as grid:
+    with first.parties() as local:
         for period in first.periods:
-            month = first.bill(grid, period, report=report)
+            month = first.bill(local, period, report=report)
             left_out += first.without_bill(month, report)
-            corrections = _corrections(grid, month, later, report)
+            corrections = rebill_month(local, month, later.parts, corrected=later.files)
+            report(f"{period.start:%Y-%m}: {len(corrections)} meter points corrected")
             for name, document in month.bills.items():
                 periods = [{**document, "version": FIRST_REVISION}]
                 if name in corrections:
@@ -106,7 +96,7 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
     return {"meters": dict(sorted(meters.items())), "not_billed": left_out}
 
 
-def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Corrected:
+def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Later:
     """Lay the corrected file over the first one, and settle again."""
     readings = first.readings
     if order.corrected is not None:
@@ -122,25 +112,15 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Correct
         corrected = billable(file, chosen=chosen, report=report).readings
         readings = overlaid(readings, later=corrected)
     replaced = _replaced_tariff(order, first, report)
-    changed: set[tuple[str, pd.Timestamp]] = set()
-    parts = []
+    parts = {}
     for part in first.parts:
-        billed = replaced.get(part.billed.tariff.tariff_id, part.billed)
-        again = settled_part(
-            readings, part.billed, contracts=part.contracts, interval=first.interval
-        )
-        if billed is part.billed:
-            changed |= changed_settlements(part.settlements, again.settlements)
-        else:
-            own = part.contracts.assign(tariff_id=billed.tariff.tariff_id)
-            again = settled_part(readings, billed, contracts=own, interval=first.interval)
-            rows = part.settlements
-            changed |= set(zip(rows["meter_point_id"], rows["period_start"], strict=True))
-        meters = frozenset(part.contracts["meter_point_id"])
-        parts.append(_LaterPart(again, meters, billed is not part.billed))
+        name = part.billed.tariff.tariff_id
+        billed = replaced.get(name, part.billed)
+        own = part.contracts.assign(tariff_id=billed.tariff.tariff_id)
+        parts[name] = settled_part(readings, billed, contracts=own, interval=first.interval)
     _report_unbilled(first, readings, report)
-    notices = replace(first.notices, readings=by_meter(readings))
-    return _Corrected(tuple(parts), changed, notices)
+    files = CorrectedFiles(order.corrected, tuple(billed.text for billed in replaced.values()))
+    return _Later(parts, files, replace(first.notices, readings=by_meter(readings)))
 
 
 def _report_unbilled(first: PreparedBills, readings: pd.DataFrame, report: Report) -> None:
@@ -187,46 +167,3 @@ def _replaced_tariff(
             " of one tariff with --meter.",
         )
     return {tariff_id: billed}
-
-
-def _corrections(
-    grid: LocalGrid, month: IssuedMonth, later: _Corrected, report: Report
-) -> dict[str, Any]:
-    """Meter point -> its correction of a month."""
-    changed = {name for name, start in later.changed if start == month.period.start}
-    pairs = []
-    for roster, upload in zip(month.rosters, month.uploads, strict=True):
-        ids = roster.meter_point_ids
-        slots = [slot for slot, name in enumerate(ids) if name in changed]
-        if not slots:
-            continue
-        own = later.of(ids[0])
-        seats = _seats(grid, roster, own, period=month.period)
-        correction = sent(
-            grid,
-            own.part.settlements,
-            roster=seats,
-            tariff_text=own.part.billed.text,
-            period=month.period,
-            revision=_SECOND,
-            corrects=upload.digest,
-            corrected_slots=slots,
-        )
-        pairs.append((seats, correction))
-    report(f"{month.period.start:%Y-%m}: {len(changed)} meter points corrected")
-    if not pairs:
-        return {}
-    rosters, uploads = zip(*pairs, strict=True)
-    bills = issued(grid, rosters, uploads, period=month.period, plan="rebill")
-    return {month.names[name]: document for name, document in bills.items()}
-
-
-def _seats(grid: LocalGrid, roster: Roster, later: _LaterPart, *, period: BillingPeriod) -> Roster:
-    """The roster to bill with: the same, or the same seats under the corrected tariff."""
-    if not later.is_retariffed:
-        return roster
-    digest = intake.install_tariff(grid.platform, later.part.billed.text)
-    if digest == roster.manifest.tariff:
-        return roster
-    other = retariffed(roster, tariff=digest)
-    return grid.identity.seated(other, start=period.start.isoformat(), now=datetime.now(UTC))

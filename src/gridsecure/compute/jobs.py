@@ -20,7 +20,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from threading import Thread
-from typing import Final
+from typing import Final, Protocol
 
 from gridsecure.errors import GridSecureError
 from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadManifest
@@ -120,6 +120,49 @@ class Worker:
         return {name: output.entry for name, output in outputs.items()}
 
 
+class JobPool(Protocol):
+    """What runs jobs."""
+
+    @property
+    def portion(self) -> int:
+        """How many jobs it takes at once."""
+        ...
+
+    def submit(self, jobs: Sequence[Job]) -> list[Future[JobResult]]:
+        """Queue at most a portion of jobs."""
+        ...
+
+    def close(self) -> None:
+        """End what runs them."""
+        ...
+
+
+class LocalPool:
+    """Runs jobs in this process, one after the other: a few need no workers.
+
+    Args:
+        objects: The zone's object store.
+        known: The gateways' key sets.
+    """
+
+    portion: Final = 1
+
+    def __init__(self, objects: ObjectStore, known: KnownKeys) -> None:
+        self._worker = Worker(objects, known)
+
+    def submit(self, jobs: Sequence[Job]) -> list[Future[JobResult]]:
+        """Run the jobs; their results are there when this returns."""
+        done = []
+        for job in jobs:
+            future: Future[JobResult] = Future()
+            future.set_result(self._worker.run(job))
+            done.append(future)
+        return done
+
+    def close(self) -> None:
+        """Nothing is to be ended."""
+
+
 class WorkerPool:
     """Worker processes that know the key sets, started when first needed and replaced in turn.
 
@@ -197,7 +240,7 @@ def worker_pool(objects: ObjectStore, known: KnownKeys, *, workers: int) -> Iter
         pool.close()
 
 
-def run_jobs(pool: WorkerPool, jobs: Iterable[Job]) -> Iterator[JobResult]:
+def run_jobs(pool: JobPool, jobs: Iterable[Job]) -> Iterator[JobResult]:
     """Run jobs, yielding results as they finish.
 
     Raises:
@@ -209,7 +252,7 @@ def run_jobs(pool: WorkerPool, jobs: Iterable[Job]) -> Iterator[JobResult]:
         yield from _run_portion(pool, waiting[start : start + pool.portion])
 
 
-def _run_portion(pool: WorkerPool, jobs: Sequence[Job]) -> Iterator[JobResult]:
+def _run_portion(pool: JobPool, jobs: Sequence[Job]) -> Iterator[JobResult]:
     futures: list[Future[JobResult]] = []
     try:
         futures = pool.submit(jobs)

@@ -25,7 +25,7 @@ from sqlmodel import Session
 
 from gridsecure.compute.closings import next_list, run_empty
 from gridsecure.compute.corrections import ReadUpload, open_corrections
-from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, WorkerPool, run_jobs
+from gridsecure.compute.jobs import BillJob, Job, JobPool, JobResult, LoadCurveJob, run_jobs
 from gridsecure.compute.key_sets import revoked_key_ids
 from gridsecure.compute.requests import keep_request
 from gridsecure.compute.tables import RosterRow, SignedRow, UploadRow
@@ -101,7 +101,7 @@ def run_plan(
     zone: PlatformZone,
     order: RunOrder,
     *,
-    pool: WorkerPool,
+    pool: JobPool,
     clock: Callable[[], datetime],
     progress: Progress,
 ) -> Signed:

@@ -16,10 +16,9 @@ its uploads stay where they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from gridsecure.credentials.seats import billing_domain
@@ -50,14 +49,11 @@ from gridsecure.gateway.correction_versions import (
     heads,
     version_oracle,
 )
-from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, Progress
-from gridsecure.gateway.packing import pack_energies
-from gridsecure.gateway.preparation import Admitted, admit_month, settled_roster
+from gridsecure.gateway.preparation import Admit, AdmittedMonth, admit_month, settled_roster
 from gridsecure.gateway.rosters import Roster, retariffed
 from gridsecure.gateway.seating import reseated
-from gridsecure.gateway.upload import deliver
 from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.tariffs.tariff import parse_tariff
@@ -65,7 +61,7 @@ from gridsecure.tariffs.tariff import parse_tariff
 STAGES: Final = ("read", "validate", "admit", "compare", "encrypt", "upload")
 
 
-def correct_month(
+def correct_month(  # noqa: PLR0913 - as `process_month`, and what corrects it
     zone: GatewayZone,
     *,
     files: MonthFiles,
@@ -73,6 +69,7 @@ def correct_month(
     peers: Peers,
     clock: Callable[[], datetime],
     progress: Progress,
+    admit: Admit = admit_month,
 ) -> CorrectionReport:
     """Correct a finished month, or finish what a killed run began.
 
@@ -83,6 +80,7 @@ def correct_month(
         peers: Clients of the other services.
         clock: Gives the time, aware.
         progress: Told of every step of `STAGES`.
+        admit: Step 1.
 
     Returns:
         The report; of a correction finished before, the report it had.
@@ -96,7 +94,7 @@ def correct_month(
     known = stored_correction_report(zone, correction)
     if known is not None:
         return known
-    run = _CorrectionRun(zone, files, correction, peers, clock, progress)
+    run = _CorrectionRun(zone, files, correction, peers, clock, progress, admit)
     plan = run.plan()
     if plan is None or any(outbox.find(zone, item.name) is None for item in plan.rosters):
         plan = run.prepare(plan)
@@ -113,6 +111,7 @@ class _CorrectionRun:
     peers: Peers
     clock: Callable[[], datetime]
     progress: Progress
+    admit: Admit
 
     def plan(self) -> CorrectionPlan | None:
         """The plan of this correction, or None while it is not fixed and may be."""
@@ -142,10 +141,10 @@ class _CorrectionRun:
             late=late,
         )
         fix_correction(self.zone, plan, at=self.clock())
-        self.encrypt(changed, energies=admitted.energies)
+        self.encrypt(changed, admitted=admitted)
         return plan
 
-    def admitted(self, at: datetime) -> Admitted:
+    def admitted(self, at: datetime) -> AdmittedMonth:
         """Step 1: the whole month, read and validated with all later files."""
         month, zone = self.correction.month, self.zone
         earlier = earlier_corrections(zone, self.correction)
@@ -165,7 +164,7 @@ class _CorrectionRun:
             later=tuple(later),
             months=self.files.folder.parent,
         )
-        return admit_month(
+        return self.admit(
             files,
             period=month_period(month, timezone=zone.timezone),
             timezone=zone.timezone,
@@ -184,7 +183,7 @@ class _CorrectionRun:
         texts = [*used, *(path.read_text(encoding="utf-8") for path in paths)]
         return dict(self.files.tariffs) | {parse_tariff(text).tariff_id: text for text in texts}
 
-    def compared(self, admitted: Admitted) -> tuple[list[ChangedRoster], int]:
+    def compared(self, admitted: AdmittedMonth) -> tuple[list[ChangedRoster], int]:
         """Step 2: rosters with corrected slots, and how many meter points are in no roster."""
         billed = admitted.admission.billed
         known = remembered(self.zone, self.correction.month[:4])
@@ -203,13 +202,13 @@ class _CorrectionRun:
         return [item for item in changed if item is not None], len(billed) - len(seated)
 
     def changed(
-        self, head: Head, meters: Mapping[str, str], admitted: Admitted
+        self, head: Head, meters: Mapping[str, str], admitted: AdmittedMonth
     ) -> ChangedRoster | None:
         """A roster's new version, unless nothing of it changed."""
         before = Roster(head.roster, tuple(meters[name] for name in head.roster.pseudonyms))
         billed_with = parse_tariff(self.zone.objects.get(head.roster.tariff).decode())
-        tariff = admitted.tariffs[billed_with.tariff_id]
-        text = self.tariffs()[billed_with.tariff_id]
+        text = admitted.tariffs[billed_with.tariff_id]
+        tariff = parse_tariff(text)
         digest = self.zone.objects.put(text.encode())
         is_retariffed = digest != head.roster.tariff
         roster = before
@@ -234,7 +233,7 @@ class _CorrectionRun:
         )
         return ChangedRoster(planned, month)
 
-    def encrypt(self, changed: list[ChangedRoster], *, energies: IntervalEnergies) -> None:
+    def encrypt(self, changed: list[ChangedRoster], *, admitted: AdmittedMonth) -> None:
         """Step 4: every roster that is not signed yet goes into the outbox."""
         period = month_period(self.correction.month, timezone=self.zone.timezone)
         start = period.start.isoformat()
@@ -243,13 +242,8 @@ class _CorrectionRun:
         for done, item in enumerate(changed):
             self.progress("encrypt", done, len(changed))
             roster, tariff = item.month.roster, item.month.tariff
-            columns = pack_energies(
-                energies,
-                roster=roster,
-                tariff=tariff,
-                period=period,
-                keys=keys,
-                load_curves=False,
+            columns = admitted.columns(
+                roster, tariff=tariff, period=period, keys=keys, load_curves=False
             )
             packed = outbox.Packed(
                 roster=roster.manifest,
@@ -267,20 +261,10 @@ class _CorrectionRun:
         """Step 5: tariffs, then every roster until the platform committed it."""
         outgoing = [outbox.required(self.zone, item.name) for item in plan.rosters]
         waiting = [item for item in outgoing if item.state != outbox.COMMITTED]
-        platform = self.peers.platform(self.correction.month)
-        for tariff in sorted({item.seated.tariff for item in waiting}):
-            platform.send_tariff(self.zone.objects.get(tariff).decode())
-        sent_bytes = 0
+        platform, sent_bytes = self.peers.platform(self.correction.month), 0
         for done, item in enumerate(waiting):
             self.progress("upload", done, len(waiting))
-            sent_bytes += deliver(
-                platform,
-                outbox.delivery(self.zone, item),
-                load=partial(_columns, self.zone, item),
-                load_object=self.zone.objects.get,
-                sent=lambda _objects: None,
-            )
-            outbox.mark_committed(self.zone, item.name, at=self.clock())
+            sent_bytes += outbox.send(self.zone, item, platform=platform, clock=self.clock)
         return sent_bytes
 
     def report(self, plan: CorrectionPlan, *, sent: int) -> CorrectionReport:
@@ -300,7 +284,3 @@ class _CorrectionRun:
         adopt_totals(found, into=self.files.folder, number=plan.number)
         keep_correction_report(self.zone, self.correction, report=report, at=self.clock())
         return report
-
-
-def _columns(zone: GatewayZone, item: outbox.Outgoing, wanted: frozenset[str]) -> Iterator[bytes]:
-    return outbox.read_columns(zone, item, wanted=wanted)

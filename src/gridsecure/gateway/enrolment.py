@@ -30,7 +30,7 @@ from gridsecure.gateway.agents import Agents
 from gridsecure.gateway.enrolment_batches import Batch, afresh
 from gridsecure.gateway.enrolment_passes import RANDOM, Counted, Passes, Shuffle, batch_size
 from gridsecure.gateway.identity_keys import pin_identity_keys
-from gridsecure.gateway.identity_peer import IdentityPeer, Login
+from gridsecure.gateway.identity_peer import IdentityService, Login
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Registrations
 from gridsecure.messages import Signed, opened
@@ -89,7 +89,7 @@ class IdentityClient:
 
     Args:
         zone: The gateway.
-        peer: The authority over the wire.
+        peer: The authority.
         clock: Gives the time, aware.
         carry: Whether meter points show last year's pseudonyms along with this year's first.
         shuffle: Puts those who register into an order of its own.
@@ -98,7 +98,7 @@ class IdentityClient:
     def __init__(
         self,
         zone: GatewayZone,
-        peer: IdentityPeer,
+        peer: IdentityService,
         *,
         clock: Callable[[], datetime],
         carry: bool = False,

@@ -26,7 +26,7 @@ from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.errors import AuthenticityError
 from gridsecure.gateway.agent_records import Subjects
 from gridsecure.gateway.agents import Agent
-from gridsecure.gateway.identity_peer import IdentityPeer, Registering, Shown
+from gridsecure.gateway.identity_peer import IdentityService, Registering, Shown
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import (
     EnrolmentAnswer,
@@ -76,7 +76,7 @@ class Batch:
 
 
 def request_credentials(
-    batch: Batch, *, zone: GatewayZone, peer: IdentityPeer, now: datetime
+    batch: Batch, *, zone: GatewayZone, peer: IdentityService, now: datetime
 ) -> list[Credential | str]:
     """Enrol a batch.
 
@@ -116,7 +116,7 @@ def request_credentials(
 
 
 def register(
-    batch: Batch, credentials: list[Credential], *, peer: IdentityPeer
+    batch: Batch, credentials: list[Credential], *, peer: IdentityService
 ) -> list[Subjects | str]:
     """Register a batch, every holder in all its domains or in none.
 
@@ -158,7 +158,7 @@ def afresh(step: Callable[[], T]) -> T:
 
 
 def _ordered(
-    batch: Batch, *, zone: GatewayZone, peer: IdentityPeer, now: datetime
+    batch: Batch, *, zone: GatewayZone, peer: IdentityService, now: datetime
 ) -> tuple[str, list[PendingRequest], bytes]:
     session = peer.session()
     pending = [
@@ -185,7 +185,7 @@ def _ordered(
 
 
 def _results(
-    answer: bytes, *, session: str, batch: Batch, zone: GatewayZone, peer: IdentityPeer
+    answer: bytes, *, session: str, batch: Batch, zone: GatewayZone, peer: IdentityService
 ) -> list[EnrolmentResult]:
     text = open_from(answer, private_key=zone.signing_key, purpose=_ANSWER)
     trusted = {zone.pinned.identity.thumbprint: zone.pinned.identity}

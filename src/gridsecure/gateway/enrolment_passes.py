@@ -34,7 +34,7 @@ from gridsecure.gateway.agent_records import (
     remember,
 )
 from gridsecure.gateway.enrolment_batches import Batch, register, request_credentials
-from gridsecure.gateway.identity_peer import IdentityPeer
+from gridsecure.gateway.identity_peer import IdentityService
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import MAX_BATCH
 
@@ -71,7 +71,7 @@ class Passes:
     """
 
     zone: GatewayZone
-    peer: IdentityPeer
+    peer: IdentityService
     clock: Callable[[], datetime]
     shuffle: Shuffle
 

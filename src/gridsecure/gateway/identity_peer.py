@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 import httpx
 
@@ -81,8 +81,46 @@ class Login:
     expires_at: datetime
 
 
+class IdentityService(Protocol):
+    """The identity authority as a gateway asks it, whatever carries the question."""
+
+    def identity_keys(self) -> list[Signed]:
+        """What the openers signed, not verified yet."""
+        ...
+
+    def session(self) -> str:
+        """A session, good for one order."""
+        ...
+
+    def enrol(self, order: bytes, /) -> bytes:
+        """Send a sealed order and return the sealed answer."""
+        ...
+
+    def challenge(self) -> bytes:
+        """A challenge, good for one use."""
+        ...
+
+    def register(self, registering: Registering, /) -> list[tuple[str, ...] | str]:
+        """Send presentations; by presentation the subjects registered, or why there are none."""
+        ...
+
+    def registrations(
+        self, *, domain: str, role: Role, subjects: Sequence[str]
+    ) -> tuple[Signed | None, frozenset[str]]:
+        """The authority's word on pseudonyms, not verified yet, and those that may not act."""
+        ...
+
+    def log_in(self, *, subject: str, domain: str, challenge: bytes, signature: bytes) -> Login:
+        """Log a pseudonym in."""
+        ...
+
+    def malformed(self) -> GridSecureError:
+        """The error for an answer that is not what was asked for."""
+        ...
+
+
 class IdentityPeer:
-    """The identity authority as a gateway sees it.
+    """The identity authority over HTTP.
 
     Args:
         public: Its address, without any authentication.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from typing import Protocol
 
 import httpx
 
@@ -32,8 +33,16 @@ from gridsecure.store.rows import keep, required
 from gridsecure.wire.client import service_client
 
 
+class KeySetService(Protocol):
+    """The key authority as a gateway asks it, whatever carries the question."""
+
+    def ask(self, request: Signed, /, *, registrations: Signed) -> tuple[Signed, list[bytes]]:
+        """Ask for the own key set in force: its signed notice and objects, not verified yet."""
+        ...
+
+
 class KeySetClient:
-    """The key authority as a gateway sees it.
+    """The key authority over HTTP.
 
     Args:
         http: Its address; no authentication, for what is sent is signed.
@@ -78,7 +87,7 @@ class OwnKeySets(Mapping[str, PublicKeySet]):
     def __init__(
         self,
         zone: GatewayZone,
-        client: KeySetClient,
+        client: KeySetService,
         *,
         identity: IdentityClient,
         start: str,

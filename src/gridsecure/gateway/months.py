@@ -42,16 +42,16 @@ from gridsecure.gateway.month_plan import (
     stored_plan,
     stored_report,
 )
-from gridsecure.gateway.packing import PackedColumn, pack_energies, packed_columns
+from gridsecure.gateway.packing import PackedColumn, packed_columns
 from gridsecure.gateway.preparation import (
+    Admit,
     Assigned,
     admit_month,
     assign_rosters,
-    plan_counts,
 )
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.sending_ahead import SendingAhead
-from gridsecure.gateway.upload import PlatformClient, deliver
+from gridsecure.gateway.upload import PlatformService
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.homomorphic.keys import PublicKeySet
 
@@ -75,10 +75,10 @@ class Peers:
 
     identity: IdentityClient
     key_sets: Callable[[str], Mapping[str, PublicKeySet]]
-    platform: Callable[[str], PlatformClient]
+    platform: Callable[[str], PlatformService]
 
 
-def process_month(
+def process_month(  # noqa: PLR0913 - what it works with, and two choices
     zone: GatewayZone,
     *,
     files: MonthFiles,
@@ -86,6 +86,7 @@ def process_month(
     clock: Callable[[], datetime],
     progress: Progress,
     load_curves: bool = True,
+    admit: Admit = admit_month,
 ) -> MonthReport:
     """Take a month from files to committed uploads, or finish what a killed run began.
 
@@ -96,6 +97,7 @@ def process_month(
         clock: Gives the time, aware.
         progress: Told of every step.
         load_curves: Whether to send what load curves are summed from besides what bills are.
+        admit: Steps 1 to 3.
 
     Returns:
         The report; of a month finished before, the report it had.
@@ -106,7 +108,7 @@ def process_month(
     known = stored_report(zone, files.month)
     if known is not None:
         return known
-    run = _MonthRun(zone, files, peers, clock, progress, load_curves)
+    run = _MonthRun(zone, files, peers, clock, progress, load_curves, admit)
     try:
         return run.complete(stored_plan(zone, files.month))
     finally:
@@ -123,11 +125,11 @@ class _MonthRun:
     clock: Callable[[], datetime]
     progress: Progress
     load_curves: bool
+    admit: Admit
     seconds: dict[str, float] = field(default_factory=dict)
     stage: str = ""
     since: datetime | None = None
     ahead: SendingAhead = field(init=False)
-    tariffs: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.ahead = SendingAhead(partial(self.deliver, sent=lambda _objects: None))
@@ -184,13 +186,7 @@ class _MonthRun:
         month, zone = self.files.month, self.zone
         period = month_period(month, timezone=zone.timezone)
         at = self.clock() if known is None else datetime.fromisoformat(known.validated_at)
-        if at < period.end:
-            raise InputError(
-                f"The month {month} is not over yet.",
-                reason="month.not-over",
-                remedy="Process it when the month is over and all of its readings are available.",
-            )
-        admitted = admit_month(
+        admitted = self.admit(
             self.files, period=period, timezone=zone.timezone, at=at, begin=self.begin
         )
         start, identity = period.start.isoformat(), self.peers.identity
@@ -199,7 +195,7 @@ class _MonthRun:
         assigned = assign_rosters(
             seating,
             admitted,
-            files=self.files,
+            folder=self.files.folder,
             begin=self.begin,
             counted=lambda done, of: self.progress("enrol", done, of),
         )
@@ -210,7 +206,7 @@ class _MonthRun:
             validated_at=at.isoformat(),
             rosters=tuple(roster.roster_id for roster in rosters),
             tariffs=tuple(sorted({roster.tariff for roster in rosters})),
-            counts=plan_counts(assigned.admitted, rosters=len(rosters)),
+            counts=assigned.admitted.counts() | {"rosters": len(rosters)},
             refused=assigned.refused,
         )
         return plan, assigned
@@ -220,8 +216,8 @@ class _MonthRun:
         self.begin("encrypt")
         rosters = assigned.rosters
         period = month_period(self.files.month, timezone=self.zone.timezone)
-        energies = assigned.admitted.energies
-        days = len(energies.starts.normalize().unique()) if self.load_curves else 0
+        admitted = assigned.admitted
+        days = admitted.days if self.load_curves else 0
         total = sum(
             packed_columns(item.roster, tariff=item.tariff, period=period, days=days)
             for item in rosters
@@ -237,9 +233,8 @@ class _MonthRun:
                 self.progress("encrypt", done, total)
 
         for item in rosters:
-            columns = pack_energies(
-                energies,
-                roster=item.roster,
+            columns = admitted.columns(
+                item.roster,
                 tariff=item.tariff,
                 period=period,
                 keys=keys,
@@ -276,22 +271,7 @@ class _MonthRun:
     def deliver(self, item: outbox.Outgoing, *, sent: Callable[[int], None]) -> int:
         """Send one roster's month with its tariff, and note that the platform committed it."""
         platform = self.peers.platform(item.upload.start)
-        if (tariff := item.seated.tariff) not in self.tariffs:
-            platform.send_tariff(self.zone.objects.get(tariff).decode())
-            self.tariffs.add(tariff)
-
-        def load(wanted: frozenset[str]) -> Iterator[bytes]:
-            return outbox.read_columns(self.zone, item, wanted=wanted)
-
-        sent_bytes = deliver(
-            platform,
-            outbox.delivery(self.zone, item),
-            load=load,
-            load_object=self.zone.objects.get,
-            sent=sent,
-        )
-        outbox.mark_committed(self.zone, item.name, at=self.clock())
-        return sent_bytes
+        return outbox.send(self.zone, item, platform=platform, clock=self.clock, sent=sent)
 
     def report(self, plan: MonthPlan, *, sent: int) -> MonthReport:
         """Step 8: count and record."""

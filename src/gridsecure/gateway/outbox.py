@@ -20,7 +20,7 @@ that two pseudonyms are one gateway's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.roster_records import required_roster
 from gridsecure.gateway.tables import UploadRow
-from gridsecure.gateway.upload import Delivery
+from gridsecure.gateway.upload import Delivery, PlatformService, deliver
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import (
     FIRST_REVISION,
@@ -230,6 +230,40 @@ def delivery(zone: GatewayZone, outgoing: Outgoing) -> Delivery:
     seats = zone.objects.get(outgoing.seated.seats)
     notices = key_notices(zone, outgoing.upload)
     return Delivery(outgoing.roster, seats, outgoing.manifest, notices)
+
+
+def send(
+    zone: GatewayZone,
+    outgoing: Outgoing,
+    *,
+    platform: PlatformService,
+    clock: Callable[[], datetime],
+    sent: Callable[[int], None] = lambda _objects: None,
+) -> int:
+    """Send a roster's month with its tariff, and note that the platform committed it.
+
+    Args:
+        zone: The gateway.
+        outgoing: What was put into the outbox.
+        platform: Where it goes.
+        clock: Gives the time, aware.
+        sent: Called after every batch with its number of objects.
+
+    Returns:
+        Bytes of column files sent.
+
+    Raises:
+        GridSecureError: As `deliver` and `mark_committed`; sent again, it goes on.
+    """
+    platform.send_tariff(zone.objects.get(outgoing.seated.tariff).decode())
+
+    def load(wanted: frozenset[str]) -> Iterator[bytes]:
+        return read_columns(zone, outgoing, wanted=wanted)
+
+    parts = delivery(zone, outgoing)
+    sent_bytes = deliver(platform, parts, load=load, load_object=zone.objects.get, sent=sent)
+    mark_committed(zone, outgoing.name, at=clock())
+    return sent_bytes
 
 
 def mark_committed(zone: GatewayZone, name: str, *, at: datetime) -> None:

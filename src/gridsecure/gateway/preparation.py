@@ -6,15 +6,16 @@ but what enrolling and registering its holders takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import pandas as pd
 
 from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.settlements import settle
 from gridsecure.errors import InputError
 from gridsecure.gateway.admission import SeenMeters, admit, contradict_books
 from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
@@ -23,12 +24,15 @@ from gridsecure.gateway.enrolment import Enrolled
 from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.exclusions import Admission, write_exceptions
 from gridsecure.gateway.month_plan import MonthReport
+from gridsecure.gateway.packing import PackedColumn, pack_energies
 from gridsecure.gateway.private_files import private_folder
 from gridsecure.gateway.quarantine import write_quarantine
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
 from gridsecure.gateway.rosters import Roster, build_rosters, without_members
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.year_to_date import keep_totals, year_before_wh
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.identity_messages import Facts
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.execution import roster_contracts
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
@@ -37,21 +41,164 @@ Begin = Callable[[str], None]
 """Told the name of each stage as it begins."""
 
 
+class AdmittedMonth(Protocol):
+    """A month after steps 1 to 3: who is billed, by which tariffs, and what is encrypted of them.
+
+    A utility's month is `Admitted`. `gridsecure bill` has one of its own, which takes a file as it
+    stands; from here on both go the same way.
+    """
+
+    @property
+    def admission(self) -> Admission:
+        """Who is billed."""
+        ...
+
+    @property
+    def tariffs(self) -> Mapping[str, str]:
+        """Text of each tariff in use, by the id that contracts name."""
+        ...
+
+    @property
+    def days(self) -> int:
+        """Days of interval columns after the settlement columns of each roster."""
+        ...
+
+    def without(self, refused: Mapping[str, str], /) -> Self:
+        """The same without some meter points; each with its reason."""
+        ...
+
+    def contradictions(self, billed: pd.DataFrame, facts: Mapping[str, Facts], /) -> dict[str, str]:
+        """Meter points that are not billed for what the books say of them, and why."""
+        ...
+
+    def settlements(self, roster: Roster, tariff: Tariff, /) -> pd.DataFrame:
+        """A roster's settlements, by meter point."""
+        ...
+
+    def estimated(self, roster: Roster, /) -> int:
+        """How many of a roster's readings are estimates."""
+        ...
+
+    def columns(
+        self,
+        roster: Roster,
+        /,
+        *,
+        tariff: Tariff,
+        period: BillingPeriod,
+        keys: Mapping[str, PublicKeySet],
+        load_curves: bool,
+    ) -> Iterator[PackedColumn]:
+        """A roster's encrypted columns, those of its settlement first."""
+        ...
+
+    def counts(self) -> dict[str, Any]:
+        """The month's report as far as preparation knows it, without rosters."""
+        ...
+
+
+class Admit(Protocol):
+    """Takes a month through steps 1 to 3."""
+
+    def __call__(
+        self,
+        files: MonthFiles,
+        /,
+        *,
+        period: BillingPeriod,
+        timezone: str,
+        at: datetime,
+        begin: Begin,
+    ) -> AdmittedMonth:
+        """As `admit_month`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Admitted:
-    """A month after steps 1 to 3.
+    """A utility's month after steps 1 to 3: complete energies, interval by interval.
 
     Args:
         admission: Who is billed.
         energies: Energies of at least those.
         collected: What the files gave.
-        tariffs: Tariffs in use by tariff id.
+        tariffs: Text of each tariff in use, by tariff id.
     """
 
     admission: Admission
     energies: IntervalEnergies
     collected: Collected
-    tariffs: Mapping[str, Tariff]
+    tariffs: Mapping[str, str]
+
+    @property
+    def days(self) -> int:
+        """Days of the month, of which each has a column."""
+        return len(self.energies.starts.normalize().unique())
+
+    def without(self, refused: Mapping[str, str]) -> Admitted:
+        """As `AdmittedMonth.without`."""
+        return replace(self, admission=self.admission.without(refused))
+
+    def contradictions(self, billed: pd.DataFrame, facts: Mapping[str, Facts]) -> dict[str, str]:
+        """As `contradict_books`."""
+        return contradict_books(billed, facts=facts, energies=self.energies)
+
+    def settlements(self, roster: Roster, tariff: Tariff) -> pd.DataFrame:
+        """Settle a roster's readings.
+
+        Raises:
+            InvalidReadingsError: As `settle`.
+        """
+        before = self.energies.of(roster.meter_point_ids).year_before_wh
+        contracts = roster_contracts(roster.manifest).assign(
+            meter_point_id=roster.meter_point_ids, year_to_date_wh=0 if before is None else before
+        )
+        interval = self.collected.interval
+        return settle(self._readings(roster), tariff=tariff, interval=interval, contracts=contracts)
+
+    def estimated(self, roster: Roster) -> int:
+        """As `AdmittedMonth.estimated`."""
+        return int((self._readings(roster)["quality"] == "estimated").sum())
+
+    def columns(
+        self,
+        roster: Roster,
+        *,
+        tariff: Tariff,
+        period: BillingPeriod,
+        keys: Mapping[str, PublicKeySet],
+        load_curves: bool,
+    ) -> Iterator[PackedColumn]:
+        """As `pack_energies`."""
+        return pack_energies(
+            self.energies,
+            roster=roster,
+            tariff=tariff,
+            period=period,
+            keys=keys,
+            load_curves=load_curves,
+        )
+
+    def counts(self) -> dict[str, Any]:
+        """As `AdmittedMonth.counts`."""
+        collected, admission = self.collected, self.admission
+        return asdict(
+            MonthReport(
+                readings=collected.input_rows,
+                accepted=collected.accepted_rows,
+                estimated=collected.estimated_rows,
+                quarantined=len(collected.quarantined),
+                problems=collected.problems,
+                meters=len(admission.billed) + len(admission.excluded),
+                billed_meters=len(admission.billed),
+                excluded=admission.counts(),
+                rosters=0,
+            )
+        )
+
+    def _readings(self, roster: Roster) -> pd.DataFrame:
+        readings: pd.DataFrame = self.collected.readings
+        return readings[readings["meter_point_id"].isin(roster.meter_point_ids)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +226,7 @@ class Assigned:
         refused: Whom it refused, and why.
     """
 
-    admitted: Admitted
+    admitted: AdmittedMonth
     rosters: list[RosterMonth]
     refused: Mapping[str, str]
 
@@ -97,9 +244,12 @@ def admit_month(
         begin: Told of each stage.
 
     Raises:
-        InputError: A file is unusable, or nobody can be billed (`month.nothing-billed`).
+        InputError: The month is not over (`month.not-over`), a file is unusable, or nobody can be
+            billed (`month.nothing-billed`).
         StorageError: The quarantine or exceptions file could not be written.
     """
+    if at < period.end:
+        raise _not_over(files.month)
     # 1. Read.
     begin("read")
     contracts = load_contracts(files.contracts)
@@ -115,7 +265,8 @@ def admit_month(
     complete = len(collected.readings) > 0
     energies = interval_energies(collected.readings, period=period) if complete else None
     if energies is not None:
-        keep_totals(files.folder, energies)
+        names, totals = energies.meter_point_ids.tolist(), energies.totals_wh.tolist()
+        keep_totals(files.folder, dict(zip(names, totals, strict=True)))
         months = files.months or files.folder.parent
         before = year_before_wh(months, energies=energies, contracts=contracts, period=period)
         energies = replace(energies, year_before_wh=before)
@@ -130,11 +281,11 @@ def admit_month(
     if energies is None or admission.billed.empty:
         raise _nothing_billed()
     in_use = set(admission.billed["tariff_id"])
-    return Admitted(admission, energies, collected, {name: tariffs[name] for name in in_use})
+    return Admitted(admission, energies, collected, {n: files.tariffs[n] for n in in_use})
 
 
 def assign_rosters(
-    seating: Seating, admitted: Admitted, *, files: MonthFiles, begin: Begin, counted: Counted
+    seating: Seating, admitted: AdmittedMonth, *, folder: Path, begin: Begin, counted: Counted
 ) -> Assigned:
     """Steps 4 and 5: enrol, build and seat rosters, settle the plaintext oracle of each.
 
@@ -144,7 +295,7 @@ def assign_rosters(
     Args:
         seating: Who enrols and seats.
         admitted: The month after steps 1 to 3.
-        files: What the operator handed in.
+        folder: The month's folder.
         begin: Told of each stage.
         counted: Told how many meter points are enrolled.
 
@@ -160,12 +311,12 @@ def assign_rosters(
     enrolled = seating.enrol(wanted, counted=counted)
     facts = {name: member.facts for name, member in enrolled.members.items()}
     admission = admitted.admission.without(enrolled.refused)
-    contradicted = contradict_books(admission.billed, facts=facts, energies=admitted.energies)
+    contradicted = admitted.contradictions(admission.billed, facts)
     enrolled = enrolled.refusing(contradicted)
     # 5. Rosters, until none has a member that may not act.
     begin("rosters")
     objects = seating.zone.objects
-    digests = {name: objects.put(files.tariffs[name].encode()) for name in admitted.tariffs}
+    digests = {name: objects.put(text.encode()) for name, text in admitted.tariffs.items()}
     drafts = build_rosters(
         admission.without(contradicted).billed,
         members=enrolled.members,
@@ -174,13 +325,13 @@ def assign_rosters(
         domain=seating.domain.text,
     )
     rosters, enrolled = _seated(drafts, enrolled, seating)
-    final = replace(admitted, admission=admitted.admission.without(enrolled.excluded))
-    write_exceptions(final.admission, path=files.folder / "exceptions.csv")
+    final = admitted.without(enrolled.excluded)
+    write_exceptions(final.admission, path=folder / "exceptions.csv")
     if not rosters:
         raise _nothing_billed()
-    by_digest = {digest: admitted.tariffs[name] for name, digest in digests.items()}
+    by_digest = {digest: parse_tariff(admitted.tariffs[name]) for name, digest in digests.items()}
     months = [
-        settled_roster(roster, by_digest[roster.manifest.tariff], final, folder=files.folder)
+        settled_roster(roster, by_digest[roster.manifest.tariff], final, folder=folder)
         for roster in rosters
     ]
     return Assigned(final, months, enrolled.excluded)
@@ -197,51 +348,32 @@ def _seated(
         enrolled = enrolled.without(revoked)
 
 
-def plan_counts(admitted: Admitted, *, rosters: int) -> dict[str, Any]:
-    """The month's report as far as preparation knows it."""
-    collected, admission = admitted.collected, admitted.admission
-    return asdict(
-        MonthReport(
-            readings=collected.input_rows,
-            accepted=collected.accepted_rows,
-            estimated=collected.estimated_rows,
-            quarantined=len(collected.quarantined),
-            problems=collected.problems,
-            meters=len(admission.billed) + len(admission.excluded),
-            billed_meters=len(admission.billed),
-            excluded=admission.counts(),
-            rosters=rosters,
-        )
-    )
-
-
 def settled_roster(
-    roster: Roster, tariff: Tariff, admitted: Admitted, *, folder: Path
+    roster: Roster, tariff: Tariff, admitted: AdmittedMonth, *, folder: Path
 ) -> RosterMonth:
     """Settle a roster for the oracle, and count its estimates.
 
     Args:
         roster: The roster.
         tariff: Its tariff.
-        admitted: The month's readings.
+        admitted: The month.
         folder: Where the oracle's folder is.
 
     Raises:
         InvalidReadingsError: As `settle`.
         StorageError: The oracle's file could not be written.
     """
-    readings: pd.DataFrame = admitted.collected.readings
-    own = readings[readings["meter_point_id"].isin(roster.meter_point_ids)]
     path = oracle_path(private_folder(folder / "oracle"), roster.manifest.roster_id)
-    interval = admitted.collected.interval
-    before = admitted.energies.of(roster.meter_point_ids).year_before_wh
-    contracts = roster_contracts(roster.manifest).assign(
-        meter_point_id=roster.meter_point_ids, year_to_date_wh=0 if before is None else before
+    write_oracle(admitted.settlements(roster, tariff), roster=roster, path=path)
+    return RosterMonth(roster, tariff, admitted.estimated(roster))
+
+
+def _not_over(month: str) -> InputError:
+    return InputError(
+        f"The month {month} is not over yet.",
+        reason="month.not-over",
+        remedy="Process it when the month is over and all of its readings are available.",
     )
-    write_oracle(
-        own, roster=roster, tariff=tariff, interval=interval, contracts=contracts, path=path
-    )
-    return RosterMonth(roster, tariff, int((own["quality"] == "estimated").sum()))
 
 
 def _nothing_billed() -> InputError:

@@ -20,7 +20,6 @@ import pandas as pd
 
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import Bills, compute_bills
-from gridsecure.billing.settlements import settle
 from gridsecure.crypto.envelope import seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import InputError, NotFoundError
@@ -44,30 +43,17 @@ def oracle_path(folder: Path, roster_id: str) -> Path:
     return folder / f"{roster_id}.csv"
 
 
-def write_oracle(
-    readings: pd.DataFrame,
-    *,
-    roster: Roster,
-    tariff: Tariff,
-    interval: pd.Timedelta,
-    contracts: pd.DataFrame,
-    path: Path,
-) -> None:
-    """Settle a roster's readings and keep the settlements by pseudonym, mode 0600.
+def write_oracle(settled: pd.DataFrame, *, roster: Roster, path: Path) -> None:
+    """Keep a roster's settlements by pseudonym, mode 0600.
 
     Args:
-        readings: Validated readings of the roster's meter points.
+        settled: The settlements of the roster's meter points in one period.
         roster: The roster.
-        tariff: Its tariff.
-        interval: Interval length.
-        contracts: Contracts of the roster's meter points, with the energy since 1 January.
         path: The file to create or replace.
 
     Raises:
-        InvalidReadingsError: As `settle`.
         StorageError: The disk could not take it.
     """
-    settled = settle(readings, tariff=tariff, interval=interval, contracts=contracts)
     names = dict(zip(roster.meter_point_ids, roster.manifest.pseudonyms, strict=True))
     kept = settled.assign(meter_point_id=settled["meter_point_id"].map(names)).drop(
         columns=["period_start", "period_end"]

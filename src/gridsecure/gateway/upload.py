@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import httpx
 
@@ -63,8 +63,36 @@ class Delivery:
     key_sets: tuple[Signed, ...]
 
 
+class PlatformService(Protocol):
+    """The compute platform as a gateway sends to it, whatever carries that."""
+
+    def send_tariff(self, text: str, /) -> str:
+        """Send a tariff's text and return its digest."""
+        ...
+
+    def register_roster(self, roster: Signed, seats: bytes, /) -> None:
+        """Register a signed roster with the seats that it names."""
+        ...
+
+    def send_key_set(self, notice: Signed, /, *, load: Callable[[str], bytes]) -> None:
+        """Send a key set with the objects that the platform lacks."""
+        ...
+
+    def begin_upload(self, manifest: Signed, /) -> UploadAnswer:
+        """Send an upload's signed manifest."""
+        ...
+
+    def send_objects(self, manifest: Signed, /, *, batch: list[bytes]) -> None:
+        """Send one batch of objects."""
+        ...
+
+    def commit_upload(self, manifest: Signed, /) -> UploadAnswer:
+        """Make an upload usable."""
+        ...
+
+
 class PlatformClient:
-    """The compute platform as a gateway sees it.
+    """The compute platform over HTTP.
 
     Args:
         http: The platform's address and this gateway's authentication.
@@ -76,20 +104,24 @@ class PlatformClient:
         self._has: set[str] = set()
 
     def send_tariff(self, text: str) -> str:
-        """Send a tariff's text and return its digest.
+        """Send a tariff's text, once for each process, and return its digest.
 
         Raises:
             GridSecureError: As `Client.post`; `audit.object` if the platform names other bytes.
         """
         body = text.encode()
+        digest = sm3_hex(body)
+        if digest in self._has:
+            return digest
         response = self._peer.post("/tariffs", body=body, content_type="text/plain; charset=utf-8")
-        if self._peer.read(response, TariffKept).digest != sm3_hex(body):
+        if self._peer.read(response, TariffKept).digest != digest:
             raise AuditBrokenError(
                 "The platform stored a text that differs from the tariff sent.",
                 reason="audit.object",
                 remedy="Check the connection and the platform.",
             )
-        return sm3_hex(body)
+        self._has.add(digest)
+        return digest
 
     def register_roster(self, roster: Signed, seats: bytes) -> None:
         """Register a signed roster with the seats that it names."""
@@ -140,7 +172,7 @@ class PlatformClient:
 
 
 def deliver(
-    platform: PlatformClient,
+    platform: PlatformService,
     delivery: Delivery,
     *,
     load: LoadColumns,

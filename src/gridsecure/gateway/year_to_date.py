@@ -9,6 +9,7 @@ a gap in between is not billed by guess.
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,18 +27,17 @@ UNKNOWN: Final = -1
 _FILE: Final = "totals.csv"
 
 
-def keep_totals(folder: Path, energies: IntervalEnergies) -> None:
+def keep_totals(folder: Path, totals: Mapping[str, int]) -> None:
     """Write a month's energies by meter point; only the owner may read the file.
 
     Args:
         folder: The month's folder.
-        energies: The month's energies.
+        totals: Meter point -> its energy in the month [Wh].
 
     Raises:
         StorageError: The disk could not take it; nothing half-written is left.
     """
-    names, totals = energies.meter_point_ids.tolist(), energies.totals_wh.tolist()
-    frame = pd.DataFrame({"meter_point_id": names, "total_wh": totals})
+    frame = pd.DataFrame({"meter_point_id": list(totals), "total_wh": list(totals.values())})
     text = frame.to_csv(index=False, lineterminator="\n")
     write_private(folder / _FILE, [text.encode()], what="The month's energies")
 

@@ -1,0 +1,393 @@
+"""All parties in one process, with real keys and real parameters, for the bills of a file.
+
+Every party is what it is as a service: its stores, its keys, its functions and its evidence log.
+Only HTTP and its tokens are left out: where a gateway would call a service over the network, the
+classes below call that service's functions. All of it lives in a temporary folder that is gone
+afterwards, and the keys with it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, cast
+
+import pandas as pd
+from sqlalchemy import Engine
+
+from gridsecure.compute import intake
+from gridsecure.compute.key_sets import install_key_set
+from gridsecure.compute.runs import signed_message
+from gridsecure.compute.tables import SCHEMA as PLATFORM
+from gridsecure.compute.zone import PlatformZone
+from gridsecure.credentials.holder import SEED_BYTES
+from gridsecure.credentials.issuer_keys import Context, Role, generate_issuer_key
+from gridsecure.credentials.opening import OPENERS, Opener, generate_opener_key
+from gridsecure.credentials.pinning import identity_keys, pinned_keys
+from gridsecure.credentials.presentations import Domain
+from gridsecure.credentials.seats import registration_domains
+from gridsecure.credentials.suites import sm2_suite
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
+from gridsecure.errors import GridSecureError, InvalidMessageError
+from gridsecure.gateway.enrolment import IdentityClient
+from gridsecure.gateway.identity_peer import Login, Registering
+from gridsecure.gateway.key_sets import OwnKeySets
+from gridsecure.gateway.months import Peers
+from gridsecure.gateway.tables import SCHEMA as GATEWAY
+from gridsecure.gateway.upload import UploadAnswer
+from gridsecure.gateway.zone import GatewayZone, PinnedKeys
+from gridsecure.identity.enrolments.accounts import Account
+from gridsecure.identity.enrolments.books import write_books
+from gridsecure.identity.enrolments.issuer import Issuer
+from gridsecure.identity.enrolments.orders import SESSIONS, EnrolmentDesk, Party
+from gridsecure.identity.enrolments.tables import SCHEMA as NAMES
+from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.registrations.tables import SCHEMA as PSEUDONYMS
+from gridsecure.identity.registrations.token_service import TokenService
+from gridsecure.identity.registrations.vouching import (
+    ActingRole,
+    registrations_of,
+    settlement_names,
+)
+from gridsecure.key_authority.checker.key_sets import give_key_set, public_objects
+from gridsecure.key_authority.checker.tables import SCHEMA as AUTHORITY
+from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
+from gridsecure.key_authority.vault.decryption import Vault
+from gridsecure.messages import KeyNotice, Signed, signed
+from gridsecure.store.database import open_database
+from gridsecure.store.objects import ObjectStore
+from gridsecure.store.schema import Schema, migrate
+
+ACTOR: Final = "local"
+"""Who orders what is done here, in the evidence logs."""
+
+
+def utc_now() -> datetime:
+    """The present, aware."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalIdentity:
+    """The identity authority, as its service offers it to gateways.
+
+    Args:
+        desk: Gives credentials.
+        registrar: Registers pseudonyms.
+        tokens: Gives challenges and tokens.
+        statements: What the openers state of its keys.
+        sender: The gateway, as it is registered.
+    """
+
+    desk: EnrolmentDesk
+    registrar: Registrar
+    tokens: TokenService
+    statements: tuple[Signed, ...]
+    sender: Party
+
+    def identity_keys(self) -> list[Signed]:
+        """The openers' statements."""
+        return list(self.statements)
+
+    def session(self) -> str:
+        """A session of the gateway."""
+        return SESSIONS.give(self._enrolments, now=utc_now(), owner=self.sender.name).hex()
+
+    def enrol(self, order: bytes) -> bytes:
+        """Carry an order out."""
+        return self.desk.answer(order, bearer=self.sender.name, now=utc_now())
+
+    def challenge(self) -> bytes:
+        """A challenge."""
+        return self.tokens.challenge(now=utc_now())
+
+    def register(self, registering: Registering) -> list[tuple[str, ...] | str]:
+        """Register pseudonyms, each holder's together or not at all."""
+        role, period = registering.role, registering.period
+        outcomes = self.registrar.register_all(
+            [
+                Shown(bytes.fromhex(item.holder), item.presentation, item.facts)
+                for item in registering.items
+            ],
+            context=Context(role, period),
+            domains=registration_domains(role, period=period, carry=registering.carry),
+            challenge=registering.challenge,
+            now=utc_now(),
+        )
+        return [
+            outcome.reason
+            if isinstance(outcome, GridSecureError)
+            else tuple(entry.subject for entry in outcome)
+            for outcome in outcomes
+        ]
+
+    def registrations(
+        self, *, domain: str, role: Role, subjects: Sequence[str]
+    ) -> tuple[Signed | None, frozenset[str]]:
+        """Vouch for pseudonyms that may act."""
+        said, refused = registrations_of(
+            self.registrar.engine,
+            subjects,
+            domain=domain,
+            role=cast(ActingRole, role),
+            now=utc_now(),
+        )
+        envelope = None if said is None else signed(said, key=self.desk.key)
+        return envelope, frozenset(refused)
+
+    def log_in(self, *, subject: str, domain: str, challenge: bytes, signature: bytes) -> Login:
+        """Give a pseudonym a token."""
+        given = self.tokens.log_in(
+            subject,
+            domain=Domain.parsed(domain),
+            challenge=challenge,
+            signature=signature,
+            now=utc_now(),
+        )
+        return Login(given.token, given.expires_at)
+
+    def malformed(self) -> GridSecureError:
+        """The error for an answer that is not what was asked for."""
+        return InvalidMessageError(
+            "The identity authority did not answer what was asked.", reason="identity.answer"
+        )
+
+    def settlement(self, domain: str, subjects: Sequence[str]) -> list[str]:
+        """Settlement pseudonyms, as the key authority asks for them."""
+        engine, now = self.registrar.engine, utc_now()
+        return settlement_names(engine, subjects, domain=domain, actor="authority", now=now).names
+
+    def enter(self, contracts: pd.DataFrame) -> None:
+        """Write meter points into the books, each a customer of its own: contracts name none.
+
+        Raises:
+            InvalidMessageError: A zone or class that the books do not take (`books.account`).
+        """
+        columns = ("meter_point_id", "zone", "customer_class")
+        gateway = self.sender.key.thumbprint
+        accounts = [
+            Account(
+                name, gateway, name="", address="", customer_id=name, zone=zone, customer_class=kind
+            )
+            for name, zone, kind in zip(*(contracts[column] for column in columns), strict=True)
+        ]
+        write_books(self._enrolments, accounts, actor=ACTOR, now=utc_now())
+
+    @property
+    def _enrolments(self) -> Engine:
+        return self.desk.issuer.engine
+
+
+@dataclass(frozen=True, slots=True)
+class LocalKeySets:
+    """The key authority, as its service offers it to gateways."""
+
+    authority: AuthorityZone
+
+    def ask(self, request: Signed, *, registrations: Signed) -> tuple[Signed, list[bytes]]:
+        """Give the gateway its key set."""
+        notice = give_key_set(self.authority, request, registrations=registrations, at=utc_now())
+        return notice, public_objects(self.authority, notice)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPlatform:
+    """The compute platform, as its service offers it to gateways and to the checker."""
+
+    zone: PlatformZone
+    _has: set[str] = field(default_factory=set)
+
+    def send_tariff(self, text: str) -> str:
+        """Take a tariff in."""
+        return intake.install_tariff(self.zone, text)
+
+    def register_roster(self, roster: Signed, seats: bytes) -> None:
+        """Take a roster in."""
+        intake.register_roster(self.zone, roster, seats=seats, at=utc_now())
+
+    def send_key_set(self, notice: Signed, *, load: Callable[[str], bytes]) -> None:
+        """Take a key set in."""
+        if notice.digest in self._has:
+            return
+        if install_key_set(self.zone, notice, keys=(), at=utc_now()).missing:
+            named = KeyNotice.parsed(notice.body)
+            digests = (named.public_key, named.relinearisation_keys)
+            keys = tuple(load(digest) for digest in digests if digest)
+            install_key_set(self.zone, notice, keys=keys, at=utc_now())
+        self._has.add(notice.digest)
+
+    def begin_upload(self, manifest: Signed) -> UploadAnswer:
+        """Take a manifest in."""
+        return _answer(intake.begin_upload(self.zone, manifest, at=utc_now()))
+
+    def send_objects(self, manifest: Signed, *, batch: list[bytes]) -> None:
+        """Take objects in."""
+        intake.receive_objects(self.zone, manifest.digest, objects=batch)
+
+    def commit_upload(self, manifest: Signed) -> UploadAnswer:
+        """Commit an upload."""
+        return _answer(intake.commit_upload(self.zone, manifest.digest, at=utc_now()))
+
+    def message(self, kind: str, digest: str) -> Signed:
+        """A signed message, as the checker asks for it."""
+        return signed_message(self.zone, kind=kind, digest=digest)
+
+    def object(self, digest: str) -> bytes:
+        """An object, as the checker asks for it."""
+        return self.zone.objects.get(digest)
+
+
+def _answer(status: intake.UploadStatus) -> UploadAnswer:
+    return UploadAnswer(status.upload_id, status.state, frozenset(status.missing))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalParties:
+    """The parties, for as long as the temporary folder lives.
+
+    Args:
+        office: The billing office's key.
+        identity: The identity authority.
+        gateway: The gateway.
+        peers: The others, as the gateway calls them.
+        platform: The compute platform.
+        authority: The key authority with its vault.
+    """
+
+    office: Sm2PrivateKey = field(repr=False)
+    identity: LocalIdentity
+    gateway: GatewayZone
+    peers: Peers
+    platform: LocalPlatform
+    authority: AuthorityZone
+
+
+@contextmanager
+def local_parties(*, years: Sequence[str], timezone: str) -> Iterator[LocalParties]:
+    """Set the parties up with fresh keys; the folder is removed however the block ends.
+
+    Args:
+        years: Years of the months to bill, in which credentials are given.
+        timezone: Local time of the meters.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="gridsecure-")))
+        setup = _Setup(folder, stack)
+        identity = setup.identity(tuple(years))
+        platform = LocalPlatform(setup.platform())
+        authority = setup.authority(identity.settlement)
+        gateway = setup.gateway(timezone)
+        peers = _peers(gateway, identity, LocalKeySets(authority), platform)
+        yield LocalParties(setup.office_key, identity, gateway, peers, platform, authority)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """The parties' keys, and where their stores go."""
+
+    folder: Path
+    stack: ExitStack
+    gateway_key: Sm2PrivateKey = field(default_factory=generate_private_key)
+    identity_key: Sm2PrivateKey = field(default_factory=generate_private_key)
+    platform_key: Sm2PrivateKey = field(default_factory=generate_private_key)
+    authority_key: Sm2PrivateKey = field(default_factory=generate_private_key)
+    office_key: Sm2PrivateKey = field(default_factory=generate_private_key)
+    openers: Mapping[Opener, Sm2PrivateKey] = field(
+        default_factory=lambda: {name: generate_private_key() for name in OPENERS}
+    )
+
+    def identity(self, years: tuple[str, ...]) -> LocalIdentity:
+        """The identity authority, whose keys both openers state."""
+        suite, gateway = sm2_suite(), self.gateway_key.public_key
+        key = generate_issuer_key(suite)
+        halves = {name: generate_opener_key(name, suite=suite).published(suite) for name in OPENERS}
+        said = identity_keys(key.public_key(suite), halves=halves, suite=suite)
+        statements = tuple(signed(said, key=opener) for opener in self.openers.values())
+        keys = pinned_keys(statements, signers=self._signers, suite=suite)
+        enrolments = self._database("enrolments", NAMES)
+        registrations = self._database("registrations", PSEUDONYMS)
+        sender = Party(f"gateway:{gateway.thumbprint}", ("gateway",), gateway)
+        issuer, parties = Issuer(suite, key, enrolments), {gateway.thumbprint: sender}
+        return LocalIdentity(
+            EnrolmentDesk(issuer, self.identity_key, parties, {}, years),
+            Registrar(suite, keys, key, registrations),
+            TokenService(suite, keys, key, self.identity_key, registrations),
+            statements,
+            sender,
+        )
+
+    def platform(self) -> PlatformZone:
+        """The compute platform."""
+        return PlatformZone(
+            engine=self._database("platform", PLATFORM),
+            objects=ObjectStore(self.folder / "platform-objects"),
+            signing_key=self.platform_key,
+            identity=_registry(self.identity_key),
+            authority=_registry(self.authority_key),
+            office=_registry(self.office_key),
+        )
+
+    def authority(self, settlement: Settlement) -> AuthorityZone:
+        """The key authority with its vault."""
+        folder, office = self.folder / "vault", self.office_key.public_key
+        folder.mkdir(mode=0o700)
+        kek = secrets.token_bytes(16)
+        return AuthorityZone(
+            engine=self._database("authority", AUTHORITY),
+            objects=ObjectStore(self.folder / "authority-objects"),
+            signing_key=self.authority_key,
+            platform=_registry(self.platform_key),
+            identity=_registry(self.identity_key),
+            office=_registry(self.office_key),
+            settlement=settlement,
+            vault=Vault(folder, kek, self.authority_key.public_key, office),
+        )
+
+    def gateway(self, timezone: str) -> GatewayZone:
+        """The gateway."""
+        return GatewayZone(
+            engine=self._database("gateway", GATEWAY),
+            folder=self.folder / "gateway",
+            objects=ObjectStore(self.folder / "gateway-objects"),
+            signing_key=self.gateway_key,
+            authority=_registry(self.authority_key),
+            pinned=PinnedKeys(self.identity_key.public_key, self._signers),
+            seed=secrets.token_bytes(SEED_BYTES),
+            timezone=timezone,
+        )
+
+    @property
+    def _signers(self) -> dict[Opener, Sm2PublicKey]:
+        return {name: key.public_key for name, key in self.openers.items()}
+
+    def _database(self, name: str, schema: Schema) -> Engine:
+        engine = open_database(f"sqlite:///{self.folder / name}.db")
+        self.stack.callback(engine.dispose)
+        migrate(engine, schema)
+        return engine
+
+
+def _peers(
+    zone: GatewayZone, identity: LocalIdentity, key_sets: LocalKeySets, platform: LocalPlatform
+) -> Peers:
+    client = IdentityClient(zone, identity, clock=utc_now)
+
+    @cache
+    def of_year(year: str) -> OwnKeySets:
+        return OwnKeySets(zone, key_sets, identity=client, start=year, clock=utc_now)
+
+    return Peers(
+        identity=client,
+        key_sets=lambda start: of_year(start[:4]),
+        platform=lambda _start: platform,
+    )
+
+
+def _registry(key: Sm2PrivateKey) -> dict[str, Sm2PublicKey]:
+    return {key.public_key.thumbprint: key.public_key}
