@@ -19,6 +19,9 @@ import httpx
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AuthenticityError
 from gridsecure.identity_messages import Audience, service_login
+from gridsecure.wire.client import parse_answer
+from gridsecure.wire.identity import ServiceToken
+from gridsecure.wire.words import ServiceWords
 from gridsecure_api.deps import Clock, utc_now
 
 RENEW_BEFORE: Final = timedelta(seconds=60)
@@ -57,8 +60,8 @@ class ServiceLoginClient:
                 reason="authenticity.login-refused",
                 remedy="Check that this service's key is registered and its clock is right.",
             )
-        given = answer.json()
-        return given["token"], datetime.fromisoformat(given["expires_at"])
+        given = parse_answer(answer.content, ServiceToken, words=ServiceWords("identity"))
+        return given.token, datetime.fromisoformat(given.expires_at)
 
 
 class ServiceAuth(httpx.Auth):

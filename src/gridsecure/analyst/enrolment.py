@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import asked, object_of
+from gridsecure.analyst.answers import asked
 from gridsecure.analyst.wallets import WalletFile, new_wallet
 from gridsecure.credentials.access import enrolment_channel
 from gridsecure.credentials.issuer_keys import Context
@@ -33,7 +33,10 @@ from gridsecure.identity_messages import (
     EnrolmentOrder,
     IdentityKeys,
 )
-from gridsecure.messages import Message, Signed, opened, signed
+from gridsecure.messages import Signed, opened, signed
+from gridsecure.wire.client import parse_answer
+from gridsecure.wire.identity import Session, Statements
+from gridsecure.wire.words import PeopleWords
 
 IDENTITY: Final = "identity"
 _ORDER: Final = "enrolment"
@@ -129,12 +132,12 @@ class Enroller:
 
     def _stated_keys(self) -> IdentityKeys:
         content = self._ask("GET", "/identity-keys")
-        statements = _Statements.parsed(content).statements
+        statements = parse_answer(content, Statements, words=PeopleWords(IDENTITY)).statements
         return stated_keys(statements, signers=self.service.signers)
 
     def _session(self) -> str:
         content = self._ask("POST", "/enrolments/sessions", token=self.analyst.token)
-        return object_of(content, service=IDENTITY).text("session")
+        return parse_answer(content, Session, words=PeopleWords(IDENTITY)).session
 
     def _channel(self, session: str) -> bytes:
         try:
@@ -178,13 +181,6 @@ class Enroller:
     def _ask(self, method: str, path: str, *, token: str = "", body: object = None) -> bytes:
         url = f"{self.service.url.rstrip('/')}{path}"
         return asked(self.http, method, url, service=IDENTITY, token=token or None, body=body)
-
-
-class _Statements(Message):
-    """What the utility and the regulator say of the keys."""
-
-    kind: ClassVar[str] = "statements"
-    statements: list[Signed]
 
 
 def _not_an_answer() -> InvalidMessageError:

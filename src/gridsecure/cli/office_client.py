@@ -19,14 +19,15 @@ from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError, GridSecureError, InvalidMessageError
-from gridsecure.identity_messages import Audience, IdentityKeys, LogEntry, person_login
+from gridsecure.identity_messages import Audience, IdentityKeys, person_login
 from gridsecure.messages import Signed
 from gridsecure.offices.files import Log, officer_key, read_witness, write_witness
 from gridsecure.offices.log_checks import registration_entries
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
 from gridsecure.store.log_entries import read_entry
-from gridsecure.wire.client import Client
+from gridsecure.wire.client import AnswerT, Client
 from gridsecure.wire.connections import new_client
+from gridsecure.wire.identity import EvidenceShown, LeavesShown, PersonTokens, Statements
 from gridsecure.wire.words import PeopleWords
 
 OFFICE_OF: Final[dict[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
@@ -69,7 +70,7 @@ class Office:
     key: Sm2PrivateKey = field(repr=False)
     name: str
     opener: Opener
-    tokens: dict[str, str] = field(repr=False)
+    tokens: Mapping[Audience, str] = field(repr=False)
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """Call the identity service as the officer; its JSON answer.
@@ -79,6 +80,16 @@ class Office:
         """
         token = self.tokens["identity"]
         return asked(self.http, method, self.services.identity + path, token=token, **options)
+
+    def read(self, path: str, kind: type[AnswerT], **options: Any) -> AnswerT:
+        """Get an answer of the identity service as its own model of it.
+
+        Raises:
+            GridSecureError: As for `call`, or another shape (`message.answer`).
+        """
+        client = _identity(self.http)
+        token, url = self.tokens["identity"], self.services.identity + path
+        return client.read(client.call("GET", url, token=token, **options), kind)
 
     def deliver(self, path: str, body: object) -> Any:
         """Post to the platform as the officer; its JSON answer.
@@ -100,6 +111,16 @@ def asked(
     """
     client = Client(http, PeopleWords(service, lost=_lost))
     return client.json(client.call(method, url, **options))
+
+
+def _identity(http: httpx.Client) -> Client:
+    return Client(http, PeopleWords("identity", lost=_lost))
+
+
+def _tokens(http: httpx.Client, identity: str, login: Signed) -> PersonTokens:
+    client = _identity(http)
+    response = client.post(f"{identity}/person-tokens", json=login.model_dump())
+    return client.read(response, PersonTokens)
 
 
 def _lost() -> GridSecureError:
@@ -135,10 +156,10 @@ def person_calls(identity: str, *, key: Path, services: Mapping[Audience, str]) 
     """
     login = person_login(tuple(services), key=officer_key(key), now=utc_clock())
     with connection() as http:
-        given = asked(http, "POST", f"{identity}/person-tokens", json=login.model_dump())
+        given = _tokens(http, identity, login)
 
         def call(audience: Audience, method: str, path: str, **options: Any) -> Any:
-            url, token = services[audience] + path, given["tokens"][audience]
+            url, token = services[audience] + path, given.tokens[audience]
             return asked(http, method, url, service=audience, token=token, **options)
 
         yield call
@@ -163,16 +184,15 @@ def signed_in(services: Services, *, key: Path) -> Iterator[Office]:
     )
     with connection() as http:
         login = person_login(audiences, key=own, now=utc_clock())
-        url = services.identity + "/person-tokens"
-        given = asked(http, "POST", url, json=login.model_dump())
-        (role,) = given["roles"] if len(given["roles"]) == 1 else ("",)
+        given = _tokens(http, services.identity, login)
+        (role,) = given.roles if len(given.roles) == 1 else ("",)
         if role not in OFFICE_OF:
             raise AccessDeniedError(
-                f"{given['name']} does not act for exactly one office.",
+                f"{given.name} does not act for exactly one office.",
                 reason="office.role",
                 remedy="Use the key of a custodian (for the utility) or of the regulator.",
             )
-        yield Office(http, services, own, given["name"], OFFICE_OF[role], given["tokens"])
+        yield Office(http, services, own, given.name, OFFICE_OF[role], given.tokens)
 
 
 def check_half(office: Office, key: OpenerKey, *, suite: Suite) -> None:
@@ -187,8 +207,8 @@ def check_half(office: Office, key: OpenerKey, *, suite: Suite) -> None:
         AccessDeniedError: It is another's (`office.opener-key`).
         InvalidMessageError: The service shows no keys.
     """
-    shown = asked(office.http, "GET", office.services.identity + "/identity-keys")
-    statement = IdentityKeys.parsed(Signed.model_validate(shown["statements"][0]).body)
+    shown = office.read("/identity-keys", Statements)
+    statement = IdentityKeys.parsed(shown.statements[0].body)
     stated = {name: getattr(statement, name) for name in OPENERS}[office.opener]
     own = suite.group.encode(suite.group.multiply(suite.g, scalar=key.k)).hex()
     if not stated.startswith(own):
@@ -229,8 +249,8 @@ def verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLog:
     entries: list[EvidenceEntry] = []
     while True:
         after = entries[-1].index if entries else -1
-        answer = office.call("GET", "/evidence", params={"log": log, "after": after})
-        portion = [read_entry(LogEntry.model_validate(one)) for one in answer["entries"]]
+        shown = office.read("/evidence", EvidenceShown, params={"log": log, "after": after})
+        portion = [read_entry(one) for one in shown.entries]
         if not portion:
             break
         if portion[0].index != after + 1:
@@ -253,6 +273,6 @@ def fetched_leaves(
         before: Index of the order.
     """
     return {
-        one.hash: office.call("GET", f"/evidence/{one.hash}/leaves")["leaves"]
+        one.hash: office.read(f"/evidence/{one.hash}/leaves", LeavesShown).leaves
         for one in registration_entries(entries, before=before)
     }

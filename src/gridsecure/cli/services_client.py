@@ -17,6 +17,7 @@ from gridsecure.cli.home import Home
 from gridsecure.errors import GridSecureError
 from gridsecure.identity_messages import person_login
 from gridsecure.wire.client import Client
+from gridsecure.wire.identity import PersonTokens
 from gridsecure.wire.words import PeopleWords
 
 _TOKEN_SECONDS: Final = 120
@@ -50,11 +51,14 @@ class ServicesClient:
         Raises:
             GridSecureError: As `call`.
         """
-        words = PeopleWords(service, lost=lambda: self._lost(service))
-        client = Client(self.http, words, url=self.home.url(service))
+        client = self._client(service)
         answer = client.call(method, path, **options)
         is_json = answer.headers.get("content-type", "").startswith("application/json")
         return client.json(answer) if is_json else answer.content
+
+    def _client(self, service: str) -> Client:
+        words = PeopleWords(service, lost=lambda: self._lost(service))
+        return Client(self.http, words, url=self.home.url(service))
 
     def _lost(self, service: str) -> GridSecureError:
         return GridSecureError(
@@ -90,7 +94,8 @@ class ServicesClient:
         made, token = self._tokens.get((user, service), (float("-inf"), ""))
         if time.monotonic() - made > _TOKEN_SECONDS:
             login = person_login((service,), key=self.home.people[user], now=datetime.now(UTC))
-            answer = self.public("identity", "POST", "/person-tokens", json=login.model_dump())
-            token = answer["tokens"][service]
+            client = self._client("identity")
+            answer = client.post("/person-tokens", json=login.model_dump())
+            token = client.read(answer, PersonTokens).tokens[service]
             self._tokens[user, service] = (time.monotonic(), token)
         return token
