@@ -412,7 +412,7 @@ def test_a_month_released_in_full_is_not_offered_again(services, role) -> None:
     services.open_uploads = ("b7",)  # a roster came later
     app.run()
     assert app.button(key="start_bill").disabled
-    assert "What came later is closed first" in sent(app)
+    assert "Later uploads must be closed first" in sent(app)
     assert ("GET /releases" in services.asked) == (role == "billing")
 
 
@@ -423,7 +423,7 @@ def test_a_month_is_closed_by_the_office_with_the_command_of_the_page(services) 
     app.selectbox(key="month").set_value("2026-07").run()
     for plan in ("bill", "load-curve"):
         assert app.button(key=f"start_{plan}").disabled
-    assert "first signs its list" in sent(app)
+    assert "must first sign the closing list" in sent(app)
     assert "Uploads not closed yet: 2." in app.info[-1].value
     uploads = app.dataframe[-1].value
     assert uploads["upload"].tolist() == ["a1" * 32, "b7" * 32]
@@ -499,7 +499,7 @@ def test_a_choice_without_released_cells_says_so(services) -> None:
     next(box for box in app.selectbox if "Zone" in box.label).select("luohu").run()
     next(box for box in app.selectbox if "class" in box.label).select("shop").run()
     assert not app.metric
-    assert "Nothing is released" in app.info[0].value
+    assert "No released values" in app.info[0].value
 
 
 # --- releases and evidence ---------------------------------------------------------------------
@@ -653,7 +653,7 @@ def ordered(role: str, subject: str = SUBJECT, reference: str = "2026/17") -> Ap
 
 def with_share(app: AppTest, share: str) -> AppTest:
     app.text_area[0].input(share)
-    button(app, "Give the share").click().run()
+    button(app, "Submit the share").click().run()
     assert not app.exception
     return app
 
@@ -664,7 +664,7 @@ def person_in(app: AppTest) -> list[str]:
 
 def test_an_office_orders_an_opening(services) -> None:
     app = ordered("custodian")
-    assert "is ordered and in the log" in app.success[0].value
+    assert "was issued and entered in the log" in app.success[0].value
     (row,) = app.dataframe[0].value.to_dict("records")
     assert (row["subject"], row["reference"]) == ("5a" * 6 + "…", "2026/17")
     assert row["missing_share"] == "供电企业 Utility, 监管机构 Regulator"
@@ -692,14 +692,14 @@ def test_an_order_that_cannot_be_says_why(services, subject, reference, reason) 
     app = ordered("regulator", subject, reference)
     assert f"`{reason}`" in app.error[0].value
     assert services.offices.orders == []
-    assert "no warrant yet" in app.info[-1].value
+    assert "No warrants yet" in app.info[-1].value
 
 
 def test_both_shares_open_a_pseudonym_and_its_result_ends(services) -> None:
     first = ordered("custodian")
     name = services.offices.orders[0]["hash"]
     with_share(first, f" {share_of(name, 'utility').upper()}\n")
-    assert "was verified and taken" in first.success[0].value
+    assert "was verified and accepted" in first.success[0].value
     assert "Still missing: 监管机构 Regulator" in first.info[-1].value
     assert not first.text_area
 
@@ -709,7 +709,7 @@ def test_both_shares_open_a_pseudonym_and_its_result_ends(services) -> None:
     assert person_in(second) == []  # nobody's screen shows it unasked
     second.button(key="show_result").click().run()
     assert person_in(second) == list(PERSON)
-    assert "The result is in memory only" in second.warning[0].value
+    assert "The result is kept in memory only" in second.warning[0].value
     assert "Lin Mei" not in repr(second.session_state)
 
     first.run()
@@ -722,7 +722,7 @@ def test_both_shares_open_a_pseudonym_and_its_result_ends(services) -> None:
     services.offices.forget()
     second.run()
     assert person_in(second) == []
-    assert "Result is gone" in second.dataframe[0].value["state"][0]
+    assert "Result deleted" in second.dataframe[0].value["state"][0]
 
 
 def test_a_result_leaves_with_the_page(services) -> None:
@@ -748,9 +748,9 @@ def test_a_result_that_ends_while_it_is_looked_at_leaves_the_screen(services) ->
     services.offices.forgot_result = True
     app.run()
     assert person_in(app) == []
-    assert "The result is gone" in "".join(info.value for info in app.info)
+    assert "The result was deleted" in "".join(info.value for info in app.info)
     app.run()
-    assert "The result is gone" not in "".join(info.value for info in app.info)
+    assert "The result was deleted" not in "".join(info.value for info in app.info)
 
 
 def test_a_result_that_is_not_in_the_books(services) -> None:
@@ -877,12 +877,12 @@ def test_searches_show_whose_turn_it_is(services) -> None:
     app.selectbox(key="search").select(names[1]).run()
     assert f"identity revoke-person --continue {names[1]} " in app.code[-1].value
     app.selectbox(key="search").select(names[2]).run()
-    assert "left to do" in app.info[-1].value
+    assert "has no steps left" in app.info[-1].value
 
 
 @pytest.mark.parametrize(
     ("searches", "said"),
-    [([], "There is no search yet"), (None, "does not list searches")],
+    [([], "No searches yet"), (None, "does not list searches")],
     ids=["none", "no route"],
 )
 def test_without_searches_the_page_says_what_to_do(services, searches, said) -> None:

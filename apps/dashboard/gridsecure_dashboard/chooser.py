@@ -33,7 +33,8 @@ def choose_release(session: Session, *, plan: str | None, empty: str) -> Release
 
 def _label(item: ReleaseSummary) -> str:
     plan = say_or("plan", item.plan)
-    return f"{figures.month(item.start)} | {plan} | {figures.moment(item.released_at, zone=zone())}"
+    released = figures.moment(item.released_at, zone=zone())
+    return f"{figures.month(item.start)} | {plan} | {released}"
 
 
 def show_source(release: Release) -> None:

@@ -47,7 +47,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "state_released": ("已发布", "Released"),
     "state_refused": ("已拒绝", "Refused"),
     "state_suppressed": ("户数不足", "Too few customers"),
-    "state_protected": ("为保护少数用户", "Would tell about few"),
+    "state_protected": ("可能暴露少数用户", "Too revealing"),
     "state_withheld": ("不可见", "Withheld"),
     "progress": ("进度", "Progress"),
     "count": ("数量", "Count"),
@@ -70,7 +70,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "cells_left_out": ("未公布", "Withheld"),
     "line_of_others": (
-        "本月的发布还包含其他数据封装节点的 {count} 个槽位名册，无法与此节点单独对平。",
+        "本月的发布还包含其他数据封装节点的 {count} 个槽位名册，因此无法仅就本节点对账。",
         "The releases of this month also cover rosters of other gateways: {count}. They cannot be "
         "reconciled with this gateway alone.",
     ),
@@ -116,13 +116,13 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "code_note": (
         "登录码只能使用一次，一分钟后失效。您的私钥不会离开您的计算机。",
-        "A code is good once, and for a minute. Your key does not leave your machine.",
+        "A code works once and for one minute. Your key never leaves your machine.",
     ),
     "code_missing": ("请粘贴登录码。", "Paste a sign-in code."),
     "password_title": ("密码登录（仅限本机演示）", "Password (local demonstration only)"),
     "sign_in_password": ("以密码登录", "Sign in with password"),
     "sign_in_demonstration": (
-        "仅用于本机演示；启动时的输出说明了用户名和密码。",
+        "仅用于本机演示，用户名和密码见启动命令的输出。",
         "For the local demonstration only. User names and passwords are in the output of the start "
         "command.",
     ),
@@ -136,7 +136,10 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     # bill runs
     "month": ("月份", "Month"),
-    "month_help": ("格式 2026-07；可直接输入其他月份。", "As 2026-07; another month may be typed."),
+    "month_help": (
+        "格式 2026-07；可直接输入其他月份。",
+        "Format 2026-07. You can type another month.",
+    ),
     "gateway_month": ("数据封装节点：校验与加密", "Gateway: validate and encrypt"),
     "counts_only": (
         "本页只显示数量与状态；没有电量、金额或负荷数据。",
@@ -144,19 +147,19 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "month_missing": (
         "该月尚无数据。请先在数据封装节点上传读数与合同文件并处理，或运行 `gridsecure run`。",
-        "There is nothing for this month yet. Load readings and contracts at the gateway and "
-        "process them, or run `gridsecure run`.",
+        "No data for this month yet. Send readings and contracts to the gateway and process "
+        "them, or run `gridsecure run`.",
     ),
     "month_waiting": (
         "文件已收到，尚未处理。",
-        "The files are in; they have not been processed yet.",
+        "The files have arrived but have not been processed yet.",
     ),
     "month_interrupted": (
         "处理被中断；可从中断处继续，不会重复计费。",
-        "Processing was interrupted; it goes on where it was, and nothing is billed twice.",
+        "Processing was interrupted. It resumes where it stopped, and nothing is billed twice.",
     ),
     "start_month": ("处理该月", "Process this month"),
-    "month_operator": ("需要运营员 (operator) 角色。", "The operator role starts this."),
+    "month_operator": ("需要运营员 (operator) 角色。", "Only the operator role can start this."),
     "readings": ("读数（条）", "Readings"),
     "estimated": ("估计值", "Estimated"),
     "quarantined": ("隔离读数", "Quarantined"),
@@ -181,38 +184,40 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "start_needs_closing": (
         "该月尚未关账：须先由电费部门签署关账清单（见第 2 步）。",
-        "This month is not closed yet. The billing office first signs its list, see step 2.",
+        "This month is not closed yet. The billing office must first sign the closing list (step "
+        "2).",
     ),
     "start_released": (
         "该月已关账的数据均已发布，再次计算不会产生新的结果。",
-        "All that was closed of this month is released. Another run would release nothing new.",
+        "Everything closed in this month is released. Another run would release nothing new.",
     ),
     "start_released_open": (
         "已关账的数据均已发布；其后到达的数据须先关账（见第 2 步）。",
-        "All that was closed is released. What came later is closed first, see step 2.",
+        "Everything closed so far is released. Later uploads must be closed first (step 2).",
     ),
-    "start_refused": ("计算平台目前不接受此计算。", "The platform takes no such run now."),
+    "start_refused": ("计算平台当前不接受此项计算。", "The platform does not accept this run now."),
     # closing a month
     "close_month": ("电费部门：关账", "Billing office: close the month"),
     "closing_empty": (
         "计算平台尚未收到该月的数据。数据封装节点完成处理后会自动上传。",
-        "The platform has nothing of this month yet. A gateway uploads what it has finished.",
+        "The platform has no data of this month yet. Gateways upload a month when they have "
+        "processed it.",
     ),
     "closing_done": (
         "已收到的数据均已关账。之后到达的数据由下一份清单关账。",
-        "Everything that is in is closed. What comes later goes into a further list.",
+        "All uploads received so far are closed. Later ones go into a further list.",
     ),
     "closing_open": (
         "尚未关账的上传：{count}。请待各数据封装节点的上传到齐后再关账：同一清单内的数据一起计费、一起汇总。",
-        "Uploads not closed yet: {count}. Close the month once all gateways are in: what one list "
-        "names is billed and totalled together.",
+        "Uploads not closed yet: {count}. Close the month when all gateways have uploaded: the "
+        "uploads of one list are billed and totalled together.",
     ),
     "closing_how": (
         "关账清单由电费部门的私钥签署，该私钥只在其自己的计算机上，因此本页无法代为关账。请在那里运行此命令，"
         "并将大写名称换成您的文件：",
-        "The list is signed with the billing office's key, which is on that office's own machine "
-        "only, so this page cannot close a month. Run this command there, with your own files in "
-        "place of the names in capitals:",
+        "The billing office signs the list with a key that exists only on its own machine, so "
+        "this page cannot close a month. Run this command there, and replace the names in "
+        "capitals with your own files:",
     ),
     "closing_list": ("清单", "List"),
     "closing_state_open": ("未关账", "Open"),
@@ -224,21 +229,22 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "start_running": ("该计算正在进行。", "This plan is already running."),
     "runs_empty": (
         "该月尚无计算。数据封装节点完成后，点击上方按钮开始。",
-        "No run for this month yet. Once the gateway is done, start one above.",
+        "No run for this month yet. When the gateway is done, start one above.",
     ),
     "run_started": ("已开始：{run}", "Started: {run}"),
     "run": ("编号", "Run"),
     "release_rounds": ("密钥管理方：核验与发布", "Key authority: check and release"),
-    "start_round": ("提交核验并发布", "Ask for a release round"),
+    "start_round": ("提交核验并发布", "Request a release round"),
     "round_help": (
         "密钥管理方重新执行计算、比对摘要，然后才解密并发布。",
-        "The authority repeats the computation and compares digests; only then does it decrypt.",
+        "The key authority repeats the computation and compares digests. Only then does it "
+        "decrypt.",
     ),
     "round_needs_run": ("需先有完成的计算。", "Available once a run is done."),
     "round_empty": (
         "没有等待核验的请求：已完成的计算此前均已答复，已发布的结果列在下方。",
-        "No request was waiting: all finished runs were answered before. What was released is "
-        "listed below.",
+        "No request was waiting: all finished runs were already answered. Releases are listed "
+        "below.",
     ),
     "request": ("发布请求", "Release request"),
     "release": ("结果发布", "Release"),
@@ -251,21 +257,22 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     # releases, empty
     "no_bill_release": (
         "尚无电费结果发布。请计费人员在“电费计算”页运行电费计算并请求发布。",
-        "No bill run was released yet. Billing staff start one on the page “Bill runs” and ask for "
-        "a release round.",
+        "No bill run has been released yet. Billing staff start one on the page “Bill runs” and "
+        "request a release round.",
     ),
     "no_curve_release": (
         "尚无负荷曲线发布。请计费人员在“电费计算”页运行负荷曲线并请求发布。",
-        "No load curve was released yet. Billing staff start one on the page “Bill runs” and ask "
-        "for a release round.",
+        "No load curve has been released yet. Billing staff start one on the page “Bill runs” "
+        "and request a release round.",
     ),
     "no_release": (
         "尚无结果发布。完成计算并请求发布后，证书会显示在这里。",
-        "Nothing was released yet. After a run and a release round its certificate appears here.",
+        "Nothing has been released yet. The certificate appears here after a run and a release "
+        "round.",
     ),
     "nothing_visible": (
         "该结果发布中没有可显示的数值：所有分组都太小。",
-        "This release has no value to show: every group is too small.",
+        "This release has no values to show: every group is too small.",
     ),
     # revenue
     "bills": ("账单数", "Bills"),
@@ -280,7 +287,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "download_csv": ("导出 CSV", "Export CSV"),
     # load curve
     "days": ("日期", "Days"),
-    "days_help": ("默认为最大负荷日。", "The day of the peak is chosen at first."),
+    "days_help": ("默认为最大负荷日。", "The peak day is selected by default."),
     "all": ("全部", "All"),
     "split": ("曲线", "One curve for each"),
     "split_day": ("日期", "Day"),
@@ -300,7 +307,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "choose_days": ("请至少选择一天。", "Choose at least one day."),
     "nothing_chosen": (
         "所选范围内没有已发布的数值。",
-        "Nothing is released for this choice.",
+        "No released values for this selection.",
     ),
     # evidence
     "signature_ok": ("签名已验证 ✔", "Signature verified ✔"),

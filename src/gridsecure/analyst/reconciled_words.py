@@ -19,7 +19,7 @@ RECONCILED_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "+ {unreleased} not released yet + {left_out} not billed",
     ),
     "line_open": (
-        "数字无法对平，请联系运营员核查。",
+        "数字对不上，请联系运营员核查。",
         "These figures do not reconcile. Ask the operator to check them.",
     ),
     "energy_agrees": (
@@ -28,7 +28,7 @@ RECONCILED_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "energy_differs": (
         "账单电量 {bills} kWh 与负荷曲线电量 {curves} kWh 不一致，差异分组：{cells}。"
-        "原因可能是更正、表码计费或迟到的读数。",
+        "原因可能是更正、示数计费或迟到的读数。",
         "Energy of bills ({bills} kWh) and of load curves ({curves} kWh) differ, in: {cells}. "
         "Corrections, bills by register readings, or late readings make them differ.",
     ),
