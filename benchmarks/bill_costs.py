@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.column_store import ROSTER_ID, column_file, column_files
-from benchmarks.exact_bills import compiled, differing_meters, oracle, released
+from benchmarks.exact_bills import compile_plan, differing_meters, oracle, release_bills
 from benchmarks.figures import Figure
 from benchmarks.key_sets import BenchKeys
 from benchmarks.random_meters import FOUR_PERIOD, TIERS, RandomMeters, random_meters
 from benchmarks.sizes import BenchSizes
-from benchmarks.timing import best_of, timed
+from benchmarks.timing import best_of, time_call
 from gridsecure.billing.rules import line_rules
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.plans.bills import run_bill
@@ -112,8 +112,8 @@ def bill_costs(meters: RandomMeters, keys: BenchKeys, *, sizes: BenchSizes) -> B
     Raises:
         AssertionError: A bill differs from the plaintext oracle.
     """
-    plan = compiled(meters)
-    encrypt, columns = timed(lambda: keys.encrypted(plan.needs, values=meters.values))
+    plan = compile_plan(meters)
+    encrypt, columns = time_call(lambda: keys.encrypted(plan.needs, values=meters.values))
     files = column_files(columns, needs=plan.needs, period=meters.period)
     public = keys.public
     load, inputs = best_of(
@@ -136,7 +136,7 @@ def bill_costs(meters: RandomMeters, keys: BenchKeys, *, sizes: BenchSizes) -> B
         ],
         sizes=sizes,
     )
-    release, bills = timed(lambda: released(outputs, plan=plan, meters=meters, keys=keys))
+    release, bills = time_call(lambda: release_bills(outputs, plan=plan, meters=meters, keys=keys))
     if differing_meters(bills, oracle(meters)).any():
         raise AssertionError("a timed bill differs from the plaintext oracle")
     return BillCosts(

@@ -29,7 +29,7 @@ from gridsecure.billing.rules import line_rules
 from gridsecure.homomorphic.column_files import MAX_SLOTS
 from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
-from gridsecure.plans.recombination import recombined
+from gridsecure.plans.recombination import recombine_outputs
 
 _TARIFFS = (TIERS, PEAK_VALLEY, FOUR_PERIOD)
 
@@ -57,7 +57,7 @@ def exact_bills(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
     ]
 
 
-def compiled(meters: RandomMeters) -> BillPlan:
+def compile_plan(meters: RandomMeters) -> BillPlan:
     """The bill plan of a roster of these meter points."""
     rules = line_rules(meters.tariff, meters.period)
     return plan_bill(rules, contracts=meters.contracts, period=meters.period)
@@ -65,9 +65,9 @@ def compiled(meters: RandomMeters) -> BillPlan:
 
 def encrypted_bills(meters: RandomMeters, keys: BenchKeys) -> Bills:
     """Bills by way of ciphertexts."""
-    plan = compiled(meters)
+    plan = compile_plan(meters)
     outputs = run_bill(plan, inputs=keys.encrypted(plan.needs, values=meters.values))
-    return released(outputs, plan=plan, meters=meters, keys=keys)
+    return release_bills(outputs, plan=plan, meters=meters, keys=keys)
 
 
 def oracle(meters: RandomMeters) -> Bills:
@@ -77,7 +77,7 @@ def oracle(meters: RandomMeters) -> Bills:
     )
 
 
-def released(
+def release_bills(
     outputs: Mapping[str, EncryptedColumn],
     *,
     plan: BillPlan,
@@ -85,7 +85,7 @@ def released(
     keys: BenchKeys,
 ) -> Bills:
     """Decrypt, recombine and round, with the lines that depend on the contract alone added."""
-    lines = recombined(plan, values=keys.decrypted(outputs))
+    lines = recombine_outputs(plan, values=keys.decrypted(outputs))
     return bills_from_amounts(
         plan.rules,
         quantities=lines.quantities,

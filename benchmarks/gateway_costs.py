@@ -18,14 +18,14 @@ from benchmarks.figures import Figure
 from benchmarks.key_sets import BenchKeys
 from benchmarks.random_meters import TIERS
 from benchmarks.sizes import BenchSizes
-from benchmarks.timing import timed
+from benchmarks.timing import time_call
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.gateway.agent_records import Member
 from gridsecure.gateway.packing import pack_roster
 from gridsecure.gateway.rosters import Roster, Speaker, build_rosters
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.identity_messages import Facts
-from gridsecure.messages import ColumnEntry, UploadManifest, signed
+from gridsecure.messages import ColumnEntry, UploadManifest, sign_message
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.simulator.synthetic_meters import simulate
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff
@@ -151,14 +151,14 @@ def _packed(month: _Month, keys: BenchKeys, *, key: Sm2PrivateKey) -> _Packed:
         month.readings, roster=month.roster, tariff=month.tariff, period=month.period, keys=public
     )
     while True:
-        seconds, column = timed(lambda: next(columns, None))
+        seconds, column = time_call(lambda: next(columns, None))
         spent += seconds
         if column is None:
             break
         entries.append(column.entry)
         if column.entry.parameters != INTERVAL.name:
             before_interval = spent
-    manifest_seconds, _ = timed(lambda: _signed_manifest(month, tuple(entries), key=key))
+    manifest_seconds, _ = time_call(lambda: _signed_manifest(month, tuple(entries), key=key))
     return _Packed(tuple(entries), before_interval, spent + manifest_seconds)
 
 
@@ -172,4 +172,4 @@ def _signed_manifest(month: _Month, entries: tuple[ColumnEntry, ...], *, key: Sm
         estimated_readings=0,
         columns=list(entries),
     )
-    return signed(manifest, key=key).signature
+    return sign_message(manifest, key=key).signature

@@ -20,10 +20,10 @@ from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.load_curve import (
     CellLayout,
-    cell_layout,
-    day_totals,
+    lay_out_cells,
     plan_day,
     run_day,
+    total_day,
 )
 
 _ZONES: Final = ("futian", "luohu", "nanshan", "baoan", "longgang", "yantian")
@@ -53,7 +53,7 @@ def group_totals(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
         sizes=sizes,
     )
     release, totals = best_of(
-        lambda: day_totals([key_set.decrypt(part) for part in blinded], layout=layout, intervals=1),
+        lambda: total_day([key_set.decrypt(part) for part in blinded], layout=layout, intervals=1),
         sizes=sizes,
     )
     _check(totals, layout, energy)
@@ -115,7 +115,7 @@ def _over_gateways(gateways: int, sizes: BenchSizes) -> list[Figure]:
         AssertionError: A total is not the sum of its members.
     """
     roster = _roster(_GATEWAY_SLOTS)
-    layout = cell_layout([roster] * gateways)
+    layout = lay_out_cells([roster] * gateways)
     keys = make_gateway_keys(INTERVAL, gateways=gateways)
     energy = np.random.default_rng(22).integers(
         0, _HIGH_WH // 2, (gateways, _GATEWAY_SLOTS), endpoint=True
@@ -131,7 +131,7 @@ def _over_gateways(gateways: int, sizes: BenchSizes) -> list[Figure]:
         sizes=sizes,
     )
     release, totals = best_of(
-        lambda: day_totals(
+        lambda: total_day(
             [own.decrypt(part) for own, part in zip(keys, blinded, strict=True)],
             layout=layout,
             intervals=1,
@@ -170,7 +170,7 @@ def _check(totals: list[dict[int, int]], layout: CellLayout, energy: NDArray[np.
 
 
 def _layout(slots: int) -> CellLayout:
-    return cell_layout([_roster(slots)])
+    return lay_out_cells([_roster(slots)])
 
 
 def _roster(slots: int) -> RosterManifest:

@@ -17,7 +17,7 @@ from benchmarks.seated_slots import seated_slots
 from benchmarks.sizes import BenchSizes
 from benchmarks.timing import best_of
 from gridsecure.credentials.access import ISSUER
-from gridsecure.credentials.seats import billing_domain, seated_roster, settlement_domain
+from gridsecure.credentials.seats import billing_domain, settlement_domain, verify_seats
 from gridsecure.credentials.uploads import Upload, check_upload, sign_upload
 from gridsecure.crypto.sm2 import (
     Sm2PrivateKey,
@@ -155,7 +155,7 @@ def _verified(token: str, service: Sm2PrivateKey) -> TokenClaims:
 def _seats(sizes: BenchSizes) -> Figure:
     slots = seated_slots(sizes.seats, start=_START)
     rate, seated = _rate(
-        lambda: seated_roster(slots.envelope, seats=slots.seats, identity=slots.identity),
+        lambda: verify_seats(slots.envelope, seats=slots.seats, identity=slots.identity),
         count=sizes.seats,
         sizes=sizes,
     )

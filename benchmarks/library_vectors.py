@@ -18,7 +18,7 @@ from benchmarks.bill_costs import BillCosts
 from benchmarks.figures import Figure
 from benchmarks.random_meters import FOUR_PERIOD, random_meters
 from benchmarks.sizes import BenchSizes
-from benchmarks.timing import best_of, timed
+from benchmarks.timing import best_of, time_call
 from gridsecure.billing.rules import rate_units
 from gridsecure.plans.quantities import register_quantity
 
@@ -49,7 +49,7 @@ def library_vectors(*, sizes: BenchSizes, platform: BillCosts) -> list[Figure]:
         coeff_mod_bit_sizes=list(_PRIME_BITS),
         n_threads=1,
     )
-    encrypting, vectors = timed(lambda: [tenseal.bfv_vector(context, row) for row in registers])
+    encrypting, vectors = time_call(lambda: [tenseal.bfv_vector(context, row) for row in registers])
     seconds, bills = best_of(lambda: [vector * rates for vector in vectors], sizes=sizes)
     _check(bills, registers=registers, rates=rates)
     return _figures(

@@ -38,7 +38,7 @@ FACTOR: Final = 1_021
 Measured = dict[tuple[str, str, int], float]
 
 
-def evaluated(column: EncryptedColumn) -> dict[str, Callable[[], Any]]:
+def evaluations(column: EncryptedColumn) -> dict[str, Callable[[], Any]]:
     """What a plan does with a column at its level."""
     degree, slots = column.evaluation.parameters.ring_degree, column.slots
     array = np.arange(slots, dtype=np.int64) % degree
@@ -80,7 +80,7 @@ def stored(column: EncryptedColumn, keys: SecretKeySet) -> dict[str, Callable[[]
     }
 
 
-def measured() -> Iterator[tuple[tuple[str, str, int], float]]:
+def measure_all() -> Iterator[tuple[tuple[str, str, int], float]]:
     """(family, operation, primes) and milliseconds."""
     for parameters in (REGISTER, TIER, PRODUCT):
         keys = generate_key_set(parameters)
@@ -97,13 +97,13 @@ def measured() -> Iterator[tuple[tuple[str, str, int], float]]:
             if parameters is REGISTER and primes < fresh.primes:
                 break
             column = fresh.lowered(primes)
-            for kind, operation in (evaluated(column) | stored(column, keys)).items():
+            for kind, operation in (evaluations(column) | stored(column, keys)).items():
                 yield (name, kind, primes), best(operation)
 
 
 def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in describe_machine().items()))
-    for (name, kind, primes), milliseconds in measured():
+    for (name, kind, primes), milliseconds in measure_all():
         print(f'    ("{name}", {kind!r}, {primes}): {milliseconds:.3g},')
 
 

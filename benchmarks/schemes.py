@@ -20,14 +20,14 @@ from benchmarks.machine import describe_machine
 from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import REGISTER, TIER, Parameters, Scheme
-from gridsecure.homomorphic.seal import ring_for, saved_bytes
+from gridsecure.homomorphic.seal import ring_for, save_key
 from gridsecure.homomorphic.secret_key import SecretKeySet
 from gridsecure.homomorphic.thresholds import (
     MONTH_DIGITS,
     WH_PER_KWH,
     compare,
     excess,
-    needed_digits,
+    find_needed_digits,
     thermometer,
 )
 
@@ -53,8 +53,8 @@ def keys_of(parameters: Parameters) -> SecretKeySet:
     generator.create_public_key(public_key)
     if not parameters.keeps_all_primes:
         generator.create_relin_keys(relinearisation)
-    saved = b"" if parameters.keeps_all_primes else saved_bytes(relinearisation)
-    public = PublicKeySet(parameters, saved_bytes(public_key), saved)
+    saved = b"" if parameters.keeps_all_primes else save_key(relinearisation)
+    public = PublicKeySet(parameters, save_key(public_key), saved)
     return SecretKeySet(public, generator.secret_key())
 
 
@@ -116,7 +116,7 @@ def thresholds(keys: SecretKeySet) -> Iterator[tuple[str, Measured]]:
 
 
 def needed(wanted: NDArray[np.int64]) -> list[tuple[int, int]]:
-    return sorted(needed_digits(wanted, digits=MONTH_DIGITS))
+    return sorted(find_needed_digits(wanted, digits=MONTH_DIGITS))
 
 
 def exceeding(

@@ -11,7 +11,7 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.identity.registrations.vouching import ActingRole
 from gridsecure.identity_messages import NO_FACTS, Facts, Registered, Registrations, RosterSeats
-from gridsecure.messages import RosterManifest, Signed, roster_name, signed
+from gridsecure.messages import RosterManifest, Signed, roster_name, sign_message
 
 _ISSUED_AT = "2026-03-01T08:00:00+00:00"
 _FACTS: Final = Facts(zone="futian", customer_class="household", counted=True)
@@ -55,7 +55,7 @@ def seated_slots(count: int, *, start: str) -> SeatedSlots:
     )
     manifest = roster.model_copy(update={"seats": sm3_hex(data)})
     identity = {authority.public_key.thumbprint: authority.public_key}
-    return SeatedSlots(signed(manifest, key=gateway), data, identity)
+    return SeatedSlots(sign_message(manifest, key=gateway), data, identity)
 
 
 def _roster(
@@ -85,4 +85,4 @@ def _vouched(
         Registered(subject=sm3_hex(point), holder=point.hex(), facts=facts) for point in points
     ]
     said = Registrations(domain=domain, role=role, issued_at=_ISSUED_AT, entries=entries)
-    return signed(said, key=by)
+    return sign_message(said, key=by)

@@ -16,7 +16,7 @@ from benchmarks.sizes import BenchSizes
 ResultT = TypeVar("ResultT")
 
 
-def timed(
+def time_call(
     operation: Callable[[], ResultT], *, clock: Callable[[], float] = time.perf_counter
 ) -> tuple[float, ResultT]:
     """Seconds that one call takes, and what it returned."""
@@ -36,10 +36,10 @@ def best_of(
     At least one repetition runs; none begins once `sizes.seconds` have passed.
     """
     ends = time.perf_counter() + sizes.seconds
-    best, result = timed(operation, clock=clock)
+    best, result = time_call(operation, clock=clock)
     for _ in range(sizes.repeats - 1):
         if time.perf_counter() >= ends:
             break
-        seconds, result = timed(operation, clock=clock)
+        seconds, result = time_call(operation, clock=clock)
         best = min(best, seconds)
     return best, result

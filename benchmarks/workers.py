@@ -19,7 +19,7 @@ from typing import Final
 
 from benchmarks.column_store import GATEWAY_ID, ROSTER_ID, column_files
 from benchmarks.contention import others_seconds
-from benchmarks.exact_bills import compiled
+from benchmarks.exact_bills import compile_plan
 from benchmarks.figures import Figure
 from benchmarks.key_sets import BenchKeys
 from benchmarks.random_meters import TIERS, RandomMeters, random_meters
@@ -117,7 +117,7 @@ def _round(work: _Work, workers: int) -> _Timed:
 
 def _work(keys: BenchKeys, *, sizes: BenchSizes, objects: ObjectStore) -> _Work:
     meters = random_meters(TIERS, count=sizes.roster_slots, seed=41, quotas=False)
-    plan = compiled(meters)
+    plan = compile_plan(meters)
     columns = keys.encrypted(plan.needs, values=meters.values)
     roster = _roster(meters, objects).model_dump_json()
     jobs = []

@@ -22,15 +22,15 @@ from sqlmodel import col, select
 
 from gridsecure import frames
 from gridsecure.compute.jobs import BillJob, JobResult, LoadCurveJob, Worker
-from gridsecure.compute.key_sets import known_keys
-from gridsecure.compute.runs import signed_message
+from gridsecure.compute.key_sets import read_known_keys
+from gridsecure.compute.runs import find_signed_message
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.rosters import Roster
 from gridsecure.key_authority.checker.answering import (
     Outcome,
     answer_request,
-    released_certificates,
+    list_certificates,
 )
 from gridsecure.key_authority.checker.key_sets import publish_key_set
 from gridsecure.key_authority.checker.tables import SCHEMA
@@ -44,7 +44,7 @@ from gridsecure.messages import (
     Signed,
     Transcript,
     request_name,
-    signed,
+    sign_message,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, day_quantity
@@ -82,7 +82,7 @@ def key_set_request(
 ) -> tuple[Signed, Signed]:
     """A gateway's request for a key set, and the identity authority's word on that gateway."""
     own = key or grid.gateway_key
-    request = signed(KeySetRequest(domain=grid.domain, parameters=name), key=own)
+    request = sign_message(KeySetRequest(domain=grid.domain, parameters=name), key=own)
     subject = sm3_hex(own.public_key.point)
     return request, grid.vouched({subject: own}, **({"role": "gateway"} | word))
 
@@ -92,9 +92,9 @@ def ask_for_key_sets(client: TestClient, grid: GridSimulator) -> list[Signed]:
     notices = []
     for name in grid.keys.secret:
         parts = [part.model_dump_json().encode() for part in key_set_request(grid, name)]
-        answer = client.post("/key-sets", content=frames.joined(parts), headers={})
+        answer = client.post("/key-sets", content=frames.join_frames(parts), headers={})
         assert answer.status_code == 200, answer.text
-        notices.append(Signed.parsed(frames.split(answer.content)[0]))
+        notices.append(Signed.parsed(frames.split_frames(answer.content)[0]))
     return notices
 
 
@@ -132,7 +132,7 @@ class View:
 
     def message(self, kind: str, digest: str) -> Signed:
         found = self.messages.get(digest)
-        return found or signed_message(self.grid.platform_zone, kind=kind, digest=digest)
+        return found or find_signed_message(self.grid.platform_zone, kind=kind, digest=digest)
 
     def object(self, digest: str) -> bytes:
         self.asked.append(digest)
@@ -220,7 +220,7 @@ class Authority:
     @cached_property
     def worker(self) -> Worker:
         zone = self.grid.platform_zone
-        return Worker(zone.objects, known_keys(zone))
+        return Worker(zone.objects, read_known_keys(zone))
 
     def bill_job(self, upload: GridUpload) -> JobResult:
         roster = self.grid.signed_roster(upload.roster)
@@ -272,7 +272,7 @@ class Authority:
     ) -> Signed:
         """A request about transcripts, signed by the platform (transcripts too, unless signed)."""
         key = self.grid.platform_key
-        parts = [t if isinstance(t, Signed) else signed(t, key=key) for t in transcripts]
+        parts = [t if isinstance(t, Signed) else sign_message(t, key=key) for t in transcripts]
         plan = "load-curve" if seeds else "bill"
         request = ReleaseRequest(
             request_id="",
@@ -289,7 +289,7 @@ class Authority:
         if "closing" not in changes and changed.plan != "rebill":
             changed = changed.model_copy(update={"closing": self.closing(changed)})
         name = {"request_id": changes.get("request_id") or request_name(changed)}
-        return signed(changed.model_copy(update=name), key=key)
+        return sign_message(changed.model_copy(update=name), key=key)
 
     def closing(self, request: ReleaseRequest) -> Signed | None:
         """The list that closes the request's month for the uploads of its transcripts."""
@@ -334,7 +334,7 @@ class Authority:
     @property
     def certificates(self) -> list[ReleaseCertificate]:
 
-        return [ReleaseCertificate.parsed(c.body) for c in released_certificates(self.zone)]
+        return [ReleaseCertificate.parsed(c.body) for c in list_certificates(self.zone)]
 
     @property
     def evidence(self) -> list[EvidenceEntry]:

@@ -42,7 +42,7 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.agent_records import Member
 from gridsecure.gateway.packing import PackedColumn, pack_roster, packed_columns
-from gridsecure.gateway.rosters import Roster, Speaker, build_rosters, with_id
+from gridsecure.gateway.rosters import Roster, Speaker, assign_id, build_rosters
 from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER
 from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
 from gridsecure.identity_messages import NO_FACTS, Facts, Registered, Registrations, RosterSeats
@@ -53,12 +53,12 @@ from gridsecure.messages import (
     RosterManifest,
     Signed,
     UploadManifest,
-    signed,
+    sign_message,
 )
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.store.database import open_database, write_session
-from gridsecure.store.evidence import head
+from gridsecure.store.evidence import find_head
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, parse_tariff
@@ -283,7 +283,7 @@ class GridSimulator:
             manifest: The roster, with whatever a test changed.
             changes: Fields of the seats to set to something else.
         """
-        draft = with_id(manifest.model_copy(update={"seats": ""}))
+        draft = assign_id(manifest.model_copy(update={"seats": ""}))
         digest = self.keys.seated.get(draft.roster_id)
         if digest is None or changes:
             data = self.seats_of(draft, **changes).model_dump_json().encode()
@@ -342,7 +342,7 @@ class GridSimulator:
                 for name, holder in holders.items()
             ],
         )
-        return signed(registrations, key=key or self.identity_key)
+        return sign_message(registrations, key=key or self.identity_key)
 
     def register(self, roster: Roster) -> RosterManifest:
         """Have the platform take a roster in with its seats."""
@@ -394,7 +394,7 @@ class GridSimulator:
             relinearisation_keys=sm3_hex(relinearisation) if relinearisation else None,
             created_at=NOW.isoformat(),
         )
-        return signed(notice, key=key or self.authority_key)
+        return sign_message(notice, key=key or self.authority_key)
 
     def key_objects(self, notice: Signed) -> tuple[bytes, ...]:
         """The objects a notice of the session's key sets names."""
@@ -406,7 +406,7 @@ class GridSimulator:
 
     def sign(self, message: Message, *, key: Sm2PrivateKey | None = None) -> Signed:
         """Sign as the gateway, unless told otherwise."""
-        return signed(message, key=key or self.gateway_key)
+        return sign_message(message, key=key or self.gateway_key)
 
     def packed(self, roster: Roster, *, days: int = 1) -> list[PackedColumn]:
         """All settlement columns of a roster and the intervals of its first days."""
@@ -476,13 +476,13 @@ class GridSimulator:
             closed_at=NOW.isoformat(),
             uploads=sorted(uploads),
         )
-        return signed(content.model_copy(update=changes), key=key)
+        return sign_message(content.model_copy(update=changes), key=key)
 
     def close_month(self) -> Signed:
         """Have the platform close the month for all that is open."""
         span = {"start": self.period.start.isoformat(), "end": self.period.end.isoformat()}
         uploads = [item.upload for item in closings.open_uploads(self.platform_zone, **span)]
-        number = len(closings.closing_lists(self.platform_zone, **span)) + 1
+        number = len(closings.list_closings(self.platform_zone, **span)) + 1
         envelope = self.closing_list(uploads, number=number)
         closings.close_period(self.platform_zone, envelope, at=NOW)
         return envelope
@@ -503,7 +503,7 @@ class GridSimulator:
     def _begin_with_key_sets(self) -> None:
         """Key sets as `install_key_sets` leaves them, in a platform that was told nothing yet."""
         with write_session(self.platform_zone.engine) as session:
-            is_told = head(session) is not None
+            is_told = find_head(session) is not None
         if is_told:
             self.install_key_sets()
             return

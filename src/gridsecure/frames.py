@@ -12,12 +12,12 @@ _LENGTH: Final = struct.Struct(">I")
 CONTENT_TYPE: Final = "application/vnd.gridsecure.frames"
 
 
-def joined(frames: Iterable[bytes]) -> bytes:
+def join_frames(frames: Iterable[bytes]) -> bytes:
     """Join frames into one body."""
     return b"".join(part for frame in frames for part in (_LENGTH.pack(len(frame)), frame))
 
 
-def split(body: bytes) -> list[bytes]:
+def split_frames(body: bytes) -> list[bytes]:
     """Split a body into its frames.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.messages import MAX_SLOTS, Digest, Message, Signed, signed
+from gridsecure.messages import MAX_SLOTS, Digest, Message, Signed, sign_message
 
 MAX_BATCH = 128
 """Credential requests or presentations in one message."""
@@ -338,7 +338,7 @@ def service_login(*, audience: Audience, key: Sm2PrivateKey, now: datetime) -> S
         now: The present, aware.
     """
     login = ServiceLogin(audience=audience, issued_at=now.isoformat(), nonce=_fresh_nonce())
-    return signed(login, key=key)
+    return sign_message(login, key=key)
 
 
 def person_login(audiences: Sequence[Audience], *, key: Sm2PrivateKey, now: datetime) -> Signed:
@@ -350,7 +350,7 @@ def person_login(audiences: Sequence[Audience], *, key: Sm2PrivateKey, now: date
         now: The present, aware.
     """
     login = PersonLogin(audiences=list(audiences), issued_at=now.isoformat(), nonce=_fresh_nonce())
-    return signed(login, key=key)
+    return sign_message(login, key=key)
 
 
 def _fresh_nonce() -> str:

@@ -2,8 +2,8 @@
 
 A message is immutable, versioned by `VERSION`, and refuses fields it does not know. What must be
 believed later travels as `Signed`: the exact text of the message, the signer's key thumbprint and
-an SM2 signature over kind and text. `opened` checks the signature against a registry of trusted
-keys before the text is parsed.
+an SM2 signature over kind and text. `open_message` checks the signature against a registry of
+trusted keys before the text is parsed.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Signed(Message):
         key.verify(self._signed_bytes, signature)
 
 
-def signed(message: Message, *, key: Sm2PrivateKey) -> Signed:
+def sign_message(message: Message, *, key: Sm2PrivateKey) -> Signed:
     """Sign a message as its exact JSON text."""
     unsigned = Signed(
         body_kind=message.kind,
@@ -100,7 +100,7 @@ def signed(message: Message, *, key: Sm2PrivateKey) -> Signed:
     return unsigned.model_copy(update={"signature": signature})
 
 
-def opened(
+def open_message(
     envelope: Signed, *, expect: type[MessageT], trusted: Mapping[Digest, Sm2PublicKey]
 ) -> MessageT:
     """Verify a signed message, then read it.

@@ -68,11 +68,11 @@ def billing_month(year: int, month: int, *, timezone: str) -> BillingPeriod:
     '2026-01-01T00:00:00+08:00'
     """
     check_year(year)
-    zone = ZoneInfo(timezone)
+    tzinfo = ZoneInfo(timezone)
     following = (year + month // 12, month % 12 + 1)
     return BillingPeriod(
-        start=datetime(year, month, 1, tzinfo=zone),
-        end=datetime(*following, 1, tzinfo=zone),
+        start=datetime(year, month, 1, tzinfo=tzinfo),
+        end=datetime(*following, 1, tzinfo=tzinfo),
     )
 
 

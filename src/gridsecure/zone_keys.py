@@ -19,7 +19,7 @@ SIGNING_KEY: Final = "signing.key"
 _OTHERS: Final = 0o077
 
 
-def zone_folder(folder: Path) -> Path:
+def make_zone_folder(folder: Path) -> Path:
     """Make a zone's folder, for its owner alone, unless it is there.
 
     Raises:
@@ -32,7 +32,7 @@ def zone_folder(folder: Path) -> Path:
     return folder
 
 
-def signing_key(folder: Path) -> Sm2PrivateKey:
+def load_signing_key(folder: Path) -> Sm2PrivateKey:
     """The zone's signing key, made now if there is none.
 
     Args:
@@ -42,7 +42,9 @@ def signing_key(folder: Path) -> Sm2PrivateKey:
         StorageError: The disk refuses, others may read the file (`keys.permissions`), or it holds
             no key (`keys.damaged`).
     """
-    data = kept_secret(zone_folder(folder) / SIGNING_KEY, lambda: generate_private_key().to_bytes())
+    data = load_secret(
+        make_zone_folder(folder) / SIGNING_KEY, lambda: generate_private_key().to_bytes()
+    )
     try:
         return private_key_from_bytes(data)
     except InvalidMessageError as error:
@@ -53,7 +55,7 @@ def signing_key(folder: Path) -> Sm2PrivateKey:
         ) from error
 
 
-def kept_secret(path: Path, make: Callable[[], bytes]) -> bytes:
+def load_secret(path: Path, make: Callable[[], bytes]) -> bytes:
     """The secret in a file of mode 0600, made now if there is none.
 
     Two processes that start together end up with the same one.

@@ -19,7 +19,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError
 from gridsecure.identity.enrolments.signed_logins import MAX_AGE
 from gridsecure.identity_messages import LogEntry, PersonLogin, person_login
-from gridsecure.messages import Signed, opened
+from gridsecure.messages import Signed, open_message
 from gridsecure.wire.identity import (
     AccountShown,
     OpeningShown,
@@ -87,7 +87,7 @@ class OfficeServices:
         envelope = Signed.parsed(content)
         trusted = {name: key for name, (key, _) in self.people.items()}
         try:
-            login = opened(envelope, expect=PersonLogin, trusted=trusted)
+            login = open_message(envelope, expect=PersonLogin, trusted=trusted)
         except AuthenticityError:
             return refused()
         age = datetime.now(UTC) - datetime.fromisoformat(login.issued_at)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gridsecure.analyst.client import Addresses, ReleaseClient
-from gridsecure.analyst.releases import PinnedAuthority, pinned_authority
+from gridsecure.analyst.releases import PinnedAuthority, pin_authority
 from gridsecure.analyst.runs import RunOrder, month_bounds
 from gridsecure.analyst.sessions import Session
 from gridsecure.crypto.sm2 import generate_private_key
@@ -26,7 +26,7 @@ from gridsecure.errors import (
     SignatureError,
     StorageError,
 )
-from gridsecure.messages import KeyNotice, signed
+from gridsecure.messages import KeyNotice, sign_message
 from tests.analyst.zone_services import (
     BILL_ID,
     CURVE_ID,
@@ -139,7 +139,7 @@ def test_another_kind_of_signed_message_is_refused(services) -> None:
         parameters_digest="d", public_key="k",
         relinearisation_keys=None, created_at=START,
     )  # fmt: skip
-    content = signed(notice, key=services.key).model_dump_json().encode()
+    content = sign_message(notice, key=services.key).model_dump_json().encode()
     client = client_through(lambda _: httpx.Response(200, content=content), services)
     with pytest.raises(SignatureError) as caught:
         client.release(session_of(services, "billing"), release_id=BILL_ID)
@@ -203,13 +203,13 @@ def test_releases_are_listed_newest_first(services) -> None:
 @pytest.mark.parametrize("point", ["", "04", "zz" * 65, "04" + "11" * 64])
 def test_a_pinned_key_that_is_none_is_refused(point) -> None:
     with pytest.raises(InputError) as caught:
-        pinned_authority(point)
+        pin_authority(point)
     assert caught.value.reason == "settings.authority-key"
 
 
 def test_a_pinned_key_is_the_authoritys() -> None:
     key = generate_private_key().public_key
-    assert pinned_authority(key.point.hex()).thumbprint == key.thumbprint
+    assert pin_authority(key.point.hex()).thumbprint == key.thumbprint
 
 
 # --- runs, rounds, months ----------------------------------------------------------------------

@@ -15,15 +15,15 @@ import pytest
 
 from gridsecure.analyst.enrolment import IdentityService
 from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
-from gridsecure.analyst.releases import pinned_authority
-from gridsecure.analyst.wallets import KeptWallet, new_wallet, open_wallet
+from gridsecure.analyst.releases import pin_authority
+from gridsecure.analyst.wallets import KeptWallet, make_wallet, open_wallet
 from gridsecure.cli.analyst_queries import Asking, QueryAnswer, enrol_analyst
 from gridsecure.credentials.access import check_query
 from gridsecure.credentials.grants import Quota
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context
-from gridsecure.credentials.pinning import stated_keys
-from gridsecure.credentials.queries import RESULT_PURPOSE, Query, load_curve_query, parsed_query
+from gridsecure.credentials.pinning import check_statements
+from gridsecure.credentials.queries import RESULT_PURPOSE, Query, load_curve_query, parse_query
 from gridsecure.crypto.envelope import seal_to
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.crypto.tokens import verify_token
@@ -37,7 +37,7 @@ from gridsecure.errors import (
     SignatureError,
     StorageError,
 )
-from gridsecure.messages import ReleaseCertificate, signed
+from gridsecure.messages import ReleaseCertificate, sign_message
 from tests.analyst.zone_services import END, START, curve_cells
 from tests.apps.zone_apps import TestClock, identity_app
 from tests.cli.in_process import InProcess
@@ -50,7 +50,7 @@ READER = generate_private_key()
 QUERY = load_curve_query(START, END, reader=READER.public_key)
 RESULTS = "/query-results"
 ADDRESSES = QueryAddresses("http://identity", "http://platform", "http://authority")
-AUTHORITY = pinned_authority(KEYS.authority.public_key.point.hex())
+AUTHORITY = pin_authority(KEYS.authority.public_key.point.hex())
 
 
 class Recorder(httpx.BaseTransport):
@@ -225,7 +225,7 @@ def test_a_disk_that_refuses_leaves_the_wallet_as_it_was(enrolled, monkeypatch):
     with open_wallet(enrolled.path, suite=suite()) as file:
         monkeypatch.setattr("os.fsync", full)
         with pytest.raises(StorageError):
-            file.keep(new_wallet(file.needed().keys, suite=suite()))
+            file.keep(make_wallet(file.needed().keys, suite=suite()))
         monkeypatch.undo()
     assert enrolled.path.read_bytes() == before
     assert sorted(p.name for p in enrolled.path.parent.iterdir() if p.is_file()) == [
@@ -295,7 +295,7 @@ def test_enrolment_is_with_the_pinned_authority(desk, wrong):
 
 def test_other_keys_than_before_are_refused(enrolled):
     with open_wallet(enrolled.path, suite=suite()) as file:
-        said = stated_keys(keys().statements, signers=keys().signers)
+        said = check_statements(keys().statements, signers=keys().signers)
         file.keep(replace(file.needed(), keys=said.model_copy(update={"issuer": "02" * 99})))
     with pytest.raises(AuthenticityError) as refused:
         enrolled.enrol()
@@ -420,7 +420,7 @@ def certificate(grant, **changes) -> ReleaseCertificate:
 
 def offer(desk: Desk, grant, *, key=KEYS.authority, reader=None, **changes) -> None:
     """Have the key authority answer, sealed to the query's reader unless told otherwise."""
-    envelope = signed(certificate(grant, **changes), key=key)
+    envelope = sign_message(certificate(grant, **changes), key=key)
     sealed = seal_to(
         envelope.model_dump_json().encode(),
         recipient=reader or grant.query.reader_key,
@@ -454,7 +454,7 @@ def test_a_result_for_another_reader_or_in_the_open_is_not_read(enrolled, grante
     offer(enrolled, granted)
     with pytest.raises(EnvelopeError):
         enrolled.client.result(replace(granted, reader=generate_private_key()))
-    envelope = signed(certificate(granted), key=KEYS.authority)
+    envelope = sign_message(certificate(granted), key=KEYS.authority)
     enrolled.recorder.answers[RESULTS] = httpx.Response(200, content=envelope.model_dump_json())
     with pytest.raises(EnvelopeError):
         enrolled.client.result(granted)
@@ -578,8 +578,8 @@ def test_a_query_whose_reader_is_no_point_is_refused():
     text = QUERY.text.replace(QUERY.reader, off_curve)
     assert text != QUERY.text
     with pytest.raises(InvalidMessageError):
-        parsed_query(text)
-    assert parsed_query(QUERY.text) == QUERY
+        parse_query(text)
+    assert parse_query(QUERY.text) == QUERY
 
 
 @pytest.mark.parametrize(
@@ -589,9 +589,9 @@ def test_a_query_whose_reader_is_no_point_is_refused():
 )
 def test_a_query_whose_reader_has_another_shape_is_refused(reader):
     with pytest.raises(InvalidMessageError):
-        parsed_query(QUERY.text.replace(QUERY.reader, reader))
+        parse_query(QUERY.text.replace(QUERY.reader, reader))
     with pytest.raises(InvalidMessageError):
-        parsed_query(QUERY.text.replace(QUERY.reader, QUERY.reader.upper()))
+        parse_query(QUERY.text.replace(QUERY.reader, QUERY.reader.upper()))
 
 
 def test_a_kept_grant_with_a_damaged_reader_is_not_used(enrolled, granted):

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure.analyst import load_curves, reports
-from gridsecure.analyst.releases import PinnedAuthority, Release, verified_release
+from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InvalidMessageError
-from gridsecure.messages import ReleaseCertificate, signed
+from gridsecure.messages import ReleaseCertificate, sign_message
 from tests.analyst.zone_services import bill_cells, certificate, curve_cells
 
 KEY = generate_private_key()
@@ -23,9 +23,9 @@ COLUMNS = ("zone", "customer_class", "start", "end", "bills", "energy_kwh", "amo
 
 
 def release_of(item: ReleaseCertificate) -> Release:
-    content = signed(item, key=KEY).model_dump_json().encode()
+    content = sign_message(item, key=KEY).model_dump_json().encode()
     authority = PinnedAuthority(KEY.public_key)
-    return verified_release(content, release_id=item.release_id, authority=authority)
+    return verify_release(content, release_id=item.release_id, authority=authority)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_load_curve_by_hand(curve) -> None:
     """Half-hour i of day d is members × (100 + i) × (9 + d) Wh over 2,185 released members."""
     table = load_curves.load_curve_table(curve)
     assert load_curves.peak_day(table) == "2026-07-02"
-    rows = load_curves.chosen(table, days=["2026-07-02"])
+    rows = load_curves.choose_rows(table, days=["2026-07-02"])
     figures = load_curves.load_figures(load_curves.interval_totals(rows))
     assert figures is not None
     energy_wh = 2185 * 11 * sum(100 + index for index in range(48))
@@ -172,7 +172,7 @@ def test_load_curve_by_hand(curve) -> None:
 
 def test_load_curve_of_one_zone_and_class(curve) -> None:
     table = load_curves.load_curve_table(curve)
-    rows = load_curves.chosen(table, days=["2026-07-01"], zones=["futian"], classes=["shop"])
+    rows = load_curves.choose_rows(table, days=["2026-07-01"], zones=["futian"], classes=["shop"])
     totals = load_curves.interval_totals(rows)
     assert totals["energy_wh"].tolist() == [85 * (100 + index) * 10 for index in range(48)]
     assert totals["power_kw"].iloc[0] == Decimal("170.000")
@@ -181,9 +181,9 @@ def test_load_curve_of_one_zone_and_class(curve) -> None:
 def test_suppressed_cells_are_in_no_curve(curve) -> None:
     table = load_curves.load_curve_table(curve)
     assert "factory" in set(table["customer_class"])
-    assert "factory" not in set(load_curves.chosen(table)["customer_class"])
-    assert load_curves.chosen(table, classes=["factory"]).empty
-    nothing = load_curves.chosen(table, classes=["factory"])
+    assert "factory" not in set(load_curves.choose_rows(table)["customer_class"])
+    assert load_curves.choose_rows(table, classes=["factory"]).empty
+    nothing = load_curves.choose_rows(table, classes=["factory"])
     assert load_curves.load_figures(load_curves.interval_totals(nothing)) is None
     assert load_curves.curves(nothing, split="zone").empty
 
@@ -195,7 +195,7 @@ def test_no_value_no_curve(curve) -> None:
 
 def test_curves_split_by_day_and_averaged_over_days(curve) -> None:
     table = load_curves.load_curve_table(curve)
-    rows = load_curves.chosen(table, zones=["futian"], classes=["shop"])
+    rows = load_curves.choose_rows(table, zones=["futian"], classes=["shop"])
     by_day = load_curves.curves(rows, split="day")
     assert by_day.groupby("curve").size().to_dict() == {"2026-07-01": 48, "2026-07-02": 48}
     by_zone = load_curves.curves(rows, split="zone")
@@ -207,7 +207,7 @@ def test_curves_split_by_day_and_averaged_over_days(curve) -> None:
 def test_a_curve_without_energy_has_no_load_factor() -> None:
     cells = [cell.model_copy(update={"value": "0"}) for cell in curve_cells(days=1)[:48]]
     table = load_curves.load_curve_table(release_of(certificate(plan="load-curve", cells=cells)))
-    figures = load_curves.load_figures(load_curves.interval_totals(load_curves.chosen(table)))
+    figures = load_curves.load_figures(load_curves.interval_totals(load_curves.choose_rows(table)))
     assert figures is not None
     assert (figures.peak_kw, figures.load_factor) == (Decimal("0.000"), None)
 

@@ -26,7 +26,7 @@ from gridsecure.errors import (
 )
 from gridsecure.identity.enrolments.books import write_books
 from gridsecure.identity_messages import LogEntry, WarrantDocument, person_login
-from gridsecure.messages import KeyNotice, signed
+from gridsecure.messages import KeyNotice, sign_message
 from gridsecure.offices.shares import share_for
 from gridsecure.store.log_entries import read_entry
 from gridsecure_api.identity_warrants import WarrantService, router
@@ -425,7 +425,7 @@ def other_message() -> str:
         parameters_digest="d", public_key="k",
         relinearisation_keys=None, created_at="2026-07-01T00:00:00+08:00",
     )  # fmt: skip
-    return code_of(signed(notice, key=generate_private_key()))
+    return code_of(sign_message(notice, key=generate_private_key()))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import httpx
 from gridsecure.analyst.client import Addresses, ReleaseClient
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
-from gridsecure.messages import CellTotal, ClosingList, ReleaseCertificate, signed
+from gridsecure.messages import CellTotal, ClosingList, ReleaseCertificate, sign_message
 from tests.analyst.office_services import OfficeServices
 
 START, END = "2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00"
@@ -235,7 +235,7 @@ class ZoneServices:
         if role == "regulator" and self.blanks_for_regulator:
             blank = [cell.model_copy(update={"value": None}) for cell in item.cells]
             item = item.model_copy(update={"cells": blank})
-        envelope = signed(item, key=self.key)
+        envelope = sign_message(item, key=self.key)
         if self.forge:
             body = envelope.body.replace("24567891", "14567891")
             assert body != envelope.body
@@ -257,7 +257,7 @@ class ZoneServices:
                 start=START, end=END, number=1, closed_at="2026-08-01T01:02:03+00:00",
                 uploads=[name * 32 for name in self.closed_uploads],
             )  # fmt: skip
-            lists = [signed(content, key=self.key)]
+            lists = [sign_message(content, key=self.key)]
         plans = {item.plan for item in self.certificates.values()}
         return {
             "closed": [item.model_dump() for item in lists],

@@ -25,7 +25,7 @@ from gridsecure.identity_messages import (
     person_login,
     service_login,
 )
-from gridsecure.messages import Signed, opened, signed
+from gridsecure.messages import Signed, open_message, sign_message
 from tests.grid_simulator import NOW, grid_keys, registry
 from tests.identity.identity_world import keys
 
@@ -124,7 +124,9 @@ class Ordering:
         assert response.status_code == 200, response.text
         sealed = open_from(response.content, private_key=self.sender, purpose=ANSWER_PURPOSE)
         envelope = Signed.parsed(sealed)
-        return opened(envelope, expect=EnrolmentAnswer, trusted=registry(grid_keys().identity))
+        return open_message(
+            envelope, expect=EnrolmentAnswer, trusted=registry(grid_keys().identity)
+        )
 
 
 def gateway_order(http: httpx.Client, **choices: object) -> Ordering:
@@ -137,7 +139,7 @@ def enrolled(ordering: Ordering, holders: Mapping[str, Holder]) -> dict[str, Cre
     """Enrol holders; by identity the credential or why there is none."""
     ordering.open_session()
     pending = ordering.pending(holders)
-    order = signed(ordering.order(pending), key=ordering.sender)
+    order = sign_message(ordering.order(pending), key=ordering.sender)
     answer = ordering.answer(ordering.send(order))
     assert answer.session == ordering.session
     assert [item.identity for item in answer.items] == list(holders)

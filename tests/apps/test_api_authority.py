@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from gridsecure.crypto.envelope import open_from
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
-from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, opened
+from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, open_message
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
@@ -103,7 +103,7 @@ def test_key_sets_are_made_once_and_signed(world: SimpleNamespace, released: str
     rows = get(world, "/gateway-key-sets", "custodian").json()
     trusted = registry(world.grid.authority_key)
     notices = [Signed.model_validate(row["notice"]) for row in rows]
-    read = [opened(notice, expect=KeyNotice, trusted=trusted) for notice in notices]
+    read = [open_message(notice, expect=KeyNotice, trusted=trusted) for notice in notices]
     assert {notice.key_id for notice in read} == {
         key_set.public.key_id for key_set in grid_keys().secret.values()
     }
@@ -118,7 +118,7 @@ def test_billing_reads_certificates_and_statements(world: SimpleNamespace, relea
     assert (summary["release_id"], summary["plan"]) == (released, "bill")
     envelope = Signed.model_validate(get(world, f"/releases/{released}", "billing").json())
     trusted = registry(world.grid.authority_key)
-    certificate = opened(envelope, expect=ReleaseCertificate, trusted=trusted)
+    certificate = open_message(envelope, expect=ReleaseCertificate, trusted=trusted)
     assert summary["cells"] == sum(cell.value is not None for cell in certificate.cells) > 0
     for roster_id in certificate.statements:
         sealed = get(world, f"/statements/{released}/{roster_id}", "billing").content
@@ -131,7 +131,7 @@ def test_a_regulator_gets_a_signed_copy_without_values(
     world: SimpleNamespace, released: str
 ) -> None:
     envelope = Signed.model_validate(get(world, f"/releases/{released}", "regulator").json())
-    certificate = opened(
+    certificate = open_message(
         envelope, expect=ReleaseCertificate, trusted=registry(world.grid.authority_key)
     )
     assert certificate.cells

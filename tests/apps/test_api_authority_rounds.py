@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure.errors import GridSecureError
-from gridsecure.messages import Signed, signed
+from gridsecure.messages import Signed, sign_message
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
 from tests.apps.zone_apps import TestClock, bearer, place_key, point
@@ -93,7 +93,7 @@ def test_poisoned_requests_do_not_stop_the_round(world: World, client: TestClien
     maker, (first, second) = world.maker, world.uploads
     good = [maker.request([maker.bill_transcript(upload)]) for upload in (first, second)]
     forged = good[0].model_copy(update={"signature": "00" * 64})
-    foreign = signed(world.uploads[0].manifest, key=world.grid.keys.stranger)
+    foreign = sign_message(world.uploads[0].manifest, key=world.grid.keys.stranger)
     shapeless = world.grid.sign(first.manifest, key=world.grid.platform_key)
     shapeless = signed_as_request(shapeless, world)
     world.queue.requests = [forged, good[0], foreign, shapeless, good[1]]

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gridsecure.crypto import sm2
 from gridsecure.errors import AuthenticityError, GridSecureError, StorageError
 from gridsecure.wire.problems import REFUSED
-from gridsecure.zone_keys import SIGNING_KEY, kept_secret, signing_key
+from gridsecure.zone_keys import SIGNING_KEY, load_secret, load_signing_key
 from gridsecure_api import deps
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import (
@@ -309,27 +309,27 @@ def test_settings_that_are_missing_or_malformed_are_refused(tmp_path):
 
 def test_a_zones_key_is_made_once_and_for_its_owner_alone(tmp_path):
     folder = tmp_path / "zone"
-    key = signing_key(folder)
-    assert signing_key(folder).public_key == key.public_key
+    key = load_signing_key(folder)
+    assert load_signing_key(folder).public_key == key.public_key
     assert stat.S_IMODE((folder / SIGNING_KEY).stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [path.name for path in folder.iterdir()] == [SIGNING_KEY]
 
 
 def test_a_key_that_others_may_read_is_refused(tmp_path):
-    signing_key(tmp_path)
+    load_signing_key(tmp_path)
     (tmp_path / SIGNING_KEY).chmod(0o640)
     with pytest.raises(StorageError) as refused:
-        signing_key(tmp_path)
+        load_signing_key(tmp_path)
     assert refused.value.reason == "keys.permissions"
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 32, b"\xff" * 32, b"\1" * 31])
 def test_a_damaged_key_is_refused_without_being_shown(tmp_path, content):
-    signing_key(tmp_path)
+    load_signing_key(tmp_path)
     (tmp_path / SIGNING_KEY).write_bytes(content)
     with pytest.raises(StorageError) as refused:
-        signing_key(tmp_path)
+        load_signing_key(tmp_path)
     assert refused.value.reason == "keys.damaged"
 
 
@@ -337,15 +337,15 @@ def test_of_two_processes_that_make_a_key_at_once_one_wins(tmp_path):
     path = tmp_path / "secret"
 
     def slower() -> bytes:
-        assert kept_secret(path, lambda: b"first") == b"first"
+        assert load_secret(path, lambda: b"first") == b"first"
         return b"second"
 
-    assert kept_secret(path, slower) == b"first"
+    assert load_secret(path, slower) == b"first"
     assert [entry.name for entry in tmp_path.iterdir()] == ["secret"]
 
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError) as refused:
-        signing_key(tmp_path / "file" / "zone")
+        load_signing_key(tmp_path / "file" / "zone")
     assert refused.value.reason == "storage.folder"

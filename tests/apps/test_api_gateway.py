@@ -13,16 +13,16 @@ import httpx
 import pytest
 
 from gridsecure.credentials.seats import settlement_domain
-from gridsecure.credentials.settlement import settled_subject
+from gridsecure.credentials.settlement import verify_settlement
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import EnvelopeError, InputError, StorageError
 from gridsecure.gateway import months, outbox, preparation
 from gridsecure.gateway.month_files import load_files
-from gridsecure.gateway.month_plan import stored_report as gateway_stored_report
-from gridsecure.gateway.reconciliation import expected_bills
+from gridsecure.gateway.month_plan import find_report as gateway_stored_report
+from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.identity.access_tokens import give_token
-from gridsecure.messages import ReleaseCertificate, Signed, opened, signed
+from gridsecure.messages import ReleaseCertificate, Signed, open_message, sign_message
 from gridsecure.periods import billing_month
 from gridsecure.statement_checks import EXPECTED_PURPOSE, ExpectedBills, check_statements
 from gridsecure_api import gateway as gateway_module
@@ -177,7 +177,7 @@ class Services:
             evidence_head="4" * 64,
         )
         changed = certificate.model_copy(update=changes)
-        return signed(changed, key=key or self.grid.authority_key)
+        return sign_message(changed, key=key or self.grid.authority_key)
 
     def expect(self, *certificates: Signed) -> httpx.Response:
         """Ask as the billing office what is expected of these releases' statements."""
@@ -189,7 +189,7 @@ class Services:
         sealed = self.expect(*certificates).content
         text = open_from(sealed, private_key=OFFICE, purpose=EXPECTED_PURPOSE)
         trusted = {self.key.public_key.thumbprint: self.key.public_key}
-        return opened(Signed.parsed(text), expect=ExpectedBills, trusted=trusted)
+        return open_message(Signed.parsed(text), expect=ExpectedBills, trusted=trusted)
 
     def processed(self) -> dict:
         started = self.call("POST", "/process")
@@ -231,7 +231,7 @@ def test_a_month_goes_from_files_to_reconciled_statements(services):
     assert report["bytes_uploaded"] == report["bytes_stored"] > 0
     assert report["columns"] == 2 * (31 + 3)
     zone = services.app.state.service.zone
-    bills = expected_bills(zone, load_files(zone, MONTH))
+    bills = compute_expected_bills(zone, load_files(zone, MONTH))
     told = services.told(services.certificate(*bills))
     assert told.month == MONTH
     found = check_statements(told.rosters, statements=statements_of(bills))
@@ -298,10 +298,10 @@ def test_the_billing_office_is_shown_whose_bill_is_whose(services):
     proofs = answer.json()["proofs"]
     assert proofs.keys() == set(services.world.simulated.meter_point_ids)
     zone = services.app.state.service.zone
-    bills = expected_bills(zone, load_files(zone, MONTH))
+    bills = compute_expected_bills(zone, load_files(zone, MONTH))
     name = min(proofs)
     group = suite().group
-    subject = settled_subject(
+    subject = verify_settlement(
         bytes.fromhex(proofs[name]),
         enrolled=group.multiply(suite().g, scalar=services.world.meter_point(name).m1),
         domain=settlement_domain(MONTH),
@@ -404,7 +404,7 @@ def test_a_month_that_ends_while_its_state_is_asked_for_was_not_cut_off(services
     monkeypatch.setattr(gateway_module, "process_month", held)
     services.put_files()
     assert services.call("POST", "/process").status_code == 202
-    monkeypatch.setattr(gateway_months, "stored_report", slow_report)
+    monkeypatch.setattr(gateway_months, "find_report", slow_report)
     assert services.call("GET", "").json()["state"] == "running"
     assert services.call("GET", "").json()["state"] == "done"
 

@@ -33,12 +33,12 @@ from gridsecure.identity.enrolments.passwords import (
 )
 from gridsecure.identity.enrolments.signed_logins import MAX_AGE
 from gridsecure.identity_messages import ServiceLogin, person_login, service_login
-from gridsecure.messages import KeyNotice, signed
+from gridsecure.messages import KeyNotice, sign_message
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow, verify_chain
 from gridsecure.wire.problems import REFUSED
 from gridsecure_api.identity import create_identity_app
-from gridsecure_api.identity_zone import ISSUER_KEY, issuer_key
+from gridsecure_api.identity_zone import ISSUER_KEY, load_issuer_key
 from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.settings import IdentitySettings, PersonEntry, ServiceEntry, UserEntry
 from tests.apps.zone_apps import TestClock, bearer, identity_app, identity_settings, point
@@ -250,9 +250,9 @@ def test_a_nonce_counts_once_for_another_body_too(service):
     nonce = "0" * 32
     for audience, status in (("platform", 200), ("authority", 401)):
         login = ServiceLogin(audience=audience, issued_at=NOW.isoformat(), nonce=nonce)
-        assert log_in(service, signed(login, key=KEYS.gateway)).status_code == status
+        assert log_in(service, sign_message(login, key=KEYS.gateway)).status_code == status
     login = ServiceLogin(audience="platform", issued_at=NOW.isoformat(), nonce=nonce)
-    assert log_in(service, signed(login, key=KEYS.platform)).status_code == 200
+    assert log_in(service, sign_message(login, key=KEYS.platform)).status_code == 200
 
 
 @pytest.mark.parametrize("away", [-MAX_AGE, MAX_AGE])
@@ -266,7 +266,7 @@ def test_a_login_is_good_for_a_minute_either_way(service, away):
 @pytest.mark.parametrize("issued_at", ["yesterday", "2026-08-03T09:00:00", ""])
 def test_a_login_without_a_real_time_is_refused(service, issued_at):
     login = ServiceLogin(audience="platform", issued_at=issued_at, nonce="1" * 32)
-    assert log_in(service, signed(login, key=KEYS.gateway)).status_code == 401
+    assert log_in(service, sign_message(login, key=KEYS.gateway)).status_code == 401
 
 
 def test_logins_of_strangers_and_of_another_kind_are_refused_alike(service):
@@ -285,7 +285,7 @@ def test_logins_of_strangers_and_of_another_kind_are_refused_alike(service):
         relinearisation_keys=None,
         created_at="t",
     )
-    other_kind = signed(notice, key=KEYS.gateway)
+    other_kind = sign_message(notice, key=KEYS.gateway)
     for envelope in (strange, pretending, changed, other_kind):
         answer = log_in(service, envelope)
         assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
@@ -386,7 +386,7 @@ def test_the_issuers_key_is_the_one_that_is_stated(tmp_path):
     with pytest.raises(SignatureError, match=r"authenticity\.issuer-key.*There is no"):
         create_identity_app(settings)
     assert not path.exists()  # a key made now would be stated by nobody
-    made = issuer_key(tmp_path, suite=identity_suite())
+    made = load_issuer_key(tmp_path, suite=identity_suite())
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(SignatureError, match=r"authenticity\.issuer-key.*is not the key") as error:
         create_identity_app(settings)

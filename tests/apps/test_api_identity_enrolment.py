@@ -9,11 +9,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import Session, col, select
 
-from gridsecure.credentials.holder import Holder, derived_secret
+from gridsecure.credentials.holder import Holder, derive_secret
 from gridsecure.credentials.issuance import Credential
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.identity.enrolments.issuer import ENROLLED
-from gridsecure.messages import signed
+from gridsecure.messages import sign_message
 from gridsecure.store.evidence import EvidenceRow, verify_chain
 from gridsecure.wire.problems import REFUSED
 from tests.apps.identity_peers import (
@@ -80,7 +80,7 @@ def test_a_gateway_enrols_the_meter_points_that_the_books_give_it(service):
 
 def test_a_wallet_of_one_seed_enrols_again_after_a_crash(service):
     def holder() -> Holder:
-        return Holder(suite(), keys().public, derived_secret(b"s" * 32, name="44", suite=suite()))
+        return Holder(suite(), keys().public, derive_secret(b"s" * 32, name="44", suite=suite()))
 
     for _ in range(2):
         assert isinstance(enrolled(gateway_order(service), {"44": holder()})["44"], Credential)
@@ -128,13 +128,13 @@ def prepared(ordering: Ordering, *identities: str):
 
 def test_a_closed_period_is_refused(service):
     ordering = gateway_order(service, period="2025")
-    answer = ordering.send(signed(prepared(ordering), key=KEYS.gateway))
+    answer = ordering.send(sign_message(prepared(ordering), key=KEYS.gateway))
     assert (answer.status_code, answer.json()["reason"]) == (400, "identity.period")
 
 
 def test_a_session_is_good_for_one_order(service):
     ordering = gateway_order(service)
-    order = signed(prepared(ordering), key=KEYS.gateway)
+    order = sign_message(prepared(ordering), key=KEYS.gateway)
     assert ordering.send(order).status_code == 200
     assert refused(ordering.send(order))
 
@@ -144,13 +144,13 @@ def test_a_session_must_have_been_given_to_the_sender(service):
     for session in ("ab" * 32, analyst_order(service).open_session()):
         ordering.session = session
         pending = ordering.pending({"44": new_holder()})
-        assert refused(ordering.send(signed(ordering.order(pending), key=KEYS.gateway)))
+        assert refused(ordering.send(sign_message(ordering.order(pending), key=KEYS.gateway)))
 
 
 def test_a_session_ends(service, clock):
     ordering = gateway_order(service)
     for minutes, is_over in ((9, False), (10, True)):
-        order = signed(prepared(ordering), key=KEYS.gateway)
+        order = sign_message(prepared(ordering), key=KEYS.gateway)
         clock.advance(minutes=minutes)
         ordering.headers = service_token(service, KEYS.gateway, now=clock.now)
         assert ordering.send(order).status_code == (401 if is_over else 200)
@@ -166,25 +166,27 @@ def test_a_request_is_bound_to_its_session_sender_and_account(service):
     ):
         changed.session = ordering.session
         pending = changed.pending({"44": holder})
-        answer = ordering.answer(ordering.send(signed(ordering.order(pending), key=KEYS.gateway)))
+        answer = ordering.answer(
+            ordering.send(sign_message(ordering.order(pending), key=KEYS.gateway))
+        )
         assert answer.items[0].reason == "authenticity.credential-request"
         ordering.open_session()
     pending = {"44": ordering.pending({"45": holder})["45"]}
-    answer = ordering.answer(ordering.send(signed(ordering.order(pending), key=KEYS.gateway)))
+    answer = ordering.answer(ordering.send(sign_message(ordering.order(pending), key=KEYS.gateway)))
     assert answer.items[0].reason == "authenticity.credential-request"
 
 
 def test_an_order_is_signed_by_who_is_registered_and_came_with_the_token(service):
     ordering = gateway_order(service)
     order = prepared(ordering)
-    stranger = signed(order, key=generate_private_key())
+    stranger = sign_message(order, key=generate_private_key())
     posing = stranger.model_copy(update={"signer": GATEWAY})
-    changed = signed(order, key=KEYS.gateway)
+    changed = sign_message(order, key=KEYS.gateway)
     changed = changed.model_copy(update={"body": changed.body.replace('"44"', '"45"')})
     for envelope in (stranger, posing, changed):
         assert refused(ordering.send(envelope))
-    assert refused(ordering.send(signed(order, key=keys().people["lin"])), 403)
-    assert ordering.send(signed(order, key=KEYS.gateway)).status_code == 200
+    assert refused(ordering.send(sign_message(order, key=keys().people["lin"])), 403)
+    assert ordering.send(sign_message(order, key=KEYS.gateway)).status_code == 200
 
 
 def test_an_order_that_does_not_open_or_read_is_refused(service):
@@ -193,7 +195,7 @@ def test_an_order_that_does_not_open_or_read_is_refused(service):
         answer = service.post("/enrolments", content=content, headers=ordering.headers)
         assert refused(answer)
     ordering.open_session()
-    notice = signed(ordering.order(ordering.pending({"44": new_holder()})), key=KEYS.gateway)
+    notice = sign_message(ordering.order(ordering.pending({"44": new_holder()})), key=KEYS.gateway)
     assert refused(ordering.send(notice.model_copy(update={"body_kind": "roster"})))
 
 
@@ -212,12 +214,12 @@ def test_a_sender_enrols_its_own_kind(service, sender, role):
         if sender == "gateway"
         else analyst_order(service, sender, **choices)
     )
-    assert refused(ordering.send(signed(prepared(ordering, "lin"), key=ordering.sender)), 403)
+    assert refused(ordering.send(sign_message(prepared(ordering, "lin"), key=ordering.sender)), 403)
 
 
 def test_one_enrols_for_oneself_once(service):
     ordering = gateway_order(service, role="gateway")
-    answer = ordering.send(signed(prepared(ordering, GATEWAY, "44"), key=KEYS.gateway))
+    answer = ordering.send(sign_message(prepared(ordering, GATEWAY, "44"), key=KEYS.gateway))
     assert (answer.status_code, answer.json()["reason"]) == (422, "identity.items")
 
 
@@ -227,7 +229,7 @@ def test_requests_are_whole_bytes(service, request_text):
     order = prepared(ordering)
     item = order.items[0].model_copy(update={"request": request_text})
     malformed = order.model_copy(update={"items": [item]})
-    answer = ordering.send(signed(malformed, key=KEYS.gateway))
+    answer = ordering.send(sign_message(malformed, key=KEYS.gateway))
     assert (answer.status_code, answer.json()["reason"]) == (422, "message.invalid")
 
 
@@ -246,7 +248,9 @@ def test_only_gateways_and_analysts_enrol(service, path):
 def test_a_token_whose_bearer_is_not_registered_enrols_nobody(service):
     """A person who signs in with a password has no key to sign an order with."""
     ordering = replace(analyst_order(service), headers=bearer("identity", "analyst"))
-    assert refused(ordering.send(signed(prepared(ordering, "clerk"), key=ordering.sender)), 403)
+    assert refused(
+        ordering.send(sign_message(prepared(ordering, "clerk"), key=ordering.sender)), 403
+    )
 
 
 # --- books and keys ------------------------------------------------------------------------------

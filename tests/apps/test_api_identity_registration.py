@@ -10,12 +10,12 @@ from fastapi.testclient import TestClient
 from sqlmodel import Session, col, select
 
 from gridsecure.credentials.access import batch_challenge
-from gridsecure.credentials.pinning import pinned_keys
+from gridsecure.credentials.pinning import pin_keys
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.identity.registrations import revoking
 from gridsecure.identity_messages import DenyList, Registrations, SettlementNames
-from gridsecure.messages import Signed, opened
+from gridsecure.messages import Signed, open_message
 from gridsecure.store.evidence import EvidenceRow, verify_chain
 from gridsecure.wire.problems import REFUSED
 from tests.apps.identity_peers import (
@@ -102,7 +102,7 @@ def revoke(service, subject: str) -> None:
 
 def test_holders_pin_what_both_openers_state(service):
     statements = [Signed(**one) for one in service.get("/identity-keys").json()["statements"]]
-    assert pinned_keys(statements, signers=keys().signers, suite=suite()) == keys().public
+    assert pin_keys(statements, signers=keys().signers, suite=suite()) == keys().public
 
 
 # --- registering ---------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def listing(service, subjects, *, domain: str = BILLING.text, role: str = "meter
     said = (
         None
         if envelope is None
-        else opened(Signed(**envelope), expect=Registrations, trusted=IDENTITY)
+        else open_message(Signed(**envelope), expect=Registrations, trusted=IDENTITY)
     )
     return said, answer["refused"]
 
@@ -298,7 +298,7 @@ def test_a_list_leaves_the_revoked_out(service, pseudonyms):
 def test_the_deny_list_is_signed_and_grows(service, pseudonyms):
     for count in range(3):
         envelope = Signed(**service.get("/deny-list").json())
-        said = opened(envelope, expect=DenyList, trusted=IDENTITY)
+        said = open_message(envelope, expect=DenyList, trusted=IDENTITY)
         assert (said.sequence, said.subjects) == (count, sorted(pseudonyms[:count]))
         revoke(service, pseudonyms[count])
 
@@ -307,7 +307,7 @@ def test_settlement_names_are_for_the_authority_alone(service, members, pseudony
     body = {"domain": BILLING.text, "subjects": pseudonyms[::-1]}
     headers = service_token(service, KEYS.authority)
     envelope = Signed(**post(service, "/settlement-names", body, headers=headers))
-    said = opened(envelope, expect=SettlementNames, trusted=IDENTITY)
+    said = open_message(envelope, expect=SettlementNames, trusted=IDENTITY)
     assert said.names == [holder.name_in(SETTLEMENT) for holder, _ in members[::-1]]
     assert evidence(service)[-1].actor == f"authority:{KEYS.authority.public_key.thumbprint}"
     for others in (

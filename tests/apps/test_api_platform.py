@@ -57,13 +57,13 @@ def platform(tmp_path: Path) -> Iterator[TestClient]:
 
 def register(platform: TestClient, grid: GridSimulator, roster: Roster) -> httpx.Response:
     envelope = grid.signed_roster(roster).model_dump_json().encode()
-    body = frames.joined([envelope, grid.keys.seats[roster.manifest.seats]])
+    body = frames.join_frames([envelope, grid.keys.seats[roster.manifest.seats]])
     return platform.post("/rosters", content=body, headers=FRAMES, auth=GATEWAY)
 
 
 def install(platform: TestClient, grid: GridSimulator) -> None:
     for notice in grid.key_notices:
-        body = frames.joined([notice.model_dump_json().encode(), *grid.key_objects(notice)])
+        body = frames.join_frames([notice.model_dump_json().encode(), *grid.key_objects(notice)])
         assert platform.post("/key-sets", content=body, headers=FRAMES, auth=GATEWAY).is_success
     for text in grid.tariff_texts.values():
         answer = platform.post("/tariffs", content=text.encode(), auth=GATEWAY)
@@ -80,7 +80,7 @@ def send(platform: TestClient, upload: GridUpload) -> None:
     objects = [upload.objects[digest] for digest in status["missing"]]
     for half in (objects[::2], objects[1::2]):
         answer = platform.post(
-            f"{path}/objects", content=frames.joined(half), headers=FRAMES, auth=GATEWAY
+            f"{path}/objects", content=frames.join_frames(half), headers=FRAMES, auth=GATEWAY
         )
         assert answer.json() == {"received": len(half)}
     expected = {"upload_id": upload.upload_id, "state": "committed", "missing": []}
@@ -204,7 +204,7 @@ def test_what_is_not_signed_by_the_right_party_is_refused_alike(platform, grid):
         answer = platform.post("/uploads", json=message.model_dump(), auth=GATEWAY)
         refused(answer, 401, "authenticity.refused")
     notice = grid.key_notice(grid.keys.secret["bfv_4096_q109_t60"], key=grid.gateway_key)
-    body = frames.joined([notice.model_dump_json().encode(), *grid.key_objects(notice)])
+    body = frames.join_frames([notice.model_dump_json().encode(), *grid.key_objects(notice)])
     answer = platform.post("/key-sets", content=body, auth=GATEWAY)
     refused(answer, 401, "authenticity.refused")
 
@@ -219,12 +219,12 @@ def test_malformed_bodies_are_refused_with_a_reason(platform, grid):
     def sent(content: bytes):
         return platform.post(f"{path}/objects", content=content, headers=FRAMES, auth=GATEWAY)
 
-    refused(sent(frames.joined(objects)[:-1]), 422, "message.frames")
-    refused(sent(frames.joined([objects[0][:-1]])), 400, "upload.unnamed-object")
+    refused(sent(frames.join_frames(objects)[:-1]), 422, "message.frames")
+    refused(sent(frames.join_frames([objects[0][:-1]])), 400, "upload.unnamed-object")
     refused(platform.post(f"{path}/commit", auth=GATEWAY), 400, "upload.incomplete")
     refused(platform.get("/uploads/none", auth=GATEWAY), 404, "not-found.upload")
     refused(platform.post("/key-sets", content=b"", auth=GATEWAY), 422, "message.invalid")
-    junk = frames.joined([b"{}"])
+    junk = frames.join_frames([b"{}"])
     refused(platform.post("/key-sets", content=junk, auth=GATEWAY), 422, "message.invalid")
     refused(platform.post("/tariffs", content=b"\xff\xfe", auth=GATEWAY), 422, "message.invalid")
     answer = platform.post("/tariffs", content=b"rate = 1", auth=GATEWAY)
@@ -240,7 +240,7 @@ def test_objects_are_found_by_digest_and_nothing_else_is(platform, digest):
 def test_an_object_larger_than_a_request_may_be_is_refused(tmp_path, grid):
     settings = platform_settings(tmp_path / "small", max_body_bytes=100_000)
     with TestClient(create_platform_app(settings, clock=TestClock())) as platform:
-        body = frames.joined([b"x" * 100_001])
+        body = frames.join_frames([b"x" * 100_001])
         answer = platform.post("/uploads/x/objects", content=body, auth=GATEWAY)
         refused(answer, 413, "message.too-large")
 

@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 from gridsecure.analyst.grants import QueryAddresses, QueryClient
 from gridsecure.analyst.queries import Grant, QueryProgress
-from gridsecure.analyst.releases import pinned_authority
+from gridsecure.analyst.releases import pin_authority
 from gridsecure.cli import analyst, analyst_queries
 from gridsecure.cli.main import app as command
 from gridsecure.compute.tables import ReleaseRequestRow, RequestUploadRow, RunRow
-from gridsecure.credentials.queries import RESULT_PURPOSE, parsed_query
+from gridsecure.credentials.queries import RESULT_PURPOSE, parse_query
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
@@ -116,7 +116,7 @@ class World:
             self.http,
             addresses=QueryAddresses(**URLS),
             keys=keys().public,
-            authority=pinned_authority(point(self.grid.authority_key)),
+            authority=pin_authority(point(self.grid.authority_key)),
         )
 
     def grant(self, *, text: str | None = None, **changes: object) -> Grant:
@@ -198,7 +198,7 @@ def resting(tmp_path_factory: pytest.TempPathFactory, vault: Path) -> Iterator[W
 def cli(world, monkeypatch):
     """The command, its connections carried to the services, its clock the grid's."""
     monkeypatch.setattr(
-        analyst_queries, "connection", lambda: httpx.Client(transport=world.services)
+        analyst_queries, "open_connection", lambda: httpx.Client(transport=world.services)
     )
     monkeypatch.setattr(analyst_queries, "utc_clock", lambda: NOW)
     monkeypatch.setattr(analyst, "patience", lambda _seconds: world.pause)
@@ -239,9 +239,9 @@ def test_an_analyst_enrols_asks_and_reads_and_nobody_learns_who(world, cli):
     asked = [one for one in world.services.sent if one.url.path == "/queries"]
     query = json.loads(asked[0].content)["query"]
     assert answer["requested_by"] == f"query/{sm3_hex(query.encode())}"
-    same = query_of(world.grid).asks_like(parsed_query(query))
+    same = query_of(world.grid).asks_like(parse_query(query))
     assert same
-    assert parsed_query(query).reader != keys().people["lin"].public_key.point.hex()
+    assert parse_query(query).reader != keys().people["lin"].public_key.point.hex()
     assert (answer["purpose"], answer["grants_left"]) == ("research", LIMIT - 1)
     readings = world.grid.readings
     starts = readings["start"].map(lambda moment: moment.isoformat())

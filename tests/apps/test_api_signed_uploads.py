@@ -33,7 +33,7 @@ from gridsecure.credentials.uploads import (
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_digest, sm3_hex
 from gridsecure.identity_messages import DenyList
-from gridsecure.messages import signed
+from gridsecure.messages import sign_message
 from gridsecure.store.database import write_session
 from gridsecure.wire.problems import REFUSED
 from gridsecure_api.platform import create_platform_app
@@ -433,14 +433,14 @@ def test_a_bound_token_is_not_a_bearers(platform: TestClient) -> None:
 def roster_body(grid: GridSimulator, *, key: Sm2PrivateKey | None = None) -> bytes:
     roster = grid.rosters[0]
     envelope = grid.signed_roster(roster, key=key).model_dump_json().encode()
-    return frames.joined([envelope, grid.keys.seats[roster.manifest.seats]])
+    return frames.join_frames([envelope, grid.keys.seats[roster.manifest.seats]])
 
 
 @pytest.fixture
 def filled(platform: TestClient, grid: GridSimulator) -> TestClient:
     """A platform with key sets, tariffs and the grid's rosters."""
     for notice in grid.key_notices:
-        body = frames.joined([notice.model_dump_json().encode(), *grid.key_objects(notice)])
+        body = frames.join_frames([notice.model_dump_json().encode(), *grid.key_objects(notice)])
         assert platform.post("/key-sets", content=body, auth=GATEWAY).is_success
     for text in grid.tariff_texts.values():
         assert platform.post("/tariffs", content=text.encode(), auth=GATEWAY).is_success
@@ -473,7 +473,7 @@ def test_nobody_else_goes_on_with_an_upload_or_sees_it(
     filled: TestClient, upload: GridUpload
 ) -> None:
     assert filled.post("/uploads", json=upload.message.model_dump(), auth=GATEWAY).is_success
-    path, body = f"/uploads/{upload.upload_id}", frames.joined(upload.objects.values())
+    path, body = f"/uploads/{upload.upload_id}", frames.join_frames(upload.objects.values())
     other = gateway_auth(STRANGER)
     answers = [
         filled.get(path, auth=other),
@@ -490,7 +490,7 @@ def test_nobody_else_goes_on_with_an_upload_or_sees_it(
 def test_a_roster_comes_with_its_seats_and_nothing_else(
     platform: TestClient, grid: GridSimulator, parts: int
 ) -> None:
-    body = frames.joined((frames.split(roster_body(grid)) * 2)[:parts])
+    body = frames.join_frames((frames.split_frames(roster_body(grid)) * 2)[:parts])
     answer = platform.post("/rosters", content=body, auth=GATEWAY)
     assert (answer.status_code, answer.json()["reason"]) == (422, "message.invalid")
 
@@ -498,7 +498,7 @@ def test_a_roster_comes_with_its_seats_and_nothing_else(
 def test_a_body_of_a_whole_batch_is_signed_for(filled: TestClient, upload: GridUpload) -> None:
     """Sixteen megabytes, hashed as they are; none of it is an object of the upload."""
     assert filled.post("/uploads", json=upload.message.model_dump(), auth=GATEWAY).is_success
-    path, body = f"/uploads/{upload.upload_id}/objects", frames.joined([b"x" * 16_000_000])
+    path, body = f"/uploads/{upload.upload_id}/objects", frames.join_frames([b"x" * 16_000_000])
     answer = filled.post(path, content=body, auth=GATEWAY)
     assert (answer.status_code, answer.json()["reason"]) == (400, "upload.unnamed-object")
 
@@ -508,7 +508,7 @@ def test_a_body_of_a_whole_batch_is_signed_for(filled: TestClient, upload: GridU
 
 def denied(*subjects: str, sequence: int = 1, key: Sm2PrivateKey | None = None) -> dict[str, str]:
     given = DenyList(sequence=sequence, issued_at=NOW.isoformat(), subjects=list(subjects))
-    return signed(given, key=key or grid_keys().identity).model_dump()
+    return sign_message(given, key=key or grid_keys().identity).model_dump()
 
 
 def deny(platform: TestClient, *subjects: str, role: str = "operator", **choices: object):

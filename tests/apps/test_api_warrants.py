@@ -19,9 +19,9 @@ from gridsecure.identity_messages import (
     SearchWork,
     WarrantDocument,
 )
-from gridsecure.messages import signed
+from gridsecure.messages import sign_message
 from gridsecure.offices.log_checks import registration_entries
-from gridsecure.offices.shares import checked_search, search_answer, share_for
+from gridsecure.offices.shares import check_search, search_answer, share_for
 from gridsecure.store.evidence import EvidenceEntry
 from gridsecure.store.log_entries import read_entry
 from gridsecure.wire.problems import REFUSED
@@ -246,7 +246,7 @@ def work_for(service: TestClient, started: dict, opener: Opener) -> dict | None:
     shown = get(service, path, role=role).json()
     document = SearchDocument.model_validate(shown["document"])
     log = fetched_log(service, role)
-    checked = checked_search(document, entries=log, leaves=fetched_leaves(service, log, role))
+    checked = check_search(document, entries=log, leaves=fetched_leaves(service, log, role))
     work = get(service, f"{path}/work", role=role).json()["work"]
     if work is None:
         return None
@@ -281,7 +281,7 @@ def test_an_office_cannot_do_the_others_step(service, world):
     path = f"/person-searches/{started['entry']['hash']}/work"
     work = SearchWork.model_validate(get(service, path).json()["work"])
     log = fetched_log(service, "custodian")
-    checked = checked_search(
+    checked = check_search(
         SearchDocument.model_validate(started["document"]),
         entries=log,
         leaves=fetched_leaves(service, log, "custodian"),
@@ -312,8 +312,10 @@ def test_a_key_is_replaced_by_both_offices(service, world):
         reference="r",
         issued_at=NOW.isoformat(),
     )
-    one, two = (signed(said, key=keys().staters[name]).model_dump(mode="json") for name in OPENERS)
-    stranger = signed(said, key=generate_private_key()).model_dump(mode="json")
+    one, two = (
+        sign_message(said, key=keys().staters[name]).model_dump(mode="json") for name in OPENERS
+    )
+    stranger = sign_message(said, key=generate_private_key()).model_dump(mode="json")
     for orders in ([one, one], [one, stranger]):
         assert post(service, "/rekeys", {"orders": orders}).status_code == 401
     done = post(service, "/rekeys", {"orders": [one, two]}, role="regulator")

@@ -17,7 +17,7 @@ from gridsecure.credentials.uploads import (
 from gridsecure.crypto.sm2 import Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import SignatureError
-from gridsecure.gateway.identity_peer import Login
+from gridsecure.gateway.identity_peer import HolderLogin
 from gridsecure_api.holder_auth import HolderAuth
 from tests.grid_simulator import NOW
 
@@ -44,7 +44,7 @@ class Platform:
 
     def log_in(self):
         self.logins += 1
-        return Login(f"token-{self.logins}", self.now + LIFETIME), KEY
+        return HolderLogin(f"token-{self.logins}", self.now + LIFETIME), KEY
 
     def client(self) -> httpx.Client:
         auth = HolderAuth(self.log_in, clock=lambda: self.now)

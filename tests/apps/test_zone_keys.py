@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gridsecure.errors import StorageError
-from gridsecure.zone_keys import SIGNING_KEY, kept_secret, signing_key
+from gridsecure.zone_keys import SIGNING_KEY, load_secret, load_signing_key
 
 SECRET = b"secret " * 5
 
@@ -46,7 +46,7 @@ def watched(tmp_path, monkeypatch) -> Synchronised:
 
 
 def test_the_file_and_then_the_folder_with_its_name_are_synchronised(watched):
-    assert kept_secret(watched.path, lambda: SECRET) == SECRET
+    assert load_secret(watched.path, lambda: SECRET) == SECRET
     assert watched.seen == [("file", False), ("folder", True)]
     status = watched.path.stat()
     assert watched.files == [(status.st_dev, status.st_ino)], "the very file that has the name"
@@ -54,16 +54,16 @@ def test_the_file_and_then_the_folder_with_its_name_are_synchronised(watched):
 
 
 def test_no_descriptor_stays_open(watched):
-    kept_secret(watched.path, lambda: SECRET)
+    load_secret(watched.path, lambda: SECRET)
     for descriptor in watched.open:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(descriptor)
 
 
 def test_a_key_that_is_there_is_read_and_nothing_written(watched):
-    kept_secret(watched.path, lambda: SECRET)
+    load_secret(watched.path, lambda: SECRET)
     watched.seen.clear()
-    assert kept_secret(watched.path, lambda: pytest.fail("it draws another")) == SECRET
+    assert load_secret(watched.path, lambda: pytest.fail("it draws another")) == SECRET
     assert watched.seen == []
 
 
@@ -80,7 +80,7 @@ def test_a_folder_that_cannot_be_synchronised_gives_no_key_out(tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", refuse_folders)
         with pytest.raises(StorageError) as refused:
-            signing_key(tmp_path)
+            load_signing_key(tmp_path)
     assert refused.value.reason == "storage.folder"
     assert [one.name for one in tmp_path.iterdir()] == [SIGNING_KEY], "no partial file"
-    assert signing_key(tmp_path).to_bytes() == path.read_bytes()
+    assert load_signing_key(tmp_path).to_bytes() == path.read_bytes()

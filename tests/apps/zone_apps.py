@@ -16,9 +16,9 @@ from gridsecure.credentials.access import ISSUER
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims, issue_token
-from gridsecure.gateway.identity_peer import Login
+from gridsecure.gateway.identity_peer import HolderLogin
 from gridsecure.identity.access_tokens import give_token
-from gridsecure.zone_keys import SIGNING_KEY, zone_folder
+from gridsecure.zone_keys import SIGNING_KEY, make_zone_folder
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.gateway import create_gateway_app
 from gridsecure_api.holder_auth import HolderAuth
@@ -75,7 +75,7 @@ def bearer(
     return {"Authorization": f"Bearer {given.token}"}
 
 
-def holder_token(subject: str, *, key: Sm2PrivateKey, **changes: object) -> Login:
+def holder_token(subject: str, *, key: Sm2PrivateKey, **changes: object) -> HolderLogin:
     """A pseudonym's token for the platform, as the token service gives it."""
     claims = TokenClaims(
         subject=subject,
@@ -88,7 +88,7 @@ def holder_token(subject: str, *, key: Sm2PrivateKey, **changes: object) -> Logi
         holder_thumbprint=key.public_key.thumbprint,
     )
     claims = replace(claims, **changes)  # type: ignore[arg-type]
-    return Login(issue_token(claims, key=grid_keys().identity), claims.expires_at)
+    return HolderLogin(issue_token(claims, key=grid_keys().identity), claims.expires_at)
 
 
 def gateway_auth(key: Sm2PrivateKey | None = None, *, subject: str | None = None) -> HolderAuth:
@@ -104,7 +104,7 @@ GATEWAY = gateway_auth()
 
 def place_key(folder: Path, key: Sm2PrivateKey | bytes, *, name: str = SIGNING_KEY) -> None:
     """Give a zone the session's key before its first start."""
-    path = zone_folder(folder) / name
+    path = make_zone_folder(folder) / name
     path.write_bytes(key if isinstance(key, bytes) else key.to_bytes())
     path.chmod(0o600)
 

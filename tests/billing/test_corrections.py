@@ -15,9 +15,9 @@ from gridsecure.billing.bills import Bills, bill_readings
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.corrections import (
     Correction,
-    changed_bills,
     correct_bills,
     corrections_to_json,
+    find_changed_bills,
 )
 from gridsecure.periods import billing_month
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff, parse_tariff
@@ -94,7 +94,7 @@ def test_the_first_total_and_a_chain_of_adjustments_are_the_latest_total(
 @given(energies, tariffs)
 def test_an_equal_version_changes_nothing(energy: Energies, tariff: Tariff) -> None:
     bills, again = bills_of(energy, tariff), bills_of(energy, tariff)
-    assert changed_bills(bills, again) == frozenset()
+    assert find_changed_bills(bills, again) == frozenset()
     assert by_line(correct_bills(bills, again)) == {}
 
 
@@ -105,7 +105,7 @@ def test_only_the_corrected_meter_point_changes(
     place += len(STARTS)  # a reading of B
     corrected = (*energy[:place], energy[place] + more, *energy[place + 1 :])
     before, after = bills_of(energy, tariff), bills_of(corrected, tariff)
-    assert changed_bills(before, after) == {"B"}
+    assert find_changed_bills(before, after) == {"B"}
     adjustments = correct_bills(before, after).adjustments_fen
     assert not adjustments[:, [0, 2]].any()
 
@@ -175,4 +175,4 @@ def test_other_bills_are_no_version() -> None:
         with pytest.raises(ValueError, match="same meter points"):
             correct_bills(bills, other)
         with pytest.raises(ValueError, match="same meter points"):
-            changed_bills(bills, other)
+            find_changed_bills(bills, other)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridsecure.billing.reading_versions import changed_settlements, overlaid
+from gridsecure.billing.reading_versions import find_changed_settlements, overlay_readings
 from gridsecure.billing.settlements import settle
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
@@ -40,7 +40,7 @@ def test_overlaying_is_updating_a_dictionary(parts: list[dict[tuple[str, str], i
         expected |= part
     result = first
     for part in later:
-        result = overlaid(result, later=part)
+        result = overlay_readings(result, later=part)
     assert len(result) == len(expected)
     assert as_dict(result) == expected
     pd.testing.assert_frame_equal(first, before)
@@ -60,12 +60,12 @@ def test_changed_are_those_whose_sums_differ(
 
     first, second = sums(old), sums(new)
     expected = {name for name in first.keys() & second if first[name] != second[name]}
-    assert {name for name, _ in changed_settlements(before, after)} == expected
+    assert {name for name, _ in find_changed_settlements(before, after)} == expected
 
 
 def test_contradictions_within_a_file_stay_for_validation() -> None:
     twice = pd.concat([frame({("A", STARTS[0]): 1}), frame({("A", STARTS[0]): 2})])
-    assert len(overlaid(frame({("A", STARTS[0]): 9}), later=twice)) == 2
+    assert len(overlay_readings(frame({("A", STARTS[0]): 9}), later=twice)) == 2
 
 
 def test_a_reading_between_the_intervals_is_refused() -> None:
@@ -73,7 +73,7 @@ def test_a_reading_between_the_intervals_is_refused() -> None:
     below = frame({("A", STARTS[0]): 9, ("A", STARTS[1]): 9})
     half = readings_frame([("A", "2026-07-01T00:30", 4)]).assign(minutes=np.int64(30))
     with pytest.raises(InvalidReadingsError) as refused:
-        overlaid(below, later=half)
+        overlay_readings(below, later=half)
     assert refused.value.reason == "correction.interval"
     assert refused.value.remedy
 
@@ -87,15 +87,15 @@ def test_a_register_in_one_version_only_is_refused(column: str, has_it: str) -> 
     else:
         above[column] = 3
     with pytest.raises(InvalidReadingsError) as refused:
-        overlaid(below, later=above)
+        overlay_readings(below, later=above)
     assert refused.value.reason == "correction.register"
 
 
 def test_registers_are_overlaid_with_their_readings() -> None:
     below = frame({("A", STARTS[0]): 9, ("A", STARTS[1]): 9}).assign(reactive_varh=3)
     above = frame({("A", STARTS[1]): 8}).assign(reactive_varh=4)
-    result = overlaid(below, later=above)
+    result = overlay_readings(below, later=above)
     assert result["reactive_varh"].tolist() == [3, 4]
     unmetered = frame({("B", STARTS[1]): 8})
-    result = overlaid(result, later=unmetered)
+    result = overlay_readings(result, later=unmetered)
     assert result["reactive_varh"].tolist() == [3, 4, -1]

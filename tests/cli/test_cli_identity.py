@@ -11,14 +11,14 @@ import pytest
 from sqlmodel import Session
 
 from gridsecure.credentials.opening import OPENERS
-from gridsecure.identity.enrolments.accounts import accounts_of, owners_of
+from gridsecure.identity.enrolments.accounts import find_accounts, find_owners
 from gridsecure.identity.enrolments.books import write_books
 from gridsecure.identity.enrolments.enrolled_keys import keys_of
-from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.registry import find_registration
 from gridsecure.identity_messages import PersonLogin
-from gridsecure.messages import Signed, opened
+from gridsecure.messages import Signed, open_message
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import append, entries_after
+from gridsecure.store.evidence import append, list_entries_after
 from tests.apps.office_services import Offices, two_offices, write_secret
 from tests.identity.identity_world import BILLING, NOW, account_of, keys, new_holder, suite
 from tests.identity.office_world import registered, swap
@@ -44,7 +44,7 @@ def order(offices: Offices, subject: str) -> str:
 
 def log(offices: Offices):
     with Session(offices.world.service.engine) as session:
-        return entries_after(session, -1)
+        return list_entries_after(session, -1)
 
 
 def refused(result, reason: str) -> None:
@@ -160,7 +160,7 @@ def test_an_escrow_that_was_swapped_is_not_opened(offices):
     """Through the real desk: the order is in the log and digests the wrong escrow."""
     one, two = pseudonyms(offices, 2)
     engine = offices.world.service.engine
-    swap(offices.world, one, registration(engine, subject=two).escrow)
+    swap(offices.world, one, find_registration(engine, subject=two).escrow)
     name = order(offices, one)
     for opener in OPENERS:
         refused(offices.run(opener, "share", name, tools=True), "authenticity.escrow")
@@ -294,7 +294,7 @@ def test_a_key_is_replaced_by_orders_of_both(offices):
     assert "--replaced" in done
     assert keys_of(engine, ["customer 0"])["customer 0"] == new
     with Session(engine) as session:
-        last = entries_after(session, -1)[-2:]
+        last = list_entries_after(session, -1)[-2:]
     assert ("lin", "identity.rekeyed") in [(one.actor, one.action) for one in last]
 
 
@@ -314,7 +314,7 @@ def test_a_sign_in_code_is_one_signed_login_for_all_services(offices):
     padded = code + "=" * (-len(code) % 4)
     envelope = Signed.parsed(urlsafe_b64decode(padded))
     key = keys().staters["utility"].public_key
-    login = opened(envelope, expect=PersonLogin, trusted={key.thumbprint: key})
+    login = open_message(envelope, expect=PersonLogin, trusted={key.thumbprint: key})
     assert sorted(login.audiences) == ["authority", "gateway", "identity", "platform"]
     assert "minute" in result.stderr
 
@@ -336,8 +336,8 @@ def test_an_operator_enters_the_books_from_files(offices, tmp_path):
         said = offices.done("ops", "books", *files, "--gateways", str(tmp_path / "gateways.csv"))
         assert "2 meter points and 1 gateways" in said
     with Session(offices.world.issuer.engine) as session:
-        kept = accounts_of(session, ["4403001", "4403002"])
-        assert owners_of(session, [GATEWAY]) == {GATEWAY: "grid company"}
+        kept = find_accounts(session, ["4403001", "4403002"])
+        assert find_owners(session, [GATEWAY]) == {GATEWAY: "grid company"}
     assert kept["4403001"].address == "1, Harbour Road"
     assert (kept["4403002"].zone, kept["4403002"].customer_class) == ("futian", "shop")
     refused(offices.run("utility", "books", *files), "authenticity.refused")
@@ -361,7 +361,7 @@ def test_books_that_cannot_be_read_whole_are_not_entered(offices, tmp_path, text
     refused(result, reason)
     assert word in result.stderr
     with Session(offices.world.issuer.engine) as session:
-        assert accounts_of(session, ["4403001", "4403002"]) == {}
+        assert find_accounts(session, ["4403001", "4403002"]) == {}
 
 
 def test_books_without_a_file_or_with_none_there_are_refused(offices, tmp_path):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from gridsecure.cli import office_client
 from gridsecure.cli.main import app as command
-from gridsecure.compute.key_sets import install_key_set, known_keys
+from gridsecure.compute.key_sets import install_key_set, read_known_keys
 from gridsecure.key_authority.checker.key_sets import list_key_sets, public_objects
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PersonEntry
@@ -66,7 +66,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     key.write_bytes(grid_keys().stranger.to_bytes())
     key.chmod(0o600)
     monkeypatch.setattr(office_client, "utc_clock", lambda: NOW)
-    monkeypatch.setattr(office_client, "connection", lambda: httpx.Client(transport=Carrier(apps)))
+    monkeypatch.setattr(
+        office_client, "open_connection", lambda: httpx.Client(transport=Carrier(apps))
+    )
     with (
         running_vault(secret),
         TestClient(platform),
@@ -97,7 +99,7 @@ def test_a_custodian_lists_rotates_and_revokes(desk: Desk) -> None:
         install_key_set(platform, one.envelope, keys=keys, at=NOW)
     revoked = desk.run("revoke", first, "--platform", "http://platform")
     assert revoked.exit_code == 0, revoked.output
-    assert known_keys(platform).revoked == {first}
+    assert read_known_keys(platform).revoked == {first}
     states = {one.notice.key_id: one.state for one in list_key_sets(zone)}
     assert states[first] == "revoked"
     assert desk.run("revoke", first, "--platform", "http://platform").exit_code == 0

@@ -15,7 +15,7 @@ from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
-from gridsecure.billing.reading_versions import overlaid
+from gridsecure.billing.reading_versions import overlay_readings
 from gridsecure.cli.main import app
 from gridsecure.gateway.formats import read_readings
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
@@ -74,7 +74,7 @@ def test_both_versions_equal_the_plaintext_oracle(files: Path) -> None:
     )
     first, later = (read_readings(files / f"{n}.csv") for n in ("readings", "corrected"))
     tariff = load_tariff(CATALOGUE[TIERS])
-    frames = first.readings, overlaid(first.readings, later=later.readings)
+    frames = first.readings, overlay_readings(first.readings, later=later.readings)
     before, after = (
         bill_readings(
             frame,

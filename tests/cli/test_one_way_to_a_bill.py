@@ -15,7 +15,7 @@ from sqlmodel import select
 from typer.testing import CliRunner
 
 from gridsecure.cli import local_months
-from gridsecure.cli.bill import BillOrder, prepared
+from gridsecure.cli.bill import BillOrder, prepare_bills
 from gridsecure.cli.bill_tariffs import TariffOptions
 from gridsecure.cli.local_months import close_month, release_month
 from gridsecure.cli.local_parties import LocalParties, local_parties
@@ -76,7 +76,7 @@ def actions(engine: Engine) -> set[str]:
     """The actions in an evidence log that holds."""
     with read_session(engine) as session:
         evidence.verify_chain(session)
-        return {entry.action for entry in evidence.entries_after(session, -1)}
+        return {entry.action for entry in evidence.list_entries_after(session, -1)}
 
 
 def logs(local: LocalParties) -> dict[str, set[str]]:
@@ -112,7 +112,7 @@ def figures(bills: dict[str, Any]) -> str:
 
 
 def test_a_file_and_a_utilitys_month_make_the_same_bills(files: Path) -> None:
-    first = prepared(order(files), report=quiet)
+    first = prepare_bills(order(files), report=quiet)
     with first.parties() as local:
         bills = first.bill(local, first.periods[0], report=quiet).bills
         told, transcripts = logs(local), computed(local)

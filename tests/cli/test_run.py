@@ -20,7 +20,7 @@ from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
 from gridsecure.simulator.accounts import invented_accounts
 from gridsecure.simulator.synthetic_meters import simulate
-from gridsecure.zone_keys import signing_key
+from gridsecure.zone_keys import load_signing_key
 
 METERS = 20
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
@@ -94,7 +94,7 @@ def _rows(folder: Path, database: str, kind: str) -> list[tuple[str, str]]:
 
 
 def _thumbprint(folder: Path, zone: str) -> str:
-    return signing_key(folder / zone).public_key.thumbprint
+    return load_signing_key(folder / zone).public_key.thumbprint
 
 
 def _dumped(path: Path) -> bytes:

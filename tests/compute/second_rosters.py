@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gridsecure.gateway.rosters import Roster
 from gridsecure.identity_messages import DenyList
-from gridsecure.messages import RosterManifest, signed
+from gridsecure.messages import RosterManifest, sign_message
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
 AUGUST = {"start": "2026-08-01T00:00:00+08:00", "end": "2026-09-01T00:00:00+08:00"}
@@ -60,4 +60,4 @@ def upload_of(
 def deny_list(grid: GridSimulator, *subjects: str, sequence: int = 1):
     """A deny list as the identity authority signs it."""
     said = DenyList(sequence=sequence, issued_at=NOW.isoformat(), subjects=list(subjects))
-    return signed(said, key=grid.identity_key)
+    return sign_message(said, key=grid.identity_key)

@@ -9,13 +9,13 @@ import pytest
 
 from gridsecure.compute.closings import (
     close_period,
-    closing_lists,
-    in_force,
+    find_in_force,
+    list_closings,
     next_runs,
     open_uploads,
 )
 from gridsecure.compute.jobs import worker_pool
-from gridsecure.compute.key_sets import known_keys
+from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import record_answer
 from gridsecure.compute.runs import run_plan
 from gridsecure.crypto.sm2 import generate_private_key
@@ -56,7 +56,7 @@ def closed(grid: GridSimulator, *uploads: GridUpload, number: int = 1, **changes
 
 def run(grid: GridSimulator, plan: str = "bill") -> ReleaseRequest:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
+    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
         envelope = run_plan(
             zone, grid.order(plan), pool=pool, clock=lambda: NOW, progress=lambda *_: None
         )
@@ -86,15 +86,15 @@ def test_only_the_billing_office_closes(grid: GridSimulator, uploads: list[GridU
         with pytest.raises(GridSecureError) as refused:
             closed(grid, *uploads, key=key)
         assert refused.value.reason == "authenticity.unknown"
-    assert closing_lists(grid.platform_zone, **span(grid)) == []
+    assert list_closings(grid.platform_zone, **span(grid)) == []
 
 
 def test_a_list_is_taken_once_and_entered(grid: GridSimulator, uploads: list[GridUpload]) -> None:
     envelope = closed(grid, *uploads)
     close_period(grid.platform_zone, envelope, at=NOW)
-    assert len(closing_lists(grid.platform_zone, **span(grid))) == 1
+    assert len(list_closings(grid.platform_zone, **span(grid))) == 1
     with write_session(grid.platform_zone.engine) as session:
-        (entry,) = evidence.entries_of(session, "period.closed")
+        (entry,) = evidence.list_entries_of(session, "period.closed")
     assert entry.actor == envelope.signer
     assert envelope.digest in entry.detail
     for number in (1, 3):
@@ -168,8 +168,8 @@ def test_a_new_list_without_the_bad_upload_takes_the_place_of_the_old(
     refused = run(grid)
     record_answer(grid.platform_zone, refused.request_id, answer="refused", at=NOW)
     second = closed(grid, good, number=2)
-    lists = closing_lists(grid.platform_zone, **span(grid))
-    assert [item.envelope for item in in_force(lists)] == [second]
+    lists = list_closings(grid.platform_zone, **span(grid))
+    assert [item.envelope for item in find_in_force(lists)] == [second]
     request = run(grid)
     assert used(request) == {good.upload_id}
     record_answer(grid.platform_zone, request.request_id, answer="released", at=NOW)

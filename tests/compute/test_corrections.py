@@ -14,8 +14,8 @@ from sqlmodel import select
 
 from gridsecure.compute import intake
 from gridsecure.compute.jobs import worker_pool
-from gridsecure.compute.key_sets import known_keys
-from gridsecure.compute.requests import record_answer, waiting_requests
+from gridsecure.compute.key_sets import read_known_keys
+from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import run_plan
 from gridsecure.compute.tables import UploadRow
 from gridsecure.compute.zone import PlatformZone
@@ -30,7 +30,7 @@ from gridsecure.errors import (
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ReleaseRequest, Signed, Transcript, UploadManifest
 from gridsecure.store.database import open_database, write_session
-from gridsecure.store.evidence import head, verify_chain
+from gridsecure.store.evidence import find_head, verify_chain
 from gridsecure.store.objects import ObjectStore
 from tests.correction_simulator import CHEAPER, changed, correction, retariffed
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
@@ -75,7 +75,7 @@ def states(grid: GridSimulator) -> dict[str, str]:
 def last_entry(grid: GridSimulator) -> tuple[str, Mapping[str, object]]:
     with write_session(grid.platform_zone.engine) as session:
         verify_chain(session)
-        entry = head(session)
+        entry = find_head(session)
     assert entry is not None
     return entry.action, json.loads(entry.detail)
 
@@ -336,7 +336,7 @@ def test_of_corrections_from_several_processes_one_stands(
 
 def run(grid: GridSimulator, plan: str) -> Signed:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
+    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
         return run_plan(zone, grid.order(plan), pool=pool, clock=lambda: NOW, progress=quiet)
 
 
@@ -368,7 +368,7 @@ def test_bills_stay_about_first_uploads_and_corrections_follow_in_turn(
     rebill = run(grid, "rebill")
     assert list(uploads_of(rebill)) == [second.upload_id]
     assert run(grid, "rebill") == rebill
-    assert waiting_requests(grid.platform_zone) == [bills, rebill]
+    assert list_waiting_requests(grid.platform_zone) == [bills, rebill]
     (transcript,) = ReleaseRequest.parsed(rebill.body).transcripts
     assert Transcript.parsed(transcript.body).plan == "rebill"
 
@@ -400,7 +400,7 @@ def test_a_refused_correction_does_not_hold_up_the_others(
     assert set(uploads_of(next_one)) == both - {bad}
     answered(grid, next_one)
     assert run(grid, "rebill") == alone
-    assert alone in waiting_requests(grid.platform_zone)
+    assert alone in list_waiting_requests(grid.platform_zone)
 
 
 def test_load_curves_are_about_first_uploads(

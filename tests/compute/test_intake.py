@@ -13,7 +13,7 @@ import pytest
 from sqlmodel import select
 
 from gridsecure.compute import intake
-from gridsecure.compute.key_sets import install_key_set, known_keys
+from gridsecure.compute.key_sets import install_key_set, read_known_keys
 from gridsecure.compute.tables import KeySetRow, RosterRow, UploadRow
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
@@ -66,7 +66,7 @@ def test_key_sets_of_the_authority_come_into_force_once(bare_grid):
     bare_grid.install_key_sets()
     entries = evidence_length(bare_grid)
     bare_grid.install_key_sets()
-    assert {n.key_id for n in known_keys(bare_grid.platform_zone).notices} == {
+    assert {n.key_id for n in read_known_keys(bare_grid.platform_zone).notices} == {
         key_set.public.key_id for key_set in bare_grid.keys.secret.values()
     }
     assert evidence_length(bare_grid) == entries == len(PARAMETER_SETS)
@@ -166,7 +166,7 @@ def test_three_steps_make_an_upload_usable(grid):
     assert set(status.missing) == set(upload.objects)
     assert receive(grid, upload, list(upload.objects.values())) == len(upload.objects)
     assert commit(grid, upload).state == "committed"
-    assert intake.upload_status(grid.platform_zone, upload.upload_id).missing == ()
+    assert intake.read_upload_status(grid.platform_zone, upload.upload_id).missing == ()
 
 
 def test_every_step_may_be_repeated(grid):

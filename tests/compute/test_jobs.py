@@ -14,7 +14,7 @@ import pytest
 
 from gridsecure.compute import jobs
 from gridsecure.compute.jobs import BillJob, Job, Worker, WorkerPool, run_jobs, worker_pool
-from gridsecure.compute.key_sets import known_keys
+from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.errors import GridSecureError, KeyMismatchError, NotFoundError
 from gridsecure.messages import ColumnEntry
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
@@ -39,7 +39,7 @@ def uploads(grid: GridSimulator) -> list[GridUpload]:
 
 def in_this_process(grid: GridSimulator, job: Job) -> dict[str, ColumnEntry]:
     zone = grid.platform_zone
-    return dict(Worker(zone.objects, known_keys(zone)).run(job).outputs)
+    return dict(Worker(zone.objects, read_known_keys(zone)).run(job).outputs)
 
 
 def alive(process_id: int) -> bool:
@@ -64,7 +64,7 @@ def test_a_job_writes_the_same_files_wherever_it_runs(grid, uploads):
     zone = grid.platform_zone
     orders = [job_of(upload, upload.upload_id) for upload in uploads]
     expected = {job.name: in_this_process(grid, job) for job in orders}
-    with worker_pool(zone.objects, known_keys(zone), workers=2) as pool:
+    with worker_pool(zone.objects, read_known_keys(zone), workers=2) as pool:
         results = {result.name: dict(result.outputs) for result in run_jobs(pool, orders)}
     assert results == expected
     assert all(zone.objects.has(e.digest) for out in results.values() for e in out.values())
@@ -76,7 +76,7 @@ def test_more_jobs_than_a_worker_takes_are_all_done_by_several_workers(grid, upl
     zone = grid.platform_zone
     orders = [job_of(uploads[0], f"job-{number}") for number in range(5)]
     seen: set[int] = set()
-    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
+    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
         results = []
         for result in run_jobs(pool, orders):
             results.append(result)
@@ -89,7 +89,7 @@ def test_more_jobs_than_a_worker_takes_are_all_done_by_several_workers(grid, upl
 
 def test_a_pool_is_reused_between_runs_until_its_portion_is_used_up(grid, uploads):
     zone = grid.platform_zone
-    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
+    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
         list(run_jobs(pool, [job_of(uploads[0])]))
         first = {child.pid for child in multiprocessing.active_children()}
         list(run_jobs(pool, [job_of(uploads[1])]))
@@ -98,7 +98,7 @@ def test_a_pool_is_reused_between_runs_until_its_portion_is_used_up(grid, upload
 
 def test_a_warm_pool_has_its_workers_before_there_are_jobs_and_replaces_dead_ones(grid, uploads):
     zone = grid.platform_zone
-    with worker_pool(zone.objects, known_keys(zone), workers=2) as pool:
+    with worker_pool(zone.objects, read_known_keys(zone), workers=2) as pool:
         pool.warm()
         first = multiprocessing.active_children()
         assert len(first) == 2
@@ -114,7 +114,7 @@ def test_a_warm_pool_has_its_workers_before_there_are_jobs_and_replaces_dead_one
 
 def test_a_killed_worker_is_reported_and_the_pool_goes_on(grid, uploads):
     zone = grid.platform_zone
-    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
+    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
         running = run_jobs(pool, [job_of(uploads[0], f"job-{number}") for number in range(50)])
         next(running)
         for child in multiprocessing.active_children():
@@ -131,7 +131,7 @@ def test_a_job_that_fails_says_why_across_the_process_border(grid, uploads):
     job = BillJob("bill", uploads[0].roster.manifest.model_dump_json(), missing.model_dump_json())
     zone = grid.platform_zone
     with (
-        worker_pool(zone.objects, known_keys(zone), workers=1) as pool,
+        worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool,
         pytest.raises(NotFoundError) as refused,
     ):
         list(run_jobs(pool, [job]))
@@ -145,13 +145,13 @@ def test_a_job_with_another_rosters_columns_is_refused(grid, uploads):
     job = BillJob("bill", first.roster.manifest.model_dump_json(), mixed.model_dump_json())
     zone = grid.platform_zone
     with pytest.raises(GridSecureError) as refused:
-        Worker(zone.objects, known_keys(zone)).run(job)
+        Worker(zone.objects, read_known_keys(zone)).run(job)
     assert refused.value.reason.startswith(("ciphertext.", "upload.", "column."))
 
 
 def test_a_worker_believes_no_key_that_its_notice_does_not_name(grid):
     zone = grid.platform_zone
-    notice = known_keys(zone).notices[0].model_copy(update={"key_id": "0" * 32})
+    notice = read_known_keys(zone).notices[0].model_copy(update={"key_id": "0" * 32})
     entry = grid.packed(grid.rosters[0])[0].entry
     entry = entry.model_copy(update={"key_id": "0" * 32, "parameters": notice.parameters})
     ring = KeyRing(KnownKeys((notice,)), zone.objects.get)

@@ -136,7 +136,7 @@ def test_after_a_refusal_nothing_is_half_kept(grid, first, second, apart):
     refuse(grid, bad)
     assert kept(grid) == before
     for step in (
-        lambda: intake.upload_status(grid.platform_zone, bad.upload_id),
+        lambda: intake.read_upload_status(grid.platform_zone, bad.upload_id),
         lambda: intake.receive_objects(grid.platform_zone, bad.upload_id, objects=[]),
         lambda: intake.commit_upload(grid.platform_zone, bad.upload_id, at=NOW),
     ):

@@ -11,7 +11,7 @@ import pytest
 
 from gridsecure.compute import queries
 from gridsecure.compute.jobs import worker_pool
-from gridsecure.compute.key_sets import known_keys
+from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import record_answer
 from gridsecure.compute.runs import RunOrder, run_plan
 from gridsecure.credentials.queries import load_curve_query
@@ -46,7 +46,7 @@ def empty(tmp_path: Path) -> Iterator[GridSimulator]:
 
 def ask(grid: GridSimulator, query: str, *, claims=None, grant: str | None = None):
     """Check a query with good grants, unless told otherwise."""
-    return queries.asked(
+    return queries.admit_query(
         grid.platform_zone,
         claims or grant_claims(query),
         query=query,
@@ -57,12 +57,12 @@ def ask(grid: GridSimulator, query: str, *, claims=None, grant: str | None = Non
 
 def run(grid: GridSimulator, order: RunOrder) -> ReleaseRequest:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
+    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
         envelope = run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=lambda *_: None)
     return ReleaseRequest.parsed(envelope.body)
 
 
-def spend(grid: GridSimulator, wanted: queries.Asked) -> None:
+def spend(grid: GridSimulator, wanted: queries.AdmittedQuery) -> None:
     with write_session(grid.platform_zone.engine) as session:
         queries.spend(session, wanted, at=NOW)
 
@@ -268,11 +268,11 @@ def test_a_platform_that_trusts_nobody_takes_no_grant(empty):
     query = query_of(empty).text
     claims = grant_claims(query)
     with pytest.raises(AuthenticityError):
-        queries.verified_grant(
+        queries.verify_grant_token(
             grant_token(query), query=query, audience="authority", trusted={}, now=NOW
         )
     keys = registry(generate_private_key(), empty.identity_key)
-    found = queries.verified_grant(
+    found = queries.verify_grant_token(
         grant_token(query), query=query, audience="authority", trusted=keys, now=NOW
     )
     assert found.subject == claims.subject

@@ -19,11 +19,11 @@ from sqlmodel import select
 from gridsecure.billing.rules import CONTRACT
 from gridsecure.compute import intake
 from gridsecure.compute.jobs import worker_pool
-from gridsecure.compute.key_sets import known_keys
-from gridsecure.compute.requests import record_answer, waiting_requests
-from gridsecure.compute.runs import Progress, RunOrder, run_plan, signed_message
+from gridsecure.compute.key_sets import read_known_keys
+from gridsecure.compute.requests import list_waiting_requests, record_answer
+from gridsecure.compute.runs import Progress, RunOrder, find_signed_message, run_plan
 from gridsecure.compute.tables import JobSeedRow, TranscriptRow
-from gridsecure.compute.transcripts import job_seed
+from gridsecure.compute.transcripts import keep_job_seed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     ConflictError,
@@ -37,8 +37,8 @@ from gridsecure.gateway.rosters import Roster
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
 from gridsecure.plans.execution import compile_bill, roster_data
-from gridsecure.plans.load_curve import cell_layout, day_quantity, day_totals
-from gridsecure.plans.recombination import recombined
+from gridsecure.plans.load_curve import day_quantity, lay_out_cells, total_day
+from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.evidence import verify_chain
 from gridsecure.store.rows import keep
@@ -60,7 +60,7 @@ def run(
     grid: GridSimulator, order: RunOrder, *, workers: int = 1, progress: Progress = quiet
 ) -> Signed:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, known_keys(zone), workers=workers) as pool:
+    with worker_pool(zone.objects, read_known_keys(zone), workers=workers) as pool:
         return run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=progress)
 
 
@@ -131,7 +131,7 @@ def test_bills_on_ciphertext_are_the_oracles_to_the_last_digit(tmp_path, househo
                 name: decrypted(grid, transcript, name, roster=roster)
                 for name in transcript.outputs
             }
-            amounts = recombined(compiled, values=values).amounts
+            amounts = recombine_outputs(compiled, values=values).amounts
             bills = grid.bills(roster)
             places = [bills.meter_point_ids.index(name) for name in roster.meter_point_ids]
             for line, rule in enumerate(compiled.rules):
@@ -146,14 +146,14 @@ def test_load_curve_totals_are_exact_and_no_slot_tells_anything(delivered):
     (signed_transcript,) = request_of(envelope).transcripts
     transcript = Transcript.parsed(signed_transcript.body)
     rosters = sorted(delivered.rosters, key=lambda roster: roster.manifest.roster_id)
-    layout = cell_layout([roster.manifest for roster in rosters])
+    layout = lay_out_cells([roster.manifest for roster in rosters])
     readings = delivered.readings.pivot(index="start", columns="meter_point_id", values="energy_wh")
     day = day_quantity(f"{delivered.month}-01")
     values = [
         decrypted(delivered, transcript, f"{roster.manifest.roster_id}/{day}", roster=roster)
         for roster in rosters
     ]
-    totals = day_totals(values, layout=layout, intervals=DAY_INTERVALS)
+    totals = total_day(values, layout=layout, intervals=DAY_INTERVALS)
     assert len(totals) == DAY_INTERVALS
     for interval, found in enumerate(totals):
         row = readings.sort_index().iloc[interval]
@@ -233,7 +233,7 @@ def test_a_run_whose_workers_were_killed_goes_on_with_identical_transcripts(two_
         run(grid, order, progress=killer)
     assert killed.value.reason == "job.killed"
     assert killer.seen == [(0, 2), (1, 2)]
-    assert waiting_requests(grid.platform_zone) == []
+    assert list_waiting_requests(grid.platform_zone) == []
     before, kept_seeds = transcript_bodies(grid), seeds(grid)
     assert len(before) == 1
 
@@ -266,10 +266,10 @@ def undisturbed_bodies(grid: GridSimulator, kept: dict[str, str], plan: str) -> 
 
 
 def test_a_restarted_load_curve_blinds_with_the_same_seeds(two_days):
-    first = job_seed(two_days.platform_zone, "load-curve/x/2026-07-01", at=NOW)
+    first = keep_job_seed(two_days.platform_zone, "load-curve/x/2026-07-01", at=NOW)
     two_days.restart_platform()
-    assert job_seed(two_days.platform_zone, "load-curve/x/2026-07-01", at=NOW) == first
-    assert job_seed(two_days.platform_zone, "load-curve/x/2026-07-02", at=NOW) != first
+    assert keep_job_seed(two_days.platform_zone, "load-curve/x/2026-07-01", at=NOW) == first
+    assert keep_job_seed(two_days.platform_zone, "load-curve/x/2026-07-02", at=NOW) != first
 
 
 def test_seeds_reach_the_checker_as_the_transcripts_commit_to_them(two_days):
@@ -292,7 +292,7 @@ def test_a_repeated_run_computes_nothing_and_asks_nothing_new(delivered, plan):
     assert seen[0][0] == seen[0][1]
     with write_session(delivered.platform_zone.engine) as session:
         assert verify_chain(session) == entries
-    assert waiting_requests(delivered.platform_zone) == [first]
+    assert list_waiting_requests(delivered.platform_zone) == [first]
 
 
 def test_a_store_that_takes_nothing_fails_the_run_which_then_goes_on(delivered):
@@ -305,7 +305,7 @@ def test_a_store_that_takes_nothing_fails_the_run_which_then_goes_on(delivered):
     with pytest.raises(StorageError) as refused:
         run(delivered, delivered.order("bill"))
     assert refused.value.reason == "storage.write"
-    assert waiting_requests(delivered.platform_zone) == []
+    assert list_waiting_requests(delivered.platform_zone) == []
     for blocker in blockers:
         blocker.unlink()
     assert len(request_of(run(delivered, delivered.order("bill"))).transcripts) == 2
@@ -364,10 +364,10 @@ def test_the_request_is_signed_by_the_platform_and_names_who_asked(delivered):
         body = Transcript.parsed(transcript.body)
         for kind, digests in (("roster", body.rosters), ("upload", body.uploads)):
             for digest in digests:
-                message = signed_message(delivered.platform_zone, kind=kind, digest=digest)
+                message = find_signed_message(delivered.platform_zone, kind=kind, digest=digest)
                 message.verify(registry(delivered.gateway_key)[message.signer])
     with pytest.raises(NotFoundError):
-        signed_message(delivered.platform_zone, kind="roster", digest="0" * 64)
+        find_signed_message(delivered.platform_zone, kind="roster", digest="0" * 64)
 
 
 def test_an_answer_is_kept_once_and_a_refused_request_waits_again(delivered):
@@ -376,17 +376,17 @@ def test_an_answer_is_kept_once_and_a_refused_request_waits_again(delivered):
     answer = partial(record_answer, zone, request_of(envelope).request_id, at=NOW)
     for _ in range(2):
         answer(answer="refused")
-    assert waiting_requests(zone) == []
+    assert list_waiting_requests(zone) == []
     with pytest.raises(ConflictError):
         answer(answer="released")
     assert run(delivered, delivered.order("bill")) == envelope
-    assert waiting_requests(zone) == [envelope]
+    assert list_waiting_requests(zone) == [envelope]
     answer(answer="released")
     with pytest.raises(NotFoundError) as again:
         run(delivered, delivered.order("bill"))
     assert again.value.reason == "run.released"
     assert request_of(envelope).request_id in str(again.value)
-    assert waiting_requests(zone) == []
+    assert list_waiting_requests(zone) == []
     with pytest.raises(NotFoundError):
         record_answer(zone, "f" * 32, answer="released", at=NOW)
 

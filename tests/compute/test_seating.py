@@ -28,9 +28,9 @@ from gridsecure.errors import (
     SignatureError,
     UnknownMeterError,
 )
-from gridsecure.gateway.rosters import with_id
+from gridsecure.gateway.rosters import assign_id
 from gridsecure.identity_messages import DenyList
-from gridsecure.messages import RosterManifest, signed
+from gridsecure.messages import RosterManifest, sign_message
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
@@ -81,7 +81,7 @@ def test_a_seated_roster_is_kept_with_its_seats_and_gateway(open_grid: GridSimul
     assert zone.objects.get(manifest.seats) == grid.keys.seats[manifest.seats]
     assert kept(grid, GatewayRow.thumbprint) == [grid.gateway_key.public_key.thumbprint]
     with write_session(zone.engine) as session:
-        found = seating.gateway_of(session, manifest.gateway_id)
+        found = seating.find_gateway(session, manifest.gateway_id)
     assert found == (grid.gateway_key.public_key, grid.gateway_subject)
 
 
@@ -141,7 +141,7 @@ def swapped_slots(grid: GridSimulator) -> RosterManifest:
 def changed_fact(grid: GridSimulator) -> RosterManifest:
     """Cheaper for everybody, and nobody was asked: the id is that of the new content."""
     old = grid.rosters[0].manifest
-    cheaper = with_id(old.model_copy(update={"household_quota_wh": [10**9] * old.slots}))
+    cheaper = assign_id(old.model_copy(update={"household_quota_wh": [10**9] * old.slots}))
     return grid.seated(cheaper, delegations=grid.seats_of(old).delegations)
 
 
@@ -247,7 +247,7 @@ def of_a_gateway(grid: GridSimulator, subject: str, key: Sm2PrivateKey) -> Roste
     draft = grid.rosters[0].manifest.model_copy(
         update={"gateway_id": key.public_key.thumbprint, "seats": ""}
     )
-    return grid.seated(with_id(draft), gateway=grid.vouched({subject: key}, role="gateway"))
+    return grid.seated(assign_id(draft), gateway=grid.vouched({subject: key}, role="gateway"))
 
 
 def test_a_gateways_pseudonym_keeps_its_first_key(open_grid: GridSimulator) -> None:
@@ -317,7 +317,7 @@ def deny(
         issued_at=NOW.isoformat(),
         subjects=list(subjects),
     )
-    envelope = signed(given, key=key or grid.identity_key)
+    envelope = sign_message(given, key=key or grid.identity_key)
     return seating.install_deny_list(grid.platform_zone, envelope, at=NOW)
 
 
@@ -398,11 +398,11 @@ def test_the_deny_list_with_the_greatest_number_is_in_force(grid: GridSimulator)
     assert deny(grid, "a" * 64, "b" * 64, sequence=2).sequence == 2
     assert entries(grid) == before
     with write_session(grid.platform_zone.engine) as session:
-        assert seating.denied_subjects(session) == {"a" * 64, "b" * 64}
+        assert seating.list_denied_subjects(session) == {"a" * 64, "b" * 64}
     deny(grid, "a" * 64, "b" * 64, "c" * 64, sequence=3)
     grid.restart_platform()
     with write_session(grid.platform_zone.engine) as session:
-        assert seating.denied_subjects(session) == {"a" * 64, "b" * 64, "c" * 64}
+        assert seating.list_denied_subjects(session) == {"a" * 64, "b" * 64, "c" * 64}
     assert kept(grid, DenyListRow.sequence) == [2, 3]
     assert entries(grid) == before + 1
 
@@ -413,7 +413,7 @@ def test_two_deny_lists_under_one_number_are_a_conflict(grid: GridSimulator) -> 
         deny(grid, "b" * 64)
     assert refused.value.reason == "conflict.deny-list"
     with write_session(grid.platform_zone.engine) as session:
-        assert seating.denied_subjects(session) == {"a" * 64}
+        assert seating.list_denied_subjects(session) == {"a" * 64}
 
 
 @pytest.mark.parametrize("signer", ["gateway", "platform", "authority", "stranger"])

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, text
 from sqlmodel import col, select
 
 from gridsecure.compute import tables
-from gridsecure.compute.requests import request_state, requests_about
+from gridsecure.compute.requests import list_requests_about, request_state
 from gridsecure.compute.tables import (
     SCHEMA,
     ClosingRow,
@@ -28,7 +28,7 @@ from gridsecure.compute.tables import (
 from gridsecure.messages import ReleaseRequest, RosterManifest, UploadManifest
 from gridsecure.store.database import open_database, read_session
 from gridsecure.store.evidence import verify_chain
-from gridsecure.store.rows import find, required
+from gridsecure.store.rows import find, load_row
 from gridsecure.store.schema import migrate
 from tests.store.schema_checks import check_schema, differences, load_dump, tables_of
 
@@ -102,7 +102,7 @@ def test_columns_say_what_was_signed(engine: Engine) -> None:
                 None,
                 "committed",
             )
-            roster = required(session, tables.RosterRow, roster_id=upload.roster_id)
+            roster = load_row(session, tables.RosterRow, roster_id=upload.roster_id)
             manifest = RosterManifest.parsed(roster.envelope.body)
             members |= {(manifest.roster_id, name) for name in manifest.pseudonyms}
         seats = session.exec(select(SeatRow)).all()
@@ -120,9 +120,9 @@ def test_requests_are_found_by_plan_and_closing_list(engine: Engine) -> None:
     with read_session(engine) as session:
         (closing,) = session.exec(select(ClosingRow.digest)).all()
         for plan in ("bill", "load-curve"):
-            ((request_id, state),) = requests_about(session, plan=plan, closing=closing)
+            ((request_id, state),) = list_requests_about(session, plan=plan, closing=closing)
             assert request_state(session, request_id) == state == "released"
-            row = required(session, ReleaseRequestRow, request_id=request_id)
+            row = load_row(session, ReleaseRequestRow, request_id=request_id)
             said = ReleaseRequest.parsed(row.envelope.body)
             assert (row.plan, row.start, row.end, row.purpose) == (
                 said.plan,
@@ -148,7 +148,7 @@ def test_who_acts_is_still_pinned(engine: Engine) -> None:
     with read_session(engine) as session:
         (gateway,) = session.exec(select(GatewayRow)).all()
         assert len(gateway.point) == 65
-        pin = required(session, HolderPinRow, subject=gateway.subject)
+        pin = load_row(session, HolderPinRow, subject=gateway.subject)
         assert pin.thumbprint == gateway.thumbprint
         (counter,) = session.exec(select(UploadCounterRow)).all()
         assert counter.subject == gateway.subject

@@ -14,7 +14,7 @@ import pytest
 
 from gridsecure.credentials import grants, presentations, ranges
 from gridsecure.credentials.curves import Point
-from gridsecure.credentials.grants import Question, Quota, grant_statement, verify_grant
+from gridsecure.credentials.grants import Question, Quota, grant_relation, verify_grant
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.opening import OPENERS
@@ -22,7 +22,7 @@ from gridsecure.credentials.presentations import (
     Escrow,
     Occasion,
     present,
-    presentation_statement,
+    presentation_relation,
     verify_presentation,
 )
 from gridsecure.credentials.ranges import claim_digits, digit_bases
@@ -53,12 +53,12 @@ def dropped(index: int):
     """The protocol without one equation."""
 
     def statement(*args, **kwargs):
-        made = presentation_statement(*args, **kwargs)
+        made = presentation_relation(*args, **kwargs)
         del made.equations[index]
         return made
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(presentations, "presentation_statement", statement)
+        patch.setattr(presentations, "presentation_relation", statement)
         yield
 
 
@@ -77,7 +77,7 @@ class Attack:
 
     def message(self, occasion: Occasion) -> bytes:
         shown = (self.u, self.u_prime, self.m, self.e1, self.e2, self.nym)
-        statement = presentations.presentation_statement(
+        statement = presentations.presentation_relation(
             shown, v=Derived(((1, self.v),)), bases=[BASE], keys=keys().public, suite=SUITE
         )
         session = occasion.session(SUITE, keys().public)
@@ -208,7 +208,7 @@ def grant_attack(*, nonce: int, bits: tuple[int, ...], tag_nonce: int | None = N
     committed = list(zip(digit_bases(QUOTA.limit), blindings, strict=True))
     number = ranges.committed_number(digits, limit=QUOTA.limit, suite=SUITE)
     shown = (parts.u, parts.u_prime, parts.m, tag, number)
-    statement = grants.grant_statement(
+    statement = grants.grant_relation(
         shown, v=Derived(((1, parts.v),)), x1=ISSUER.x1, base=base, suite=SUITE
     )
     grants.claim_digits(statement, digits, suite=SUITE)
@@ -233,7 +233,7 @@ def grants_without(*, bit_check: bool = False, tag: bool = False, number: bool =
             del statement.equations[-2 * len(digits) + 1 :: 2]
 
     def membership(*args, **kwargs):
-        statement = grant_statement(*args, **kwargs)
+        statement = grant_relation(*args, **kwargs)
         if tag:
             del statement.equations[3]
         if number:
@@ -242,7 +242,7 @@ def grants_without(*, bit_check: bool = False, tag: bool = False, number: bool =
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grants, "claim_digits", claims)
-        patch.setattr(grants, "grant_statement", membership)
+        patch.setattr(grants, "grant_relation", membership)
         yield
 
 

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 
 from gridsecure.credentials.curves import P256
-from gridsecure.credentials.grants import grant_statement
+from gridsecure.credentials.grants import grant_relation
 from gridsecure.credentials.group import group_on
 from gridsecure.credentials.issuer_keys import IssuerPrivateKey
 from gridsecure.credentials.macs import (
-    issuance_statement,
+    issuance_relation,
     issuance_witness,
     mac_points,
-    unblinded_mac,
+    unblind_mac,
 )
 from gridsecure.credentials.ranges import claim_digits, commit_digits, committed_number
-from gridsecure.credentials.sigma import Statement, holds, prove
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.sigma import Relation, holds, prove
+from gridsecure.credentials.suites import Suite, frame_parts
 
 FILE = Path(__file__).parents[1] / "vectors" / "anonymous-credentials" / "arc_vectors.json"
 VECTORS = json.loads(FILE.read_text(encoding="utf-8"))["ARCV1-P256"]
@@ -40,7 +40,7 @@ def sponge(block: bytes):
 
 def challenge(session: bytes, statement: bytes, commitments: bytes) -> int:
     state = sponge(b"sigma-proofs_Shake128_P256".ljust(64, b"\0"))
-    state.update(framed(session, statement) + commitments)
+    state.update(frame_parts(session, statement) + commitments)
     return int.from_bytes(state.digest(48), "big") % P256.order
 
 
@@ -84,7 +84,7 @@ def test_keys():
 
 
 def request_statement(m1_enc, m2_enc):
-    statement = Statement(GROUP)
+    statement = Relation(GROUP)
     m1, m2, r1, r2 = statement.scalars(4)
     g, h, one, two = map(statement.element, (SUITE.g, SUITE.h, m1_enc, m2_enc))
     statement.equate(one, (m1, g), (r1, h))
@@ -125,13 +125,13 @@ def test_response_and_credential():
     answer = mac_points(SUITE, key=KEY, attributes=attributes, b=b)
     names = ("U", "enc_U_prime", "X0_aux", "X1_aux", "X2_aux", "H_aux")
     assert [GROUP.encode(one).hex() for one in answer] == [vector[name] for name in names]
-    statement = issuance_statement(SUITE, public=PUBLIC, attributes=attributes, answer=answer)
+    statement = issuance_relation(SUITE, public=PUBLIC, attributes=attributes, answer=answer)
     witness = issuance_witness(KEY, b=b, order=P256.order)
     check_proof(
         statement, witness, b"CredentialResponse", published=bytes.fromhex(vector["proof"]), skip=12
     )
     blindings = (number("CredentialRequest", "r1"), number("CredentialRequest", "r2"))
-    mac = unblinded_mac(SUITE, answer=answer, blindings=blindings)
+    mac = unblind_mac(SUITE, answer=answer, blindings=blindings)
     credential = VECTORS["Credential"]
     assert GROUP.encode(mac).hex() == credential["U_prime"]
     assert (GROUP.encode(answer[0]).hex(), GROUP.encode(PUBLIC.x1).hex()) == (
@@ -161,7 +161,7 @@ def test_presentation(name, start):
     names = ("U", "U_prime_commit", "m1_commit", "tag", "nonce_commit")
     assert [GROUP.encode(one).hex() for one in shown] == [vector[key] for key in names]
     assert [GROUP.encode(one).hex() for one in digits.commitments] == [vector["D_0"]]
-    statement = grant_statement(shown, v=v, x1=PUBLIC.x1, base=base, suite=SUITE)
+    statement = grant_relation(shown, v=v, x1=PUBLIC.x1, base=base, suite=SUITE)
     claim_digits(statement, digits.commitments, suite=SUITE)
     witness = [m1, z, -r, nonce, blinding, *digits.witness(P256.order)]
     encoded, proof = bytes.fromhex(vector["D_0"]), bytes.fromhex(vector["proof"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gridsecure.credentials.access import batch_challenge, enrolment_channel, login_text
-from gridsecure.credentials.holder import Holder, derived_secret
+from gridsecure.credentials.holder import Holder, derive_secret
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.presentations import Domain
 from gridsecure.crypto.sm2_curve import N
@@ -16,7 +16,7 @@ SEED = b"s" * 32
 
 
 def holder_of(name: str, seed: bytes = SEED) -> Holder:
-    return Holder(suite(), keys().public, derived_secret(seed, name=name, suite=suite()))
+    return Holder(suite(), keys().public, derive_secret(seed, name=name, suite=suite()))
 
 
 def test_a_holder_has_one_key_a_domain_and_always_the_same():
@@ -49,17 +49,17 @@ def test_a_holder_acts_in_the_first_domain_it_shows():
 
 def test_one_seed_gives_every_name_a_secret_of_its_own():
     names = ["44", "45", "4", "44 "]
-    secrets = {derived_secret(SEED, name=name, suite=suite()) for name in names}
+    secrets = {derive_secret(SEED, name=name, suite=suite()) for name in names}
     assert len(secrets) == len(names)
-    assert derived_secret(SEED, name="44", suite=suite()) in secrets
-    assert derived_secret(b"t" * 32, name="44", suite=suite()) not in secrets
+    assert derive_secret(SEED, name="44", suite=suite()) in secrets
+    assert derive_secret(b"t" * 32, name="44", suite=suite()) not in secrets
     assert all(1 <= secret < N for secret in secrets)
     with pytest.raises(ValueError, match="32 bytes"):
-        derived_secret(b"short", name="44", suite=suite())
+        derive_secret(b"short", name="44", suite=suite())
 
 
 def test_an_analyst_that_keeps_what_hides_it_asks_again_for_the_same():
-    m1 = derived_secret(SEED, name="analyst", suite=suite())
+    m1 = derive_secret(SEED, name="analyst", suite=suite())
     kept, forgetful = Holder(suite(), keys().public, m1, 7), Holder(suite(), keys().public, m1)
     for holder, distinct in ((kept, 1), (forgetful, 2)):
         commitments = {holder.ask(ANALYST, channel=b"c").message[:33] for _ in range(2)}

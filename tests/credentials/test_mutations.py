@@ -20,10 +20,10 @@ from gridsecure.credentials.issuance import (
     finalise_credential,
     request_credential,
 )
-from gridsecure.credentials.opening import opener_public_key, opening_share, verified_share
+from gridsecure.credentials.opening import make_opening_share, opener_public_key, verify_share
 from gridsecure.credentials.presentations import Occasion, present, verify_presentation
-from gridsecure.credentials.revocation import Difference, blind_difference, blinded_difference
-from gridsecure.credentials.settlement import prove_settlement, settled_subject
+from gridsecure.credentials.revocation import Difference, blind_difference, verify_blinding
+from gridsecure.credentials.settlement import prove_settlement, verify_settlement
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InvalidMessageError, SignatureError
 from tests.identity.identity_world import ANALYST, METER, SETTLE, UPLOAD, answered, keys, suite
@@ -136,10 +136,10 @@ def response(context) -> Kind:
 def share() -> Kind:
     point, key = GROUP.multiply(SUITE.g, scalar=GROUP.random_scalar()), keys().openers["utility"]
     public = opener_public_key("utility", published=keys().published["utility"], suite=SUITE)
-    one, other = (opening_share(key, point=point, head=HEAD, suite=SUITE) for _ in range(2))
+    one, other = (make_opening_share(key, point=point, head=HEAD, suite=SUITE) for _ in range(2))
 
     def check(message: bytes) -> object:
-        return verified_share(
+        return verify_share(
             message, opener="utility", public=public, point=point, head=HEAD, suite=SUITE
         )
 
@@ -153,7 +153,7 @@ def blinding() -> Kind:
     )
 
     def check(message: bytes) -> object:
-        return blinded_difference(message, pair=pair, opener="utility", head=HEAD, suite=SUITE)
+        return verify_blinding(message, pair=pair, opener="utility", head=HEAD, suite=SUITE)
 
     return Kind(2, (one, other), check, 2, 250)
 
@@ -175,7 +175,7 @@ def settlement() -> Kind:
     )
 
     def check(message: bytes) -> object:
-        return settled_subject(
+        return verify_settlement(
             message, enrolled=enrolled, domain=SETTLE, challenge=bytes(32), suite=SUITE
         )
 

@@ -8,27 +8,27 @@ import pytest
 
 from gridsecure.credentials.issuer_keys import generate_issuer_key
 from gridsecure.credentials.opening import generate_opener_key
-from gridsecure.credentials.pinning import pinned_keys, stated_keys
+from gridsecure.credentials.pinning import check_statements, pin_keys
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import AuthenticityError, GridSecureError, SignatureError
 from gridsecure.identity_messages import IdentityKeys
-from gridsecure.messages import signed
+from gridsecure.messages import sign_message
 from tests.identity.identity_world import keys, suite
 
 
 def pinned(*statements, signers=None):
-    return pinned_keys(statements, signers=signers or keys().signers, suite=suite())
+    return pin_keys(statements, signers=signers or keys().signers, suite=suite())
 
 
 def stated(signer: str, **changes: str):
     said = IdentityKeys.parsed(keys().statements[0].body).model_copy(update=changes)
-    return signed(said, key=keys().staters[signer])
+    return sign_message(said, key=keys().staters[signer])
 
 
 def test_what_both_state_is_pinned_in_any_order():
     one, two = keys().statements
     assert pinned(one, two) == pinned(two, one) == keys().public
-    said = stated_keys([one, two], signers=keys().signers)
+    said = check_statements([one, two], signers=keys().signers)
     assert said.utility == keys().published["utility"].hex()
 
 
@@ -55,7 +55,7 @@ def test_the_two_signers_are_two():
 
 def test_a_stranger_states_nothing():
     one, two = keys().statements
-    stranger = signed(IdentityKeys.parsed(two.body), key=generate_private_key())
+    stranger = sign_message(IdentityKeys.parsed(two.body), key=generate_private_key())
     posing = stranger.model_copy(update={"signer": two.signer})
     for statement in (stranger, posing):
         with pytest.raises(AuthenticityError):

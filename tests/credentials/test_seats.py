@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from gridsecure.credentials.seats import billing_domain, delegation_text, seated_roster
+from gridsecure.credentials.seats import billing_domain, delegation_text, verify_seats
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError
 from gridsecure.identity_messages import NO_FACTS, Registered, Registrations, RosterSeats
-from gridsecure.messages import RosterManifest, Signed, roster_name, signed
+from gridsecure.messages import RosterManifest, Signed, roster_name, sign_message
 from tests.identity.identity_world import HOME
 
 SLOTS = 3
@@ -41,7 +41,7 @@ def vouched(
         for key in keys
     ]
     said = {"domain": domain, "role": role, "issued_at": "2026-03-01", "entries": entries}
-    return signed(Registrations.model_validate(said), key=by)
+    return sign_message(Registrations.model_validate(said), key=by)
 
 
 def named(roster: RosterManifest, **changes: Any) -> RosterManifest:
@@ -86,18 +86,18 @@ class Sent:
         )
         data = seats.model_dump_json().encode()
         manifest = self.roster.model_copy(update={"seats": sm3_hex(data)})
-        return signed(manifest, key=self.signer), data
+        return sign_message(manifest, key=self.signer), data
 
 
 def refusal(envelope: Signed, seats: bytes) -> str:
     with pytest.raises(GridSecureError) as refused:
-        seated_roster(envelope, seats=seats, identity=IDENTITY)
+        verify_seats(envelope, seats=seats, identity=IDENTITY)
     return refused.value.reason
 
 
 def test_a_roster_with_everybodys_agreement_is_taken_in():
     envelope, seats = Sent().parts()
-    found = seated_roster(envelope, seats=seats, identity=IDENTITY)
+    found = verify_seats(envelope, seats=seats, identity=IDENTITY)
     assert found.roster == ROSTER.model_copy(update={"seats": sm3_hex(seats)})
     assert found.gateway == GATEWAY.public_key
     assert found.gateway_subject == name_of(GATEWAY)
@@ -137,7 +137,7 @@ def test_every_holder_agrees_to_its_own_seat(name):
 )
 def test_agreement_covers_the_facts_of_the_bill(roster):
     assert refusal(*Sent(roster=roster).parts()) == "authenticity.delegation"
-    assert seated_roster(
+    assert verify_seats(
         (parts := Sent(roster=roster, delegations=agreed(roster)).parts())[0],
         seats=parts[1],
         identity=IDENTITY,
@@ -201,8 +201,8 @@ def test_seats_are_those_the_roster_names():
     envelope, seats = Sent().parts()
     assert refusal(envelope, seats + b" ") == "authenticity.seats"
     assert refusal(envelope, Sent().parts()[1]) == "authenticity.seats"  # signed anew
-    unnamed = signed(ROSTER, key=GATEWAY)
+    unnamed = sign_message(ROSTER, key=GATEWAY)
     assert refusal(unnamed, b"") == "authenticity.seats"
     for rubbish in (b"", b"{}", b"\xff", seats[:-1]):
         manifest = ROSTER.model_copy(update={"seats": sm3_hex(rubbish)})
-        assert refusal(signed(manifest, key=GATEWAY), rubbish).startswith("message.")
+        assert refusal(sign_message(manifest, key=GATEWAY), rubbish).startswith("message.")

@@ -16,8 +16,8 @@ from gridsecure.credentials.seats import (
     SeatedRoster,
     billing_domain,
     delegation_text,
-    seated_roster,
     settlement_domain,
+    verify_seats,
 )
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
@@ -29,7 +29,7 @@ from gridsecure.errors import (
     UnknownMeterError,
 )
 from gridsecure.identity_messages import NO_FACTS, Facts, Registered, Registrations, RosterSeats
-from gridsecure.messages import RosterManifest, Signed, roster_name, signed
+from gridsecure.messages import RosterManifest, Signed, roster_name, sign_message
 from tests.grid_simulator import stated
 from tests.identity.identity_world import HOME
 
@@ -106,7 +106,7 @@ def vouched(
             )
         ],
     )
-    return signed(said, key=key or cast().identity)
+    return sign_message(said, key=key or cast().identity)
 
 
 def agreed(roster: RosterManifest, *, holders: Sequence[Sm2PrivateKey] | None = None) -> list[str]:
@@ -143,9 +143,9 @@ class Sent:
         )
         data = seats.model_dump_json().encode()
         named = self.roster.model_copy(update={"seats": sm3_hex(data), **self.late})
-        envelope = signed(named, key=self.signer or cast().gateway)
+        envelope = sign_message(named, key=self.signer or cast().gateway)
         key = cast().identity.public_key
-        return seated_roster(envelope, seats=self.seats or data, identity={key.thumbprint: key})
+        return verify_seats(envelope, seats=self.seats or data, identity={key.thumbprint: key})
 
 
 def test_a_seated_roster_names_its_gateway() -> None:
@@ -434,4 +434,4 @@ def test_a_holder_key_that_is_none_is_refused() -> None:
         entries=[Registered(subject=name, holder="04" + "0" * 128) for name in names()],
     )
     with pytest.raises((AuthenticityError, InvalidMessageError)):
-        Sent(holders=signed(said, key=cast().identity)).checked()
+        Sent(holders=sign_message(said, key=cast().identity)).checked()

@@ -10,8 +10,8 @@ from gridsecure.credentials.curves import IDENTITY
 from gridsecure.credentials.group import available_backends
 from gridsecure.credentials.presentations import subject
 from gridsecure.credentials.ranges import commit_digits, committed_number, digit_bases
-from gridsecure.credentials.sigma import Derived, Statement, holds, prove
-from gridsecure.credentials.suites import framed, sm2_suite
+from gridsecure.credentials.sigma import Derived, Relation, holds, prove
+from gridsecure.credentials.suites import frame_parts, sm2_suite
 from tests.identity.identity_world import METER, UPLOAD, suite
 
 SUITE = suite()
@@ -43,11 +43,11 @@ def test_known_answers(backend):
 
 @given(one=st.lists(st.binary(max_size=6)), two=st.lists(st.binary(max_size=6)))
 def test_framing_is_unambiguous(one, two):
-    assert (framed(*one) == framed(*two)) == (one == two)
+    assert (frame_parts(*one) == frame_parts(*two)) == (one == two)
 
 
-def knowledge(point) -> Statement:
-    statement = Statement(GROUP)
+def knowledge(point) -> Relation:
+    statement = Relation(GROUP)
     (secret,) = statement.scalars(1)
     statement.equate(statement.element(point), (secret, statement.element(SUITE.g)))
     return statement

@@ -30,8 +30,8 @@ from gridsecure.compute import intake
 from gridsecure.compute.admission import admit_upload
 from gridsecure.compute.key_sets import install_key_set
 from gridsecure.credentials.access import ISSUER
-from gridsecure.credentials.holder import Holder, derived_secret
-from gridsecure.credentials.seats import billing_domain, settlement_domain, vouched_gateway
+from gridsecure.credentials.holder import Holder, derive_secret
+from gridsecure.credentials.seats import billing_domain, settlement_domain, verify_gateway
 from gridsecure.credentials.uploads import (
     COUNTER_HEADER,
     HOLDER_HEADER,
@@ -43,7 +43,7 @@ from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway import outbox
-from gridsecure.gateway.agent_records import remembered
+from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.enrolment_passes import RANDOM
 from gridsecure.gateway.identity_peer import IdentityPeer
@@ -58,7 +58,7 @@ from gridsecure.gateway.tables import SCHEMA
 from gridsecure.gateway.upload import PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
 from gridsecure.homomorphic.secret_key import generate_key_set
-from gridsecure.messages import KeyNotice, KeySetRequest, Signed, opened
+from gridsecure.messages import KeyNotice, KeySetRequest, Signed, open_message
 from gridsecure.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
@@ -215,7 +215,7 @@ class GatewayWorld:
 
     def holder(self, name: str) -> Holder:
         """A holder of this gateway, made anew from its seed."""
-        m1 = derived_secret(SEED, name=name, suite=suite())
+        m1 = derive_secret(SEED, name=name, suite=suite())
         return Holder(suite(), identity_keys().public, m1)
 
     def meter_point(self, meter_point_id: str) -> Holder:
@@ -349,7 +349,7 @@ class GatewayWorld:
         seating = Seating(self.zone, self.peers.identity, period.start.isoformat(), self.clock)
         drafts = build_rosters(
             homes,
-            members=remembered(self.zone, YEAR),
+            members=recall_members(self.zone, YEAR),
             tariffs={"flat": self.zone.objects.put(text.encode())},
             speaker=seating.speaker,
             domain=seating.domain.text,
@@ -412,20 +412,20 @@ class GatewayWorld:
         zone, body = self.grid.platform_zone, request.read()
         match request.url.path.split("/")[1:]:
             case ["key-sets"]:
-                notice, *keys = frames.split(body)
+                notice, *keys = frames.split_frames(body)
                 envelope = Signed.parsed(notice)
                 return asdict(install_key_set(zone, envelope, keys=tuple(keys), at=NOW))
             case ["tariffs"]:
                 return {"digest": intake.install_tariff(zone, body.decode())}
             case ["rosters"]:
-                signed_roster, seats = frames.split(body)
+                signed_roster, seats = frames.split_frames(body)
                 envelope = Signed.parsed(signed_roster)
                 roster = intake.register_roster(zone, envelope, seats=seats, at=NOW)
                 return {"roster_id": roster.roster_id}
             case ["uploads"]:
                 return asdict(intake.begin_upload(zone, Signed.parsed(body), at=NOW))
             case ["uploads", upload_id, "objects"]:
-                objects = frames.split(body)
+                objects = frames.split_frames(body)
                 return {"received": intake.receive_objects(zone, upload_id, objects=objects)}
             case ["uploads", upload_id, "commit"]:
                 return asdict(intake.commit_upload(zone, upload_id, at=NOW))
@@ -433,12 +433,12 @@ class GatewayWorld:
                 raise AssertionError(unknown)
 
     def authority_answer(self, request: httpx.Request) -> httpx.Response:
-        asked, registrations = map(Signed.parsed, frames.split(request.read()))
-        vouched = vouched_gateway(registrations, identity=registry(self.grid.identity_key))
+        asked, registrations = map(Signed.parsed, frames.split_frames(request.read()))
+        vouched = verify_gateway(registrations, identity=registry(self.grid.identity_key))
         trusted = {vouched.key.thumbprint: vouched.key}
-        name = opened(asked, expect=KeySetRequest, trusted=trusted).parameters
+        name = open_message(asked, expect=KeySetRequest, trusted=trusted).parameters
         notice, objects = self.key_set_of(vouched.key.thumbprint, name)
-        body = frames.joined([notice.model_dump_json().encode(), *objects])
+        body = frames.join_frames([notice.model_dump_json().encode(), *objects])
         return httpx.Response(200, content=body)
 
     def key_set_of(self, gateway: str, name: str) -> tuple[Signed, list[bytes]]:

@@ -31,10 +31,10 @@ from gridsecure.identity.access_tokens import give_token
 from gridsecure.identity.enrolments.books import read_by, write_books
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued, Issuer
 from gridsecure.identity.enrolments.orders import SESSIONS
-from gridsecure.identity.enrolments.signed_logins import admitted
-from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.enrolments.signed_logins import admit_login
+from gridsecure.identity.registrations.registrar import ReceivedPresentation, Registrar
 from gridsecure.identity.registrations.token_service import TokenService
-from gridsecure.identity.registrations.vouching import registrations_of
+from gridsecure.identity.registrations.vouching import vouch_registrations
 from gridsecure.identity_messages import (
     EnrolmentAnswer,
     EnrolmentOrder,
@@ -42,7 +42,7 @@ from gridsecure.identity_messages import (
     Facts,
     ServiceLogin,
 )
-from gridsecure.messages import Signed, opened, signed
+from gridsecure.messages import Signed, open_message, sign_message
 from gridsecure_api.errors import error_response
 from tests.grid_simulator import grid_keys
 from tests.identity.identity_world import account_of, database, keys, suite
@@ -159,7 +159,7 @@ class IdentityService:
     def _service_token(self, envelope: Signed) -> object:
         now, trusted = self.clock(), self.authority.services
         engine = self.authority.enrolments
-        login = admitted(envelope, expect=ServiceLogin, trusted=trusted, engine=engine, now=now)
+        login = admit_login(envelope, expect=ServiceLogin, trusted=trusted, engine=engine, now=now)
         given = give_token(
             f"gateway:{envelope.signer}",
             roles=("gateway",),
@@ -176,7 +176,7 @@ class IdentityService:
     def _enrol(self, body: bytes, sender: str) -> bytes:
         mine, trusted = self.authority.signer, self.authority.services
         text = open_from(body, private_key=mine, purpose="enrolment")
-        order = opened(Signed.parsed(text), expect=EnrolmentOrder, trusted=trusted)
+        order = open_message(Signed.parsed(text), expect=EnrolmentOrder, trusted=trusted)
         session, now = bytes.fromhex(order.session), self.clock()
         SESSIONS.use(self.authority.enrolments, value=session, now=now, owner=sender)
         names = [item.identity for item in order.items]
@@ -197,7 +197,7 @@ class IdentityService:
         answers = self.authority.issuer.issue_all(requests, context=context, now=now)
         found = {r.identity: a for r, a in zip(requests, answers, strict=True)}
         results = [_result(name, found.get(name)) for name in names]
-        answer = signed(EnrolmentAnswer(session=order.session, items=results), key=mine)
+        answer = sign_message(EnrolmentAnswer(session=order.session, items=results), key=mine)
         return seal_to(
             answer.model_dump_json().encode(),
             recipient=trusted[sender],
@@ -211,7 +211,7 @@ class IdentityService:
         domains = registration_domains(context.role, period=context.period, carry=wanted["carry"])
         outcomes = self.authority.registrar.register_all(
             [
-                Shown(
+                ReceivedPresentation(
                     bytes.fromhex(item["holder"]),
                     bytes.fromhex(item["presentation"]),
                     Facts(**item["facts"]),
@@ -233,14 +233,16 @@ class IdentityService:
         }
 
     def _list(self, wanted: dict) -> object:
-        found, refused = registrations_of(
+        found, refused = vouch_registrations(
             self.authority.registrations,
             wanted["subjects"],
             domain=wanted["domain"],
             role=wanted["role"],
             now=self.clock(),
         )
-        envelope = None if found is None else signed(found, key=self.authority.signer).model_dump()
+        envelope = (
+            None if found is None else sign_message(found, key=self.authority.signer).model_dump()
+        )
         return {"registrations": envelope, "refused": refused}
 
     def _log_in(self, wanted: dict) -> object:

@@ -18,7 +18,7 @@ from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
 from gridsecure.compute.jobs import worker_pool
-from gridsecure.compute.key_sets import known_keys
+from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import record_answer
 from gridsecure.compute.runs import run_plan
 from gridsecure.compute.tables import UploadRow
@@ -35,16 +35,16 @@ from gridsecure.gateway import correction_plan, corrections, outbox
 from gridsecure.gateway.correction_plan import (
     CorrectionFiles,
     CorrectionReport,
+    list_corrections,
     save_correction,
-    stored_corrections,
 )
-from gridsecure.gateway.correction_versions import expected_corrections
+from gridsecure.gateway.correction_versions import compute_expected_corrections
 from gridsecure.gateway.corrections import correct_month
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.month_files import load_files
-from gridsecure.gateway.month_plan import stored_plan
+from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.year_to_date import year_before_wh
-from gridsecure.key_authority.checker.answering import sealed_statements
+from gridsecure.key_authority.checker.answering import read_sealed_statements
 from gridsecure.key_authority.checker.bill_versions import bill_versions
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import UploadManifest
@@ -52,7 +52,7 @@ from gridsecure.periods import billing_month
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.statement_checks import bill_digests, check_statements
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import head, verify_chain
+from gridsecure.store.evidence import find_head, verify_chain
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.authority_simulator import Authority
 from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
@@ -111,7 +111,7 @@ def correct(world, files, progress=lambda *_step: None) -> CorrectionReport:
 
 
 def sent_as(world, roster_id: str, revision: int) -> outbox.Outgoing:
-    return outbox.required(world.zone, outbox.upload_name(roster_id, MONTH, revision))
+    return outbox.load_outgoing(world.zone, outbox.upload_name(roster_id, MONTH, revision))
 
 
 def platform_uploads(world) -> list[UploadManifest]:
@@ -176,7 +176,7 @@ def test_every_version_stays_and_the_new_one_is_private(world):
     assert saved(world, data) == files
     with write_session(world.zone.engine) as session:
         verify_chain(session)
-        assert head(session).action == "upload.committed"
+        assert find_head(session).action == "upload.committed"
 
 
 def test_the_expected_documents_are_those_of_the_plaintext_readings(world):
@@ -184,7 +184,9 @@ def test_the_expected_documents_are_those_of_the_plaintext_readings(world):
     row = (home, "2026-07-03 05:00", 3.5)
     files = saved(world, corrected_csv(row))
     correct(world, files)
-    expected = expected_corrections(world.zone, load_files(world.zone, MONTH), correction=files)
+    expected = compute_expected_corrections(
+        world.zone, load_files(world.zone, MONTH), correction=files
+    )
     frames = world.simulated.readings(), readings_with(world, row)
     old, new = (
         bill_readings(
@@ -268,8 +270,8 @@ def test_another_price_table_seats_everybody_anew(world):
     new = json.loads(sent_as(world, second.roster_id, 2).roster.body)
     (old,) = [
         roster
-        for name in stored_plan(world.zone, MONTH).names
-        if (roster := json.loads(outbox.required(world.zone, name).roster.body))["pseudonyms"]
+        for name in find_plan(world.zone, MONTH).names
+        if (roster := json.loads(outbox.load_outgoing(world.zone, name).roster.body))["pseudonyms"]
         == new["pseudonyms"]
     ]
     assert {key for key in new if new[key] != old[key]} == {"roster_id", "tariff", "seats"}
@@ -277,7 +279,7 @@ def test_another_price_table_seats_everybody_anew(world):
     assert (back.number, back.rosters) == (2, 1)
     third = platform_uploads(world)[-1]
     assert third.revision == 3
-    assert third.roster_id in stored_plan(world.zone, MONTH).rosters
+    assert third.roster_id in find_plan(world.zone, MONTH).rosters
 
 
 # --- one after another --------------------------------------------------------------------------
@@ -294,12 +296,14 @@ def test_corrections_build_on_each_other(world):
     third = platform_uploads(world)[-1]
     second = sent_as(world, third.roster_id, 2)
     assert third.corrects == second.manifest.digest
-    expected = expected_corrections(world.zone, load_files(world.zone, MONTH), correction=again)
+    expected = compute_expected_corrections(
+        world.zone, load_files(world.zone, MONTH), correction=again
+    )
     ((period,),) = [d["periods"] for meters in expected.values() for d in meters.values()]
     assert (period["version"], period["cancels"]["version"]) == (3, 2)
     assert correct(world, again) == report
     assert len(platform_uploads(world)) == 5
-    plans = stored_corrections(world.zone, MONTH)
+    plans = list_corrections(world.zone, MONTH)
     assert [plan.number for plan in plans] == [1, 2]
     assert asdict(plans[0])["first_readings"] == asdict(plans[1])["first_readings"]
 
@@ -329,7 +333,7 @@ def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
 
     with pytest.raises(Killed):
         correct(world, files, kill)
-    plans = stored_corrections(world.zone, MONTH)
+    plans = list_corrections(world.zone, MONTH)
     signed = {
         item.name: outbox.find(world.zone, item.name) for plan in plans for item in plan.rosters
     }
@@ -339,9 +343,9 @@ def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
     assert [u.revision for u in platform_uploads(world)] == [1, 1, 2, 2]
     for name, item in signed.items():
         if item is not None:
-            assert outbox.required(world.zone, name).manifest == item.manifest
+            assert outbox.load_outgoing(world.zone, name).manifest == item.manifest
     if plans:
-        assert stored_corrections(world.zone, MONTH) == plans
+        assert list_corrections(world.zone, MONTH) == plans
     assert list((world.folder / "outbox").iterdir()) == []
 
 
@@ -360,10 +364,10 @@ def test_killed_around_any_request_nothing_is_uploaded_twice(world, request_numb
     world.wire.answer = answer_then_die
     with pytest.raises(Killed):
         correct(world, files)
-    plans = stored_corrections(world.zone, MONTH)
+    plans = list_corrections(world.zone, MONTH)
     world.restart()
     correct(world, files)
-    assert stored_corrections(world.zone, MONTH) == plans
+    assert list_corrections(world.zone, MONTH) == plans
     assert len(platform_uploads(world)) == 4
     assert world.wire.count("/objects") == 2
 
@@ -429,7 +433,7 @@ def test_half_hours_over_hours_are_refused(world):
     with pytest.raises(InvalidReadingsError) as refusal:
         correct(world, saved(world, corrected_csv(*rows)))
     assert refusal.value.reason == "correction.interval"
-    assert stored_corrections(world.zone, MONTH) == []
+    assert list_corrections(world.zone, MONTH) == []
 
 
 def test_who_can_no_longer_be_billed_stops_the_correction(world):
@@ -444,7 +448,7 @@ def test_who_can_no_longer_be_billed_stops_the_correction(world):
         correct(world, saved(world, corrected_csv(*rows)))
     assert refusal.value.reason == "correction.unbillable"
     assert "1 meter points" in refusal.value.message
-    assert stored_corrections(world.zone, MONTH) == []
+    assert list_corrections(world.zone, MONTH) == []
 
 
 def test_readings_of_who_was_never_billed_are_counted(tmp_path):
@@ -470,7 +474,7 @@ def test_an_altered_version_is_noticed(world, which):
     files = saved(world, corrected_csv((homes(world)[0], "2026-07-03 05:00", 1.5)))
     correct(world, files)
     if which == "corrected":
-        path = correction_plan.version_path(world.zone, MONTH, files.readings[0])
+        path = correction_plan.locate_version(world.zone, MONTH, files.readings[0])
     else:
         (path,) = load_files(world.zone, MONTH).readings
     path.write_bytes(path.read_bytes() + b"\n")
@@ -515,7 +519,7 @@ def test_files_of_two_interval_lengths_are_corrected_each_in_its_own(tmp_path):
 
 def test_a_version_that_is_gone_is_an_error_with_a_way_out(world):
     files = saved(world, corrected_csv((homes(world)[0], "2026-07-03 05:00", 1.5)))
-    correction_plan.version_path(world.zone, MONTH, files.readings[0]).unlink()
+    correction_plan.locate_version(world.zone, MONTH, files.readings[0]).unlink()
     with pytest.raises(StorageError) as refusal:
         correct(world, files)
     assert refusal.value.reason == "storage.read"
@@ -544,7 +548,7 @@ def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
         for files, count in ((first, 2), (second, len(homes(world)))):
             correct(world, files)
             statements = released(world, authority, "rebill")
-            expected = expected_corrections(world.zone, month, correction=files)
+            expected = compute_expected_corrections(world.zone, month, correction=files)
             found = check_statements(bill_digests(expected), statements=statements)
             assert (found.bills, found.mismatches) == (count, 0)
         assert [v.version.revision for v in bill_versions(authority.zone)] == [1, 1, 2, 2, 3]
@@ -557,7 +561,7 @@ def released(world, authority: Authority, plan: str) -> list[bytes]:
     zone = world.grid.platform_zone
     if plan == "bill":
         world.grid.close_month()
-    with worker_pool(zone.objects, known_keys(zone), workers=1) as pool:
+    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
         order = world.grid.order(plan)
         request = run_plan(
             zone,
@@ -571,7 +575,7 @@ def released(world, authority: Authority, plan: str) -> list[bytes]:
     record_answer(zone, outcome.request_id, answer="released", at=world.now)
     return [
         open_from(
-            sealed_statements(authority.zone, outcome.request_id, roster_id),
+            read_sealed_statements(authority.zone, outcome.request_id, roster_id),
             private_key=OFFICE,
             purpose=STATEMENTS_PURPOSE,
         )

@@ -28,18 +28,18 @@ from gridsecure.errors import (
 from gridsecure.gateway import enrolment_passes
 from gridsecure.gateway.agent_records import (
     Member,
-    remembered,
-    remembered_gateway,
-    settlement_names,
+    map_settlement_names,
+    recall_gateway,
+    recall_members,
 )
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.enrolment_passes import batch_size
-from gridsecure.gateway.identity_peer import IdentityPeer, Login
+from gridsecure.gateway.identity_peer import HolderLogin, IdentityPeer
 from gridsecure.gateway.tables import CredentialRow
 from gridsecure.identity.enrolments import tables as enrolments
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issuer
-from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.registry import find_registration
 from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity_messages import (
@@ -50,7 +50,7 @@ from gridsecure.identity_messages import (
     IdentityKeys,
     Registrations,
 )
-from gridsecure.messages import Signed, signed
+from gridsecure.messages import Signed, sign_message
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.wire.client import PAUSES_S
@@ -115,10 +115,10 @@ def test_everybody_is_registered_for_billing_and_settlement(world):
     own = own_names(world, BILLING, SETTLEMENT)
     assert found.names == {name: subjects[0] for name, subjects in own.items()}
     assert found.refused == {}
-    kept = remembered(world.zone, YEAR)
+    kept = recall_members(world.zone, YEAR)
     assert {name: member.subjects for name, member in kept.items()} == own
     assert all(member.facts.counted for member in kept.values())
-    assert settlement_names(world.zone, f"{YEAR}-12-01") == dict(own.values())
+    assert map_settlement_names(world.zone, f"{YEAR}-12-01") == dict(own.values())
     assert registered(world) == {name for subjects in own.values() for name in subjects}
     assert world.identity.log == REQUESTS
 
@@ -151,7 +151,7 @@ def test_another_year_gives_other_pseudonyms_of_the_same_keys(world):
         assert len(session.exec(select(enrolments.EnrolmentRow)).all()) == len(NAMES)
     assert enrolled(world) == first
     for name in second.names.values():
-        assert registration(world.registry.registrations, subject=name).carried == ()
+        assert find_registration(world.registry.registrations, subject=name).carried == ()
 
 
 def test_with_carry_the_earlier_pseudonyms_are_shown_by_who_has_them(world):
@@ -160,7 +160,7 @@ def test_with_carry_the_earlier_pseudonyms_are_shown_by_who_has_them(world):
     world.carry = True
     second = enrolled(world, [*NAMES, "meter-4"], start="2027-01-01T00:00:00+08:00")
     for name, subject in second.names.items():
-        found = registration(world.registry.registrations, subject=subject)
+        found = find_registration(world.registry.registrations, subject=subject)
         assert found.carried == ((first.names[name],) if name in NAMES else ())
 
 
@@ -183,8 +183,8 @@ def test_the_gateway_joins_once_under_a_pseudonym_of_its_own(world):
     client = world.peers.identity
     subject = client.join(YEAR)
     assert subject == world.holder("gateway").name_in(BILLING)
-    assert remembered_gateway(world.zone, YEAR) == Member((subject,), NO_FACTS)
-    found = registration(world.registry.registrations, subject=subject)
+    assert recall_gateway(world.zone, YEAR) == Member((subject,), NO_FACTS)
+    found = find_registration(world.registry.registrations, subject=subject)
     assert (found.role, found.domain, found.settlement) == ("gateway", BILLING.text, "")
     assert found.holder == world.gateway_key.public_key.point
     requests = len(world.identity.log)
@@ -197,7 +197,7 @@ def test_a_gateway_that_is_cloned_does_not_join(world):
     with pytest.raises(AccessDeniedError) as refusal:
         world.peers.identity.join(YEAR)
     assert refusal.value.reason == "identity.gateway"
-    assert remembered_gateway(world.zone, YEAR) is None
+    assert recall_gateway(world.zone, YEAR) is None
 
 
 # --- in which order -----------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def asked(world, found):
 
 def test_who_is_remembered_and_lost_registers_once_more_without_a_name(world):
     found = enrolled(world)
-    lost = remembered(world.zone, YEAR)["meter-2"].subjects
+    lost = recall_members(world.zone, YEAR)["meter-2"].subjects
     lose(world, *lost)
     envelope, refused = asked(world, found)
     assert refused == frozenset()
@@ -320,7 +320,7 @@ def test_who_is_refused_again_is_left_out_after_one_attempt(world):
 
 def test_one_that_is_lost_comes_back_beside_one_that_is_revoked(world):
     found = enrolled(world)
-    lose(world, *remembered(world.zone, YEAR)["meter-2"].subjects)
+    lose(world, *recall_members(world.zone, YEAR)["meter-2"].subjects)
     revoke(world.registry.registrations, subject=found.names["meter-3"], reference="w", now=NOW)
     _, refused = asked(world, found)
     assert refused == {found.names["meter-3"]}
@@ -328,7 +328,7 @@ def test_one_that_is_lost_comes_back_beside_one_that_is_revoked(world):
 
 def test_who_has_no_credential_any_more_is_left_out_and_not_named(world):
     found = enrolled(world)
-    lose(world, *remembered(world.zone, YEAR)["meter-2"].subjects)
+    lose(world, *recall_members(world.zone, YEAR)["meter-2"].subjects)
     with write_session(world.zone.engine) as session:
         session.exec(delete(CredentialRow))
     _, refused = asked(world, found)
@@ -361,7 +361,7 @@ def test_killed_at_any_step_the_next_run_has_the_same_pseudonyms(world, request_
     world.identity.answer = answer_then_die
     with pytest.raises(Killed):
         enrolled(world)
-    assert remembered(world.zone, YEAR) == {}
+    assert recall_members(world.zone, YEAR) == {}
     world.identity.answer = real
     world.restart()
     assert enrolled(world).names == {n: s for n, (s,) in own_names(world, BILLING).items()}
@@ -384,7 +384,7 @@ def test_killed_between_batches_the_next_run_asks_for_the_others_only(world, mon
     world.identity.answer = die_at_the_second
     with pytest.raises(Killed):
         enrolled(world)
-    assert len(remembered(world.zone, YEAR)) == 1
+    assert len(recall_members(world.zone, YEAR)) == 1
     world.identity.answer = real
     world.restart()
     world.identity.log.clear()
@@ -497,7 +497,7 @@ OTHER_ISSUER = generate_issuer_key(suite()).public_key(suite()).to_bytes(suite()
 def test_keys_that_one_opener_alone_signed_are_refused(world):
     stranger = grid_keys().stranger
     for signers in ([UTILITY], [UTILITY, UTILITY], [UTILITY, stranger], []):
-        world.registry.statements = tuple(signed(SAID, key=key) for key in signers)
+        world.registry.statements = tuple(sign_message(SAID, key=key) for key in signers)
         with pytest.raises(AuthenticityError):
             enrolled(world)
     assert world.identity.count("/enrolments/sessions") == 0
@@ -507,7 +507,10 @@ def test_keys_that_one_opener_alone_signed_are_refused(world):
 
 def test_keys_the_openers_do_not_agree_on_are_refused(world):
     other = SAID.model_copy(update={"issuer": OTHER_ISSUER})
-    world.registry.statements = (signed(SAID, key=UTILITY), signed(other, key=REGULATOR))
+    world.registry.statements = (
+        sign_message(SAID, key=UTILITY),
+        sign_message(other, key=REGULATOR),
+    )
     with pytest.raises(SignatureError) as refusal:
         enrolled(world)
     assert refusal.value.reason == "authenticity.identity-keys"
@@ -516,7 +519,10 @@ def test_keys_the_openers_do_not_agree_on_are_refused(world):
 def test_other_keys_than_before_are_refused_though_both_signed(world):
     enrolled(world)
     other = SAID.model_copy(update={"issuer": OTHER_ISSUER})
-    world.registry.statements = (signed(other, key=UTILITY), signed(other, key=REGULATOR))
+    world.registry.statements = (
+        sign_message(other, key=UTILITY),
+        sign_message(other, key=REGULATOR),
+    )
     world.restart()
     world.list_accounts(["meter-4"])
     with pytest.raises(AuthenticityError) as refusal:
@@ -526,7 +532,7 @@ def test_other_keys_than_before_are_refused_though_both_signed(world):
 
 def test_the_same_keys_signed_anew_are_the_same(world):
     enrolled(world)
-    world.registry.statements = (signed(SAID, key=REGULATOR), signed(SAID, key=UTILITY))
+    world.registry.statements = (sign_message(SAID, key=REGULATOR), sign_message(SAID, key=UTILITY))
     world.list_accounts(["meter-4"])
     assert enrolled(world, ["meter-4"]).refused == {}
 
@@ -543,7 +549,7 @@ def changed_answers(world, change):
             response.content, private_key=world.zone.signing_key, purpose="enrolment-answer"
         )
         found = change(EnrolmentAnswer.parsed(Signed.parsed(text).body))
-        data = signed(found, key=world.grid.identity_key).model_dump_json().encode()
+        data = sign_message(found, key=world.grid.identity_key).model_dump_json().encode()
         return httpx.Response(200, content=sealed_answer(world, data))
 
     world.identity.answer = answer
@@ -564,7 +570,7 @@ def test_a_credential_whose_proof_does_not_hold_stops_everything(world):
         enrolled(world)
     assert refusal.value.reason == "authenticity.credential-response"
     assert registered(world) == set()
-    assert remembered(world.zone, YEAR) == {}
+    assert recall_members(world.zone, YEAR) == {}
 
 
 def test_an_answer_that_another_key_signed_is_refused(world):
@@ -574,7 +580,7 @@ def test_an_answer_that_another_key_signed_is_refused(world):
         if request.url.path != "/enrolments":
             return real(request)
         forged = EnrolmentAnswer(session="0" * 64, items=[])
-        data = signed(forged, key=grid_keys().stranger).model_dump_json().encode()
+        data = sign_message(forged, key=grid_keys().stranger).model_dump_json().encode()
         return httpx.Response(200, content=sealed_answer(world, data))
 
     world.identity.answer = answer
@@ -630,7 +636,7 @@ def test_an_answer_of_another_shape_is_refused(world, path, said):
     with pytest.raises(InvalidMessageError) as refusal:
         enrolled(world)
     assert refusal.value.reason == "identity.answer"
-    assert remembered(world.zone, YEAR) == {}
+    assert recall_members(world.zone, YEAR) == {}
 
 
 # --- logging in ---------------------------------------------------------------------------------
@@ -659,7 +665,7 @@ def test_a_lost_login_is_tried_again_with_another_challenge(world, number, fate)
     world.identity.log.clear()
     world.identity.break_at = {number: fate}
     login, _ = client.log_in(YEAR)
-    assert isinstance(login, Login)
+    assert isinstance(login, HolderLogin)
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from gridsecure.billing.settlements import settle
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.admission import SeenMeters, admit
 from gridsecure.gateway.collection import Collected, collect
-from gridsecure.gateway.energies import IntervalEnergies, interval_energies
+from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.formats import read_readings
-from gridsecure.gateway.settling import settled_energies
+from gridsecure.gateway.settling import settle_energies
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.tariffs.tariff import parse_tariff
 
@@ -109,14 +109,14 @@ def totals(energies: IntervalEnergies) -> dict[str, int]:
 def test_a_month_of_the_field_has_its_energy_and_no_other(name: str) -> None:
     expected = json.loads((CASES / name / "expected.json").read_text(encoding="utf-8"))
     found = collected(CASES / name / "readings.csv")
-    assert totals(interval_energies(found.readings, period=DAY)) == expected["totals_wh"]
+    assert totals(lay_out_energies(found.readings, period=DAY)) == expected["totals_wh"]
     assert found.estimated_rows == 0
 
 
 def test_a_net_meter_is_left_out_by_name() -> None:
     found = collected(CASES / "run-net-negative-hours" / "readings.csv")
     assert found.left_out == {"NET": "net-metered"}
-    energies = interval_energies(found.readings, period=DAY)
+    energies = lay_out_energies(found.readings, period=DAY)
     admission = admit(
         energies,
         seen=SeenMeters(found.seen, found.left_out),
@@ -137,7 +137,7 @@ def test_a_register_gap_keeps_what_the_faces_tell() -> None:
         for line in csv.DictReader(file):
             face = round(float(line["register_kwh"]) * 1000)
             faces.setdefault(line["meter_point_id"], []).append(face)
-    energies = interval_energies(collected(path).readings, period=DAY)
+    energies = lay_out_energies(collected(path).readings, period=DAY)
     assert totals(energies) == {name: own[-1] - own[0] for name, own in faces.items()}
 
 
@@ -176,9 +176,9 @@ def test_a_meter_that_goes_over_to_another_length_is_billed_for_what_it_read(
     data, energy, demand = changing(before, after, at=at)
     found = collected(data)
     assert (found.estimated_rows, len(found.quarantined)) == (0, 0)
-    energies = interval_energies(found.readings, period=DAY)
+    energies = lay_out_energies(found.readings, period=DAY)
     tariff, contracts = parse_tariff(DEMAND), default_contracts(["M"])
-    run = settled_energies(energies, tariff=tariff, period=DAY, contracts=contracts)
+    run = settle_energies(energies, tariff=tariff, period=DAY, contracts=contracts)
     bill = settle(read_readings(data).readings, tariff=tariff, interval=pd.Timedelta(hours=1))
     for settled in (run, bill):
         assert (int(settled["total_wh"].iloc[0]), int(settled["demand_w"].iloc[0])) == (
@@ -226,7 +226,7 @@ def test_an_interval_across_two_prices_leaves_only_its_meter_point_out() -> None
     found = collected(file_of(rows))
     tariff = parse_tariff(HALF_PAST)
     admission = admit(
-        interval_energies(found.readings, period=DAY),
+        lay_out_energies(found.readings, period=DAY),
         seen=SeenMeters(found.seen, found.left_out),
         contracts=default_contracts(["COARSE", "FINE"], tariff_id="t"),
         tariffs={"t": tariff},

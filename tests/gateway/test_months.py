@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from gridsecure.compute.tables import UploadRow
 from gridsecure.errors import ConflictError, GridSecureError, InputError, StorageError
 from gridsecure.gateway import months, outbox
-from gridsecure.gateway.month_plan import month_period, stored_plan
+from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from tests.gateway.gateway_world import CONTRACTS_HEADER, MONTH, GatewayWorld
@@ -41,8 +41,8 @@ def committed(world):
 
 
 def manifests(world):
-    plan = stored_plan(world.zone, MONTH)
-    return [outbox.required(world.zone, name).upload for name in plan.names]
+    plan = find_plan(world.zone, MONTH)
+    return [outbox.load_outgoing(world.zone, name).upload for name in plan.names]
 
 
 def test_a_month_ends_with_every_roster_committed_and_counted(world):
@@ -75,7 +75,7 @@ def test_the_evidence_log_names_what_left(world):
     world.process()
     with write_session(world.zone.engine) as session:
         evidence.verify_chain(session)
-        assert evidence.head(session).action == "upload.committed"
+        assert evidence.find_head(session).action == "upload.committed"
 
 
 def test_a_roster_is_sent_while_the_next_is_encrypted(world):
@@ -125,7 +125,7 @@ def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
 
     with pytest.raises(Killed):
         world.process(progress=kill)
-    fixed = stored_plan(world.zone, MONTH)
+    fixed = find_plan(world.zone, MONTH)
     signed = {} if fixed is None else {n: outbox.find(world.zone, n) for n in fixed.names}
     world.restart()
     report = world.process()
@@ -134,9 +134,9 @@ def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
     assert report.bytes_uploaded == report.bytes_stored or stage == "upload"
     for name, item in signed.items():
         if item is not None:
-            assert outbox.required(world.zone, name).manifest == item.manifest
+            assert outbox.load_outgoing(world.zone, name).manifest == item.manifest
     if fixed is not None:
-        assert stored_plan(world.zone, MONTH) == fixed
+        assert find_plan(world.zone, MONTH) == fixed
 
 
 @pytest.mark.parametrize("column", [FIRST, FIRST + 1, COLUMNS])
@@ -147,13 +147,13 @@ def test_killed_within_encryption_no_signed_roster_is_encrypted_again(world, col
 
     with pytest.raises(Killed):
         world.process(progress=kill)
-    plan = stored_plan(world.zone, MONTH)
+    plan = find_plan(world.zone, MONTH)
     before = [outbox.find(world.zone, name) for name in plan.names]
     assert [item is not None for item in before] == [column > FIRST, False]
     world.restart()
     world.process()
-    assert stored_plan(world.zone, MONTH) == plan
-    after = [outbox.required(world.zone, name) for name in plan.names]
+    assert find_plan(world.zone, MONTH) == plan
+    after = [outbox.load_outgoing(world.zone, name) for name in plan.names]
     if before[0] is not None:
         assert after[0].manifest == before[0].manifest
     assert [m.sequence for m in manifests(world)] == [1, 2]
@@ -173,11 +173,11 @@ def test_killed_around_any_request_nothing_is_uploaded_twice(world, request_numb
     world.wire.answer = answer_then_die
     with pytest.raises(Killed):
         world.process()
-    plan = stored_plan(world.zone, MONTH)
+    plan = find_plan(world.zone, MONTH)
     signed = manifests(world)
     world.restart()
     world.process()
-    assert stored_plan(world.zone, MONTH) == plan
+    assert find_plan(world.zone, MONTH) == plan
     assert manifests(world) == signed
     assert len(committed(world)) == 2
     assert world.wire.count("/objects") == 2
@@ -203,7 +203,7 @@ def test_sequence_numbers_go_on_after_those_taken(world):
     august = ("2026-08-01T00:00:00+08:00", "2026-09-01T00:00:00+08:00")
     outgoing = world.outgoing(span=august)
     assert outgoing.upload.sequence == 3
-    assert outgoing.upload.roster_id in stored_plan(world.zone, MONTH).rosters
+    assert outgoing.upload.roster_id in find_plan(world.zone, MONTH).rosters
     assert world.outgoing(span=august).upload.sequence == 3
 
 
@@ -275,7 +275,7 @@ def test_a_full_disk_at_encryption_signs_nothing_and_passes(world, monkeypatch):
     monkeypatch.setattr(outbox, "write_private", full)
     with pytest.raises(StorageError):
         world.process()
-    plan = stored_plan(world.zone, MONTH)
+    plan = find_plan(world.zone, MONTH)
     assert [outbox.find(world.zone, name) for name in plan.names] == [None, None]
     assert world.wire.log == []
     monkeypatch.setattr(outbox, "write_private", real)

@@ -15,7 +15,7 @@ from gridsecure.billing.settlement_columns import register_column
 from gridsecure.billing.settlements import settle
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidReadingsError, NotFoundError, OutOfRangeError
-from gridsecure.gateway.energies import interval_energies
+from gridsecure.gateway.energies import lay_out_energies
 from gridsecure.gateway.packing import (
     INTERVAL_BOUNDS_WH,
     pack_energies,
@@ -191,7 +191,7 @@ def test_an_energy_above_its_bound_is_refused_and_not_told(grid, public_keys):
 def test_the_number_of_columns_is_known_before_packing(grid, public_keys):
     roster = grid.rosters[-1]
     tariff = grid.tariff(roster)
-    energies = interval_energies(grid.readings, period=grid.period)
+    energies = lay_out_energies(grid.readings, period=grid.period)
     columns = pack_energies(
         energies, roster=roster, tariff=tariff, period=grid.period, keys=public_keys
     )
@@ -211,7 +211,7 @@ def test_energies_lay_out_readings_in_any_order(meters, random):
             "energy_wh": values.ravel(),
         }
     ).sample(frac=1, random_state=random.randrange(2**32))
-    energies = interval_energies(frame, period=PERIOD)
+    energies = lay_out_energies(frame, period=PERIOD)
     assert energies.energy_wh.tolist() == values.tolist()
     assert energies.totals_wh.tolist() == values.sum(axis=1).tolist()
     assert (energies.starts == STARTS).all()
@@ -225,4 +225,4 @@ def test_a_shifted_grid_is_refused():
         {"meter_point_id": "m", "start": STARTS + pd.Timedelta(minutes=1), "energy_wh": 1}
     )
     with pytest.raises(InvalidReadingsError):
-        interval_energies(frame, period=PERIOD)
+        lay_out_energies(frame, period=PERIOD)

@@ -13,7 +13,7 @@ from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bill_readings
 from gridsecure.errors import InvalidMessageError, NotFoundError
 from gridsecure.gateway.month_files import load_files
-from gridsecure.gateway.reconciliation import expected_bills
+from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.statement_checks import MAX_NAMED, StatementCheck, bill_digests, check_statements
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
@@ -29,7 +29,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(world):
-    return expected_bills(world.zone, load_files(world.zone, MONTH))
+    return compute_expected_bills(world.zone, load_files(world.zone, MONTH))
 
 
 def checked(expected, *, statements) -> StatementCheck:
@@ -134,6 +134,6 @@ def test_a_month_that_was_not_processed_has_no_oracle(tmp_path):
     world = GatewayWorld(tmp_path)
     world.save()
     with pytest.raises(NotFoundError) as refusal:
-        expected_bills(world.zone, load_files(world.zone, MONTH))
+        compute_expected_bills(world.zone, load_files(world.zone, MONTH))
     assert refusal.value.reason == "month.not-processed"
     world.close()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gridsecure.errors import InputError, UnknownMeterError
 from gridsecure.gateway import rosters as module
 from gridsecure.gateway.agent_records import Member
-from gridsecure.gateway.rosters import Speaker, build_rosters, without_members
+from gridsecure.gateway.rosters import Speaker, build_rosters, remove_members
 from gridsecure.identity_messages import Facts
 
 TARIFFS = {"flat": "f" * 64, "tiers": "7" * 64}
@@ -146,7 +146,7 @@ def test_without_some_members_the_others_keep_their_facts_and_order():
     frame = contracts([(f"m{n}", "east", "household", "flat") for n in range(4)])
     (roster,) = built(frame)
     gone = roster.manifest.pseudonyms[1]
-    left = without_members(roster, {gone, "stranger"})
+    left = remove_members(roster, {gone, "stranger"})
     assert left is not None
     facts = left.manifest.model_dump()
     for name, values in roster.manifest.model_dump().items():
@@ -161,14 +161,14 @@ def test_without_a_member_it_is_the_roster_that_was_built_without_it():
     frame["service_from"] = ["", "2026-03", "", ""]
     (roster,) = built(frame)
     (fewer,) = built(frame[frame["meter_point_id"] != "m1"])
-    assert without_members(roster, {named(frame)["m1"]}).manifest == fewer.manifest
+    assert remove_members(roster, {named(frame)["m1"]}).manifest == fewer.manifest
     assert fewer.manifest.service_from == []
 
 
 def test_a_roster_without_strangers_is_the_same_and_without_anybody_none():
     (roster,) = built(contracts([("m1", "east", "household", "flat")]))
-    assert without_members(roster, {"stranger"}) is roster
-    assert without_members(roster, set(roster.manifest.pseudonyms)) is None
+    assert remove_members(roster, {"stranger"}) is roster
+    assert remove_members(roster, set(roster.manifest.pseudonyms)) is None
 
 
 def test_zone_and_class_are_the_certified_ones_whatever_the_contract_says():
@@ -181,7 +181,7 @@ def test_zone_and_class_are_the_certified_ones_whatever_the_contract_says():
     assert (manifest.zones[slot], manifest.customer_classes[slot]) == ("west", "shop")
     assert manifest.counted == [name != "m2" for name in roster.meter_point_ids]
     assert manifest.owner == "o"
-    left = without_members(roster, {manifest.pseudonyms[1 - slot]})
+    left = remove_members(roster, {manifest.pseudonyms[1 - slot]})
     assert left.manifest.counted == [False]  # not empty, which would say that everybody counts
-    alone = without_members(roster, {manifest.pseudonyms[slot]})
+    alone = remove_members(roster, {manifest.pseudonyms[slot]})
     assert alone.manifest.counted == []

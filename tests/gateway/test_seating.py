@@ -12,7 +12,7 @@ from sqlmodel import select
 from gridsecure import frames
 from gridsecure.compute.seating import install_deny_list
 from gridsecure.compute.tables import UploadRow
-from gridsecure.credentials.seats import billing_domain, seated_roster
+from gridsecure.credentials.seats import billing_domain, verify_seats
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import (
     AccessDeniedError,
@@ -24,17 +24,17 @@ from gridsecure.errors import (
 )
 from gridsecure.gateway import outbox
 from gridsecure.gateway.month_files import load_files
-from gridsecure.gateway.month_plan import stored_plan
+from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.packing import PackedColumn
-from gridsecure.gateway.reconciliation import expected_bills
-from gridsecure.gateway.roster_records import keep_roster, kept_roster, required_roster
-from gridsecure.gateway.rosters import Roster, retariffed, with_id
-from gridsecure.gateway.seating import Seating, reseated
+from gridsecure.gateway.reconciliation import compute_expected_bills
+from gridsecure.gateway.roster_records import find_roster, keep_roster, load_roster
+from gridsecure.gateway.rosters import Roster, assign_id, change_tariff
+from gridsecure.gateway.seating import Seating, reseat_roster
 from gridsecure.gateway.sending_ahead import SendingAhead
 from gridsecure.identity.registrations import revoking
-from gridsecure.identity.registrations.vouching import deny_list
+from gridsecure.identity.registrations.vouching import vouch_deny_list
 from gridsecure.identity_messages import DenyList, Registrations, RosterSeats
-from gridsecure.messages import RosterManifest, Signed, signed
+from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure.simulator.synthetic_meters import simulate
 from gridsecure.store.database import write_session
 from tests.gateway.gateway_world import (
@@ -108,8 +108,8 @@ def revoke(world, meter_point_id):
 
 
 def rosters(world) -> list[RosterManifest]:
-    plan = stored_plan(world.zone, MONTH)
-    return [outbox.required(world.zone, name).seated for name in plan.names]
+    plan = find_plan(world.zone, MONTH)
+    return [outbox.load_outgoing(world.zone, name).seated for name in plan.names]
 
 
 def committed(world) -> int:
@@ -126,9 +126,9 @@ def test_a_month_begins_with_enrolling_and_ends_with_seats_that_hold(fresh):
     names = fresh.identity_names()
     seen = {}
     for roster in rosters(fresh):
-        envelope = required_roster(fresh.zone, roster.roster_id)
+        envelope = load_roster(fresh.zone, roster.roster_id)
         seats = fresh.zone.objects.get(roster.seats)
-        seated = seated_roster(envelope, seats=seats, identity=registry(fresh.grid.identity_key))
+        seated = verify_seats(envelope, seats=seats, identity=registry(fresh.grid.identity_key))
         assert seated.roster == roster
         assert seated.gateway_subject == fresh.holder("gateway").name_in(billing_domain(YEAR))
         assert roster.domain == f"platform/billing/{YEAR}"
@@ -166,7 +166,7 @@ def test_whoever_is_refused_is_an_exception_and_stops_nobody(fresh):
     seated = {name for roster in rosters(fresh) for name in roster.pseudonyms}
     assert seated == {names[n] for n in names if n not in (unlisted, revoked)}
     assert committed(fresh) == 2
-    bills = expected_bills(fresh.zone, load_files(fresh.zone, MONTH))
+    bills = compute_expected_bills(fresh.zone, load_files(fresh.zone, MONTH))
     assert sum(map(len, bills.values())) == 18
 
 
@@ -201,7 +201,7 @@ def test_a_month_in_which_everybody_is_refused_bills_nobody(fresh):
         fresh.process()
     assert refusal.value.reason == "month.nothing-billed"
     assert set(exceptions(fresh).values()) == {"identity.unknown-account"}
-    assert stored_plan(fresh.zone, MONTH) is None
+    assert find_plan(fresh.zone, MONTH) is None
 
 
 WORDS = {
@@ -247,12 +247,12 @@ def test_a_revocation_after_the_rosters_are_fixed_leaves_them(world):
 
     with pytest.raises(Killed):
         world.process(progress=kill)
-    plan = stored_plan(world.zone, MONTH)
+    plan = find_plan(world.zone, MONTH)
     revoke(world, world.simulated.meter_point_ids[0])
     world.restart()
     world.identity.log.clear()
     report = world.process()
-    assert stored_plan(world.zone, MONTH) == plan
+    assert find_plan(world.zone, MONTH) == plan
     assert (report.billed_meters, committed(world)) == (20, 2)
     # to be vouched for, and to log in: who is in the month is settled
     assert world.identity.log == [
@@ -272,7 +272,7 @@ def test_whoever_was_left_out_of_a_fixed_month_stays_out(world):
 
     with pytest.raises(Killed):
         world.process(progress=kill)
-    assert stored_plan(world.zone, MONTH).refused == {revoked: "identity.revoked"}
+    assert find_plan(world.zone, MONTH).refused == {revoked: "identity.revoked"}
     world.restart()
     assert world.process().excluded == {"identity.revoked": 1}
     assert exceptions(world) == {revoked: "identity.revoked"}
@@ -280,8 +280,10 @@ def test_whoever_was_left_out_of_a_fixed_month_stays_out(world):
 
 def denied(world):
     """Hand the identity authority's deny list to the platform."""
-    said = deny_list(world.registry.registrations, now=NOW)
-    install_deny_list(world.grid.platform_zone, signed(said, key=world.grid.identity_key), at=NOW)
+    said = vouch_deny_list(world.registry.registrations, now=NOW)
+    install_deny_list(
+        world.grid.platform_zone, sign_message(said, key=world.grid.identity_key), at=NOW
+    )
 
 
 def killed_at(world, wanted):
@@ -307,24 +309,24 @@ def killed_after_one_commit(world):
 
 def test_a_roster_that_the_platform_refuses_is_made_anew_without_the_revoked(world):
     killed_at(world, "upload")
-    plan = stored_plan(world.zone, MONTH)
+    plan = find_plan(world.zone, MONTH)
     first, second = rosters(world)
-    untouched = outbox.required(world.zone, plan.names[1])
+    untouched = outbox.load_outgoing(world.zone, plan.names[1])
     gone = meters(world, first)[0]
     revoke(world, gone)
     denied(world)
     report = world.process()
     assert (report.billed_meters, report.excluded) == (19, {"identity.revoked": 1})
     assert exceptions(world) == {gone: "identity.revoked"}
-    again = stored_plan(world.zone, MONTH)
+    again = find_plan(world.zone, MONTH)
     assert again.rosters[1:] == plan.rosters[1:]
     assert rosters(world)[0].pseudonyms == first.pseudonyms[1:]
     assert rosters(world)[1] == second
-    assert outbox.required(world.zone, again.names[1]).manifest == untouched.manifest
+    assert outbox.load_outgoing(world.zone, again.names[1]).manifest == untouched.manifest
     assert committed(world) == 2
     assert list((world.folder / "outbox").iterdir()) == []
     assert world.process() == report
-    bills = expected_bills(world.zone, load_files(world.zone, MONTH))
+    bills = compute_expected_bills(world.zone, load_files(world.zone, MONTH))
     assert sum(map(len, bills.values())) == 19
 
 
@@ -364,7 +366,9 @@ def test_a_platform_that_alone_knows_of_a_revocation_fails_the_month(world):
     killed_at(world, "upload")
     name = rosters(world)[0].pseudonyms[0]
     said = DenyList(sequence=1, issued_at=NOW.isoformat(), subjects=[name])
-    install_deny_list(world.grid.platform_zone, signed(said, key=world.grid.identity_key), at=NOW)
+    install_deny_list(
+        world.grid.platform_zone, sign_message(said, key=world.grid.identity_key), at=NOW
+    )
     with pytest.raises(InputError) as refusal:
         world.process()
     assert refusal.value.reason == "identity.revoked"
@@ -417,13 +421,13 @@ def test_the_next_month_has_the_same_rosters_and_signs_nothing_anew(shared):
 
 def test_a_second_month_from_files_to_uploads_enrols_and_seats_nobody(shared):
     shared.process()
-    july = stored_plan(shared.zone, MONTH)
+    july = find_plan(shared.zone, MONTH)
     readings = simulate(METERS, month="2026-08", interval_minutes=60).wide_csv()
     shared.now = datetime(2026, 9, 2, tzinfo=UTC)
     shared.save(readings, month="2026-08")
     shared.identity.log.clear()
     report = shared.process(month="2026-08")
-    august = stored_plan(shared.zone, "2026-08")
+    august = find_plan(shared.zone, "2026-08")
     assert (report.billed_meters, report.excluded) == (20, {})
     assert august.rosters == july.rosters
     assert not set(august.names) & set(july.names)
@@ -433,7 +437,7 @@ def test_a_second_month_from_files_to_uploads_enrols_and_seats_nobody(shared):
         *["POST /challenges", "POST /logins"],
     ]
     assert committed(shared) == 4
-    sent = [outbox.required(shared.zone, name).upload for name in (*july.names, *august.names)]
+    sent = [outbox.load_outgoing(shared.zone, name).upload for name in (*july.names, *august.names)]
     assert [upload.sequence for upload in sent] == [1, 2, 3, 4]
 
 
@@ -466,21 +470,21 @@ def test_a_retariffed_roster_is_seated_by_the_same_word(shared):
     draft = drafts(shared)[0]
     earlier = rosters(shared)[0]
     shared.identity.log.clear()
-    other = retariffed(draft, tariff="7" * 64)
-    made = reseated(shared.zone, other, earlier=earlier, at=NOW).manifest
+    other = change_tariff(draft, tariff="7" * 64)
+    made = reseat_roster(shared.zone, other, earlier=earlier, at=NOW).manifest
     assert made.pseudonyms == earlier.pseudonyms
     assert made.roster_id != earlier.roster_id
     before, after = (RosterSeats.parsed(shared.zone.objects.get(r.seats)) for r in (earlier, made))
     assert (before.gateway, before.holders) == (after.gateway, after.holders)
     assert not set(before.delegations) & set(after.delegations)
-    seated_roster(
-        required_roster(shared.zone, made.roster_id),
+    verify_seats(
+        load_roster(shared.zone, made.roster_id),
         seats=shared.zone.objects.get(made.seats),
         identity=registry(shared.grid.identity_key),
     )
-    again = reseated(shared.zone, other, earlier=earlier, at=NOW).manifest
+    again = reseat_roster(shared.zone, other, earlier=earlier, at=NOW).manifest
     assert again == made
-    back = reseated(shared.zone, draft, earlier=made, at=NOW).manifest
+    back = reseat_roster(shared.zone, draft, earlier=made, at=NOW).manifest
     assert back == earlier
     assert shared.identity.log == []
 
@@ -498,7 +502,7 @@ def said_instead(world, change, *, key=None):
             return response
         said = response.json()
         found = Registrations.parsed(said["registrations"]["body"])
-        told = signed(change(found), key=key or world.grid.identity_key)
+        told = sign_message(change(found), key=key or world.grid.identity_key)
         return httpx.Response(200, json=said | {"registrations": told.model_dump()})
 
     world.identity.answer = answer
@@ -559,14 +563,14 @@ def refused(world, reason):
     with pytest.raises((AuthenticityError, AccessDeniedError, InvalidMessageError)) as refusal:
         world.process()
     assert refusal.value.reason == reason
-    assert stored_plan(world.zone, MONTH) is None
+    assert find_plan(world.zone, MONTH) is None
     assert committed(world) == 0
 
 
 def test_a_roster_that_was_never_signed_is_nowhere(shared):
-    assert kept_roster(shared.zone, "0" * 32) is None
+    assert find_roster(shared.zone, "0" * 32) is None
     with pytest.raises(NotFoundError):
-        required_roster(shared.zone, "0" * 32)
+        load_roster(shared.zone, "0" * 32)
 
 
 # --- what leaves --------------------------------------------------------------------------------
@@ -628,16 +632,16 @@ def test_the_platform_gets_seats_with_the_roster(shared):
     shared.wire.answer = answer
     shared.process()
     for body, roster in zip(bodies, rosters(shared), strict=True):
-        envelope, seats = frames.split(body)
+        envelope, seats = frames.split_frames(body)
         assert RosterManifest.parsed(Signed.parsed(envelope).body) == roster
         assert shared.zone.objects.get(roster.seats) == seats
 
 
 def test_an_upload_is_signed_by_the_gateway_that_its_roster_names(shared):
     shared.process()
-    plan = stored_plan(shared.zone, MONTH)
+    plan = find_plan(shared.zone, MONTH)
     for name in plan.names:
-        outgoing = outbox.required(shared.zone, name)
+        outgoing = outbox.load_outgoing(shared.zone, name)
         assert outgoing.manifest.signer == outgoing.seated.gateway_id
         assert outgoing.upload.gateway_id == outgoing.seated.gateway_id
         outgoing.manifest.verify(shared.gateway_key.public_key)
@@ -646,15 +650,15 @@ def test_an_upload_is_signed_by_the_gateway_that_its_roster_names(shared):
 def test_each_pseudonym_of_the_gateway_counts_its_uploads_from_one(shared):
     shared.process()
     first = rosters(shared)[0]
-    outgoing = outbox.required(shared.zone, stored_plan(shared.zone, MONTH).names[0])
+    outgoing = outbox.load_outgoing(shared.zone, find_plan(shared.zone, MONTH).names[0])
     columns = [PackedColumn(b"a column", outgoing.upload.columns[0])]
     domain = billing_domain("2027")
     key = shared.holder("gateway").key_in(domain)
     numbers = []
     for tariff in ("7" * 64, "8" * 64):
         changed = {"domain": domain.text, "gateway_id": key.public_key.thumbprint, "tariff": tariff}
-        roster = with_id(first.model_copy(update=changed))
-        keep_roster(shared.zone, signed(roster, key=key), at=NOW)
+        roster = assign_id(first.model_copy(update=changed))
+        keep_roster(shared.zone, sign_message(roster, key=key), at=NOW)
         span = ("2027-01-01T00:00:00+08:00", "2027-02-01T00:00:00+08:00")
         packed = outbox.Packed(roster, columns, *span, 0)
         numbers.append(outbox.put(shared.zone, packed, key=key, at=NOW).upload.sequence)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gridsecure.credentials.seats import settlement_domain
-from gridsecure.credentials.settlement import settled_subject
+from gridsecure.credentials.settlement import verify_settlement
 from gridsecure.errors import InvalidMessageError, NotFoundError, SignatureError
 from gridsecure.gateway.month_files import load_files
-from gridsecure.gateway.reconciliation import expected_bills
-from gridsecure.gateway.settlement_proofs import settlement_proofs
+from gridsecure.gateway.reconciliation import compute_expected_bills
+from gridsecure.gateway.settlement_proofs import prove_settlements
 from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
 from tests.identity.identity_world import suite
 
@@ -26,21 +26,21 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def proofs(world):
-    return settlement_proofs(world.zone, MONTH, challenge=CHALLENGE)
+    return prove_settlements(world.zone, MONTH, challenge=CHALLENGE)
 
 
 def settled(world, proof, *, of, domain=DOMAIN, challenge=CHALLENGE):
     """What the office makes of a proof, knowing an account's enrolled key."""
     group = suite().group
     enrolled = group.multiply(suite().g, scalar=world.meter_point(of).m1)
-    return settled_subject(
+    return verify_settlement(
         proof, enrolled=enrolled, domain=domain, challenge=challenge, suite=suite()
     )
 
 
 def test_every_billed_meter_point_proves_the_name_its_bill_is_under(world, proofs):
     assert proofs.keys() == set(world.simulated.meter_point_ids)
-    bills = expected_bills(world.zone, load_files(world.zone, MONTH))
+    bills = compute_expected_bills(world.zone, load_files(world.zone, MONTH))
     named = {settled(world, proof, of=name) for name, proof in proofs.items()}
     assert named == {name for meters in bills.values() for name in meters}
     assert not named & set(world.identity_names().values())
@@ -60,11 +60,11 @@ def test_a_proof_is_for_one_account_one_challenge_and_one_domain(world, proofs):
 @pytest.mark.parametrize("length", [0, 31, 33])
 def test_a_challenge_of_another_length_is_refused(world, length):
     with pytest.raises(InvalidMessageError) as refusal:
-        settlement_proofs(world.zone, MONTH, challenge=bytes(length))
+        prove_settlements(world.zone, MONTH, challenge=bytes(length))
     assert refusal.value.reason == "message.challenge"
 
 
 def test_a_month_that_was_not_processed_has_nothing_to_prove(world):
     with pytest.raises(NotFoundError) as refusal:
-        settlement_proofs(world.zone, "2026-06", challenge=CHALLENGE)
+        prove_settlements(world.zone, "2026-06", challenge=CHALLENGE)
     assert refusal.value.reason == "month.not-processed"

@@ -29,10 +29,10 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.gateway import outbox
-from gridsecure.gateway.upload import PlatformClient, batches, deliver
+from gridsecure.gateway.upload import PlatformClient, deliver, group_objects
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.secret_key import generate_key_set
-from gridsecure.messages import KeyNotice, signed
+from gridsecure.messages import KeyNotice, sign_message
 from gridsecure.store.database import write_session
 from gridsecure.wire.client import PAUSES_S, service_client
 from tests.gateway.gateway_world import MONTH, YEAR, GatewayWorld
@@ -55,7 +55,7 @@ def send(world, *, upload=None):
     client.send_tariff(world.zone.objects.get(upload.seated.tariff).decode())
     return deliver(
         client,
-        outbox.delivery(world.zone, upload),
+        outbox.make_delivery(world.zone, upload),
         load=lambda wanted: outbox.read_columns(world.zone, upload, wanted=wanted),
         load_object=world.zone.objects.get,
         sent=lambda _objects: None,
@@ -96,7 +96,7 @@ def test_another_upload_for_the_same_roster_and_month_is_a_conflict(world):
     upload = world.outgoing()
     send(world, upload=upload)
     another = upload.upload.model_copy(update={"sequence": 99})
-    manifest = signed(another, key=world.gateway_key)
+    manifest = sign_message(another, key=world.gateway_key)
     with pytest.raises(ConflictError) as refusal:
         send(world, upload=replace(upload, manifest=manifest))
     assert refusal.value.reason == "conflict.upload"
@@ -233,7 +233,7 @@ def test_a_tariff_stored_as_other_bytes_is_noticed():
 
 @given(st.lists(st.binary(max_size=40)), st.integers(1, 100))
 def test_batches_keep_order_and_their_limit(objects, limit):
-    made = list(batches(objects, limit=limit))
+    made = list(group_objects(objects, limit=limit))
     assert [data for batch in made for data in batch] == objects
     assert all(made)
     for batch in made:
@@ -256,7 +256,7 @@ def test_key_sets_are_verified_and_asked_for_once(world):
 
 def offered(world, notice, *objects):
     """What a gateway makes of an answer of the key authority."""
-    body = frames.joined([notice.model_dump_json().encode(), *objects])
+    body = frames.join_frames([notice.model_dump_json().encode(), *objects])
     world.authority.answer = lambda _request: httpx.Response(200, content=body)
     return world.peers.key_sets(YEAR)[INTERVAL.name]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.homomorphic.columns import total
+from gridsecure.homomorphic.columns import sum_columns
 from gridsecure.homomorphic.parameters import PRODUCT
 from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.homomorphic.planning import PlannedColumn
@@ -24,7 +24,7 @@ from gridsecure.homomorphic.thresholds import (
     Gate,
     compare,
     excess,
-    needed_digits,
+    find_needed_digits,
     thermometer,
 )
 
@@ -70,8 +70,8 @@ def roster(*, limits: Limits, seed: int) -> Roster:
         values[name] = random.integers(0, LIMB + 1, slots)
         values[name][:3] = LIMB
         highs[name] = LIMB
-    digits = needed_digits(limits[0], digits=MONTH_DIGITS)
-    digits |= needed_digits(limits[1], digits=MONTH_DIGITS)
+    digits = find_needed_digits(limits[0], digits=MONTH_DIGITS)
+    digits |= find_needed_digits(limits[1], digits=MONTH_DIGITS)
     spelt = thermometer(whole, digits=MONTH_DIGITS)
     for place in sorted(digits):
         values[str(place)], highs[str(place)] = spelt[place], 1
@@ -82,7 +82,7 @@ def roster(*, limits: Limits, seed: int) -> Roster:
 
 
 def _gate(columns: Columns, limits: NDArray[np.int64]) -> Gate[Any] | None:
-    wanted = needed_digits(limits, digits=MONTH_DIGITS)
+    wanted = find_needed_digits(limits, digits=MONTH_DIGITS)
     digits = {place: columns[str(place)] for place in wanted}
     return compare(digits, thresholds=limits, digits=MONTH_DIGITS, parameters=PRODUCT)
 
@@ -130,7 +130,7 @@ def gated_share(columns: Columns, limits: Limits) -> Any:
 
 def percentage_of_sum(columns: Columns, limits: Limits) -> Any:
     """A looked-up percentage × Σ rate limb × quantity limbs, one of them behind a gate."""
-    taken = total([columns[f"step:{step}"].scaled(50) for step in range(1, STEPS + 1)])
+    taken = sum_columns([columns[f"step:{step}"].scaled(50) for step in range(1, STEPS + 1)])
     percentage = taken.complement().raised(1_999).within(0, 2_000).lowered(GATED)
     plain = columns["limb"].lowered(GATED).scaled(511)
     negative = columns["demand"].lowered(GATED).scaled(255)

@@ -18,7 +18,7 @@ from gridsecure.errors import (
     KeyMismatchError,
     OutOfRangeError,
 )
-from gridsecure.homomorphic.columns import Column, EncryptedColumn, chunked, total
+from gridsecure.homomorphic.columns import Column, EncryptedColumn, split_chunks, sum_columns
 from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER, TIER
 from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.homomorphic.planning import PlannedColumn
@@ -35,7 +35,7 @@ Operation = Callable[[Any, Any, Any], Any]
 OPERATIONS: dict[str, Operation] = {
     "plus": lambda a, b, _: a.plus(b),
     "minus": lambda a, b, _: a.minus(b),
-    "total": lambda a, b, _: total([a, b, a]),
+    "total": lambda a, b, _: sum_columns([a, b, a]),
     "scaled": lambda a, _, n: a.scaled(n + 1),
     "raised": lambda a, _, n: a.raised(n - 500),
     "raised slots": lambda a, _, n: a.raised(np.arange(SLOTS) * n - 700),
@@ -285,7 +285,7 @@ def test_array_of_another_length_is_refused(
 
 @given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=20))
 def test_negative_integers_wrap_to_residues(values: list[int]) -> None:
-    (part,) = chunked(np.array(values, dtype=np.int64), parameters=REGISTER)
+    (part,) = split_chunks(np.array(values, dtype=np.int64), parameters=REGISTER)
     assert part.tolist() == [value % REGISTER.plain_modulus for value in values]
 
 
@@ -293,7 +293,7 @@ def test_negative_integers_wrap_to_residues(values: list[int]) -> None:
     ("slots", "lengths"), [(0, [0]), (1, [1]), (4096, [4096]), (4097, [4096, 1])]
 )
 def test_chunks_fill_the_ring(slots: int, lengths: list[int]) -> None:
-    parts = chunked(np.zeros(slots, dtype=np.int64), parameters=INTERVAL)
+    parts = split_chunks(np.zeros(slots, dtype=np.int64), parameters=INTERVAL)
     assert [len(part) for part in parts] == lengths
 
 

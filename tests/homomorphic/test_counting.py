@@ -20,7 +20,7 @@ from gridsecure.homomorphic.counting import (
     CountedColumn,
     Operation,
     Tally,
-    since,
+    count_since,
 )
 from gridsecure.homomorphic.parameters import TIER
 from gridsecure.homomorphic.planning import PlannedColumn
@@ -69,4 +69,4 @@ def test_a_product_is_relinearised_at_size_three() -> None:
     product = column.times(column)
     before = tally.copy()
     assert product.relinearised().size == 2
-    assert list(since(tally, before)) == [(Operation(RELINEARISE, TIER, FRESH, 3), 1)]
+    assert list(count_since(tally, before)) == [(Operation(RELINEARISE, TIER, FRESH, 3), 1)]

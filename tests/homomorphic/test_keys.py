@@ -15,7 +15,7 @@ from gridsecure.errors import KeyMismatchError, MalformedCiphertextError, OutOfR
 from gridsecure.homomorphic import seal
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER, TIER
-from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set, secret_key_set
+from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set, load_secret_key_set
 
 SETS = pytest.mark.parametrize("name", PARAMETER_SETS)
 
@@ -26,7 +26,7 @@ def test_key_set_survives_its_bytes(key_sets: dict[str, SecretKeySet], name: str
     public = PublicKeySet(
         keys.public.parameters, keys.public.public_key, keys.public.relinearisation_keys
     )
-    loaded = secret_key_set(keys.to_bytes(), public=public)
+    loaded = load_secret_key_set(keys.to_bytes(), public=public)
     assert public.key_id == keys.public.key_id
     column = public.encrypt(np.arange(7), high=6)
     assert loaded.decrypt(column).tolist() == keys.decrypt(column).tolist() == list(range(7))
@@ -153,7 +153,7 @@ def test_saved_secret_key_leaves_nothing_in_the_scratch_file(interval_keys: Secr
     assert interval_keys.to_bytes()
     descriptor, _ = seal._memory_file()
     assert os.fstat(descriptor).st_size == 0
-    secret_key_set(interval_keys.to_bytes(), public=interval_keys.public)
+    load_secret_key_set(interval_keys.to_bytes(), public=interval_keys.public)
     assert os.fstat(descriptor).st_size == 0
 
 
@@ -163,26 +163,26 @@ def test_secret_key_of_another_key_set_is_refused(
 ) -> None:
     other = generate_key_set(PARAMETER_SETS[name])
     with pytest.raises(KeyMismatchError):
-        secret_key_set(other.to_bytes(), public=key_sets[name].public)
+        load_secret_key_set(other.to_bytes(), public=key_sets[name].public)
 
 
 def test_foreign_relinearisation_keys_are_refused(tier_keys: SecretKeySet) -> None:
     foreign = generate_key_set(TIER).public.relinearisation_keys
     mixed = replace(tier_keys.public, relinearisation_keys=foreign)
     with pytest.raises(KeyMismatchError):
-        secret_key_set(tier_keys.to_bytes(), public=mixed)
+        load_secret_key_set(tier_keys.to_bytes(), public=mixed)
 
 
 @pytest.mark.parametrize("data", [b"", b"ab", bytes(1000)], ids=len)
 def test_junk_is_no_secret_key(interval_keys: SecretKeySet, data: bytes) -> None:
     with pytest.raises(MalformedCiphertextError) as refused:
-        secret_key_set(data, public=interval_keys.public)
+        load_secret_key_set(data, public=interval_keys.public)
     assert len(str(refused.value)) < 200
 
 
 def test_public_key_is_no_secret_key(interval_keys: SecretKeySet) -> None:
     with pytest.raises(MalformedCiphertextError):
-        secret_key_set(interval_keys.public.public_key, public=interval_keys.public)
+        load_secret_key_set(interval_keys.public.public_key, public=interval_keys.public)
 
 
 def test_column_of_another_key_is_not_decrypted(interval_keys: SecretKeySet) -> None:

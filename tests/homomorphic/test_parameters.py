@@ -23,7 +23,7 @@ from gridsecure.homomorphic.parameters import (
     TIER,
     Parameters,
     Scheme,
-    parameters_named,
+    find_parameters,
 )
 from gridsecure.homomorphic.seal import Ring, _inflate, ring_for
 from gridsecure.homomorphic.secret_key import generate_key_set
@@ -200,13 +200,13 @@ def test_register_modulus_is_just_below_sixty_bits() -> None:
 @pytest.mark.parametrize("name", PARAMETER_SETS)
 def test_set_is_found_by_name_and_digest(name: str) -> None:
     found = PARAMETER_SETS[name]
-    assert parameters_named(name) is found
-    assert parameters_named(name, digest=found.digest) is found
+    assert find_parameters(name) is found
+    assert find_parameters(name, digest=found.digest) is found
 
 
 def test_unknown_name_is_not_found() -> None:
     with pytest.raises(NotFoundError) as refused:
-        parameters_named("bfv_1024_insecure")
+        find_parameters("bfv_1024_insecure")
     assert refused.value.reason == "parameters.unknown"
     assert INTERVAL.name in refused.value.remedy
 
@@ -214,5 +214,5 @@ def test_unknown_name_is_not_found() -> None:
 @pytest.mark.parametrize(("mine", "theirs"), list(combinations(PARAMETER_SETS, 2)))
 def test_same_name_with_another_digest_is_refused(mine: str, theirs: str) -> None:
     with pytest.raises(KeyMismatchError) as refused:
-        parameters_named(mine, digest=PARAMETER_SETS[theirs].digest)
+        find_parameters(mine, digest=PARAMETER_SETS[theirs].digest)
     assert refused.value.reason == "parameters.digest"

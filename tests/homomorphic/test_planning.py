@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure.errors import DepthExceededError, OutOfRangeError
-from gridsecure.homomorphic.columns import EncryptedColumn, total
+from gridsecure.homomorphic.columns import EncryptedColumn, sum_columns
 from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER, TIER, Parameters
 from gridsecure.homomorphic.planning import MARGIN_BITS, SHARED_BITS, PlannedColumn, fresh_noise
 from gridsecure.homomorphic.secret_key import SecretKeySet
@@ -55,10 +55,10 @@ def test_margin_holds_for_a_sum_of_copies(register_keys: SecretKeySet) -> None:
     column = register_keys.public.encrypt(np.arange(9), high=9)
     planned = PlannedColumn.fresh(REGISTER, high=9)
     assert (
-        total([planned] * 1000).margin
-        <= register_keys.noise_margin(total([column] * 1000)) + MEASURED
+        sum_columns([planned] * 1000).margin
+        <= register_keys.noise_margin(sum_columns([column] * 1000)) + MEASURED
     )
-    assert total([planned] * 1000).noise == pytest.approx(planned.noise + math.log2(1000))
+    assert sum_columns([planned] * 1000).noise == pytest.approx(planned.noise + math.log2(1000))
 
 
 @pytest.mark.parametrize("name", PARAMETER_SETS)
@@ -138,12 +138,12 @@ def test_four_period_bill_planned_is_four_period_bill_right(
     """Whatever planning lets through decrypts to the exact sum at its own bounds."""
     planned = [PlannedColumn.fresh(REGISTER, high=high) for _ in range(periods)]
     try:
-        total([column.scaled(rate) for column in planned]).check(what="A bill")
+        sum_columns([column.scaled(rate) for column in planned]).check(what="A bill")
     except (OutOfRangeError, DepthExceededError):
         assert high * rate * periods >= REGISTER.plain_modulus or rate * periods >= 2**34
         return
     column = register_keys.public.encrypt(np.array([high, 0, 1], dtype=np.uint64), high=high)
-    bill = total([column.scaled(rate)] * periods)
+    bill = sum_columns([column.scaled(rate)] * periods)
     assert register_keys.decrypt(bill).tolist() == [high * rate * periods, 0, rate * periods]
 
 

@@ -21,7 +21,7 @@ from gridsecure.homomorphic.thresholds import (
     DigitSystem,
     compare,
     excess,
-    needed_digits,
+    find_needed_digits,
     thermometer,
 )
 
@@ -76,7 +76,7 @@ KINDS = [
 
 def check_circuit(tier_roster: Any, thresholds_kwh: NDArray[np.int64]) -> None:
     """Encrypted = plain = arithmetic, from the needed digits alone, within the planned margin."""
-    needed = needed_digits(thresholds_kwh, digits=MONTH_DIGITS)
+    needed = find_needed_digits(thresholds_kwh, digits=MONTH_DIGITS)
     expected = np.maximum(tier_roster.energy_wh - 1000 * thresholds_kwh, 0)
 
     def circuit(energy: Any, digits: Any) -> Any:
@@ -130,7 +130,7 @@ def test_per_slot_thresholds_at_one_wh_around_their_own_limit(tier_roster: Any) 
     digits = {
         key: keys.public.encrypt(column, high=1)
         for key, column in digits_of(energy_wh).items()
-        if key in needed_digits(limits, digits=MONTH_DIGITS)
+        if key in find_needed_digits(limits, digits=MONTH_DIGITS)
     }
     result = above(keys.public.encrypt(energy_wh, high=HIGH_WH), digits, limits)
     assert keys.decrypt(result).tolist() == np.maximum(energy_wh - 1000 * limits, 0).tolist()
@@ -147,7 +147,7 @@ def test_circuit_is_the_arithmetic(data: st.DataObject) -> None:
     )
     energies = st.lists(near | st.integers(0, HIGH_WH), min_size=slots, max_size=slots)
     energy_wh = np.array(data.draw(energies))
-    needed = needed_digits(limits, digits=MONTH_DIGITS)
+    needed = find_needed_digits(limits, digits=MONTH_DIGITS)
     digits = {k: PlainColumn.of(v) for k, v in digits_of(energy_wh).items() if k in needed}
     result = above(PlainColumn.of(energy_wh), digits, limits)
     assert result.values.tolist() == np.maximum(energy_wh - 1000 * limits, 0).tolist()
@@ -171,10 +171,15 @@ def test_thermometer_spells_the_whole_kwh(total_wh: list[int]) -> None:
 
 def test_needed_digits_of_one_threshold() -> None:
     # 260 = 1·256 + 0·16 + 4
-    assert needed_digits(np.array(260), digits=MONTH_DIGITS) == {(2, 1), (2, 2), (1, 1), (0, 4)}
-    assert needed_digits(np.array(0), digits=MONTH_DIGITS) == set()
+    assert find_needed_digits(np.array(260), digits=MONTH_DIGITS) == {
+        (2, 1),
+        (2, 2),
+        (1, 1),
+        (0, 4),
+    }
+    assert find_needed_digits(np.array(0), digits=MONTH_DIGITS) == set()
     # 3,839 = 14·256 + 15·16 + 15: [d >= 16] never holds and is no column.
-    assert needed_digits(np.array(3839), digits=MONTH_DIGITS) == {
+    assert find_needed_digits(np.array(3839), digits=MONTH_DIGITS) == {
         (2, 14),
         (2, 15),
         (1, 15),
@@ -184,10 +189,12 @@ def test_needed_digits_of_one_threshold() -> None:
 
 @given(st.lists(st.integers(0, MAX_THRESHOLD_KWH), min_size=1, max_size=10))
 def test_needed_digits_of_many_are_those_of_each(limits: list[int]) -> None:
-    each = set().union(*(needed_digits(np.array(limit), digits=MONTH_DIGITS) for limit in limits))
+    each = set().union(
+        *(find_needed_digits(np.array(limit), digits=MONTH_DIGITS) for limit in limits)
+    )
     if any(limits):
         each |= {(2, 1), (1, 1)} if 0 in limits else set()
-    assert needed_digits(np.array(limits), digits=MONTH_DIGITS) == each
+    assert find_needed_digits(np.array(limits), digits=MONTH_DIGITS) == each
 
 
 # --- refusals -----------------------------------------------------------------------------------
@@ -201,7 +208,7 @@ def test_threshold_outside_the_digits_is_refused(limit_kwh: int, among: bool) ->
     """Also by the circuit itself: a digit that does not exist would be dropped silently."""
     limits = np.array([260, limit_kwh] if among else limit_kwh)
     with pytest.raises(OutOfRangeError) as refused:
-        needed_digits(limits, digits=MONTH_DIGITS)
+        find_needed_digits(limits, digits=MONTH_DIGITS)
     assert refused.value.reason == "plan.threshold"
     energy_wh = np.array([5_000_000, 5_000_000])
     digits = {k: PlainColumn.of(v) for k, v in digits_of(energy_wh).items()}
@@ -230,7 +237,7 @@ def test_any_whole_number_gates_any_other(data: st.DataObject) -> None:
     signed = st.integers(-500, 500)
     values = np.array(data.draw(st.lists(signed, min_size=slots, max_size=slots)))
     columns = {k: PlainColumn.of(v) for k, v in thermometer(whole, digits=system).items()}
-    needed = {k: columns[k] for k in needed_digits(limits, digits=system)}
+    needed = {k: columns[k] for k in find_needed_digits(limits, digits=system)}
     gate = compare(needed, thresholds=limits, digits=system, parameters=TIER)
     kept = values if gate is None else gate.kept(PlainColumn.of(values)).values
     assert list(kept) == np.where(whole >= limits, values, 0).tolist()

@@ -27,15 +27,15 @@ from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, p
 from gridsecure.credentials.seats import billing_domain, settlement_domain
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
-from gridsecure.identity.enrolments.accounts import Account, accounts_of
+from gridsecure.identity.enrolments.accounts import Account, find_accounts
 from gridsecure.identity.enrolments.books import write_books
 from gridsecure.identity.enrolments.issuer import Issuer
 from gridsecure.identity.enrolments.tables import SCHEMA as NAMES
-from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.registrations.registrar import ReceivedPresentation, Registrar
 from gridsecure.identity.registrations.tables import SCHEMA as PSEUDONYMS
 from gridsecure.identity.registrations.token_service import TokenService
 from gridsecure.identity_messages import Facts
-from gridsecure.messages import Signed, signed
+from gridsecure.messages import Signed, sign_message
 from gridsecure.store.database import open_database
 from gridsecure.store.schema import Schema, migrate
 
@@ -80,7 +80,7 @@ class Keys:
     def statements(self) -> tuple[Signed, Signed]:
         """What the utility and the regulator say of the keys."""
         said = identity_keys(self.public.issuer, halves=self.published, suite=suite())
-        one, two = (signed(said, key=self.staters[name]) for name in OPENERS)
+        one, two = (sign_message(said, key=self.staters[name]) for name in OPENERS)
         return one, two
 
 
@@ -186,7 +186,7 @@ def account_of(meter_point_id: str, **changes: object) -> Account:
 def in_books(engine: Engine, *identities: str) -> None:
     """Write meter points into the books that are not there, each of a customer of its own."""
     with Session(engine) as session:
-        known = accounts_of(session, identities)
+        known = find_accounts(session, identities)
     accounts = [account_of(name) for name in identities if name not in known]
     if accounts:
         write_books(engine, accounts, actor="ops", now=NOW)
@@ -210,14 +210,16 @@ def shown_with(
 
 def shown_together(
     members: list[Member], domains: tuple[Domain, ...], *, challenge: bytes
-) -> list[Shown]:
+) -> list[ReceivedPresentation]:
     """What members show in answer to one challenge."""
     shown = []
     for at, member in enumerate(members):
         occasion, message = member.holder.show(
             member.credential, domains=domains, challenge=batch_challenge(challenge, at)
         )
-        shown.append(Shown(occasion.holder.point, message, member.credential.context.facts))
+        shown.append(
+            ReceivedPresentation(occasion.holder.point, message, member.credential.context.facts)
+        )
     return shown
 
 

@@ -12,9 +12,9 @@ from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity.registrations.warrant_desk import Warrant
 from gridsecure.identity_messages import SearchAnswer
 from gridsecure.offices.log_checks import registration_entries
-from gridsecure.offices.shares import CheckedSearch, checked_search, search_answer, share_for
+from gridsecure.offices.shares import CheckedSearch, check_search, search_answer, share_for
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import EvidenceEntry, entries_after
+from gridsecure.store.evidence import EvidenceEntry, list_entries_after
 from tests.identity.identity_world import (
     BILLING,
     NOW,
@@ -34,7 +34,7 @@ def new_desk(world: World) -> OfficeDesk:
 def log_of(world: World) -> list[EvidenceEntry]:
     """The log as an office fetches it."""
     with Session(world.service.engine) as session:
-        return entries_after(session, -1)
+        return list_entries_after(session, -1)
 
 
 def actions(world: World) -> list[str]:
@@ -75,7 +75,7 @@ def leaves(world: World) -> dict[str, list[str]]:
 
 
 def looked_up(world: World, state: SearchState) -> CheckedSearch:
-    return checked_search(state.document, entries=log_of(world), leaves=leaves(world))
+    return check_search(state.document, entries=log_of(world), leaves=leaves(world))
 
 
 def answer_of(desk: OfficeDesk, checked: CheckedSearch, opener: Opener) -> SearchAnswer | None:

@@ -16,8 +16,8 @@ from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureE
 from gridsecure.identity.enrolments.accounts import Account
 from gridsecure.identity.enrolments.books import OWNERS_WRITTEN, write_books, write_owners
 from gridsecure.identity.enrolments.issuer import CredentialRequest
-from gridsecure.identity.registrations.registrar import Shown
-from gridsecure.identity.registrations.vouching import registrations_of
+from gridsecure.identity.registrations.registrar import ReceivedPresentation
+from gridsecure.identity.registrations.vouching import vouch_registrations
 from gridsecure.identity_messages import NO_FACTS, Facts
 from gridsecure.store.evidence import EvidenceRow
 from tests.identity.identity_world import (
@@ -204,7 +204,7 @@ def test_registrations_say_what_was_certified(world):
         members.append(Member(holder, world.enrol(holder, name)))
     world.register_all(members, BILLING, SETTLEMENT)
     subjects = [member.holder.name_in(BILLING) for member in members]
-    said, _ = registrations_of(
+    said, _ = vouch_registrations(
         world.registrar.engine, subjects, domain=BILLING.text, role="meter-point", now=NOW
     )
     assert [entry.facts for entry in said.entries] == [
@@ -235,7 +235,7 @@ def test_a_rogue_cannot_register_its_own_meter_points_in_another_cell(world, lie
         key, bound = holder.key_in(BILLING).public_key, batch_challenge(challenge, at)
         occasion = Occasion(posing.context, (BILLING, SETTLEMENT), key, bound)
         message = present(posing, occasion=occasion, keys=keys().public, suite=suite())
-        shown.append(Shown(key.point, message, told))
+        shown.append(ReceivedPresentation(key.point, message, told))
     outcomes = world.registrar.register_all(
         shown, context=METER, domains=(BILLING, SETTLEMENT), challenge=challenge, now=NOW
     )
@@ -254,7 +254,7 @@ def test_the_message_of_one_cell_does_not_register_in_another(world):
     )
     told = credential.context.facts.model_copy(update={"zone": "luohu"})
     (outcome,) = world.registrar.register_all(
-        [Shown(occasion.holder.point, message, told)],
+        [ReceivedPresentation(occasion.holder.point, message, told)],
         context=METER,
         domains=domains,
         challenge=challenge,

@@ -19,12 +19,12 @@ from gridsecure.errors import (
     StaleMessageError,
 )
 from gridsecure.identity.access_tokens import give_token
-from gridsecure.identity.enrolments.accounts import Account, accounts_of
+from gridsecure.identity.enrolments.accounts import Account, find_accounts
 from gridsecure.identity.enrolments.books import WRITTEN, read_by, write_books
 from gridsecure.identity.enrolments.enrolled_keys import identity_of, keys_of
 from gridsecure.identity.enrolments.issuer import ENROLLED, CredentialRequest, Issued
 from gridsecure.identity.enrolments.orders import SESSIONS
-from gridsecure.identity.enrolments.signed_logins import FORGET_AFTER, MAX_AGE, admitted
+from gridsecure.identity.enrolments.signed_logins import FORGET_AFTER, MAX_AGE, admit_login
 from gridsecure.identity.enrolments.tables import (
     SCHEMA,
     CredentialRow,
@@ -35,7 +35,7 @@ from gridsecure.identity.enrolments.tables import (
 from gridsecure.identity.one_use import OneUse
 from gridsecure.identity.registrations.token_service import GivenGrant
 from gridsecure.identity_messages import PersonLogin, person_login, service_login
-from gridsecure.messages import signed
+from gridsecure.messages import sign_message
 from gridsecure.store.evidence import EvidenceRow
 from tests.grid_simulator import grid_keys, registry
 from tests.identity.identity_world import (
@@ -164,7 +164,7 @@ def test_books_are_written_over_and_say_who_reads_what(books):
     assert read_by(books, ["44", "45"], gateway="a") == {"44"}
     assert read_by(books, ["44", "45"], gateway="b") == {"45"}
     with Session(books) as session:
-        assert accounts_of(session, ["45"])["45"].name == "Li Na"
+        assert find_accounts(session, ["45"])["45"].name == "Li Na"
 
 
 def test_the_evidence_of_books_names_no_customer(books):
@@ -220,7 +220,7 @@ def test_values_that_are_over_are_forgotten_and_others_stay(values):
 
 
 def admit(engine, envelope, *, now=NOW) -> PersonLogin:
-    return admitted(
+    return admit_login(
         envelope, expect=PersonLogin, trusted=registry(KEYS.stranger), engine=engine, now=now
     )
 
@@ -253,7 +253,7 @@ def test_audiences_are_a_few_different_services(values, audiences):
         audiences=audiences, issued_at=NOW.isoformat(), nonce="0" * 32
     )
     with pytest.raises(InvalidMessageError):
-        admit(values, signed(login, key=KEYS.stranger))
+        admit(values, sign_message(login, key=KEYS.stranger))
 
 
 def test_old_nonces_are_forgotten_long_after_they_are_refused_by_time(values):

@@ -13,18 +13,18 @@ from gridsecure.credentials.opening import (
     OpenerKey,
     generate_opener_key,
     joint_key,
+    make_opening_share,
     open_escrow,
     opener_public_key,
-    opening_share,
     share_digest,
 )
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.revocation import (
     Difference,
     blind_difference,
-    blinded_difference,
     difference,
     matches,
+    verify_blinding,
 )
 from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
 from gridsecure.identity.enrolments.enrolled_keys import identity_of
@@ -46,7 +46,7 @@ def escrow_of(m1: int) -> Escrow:
 
 def shares_for(point, head: str = HEAD) -> dict:
     return {
-        name: opening_share(key, point=point, head=head, suite=SUITE)
+        name: make_opening_share(key, point=point, head=head, suite=SUITE)
         for name, key in keys().openers.items()
     }
 
@@ -96,7 +96,7 @@ def test_a_wrong_share_is_detected_and_named(name):
     escrow = escrow_of(5)
     shares = shares_for(escrow.e1)
     liar = OpenerKey(name, GROUP.random_scalar())
-    shares[name] = opening_share(liar, point=escrow.e1, head=HEAD, suite=SUITE)
+    shares[name] = make_opening_share(liar, point=escrow.e1, head=HEAD, suite=SUITE)
     with pytest.raises(SignatureError, match=name):
         opened(escrow, shares)
 
@@ -153,7 +153,7 @@ def holds_person(escrow: Escrow, enrolled) -> bool:
     pair = difference(escrow, enrolled=enrolled, suite=SUITE)
     for name in OPENERS:
         message = blind_difference(pair, opener=name, head=HEAD, suite=SUITE)
-        pair = blinded_difference(message, pair=pair, opener=name, head=HEAD, suite=SUITE)
+        pair = verify_blinding(message, pair=pair, opener=name, head=HEAD, suite=SUITE)
     return matches(
         pair, shares=shares_for(pair.a), published=keys().published, head=HEAD, suite=SUITE
     )
@@ -177,7 +177,7 @@ def test_a_difference_that_is_not_zero_stays_hidden():
     seen = set()
     for _ in range(2):
         message = blind_difference(pair, opener="utility", head=HEAD, suite=SUITE)
-        blinded = blinded_difference(message, pair=pair, opener="utility", head=HEAD, suite=SUITE)
+        blinded = verify_blinding(message, pair=pair, opener="utility", head=HEAD, suite=SUITE)
         seen.add(decrypted(blinded))
     assert len(seen) == 2
     assert decrypted(pair) not in seen
@@ -194,7 +194,7 @@ def test_an_unproved_blinding_is_refused():
     }
     for opener, head, sent, of in wrong.values():
         with pytest.raises(SignatureError, match=r"authenticity\.blinding"):
-            blinded_difference(sent, pair=of, opener=opener, head=head, suite=SUITE)
+            verify_blinding(sent, pair=of, opener=opener, head=head, suite=SUITE)
 
 
 def test_the_test_needs_both_openers():

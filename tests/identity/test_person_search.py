@@ -9,10 +9,10 @@ import pytest
 from sqlmodel import Session
 
 from gridsecure.credentials.log_details import SEARCH
-from gridsecure.credentials.opening import OPENERS, generate_opener_key, opening_share
+from gridsecure.credentials.opening import OPENERS, generate_opener_key, make_opening_share
 from gridsecure.credentials.revocation import Difference, blind_difference, is_zero
-from gridsecure.credentials.search_pairs import differences
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.search_pairs import compute_differences
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AccessDeniedError,
@@ -27,13 +27,13 @@ from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued
 from gridsecure.identity.enrolments.tables import BlockedRow
 from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity.registrations.person_searches import BATCH, REFUSED, SEARCHED
-from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.registry import find_registration
 from gridsecure.identity.registrations.revoking import REVOKED, revoke
 from gridsecure.identity.registrations.short_memory import LIMIT
-from gridsecure.identity.registrations.vouching import deny_list
-from gridsecure.offices.shares import checked_search, search_answer
-from gridsecure.store.evidence import entries_of
-from gridsecure.store.rows import required
+from gridsecure.identity.registrations.vouching import vouch_deny_list
+from gridsecure.offices.shares import check_search, search_answer
+from gridsecure.store.evidence import list_entries_of
+from gridsecure.store.rows import load_row
 from tests.identity.identity_world import (
     BILLING,
     CHANNEL,
@@ -67,7 +67,7 @@ def desk(world: World) -> OfficeDesk:
 
 def is_registered(world: World, name: str) -> bool:
     try:
-        return bool(registration(world.service.engine, subject=name))
+        return bool(find_registration(world.service.engine, subject=name))
     except AccessDeniedError:
         return False
 
@@ -84,7 +84,7 @@ def test_one_among_twenty_is_found_and_nothing_is_said_of_the_others(world: Worl
     assert len(ordered.document.batches) == 3
     state = run_search(desk, world, ordered)
     assert (state.tested, state.found, state.waiting_for) == (20, (names[13],), ())
-    assert deny_list(world.service.engine, now=NOW).subjects == [names[13]]
+    assert vouch_deny_list(world.service.engine, now=NOW).subjects == [names[13]]
     for at, member in enumerate(members):
         for domain in (BILLING, SETTLEMENT):
             assert is_registered(world, member.holder.name_in(domain)) == (at != 13)
@@ -202,7 +202,9 @@ def test_a_cheating_share_is_refused_and_logged(world: World, desk, begun, name,
     good = answer_of(desk, begun, opener)
     one, two = good.shares
     other = generate_opener_key(opener, suite=SUITE)
-    wrong_key = opening_share(other, point=SUITE.g, head=begun.document.entry, suite=SUITE).hex()
+    wrong_key = make_opening_share(
+        other, point=SUITE.g, head=begun.document.entry, suite=SUITE
+    ).hex()
     for shares in ([two, one], [one], [], [one, two, two], [one, wrong_key]):
         wrong = good.model_copy(update={"shares": shares})
         refused(desk, begun, opener, wrong, r"authenticity\.share")
@@ -241,7 +243,7 @@ def test_an_office_works_for_no_search_that_the_log_does_not_order(world: World,
         {"entry": "ab" * 32},
     ):
         with pytest.raises(AccessDeniedError, match=r"authenticity\.warrant"):
-            checked_search(said.model_copy(update=changed), entries=log_of(world), leaves={})
+            check_search(said.model_copy(update=changed), entries=log_of(world), leaves={})
 
 
 def test_an_office_works_on_no_batch_that_the_order_does_not_name(world: World, desk, begun):
@@ -282,7 +284,7 @@ def test_the_utility_shares_only_what_it_blinded_itself(world: World, desk, begu
     """A regulator in league with the desk could otherwise blind twice, unblind, and open all."""
     head = begun.document.entry
     work = desk.searches.work(head, opener="utility", now=NOW)
-    pairs = differences(work.key, work.escrows, suite=SUITE)
+    pairs = compute_differences(work.key, work.escrows, suite=SUITE)
 
     def forged(opener, of):
         return [blind_difference(pair, opener=opener, head=head, suite=SUITE).hex() for pair in of]
@@ -342,11 +344,11 @@ def test_a_blocked_identity_gets_no_credential_and_keeps_what_it_has(world: Worl
 def test_the_log_of_a_block_has_a_digest_of_the_identity(world: World):
     block(world.issuer.engine, identity="customer 0", reference="2026/5", now=NOW)
     with Session(world.issuer.engine) as session:
-        (entry,) = entries_of(session, BLOCK)
-        kept = required(session, BlockedRow, identity="customer 0")
+        (entry,) = list_entries_of(session, BLOCK)
+        kept = load_row(session, BlockedRow, identity="customer 0")
     assert "2026/5" in entry.detail
     assert "customer" not in entry.detail
-    guessed = {sm3_hex(text) for text in (b"customer 0", framed("customer 0"))}
+    guessed = {sm3_hex(text) for text in (b"customer 0", frame_parts("customer 0"))}
     said = json.loads(entry.detail)["identity"]
     assert said not in guessed
     assert said == blocked_name(kept)
@@ -357,7 +359,7 @@ def test_blocks_of_two_are_under_two_keys_and_of_one_under_one(world: World):
     for identity, reference in (("a", "1"), ("b", "2"), ("a", "3")):
         block(world.issuer.engine, identity=identity, reference=reference, now=NOW)
     with Session(world.issuer.engine) as session:
-        said = [json.loads(one.detail)["identity"] for one in entries_of(session, BLOCK)]
-        found = [required(session, BlockedRow, identity=name).key for name in ("a", "b")]
+        said = [json.loads(one.detail)["identity"] for one in list_entries_of(session, BLOCK)]
+        found = [load_row(session, BlockedRow, identity=name).key for name in ("a", "b")]
     assert said[0] == said[2] != said[1]
     assert len(set(found)) == 2

@@ -22,7 +22,7 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import AuthenticityError, ConflictError
 from gridsecure.identity.enrolments.enrolled_keys import Enrolment, keep_enrolments
 from gridsecure.identity.enrolments.tables import SCHEMA as NAMES
-from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.registrations.registrar import ReceivedPresentation, Registrar
 from gridsecure.identity.registrations.registry import (
     CHALLENGES,
     Registration,
@@ -147,7 +147,7 @@ class Batch:
 
     members: tuple[int, ...]
     challenge: bytes
-    shown: list[Shown]
+    shown: list[ReceivedPresentation]
 
 
 def send(url: str, key: IssuerPrivateKey, public: PublicKeys, batches: list[Batch]):
@@ -189,7 +189,7 @@ def cloned_batches(engine, members: list[Credential], racer: int) -> list[Batch]
             bound, own = batch_challenge(challenge, at), generate_private_key().public_key
             occasion = Occasion(METER, DOMAINS, own, bound)
             message = present(members[place], occasion=occasion, keys=keys().public, suite=suite())
-            shown.append(Shown(own.point, message, METER.facts))
+            shown.append(ReceivedPresentation(own.point, message, METER.facts))
         batches.append(Batch(places, challenge, shown))
     return batches
 

@@ -18,7 +18,7 @@ from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
 from gridsecure.credentials.log_details import REGISTERED
 from gridsecure.credentials.presentations import Domain, Occasion, present, verify_presentation
-from gridsecure.credentials.settlement import settled_subject
+from gridsecure.credentials.settlement import verify_settlement
 from gridsecure.credentials.uploads import Upload, sign_upload
 from gridsecure.crypto.sm2 import Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
@@ -34,7 +34,7 @@ from gridsecure.errors import (
     StaleMessageError,
 )
 from gridsecure.identity.enrolments.enrolled_keys import identity_of
-from gridsecure.identity.registrations.registry import CHALLENGES, registration
+from gridsecure.identity.registrations.registry import CHALLENGES, find_registration
 from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.identity.registrations.token_service import (
     GRANT_LIFETIME,
@@ -101,7 +101,7 @@ def test_a_meter_point_enrols_registers_logs_in_uploads_and_settles(world, membe
     message = holder.settle(SETTLE, challenge=b"office")
     enrolled = suite().group.multiply(suite().g, scalar=holder.m1)
     assert (
-        settled_subject(
+        verify_settlement(
             message, enrolled=enrolled, domain=SETTLE, challenge=b"office", suite=suite()
         )
         == entries[1].subject
@@ -116,7 +116,7 @@ def test_a_period_change_carries_the_year_over_by_one_proof(world, member):
     renewed = world.enrol(holder, "customer 1", NEXT)
     (entry,) = world.register(holder, renewed, NEXT_UPLOAD, UPLOAD)
     assert entry.carried == (holder.name_in(UPLOAD),)
-    assert registration(world.service.engine, subject=entry.subject) == entry
+    assert find_registration(world.service.engine, subject=entry.subject) == entry
 
 
 def test_nothing_but_the_pseudonym_repeats_in_a_domain_and_nothing_across(member):
@@ -497,7 +497,7 @@ def test_a_settlement_proof_is_for_its_account_domain_and_challenge(wrong):
     message = one.settle(SETTLE, challenge=b"1")
     owner = two if wrong == "account" else one
     with refused(SignatureError, "authenticity.settlement"):
-        settled_subject(
+        verify_settlement(
             message,
             enrolled=suite().group.multiply(suite().g, scalar=owner.m1),
             domain=UPLOAD if wrong == "domain" else SETTLE,
@@ -661,5 +661,5 @@ def test_issuer_keys_travel_sealed_only_in_their_one_form():
 
 
 def test_registrations_hold_the_holder_key(world, signed_in):
-    found = registration(world.service.engine, subject=signed_in[0].name_in(UPLOAD))
+    found = find_registration(world.service.engine, subject=signed_in[0].name_in(UPLOAD))
     assert Sm2PublicKey(found.holder) == signed_in[0].key_in(UPLOAD).public_key

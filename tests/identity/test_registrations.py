@@ -24,15 +24,15 @@ from gridsecure.errors import (
     NotFoundError,
     StaleMessageError,
 )
-from gridsecure.identity.registrations.registrar import Shown
-from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.registrar import ReceivedPresentation
+from gridsecure.identity.registrations.registry import find_registration
 from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity.registrations.vouching import (
     TOLD,
-    deny_list,
-    registrations_of,
-    settlement_names,
+    vouch_deny_list,
+    vouch_registrations,
+    vouch_settlement_names,
 )
 from gridsecure.identity_messages import NO_FACTS
 from gridsecure.store.database import write_session
@@ -92,8 +92,8 @@ def test_a_batch_registers_each_holder_in_both_domains(world):
         assert acting.holder == holder.key_in(BILLING).public_key.point
         assert (settling.holder, settling.settlement) == (b"", "")
         assert acting.role == settling.role == "meter-point"
-        assert registration(world.service.engine, subject=acting.subject) == acting
-        assert registration(world.service.engine, subject=settling.subject) == settling
+        assert find_registration(world.service.engine, subject=acting.subject) == acting
+        assert find_registration(world.service.engine, subject=settling.subject) == settling
     ((action, detail),) = evidence(world)
     assert action == REGISTERED
     counts = {name: detail[name] for name in ("role", "period", "registered", "refused")}
@@ -124,10 +124,10 @@ def test_one_bad_holder_hurts_nobody_else(world):
         key=thief,
         challenge=batch_challenge(challenge, 1),
     )
-    shown[1] = Shown(occasion.holder.point, cloned, HOME)
-    shown[2] = Shown(thief.public_key.point, shown[2].message, HOME)
-    shown[3] = Shown(shown[3].holder, shown[3].message[:-1], HOME)
-    shown[4] = Shown(shown[4].holder[:-1], shown[4].message, HOME)
+    shown[1] = ReceivedPresentation(occasion.holder.point, cloned, HOME)
+    shown[2] = ReceivedPresentation(thief.public_key.point, shown[2].message, HOME)
+    shown[3] = ReceivedPresentation(shown[3].holder, shown[3].message[:-1], HOME)
+    shown[4] = ReceivedPresentation(shown[4].holder[:-1], shown[4].message, HOME)
     answers = world.registrar.register_all(
         shown, context=members[0].credential.context, domains=BOTH, challenge=challenge, now=NOW
     )
@@ -145,7 +145,7 @@ def test_one_bad_holder_hurts_nobody_else(world):
     assert (entries[2][1]["registered"], entries[2][1]["refused"]) == (2, 4)
     for at in (2, 3, 4):
         with refused(AccessDeniedError, "authenticity.registration"):
-            registration(world.service.engine, subject=members[at].holder.name_in(BILLING))
+            find_registration(world.service.engine, subject=members[at].holder.name_in(BILLING))
 
 
 def test_a_holder_is_registered_in_both_domains_or_in_none(world):
@@ -158,7 +158,7 @@ def test_a_holder_is_registered_in_both_domains_or_in_none(world):
         session.exec(other.values(holder=b"another"))
     assert outcomes(world.register_all([member], *BOTH)) == ["authenticity.cloned"]
     with refused(AccessDeniedError, "authenticity.registration"):
-        registration(world.service.engine, subject=member.holder.name_in(BILLING))
+        find_registration(world.service.engine, subject=member.holder.name_in(BILLING))
 
 
 def test_registering_again_changes_nothing(world):
@@ -168,7 +168,7 @@ def test_registering_again_changes_nothing(world):
     assert outcomes(again) == ["kept", "kept"]
     for entries in first:
         for entry in entries:
-            assert registration(world.service.engine, subject=entry.subject) == entry
+            assert find_registration(world.service.engine, subject=entry.subject) == entry
 
 
 def test_two_of_one_batch_cannot_take_one_pseudonym(world):
@@ -182,7 +182,7 @@ def test_two_of_one_batch_cannot_take_one_pseudonym(world):
         key=generate_private_key(),
         challenge=batch_challenge(challenge, 1),
     )
-    shown[1] = Shown(occasion.holder.point, message, HOME)
+    shown[1] = ReceivedPresentation(occasion.holder.point, message, HOME)
     answers = world.registrar.register_all(
         shown, context=member.credential.context, domains=BOTH, challenge=challenge, now=NOW
     )
@@ -256,7 +256,7 @@ def test_each_pseudonym_carries_on_its_own_and_no_other(world):
     for member, (acting, settling) in zip(members, answers, strict=True):
         assert acting.carried == (member.holder.name_in(BILLING),)
         assert settling.carried == (member.holder.name_in(SETTLEMENT),)
-    said, _ = registrations_of(
+    said, _ = vouch_registrations(
         world.service.engine,
         subjects(members, NEXT_BOTH[0]),
         domain=NEXT_BOTH[0].text,
@@ -319,7 +319,7 @@ def test_nobody_acts_under_a_settlement_pseudonym(world):
     world.register_all([member], *BOTH)
     with refused(AccessDeniedError, "authenticity.registration"):
         world.log_in(member.holder, SETTLEMENT)
-    said, left = registrations_of(
+    said, left = vouch_registrations(
         world.service.engine,
         subjects([member], SETTLEMENT),
         domain=SETTLEMENT.text,
@@ -343,7 +343,7 @@ def test_registrations_come_in_the_order_asked_without_the_refused(world, regist
     names = subjects(registered)
     revoke(world.service.engine, subject=names[2], reference="w", now=NOW)
     asked = [names[3], STRANGER, names[0], names[2], names[1]]
-    said, left = registrations_of(
+    said, left = vouch_registrations(
         world.service.engine, asked, domain=BILLING.text, role="meter-point", now=NOW
     )
     assert [entry.subject for entry in said.entries] == [names[3], names[0], names[1]]
@@ -364,14 +364,14 @@ def test_registrations_come_in_the_order_asked_without_the_refused(world, regist
 )
 def test_registrations_are_of_their_domain_and_role(world, registered, domain, role):
     names = subjects(registered)
-    said, left = registrations_of(world.service.engine, names, domain=domain, role=role, now=NOW)
+    said, left = vouch_registrations(world.service.engine, names, domain=domain, role=role, now=NOW)
     assert (said, left) == (None, names)
 
 
 def test_settlement_names_are_those_of_the_same_presentation_also_of_the_revoked(world, registered):
     names = subjects(registered)
     revoke(world.service.engine, subject=names[1], reference="w", now=NOW)
-    said = settlement_names(
+    said = vouch_settlement_names(
         world.service.engine, names[::-1], domain=BILLING.text, actor="authority:a", now=NOW
     )
     assert said.subjects == names[::-1]
@@ -390,12 +390,12 @@ def test_settlement_names_are_all_or_nothing(world, registered, wrong):
     }[wrong]
     domain = UPLOAD if wrong == "domain" else BILLING
     with refused(NotFoundError, "not-found.settlement") as error:
-        settlement_names(world.service.engine, asked, domain=domain.text, actor="a", now=NOW)
+        vouch_settlement_names(world.service.engine, asked, domain=domain.text, actor="a", now=NOW)
     assert not any(name in str(error.value) for name in asked)
 
 
 def test_the_deny_list_grows_and_says_nothing_of_bills(world, registered):
-    assert deny_list(world.service.engine, now=NOW).model_dump() == {
+    assert vouch_deny_list(world.service.engine, now=NOW).model_dump() == {
         "sequence": 0,
         "issued_at": NOW.isoformat(),
         "subjects": [],
@@ -404,11 +404,11 @@ def test_the_deny_list_grows_and_says_nothing_of_bills(world, registered):
     for count, at in enumerate((2, 0), start=1):
         both = revoke(world.service.engine, subject=names[at], reference="w", now=NOW)
         assert both == 2, "the pseudonym its bills are under as well"
-        said = deny_list(world.service.engine, now=NOW + timedelta(hours=1))
+        said = vouch_deny_list(world.service.engine, now=NOW + timedelta(hours=1))
         assert said.sequence == len(said.subjects) == count
     assert said.subjects == sorted([names[0], names[2]])
 
 
 def test_a_registration_holds_its_own_escrow(world, registered):
-    found = registration(world.service.engine, subject=registered[0].holder.name_in(BILLING))
+    found = find_registration(world.service.engine, subject=registered[0].holder.name_in(BILLING))
     assert len(Escrow.from_bytes(found.escrow, suite=suite()).to_bytes(suite())) == 66

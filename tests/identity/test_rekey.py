@@ -22,10 +22,10 @@ from gridsecure.errors import (
 from gridsecure.identity.enrolments.blocking import block
 from gridsecure.identity.enrolments.enrolled_keys import identity_of, keys_of
 from gridsecure.identity.enrolments.rekeying import CLOCKS_DIFFER, ORDER_AGE, REKEY, rekey
-from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.registry import find_registration
 from gridsecure.identity_messages import RekeyOrder
-from gridsecure.messages import Signed, signed
-from gridsecure.store.evidence import entries_of
+from gridsecure.messages import Signed, sign_message
+from gridsecure.store.evidence import list_entries_of
 from tests.identity.identity_world import (
     ANALYST,
     BILLING,
@@ -58,7 +58,7 @@ def order_for(old, new, *, issued_at=NOW, identity: str = WHO) -> RekeyOrder:
 
 
 def both(order: RekeyOrder) -> list[Signed]:
-    return [signed(order, key=keys().staters[name]) for name in OPENERS]
+    return [sign_message(order, key=keys().staters[name]) for name in OPENERS]
 
 
 def carry_out(world: World, orders: list[Signed], now=NOW):
@@ -89,7 +89,7 @@ def test_the_new_key_gets_credentials_and_the_old_one_none(world: World, old):
         credential = world.enrol(new, WHO)
     assert world.register(new, credential, BILLING)
     with Session(world.issuer.engine) as session:
-        assert entries_of(session, REKEY) == [entry]
+        assert list_entries_of(session, REKEY) == [entry]
     assert "2026/21" in entry.detail
     assert WHO not in entry.detail
 
@@ -130,7 +130,7 @@ def test_a_search_finds_what_was_registered_under_the_old_key(world: World, repl
     lost, fresh = (each.name_in(BILLING) for each in (member.holder, new))
     assert set(state.found) == ({lost} if replaced else {lost, fresh})
     if replaced:
-        assert registration(world.service.engine, subject=fresh)
+        assert find_registration(world.service.engine, subject=fresh)
         assert world.enrol(new, WHO)
     else:
         with pytest.raises(AccessDeniedError, match=r"identity\.blocked"):
@@ -169,7 +169,7 @@ def test_it_takes_the_same_order_of_both_offices(world: World, old):
     ):
         with pytest.raises(SignatureError):
             carry_out(world, orders)
-    stranger = signed(order, key=generate_private_key())
+    stranger = sign_message(order, key=generate_private_key())
     with pytest.raises(AuthenticityError):
         carry_out(world, [one, stranger])
     assert current(world) == key_of(old)
@@ -182,7 +182,7 @@ def test_one_office_with_both_keys_is_not_two(world: World, old):
     with pytest.raises(SignatureError, match=r"authenticity\.rekey"):
         rekey(
             world.issuer.engine,
-            [signed(order, key=key)] * 2,
+            [sign_message(order, key=key)] * 2,
             offices=offices,
             suite=SUITE,
             now=NOW,

@@ -17,11 +17,11 @@ from gridsecure.identity.enrolments.certifying import Facts
 from gridsecure.identity.enrolments.enrolled_keys import Enrolment, generations_of, keys_ever_of
 from gridsecure.identity.registrations import tables as pseudonyms
 from gridsecure.identity.registrations.leaves import leaves_of
-from gridsecure.identity.registrations.registry import CHALLENGES, registration
+from gridsecure.identity.registrations.registry import CHALLENGES, find_registration
 from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.store.database import open_database, read_session
-from gridsecure.store.evidence import entries_after, verify_chain
-from gridsecure.store.rows import required
+from gridsecure.store.evidence import list_entries_after, verify_chain
+from gridsecure.store.rows import load_row
 from gridsecure.store.schema import migrate
 from tests.identity.identity_world import METER, NOW
 from tests.store.schema_checks import check_schema, differences, load_dump, tables_of
@@ -76,7 +76,7 @@ def test_keys_credentials_and_facts_are_whose_they_were(database_url: str) -> No
     with read_session(engine) as session:
         assert generations_of(session, ["customer 0", "customer 1"]) == {"customer 0": 2}
         assert len(set(keys_ever_of(session, "customer 0"))) == 3
-        hidden = required(session, names.EnrolmentRow, identity="analyst/lin")
+        hidden = load_row(session, names.EnrolmentRow, identity="analyst/lin")
         assert (hidden.generation, hidden.key) == (0, None)
         for row in session.exec(select(names.CredentialRow)):
             identity = row.identity.removeprefix(f"{row.role}/")
@@ -86,7 +86,7 @@ def test_keys_credentials_and_facts_are_whose_they_were(database_url: str) -> No
                 assert row.name == again
         first = Enrolment("customer 0", METER, b"")
         facts = [
-            required(session, names.CertifiedRow, credential=first.credential_name(generation))
+            load_row(session, names.CertifiedRow, credential=first.credential_name(generation))
             for generation in (0, 1)
         ]
         assert [(one.zone, one.customer_class, one.counted) for one in facts] == [
@@ -105,8 +105,8 @@ def test_keys_credentials_and_facts_are_whose_they_were(database_url: str) -> No
 def test_a_block_keeps_the_name_that_the_log_gave_it(database_url: str) -> None:
     engine = kept(database_url, "enrolments")
     with read_session(engine) as session:
-        row = required(session, names.BlockedRow, identity="customer 2")
-        said = json.loads(entries_after(session, -1)[-1].detail)
+        row = load_row(session, names.BlockedRow, identity="customer 2")
+        said = json.loads(list_entries_after(session, -1)[-1].detail)
         assert said == {"identity": blocked_name(row), "reference": row.reference}
         assert row.at == datetime(2026, 3, 1, 8, tzinfo=UTC)
         orders = session.exec(select(names.RekeyOrderRow.orders)).all()
@@ -123,13 +123,15 @@ def test_registrations_act_and_are_revoked_as_before(database_url: str) -> None:
     active = [row for row in rows if row.state == "active" and row.settlement]
     assert len(active) == 4
     for row in active:
-        found = registration(engine, subject=row.subject)
+        found = find_registration(engine, subject=row.subject)
         assert found.settlement == row.settlement
         assert not by_name[row.settlement].holder
         assert (found.facts.zone, found.holder[0]) == ("futian", 4)
     (carrying,) = [
         one
-        for one in (registration(engine, subject=r.subject) for r in rows if r.state == "active")
+        for one in (
+            find_registration(engine, subject=r.subject) for r in rows if r.state == "active"
+        )
         if one.carried
     ]
     assert carrying.domain == "platform/billing/2027"
@@ -142,7 +144,7 @@ def test_registrations_act_and_are_revoked_as_before(database_url: str) -> None:
 def test_leaves_are_what_the_log_committed_to(database_url: str) -> None:
     engine = kept(database_url, "registrations")
     with read_session(engine) as session:
-        entries = [e for e in entries_after(session, -1) if e.action == "identity.registered"]
+        entries = [e for e in list_entries_after(session, -1) if e.action == "identity.registered"]
     assert len(entries) == 4
     for entry in entries:
         assert commitment(leaves_of(engine, entry.hash)) == json.loads(entry.detail)["digest"]
@@ -152,7 +154,7 @@ def test_leaves_are_what_the_log_committed_to(database_url: str) -> None:
 def test_an_open_challenge_is_still_good_once(database_url: str) -> None:
     engine = kept(database_url, "registrations")
     with read_session(engine) as session:
-        row = required(session, pseudonyms.ChallengeRow, state="open")
+        row = load_row(session, pseudonyms.ChallengeRow, state="open")
     assert row.expires_at == NOW + timedelta(minutes=2)
     CHALLENGES.use(engine, value=bytes.fromhex(row.value), now=NOW)
     with pytest.raises(Exception, match=r"authenticity\.challenge"):

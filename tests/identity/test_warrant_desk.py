@@ -9,7 +9,12 @@ import pytest
 from sqlmodel import Session, delete
 
 from gridsecure.credentials.log_details import WARRANT
-from gridsecure.credentials.opening import OPENERS, generate_opener_key, opening_share, share_digest
+from gridsecure.credentials.opening import (
+    OPENERS,
+    generate_opener_key,
+    make_opening_share,
+    share_digest,
+)
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
@@ -22,10 +27,10 @@ from gridsecure.errors import (
 from gridsecure.identity.enrolments.books import write_books
 from gridsecure.identity.enrolments.tables import AccountRow
 from gridsecure.identity.office_desk import OfficeDesk
-from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.registry import find_registration
 from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.identity.registrations.short_memory import LIMIT
-from gridsecure.identity.registrations.vouching import deny_list
+from gridsecure.identity.registrations.vouching import vouch_deny_list
 from gridsecure.identity.registrations.warrant_desk import OPENED, SHARE_REFUSED, SHARED
 from gridsecure.offices.shares import share_for
 from gridsecure.store.database import write_session
@@ -107,7 +112,7 @@ def test_one_office_alone_gets_nothing(world: World, desk, names, alone):
     (other,) = set(OPENERS) - {alone}
     for share in (
         share_of(world, warrant, alone),
-        opening_share(
+        make_opening_share(
             replace(keys().openers[alone], opener=other),
             point=Escrow.from_bytes(bytes.fromhex(warrant.document.escrow), suite=SUITE).e1,
             head=warrant.entry.hash,
@@ -284,9 +289,9 @@ def test_the_pseudonyms_of_one_presentation_are_revoked_together(world: World, d
     assert revoke(engine, subject=asked, reference="2026/3", now=NOW) == 2
     for gone in (BILLING, SETTLEMENT):
         with pytest.raises(AccessDeniedError):
-            registration(engine, subject=one.holder.name_in(gone))
-        assert registration(engine, subject=other.holder.name_in(gone))
-    assert deny_list(engine, now=NOW).subjects == [one.holder.name_in(BILLING)]
+            find_registration(engine, subject=one.holder.name_in(gone))
+        assert find_registration(engine, subject=other.holder.name_in(gone))
+    assert vouch_deny_list(engine, now=NOW).subjects == [one.holder.name_in(BILLING)]
     last = log_of(world)[-1]
     assert asked in last.detail
     assert "2026/3" in last.detail

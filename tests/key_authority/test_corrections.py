@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlmodel import update
 
-from gridsecure.analyst.releases import REBILL, pinned_authority, verified_release
+from gridsecure.analyst.releases import REBILL, pin_authority, verify_release
 from gridsecure.analyst.reports import bill_table
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
@@ -24,10 +24,10 @@ from gridsecure.key_authority.checker.answering import (
     RELEASED,
     Outcome,
     answer_request,
-    released_certificate,
-    sealed_statements,
+    find_certificate,
+    read_sealed_statements,
 )
-from gridsecure.key_authority.checker.bill_versions import bill_versions, version_table
+from gridsecure.key_authority.checker.bill_versions import bill_versions, tabulate_versions
 from gridsecure.key_authority.checker.tables import BillVersionRow
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE, Vault
@@ -69,7 +69,7 @@ def refused(authority: Authority, request: Signed) -> str | None:
 
 
 def statements(authority: Authority, release_id: str, roster: Roster) -> dict[str, Any]:
-    sealed = sealed_statements(authority.zone, release_id, roster.manifest.roster_id)
+    sealed = read_sealed_statements(authority.zone, release_id, roster.manifest.roster_id)
     opened = json.loads(open_from(sealed, private_key=OFFICE, purpose=STATEMENTS_PURPOSE))
     assert opened.pop("roster_id") == roster.manifest.roster_id
     documents: dict[str, Any] = opened["meters"]
@@ -173,9 +173,9 @@ def test_the_analyst_reads_differences_and_takes_them_for_no_bills(
     slots = slots_of(uploads[0])
     second = corrected(grid, uploads[0], slots, add_wh=-1)
     release_id = released(billed, billed.rebill_request([second]))
-    content = released_certificate(billed.zone, release_id).model_dump_json().encode()
-    pinned = pinned_authority(grid.authority_key.public_key.point.hex())
-    release = verified_release(content, release_id=release_id, authority=pinned)
+    content = find_certificate(billed.zone, release_id).model_dump_json().encode()
+    pinned = pin_authority(grid.authority_key.public_key.point.hex())
+    release = verify_release(content, release_id=release_id, authority=pinned)
     assert (release.plan, release.minimum_members) == (REBILL, MINIMUM_MEMBERS)
     (energy,) = [c for c in release.cells if c.measure == "energy_wh"]
     assert energy.value == -len(slots)
@@ -206,7 +206,7 @@ def test_every_version_is_kept_and_the_chain_adds_up(
     total = sum((c.totals_fen for c in adjustments), start=bills[0].totals_fen)
     assert total.tolist() == bills[2].totals_fen.tolist()
 
-    rows = [r for r in version_table(billed.certificates) if (r.zone, r.customer_class) == BIG]
+    rows = [r for r in tabulate_versions(billed.certificates) if (r.zone, r.customer_class) == BIG]
     energy = [row for row in rows if row.measure == "energy_wh"]
     assert [row.value for row in energy][1:] == [26 * 4_000, -26 * 1_500]
     inside = slots_of(first)
@@ -216,10 +216,12 @@ def test_every_version_is_kept_and_the_chain_adds_up(
         "amount_fen": int(bills[2].totals_fen[inside].sum()),
     }
     assert {row.measure: row.total for row in rows if row.plan == "rebill"} == latest
-    small = [r for r in version_table(billed.certificates) if r.zone == "luohu"]
+    small = [r for r in tabulate_versions(billed.certificates) if r.zone == "luohu"]
     assert {row.total for row in small} == {None}
     released(billed, billed.load_curve_request(uploads))
-    assert len(version_table(billed.certificates)) == len(version_table(billed.certificates[:-1]))
+    assert len(tabulate_versions(billed.certificates)) == len(
+        tabulate_versions(billed.certificates[:-1])
+    )
 
 
 def test_the_evidence_log_says_which_bill_takes_the_place_of_which(
@@ -407,7 +409,7 @@ def told(authority: Authority) -> list[object]:
 
 
 def staff_table(authority: Authority) -> list[Any]:
-    return version_table(authority.certificates)
+    return tabulate_versions(authority.certificates)
 
 
 def world_with(

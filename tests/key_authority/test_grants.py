@@ -20,8 +20,8 @@ from gridsecure.errors import (
     SignatureError,
 )
 from gridsecure.key_authority.checker.answering import Outcome, answer_request
-from gridsecure.key_authority.checker.grants import bind_grant, query_result, sealed_result
-from gridsecure.messages import ReleaseRequest, Signed, signed
+from gridsecure.key_authority.checker.grants import bind_grant, query_result, seal_result
+from gridsecure.messages import ReleaseRequest, Signed, sign_message
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 from tests.query_grants import grant_claims, grant_token, query_of
@@ -84,7 +84,7 @@ def test_a_query_is_released_to_its_grant_and_says_nobodys_name(research):
 
 def sealed(research: Research, *, query: Query, claims: TokenClaims | None = None) -> bytes:
     claims = claims or grant_claims(query.text, audience="authority")
-    return sealed_result(research.authority.zone, claims, query=query.text, now=NOW)
+    return seal_result(research.authority.zone, claims, query=query.text, now=NOW)
 
 
 def opened(blob: bytes, *, reader: Sm2PrivateKey) -> str:
@@ -131,7 +131,7 @@ def test_a_query_whose_reader_is_no_point_is_refused(research):
     subject = grant_claims(text).subject
     refused(research.answered(research.request(query=text, requested_by=subject)))
     with pytest.raises(InvalidMessageError):
-        sealed_result(research.authority.zone, grant_claims(text), query=text, now=NOW)
+        seal_result(research.authority.zone, grant_claims(text), query=text, now=NOW)
 
 
 def test_there_is_no_result_before_and_none_for_others(research):
@@ -242,7 +242,7 @@ def test_a_request_is_good_for_one_grant(research):
     own = ReleaseRequest.parsed(request.body)
     other = ReleaseRequest.parsed(research.request().body)
     swapped = own.model_copy(update={"grant": other.grant})
-    outcome = research.answered(signed(swapped, key=research.authority.grid.platform_key))
+    outcome = research.answered(sign_message(swapped, key=research.authority.grid.platform_key))
     assert (outcome.state, outcome.reason) == ("refused", "release.name")
     assert research.answered(request).state == "released"
 

@@ -10,7 +10,7 @@ import pytest
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import InvalidMessageError
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED
-from gridsecure.messages import KeyNotice, Signed, Transcript, signed
+from gridsecure.messages import KeyNotice, Signed, Transcript, sign_message
 from tests.authority_simulator import SEED, Authority
 from tests.grid_simulator import GridSimulator, GridUpload
 
@@ -185,7 +185,9 @@ def test_a_signed_message_that_is_no_request(authority: Authority, uploads: Uplo
     class Disguised(KeyNotice):
         kind = "release-request"
 
-    envelope: Signed = signed(Disguised(**notice.model_dump()), key=authority.grid.platform_key)
+    envelope: Signed = sign_message(
+        Disguised(**notice.model_dump()), key=authority.grid.platform_key
+    )
     assert envelope.body_kind == request.body_kind
     with pytest.raises(InvalidMessageError):
         authority.answer(envelope)

@@ -39,7 +39,7 @@ from gridsecure.key_authority.vault.custody import (
     open_key_set,
 )
 from gridsecure.key_authority.vault.decryption import Vault
-from gridsecure.messages import ColumnEntry, KeyNotice, opened, signed
+from gridsecure.messages import ColumnEntry, KeyNotice, open_message, sign_message
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.schema import migrate
@@ -84,7 +84,7 @@ def asked(zone: AuthorityZone, grid: GridSimulator, *names: str, **word: Any) ->
     for name in names:
         request, registrations = key_set_request(grid, name, **word)
         notice = give_key_set(zone, request, registrations=registrations, at=NOW)
-        found.append(opened(notice, expect=KeyNotice, trusted=trusted))
+        found.append(open_message(notice, expect=KeyNotice, trusted=trusted))
     return found
 
 
@@ -109,7 +109,7 @@ def test_made_when_asked_for_and_found_again_by_the_next_vault(
     running.start()
     for notice in notices:
         order = KeyOrder(**notice.model_dump(include=PLACE), created_at=NOW.isoformat())
-        again = client.create_key_set(signed(order, key=grid_keys().authority))
+        again = client.create_key_set(sign_message(order, key=grid_keys().authority))
         assert again.key_id == notice.key_id
         assert zone.objects.get(notice.public_key) == again.public_key
     assert asked(zone, grid, *PARAMETER_SETS) == notices
@@ -124,7 +124,7 @@ def test_a_notice_lost_on_the_way_is_published_later(tmp_path: Path, grid: GridS
     order = KeyOrder(
         gateway=gateway, parameters=INTERVAL.name, generation=1, created_at=NOW.isoformat()
     )
-    made = vault.create_key_set(signed(order, key=grid_keys().authority))
+    made = vault.create_key_set(sign_message(order, key=grid_keys().authority))
     zone = zone_with(vault, tmp_path)
     assert list_key_sets(zone) == []
     assert [notice.key_id for notice in asked(zone, grid, INTERVAL.name)] == [made.key_id]

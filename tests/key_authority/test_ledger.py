@@ -18,7 +18,13 @@ from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, Outcom
 from gridsecure.key_authority.checker.tables import ClaimRow, SeedRow
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.vault.decryption import Vault
-from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, request_name, signed
+from gridsecure.messages import (
+    ReleaseCertificate,
+    ReleaseRequest,
+    Signed,
+    request_name,
+    sign_message,
+)
 from gridsecure.store.database import write_session
 from tests.authority_simulator import SEED, Authority, View, lone_household, shown
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
@@ -175,7 +181,9 @@ def test_what_was_released_is_not_decrypted_again(
     authority: Authority, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another request about the same transcript ends before the vault hears of it."""
-    transcript = signed(authority.bill_transcript(uploads[0]), key=authority.grid.platform_key)
+    transcript = sign_message(
+        authority.bill_transcript(uploads[0]), key=authority.grid.platform_key
+    )
     first = authority.answer(authority.request([transcript]))
 
     def asked(*_arguments: object) -> None:
@@ -224,7 +232,7 @@ def test_all_that_makes_another_question_is_in_its_name(
     assert authority.answer(first).state == RELEASED
     asked = ReleaseRequest.parsed(first.body).model_copy(update=changes)
     assert request_name(asked) != asked.request_id
-    outcome = authority.answer(signed(asked, key=authority.grid.platform_key))
+    outcome = authority.answer(sign_message(asked, key=authority.grid.platform_key))
     assert (outcome.state, outcome.reason) == (REFUSED, "release.name")
     assert len(authority.certificates) == 1
 

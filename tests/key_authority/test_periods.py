@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
-from gridsecure.key_authority.checker.seating import proven_roster
+from gridsecure.key_authority.checker.seating import prove_roster
 
 JULY = ("2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00")
 GOOD = {
@@ -24,7 +24,7 @@ BAD = {
 
 def proven(authority, upload, period):
     digest = authority.grid.signed_roster(upload.roster).digest
-    return proven_roster(digest, period=period, zone=authority.zone, view=authority.view)
+    return prove_roster(digest, period=period, zone=authority.zone, view=authority.view)
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -15,7 +15,7 @@ from gridsecure.homomorphic.column_files import column_bytes, open_column
 from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.homomorphic.parameters import REGISTER
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED
-from gridsecure.messages import ReleaseRequest, Signed, signed
+from gridsecure.messages import ReleaseRequest, Signed, sign_message
 from gridsecure.plans.load_curve import day_quantity
 from tests.authority_simulator import SEED, Authority
 from tests.grid_simulator import GridSimulator, GridUpload
@@ -59,7 +59,7 @@ def other_rosters_upload(authority: Authority, uploads: Uploads) -> Signed:
 
 def forged_transcript(authority: Authority, uploads: Uploads) -> Signed:
     transcript = authority.bill_transcript(uploads[0])
-    return authority.request([signed(transcript, key=authority.grid.keys.stranger)])
+    return authority.request([sign_message(transcript, key=authority.grid.keys.stranger)])
 
 
 def another_purpose(authority: Authority, uploads: Uploads) -> Signed:
@@ -67,7 +67,9 @@ def another_purpose(authority: Authority, uploads: Uploads) -> Signed:
 
 
 def the_same_twice(authority: Authority, uploads: Uploads) -> Signed:
-    transcript = signed(authority.bill_transcript(uploads[0]), key=authority.grid.platform_key)
+    transcript = sign_message(
+        authority.bill_transcript(uploads[0]), key=authority.grid.platform_key
+    )
     return authority.request([transcript, transcript])
 
 
@@ -124,7 +126,7 @@ def no_seed(authority: Authority, uploads: Uploads) -> Signed:
 def seed_of_letters(authority: Authority, uploads: Uploads) -> Signed:
     request = ReleaseRequest.parsed(authority.load_curve_request(uploads).body)
     changed = request.model_copy(update={"seeds": ["no hexadecimal digits"]})
-    return signed(changed, key=authority.grid.platform_key)
+    return sign_message(changed, key=authority.grid.platform_key)
 
 
 REFUSALS: dict[str, tuple[Request, str]] = {

@@ -15,13 +15,13 @@ from gridsecure.errors import AuthenticityError, EnvelopeError, NotFoundError
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.key_authority.checker.answering import (
     RELEASED,
-    released_certificate,
-    released_certificates,
-    sealed_statements,
+    find_certificate,
+    list_certificates,
+    read_sealed_statements,
 )
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
-from gridsecure.messages import ReleaseCertificate, opened
+from gridsecure.messages import ReleaseCertificate, open_message
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.plans.load_curve import day_quantity
 from tests.authority_simulator import SEED, Authority, settlement
@@ -82,7 +82,7 @@ def test_small_cells_have_no_value_anywhere(
     """Not in the certificate's text, not in what the vault answers, not in the evidence."""
     authority.answer(authority.bill_request(uploads))
     authority.answer(authority.load_curve_request(uploads))
-    texts = [c.body for c in released_certificates(authority.zone)]
+    texts = [c.body for c in list_certificates(authority.zone)]
     texts += [entry.detail for entry in authority.evidence]
     expected = oracle_control_totals(grid, uploads)
     small = [totals for totals in expected.values() if totals[0] < MINIMUM_MEMBERS]
@@ -98,7 +98,7 @@ def test_statements_are_the_oracles_bills_and_open_for_the_billing_office_only(
     release_id = authority.answer(request).request_id
     for upload in uploads:
         roster = upload.roster
-        sealed = sealed_statements(authority.zone, release_id, roster.manifest.roster_id)
+        sealed = read_sealed_statements(authority.zone, release_id, roster.manifest.roster_id)
         with pytest.raises(EnvelopeError):
             open_from(sealed, private_key=grid.authority_key, purpose=STATEMENTS_PURPOSE)
         statement = json.loads(open_from(sealed, private_key=OFFICE, purpose=STATEMENTS_PURPOSE))
@@ -130,14 +130,14 @@ def test_the_certificate_is_signed_and_names_its_entry_in_the_evidence_log(
 ) -> None:
     request = authority.bill_request(uploads)
     outcome = authority.answer(request)
-    envelope = released_certificate(authority.zone, outcome.request_id)
+    envelope = find_certificate(authority.zone, outcome.request_id)
     trusted = registry(grid.authority_key)
-    certificate = opened(envelope, expect=ReleaseCertificate, trusted=trusted)
+    certificate = open_message(envelope, expect=ReleaseCertificate, trusted=trusted)
     (entry,) = authority.entries("release.granted")
     assert certificate.evidence_head == entry.hash
     assert set(certificate.statements) == {u.roster.manifest.roster_id for u in uploads}
     with pytest.raises(AuthenticityError):
-        opened(envelope, expect=ReleaseCertificate, trusted=registry(grid.keys.stranger))
+        open_message(envelope, expect=ReleaseCertificate, trusted=registry(grid.keys.stranger))
 
 
 def test_unknown_releases_and_rosters_are_not_found(
@@ -146,7 +146,7 @@ def test_unknown_releases_and_rosters_are_not_found(
     release_id = authority.answer(authority.bill_request(uploads)).request_id
     for release, roster in ((release_id, "../zone.db"), ("../../x", "y"), (release_id, "")):
         with pytest.raises(NotFoundError):
-            sealed_statements(authority.zone, release, roster)
+            read_sealed_statements(authority.zone, release, roster)
 
 
 def test_load_curve_totals_equal_the_plaintext_sums_of_every_interval(

@@ -410,7 +410,7 @@ ENOUGH, TELL, SETS, CORRECTED = (
     cells.is_enough,
     cells.may_tell,
     cells.cell_sets,
-    told_cells.corrected_rows,
+    told_cells.list_corrected_rows,
 )
 TAKEN_OUT: dict[str, tuple[object, str, object]] = {
     "owners": (cells, "is_enough", by_size),

@@ -18,13 +18,18 @@ from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError
-from gridsecure.gateway.rosters import with_id
+from gridsecure.gateway.rosters import assign_id
 from gridsecure.identity_messages import SettlementNames
-from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, sealed_statements
+from gridsecure.key_authority.checker.answering import (
+    FAILED,
+    REFUSED,
+    RELEASED,
+    read_sealed_statements,
+)
 from gridsecure.key_authority.checker.seating import SettlementClient
-from gridsecure.key_authority.filing import by_settlement_name
+from gridsecure.key_authority.filing import file_by_settlement_name
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
-from gridsecure.messages import RosterManifest, Signed, signed
+from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure.wire.client import service_client
 from tests.authority_simulator import SEED, Authority, settlement
 from tests.correction_simulator import changed, correction
@@ -87,7 +92,7 @@ def one_household_everywhere(grid: GridSimulator, manifest: RosterManifest) -> R
     """Its zone changed after it agreed, so that it stands alone in its cell."""
     said = grid.seats_of(manifest).delegations
     zones = ["elsewhere", *manifest.zones[1:]]
-    moved = with_id(manifest.model_copy(update={"zones": zones, "seats": ""}))
+    moved = assign_id(manifest.model_copy(update={"zones": zones, "seats": ""}))
     return grid.seated(moved, delegations=said)
 
 
@@ -201,7 +206,7 @@ def test_a_roster_that_was_seated_once_is_still_verified(
 
 
 def document(authority: Authority, release_id: str, upload: GridUpload) -> str:
-    sealed = sealed_statements(authority.zone, release_id, upload.roster.manifest.roster_id)
+    sealed = read_sealed_statements(authority.zone, release_id, upload.roster.manifest.roster_id)
     return open_from(sealed, private_key=OFFICE, purpose=STATEMENTS_PURPOSE).decode()
 
 
@@ -326,7 +331,7 @@ def test_the_vault_too_files_nothing_under_names_that_are_not_one_a_slot(
     meters = {name: {} for name in manifest.pseudonyms}
     for names in (one_short, one_more, all_one, shorter):
         with pytest.raises(GridSecureError) as refused:
-            by_settlement_name(meters, roster=manifest, names=names("", manifest.pseudonyms))
+            file_by_settlement_name(meters, roster=manifest, names=names("", manifest.pseudonyms))
         assert refused.value.reason == "settlement.names"
 
 
@@ -350,7 +355,7 @@ class Identity:
         self.asked.append((request.url.path, json.loads(request.content)))
         if isinstance(self.answer, httpx.Response):
             return self.answer
-        return httpx.Response(200, json=signed(self.answer, key=self.key).model_dump())
+        return httpx.Response(200, json=sign_message(self.answer, key=self.key).model_dump())
 
 
 @pytest.fixture
@@ -391,13 +396,13 @@ def of_the_platform(identity: Identity) -> None:
 
 def unsigned(identity: Identity) -> None:
     assert isinstance(identity.answer, SettlementNames)
-    envelope = signed(identity.answer, key=identity.key).model_copy(update={"signature": ""})
+    envelope = sign_message(identity.answer, key=identity.key).model_copy(update={"signature": ""})
     identity.answer = httpx.Response(200, json=envelope.model_dump())
 
 
 def of_another_kind(identity: Identity) -> None:
     assert isinstance(identity.answer, SettlementNames)
-    envelope = signed(identity.answer, key=identity.key).model_copy(
+    envelope = sign_message(identity.answer, key=identity.key).model_copy(
         update={"body_kind": "registrations"}
     )
     identity.answer = httpx.Response(200, json=envelope.model_dump())

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, func, text
 from sqlmodel import Session, col, select
 
 from gridsecure.errors import StorageError
-from gridsecure.key_authority.checker.ledger import Period, withheld_cells
+from gridsecure.key_authority.checker.ledger import Period, find_withheld_cells
 from gridsecure.key_authority.checker.tables import (
     SCHEMA,
     BillVersionRow,
@@ -147,7 +147,7 @@ def test_sets_that_were_told_are_found_by_their_period(database_url: str) -> Non
         assert len(session.exec(select(ToldMemberRow)).all()) == len(MEMBERS)
         nearly = CellSets(cell=told - {Member(*MEMBERS[0])}, parts=())
         for period, withheld in ((MONTH, True), ((MONTH[1], MONTH[1]), False)):
-            found = withheld_cells(session, {place: nearly}, period=Period(DOMAIN, *period))
+            found = find_withheld_cells(session, {place: nearly}, period=Period(DOMAIN, *period))
             assert (place in found) == withheld
     made.dispose()
 

@@ -38,7 +38,7 @@ from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.packages import CheckedBills, KeyOrder, RevocationOrder
 from gridsecure.key_authority.vault import custody
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
-from gridsecure.messages import RosterManifest, Signed, signed
+from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure_api.authority_zone import open_zone
 from gridsecure_api.settings import AuthoritySettings
 from tests.authority_simulator import KEK, Authority, place_of, settlement
@@ -86,7 +86,7 @@ def order(authority: Authority, grid: GridSimulator, uploads: Uploads) -> Order:
 def test_the_checkers_order_is_obeyed(authority: Authority, order: Order) -> None:
     content, files = order
     answer, sealed = authority.vault.release_bills(
-        signed(content, key=authority.grid.authority_key), files
+        sign_message(content, key=authority.grid.authority_key), files
     )
     assert len(sealed) == 1
     assert answer.statements == [content.rosters[0].roster_id]
@@ -97,18 +97,20 @@ def test_nobody_elses_order_is_obeyed(authority: Authority, order: Order, who: s
     content, files = order
     key: Sm2PrivateKey = getattr(authority.grid.keys, who)
     with pytest.raises(AuthenticityError):
-        authority.vault.release_bills(signed(content, key=key), files)
+        authority.vault.release_bills(sign_message(content, key=key), files)
 
 
 def test_an_order_for_something_else_is_refused(authority: Authority, order: Order) -> None:
     ordered = key_order(REGISTER.name)
     with pytest.raises(AuthenticityError):
-        authority.vault.release_bills(signed(ordered, key=authority.grid.authority_key), order[1])
+        authority.vault.release_bills(
+            sign_message(ordered, key=authority.grid.authority_key), order[1]
+        )
 
 
 def test_files_that_the_order_does_not_name(authority: Authority, order: Order) -> None:
     content, files = order
-    envelope = signed(content, key=authority.grid.authority_key)
+    envelope = sign_message(content, key=authority.grid.authority_key)
     changed = [bytes([files[0][0]]) + files[0][1:-1] + bytes([files[0][-1] ^ 1]), *files[1:]]
     with pytest.raises(EnvelopeError):
         authority.vault.release_bills(envelope, changed)
@@ -123,7 +125,7 @@ def test_another_roster_than_the_columns_are_of(
 ) -> None:
     content, files = order
     other: RosterManifest = content.rosters[0].model_copy(update={"roster_id": "f" * 32})
-    envelope = signed(
+    envelope = sign_message(
         content.model_copy(update={"rosters": [other]}), key=authority.grid.authority_key
     )
     with pytest.raises(KeyMismatchError):
@@ -137,7 +139,7 @@ def test_a_column_under_another_name_than_its_label(authority: Authority, order:
         name: entry.model_copy(update={"quantity": "line:9:9"})
         for name, entry in content.outputs[0].items()
     }
-    envelope = signed(
+    envelope = sign_message(
         content.model_copy(update={"outputs": [renamed]}), key=authority.grid.authority_key
     )
     with pytest.raises(KeyMismatchError):
@@ -241,7 +243,7 @@ def test_a_vault_of_its_own_is_killed_and_started_again(
         assert authority.answer(request).state == RELEASED
         running.kill()
         running.start()
-        order = signed(key_order(REGISTER.name), key=grid.authority_key)
+        order = sign_message(key_order(REGISTER.name), key=grid.authority_key)
         assert client.create_key_set(order).parameters == REGISTER, "it noticed before asking"
     finally:
         authority.close()
@@ -270,12 +272,12 @@ def test_a_refusal_crosses_the_pipe_with_its_class_and_reason(
     revocation = RevocationOrder(
         gateway=order.gateway, key_id=grid_keys().secret[REGISTER.name].public.key_id
     )
-    client.revoke_key_set(signed(revocation, key=grid.authority_key))
+    client.revoke_key_set(sign_message(revocation, key=grid.authority_key))
     with pytest.raises(KeyMismatchError) as refused:
-        client.create_key_set(signed(order, key=grid.authority_key))
+        client.create_key_set(sign_message(order, key=grid.authority_key))
     assert refused.value.reason == "keys.revoked"
     with pytest.raises(AuthenticityError):
-        client.create_key_set(signed(order, key=grid.keys.stranger))
+        client.create_key_set(sign_message(order, key=grid.keys.stranger))
 
 
 def test_a_kek_others_can_read_stops_the_start(running: RunningVault) -> None:
@@ -302,7 +304,7 @@ def test_what_is_no_order_is_refused_and_what_is_no_frame_ends_the_connection(
     with pytest.raises(GridSecureError) as ended:
         client._ask("create-key-set", [])  # a mistake of the program: it says nothing about it
     assert ended.value.reason == "vault.down"
-    order = signed(key_order(REGISTER.name), key=grid.authority_key)
+    order = sign_message(key_order(REGISTER.name), key=grid.authority_key)
     assert client.create_key_set(order).parameters == REGISTER
     with socket.socket(socket.AF_UNIX) as raw:
         raw.connect(str(running.settings.socket))
@@ -333,7 +335,7 @@ def test_the_checker_never_holds_path_or_bytes_of_the_key(tmp_path: Path) -> Non
     settings = vault_settings(tmp_path, key, has_keys=False)
     settings.kek_file.write_bytes(kek)
     with running_vault(settings) as running:
-        order = signed(key_order(REGISTER.name), key=key).model_dump_json()
+        order = sign_message(key_order(REGISTER.name), key=key).model_dump_json()
         checker = subprocess.Popen(
             [sys.executable, "-c", CHECKER, str(running.settings.socket), order],
             stdin=subprocess.PIPE,
@@ -405,7 +407,7 @@ def test_another_user_at_the_vaults_socket_is_told_nothing(
 ) -> None:
     stranger = VaultClient(running.settings.socket, uid=os.geteuid() + 1)
     with pytest.raises(AccessDeniedError) as refused:
-        stranger.create_key_set(signed(key_order(REGISTER.name), key=grid.authority_key))
+        stranger.create_key_set(sign_message(key_order(REGISTER.name), key=grid.authority_key))
     assert refused.value.reason == "vault.stranger"
 
 
@@ -413,7 +415,9 @@ def test_a_connection_of_another_user_is_closed(grid: GridSimulator, tmp_path: P
     settings = vault_settings(tmp_path, grid.authority_key)
     settings = settings.model_copy(update={"checker_uid": os.geteuid() + 1})
     with running_vault(settings) as running, pytest.raises(GridSecureError) as refused:
-        running.client().create_key_set(signed(key_order(REGISTER.name), key=grid.authority_key))
+        running.client().create_key_set(
+            sign_message(key_order(REGISTER.name), key=grid.authority_key)
+        )
     assert refused.value.reason == "vault.down"
 
 

@@ -23,14 +23,14 @@ from gridsecure.identity.enrolments.blocking import BLOCK
 from gridsecure.identity.enrolments.enrolled_keys import keys_of
 from gridsecure.identity.registrations.leaves import leaves_of
 from gridsecure.identity.registrations.person_searches import BATCH, SEARCHED
-from gridsecure.identity.registrations.registry import registration
+from gridsecure.identity.registrations.registry import find_registration
 from gridsecure.identity.registrations.revoking import REVOKED
 from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity.registrations.warrant_desk import OPENED, SHARED, Warrant
-from gridsecure.offices.log_checks import committed_leaves, committing_entry
-from gridsecure.offices.shares import checked_search, search_answer, share_for
+from gridsecure.offices.log_checks import find_committing_entry, list_committed_leaves
+from gridsecure.offices.shares import check_search, search_answer, share_for
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import append, entries_of
+from gridsecure.store.evidence import append, list_entries_of
 from tests.identity.identity_world import BILLING, NOW, SETTLEMENT, World, keys, new_holder, suite
 from tests.identity.office_world import (
     answer_of,
@@ -52,12 +52,12 @@ def test_a_search_finds_a_gateway_too(world: World):
     credential = world.enrol(holder, "station 1", Context("gateway", "2026"))
     world.register(holder, credential, BILLING)
     name = holder.name_in(BILLING)
-    assert registration(world.service.engine, subject=name).role == "gateway"
+    assert find_registration(world.service.engine, subject=name).role == "gateway"
     ordered = desk.order_search("gateway/station 1", reference="2026/4", now=NOW)
     state = run_search(desk, world, ordered)
     assert (state.found, state.total) == ((name,), 3)
     with pytest.raises(AccessDeniedError, match=r"authenticity\.registration"):
-        registration(world.service.engine, subject=name)
+        find_registration(world.service.engine, subject=name)
 
 
 def test_the_log_commits_to_every_escrow_when_it_is_registered(world: World):
@@ -99,7 +99,7 @@ def test_no_office_opens_anothers_escrow(world: World):
     desk = new_desk(world)
     names = [member.holder.name_in(BILLING) for member in registered(world, 2)]
     honest = desk.openings.order(names[0], reference="r", now=NOW)
-    other = registration(world.service.engine, subject=names[1]).escrow
+    other = find_registration(world.service.engine, subject=names[1]).escrow
     swap(world, names[0], other)
     warrant = desk.openings.order(names[0], reference="r", now=NOW)
     assert warrant.document.escrow == other.hex()
@@ -114,9 +114,9 @@ def test_a_registration_after_the_order_does_not_count(world: World):
     desk = new_desk(world)
     (member,) = registered(world, 1)
     name = member.holder.name_in(BILLING)
-    first = registration(world.service.engine, subject=name).escrow
+    first = find_registration(world.service.engine, subject=name).escrow
     world.register_all([member], BILLING, SETTLEMENT)  # with an escrow of its own, in the log only
-    escrow = registration(world.service.engine, subject=name).escrow
+    escrow = find_registration(world.service.engine, subject=name).escrow
     assert escrow == first
     warrant = desk.openings.order(name, reference="r", now=NOW)
     order = warrant.entry
@@ -127,9 +127,9 @@ def test_a_registration_after_the_order_does_not_count(world: World):
     leaves = leaves_of(world.service.engine, last.hash)
     assert last.index > order.index
     with pytest.raises(AccessDeniedError, match=r"authenticity\.escrow"):
-        committing_entry(leaves, wanted=leaves[0], entries=entries, order=order)
+        find_committing_entry(leaves, wanted=leaves[0], entries=entries, order=order)
     with pytest.raises(AccessDeniedError, match=r"authenticity\.escrow"):
-        committed_leaves({last.hash: leaves}, entries=entries, order=order)
+        list_committed_leaves({last.hash: leaves}, entries=entries, order=order)
 
 
 def test_other_entries_commit_to_nothing(world: World):
@@ -138,7 +138,7 @@ def test_other_entries_commit_to_nothing(world: World):
     (member,) = registered(world, 1)
     name = member.holder.name_in(BILLING)
     stranger = registered(world, 1, first=1)[0].holder.name_in(BILLING)
-    other = registration(world.service.engine, subject=stranger).escrow
+    other = find_registration(world.service.engine, subject=stranger).escrow
     swap(world, name, other)
     lie = [leaf(name_digest(name), other)]
     with write_session(world.service.engine) as session:
@@ -156,7 +156,7 @@ def test_no_office_searches_escrows_that_were_made_up(world: World):
     desk = new_desk(world)
     members = registered(world, 3)
     victim = members[2].holder.name_in(BILLING)
-    taken = registration(world.service.engine, subject=victim).escrow
+    taken = find_registration(world.service.engine, subject=victim).escrow
     escrow = Escrow.from_bytes(taken, suite=suite())
     r = group.random_scalar()
     keys_by_name = keys_of(world.issuer.engine, ["customer 0", "customer 2"])
@@ -189,13 +189,13 @@ def test_an_escrow_under_anothers_name_or_none_is_not_searched(world: World):
         asked = work.model_copy(update={"names": names})
         with pytest.raises(AccessDeniedError, match=r"authenticity\.escrow"):
             search_answer(asked, search=checked, key=keys().openers["utility"], suite=suite())
-    unseen = checked_search(state.document, entries=log_of(world), leaves={})
+    unseen = check_search(state.document, entries=log_of(world), leaves={})
     with pytest.raises(AccessDeniedError, match=r"authenticity\.escrow"):
         search_answer(work, search=unseen, key=keys().openers["utility"], suite=suite())
     ((name, good),) = leaves(world).items()
     for wrong in ({name: good[:-1]}, {name: [*good, "cd" * 32]}, {"ab" * 32: good}):
         with pytest.raises(AccessDeniedError, match=r"authenticity\.escrow"):
-            checked_search(state.document, entries=log_of(world), leaves=wrong)
+            check_search(state.document, entries=log_of(world), leaves=wrong)
 
 
 # --- officers ------------------------------------------------------------------------------------
@@ -232,4 +232,4 @@ def test_the_log_names_who_searched(world: World):
     officers = {"blind": "lin", "blind-and-share": "wei", "share": "zhou"}
     assert json.loads(said[BATCH].detail)["officers"] == officers
     with Session(world.issuer.engine) as session:
-        assert [one.actor for one in entries_of(session, BLOCK)] == ["lin"]
+        assert [one.actor for one in list_entries_of(session, BLOCK)] == ["lin"]

@@ -38,7 +38,7 @@ from gridsecure.plans.quantities import (
     TOTAL_QUANTITY,
     register_quantity,
 )
-from gridsecure.plans.recombination import recombined
+from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.grid_simulator import grid_keys
@@ -108,7 +108,7 @@ def test_encrypted_bills_equal_the_oracle(tariff_id: str, quotas: bool) -> None:
         name: keys[column.evaluation.parameters.name].decrypt(column)
         for name, column in run_bill(plan, inputs=inputs).items()
     }
-    lines = recombined(plan, values=decrypted)
+    lines = recombine_outputs(plan, values=decrypted)
     found, amounts = lines.quantities, lines.amounts
     encrypted = [line for line, rule in enumerate(rules) if rule.basis != CONTRACT]
     expected = line_amounts(rules, quantities=quantities)
@@ -141,7 +141,7 @@ def test_any_ladder_equals_the_oracle_in_the_clear(
     results = {name: column.values for name, column in run_bill(plan, inputs=inputs).items()}
     moduli = {name: p.plain_modulus for name, p in PARAMETER_SETS.items()}
     assert all(0 <= v < max(moduli.values()) for column in results.values() for v in column)
-    lines = recombined(plan, values=results)
+    lines = recombine_outputs(plan, values=results)
     found, amounts = lines.quantities, lines.amounts
     assert (found == quantities).all()
     assert (amounts == line_amounts(rules, quantities=quantities.astype(object))).all()
@@ -166,7 +166,7 @@ def test_a_free_line_still_tells_its_quantity() -> None:
     plan = plan_bill([rule], contracts=contracts_of(2, quotas=False), period=PERIOD)
     inputs = {register_quantity("peak"): PlainColumn.of(np.array([5, 70]))}
     results = {name: column.values for name, column in run_bill(plan, inputs=inputs).items()}
-    lines = recombined(plan, values=results)
+    lines = recombine_outputs(plan, values=results)
     assert lines.quantities.tolist() == [[5, 70]]
     assert lines.amounts.tolist() == [[0, 0]]
     assert lines.energy_wh.tolist() == [5, 70]
@@ -179,7 +179,7 @@ def test_a_dear_rate_is_split_into_limbs_that_stay_in_range() -> None:
     assert all(out.factor * MAX_REGISTER_WH < 2**60 for out in plan.outputs)
     inputs = {TOTAL_QUANTITY: PlainColumn.of(np.array([MAX_REGISTER_WH]))}
     results = {name: column.values for name, column in run_bill(plan, inputs=inputs).items()}
-    amounts = recombined(plan, values=results).amounts
+    amounts = recombine_outputs(plan, values=results).amounts
     assert amounts[0, 0] == MAX_REGISTER_WH * 999_912_345_678
 
 
@@ -191,7 +191,7 @@ def test_limbs_that_disagree_are_not_billed() -> None:
     last = plan.outputs[-1]
     for wrong in (results[last.name] + 1, results[last.name] + last.factor):
         with pytest.raises(OutOfRangeError) as refused:
-            recombined(plan, values={**results, last.name: wrong})
+            recombine_outputs(plan, values={**results, last.name: wrong})
         assert refused.value.reason == "bill.inconsistent"
 
 

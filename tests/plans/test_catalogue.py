@@ -17,7 +17,7 @@ from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.needs import largest_total_wh, published_needs
-from gridsecure.plans.recombination import recombined
+from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff
 from tests.grid_simulator import grid_keys
@@ -86,7 +86,7 @@ def compiled(
 
 
 def check_lines(plan: BillPlan, decrypted: Mapping[str, Any], settled: pd.DataFrame) -> None:
-    lines = recombined(plan, values=decrypted)
+    lines = recombine_outputs(plan, values=decrypted)
     quantities, amounts = exact_lines(
         plan.rules, settlements=settled, contracts=plan.contracts, period=plan.period
     )

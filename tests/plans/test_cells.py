@@ -20,7 +20,7 @@ from gridsecure.plans.cells import (
     money_keys,
     roster_members,
 )
-from gridsecure.plans.load_curve import cell_layout
+from gridsecure.plans.load_curve import lay_out_cells
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.grid_simulator import FLAT, TIERS
 
@@ -71,20 +71,20 @@ def test_for_every_owner_the_others_are_enough_or_none(found: list[Member], expe
 
 def test_a_rogue_cannot_pad_the_cell_of_a_victim() -> None:
     """Sixteen of its own beside the victim's one: total minus own is the victim's."""
-    (cell,) = cell_layout([roster("v", 1), roster("r", 16)]).cells
+    (cell,) = lay_out_cells([roster("v", 1), roster("r", 16)]).cells
     assert (cell.members, cell.is_released) == (17, False)
 
 
 def test_gateways_of_one_owner_count_as_one() -> None:
     parts = [roster(name, 8, owner="utility") for name in ("a", "b")]
-    assert cell_layout(parts).cells[0].is_released
-    assert not cell_layout([roster("a", 8), roster("b", 8)]).cells[0].is_released
+    assert lay_out_cells(parts).cells[0].is_released
+    assert not lay_out_cells([roster("a", 8), roster("b", 8)]).cells[0].is_released
 
 
 def test_a_customer_counts_once() -> None:
     counted = [n < 14 for n in range(20)]
-    assert not cell_layout([roster("a", 20, counted=counted)]).cells[0].is_released
-    assert cell_layout([roster("a", 20, counted=[True, *counted[:-1]])]).cells[0].is_released
+    assert not lay_out_cells([roster("a", 20, counted=counted)]).cells[0].is_released
+    assert lay_out_cells([roster("a", 20, counted=[True, *counted[:-1]])]).cells[0].is_released
 
 
 def rows(*parts: RosterManifest) -> list[tuple[tuple[str, str], Member, object]]:

@@ -19,7 +19,7 @@ from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.periods import billing_month
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.needs import published_needs
-from gridsecure.plans.recombination import recombined
+from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.plans.steps import circuit_rules
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
@@ -102,7 +102,7 @@ def compiled(
 
 
 def check_lines(plan: BillPlan, decrypted: Mapping[str, Any], settled: pd.DataFrame) -> None:
-    lines = recombined(plan, values=decrypted)
+    lines = recombine_outputs(plan, values=decrypted)
     quantities, amounts = exact_lines(
         plan.rules, settlements=settled, contracts=plan.contracts, period=PERIOD
     )

@@ -13,12 +13,12 @@ from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.plans.load_curve import (
     SUPPRESSED,
-    cell_layout,
     day_quantity,
-    day_totals,
     interval_times,
+    lay_out_cells,
     plan_day,
     run_day,
+    total_day,
 )
 from tests.grid_simulator import grid_keys
 
@@ -49,7 +49,7 @@ ROSTERS = [
 
 
 def test_cells_run_over_rosters_and_small_ones_have_no_total() -> None:
-    layout = cell_layout(ROSTERS)
+    layout = lay_out_cells(ROSTERS)
     assert [(c.zone, c.members, c.is_released) for c in layout.cells] == [
         ("futian", 16, True),
         ("luohu", 14, False),
@@ -60,7 +60,7 @@ def test_cells_run_over_rosters_and_small_ones_have_no_total() -> None:
 
 @pytest.mark.parametrize(("intervals", "chunks"), [(24, 1), (300, 2)], ids=["hours", "longest"])
 def test_totals_are_exact_and_single_slots_are_noise(intervals: int, chunks: int) -> None:
-    layout = cell_layout(ROSTERS)
+    layout = lay_out_cells(ROSTERS)
     keys = grid_keys().secret[INTERVAL.name]
     random = np.random.default_rng(3)
     values = [random.integers(0, 60_000, (intervals, r.slots)) for r in ROSTERS]
@@ -68,7 +68,7 @@ def test_totals_are_exact_and_single_slots_are_noise(intervals: int, chunks: int
     assert max(len(column.chunks) for column in columns) == chunks
     blinded = run_day(columns, layout=layout, intervals=intervals, seed=SEED, purpose=DAY)
     decrypted = [keys.decrypt(column) for column in blinded]
-    totals = day_totals(decrypted, layout=layout, intervals=intervals)
+    totals = total_day(decrypted, layout=layout, intervals=intervals)
     assert totals == [
         {0: sum(int(v[n, g == 0].sum()) for v, g in zip(values, layout.groups, strict=True))}
         for n in range(intervals)
@@ -76,13 +76,13 @@ def test_totals_are_exact_and_single_slots_are_noise(intervals: int, chunks: int
     for before, after in zip(values, decrypted, strict=True):
         assert not (before.ravel() == after).any()
     # One roster's share of a total is as hidden as a single slot.
-    alone = cell_layout([roster("one", [FUTIAN] * 17)])
-    shares = day_totals(decrypted[:1], layout=alone, intervals=intervals)
+    alone = lay_out_cells([roster("one", [FUTIAN] * 17)])
+    shares = total_day(decrypted[:1], layout=alone, intervals=intervals)
     assert all(share[0] != int(v.sum()) for share, v in zip(shares, values[0], strict=True))
 
 
 def test_no_two_intervals_and_no_two_days_share_a_blinding() -> None:
-    layout = cell_layout(ROSTERS)
+    layout = lay_out_cells(ROSTERS)
     keys = grid_keys().secret[INTERVAL.name]
     columns = [keys.public.encrypt(np.zeros(2 * r.slots, dtype=np.int64), high=1) for r in ROSTERS]
     seen = [
@@ -96,7 +96,7 @@ def test_no_two_intervals_and_no_two_days_share_a_blinding() -> None:
 
 
 def test_a_total_that_could_wrap_is_refused_before_it_runs() -> None:
-    layout = cell_layout(ROSTERS)
+    layout = lay_out_cells(ROSTERS)
     most = (INTERVAL.plain_modulus - 1) // 16
     assert plan_day(layout, highs=[most, most]) >= 5
     with pytest.raises(OutOfRangeError):

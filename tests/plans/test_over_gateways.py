@@ -12,7 +12,7 @@ from gridsecure.homomorphic.blinding import SEED_SIZE, zero_sum_blinding
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import RosterManifest
-from gridsecure.plans.load_curve import cell_layout, day_totals, plan_day, run_day
+from gridsecure.plans.load_curve import lay_out_cells, plan_day, run_day, total_day
 
 MODULUS = 5
 DRAWS = 3_000
@@ -66,13 +66,13 @@ def test_each_vector_under_its_own_key_adds_up_exactly() -> None:
         customer_classes=["household"] * slots, household_quota_wh=[0] * slots,
         contracted_va=[0] * slots,
     )  # fmt: skip
-    layout = cell_layout([roster] * gateways)
+    layout = lay_out_cells([roster] * gateways)
     energy = np.random.default_rng(5).integers(0, 4_000, (gateways, slots))
     keys = [generate_key_set(INTERVAL) for _ in range(gateways)]
     columns = [own.public.encrypt(row, high=4_000) for own, row in zip(keys, energy, strict=True)]
     plan_day(layout, highs=[4_000] * gateways)
     parts = run_day(columns, layout=layout, intervals=1, seed=bytes(SEED_SIZE), purpose="test")
     values = [own.decrypt(part) for own, part in zip(keys, parts, strict=True)]
-    assert day_totals(values, layout=layout, intervals=1) == [{0: int(energy.sum())}]
+    assert total_day(values, layout=layout, intervals=1) == [{0: int(energy.sum())}]
     with pytest.raises(KeyMismatchError):
         keys[0].decrypt(parts[1])

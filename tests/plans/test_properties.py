@@ -21,7 +21,7 @@ from gridsecure.errors import GridSecureError
 from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
-from gridsecure.plans.recombination import Lines, recombined
+from gridsecure.plans.recombination import Lines, recombine_outputs
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.plans.steps import circuit_rules
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
@@ -73,7 +73,7 @@ def in_the_clear(plan: BillPlan, values: Values) -> Lines:
         half = output.modulus // 2
         least, most = (-half, half) if output.is_signed else (0, output.modulus - 1)
         assert all(least <= value <= most for value in results[output.name]), output
-    return recombined(plan, values=results)
+    return recombine_outputs(plan, values=results)
 
 
 def bill(
@@ -127,7 +127,7 @@ def encrypted(case: Case) -> None:
         own = keys[column.evaluation.parameters.name]
         decrypted[name] = own.decrypt(column)
         assert plan.margin_bits <= own.noise_margin(column) + 4  # as in tests/crypto
-    assert_is_the_oracle(case, recombined(plan, values=decrypted))
+    assert_is_the_oracle(case, recombine_outputs(plan, values=decrypted))
 
 
 @settings(max_examples=4, suppress_health_check=list(HealthCheck))

@@ -25,7 +25,7 @@ from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.lines import shares
 from gridsecure.plans.lines.registry import DIVISOR
 from gridsecure.plans.quantities import FACTOR_QUANTITY, TIER_TOTAL
-from gridsecure.plans.recombination import recombined
+from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.tariffs.tariff import parse_tariff
 from tests.grid_simulator import grid_keys
 from tests.plans.element_tariffs import (
@@ -62,7 +62,7 @@ def decrypted(plan: BillPlan, inputs: Mapping[str, Any]) -> Values:
 
 def refused(plan: BillPlan, values: Values) -> None:
     with pytest.raises(OutOfRangeError) as caught:
-        recombined(plan, values=values)
+        recombine_outputs(plan, values=values)
     assert caught.value.reason == "bill.inconsistent"
 
 
@@ -74,7 +74,7 @@ NO_CAPACITY = ("kva-tier", "kva-tier-per-period", "power-factor-demand", "demand
 def test_no_output_lets_a_residue_through(name: str) -> None:
     """Every single output of every element, where all the others say that nothing was used."""
     plan, values = idle(TARIFFS[name])
-    recombined(plan, values=values)
+    recombine_outputs(plan, values=values)
     residues = np.random.default_rng(5)
     for output in plan.outputs:
         noise = residues.integers(0, output.modulus, SLOTS).astype(object)
@@ -105,7 +105,7 @@ def test_a_sum_over_prices_beyond_the_dearest_is_refused() -> None:
             for n, out in enumerate(parts)
         }
         if fits:
-            assert (recombined(plan, values=used | limbs).amounts[0] == price).all()
+            assert (recombine_outputs(plan, values=used | limbs).amounts[0] == price).all()
         else:
             refused(plan, used | limbs)
     assert lowest in parts
@@ -143,7 +143,7 @@ def test_a_forged_column_of_somebody_who_used_nothing(
     refused(plan, values)
     for module, check in ((recombination, "_check_range"), (shares, "_check_sums")):
         monkeypatch.setattr(module, check, lambda *_arguments: None)
-    lines = recombined(plan, values=values)
+    lines = recombine_outputs(plan, values=values)
     leaked = lines.energy_wh if quantity == TIER_TOTAL else abs(lines.quantities[-1])
     assert np.median(leaked) > 2**30, "the ranges are what stopped it: these are no energies"
 

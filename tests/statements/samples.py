@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gridsecure.statements.document import Addressee, make_statement
-from gridsecure.statements.model import Statement
+from gridsecure.statements.model import StatementView
 from gridsecure.statements.wording import Language
 
 DATA = Path(__file__).parent / "data"
@@ -30,7 +30,7 @@ def first_period(sample: str) -> dict[str, Any]:
     return period
 
 
-def statements(sample: str, language: Language) -> list[Statement]:
+def statements(sample: str, language: Language) -> list[StatementView]:
     """Every statement of a sample, in its order."""
     return [
         make_statement(period, addressee=Addressee(name), language=language)
@@ -39,7 +39,7 @@ def statements(sample: str, language: Language) -> list[Statement]:
     ]
 
 
-def statement(period: Any, language: Language = Language.ENGLISH, **more: Any) -> Statement:
+def statement(period: Any, language: Language = Language.ENGLISH, **more: Any) -> StatementView:
     addressee = Addressee(more.pop("meter", "meter-1"), more.pop("issuer", None))
     return make_statement(period, addressee=addressee, language=language)
 
@@ -62,7 +62,7 @@ def period(*lines: dict[str, Any], **more: Any) -> dict[str, Any]:
     return JULY | {"lines": list(lines)} | totals | more
 
 
-def every_text(shown: Statement) -> list[str]:
+def every_text(shown: StatementView) -> list[str]:
     """Every text that a statement has for its reader, in the order of the page."""
     texts = [shown.title, shown.motto, shown.meter_point.label, shown.meter_point.value]
     texts += [shown.total.label, shown.total.value]

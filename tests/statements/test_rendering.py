@@ -17,7 +17,7 @@ from gridsecure.errors import GridSecureError, InputError
 from gridsecure.statements.html import render_html
 from gridsecure.statements.options import Format, RenderOptions
 from gridsecure.statements.pdf import render_pdf
-from gridsecure.statements.plain_text import shown
+from gridsecure.statements.plain_text import make_visible
 from gridsecure.statements.render import StatementOrder, choose_statements, render_statement
 from gridsecure.statements.wording import Language
 from tests.statements.pdf_text import page_texts
@@ -99,7 +99,7 @@ def test_text_that_hides_itself_is_shown_by_number(language: Language) -> None:
     each = statement(hostile_period(sly), language, meter=sly)
     assert seen in Page(render_html(each)).text
     assert seen in pdf_text(render_pdf(each))
-    assert shown("one\ntwo\tthree") == "one two three"
+    assert make_visible("one\ntwo\tthree") == "one two three"
 
 
 def test_what_no_font_draws_is_shown_by_number_in_a_pdf() -> None:
@@ -115,7 +115,7 @@ def test_endless_names_are_cut_and_stay_on_the_page(long: str, language: Languag
     assert "…" in Page(render_html(each)).text
     pages = page_texts(render_pdf(each))
     assert len(pages) < 20
-    assert squeezed(shown(long)) in "".join(pages)
+    assert squeezed(make_visible(long)) in "".join(pages)
 
 
 def test_long_figures_stay_on_the_page() -> None:

@@ -27,10 +27,10 @@ from gridsecure.store.evidence import (
     EvidenceEntry,
     EvidenceRow,
     append,
-    entries_after,
-    entries_of,
-    entry_named,
-    head,
+    find_entry,
+    find_head,
+    list_entries_after,
+    list_entries_of,
     verify_chain,
     verify_entries,
 )
@@ -97,7 +97,7 @@ def tamper(engine: Engine, *statements: str) -> None:
 def test_an_empty_log_holds(engine: Engine) -> None:
     assert verified(engine) == 0
     with Session(engine) as session:
-        assert head(session) is None
+        assert find_head(session) is None
 
 
 def test_entries_are_chained(engine: Engine) -> None:
@@ -106,7 +106,7 @@ def test_entries_are_chained(engine: Engine) -> None:
     assert [entry.index for entry in entries] == [0, 1, 2, 3, 4]
     assert [entry.previous for entry in entries] == [GENESIS, *(e.hash for e in entries[:-1])]
     with Session(engine) as session:
-        assert head(session) == entries[-1]
+        assert find_head(session) == entries[-1]
 
 
 def test_the_hash_is_the_documented_one(engine: Engine) -> None:
@@ -273,7 +273,7 @@ def test_a_plain_session_may_append_when_it_read_nothing_before(engine: Engine) 
 
 def test_a_plain_session_with_an_outdated_view_is_told_to_try_again(sqlite_engine: Engine) -> None:
     with Session(sqlite_engine) as session:
-        assert head(session) is None
+        assert find_head(session) is None
         add(sqlite_engine, 1)
         with pytest.raises(StorageError) as refused:
             append(session, at=WHEN, actor="a", action="b", detail={})
@@ -360,7 +360,7 @@ def test_the_head_is_one_row_however_long_the_log(engine: Engine) -> None:
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *sent: statements.append(sent[2]))
     with Session(engine) as session:
-        newest = head(session)
+        newest = find_head(session)
     assert newest is not None
     assert newest.index == 29
     assert [statement for statement in statements if "LIMIT" in statement] != []
@@ -373,13 +373,13 @@ def test_the_head_is_one_row_however_long_the_log(engine: Engine) -> None:
 def test_fetched_entries_are_verified_as_the_log_is(engine: Engine) -> None:
     log = add(engine, 5)
     with Session(engine) as session:
-        assert entries_after(session, -1) == log
-        assert entries_after(session, 2) == log[3:]
-        assert entries_after(session, -1, limit=2) == log[:2]
-        assert entries_of(session, "release.refused") == log
-        assert entries_of(session, "release.done") == []
-        assert entry_named(session, log[3].hash) == log[3]
-        assert entry_named(session, GENESIS) is None
+        assert list_entries_after(session, -1) == log
+        assert list_entries_after(session, 2) == log[3:]
+        assert list_entries_after(session, -1, limit=2) == log[:2]
+        assert list_entries_of(session, "release.refused") == log
+        assert list_entries_of(session, "release.done") == []
+        assert find_entry(session, log[3].hash) == log[3]
+        assert find_entry(session, GENESIS) is None
     assert verify_entries([]) == 0
     assert verify_entries(log) == 5
     for witnessed in log:

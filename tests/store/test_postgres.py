@@ -15,7 +15,7 @@ from sqlmodel import Session
 from gridsecure.errors import ConflictError, StorageError
 from gridsecure.store import database
 from gridsecure.store.database import open_database, write_session
-from gridsecure.store.evidence import append, head, verify_chain
+from gridsecure.store.evidence import append, find_head, verify_chain
 from gridsecure.store.rows import keep, keep_groups
 from gridsecure.store.schema import migrate
 from tests import postgres_server as postgres_server_module
@@ -114,7 +114,7 @@ def test_without_the_lock_the_unique_index_decides(engine: Engine, same: bool) -
 def test_plain_sessions_append_one_after_the_other(engine: Engine) -> None:
     """A view that became outdated is no harm here: the head is read under the lock."""
     with Session(engine) as outdated:
-        assert head(outdated) is None
+        assert find_head(outdated) is None
         with write_session(engine) as session:
             note(session)
         assert note(outdated) == 1
@@ -264,7 +264,7 @@ def test_an_entry_of_evidence_is_not_called_busy_where_the_server_died(
     engine: Engine, postgres_server
 ) -> None:
     with Session(engine) as session:
-        assert head(session) is None
+        assert find_head(session) is None
         postgres_server.stop(mode="immediate")
         try:
             with pytest.raises(StorageError) as broken:

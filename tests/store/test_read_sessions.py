@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from gridsecure.errors import StorageError
 from gridsecure.store.database import open_database, read_session, write_session
-from gridsecure.store.evidence import append, head
+from gridsecure.store.evidence import append, find_head
 from gridsecure.store.rows import keep as keep_row
 from gridsecure.store.schema import migrate
 from tests.store.note_tables import NOTES, NOW, Note, names
@@ -47,10 +47,10 @@ def test_a_reader_sees_one_moment_throughout(engine: Engine) -> None:
             keep(writing, "meanwhile")
             append(writing, at=NOW, actor="a", action="b", detail={})
         assert names(reading) == []
-        assert head(reading) is None
+        assert find_head(reading) is None
     with read_session(engine) as reading:
         assert names(reading) == ["meanwhile"]
-        assert head(reading) is not None
+        assert find_head(reading) is not None
 
 
 def test_the_database_keeps_a_reader_from_writing(engine: Engine) -> None:

@@ -21,7 +21,7 @@ from gridsecure.store.rows import (
     keep_all,
     keep_groups,
     keep_once,
-    required,
+    load_row,
 )
 from gridsecure.store.schema import migrate
 from tests.store.note_tables import NOTES, NOW, Note, Reply, names
@@ -57,7 +57,7 @@ def test_the_same_again_changes_nothing(engine: Engine) -> None:
     assert not keep_one(engine, Note(name="a", digest="d", state="second", text="not"))
     assert not keep_once(engine, note("a"))
     with read_session(engine) as session:
-        found = required(session, Note, name="a")
+        found = load_row(session, Note, name="a")
     assert (found.state, found.text, found.at) == ("first", "kept", NOW)
 
 
@@ -100,7 +100,7 @@ def test_what_is_not_there_is_not_found(engine: Engine) -> None:
     with read_session(engine) as session:
         assert find(session, Note, name="a") is None
         with pytest.raises(NotFoundError) as missing:
-            required(session, Note, name="a")
+            load_row(session, Note, name="a")
     assert missing.value.reason == "not-found.note"
 
 
@@ -108,21 +108,21 @@ def test_only_the_state_moves_and_only_from_where_it_is_said_to_be(engine: Engin
     for name in ("a", "b"):
         keep_one(engine, Note(name=name, state="open"))
     with write_session(engine) as session:
-        before = required(session, Note, name="a")
+        before = load_row(session, Note, name="a")
         assert advance(session, Note, source="open", target="done", name="a")
         assert before.state == "done"
         assert not advance(session, Note, source="open", target="done", name="a")
         assert not advance(session, Note, source="open", target="done", name="absent")
-        assert required(session, Note, name="b").state == "open"
+        assert load_row(session, Note, name="b").state == "open"
 
 
 def test_content_changes_through_no_attribute(engine: Engine) -> None:
     keep_one(engine, note("a"))
     for name, value in (("digest", "other"), ("state", "other"), ("text", "other")):
         with pytest.raises(AssertionError), write_session(engine) as session:
-            setattr(required(session, Note, name="a"), name, value)
+            setattr(load_row(session, Note, name="a"), name, value)
     with read_session(engine) as session:
-        found = required(session, Note, name="a")
+        found = load_row(session, Note, name="a")
     assert (found.digest, found.state, found.text) == ("d", "", "")
 
 
@@ -137,7 +137,7 @@ def test_a_moment_comes_back_as_it_was_and_in_utc(engine: Engine) -> None:
     ):
         keep_one(engine, Note(name=name, at=at))
         with read_session(engine) as session:
-            found = required(session, Note, name=name).at
+            found = load_row(session, Note, name=name).at
         assert (found, found.tzinfo) == (at, UTC)
     with read_session(engine) as session:
         in_order = select(Note.name).order_by(col(Note.at).desc())
@@ -304,7 +304,7 @@ def test_the_longest_names_and_long_texts_are_kept(engine: Engine) -> None:
     assert keep_once(engine, long)
     assert not keep_once(engine, long)
     with read_session(engine) as session:
-        assert required(session, Note, name=longest).text == long.text
+        assert load_row(session, Note, name=longest).text == long.text
 
 
 def test_a_name_that_cannot_be_is_not_found_or_refused(engine: Engine) -> None:
@@ -313,4 +313,4 @@ def test_a_name_that_cannot_be_is_not_found_or_refused(engine: Engine) -> None:
         pytest.raises((NotFoundError, InvalidMessageError)),
         read_session(engine) as session,
     ):
-        required(session, Note, name="a\0b")
+        load_row(session, Note, name="a\0b")

@@ -12,9 +12,9 @@ from gridsecure.errors import InputError, InvalidTariffError
 from gridsecure.periods import billing_month
 from gridsecure.tariffs.tariff import catalogue_paths, catalogue_tariffs, load_tariff
 from gridsecure.tariffs.versions import (
-    chosen_edition,
-    edition_in_force,
-    editions,
+    choose_edition,
+    find_edition,
+    read_editions,
     tariff_paths,
 )
 from tests.billing.bill_inputs import catalogue_text
@@ -56,10 +56,10 @@ def test_files_are_found_by_id(folder: Path) -> None:
     ],
 )
 def test_an_edition_holds_until_the_next_begins(folder: Path, month: str, name: str) -> None:
-    files = editions(tariff_paths(folder)["monthly"])
+    files = read_editions(tariff_paths(folder)["monthly"])
     assert [file.path.stem[-2:] for file in files] == ["02", "03", "05"]
-    assert edition_in_force(files, month=date.fromisoformat(month)).path.stem == name
-    chosen = chosen_edition(tariff_paths(folder)["monthly"], month=date.fromisoformat(month))
+    assert find_edition(files, month=date.fromisoformat(month)).path.stem == name
+    chosen = choose_edition(tariff_paths(folder)["monthly"], month=date.fromisoformat(month))
     assert chosen.stem == name
 
 
@@ -67,8 +67,8 @@ def test_an_edition_holds_until_the_next_begins(folder: Path, month: str, name: 
 def test_no_edition_is_stretched_over_a_gap(folder: Path, month: str) -> None:
     paths, day = tariff_paths(folder)["monthly"], date.fromisoformat(month)
     with pytest.raises(InputError, match=r"tariff\.not-valid"):
-        edition_in_force(editions(paths), month=day)
-    newest = chosen_edition(paths, month=day)
+        find_edition(read_editions(paths), month=day)
+    newest = choose_edition(paths, month=day)
     assert newest.stem == "monthly@2025-05"
     with pytest.raises(InputError, match=r"tariff\.not-valid"):
         line_rules(
@@ -77,16 +77,16 @@ def test_no_edition_is_stretched_over_a_gap(folder: Path, month: str) -> None:
 
 
 def test_the_newest_is_taken_where_no_month_is_asked_for(folder: Path) -> None:
-    assert chosen_edition(tariff_paths(folder)["monthly"], month=None).stem == "monthly@2025-05"
-    assert chosen_edition(tariff_paths(folder)["lasting"], month=None).stem == "lasting"
+    assert choose_edition(tariff_paths(folder)["monthly"], month=None).stem == "monthly@2025-05"
+    assert choose_edition(tariff_paths(folder)["lasting"], month=None).stem == "lasting"
 
 
 def test_a_month_in_which_an_edition_begins_is_refused(folder: Path) -> None:
     write(folder, "monthly@2025-06b", "2025-06-15")
-    files = editions(tariff_paths(folder)["monthly"])
+    files = read_editions(tariff_paths(folder)["monthly"])
     with pytest.raises(InputError, match=r"tariff\.changes-mid-month"):
-        edition_in_force(files, month=date(2025, 6, 1))
-    assert edition_in_force(files, month=date(2025, 5, 1)).path.stem == "monthly@2025-05"
+        find_edition(files, month=date(2025, 6, 1))
+    assert find_edition(files, month=date(2025, 5, 1)).path.stem == "monthly@2025-05"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_editions_that_hold_at_once_are_refused_by_file(
 ) -> None:
     write(folder, "monthly@other", first, until=until)
     with pytest.raises(InvalidTariffError) as refused:
-        editions(tariff_paths(folder)["monthly"])
+        read_editions(tariff_paths(folder)["monthly"])
     assert refused.value.reason == "tariff.version-overlap"
     assert "monthly@" in refused.value.message
 
@@ -114,7 +114,7 @@ def test_editions_that_hold_at_once_are_refused_by_file(
 def test_an_edition_without_a_validity_is_refused(folder: Path, text: str, reason: str) -> None:
     (folder / "monthly@2025-06.toml").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidTariffError) as refused:
-        editions(tariff_paths(folder)["monthly"])
+        read_editions(tariff_paths(folder)["monthly"])
     assert refused.value.reason == f"tariff.{reason}"
 
 
@@ -122,4 +122,4 @@ def test_the_catalogue_gives_a_file_for_every_id_in_every_month() -> None:
     assert set(catalogue_tariffs()) == set(catalogue_tariffs(date(2026, 7, 1)))
     assert set(catalogue_tariffs()) == set(catalogue_paths())
     for paths in catalogue_paths().values():
-        assert len(editions(paths)) == len(paths)
+        assert len(read_editions(paths)) == len(paths)

@@ -20,7 +20,7 @@ import pytest
 
 from gridsecure.compute import intake
 from gridsecure.compute.jobs import BillJob, Worker
-from gridsecure.compute.key_sets import install_key_set, known_keys
+from gridsecure.compute.key_sets import install_key_set, read_known_keys
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError, OutOfRangeError
@@ -35,7 +35,7 @@ from gridsecure.messages import (
     RosterManifest,
     Signed,
     UploadManifest,
-    signed,
+    sign_message,
 )
 from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.execution import Output, compile_bill, execute_bill, roster_data
@@ -136,7 +136,7 @@ class Area:
             withheld=[],
         )
         files = [output.data for output in outputs.values()]
-        return signed(order, key=self.grid.authority_key), files
+        return sign_message(order, key=self.grid.authority_key), files
 
     def notices(self, keys: Mapping[str, SecretKeySet]) -> tuple[KeyNotice, ...]:
         """These key sets, published as the thief's."""
@@ -202,11 +202,11 @@ def test_under_one_key_the_thief_gets_the_victims_bills(
 
 def test_intake_refuses_it_by_key_id(area: Area) -> None:
     zone, thief = area.grid.platform_zone, area.grid.keys.stranger
-    intake.register_roster(zone, signed(area.roster, key=thief), seats=area.seats, at=NOW)
+    intake.register_roster(zone, sign_message(area.roster, key=thief), seats=area.seats, at=NOW)
     for alter in (False, True):
         manifest = area.manifest(area.stolen(alter=alter))
         with pytest.raises(KeyMismatchError) as refused:
-            intake.begin_upload(zone, signed(manifest, key=thief), at=NOW)
+            intake.begin_upload(zone, sign_message(manifest, key=thief), at=NOW)
         assert refused.value.reason == "keys.gateway"
 
 
@@ -217,7 +217,7 @@ def test_the_platforms_plan_refuses_it_by_key_id(area: Area) -> None:
         zone.objects.put(data)
     job = BillJob("bill", area.roster.model_dump_json(), area.manifest(stolen).model_dump_json())
     with pytest.raises(KeyMismatchError) as refused:
-        Worker(zone.objects, known_keys(zone)).run(job)
+        Worker(zone.objects, read_known_keys(zone)).run(job)
     assert refused.value.reason == "keys.gateway"
 
 

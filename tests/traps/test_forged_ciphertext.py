@@ -21,7 +21,7 @@ from gridsecure.errors import EnvelopeError
 from gridsecure.homomorphic.coefficients import pack
 from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, open_column
 from gridsecure.homomorphic.parameters import INTERVAL, Parameters
-from gridsecure.homomorphic.seal import ring_for, saved_bytes
+from gridsecure.homomorphic.seal import ring_for, save_key
 from gridsecure.homomorphic.secret_key import SecretKeySet
 
 
@@ -146,6 +146,6 @@ def test_provenance_stops_it(interval_keys: SecretKeySet) -> None:
 def test_secret_key_takes_no_bytes(interval_keys: SecretKeySet) -> None:
     """There is no way from bytes to a decryption except through a column that somebody opened."""
     column = interval_keys.public.encrypt(np.arange(3), high=2)
-    for handed_in in (forged_file(interval_keys), saved_bytes(column.chunks[0])):
+    for handed_in in (forged_file(interval_keys), save_key(column.chunks[0])):
         with pytest.raises(AttributeError):
             interval_keys.decrypt(handed_in)  # type: ignore[arg-type]

@@ -32,8 +32,8 @@ from gridsecure.key_authority.checker.answering import (
     REFUSED,
     RELEASED,
     Outcome,
-    released_certificates,
-    sealed_statements,
+    list_certificates,
+    read_sealed_statements,
 )
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import ColumnEntry
@@ -125,7 +125,7 @@ def assert_nothing_came_out(
     authority: Authority, outcome: Outcome, *, purpose: str = "billing"
 ) -> None:
     assert (outcome.state, outcome.reason) == (REFUSED, "bill.inconsistent")
-    assert released_certificates(authority.zone) == []
+    assert list_certificates(authority.zone) == []
     (entry,) = authority.entries("release.refused")
     assert json.loads(entry.detail) == {
         "request": outcome.request_id,
@@ -153,7 +153,7 @@ def test_a_rate_of_zero_does_not_let_it_through(
     outcome = rogue.billed(upload)
     assert outcome.state == RELEASED, "the bound is what stopped it"
     roster_id = upload.roster.manifest.roster_id
-    sealed = sealed_statements(rogue.authority.zone, outcome.request_id, roster_id)
+    sealed = read_sealed_statements(rogue.authority.zone, outcome.request_id, roster_id)
     statement = json.loads(open_from(sealed, private_key=OFFICE, purpose=STATEMENTS_PURPOSE))
     energies = [
         float(meter["periods"][0]["lines"][0]["quantity"]) for meter in statement["meters"].values()

@@ -8,7 +8,7 @@ import tenseal
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError, MalformedCiphertextError
 from gridsecure.homomorphic.column_files import open_column
-from gridsecure.homomorphic.secret_key import SecretKeySet, secret_key_set
+from gridsecure.homomorphic.secret_key import SecretKeySet, load_secret_key_set
 
 JUNK = [b"", b"\x0a\x00", b"\x00", b"GSEC\x01", b"GSEC\x01\x00\x00\x00\x00", bytes(1000)]
 
@@ -48,4 +48,4 @@ def test_junk_in_the_place_of_a_column_is_refused_unread(
 @pytest.mark.parametrize("junk", JUNK, ids=repr)
 def test_junk_is_no_secret_key(interval_keys: SecretKeySet, junk: bytes) -> None:
     with pytest.raises(MalformedCiphertextError):
-        secret_key_set(junk, public=interval_keys.public)
+        load_secret_key_set(junk, public=interval_keys.public)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.gateway.rosters import Roster, without_members
+from gridsecure.gateway.rosters import Roster, remove_members
 from gridsecure.key_authority.checker.answering import RELEASED
 from gridsecure.messages import ReleaseCertificate
 from gridsecure.plans import cells, load_curve
@@ -35,7 +35,7 @@ def owned(grid: GridSimulator, members: Sequence[str], *, owner: str) -> GridUpl
     """The upload of some households, from a gateway that the owner runs."""
     every = next(r for r in grid.rosters if "household" in r.manifest.customer_classes)
     others = set(every.manifest.pseudonyms) - set(members)
-    roster = without_members(every, others)
+    roster = remove_members(every, others)
     assert roster is not None
     manifest = grid.seated(roster.manifest.model_copy(update={"owner": owner}))
     return grid.upload(replace(roster, manifest=manifest))

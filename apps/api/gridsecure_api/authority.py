@@ -26,23 +26,23 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.checker import key_sets
 from gridsecure.key_authority.checker.answering import (
-    released_certificate,
-    released_certificates,
-    sealed_statements,
+    find_certificate,
+    list_certificates,
+    read_sealed_statements,
 )
-from gridsecure.key_authority.checker.grants import sealed_result
+from gridsecure.key_authority.checker.grants import seal_result
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.messages import (
     ReleaseCertificate,
     Signed,
-    signed,
+    sign_message,
 )
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.services import EvidenceHead
-from gridsecure_api.authority_rounds import answered
-from gridsecure_api.authority_zone import open_pull, open_settlement, open_zone, own_login
+from gridsecure_api.authority_rounds import answer_one
+from gridsecure_api.authority_zone import open_login, open_pull, open_settlement, open_zone
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.serving import (
     FRAMES_BODY,
@@ -123,7 +123,7 @@ def give_key_set(body: RawBody, state: State) -> Response:
     Needs no token: the body is the gateway's signed request, then the identity authority's signed
     word on that gateway. The answer is the signed notice, then the public key objects it names.
     """
-    parts = frames.split(body)
+    parts = frames.split_frames(body)
     if len(parts) != _REQUEST_PARTS:
         raise InvalidMessageError("A request for a key set comes with the gateway's registration.")
     request, registrations = map(Signed.parsed, parts)
@@ -131,7 +131,7 @@ def give_key_set(body: RawBody, state: State) -> Response:
         state.zone, request, registrations=registrations, at=state.clock()
     )
     answer = [notice.model_dump_json().encode(), *key_sets.public_objects(state.zone, notice)]
-    return Response(frames.joined(answer), media_type=frames.CONTENT_TYPE)
+    return Response(frames.join_frames(answer), media_type=frames.CONTENT_TYPE)
 
 
 @router.get("/gateway-key-sets", tags=["keys"], dependencies=[KeyReader])
@@ -174,7 +174,7 @@ def answer_waiting_requests(state: State) -> list[RoundOutcome]:
         )
     try:
         return [
-            answered(state.zone, envelope, pull=state.pull, clock=state.clock)
+            answer_one(state.zone, envelope, pull=state.pull, clock=state.clock)
             for envelope in state.pull.waiting()
         ]
     finally:
@@ -185,7 +185,7 @@ def answer_waiting_requests(state: State) -> list[RoundOutcome]:
 def list_releases(state: State, _reader: Reader) -> list[ReleaseSummary]:
     """What was released, oldest first."""
     return [
-        _summary(ReleaseCertificate.parsed(item.body)) for item in released_certificates(state.zone)
+        _summary(ReleaseCertificate.parsed(item.body)) for item in list_certificates(state.zone)
     ]
 
 
@@ -196,12 +196,12 @@ def read_release(release_id: str, state: State, reader: Reader) -> Signed:
     A regulator gets a copy of it with every value blank, signed as such by the authority: which
     cells were released, from what and under which rule, and no figure.
     """
-    envelope = released_certificate(state.zone, release_id)
+    envelope = find_certificate(state.zone, release_id)
     if set(reader.roles) & {"billing", "analyst"}:
         return envelope
     certificate = ReleaseCertificate.parsed(envelope.body)
     blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
-    return signed(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
+    return sign_message(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
 
 
 @router.post(
@@ -212,7 +212,7 @@ def read_release(release_id: str, state: State, reader: Reader) -> Signed:
 )
 def read_query_result(asked: QueryAsked, state: State, bearer: Grantee) -> Response:
     """The signed certificate that answers a query, sealed to the reader that the query names."""
-    sealed = sealed_result(state.zone, bearer, query=asked.query, now=state.clock())
+    sealed = seal_result(state.zone, bearer, query=asked.query, now=state.clock())
     return Response(sealed, media_type=OCTETS)
 
 
@@ -225,7 +225,7 @@ def read_query_result(asked: QueryAsked, state: State, bearer: Grantee) -> Respo
 )
 def read_statements(release_id: str, roster_id: str, state: State) -> Response:
     """A roster's statements, sealed to the billing office."""
-    sealed = sealed_statements(state.zone, release_id, roster_id)
+    sealed = read_sealed_statements(state.zone, release_id, roster_id)
     return Response(sealed, media_type=OCTETS)
 
 
@@ -266,7 +266,7 @@ def create_authority_app(
     Raises:
         GridSecureError: It must not start: engines, folder or settings are not sound.
     """
-    login = own_login(settings, clock=clock)
+    login = open_login(settings, clock=clock)
     zone = open_zone(settings, settlement=settlement or open_settlement(settings, login=login))
     platform = pull or open_pull(settings, login=login)
 

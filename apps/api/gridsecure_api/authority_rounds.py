@@ -23,7 +23,7 @@ from gridsecure.wire.authority import RoundOutcome
 from gridsecure_api.deps import Clock
 
 
-def answered(
+def answer_one(
     zone: AuthorityZone, envelope: Signed, *, pull: PlatformPull, clock: Clock
 ) -> RoundOutcome:
     """Answer one request and say how, and how long that took [s].

@@ -20,7 +20,7 @@ from gridsecure.store.objects import ObjectStore
 from gridsecure.store.schema import migrate
 from gridsecure.wire.client import service_client
 from gridsecure.wire.connections import new_client
-from gridsecure.zone_keys import signing_key, zone_folder
+from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock
 from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.settings import AuthoritySettings, key_registry
@@ -39,7 +39,7 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
         StorageError: Keys of a vault lie in the folder (`vault.beside`).
         GridSecureError: The folder or database cannot be used.
     """
-    folder = zone_folder(settings.folder)
+    folder = make_zone_folder(settings.folder)
     _refuse_keys_beside(folder)
     engine = open_database(settings.database_url)
     migrate(engine, SCHEMA)
@@ -47,7 +47,7 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
     return AuthorityZone(
         engine=engine,
         objects=ObjectStore(settings.objects_folder),
-        signing_key=signing_key(folder),
+        signing_key=load_signing_key(folder),
         platform=key_registry(settings.platform_public_key),
         identity=key_registry(settings.identity_public_key),
         office=key_registry(settings.billing_office_public_key),
@@ -82,9 +82,9 @@ def open_settlement(settings: AuthoritySettings, *, login: ServiceLoginClient) -
     return SettlementClient(peer, identity=key_registry(settings.identity_public_key))
 
 
-def own_login(settings: AuthoritySettings, *, clock: Clock) -> ServiceLoginClient:
+def open_login(settings: AuthoritySettings, *, clock: Clock) -> ServiceLoginClient:
     """How the authority proves itself to others, with its signing key."""
-    key = signing_key(zone_folder(settings.folder))
+    key = load_signing_key(make_zone_folder(settings.folder))
     return ServiceLoginClient(_connect(settings.identity_url, None), key, clock)
 
 

@@ -1,9 +1,9 @@
 """Who is asking, and what they sent: the dependencies every service's routes share.
 
-Denied by default: `Gate` stands before the whole application, and without a valid token for this
-service it lets through only the paths named public. What a holder of a token may do is decided by
-`require` at each route. The gate also bounds the bytes of a request body, whatever reads it, and is
-the last stop of errors that nobody expected.
+Denied by default: `AccessCheck` stands before the whole application, and without a valid token for
+this service it lets through only the paths named public. What a holder of a token may do is decided
+by `require` at each route. The gate also bounds the bytes of a request body, whatever reads it, and
+is the last stop of errors that nobody expected.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gridsecure.errors import (
 )
 from gridsecure.wire.problems import REASONS_PATH
 from gridsecure_api.api_page import PAGE_PATHS
-from gridsecure_api.errors import error_response, internal_response, too_large
+from gridsecure_api.errors import error_response, internal_response, too_large_error
 
 ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/openapi.json"}
 """Paths of every service that need no token."""
@@ -45,7 +45,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class GateRules:
+class AccessRules:
     """What a gate lets through.
 
     Args:
@@ -63,7 +63,7 @@ class GateRules:
     clock: Clock
 
 
-class Gate:
+class AccessCheck:
     """ASGI middleware: token, body limit, last stop of errors.
 
     Args:
@@ -71,7 +71,7 @@ class Gate:
         rules: What it lets through.
     """
 
-    def __init__(self, app: ASGIApp, rules: GateRules) -> None:
+    def __init__(self, app: ASGIApp, rules: AccessRules) -> None:
         self._app = app
         self._rules = rules
 
@@ -139,7 +139,7 @@ class _BoundedBody:
         self._left = limit
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > limit:
-            raise too_large()
+            raise too_large_error()
 
     async def __call__(self) -> AsgiMessage:
         message = await self._receive()
@@ -150,7 +150,7 @@ class _BoundedBody:
         return message
 
 
-def claims_of(request: Request) -> TokenClaims:
+def read_claims(request: Request) -> TokenClaims:
     """The verified claims of a request.
 
     Raises:
@@ -174,7 +174,7 @@ def require(*roles: str) -> Callable[[Request], TokenClaims]:
         raise ValueError("a route that requires no role would admit everybody")
 
     def admitted(request: Request) -> TokenClaims:
-        claims = claims_of(request)
+        claims = read_claims(request)
         if not set(roles) & set(claims.roles) or claims.holder_thumbprint is not None:
             raise AccessDeniedError("This role may not do this.")
         return claims

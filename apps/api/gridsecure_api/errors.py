@@ -47,7 +47,7 @@ def internal_response(error: Exception) -> JSONResponse:
     return _response(INTERNAL, 500)
 
 
-def too_large() -> InvalidMessageError:
+def too_large_error() -> InvalidMessageError:
     """A request body beyond the service's limit."""
     return InvalidMessageError(
         "The request body exceeds what this service reads at once.",
@@ -98,7 +98,7 @@ def _place(problem: Mapping[str, Any]) -> str:
 def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 413:
-        return error_response(too_large())
+        return error_response(too_large_error())
     message = {
         404: "There is nothing at this address.",
         405: "This address does not take this method.",

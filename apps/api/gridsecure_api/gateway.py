@@ -23,7 +23,7 @@ from gridsecure.gateway.month_files import load_files, save_files
 from gridsecure.gateway.month_plan import MonthReport
 from gridsecure.gateway.months import Progress, process_month
 from gridsecure.gateway.reconciliation import seal_expected
-from gridsecure.gateway.settlement_proofs import settlement_proofs
+from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
 from gridsecure.wire.gateway import FilesKept, MonthStatus, SettlementProofs
@@ -179,7 +179,7 @@ def expect_bills(
 @router.post("/months/{month}/settlement-proofs", dependencies=_billing)
 def prove_settlement(month: str, service: Service, wanted: ProofsWanted) -> SettlementProofs:
     """Prove to the billing office which settlement pseudonym each billed meter point has."""
-    proofs = settlement_proofs(service.zone, month, challenge=bytes.fromhex(wanted.challenge))
+    proofs = prove_settlements(service.zone, month, challenge=bytes.fromhex(wanted.challenge))
     return SettlementProofs(proofs={name: proof.hex() for name, proof in proofs.items()})
 
 

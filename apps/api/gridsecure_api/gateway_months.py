@@ -18,7 +18,7 @@ from typing import Any, Final
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.month_files import load_files, month_folder
-from gridsecure.gateway.month_plan import MonthReport, stored_plan, stored_report
+from gridsecure.gateway.month_plan import MonthReport, find_plan, find_report
 from gridsecure.gateway.months import Progress
 from gridsecure.gateway.private_files import write_private
 from gridsecure.gateway.zone import GatewayZone
@@ -90,7 +90,7 @@ class MonthWorker:
         with self._lock:
             step = self._step if self._is_busy() and self._month == month else None
         # Asked afterwards: a month that ends in between is done, and not cut off.
-        report = stored_report(self._zone, month)
+        report = find_report(self._zone, month)
         if report is not None:
             return MonthStatus(state="done", report=_shown(report))
         if step is not None:
@@ -99,7 +99,7 @@ class MonthWorker:
         failure = self._failure(month)
         if failure is not None:
             return MonthStatus(state="failed", reason=failure["reason"], message=failure["message"])
-        fixed = stored_plan(self._zone, month) is not None
+        fixed = find_plan(self._zone, month) is not None
         return MonthStatus(state="interrupted" if fixed else "waiting")
 
     def wait(self, seconds: float) -> None:

@@ -30,7 +30,7 @@ from gridsecure.store.objects import ObjectStore
 from gridsecure.store.schema import migrate
 from gridsecure.whole_files import sweep_drafts
 from gridsecure.wire.connections import new_client
-from gridsecure.zone_keys import kept_secret, signing_key, zone_folder
+from gridsecure.zone_keys import load_secret, load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock
 from gridsecure_api.holder_auth import HolderAuth
 from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
@@ -59,7 +59,7 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
             reason="identity.openers",
             remedy="Give each its own key. One key alone must not open anything.",
         )
-    folder = zone_folder(settings.folder)
+    folder = make_zone_folder(settings.folder)
     sweep_drafts(folder)
     engine = open_database(settings.database_url)
     migrate(engine, SCHEMA)
@@ -67,7 +67,7 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
         engine=engine,
         folder=folder,
         objects=ObjectStore(settings.objects_folder),
-        signing_key=signing_key(folder),
+        signing_key=load_signing_key(folder),
         authority=key_registry(settings.authority_public_key),
         pinned=PinnedKeys(
             identity=public_key(settings.identity_public_key),
@@ -125,7 +125,7 @@ def open_peers(
 
 
 def _seed(settings: GatewaySettings) -> bytes:
-    seed = kept_secret(settings.folder / SEED_FILE, lambda: secrets.token_bytes(SEED_BYTES))
+    seed = load_secret(settings.folder / SEED_FILE, lambda: secrets.token_bytes(SEED_BYTES))
     if len(seed) != SEED_BYTES:
         raise StorageError(
             f"{SEED_FILE} does not hold a seed.",

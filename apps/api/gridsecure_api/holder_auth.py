@@ -25,11 +25,11 @@ from gridsecure.credentials.uploads import (
 )
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_digest
-from gridsecure.gateway.identity_peer import Login
+from gridsecure.gateway.identity_peer import HolderLogin
 from gridsecure_api.deps import Clock
 from gridsecure_api.service_tokens import RENEW_BEFORE
 
-LogIn = Callable[[], tuple[Login, Sm2PrivateKey]]
+LogIn = Callable[[], tuple[HolderLogin, Sm2PrivateKey]]
 """Gives a pseudonym's fresh token, and the key that acts with it."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,7 +50,7 @@ class HolderAuth(httpx.Auth):
         self._log_in = log_in
         self._clock = clock
         self._lock = threading.Lock()
-        self._held: tuple[Login, Sm2PrivateKey] | None = None
+        self._held: tuple[HolderLogin, Sm2PrivateKey] | None = None
         self._counter = 0
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -70,7 +70,7 @@ class HolderAuth(httpx.Auth):
         request.headers[COUNTER_HEADER] = str(counter)
         request.headers[SIGNATURE_HEADER] = sign_upload(upload, key=key).hex()
 
-    def _next(self, *, renew: bool) -> tuple[tuple[Login, Sm2PrivateKey], int]:
+    def _next(self, *, renew: bool) -> tuple[tuple[HolderLogin, Sm2PrivateKey], int]:
         with self._lock:
             now = self._clock()
             if renew or self._held is None or self._held[0].expires_at <= now + RENEW_BEFORE:

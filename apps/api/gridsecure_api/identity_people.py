@@ -8,7 +8,7 @@ from pydantic import Field
 from gridsecure.errors import AuthenticityError
 from gridsecure.identity.access_tokens import SERVICE_TOKEN_LIFETIME, give_token
 from gridsecure.identity.enrolments.passwords import password_matches
-from gridsecure.identity.enrolments.signed_logins import admitted
+from gridsecure.identity.enrolments.signed_logins import admit_login
 from gridsecure.identity_messages import Audience, PersonLogin, ServiceLogin
 from gridsecure.messages import Signed
 from gridsecure.wire.identity import PersonToken, PersonTokens, ServiceToken
@@ -32,7 +32,9 @@ def give_person_tokens(envelope: Signed, zone: Zone) -> PersonTokens:
     """Give a registered person tokens. Public; the body is signed, once."""
     now, people = zone.clock(), zone.desk.people
     trusted = {name: person.key for name, person in people.items()}
-    login = admitted(envelope, expect=PersonLogin, trusted=trusted, engine=zone.enrolments, now=now)
+    login = admit_login(
+        envelope, expect=PersonLogin, trusted=trusted, engine=zone.enrolments, now=now
+    )
     person, expires_at = people[envelope.signer], now + zone.person_lifetime
     tokens = {
         audience: give_token(
@@ -62,7 +64,7 @@ def give_service_token(envelope: Signed, zone: Zone) -> ServiceToken:
     """Give a registered service a token for five minutes. Public; the body is signed, once."""
     now, services = zone.clock(), zone.desk.services
     trusted = {name: service.key for name, service in services.items()}
-    login = admitted(
+    login = admit_login(
         envelope, expect=ServiceLogin, trusted=trusted, engine=zone.enrolments, now=now
     )
     service = services[envelope.signer]

@@ -16,10 +16,14 @@ from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import registration_domains
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import GridSecureError
-from gridsecure.identity.registrations.registrar import Outcome, Shown
-from gridsecure.identity.registrations.vouching import deny_list, registrations_of, settlement_names
+from gridsecure.identity.registrations.registrar import Outcome, ReceivedPresentation
+from gridsecure.identity.registrations.vouching import (
+    vouch_deny_list,
+    vouch_registrations,
+    vouch_settlement_names,
+)
 from gridsecure.identity_messages import MAX_BATCH, NO_FACTS, Facts
-from gridsecure.messages import MAX_SLOTS, Signed, signed
+from gridsecure.messages import MAX_SLOTS, Signed, sign_message
 from gridsecure.wire.identity import (
     Challenge,
     Hex32,
@@ -110,7 +114,9 @@ def give_challenge(zone: Zone) -> Challenge:
 def register(wanted: RegistrationsWanted, zone: Zone) -> RegistrationResults:
     """Register pseudonyms, each holder's together or not at all. Public; a body proves itself."""
     shown = [
-        Shown(bytes.fromhex(item.holder), bytes.fromhex(item.presentation), item.facts)
+        ReceivedPresentation(
+            bytes.fromhex(item.holder), bytes.fromhex(item.presentation), item.facts
+        )
         for item in wanted.items
     ]
     outcomes = zone.registrar.register_all(
@@ -132,14 +138,14 @@ def _result(outcome: Outcome) -> RegistrationResult:
 @router.post("/registrations/list")
 def list_registrations(wanted: ListWanted, zone: Zone) -> RegistrationList:
     """Vouch for pseudonyms that may act. Public: who asks already knows their names."""
-    said, refused = registrations_of(
+    said, refused = vouch_registrations(
         zone.registrations,
         wanted.subjects,
         domain=wanted.domain,
         role=wanted.role,
         now=zone.clock(),
     )
-    envelope = None if said is None else signed(said, key=zone.key)
+    envelope = None if said is None else sign_message(said, key=zone.key)
     return RegistrationList(registrations=envelope, refused=refused)
 
 
@@ -159,17 +165,17 @@ def log_in(wanted: LogIn, zone: Zone) -> HolderToken:
 @router.get("/deny-list")
 def read_deny_list(zone: Zone) -> Signed:
     """Every pseudonym that was revoked. Public."""
-    return signed(deny_list(zone.registrations, now=zone.clock()), key=zone.key)
+    return sign_message(vouch_deny_list(zone.registrations, now=zone.clock()), key=zone.key)
 
 
 @router.post("/settlement-names", tags=["settlement"])
 def read_settlement_names(wanted: NamesWanted, zone: Zone, claims: Authority) -> Signed:
     """Under which pseudonym each one's bill is; for the key authority alone, and noted."""
-    said = settlement_names(
+    said = vouch_settlement_names(
         zone.registrations,
         wanted.subjects,
         domain=wanted.domain,
         actor=claims.subject,
         now=zone.clock(),
     )
-    return signed(said, key=zone.key)
+    return sign_message(said, key=zone.key)

@@ -43,9 +43,9 @@ from gridsecure_api.warrant_bodies import (
     SearchOrder,
     ShareGiven,
     SubjectOrder,
-    shown_opening,
-    shown_search,
-    shown_warrant,
+    show_opening,
+    show_search,
+    show_warrant,
 )
 
 OFFICES: Final[Mapping[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
@@ -105,21 +105,21 @@ def order_opening(order: SubjectOrder, service: Service, office: Office) -> Warr
     warrant = service.desk.openings.order(
         order.subject, reference=order.reference, now=service.clock(), actor=office.name
     )
-    return shown_warrant(warrant)
+    return show_warrant(warrant)
 
 
 @router.get("/warrants", tags=["warrants"])
 def list_warrants(service: Service, _office: Office) -> list[WarrantShown]:
     """Every order to open."""
     return [
-        shown_warrant(warrant) for warrant in service.desk.openings.warrants(now=service.clock())
+        show_warrant(warrant) for warrant in service.desk.openings.warrants(now=service.clock())
     ]
 
 
 @router.get("/warrants/{entry}", tags=["warrants"])
 def read_warrant(entry: str, service: Service, _office: Office) -> WarrantShown:
     """One order, by the hash of its log entry."""
-    return shown_warrant(service.desk.openings.warrant(entry, now=service.clock()))
+    return show_warrant(service.desk.openings.warrant(entry, now=service.clock()))
 
 
 @router.post("/warrants/{entry}/shares", tags=["warrants"])
@@ -134,14 +134,14 @@ def give_share(entry: str, given: ShareGiven, service: Service, office: Office) 
         now=service.clock(),
         actor=office.name,
     )
-    return shown_warrant(warrant)
+    return show_warrant(warrant)
 
 
 @router.get("/warrants/{entry}/result", tags=["warrants"])
 def read_result(entry: str, service: Service, _office: Office) -> OpeningShown:
     """Who the pseudonym is, for a quarter of an hour after it was opened."""
     found = service.desk.openings.result(entry, now=service.clock())
-    return shown_opening(found)
+    return show_opening(found)
 
 
 @router.post("/revocations", tags=["revocations"])
@@ -167,19 +167,19 @@ def order_search(order: SearchOrder, service: Service, office: Office) -> Search
         now=service.clock(),
         actor=office.name,
     )
-    return shown_search(state)
+    return show_search(state)
 
 
 @router.get("/person-searches", tags=["revocations"])
 def list_searches(service: Service, _office: Office) -> list[SearchShown]:
     """Searches in work, and those that ended within a quarter of an hour."""
-    return [shown_search(state) for state in service.desk.searches.states(now=service.clock())]
+    return [show_search(state) for state in service.desk.searches.states(now=service.clock())]
 
 
 @router.get("/person-searches/{entry}", tags=["revocations"])
 def read_search(entry: str, service: Service, _office: Office) -> SearchShown:
     """Where a search stands."""
-    return shown_search(service.desk.searches.state(entry, now=service.clock()))
+    return show_search(service.desk.searches.state(entry, now=service.clock()))
 
 
 @router.get("/person-searches/{entry}/work", tags=["revocations"])
@@ -195,7 +195,7 @@ def take_work(entry: str, answer: SearchAnswer, service: Service, office: Office
     state = service.desk.searches.take(
         entry, opener=office.office, answer=answer, now=service.clock(), actor=office.name
     )
-    return shown_search(state)
+    return show_search(state)
 
 
 @router.post("/rekeys", tags=["revocations"])

@@ -25,7 +25,7 @@ from gridsecure.credentials.issuer_keys import (
     generate_issuer_key,
 )
 from gridsecure.credentials.opening import Opener
-from gridsecure.credentials.pinning import pinned_keys
+from gridsecure.credentials.pinning import pin_keys
 from gridsecure.credentials.presentations import PublicKeys
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
@@ -41,7 +41,7 @@ from gridsecure.messages import Signed
 from gridsecure.store import evidence
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.schema import migrate
-from gridsecure.zone_keys import kept_secret, signing_key, zone_folder
+from gridsecure.zone_keys import load_secret, load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock
 from gridsecure_api.settings import IdentityDatabase, IdentitySettings, UserEntry, public_key
 
@@ -131,7 +131,7 @@ def _zone(request: Request) -> IdentityZone:
 Zone = Annotated[IdentityZone, Depends(_zone)]
 
 
-def issuer_key(folder: Path, *, suite: Suite) -> IssuerPrivateKey:
+def load_issuer_key(folder: Path, *, suite: Suite) -> IssuerPrivateKey:
     """The issuer's key in a zone's folder, made now if there is none.
 
     Args:
@@ -142,8 +142,8 @@ def issuer_key(folder: Path, *, suite: Suite) -> IssuerPrivateKey:
         StorageError: The disk refuses, others may read the file (`keys.permissions`), or it holds
             no key (`keys.damaged`).
     """
-    path = zone_folder(folder) / ISSUER_KEY
-    data = kept_secret(path, lambda: generate_issuer_key(suite).to_bytes(suite))
+    path = make_zone_folder(folder) / ISSUER_KEY
+    data = load_secret(path, lambda: generate_issuer_key(suite).to_bytes(suite))
     try:
         return IssuerPrivateKey.from_bytes(data, suite=suite)
     except InvalidMessageError as error:
@@ -165,7 +165,7 @@ def open_zone(settings: IdentitySettings, *, clock: Clock) -> IdentityZone:
             registered twice (`authenticity.services`).
         InvalidMessageError: Something configured is malformed.
     """
-    folder, suite = zone_folder(settings.folder), sm2_suite()
+    folder, suite = make_zone_folder(settings.folder), sm2_suite()
     passwords = _password_door(settings.users)
     services = [
         Party(f"{entry.role}:{key.thumbprint}", (entry.role,), key)
@@ -175,10 +175,10 @@ def open_zone(settings: IdentitySettings, *, clock: Clock) -> IdentityZone:
     people = [Party(p.name, p.roles, public_key(p.public_key)) for p in settings.people]
     _check_distinct([*services, *people])
     statements = tuple(Signed.parsed(text) for text in settings.statements)
-    keys = pinned_keys(statements, signers=signers(settings), suite=suite)
+    keys = pin_keys(statements, signers=signers(settings), suite=suite)
     own = _stated_issuer_key(folder, keys, suite)
     enrolments, registrations = _databases(settings)
-    key = signing_key(folder)
+    key = load_signing_key(folder)
     return IdentityZone(
         enrolments=enrolments,
         registrations=registrations,
@@ -247,7 +247,7 @@ def signers(settings: IdentitySettings) -> dict[Opener, Sm2PublicKey]:
 def _stated_issuer_key(folder: Path, keys: PublicKeys, suite: Suite) -> IssuerPrivateKey:
     is_there = (folder / ISSUER_KEY).exists()
     if is_there:
-        own = issuer_key(folder, suite=suite)
+        own = load_issuer_key(folder, suite=suite)
         if own.public_key(suite) == keys.issuer:
             return own
     raise SignatureError(

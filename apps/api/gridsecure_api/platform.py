@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from gridsecure import frames
 from gridsecure.compute import closings, intake, key_sets, seating
 from gridsecure.compute.queries import check_staff_purpose
-from gridsecure.compute.requests import record_answer, waiting_requests
-from gridsecure.compute.runs import RunOrder, signed_message
+from gridsecure.compute.requests import list_waiting_requests, record_answer
+from gridsecure.compute.runs import RunOrder, find_signed_message
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
@@ -133,7 +133,7 @@ def install_key_set(body: RawBody, state: State, _gateway: SignedBy) -> KeySetSt
 
     The notice alone asks which objects are needed; it names the gateway whose key set it is.
     """
-    parts = frames.split(body)
+    parts = frames.split_frames(body)
     if not parts:
         raise InvalidMessageError("A key set without its notice.")
     envelope = Signed.parsed(parts[0])
@@ -151,7 +151,7 @@ def install_revocation(envelope: Signed, state: State) -> KeySetNamed:
 @router.get("/key-sets", tags=["keys"], dependencies=[KeyReader])
 def list_key_sets(state: State) -> list[KnownKeySet]:
     """The gateways' key sets that were sent here, and whether each was revoked."""
-    known = key_sets.known_keys(state.zone)
+    known = key_sets.read_known_keys(state.zone)
     return [
         KnownKeySet(**notice.model_dump(), revoked=notice.key_id in known.revoked)
         for notice in known.notices
@@ -171,7 +171,7 @@ def install_tariff(body: RawBody, state: State, _gateway: SignedBy) -> TariffKep
 @router.post("/rosters", tags=["uploads"], openapi_extra=FRAMES_BODY)
 def register_roster(body: RawBody, state: State, gateway: SignedBy) -> RosterNamed:
     """Register a roster: as its gateway signed it, then the seats it names."""
-    parts = frames.split(body)
+    parts = frames.split_frames(body)
     if len(parts) != _ROSTER_PARTS:
         raise InvalidMessageError("A roster comes with its seats.")
     envelope = Signed.parsed(parts[0])
@@ -201,7 +201,7 @@ def begin_upload(envelope: Signed, state: State, gateway: SignedBy) -> UploadSta
 def read_upload(upload_id: str, state: State, gateway: SignedBy) -> UploadStatus:
     """Where an upload stands."""
     gateway.check_upload(state.zone, upload_id)
-    return _upload(intake.upload_status(state.zone, upload_id))
+    return _upload(intake.read_upload_status(state.zone, upload_id))
 
 
 @router.post("/uploads/{upload_id}/objects", tags=["uploads"], openapi_extra=FRAMES_BODY)
@@ -210,7 +210,7 @@ def receive_objects(
 ) -> ObjectsReceived:
     """Step 2: objects that the manifest names, any number at a time."""
     gateway.check_upload(state.zone, upload_id)
-    objects = frames.split(body)
+    objects = frames.split_frames(body)
     count = intake.receive_objects(state.zone, upload_id, objects=objects)
     return ObjectsReceived(received=count)
 
@@ -233,11 +233,11 @@ def list_closing_lists(start: Moment, end: Moment, state: State) -> ClosingLists
     Open are the uploads that no list in force names.
     """
     month = {"start": start, "end": end}
-    lists = closings.closing_lists(state.zone, **month)
+    lists = closings.list_closings(state.zone, **month)
     return ClosingLists(
         closed=[item.envelope for item in lists],
-        in_force=[item.envelope.digest for item in closings.in_force(lists)],
-        uploads=_uploads(closings.first_uploads(state.zone, **month)),
+        in_force=[item.envelope.digest for item in closings.find_in_force(lists)],
+        uploads=_uploads(closings.list_first_uploads(state.zone, **month)),
         open=_uploads(closings.open_uploads(state.zone, **month)),
         next=dict(closings.next_runs(state.zone, **month)),
     )
@@ -285,7 +285,7 @@ def read_run(run_id: str, state: State) -> RunStatus:
 @router.get("/release-requests", tags=["releases"], dependencies=[Authority])
 def list_release_requests(state: State) -> list[Signed]:
     """Release requests that wait for the authority, which pulls them."""
-    return waiting_requests(state.zone)
+    return list_waiting_requests(state.zone)
 
 
 @router.post("/release-requests/{request_id}/answer", tags=["releases"], dependencies=[Authority])
@@ -298,7 +298,7 @@ def answer_release_request(request_id: str, answer: Answer, state: State) -> Req
 @router.get("/messages/{kind}/{digest}", tags=["releases"], dependencies=[Authority])
 def read_message(kind: Literal["roster", "upload"], digest: str, state: State) -> Signed:
     """A signed roster or upload manifest by digest, for re-execution."""
-    return signed_message(state.zone, kind=kind, digest=digest)
+    return find_signed_message(state.zone, kind=kind, digest=digest)
 
 
 @router.get(

@@ -63,7 +63,9 @@ class QueryDesk:
             ConflictError: It was asked for before, or is being run. The grant is not used then.
         """
         now = self.clock()
-        asked = queries.asked(self.zone, claims, query=wanted.query, grant=wanted.grant, now=now)
+        asked = queries.admit_query(
+            self.zone, claims, query=wanted.query, grant=wanted.grant, now=now
+        )
         with self._lock:
             runs = self._runs_of(asked.grant)
             if queries.is_spent(self.zone, asked) and not _is_interrupted(runs[-1]):

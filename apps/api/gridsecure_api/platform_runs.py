@@ -25,7 +25,7 @@ from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, select, update
 
 from gridsecure.compute.jobs import WorkerPool
-from gridsecure.compute.key_sets import known_keys
+from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.runs import RunOrder, run_plan
 from gridsecure.compute.tables import RunRow
 from gridsecure.compute.zone import PlatformZone
@@ -34,7 +34,7 @@ from gridsecure.messages import ReleaseRequest
 from gridsecure.plans.key_ring import KnownKeys
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import keep, required
+from gridsecure.store.rows import keep, load_row
 from gridsecure_api.deps import Clock
 
 _log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class RunDesk:
                 self._futures.append(self._executor.submit(self._warm))
 
     def _warm(self) -> None:
-        self._pool_for(known_keys(self._zone)).warm()
+        self._pool_for(read_known_keys(self._zone)).warm()
 
     def status(self, run_id: str) -> RunStatus:
         """Where a run stands.
@@ -162,7 +162,7 @@ class RunDesk:
             NotFoundError: No such run (`not-found.run`).
         """
         with read_session(self._zone.engine) as session:
-            return self._status(required(session, RunRow, run_id=run_id))
+            return self._status(load_row(session, RunRow, run_id=run_id))
 
     def all(self) -> list[RunStatus]:
         """All runs, oldest first."""
@@ -205,7 +205,7 @@ class RunDesk:
             if self._stopping.is_set():
                 raise _interrupted()
 
-        pool = self._pool_for(known_keys(self._zone))
+        pool = self._pool_for(read_known_keys(self._zone))
         pool.warm()
         envelope = run_plan(self._zone, order, pool=pool, clock=self._clock, progress=note)
         return ReleaseRequest.parsed(envelope.body).request_id

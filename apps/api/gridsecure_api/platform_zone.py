@@ -13,7 +13,7 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.store.database import open_database, read_session
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.schema import migrate
-from gridsecure.zone_keys import signing_key, zone_folder
+from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api.settings import PlatformSettings, key_registry
 
 
@@ -46,7 +46,7 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
         StorageError: The folder or database cannot be used.
         InvalidMessageError: A peer's key is not a point of the curve.
     """
-    folder = zone_folder(settings.folder)
+    folder = make_zone_folder(settings.folder)
     identity = key_registry(settings.identity_public_key)
     authority = key_registry(settings.authority_public_key)
     office = key_registry(settings.billing_office_public_key)
@@ -55,7 +55,7 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
     return PlatformZone(
         engine=engine,
         objects=ObjectStore(settings.objects_folder),
-        signing_key=signing_key(folder),
+        signing_key=load_signing_key(folder),
         identity=identity,
         authority=authority,
         office=office,

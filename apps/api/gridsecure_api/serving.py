@@ -19,7 +19,7 @@ from gridsecure.wire.problems import REASONS_PATH, Problem
 from gridsecure.wire.reasons import meanings_of
 from gridsecure.wire.services import About, EvidenceHead, Health, ReasonMeaning
 from gridsecure_api.api_page import add_api_page
-from gridsecure_api.deps import ALWAYS_PUBLIC, Clock, Gate, GateRules
+from gridsecure_api.deps import ALWAYS_PUBLIC, AccessCheck, AccessRules, Clock
 from gridsecure_api.errors import install_error_handlers
 
 _BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
@@ -94,14 +94,14 @@ def new_app(
         responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
     )
     install_error_handlers(app)
-    rules = GateRules(
+    rules = AccessRules(
         audience=description.zone,
         identity_key=identity_key,
         public_paths=ALWAYS_PUBLIC | description.public_paths,
         max_body_bytes=max_body_bytes,
         clock=clock,
     )
-    app.add_middleware(Gate, rules=rules)
+    app.add_middleware(AccessCheck, rules=rules)
     add_api_page(app)
     _add_public_pages(app, description, engines=engines)
     return app
@@ -139,7 +139,7 @@ def _add_public_pages(
 def evidence_head(engine: Engine) -> EvidenceHead:
     """The newest entry of a zone's evidence log, as its service answers it."""
     with read_session(engine) as session:
-        head = evidence.head(session)
+        head = evidence.find_head(session)
     if head is None:
         return EvidenceHead(index=None, hash=evidence.GENESIS, at=None)
     return EvidenceHead(index=head.index, hash=head.hash, at=head.at.isoformat())

@@ -42,7 +42,7 @@ def public_key(point: str) -> Sm2PublicKey:
 
 
 def key_registry(*points: str) -> dict[str, Sm2PublicKey]:
-    """Public keys by thumbprint, as `messages.opened` takes them.
+    """Public keys by thumbprint, as `messages.open_message` takes them.
 
     Raises:
         InvalidMessageError: Not a point of the curve.

@@ -27,7 +27,7 @@ from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import AccessDeniedError, InvalidMessageError, SignatureError
 from gridsecure.messages import Signed
 from gridsecure.store.database import read_session
-from gridsecure_api.deps import Clock, claims_of
+from gridsecure_api.deps import Clock, read_claims
 
 ROLE: Final = "gateway"
 _MAX_DIGITS: Final = 19
@@ -71,7 +71,7 @@ async def signed_request(request: Request) -> Gateway:
     Raises:
         AuthenticityError: Any of them does not hold, or another role.
     """
-    claims = claims_of(request)
+    claims = read_claims(request)
     if claims.roles != (ROLE,) or claims.holder_thumbprint is None:
         raise AccessDeniedError("This role may not do this.")
     state = request.app.state.platform

@@ -18,8 +18,8 @@ from typing import Final
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.key_authority.vault.decryption import Vault
-from gridsecure.key_authority.vault.service import alone, keep_memory_private, listen, serve
-from gridsecure.zone_keys import kept_secret, zone_folder
+from gridsecure.key_authority.vault.service import hold_folder, keep_memory_private, listen, serve
+from gridsecure.zone_keys import load_secret, make_zone_folder
 from gridsecure_api.settings import VaultSettings, public_key
 
 KEK_BYTES: Final = 16
@@ -36,7 +36,7 @@ def serve_vault(settings: VaultSettings) -> None:
     """
     keep_memory_private()
     cross_check()
-    with alone(zone_folder(settings.folder)):
+    with hold_folder(make_zone_folder(settings.folder)):
         vault = Vault(
             settings.folder,
             _key_encryption_key(settings),
@@ -55,7 +55,7 @@ def _key_encryption_key(settings: VaultSettings) -> bytes:
     if not path.exists() and any(settings.folder.glob("*.keys")):
         raise _unusable_kek(path)
     try:
-        kek = kept_secret(path, lambda: secrets.token_bytes(KEK_BYTES))
+        kek = load_secret(path, lambda: secrets.token_bytes(KEK_BYTES))
     except StorageError as error:
         raise _unusable_kek(path) from error
     if len(kek) != KEK_BYTES:

@@ -54,7 +54,7 @@ class RekeyOrders(_Body):
     orders: list[Signed] = Field(min_length=2, max_length=2)
 
 
-def shown_warrant(warrant: Warrant) -> WarrantShown:
+def show_warrant(warrant: Warrant) -> WarrantShown:
     """An order as it is shown."""
     return WarrantShown(
         entry=shown_entry(warrant.entry),
@@ -67,7 +67,7 @@ def shown_warrant(warrant: Warrant) -> WarrantShown:
     )
 
 
-def shown_search(state: SearchState) -> SearchShown:
+def show_search(state: SearchState) -> SearchShown:
     """A search as it is shown."""
     return SearchShown(
         entry=shown_entry(state.entry),
@@ -79,7 +79,7 @@ def shown_search(state: SearchState) -> SearchShown:
     )
 
 
-def shown_opening(found: Opening[Enrolled]) -> OpeningShown:
+def show_opening(found: Opening[Enrolled]) -> OpeningShown:
     """Who a pseudonym is, as it is shown."""
     account = None
     if found.person.account is not None:

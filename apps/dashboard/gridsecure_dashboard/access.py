@@ -18,7 +18,7 @@ import httpx
 import streamlit as st
 
 from gridsecure.analyst.client import Addresses, ReleaseClient
-from gridsecure.analyst.releases import Release, pinned_authority
+from gridsecure.analyst.releases import Release, pin_authority
 from gridsecure.analyst.sessions import Session
 from gridsecure.analyst.warrants import OfficeClient
 from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError
@@ -76,11 +76,11 @@ def _client(settings: DashboardSettings) -> ReleaseClient:
             platform=settings.platform_url,
             gateway=settings.gateway_url,
         ),
-        authority=pinned_authority(settings.authority_key),
+        authority=pin_authority(settings.authority_key),
     )
 
 
-def client() -> ReleaseClient:
+def open_client() -> ReleaseClient:
     """The client for this dashboard's settings.
 
     Raises:
@@ -90,7 +90,7 @@ def client() -> ReleaseClient:
     return _client(load_settings())
 
 
-def offices() -> OfficeClient:
+def open_offices() -> OfficeClient:
     """The client for what custodians and regulators do.
 
     Raises:
@@ -163,7 +163,7 @@ def sign_out(*, note: str | None = None) -> None:
         st.session_state["note"] = note
 
 
-def zone() -> ZoneInfo:
+def local_timezone() -> ZoneInfo:
     """The clock of the supply area, on which staff read times."""
     return ZoneInfo(load_settings().timezone)
 
@@ -189,14 +189,14 @@ def enter(page: str) -> Session:
     return session
 
 
-def held() -> dict[str, Any]:
+def page_memory() -> dict[str, Any]:
     """What the page that is open remembers between two runs; another page begins with nothing."""
     kept: dict[str, Any] = st.session_state.setdefault("held", {})
     return kept
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explain_errors() -> Iterator[None]:
     """Show a deliberate error as a sentence with its remedy; a refused token ends the session."""
     try:
         yield
@@ -209,7 +209,7 @@ def explained() -> Iterator[None]:
         show_error(error)
 
 
-def verified(session: Session, release_id: str) -> Release:
+def fetch_release(session: Session, release_id: str) -> Release:
     """A verified release, fetched once a session: a release never changes.
 
     Raises:
@@ -217,5 +217,5 @@ def verified(session: Session, release_id: str) -> Release:
     """
     kept: dict[str, Release] = st.session_state.setdefault("verified_releases", {})
     if release_id not in kept:
-        kept[release_id] = client().release(session, release_id=release_id)
+        kept[release_id] = open_client().release(session, release_id=release_id)
     return kept[release_id]

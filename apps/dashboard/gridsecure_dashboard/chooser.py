@@ -7,7 +7,7 @@ import streamlit as st
 from gridsecure.analyst.releases import Release, ReleaseSummary
 from gridsecure.analyst.sessions import Session
 from gridsecure_dashboard import figures
-from gridsecure_dashboard.access import client, verified, zone
+from gridsecure_dashboard.access import fetch_release, local_timezone, open_client
 from gridsecure_dashboard.wording import plain, say, say_or, tell
 
 
@@ -22,18 +22,18 @@ def choose_release(session: Session, *, plan: str | None, empty: str) -> Release
     Raises:
         GridSecureError: The list or the release cannot be fetched, or does not verify.
     """
-    offered = [item for item in client().releases(session) if plan in (None, item.plan)]
+    offered = [item for item in open_client().releases(session) if plan in (None, item.plan)]
     if not offered:
         st.info(tell(empty))
         return None
     labels = {item.release_id: _label(item) for item in offered}
     chosen = st.selectbox(say("choose_release"), list(labels), format_func=labels.__getitem__)
-    return verified(session, chosen)
+    return fetch_release(session, chosen)
 
 
 def _label(item: ReleaseSummary) -> str:
     plan = say_or("plan", item.plan)
-    released = figures.moment(item.released_at, zone=zone())
+    released = figures.moment(item.released_at, zone=local_timezone())
     return f"{figures.month(item.start)} | {plan} | {released}"
 
 

@@ -60,7 +60,7 @@ def _short(gateway_id: str) -> str:
 
 
 def _uploads(closing: MonthClosing) -> None:
-    zone = access.zone()
+    zone = access.local_timezone()
     table = pd.DataFrame(
         {
             "closing_list": [str(item.number or figures.NOTHING) for item in closing.uploads],

@@ -87,7 +87,9 @@ def _signed_in(session: Session) -> None:
     st.markdown(f"**{say('signed_in_as')}**")
     roles = ", ".join(say_or("role", role) for role in sorted(session.roles))
     st.text(f"{session.user} ({roles})")
-    st.caption(f"{say('session_until')} {figures.moment(session.expires_at, zone=access.zone())}")
+    st.caption(
+        f"{say('session_until')} {figures.moment(session.expires_at, zone=access.local_timezone())}"
+    )
     if st.button(say("sign_out"), icon=":material/logout:", width="stretch"):
         access.sign_out()
         st.rerun()

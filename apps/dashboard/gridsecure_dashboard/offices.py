@@ -21,10 +21,10 @@ def begin(session: Session) -> str:
     st.info(tell("keys_stay"), icon=":material/key:")
     office = office_of(session)
     st.markdown(f"{say('your_office')}: **{say_or('office', office)}**")
-    note = access.held().pop("note", None)
+    note = access.page_memory().pop("note", None)
     if note is not None:
         st.success(tell(note))
-    if access.held().pop("gone", False):
+    if access.page_memory().pop("gone", False):
         st.info(tell("result_gone"), icon=":material/timer_off:")
     return office
 

@@ -31,8 +31,8 @@ def show_reconciliation(
         bounds: Start and end of the month, ISO 8601 with offset.
         status: The gateway's month, if it was fetched already.
     """
-    bills = releases(session, plan=BILL, bounds=bounds)
-    curves = releases(session, plan=LOAD_CURVE, bounds=bounds)
+    bills = fetch_releases(session, plan=BILL, bounds=bounds)
+    curves = fetch_releases(session, plan=LOAD_CURVE, bounds=bounds)
     intake = _intake(session, bounds, status)
     line = reconcile_month(intake, bills=bills, curves=curves)
     if line.accounts is not None:
@@ -41,17 +41,17 @@ def show_reconciliation(
         _energy(line.energy)
 
 
-def releases(session: Session, *, plan: str, bounds: tuple[str, str]) -> tuple[Release, ...]:
+def fetch_releases(session: Session, *, plan: str, bounds: tuple[str, str]) -> tuple[Release, ...]:
     """The verified releases of a plan over exactly a period."""
-    listed = [item for item in access.client().releases(session) if item.plan == plan]
-    found = [access.verified(session, item.release_id) for item in listed]
+    listed = [item for item in access.open_client().releases(session) if item.plan == plan]
+    found = [access.fetch_release(session, item.release_id) for item in listed]
     return releases_of_month(found, plan=plan, bounds=bounds)
 
 
 def _intake(session: Session, bounds: tuple[str, str], status: MonthStatus | None) -> Intake | None:
     if status is None and session.roles & access.ROLES[access.BILL_RUNS]:
         try:
-            status = access.client().month(session, month=figures.month(bounds[0]))
+            status = access.open_client().month(session, month=figures.month(bounds[0]))
         except NotFoundError:
             return None
     if status is None or not status.is_done:

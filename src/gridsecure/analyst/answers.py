@@ -20,7 +20,7 @@ from gridsecure.wire.client import Client
 from gridsecure.wire.words import PeopleWords
 
 
-def asked(
+def fetch_body(
     http: httpx.Client,
     method: str,
     url: str,
@@ -93,7 +93,7 @@ class Answer:
         Raises:
             InvalidMessageError: It is not (`message.answer`).
         """
-        return aware(self.text(name), on_error=lambda: self._wrong(name))
+        return read_aware_time(self.text(name), on_error=lambda: self._wrong(name))
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings.
@@ -164,7 +164,7 @@ class Answer:
         return PeopleWords(self._service).malformed(name)
 
 
-def aware(text: str, *, on_error: Callable[[], GridSecureError]) -> datetime:
+def read_aware_time(text: str, *, on_error: Callable[[], GridSecureError]) -> datetime:
     """Read an ISO 8601 time that says its offset, or raise what `on_error` makes."""
     moment = read_moment(text)
     if moment is None:
@@ -172,7 +172,7 @@ def aware(text: str, *, on_error: Callable[[], GridSecureError]) -> datetime:
     return moment
 
 
-def object_of(content: bytes, *, service: str) -> Answer:
+def read_object(content: bytes, *, service: str) -> Answer:
     """Read a body that is one JSON object.
 
     Raises:
@@ -181,7 +181,7 @@ def object_of(content: bytes, *, service: str) -> Answer:
     return Answer(_parsed(content), service=service)
 
 
-def objects_of(content: bytes, *, service: str) -> Sequence[Answer]:
+def read_objects(content: bytes, *, service: str) -> Sequence[Answer]:
     """Read a body that is a list of JSON objects.
 
     Raises:

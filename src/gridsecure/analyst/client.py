@@ -13,15 +13,15 @@ from urllib.parse import quote
 import httpx
 
 from gridsecure.analyst import sessions
-from gridsecure.analyst.answers import asked, object_of, objects_of
+from gridsecure.analyst.answers import fetch_body, read_object, read_objects
 from gridsecure.analyst.closings import MonthClosing
-from gridsecure.analyst.releases import PinnedAuthority, Release, ReleaseSummary, verified_release
+from gridsecure.analyst.releases import PinnedAuthority, Release, ReleaseSummary, verify_release
 from gridsecure.analyst.runs import (
     MonthStatus,
     PlatformRun,
     RoundOutcome,
     RunOrder,
-    checked_month,
+    check_month,
 )
 from gridsecure.analyst.sessions import AUTHORITY, GATEWAY, IDENTITY, PLATFORM, Session
 
@@ -96,7 +96,7 @@ class ReleaseClient:
     def releases(self, session: Session) -> tuple[ReleaseSummary, ...]:
         """What was released, newest first."""
         content = self._ask(session, AUTHORITY, "GET", "/releases")
-        listed = [ReleaseSummary.of(a) for a in objects_of(content, service=AUTHORITY)]
+        listed = [ReleaseSummary.of(a) for a in read_objects(content, service=AUTHORITY)]
         return tuple(sorted(listed, key=lambda item: item.released_at, reverse=True))
 
     def release(self, session: Session, *, release_id: str) -> Release:
@@ -107,13 +107,13 @@ class ReleaseClient:
             ReleaseRefusedError: It breaks its own minimum.
         """
         content = self._ask(session, AUTHORITY, "GET", f"/releases/{quote(release_id, safe='')}")
-        release = verified_release(content, release_id=release_id, authority=self._authority)
+        release = verify_release(content, release_id=release_id, authority=self._authority)
         return release if session.roles & READERS_OF_VALUES else release.without_values()
 
     def start_release_round(self, session: Session) -> tuple[RoundOutcome, ...]:
         """Let the authority check and release what waits at the platform."""
         content = self._ask(session, AUTHORITY, "POST", "/release-rounds")
-        return tuple(RoundOutcome.of(a) for a in objects_of(content, service=AUTHORITY))
+        return tuple(RoundOutcome.of(a) for a in read_objects(content, service=AUTHORITY))
 
     def start_run(self, session: Session, order: RunOrder) -> str:
         """Start a plan on the platform and return the run's id."""
@@ -124,17 +124,17 @@ class ReleaseClient:
             "purpose": order.purpose,
         }
         content = self._ask(session, PLATFORM, "POST", "/runs", body=body)
-        return object_of(content, service=PLATFORM).text("run_id")
+        return read_object(content, service=PLATFORM).text("run_id")
 
     def runs(self, session: Session) -> tuple[PlatformRun, ...]:
         """All runs the platform knows."""
         content = self._ask(session, PLATFORM, "GET", "/runs")
-        return tuple(PlatformRun.of_answer(a) for a in objects_of(content, service=PLATFORM))
+        return tuple(PlatformRun.of_answer(a) for a in read_objects(content, service=PLATFORM))
 
     def run(self, session: Session, *, run_id: str) -> PlatformRun:
         """How far one run is."""
         content = self._ask(session, PLATFORM, "GET", f"/runs/{quote(run_id, safe='')}")
-        return PlatformRun.of_answer(object_of(content, service=PLATFORM), run_id=run_id)
+        return PlatformRun.of_answer(read_object(content, service=PLATFORM), run_id=run_id)
 
     def closing(self, session: Session, *, bounds: tuple[str, str]) -> MonthClosing:
         """A month's committed uploads, its closing lists, and what the next runs would meet.
@@ -146,7 +146,7 @@ class ReleaseClient:
         start, end = (quote(moment, safe="") for moment in bounds)
         path = f"/closing-lists?start={start}&end={end}"
         content = self._ask(session, PLATFORM, "GET", path)
-        return MonthClosing.of_answer(object_of(content, service=PLATFORM))
+        return MonthClosing.of_answer(read_object(content, service=PLATFORM))
 
     def month(self, session: Session, *, month: str) -> MonthStatus:
         """How far the gateway is with a month, `YYYY-MM`.
@@ -155,8 +155,8 @@ class ReleaseClient:
             InputError: Not a month.
             NotFoundError: The gateway has no files of this month.
         """
-        content = self._ask(session, GATEWAY, "GET", f"/months/{checked_month(month)}")
-        return MonthStatus.of_answer(object_of(content, service=GATEWAY))
+        content = self._ask(session, GATEWAY, "GET", f"/months/{check_month(month)}")
+        return MonthStatus.of_answer(read_object(content, service=GATEWAY))
 
     def start_month(self, session: Session, *, month: str) -> MonthStatus:
         """Let the gateway process a month, or go on where it was interrupted.
@@ -166,13 +166,13 @@ class ReleaseClient:
             NotFoundError: The gateway has no files of this month.
             ConflictError: Another month is being processed.
         """
-        content = self._ask(session, GATEWAY, "POST", f"/months/{checked_month(month)}/process")
-        return MonthStatus.of_answer(object_of(content, service=GATEWAY))
+        content = self._ask(session, GATEWAY, "POST", f"/months/{check_month(month)}/process")
+        return MonthStatus.of_answer(read_object(content, service=GATEWAY))
 
     def _ask(
         self, session: Session, service: str, method: str, path: str, *, body: object = None
     ) -> bytes:
-        return asked(
+        return fetch_body(
             self._http,
             method,
             f"{self._addresses.of(service)}{path}",

@@ -17,12 +17,12 @@ from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import asked
-from gridsecure.analyst.wallets import WalletFile, new_wallet
+from gridsecure.analyst.answers import fetch_body
+from gridsecure.analyst.wallets import WalletFile, make_wallet
 from gridsecure.credentials.access import enrolment_channel
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.opening import Opener
-from gridsecure.credentials.pinning import stated_keys
+from gridsecure.credentials.pinning import check_statements
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.errors import AuthenticityError, InvalidMessageError
@@ -33,7 +33,7 @@ from gridsecure.identity_messages import (
     EnrolmentOrder,
     IdentityKeys,
 )
-from gridsecure.messages import Signed, opened, signed
+from gridsecure.messages import Signed, open_message, sign_message
 from gridsecure.wire.client import parse_answer
 from gridsecure.wire.identity import Session, Statements
 from gridsecure.wire.words import PeopleWords
@@ -106,7 +106,7 @@ class Enroller:
         # 2. secrets
         wallet = file.wallet
         if wallet is None:
-            wallet = new_wallet(said, suite=file.suite)
+            wallet = make_wallet(said, suite=file.suite)
             file.keep(wallet)
         if wallet.keys != said:
             raise AuthenticityError(
@@ -133,7 +133,7 @@ class Enroller:
     def _stated_keys(self) -> IdentityKeys:
         content = self._ask("GET", "/identity-keys")
         statements = parse_answer(content, Statements, words=PeopleWords(IDENTITY)).statements
-        return stated_keys(statements, signers=self.service.signers)
+        return check_statements(statements, signers=self.service.signers)
 
     def _session(self) -> str:
         content = self._ask("POST", "/enrolments/sessions", token=self.analyst.token)
@@ -152,7 +152,7 @@ class Enroller:
 
     def _answer(self, order: EnrolmentOrder, *, now: datetime) -> bytes:
         """Send the order; the credential response in the answer."""
-        envelope = signed(order, key=self.analyst.key)
+        envelope = sign_message(order, key=self.analyst.key)
         blob = seal_to(
             envelope.model_dump_json().encode(),
             recipient=self.service.key,
@@ -163,7 +163,7 @@ class Enroller:
         content = self._ask("POST", "/enrolments", token=self.analyst.token, body=blob)
         clear = open_from(content, private_key=self.analyst.key, purpose=_ANSWER)
         trusted = {self.service.key.thumbprint: self.service.key}
-        answer = opened(Signed.parsed(clear), expect=EnrolmentAnswer, trusted=trusted)
+        answer = open_message(Signed.parsed(clear), expect=EnrolmentAnswer, trusted=trusted)
         if answer.session != order.session or len(answer.items) != 1:
             raise _not_an_answer()
         (result,) = answer.items
@@ -180,7 +180,7 @@ class Enroller:
 
     def _ask(self, method: str, path: str, *, token: str = "", body: object = None) -> bytes:
         url = f"{self.service.url.rstrip('/')}{path}"
-        return asked(self.http, method, url, service=IDENTITY, token=token or None, body=body)
+        return fetch_body(self.http, method, url, service=IDENTITY, token=token or None, body=body)
 
 
 def _not_an_answer() -> InvalidMessageError:

@@ -20,9 +20,9 @@ from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import asked, object_of
+from gridsecure.analyst.answers import fetch_body, read_object
 from gridsecure.analyst.queries import Grant, QueryProgress
-from gridsecure.analyst.releases import PinnedAuthority, Release, verified_release
+from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
 from gridsecure.analyst.sessions import AUTHORITY, PLATFORM
 from gridsecure.credentials.access import query_subject
 from gridsecure.credentials.grants import Quota
@@ -120,8 +120,10 @@ class QueryClient:
         Raises:
             AuthenticityError: The terms are of another month than the clock's (`grants.terms`).
         """
-        content = asked(self._http, "GET", f"{self._at(IDENTITY)}/grants/terms", service=IDENTITY)
-        answer = object_of(content, service=IDENTITY)
+        content = fetch_body(
+            self._http, "GET", f"{self._at(IDENTITY)}/grants/terms", service=IDENTITY
+        )
+        answer = read_object(content, service=IDENTITY)
         context = Context("analyst", answer.text("period"))
         quota = Quota(context, answer.text("epoch"), answer.number("limit"))
         moment = now.astimezone(UTC)
@@ -162,7 +164,7 @@ class QueryClient:
         keep(after)
         body = {"digest": digest.hex(), "request": request.hex()}
         try:
-            content = asked(
+            content = fetch_body(
                 self._http, "POST", f"{self._at(IDENTITY)}/grants", service=IDENTITY, body=body
             )
         except AuthenticityError as error:
@@ -172,7 +174,7 @@ class QueryClient:
                 remedy="The grant counts as used. If the wallet came from a backup, some of its "
                 "grants were used before: ask again until one is new.",
             ) from error
-        answer = object_of(content, service=IDENTITY)
+        answer = read_object(content, service=IDENTITY)
         tokens = answer.part("tokens")
         return Grant(
             query,
@@ -189,7 +191,7 @@ class QueryClient:
             ConflictError: Somebody asked for this period before (`conflict.asked`).
             NotFoundError: There are no data of the period (`run.empty`).
         """
-        content = asked(
+        content = fetch_body(
             self._http,
             "POST",
             f"{self._at(PLATFORM)}/queries",
@@ -197,7 +199,7 @@ class QueryClient:
             token=grant.platform,
             body={"query": grant.query.text, "grant": grant.authority},
         )
-        return object_of(content, service=PLATFORM).text("run_id")
+        return read_object(content, service=PLATFORM).text("run_id")
 
     def progress(self, grant: Grant) -> QueryProgress:
         """Where the query stands at the platform.
@@ -206,8 +208,8 @@ class QueryClient:
             NotFoundError: It was not sent (`not-found.query`).
         """
         url = f"{self._at(PLATFORM)}/queries/{grant.digest.hex()}"
-        content = asked(self._http, "GET", url, service=PLATFORM, token=grant.platform)
-        return QueryProgress.of_answer(object_of(content, service=PLATFORM))
+        content = fetch_body(self._http, "GET", url, service=PLATFORM, token=grant.platform)
+        return QueryProgress.of_answer(read_object(content, service=PLATFORM))
 
     def result(self, grant: Grant) -> Release | None:
         """The released answer, verified; None until there is one.
@@ -219,7 +221,7 @@ class QueryClient:
         """
         url, body = f"{self._at(AUTHORITY)}/query-results", {"query": grant.query.text}
         try:
-            sealed = asked(
+            sealed = fetch_body(
                 self._http, "POST", url, service=AUTHORITY, token=grant.authority, body=body
             )
         except NotFoundError:
@@ -227,7 +229,7 @@ class QueryClient:
         content = open_from(sealed, private_key=grant.reader, purpose=RESULT_PURPOSE)
         # The name is read before the signature is checked, and believed only after.
         named = ReleaseCertificate.parsed(Signed.parsed(content).body).release_id
-        release = verified_release(content, release_id=named, authority=self._authority)
+        release = verify_release(content, release_id=named, authority=self._authority)
         if not _answers(release, grant.query):
             raise SignatureError(
                 "The key authority sent the answer to another query.",

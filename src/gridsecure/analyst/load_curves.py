@@ -80,7 +80,7 @@ def _row(cell: ReleasedCell, *, release: Release) -> tuple[object, ...]:
     )
 
 
-def chosen(
+def choose_rows(
     table: pd.DataFrame,
     *,
     days: Collection[str] | None = None,
@@ -149,7 +149,7 @@ def load_figures(totals: pd.DataFrame) -> LoadFigures | None:
 
 def peak_day(table: pd.DataFrame) -> str | None:
     """The day of the largest total over all released cells; None if nothing is released."""
-    figures = load_figures(interval_totals(chosen(table)))
+    figures = load_figures(interval_totals(choose_rows(table)))
     return None if figures is None else figures.peak_start.strftime("%Y-%m-%d")
 
 

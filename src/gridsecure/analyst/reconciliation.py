@@ -168,7 +168,7 @@ def reconcile_month(
     )
 
 
-def covered_rosters(bills: Iterable[Release]) -> frozenset[str]:
+def list_covered_rosters(bills: Iterable[Release]) -> frozenset[str]:
     """Rosters whose bills are in one of these releases."""
     return frozenset(name for release in bills for name in release.statements)
 
@@ -176,7 +176,7 @@ def covered_rosters(bills: Iterable[Release]) -> frozenset[str]:
 def _accounts(
     intake: Intake, bills: Sequence[Release], shown: int, withheld_cells: int
 ) -> Accounts:
-    rest, covered = intake.sent - shown, len(covered_rosters(bills))
+    rest, covered = intake.sent - shown, len(list_covered_rosters(bills))
     if covered >= intake.rosters:
         withheld, unreleased = rest, 0
     else:

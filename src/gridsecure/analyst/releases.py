@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from gridsecure.analyst.answers import Answer, aware
+from gridsecure.analyst.answers import Answer, read_aware_time
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.errors import (
     AuthenticityError,
@@ -26,7 +26,7 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     SignatureError,
 )
-from gridsecure.messages import CellTotal, ReleaseCertificate, Signed, opened
+from gridsecure.messages import CellTotal, ReleaseCertificate, Signed, open_message
 
 BILL: Final = "bill"
 LOAD_CURVE: Final = "load-curve"
@@ -45,7 +45,7 @@ _WHOLE_NUMBER: Final = re.compile(r"-?[0-9]{1,18}")  # 18 digits: sums stay with
 
 @dataclass(frozen=True, slots=True)
 class PinnedAuthority:
-    """The one key whose releases are believed; make it with `pinned_authority`."""
+    """The one key whose releases are believed; make it with `pin_authority`."""
 
     key: Sm2PublicKey
 
@@ -165,7 +165,7 @@ class Release:
         return replace(self, cells=blank, signed_text=None, values_shown=False)
 
 
-def pinned_authority(point: str) -> PinnedAuthority:
+def pin_authority(point: str) -> PinnedAuthority:
     """Read the authority's public key and prove that this process verifies signatures rightly.
 
     Args:
@@ -186,7 +186,7 @@ def pinned_authority(point: str) -> PinnedAuthority:
         ) from error
 
 
-def verified_release(content: bytes, *, release_id: str, authority: PinnedAuthority) -> Release:
+def verify_release(content: bytes, *, release_id: str, authority: PinnedAuthority) -> Release:
     """Verify a signed certificate, then read it.
 
     1. the signature, under the pinned key and no other;
@@ -202,7 +202,7 @@ def verified_release(content: bytes, *, release_id: str, authority: PinnedAuthor
     envelope = Signed.parsed(content)
     # 1. the signature
     try:
-        certificate = opened(
+        certificate = open_message(
             envelope, expect=ReleaseCertificate, trusted={authority.thumbprint: authority.key}
         )
     except AuthenticityError as refused:
@@ -269,7 +269,7 @@ def _cell(cell: CellTotal, plan: str, *, minimum: int) -> ReleasedCell:
 
 
 def _moment(text: str) -> datetime:
-    return aware(text, on_error=lambda: _malformed("time"))
+    return read_aware_time(text, on_error=lambda: _malformed("time"))
 
 
 def _malformed(field: str) -> InvalidMessageError:

@@ -138,7 +138,7 @@ def _bill_figures(measures: dict[str, ReleasedCell]) -> tuple[object, ...]:
 
 def bill_totals(table: pd.DataFrame) -> BillTotals:
     """Control totals over a bill table's released rows."""
-    released = released_rows(table)
+    released = select_released(table)
     energy = sum(released["energy_kwh"], Decimal(0))
     amount = sum(released["amount_yuan"], Decimal("0.00"))
     return BillTotals(
@@ -179,7 +179,7 @@ def totals_by(table: pd.DataFrame, dimension: Dimension) -> pd.DataFrame:
     return pd.DataFrame([*shown, *empty], columns=columns, dtype=object)
 
 
-def released_rows(table: pd.DataFrame) -> pd.DataFrame:
+def select_released(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table that carry released figures."""
     return table[table["state"] == RELEASED]
 
@@ -190,7 +190,7 @@ def csv_bytes(table: pd.DataFrame, *, release_id: str, columns: Sequence[str]) -
     A spreadsheet would run a label such as `=A1` as a formula; such a label gets an apostrophe.
     The byte order mark lets spreadsheets read Chinese labels as UTF-8.
     """
-    shown = released_rows(table)[list(columns)].copy()
+    shown = select_released(table)[list(columns)].copy()
     for name in ("zone", "customer_class"):
         shown[name] = [_harmless(label) for label in shown[name]]
     for name in ("start", "end"):

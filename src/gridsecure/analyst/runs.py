@@ -185,7 +185,7 @@ def _whole(numbers: Mapping[str, float]) -> dict[str, int]:
     return {name: int(number) for name, number in numbers.items()}
 
 
-def checked_month(month: str) -> str:
+def check_month(month: str) -> str:
     """Return a month that is written `YYYY-MM`.
 
     Raises:

@@ -21,7 +21,7 @@ from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import asked, object_of
+from gridsecure.analyst.answers import fetch_body, read_object
 from gridsecure.errors import AccessDeniedError, AuthenticityError, InputError, InvalidMessageError
 from gridsecure.messages import Signed
 
@@ -85,8 +85,8 @@ def offers_passwords(http: httpx.Client, *, identity_url: str) -> bool:
     Raises:
         GridSecureError: The service cannot be reached or answers in another shape.
     """
-    content = asked(http, "GET", f"{identity_url.rstrip('/')}/about", service=IDENTITY)
-    local = object_of(content, service=IDENTITY).texts("local_demonstration_only")
+    content = fetch_body(http, "GET", f"{identity_url.rstrip('/')}/about", service=IDENTITY)
+    local = read_object(content, service=IDENTITY).texts("local_demonstration_only")
     return any(line.startswith("POST /sign-in") for line in local)
 
 
@@ -112,7 +112,9 @@ def sign_in_by_code(http: httpx.Client, *, identity_url: str, code: str) -> Sess
     # 2. the tokens
     url = f"{identity_url.rstrip('/')}/person-tokens"
     try:
-        content = asked(http, "POST", url, service=IDENTITY, body=login.model_dump(mode="json"))
+        content = fetch_body(
+            http, "POST", url, service=IDENTITY, body=login.model_dump(mode="json")
+        )
     except AuthenticityError as refused:
         raise AuthenticityError(
             "The identity service does not accept this sign-in code.",
@@ -120,7 +122,7 @@ def sign_in_by_code(http: httpx.Client, *, identity_url: str, code: str) -> Sess
             remedy="A code works once, for one minute, and only with a registered key. Make a "
             "new one and paste it at once.",
         ) from refused
-    answer = object_of(content, service=IDENTITY)
+    answer = read_object(content, service=IDENTITY)
     # 3. what these roles work with
     roles, given = answer.texts("roles"), answer.part("tokens")
     wanted = {service for role in roles for service in SERVICES.get(role, ())}
@@ -168,7 +170,9 @@ def sign_in(http: httpx.Client, *, identity_url: str, user: str, password: str) 
 
     def token(audience: str) -> tuple[str, datetime, tuple[str, ...]]:
         body = {"user": user, "password": password, "audience": audience}
-        answer = object_of(asked(http, "POST", url, service=IDENTITY, body=body), service=IDENTITY)
+        answer = read_object(
+            fetch_body(http, "POST", url, service=IDENTITY, body=body), service=IDENTITY
+        )
         return answer.text("token"), answer.moment("expires_at"), answer.texts("roles")
 
     # 1. the authority, and the roles

@@ -24,7 +24,7 @@ from gridsecure.credentials.holder import Holder, Wallet
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.pinning import read_keys
-from gridsecure.credentials.queries import Query, parsed_query
+from gridsecure.credentials.queries import Query, parse_query
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import private_key_from_bytes
 from gridsecure.errors import (
@@ -115,11 +115,11 @@ class KeptWallet:
         return replace(self, in_use=left)
 
 
-def new_wallet(keys: IdentityKeys, *, suite: Suite) -> KeptWallet:
+def make_wallet(keys: IdentityKeys, *, suite: Suite) -> KeptWallet:
     """Draw the secrets of a new analyst.
 
     Args:
-        keys: Checked by `stated_keys`.
+        keys: Checked by `check_statements`.
         suite: The group.
     """
     return KeptWallet(keys, suite.group.random_scalar(), suite.group.random_scalar())
@@ -220,7 +220,7 @@ def _parsed(text: _WalletText, suite: Suite) -> KeptWallet:
             grants = Wallet(credential, quota, text.next_nonce)
     in_use = tuple(
         Grant(
-            parsed_query(one.query),
+            parse_query(one.query),
             private_key_from_bytes(bytes.fromhex(one.reader)),
             one.platform,
             one.authority,

@@ -18,7 +18,7 @@ from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import asked, object_of, objects_of
+from gridsecure.analyst.answers import fetch_body, read_object, read_objects
 from gridsecure.analyst.sessions import IDENTITY, Session
 from gridsecure.analyst.warrant_states import OFFICES, Opening, PersonSearch, Warrant
 from gridsecure.errors import (
@@ -72,14 +72,14 @@ class OfficeClient:
             InputError: No pseudonym (`warrant.subject`) or no reference (`warrant.reference`).
             NotFoundError: Nobody is registered under it.
         """
-        body = checked_order(subject=subject, reference=reference)
+        body = check_order(subject=subject, reference=reference)
         content = self._ask(session, "POST", "/warrants", body=body)
-        return Warrant.of(object_of(content, service=IDENTITY))
+        return Warrant.of(read_object(content, service=IDENTITY))
 
     def warrants(self, session: Session) -> tuple[Warrant, ...]:
         """Every order to open, newest first."""
         content = self._ask(session, "GET", "/warrants")
-        listed = [Warrant.of(answer) for answer in objects_of(content, service=IDENTITY)]
+        listed = [Warrant.of(answer) for answer in read_objects(content, service=IDENTITY)]
         return tuple(sorted(listed, key=lambda warrant: warrant.index, reverse=True))
 
     def warrant(self, session: Session, *, name: str) -> Warrant:
@@ -89,7 +89,7 @@ class OfficeClient:
             InputError: The name is no hash (`warrant.hash`).
         """
         content = self._ask(session, "GET", f"/warrants/{_checked_name(name)}")
-        return Warrant.of(object_of(content, service=IDENTITY))
+        return Warrant.of(read_object(content, service=IDENTITY))
 
     def give_share(self, session: Session, *, name: str, share: str) -> Warrant:
         """Hand on this office's share; the second one opens the pseudonym.
@@ -117,7 +117,7 @@ class OfficeClient:
                 remedy="Compute it for this warrant, with your own office's half of the opening "
                 "key, and paste it again.",
             ) from refused
-        return Warrant.of(object_of(content, service=IDENTITY))
+        return Warrant.of(read_object(content, service=IDENTITY))
 
     def result(self, session: Session, *, name: str) -> Opening | None:
         """Who the pseudonym of an order is; None if the service does not know it any more.
@@ -129,7 +129,7 @@ class OfficeClient:
             content = self._ask(session, "GET", f"/warrants/{_checked_name(name)}/result")
         except NotFoundError:
             return None
-        return Opening.of(object_of(content, service=IDENTITY))
+        return Opening.of(read_object(content, service=IDENTITY))
 
     def revoke(self, session: Session, *, subject: str, reference: str) -> int:
         """Revoke a pseudonym and its partner of the same presentation; how many were active.
@@ -138,9 +138,9 @@ class OfficeClient:
             InputError: No pseudonym (`warrant.subject`) or no reference (`warrant.reference`).
             NotFoundError: Nobody is registered under it.
         """
-        body = checked_order(subject=subject, reference=reference)
+        body = check_order(subject=subject, reference=reference)
         content = self._ask(session, "POST", "/revocations", body=body)
-        return object_of(content, service=IDENTITY).number("revoked")
+        return read_object(content, service=IDENTITY).number("revoked")
 
     def searches(self, session: Session) -> tuple[PersonSearch, ...] | None:
         """Searches by person; None if this service does not list them."""
@@ -152,11 +152,11 @@ class OfficeClient:
             if failed.reason != _NO_SUCH_METHOD:
                 raise
             return None
-        return tuple(PersonSearch.of_answer(a) for a in objects_of(content, service=IDENTITY))
+        return tuple(PersonSearch.of_answer(a) for a in read_objects(content, service=IDENTITY))
 
     def _ask(self, session: Session, method: str, path: str, body: object = None) -> bytes:
         office_of(session)
-        return asked(
+        return fetch_body(
             self._http,
             method,
             f"{self._url}{path}",
@@ -166,7 +166,7 @@ class OfficeClient:
         )
 
 
-def checked_order(*, subject: str, reference: str) -> dict[str, str]:
+def check_order(*, subject: str, reference: str) -> dict[str, str]:
     """An order about a pseudonym, as it is sent.
 
     Args:

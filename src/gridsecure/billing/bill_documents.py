@@ -29,7 +29,7 @@ from gridsecure.billing.rules import (
     SPLIT,
     LineRule,
     rate_units,
-    scaled,
+    scale_decimal,
 )
 from gridsecure.tariffs.rows import RATE_DECIMALS
 from gridsecure.tariffs.tariff import Tariff
@@ -107,7 +107,7 @@ def vat_split(total_fen: int, *, rate: Decimal) -> dict[str, str]:
     {'rate': '0.13', 'net': '100.00', 'tax': '13.00'}
     """
     scale = 10**_VAT_DECIMALS
-    divisor = scale + scaled(rate, _VAT_DECIMALS)
+    divisor = scale + scale_decimal(rate, _VAT_DECIMALS)
     magnitude = (2 * abs(total_fen) * scale + divisor) // (2 * divisor)
     net = -magnitude if total_fen < 0 else magnitude
     return {"rate": str(rate), "net": fen_text(net), "tax": fen_text(total_fen - net)}

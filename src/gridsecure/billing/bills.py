@@ -22,7 +22,7 @@ from gridsecure.billing.charges import (
     AMOUNT_UNITS_PER_FEN,
     IntegerArray,
     exact_lines,
-    largest,
+    find_largest,
 )
 from gridsecure.billing.contracts import align_contracts
 from gridsecure.billing.rules import MINIMUM, LineRule, line_rules, rate_units
@@ -130,7 +130,7 @@ def _with_minimum(
 
 def _canonical(values: IntegerArray) -> IntegerArray:
     """Choose int64 when sums over the lines, plus half a fen each, surely fit; else integers."""
-    bound = sum(largest(row) + AMOUNT_UNITS_PER_FEN for row in values)
+    bound = sum(find_largest(row) + AMOUNT_UNITS_PER_FEN for row in values)
     return values.astype(np.int64 if bound <= INT64_MAX else object)
 
 

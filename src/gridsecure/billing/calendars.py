@@ -73,7 +73,7 @@ def label_intervals(
         np.maximum.at(longest, positions, interval)
     codes, straddles = _label_spans(instants, longest, tariff, demand=demand)
     if straddles.any():
-        raise straddling(distinct[straddles][0], int(longest[straddles][0]))
+        raise straddling_error(distinct[straddles][0], int(longest[straddles][0]))
     labels = pd.Categorical.from_codes(codes[positions], categories=pd.Index(periods))
     return pd.Series(labels, index=starts.index)
 
@@ -97,7 +97,7 @@ def find_straddling(
     return found
 
 
-def straddling(start: pd.Timestamp, minutes: int, *, whose: str = "") -> InvalidReadingsError:
+def straddling_error(start: pd.Timestamp, minutes: int, *, whose: str = "") -> InvalidReadingsError:
     """The refusal of an interval whose parts have different prices."""
     return InvalidReadingsError(
         f"The {minutes}-minute interval{whose} from {start:%Y-%m-%d %H:%M} crosses the boundary "

@@ -99,10 +99,10 @@ def exact_lines(
                 if rule.basis == SHARE
                 else _priced_intervals(rule, settlements)
             )
-    return quantities, derived_lines(rules, quantities=quantities, amounts=amounts)
+    return quantities, derive_lines(rules, quantities=quantities, amounts=amounts)
 
 
-def derived_lines(
+def derive_lines(
     rules: Sequence[LineRule], *, quantities: IntegerArray, amounts: IntegerArray
 ) -> IntegerArray:
     """Fill in the lines that follow from other lines: the power factor, then the minimum.
@@ -120,7 +120,7 @@ def derived_lines(
             amounts = amounts.astype(object)
             base = amounts[list(rule.base)].sum(axis=0)
             percent = quantities[line].astype(object) // PERCENT_QUANTITY
-            amounts[line] = cut(base * percent, PERCENT_SCALE)
+            amounts[line] = divide_toward_zero(base * percent, PERCENT_SCALE)
         elif rule.basis == MINIMUM:
             amounts = amounts.astype(object)
             others = [n for n, other in enumerate(rules) if other.basis != MINIMUM]
@@ -228,10 +228,10 @@ def _shares(
     rule: LineRule, settlements: pd.DataFrame, contracts: pd.DataFrame, period: BillingPeriod
 ) -> IntegerArray:
     product, total = _share_terms(rule, settlements, contracts, period)
-    return cut(product * rate_units(rule.rate), total)
+    return divide_toward_zero(product * rate_units(rule.rate), total)
 
 
-def cut(numerators: IntegerArray, divisor: IntegerArray | int) -> IntegerArray:
+def divide_toward_zero(numerators: IntegerArray, divisor: IntegerArray | int) -> IntegerArray:
     """Divide exact integers and cut toward zero; what is divided by zero is zero.
 
     >>> cut(np.array([7, -7, 5], dtype=object), np.array([2, 2, 0], dtype=object)).tolist()
@@ -286,7 +286,8 @@ def line_amounts(rules: Sequence[LineRule], *, quantities: IntegerArray) -> Inte
     products = (SHARE, DYNAMIC, POWER_FACTOR, MINIMUM)
     units = [0 if rule.basis in products else rate_units(rule.rate) for rule in rules]
     bound = max(
-        (largest(row) * abs(unit) for row, unit in zip(quantities, units, strict=True)), default=0
+        (find_largest(row) * abs(unit) for row, unit in zip(quantities, units, strict=True)),
+        default=0,
     )
     dtype = np.dtype(np.int64) if bound <= INT64_MAX else np.dtype(object)
     rates = np.array(units, dtype=dtype).reshape(-1, 1)
@@ -294,6 +295,6 @@ def line_amounts(rules: Sequence[LineRule], *, quantities: IntegerArray) -> Inte
     return amounts
 
 
-def largest(values: IntegerArray) -> int:
+def find_largest(values: IntegerArray) -> int:
     """Return the largest absolute value as a Python integer; zero when there is none."""
     return max(int(values.max(initial=0)), -int(values.min(initial=0)))

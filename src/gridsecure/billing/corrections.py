@@ -82,7 +82,7 @@ def correct_bills(before: Bills, after: Bills) -> Correction:
     return Correction(before, after, lines, adjustments, adjustments.sum(axis=0))
 
 
-def changed_bills(before: Bills, after: Bills) -> frozenset[str]:
+def find_changed_bills(before: Bills, after: Bills) -> frozenset[str]:
     """Meter points whose two versions differ in anything a statement says.
 
     Raises:

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.readings import MINUTE_US, ReadingProblem, moment_us
-from gridsecure.billing.validation_rules import Batch, Mask
+from gridsecure.billing.validation_rules import CheckedReadings, Mask
 
 DAY_US = 86_400_000_000
 
@@ -48,7 +48,7 @@ class Span:
         np.add.at(minutes, self.meters, self.counts * self.step_us // MINUTE_US)
         return minutes
 
-    def cells(self, batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def cells(self, batch: CheckedReadings, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Number of the expected interval that each row is, over all meter points; -1 for none."""
         stretch = _last_at_or_before(self, batch.meters[rows], batch.starts_us[rows])
         found = np.full(len(rows), -1, dtype=np.int64)
@@ -98,7 +98,7 @@ class Missing:
 
 
 def make_span(
-    batch: Batch, usable: Mask, *, period: tuple[dt.datetime, dt.datetime] | None
+    batch: CheckedReadings, usable: Mask, *, period: tuple[dt.datetime, dt.datetime] | None
 ) -> Span:
     """The intervals expected of each meter point, from the lengths of its usable rows.
 
@@ -136,7 +136,7 @@ def make_span(
     return Span(meters[at], first_us, step_us, counts, len(batch.names))
 
 
-def find_missing(batch: Batch, accepted: Mask, span: Span, *, within: Mask) -> Missing:
+def find_missing(batch: CheckedReadings, accepted: Mask, span: Span, *, within: Mask) -> Missing:
     """List the expected intervals that no accepted row covers.
 
     Args:
@@ -156,7 +156,7 @@ def find_missing(batch: Batch, accepted: Mask, span: Span, *, within: Mask) -> M
     return Missing(span.meters[owners], starts_us, step_us)
 
 
-def gap_problems(batch: Batch, missing: Missing) -> list[ReadingProblem]:
+def gap_problems(batch: CheckedReadings, missing: Missing) -> list[ReadingProblem]:
     """One `gap` problem per unbroken run of missing intervals."""
     if not len(missing.meters):
         return []
@@ -174,7 +174,7 @@ def gap_problems(batch: Batch, missing: Missing) -> list[ReadingProblem]:
     ]
 
 
-def estimate(batch: Batch, accepted: Mask, missing: Missing) -> NDArray[np.int64]:
+def estimate(batch: CheckedReadings, accepted: Mask, missing: Missing) -> NDArray[np.int64]:
     """Energy for each missing interval [Wh]: the meter point's mean for that time of day.
 
     The mean is over its intervals of the same length; where that time of day was never read with
@@ -218,6 +218,6 @@ def _half_up_mean(energy_wh: pd.Series[int], key: NDArray[np.int64]) -> pd.Serie
     return (2 * sums["sum"] + sums["size"]) // (2 * sums["size"])
 
 
-def _local(batch: Batch, starts_us: NDArray[np.int64]) -> pd.DatetimeIndex:
+def _local(batch: CheckedReadings, starts_us: NDArray[np.int64]) -> pd.DatetimeIndex:
     utc = pd.DatetimeIndex(starts_us.view("datetime64[us]")).tz_localize("UTC")
     return utc.tz_convert(batch.zone)

@@ -90,7 +90,7 @@ def usual_interval(minutes: NDArray[np.int64]) -> pd.Timedelta:
     return pd.Timedelta(minutes=_most_frequent(told)) if len(told) else UNKNOWN
 
 
-def length_changes(readings: pd.DataFrame) -> tuple[ReadingProblem, ...]:
+def find_length_changes(readings: pd.DataFrame) -> tuple[ReadingProblem, ...]:
     """One `interval-change` problem wherever a meter point goes over to another length."""
     codes, names = pd.factorize(readings["meter_point_id"], sort=True)
     meters, minutes = codes.astype(np.int64), interval_minutes(readings)
@@ -109,7 +109,7 @@ def length_changes(readings: pd.DataFrame) -> tuple[ReadingProblem, ...]:
     )
 
 
-def overlapping(
+def find_overlapping(
     meters: NDArray[np.int64], starts_us: NDArray[np.int64], minutes: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Rows whose interval reaches into the next one of their meter point, in order of time."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridsecure.billing.rules import LineRule, scaled
+from gridsecure.billing.rules import LineRule, scale_decimal
 from gridsecure.billing.settlement_columns import DEMAND_COLUMN, INT64_MAX
 from gridsecure.errors import InputError
 from gridsecure.periods import BillingPeriod
@@ -124,7 +124,9 @@ def _own(
 ) -> Limits:
     quota = contracts["household_quota_wh"].to_numpy(np.int64)
     if rule.limit_unit in (KWH, KWH_PER_DAY):
-        wh = scaled(limit, _WH_DECIMALS) * (period.days if rule.limit_unit == KWH_PER_DAY else 1)
+        wh = scale_decimal(limit, _WH_DECIMALS) * (
+            period.days if rule.limit_unit == KWH_PER_DAY else 1
+        )
         if rule.reset == YEAR:
             months = service_months(contracts, year=period.start.year)
             if (wh * months % MONTHS_PER_YEAR).any():

@@ -98,7 +98,7 @@ def needs_demand(rules: Sequence[LineRule]) -> bool:
     )
 
 
-def month_measures(
+def derive_measures(
     intervals: MonthIntervals,
     *,
     rules: Sequence[LineRule],
@@ -188,7 +188,7 @@ def _placed(
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Energy by the number of the price in the period; shorter intervals are added up."""
     length = pd.Timedelta(interval_length(tariff) or 0)
-    if not length or across_prices(intervals.starts, intervals.minutes, length).any():
+    if not length or find_across_prices(intervals.starts, intervals.minutes, length).any():
         raise InvalidReadingsError(
             "The readings have a longer interval than the tariff prices.",
             reason="settlement.price-interval",
@@ -201,7 +201,7 @@ def _placed(
     return {interval_column(n): placed[:, n] for n in range(count)}
 
 
-def across_prices(
+def find_across_prices(
     starts: pd.DatetimeIndex, minutes: npt.NDArray[np.int64], length: pd.Timedelta
 ) -> npt.NDArray[np.bool_]:
     """Which intervals reach beyond the price they begin in.
@@ -253,7 +253,7 @@ def carry_year(
     return before
 
 
-def ratcheted(
+def apply_ratchet(
     own_w: npt.NDArray[np.int64], earlier_w: npt.NDArray[np.int64], *, share_units: int, scale: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Split demand into what is billed as the month's own and as a share of an earlier one [W].

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from gridsecure.billing.interval_lengths import (
     UNKNOWN,
     UNKNOWN_MINUTES,
+    find_overlapping,
     interval_minutes,
-    overlapping,
 )
 from gridsecure.billing.readings import (
     NO_REGISTER,
     REGISTER_COLUMNS,
-    joined_readings,
+    join_readings,
     start_us,
 )
 from gridsecure.errors import InvalidReadingsError
@@ -28,7 +28,7 @@ from gridsecure.errors import InvalidReadingsError
 _KEY = ["meter_point_id", "period_start"]
 
 
-def overlaid(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataFrame:
+def overlay_readings(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataFrame:
     """Lay later readings over earlier ones.
 
     A few corrected readings do not show how long their intervals are: they are as long as what they
@@ -63,11 +63,11 @@ def overlaid(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataFrame:
         # Of another length than what it replaces, a reading would leave part of it uncovered.
         other = adopted["minutes"].to_numpy() != later["minutes"].to_numpy()
         if (alone & taken.isin(own) & other).any():
-            raise other_interval()
+            raise other_interval_error()
         adopted["minutes"] = np.where(alone, later["minutes"], adopted["minutes"])
         if _clashing(kept, adopted) or (adopted.loc[alone, "minutes"] == UNKNOWN_MINUTES).any():
-            raise other_interval()
-    return joined_readings([kept, adopted]) if len(kept) else adopted.reset_index(drop=True)
+            raise other_interval_error()
+    return join_readings([kept, adopted]) if len(kept) else adopted.reset_index(drop=True)
 
 
 def _adopted(readings: pd.DataFrame, later: pd.DataFrame) -> NDArray[np.int64]:
@@ -100,7 +100,9 @@ def _clashing(kept: pd.DataFrame, later: pd.DataFrame) -> set[str]:
     )
     both = both[both["meter_point_id"].isin(names)].reset_index(drop=True)
     meters, found = pd.factorize(both["meter_point_id"])
-    rows = overlapping(meters.astype(np.int64), start_us(both), both["minutes"].to_numpy(np.int64))
+    rows = find_overlapping(
+        meters.astype(np.int64), start_us(both), both["minutes"].to_numpy(np.int64)
+    )
     return {str(found[meter]) for meter in np.unique(meters[rows])}
 
 
@@ -123,7 +125,7 @@ def _metered(readings: pd.DataFrame, column: str) -> set[str]:
     return set(readings.loc[has_one, "meter_point_id"].unique())
 
 
-def other_interval() -> InvalidReadingsError:
+def other_interval_error() -> InvalidReadingsError:
     """The refusal of later readings that do not fit the intervals of the earlier ones."""
     return InvalidReadingsError(
         "The corrected readings have a different interval length from those they correct.",
@@ -133,7 +135,9 @@ def other_interval() -> InvalidReadingsError:
     )
 
 
-def changed_settlements(before: pd.DataFrame, after: pd.DataFrame) -> set[tuple[str, pd.Timestamp]]:
+def find_changed_settlements(
+    before: pd.DataFrame, after: pd.DataFrame
+) -> set[tuple[str, pd.Timestamp]]:
     """Meter points and periods of both settlement frames that are settled otherwise in the second.
 
     Args:

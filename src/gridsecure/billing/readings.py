@@ -145,7 +145,7 @@ def register_columns(readings: pd.DataFrame) -> list[str]:
     return [column for column in REGISTER_COLUMNS if column in readings]
 
 
-def joined_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def join_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put readings frames together; a register that only some have is `NO_REGISTER` in the others.
 
     Args:

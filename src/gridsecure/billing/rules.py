@@ -254,10 +254,10 @@ def rate_units(rate: Decimal) -> int:
     >>> rate_units(Decimal("0.66286875"))
     66286875
     """
-    return scaled(rate, RATE_DECIMALS)
+    return scale_decimal(rate, RATE_DECIMALS)
 
 
-def scaled(number: Decimal, decimals: int) -> int:
+def scale_decimal(number: Decimal, decimals: int) -> int:
     """Shift the decimal point in integers: Decimal arithmetic would round to its context.
 
     Raises:

@@ -19,13 +19,13 @@ import pandas as pd
 from gridsecure.billing.contracts import align_contracts
 from gridsecure.billing.measures import (
     MonthIntervals,
+    apply_ratchet,
     carry_year,
-    month_measures,
+    derive_measures,
     needs_intervals,
-    ratcheted,
     uniform_minutes,
 )
-from gridsecure.billing.rules import line_rules, scaled
+from gridsecure.billing.rules import line_rules, scale_decimal
 from gridsecure.billing.settlement_columns import (
     DEMAND_COLUMN,
     EXPORT_COLUMN,
@@ -87,7 +87,7 @@ class PlacedReadings:
         return rows, MonthIntervals(pd.DatetimeIndex(distinct), minutes, energy)
 
 
-def with_measures(
+def add_measures(
     frame: pd.DataFrame, *, placed: PlacedReadings, tariff: Tariff, contracts: pd.DataFrame
 ) -> pd.DataFrame:
     """Add the columns that the tariff's lines need.
@@ -100,7 +100,7 @@ def with_measures(
 
     Raises:
         InvalidReadingsError: A register is missing (`settlement.reactive-missing`,
-            `settlement.export-missing`), or as `month_measures`.
+            `settlement.export-missing`), or as `derive_measures`.
         InputError: As `line_rules` and `align_contracts`.
     """
     added: dict[str, npt.NDArray[np.int64]] = {}
@@ -164,7 +164,7 @@ def _interval_measures(
         rows, intervals = placed.month(number)
         settled = frame.iloc[rows].reset_index(drop=True)
         facts = align_contracts(contracts, meter_point_ids=settled["meter_point_id"].tolist())
-        found = month_measures(
+        found = derive_measures(
             intervals, rules=rules, tariff=tariff, settled=settled, contracts=facts, period=period
         )
         for name, values in found.items():
@@ -194,10 +194,10 @@ def _ratchets(frame: pd.DataFrame, tariff: Tariff) -> dict[str, npt.NDArray[np.i
         age = numbers[row] - numbers
         seen = counted & (meters == meters[row]) & (age > 0) & (age <= ratchet.range_months)
         earlier[row] = demand[seen].max(initial=0)
-    own, former = ratcheted(
+    own, former = apply_ratchet(
         demand,
         earlier,
-        share_units=scaled(ratchet.share, _SHARE_DECIMALS),
+        share_units=scale_decimal(ratchet.share, _SHARE_DECIMALS),
         scale=10**_SHARE_DECIMALS,
     )
     return {OWN_DEMAND_COLUMN: own, RATCHET_COLUMN: former}

@@ -19,10 +19,10 @@ import pandas as pd
 
 from gridsecure.billing.calendars import label_intervals
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, overlapping
+from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, find_overlapping
 from gridsecure.billing.readings import MINUTES_COLUMN, start_us
 from gridsecure.billing.settlement_columns import INT64_MAX, register_column
-from gridsecure.billing.settlement_measures import PlacedReadings, with_measures
+from gridsecure.billing.settlement_measures import PlacedReadings, add_measures
 from gridsecure.errors import InputError, InvalidReadingsError
 from gridsecure.periods import Lengths, assign_periods
 from gridsecure.tariffs.tariff import Tariff
@@ -90,7 +90,7 @@ def settle(
         month_of_row=month_of_row,
     )
     facts = default_contracts(list(meter_point_ids)) if contracts is None else contracts
-    return with_measures(frame, placed=placed, tariff=tariff, contracts=facts)
+    return add_measures(frame, placed=placed, tariff=tariff, contracts=facts)
 
 
 def _number_meter_points(
@@ -180,7 +180,7 @@ def _checked_lengths(
             reason="settlement.interval",
             remedy="Send its interval readings, or leave it out of the file.",
         )
-    clashes = overlapping(meters, start_us(readings), minutes)
+    clashes = find_overlapping(meters, start_us(readings), minutes)
     if len(clashes):
         row = readings.iloc[clashes[0]]
         raise InvalidReadingsError(

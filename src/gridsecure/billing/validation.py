@@ -39,7 +39,7 @@ from gridsecure.billing.readings import (
     register_columns,
     start_us,
 )
-from gridsecure.billing.validation_rules import Batch, Finding, Mask
+from gridsecure.billing.validation_rules import CheckedReadings, Finding, Mask
 
 Period = tuple[dt.datetime, dt.datetime]
 
@@ -145,12 +145,14 @@ def validate_readings(
     alive &= ~findings[-1].rows
     findings.append(_incomplete(batch, alive, span=span, limits=limits))
     # 3. Gaps of the others, reported and filled.
-    problems = [problem for finding in findings for problem in rules.problems_of(batch, finding)]
+    problems = [
+        problem for finding in findings for problem in rules.report_problems(batch, finding)
+    ]
     alive &= ~findings[-1].rows
     billed = np.bincount(batch.meters[alive], minlength=len(batch.names)) > 0
     missing = est.find_missing(batch, alive, span, within=billed)
     problems += est.gap_problems(batch, missing)
-    problems += rules.problems_of(batch, rules.zero_consumption(batch, alive))
+    problems += rules.report_problems(batch, rules.zero_consumption(batch, alive))
     problems += _absent(batch, alive, known_meters)
     # 4. Every input row goes to exactly one side.
     return ValidationResult(
@@ -163,7 +165,7 @@ def validate_readings(
     )
 
 
-def _left_out(batch: Batch, findings: list[Finding]) -> dict[str, str]:
+def _left_out(batch: CheckedReadings, findings: list[Finding]) -> dict[str, str]:
     found: dict[str, str] = {}
     for finding in findings:
         rule = rules.NET_METERED if finding.rule == rules.NEGATIVE else finding.rule
@@ -183,7 +185,11 @@ def _sorted(readings: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
 
 
 def _row_findings(
-    batch: Batch, *, now: dt.datetime, period: Period | None, known: Collection[str] | None
+    batch: CheckedReadings,
+    *,
+    now: dt.datetime,
+    period: Period | None,
+    known: Collection[str] | None,
 ) -> list[Finding]:
     return [
         rules.unknown_meter_point(batch, known),
@@ -196,19 +202,19 @@ def _row_findings(
     ]
 
 
-def _union(batch: Batch, findings: list[Finding]) -> Mask:
+def _union(batch: CheckedReadings, findings: list[Finding]) -> Mask:
     union = np.zeros(len(batch.meters), dtype=bool)
     for finding in findings:
         union |= finding.rows
     return union
 
 
-def _span(batch: Batch, findings: list[Finding], period: Period | None) -> est.Span:
+def _span(batch: CheckedReadings, findings: list[Finding], period: Period | None) -> est.Span:
     unusable = [finding for finding in findings if finding.rule in _NO_SPAN]
     return est.make_span(batch, ~_union(batch, unusable), period=period)
 
 
-def _off_grid(batch: Batch, alive: Mask, span: est.Span) -> Finding:
+def _off_grid(batch: CheckedReadings, alive: Mask, span: est.Span) -> Finding:
     """Live rows that are none of the intervals expected where their meter point changes length."""
     rows = np.flatnonzero(alive)
     off = np.zeros(len(batch.meters), dtype=bool)
@@ -216,7 +222,9 @@ def _off_grid(batch: Batch, alive: Mask, span: est.Span) -> Finding:
     return Finding("misaligned", off, "the start is not on the interval grid")
 
 
-def _incomplete(batch: Batch, alive: Mask, *, span: est.Span, limits: ValidationLimits) -> Finding:
+def _incomplete(
+    batch: CheckedReadings, alive: Mask, *, span: est.Span, limits: ValidationLimits
+) -> Finding:
     """Live rows of meter points that lack more of their grid than the policy allows."""
     size = len(batch.names)
     present = np.zeros(size, dtype=np.int64)
@@ -234,7 +242,7 @@ def _incomplete(batch: Batch, alive: Mask, *, span: est.Span, limits: Validation
 
 
 def _absent(
-    batch: Batch, alive: Mask, known_meters: Collection[str] | None
+    batch: CheckedReadings, alive: Mask, known_meters: Collection[str] | None
 ) -> list[ReadingProblem]:
     """Meter points that should be billed and have no accepted reading at all."""
     present = {str(name) for name in batch.names[np.unique(batch.meters[alive])]}
@@ -246,7 +254,7 @@ def _absent(
 
 
 def _accepted(
-    readings: pd.DataFrame, batch: Batch, *, alive: Mask, missing: est.Missing
+    readings: pd.DataFrame, batch: CheckedReadings, *, alive: Mask, missing: est.Missing
 ) -> pd.DataFrame:
     registers = register_columns(readings)
     stated = [MINUTES_COLUMN] if MINUTES_COLUMN in readings else []

@@ -1,9 +1,10 @@
 """The rules a reading must pass, each a pure function from a batch to the rows it objects to.
 
-Contract shared by all rules: a rule looks at a `Batch`, changes nothing, and returns a `Finding`
-with one boolean per row of the batch. Rules that compare rows with each other (duplicates, spikes)
-also take `alive`, the rows that no earlier rule objected to, so that one bad reading cannot condemn
-a good one. The order in which rules run, and what happens to the rows, is `validation`'s business.
+Contract shared by all rules: a rule looks at a `CheckedReadings`, changes nothing, and returns a
+`Finding` with one boolean per row of the batch. Rules that compare rows with each other
+(duplicates, spikes) also take `alive`, the rows that no earlier rule objected to, so that one bad
+reading cannot condemn a good one. The order in which rules run, and what happens to the rows, is
+`validation`'s business.
 
 The set follows the base validation rules of meter-data management systems (consecutive interval,
 duplicate, interval size, negative consumption, spike, unit of measure, zero consumption).
@@ -38,7 +39,7 @@ TWO_INTERVALS = "two-intervals"
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class CheckedReadings:
     """A readings frame as plain arrays, one element per row unless said otherwise.
 
     Attributes:
@@ -77,7 +78,7 @@ class Finding:
     detail: str
 
 
-def make_batch(readings: pd.DataFrame) -> Batch:
+def make_batch(readings: pd.DataFrame) -> CheckedReadings:
     """Turn a checked readings frame into arrays.
 
     Raises:
@@ -90,7 +91,7 @@ def make_batch(readings: pd.DataFrame) -> Batch:
     zone = starts.tz
     if zone is None:
         raise ValueError("a checked readings frame has aware starts")
-    return Batch(
+    return CheckedReadings(
         names=np.asarray(names, dtype=object),
         meters=meters.astype(np.int64),
         starts_us=start_us(readings),
@@ -102,7 +103,7 @@ def make_batch(readings: pd.DataFrame) -> Batch:
     )
 
 
-def unknown_meter_point(batch: Batch, known: Collection[str] | None) -> Finding:
+def unknown_meter_point(batch: CheckedReadings, known: Collection[str] | None) -> Finding:
     """Meter points that nobody enrolled; none when `known` is None."""
     strange = np.zeros(len(batch.names), dtype=bool)
     if known is not None:
@@ -110,24 +111,26 @@ def unknown_meter_point(batch: Batch, known: Collection[str] | None) -> Finding:
     return Finding("unknown-meter-point", strange[batch.meters], "the meter point is not enrolled")
 
 
-def unknown_quality(batch: Batch) -> Finding:
+def unknown_quality(batch: CheckedReadings) -> Finding:
     """Quality flags other than actual, estimated and missing."""
     return Finding("quality-flag", batch.rank < 0, f"quality must be one of {', '.join(QUALITIES)}")
 
 
-def missing_reading(batch: Batch) -> Finding:
+def missing_reading(batch: CheckedReadings) -> Finding:
     """Rows that say themselves that there is no reading (blank, NaN, quality missing)."""
     rows = batch.rank == QUALITIES.index("missing")
     return Finding("missing", rows, "the row holds no reading")
 
 
-def future_reading(batch: Batch, now: dt.datetime) -> Finding:
+def future_reading(batch: CheckedReadings, now: dt.datetime) -> Finding:
     """Intervals that have not ended yet at `now`."""
     rows = batch.starts_us + batch.length_us > moment_us(now)
     return Finding("future", rows, "the interval ends after the time of validation")
 
 
-def outside_period(batch: Batch, period: tuple[dt.datetime, dt.datetime] | None) -> Finding:
+def outside_period(
+    batch: CheckedReadings, period: tuple[dt.datetime, dt.datetime] | None
+) -> Finding:
     """Intervals that do not start inside the half-open billing period; none without a period."""
     rows = np.zeros(len(batch.meters), dtype=bool)
     if period is not None:
@@ -136,13 +139,13 @@ def outside_period(batch: Batch, period: tuple[dt.datetime, dt.datetime] | None)
     return Finding("outside-period", rows, "the interval lies outside the billing period")
 
 
-def misaligned(batch: Batch) -> Finding:
+def misaligned(batch: CheckedReadings) -> Finding:
     """Starts that are not a whole number of intervals after local midnight."""
     rows = (batch.length_us > 0) & (batch.local_us % np.maximum(batch.length_us, 1) != 0)
     return Finding("misaligned", rows, "the start is not on the interval grid")
 
 
-def negative_energy(batch: Batch, alive: Mask) -> tuple[Finding, Finding]:
+def negative_energy(batch: CheckedReadings, alive: Mask) -> tuple[Finding, Finding]:
     """Negative energy, and every other reading of a meter point that has some.
 
     A reading below zero is feed-in on a net meter, or a register that ran backwards. It is not a
@@ -159,14 +162,14 @@ def negative_energy(batch: Batch, alive: Mask) -> tuple[Finding, Finding]:
     )
 
 
-def unknown_length(batch: Batch) -> Finding:
+def unknown_length(batch: CheckedReadings) -> Finding:
     """Readings whose interval length cannot be told: none of their meter point are neighbours."""
     lengths = ", ".join(str(minutes) for minutes in INTERVAL_MINUTES)
     detail = f"the meter point's readings are not {lengths} minutes apart"
     return Finding("interval-size", batch.length_us == 0, detail)
 
 
-def two_intervals(batch: Batch, alive: Mask) -> Finding:
+def two_intervals(batch: CheckedReadings, alive: Mask) -> Finding:
     """Meter points with readings of two lengths for one time: two answers, so neither is taken.
 
     A meter that went over to another length has no such time and is not meant.
@@ -183,7 +186,7 @@ def two_intervals(batch: Batch, alive: Mask) -> Finding:
     return Finding(TWO_INTERVALS, alive & twice[batch.meters], detail)
 
 
-def duplicates(batch: Batch, alive: Mask) -> tuple[Finding, Finding, Finding]:
+def duplicates(batch: CheckedReadings, alive: Mask) -> tuple[Finding, Finding, Finding]:
     """Several readings of one meter point for one interval.
 
     A better quality replaces a worse one (`superseded`). Among equals, the first of identical rows
@@ -221,7 +224,7 @@ def duplicates(batch: Batch, alive: Mask) -> tuple[Finding, Finding, Finding]:
     )
 
 
-def spike(batch: Batch, alive: Mask, *, factor: int, floor_w: int) -> Finding:
+def spike(batch: CheckedReadings, alive: Mask, *, factor: int, floor_w: int) -> Finding:
     """Readings far above the meter point's own history in the batch.
 
     A row is a spike when its mean power exceeds `factor` times the mean of the meter point's
@@ -239,7 +242,7 @@ def spike(batch: Batch, alive: Mask, *, factor: int, floor_w: int) -> Finding:
     return Finding("spike", mask, f"more than {factor} times the meter point's own mean")
 
 
-def zero_consumption(batch: Batch, alive: Mask) -> Finding:
+def zero_consumption(batch: CheckedReadings, alive: Mask) -> Finding:
     """Meter points without a single Wh: legal, but worth a look, so their rows stay accepted."""
     size = len(batch.names)
     used = np.bincount(batch.meters[alive & (batch.energy_wh != 0)], minlength=size) > 0
@@ -248,7 +251,7 @@ def zero_consumption(batch: Batch, alive: Mask) -> Finding:
     )
 
 
-def problems_of(batch: Batch, finding: Finding) -> list[ReadingProblem]:
+def report_problems(batch: CheckedReadings, finding: Finding) -> list[ReadingProblem]:
     """One problem per meter point that a finding concerns, at its earliest interval."""
     rows = np.flatnonzero(finding.rows)
     if not len(rows):

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gridsecure.cli.explained import explained, notes
+from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat
 from gridsecure.errors import GridSecureError
@@ -40,7 +40,7 @@ def analyst() -> None:
 
 
 @analyst_app.command()
-@explained
+@explain_errors
 def enrol(  # noqa: PLR0913 - one parameter an option
     *,
     identity_url: IdentityOption,
@@ -55,18 +55,18 @@ def enrol(  # noqa: PLR0913 - one parameter an option
     """Get a credential for a year. This is the only time that your name is said."""
     service = enrolment.IdentityService(
         url=identity_url,
-        key=room.point_option(identity_key, option="--identity-key"),
+        key=room.parse_point(identity_key, option="--identity-key"),
         signers={
-            "utility": room.point_option(utility_key, option="--utility-key"),
-            "regulator": room.point_option(regulator_key, option="--regulator-key"),
+            "utility": room.parse_point(utility_key, option="--utility-key"),
+            "regulator": room.parse_point(regulator_key, option="--regulator-key"),
         },
     )
-    with room.connection() as http:
+    with room.open_connection() as http:
         room.enrol_analyst(
             http,
             service=service,
             name=name,
-            key=room.analyst_key(key),
+            key=room.load_analyst_key(key),
             wallet=wallet,
             period=period,
             now=room.utc_clock(),
@@ -75,7 +75,7 @@ def enrol(  # noqa: PLR0913 - one parameter an option
 
 
 @analyst_app.command()
-@explained
+@explain_errors
 def ask(  # noqa: PLR0913 - one parameter an option
     *,
     wallet: WalletOption,
@@ -89,11 +89,11 @@ def ask(  # noqa: PLR0913 - one parameter an option
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Ask for a month's load curve and wait until it is released. It takes one grant."""
-    with room.connection() as http:
+    with room.open_connection() as http:
         asking = room.Asking(
             http,
             grants.QueryAddresses(identity_url, platform_url, authority_url),
-            releases.pinned_authority(authority_key),
+            releases.pin_authority(authority_key),
             room.utc_clock,
             patience(wait),
         )

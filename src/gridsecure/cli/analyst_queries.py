@@ -13,7 +13,7 @@ from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import asked, object_of
+from gridsecure.analyst.answers import fetch_body, read_object
 from gridsecure.analyst.enrolment import Analyst, Enroller, IdentityService
 from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
 from gridsecure.analyst.queries import Grant, QueryProgress
@@ -32,7 +32,7 @@ from gridsecure.crypto.sm2 import (
 from gridsecure.errors import InputError, InvalidMessageError, NotFoundError
 from gridsecure.identity_messages import person_login
 from gridsecure.wire.connections import new_client
-from gridsecure.zone_keys import kept_secret
+from gridsecure.zone_keys import load_secret
 
 TIMEOUT_S: Final = 120.0
 
@@ -78,8 +78,8 @@ def enrol_analyst(  # noqa: PLR0913 - what is pinned, who enrols, and where
     """
     login = person_login(("identity",), key=key, now=now)
     url = f"{service.url.rstrip('/')}/person-tokens"
-    content = asked(http, "POST", url, service="identity", body=login.model_dump())
-    token = object_of(content, service="identity").part("tokens").text("identity")
+    content = fetch_body(http, "POST", url, service="identity", body=login.model_dump())
+    token = read_object(content, service="identity").part("tokens").text("identity")
     with open_wallet(wallet, suite=sm2_suite()) as file:
         Enroller(http, service, Analyst(name, key, token)).enrol(file, period=period, now=now)
 
@@ -155,7 +155,7 @@ class Asking:
         return grant
 
 
-def analyst_key(path: Path) -> Sm2PrivateKey:
+def load_analyst_key(path: Path) -> Sm2PrivateKey:
     """An analyst's SM2 key in a file of mode 0600.
 
     Raises:
@@ -169,10 +169,10 @@ def analyst_key(path: Path) -> Sm2PrivateKey:
             reason="keys.missing",
             remedy="Give the file with the key that the identity service has registered.",
         )
-    return private_key_from_bytes(kept_secret(path, bytes))
+    return private_key_from_bytes(load_secret(path, bytes))
 
 
-def point_option(text: str, *, option: str) -> Sm2PublicKey:
+def parse_point(text: str, *, option: str) -> Sm2PublicKey:
     """A public key given to an option.
 
     Raises:
@@ -188,7 +188,7 @@ def point_option(text: str, *, option: str) -> Sm2PublicKey:
         ) from error
 
 
-def connection() -> httpx.Client:
+def open_connection() -> httpx.Client:
     """A new connection; each says a name or none, never both."""
     return new_client(timeout=TIMEOUT_S)
 

@@ -17,7 +17,7 @@ from gridsecure.billing.contracts import align_contracts, default_contracts, loa
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.settlements import settle
 from gridsecure.cli.bill_notices import BillNotices, notice
-from gridsecure.cli.bill_readings import billable
+from gridsecure.cli.bill_readings import select_billable
 from gridsecure.cli.bill_tariffs import (
     WRITTEN_CLOCK,
     BilledTariff,
@@ -26,12 +26,12 @@ from gridsecure.cli.bill_tariffs import (
     TariffOptions,
     assign_tariffs,
     common_timezone,
-    given_tariffs,
-    imported,
+    import_given,
     offset_timezone,
+    read_given_tariffs,
     report_doubts,
 )
-from gridsecure.cli.bill_year import check_year_to_date, stated_opening, with_year_to_date
+from gridsecure.cli.bill_year import add_year_to_date, check_year_to_date, find_stated_opening
 from gridsecure.cli.local_months import IssuedMonth, TariffPart, bill_month
 from gridsecure.cli.local_parties import LocalParties, local_parties
 from gridsecure.errors import InputError, NotFoundError
@@ -71,7 +71,7 @@ def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
     Raises:
         GridSecureError: With a reason code and a remedy.
     """
-    first = prepared(order, report=report)
+    first = prepare_bills(order, report=report)
     meters: dict[str, Any] = {}
     left_out: list[dict[str, str]] = []
     with first.parties() as local:
@@ -140,7 +140,7 @@ class PreparedBills:
         ]
 
 
-def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
+def prepare_bills(order: BillOrder, *, report: Report) -> PreparedBills:
     """Read what an order names, and settle it.
 
     Length: the steps of a bill in order.
@@ -149,10 +149,10 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
         GridSecureError: A file cannot be read or settled.
     """
     contracts = None if order.contract is None else read_contracts(order.contract)
-    given = given_tariffs(order.tariffs, contracts)
+    given = read_given_tariffs(order.tariffs, contracts)
     timezone, file, common = _readings(order, given, report)
     chosen = choose_meters(file.readings, order.meters)
-    taken = billable(file, chosen=chosen, report=report)
+    taken = select_billable(file, chosen=chosen, report=report)
     readings = taken.readings
     now = datetime.now(UTC)
     names_chosen = set(readings["meter_point_id"].unique())
@@ -163,15 +163,15 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     names = sorted(readings["meter_point_id"].unique())
     known = default_contracts(names) if contracts is None else contracts
     own, large = _with_large(align_contracts(known, meter_point_ids=names), readings, report)
-    own, opening = with_year_to_date(own, order.year_to_date)
-    tariffs = imported(given, file, timezone=timezone, report=report)
+    own, opening = add_year_to_date(own, order.year_to_date)
+    tariffs = import_given(given, file, timezone=timezone, report=report)
     billed = own.assign(tariff_id=assign_tariffs(own, tariffs, options=order.tariffs))
     report_doubts((tariffs[str(name)] for name in billed["tariff_id"].unique()), report)
     parts = tuple(
-        settled_part(readings, tariffs[str(name)], contracts=part, interval=file.interval)
+        settle_part(readings, tariffs[str(name)], contracts=part, interval=file.interval)
         for name, part in billed.groupby("tariff_id", sort=True)
     )
-    opening |= set() if order.contract is None else stated_opening(order.contract)
+    opening |= set() if order.contract is None else find_stated_opening(order.contract)
     what_if: dict[str, str] | None = None
     if order.tariffs.what_if:
         what_if = dict(zip(own["meter_point_id"], own["tariff_id"], strict=True))
@@ -179,7 +179,7 @@ def prepared(order: BillOrder, *, report: Report) -> PreparedBills:
     lengths = readings["minutes"].to_numpy(np.int64)
     _, periods = assign_periods(readings["start"], interval=lengths, timezone=timezone)
     notices = BillNotices(
-        readings=by_meter(readings),
+        readings=split_by_meter(readings),
         superseded=taken.superseded,
         interval=file.interval,
         now=now,
@@ -212,13 +212,13 @@ def _about_meters(
     return found
 
 
-def by_meter(readings: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def split_by_meter(readings: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Meter point -> its readings."""
     groups = readings.groupby("meter_point_id", observed=True, sort=False)
     return {str(name): rows for name, rows in groups}
 
 
-def settled_part(
+def settle_part(
     readings: pd.DataFrame,
     billed: BilledTariff,
     *,

@@ -44,7 +44,7 @@ class BillableReadings:
     superseded: pd.DataFrame
 
 
-def billable(
+def select_billable(
     file: ReadingsFile, *, chosen: NDArray[np.bool_], report: Callable[[str], None]
 ) -> BillableReadings:
     """Take the readings that count.

@@ -26,7 +26,7 @@ from gridsecure.tariffs.sources import UNCONFIRMED
 from gridsecure.tariffs.tariff import Tariff, catalogue_paths, parse_tariff
 from gridsecure.tariffs.urdb.conversion import UrdbOptions, import_rate, rate_timezone
 from gridsecure.tariffs.urdb.elements import only_item, parse_urdb
-from gridsecure.tariffs.versions import edition_in_force, editions
+from gridsecure.tariffs.versions import find_edition, read_editions
 
 Report = Callable[[str], None]
 
@@ -80,7 +80,7 @@ class GivenTariff:
         return parse_tariff(self.text).timezone
 
 
-def given_tariffs(options: TariffOptions, contracts: pd.DataFrame | None) -> list[GivenTariff]:
+def read_given_tariffs(options: TariffOptions, contracts: pd.DataFrame | None) -> list[GivenTariff]:
     """Read the tariffs that the command names, or that the contracts do.
 
     Contracts may name tariffs that are not in the catalogue, for meter points that are not billed;
@@ -179,14 +179,14 @@ def offset_timezone(offsets: Collection[int | None]) -> str:
     return f"Etc/GMT{-minutes // 60:+d}"
 
 
-def imported(
+def import_given(
     given: Sequence[GivenTariff], file: ReadingsFile, *, timezone: str, report: Report
 ) -> dict[str, BilledTariff]:
     """The tariffs by id, rates imported and editions chosen by the months of the readings.
 
     Raises:
         InvalidTariffError: As `import_rate` and `parse_tariff`.
-        InputError: A tariff twice (`bill.tariff-twice`), or as `edition_in_force`.
+        InputError: A tariff twice (`bill.tariff-twice`), or as `find_edition`.
     """
     starts = pd.DatetimeIndex(file.readings["start"]).tz_convert(timezone)
     found: dict[str, BilledTariff] = {}
@@ -221,11 +221,11 @@ def tariff_id_of(one: GivenTariff) -> str:
 
 def _edition(one: GivenTariff, starts: pd.DatetimeIndex) -> Path:
     """The edition that holds in the months of the readings."""
-    files = editions(catalogue_paths()[tariff_id_of(one)])
+    files = read_editions(catalogue_paths()[tariff_id_of(one)])
     if len(files) == 1:
         return one.path
     months = sorted({date(moment.year, moment.month, 1) for moment in (starts.min(), starts.max())})
-    paths = {edition_in_force(files, month=month).path for month in months}
+    paths = {find_edition(files, month=month).path for month in months}
     if len(paths) > 1:
         raise InputError(
             f"The tariff {tariff_id_of(one)!r} changes between the months of the readings.",

@@ -22,7 +22,7 @@ _COLUMN = "year_to_date_kwh"
 _SHOWN = 3
 
 
-def with_year_to_date(
+def add_year_to_date(
     contracts: pd.DataFrame, given: Sequence[str]
 ) -> tuple[pd.DataFrame, set[str]]:
     """Put the energies that the command gives into the contracts.
@@ -62,7 +62,7 @@ def with_year_to_date(
     return contracts.assign(year_to_date_wh=energies.astype("int64")), known
 
 
-def stated_opening(contract: Path) -> set[str]:
+def find_stated_opening(contract: Path) -> set[str]:
     """Meter points whose contract states the energy, be it zero.
 
     Raises:

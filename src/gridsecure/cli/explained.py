@@ -16,7 +16,7 @@ MOST_PROBLEMS = 10
 notes = Console(stderr=True, highlight=False)
 
 
-def explained(command: Callable[..., Any]) -> Callable[..., Any]:
+def explain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Turn deliberate errors into one sentence, a reason code and exit status 1.
 
     Messages quote names out of files, so they are printed as they are: a bracket in one is no

@@ -20,8 +20,8 @@ from gridsecure.credentials.opening import Opener, OpenerKey, generate_opener_ke
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.identity_messages import IdentityKeys
-from gridsecure.messages import signed
-from gridsecure.zone_keys import signing_key
+from gridsecure.messages import sign_message
+from gridsecure.zone_keys import load_signing_key
 
 ZONES: Final = ("identity", "gateway", "platform", "authority")
 SIGNING_ZONES: Final = (*ZONES, "billing-office")
@@ -90,11 +90,11 @@ def create_home(folder: Path, *, ports: Mapping[str, int], has_dashboard: bool =
     Raises:
         StorageError: The disk refuses.
     """
-    keys = {zone: signing_key(folder / zone) for zone in SIGNING_ZONES}
+    keys = {zone: load_signing_key(folder / zone) for zone in SIGNING_ZONES}
     folder.chmod(0o711)  # checker and vault pass through; every folder in it stays its owner's
     users = draw_users(folder)
     make_vault_folders(folder, users)
-    people = {user: signing_key(_person(folder, user)) for user in USERS}
+    people = {user: load_signing_key(_person(folder, user)) for user in USERS}
     passwords = {user: secrets.token_urlsafe(9) for user in USERS if has_dashboard}
     return Home(folder, keys, people, _identity_keys(folder, people), passwords, ports, users)
 
@@ -132,7 +132,9 @@ def _identity_keys(folder: Path, people: dict[str, Sm2PrivateKey]) -> tuple[str,
         utility=half("utility"),
         regulator=half("regulator"),
     )
-    first, second = (signed(keys, key=people[user]).model_dump_json() for user in OFFICES.values())
+    first, second = (
+        sign_message(keys, key=people[user]).model_dump_json() for user in OFFICES.values()
+    )
     return first, second
 
 

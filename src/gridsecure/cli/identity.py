@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gridsecure.cli.explained import explained, notes
+from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.identity_books import add_books_command
 from gridsecure.cli.identity_keys import add_key_commands
 from gridsecure.cli.office_options import (
@@ -41,26 +41,26 @@ add_books_command(identity_app)
 
 
 @identity_app.command()
-@explained
+@explain_errors
 def warrant(
     *, url: UrlOption, key: KeyOption, subject: SubjectOption, reference: ReferenceOption
 ) -> None:
     """Order to open one pseudonym."""
-    with office_client.signed_in(office_client.Services(url), key=key) as office:
+    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
         body = {"subject": subject, "reference": reference}
         words.show_warrant(office.call("POST", "/warrants", json=body), Console())
 
 
 @identity_app.command()
-@explained
+@explain_errors
 def warrants(*, url: UrlOption, key: KeyOption) -> None:
     """List every order to open and whom it waits for."""
-    with office_client.signed_in(office_client.Services(url), key=key) as office:
+    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
         words.show_warrants(office.call("GET", "/warrants"), Console())
 
 
 @identity_app.command()
-@explained
+@explain_errors
 def share(
     order: Annotated[str, typer.Argument(help="Hash of the order's log entry.")],
     *,
@@ -73,8 +73,8 @@ def share(
     ] = False,
 ) -> None:
     """Check an order in the log and give this office's share."""
-    with office_client.signed_in(office_client.Services(url), key=key) as office:
-        computed = office_steps.computed_share(
+    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
+        computed = office_steps.compute_share(
             office, order, tools=office_steps.Tools(opener_key, witness)
         )
         words.show_checked(computed, notes)
@@ -89,7 +89,7 @@ def share(
 
 
 @identity_app.command()
-@explained
+@explain_errors
 def result(
     order: Annotated[str, typer.Argument(help="Hash of the order's log entry.")],
     *,
@@ -97,12 +97,12 @@ def result(
     key: KeyOption,
 ) -> None:
     """Read who a pseudonym is, after both shares, for a quarter of an hour."""
-    with office_client.signed_in(office_client.Services(url), key=key) as office:
+    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
         words.show_result(office.call("GET", f"/warrants/{order}/result"), Console())
 
 
 @identity_app.command()
-@explained
+@explain_errors
 def revoke(
     *,
     url: UrlOption,
@@ -112,7 +112,9 @@ def revoke(
     platform_url: Annotated[str, typer.Option(help="Platform to bring the deny list to.")] = "",
 ) -> None:
     """Revoke one pseudonym at once. The person behind it stays unknown, and is not blocked."""
-    with office_client.signed_in(office_client.Services(url, platform_url), key=key) as office:
+    with office_client.sign_in_officer(
+        office_client.Services(url, platform_url), key=key
+    ) as office:
         body = {"subject": subject, "reference": reference}
         done = office.call("POST", "/revocations", json=body)
         console = Console()
@@ -121,7 +123,7 @@ def revoke(
 
 
 @identity_app.command("revoke-person")
-@explained
+@explain_errors
 def revoke_person(  # noqa: PLR0913 - one parameter an option
     *,
     url: UrlOption,
@@ -144,7 +146,9 @@ def revoke_person(  # noqa: PLR0913 - one parameter an option
         raise _either()
     if not is_order and (opener_key is None or witness is None):
         raise _either()
-    with office_client.signed_in(office_client.Services(url, platform_url), key=key) as office:
+    with office_client.sign_in_officer(
+        office_client.Services(url, platform_url), key=key
+    ) as office:
         console = Console()
         if search is None or opener_key is None or witness is None:
             body = {"identity": identity, "reference": reference, "replaced": replaced}
@@ -160,24 +164,24 @@ def revoke_person(  # noqa: PLR0913 - one parameter an option
 
 
 @identity_app.command()
-@explained
+@explain_errors
 def block(
     *, url: UrlOption, key: KeyOption, identity: IdentityOption, reference: ReferenceOption
 ) -> None:
     """Give an identity no new credential; what it has ends with its period."""
-    with office_client.signed_in(office_client.Services(url), key=key) as office:
+    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
         body = {"identity": identity, "reference": reference}
         is_new = office.call("POST", "/blocks", json=body)["blocked"]
         words.say(Console(), "Blocked from now on." if is_new else "It was blocked before.")
 
 
 @identity_app.command("verify-log")
-@explained
+@explain_errors
 def verify_log(*, url: UrlOption, key: KeyOption, witness: WitnessOption) -> None:
     """Recompute both evidence logs against the heads this office kept, and keep the new ones."""
-    with office_client.signed_in(office_client.Services(url), key=key) as office:
+    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
         for name in office_files.LOGS:
-            log = office_client.verified_log(office, name, witness=witness)
+            log = office_client.fetch_verified_log(office, name, witness=witness)
             words.show_log(log, Console(), name=name)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
-from gridsecure.cli.explained import explained
+from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import KeyOption, UrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.errors import InputError
@@ -31,7 +31,7 @@ MAX_ROWS: Final = 4096
 Rows = list[dict[str, str]]
 
 
-@explained
+@explain_errors
 def books(
     *,
     url: UrlOption,
@@ -54,7 +54,7 @@ def books(
         ("/books", _rows(accounts, ACCOUNT_COLUMNS)),
         ("/books/gateways", _rows(gateways, GATEWAY_COLUMNS)),
     ]
-    with office_client.person_calls(url, key=key, services={"identity": url}) as call:
+    with office_client.sign_in_person(url, key=key, services={"identity": url}) as call:
         for path, rows in wanted:
             for start in range(0, len(rows), MAX_ROWS):
                 call("identity", "PUT", path, json=rows[start : start + MAX_ROWS])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.console import Console
 
-from gridsecure.cli.explained import explained, notes
+from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.office_options import KeyOption, UrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.errors import InputError, InvalidMessageError
@@ -28,7 +28,7 @@ AUDIENCES: Final[tuple[Audience, ...]] = ("authority", "platform", "gateway", "i
 OFFICES: Final = 2
 
 
-@explained
+@explain_errors
 def rekey_order(  # noqa: PLR0913 - one parameter an option
     *,
     key: KeyOption,
@@ -56,7 +56,7 @@ def rekey_order(  # noqa: PLR0913 - one parameter an option
         )
     console = Console()
     words.show_order(order, console)
-    office_files.write_signed(output, messages.signed(order, key=own))
+    office_files.write_signed(output, messages.sign_message(order, key=own))
     words.say(console, f"Signed in {output}.")
     if like is None:
         words.say(
@@ -66,7 +66,7 @@ def rekey_order(  # noqa: PLR0913 - one parameter an option
         words.say(console, f"Next: gridsecure identity rekey --order {like} --order {output}")
 
 
-@explained
+@explain_errors
 def rekey(
     *,
     url: UrlOption,
@@ -81,7 +81,7 @@ def rekey(
             remedy="Give --order twice.",
         )
     body = {"orders": [office_files.read_signed(path).model_dump(mode="json") for path in order]}
-    with office_client.signed_in(office_client.Services(url), key=key) as office:
+    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
         entry = office.call("POST", "/rekeys", json=body)
     console = Console()
     words.say(
@@ -94,7 +94,7 @@ def rekey(
     )
 
 
-@explained
+@explain_errors
 def sign_in(*, key: KeyOption) -> None:
     """Print a code to sign in at the dashboard: good once, for a minute."""
     own = office_files.officer_key(key)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridsecure.cli.explained import explained
+from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import KeyOption
 from gridsecure.cli.on_use import on_use
 
@@ -34,7 +34,7 @@ KeyIdArgument = Annotated[str, typer.Argument(help="Key id of the key set.")]
 
 
 @keys_app.command("list")
-@explained
+@explain_errors
 def list_key_sets(
     *,
     identity: IdentityUrlOption,
@@ -43,7 +43,7 @@ def list_key_sets(
     gateway: Annotated[str, typer.Option(help="Only of this gateway (thumbprint).")] = "",
 ) -> None:
     """List key sets with the gateway whose they are, and their state."""
-    with office_client.person_calls(identity, key=key, services={"authority": authority}) as call:
+    with office_client.sign_in_person(identity, key=key, services={"authority": authority}) as call:
         rows = call("authority", "GET", "/gateway-key-sets", params={"gateway": gateway})
     table = Table("key id", "gateway", "parameters", "generation", "state", "created")
     for row in rows:
@@ -55,7 +55,7 @@ def list_key_sets(
 
 
 @keys_app.command()
-@explained
+@explain_errors
 def rotate(
     key_id: KeyIdArgument,
     *,
@@ -64,13 +64,13 @@ def rotate(
     key: KeyOption,
 ) -> None:
     """Retire a key set in force; the gateway is given the next one when it asks."""
-    with office_client.person_calls(identity, key=key, services={"authority": authority}) as call:
+    with office_client.sign_in_person(identity, key=key, services={"authority": authority}) as call:
         call("authority", "POST", f"/gateway-key-sets/{key_id}/rotate")
     typer.echo(f"Key set {key_id} is retired; what is under it can still be billed and corrected.")
 
 
 @keys_app.command()
-@explained
+@explain_errors
 def revoke(
     key_id: KeyIdArgument,
     *,
@@ -81,7 +81,7 @@ def revoke(
 ) -> None:
     """Withdraw a key set for good: nothing under it is computed on or decrypted any more."""
     services: dict[Audience, str] = {"authority": authority, "platform": platform}
-    with office_client.person_calls(identity, key=key, services=services) as call:
+    with office_client.sign_in_person(identity, key=key, services=services) as call:
         revocation = call("authority", "POST", f"/gateway-key-sets/{key_id}/revoke")
         call("platform", "POST", "/key-revocations", json=revocation)
     typer.echo(f"Key set {key_id} is revoked at the key authority and at the platform.")

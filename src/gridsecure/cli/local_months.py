@@ -19,14 +19,14 @@ import pandas as pd
 from gridsecure.cli.bill_tariffs import BilledTariff
 from gridsecure.cli.local_parties import ACTOR, LocalParties, utc_now
 from gridsecure.cli.period import closing_list
-from gridsecure.compute.closings import close_period, closing_lists, open_uploads
+from gridsecure.compute.closings import close_period, list_closings, open_uploads
 from gridsecure.compute.jobs import LocalPool
-from gridsecure.compute.key_sets import known_keys
-from gridsecure.compute.requests import record_answer, waiting_requests
+from gridsecure.compute.key_sets import read_known_keys
+from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import RunOrder, run_plan
 from gridsecure.crypto.envelope import open_from
 from gridsecure.errors import GridSecureError, InputError
-from gridsecure.gateway.agent_records import remembered
+from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import save_correction
 from gridsecure.gateway.corrections import correct_month
@@ -43,8 +43,8 @@ from gridsecure.identity_messages import Facts
 from gridsecure.key_authority.checker.answering import (
     RELEASED,
     answer_request,
-    released_certificate,
-    sealed_statements,
+    find_certificate,
+    read_sealed_statements,
 )
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import PlanName, ReleaseCertificate
@@ -296,7 +296,7 @@ def close_month(local: LocalParties, period: BillingPeriod) -> None:
     span = {"start": period.start.isoformat(), "end": period.end.isoformat()}
     envelope = closing_list(
         [item.upload for item in open_uploads(zone, **span)],
-        number=len(closing_lists(zone, **span)) + 1,
+        number=len(list_closings(zone, **span)) + 1,
         key=local.office,
         now=now,
         **span,
@@ -320,9 +320,9 @@ def release_month(local: LocalParties, period: BillingPeriod, *, plan: PlanName)
     """
     zone, start = local.platform.zone, period.start.isoformat()
     order = RunOrder(plan, start, period.end.isoformat(), purpose="billing", requested_by=ACTOR)
-    pool = LocalPool(zone.objects, known_keys(zone))
+    pool = LocalPool(zone.objects, read_known_keys(zone))
     run_plan(zone, order, pool=pool, clock=utc_now, progress=lambda _done, _of: None)
-    (envelope,) = waiting_requests(zone)
+    (envelope,) = list_waiting_requests(zone)
     outcome = answer_request(local.authority, envelope, view=local.platform, clock=utc_now)
     if outcome.state != RELEASED:
         raise GridSecureError(
@@ -331,16 +331,16 @@ def release_month(local: LocalParties, period: BillingPeriod, *, plan: PlanName)
             remedy="The reason code says which check failed.",
         )
     record_answer(zone, outcome.request_id, answer="released", at=utc_now())
-    members = remembered(local.gateway, start[:4])
+    members = recall_members(local.gateway, start[:4])
     names = {member.subjects[1]: name for name, member in members.items()}
     return {names[name]: bill for name, bill in _opened(local, outcome.request_id)}
 
 
 def _opened(local: LocalParties, release_id: str) -> Iterator[tuple[str, Any]]:
     """A release's statements: settlement pseudonym and bill."""
-    body = released_certificate(local.authority, release_id).body
+    body = find_certificate(local.authority, release_id).body
     for roster_id in ReleaseCertificate.parsed(body).statements:
-        blob = sealed_statements(local.authority, release_id, roster_id)
+        blob = read_sealed_statements(local.authority, release_id, roster_id)
         opened = open_from(blob, private_key=local.office, purpose=STATEMENTS_PURPOSE)
         for name, document in json.loads(opened)["meters"].items():
             yield name, document["periods"][0]

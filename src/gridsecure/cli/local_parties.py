@@ -23,20 +23,20 @@ from sqlalchemy import Engine
 
 from gridsecure.compute import intake
 from gridsecure.compute.key_sets import install_key_set
-from gridsecure.compute.runs import signed_message
+from gridsecure.compute.runs import find_signed_message
 from gridsecure.compute.tables import SCHEMA as PLATFORM
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.holder import SEED_BYTES
 from gridsecure.credentials.issuer_keys import Context, Role, generate_issuer_key
 from gridsecure.credentials.opening import OPENERS, Opener, generate_opener_key
-from gridsecure.credentials.pinning import identity_keys, pinned_keys
+from gridsecure.credentials.pinning import identity_keys, pin_keys
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import registration_domains
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.errors import GridSecureError, InvalidMessageError
 from gridsecure.gateway.enrolment import IdentityClient
-from gridsecure.gateway.identity_peer import Login, Registering
+from gridsecure.gateway.identity_peer import HolderLogin, Registering
 from gridsecure.gateway.key_sets import OwnKeySets
 from gridsecure.gateway.months import Peers
 from gridsecure.gateway.tables import SCHEMA as GATEWAY
@@ -47,19 +47,19 @@ from gridsecure.identity.enrolments.books import write_books
 from gridsecure.identity.enrolments.issuer import Issuer
 from gridsecure.identity.enrolments.orders import SESSIONS, EnrolmentDesk, Party
 from gridsecure.identity.enrolments.tables import SCHEMA as NAMES
-from gridsecure.identity.registrations.registrar import Registrar, Shown
+from gridsecure.identity.registrations.registrar import ReceivedPresentation, Registrar
 from gridsecure.identity.registrations.tables import SCHEMA as PSEUDONYMS
 from gridsecure.identity.registrations.token_service import TokenService
 from gridsecure.identity.registrations.vouching import (
     ActingRole,
-    registrations_of,
-    settlement_names,
+    vouch_registrations,
+    vouch_settlement_names,
 )
 from gridsecure.key_authority.checker.key_sets import give_key_set, public_objects
 from gridsecure.key_authority.checker.tables import SCHEMA as AUTHORITY
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.key_authority.vault.decryption import Vault
-from gridsecure.messages import KeyNotice, Signed, signed
+from gridsecure.messages import KeyNotice, Signed, sign_message
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.schema import Schema, migrate
@@ -112,7 +112,7 @@ class LocalIdentity:
         role, period = registering.role, registering.period
         outcomes = self.registrar.register_all(
             [
-                Shown(bytes.fromhex(item.holder), item.presentation, item.facts)
+                ReceivedPresentation(bytes.fromhex(item.holder), item.presentation, item.facts)
                 for item in registering.items
             ],
             context=Context(role, period),
@@ -131,17 +131,19 @@ class LocalIdentity:
         self, *, domain: str, role: Role, subjects: Sequence[str]
     ) -> tuple[Signed | None, frozenset[str]]:
         """Vouch for pseudonyms that may act."""
-        said, refused = registrations_of(
+        said, refused = vouch_registrations(
             self.registrar.engine,
             subjects,
             domain=domain,
             role=cast(ActingRole, role),
             now=utc_now(),
         )
-        envelope = None if said is None else signed(said, key=self.desk.key)
+        envelope = None if said is None else sign_message(said, key=self.desk.key)
         return envelope, frozenset(refused)
 
-    def log_in(self, *, subject: str, domain: str, challenge: bytes, signature: bytes) -> Login:
+    def log_in(
+        self, *, subject: str, domain: str, challenge: bytes, signature: bytes
+    ) -> HolderLogin:
         """Give a pseudonym a token."""
         given = self.tokens.log_in(
             subject,
@@ -150,7 +152,7 @@ class LocalIdentity:
             signature=signature,
             now=utc_now(),
         )
-        return Login(given.token, given.expires_at)
+        return HolderLogin(given.token, given.expires_at)
 
     def malformed(self) -> GridSecureError:
         """The error for an answer that is not what was asked for."""
@@ -161,7 +163,9 @@ class LocalIdentity:
     def settlement(self, domain: str, subjects: Sequence[str]) -> list[str]:
         """Settlement pseudonyms, as the key authority asks for them."""
         engine, now = self.registrar.engine, utc_now()
-        return settlement_names(engine, subjects, domain=domain, actor="authority", now=now).names
+        return vouch_settlement_names(
+            engine, subjects, domain=domain, actor="authority", now=now
+        ).names
 
     def enter(self, contracts: pd.DataFrame) -> None:
         """Write meter points into the books, each a customer of its own: contracts name none.
@@ -236,7 +240,7 @@ class LocalPlatform:
 
     def message(self, kind: str, digest: str) -> Signed:
         """A signed message, as the checker asks for it."""
-        return signed_message(self.zone, kind=kind, digest=digest)
+        return find_signed_message(self.zone, kind=kind, digest=digest)
 
     def object(self, digest: str) -> bytes:
         """An object, as the checker asks for it."""
@@ -308,8 +312,8 @@ class _Setup:
         key = generate_issuer_key(suite)
         halves = {name: generate_opener_key(name, suite=suite).published(suite) for name in OPENERS}
         said = identity_keys(key.public_key(suite), halves=halves, suite=suite)
-        statements = tuple(signed(said, key=opener) for opener in self.openers.values())
-        keys = pinned_keys(statements, signers=self._signers, suite=suite)
+        statements = tuple(sign_message(said, key=opener) for opener in self.openers.values())
+        keys = pin_keys(statements, signers=self._signers, suite=suite)
         enrolments = self._database("enrolments", NAMES)
         registrations = self._database("registrations", PSEUDONYMS)
         sender = Party(f"gateway:{gateway.thumbprint}", ("gateway",), gateway)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gridsecure.cli import ports
 from gridsecure.cli.analyst import analyst_app
-from gridsecure.cli.explained import explained, notes
+from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.identity import identity_app
 from gridsecure.cli.keys import keys_app
 from gridsecure.cli.on_use import on_use
@@ -98,7 +98,7 @@ def gridsecure(
 
 
 @app.command()
-@explained
+@explain_errors
 def bill(  # noqa: PLR0913 - one parameter an option
     *,
     readings: Annotated[Path, typer.Option(help="Readings file (CSV, long or wide).")],
@@ -120,7 +120,7 @@ def bill(  # noqa: PLR0913 - one parameter an option
 
 
 @app.command()
-@explained
+@explain_errors
 def rebill(  # noqa: PLR0913 - one parameter an option
     *,
     readings: Annotated[Path, typer.Option(help="Readings file as first billed (CSV).")],
@@ -149,7 +149,7 @@ def rebill(  # noqa: PLR0913 - one parameter an option
 
 
 @app.command()
-@explained
+@explain_errors
 def statement(  # noqa: PLR0913 - one parameter an option
     *,
     bill: Annotated[Path, typer.Option(help="Bill file (JSON of `gridsecure bill`).")],
@@ -174,7 +174,7 @@ def statement(  # noqa: PLR0913 - one parameter an option
 
 
 @app.command()
-@explained
+@explain_errors
 def run(  # noqa: PLR0913 - one parameter an option
     *,
     meters: Annotated[

@@ -79,7 +79,7 @@ class Office:
             GridSecureError: It refused, or cannot be reached (`office.connection`).
         """
         token = self.tokens["identity"]
-        return asked(self.http, method, self.services.identity + path, token=token, **options)
+        return fetch_json(self.http, method, self.services.identity + path, token=token, **options)
 
     def read(self, path: str, kind: type[AnswerT], **options: Any) -> AnswerT:
         """Get an answer of the identity service as its own model of it.
@@ -98,10 +98,10 @@ class Office:
             GridSecureError: As for `call`.
         """
         url, token = self.services.platform + path, self.tokens["platform"]
-        return asked(self.http, "POST", url, service="platform", token=token, json=body)
+        return fetch_json(self.http, "POST", url, service="platform", token=token, json=body)
 
 
-def asked(
+def fetch_json(
     http: httpx.Client, method: str, url: str, *, service: str = "identity", **options: Any
 ) -> Any:
     """Send one request; the JSON answer.
@@ -136,13 +136,13 @@ def utc_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def connection() -> httpx.Client:
+def open_connection() -> httpx.Client:
     """The client that everything is sent with."""
     return new_client(timeout=TIMEOUT)
 
 
 @contextmanager
-def person_calls(identity: str, *, key: Path, services: Mapping[Audience, str]) -> Iterator[Call]:
+def sign_in_person(identity: str, *, key: Path, services: Mapping[Audience, str]) -> Iterator[Call]:
     """Somebody of whatever role, signed in with a key until the block ends.
 
     Args:
@@ -155,18 +155,18 @@ def person_calls(identity: str, *, key: Path, services: Mapping[Audience, str]) 
         GridSecureError: A service refused, or cannot be reached (`office.connection`).
     """
     login = person_login(tuple(services), key=officer_key(key), now=utc_clock())
-    with connection() as http:
+    with open_connection() as http:
         given = _tokens(http, identity, login)
 
         def call(audience: Audience, method: str, path: str, **options: Any) -> Any:
             url, token = services[audience] + path, given.tokens[audience]
-            return asked(http, method, url, service=audience, token=token, **options)
+            return fetch_json(http, method, url, service=audience, token=token, **options)
 
         yield call
 
 
 @contextmanager
-def signed_in(services: Services, *, key: Path) -> Iterator[Office]:
+def sign_in_officer(services: Services, *, key: Path) -> Iterator[Office]:
     """An officer signed in with a key, until the block ends.
 
     Args:
@@ -182,7 +182,7 @@ def signed_in(services: Services, *, key: Path) -> Iterator[Office]:
     audiences: tuple[Audience, ...] = (
         ("identity", "platform") if services.platform else ("identity",)
     )
-    with connection() as http:
+    with open_connection() as http:
         login = person_login(audiences, key=own, now=utc_clock())
         given = _tokens(http, services.identity, login)
         (role,) = given.roles if len(given.roles) == 1 else ("",)
@@ -232,7 +232,7 @@ class VerifiedLog:
     witnessed: EvidenceEntry | None
 
 
-def verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLog:
+def fetch_verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLog:
     """Fetch a log, verify it against the witness, and keep its head as the new witness.
 
     Args:
@@ -262,7 +262,7 @@ def verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLog:
     return VerifiedLog(entries, heads.get(log))
 
 
-def fetched_leaves(
+def fetch_leaves(
     office: Office, entries: list[EvidenceEntry], *, before: int
 ) -> dict[str, list[str]]:
     """What each entry of registrations commits to, as the service shows it.

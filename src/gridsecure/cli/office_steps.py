@@ -11,16 +11,16 @@ from gridsecure.cli.office_client import (
     Office,
     VerifiedLog,
     check_half,
-    fetched_leaves,
-    verified_log,
+    fetch_leaves,
+    fetch_verified_log,
 )
 from gridsecure.credentials.log_details import leaf, name_digest
 from gridsecure.credentials.opening import OpenerKey
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.identity_messages import SearchDocument, SearchWork, WarrantDocument
 from gridsecure.offices.files import opener_key
-from gridsecure.offices.log_checks import committing_entry, entry_in
-from gridsecure.offices.shares import checked_search, search_answer, share_for
+from gridsecure.offices.log_checks import find_committing_entry, find_ordered_entry
+from gridsecure.offices.shares import check_search, search_answer, share_for
 from gridsecure.store.evidence import EvidenceEntry
 
 
@@ -60,7 +60,7 @@ class ComputedShare:
         return kept is not None and self.registered.index <= kept.index
 
 
-def computed_share(office: Office, name: str, *, tools: Tools) -> ComputedShare:
+def compute_share(office: Office, name: str, *, tools: Tools) -> ComputedShare:
     """Fetch an order and the log, check them, and compute this office's share.
 
     Args:
@@ -83,11 +83,13 @@ def computed_share(office: Office, name: str, *, tools: Tools) -> ComputedShare:
         reference=warrant["reference"],
         leaves=warrant["leaves"],
     )
-    log = verified_log(office, "registrations", witness=tools.witness)
+    log = fetch_verified_log(office, "registrations", witness=tools.witness)
     share = share_for(document, entries=log.entries, key=key, suite=suite, witnessed=log.witnessed)
     wanted = leaf(name_digest(document.subject), bytes.fromhex(document.escrow))
-    order = entry_in(log.entries, name=name, witnessed=log.witnessed)
-    registered = committing_entry(document.leaves, wanted=wanted, entries=log.entries, order=order)
+    order = find_ordered_entry(log.entries, name=name, witnessed=log.witnessed)
+    registered = find_committing_entry(
+        document.leaves, wanted=wanted, entries=log.entries, order=order
+    )
     return ComputedShare(share, log, warrant, registered)
 
 
@@ -112,11 +114,11 @@ def search_steps(
     path = f"/person-searches/{name}"
     state: dict[str, Any] = office.call("GET", path)
     document = SearchDocument.model_validate(state["document"])
-    log = verified_log(office, "registrations", witness=tools.witness)
+    log = fetch_verified_log(office, "registrations", witness=tools.witness)
     # Whatever the service shows for a name, the order is the entry of that name.
-    order = entry_in(log.entries, name=name, witnessed=log.witnessed)
-    leaves = fetched_leaves(office, log.entries, before=order.index)
-    search = checked_search(
+    order = find_ordered_entry(log.entries, name=name, witnessed=log.witnessed)
+    leaves = fetch_leaves(office, log.entries, before=order.index)
+    search = check_search(
         document.model_copy(update={"entry": name}),
         entries=log.entries,
         leaves=leaves,

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridsecure.cli.explained import explained
+from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.on_use import on_use
 from gridsecure.errors import InputError, NotFoundError
 
@@ -45,7 +45,7 @@ TimezoneOption = Annotated[str, typer.Option(help="Local time of the supply area
 
 
 @period_app.command("show")
-@explained
+@explain_errors
 def show(
     *,
     identity: IdentityOption,
@@ -56,13 +56,13 @@ def show(
 ) -> None:
     """Show a month's closing lists, and the uploads that none of them names."""
     span = _span(month, timezone)
-    with office_client.person_calls(identity, key=key, services={"platform": platform}) as call:
+    with office_client.sign_in_person(identity, key=key, services={"platform": platform}) as call:
         answer = call("platform", "GET", _PATH, params=span)
     _show(answer, Console())
 
 
 @period_app.command("close")
-@explained
+@explain_errors
 def close(  # noqa: PLR0913 - one parameter an option
     *,
     identity: IdentityOption,
@@ -78,7 +78,7 @@ def close(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Sign and hand in a month's next closing list."""
     office, span = office_files.officer_key(office_key), _span(month, timezone)
-    with office_client.person_calls(identity, key=key, services={"platform": platform}) as call:
+    with office_client.sign_in_person(identity, key=key, services={"platform": platform}) as call:
         count = close_month(
             partial(call, "platform"),
             key=office,
@@ -156,7 +156,7 @@ def closing_list(
     content = messages.ClosingList(
         start=start, end=end, number=number, closed_at=now.isoformat(), uploads=sorted(uploads)
     )
-    return messages.signed(content, key=key)
+    return messages.sign_message(content, key=key)
 
 
 def _remaining(answer: dict[str, Any], left_out: set[str]) -> list[str]:

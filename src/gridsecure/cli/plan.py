@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from gridsecure.cli.explained import explained, notes
+from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat
 
@@ -27,7 +27,7 @@ def plan() -> None:
 
 
 @plan_app.command("explain")
-@explained
+@explain_errors
 def explain_plan(
     *,
     tariff: Annotated[str, typer.Option(help="Tariff file (TOML), or an id of the catalogue.")],
@@ -38,7 +38,7 @@ def explain_plan(
 ) -> None:
     """Explain how each line of a tariff is computed, from which columns, and what it costs."""
     question = plan_questions.PlanQuestion(tariff, contract, month, slots)
-    explanation = plan_questions.explained_plan(question)
+    explanation = plan_questions.answer_question(question)
     if contract is None:
         assumed = plan_questions.ASSUMED_VA // 1000
         notes.print(f"no --contract: every meter point has {assumed} kVA and no quota")

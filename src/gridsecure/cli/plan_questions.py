@@ -38,7 +38,7 @@ class PlanQuestion:
     slots: int | None = None
 
 
-def explained_plan(question: PlanQuestion) -> Explanation:
+def answer_question(question: PlanQuestion) -> Explanation:
     """Answer a question.
 
     Raises:

@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN
-from gridsecure.billing.reading_versions import overlaid
-from gridsecure.cli.bill import BillOrder, PreparedBills, by_meter, prepared, settled_part
+from gridsecure.billing.reading_versions import overlay_readings
+from gridsecure.cli.bill import BillOrder, PreparedBills, prepare_bills, settle_part, split_by_meter
 from gridsecure.cli.bill_notices import BillNotices
-from gridsecure.cli.bill_readings import billable
-from gridsecure.cli.bill_tariffs import BilledTariff, Report, given_tariffs, imported
+from gridsecure.cli.bill_readings import select_billable
+from gridsecure.cli.bill_tariffs import BilledTariff, Report, import_given, read_given_tariffs
 from gridsecure.cli.local_months import CorrectedFiles, TariffPart, rebill_month
 from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
@@ -77,7 +77,7 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
             reason="correction.nothing",
             remedy="Give --corrected, --corrected-tariff, or both.",
         )
-    first = prepared(order.first, report=report)
+    first = prepare_bills(order.first, report=report)
     later = _later(order, first, report)
     meters: dict[str, Any] = {}
     left_out: list[dict[str, str]] = []
@@ -109,18 +109,18 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Later:
         chosen = np.ones(len(file.readings), dtype=bool)
         if order.first.meters:
             chosen = np.asarray(file.readings["meter_point_id"].isin(order.first.meters))
-        corrected = billable(file, chosen=chosen, report=report).readings
-        readings = overlaid(readings, later=corrected)
+        corrected = select_billable(file, chosen=chosen, report=report).readings
+        readings = overlay_readings(readings, later=corrected)
     replaced = _replaced_tariff(order, first, report)
     parts = {}
     for part in first.parts:
         name = part.billed.tariff.tariff_id
         billed = replaced.get(name, part.billed)
         own = part.contracts.assign(tariff_id=billed.tariff.tariff_id)
-        parts[name] = settled_part(readings, billed, contracts=own, interval=first.interval)
+        parts[name] = settle_part(readings, billed, contracts=own, interval=first.interval)
     _report_unbilled(first, readings, report)
     files = CorrectedFiles(order.corrected, tuple(billed.text for billed in replaced.values()))
-    return _Later(parts, files, replace(first.notices, readings=by_meter(readings)))
+    return _Later(parts, files, replace(first.notices, readings=split_by_meter(readings)))
 
 
 def _report_unbilled(first: PreparedBills, readings: pd.DataFrame, report: Report) -> None:
@@ -146,8 +146,8 @@ def _replaced_tariff(
         return {}
     options = replace(order.first.tariffs, names=(order.corrected_tariff,), what_if=False)
     file = read_readings(order.first.readings, timezone=first.timezone, meaning=order.first.meaning)
-    given = given_tariffs(options, None)
-    made = imported(given, file, timezone=first.timezone, report=report)
+    given = read_given_tariffs(options, None)
+    made = import_given(given, file, timezone=first.timezone, report=report)
     ((tariff_id, billed),) = made.items()
     if billed.tariff.timezone != first.timezone:
         raise InputError(

@@ -28,17 +28,17 @@ from gridsecure.cli.home import Home, create_home
 from gridsecure.cli.meters import TIMEZONE, MeterFiles, meter_files
 from gridsecure.cli.period import close_month
 from gridsecure.cli.processes import Services
-from gridsecure.cli.run_accounts import check_owners, enter_accounts, settled_accounts
+from gridsecure.cli.run_accounts import check_owners, enter_accounts, prove_accounts
 from gridsecure.cli.run_analyst import RunAnalyst
 from gridsecure.cli.run_folder import RunFolder, new_folder
 from gridsecure.cli.run_order import RunMeters
-from gridsecure.cli.run_progress import RunProgress, shown_progress
+from gridsecure.cli.run_progress import RunProgress, show_progress
 from gridsecure.cli.run_result import RunResult, Stage
 from gridsecure.cli.run_statements import (
     bill_certificates,
     bill_releases,
-    expected_digests,
-    opened_statements,
+    open_statements,
+    read_expected_digests,
 )
 from gridsecure.cli.service_specs import dashboard_spec, service_specs
 from gridsecure.cli.services_client import ServicesClient
@@ -91,7 +91,7 @@ class Run:
         Raises:
             GridSecureError: A stage failed; nothing it wrote is half-finished.
         """
-        with shown_progress(self._console) as progress, new_client(timeout=600) as http:
+        with show_progress(self._console) as progress, new_client(timeout=600) as http:
             self._progress = progress
             with self._stage("prepare meters") as note:
                 input_folder = self._folder.path / "input"
@@ -213,11 +213,11 @@ class Run:
 
     def _compare(self, client: ServicesClient, files: MeterFiles, curve: Release) -> str:
         """Open the statements as the billing office, and compare them with what is expected."""
-        accounts = settled_accounts(client, month=files.month, start=self._period["start"])
+        accounts = prove_accounts(client, month=files.month, start=self._period["start"])
         certificates = bill_certificates(client)
-        statements = opened_statements(client, certificates)
+        statements = open_statements(client, certificates)
         check_owners(statements, accounts)
-        expected = expected_digests(client, files.month, certificates)
+        expected = read_expected_digests(client, files.month, certificates)
         found = check_statements(expected, statements=statements)
         self.result.bills, self.result.mismatches = found.bills, found.mismatches
         self.result.totals = reconcile_month(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.cli.services_client import ServicesClient
 from gridsecure.credentials.seats import settlement_domain
-from gridsecure.credentials.settlement import settled_subject
+from gridsecure.credentials.settlement import verify_settlement
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.errors import SignatureError
 from gridsecure.simulator.accounts import invented_accounts
@@ -35,7 +35,7 @@ def enter_accounts(client: ServicesClient, contracts: Any) -> int:
     return len(accounts)
 
 
-def settled_accounts(client: ServicesClient, *, month: str, start: str) -> dict[str, str]:
+def prove_accounts(client: ServicesClient, *, month: str, start: str) -> dict[str, str]:
     """Have every account prove its settlement pseudonym: settlement name -> meter point.
 
     The office learns account and bill, not the pseudonym that readings were uploaded under.
@@ -56,7 +56,7 @@ def settled_accounts(client: ServicesClient, *, month: str, start: str) -> dict[
     proofs = client.call("billing", "gateway", "POST", path, json=wanted)["proofs"]
     found = {}
     for name, key in _enrolled_keys(client, sorted(proofs)).items():
-        subject = settled_subject(
+        subject = verify_settlement(
             bytes.fromhex(proofs[name]),
             enrolled=suite.group.decode(bytes.fromhex(key)),
             domain=domain,

@@ -11,7 +11,7 @@ from typing import Final
 from gridsecure.analyst.enrolment import IdentityService
 from gridsecure.analyst.grants import QueryAddresses
 from gridsecure.analyst.queries import QueryProgress
-from gridsecure.analyst.releases import pinned_authority
+from gridsecure.analyst.releases import pin_authority
 from gridsecure.cli.analyst_queries import TIMEOUT_S, Asking, QueryAnswer, enrol_analyst, utc_clock
 from gridsecure.cli.home import OFFICES, Home
 from gridsecure.cli.meters import TIMEZONE
@@ -102,7 +102,7 @@ class RunAnalyst:
     def _asked(self, pause: Callable[[QueryProgress], None]) -> QueryAnswer:
         home = self.home
         addresses = QueryAddresses(*(home.url(s) for s in ("identity", "platform", "authority")))
-        authority = pinned_authority(home.point("authority"))
+        authority = pin_authority(home.point("authority"))
         with new_client(timeout=TIMEOUT_S) as http:
             asking = Asking(http, addresses, authority, utc_clock, pause)
             return asking.load_curve(

@@ -31,7 +31,7 @@ class RunProgress(Protocol):
 
 
 @contextmanager
-def shown_progress(console: Console) -> Iterator[RunProgress]:
+def show_progress(console: Console) -> Iterator[RunProgress]:
     """Show the progress of a run as fits the console, until the block ends."""
     if not console.is_terminal:
         yield _Lines(console)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from gridsecure.analyst.releases import Release, pinned_authority, verified_release
+from gridsecure.analyst.releases import Release, pin_authority, verify_release
 from gridsecure.cli.services_client import ServicesClient
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError
-from gridsecure.messages import ReleaseCertificate, Signed, opened
+from gridsecure.messages import ReleaseCertificate, Signed, open_message
 from gridsecure.statement_checks import EXPECTED_PURPOSE, ExpectedBills
 
 STATEMENTS_PURPOSE: Final = "statements"
@@ -44,18 +44,18 @@ def bill_releases(client: ServicesClient, certificates: Mapping[str, Signed]) ->
         certificates: From `bill_certificates`.
 
     Raises:
-        GridSecureError: As `verified_release`.
+        GridSecureError: As `verify_release`.
     """
-    authority = pinned_authority(client.home.point("authority"))
+    authority = pin_authority(client.home.point("authority"))
     return [
-        verified_release(
+        verify_release(
             envelope.model_dump_json().encode(), release_id=release_id, authority=authority
         )
         for release_id, envelope in certificates.items()
     ]
 
 
-def opened_statements(client: ServicesClient, certificates: Mapping[str, Signed]) -> list[bytes]:
+def open_statements(client: ServicesClient, certificates: Mapping[str, Signed]) -> list[bytes]:
     """The statements of releases, opened with the office's key; one document a roster.
 
     Args:
@@ -83,7 +83,7 @@ def opened_statements(client: ServicesClient, certificates: Mapping[str, Signed]
     return statements
 
 
-def expected_digests(
+def read_expected_digests(
     client: ServicesClient, month: str, certificates: Mapping[str, Signed]
 ) -> dict[str, dict[str, str]]:
     """What the gateway expects of released statements: roster -> settlement name -> bill digest.
@@ -103,10 +103,10 @@ def expected_digests(
     text = open_from(sealed, private_key=client.home.keys[_OFFICE], purpose=EXPECTED_PURPOSE)
     gateway = client.home.keys["gateway"].public_key
     trusted = {gateway.thumbprint: gateway}
-    return opened(Signed.parsed(text), expect=ExpectedBills, trusted=trusted).rosters
+    return open_message(Signed.parsed(text), expect=ExpectedBills, trusted=trusted).rosters
 
 
 def _read(client: ServicesClient, envelope: Signed) -> ReleaseCertificate:
     authority = client.home.keys["authority"].public_key
     trusted = {authority.thumbprint: authority}
-    return opened(envelope, expect=ReleaseCertificate, trusted=trusted)
+    return open_message(envelope, expect=ReleaseCertificate, trusted=trusted)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from gridsecure.cli.explained import explained, notes
+from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
 from gridsecure.errors import InputError
 from gridsecure.statements.wording import Language
@@ -45,7 +45,7 @@ def tariff() -> None:
 
 
 @tariff_app.command("list")
-@explained
+@explain_errors
 def list_tariffs(*, language: LanguageOption = Language.ENGLISH) -> None:
     """List the catalogue's tariffs, and how many of their figures are not confirmed."""
     paths = tariffs.catalogue_paths()
@@ -53,7 +53,7 @@ def list_tariffs(*, language: LanguageOption = Language.ENGLISH) -> None:
 
 
 @tariff_app.command("show")
-@explained
+@explain_errors
 def show(
     name: Annotated[str, typer.Argument(help=NAME)],
     *,
@@ -79,7 +79,7 @@ def show(
 
 
 @tariff_app.command("check")
-@explained
+@explain_errors
 def check(
     names: Annotated[list[str], typer.Argument(help="Tariff files or catalogue ids.")],
 ) -> None:
@@ -95,7 +95,7 @@ def check(
 
 
 @tariff_app.command("diff")
-@explained
+@explain_errors
 def diff(
     before: Annotated[str, typer.Argument(help=NAME)],
     after: Annotated[str, typer.Argument(help=NAME)],
@@ -115,7 +115,7 @@ def diff(
 
 
 @tariff_app.command("import")
-@explained
+@explain_errors
 def import_tariff(  # noqa: PLR0913 - one parameter an option
     *,
     rate: Annotated[Path, typer.Option("--urdb", help="Rate of the OpenEI URDB (JSON).")],

@@ -8,7 +8,7 @@ from pathlib import Path
 from gridsecure.errors import NotFoundError
 from gridsecure.month_texts import read_month
 from gridsecure.tariffs.tariff import catalogue_paths, catalogue_tariffs
-from gridsecure.tariffs.versions import edition_in_force, editions
+from gridsecure.tariffs.versions import find_edition, read_editions
 
 
 def find_tariff(name: str, *, month: date | None = None) -> Path:
@@ -37,7 +37,7 @@ def find_tariff(name: str, *, month: date | None = None) -> Path:
         )
     if month is None:
         return catalogue_tariffs()[name]
-    return edition_in_force(editions(paths[name]), month=month).path
+    return find_edition(read_editions(paths[name]), month=month).path
 
 
 def parse_month(text: str | None) -> date | None:

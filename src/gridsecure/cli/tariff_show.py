@@ -39,7 +39,7 @@ _MIXED: Final = ("※", "*")
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TariffPage:
     """A tariff, the month of it that is shown, and the words.
 
     Args:
@@ -82,7 +82,7 @@ def show_tariff(
         InputError: The tariff does not hold in the month, as `line_rules`.
     """
     words = TariffWords(Wording(language, tariff.currency))
-    shown = Shown(tariff, period, words)
+    shown = TariffPage(tariff, period, words)
     rules = line_rules(tariff, period)
     parts: list[RenderableType] = [_header(shown)]
     for name, windows in (("windows", tariff.windows), ("demand_windows", tariff.demand_windows)):
@@ -98,7 +98,7 @@ def show_tariff(
     console.print(Group(*parts))
 
 
-def _header(shown: Shown) -> Table:
+def _header(shown: TariffPage) -> Table:
     tariff, say = shown.tariff, shown.words.say
     table = Table(title=say("header"), title_justify="left", show_header=False)
     for _ in range(3):
@@ -128,7 +128,7 @@ def _header(shown: Shown) -> Table:
     return table
 
 
-def _hours(shown: Shown, name: str, windows: Sequence[WindowRow]) -> Table:
+def _hours(shown: TariffPage, name: str, windows: Sequence[WindowRow]) -> Table:
     """The 24 hours of each type of day, as a strip and in words."""
     say, month = shown.words.say, shown.period.start.month
     heading = Text(say(name, month=f"{shown.period.start:%Y-%m}") + "   ")
@@ -157,7 +157,7 @@ def _hours(shown: Shown, name: str, windows: Sequence[WindowRow]) -> Table:
     return table
 
 
-def _listed(shown: Shown, segments: Sequence[Segment], label: str) -> str:
+def _listed(shown: TariffPage, segments: Sequence[Segment], label: str) -> str:
     """The hours of one period in a day; empty where the day has none."""
     hours = [f"{clock(a)}-{clock(b)}" for a, b, name in segments if name == label]
     return f"{_named(shown, label)} {', '.join(hours)}" if hours else ""
@@ -178,18 +178,18 @@ def _strip(segments: Sequence[Segment], labels: Sequence[str], *, chinese: bool)
     return strip
 
 
-def _is_chinese(shown: Shown) -> bool:
+def _is_chinese(shown: TariffPage) -> bool:
     return shown.words.wording.language is Language.CHINESE
 
 
-def _named(shown: Shown, label: str) -> str:
+def _named(shown: TariffPage, label: str) -> str:
     """A period in words, and its letter where the strip shows one."""
     name = shown.words.wording.tou_period(label)
     symbol = _SYMBOLS.get(label)
     return name if _is_chinese(shown) or symbol is None else f"{name} ({symbol[1]})"
 
 
-def _tiers(shown: Shown) -> Table:
+def _tiers(shown: TariffPage) -> Table:
     say, month = shown.words.say, shown.period.start.month
     heading = Text(say("tiers", month=f"{shown.period.start:%Y-%m}") + "   ")
     heading.append_text(shown.mark(shown.figure("tiers")))
@@ -206,7 +206,7 @@ def _tiers(shown: Shown) -> Table:
     return table
 
 
-def _rates(shown: Shown, rules: Sequence[LineRule]) -> Table:
+def _rates(shown: TariffPage, rules: Sequence[LineRule]) -> Table:
     say, wording = shown.words.say, shown.words.wording
     title = say("rates", month=f"{shown.period.start:%Y-%m}")
     table = Table(title=title, title_justify="left")
@@ -229,7 +229,7 @@ def _rates(shown: Shown, rules: Sequence[LineRule]) -> Table:
     return table
 
 
-def _rate(shown: Shown, rule: LineRule) -> str:
+def _rate(shown: TariffPage, rule: LineRule) -> str:
     say = shown.words.say
     if rule.basis == DYNAMIC:
         low, high = (_price(found(rule.prices)) for found in (min, max))
@@ -246,7 +246,7 @@ def _price(units: int) -> str:
     return f"-{digits}" if units < 0 else digits
 
 
-def _season(shown: Shown, rule: LineRule) -> str:
+def _season(shown: TariffPage, rule: LineRule) -> str:
     """The months of a rate that does not hold all year."""
     for rate in shown.tariff.rates:
         same = (rate.charge, rate.tou_period, rate.tier) == (
@@ -258,7 +258,7 @@ def _season(shown: Shown, rule: LineRule) -> str:
     return ""
 
 
-def _sources(shown: Shown) -> Table:
+def _sources(shown: TariffPage) -> Table:
     say = shown.words.say
     table = Table(title=say("sources"), title_justify="left", show_lines=True)
     table.add_column(say("id"), no_wrap=True)

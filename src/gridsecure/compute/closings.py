@@ -21,11 +21,11 @@ from sqlmodel import Session, col, select
 
 from gridsecure.compute.corrections import COMMITTED
 from gridsecure.compute.received import as_signed
-from gridsecure.compute.requests import REFUSED, RELEASED, requests_about
+from gridsecure.compute.requests import REFUSED, RELEASED, list_requests_about
 from gridsecure.compute.tables import ClosingRow, UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, InputError, NotFoundError
-from gridsecure.messages import ClosingList, PlanName, Signed, opened
+from gridsecure.messages import ClosingList, PlanName, Signed, open_message
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import keep
@@ -35,7 +35,7 @@ _CLOSED_PLANS: Final[tuple[PlanName, ...]] = ("bill", "load-curve")
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class SignedClosing:
     """A closing list as signed and as read."""
 
     envelope: Signed
@@ -67,7 +67,7 @@ def close_period(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Closi
         ConflictError: Another list has its number, or it is not the next one (`closing.number`);
             an upload's bills were released with an earlier list (`closing.released`).
     """
-    content = opened(envelope, expect=ClosingList, trusted=zone.office)
+    content = open_message(envelope, expect=ClosingList, trusted=zone.office)
     start, end, number = content.start, content.end, content.number
     with write_session(zone.engine) as session:
         known = _lists(session, start, end)
@@ -94,13 +94,13 @@ def close_period(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Closi
     return content
 
 
-def closing_lists(zone: PlatformZone, *, start: str, end: str) -> list[Closed]:
+def list_closings(zone: PlatformZone, *, start: str, end: str) -> list[SignedClosing]:
     """All lists of a month, by number."""
     with read_session(zone.engine) as session:
         return _lists(session, start, end)
 
 
-def first_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUpload]:
+def list_first_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUpload]:
     """What the lists of a month may name."""
     with read_session(zone.engine) as session:
         return _first_uploads(session, start, end)
@@ -108,9 +108,9 @@ def first_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUplo
 
 def open_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUpload]:
     """What the next list of a month may name besides what earlier ones do."""
-    lists = in_force(closing_lists(zone, start=start, end=end))
+    lists = find_in_force(list_closings(zone, start=start, end=end))
     named = {digest for item in lists for digest in item.content.uploads}
-    uploads = first_uploads(zone, start=start, end=end)
+    uploads = list_first_uploads(zone, start=start, end=end)
     return [item for item in uploads if item.upload not in named]
 
 
@@ -123,14 +123,14 @@ def next_runs(zone: PlatformZone, *, start: str, end: str) -> Mapping[PlanName, 
     with read_session(zone.engine) as session:
         for plan in _CLOSED_PLANS:
             try:
-                next_list(session, plan=plan, start=start, end=end)
+                find_next_list(session, plan=plan, start=start, end=end)
                 found[plan] = READY
             except NotFoundError as error:
                 found[plan] = error.reason
     return found
 
 
-def next_list(session: Session, *, plan: PlanName, start: str, end: str) -> Closed:
+def find_next_list(session: Session, *, plan: PlanName, start: str, end: str) -> SignedClosing:
     """The list a plan runs over next: in force, not released, least refused, earliest.
 
     A list that was refused goes behind the others, so that it cannot hold them up.
@@ -139,7 +139,7 @@ def next_list(session: Session, *, plan: PlanName, start: str, end: str) -> Clos
         NotFoundError: Nothing is committed for the month (`run.empty`), it is not closed
             (`run.not-closed`), or all that was closed is released (`run.released`).
     """
-    lists = in_force(_lists(session, start, end))
+    lists = find_in_force(_lists(session, start, end))
     if not lists:
         raise _not_closed() if _first_uploads(session, start, end) else run_empty()
     answers = [(_answers(session, item, plan), item) for item in lists]
@@ -148,7 +148,9 @@ def next_list(session: Session, *, plan: PlanName, start: str, end: str) -> Clos
     if not waiting:
         (found,) = [
             name
-            for name, state in requests_about(session, plan=plan, closing=lists[0].envelope.digest)
+            for name, state in list_requests_about(
+                session, plan=plan, closing=lists[0].envelope.digest
+            )
             if state == RELEASED
         ][:1]
         raise NotFoundError(
@@ -159,9 +161,9 @@ def next_list(session: Session, *, plan: PlanName, start: str, end: str) -> Clos
     return min(waiting, key=lambda entry: entry[:2])[2]
 
 
-def in_force(lists: Sequence[Closed]) -> list[Closed]:
+def find_in_force(lists: Sequence[SignedClosing]) -> list[SignedClosing]:
     """The lists of a month of which no later one names an upload."""
-    found: list[Closed] = []
+    found: list[SignedClosing] = []
     later: set[str] = set()
     for item in reversed(lists):
         if later.isdisjoint(item.content.uploads):
@@ -170,7 +172,9 @@ def in_force(lists: Sequence[Closed]) -> list[Closed]:
     return found[::-1]
 
 
-def _check_uploads(session: Session, content: ClosingList, *, known: Sequence[Closed]) -> None:
+def _check_uploads(
+    session: Session, content: ClosingList, *, known: Sequence[SignedClosing]
+) -> None:
     committed = {item.upload for item in _first_uploads(session, content.start, content.end)}
     if not committed.issuperset(content.uploads):
         raise InputError(
@@ -188,15 +192,15 @@ def _check_uploads(session: Session, content: ClosingList, *, known: Sequence[Cl
             )
 
 
-def _lists(session: Session, start: str, end: str) -> list[Closed]:
+def _lists(session: Session, start: str, end: str) -> list[SignedClosing]:
     month = select(ClosingRow).where(ClosingRow.start == start, ClosingRow.end == end)
     found = [row.envelope for row in session.exec(month.order_by(col(ClosingRow.number)))]
-    return [Closed(envelope, ClosingList.parsed(envelope.body)) for envelope in found]
+    return [SignedClosing(envelope, ClosingList.parsed(envelope.body)) for envelope in found]
 
 
-def _answers(session: Session, item: Closed, plan: PlanName) -> Counter[str]:
+def _answers(session: Session, item: SignedClosing, plan: PlanName) -> Counter[str]:
     """How many requests about a list are in each state."""
-    about = requests_about(session, plan=plan, closing=item.envelope.digest)
+    about = list_requests_about(session, plan=plan, closing=item.envelope.digest)
     return Counter(state for _, state in about)
 
 

@@ -31,7 +31,7 @@ from gridsecure.messages import RosterManifest, Signed, UploadManifest
 from gridsecure.plans.corrections import Version, check_correction, is_correction
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import find, required
+from gridsecure.store.rows import find, load_row
 
 COMMITTED: Final = "committed"
 
@@ -39,7 +39,7 @@ ReadUpload = tuple[Signed, UploadManifest]
 """A signed upload and its manifest, read."""
 
 
-def admit_upload(
+def admit_correction(
     zone: PlatformZone, envelope: Signed, manifest: UploadManifest, *, roster: RosterManifest
 ) -> None:
     """Refuse a correction of anything but a committed upload that it fits.
@@ -61,7 +61,7 @@ def admit_upload(
         found = find(session, UploadRow, digest=manifest.corrects)
         if found is None:
             raise _refusal("corrects an upload that is not here", "unknown")
-        seated = required(session, RosterRow, roster_id=found.roster_id)
+        seated = load_row(session, RosterRow, roster_id=found.roster_id)
     earlier = UploadManifest.parsed(found.envelope.body)
     corrected = Version(found.digest, earlier, RosterManifest.parsed(seated.envelope.body))
     check_correction(Version(envelope.digest, manifest, roster), corrected=corrected)
@@ -70,7 +70,7 @@ def admit_upload(
 
 
 @contextmanager
-def refusals_noted(
+def note_refusals(
     zone: PlatformZone, envelope: Signed, manifest: UploadManifest, *, at: datetime
 ) -> Iterator[None]:
     """Enter the refusal of a correction in the evidence log, under its own reason.

@@ -17,13 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from gridsecure.compute.corrections import COMMITTED, admit_upload, refusals_noted
+from gridsecure.compute.corrections import COMMITTED, admit_correction, note_refusals
 from gridsecure.compute.key_sets import check_own_keys
 from gridsecure.compute.occupancy import keep_members
 from gridsecure.compute.received import as_signed, claim_sequence, keep_received
 from gridsecure.compute.seating import (
     check_year,
-    gateway_of,
+    find_gateway,
     refuse_revoked,
     refuse_revoked_gateway,
     seat_roster,
@@ -32,11 +32,11 @@ from gridsecure.compute.tables import RosterRow, UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
-from gridsecure.messages import RosterManifest, Signed, UploadManifest, opened
+from gridsecure.messages import RosterManifest, Signed, UploadManifest, open_message
 from gridsecure.plans.corrections import is_correction
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import advance, find, required
+from gridsecure.store.rows import advance, find, load_row
 from gridsecure.tariffs.tariff import parse_tariff
 
 PENDING = "pending"
@@ -109,14 +109,14 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
             roster (`identity.period`), or seats a revoked pseudonym (`identity.revoked`).
     """
     with read_session(zone.engine) as session:
-        seated = gateway_of(session, envelope.signer)
+        seated = find_gateway(session, envelope.signer)
         refuse_revoked_gateway(session, seated[1] if seated else "")
     trusted = {} if seated is None else {envelope.signer: seated[0]}
-    manifest = opened(envelope, expect=UploadManifest, trusted=trusted)
+    manifest = open_message(envelope, expect=UploadManifest, trusted=trusted)
     with read_session(zone.engine) as session:
         if find(session, UploadRow, digest=envelope.digest, state=COMMITTED) is not None:
             return UploadStatus(envelope.digest, COMMITTED, ())  # what was revoked since stays in
-        roster = _roster(required(session, RosterRow, roster_id=manifest.roster_id))
+        roster = _roster(load_row(session, RosterRow, roster_id=manifest.roster_id))
         if not is_correction(manifest):  # a correction is pinned to members that are billed
             refuse_revoked(session, roster)
     if roster.gateway_id != manifest.gateway_id or manifest.gateway_id != envelope.signer:
@@ -126,8 +126,8 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         check_year(roster, manifest, timezone=tariff.timezone)
     with read_session(zone.engine) as session:
         check_own_keys(session, manifest.columns, gateway=manifest.gateway_id)
-    with refusals_noted(zone, envelope, manifest, at=at):
-        admit_upload(zone, envelope, manifest, roster=roster)
+    with note_refusals(zone, envelope, manifest, at=at):
+        admit_correction(zone, envelope, manifest, roster=roster)
         claim_sequence(zone, manifest, digest=envelope.digest, at=at)
         row = UploadRow(
             **as_signed(envelope, at=at),
@@ -141,7 +141,7 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         )
         claims = None if is_correction(manifest) else (roster, manifest)
         keep_received(zone, row, name=row.digest, signer=envelope.signer, seats=claims)
-    return upload_status(zone, envelope.digest)
+    return read_upload_status(zone, envelope.digest)
 
 
 def check_sender(zone: PlatformZone, upload_id: str, *, thumbprint: str) -> None:
@@ -156,19 +156,19 @@ def check_sender(zone: PlatformZone, upload_id: str, *, thumbprint: str) -> None
         NotFoundError: No such upload of this gateway.
     """
     with read_session(zone.engine) as session:
-        found = required(session, UploadRow, digest=upload_id)
+        found = load_row(session, UploadRow, digest=upload_id)
     if found.gateway_id != thumbprint:
         raise NotFoundError("There is no upload of that name here.", reason="not-found.upload")
 
 
-def upload_status(zone: PlatformZone, upload_id: str) -> UploadStatus:
+def read_upload_status(zone: PlatformZone, upload_id: str) -> UploadStatus:
     """Where an upload stands.
 
     Raises:
         NotFoundError: No such upload.
     """
     with read_session(zone.engine) as session:
-        found = required(session, UploadRow, digest=upload_id)
+        found = load_row(session, UploadRow, digest=upload_id)
     missing: tuple[str, ...] = ()
     if found.state == PENDING:
         digests = [entry.digest for entry in _manifest(found).columns]
@@ -184,7 +184,7 @@ def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes])
         InputError: An object the manifest does not name (`upload.unnamed-object`); none is stored.
     """
     with read_session(zone.engine) as session:
-        manifest = _manifest(required(session, UploadRow, digest=upload_id))
+        manifest = _manifest(load_row(session, UploadRow, digest=upload_id))
     named = {entry.digest: entry.size for entry in manifest.columns}
     digests = [sm3_hex(data) for data in objects]
     for digest, data in zip(digests, objects, strict=True):
@@ -206,7 +206,7 @@ def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> Upload
         NotFoundError: No such upload.
         InputError: Objects are missing (`upload.incomplete`).
     """
-    status = upload_status(zone, upload_id)
+    status = read_upload_status(zone, upload_id)
     if status.missing:
         raise InputError(
             f"{len(status.missing)} objects of the upload are missing.",
@@ -215,8 +215,8 @@ def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> Upload
         )
     with write_session(zone.engine) as session:
         if advance(session, UploadRow, source=PENDING, target=COMMITTED, digest=upload_id):
-            upload = required(session, UploadRow, digest=upload_id)
-            seated = required(session, RosterRow, roster_id=upload.roster_id)
+            upload = load_row(session, UploadRow, digest=upload_id)
+            seated = load_row(session, RosterRow, roster_id=upload.roster_id)
             keep_members(session, _roster(seated), at=at)
             evidence.append(
                 session,

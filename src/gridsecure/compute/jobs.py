@@ -33,7 +33,7 @@ from gridsecure.plans.execution import (
     roster_data,
 )
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
-from gridsecure.plans.load_curve import cell_layout
+from gridsecure.plans.load_curve import lay_out_cells
 from gridsecure.store.objects import ObjectStore
 from gridsecure.tariffs.tariff import parse_tariff
 
@@ -104,7 +104,7 @@ class Worker:
             inputs, outputs = execute_load_curve(
                 datas,
                 quantities=job.quantities,
-                layout=cell_layout([data.roster for data in datas]),
+                layout=lay_out_cells([data.roster for data in datas]),
                 seed=job.seed,
                 load=self._objects.get,
                 keys=self._keys,

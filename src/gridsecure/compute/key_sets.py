@@ -17,7 +17,7 @@ from gridsecure.compute.tables import KeyRevocationRow, KeySetRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError
-from gridsecure.messages import ColumnEntry, KeyNotice, KeyRevocation, Signed, opened
+from gridsecure.messages import ColumnEntry, KeyNotice, KeyRevocation, Signed, open_message
 from gridsecure.plans.key_ring import KeyRing, KnownKeys, load_key_set
 from gridsecure.store.database import read_session
 from gridsecure.store.rows import find, find_many
@@ -52,7 +52,7 @@ def install_key_set(
         KeyMismatchError: The objects are not the keys the notice names (`keys.id`).
         ConflictError: Another key set is the gateway's of this generation (`conflict.key-set`).
     """
-    notice = opened(envelope, expect=KeyNotice, trusted=zone.authority)
+    notice = open_message(envelope, expect=KeyNotice, trusted=zone.authority)
     named = {notice.public_key, notice.relinearisation_keys} - {None}
     if not keys:
         with read_session(zone.engine) as session:
@@ -86,20 +86,20 @@ def install_revocation(zone: PlatformZone, envelope: Signed, *, at: datetime) ->
         AuthenticityError: Not signed by the authority.
         ConflictError: It was revoked by another message (`conflict.key-revocation`).
     """
-    revoked = opened(envelope, expect=KeyRevocation, trusted=zone.authority)
+    revoked = open_message(envelope, expect=KeyRevocation, trusted=zone.authority)
     row = KeyRevocationRow(**as_signed(envelope, at=at), key_id=revoked.key_id)
     keep_received(zone, row, name=revoked.key_id, signer=envelope.signer)
     return revoked
 
 
-def known_keys(zone: PlatformZone) -> KnownKeys:
+def read_known_keys(zone: PlatformZone) -> KnownKeys:
     """The gateways' key sets."""
     with read_session(zone.engine) as session:
         notices = session.exec(select(KeySetRow).order_by(col(KeySetRow.key_id)))
-        return KnownKeys(_notices(notices), revoked_key_ids(session))
+        return KnownKeys(_notices(notices), list_revoked_key_ids(session))
 
 
-def revoked_key_ids(session: Session) -> frozenset[str]:
+def list_revoked_key_ids(session: Session) -> frozenset[str]:
     """Key ids of the key sets that were revoked."""
     return frozenset(session.exec(select(KeyRevocationRow.key_id)))
 

@@ -17,14 +17,14 @@ from typing import Final
 
 from sqlmodel import Session, col, or_, select
 
-from gridsecure.compute.closings import next_list
+from gridsecure.compute.closings import find_next_list
 from gridsecure.compute.requests import REFUSED, request_state
 from gridsecure.compute.runs import RunOrder, check_committed
 from gridsecure.compute.tables import QueryGrantRow, ReleaseRequestRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.access import check_query
-from gridsecure.credentials.queries import parsed_query, verified_grant
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.queries import parse_query, verify_grant_token
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StaleMessageError
@@ -37,7 +37,7 @@ _RUN_ID_DIGITS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AdmittedQuery:
     """A query with the grant it came with.
 
     Args:
@@ -51,12 +51,12 @@ class Asked:
     @property
     def used(self) -> str:
         """A digest of what the grant is used for."""
-        return sm3_hex(framed(self.order.query, self.order.grant))
+        return sm3_hex(frame_parts(self.order.query, self.order.grant))
 
 
-def asked(
+def admit_query(
     zone: PlatformZone, claims: TokenClaims, *, query: str, grant: str, now: datetime
-) -> Asked:
+) -> AdmittedQuery:
     """Check a query, its bearer, and the grant for the key authority (step 1).
 
     Args:
@@ -71,8 +71,8 @@ def asked(
         InvalidMessageError: The query has another shape or spelling.
     """
     check_query(claims, query=query.encode())
-    said = parsed_query(query)
-    verified_grant(grant, query=query, audience="authority", trusted=zone.identity, now=now)
+    said = parse_query(query)
+    verify_grant_token(grant, query=query, audience="authority", trusted=zone.identity, now=now)
     order = RunOrder(
         plan=said.plan,
         start=said.start,
@@ -82,12 +82,12 @@ def asked(
         query=query,
         grant=grant,
     )
-    return Asked(order, grant_name(claims))
+    return AdmittedQuery(order, grant_name(claims))
 
 
 def grant_name(claims: TokenClaims) -> str:
     """What a grant is called here: its token's id may hold anything, this is 64 digits."""
-    return sm3_hex(framed(claims.token_id))
+    return sm3_hex(frame_parts(claims.token_id))
 
 
 def run_name(grant: str, *, attempt: int) -> str:
@@ -97,10 +97,10 @@ def run_name(grant: str, *, attempt: int) -> str:
         grant: From `grant_name`.
         attempt: 0; more for each run before it that was interrupted.
     """
-    return sm3_hex(framed(grant, str(attempt)))[:_RUN_ID_DIGITS]
+    return sm3_hex(frame_parts(grant, str(attempt)))[:_RUN_ID_DIGITS]
 
 
-def is_spent(zone: PlatformZone, wanted: Asked) -> bool:
+def is_spent(zone: PlatformZone, wanted: AdmittedQuery) -> bool:
     """Say whether the grant was used for this request before (step 2).
 
     Raises:
@@ -113,7 +113,7 @@ def is_spent(zone: PlatformZone, wanted: Asked) -> bool:
     return found is not None
 
 
-def check_answerable(zone: PlatformZone, wanted: Asked) -> None:
+def check_answerable(zone: PlatformZone, wanted: AdmittedQuery) -> None:
     """Refuse what no run can answer (step 3).
 
     Raises:
@@ -125,7 +125,7 @@ def check_answerable(zone: PlatformZone, wanted: Asked) -> None:
     check_committed(zone, wanted.order)
 
 
-def spend(session: Session, wanted: Asked, *, at: datetime) -> None:
+def spend(session: Session, wanted: AdmittedQuery, *, at: datetime) -> None:
     """Spend the grant, in the transaction that records the run (step 4).
 
     Raises:
@@ -166,7 +166,7 @@ def check_staff_purpose(plan: PlanName, *, purpose: str) -> None:
 def _refuse_asked(session: Session, order: RunOrder) -> None:
     """Refuse what was asked for before, of the uploads that are closed together."""
     try:
-        wanted = next_list(session, plan=order.plan, start=order.start, end=order.end)
+        wanted = find_next_list(session, plan=order.plan, start=order.start, end=order.end)
         closing = wanted.envelope.digest
     except NotFoundError:
         closing = None  # nothing to run over, which `check_answerable` says, or all is released

@@ -17,7 +17,7 @@ from gridsecure.compute.received import as_signed
 from gridsecure.compute.tables import ReleaseRequestRow, RequestUploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, NotFoundError
-from gridsecure.messages import PlanName, ReleaseRequest, Signed, Transcript, signed
+from gridsecure.messages import PlanName, ReleaseRequest, Signed, Transcript, sign_message
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import advance, find, keep
@@ -36,7 +36,7 @@ def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -
             if advance(session, ReleaseRequestRow, source=REFUSED, target=WAITING, request_id=name):
                 _note(session, request, at=at)
             return known.envelope
-        envelope = signed(request, key=zone.signing_key)
+        envelope = sign_message(request, key=zone.signing_key)
         row = ReleaseRequestRow(
             **as_signed(envelope, at=at),
             request_id=name,
@@ -57,7 +57,7 @@ def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -
     return envelope
 
 
-def requests_about(session: Session, *, plan: PlanName, closing: str) -> list[tuple[str, str]]:
+def list_requests_about(session: Session, *, plan: PlanName, closing: str) -> list[tuple[str, str]]:
     """Id and state of the requests about a closing list, for one plan, oldest first."""
     found = select(ReleaseRequestRow.request_id, ReleaseRequestRow.state).where(
         ReleaseRequestRow.closing == closing, ReleaseRequestRow.plan == plan
@@ -65,7 +65,7 @@ def requests_about(session: Session, *, plan: PlanName, closing: str) -> list[tu
     return list(session.exec(found.order_by(col(ReleaseRequestRow.id))))
 
 
-def waiting_requests(zone: PlatformZone) -> list[Signed]:
+def list_waiting_requests(zone: PlatformZone) -> list[Signed]:
     """Requests the authority has not answered."""
     with read_session(zone.engine) as session:
         found = select(ReleaseRequestRow).where(ReleaseRequestRow.state == WAITING)

@@ -23,13 +23,13 @@ from typing import Final
 
 from sqlmodel import Session
 
-from gridsecure.compute.closings import next_list, run_empty
+from gridsecure.compute.closings import find_next_list, run_empty
 from gridsecure.compute.corrections import ReadUpload, open_corrections
 from gridsecure.compute.jobs import BillJob, Job, JobPool, JobResult, LoadCurveJob, run_jobs
-from gridsecure.compute.key_sets import revoked_key_ids
+from gridsecure.compute.key_sets import list_revoked_key_ids
 from gridsecure.compute.requests import keep_request
 from gridsecure.compute.tables import RosterRow, SignedRow, UploadRow
-from gridsecure.compute.transcripts import find_transcripts, job_seed, record_transcript
+from gridsecure.compute.transcripts import find_transcripts, keep_job_seed, record_transcript
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
@@ -43,7 +43,7 @@ from gridsecure.messages import (
     request_name,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
-from gridsecure.plans.key_ring import revoked_key_set
+from gridsecure.plans.key_ring import revoked_key_set_error
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.store.database import read_session
@@ -109,7 +109,7 @@ def run_plan(
 
     Raises:
         NotFoundError: Nothing is committed for the period (`run.empty`), or as
-            `closings.next_list`.
+            `closings.find_next_list`.
         InputError: Rosters with different interval grids in one load curve.
         GridSecureError: A job failed; the finished ones are kept.
     """
@@ -126,7 +126,7 @@ def run_plan(
     else:
         days = _days(sources)
         names = {day: f"{stem}/{_joined(sources)}/{day}" for day in days}
-        seeds = {name: job_seed(zone, name, at=clock()) for name in names.values()}
+        seeds = {name: keep_job_seed(zone, name, at=clock()) for name in names.values()}
         jobs = [_load_curve_job(names[d], sources, days[d], seeds[names[d]]) for d in days]
     done = find_transcripts(zone, [job.name for job in jobs])
     open_jobs = [job for job in jobs if job.name not in done]
@@ -155,7 +155,7 @@ def check_committed(zone: PlatformZone, order: RunOrder) -> None:
     _sources(zone, order)
 
 
-def signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
+def find_signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
     """A roster's or upload's signed message by digest, for the checker.
 
     Raises:
@@ -176,14 +176,14 @@ def _sources(zone: PlatformZone, order: RunOrder) -> tuple[Signed | None, list[_
             opened = open_corrections(session, start=order.start, end=order.end)
             pairs = _under_usable_keys(session, opened)
         else:
-            found = next_list(session, plan=order.plan, start=order.start, end=order.end)
+            found = find_next_list(session, plan=order.plan, start=order.start, end=order.end)
             closing = found.envelope
             uploads = find_many(session, UploadRow, found.content.uploads, by="digest")
             chosen = sorted(uploads.values(), key=lambda row: row.id or 0)
             envelopes = [row.envelope for row in chosen]
             pairs = [(one, UploadManifest.parsed(one.body)) for one in envelopes]
             if len(_under_usable_keys(session, pairs)) < len(pairs):
-                raise revoked_key_set()  # a new list leaves out what is under it
+                raise revoked_key_set_error()  # a new list leaves out what is under it
         names = [manifest.roster_id for _, manifest in pairs]
         rosters = find_many(session, RosterRow, names, by="roster_id")
         sources = [
@@ -200,10 +200,10 @@ def _under_usable_keys(session: Session, pairs: Sequence[ReadUpload]) -> list[Re
     Raises:
         KeyMismatchError: That is all there is (`keys.revoked`).
     """
-    revoked = revoked_key_ids(session)
+    revoked = list_revoked_key_ids(session)
     usable = [pair for pair in pairs if not any(c.key_id in revoked for c in pair[1].columns)]
     if pairs and not usable:
-        raise revoked_key_set()
+        raise revoked_key_set_error()
     return usable
 
 

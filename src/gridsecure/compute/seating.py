@@ -20,7 +20,7 @@ from gridsecure.credentials.seats import (
     billing_domain,
     check_facts,
     check_period,
-    seated_roster,
+    verify_seats,
 )
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import (
@@ -30,7 +30,7 @@ from gridsecure.errors import (
     UnknownMeterError,
 )
 from gridsecure.identity_messages import DenyList
-from gridsecure.messages import RosterManifest, Signed, UploadManifest, opened
+from gridsecure.messages import RosterManifest, Signed, UploadManifest, open_message
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.rows import find, keep, keep_all
@@ -48,12 +48,12 @@ def seat_roster(
         at: Now.
 
     Raises:
-        AuthenticityError: As `seated_roster`; another key than the gateway's pseudonym had
+        AuthenticityError: As `verify_seats`; another key than the gateway's pseudonym had
             (`authenticity.holder-pin`).
-        InputError: As `seated_roster`; not in the billing domain (`identity.domain`); a pseudonym
+        InputError: As `verify_seats`; not in the billing domain (`identity.domain`); a pseudonym
             that was revoked (`identity.revoked`).
     """
-    seated = seated_roster(envelope, seats=seats, identity=zone.identity)
+    seated = verify_seats(envelope, seats=seats, identity=zone.identity)
     if seated.roster.domain != billing_domain(Domain.parsed(seated.roster.domain).period).text:
         raise InputError(
             "A roster is in another domain than billing.",
@@ -70,7 +70,7 @@ def seat_roster(
     return seated.roster
 
 
-def gateway_of(session: Session, thumbprint: str) -> tuple[Sm2PublicKey, str] | None:
+def find_gateway(session: Session, thumbprint: str) -> tuple[Sm2PublicKey, str] | None:
     """A seated gateway's key and pseudonym, or None."""
     found = find(session, GatewayRow, thumbprint=thumbprint)
     return None if found is None else (Sm2PublicKey(found.point), found.subject)
@@ -82,7 +82,7 @@ def refuse_revoked_gateway(session: Session, subject: str) -> None:
     Raises:
         UnknownMeterError: It was (`authenticity.registration`).
     """
-    if subject in denied_subjects(session):
+    if subject in list_denied_subjects(session):
         raise UnknownMeterError(
             "The gateway was revoked or is not registered.", reason="authenticity.registration"
         )
@@ -94,7 +94,7 @@ def refuse_revoked(session: Session, roster: RosterManifest) -> None:
     Raises:
         InputError: The roster must be built without it (`identity.revoked`).
     """
-    count = len(denied_subjects(session).intersection(roster.pseudonyms))
+    count = len(list_denied_subjects(session).intersection(roster.pseudonyms))
     if count:
         raise InputError(
             f"{count} pseudonyms of the roster were revoked.",
@@ -139,7 +139,7 @@ def install_deny_list(zone: PlatformZone, envelope: Signed, *, at: datetime) -> 
         InvalidMessageError: Signed, but of another shape.
         ConflictError: Two lists under one number that differ (`conflict.deny-list`).
     """
-    given = opened(envelope, expect=DenyList, trusted=zone.identity)
+    given = open_message(envelope, expect=DenyList, trusted=zone.identity)
     with write_session(zone.engine) as session:
         known = _deny_list(session)
         if known is not None and known.sequence >= given.sequence:
@@ -154,7 +154,7 @@ def install_deny_list(zone: PlatformZone, envelope: Signed, *, at: datetime) -> 
     return given
 
 
-def denied_subjects(session: Session) -> frozenset[str]:
+def list_denied_subjects(session: Session) -> frozenset[str]:
     """The pseudonyms in the deny list in force."""
     known = _deny_list(session)
     return frozenset(known.subjects) if known else frozenset()

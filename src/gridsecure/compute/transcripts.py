@@ -10,13 +10,13 @@ from gridsecure.compute.received import as_signed
 from gridsecure.compute.tables import JobSeedRow, TranscriptRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.homomorphic.blinding import SEED_SIZE
-from gridsecure.messages import Signed, Transcript, signed
+from gridsecure.messages import Signed, Transcript, sign_message
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, find_many, keep
 
 
-def job_seed(zone: PlatformZone, name: str, *, at: datetime) -> bytes:
+def keep_job_seed(zone: PlatformZone, name: str, *, at: datetime) -> bytes:
     """The job's blinding seed: drawn once, kept, so that a restarted job blinds alike."""
     fresh = secrets.token_bytes(SEED_SIZE)
     with write_session(zone.engine) as session:
@@ -38,7 +38,7 @@ def record_transcript(
     zone: PlatformZone, transcript: Transcript, *, job: str, at: datetime
 ) -> Signed:
     """Sign and keep a job's transcript."""
-    envelope = signed(transcript, key=zone.signing_key)
+    envelope = sign_message(transcript, key=zone.signing_key)
     with write_session(zone.engine) as session:
         keep(session, TranscriptRow(**as_signed(envelope, at=at), job=job))
         evidence.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gridsecure.credentials.presentations import Domain
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_digest, sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import SignatureError
@@ -23,7 +23,7 @@ _BATCH: Final = b"gridsecure-batch-1"
 
 def login_text(name: str, *, domain: Domain, challenge: bytes) -> bytes:
     """What a holder signs to log in."""
-    return framed(_LOGIN, name, domain.text, challenge)
+    return frame_parts(_LOGIN, name, domain.text, challenge)
 
 
 def enrolment_channel(session: str, sender: str, service: str, identity: str) -> bytes:
@@ -38,7 +38,7 @@ def enrolment_channel(session: str, sender: str, service: str, identity: str) ->
     Raises:
         ValueError: A session that is not hexadecimal.
     """
-    return framed(_ENROLMENT, bytes.fromhex(session), sender, service, identity)
+    return frame_parts(_ENROLMENT, bytes.fromhex(session), sender, service, identity)
 
 
 def batch_challenge(challenge: bytes, index: int) -> bytes:
@@ -48,7 +48,7 @@ def batch_challenge(challenge: bytes, index: int) -> bytes:
         challenge: Given out by the token service.
         index: The presentation's place, from 0.
     """
-    return sm3_digest(framed(_BATCH, challenge, index.to_bytes(4, "big")))
+    return sm3_digest(frame_parts(_BATCH, challenge, index.to_bytes(4, "big")))
 
 
 def query_subject(digest: bytes) -> str:

@@ -34,8 +34,8 @@ from gridsecure.credentials.ranges import (
     committed_number,
     digit_bases,
 )
-from gridsecure.credentials.sigma import Derived, Statement, holds, proof_bytes, prove
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.sigma import Derived, Relation, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.errors import InvalidMessageError, SignatureError
 
 MAX_LIMIT: Final = 1 << 16
@@ -68,7 +68,7 @@ class Quota:
 
     def base(self, suite: Suite) -> Point:
         """The point T that all tags of this quota are multiples of."""
-        text = framed(self.epoch, str(self.limit), self.context.period)
+        text = frame_parts(self.epoch, str(self.limit), self.context.period)
         return suite.hash_to_group(text, info=b"Tag")
 
 
@@ -96,12 +96,12 @@ class Question:
     def session(self, suite: Suite, issuer: IssuerPublicKey) -> bytes:
         """What the Fiat–Shamir hash takes besides the statement."""
         quota = self.quota
-        return framed(
+        return frame_parts(
             suite.context,
             b"Grant",
             issuer.to_bytes(suite),
             quota.context.to_bytes(),
-            framed(quota.epoch, str(quota.limit)),
+            frame_parts(quota.epoch, str(quota.limit)),
             self.audience,
             self.digest,
         )
@@ -146,7 +146,7 @@ def request_grant(
         nonce, limit=quota.limit, blinding=blinding, draw=group.random_scalar, suite=suite
     )
     number = committed_number(digits.commitments, limit=quota.limit, suite=suite)
-    statement = grant_statement(
+    statement = grant_relation(
         (u, u_prime, m, tag, number), v=Derived(((1, v),)), x1=issuer.x1, base=base, suite=suite
     )
     claim_digits(statement, digits.commitments, suite=suite)
@@ -186,7 +186,7 @@ def verify_grant(
     base = quota.base(suite)
     group.prepare(suite.g, suite.h, issuer.x1)
     try:
-        statement = grant_statement(
+        statement = grant_relation(
             (u, u_prime, m, tag, number), v=v, x1=issuer.x1, base=base, suite=suite
         )
         claim_digits(statement, commitments, suite=suite)
@@ -203,14 +203,14 @@ def verify_grant(
     return group.encode(tag)
 
 
-def grant_statement(
+def grant_relation(
     shown: tuple[Point, Point, Point, Point, Point],
     *,
     v: Point | Derived,
     x1: Point,
     base: Point,
     suite: Suite,
-) -> Statement:
+) -> Relation:
     """Membership and tag, in the draft's order; the range proof is added after it.
 
     Args:
@@ -220,7 +220,7 @@ def grant_statement(
         base: The point T.
         suite: The group.
     """
-    statement = Statement(suite.group)
+    statement = Relation(suite.group)
     m1, z, r, nonce, blinding = statement.scalars(_FIXED_SCALARS)
     u, u_prime, m, tag, number = shown
     g, h, u_at, _, m_at = map(statement.element, (suite.g, suite.h, u, u_prime, m))

@@ -25,7 +25,7 @@ from gridsecure.credentials.issuance import (
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present, subject
 from gridsecure.credentials.settlement import prove_settlement
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm2 import Sm2PrivateKey, private_key_from_bytes
 from gridsecure.identity_messages import Facts
 
@@ -116,7 +116,7 @@ class Holder:
     def key_in(self, domain: Domain) -> Sm2PrivateKey:
         """The SM2 key that acts under this holder's pseudonym in a domain; the same every time."""
         group = self.suite.group
-        text = framed(group.encode_scalars(self.m1), domain.text)
+        text = frame_parts(group.encode_scalars(self.m1), domain.text)
         # SM2 keys are 1..n-2: folding n scalars onto them favours three of them by one in 2^256
         scalar = 1 + self.suite.hash_to_scalar(text, info=b"HolderKey") % (group.order - 2)
         return private_key_from_bytes(group.encode_scalars(scalar))
@@ -131,7 +131,7 @@ class Holder:
         return prove_settlement(self.m1, domain=domain, challenge=challenge, suite=self.suite)
 
 
-def derived_secret(seed: bytes, *, name: str, suite: Suite) -> int:
+def derive_secret(seed: bytes, *, name: str, suite: Suite) -> int:
     """The secret of one of many holders that share a keeper, 1..n-1; the same every time.
 
     Args:
@@ -144,7 +144,7 @@ def derived_secret(seed: bytes, *, name: str, suite: Suite) -> int:
     """
     if len(seed) != SEED_BYTES:
         raise ValueError(f"a seed has {SEED_BYTES} bytes")
-    scalar = suite.hash_to_scalar(framed(seed, name), info=b"HolderSecret")
+    scalar = suite.hash_to_scalar(frame_parts(seed, name), info=b"HolderSecret")
     return 1 + scalar % (suite.group.order - 1)
 
 

@@ -31,13 +31,13 @@ from gridsecure.credentials.issuer_keys import (
     check_length,
 )
 from gridsecure.credentials.macs import (
-    issuance_statement,
+    issuance_relation,
     issuance_witness,
     mac_points,
-    unblinded_mac,
+    unblind_mac,
 )
-from gridsecure.credentials.sigma import Statement, holds, proof_bytes, prove
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.sigma import Relation, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.errors import SignatureError
 from gridsecure.identity_messages import Facts
 
@@ -123,7 +123,7 @@ def request_credential(
     return PendingRequest(group.encode(commitment) + proof, m1, r1, context)
 
 
-def requested_key(message: bytes, *, suite: Suite) -> Point:
+def read_requested_key(message: bytes, *, suite: Suite) -> Point:
     """The commitment in a request: the enrolled key Y of a traceable role.
 
     Raises:
@@ -149,7 +149,7 @@ def check_request(
         SignatureError: Its proof does not hold (`authenticity.credential-request`).
     """
     check_length(message, REQUEST_BYTES[context.is_hidden])
-    commitment = requested_key(message, suite=suite)
+    commitment = read_requested_key(message, suite=suite)
     statement = _request_statement(suite, commitment, hidden=context.is_hidden)
     session = _session(suite, b"CredentialRequest", issuer, context.asked, channel)
     if not holds(statement, message[POINT_BYTES:], suite=suite, session=session):
@@ -184,7 +184,7 @@ def issue_credential(
     b = group.random_scalar()
     answer = mac_points(suite, key=key, attributes=(commitment, attribute), b=b)
     proof = prove(
-        issuance_statement(suite, public=public, attributes=(commitment, attribute), answer=answer),
+        issuance_relation(suite, public=public, attributes=(commitment, attribute), answer=answer),
         issuance_witness(key, b=b, order=group.order),
         suite=suite,
         session=_session(suite, b"CredentialResponse", public, context.to_bytes(), asked.channel),
@@ -220,10 +220,10 @@ def finalise_credential(
     group, points, context = suite.group, 6 * POINT_BYTES, pending.context.stating(facts)
     answer = tuple(group.decode_points(response[:points]))
     attributes = (
-        requested_key(pending.message, suite=suite),
+        read_requested_key(pending.message, suite=suite),
         group.sum((context.scalar(suite), suite.g)),
     )
-    statement = issuance_statement(suite, public=issuer, attributes=attributes, answer=answer)
+    statement = issuance_relation(suite, public=issuer, attributes=attributes, answer=answer)
     session = _session(suite, b"CredentialResponse", issuer, context.to_bytes(), channel)
     if not holds(statement, response[points:], suite=suite, session=session):
         raise SignatureError(
@@ -231,12 +231,12 @@ def finalise_credential(
             reason="authenticity.credential-response",
             remedy="Do not use it; compare the issuer's key with the public log.",
         )
-    u_prime = unblinded_mac(suite, answer=answer, blindings=(pending.r1, 0))
+    u_prime = unblind_mac(suite, answer=answer, blindings=(pending.r1, 0))
     return Credential(pending.m1, answer[0], u_prime, context)
 
 
-def _request_statement(suite: Suite, commitment: Point, *, hidden: bool) -> Statement:
-    statement = Statement(suite.group)
+def _request_statement(suite: Suite, commitment: Point, *, hidden: bool) -> Relation:
+    statement = Relation(suite.group)
     m1, *r1 = statement.scalars(2 if hidden else 1)
     g = statement.element(suite.g)
     h = [statement.element(suite.h)] if hidden else []
@@ -247,4 +247,4 @@ def _request_statement(suite: Suite, commitment: Point, *, hidden: bool) -> Stat
 def _session(
     suite: Suite, purpose: bytes, issuer: IssuerPublicKey, said: bytes, channel: bytes
 ) -> bytes:
-    return framed(suite.context, purpose, issuer.to_bytes(suite), said, channel)
+    return frame_parts(suite.context, purpose, issuer.to_bytes(suite), said, channel)

@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 
 from gridsecure.credentials.curves import Point
 from gridsecure.credentials.group import POINT_BYTES
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.errors import InvalidMessageError
 from gridsecure.identity_messages import NO_FACTS, Facts
 
@@ -78,14 +78,14 @@ class Context:
     @property
     def asked(self) -> bytes:
         """Role and period, which is what a holder asks for."""
-        return framed(self.role, self.period)
+        return frame_parts(self.role, self.period)
 
     def to_bytes(self) -> bytes:
         """Role, period and facts, which is what the issuer certifies."""
         facts = self.facts
         counted = "counted" if facts.counted else ""
-        said = framed(facts.zone, facts.customer_class, counted, facts.owner)
-        return framed(self.role, self.period, said)
+        said = frame_parts(facts.zone, facts.customer_class, counted, facts.owner)
+        return frame_parts(self.role, self.period, said)
 
     def scalar(self, suite: Suite) -> int:
         """The attribute m2."""

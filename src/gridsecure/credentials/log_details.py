@@ -18,7 +18,7 @@ from typing import Final
 
 from gridsecure.credentials.opening import Opener
 from gridsecure.credentials.presentations import Escrow
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError
 from gridsecure.identity_messages import SearchStep
@@ -40,7 +40,7 @@ STEP_OF: Final[dict[SearchStep, Opener]] = {
 
 def name_digest(subject: str) -> str:
     """What stands for a pseudonym in its leaf."""
-    return sm3_hex(framed(subject))
+    return sm3_hex(frame_parts(subject))
 
 
 def leaf(name: str, escrow: bytes) -> str:
@@ -50,7 +50,7 @@ def leaf(name: str, escrow: bytes) -> str:
         name: From `name_digest`.
         escrow: Its escrow.
     """
-    return sm3_hex(framed(name, escrow))
+    return sm3_hex(frame_parts(name, escrow))
 
 
 def commitment(leaves: Iterable[str]) -> str:
@@ -59,7 +59,7 @@ def commitment(leaves: Iterable[str]) -> str:
     Args:
         leaves: Of its registrations, in any order.
     """
-    return sm3_hex(framed(*sorted(leaves)))
+    return sm3_hex(frame_parts(*sorted(leaves)))
 
 
 def warrant_detail(subject: str, *, escrow: Escrow, reference: str, suite: Suite) -> dict[str, str]:
@@ -96,7 +96,7 @@ def check_warrant(action: str, detail: str, *, ordered: dict[str, str]) -> None:
 
 def batch_digest(key: str, escrows: Sequence[str]) -> str:
     """What a search's order says of one batch: which key is searched for, in which escrows."""
-    return sm3_hex(framed(bytes.fromhex(key), *map(bytes.fromhex, escrows)))
+    return sm3_hex(frame_parts(bytes.fromhex(key), *map(bytes.fromhex, escrows)))
 
 
 def search_detail(
@@ -110,8 +110,8 @@ def search_detail(
         reference: The order's number.
     """
     return {
-        "keys": sm3_hex(framed(*map(bytes.fromhex, keys))),
-        "escrows": sm3_hex(framed(*map(bytes.fromhex, batches))),
+        "keys": sm3_hex(frame_parts(*map(bytes.fromhex, keys))),
+        "escrows": sm3_hex(frame_parts(*map(bytes.fromhex, batches))),
         "batches": len(batches),
         "reference": reference,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gridsecure.credentials.curves import Point
 from gridsecure.credentials.issuer_keys import IssuerPrivateKey, IssuerPublicKey
-from gridsecure.credentials.sigma import Statement
+from gridsecure.credentials.sigma import Relation
 from gridsecure.credentials.suites import Suite
 
 
@@ -46,7 +46,7 @@ def mac_points(
     )
 
 
-def unblinded_mac(suite: Suite, *, answer: tuple[Point, ...], blindings: tuple[int, int]) -> Point:
+def unblind_mac(suite: Suite, *, answer: tuple[Point, ...], blindings: tuple[int, int]) -> Point:
     """U' from the blinded MAC.
 
     Args:
@@ -65,13 +65,13 @@ def unblinded_mac(suite: Suite, *, answer: tuple[Point, ...], blindings: tuple[i
     return group.sum((1, blinded), (-1, x0), *hidden)
 
 
-def issuance_statement(
+def issuance_relation(
     suite: Suite,
     *,
     public: IssuerPublicKey,
     attributes: tuple[Point, Point],
     answer: tuple[Point, ...],
-) -> Statement:
+) -> Relation:
     """That one published key made an answer: eleven equations in the draft's order.
 
     Args:
@@ -80,7 +80,7 @@ def issuance_statement(
         attributes: Commitments to m1 and m2.
         answer: What `mac_points` returned.
     """
-    statement = Statement(suite.group)
+    statement = Relation(suite.group)
     x0, x1, x2, xb, b, t1, t2 = statement.scalars(7)
     g, h, c1, c2 = map(statement.element, (suite.g, suite.h, *attributes))
     u, blinded = map(statement.element, answer[:2])
@@ -101,5 +101,5 @@ def issuance_statement(
 
 
 def issuance_witness(key: IssuerPrivateKey, *, b: int, order: int) -> list[int]:
-    """The scalars of `issuance_statement`: the key, b, and b times x1 and x2."""
+    """The scalars of `issuance_relation`: the key, b, and b times x1 and x2."""
     return [key.x0, key.x1, key.x2, key.xb, b, b * key.x1 % order, b * key.x2 % order]

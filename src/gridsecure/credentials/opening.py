@@ -23,8 +23,8 @@ from gridsecure.credentials.curves import Point
 from gridsecure.credentials.group import POINT_BYTES
 from gridsecure.credentials.issuer_keys import check_length
 from gridsecure.credentials.presentations import Escrow
-from gridsecure.credentials.sigma import Statement, holds, proof_bytes, prove
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.sigma import Relation, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError, SignatureError
 
@@ -51,7 +51,7 @@ class OpenerKey:
     def published(self, suite: Suite) -> bytes:
         """The public half with its proof of possession, 97 bytes."""
         public = suite.group.multiply(suite.g, scalar=self.k)
-        session = framed(suite.context, b"OpenerKey", self.opener)
+        session = frame_parts(suite.context, b"OpenerKey", self.opener)
         proof = prove(_possession(suite, public), [self.k], suite=suite, session=session)
         return suite.group.encode(public) + proof
 
@@ -70,7 +70,7 @@ def opener_public_key(opener: Opener, *, published: bytes, suite: Suite) -> Poin
     """
     check_length(published, PUBLISHED_BYTES)
     public = suite.group.decode(published[:POINT_BYTES])
-    session = framed(suite.context, b"OpenerKey", opener)
+    session = frame_parts(suite.context, b"OpenerKey", opener)
     if not holds(_possession(suite, public), published[POINT_BYTES:], suite=suite, session=session):
         raise SignatureError(
             "An opener's key has no proof of possession.", reason="authenticity.opener-key"
@@ -97,7 +97,7 @@ def joint_key(published: Mapping[Opener, bytes], *, suite: Suite) -> Point:
     return suite.group.decode(suite.group.encode(joint))
 
 
-def opening_share(key: OpenerKey, *, point: Point, head: str, suite: Suite) -> bytes:
+def make_opening_share(key: OpenerKey, *, point: Point, head: str, suite: Suite) -> bytes:
     """One opener's share for a point, an escrow's E1, 97 bytes.
 
     Args:
@@ -113,7 +113,7 @@ def opening_share(key: OpenerKey, *, point: Point, head: str, suite: Suite) -> b
     return group.encode(share) + proof
 
 
-def verified_share(
+def verify_share(
     message: bytes, *, opener: Opener, public: Point, point: Point, head: str, suite: Suite
 ) -> Point:
     """Check a share; return it.
@@ -143,7 +143,7 @@ def verified_share(
     return share
 
 
-def both_shares(
+def verify_both_shares(
     shares: Mapping[Opener, bytes],
     *,
     published: Mapping[Opener, bytes],
@@ -167,7 +167,7 @@ def both_shares(
     if set(shares) != set(OPENERS):
         raise InvalidMessageError("Both openers are needed.", reason="identity.openers")
     return [
-        verified_share(
+        verify_share(
             shares[name],
             opener=name,
             public=opener_public_key(name, published=published[name], suite=suite),
@@ -200,7 +200,9 @@ def open_escrow(
         InvalidMessageError: A share is missing or malformed (`identity.openers`).
         SignatureError: A share is wrong or for another entry (`authenticity.share`).
     """
-    points = both_shares(shares, published=published, point=escrow.e1, head=head, suite=suite)
+    points = verify_both_shares(
+        shares, published=published, point=escrow.e1, head=head, suite=suite
+    )
     return suite.group.sum((1, escrow.e2), *((-1, point) for point in points))
 
 
@@ -209,19 +211,19 @@ def share_digest(message: bytes) -> str:
     return sm3_hex(message)
 
 
-def _possession(suite: Suite, public: Point) -> Statement:
-    statement = Statement(suite.group)
+def _possession(suite: Suite, public: Point) -> Relation:
+    statement = Relation(suite.group)
     (k,) = statement.scalars(1)
     g = statement.element(suite.g)
     statement.equate(statement.element(public), (k, g))
     return statement
 
 
-def _same_logarithm(suite: Suite, public: Point, point: Point, share: Point) -> Statement:
+def _same_logarithm(suite: Suite, public: Point, point: Point, share: Point) -> Relation:
     statement = _possession(suite, public)
     statement.equate(statement.element(share), (0, statement.element(point)))
     return statement
 
 
 def _share_session(suite: Suite, opener: Opener, head: str) -> bytes:
-    return framed(suite.context, b"OpeningShare", opener, head)
+    return frame_parts(suite.context, b"OpeningShare", opener, head)

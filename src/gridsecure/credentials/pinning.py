@@ -16,7 +16,7 @@ from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import SignatureError
 from gridsecure.identity_messages import IdentityKeys
-from gridsecure.messages import Signed, opened
+from gridsecure.messages import Signed, open_message
 
 
 def identity_keys(
@@ -36,7 +36,7 @@ def identity_keys(
     )
 
 
-def stated_keys(
+def check_statements(
     statements: Sequence[Signed], *, signers: Mapping[Opener, Sm2PublicKey]
 ) -> IdentityKeys:
     """Check the two statements; return what both say.
@@ -52,7 +52,7 @@ def stated_keys(
         InvalidMessageError: Signed, but of another shape.
     """
     trusted = {signers[name].thumbprint: signers[name] for name in OPENERS}
-    said = [opened(one, expect=IdentityKeys, trusted=trusted) for one in statements]
+    said = [open_message(one, expect=IdentityKeys, trusted=trusted) for one in statements]
     if sorted(one.signer for one in statements) != sorted(trusted) or len(trusted) != len(OPENERS):
         raise _disagreed()
     if said[0] != said[1]:
@@ -60,28 +60,29 @@ def stated_keys(
     return said[0]
 
 
-def pinned_keys(
+def pin_keys(
     statements: Sequence[Signed], *, signers: Mapping[Opener, Sm2PublicKey], suite: Suite
 ) -> PublicKeys:
     """What a holder pins, from the two statements.
 
     Args:
-        statements: As for `stated_keys`.
-        signers: As for `stated_keys`.
+        statements: As for `check_statements`.
+        signers: As for `check_statements`.
         suite: The group and its hash.
 
     Raises:
-        AuthenticityError: As `stated_keys`, or an opener's key comes without proof of possession.
+        AuthenticityError: As `check_statements`, or an opener's key comes without proof of
+            possession.
         InvalidMessageError: Something stated is no key.
     """
-    return read_keys(stated_keys(statements, signers=signers), suite=suite)
+    return read_keys(check_statements(statements, signers=signers), suite=suite)
 
 
 def read_keys(said: IdentityKeys, *, suite: Suite) -> PublicKeys:
     """The keys in a statement that was checked before.
 
     Args:
-        said: From `stated_keys`.
+        said: From `check_statements`.
         suite: The group and its hash.
 
     Raises:

@@ -30,8 +30,8 @@ from gridsecure.credentials.issuer_keys import (
     IssuerPublicKey,
     check_length,
 )
-from gridsecure.credentials.sigma import Derived, Statement, holds, proof_bytes, prove
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.sigma import Derived, Relation, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest, sm3_hex
 from gridsecure.errors import InvalidMessageError, SignatureError
@@ -129,10 +129,10 @@ class Occasion:
 
     def session(self, suite: Suite, keys: PublicKeys) -> bytes:
         """What the Fiat–Shamir hash takes besides the statement."""
-        domains = framed(*(domain.text for domain in self.domains))
-        binding = sm3_digest(framed(domains, self.holder.point, self.challenge))
+        domains = frame_parts(*(domain.text for domain in self.domains))
+        binding = sm3_digest(frame_parts(domains, self.holder.point, self.challenge))
         issuer, context = keys.issuer.to_bytes(suite), self.context.to_bytes()
-        return framed(suite.context, b"Presentation", issuer, context, binding)
+        return frame_parts(suite.context, b"Presentation", issuer, context, binding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class Verified:
 
 def subject(nym: Point, *, domain: Domain, suite: Suite) -> str:
     """The name of a pseudonym in tokens and tables: SM3(domain ‖ nym), 64 digits."""
-    return sm3_hex(framed(domain.text, suite.group.encode(nym)))
+    return sm3_hex(frame_parts(domain.text, suite.group.encode(nym)))
 
 
 def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, suite: Suite) -> bytes:
@@ -210,7 +210,7 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
     )
     m = group.sum(*group.blinded(m1, u), *group.blinded(z, suite.h))
     shown = (u, u_prime, m, e1, e2, *nyms)
-    statement = presentation_statement(
+    statement = presentation_relation(
         shown, v=Derived(((1, v),)), bases=bases, keys=keys, suite=suite
     )
     session = occasion.session(suite, keys)
@@ -241,7 +241,7 @@ def verify_presentation(
     v = issuer_view((u, u_prime, m), context=occasion.context, key=key, suite=suite)
     bases = [domain.base(suite) for domain in occasion.domains]
     suite.group.prepare(suite.g, suite.h, keys.issuer.x1, keys.opening, *bases)
-    statement = presentation_statement(shown, v=v, bases=bases, keys=keys, suite=suite)
+    statement = presentation_relation(shown, v=v, bases=bases, keys=keys, suite=suite)
     session = occasion.session(suite, keys)
     if not holds(statement, message[points:], suite=suite, session=session):
         raise SignatureError(
@@ -268,9 +268,9 @@ def issuer_view(
     return Derived((*group.blinded(fixed, u), *group.blinded(key.x1, m), (-1, u_prime)))
 
 
-def presentation_statement(
+def presentation_relation(
     shown: tuple[Point, ...], *, v: Derived, bases: list[Point], keys: PublicKeys, suite: Suite
-) -> Statement:
+) -> Relation:
     """The five kinds of equations about the points shown.
 
     Args:
@@ -280,7 +280,7 @@ def presentation_statement(
         keys: The published keys.
         suite: The group.
     """
-    statement = Statement(suite.group)
+    statement = Relation(suite.group)
     m1, z, r, e = statement.scalars(_SCALARS)
     g, h, u, _, m, e1, e2 = map(statement.element, (suite.g, suite.h, *shown[:_FIXED_POINTS]))
     view = statement.element(v)

@@ -64,7 +64,7 @@ def load_curve_query(start: str, end: str, *, reader: Sm2PublicKey) -> Query:
     return Query(plan="load-curve", start=start, end=end, purpose="research", reader=point)
 
 
-def parsed_query(text: str) -> Query:
+def parse_query(text: str) -> Query:
     """Read a query.
 
     Raises:
@@ -83,7 +83,7 @@ def parsed_query(text: str) -> Query:
     return query
 
 
-def verified_grant(
+def verify_grant_token(
     token: str,
     *,
     query: str,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gridsecure.credentials.curves import Point
-from gridsecure.credentials.sigma import Statement
+from gridsecure.credentials.sigma import Relation
 from gridsecure.credentials.suites import Suite
 
 
@@ -90,7 +90,7 @@ def committed_number(commitments: tuple[Point, ...], *, limit: int, suite: Suite
     return suite.group.sum(*zip(digit_bases(limit), commitments, strict=True))
 
 
-def claim_digits(statement: Statement, commitments: tuple[Point, ...], *, suite: Suite) -> None:
+def claim_digits(statement: Relation, commitments: tuple[Point, ...], *, suite: Suite) -> None:
     """Add to a statement that every digit is 0 or 1.
 
     Args:

@@ -22,11 +22,11 @@ from gridsecure.credentials.issuer_keys import check_length
 from gridsecure.credentials.opening import (
     OPENERS,
     Opener,
-    both_shares,
+    verify_both_shares,
 )
 from gridsecure.credentials.presentations import Escrow
-from gridsecure.credentials.sigma import Statement, holds, proof_bytes, prove
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.sigma import Relation, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.errors import InvalidMessageError, SignatureError
 
 BLINDED_BYTES: Final = 2 * POINT_BYTES + proof_bytes(1)
@@ -68,13 +68,13 @@ def blind_difference(pair: Difference, *, opener: Opener, head: str, suite: Suit
     group, power = suite.group, suite.group.random_scalar()
     a, b = group.sums([group.blinded(power, pair.a), group.blinded(power, pair.b)])
     statement = _same_power(suite, pair, Difference(a, b))
-    session = framed(suite.context, b"Blinding", opener, head)
+    session = frame_parts(suite.context, b"Blinding", opener, head)
     return (
         group.encode(a) + group.encode(b) + prove(statement, [power], suite=suite, session=session)
     )
 
 
-def blinded_difference(
+def verify_blinding(
     message: bytes, *, pair: Difference, opener: Opener, head: str, suite: Suite
 ) -> Difference:
     """Check one opener's blinding; return the blinded pair.
@@ -92,7 +92,7 @@ def blinded_difference(
     """
     check_length(message, BLINDED_BYTES)
     blinded = Difference(*suite.group.decode_points(message[: 2 * POINT_BYTES]))
-    session = framed(suite.context, b"Blinding", opener, head)
+    session = frame_parts(suite.context, b"Blinding", opener, head)
     statement = _same_power(suite, pair, blinded)
     if not holds(statement, message[2 * POINT_BYTES :], suite=suite, session=session):
         raise SignatureError(
@@ -124,7 +124,7 @@ def matches(
         InvalidMessageError: A share is missing or malformed (`identity.openers`).
         SignatureError: A share is wrong or for another entry (`authenticity.share`).
     """
-    points = both_shares(shares, published=published, point=pair.a, head=head, suite=suite)
+    points = verify_both_shares(shares, published=published, point=pair.a, head=head, suite=suite)
     return is_zero(pair, shares=points, suite=suite)
 
 
@@ -133,7 +133,7 @@ def is_zero(pair: Difference, *, shares: Sequence[Point], suite: Suite) -> bool:
 
     Args:
         pair: Blinded by both openers, each blinding verified.
-        shares: From `verified_share`, for `pair.a`.
+        shares: From `verify_share`, for `pair.a`.
         suite: The group.
 
     Raises:
@@ -144,8 +144,8 @@ def is_zero(pair: Difference, *, shares: Sequence[Point], suite: Suite) -> bool:
     return suite.group.sum((1, pair.b), *((-1, point) for point in shares)) == IDENTITY
 
 
-def _same_power(suite: Suite, pair: Difference, blinded: Difference) -> Statement:
-    statement = Statement(suite.group)
+def _same_power(suite: Suite, pair: Difference, blinded: Difference) -> Relation:
+    statement = Relation(suite.group)
     (power,) = statement.scalars(1)
     a, b = map(statement.element, (pair.a, pair.b))
     statement.equate(statement.element(blinded.a), (power, a))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from gridsecure.credentials.curves import Point
 from gridsecure.credentials.opening import Opener
 from gridsecure.credentials.presentations import Escrow
-from gridsecure.credentials.revocation import Difference, blinded_difference, difference
+from gridsecure.credentials.revocation import Difference, difference, verify_blinding
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import SignatureError
 
 
-def differences(key: str, escrows: Sequence[str], *, suite: Suite) -> list[Difference]:
+def compute_differences(key: str, escrows: Sequence[str], *, suite: Suite) -> list[Difference]:
     """The encrypted differences between escrowed keys and one enrolled key.
 
     Args:
@@ -32,7 +32,7 @@ def differences(key: str, escrows: Sequence[str], *, suite: Suite) -> list[Diffe
     ]
 
 
-def checked_blindings(
+def check_blindings(
     messages: Sequence[str], *, pairs: Sequence[Difference], opener: Opener, head: str, suite: Suite
 ) -> list[Difference]:
     """Check a list of one opener's blindings; return the blinded pairs.
@@ -53,7 +53,7 @@ def checked_blindings(
             f"The {opener} blinded the wrong number of differences.", reason="authenticity.blinding"
         )
     return [
-        blinded_difference(bytes_of(message), pair=pair, opener=opener, head=head, suite=suite)
+        verify_blinding(bytes_of(message), pair=pair, opener=opener, head=head, suite=suite)
         for message, pair in zip(messages, pairs, strict=True)
     ]
 

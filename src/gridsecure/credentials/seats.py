@@ -10,7 +10,7 @@ instead of thousands. A gateway can neither invent a meter point nor seat one th
 nor say of one what the identity authority does not: holders and gateway may be one's own, so their
 signatures do not show that a zone, a class, who counts or who owns a gateway is true.
 
-Whoever takes in a roster, platform or key authority, calls `seated_roster`; it starts from nothing
+Whoever takes in a roster, platform or key authority, calls `verify_seats`; it starts from nothing
 but the identity authority's key.
 """
 
@@ -25,12 +25,12 @@ from zoneinfo import ZoneInfo
 
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.presentations import Domain
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError, InvalidMessageError, SignatureError, UnknownMeterError
 from gridsecure.identity_messages import Facts, Registrations, RosterSeats
-from gridsecure.messages import RosterManifest, Signed, opened, roster_name
+from gridsecure.messages import RosterManifest, Signed, open_message, roster_name
 from gridsecure.month_texts import MONTH_PATTERN, read_moment
 
 BILLING: Final = ("platform", "billing")
@@ -89,13 +89,13 @@ def check_period(start: str, end: str, *, timezone: str) -> None:
         InvalidMessageError: Not in local time, or it goes on into the next year
             (`identity.period`).
     """
-    zone = ZoneInfo(timezone)
+    tzinfo = ZoneInfo(timezone)
     begin, finish = read_moment(start), read_moment(end)
     is_sound = False
     if begin is not None and finish is not None and begin < finish:
-        local = begin.astimezone(zone)
-        told = (local.isoformat(), finish.astimezone(zone).isoformat())
-        is_one_year = finish <= datetime(local.year + 1, 1, 1, tzinfo=zone)
+        local = begin.astimezone(tzinfo)
+        told = (local.isoformat(), finish.astimezone(tzinfo).isoformat())
+        is_one_year = finish <= datetime(local.year + 1, 1, 1, tzinfo=tzinfo)
         is_sound = told == (start, end) and is_one_year
     if not is_sound:
         raise InvalidMessageError(
@@ -153,10 +153,10 @@ def delegation_text(roster: RosterManifest, slot: int) -> bytes:
         slot: 0 to `roster.slots - 1`.
     """
     subject, place = roster.pseudonyms[slot], slot.to_bytes(4, "big")
-    return framed(_PURPOSE, roster.domain, subject, roster.roster_id, place, roster.gateway_id)
+    return frame_parts(_PURPOSE, roster.domain, subject, roster.roster_id, place, roster.gateway_id)
 
 
-def seated_roster(
+def verify_seats(
     envelope: Signed, *, seats: bytes, identity: Mapping[str, Sm2PublicKey]
 ) -> SeatedRoster:
     """Check a roster with its seats, from the identity authority's key alone.
@@ -207,7 +207,7 @@ def seated_roster(
     # 3. the gateway
     if not key.thumbprint == draft.gateway_id == envelope.signer:
         raise _not_seated("A roster names another gateway than its signer.")
-    roster = opened(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
+    roster = open_message(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
     # 4. the holders
     if len(shown.delegations) != roster.slots:
         raise _not_seated("A roster has other delegations than slots.")
@@ -232,7 +232,7 @@ class VouchedGateway:
     issued_at: datetime
 
 
-def vouched_gateway(envelope: Signed, *, identity: Mapping[str, Sm2PublicKey]) -> VouchedGateway:
+def verify_gateway(envelope: Signed, *, identity: Mapping[str, Sm2PublicKey]) -> VouchedGateway:
     """The one gateway that signed registrations speak of, from the identity authority's key alone.
 
     Raises:
@@ -241,7 +241,7 @@ def vouched_gateway(envelope: Signed, *, identity: Mapping[str, Sm2PublicKey]) -
         SignatureError: It does not verify.
         InvalidMessageError: Signed, but malformed.
     """
-    found = opened(envelope, expect=Registrations, trusted=identity)
+    found = open_message(envelope, expect=Registrations, trusted=identity)
     domain = Domain.parsed(found.domain)
     is_billing = domain == Domain(*BILLING, domain.period)
     issued_at = read_moment(found.issued_at)
@@ -290,7 +290,7 @@ def _check_stated(roster: RosterManifest, *, gateway: Facts, members: Sequence[F
 def _registrations(
     envelope: Signed, *, role: str, domain: str, identity: Mapping[str, Sm2PublicKey]
 ) -> Registrations:
-    found = opened(envelope, expect=Registrations, trusted=identity)
+    found = open_message(envelope, expect=Registrations, trusted=identity)
     if (found.role, found.domain) != (role, domain):
         raise _not_seated("Registrations are of another role or domain than a roster.")
     return found

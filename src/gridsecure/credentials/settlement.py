@@ -13,8 +13,8 @@ from gridsecure.credentials.curves import Point
 from gridsecure.credentials.group import POINT_BYTES
 from gridsecure.credentials.issuer_keys import check_length
 from gridsecure.credentials.presentations import Domain, subject
-from gridsecure.credentials.sigma import Statement, holds, proof_bytes, prove
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.sigma import Relation, holds, proof_bytes, prove
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.errors import SignatureError
 
 SETTLEMENT_BYTES: Final = POINT_BYTES + proof_bytes(1)
@@ -36,7 +36,7 @@ def prove_settlement(m1: int, *, domain: Domain, challenge: bytes, suite: Suite)
     return group.encode(nym) + prove(statement, [m1], suite=suite, session=session)
 
 
-def settled_subject(
+def verify_settlement(
     message: bytes, *, enrolled: Point, domain: Domain, challenge: bytes, suite: Suite
 ) -> str:
     """Check a settlement proof; return the pseudonym's name, under which the bill is.
@@ -64,8 +64,8 @@ def settled_subject(
     return subject(nym, domain=domain, suite=suite)
 
 
-def _one_secret(suite: Suite, key: Point, base: Point, nym: Point) -> Statement:
-    statement = Statement(suite.group)
+def _one_secret(suite: Suite, key: Point, base: Point, nym: Point) -> Relation:
+    statement = Relation(suite.group)
     (m1,) = statement.scalars(1)
     g, key_at, base_at, nym_at = map(statement.element, (suite.g, key, base, nym))
     statement.equate(key_at, (m1, g))
@@ -74,4 +74,4 @@ def _one_secret(suite: Suite, key: Point, base: Point, nym: Point) -> Statement:
 
 
 def _session(suite: Suite, domain: Domain, challenge: bytes) -> bytes:
-    return framed(suite.context, b"Settlement", domain.text, challenge)
+    return frame_parts(suite.context, b"Settlement", domain.text, challenge)

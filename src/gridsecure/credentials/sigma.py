@@ -41,7 +41,7 @@ Equation = tuple[int, tuple[tuple[int, int], ...]]
 
 
 @dataclass(slots=True)
-class Statement:
+class Relation:
     """Points and equations, built up in one order by prover and verifier.
 
     Args:
@@ -111,7 +111,7 @@ def proof_bytes(scalars: int) -> int:
 
 
 def prove(
-    statement: Statement,
+    statement: Relation,
     witness: Sequence[int],
     *,
     suite: Suite,
@@ -153,7 +153,7 @@ def prove(
     return group.encode_scalars(challenge, *responses)
 
 
-def holds(statement: Statement, proof: bytes, *, suite: Suite, session: bytes) -> bool:
+def holds(statement: Relation, proof: bytes, *, suite: Suite, session: bytes) -> bool:
     """Say whether a proof shows a statement.
 
     Args:

@@ -23,7 +23,7 @@ Challenge = Callable[[bytes, bytes, bytes], int]
 """Session, statement and commitments to a scalar."""
 
 
-def framed(*parts: bytes | str) -> bytes:
+def frame_parts(*parts: bytes | str) -> bytes:
     """Join parts, each after its length [4 bytes, big-endian]; texts as UTF-8."""
     encoded = [part.encode() if isinstance(part, str) else part for part in parts]
     return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
@@ -90,7 +90,7 @@ def sm2_suite(backend: BackendName = "auto") -> Suite:
 
     def challenge(session: bytes, statement: bytes, commitments: bytes) -> int:
         (number,) = hash_to_numbers(
-            framed(session, statement, commitments),
+            frame_parts(session, statement, commitments),
             tag=b"FiatShamir-" + CONTEXT,
             count=1,
             modulus=group.order,

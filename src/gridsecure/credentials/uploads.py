@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import TokenClaims
@@ -57,7 +57,7 @@ class Upload:
         if not 0 <= self.counter < 2**64:
             raise ValueError("a counter fits eight bytes")
         token, counter = sm3_digest(self.token.encode()), self.counter.to_bytes(8, "big")
-        return framed(_PURPOSE, self.method, self.path, token, counter, self.body_digest)
+        return frame_parts(_PURPOSE, self.method, self.path, token, counter, self.body_digest)
 
 
 def sign_upload(upload: Upload, *, key: Sm2PrivateKey) -> bytes:

@@ -154,15 +154,15 @@ def split_ciphertext(data: bytes) -> tuple[bytes, bytes, bytes]:
     """
     digest_end = POINT_BYTES + DIGEST_BYTES
     if len(data) <= digest_end or data[0] != 4:
-        raise unopened()
+        raise unopened_error()
     try:
         c1 = check_point(data[:POINT_BYTES])
     except InvalidMessageError as refused:
-        raise unopened() from refused
+        raise unopened_error() from refused
     return c1, data[POINT_BYTES:digest_end], data[digest_end:]
 
 
-def unopened() -> EnvelopeError:
+def unopened_error() -> EnvelopeError:
     """Return the one error for every reason an SM2 ciphertext may not open."""
     return EnvelopeError("The SM2 ciphertext does not open.")
 
@@ -211,13 +211,13 @@ def ciphertext_from_der(der: bytes) -> bytes:
     """
     body = _der_parts(der, (0x02, 0x02, 0x04, 0x04))
     if body is None or max(len(body[0]), len(body[1])) > 33:
-        raise unopened()
+        raise unopened_error()
     x, y = (int.from_bytes(part, "big") for part in body[:2])
     if max(x, y) >= P:
-        raise unopened()
+        raise unopened_error()
     data = b"\x04" + join_numbers(x, y) + body[2] + body[3]
     if ciphertext_to_der(data) != der:
-        raise unopened()
+        raise unopened_error()
     return data
 
 

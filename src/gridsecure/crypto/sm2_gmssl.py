@@ -33,7 +33,7 @@ from gridsecure.crypto.sm2_curve import (
     split_ciphertext,
     split_numbers,
     split_signature,
-    unopened,
+    unopened_error,
 )
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import GridSecureError, SignatureError
@@ -256,5 +256,5 @@ class GmsslPrivateKey:
         plaintext = _xor(c2, mask)
         intact = hmac.compare_digest(_check_digest(shared, plaintext), c3)
         if not (intact and any(mask)):
-            raise unopened()
+            raise unopened_error()
         return plaintext

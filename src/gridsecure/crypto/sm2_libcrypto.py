@@ -265,5 +265,5 @@ class OpenSslPrivateKey(_Key):
         plaintext = self._transform("EVP_PKEY_decrypt", sm2_curve.ciphertext_to_der(data))
         # Equal to C2 means a zero mask, which GB/T 32918.4 §7.1 B4 refuses (3.0.19 does too).
         if plaintext is None or plaintext == data[-len(plaintext) :]:
-            raise sm2_curve.unopened()
+            raise sm2_curve.unopened_error()
         return plaintext

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.calendars import find_straddling
 from gridsecure.billing.limits import OPEN_LIMIT_WH, counts_hours, tier_limits_wh
-from gridsecure.billing.measures import across_prices
+from gridsecure.billing.measures import find_across_prices
 from gridsecure.billing.rules import (
     DISCOUNT,
     EXPORT,
@@ -225,7 +225,7 @@ def _across_prices(tariff: Tariff, energies: IntervalEnergies, rows: NDArray[np.
         across |= (lengths[:, straddles] == minutes).any(axis=1)
     price = interval_length(tariff)
     if price is not None:
-        across |= across_prices(energies.starts, lengths, pd.Timedelta(price)).any(axis=1)
+        across |= find_across_prices(energies.starts, lengths, pd.Timedelta(price)).any(axis=1)
     found: Mask = (rows >= 0) & across[rows]
     return found
 

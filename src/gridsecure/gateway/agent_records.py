@@ -75,7 +75,7 @@ def remember(
             keep(session, row)
 
 
-def remembered(zone: GatewayZone, period: str) -> dict[str, Member]:
+def recall_members(zone: GatewayZone, period: str) -> dict[str, Member]:
     """Registered meter points of a year: in the billing domain, and in that of settlement."""
     with read_session(zone.engine) as session:
         found = session.exec(select(AgentRow).where(AgentRow.period == period))
@@ -108,7 +108,7 @@ def keep_credentials(
             keep(session, row)
 
 
-def kept_credentials(
+def load_credentials(
     zone: GatewayZone, agents: Sequence[Agent], *, context: Context
 ) -> list[Given]:
     """Those of some holders that have a credential, with it.
@@ -133,14 +133,14 @@ def _credential(agent: Agent, row: CredentialRow, context: Context) -> Credentia
     return Credential(agent.holder.m1, u, u_prime, context.stating(row.facts))
 
 
-def settlement_names(zone: GatewayZone, start: str) -> dict[str, str]:
+def map_settlement_names(zone: GatewayZone, start: str) -> dict[str, str]:
     """Pseudonym in the billing domain -> the same meter point's in the settlement domain.
 
     Args:
         zone: The gateway.
         start: Start of a billing period, ISO 8601.
     """
-    known = remembered(zone, start[:4]).values()
+    known = recall_members(zone, start[:4]).values()
     return {billing: settlement for billing, settlement in (one.subjects for one in known)}
 
 
@@ -152,7 +152,7 @@ def remember_gateway(zone: GatewayZone, period: str, member: Member, *, at: date
         keep(session, row)
 
 
-def remembered_gateway(zone: GatewayZone, period: str) -> Member | None:
+def recall_gateway(zone: GatewayZone, period: str) -> Member | None:
     """The gateway itself as it is registered for a year, or None."""
     with read_session(zone.engine) as session:
         row = find(session, GatewayAgentRow, period=period)

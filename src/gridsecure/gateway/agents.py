@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from gridsecure.credentials.access import login_text
-from gridsecure.credentials.holder import Holder, derived_secret
+from gridsecure.credentials.holder import Holder, derive_secret
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.gateway.identity_keys import kept_identity_keys
+from gridsecure.gateway.identity_keys import load_identity_keys
 from gridsecure.gateway.zone import GatewayZone
 
 MAX_REMEMBERED = 16_384
@@ -99,7 +99,7 @@ class Agents:
         self.suite.group.prepare(issuer.x0, issuer.x1, issuer.x2, self.keys.opening, *bases)
 
     def _made(self, name: str, identity: str) -> Agent:
-        m1 = derived_secret(self.seed, name=name, suite=self.suite)
+        m1 = derive_secret(self.seed, name=name, suite=self.suite)
         return Agent(identity, Holder(self.suite, self.keys, m1))
 
 
@@ -109,4 +109,4 @@ def agents_of(zone: GatewayZone) -> Agents:
     Raises:
         NotFoundError: It has not (`not-found.identity-keys`).
     """
-    return Agents(kept_identity_keys(zone), zone.seed, zone.service_id)
+    return Agents(load_identity_keys(zone), zone.seed, zone.service_id)

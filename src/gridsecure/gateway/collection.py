@@ -19,8 +19,8 @@ from typing import Final
 import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN, usual_interval
-from gridsecure.billing.reading_versions import overlaid
-from gridsecure.billing.readings import joined_readings
+from gridsecure.billing.reading_versions import overlay_readings
+from gridsecure.billing.readings import join_readings
 from gridsecure.billing.validation import validate_readings
 from gridsecure.errors import InputError, InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
@@ -96,14 +96,14 @@ def read_files(files: MonthFiles, *, timezone: str) -> list[ReadingsFile]:
     below = reduce(_joined_files, found)
     held = len(below.readings)
     for later in _read(files, files.later, timezone=timezone, interval=UNKNOWN, held=held):
-        readings = overlaid(below.readings, later=later.readings)
+        readings = overlay_readings(below.readings, later=later.readings)
         below = replace(below, readings=readings, problems=(*below.problems, *later.problems))
     return [below]
 
 
 def _joined_files(first: ReadingsFile, second: ReadingsFile) -> ReadingsFile:
     """Two files as one."""
-    readings = joined_readings([first.readings, second.readings])
+    readings = join_readings([first.readings, second.readings])
     return replace(first, readings=readings, problems=(*first.problems, *second.problems))
 
 
@@ -155,7 +155,7 @@ def collect(
 
     """
     problems = Counter(problem.rule for source in sources for problem in source.problems)
-    readings = joined_readings([source.readings for source in sources])
+    readings = join_readings([source.readings for source in sources])
     sources.clear()
     names = frozenset(readings["meter_point_id"].unique())
     # Meter points without any reading are found by admission.

@@ -23,7 +23,7 @@ from sqlmodel import col, select
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError, StorageError
 from gridsecure.gateway.month_files import month_folder
-from gridsecure.gateway.month_plan import stored_report
+from gridsecure.gateway.month_plan import find_report
 from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.tables import CorrectionPlanRow, CorrectionReportRow
@@ -139,7 +139,7 @@ def save_correction(
         StorageError: The disk could not take them.
     """
     folder = month_folder(zone, month)
-    if stored_report(zone, month) is None:
+    if find_report(zone, month) is None:
         raise ConflictError(
             f"The processing of month {month} has not finished.",
             reason="correction.month-open",
@@ -158,7 +158,7 @@ def save_correction(
     return CorrectionFiles(month, tuple(kept), tuple(_kept(folder, text) for text in texts))
 
 
-def version_path(zone: GatewayZone, month: str, digest: str) -> Path:
+def locate_version(zone: GatewayZone, month: str, digest: str) -> Path:
     """Where a corrected file lies, after its bytes were compared with its name.
 
     Raises:
@@ -191,13 +191,13 @@ def file_digest(path: Path) -> str:
         ) from error
 
 
-def correction_folder(zone: GatewayZone, files: CorrectionFiles) -> Path:
+def make_correction_folder(zone: GatewayZone, files: CorrectionFiles) -> Path:
     """The private folder of a correction, made where it is missing."""
     folder = private_folder(month_folder(zone, files.month) / "corrections")
     return private_folder(folder / files.name)
 
 
-def stored_corrections(zone: GatewayZone, month: str) -> list[CorrectionPlan]:
+def list_corrections(zone: GatewayZone, month: str) -> list[CorrectionPlan]:
     """The fixed corrections of a month, in order."""
     with read_session(zone.engine) as session:
         of_month = select(CorrectionPlanRow.document).where(CorrectionPlanRow.month == month)
@@ -205,7 +205,7 @@ def stored_corrections(zone: GatewayZone, month: str) -> list[CorrectionPlan]:
         return [_plan(text) for text in found]
 
 
-def stored_correction_report(zone: GatewayZone, files: CorrectionFiles) -> CorrectionReport | None:
+def find_correction_report(zone: GatewayZone, files: CorrectionFiles) -> CorrectionReport | None:
     """The report of a finished correction, or None."""
     with read_session(zone.engine) as session:
         named = select(CorrectionReportRow, CorrectionPlanRow.number).join(CorrectionPlanRow)

@@ -13,25 +13,25 @@ from pathlib import Path
 import pandas as pd
 
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
-from gridsecure.billing.reading_versions import changed_settlements
+from gridsecure.billing.reading_versions import find_changed_settlements
 from gridsecure.gateway import outbox
-from gridsecure.gateway.agent_records import settlement_names
+from gridsecure.gateway.agent_records import map_settlement_names
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import (
     CorrectionFiles,
     CorrectionPlan,
     PlannedRoster,
-    correction_folder,
-    stored_corrections,
+    list_corrections,
+    make_correction_folder,
 )
-from gridsecure.gateway.month_plan import required_plan
+from gridsecure.gateway.month_plan import load_plan
 from gridsecure.gateway.preparation import RosterMonth
 from gridsecure.gateway.reconciliation import (
     Document,
-    oracle_bills,
+    compute_oracle_bills,
     oracle_path,
-    oracle_settlements,
-    renamed,
+    read_oracle,
+    rename_documents,
     roster_tariff,
 )
 from gridsecure.gateway.zone import GatewayZone
@@ -39,7 +39,7 @@ from gridsecure.messages import RosterManifest
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class LatestVersion:
     """The latest version of a roster.
 
     Args:
@@ -76,20 +76,22 @@ def version_oracle(folder: Path, roster_id: str) -> Path:
     return oracle_path(folder / "oracle", roster_id)
 
 
-def fixed_correction(zone: GatewayZone, files: CorrectionFiles) -> CorrectionPlan | None:
+def find_correction(zone: GatewayZone, files: CorrectionFiles) -> CorrectionPlan | None:
     """The plan of a correction, or None while it is not fixed."""
-    plans = {plan.files: plan for plan in stored_corrections(zone, files.month)}
+    plans = {plan.files: plan for plan in list_corrections(zone, files.month)}
     return plans.get(files)
 
 
-def earlier_corrections(zone: GatewayZone, files: CorrectionFiles) -> list[CorrectionPlan]:
+def list_earlier_corrections(zone: GatewayZone, files: CorrectionFiles) -> list[CorrectionPlan]:
     """The fixed corrections of the month before this one, in order."""
-    plans = stored_corrections(zone, files.month)
+    plans = list_corrections(zone, files.month)
     names = [plan.files for plan in plans]
     return plans[: names.index(files)] if files in names else plans
 
 
-def heads(zone: GatewayZone, files: MonthFiles, *, before: CorrectionFiles) -> list[Head]:
+def find_heads(
+    zone: GatewayZone, files: MonthFiles, *, before: CorrectionFiles
+) -> list[LatestVersion]:
     """The latest version of every roster before a correction.
 
     Args:
@@ -100,32 +102,32 @@ def heads(zone: GatewayZone, files: MonthFiles, *, before: CorrectionFiles) -> l
     Raises:
         NotFoundError: The month, or an earlier correction, was not encrypted.
     """
-    plan = required_plan(zone, files.month)
+    plan = load_plan(zone, files.month)
     found = {
-        first: Head(first, outbox.required(zone, name), files.folder)
+        first: LatestVersion(first, outbox.load_outgoing(zone, name), files.folder)
         for first, name in zip(plan.rosters, plan.names, strict=True)
     }
-    for correction in earlier_corrections(zone, before):
-        folder = correction_folder(zone, correction.files)
+    for correction in list_earlier_corrections(zone, before):
+        folder = make_correction_folder(zone, correction.files)
         for item in correction.rosters:
-            found[item.first] = Head(item.first, outbox.required(zone, item.name), folder)
+            found[item.first] = LatestVersion(
+                item.first, outbox.load_outgoing(zone, item.name), folder
+            )
     return list(found.values())
 
 
-def changed_names(before: Path, after: Path) -> set[str]:
+def find_changed_names(before: Path, after: Path) -> set[str]:
     """Pseudonyms whose settlements differ between two versions of one roster and tariff.
 
     Raises:
         NotFoundError: A version is not there (`oracle.missing`).
     """
     # One period each, so any moment stands for it.
-    old, new = (
-        oracle_settlements(path).assign(period_start=pd.Timestamp(0)) for path in (before, after)
-    )
-    return {name for name, _ in changed_settlements(old, new)}
+    old, new = (read_oracle(path).assign(period_start=pd.Timestamp(0)) for path in (before, after))
+    return {name for name, _ in find_changed_settlements(old, new)}
 
 
-def expected_corrections(
+def compute_expected_corrections(
     zone: GatewayZone, files: MonthFiles, *, correction: CorrectionFiles
 ) -> dict[str, Document]:
     """The oracle's correction documents: roster id -> settlement pseudonym -> document.
@@ -136,18 +138,18 @@ def expected_corrections(
         NotFoundError: The month or correction was not processed here (`month.not-processed`,
             `outbox.missing`, `oracle.missing`).
     """
-    month = required_plan(zone, files.month)
+    month = load_plan(zone, files.month)
     span = (month.start, month.end)
-    plan, settled = fixed_correction(zone, correction), settlement_names(zone, month.start)
-    versions = {head.first: head for head in heads(zone, files, before=correction)}
+    plan, settled = find_correction(zone, correction), map_settlement_names(zone, month.start)
+    versions = {head.first: head for head in find_heads(zone, files, before=correction)}
     documents = {}
     for item in plan.rosters if plan else ():
         head = versions[item.first]
-        roster = RosterManifest.parsed(outbox.required(zone, item.name).roster.body)
-        path = version_oracle(correction_folder(zone, correction), roster.roster_id)
+        roster = RosterManifest.parsed(outbox.load_outgoing(zone, item.name).roster.body)
+        path = version_oracle(make_correction_folder(zone, correction), roster.roster_id)
         changes = correct_bills(
-            oracle_bills(head.oracle, roster=head.roster, zone=zone, span=span),
-            oracle_bills(path, roster=roster, zone=zone, span=span),
+            compute_oracle_bills(head.oracle, roster=head.roster, zone=zone, span=span),
+            compute_oracle_bills(path, roster=roster, zone=zone, span=span),
         )
         names = {roster.pseudonyms[slot] for slot in item.corrected_slots}
         found = corrections_to_json(
@@ -156,5 +158,5 @@ def expected_corrections(
             meter_point_ids=names,
             tariff=roster_tariff(zone, roster),
         )
-        documents[roster.roster_id] = renamed(found["meters"], settled)
+        documents[roster.roster_id] = rename_documents(found["meters"], settled)
     return documents

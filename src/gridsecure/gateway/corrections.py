@@ -24,7 +24,7 @@ from typing import Final
 from gridsecure.credentials.seats import billing_domain
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError
 from gridsecure.gateway import outbox
-from gridsecure.gateway.agent_records import remembered
+from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import (
@@ -32,28 +32,28 @@ from gridsecure.gateway.correction_plan import (
     CorrectionPlan,
     CorrectionReport,
     PlannedRoster,
-    correction_folder,
     file_digest,
+    find_correction_report,
     fix_correction,
     keep_correction_report,
-    stored_correction_report,
-    stored_corrections,
-    version_path,
+    list_corrections,
+    locate_version,
+    make_correction_folder,
 )
 from gridsecure.gateway.correction_versions import (
     ChangedRoster,
-    Head,
-    changed_names,
-    earlier_corrections,
-    fixed_correction,
-    heads,
+    LatestVersion,
+    find_changed_names,
+    find_correction,
+    find_heads,
+    list_earlier_corrections,
     version_oracle,
 )
 from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, Progress
-from gridsecure.gateway.preparation import Admit, AdmittedMonth, admit_month, settled_roster
-from gridsecure.gateway.rosters import Roster, retariffed
-from gridsecure.gateway.seating import reseated
+from gridsecure.gateway.preparation import Admit, AdmittedMonth, admit_month, settle_roster
+from gridsecure.gateway.rosters import Roster, change_tariff
+from gridsecure.gateway.seating import reseat_roster
 from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.tariffs.tariff import parse_tariff
@@ -91,7 +91,7 @@ def correct_month(  # noqa: PLR0913 - as `process_month`, and what corrects it
         ConflictError: An earlier correction is not finished (`correction.unfinished`).
         GridSecureError: A step could not be done; run again when its reason is gone.
     """
-    known = stored_correction_report(zone, correction)
+    known = find_correction_report(zone, correction)
     if known is not None:
         return known
     run = _CorrectionRun(zone, files, correction, peers, clock, progress, admit)
@@ -115,10 +115,10 @@ class _CorrectionRun:
 
     def plan(self) -> CorrectionPlan | None:
         """The plan of this correction, or None while it is not fixed and may be."""
-        known = fixed_correction(self.zone, self.correction)
-        earlier = stored_corrections(self.zone, self.correction.month)
+        known = find_correction(self.zone, self.correction)
+        earlier = list_corrections(self.zone, self.correction.month)
         for plan in earlier if known is None else ():
-            if stored_correction_report(self.zone, plan.files) is None:
+            if find_correction_report(self.zone, plan.files) is None:
                 raise ConflictError(
                     "An earlier correction of the month has not finished.",
                     reason="correction.unfinished",
@@ -133,7 +133,7 @@ class _CorrectionRun:
         self.progress("compare", 0, 0)
         changed, late = self.compared(admitted)
         plan = CorrectionPlan(
-            number=1 + len(earlier_corrections(self.zone, self.correction)),
+            number=1 + len(list_earlier_corrections(self.zone, self.correction)),
             files=self.correction,
             first_readings=tuple(file_digest(path) for path in self.files.readings),
             validated_at=at.isoformat(),
@@ -147,7 +147,7 @@ class _CorrectionRun:
     def admitted(self, at: datetime) -> AdmittedMonth:
         """Step 1: the whole month, read and validated with all later files."""
         month, zone = self.correction.month, self.zone
-        earlier = earlier_corrections(zone, self.correction)
+        earlier = list_earlier_corrections(zone, self.correction)
         first = tuple(file_digest(path) for path in self.files.readings)
         if any(plan.first_readings != first for plan in earlier):
             raise AuditBrokenError(
@@ -156,10 +156,10 @@ class _CorrectionRun:
                 remedy="Look for what altered the gateway's folder; restore it from a backup.",
             )
         versions = [plan.files for plan in earlier] + [self.correction]
-        later = [version_path(zone, month, name) for v in versions for name in v.readings]
+        later = [locate_version(zone, month, name) for v in versions for name in v.readings]
         files = replace(
             self.files,
-            folder=correction_folder(zone, self.correction),
+            folder=make_correction_folder(zone, self.correction),
             tariffs=self.tariffs(),
             later=tuple(later),
             months=self.files.folder.parent,
@@ -177,18 +177,18 @@ class _CorrectionRun:
         month, objects = self.correction.month, self.zone.objects
         used = [
             objects.get(head.roster.tariff).decode()
-            for head in heads(self.zone, self.files, before=self.correction)
+            for head in find_heads(self.zone, self.files, before=self.correction)
         ]
-        paths = [version_path(self.zone, month, name) for name in self.correction.tariffs]
+        paths = [locate_version(self.zone, month, name) for name in self.correction.tariffs]
         texts = [*used, *(path.read_text(encoding="utf-8") for path in paths)]
         return dict(self.files.tariffs) | {parse_tariff(text).tariff_id: text for text in texts}
 
     def compared(self, admitted: AdmittedMonth) -> tuple[list[ChangedRoster], int]:
         """Step 2: rosters with corrected slots, and how many meter points are in no roster."""
         billed = admitted.admission.billed
-        known = remembered(self.zone, self.correction.month[:4])
+        known = recall_members(self.zone, self.correction.month[:4])
         meters = {known[name].billing: name for name in billed["meter_point_id"] if name in known}
-        latest = heads(self.zone, self.files, before=self.correction)
+        latest = find_heads(self.zone, self.files, before=self.correction)
         seated = {name for head in latest for name in head.roster.pseudonyms}
         if seated - meters.keys():
             raise InputError(
@@ -202,7 +202,7 @@ class _CorrectionRun:
         return [item for item in changed if item is not None], len(billed) - len(seated)
 
     def changed(
-        self, head: Head, meters: Mapping[str, str], admitted: AdmittedMonth
+        self, head: LatestVersion, meters: Mapping[str, str], admitted: AdmittedMonth
     ) -> ChangedRoster | None:
         """A roster's new version, unless nothing of it changed."""
         before = Roster(head.roster, tuple(meters[name] for name in head.roster.pseudonyms))
@@ -213,13 +213,15 @@ class _CorrectionRun:
         is_retariffed = digest != head.roster.tariff
         roster = before
         if is_retariffed:
-            other = retariffed(before, tariff=digest)
-            roster = reseated(self.zone, other, earlier=head.roster, at=self.clock())
-        folder = correction_folder(self.zone, self.correction)
-        month = settled_roster(roster, tariff, admitted, folder=folder)
+            other = change_tariff(before, tariff=digest)
+            roster = reseat_roster(self.zone, other, earlier=head.roster, at=self.clock())
+        folder = make_correction_folder(self.zone, self.correction)
+        month = settle_roster(roster, tariff, admitted, folder=folder)
         slots = list(range(roster.manifest.slots))
         if not is_retariffed:
-            names = changed_names(head.oracle, version_oracle(folder, roster.manifest.roster_id))
+            names = find_changed_names(
+                head.oracle, version_oracle(folder, roster.manifest.roster_id)
+            )
             slots = [n for n, name in enumerate(roster.manifest.pseudonyms) if name in names]
         if not slots:
             return None
@@ -259,7 +261,7 @@ class _CorrectionRun:
 
     def upload(self, plan: CorrectionPlan) -> int:
         """Step 5: tariffs, then every roster until the platform committed it."""
-        outgoing = [outbox.required(self.zone, item.name) for item in plan.rosters]
+        outgoing = [outbox.load_outgoing(self.zone, item.name) for item in plan.rosters]
         waiting = [item for item in outgoing if item.state != outbox.COMMITTED]
         platform, sent_bytes = self.peers.platform(self.correction.month), 0
         for done, item in enumerate(waiting):
@@ -269,7 +271,7 @@ class _CorrectionRun:
 
     def report(self, plan: CorrectionPlan, *, sent: int) -> CorrectionReport:
         """Step 6: count and record."""
-        outgoing = [outbox.required(self.zone, item.name) for item in plan.rosters]
+        outgoing = [outbox.load_outgoing(self.zone, item.name) for item in plan.rosters]
         for item in outgoing:
             outbox.drop_columns(self.zone, item.name)
         report = CorrectionReport(
@@ -280,7 +282,7 @@ class _CorrectionRun:
             bytes_uploaded=sent,
             late=plan.late,
         )
-        found = correction_folder(self.zone, self.correction)
+        found = make_correction_folder(self.zone, self.correction)
         adopt_totals(found, into=self.files.folder, number=plan.number)
         keep_correction_report(self.zone, self.correction, report=report, at=self.clock())
         return report

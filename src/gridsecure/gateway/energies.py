@@ -123,7 +123,7 @@ class IntervalEnergies:
         }
 
 
-def interval_energies(readings: pd.DataFrame, *, period: BillingPeriod) -> IntervalEnergies:
+def lay_out_energies(readings: pd.DataFrame, *, period: BillingPeriod) -> IntervalEnergies:
     """Lay readings out by meter point and interval.
 
     Args:

@@ -22,18 +22,18 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError
 from gridsecure.gateway.agent_records import (
     Member,
+    recall_gateway,
+    recall_members,
     remember_gateway,
-    remembered,
-    remembered_gateway,
 )
 from gridsecure.gateway.agents import Agents
-from gridsecure.gateway.enrolment_batches import Batch, afresh
+from gridsecure.gateway.enrolment_batches import EnrolmentBatch, retry_afresh
 from gridsecure.gateway.enrolment_passes import RANDOM, Counted, Passes, Shuffle, batch_size
 from gridsecure.gateway.identity_keys import pin_identity_keys
-from gridsecure.gateway.identity_peer import IdentityService, Login
+from gridsecure.gateway.identity_peer import HolderLogin, IdentityService
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Registrations
-from gridsecure.messages import Signed, opened
+from gridsecure.messages import Signed, open_message
 
 REVOKED: Final = "identity.revoked"
 _MAX_LETTERS: Final = 256  # as `EnrolmentItem` takes
@@ -139,7 +139,7 @@ class IdentityClient:
                 before that is remembered.
         """
         period = start[:4]
-        known = remembered(self._zone, period)
+        known = recall_members(self._zone, period)
         fresh = [name for name in meter_point_ids if name not in known]
         # what no book can list would be malformed in an order, and cost its whole batch
         refused = {name: _UNKNOWN for name in fresh if len(name) > _MAX_LETTERS}
@@ -160,10 +160,10 @@ class IdentityClient:
             GridSecureError: The authority cannot be reached or believed.
         """
         period, agent = start[:4], self.agents.gateway()
-        known = remembered_gateway(self._zone, period)
+        known = recall_gateway(self._zone, period)
         if known is not None:
             return known.billing
-        batch = Batch("gateway", period, None, (agent,))
+        batch = EnrolmentBatch("gateway", period, None, (agent,))
         outcome = self._passes.through([batch], counted=lambda *_: None)[agent.identity]
         if isinstance(outcome, str):
             raise _gateway_refused(outcome)
@@ -197,7 +197,7 @@ class IdentityClient:
 
     def _again(self, subjects: frozenset[str], period: str) -> bool:
         """Register pseudonyms once more that were registered before; whether any is."""
-        known = remembered(self._zone, period)
+        known = recall_members(self._zone, period)
         names = [name for name, own in known.items() if own.billing in subjects]
         outcomes = self._passes.again(list(self._batches(names, period)))
         return any(isinstance(one, Member) for one in outcomes.values())
@@ -214,7 +214,7 @@ class IdentityClient:
             raise _gateway_refused(REVOKED)
         return envelope
 
-    def log_in(self, start: str) -> tuple[Login, Sm2PrivateKey]:
+    def log_in(self, start: str) -> tuple[HolderLogin, Sm2PrivateKey]:
         """A token for the gateway's pseudonym of a year, and the key that acts with it.
 
         Raises:
@@ -224,14 +224,14 @@ class IdentityClient:
         domain, subject, agent = billing_domain(start), self.join(start), self.agents.gateway()
         key = agent.key_in(domain)
 
-        def attempt() -> Login:
+        def attempt() -> HolderLogin:
             challenge = self._peer.challenge()
             signature = agent.sign_in(domain, challenge=challenge)
             return self._peer.log_in(
                 subject=subject, domain=domain.text, challenge=challenge, signature=signature
             )
 
-        return afresh(attempt), key
+        return retry_afresh(attempt), key
 
     def _registrations(
         self, role: Role, asked: Sequence[str], start: str
@@ -240,7 +240,7 @@ class IdentityClient:
         envelope, refused = self._peer.registrations(domain=domain, role=role, subjects=asked)
         named: list[str] = []
         if envelope is not None:
-            said = opened(envelope, expect=Registrations, trusted={pinned.thumbprint: pinned})
+            said = open_message(envelope, expect=Registrations, trusted={pinned.thumbprint: pinned})
             named = [entry.subject for entry in said.entries]
             if (said.domain, said.role) != (domain, role):
                 raise self._peer.malformed()
@@ -248,9 +248,9 @@ class IdentityClient:
             raise self._peer.malformed()
         return envelope, refused
 
-    def _batches(self, names: Sequence[str], period: str) -> Iterator[Batch]:
+    def _batches(self, names: Sequence[str], period: str) -> Iterator[EnrolmentBatch]:
         earlier = str(int(period) - 1) if self._carry else ""
-        carried = remembered(self._zone, earlier) if self._carry else {}
+        carried = recall_members(self._zone, earlier) if self._carry else {}
         for carry, group in (
             (earlier, [name for name in names if name in carried]),
             (None, [name for name in names if name not in carried]),
@@ -259,7 +259,7 @@ class IdentityClient:
             for at in range(0, len(group), size):
                 part = group[at : at + size]
                 agents = tuple(self.agents.meter_point(name) for name in part)
-                yield Batch("meter-point", period, carry, agents)
+                yield EnrolmentBatch("meter-point", period, carry, agents)
 
 
 def _gateway_refused(said: str) -> AccessDeniedError:

@@ -26,7 +26,7 @@ from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.errors import AuthenticityError
 from gridsecure.gateway.agent_records import Subjects
 from gridsecure.gateway.agents import Agent
-from gridsecure.gateway.identity_peer import IdentityService, Registering, Shown
+from gridsecure.gateway.identity_peer import HolderPresentation, IdentityService, Registering
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import (
     EnrolmentAnswer,
@@ -34,7 +34,7 @@ from gridsecure.identity_messages import (
     EnrolmentOrder,
     EnrolmentResult,
 )
-from gridsecure.messages import Signed, opened, signed
+from gridsecure.messages import Signed, open_message, sign_message
 
 _ORDER: Final = "enrolment"
 _ANSWER: Final = "enrolment-answer"
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class EnrolmentBatch:
     """Holders that enrol and register together.
 
     Args:
@@ -76,7 +76,7 @@ class Batch:
 
 
 def request_credentials(
-    batch: Batch, *, zone: GatewayZone, peer: IdentityService, now: datetime
+    batch: EnrolmentBatch, *, zone: GatewayZone, peer: IdentityService, now: datetime
 ) -> list[Credential | str]:
     """Enrol a batch.
 
@@ -95,7 +95,7 @@ def request_credentials(
             (`authenticity.credential-response`), after which nobody should be enrolled.
     """
     # 1 and 2. session and order
-    session, pending, answer = afresh(lambda: _ordered(batch, zone=zone, peer=peer, now=now))
+    session, pending, answer = retry_afresh(lambda: _ordered(batch, zone=zone, peer=peer, now=now))
     # 3. answer
     results = _results(answer, session=session, batch=batch, zone=zone, peer=peer)
     # 4. proofs
@@ -116,7 +116,7 @@ def request_credentials(
 
 
 def register(
-    batch: Batch, credentials: list[Credential], *, peer: IdentityService
+    batch: EnrolmentBatch, credentials: list[Credential], *, peer: IdentityService
 ) -> list[Subjects | str]:
     """Register a batch, every holder in all its domains or in none.
 
@@ -134,7 +134,7 @@ def register(
     if not batch.agents:
         return []
     # 1 and 2. challenge and presentations
-    outcomes = afresh(lambda: peer.register(_presented(batch, credentials, peer.challenge())))
+    outcomes = retry_afresh(lambda: peer.register(_presented(batch, credentials, peer.challenge())))
     # 3. pseudonyms
     for agent, outcome in zip(batch.agents, outcomes, strict=True):
         if not isinstance(outcome, str) and outcome != own_subjects(agent, batch.domains):
@@ -147,7 +147,7 @@ def own_subjects(agent: Agent, domains: tuple[Domain, ...]) -> Subjects:
     return tuple(agent.holder.name_in(domain) for domain in domains)
 
 
-def afresh(step: Callable[[], T]) -> T:
+def retry_afresh(step: Callable[[], T]) -> T:
     """Do a step again that begins with something of one use, in case that was used up."""
     for _ in range(_ATTEMPTS - 1):
         try:
@@ -158,7 +158,7 @@ def afresh(step: Callable[[], T]) -> T:
 
 
 def _ordered(
-    batch: Batch, *, zone: GatewayZone, peer: IdentityService, now: datetime
+    batch: EnrolmentBatch, *, zone: GatewayZone, peer: IdentityService, now: datetime
 ) -> tuple[str, list[PendingRequest], bytes]:
     session = peer.session()
     pending = [
@@ -175,7 +175,7 @@ def _ordered(
         ],
     )
     sealed = seal_to(
-        signed(order, key=zone.signing_key).model_dump_json().encode(),
+        sign_message(order, key=zone.signing_key).model_dump_json().encode(),
         recipient=zone.pinned.identity,
         purpose=_ORDER,
         owner=session,
@@ -185,21 +185,23 @@ def _ordered(
 
 
 def _results(
-    answer: bytes, *, session: str, batch: Batch, zone: GatewayZone, peer: IdentityService
+    answer: bytes, *, session: str, batch: EnrolmentBatch, zone: GatewayZone, peer: IdentityService
 ) -> list[EnrolmentResult]:
     text = open_from(answer, private_key=zone.signing_key, purpose=_ANSWER)
     trusted = {zone.pinned.identity.thumbprint: zone.pinned.identity}
-    found = opened(Signed.parsed(text), expect=EnrolmentAnswer, trusted=trusted)
+    found = open_message(Signed.parsed(text), expect=EnrolmentAnswer, trusted=trusted)
     about = [agent.identity for agent in batch.agents]
     if found.session != session or [item.identity for item in found.items] != about:
         raise peer.malformed()
     return found.items
 
 
-def _presented(batch: Batch, credentials: list[Credential], challenge: bytes) -> Registering:
+def _presented(
+    batch: EnrolmentBatch, credentials: list[Credential], challenge: bytes
+) -> Registering:
     domains = batch.shown_domains
     items = [
-        Shown(
+        HolderPresentation(
             agent.key_in(domains[0]).public_key.point.hex(),
             agent.show(credential, domains=domains, challenge=batch_challenge(challenge, place)),
             credential.context.facts,

@@ -30,10 +30,10 @@ from gridsecure.gateway.agent_records import (
     Given,
     Member,
     keep_credentials,
-    kept_credentials,
+    load_credentials,
     remember,
 )
-from gridsecure.gateway.enrolment_batches import Batch, register, request_credentials
+from gridsecure.gateway.enrolment_batches import EnrolmentBatch, register, request_credentials
 from gridsecure.gateway.identity_peer import IdentityService
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import MAX_BATCH
@@ -75,7 +75,7 @@ class Passes:
     clock: Callable[[], datetime]
     shuffle: Shuffle
 
-    def through(self, batches: Sequence[Batch], *, counted: Counted) -> Outcomes:
+    def through(self, batches: Sequence[EnrolmentBatch], *, counted: Counted) -> Outcomes:
         """Take everybody through both passes, and remember who is registered.
 
         Args:
@@ -90,19 +90,19 @@ class Passes:
         outcomes: Outcomes = {}
         waiting: dict[str | None, list[Given]] = {}
         # 1. everybody
-        for batch, given, refused in side_by_side(self._enrolled, batches):
+        for batch, given, refused in run_side_by_side(self._enrolled, batches):
             waiting.setdefault(batch.carry, []).extend(given)
             outcomes |= refused
             halves += len(given) + 2 * len(refused)
             counted(halves // 2, of)
         # 2. in another order
-        for found in side_by_side(self._registered, list(self._cut_anew(waiting, batches[0]))):
+        for found in run_side_by_side(self._registered, list(self._cut_anew(waiting, batches[0]))):
             outcomes |= found
             halves += len(found)
             counted(halves // 2, of)
         return outcomes
 
-    def again(self, batches: Sequence[Batch]) -> Outcomes:
+    def again(self, batches: Sequence[EnrolmentBatch]) -> Outcomes:
         """Register once more, without a word about names, who has a credential already.
 
         Enrolling for it would tell the authority, which says whom it misses, whose pseudonyms those
@@ -116,12 +116,14 @@ class Passes:
         """
         outcomes: Outcomes = {}
         for batch in batches:
-            given = kept_credentials(self.zone, batch.agents, context=batch.context)
+            given = load_credentials(self.zone, batch.agents, context=batch.context)
             for part in self._cut_anew({batch.carry: given}, batch):
                 outcomes |= self._registered(part)
         return outcomes
 
-    def _enrolled(self, batch: Batch) -> tuple[Batch, list[Given], dict[str, str]]:
+    def _enrolled(
+        self, batch: EnrolmentBatch
+    ) -> tuple[EnrolmentBatch, list[Given], dict[str, str]]:
         answers = request_credentials(batch, zone=self.zone, peer=self.peer, now=self.clock())
         pairs = list(zip(batch.agents, answers, strict=True))
         given = [(agent, one) for agent, one in pairs if isinstance(one, Credential)]
@@ -130,8 +132,8 @@ class Passes:
         return batch, given, {agent.identity: one for agent, one in pairs if isinstance(one, str)}
 
     def _cut_anew(
-        self, waiting: dict[str | None, list[Given]], like: Batch
-    ) -> Iterator[tuple[Batch, list[Credential]]]:
+        self, waiting: dict[str | None, list[Given]], like: EnrolmentBatch
+    ) -> Iterator[tuple[EnrolmentBatch, list[Credential]]]:
         for carry, given in waiting.items():
             self.shuffle(given)
             size = batch_size(len(given))
@@ -140,7 +142,7 @@ class Passes:
                 batch = replace(like, carry=carry, agents=tuple(agent for agent, _ in part))
                 yield batch, [credential for _, credential in part]
 
-    def _registered(self, part: tuple[Batch, list[Credential]]) -> Outcomes:
+    def _registered(self, part: tuple[EnrolmentBatch, list[Credential]]) -> Outcomes:
         batch, credentials = part
         found = register(batch, credentials, peer=self.peer)
         outcomes: Outcomes = {
@@ -159,7 +161,7 @@ def batch_size(holders: int) -> int:
     return min(MAX_BATCH, max(SMALLEST_BATCH, share))
 
 
-def side_by_side(step: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+def run_side_by_side(step: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     """Take items through a step, several at a time; the results, as they come."""
     if len(items) <= 1:
         yield from map(step, items)

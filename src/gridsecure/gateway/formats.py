@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import (
     UNKNOWN,
+    find_length_changes,
     interval_minutes,
-    length_changes,
     usual_interval,
 )
 from gridsecure.billing.readings import ReadingProblem
@@ -51,10 +51,10 @@ from gridsecure.gateway.table_text import (
     read_cells,
 )
 from gridsecure.gateway.value_kinds import (
+    find_meaning,
+    move_to_starts,
     refuse_cumulative,
     refuse_ends,
-    starts_of_ends,
-    stated_meaning,
 )
 from gridsecure.gateway.wide_days import POINT_MINUTES, WidePoints, lay_out_days
 
@@ -128,7 +128,7 @@ def read_readings(
     """
     table, encoding = _read_table(source)
     _check_units(table)
-    meaning = stated_meaning(table, meaning)
+    meaning = find_meaning(table, meaning)
     lines: NDArray[np.int64] | None = np.arange(len(table), dtype=np.int64) + 2
     problems: tuple[ReadingProblem, ...] = ()
     is_wide, named = set(table.columns) >= _WIDE, "register_kwh" in table.columns
@@ -152,13 +152,13 @@ def read_readings(
         if not is_wide:
             readings["minutes"] = interval_minutes(readings, known=interval)
         if not is_wide and meaning.stamps is Stamps.END:
-            readings = starts_of_ends(readings, interval=UNKNOWN)
+            readings = move_to_starts(readings, interval=UNKNOWN)
     return ReadingsFile(
         readings,
         layout,
         usual_interval(readings["minutes"].to_numpy()),
         encoding,
-        (*problems, *length_changes(readings)),
+        (*problems, *find_length_changes(readings)),
         lines=lines,
         meaning=meaning,
     )

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from gridsecure.credentials.pinning import pinned_keys, stated_keys
+from gridsecure.credentials.pinning import check_statements, pin_keys
 from gridsecure.credentials.presentations import PublicKeys
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm3 import sm3_hex
@@ -33,12 +33,12 @@ def pin_identity_keys(
         at: Now.
 
     Raises:
-        AuthenticityError: As `pinned_keys`; other keys than before (`identity.keys-changed`).
+        AuthenticityError: As `pin_keys`; other keys than before (`identity.keys-changed`).
         InvalidMessageError: Something stated is no key.
     """
     signers = zone.pinned.signers
-    keys = pinned_keys(statements, signers=signers, suite=sm2_suite())
-    said = stated_keys(statements, signers=signers).model_dump_json()
+    keys = pin_keys(statements, signers=signers, suite=sm2_suite())
+    said = check_statements(statements, signers=signers).model_dump_json()
     text = json.dumps([statement.model_dump() for statement in statements])
     try:
         # the digest is that of the keys alone: the same keys, signed again, are the same
@@ -53,12 +53,12 @@ def pin_identity_keys(
     return keys
 
 
-def kept_identity_keys(zone: GatewayZone) -> PublicKeys:
+def load_identity_keys(zone: GatewayZone) -> PublicKeys:
     """The keys as they were pinned.
 
     Raises:
         NotFoundError: None were yet (`not-found.identity-keys`).
-        AuthenticityError: As `pinned_keys`: the record or the settings were altered.
+        AuthenticityError: As `pin_keys`: the record or the settings were altered.
     """
     with read_session(zone.engine) as session:
         row = find(session, IdentityKeysRow)
@@ -69,4 +69,4 @@ def kept_identity_keys(zone: GatewayZone) -> PublicKeys:
             remedy="Process a month first.",
         )
     statements = [Signed.model_validate(statement) for statement in json.loads(row.statements)]
-    return pinned_keys(statements, signers=zone.pinned.signers, suite=sm2_suite())
+    return pin_keys(statements, signers=zone.pinned.signers, suite=sm2_suite())

@@ -35,7 +35,7 @@ SEALED: Final = "application/vnd.gridsecure.envelope"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class HolderPresentation:
     """One holder's presentation.
 
     Args:
@@ -65,11 +65,11 @@ class Registering:
     role: Role
     period: str
     carry: str | None
-    items: Sequence[Shown]
+    items: Sequence[HolderPresentation]
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class HolderLogin:
     """A pseudonym's token.
 
     Args:
@@ -110,7 +110,9 @@ class IdentityService(Protocol):
         """The authority's word on pseudonyms, not verified yet, and those that may not act."""
         ...
 
-    def log_in(self, *, subject: str, domain: str, challenge: bytes, signature: bytes) -> Login:
+    def log_in(
+        self, *, subject: str, domain: str, challenge: bytes, signature: bytes
+    ) -> HolderLogin:
         """Log a pseudonym in."""
         ...
 
@@ -184,7 +186,9 @@ class IdentityPeer:
             raise self.malformed()
         return answer.registrations, frozenset(answer.refused)
 
-    def log_in(self, *, subject: str, domain: str, challenge: bytes, signature: bytes) -> Login:
+    def log_in(
+        self, *, subject: str, domain: str, challenge: bytes, signature: bytes
+    ) -> HolderLogin:
         """Log a pseudonym in."""
         body = {
             "subject": subject,
@@ -196,7 +200,7 @@ class IdentityPeer:
         expires_at = read_moment(given.expires_at)
         if expires_at is None:
             raise self.malformed()
-        return Login(given.token, expires_at)
+        return HolderLogin(given.token, expires_at)
 
     def malformed(self) -> GridSecureError:
         """The error for an answer that is not what was asked for."""

@@ -26,10 +26,17 @@ from gridsecure.gateway.tables import KeySetRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import PARAMETER_SETS
-from gridsecure.messages import KeyNotice, KeySetRequest, Signed, UploadManifest, opened, signed
+from gridsecure.messages import (
+    KeyNotice,
+    KeySetRequest,
+    Signed,
+    UploadManifest,
+    open_message,
+    sign_message,
+)
 from gridsecure.plans.key_ring import load_key_set
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import keep, required
+from gridsecure.store.rows import keep, load_row
 from gridsecure.wire.client import service_client
 
 
@@ -64,10 +71,10 @@ class KeySetClient:
         """
         parts = [message.model_dump_json().encode() for message in (request, registrations)]
         answer = self._peer.post(
-            "/key-sets", body=frames.joined(parts), content_type=frames.CONTENT_TYPE
+            "/key-sets", body=frames.join_frames(parts), content_type=frames.CONTENT_TYPE
         )
         try:
-            notice, *objects = frames.split(answer.content)
+            notice, *objects = frames.split_frames(answer.content)
         except (InvalidMessageError, ValueError) as error:
             raise self._peer.words.malformed() from error
         return Signed.parsed(notice), objects
@@ -128,9 +135,9 @@ class OwnKeySets(Mapping[str, PublicKeySet]):
             self._registrations = self._identity.own_registration(self._start)
         domain = billing_domain(self._start)
         key = self._identity.agents.gateway().key_in(domain)
-        request = signed(KeySetRequest(domain=domain.text, parameters=name), key=key)
+        request = sign_message(KeySetRequest(domain=domain.text, parameters=name), key=key)
         envelope, objects = self._client.ask(request, registrations=self._registrations)
-        notice = opened(envelope, expect=KeyNotice, trusted=self._zone.authority)
+        notice = open_message(envelope, expect=KeyNotice, trusted=self._zone.authority)
         by_digest = {sm3_hex(data): data for data in objects}
         named = {notice.public_key, notice.relinearisation_keys} - {None}
         is_asked = (notice.gateway, notice.parameters) == (key.public_key.thumbprint, name)
@@ -150,7 +157,7 @@ class OwnKeySets(Mapping[str, PublicKeySet]):
         return key_set
 
 
-def key_notices(zone: GatewayZone, manifest: UploadManifest) -> tuple[Signed, ...]:
+def collect_key_notices(zone: GatewayZone, manifest: UploadManifest) -> tuple[Signed, ...]:
     """The notices of the key sets that an upload's columns are under.
 
     Raises:
@@ -158,7 +165,7 @@ def key_notices(zone: GatewayZone, manifest: UploadManifest) -> tuple[Signed, ..
     """
     key_ids = sorted({column.key_id for column in manifest.columns})
     with read_session(zone.engine) as session:
-        return tuple(required(session, KeySetRow, key_id=key_id).envelope for key_id in key_ids)
+        return tuple(load_row(session, KeySetRow, key_id=key_id).envelope for key_id in key_ids)
 
 
 def _mismatch() -> KeyMismatchError:

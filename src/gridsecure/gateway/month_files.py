@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Final
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 from gridsecure.gateway.collection import MonthFiles
-from gridsecure.gateway.month_plan import month_period, stored_plan
+from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
@@ -70,7 +70,7 @@ def save_files(
         StorageError: The disk could not take them; earlier files stay in force.
     """
     folder = month_folder(zone, month)
-    if stored_plan(zone, month) is not None:
+    if find_plan(zone, month) is not None:
         raise ConflictError(
             f"The rosters of {month} are fixed; its files can no longer change.",
             reason="conflict.month-files",

@@ -103,7 +103,7 @@ def month_period(month: str, *, timezone: str) -> BillingPeriod:
     return billing_month(*read_month(month), timezone=timezone)
 
 
-def stored_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
+def find_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
     """The plan of a month that is in force, or None while it is not fixed."""
     row = _plan_in_force(zone, month)
     if row is None:
@@ -113,7 +113,7 @@ def stored_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
     return MonthPlan(rosters=rosters, tariffs=tariffs, **fields)
 
 
-def stored_report(zone: GatewayZone, month: str) -> MonthReport | None:
+def find_report(zone: GatewayZone, month: str) -> MonthReport | None:
     """The report of a finished month, or None."""
     with read_session(zone.engine) as session:
         row = find(session, MonthReportRow, month=month)
@@ -127,7 +127,7 @@ def fix_plan(zone: GatewayZone, month: str, *, plan: MonthPlan, at: datetime) ->
         ConflictError: Another plan is recorded (`conflict.month-plan`): the files were changed.
         StorageError: The database could not take it.
     """
-    known = stored_plan(zone, month)
+    known = find_plan(zone, month)
     if known is None:
         _keep(zone, MonthPlanRow(month=month, number=1, **_document(plan, at=at)))
     elif (known.rosters, known.tariffs) != (plan.rosters, plan.tariffs):
@@ -162,13 +162,13 @@ def keep_report(zone: GatewayZone, month: str, *, report: MonthReport, at: datet
     _keep(zone, MonthReportRow(month=month, **_document(report, at=at)))
 
 
-def required_plan(zone: GatewayZone, month: str) -> MonthPlan:
+def load_plan(zone: GatewayZone, month: str) -> MonthPlan:
     """The plan of a month that must have one.
 
     Raises:
         NotFoundError: It has none (`month.not-processed`).
     """
-    plan = stored_plan(zone, month)
+    plan = find_plan(zone, month)
     if plan is None:
         raise NotFoundError(
             "This month was not processed here.",

@@ -35,12 +35,12 @@ from gridsecure.gateway.enrolment import REVOKED, IdentityClient
 from gridsecure.gateway.month_plan import (
     MonthPlan,
     MonthReport,
+    find_plan,
+    find_report,
     fix_plan,
     keep_report,
     month_period,
     replace_plan,
-    stored_plan,
-    stored_report,
 )
 from gridsecure.gateway.packing import PackedColumn, packed_columns
 from gridsecure.gateway.preparation import (
@@ -105,12 +105,12 @@ def process_month(  # noqa: PLR0913 - what it works with, and two choices
     Raises:
         GridSecureError: A step could not be done; run again when its reason is gone.
     """
-    known = stored_report(zone, files.month)
+    known = find_report(zone, files.month)
     if known is not None:
         return known
     run = _MonthRun(zone, files, peers, clock, progress, load_curves, admit)
     try:
-        return run.complete(stored_plan(zone, files.month))
+        return run.complete(find_plan(zone, files.month))
     finally:
         run.ahead.stop()
 
@@ -165,7 +165,7 @@ class _MonthRun:
 
     def replan(self, known: MonthPlan, refusal: InputError) -> MonthPlan:
         """Steps 1 to 6 for rosters that the platform refuses because of a revoked member."""
-        sent = [outbox.required(self.zone, name) for name in known.names]
+        sent = [outbox.load_outgoing(self.zone, name) for name in known.names]
         settled = frozenset(
             item.upload.roster_id for item in sent if item.state == outbox.COMMITTED
         )
@@ -253,7 +253,7 @@ class _MonthRun:
         """Step 7: every roster until the platform committed it."""
         self.begin("upload")
         sent_bytes, done = self.ahead.finish(), 0
-        outgoing = [outbox.required(self.zone, name) for name in plan.names]
+        outgoing = [outbox.load_outgoing(self.zone, name) for name in plan.names]
         sizes = [len(item.upload.columns) for item in outgoing]
 
         def sent(objects: int) -> None:
@@ -278,7 +278,7 @@ class _MonthRun:
         entries = [
             entry
             for name in plan.names
-            for entry in outbox.required(self.zone, name).upload.columns
+            for entry in outbox.load_outgoing(self.zone, name).upload.columns
         ]
         for name in plan.names:
             # A process killed between commit and deletion left its columns.

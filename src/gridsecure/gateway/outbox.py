@@ -32,10 +32,10 @@ from sqlmodel import Session, select
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
-from gridsecure.gateway.key_sets import key_notices
+from gridsecure.gateway.key_sets import collect_key_notices
 from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.private_files import private_folder, write_private
-from gridsecure.gateway.roster_records import required_roster
+from gridsecure.gateway.roster_records import load_roster
 from gridsecure.gateway.tables import UploadRow
 from gridsecure.gateway.upload import Delivery, PlatformService, deliver
 from gridsecure.gateway.zone import GatewayZone
@@ -45,7 +45,7 @@ from gridsecure.messages import (
     RosterManifest,
     Signed,
     UploadManifest,
-    signed,
+    sign_message,
 )
 from gridsecure.store import evidence, rows
 from gridsecure.store.database import read_session, write_session
@@ -169,11 +169,11 @@ def find(zone: GatewayZone, name: str) -> Outgoing | None:
         upload = rows.find(session, UploadRow, name=name)
     if upload is None:
         return None
-    roster = required_roster(zone, upload.roster_id)
+    roster = load_roster(zone, upload.roster_id)
     return Outgoing(roster, upload.envelope, upload.state)
 
 
-def required(zone: GatewayZone, name: str) -> Outgoing:
+def load_outgoing(zone: GatewayZone, name: str) -> Outgoing:
     """What is in the outbox under a name that must be there.
 
     Raises:
@@ -221,14 +221,14 @@ def read_columns(
         ) from error
 
 
-def delivery(zone: GatewayZone, outgoing: Outgoing) -> Delivery:
+def make_delivery(zone: GatewayZone, outgoing: Outgoing) -> Delivery:
     """What is sent of a roster's month besides its columns.
 
     Raises:
         NotFoundError: Its seats, or the notice of a key set it is under, were not kept.
     """
     seats = zone.objects.get(outgoing.seated.seats)
-    notices = key_notices(zone, outgoing.upload)
+    notices = collect_key_notices(zone, outgoing.upload)
     return Delivery(outgoing.roster, seats, outgoing.manifest, notices)
 
 
@@ -260,7 +260,7 @@ def send(
     def load(wanted: frozenset[str]) -> Iterator[bytes]:
         return read_columns(zone, outgoing, wanted=wanted)
 
-    parts = delivery(zone, outgoing)
+    parts = make_delivery(zone, outgoing)
     sent_bytes = deliver(platform, parts, load=load, load_object=zone.objects.get, sent=sent)
     mark_committed(zone, outgoing.name, at=clock())
     return sent_bytes
@@ -270,7 +270,7 @@ def mark_committed(zone: GatewayZone, name: str, *, at: datetime) -> None:
     """Record that the platform committed a roster's month, then delete its columns here."""
     with write_session(zone.engine) as session:
         if rows.advance(session, UploadRow, source=SIGNED, target=COMMITTED, name=name):
-            digest = rows.required(session, UploadRow, name=name).digest
+            digest = rows.load_row(session, UploadRow, name=name).digest
             evidence.append(
                 session,
                 at=at,
@@ -298,7 +298,7 @@ def _sign(
     at: datetime,
 ) -> Outgoing:
     roster_id, name = packed.roster.roster_id, packed.name
-    roster = required_roster(zone, roster_id)
+    roster = load_roster(zone, roster_id)
     with write_session(zone.engine) as session:
         sequence = _next_number(session, packed.roster.gateway_id)
         upload = UploadManifest(
@@ -311,7 +311,7 @@ def _sign(
             columns=entries,
             **_corrects(packed.correction),
         )
-        manifest = signed(upload, key=key)
+        manifest = sign_message(upload, key=key)
         rows.keep(session, _as_row(name, manifest, upload, at=at))
         evidence.append(
             session,

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidReadingsError, NotFoundError
-from gridsecure.gateway.energies import IntervalEnergies, interval_energies
+from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.rosters import Roster
-from gridsecure.gateway.settling import settled_energies
+from gridsecure.gateway.settling import settle_energies
 from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import INTERVAL, Parameters
@@ -93,7 +93,7 @@ def pack_roster(
         & (readings["start"] >= period.start)
         & (readings["start"] < period.end)
     ]
-    energies = interval_energies(own, period=period)
+    energies = lay_out_energies(own, period=period)
     yield from pack_energies(energies, roster=roster, tariff=tariff, period=period, keys=keys)
 
 
@@ -119,13 +119,13 @@ def pack_energies(
 
     Raises:
         InvalidReadingsError: A slot has no energies (`readings.incomplete`), or as
-            `settled_energies`.
+            `settle_energies`.
         OutOfRangeError: A value exceeds its column's bound.
         NotFoundError: A key set is missing (`keys.missing`).
     """
     own = energies.of(roster.meter_point_ids)
     facts = roster_contracts(roster.manifest)
-    settled = settled_energies(own, tariff=tariff, period=period, contracts=facts)
+    settled = settle_energies(own, tariff=tariff, period=period, contracts=facts)
     for quantity in _settlement_quantities(settled, roster=roster, tariff=tariff, period=period):
         yield _encrypted(quantity, roster=roster, keys=keys)
     if load_curves:

@@ -19,7 +19,7 @@ from gridsecure.billing.settlements import settle
 from gridsecure.errors import InputError
 from gridsecure.gateway.admission import SeenMeters, admit, contradict_books
 from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
-from gridsecure.gateway.energies import IntervalEnergies, interval_energies
+from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.enrolment import Enrolled
 from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.exclusions import Admission, write_exceptions
@@ -28,7 +28,7 @@ from gridsecure.gateway.packing import PackedColumn, pack_energies
 from gridsecure.gateway.private_files import private_folder
 from gridsecure.gateway.quarantine import write_quarantine
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
-from gridsecure.gateway.rosters import Roster, build_rosters, without_members
+from gridsecure.gateway.rosters import Roster, build_rosters, remove_members
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.year_to_date import keep_totals, year_before_wh
 from gridsecure.homomorphic.keys import PublicKeySet
@@ -263,7 +263,7 @@ def admit_month(
     # 3. Admit.
     begin("admit")
     complete = len(collected.readings) > 0
-    energies = interval_energies(collected.readings, period=period) if complete else None
+    energies = lay_out_energies(collected.readings, period=period) if complete else None
     if energies is not None:
         names, totals = energies.meter_point_ids.tolist(), energies.totals_wh.tolist()
         keep_totals(files.folder, dict(zip(names, totals, strict=True)))
@@ -331,7 +331,7 @@ def assign_rosters(
         raise _nothing_billed()
     by_digest = {digest: parse_tariff(admitted.tariffs[name]) for name, digest in digests.items()}
     months = [
-        settled_roster(roster, by_digest[roster.manifest.tariff], final, folder=folder)
+        settle_roster(roster, by_digest[roster.manifest.tariff], final, folder=folder)
         for roster in rosters
     ]
     return Assigned(final, months, enrolled.excluded)
@@ -341,14 +341,14 @@ def _seated(
     drafts: list[Roster], enrolled: Enrolled, seating: Seating
 ) -> tuple[list[Roster], Enrolled]:
     while True:
-        left = [without_members(draft, enrolled.revoked) for draft in drafts]
+        left = [remove_members(draft, enrolled.revoked) for draft in drafts]
         rosters, revoked = seating.seated([draft for draft in left if draft is not None])
         if not revoked:
             return rosters, enrolled
         enrolled = enrolled.without(revoked)
 
 
-def settled_roster(
+def settle_roster(
     roster: Roster, tariff: Tariff, admitted: AdmittedMonth, *, folder: Path
 ) -> RosterMonth:
     """Settle a roster for the oracle, and count its estimates.

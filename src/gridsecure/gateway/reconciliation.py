@@ -24,13 +24,19 @@ from gridsecure.crypto.envelope import seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway import outbox
-from gridsecure.gateway.agent_records import settlement_names
+from gridsecure.gateway.agent_records import map_settlement_names
 from gridsecure.gateway.collection import MonthFiles
-from gridsecure.gateway.month_plan import required_plan
+from gridsecure.gateway.month_plan import load_plan
 from gridsecure.gateway.private_files import write_private
 from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.messages import ReleaseCertificate, RosterManifest, Signed, opened, signed
+from gridsecure.messages import (
+    ReleaseCertificate,
+    RosterManifest,
+    Signed,
+    open_message,
+    sign_message,
+)
 from gridsecure.plans.execution import billing_period, roster_contracts
 from gridsecure.statement_checks import EXPECTED_PURPOSE, ExpectedBills, bill_digests
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
@@ -62,22 +68,22 @@ def write_oracle(settled: pd.DataFrame, *, roster: Roster, path: Path) -> None:
     write_private(path, [text.encode()], what="The plaintext oracle's file")
 
 
-def expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Document]:
+def compute_expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Document]:
     """The oracle's bills: roster id -> settlement pseudonym -> the public JSON of its bill.
 
     Raises:
         NotFoundError: The month was not processed here (`month.not-processed`, `oracle.missing`),
             or not to the end of encryption (`outbox.missing`).
     """
-    plan = required_plan(zone, files.month)
-    rosters = [RosterManifest.parsed(outbox.required(zone, n).roster.body) for n in plan.names]
-    settled = settlement_names(zone, plan.start)
+    plan = load_plan(zone, files.month)
+    rosters = [RosterManifest.parsed(outbox.load_outgoing(zone, n).roster.body) for n in plan.names]
+    settled = map_settlement_names(zone, plan.start)
     documents = {}
     for name, roster in zip(plan.rosters, rosters, strict=True):
         path = oracle_path(files.folder / "oracle", name)
-        bills = oracle_bills(path, roster=roster, zone=zone, span=(plan.start, plan.end))
+        bills = compute_oracle_bills(path, roster=roster, zone=zone, span=(plan.start, plan.end))
         found = bills_to_json([bills], tariff=roster_tariff(zone, roster))["meters"]
-        documents[name] = renamed(found, settled)
+        documents[name] = rename_documents(found, settled)
     return documents
 
 
@@ -104,12 +110,12 @@ def seal_expected(
     Raises:
         AuthenticityError: A certificate is not the key authority's.
         InputError: A certificate releases no bills of this month (`message.certificate`).
-        NotFoundError: As `expected_bills`.
+        NotFoundError: As `compute_expected_bills`.
     """
-    plan = required_plan(zone, files.month)
+    plan = load_plan(zone, files.month)
     released: set[str] = set()
     for envelope in certificates:
-        certificate = opened(envelope, expect=ReleaseCertificate, trusted=zone.authority)
+        certificate = open_message(envelope, expect=ReleaseCertificate, trusted=zone.authority)
         released |= certificate.statements.keys()
         said = (certificate.plan, certificate.start, certificate.end)
         if said != ("bill", plan.start, plan.end):
@@ -118,11 +124,11 @@ def seal_expected(
                 reason="message.certificate",
                 remedy="Send the certificates of the month's bill releases.",
             )
-    bills = expected_bills(zone, files)
+    bills = compute_expected_bills(zone, files)
     known = {name: meters for name, meters in bills.items() if name in released}
     told = ExpectedBills(month=files.month, rosters=bill_digests(known))
     return seal_to(
-        signed(told, key=zone.signing_key).model_dump_json().encode(),
+        sign_message(told, key=zone.signing_key).model_dump_json().encode(),
         recipient=office,
         purpose=EXPECTED_PURPOSE,
         owner=files.month,
@@ -130,7 +136,7 @@ def seal_expected(
     )
 
 
-def renamed(meters: Document, names: Mapping[str, str]) -> Document:
+def rename_documents(meters: Document, names: Mapping[str, str]) -> Document:
     """Documents by other names than those they came under."""
     return {names[name]: document for name, document in meters.items()}
 
@@ -140,7 +146,7 @@ def roster_tariff(zone: GatewayZone, roster: RosterManifest) -> Tariff:
     return parse_tariff(zone.objects.get(roster.tariff).decode())
 
 
-def oracle_bills(
+def compute_oracle_bills(
     path: Path, *, roster: RosterManifest, zone: GatewayZone, span: tuple[str, str]
 ) -> Bills:
     """The oracle's bills of a roster by pseudonym, from the settlements it kept.
@@ -157,14 +163,14 @@ def oracle_bills(
     tariff = roster_tariff(zone, roster)
     period = billing_period(*span, tariff=tariff)
     return compute_bills(
-        oracle_settlements(path).assign(period_start=pd.Timestamp(period.start)),
+        read_oracle(path).assign(period_start=pd.Timestamp(period.start)),
         tariff=tariff,
         contracts=roster_contracts(roster).assign(tariff_id=""),
         period=period,
     )
 
 
-def oracle_settlements(path: Path) -> pd.DataFrame:
+def read_oracle(path: Path) -> pd.DataFrame:
     """Settlements by pseudonym as `write_oracle` kept them.
 
     Raises:

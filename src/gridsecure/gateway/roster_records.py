@@ -12,7 +12,7 @@ from gridsecure.gateway.tables import RosterRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import RosterManifest, Signed
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import keep, required
+from gridsecure.store.rows import keep, load_row
 
 
 def keep_roster(zone: GatewayZone, roster: Signed, *, at: datetime) -> None:
@@ -27,19 +27,19 @@ def keep_roster(zone: GatewayZone, roster: Signed, *, at: datetime) -> None:
         keep(session, row)
 
 
-def kept_roster(zone: GatewayZone, roster_id: str) -> Signed | None:
+def find_roster(zone: GatewayZone, roster_id: str) -> Signed | None:
     """A roster as it was signed, or None."""
     try:
-        return required_roster(zone, roster_id)
+        return load_roster(zone, roster_id)
     except NotFoundError:
         return None
 
 
-def required_roster(zone: GatewayZone, roster_id: str) -> Signed:
+def load_roster(zone: GatewayZone, roster_id: str) -> Signed:
     """A roster as it was signed.
 
     Raises:
         NotFoundError: None of this id was (`not-found.roster`).
     """
     with read_session(zone.engine) as session:
-        return required(session, RosterRow, roster_id=roster_id).envelope
+        return load_row(session, RosterRow, roster_id=roster_id).envelope

@@ -104,12 +104,12 @@ def build_rosters(
         for start in range(0, len(group), MAX_SLOTS):
             part = group.iloc[start : start + MAX_SLOTS]
             draft = _draft(part, tariffs[str(tariff_id)], speaker, domain)
-            manifest = with_id(draft.model_copy(update={"large": bool(is_large)}))
+            manifest = assign_id(draft.model_copy(update={"large": bool(is_large)}))
             rosters.append(Roster(manifest, tuple(part["meter_point_id"])))
     return rosters
 
 
-def retariffed(roster: Roster, *, tariff: str) -> Roster:
+def change_tariff(roster: Roster, *, tariff: str) -> Roster:
     """The same meter points in the same slots under another tariff, for a correction of prices.
 
     Args:
@@ -117,10 +117,10 @@ def retariffed(roster: Roster, *, tariff: str) -> Roster:
         tariff: Digest of the tariff's text.
     """
     other = roster.manifest.model_copy(update={"tariff": tariff, "seats": ""})
-    return Roster(with_id(other), roster.meter_point_ids)
+    return Roster(assign_id(other), roster.meter_point_ids)
 
 
-def without_members(roster: Roster, revoked: Collection[str]) -> Roster | None:
+def remove_members(roster: Roster, revoked: Collection[str]) -> Roster | None:
     """A roster without some of its members: the same one, another draft, or None with nobody left.
 
     Nobody moves to another roster, so those that go out of the same month stay as they are.
@@ -143,10 +143,10 @@ def without_members(roster: Roster, revoked: Collection[str]) -> Roster | None:
     if manifest.counted:
         fewer["counted"] = counted_slots([manifest.counted[slot] for slot in left])
     other = manifest.model_copy(update=fewer)
-    return Roster(with_id(other), tuple(roster.meter_point_ids[slot] for slot in left))
+    return Roster(assign_id(other), tuple(roster.meter_point_ids[slot] for slot in left))
 
 
-def with_id(draft: RosterManifest) -> RosterManifest:
+def assign_id(draft: RosterManifest) -> RosterManifest:
     """A roster under the id that its content gives."""
     return draft.model_copy(update={"roster_id": roster_name(draft)})
 

@@ -21,15 +21,15 @@ from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError
-from gridsecure.gateway.agent_records import remembered_gateway
+from gridsecure.gateway.agent_records import recall_gateway
 from gridsecure.gateway.agents import Agents, agents_of
 from gridsecure.gateway.enrolment import REVOKED, Enrolled, IdentityClient
 from gridsecure.gateway.enrolment_passes import Counted
-from gridsecure.gateway.roster_records import keep_roster, kept_roster
+from gridsecure.gateway.roster_records import find_roster, keep_roster
 from gridsecure.gateway.rosters import Roster, Speaker
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Registrations, RosterSeats
-from gridsecure.messages import RosterManifest, Signed, signed
+from gridsecure.messages import RosterManifest, Signed, sign_message
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class Seating:
     @property
     def speaker(self) -> Speaker:
         """The gateway as its rosters name it, once it is registered."""
-        own = remembered_gateway(self.zone, self.start[:4])
+        own = recall_gateway(self.zone, self.start[:4])
         return Speaker(self.gateway_id, "" if own is None else own.facts.owner)
 
     def enrol(self, meter_point_ids: Sequence[str], *, counted: Counted) -> Enrolled:
@@ -109,7 +109,7 @@ class Seating:
         own: Signed | None = None
         revoked: frozenset[str] = frozenset()
         for draft in drafts:
-            known = kept_roster(self.zone, draft.manifest.roster_id)
+            known = find_roster(self.zone, draft.manifest.roster_id)
             if known is not None and draft.manifest.roster_id in self.settled:
                 made.append(_as_kept(draft, known))
                 continue
@@ -132,7 +132,9 @@ class Seating:
         return agents_of(self.zone) if self.settled else self.identity.agents
 
 
-def reseated(zone: GatewayZone, draft: Roster, *, earlier: RosterManifest, at: datetime) -> Roster:
+def reseat_roster(
+    zone: GatewayZone, draft: Roster, *, earlier: RosterManifest, at: datetime
+) -> Roster:
     """Seat the members of a roster anew under other facts, for a correction of prices.
 
     The authority's word on them is the one that the earlier roster came with.
@@ -148,7 +150,7 @@ def reseated(zone: GatewayZone, draft: Roster, *, earlier: RosterManifest, at: d
             (`identity.holder`).
         NotFoundError: The earlier seats are gone.
     """
-    known = kept_roster(zone, draft.manifest.roster_id)
+    known = find_roster(zone, draft.manifest.roster_id)
     if known is not None:
         return _as_kept(draft, known)
     seats = RosterSeats.parsed(zone.objects.get(earlier.seats))
@@ -178,7 +180,7 @@ def _sign(
     data = seats.model_dump_json().encode()
     seated = manifest.model_copy(update={"seats": sm3_hex(data)})
     zone.objects.put(data)
-    keep_roster(zone, signed(seated, key=agents.gateway().key_in(domain)), at=at)
+    keep_roster(zone, sign_message(seated, key=agents.gateway().key_in(domain)), at=at)
     return Roster(seated, draft.meter_point_ids)
 
 

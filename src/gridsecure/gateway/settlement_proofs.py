@@ -10,15 +10,15 @@ from __future__ import annotations
 from gridsecure.credentials.seats import settlement_domain
 from gridsecure.errors import InvalidMessageError
 from gridsecure.gateway import outbox
-from gridsecure.gateway.agent_records import remembered
+from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.agents import agents_of
-from gridsecure.gateway.month_plan import required_plan
+from gridsecure.gateway.month_plan import load_plan
 from gridsecure.gateway.zone import GatewayZone
 
 CHALLENGE_BYTES = 32
 
 
-def settlement_proofs(zone: GatewayZone, month: str, *, challenge: bytes) -> dict[str, bytes]:
+def prove_settlements(zone: GatewayZone, month: str, *, challenge: bytes) -> dict[str, bytes]:
     """Prove the settlement pseudonyms of a month's billed meter points.
 
     Args:
@@ -39,9 +39,9 @@ def settlement_proofs(zone: GatewayZone, month: str, *, challenge: bytes) -> dic
             reason="message.challenge",
             remedy=f"Draw {CHALLENGE_BYTES} bytes at random, and use them once.",
         )
-    plan = required_plan(zone, month)
-    names = {one.billing: meter for meter, one in remembered(zone, plan.start[:4]).items()}
-    billed = [n for name in plan.names for n in outbox.required(zone, name).seated.pseudonyms]
+    plan = load_plan(zone, month)
+    names = {one.billing: meter for meter, one in recall_members(zone, plan.start[:4]).items()}
+    billed = [n for name in plan.names for n in outbox.load_outgoing(zone, name).seated.pseudonyms]
     agents, domain = agents_of(zone), settlement_domain(plan.start)
     return {
         names[subject]: agents.meter_point(names[subject]).holder.settle(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.measures import MonthIntervals, month_measures, needs_intervals
+from gridsecure.billing.measures import MonthIntervals, derive_measures, needs_intervals
 from gridsecure.billing.rules import EXPORT, POWER_FACTOR, line_rules
 from gridsecure.billing.settlement_columns import (
     EXPORT_COLUMN,
@@ -28,7 +28,7 @@ from gridsecure.tariffs.power_factor import power_factors
 from gridsecure.tariffs.tariff import Tariff
 
 
-def settled_energies(
+def settle_energies(
     energies: IntervalEnergies,
     *,
     tariff: Tariff,
@@ -45,7 +45,7 @@ def settled_energies(
 
     Raises:
         InvalidReadingsError: A register or the energy since 1 January is missing
-            (`settlement.…-missing`), or as `month_measures`.
+            (`settlement.…-missing`), or as `derive_measures`.
     """
     rules = line_rules(tariff, period)
     total = energies.totals_wh
@@ -63,7 +63,7 @@ def settled_energies(
     settled = pd.DataFrame({"meter_point_id": energies.meter_point_ids, **columns})
     if not needs_intervals(rules):
         return settled
-    found = month_measures(
+    found = derive_measures(
         MonthIntervals(energies.starts, energies.lengths, energies.energy_wh),
         rules=rules,
         tariff=tariff,

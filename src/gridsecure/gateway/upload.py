@@ -16,7 +16,7 @@ import httpx
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError
-from gridsecure.frames import CONTENT_TYPE, joined
+from gridsecure.frames import CONTENT_TYPE, join_frames
 from gridsecure.messages import KeyNotice, Signed
 from gridsecure.wire.client import service_client
 from gridsecure.wire.platform import KeySetStatus, TariffKept, UploadStatus
@@ -125,7 +125,7 @@ class PlatformClient:
 
     def register_roster(self, roster: Signed, seats: bytes) -> None:
         """Register a signed roster with the seats that it names."""
-        body = joined([roster.model_dump_json().encode(), seats])
+        body = join_frames([roster.model_dump_json().encode(), seats])
         self._peer.post("/rosters", body=body, content_type=CONTENT_TYPE)
 
     def send_key_set(self, notice: Signed, *, load: Callable[[str], bytes]) -> None:
@@ -148,7 +148,7 @@ class PlatformClient:
         self._has.add(notice.digest)
 
     def _post_frames(self, path: str, parts: list[bytes]) -> httpx.Response:
-        return self._peer.post(path, body=joined(parts), content_type=CONTENT_TYPE)
+        return self._peer.post(path, body=join_frames(parts), content_type=CONTENT_TYPE)
 
     def begin_upload(self, manifest: Signed) -> UploadAnswer:
         """Send an upload's signed manifest."""
@@ -157,7 +157,7 @@ class PlatformClient:
     def send_objects(self, manifest: Signed, *, batch: list[bytes]) -> None:
         """Send one batch of objects."""
         path = f"/uploads/{manifest.digest}/objects"
-        self._peer.post(path, body=joined(batch), content_type=CONTENT_TYPE)
+        self._peer.post(path, body=join_frames(batch), content_type=CONTENT_TYPE)
 
     def commit_upload(self, manifest: Signed) -> UploadAnswer:
         """Make an upload usable."""
@@ -202,7 +202,7 @@ def deliver(
     if status.state == COMMITTED:
         return 0
     total = 0
-    for batch in batches(load(status.missing)):
+    for batch in group_objects(load(status.missing)):
         platform.send_objects(manifest, batch=batch)
         total += sum(map(len, batch))
         sent(len(batch))
@@ -210,7 +210,9 @@ def deliver(
     return total
 
 
-def batches(objects: Iterable[bytes], *, limit: int = MAX_BATCH_BYTES) -> Iterator[list[bytes]]:
+def group_objects(
+    objects: Iterable[bytes], *, limit: int = MAX_BATCH_BYTES
+) -> Iterator[list[bytes]]:
     """Group objects, in their order, into bodies of at most `limit` bytes where they fit one."""
     batch: list[bytes] = []
     size = 0

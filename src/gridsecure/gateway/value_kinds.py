@@ -39,7 +39,7 @@ _SPARSE: Final = pd.Timedelta(hours=2)
 _SHOWN: Final = 3
 
 
-def stated_meaning(table: pd.DataFrame, asked: Meaning) -> Meaning:
+def find_meaning(table: pd.DataFrame, asked: Meaning) -> Meaning:
     """What is asked for, or else what the file's columns `values` and `stamps` say.
 
     Raises:
@@ -166,7 +166,7 @@ def refuse_ends(starts: pd.DatetimeIndex, *, last_hour: bool) -> None:
     )
 
 
-def starts_of_ends(readings: pd.DataFrame, *, interval: pd.Timedelta) -> pd.DataFrame:
+def move_to_starts(readings: pd.DataFrame, *, interval: pd.Timedelta) -> pd.DataFrame:
     """Readings stamped at the end of their intervals, moved to the start.
 
     Args:

@@ -165,7 +165,7 @@ class EncryptedColumn:
         if len(values) != self.slots:
             raise ValueError("an array for a column holds one integer for every slot")
         ring = self.evaluation.ring
-        parts = chunked(values, parameters=ring.parameters)
+        parts = split_chunks(values, parameters=ring.parameters)
         pairs = zip(self.chunks, parts, strict=True)
         results = tuple(ring.evaluated(operation, chunk, ring.encode(p)) for chunk, p in pairs)
         return EncryptedColumn(self.evaluation, self.slots, results)
@@ -174,7 +174,7 @@ class EncryptedColumn:
 Column = TypeVar("Column", EncryptedColumn, PlainColumn, PlannedColumn, CountedColumn)
 
 
-def total(columns: Iterable[Column]) -> Column:
+def sum_columns(columns: Iterable[Column]) -> Column:
     """Slot by slot sum of one or more columns."""
     items = list(columns)
     result = items[0]
@@ -183,7 +183,7 @@ def total(columns: Iterable[Column]) -> Column:
     return result
 
 
-def chunked(values: NDArray[Any], *, parameters: Parameters) -> list[NDArray[np.uint64]]:
+def split_chunks(values: NDArray[Any], *, parameters: Parameters) -> list[NDArray[np.uint64]]:
     """Split values [slots] into residues of t by chunk; negative integers wrap to t - |value|."""
     residues = np.asarray(values)
     if residues.dtype != np.uint64:

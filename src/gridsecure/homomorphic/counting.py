@@ -132,7 +132,7 @@ class CountedColumn:
         return CountedColumn(result, self.tally)
 
 
-def since(tally: Tally, before: Tally) -> Iterator[tuple[Operation, int]]:
+def count_since(tally: Tally, before: Tally) -> Iterator[tuple[Operation, int]]:
     """What was counted after a copy was taken."""
     for operation, count in tally.items():
         if count > before[operation]:

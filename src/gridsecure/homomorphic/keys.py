@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError, MalformedCiphertextError, OutOfRangeError
-from gridsecure.homomorphic.columns import EncryptedColumn, Evaluation, chunked
+from gridsecure.homomorphic.columns import EncryptedColumn, Evaluation, split_chunks
 from gridsecure.homomorphic.parameters import Parameters
 from gridsecure.homomorphic.seal import ring_for
 
@@ -94,7 +94,7 @@ class PublicKeySet:
                 remedy="Check the unit, or raise the bound and re-plan.",
             )
         ring, slots = ring_for(self.parameters), len(values)
-        parts = chunked(values.astype(np.uint64), parameters=self.parameters)
+        parts = split_chunks(values.astype(np.uint64), parameters=self.parameters)
         return EncryptedColumn(
             self.evaluation, slots, tuple(self._encrypt(ring.encode(part)) for part in parts)
         )

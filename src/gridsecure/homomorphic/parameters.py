@@ -148,7 +148,7 @@ PRODUCT: Final = Parameters(
 PARAMETER_SETS: Final = {p.name: p for p in (INTERVAL, REGISTER, TIER, PRODUCT)}
 
 
-def parameters_named(name: str, *, digest: str | None = None) -> Parameters:
+def find_parameters(name: str, *, digest: str | None = None) -> Parameters:
     """Look a set up by name and, where given, by the digest the other side declared.
 
     Raises:

@@ -170,7 +170,7 @@ def ring_for(parameters: Parameters) -> Ring:
     return Ring(parameters)
 
 
-def saved_bytes(handle: Handle) -> bytes:
+def save_key(handle: Handle) -> bytes:
     """SEAL's serialization of a key object."""
     return _saved(handle.save)
 

@@ -17,7 +17,7 @@ from gridsecure.errors import KeyMismatchError
 from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import Parameters, Scheme
-from gridsecure.homomorphic.seal import Ring, load_into, ring_for, saved_bytes
+from gridsecure.homomorphic.seal import Ring, load_into, ring_for, save_key
 
 
 class SecretKeySet:
@@ -47,7 +47,7 @@ class SecretKeySet:
 
     def to_bytes(self) -> bytes:
         """The secret key for sealing at rest. The caller seals it before it touches a disk."""
-        return saved_bytes(self._secret_key)
+        return save_key(self._secret_key)
 
     def decrypt(self, column: EncryptedColumn) -> NDArray[np.uint64]:
         """The column's values [slots], residues of the plain modulus.
@@ -79,12 +79,12 @@ def generate_key_set(parameters: Parameters) -> SecretKeySet:
     if parameters.scheme is Scheme.BGV:
         keys = sealapi.RelinKeys()
         generator.create_relin_keys(keys)
-        relinearisation = saved_bytes(keys)
-    public = PublicKeySet(parameters, saved_bytes(public_key), relinearisation)
+        relinearisation = save_key(keys)
+    public = PublicKeySet(parameters, save_key(public_key), relinearisation)
     return SecretKeySet(public, generator.secret_key())
 
 
-def secret_key_set(data: bytes, *, public: PublicKeySet) -> SecretKeySet:
+def load_secret_key_set(data: bytes, *, public: PublicKeySet) -> SecretKeySet:
     """The key set from an opened envelope.
 
     Raises:

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.errors import OutOfRangeError
-from gridsecure.homomorphic.columns import Column, total
+from gridsecure.homomorphic.columns import Column, sum_columns
 from gridsecure.homomorphic.parameters import Parameters
 
 WH_PER_KWH: Final = 1000
@@ -91,7 +91,9 @@ def thermometer(
     return {(digit, j): (values[digit] >= j).astype(np.int64) for digit, j in digits.places}
 
 
-def needed_digits(thresholds: NDArray[np.int64], *, digits: DigitSystem) -> set[tuple[int, int]]:
+def find_needed_digits(
+    thresholds: NDArray[np.int64], *, digits: DigitSystem
+) -> set[tuple[int, int]]:
     """The digit columns that a threshold [scalar or slots] reads; the others need not be loaded.
 
     Raises:
@@ -188,7 +190,7 @@ def compare(
     """Compare an encrypted number with public thresholds.
 
     Args:
-        columns: The digit columns that `needed_digits` names.
+        columns: The digit columns that `find_needed_digits` names.
         thresholds: One threshold for all slots (0-d) or one a slot [slots].
         digits: How the number was written.
         parameters: The columns' parameter set.
@@ -242,7 +244,7 @@ class _Digits(Generic[Column]):
             for step in distinct
             if 0 < step < radix
         ]
-        chosen = total(parts)
+        chosen = sum_columns(parts)
         if distinct[0] == 0:
             chosen = chosen.raised((steps == 0).astype(np.int64))
         return chosen.lowered(primes)

@@ -22,7 +22,7 @@ from gridsecure.plans.cells import (
     roster_places,
 )
 from gridsecure.plans.execution import billing_period
-from gridsecure.plans.load_curve import CellLayout, cell_layout
+from gridsecure.plans.load_curve import CellLayout, lay_out_cells
 from gridsecure.tariffs.tariff import Tariff
 
 
@@ -41,13 +41,13 @@ class RosterBills:
     tariff: Tariff
 
 
-def control_totals(order: CheckedBills, bills: Sequence[RosterBills]) -> list[CellTotal]:
+def total_cells(order: CheckedBills, bills: Sequence[RosterBills]) -> list[CellTotal]:
     """Number of bills, energy and money of every cell that they may be told of.
 
     The checker knows what was told before and says so in the order; how large cells and the parts
     of their money are, is looked at here again.
     """
-    layout = cell_layout(order.rosters)
+    layout = lay_out_cells(order.rosters)
     ordered = withheld_measures(order.withheld)
     sets = cell_sets(
         row

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.corrections import (
     Correction,
-    changed_bills,
     correct_bills,
     corrections_to_json,
+    find_changed_bills,
 )
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.control_totals import RosterBills, billed_rows
@@ -46,7 +46,7 @@ from gridsecure.tariffs.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rebilled:
+class ComparedBills:
     """A roster billed anew.
 
     Args:
@@ -70,9 +70,9 @@ class Rebilled:
     amount_fen: NDArray[Any]
 
 
-def rebilled(
+def compare_versions(
     item: CorrectedRoster, before: RosterBills, after: RosterBills, *, span: tuple[str, str]
-) -> Rebilled:
+) -> ComparedBills:
     """Compare two versions of a roster's bills and write down what was corrected.
 
     Args:
@@ -90,7 +90,7 @@ def rebilled(
     slots = np.array(item.corrected_slots, dtype=np.int64)
     corrected = [roster.pseudonyms[slot] for slot in item.corrected_slots]
     # 1. nobody else's bill moves
-    changed = changed_bills(before.bills, after.bills)
+    changed = find_changed_bills(before.bills, after.bills)
     if not changed <= set(corrected):
         raise ReleaseRefusedError(
             "A bill differs although the upload does not list it as corrected.",
@@ -101,14 +101,14 @@ def rebilled(
     documents = corrections_to_json(
         correction, version=item.revision, meter_point_ids=set(corrected), tariff=after.tariff
     )
-    rows = corrected_rows(
+    rows = list_corrected_rows(
         (item.before.roster, before.tariff),
         (roster, after.tariff),
         slots=item.corrected_slots,
         span=span,
     )
     places, members, keys = zip(*rows, strict=True)
-    return Rebilled(
+    return ComparedBills(
         roster_id=roster.roster_id,
         statements=documents,
         places=places,
@@ -120,7 +120,7 @@ def rebilled(
     )
 
 
-def corrected_rows(
+def list_corrected_rows(
     before: tuple[RosterManifest, Tariff],
     after: tuple[RosterManifest, Tariff],
     *,
@@ -136,7 +136,7 @@ def corrected_rows(
     return [(places[slot], members[slot], (old[slot], new[slot])) for slot in slots]
 
 
-def correction_cells(order: CheckedCorrections, parts: Sequence[Rebilled]) -> list[CellTotal]:
+def total_corrections(order: CheckedCorrections, parts: Sequence[ComparedBills]) -> list[CellTotal]:
     """Step 3: differences by cell, where enough bills changed."""
     ordered = withheld_measures(order.withheld)
     sums: dict[Place, list[int]] = {}

@@ -15,7 +15,7 @@ MAX_MESSAGE_BYTES: Final = 4 << 30
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: process, user, group
 
 
-def peer_uid(peer: socket.socket) -> int:
+def read_peer_uid(peer: socket.socket) -> int:
     """The user at the other end of a Unix-domain socket, as the kernel tells it.
 
     Elsewhere than on Linux the socket's mode keeps other users away, so it is this process's own.

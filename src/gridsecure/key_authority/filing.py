@@ -13,7 +13,7 @@ SUBJECT: Final = re.compile(r"[0-9a-f]{64}")
 """A pseudonym's name."""
 
 
-def by_settlement_name(
+def file_by_settlement_name(
     meters: Mapping[str, Any], *, roster: RosterManifest, names: Sequence[str]
 ) -> dict[str, Any]:
     """File documents under settlement pseudonyms, in their order: neither pseudonym nor slot shows.

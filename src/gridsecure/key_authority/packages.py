@@ -129,7 +129,7 @@ def withheld_measures(cells: Sequence[WithheldCell]) -> dict[Place, frozenset[st
     return {(cell.zone, cell.customer_class): frozenset(cell.measures) for cell in cells}
 
 
-def withheld_list(withheld: Mapping[Place, frozenset[str]]) -> list[WithheldCell]:
+def list_withheld(withheld: Mapping[Place, frozenset[str]]) -> list[WithheldCell]:
     """What an order says of `withheld_measures`."""
     return [
         WithheldCell(zone=zone, customer_class=name, measures=sorted(measures))

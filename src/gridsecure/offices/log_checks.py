@@ -10,7 +10,7 @@ from gridsecure.errors import AccessDeniedError
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
 
 
-def entry_in(
+def find_ordered_entry(
     entries: Sequence[EvidenceEntry], *, name: str, witnessed: EvidenceEntry | None
 ) -> EvidenceEntry:
     """The entry of a name, in a log that holds.
@@ -28,11 +28,11 @@ def entry_in(
     known = [*entries, *([witnessed] if witnessed else [])]
     found = next((entry for entry in known if entry.hash == name), None)
     if found is None:
-        raise not_ordered()
+        raise not_ordered_error()
     return found
 
 
-def not_ordered() -> AccessDeniedError:
+def not_ordered_error() -> AccessDeniedError:
     """The refusal of what no entry of the log orders."""
     return AccessDeniedError(
         "The log holds no order for this.",
@@ -41,7 +41,7 @@ def not_ordered() -> AccessDeniedError:
     )
 
 
-def committing_entry(
+def find_committing_entry(
     leaves: Collection[str],
     *,
     wanted: str,
@@ -63,10 +63,10 @@ def committing_entry(
     for entry in entries:
         if wanted in leaves and entry.index < order.index and _committed(entry) == digest:
             return entry
-    raise not_committed()
+    raise not_committed_error()
 
 
-def committed_leaves(
+def list_committed_leaves(
     leaves: Mapping[str, Sequence[str]],
     *,
     entries: Sequence[EvidenceEntry],
@@ -86,7 +86,7 @@ def committed_leaves(
     digests = {one.hash: _committed(one) for one in entries if one.index < order.index}
     for name, shown in leaves.items():
         if digests.get(name) != commitment(shown):
-            raise not_committed()
+            raise not_committed_error()
     return frozenset(one for shown in leaves.values() for one in shown)
 
 
@@ -100,7 +100,7 @@ def registration_entries(entries: Iterable[EvidenceEntry], *, before: int) -> li
     return [one for one in entries if one.index < before and one.action == REGISTERED]
 
 
-def not_committed() -> AccessDeniedError:
+def not_committed_error() -> AccessDeniedError:
     """The refusal of an escrow that was not registered before the order."""
     return AccessDeniedError(
         "The log did not commit to this escrow before the order.",

@@ -33,11 +33,11 @@ from gridsecure.credentials.log_details import (
     search_detail,
     warrant_detail,
 )
-from gridsecure.credentials.opening import Opener, OpenerKey, opening_share
+from gridsecure.credentials.opening import Opener, OpenerKey, make_opening_share
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.revocation import Difference, blind_difference
-from gridsecure.credentials.search_pairs import bytes_of, checked_blindings, differences
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.search_pairs import bytes_of, check_blindings, compute_differences
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3
 from gridsecure.errors import AccessDeniedError, SignatureError
 from gridsecure.identity_messages import (
@@ -47,11 +47,11 @@ from gridsecure.identity_messages import (
     WarrantDocument,
 )
 from gridsecure.offices.log_checks import (
-    committed_leaves,
-    committing_entry,
-    entry_in,
-    not_committed,
-    not_ordered,
+    find_committing_entry,
+    find_ordered_entry,
+    list_committed_leaves,
+    not_committed_error,
+    not_ordered_error,
 )
 from gridsecure.store.evidence import EvidenceEntry
 
@@ -81,15 +81,15 @@ def share_for(
             to this escrow of this pseudonym before (`authenticity.escrow`).
         InvalidMessageError: A malformed escrow.
     """
-    entry = entry_in(entries, name=document.entry, witnessed=witnessed)
+    entry = find_ordered_entry(entries, name=document.entry, witnessed=witnessed)
     escrow = Escrow.from_bytes(bytes.fromhex(document.escrow), suite=suite)
     ordered = warrant_detail(
         document.subject, escrow=escrow, reference=document.reference, suite=suite
     )
     check_warrant(entry.action, entry.detail, ordered=ordered)
     wanted = leaf(name_digest(document.subject), escrow.to_bytes(suite))
-    committing_entry(document.leaves, wanted=wanted, entries=entries, order=entry)
-    return opening_share(key, point=escrow.e1, head=entry.hash, suite=suite)
+    find_committing_entry(document.leaves, wanted=wanted, entries=entries, order=entry)
+    return make_opening_share(key, point=escrow.e1, head=entry.hash, suite=suite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class CheckedSearch:
     leaves: frozenset[str] = field(repr=False)
 
 
-def checked_search(
+def check_search(
     document: SearchDocument,
     *,
     entries: Sequence[EvidenceEntry],
@@ -125,11 +125,11 @@ def checked_search(
         AccessDeniedError: It does not hold this order (`authenticity.warrant`), or leaves are not
             what it committed to before (`authenticity.escrow`).
     """
-    entry = entry_in(entries, name=document.entry, witnessed=witnessed)
+    entry = find_ordered_entry(entries, name=document.entry, witnessed=witnessed)
     ordered = search_detail(document.keys, batches=document.batches, reference=document.reference)
     if entry.action != SEARCH or json.loads(entry.detail) != ordered:
-        raise not_ordered()
-    return CheckedSearch(document, committed_leaves(leaves, entries=entries, order=entry))
+        raise not_ordered_error()
+    return CheckedSearch(document, list_committed_leaves(leaves, entries=entries, order=entry))
 
 
 def search_answer(
@@ -139,7 +139,7 @@ def search_answer(
 
     Args:
         work: The batch, as the desk shows it.
-        search: From `checked_search`.
+        search: From `check_search`.
         key: This office's half.
         suite: The group.
 
@@ -153,13 +153,13 @@ def search_answer(
     """
     _check_work(work, search, key.opener)
     head = work.entry
-    pairs = differences(work.key, work.escrows, suite=suite)
+    pairs = compute_differences(work.key, work.escrows, suite=suite)
     if work.step == "blind":
         blindings = _blindings(pairs, key, head, suite)
         mark = _mark(key, work, blindings)
         return SearchAnswer(batch=work.batch, step=work.step, blindings=blindings, mark=mark)
     if work.step == "blind-and-share":
-        pairs = checked_blindings(work.first, pairs=pairs, opener="utility", head=head, suite=suite)
+        pairs = check_blindings(work.first, pairs=pairs, opener="utility", head=head, suite=suite)
         blindings = _blindings(pairs, key, head, suite)
         shares = _shares(_read(blindings, suite), key, head, suite)
         return SearchAnswer(batch=work.batch, step=work.step, blindings=blindings, shares=shares)
@@ -169,7 +169,7 @@ def search_answer(
             reason="authenticity.mark",
             remedy="Give no share. Find out who runs the service.",
         )
-    pairs = checked_blindings(
+    pairs = check_blindings(
         work.second, pairs=_read(work.first, suite), opener="regulator", head=head, suite=suite
     )
     shares = _shares(pairs, key, head, suite)
@@ -184,14 +184,14 @@ def _check_work(work: SearchWork, search: CheckedSearch, opener: Opener) -> None
         or work.batch >= len(document.batches)
         or document.batches[work.batch] != batch_digest(work.key, work.escrows)
     ):
-        raise not_ordered()
+        raise not_ordered_error()
     if STEP_OF[work.step] != opener:
         raise AccessDeniedError("It is the other office's turn.", reason="authenticity.step")
     registered = zip(work.names, map(bytes.fromhex, work.escrows), strict=False)
     if len(work.names) != len(work.escrows) or not search.leaves.issuperset(
         leaf(name, escrow) for name, escrow in registered
     ):
-        raise not_committed()
+        raise not_committed_error()
 
 
 def _blindings(pairs: Sequence[Difference], key: OpenerKey, head: str, suite: Suite) -> list[str]:
@@ -201,7 +201,7 @@ def _blindings(pairs: Sequence[Difference], key: OpenerKey, head: str, suite: Su
 
 
 def _shares(pairs: Sequence[Difference], key: OpenerKey, head: str, suite: Suite) -> list[str]:
-    return [opening_share(key, point=pair.a, head=head, suite=suite).hex() for pair in pairs]
+    return [make_opening_share(key, point=pair.a, head=head, suite=suite).hex() for pair in pairs]
 
 
 def _read(blindings: Sequence[str], suite: Suite) -> list[Difference]:
@@ -214,5 +214,5 @@ def _read(blindings: Sequence[str], suite: Suite) -> list[Difference]:
 
 def _mark(key: OpenerKey, work: SearchWork, blindings: Sequence[str]) -> str:
     secret = hkdf_sm3(key.k.to_bytes(SCALAR_BYTES, "big"), info=_MARK, length=32)
-    text = framed(_MARK, work.entry, str(work.batch), *blindings)
+    text = frame_parts(_MARK, work.entry, str(work.batch), *blindings)
     return hmac_sm3(secret, text).hex()

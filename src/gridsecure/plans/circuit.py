@@ -22,7 +22,7 @@ from gridsecure.homomorphic.thresholds import (
     Gate,
     compare,
     excess,
-    needed_digits,
+    find_needed_digits,
 )
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.quantities import LIMB_BITS, LIMBS, Measure, limb_quantity
@@ -58,7 +58,7 @@ class Circuit(Generic[Column]):
         if key not in self._gates:
             columns = {
                 place: self.inputs[measure.digit(*place)]
-                for place in sorted(needed_digits(thresholds, digits=measure.digits))
+                for place in sorted(find_needed_digits(thresholds, digits=measure.digits))
             }
             self._gates[key] = compare(
                 columns, thresholds=thresholds, digits=measure.digits, parameters=self.parameters
@@ -145,7 +145,7 @@ def limb_of(number: int, limb: int, *, bits: int) -> int:
     return -part if number < 0 else part
 
 
-def combined(factors: Mapping[str, int], columns: Mapping[str, Column]) -> Any:
+def combine_columns(factors: Mapping[str, int], columns: Mapping[str, Column]) -> Any:
     """Σ factor × column with signed public factors; None when there is nothing to add."""
     sums: dict[bool, Any] = {}
     for name, factor in factors.items():

@@ -93,9 +93,10 @@ def roster_contracts(roster: RosterManifest) -> pd.DataFrame:
 
 def billing_period(start: str, end: str, *, tariff: Tariff) -> BillingPeriod:
     """A period from its ISO texts, in the tariff's local time."""
-    zone = ZoneInfo(tariff.timezone)
+    tzinfo = ZoneInfo(tariff.timezone)
     return BillingPeriod(
-        datetime.fromisoformat(start).astimezone(zone), datetime.fromisoformat(end).astimezone(zone)
+        datetime.fromisoformat(start).astimezone(tzinfo),
+        datetime.fromisoformat(end).astimezone(tzinfo),
     )
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from gridsecure.billing.rules import LineRule, line_rules
 from gridsecure.errors import GridSecureError
-from gridsecure.homomorphic.counting import CountedColumn, Tally, since
+from gridsecure.homomorphic.counting import CountedColumn, Tally, count_since
 from gridsecure.homomorphic.parameters import PARAMETER_SETS, Parameters, Scheme
 from gridsecure.homomorphic.planning import PlannedColumn
 from gridsecure.periods import BillingPeriod
@@ -216,7 +216,7 @@ class _Work:
             self._circuit.append(open_circuit(self.plan, inputs=inputs))
         before = self.tally.copy()
         run_line(self.plan, self._circuit[0], line.line)
-        added = counted_us(since(self.tally, before), slots=self.slots)
+        added = counted_us(count_since(self.tally, before), slots=self.slots)
         return ExplainedLine(
             line.line, line.columns, line.outputs, line.limb_bits, line.margin_bits, added
         )

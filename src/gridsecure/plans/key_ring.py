@@ -17,7 +17,7 @@ from typing import Final
 from gridsecure.errors import KeyMismatchError
 from gridsecure.homomorphic.columns import Evaluation
 from gridsecure.homomorphic.keys import PublicKeySet
-from gridsecure.homomorphic.parameters import parameters_named
+from gridsecure.homomorphic.parameters import find_parameters
 from gridsecure.messages import ColumnEntry, KeyNotice
 
 MAX_OPEN: Final = 16
@@ -90,9 +90,9 @@ class KeyRing:
                 remedy="Send the key authority's notice of the key set first.",
             )
         if notice.gateway != gateway:
-            raise foreign_key_set()
+            raise foreign_key_set_error()
         if key_id in self._revoked:
-            raise revoked_key_set()
+            raise revoked_key_set_error()
         if notice.parameters != parameters:
             raise KeyMismatchError(
                 "A column names another parameter set than its key set has.",
@@ -102,7 +102,7 @@ class KeyRing:
         return notice
 
 
-def foreign_key_set() -> KeyMismatchError:
+def foreign_key_set_error() -> KeyMismatchError:
     """The error for a column under a key set that is not its gateway's."""
     return KeyMismatchError(
         "A column is encrypted under a key set of another gateway.",
@@ -111,7 +111,7 @@ def foreign_key_set() -> KeyMismatchError:
     )
 
 
-def revoked_key_set() -> KeyMismatchError:
+def revoked_key_set_error() -> KeyMismatchError:
     """The error for a column under a key set that was revoked."""
     return KeyMismatchError(
         "A column is encrypted under a key set that was revoked.",
@@ -130,7 +130,7 @@ def load_key_set(notice: KeyNotice, load: Callable[[str], bytes]) -> PublicKeySe
     Raises:
         KeyMismatchError: The objects are not the keys the notice names (`keys.id`).
     """
-    parameters = parameters_named(notice.parameters, digest=notice.parameters_digest)
+    parameters = find_parameters(notice.parameters, digest=notice.parameters_digest)
     relinearisation = notice.relinearisation_keys
     key_set = PublicKeySet(
         parameters,

@@ -92,7 +92,7 @@ class CellLayout:
         ]
 
 
-def cell_layout(rosters: Sequence[RosterManifest]) -> CellLayout:
+def lay_out_cells(rosters: Sequence[RosterManifest]) -> CellLayout:
     """Lay rosters out in cells of zone × customer class."""
     places = [roster_places(roster) for roster in rosters]
     members: dict[Place, list[Member]] = defaultdict(list)
@@ -171,7 +171,7 @@ def run_day(
     return results
 
 
-def day_totals(
+def total_day(
     values: Sequence[NDArray[np.uint64]], *, layout: CellLayout, intervals: int
 ) -> list[dict[int, int]]:
     """Totals by cell number, interval by interval, from a day's decrypted blinded columns."""

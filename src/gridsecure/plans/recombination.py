@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import contract_quantity, derived_lines, line_amounts
+from gridsecure.billing.charges import contract_quantity, derive_lines, line_amounts
 from gridsecure.billing.rules import LineRule
 from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.lines.kind import Decrypted, Numbers, inconsistent
@@ -32,7 +32,7 @@ class Lines:
     energy_wh: Numbers
 
 
-def recombined(plan: BillPlan, *, values: Mapping[str, NDArray[Any]]) -> Lines:
+def recombine_outputs(plan: BillPlan, *, values: Mapping[str, NDArray[Any]]) -> Lines:
     """Exact quantities and amounts of every line from decrypted output columns.
 
     1. put limbs together; every limb of a part must tell the same number, inside the range the plan
@@ -128,7 +128,7 @@ def _completed(plan: BillPlan, quantities: Numbers, amounts: Numbers) -> Numbers
             known = contract_quantity(rule, plan.contracts, plan.period)
             quantities[line] = known.astype(object)
             amounts[line] = line_amounts([rule], quantities=known[np.newaxis])[0]
-    derived = derived_lines(plan.rules, quantities=quantities, amounts=amounts.copy())
+    derived = derive_lines(plan.rules, quantities=quantities, amounts=amounts.copy())
     if (derived[computed] != amounts[computed]).any():
         raise inconsistent("A power-factor line is not its percentage of the lines it is on.")
     return derived

@@ -34,10 +34,10 @@ from gridsecure.statements.model import (
     LineView,
     Section,
     SourceView,
-    Statement,
+    StatementView,
     Table,
 )
-from gridsecure.statements.plain_text import shown
+from gridsecure.statements.plain_text import make_visible
 from gridsecure.statements.wording import Language, Wording
 
 NO_VALUE = "—"
@@ -57,7 +57,7 @@ class Addressee:
     issuer: str | None = None
 
 
-def make_statement(period: object, *, addressee: Addressee, language: Language) -> Statement:
+def make_statement(period: object, *, addressee: Addressee, language: Language) -> StatementView:
     """Make the statement of one period of a bill document.
 
     Raises:
@@ -69,11 +69,11 @@ def make_statement(period: object, *, addressee: Addressee, language: Language) 
     sources = _used_sources(bill)
     columns, lines = _lines(bill, sources, wording)
     sections = (correction_section(bill, wording), build_up_section(bill, wording))
-    return Statement(
+    return StatementView(
         language_tag=language.tag,
         title=wording.say("title_corrected" if bill.cancels or bill.adjustment else "title"),
         motto=_motto(bill, wording),
-        meter_point=Fact(wording.say("meter_point"), shown(addressee.meter_point_id)),
+        meter_point=Fact(wording.say("meter_point"), make_visible(addressee.meter_point_id)),
         facts=_facts(bill, addressee, wording),
         total=_total(bill, wording),
         total_figure=money_text(bill.total),
@@ -118,7 +118,7 @@ def _motto(bill: Bill, wording: Wording) -> str:
 
 
 def _facts(bill: Bill, addressee: Addressee, wording: Wording) -> tuple[Fact, ...]:
-    issuer = shown(addressee.issuer) if addressee.issuer else wording.say("issuer_utility")
+    issuer = make_visible(addressee.issuer) if addressee.issuer else wording.say("issuer_utility")
     dates = {"first": wording.date(bill.start), "last": wording.date(bill.last_instant)}
     facts = [
         ("issuer", issuer),
@@ -129,10 +129,10 @@ def _facts(bill: Bill, addressee: Addressee, wording: Wording) -> tuple[Fact, ..
         name = bill.tariff.name_zh if chinese else bill.tariff.name_en
         version = wording.say(
             "tariff_version_of",
-            version=shown(bill.tariff.version),
-            tariff_id=shown(bill.tariff.tariff_id),
+            version=make_visible(bill.tariff.version),
+            tariff_id=make_visible(bill.tariff.tariff_id),
         )
-        facts += [("tariff", shown(name)), ("tariff_version", version)]
+        facts += [("tariff", make_visible(name)), ("tariff_version", version)]
     else:
         facts.append(("tariff", wording.say("not_stated")))
     if bill.version is not None and not bill.cancels:
@@ -208,7 +208,7 @@ def _quantity(line: BillLine, wording: Wording) -> str:
 def _computed(line: BillLine, wording: Wording) -> str:
     if line.computed in WAYS:
         return wording.say(f"computed_{line.computed}")
-    return shown(line.computed or "")
+    return make_visible(line.computed or "")
 
 
 def _used_sources(bill: Bill) -> dict[str, SourceView]:
@@ -222,7 +222,7 @@ def _used_sources(bill: Bill) -> dict[str, SourceView]:
     for name in dict.fromkeys([*(line.source for line in bill.lines), *documents]):
         if name is None or name not in documents:
             continue
-        title = shown(documents[name])
+        title = make_visible(documents[name])
         views[name] = numbered.setdefault(title, SourceView(f"[{len(numbered) + 1}]", title))
     return views
 
@@ -243,8 +243,8 @@ def _what_if(bill: Bill, wording: Wording) -> str:
 
 def _noticed(notice: BillNotice, wording: Wording) -> str:
     """A notice in the statement's language; one of a later version as the document says it."""
-    values = {name: shown(value) for name, value in notice.values.items()}
-    return wording.notice(notice.code, values) or shown(notice.text)
+    values = {name: make_visible(value) for name, value in notice.values.items()}
+    return wording.notice(notice.code, values) or make_visible(notice.text)
 
 
 def _vat_section(bill: Bill, wording: Wording) -> Section | None:

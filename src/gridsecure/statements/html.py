@@ -12,10 +12,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from gridsecure.statements.model import Statement
+from gridsecure.statements.model import StatementView
 
 
-def render_html(statement: Statement) -> bytes:
+def render_html(statement: StatementView) -> bytes:
     """Draw a statement as a complete HTML file in UTF-8."""
     return _template().render(it=statement).encode("utf-8")
 

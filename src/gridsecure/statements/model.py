@@ -83,7 +83,7 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class StatementView:
     """A customer's bill for one period, ready to be drawn.
 
     Args:

@@ -21,7 +21,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer
 
-from gridsecure.statements.model import Statement
+from gridsecure.statements.model import StatementView
 from gridsecure.statements.pdf_parts import Parts
 from gridsecure.statements.pdf_text import make_typeface
 
@@ -34,7 +34,7 @@ _FOOT: Final = 9 * mm
 _FOOT_LETTERS: Final = 48
 
 
-def render_pdf(statement: Statement, *, font: Path | None = None) -> bytes:
+def render_pdf(statement: StatementView, *, font: Path | None = None) -> bytes:
     """Draw a statement as a PDF.
 
     Args:
@@ -51,7 +51,7 @@ def render_pdf(statement: Statement, *, font: Path | None = None) -> bytes:
     return content
 
 
-def _build(statement: Statement, parts: Parts, *, pages: int) -> tuple[bytes, int]:
+def _build(statement: StatementView, parts: Parts, *, pages: int) -> tuple[bytes, int]:
     """Lay the document out; return its bytes and how many pages it took."""
     buffer = BytesIO()
     document = SimpleDocTemplate(
@@ -76,7 +76,9 @@ def _build(statement: Statement, parts: Parts, *, pages: int) -> tuple[bytes, in
     return buffer.getvalue(), document.page
 
 
-def _draw_foot(canvas: Any, statement: Statement, parts: Parts, *, page: int, pages: int) -> None:
+def _draw_foot(
+    canvas: Any, statement: StatementView, parts: Parts, *, page: int, pages: int
+) -> None:
     name = statement.meter_point.value
     short = name if len(name) <= _FOOT_LETTERS else f"{name[:_FOOT_LETTERS]}…"
     number = statement.labels.page_of.format(page=page, pages=pages)
@@ -86,7 +88,7 @@ def _draw_foot(canvas: Any, statement: Statement, parts: Parts, *, page: int, pa
         line.drawOn(canvas, MARGIN, _FOOT)
 
 
-def _story(statement: Statement, parts: Parts) -> list[Any]:
+def _story(statement: StatementView, parts: Parts) -> list[Any]:
     story = [parts.head(statement), Spacer(1, 5 * mm), parts.facts(statement)]
     if statement.warning:
         story += [Spacer(1, 4 * mm), parts.warning(statement.warning)]

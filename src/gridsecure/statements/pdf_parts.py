@@ -18,7 +18,7 @@ from gridsecure.statements.model import (
     LineView,
     Section,
     SourceView,
-    Statement,
+    StatementView,
     Table,
 )
 from gridsecure.statements.pdf_text import Typeface
@@ -120,7 +120,7 @@ class Parts:
         """Return the heading of a part, which never stays alone at the foot of a page."""
         return [CondPageBreak(_HEADING_ROOM), self.text(text, "heading")]
 
-    def head(self, statement: Statement) -> Any:
+    def head(self, statement: StatementView) -> Any:
         """Return the head: title and meter point on the left, the total on the right."""
         left = [
             self.text(statement.title, "title"),
@@ -142,7 +142,7 @@ class Parts:
             style=[*_BARE, ("ALIGN", (1, 0), (1, 0), "RIGHT")],
         )  # fmt: skip
 
-    def facts(self, statement: Statement) -> Any:
+    def facts(self, statement: StatementView) -> Any:
         """Return issuer, period, tariff and versions on a tinted ground."""
         rows = [
             [self.text(fact.label, "fact-label"), self.text(fact.value, "fact")]
@@ -156,7 +156,7 @@ class Parts:
         style = [*_box(ALARM_TINT, round_corners=False), bar]
         return Grid([[self.text(text, "warning")]], colWidths=[self.width], style=style)
 
-    def lines(self, statement: Statement) -> Any:
+    def lines(self, statement: StatementView) -> Any:
         """Return the bill lines, each with its explanation in a row below it, and the total."""
         rows = [self._heading_row(statement.columns)]
         style = list(_ROWS)
@@ -229,7 +229,7 @@ class Parts:
             cells.append(self.text(text, f"{style}-bold" if all_bold or not number else style))
         return cells
 
-    def _why(self, statement: Statement, line: LineView) -> Any:
+    def _why(self, statement: StatementView, line: LineView) -> Any:
         labels = statement.labels
         plain = self.typeface.markup
         first = plain(f"{labels.arithmetic}{labels.colon}{line.arithmetic}")

@@ -14,7 +14,7 @@ LONGEST: Final = 240
 _INVISIBLE: Final = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
-def shown(text: str, *, longest: int = LONGEST) -> str:
+def make_visible(text: str, *, longest: int = LONGEST) -> str:
     r"""Return a text as it may be shown: invisible characters by number, cut when too long.
 
     >>> shown("a\u202eb\x00\tc  d"), shown("x" * 9, longest=4)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from gridsecure.statements.figures import MINUS
-from gridsecure.statements.plain_text import shown
+from gridsecure.statements.plain_text import make_visible
 
 
 class Language(StrEnum):
@@ -363,13 +363,13 @@ class Wording:
 
     def counted(self, figure: str, unit: str) -> str:
         """Write a quantity with its unit; a unit that has no word is shown as it is."""
-        chinese, one, many = _UNITS.get(unit, (shown(unit),) * 3)
+        chinese, one, many = _UNITS.get(unit, (make_visible(unit),) * 3)
         word = self._choose((chinese, one if figure in {"1", f"{MINUS}1"} else many))
         return f"{figure}%" if unit == "%" else f"{figure} {word}".rstrip()
 
     def per(self, unit: str) -> str:
         """Write the unit of a rate, such as CNY/kWh."""
-        chinese, one, _ = _UNITS.get(unit, (shown(unit),) * 3)
+        chinese, one, _ = _UNITS.get(unit, (make_visible(unit),) * 3)
         word = self._choose(_PER_UNITS.get(unit, (chinese, one)))
         return f"{self.currency}/{word}" if word else self.currency
 
@@ -389,4 +389,4 @@ class Wording:
         return pair[0] if self.language is Language.CHINESE else pair[1]
 
     def _word(self, table: Mapping[str, tuple[str, str]], word: str) -> str:
-        return self._choose(table[word]) if word in table else shown(word)
+        return self._choose(table[word]) if word in table else make_visible(word)

@@ -104,7 +104,7 @@ def append(
     text = _canonical(dict(detail))
     try:
         _lock(session)
-        last = head(session)
+        last = find_head(session)
         row = EvidenceRow(
             index=0 if last is None else last.index + 1,
             at=_when(at),
@@ -126,7 +126,7 @@ def append(
     return _entry(row)
 
 
-def head(session: Session) -> EvidenceEntry | None:
+def find_head(session: Session) -> EvidenceEntry | None:
     """Return the newest entry, or None while the log is empty.
 
     Args:
@@ -194,7 +194,7 @@ def verify_entries(
     return len(entries)
 
 
-def entries_after(session: Session, index: int, *, limit: int = 1000) -> list[EvidenceEntry]:
+def list_entries_after(session: Session, index: int, *, limit: int = 1000) -> list[EvidenceEntry]:
     """The entries behind an index, in order.
 
     Args:
@@ -206,7 +206,7 @@ def entries_after(session: Session, index: int, *, limit: int = 1000) -> list[Ev
     return [_entry(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)).limit(limit))]
 
 
-def entries_of(session: Session, *actions: str) -> list[EvidenceEntry]:
+def list_entries_of(session: Session, *actions: str) -> list[EvidenceEntry]:
     """Every entry of these actions, in order.
 
     Args:
@@ -217,7 +217,7 @@ def entries_of(session: Session, *actions: str) -> list[EvidenceEntry]:
     return [_entry(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)))]
 
 
-def entry_named(session: Session, name: str) -> EvidenceEntry | None:
+def find_entry(session: Session, name: str) -> EvidenceEntry | None:
     """The entry with a hash, or None.
 
     Args:

@@ -10,7 +10,7 @@ from sqlmodel import Session
 from gridsecure.errors import InvalidMessageError
 from gridsecure.identity_messages import LogEntry
 from gridsecure.month_texts import read_moment
-from gridsecure.store.evidence import EvidenceEntry, entries_after
+from gridsecure.store.evidence import EvidenceEntry, list_entries_after
 
 
 def log_after(engine: Engine, index: int) -> list[LogEntry]:
@@ -21,7 +21,7 @@ def log_after(engine: Engine, index: int) -> list[LogEntry]:
         index: -1 for all from the first one.
     """
     with Session(engine) as session:
-        return [shown_entry(entry) for entry in entries_after(session, index)]
+        return [shown_entry(entry) for entry in list_entries_after(session, index)]
 
 
 def shown_entry(entry: EvidenceEntry) -> LogEntry:

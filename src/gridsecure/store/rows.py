@@ -187,7 +187,7 @@ def find(session: Session, table: type[_Row], **key: object) -> _Row | None:
     return session.exec(select(table).filter_by(**key)).first()
 
 
-def required(session: Session, table: type[_Row], **key: object) -> _Row:
+def load_row(session: Session, table: type[_Row], **key: object) -> _Row:
     """The row with these values in these columns.
 
     Raises:

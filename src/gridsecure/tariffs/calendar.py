@@ -72,7 +72,7 @@ def months_text(months: Iterable[int]) -> str:
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def grouped_months(values: Mapping[int, Key]) -> dict[Key, tuple[int, ...]]:
+def group_months(values: Mapping[int, Key]) -> dict[Key, tuple[int, ...]]:
     """Group months by what holds in them, in the order of their first month.
 
     >>> grouped_months({1: "a", 2: "b", 3: "a"})

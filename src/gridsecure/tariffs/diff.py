@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from gridsecure.tariffs.calendar import (
     clock,
     day_segments,
-    grouped_months,
+    group_months,
     months_text,
 )
 from gridsecure.tariffs.cells import ALL_MONTHS
@@ -110,7 +110,7 @@ def _by_month(part: str, before: MonthCells, after: MonthCells) -> list[Change]:
     for key in dict.fromkeys([*before, *after]):
         old, new = before.get(key, {}), after.get(key, {})
         pairs = {month: (old.get(month), new.get(month)) for month in ALL_MONTHS}
-        for (was, is_now), months in grouped_months(pairs).items():
+        for (was, is_now), months in group_months(pairs).items():
             if was != is_now:
                 found.append(Change(part, key, months, change_kind(was, is_now), was, is_now))
     return found

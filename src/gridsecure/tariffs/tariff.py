@@ -65,7 +65,7 @@ from gridsecure.tariffs.sources import (
     check_sources,
     read_figure_sources,
 )
-from gridsecure.tariffs.versions import chosen_edition, tariff_paths
+from gridsecure.tariffs.versions import choose_edition, tariff_paths
 
 # Monday to Friday, and Saturday with Sunday; a tariff may declare more and list their dates.
 WEEKDAY = "weekday"
@@ -240,7 +240,7 @@ def catalogue_tariffs(month: date | None = None) -> dict[str, Path]:
             is, and without a month, the newest.
     """
     return {
-        tariff_id: chosen_edition(paths, month=month)
+        tariff_id: choose_edition(paths, month=month)
         for tariff_id, paths in catalogue_paths().items()
     }
 

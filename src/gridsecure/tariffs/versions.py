@@ -50,7 +50,7 @@ def tariff_paths(folder: Path) -> dict[str, tuple[Path, ...]]:
     return {tariff_id: tuple(paths) for tariff_id, paths in found.items()}
 
 
-def editions(paths: Sequence[Path]) -> tuple[TariffFile, ...]:
+def read_editions(paths: Sequence[Path]) -> tuple[TariffFile, ...]:
     """Read the validity of a tariff's editions and put them in order of time.
 
     Args:
@@ -72,7 +72,7 @@ def editions(paths: Sequence[Path]) -> tuple[TariffFile, ...]:
     return tuple(found)
 
 
-def edition_in_force(files: Sequence[TariffFile], *, month: date) -> TariffFile:
+def find_edition(files: Sequence[TariffFile], *, month: date) -> TariffFile:
     """Return the edition that holds in all of a month.
 
     Args:
@@ -102,7 +102,7 @@ def edition_in_force(files: Sequence[TariffFile], *, month: date) -> TariffFile:
     return begun[-1]
 
 
-def chosen_edition(paths: Sequence[Path], *, month: date | None) -> Path:
+def choose_edition(paths: Sequence[Path], *, month: date | None) -> Path:
     """Return the file to bill a month with; the newest where no edition is in force, or no month.
 
     Billing with the newest then says by name that it does not cover the month.
@@ -112,14 +112,14 @@ def chosen_edition(paths: Sequence[Path], *, month: date | None) -> Path:
         month: Any date of the month, or None.
 
     Raises:
-        InvalidTariffError: As `editions`.
+        InvalidTariffError: As `read_editions`.
     """
     if len(paths) == 1:
         return paths[0]
-    files = editions(paths)
+    files = read_editions(paths)
     if month is not None:
         try:
-            return edition_in_force(files, month=month).path
+            return find_edition(files, month=month).path
         except InputError:
             pass  # no edition is: the newest refuses the month
     return files[-1].path

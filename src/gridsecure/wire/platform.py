@@ -71,8 +71,8 @@ class UploadNamed(Answer):
 class ClosingLists(Answer):
     """A month's closing lists as signed, its committed uploads, and what a next run would meet.
 
-    `in_force` names lists by digest; `open` are the uploads that no list in force names; `next` has
-    for each plan `ready`, or the reason a run would be refused for.
+    `find_in_force` names lists by digest; `open` are the uploads that no list in force names;
+    `next` has for each plan `ready`, or the reason a run would be refused for.
     """
 
     closed: list[Signed]

@@ -51,14 +51,14 @@ def show() -> None:
     """The four steps of a month, then what was released."""
     session = access.enter(access.BILL_RUNS)
     st.caption(tell("counts_only"))
-    with access.explained():
-        runs = access.client().runs(session)
+    with access.explain_errors():
+        runs = access.open_client().runs(session)
         month = _choose_month(runs)
         bounds = month_bounds(month, timezone=load_settings().timezone)
         status = _gateway(session, month)
         runs = tuple(run for run in runs if run.start in ("", bounds[0]))
         st.subheader(f"2 · {say('close_month')}")
-        closing = access.client().closing(session, bounds=bounds)
+        closing = access.open_client().closing(session, bounds=bounds)
         show_closing(session, closing, month=month)
         _platform(session, bounds, closing=closing, runs=runs)
         _authority(session, runs)
@@ -84,7 +84,7 @@ def _choose_month(runs: Sequence[PlatformRun]) -> str:
 def _gateway(session: Session, month: str) -> MonthStatus | None:
     st.subheader(f"1 · {say('gateway_month')}")
     try:
-        status = access.client().month(session, month=month)
+        status = access.open_client().month(session, month=month)
     except NotFoundError:
         st.info(tell("month_missing"))
         return None
@@ -99,8 +99,8 @@ def _gateway(session: Session, month: str) -> MonthStatus | None:
 
 def _watch_month(session: Session, month: str) -> None:
     """Follow the month without loading the page anew; when it stops, load it once more."""
-    with access.explained():
-        now = access.client().month(session, month=month)
+    with access.explain_errors():
+        now = access.open_client().month(session, month=month)
         if not now.is_running:
             st.rerun()
         stage = plain(say_or("stage", now.stage))
@@ -120,7 +120,7 @@ def _month_start(session: Session, month: str, status: MonthStatus) -> None:
         say("start_month"), key="start_month", disabled=not allowed, help=note, type="primary",
         icon=":material/play_arrow:",
     ):  # fmt: skip
-        access.client().start_month(session, month=month)
+        access.open_client().start_month(session, month=month)
         st.rerun()
 
 
@@ -167,7 +167,7 @@ def _platform(
             type="primary", width="stretch", icon=":material/play_arrow:",
         ):  # fmt: skip
             order = RunOrder(plan, *bounds, purpose=_PURPOSES[plan])
-            run_id = access.client().start_run(session, order)
+            run_id = access.open_client().start_run(session, order)
             st.session_state["started"] = run_id
             st.rerun()
         if note is not None:
@@ -195,8 +195,8 @@ def _why_not(plan: str, *, closing: MonthClosing, runs: Sequence[PlatformRun]) -
 
 def _watch_runs(session: Session, run_ids: Sequence[str]) -> None:
     """Follow runs without loading the page anew; when all are done, load it once more."""
-    with access.explained():
-        now = [run for run in access.client().runs(session) if run.run_id in run_ids]
+    with access.explain_errors():
+        now = [run for run in access.open_client().runs(session) if run.run_id in run_ids]
         if not any(run.is_running for run in now):
             st.rerun()
         _runs_table(now)
@@ -225,10 +225,10 @@ def _authority(session: Session, runs: Sequence[PlatformRun]) -> None:
         help=None if ready else tell("round_needs_run"), icon=":material/verified_user:",
     ):  # fmt: skip
         with st.spinner(say("working")):
-            access.held()["outcomes"] = access.client().start_release_round(session)
+            access.page_memory()["outcomes"] = access.open_client().start_release_round(session)
         st.rerun()  # the list below and the steps above are of before the round
-    if "outcomes" in access.held():
-        _outcomes(access.held()["outcomes"])
+    if "outcomes" in access.page_memory():
+        _outcomes(access.page_memory()["outcomes"])
     if access.RELEASES in access.pages_for(session):
         _releases(session)
 
@@ -251,11 +251,11 @@ def _outcomes(outcomes: Sequence[RoundOutcome]) -> None:
 
 def _releases(session: Session) -> None:
     st.markdown(f"**{say('releases_listed')}**")
-    listed = access.client().releases(session)
+    listed = access.open_client().releases(session)
     if not listed:
         st.caption(tell("no_release"))
         return
-    zone = access.zone()
+    zone = access.local_timezone()
     table = pd.DataFrame(
         {
             "release": [item.release_id for item in listed],

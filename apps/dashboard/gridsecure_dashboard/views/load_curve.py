@@ -11,7 +11,7 @@ import streamlit as st
 from gridsecure.analyst.load_curves import (
     LoadFigures,
     Split,
-    chosen,
+    choose_rows,
     curves,
     interval_totals,
     load_curve_table,
@@ -43,7 +43,7 @@ class _Choice:
 def show() -> None:
     """Choose days and cells, then draw their curve."""
     session = access.enter(access.LOAD_CURVE)
-    with access.explained():
+    with access.explain_errors():
         release = choose_release(session, plan=LOAD_CURVE, empty="no_curve_release")
         if release is None:
             return
@@ -57,7 +57,7 @@ def show() -> None:
         if not choice.days:
             st.info(tell("choose_days"))
             return
-        rows = chosen(table, days=choice.days, zones=choice.zones, classes=choice.classes)
+        rows = choose_rows(table, days=choice.days, zones=choice.zones, classes=choice.classes)
         figures_shown = load_figures(interval_totals(rows))
         if figures_shown is None:
             st.info(tell("nothing_chosen"))
@@ -76,7 +76,7 @@ def _table(release: Release) -> pd.DataFrame:
 
 
 def _choose(table: pd.DataFrame) -> _Choice:
-    released = chosen(table)
+    released = choose_rows(table)
     days = sorted(set(released["day"]))
     peak = peak_day(table)
     first, second, third = st.columns(3)

@@ -27,12 +27,12 @@ _LONGEST_SHARE: Final = 1000
 def show() -> None:
     """Orders, then the chosen one and the step it waits for."""
     session = access.enter(access.OPENINGS)
-    with access.explained():
+    with access.explain_errors():
         office = begin(session)
         st.caption(tell("dual_control"))
         _order(session)
         st.subheader(say("warrants"))
-        warrants = access.offices().warrants(session)
+        warrants = access.open_offices().warrants(session)
         if not warrants:
             st.info(tell("no_warrants"))
             return
@@ -52,10 +52,12 @@ def _order(session: Session) -> None:
     ordered = order_form("opening", submit="order_warrant_submit")
     if ordered is None:
         return
-    with access.explained():
-        warrant = access.offices().order_opening(session, subject=ordered[0], reference=ordered[1])
+    with access.explain_errors():
+        warrant = access.open_offices().order_opening(
+            session, subject=ordered[0], reference=ordered[1]
+        )
         st.session_state["warrant"] = warrant.hash
-        access.held()["note"] = "warrant_ordered"
+        access.page_memory()["note"] = "warrant_ordered"
         st.rerun()
 
 
@@ -88,7 +90,7 @@ def _choose(warrants: Sequence[Warrant]) -> Warrant:
 
 
 def _ordered_at(warrant: Warrant) -> str:
-    return figures.moment(warrant.ordered_at, zone=access.zone())
+    return figures.moment(warrant.ordered_at, zone=access.local_timezone())
 
 
 def _facts(warrant: Warrant) -> None:
@@ -119,16 +121,16 @@ def _share(session: Session, warrant: Warrant) -> None:
     if submitted and not share.strip():
         st.warning(tell("share_missing"))
     elif submitted:
-        with access.explained():
-            access.offices().give_share(session, name=warrant.hash, share=share)
-            access.held()["note"] = "share_given"
+        with access.explain_errors():
+            access.open_offices().give_share(session, name=warrant.hash, share=share)
+            access.page_memory()["note"] = "share_given"
             st.rerun()
 
 
 def _watch(session: Session, warrant: Warrant) -> None:
     """Wait for the other office; when something changed, load the page once more."""
-    with access.explained():
-        now = access.offices().warrant(session, name=warrant.hash)
+    with access.explain_errors():
+        now = access.open_offices().warrant(session, name=warrant.hash)
         if now.waiting_for != warrant.waiting_for:
             st.rerun()
         other = office_names(now.waiting_for)
@@ -137,25 +139,25 @@ def _watch(session: Session, warrant: Warrant) -> None:
 
 def _result(session: Session, warrant: Warrant) -> None:
     st.subheader(say("result"))
-    if access.held().get("shown") == warrant.hash:
+    if access.page_memory().get("shown") == warrant.hash:
         st.fragment(_who, run_every=_EVERY)(session, warrant.hash)
         if st.button(say("hide_result"), key="hide_result"):
-            del access.held()["shown"]
+            del access.page_memory()["shown"]
             st.rerun()
         return
     st.success(tell("result_ready"))
     if st.button(say("show_result"), key="show_result", type="primary"):
-        access.held()["shown"] = warrant.hash
+        access.page_memory()["shown"] = warrant.hash
         st.rerun()
 
 
 def _who(session: Session, name: str) -> None:
     """Who it is, as long as the service says so: asked again and again, so that it ends in time."""
-    with access.explained():
-        opening = access.offices().result(session, name=name)
+    with access.explain_errors():
+        opening = access.open_offices().result(session, name=name)
         if opening is None:
-            access.held().pop("shown", None)
-            access.held()["gone"] = True
+            access.page_memory().pop("shown", None)
+            access.page_memory()["gone"] = True
             st.rerun()
         _card(opening)
 
@@ -177,7 +179,7 @@ def _card(opening: Opening) -> None:
             value.text(text)
     if not in_books:
         st.info(tell("not_in_books"))
-    until = figures.moment(opening.expires_at, zone=access.zone())
+    until = figures.moment(opening.expires_at, zone=access.local_timezone())
     st.warning(tell("result_until", until=until), icon=":material/timer:")
 
 

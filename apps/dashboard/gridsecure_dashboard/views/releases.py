@@ -22,7 +22,7 @@ _MOST_ROWS: Final = 2000
 def show() -> None:
     """The certificate of a release, what it rests on, and its cells."""
     session = access.enter(access.RELEASES)
-    with access.explained():
+    with access.explain_errors():
         release = choose_release(session, plan=None, empty="no_release")
         if release is None:
             return
@@ -46,7 +46,7 @@ def show() -> None:
 
 def _certificate(release: Release) -> None:
     st.subheader(say("certificate"))
-    zone = access.zone()
+    zone = access.local_timezone()
     fields = {
         "release_id": release.release_id,
         "plan": say_or("plan", release.plan),
@@ -76,7 +76,7 @@ def _rests_on(release: Release) -> None:
 
 
 def _cells(release: Release) -> None:
-    shown, zone = release.cells[:_MOST_ROWS], access.zone()
+    shown, zone = release.cells[:_MOST_ROWS], access.local_timezone()
     minimum = release.minimum_members
     small = say("fewer_than", minimum=minimum)
     table = pd.DataFrame(

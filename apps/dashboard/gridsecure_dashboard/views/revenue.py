@@ -38,7 +38,7 @@ _MEASURES: Final = ("amount_yuan", "energy_kwh", "bills")
 def show() -> None:
     """Control totals, charts and the table of cells."""
     session = access.enter(access.REVENUE)
-    with access.explained():
+    with access.explain_errors():
         release = choose_release(session, plan=BILL, empty="no_bill_release")
         if release is None:
             return

@@ -12,7 +12,7 @@ import streamlit as st
 
 from gridsecure.analyst.sessions import Session
 from gridsecure.analyst.warrant_states import PersonSearch
-from gridsecure.analyst.warrants import checked_order
+from gridsecure.analyst.warrants import check_order
 from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.offices import begin, office_names, order_form
 from gridsecure_dashboard.settings import load_settings
@@ -23,15 +23,15 @@ from gridsecure_dashboard.wording import plain, say, say_or, tell
 def show() -> None:
     """Revoke a pseudonym, then the searches by person."""
     session = access.enter(access.REVOCATIONS)
-    with access.explained():
+    with access.explain_errors():
         office = begin(session)
         st.subheader(say("revoke_subject"))
         st.caption(tell("revoke_help"))
-        count = access.held().pop("revoked", None)
+        count = access.page_memory().pop("revoked", None)
         if count is not None:
             st.success(tell("revoked_some", count=count) if count else tell("revoked_none"))
-        if "revocation" in access.held():
-            _confirm(session, access.held()["revocation"])
+        if "revocation" in access.page_memory():
+            _confirm(session, access.page_memory()["revocation"])
         else:
             _ask()
         st.subheader(say("person_searches"))
@@ -46,8 +46,8 @@ def _ask() -> None:
     asked = order_form("revocation", submit="revoke_next")
     if asked is None:
         return
-    with access.explained():
-        access.held()["revocation"] = checked_order(subject=asked[0], reference=asked[1])
+    with access.explain_errors():
+        access.page_memory()["revocation"] = check_order(subject=asked[0], reference=asked[1])
         st.rerun()
 
 
@@ -61,19 +61,19 @@ def _confirm(session: Session, order: dict[str, str]) -> None:
     yes, no, _ = st.columns([1, 1, 2])
     confirmed = yes.button(say("revoke_confirm"), key="revoke", type="primary", width="stretch")
     if no.button(say("cancel"), key="cancel", width="stretch"):
-        del access.held()["revocation"]
+        del access.page_memory()["revocation"]
         st.rerun()
     if confirmed:
-        with access.explained():
+        with access.explain_errors():
             # Taken away first: a second click, or a failure, begins with the form again.
-            del access.held()["revocation"]
-            count = access.offices().revoke(session, **order)
-            access.held()["revoked"] = count
+            del access.page_memory()["revocation"]
+            count = access.open_offices().revoke(session, **order)
+            access.page_memory()["revoked"] = count
             st.rerun()
 
 
 def _searches(session: Session, office: str) -> None:
-    searches = access.offices().searches(session)
+    searches = access.open_offices().searches(session)
     if searches is None:
         st.info(tell("searches_by_command"))
         return

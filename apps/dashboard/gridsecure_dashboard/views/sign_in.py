@@ -8,7 +8,7 @@ import streamlit as st
 
 from gridsecure.analyst.sessions import Session
 from gridsecure_dashboard import commands
-from gridsecure_dashboard.access import client, explained, keep_session
+from gridsecure_dashboard.access import explain_errors, keep_session, open_client
 from gridsecure_dashboard.wording import say, tell
 
 _LONGEST_CODE = 8192
@@ -24,8 +24,8 @@ def show() -> None:
         if note is not None:
             st.warning(tell(note))
         _by_code()
-        with explained():
-            if client().offers_passwords():
+        with explain_errors():
+            if open_client().offers_passwords():
                 _by_password()
 
 
@@ -42,7 +42,7 @@ def _by_code() -> None:
     if submitted and not code.strip():
         st.warning(tell("code_missing"))
     elif submitted:
-        _sign_in(lambda: client().sign_in_by_code(code))
+        _sign_in(lambda: open_client().sign_in_by_code(code))
     st.caption(tell("code_note"))
 
 
@@ -58,12 +58,12 @@ def _by_password() -> None:
     if submitted and not (user and password):
         st.warning(tell("sign_in_both"))
     elif submitted:
-        _sign_in(lambda: client().sign_in(user, password=password))
+        _sign_in(lambda: open_client().sign_in(user, password=password))
     st.caption(tell("sign_in_demonstration"))
 
 
 def _sign_in(attempt: Callable[[], Session]) -> None:
-    with explained():
+    with explain_errors():
         with st.spinner(say("working")):
             session = attempt()
         keep_session(session)

@@ -65,7 +65,7 @@ def put_accounts(session: Session, accounts: Sequence[Account]) -> None:
     session.flush()
 
 
-def accounts_of(session: Session, meter_point_ids: Sequence[str]) -> dict[str, Account]:
+def find_accounts(session: Session, meter_point_ids: Sequence[str]) -> dict[str, Account]:
     """Those accounts that there are, by meter point.
 
     Args:
@@ -88,7 +88,7 @@ def put_owners(session: Session, owners: Mapping[str, str]) -> None:
     session.flush()
 
 
-def owners_of(session: Session, gateways: Sequence[str]) -> dict[str, str]:
+def find_owners(session: Session, gateways: Sequence[str]) -> dict[str, str]:
     """Who runs those gateways that the books say it of.
 
     Args:

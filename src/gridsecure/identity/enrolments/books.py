@@ -13,9 +13,9 @@ from datetime import datetime
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.identity.enrolments.accounts import Account, accounts_of, put_accounts, put_owners
+from gridsecure.identity.enrolments.accounts import Account, find_accounts, put_accounts, put_owners
 from gridsecure.identity.enrolments.certifying import move_claims
 from gridsecure.identity.enrolments.enrolled_keys import identity_of
 from gridsecure.store.database import write_session
@@ -43,10 +43,10 @@ def write_books(engine: Engine, accounts: Sequence[Account], *, actor: str, now:
     # In order of meter points: two operators at once then wait for each other, and not both ways.
     latest = {account.meter_point_id: account for account in accounts}
     ordered = [latest[name] for name in sorted(latest)]
-    written = [framed(*astuple(account)) for account in ordered]
-    detail: dict[str, JSON] = {"accounts": len(ordered), "digest": sm3_hex(framed(*written))}
+    written = [frame_parts(*astuple(account)) for account in ordered]
+    detail: dict[str, JSON] = {"accounts": len(ordered), "digest": sm3_hex(frame_parts(*written))}
     with write_session(engine) as session:
-        before = accounts_of(session, sorted(latest))
+        before = find_accounts(session, sorted(latest))
         put_accounts(session, ordered)
         detail["counted_twice"] = move_claims(session, before, ordered, now=now)
         append(session, at=now, actor=actor, action=WRITTEN, detail=detail)
@@ -64,7 +64,9 @@ def write_owners(engine: Engine, owners: Mapping[str, str], *, actor: str, now: 
     Raises:
         StorageError: The database refuses; nothing was kept.
     """
-    digest = sm3_hex(framed(*(framed(gateway, owners[gateway]) for gateway in sorted(owners))))
+    digest = sm3_hex(
+        frame_parts(*(frame_parts(gateway, owners[gateway]) for gateway in sorted(owners)))
+    )
     detail: dict[str, JSON] = {"gateways": len(owners), "digest": digest}
     with write_session(engine) as session:
         put_owners(session, dict(sorted(owners.items())))
@@ -96,7 +98,7 @@ def find_enrolled(engine: Engine, key: bytes) -> Enrolled:
     """
     identity = identity_of(engine, key=key)
     with Session(engine) as session:
-        return Enrolled(identity, accounts_of(session, [identity]).get(identity))
+        return Enrolled(identity, find_accounts(session, [identity]).get(identity))
 
 
 def read_by(engine: Engine, meter_point_ids: Sequence[str], *, gateway: str) -> set[str]:
@@ -108,5 +110,5 @@ def read_by(engine: Engine, meter_point_ids: Sequence[str], *, gateway: str) -> 
         gateway: The gateway's thumbprint.
     """
     with Session(engine) as session:
-        found = accounts_of(session, meter_point_ids)
+        found = find_accounts(session, meter_point_ids)
     return {name for name, account in found.items() if account.gateway == gateway}

@@ -22,10 +22,10 @@ from typing import Final
 
 from sqlmodel import Session, col, select
 
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import hmac_sm3, sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError
-from gridsecure.identity.enrolments.accounts import Account, accounts_of, owners_of
+from gridsecure.identity.enrolments.accounts import Account, find_accounts, find_owners
 from gridsecure.identity.enrolments.enrolled_keys import Enrolment, generations_of
 from gridsecure.identity.enrolments.tables import CertifiedRow, CountedRow
 from gridsecure.identity_messages import NO_FACTS, Facts
@@ -44,7 +44,7 @@ class _Claim:
     customer_class: str
 
     def row(self, meter_point_id: str, *, credential: str, at: datetime) -> CountedRow:
-        place = framed(self.customer_id, self.period, self.zone, self.customer_class)
+        place = frame_parts(self.customer_id, self.period, self.zone, self.customer_class)
         return CountedRow(
             place=sm3_hex(place),
             period=self.period,
@@ -59,7 +59,7 @@ class _Claim:
 def find_unlisted(session: Session, entries: Sequence[Enrolment]) -> dict[int, AccessDeniedError]:
     """Those entries whose meter point is not in the books, by place, with the refusal."""
     names = sorted({e.identity for e in entries if e.context.role == "meter-point"})
-    missing = set(names) - accounts_of(session, names).keys()
+    missing = set(names) - find_accounts(session, names).keys()
     return {at: _unknown() for at, entry in enumerate(entries) if entry.identity in missing}
 
 
@@ -134,7 +134,7 @@ def _meter_facts(
     session: Session, fresh: Mapping[str, Enrolment], *, now: datetime
 ) -> dict[str, Facts]:
     meters = {name: e for name, e in fresh.items() if e.context.role == "meter-point"}
-    accounts = accounts_of(session, sorted({entry.identity for entry in meters.values()}))
+    accounts = find_accounts(session, sorted({entry.identity for entry in meters.values()}))
     claims: dict[str, CountedRow] = {}
     for name, entry in meters.items():
         account = accounts[entry.identity]
@@ -163,7 +163,7 @@ def _gateway_facts(
     session: Session, fresh: Mapping[str, Enrolment], *, secret: bytes
 ) -> dict[str, Facts]:
     gateways = {name: e for name, e in fresh.items() if e.context.role == "gateway"}
-    owners = owners_of(session, sorted({entry.identity for entry in gateways.values()}))
+    owners = find_owners(session, sorted({entry.identity for entry in gateways.values()}))
     return {
         name: Facts(owner=_owner_name(owners.get(entry.identity, ""), entry, secret=secret))
         for name, entry in gateways.items()
@@ -178,7 +178,7 @@ def _owner_name(owner: str, entry: Enrolment, *, secret: bytes) -> str:
     """
     if not owner:
         return ""
-    return hmac_sm3(secret, framed("gateway owner", entry.context.period, owner)).hex()
+    return hmac_sm3(secret, frame_parts("gateway owner", entry.context.period, owner)).hex()
 
 
 def _unknown() -> AccessDeniedError:

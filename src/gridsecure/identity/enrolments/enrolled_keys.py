@@ -16,11 +16,11 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from gridsecure.credentials.issuer_keys import Context
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError, NotFoundError
 from gridsecure.identity.enrolments.tables import BlockedRow, CredentialRow, EnrolmentRow
-from gridsecure.store.rows import find_many, keep_groups, required
+from gridsecure.store.rows import find_many, keep_groups, load_row
 
 _PORTION: Final = 500  # identities in one query, as in `store.rows`
 
@@ -48,7 +48,7 @@ class Enrolment:
     def credential_name(self, generation: int) -> str:
         """The name of the one credential of this holder, role, period and generation."""
         since = (str(generation),) if generation else ()
-        return framed(self.reference, self.context.role, self.context.period, *since).hex()
+        return frame_parts(self.reference, self.context.role, self.context.period, *since).hex()
 
     def rows(self, generation: int, *, at: datetime) -> tuple[EnrolmentRow, CredentialRow]:
         """Whose the key is, one a generation; and one credential a role and period.
@@ -135,7 +135,7 @@ def identity_of(engine: Engine, *, key: bytes) -> str:
         NotFoundError: Nobody's (`not-found.enrolment`).
     """
     with Session(engine) as session:
-        return required(session, EnrolmentRow, key=key.hex()).identity
+        return load_row(session, EnrolmentRow, key=key.hex()).identity
 
 
 def keys_of(engine: Engine, identities: Sequence[str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from sqlmodel import Session
 from gridsecure.credentials.issuance import CheckedRequest, check_request, issue_credential
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey
 from gridsecure.credentials.log_details import ACTOR
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, GridSecureError, InputError
 from gridsecure.identity.enrolments.certifying import certify, find_unlisted
@@ -186,12 +186,12 @@ class Issuer:
         actor: str,
     ) -> None:
         context, refused = about
-        issued = sorted(framed(entry.reference, entry.commitment) for entry in kept)
+        issued = sorted(frame_parts(entry.reference, entry.commitment) for entry in kept)
         detail: dict[str, JSON] = {
             "role": context.role,
             "period": context.period,
             "issued": len(kept),
             "refused": refused,
-            "digest": sm3_hex(framed(*issued)),
+            "digest": sm3_hex(frame_parts(*issued)),
         }
         append(session, at=at, actor=actor, action=ENROLLED, detail=detail)

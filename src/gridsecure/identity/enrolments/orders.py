@@ -40,7 +40,7 @@ from gridsecure.identity_messages import (
     EnrolmentOrder,
     EnrolmentResult,
 )
-from gridsecure.messages import Signed, opened, signed
+from gridsecure.messages import Signed, open_message, sign_message
 
 ORDER_PURPOSE: Final = "enrolment"
 ANSWER_PURPOSE: Final = "enrolment-answer"
@@ -103,7 +103,7 @@ class EnrolmentDesk:
         envelope = Signed.parsed(open_from(blob, private_key=self.key, purpose=ORDER_PURPOSE))
         parties = {**self.services, **self.people}
         trusted = {name: party.key for name, party in parties.items()}
-        order = opened(envelope, expect=EnrolmentOrder, trusted=trusted)
+        order = open_message(envelope, expect=EnrolmentOrder, trusted=trusted)
         sender = parties[envelope.signer]
         # 2. token and session
         if sender.name != bearer:
@@ -114,7 +114,7 @@ class EnrolmentDesk:
         SESSIONS.use(self.issuer.engine, value=session, owner=sender.name, now=now)
         # 3 to 5
         results = self._carried_out(order, sender, now=now)
-        said = signed(EnrolmentAnswer(session=order.session, items=results), key=self.key)
+        said = sign_message(EnrolmentAnswer(session=order.session, items=results), key=self.key)
         return seal_to(
             said.model_dump_json().encode(),
             recipient=sender.key,

@@ -29,7 +29,7 @@ from gridsecure.errors import ConflictError, InvalidMessageError, SignatureError
 from gridsecure.identity.enrolments.enrolled_keys import generations_of, keys_ever_of
 from gridsecure.identity.enrolments.tables import EnrolmentRow, RekeyOrderRow
 from gridsecure.identity_messages import RekeyOrder
-from gridsecure.messages import Signed, opened
+from gridsecure.messages import Signed, open_message
 from gridsecure.month_texts import read_moment
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceEntry, append
@@ -68,7 +68,7 @@ def rekey(
         ConflictError: The old key is not the one it has now, as in an order that was carried out
             (`conflict.rekey`); the new key was somebody's before (`conflict.enrolment`).
     """
-    order = agreed_order(orders, offices=offices)
+    order = read_agreed_order(orders, offices=offices)
     _check_time(order.issued_at, now=now)
     suite.group.decode(bytes.fromhex(order.new))
     with write_session(engine) as session:
@@ -78,7 +78,9 @@ def rekey(
         return append(session, at=now, actor=actor, action=REKEY, detail=detail)
 
 
-def agreed_order(orders: Sequence[Signed], *, offices: Mapping[Opener, Sm2PublicKey]) -> RekeyOrder:
+def read_agreed_order(
+    orders: Sequence[Signed], *, offices: Mapping[Opener, Sm2PublicKey]
+) -> RekeyOrder:
     """What both offices ordered.
 
     Args:
@@ -91,7 +93,7 @@ def agreed_order(orders: Sequence[Signed], *, offices: Mapping[Opener, Sm2Public
         InvalidMessageError: A malformed order.
     """
     trusted = {key.thumbprint: key for key in offices.values()}
-    said = [opened(one, expect=RekeyOrder, trusted=trusted) for one in orders]
+    said = [open_message(one, expect=RekeyOrder, trusted=trusted) for one in orders]
     signers = {one.signer for one in orders}
     complete = len(orders) == len(OPENERS) and signers == set(trusted)
     if len(trusted) != len(OPENERS) or not complete or said[0] != said[1]:

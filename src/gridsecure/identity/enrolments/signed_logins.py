@@ -19,7 +19,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import ConflictError, StaleMessageError
 from gridsecure.identity.enrolments.tables import LoginRow
 from gridsecure.identity_messages import Login
-from gridsecure.messages import Signed, opened
+from gridsecure.messages import Signed, open_message
 from gridsecure.month_texts import read_moment
 from gridsecure.store.database import write_session
 from gridsecure.store.rows import keep
@@ -32,7 +32,7 @@ FORGET_AFTER: Final = timedelta(hours=1)
 LoginT = TypeVar("LoginT", bound=Login)
 
 
-def admitted(
+def admit_login(
     envelope: Signed,
     *,
     expect: type[LoginT],
@@ -55,7 +55,7 @@ def admitted(
         InvalidMessageError: Signed, but of another shape.
     """
     # 1. signature
-    login = opened(envelope, expect=expect, trusted=trusted)
+    login = open_message(envelope, expect=expect, trusted=trusted)
     # 2. time
     if not _is_recent(login.issued_at, now=now):
         raise StaleMessageError(

@@ -24,7 +24,7 @@ from sqlmodel import Session, col, select
 from gridsecure.credentials.log_details import commitment, leaf, name_digest
 from gridsecure.identity.registrations.tables import BatchRow, LeafRow
 from gridsecure.store.evidence import EvidenceEntry
-from gridsecure.store.rows import keep, required
+from gridsecure.store.rows import keep, load_row
 
 
 def keep_leaves(
@@ -54,10 +54,10 @@ def leaves_of(engine: Engine, entry: str) -> list[str]:
         NotFoundError: It is no entry of registrations (`not-found.registration-leaves`).
     """
     with Session(engine) as session:
-        return _leaves(session, required(session, BatchRow, entry=entry).entry)
+        return _leaves(session, load_row(session, BatchRow, entry=entry).entry)
 
 
-def leaves_with(engine: Engine, *, subject: str, escrow: bytes) -> list[str]:
+def find_leaves_with(engine: Engine, *, subject: str, escrow: bytes) -> list[str]:
     """The leaves of the batch in which a pseudonym got its escrow.
 
     Args:

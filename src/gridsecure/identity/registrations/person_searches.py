@@ -40,7 +40,12 @@ from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, ConflictError, InputError, NotFoundError
 from gridsecure.identity.registrations.revoking import revoke_in
-from gridsecure.identity.registrations.search_batches import Batch, checked_answer, cut, found_in
+from gridsecure.identity.registrations.search_batches import (
+    SearchBatch,
+    check_answer,
+    cut_batches,
+    find_matches,
+)
 from gridsecure.identity.registrations.short_memory import ShortMemory
 from gridsecure.identity_messages import MAX_BATCH, SearchAnswer, SearchDocument, SearchWork
 from gridsecure.store.database import write_session
@@ -64,7 +69,7 @@ class Search:
 
     document: SearchDocument
     entry: EvidenceEntry
-    batches: list[Batch]
+    batches: list[SearchBatch]
     found: list[str] = field(default_factory=list)
 
 
@@ -143,7 +148,7 @@ class SearchDesk:
             actor: The officer who orders it.
         """
         with Session(self._registrations) as session:
-            batches = cut(session, keys, size=self.size)
+            batches = cut_batches(session, keys, size=self.size)
         digests = [batch_digest(batch.key, batch.escrows) for batch in batches]
         detail = search_detail(keys, batches=digests, reference=reference)
         entry = self._note(SEARCH, detail, now=now, actor=actor)
@@ -226,7 +231,7 @@ class SearchDesk:
         if batch.step != answer.step or STEP_OF[answer.step] != opener:
             raise _not_its_turn()
         try:
-            checked = checked_answer(
+            checked = check_answer(
                 batch, answer, head=name, public=self._public[opener], suite=self._suite
             )
         except (AuthenticityError, InputError) as refused:
@@ -245,7 +250,7 @@ class SearchDesk:
                 batch.move(answer, checked, actor=actor)
             else:
                 batch.officers[answer.step] = actor
-                found = found_in(batch, answer, checked, suite=self._suite)
+                found = find_matches(batch, answer, checked, suite=self._suite)
                 self._decide(search, batch, found, now=now, actor=actor)
                 self._finish(search, now=now, actor=actor)
         self._searches.keep(name, search, now=now)
@@ -254,7 +259,7 @@ class SearchDesk:
     def _decide(
         self,
         search: Search,
-        batch: Batch,
+        batch: SearchBatch,
         decided: tuple[list[str], dict[str, str]],
         *,
         now: datetime,

@@ -52,7 +52,7 @@ from gridsecure.identity.registrations.registry import (
     CHALLENGES,
     Registration,
     keep_registrations,
-    not_registered,
+    not_registered_error,
 )
 from gridsecure.identity_messages import Facts
 from gridsecure.store.database import write_session
@@ -65,7 +65,7 @@ Outcome = tuple[Registration, ...] | GridSecureError
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ReceivedPresentation:
     """What one of many holders shows.
 
     Args:
@@ -125,7 +125,7 @@ class Registrar:
 
     def register_all(
         self,
-        shown: Sequence[Shown],
+        shown: Sequence[ReceivedPresentation],
         *,
         context: Context,
         domains: tuple[Domain, ...],
@@ -240,7 +240,7 @@ def check_domains(domains: Sequence[Domain], *, period: str) -> None:
     """
     present = [domain for domain in domains if domain.period == period]
     if domains[0].period != period:
-        raise not_registered()
+        raise not_registered_error()
     carried = [domain for domain in domains if any(_earlier(domain, other) for other in present)]
     if len(present) > MOST_DOMAINS or len(present) + len(carried) != len(domains):
         raise InvalidMessageError("The domains are malformed.", reason="identity.domain")

@@ -19,7 +19,7 @@ from sqlmodel import Session, col, select
 
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.log_details import ACTOR
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError, StaleMessageError
 from gridsecure.identity.one_use import OneUse
@@ -141,7 +141,7 @@ def _barred(
     active = {name for name, entry in found.items() if entry.state == "active"}
     revoked = set(found) - active
     return {
-        at: not_registered()
+        at: not_registered_error()
         for at, entries in enumerate(holders)
         if any(
             entry.subject in revoked or not active.issuperset(entry.carried) for entry in entries
@@ -159,20 +159,20 @@ def _cloned(session: Session, entry: Registration, *, now: datetime) -> AccessDe
     )
 
 
-def registration(engine: Engine, *, subject: str) -> Registration:
+def find_registration(engine: Engine, *, subject: str) -> Registration:
     """A registered pseudonym that may act.
 
     Raises:
         AccessDeniedError: Unknown or revoked, told apart by nobody (`authenticity.registration`).
     """
     with Session(engine) as session:
-        found = active_registrations(session, [subject])
+        found = find_active(session, [subject])
     if subject not in found:
-        raise not_registered()
+        raise not_registered_error()
     return found[subject]
 
 
-def active_registrations(session: Session, subjects: Sequence[str]) -> dict[str, Registration]:
+def find_active(session: Session, subjects: Sequence[str]) -> dict[str, Registration]:
     """Those registrations that there are and that were not revoked, by subject."""
     rows = find_many(session, RegistrationRow, subjects, by="subject")
     return read_registrations(
@@ -224,8 +224,8 @@ def spend_tag(engine: Engine, *, tag: bytes, quota: bytes, digest: bytes, now: d
     Raises:
         StaleMessageError: It was spent before, for whatever query (`authenticity.spent`).
     """
-    name = sm3_hex(framed(quota, tag))
-    row = SpentGrantRow(tag=name, digest=sm3_hex(framed(quota, tag, digest)), at=now)
+    name = sm3_hex(frame_parts(quota, tag))
+    row = SpentGrantRow(tag=name, digest=sm3_hex(frame_parts(quota, tag, digest)), at=now)
     try:
         is_new = keep_once(engine, row)
     except ConflictError:
@@ -238,7 +238,7 @@ def spend_tag(engine: Engine, *, tag: bytes, quota: bytes, digest: bytes, now: d
         )
 
 
-def not_registered() -> AccessDeniedError:
+def not_registered_error() -> AccessDeniedError:
     """The one refusal of a pseudonym that is unknown, revoked or elsewhere at home."""
     return AccessDeniedError(
         "The pseudonym was revoked or is not registered.",

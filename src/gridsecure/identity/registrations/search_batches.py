@@ -16,11 +16,11 @@ from sqlmodel import Session, col, select
 
 from gridsecure.credentials.curves import Point
 from gridsecure.credentials.log_details import STEP_OF, name_digest
-from gridsecure.credentials.opening import verified_share
+from gridsecure.credentials.opening import verify_share
 from gridsecure.credentials.revocation import Difference, is_zero
-from gridsecure.credentials.search_pairs import bytes_of, checked_blindings, differences
+from gridsecure.credentials.search_pairs import bytes_of, check_blindings, compute_differences
 from gridsecure.credentials.seats import BILLING
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import SignatureError
 from gridsecure.identity.registrations.tables import RegistrationRow
@@ -41,7 +41,7 @@ class CheckedAnswer:
 
 
 @dataclass(slots=True)
-class Batch:
+class SearchBatch:
     """One key beside some registrations, and how far it is.
 
     Args:
@@ -112,7 +112,7 @@ class Batch:
         self.step, self.first, self.second, self.pairs, self.shares = "done", [], [], [], []
 
 
-def cut(session: Session, keys: Sequence[str], *, size: int) -> list[Batch]:
+def cut_batches(session: Session, keys: Sequence[str], *, size: int) -> list[SearchBatch]:
     """Every key beside every billing registration that may act, gateways too, in batches.
 
     Args:
@@ -129,13 +129,13 @@ def cut(session: Session, keys: Sequence[str], *, size: int) -> list[Batch]:
     searched = sorted((subject, escrow.hex()) for subject, escrow in session.exec(active))
     parts = [searched[at : at + size] for at in range(0, len(searched), size)]
     return [
-        Batch(number, key, [escrow for _, escrow in part], [subject for subject, _ in part])
+        SearchBatch(number, key, [escrow for _, escrow in part], [subject for subject, _ in part])
         for number, (key, part) in enumerate((key, part) for key in keys for part in parts)
     ]
 
 
-def checked_answer(
-    batch: Batch, answer: SearchAnswer, *, head: str, public: Point, suite: Suite
+def check_answer(
+    batch: SearchBatch, answer: SearchAnswer, *, head: str, public: Point, suite: Suite
 ) -> CheckedAnswer:
     """Verify every blinding and share of an answer to the step a batch waits for.
 
@@ -152,9 +152,9 @@ def checked_answer(
             or another number of them.
     """
     opener = STEP_OF[answer.step]
-    pairs = batch.pairs or differences(batch.key, batch.escrows, suite=suite)
+    pairs = batch.pairs or compute_differences(batch.key, batch.escrows, suite=suite)
     if answer.step != "share":
-        pairs = checked_blindings(
+        pairs = check_blindings(
             answer.blindings, pairs=pairs, opener=opener, head=head, suite=suite
         )
     wanted = pairs if answer.step != "blind" else []
@@ -163,7 +163,7 @@ def checked_answer(
             f"The {opener} gave the wrong number of shares.", reason="authenticity.share"
         )
     shares = [
-        verified_share(
+        verify_share(
             bytes_of(share), opener=opener, public=public, point=pair.a, head=head, suite=suite
         )
         for share, pair in zip(answer.shares, wanted, strict=True)
@@ -171,8 +171,8 @@ def checked_answer(
     return CheckedAnswer(pairs, shares)
 
 
-def found_in(
-    batch: Batch, answer: SearchAnswer, checked: CheckedAnswer, *, suite: Suite
+def find_matches(
+    batch: SearchBatch, answer: SearchAnswer, checked: CheckedAnswer, *, suite: Suite
 ) -> tuple[list[str], dict[str, str]]:
     """The pseudonyms of a batch that match, and digests of all its answers for the log.
 
@@ -191,4 +191,4 @@ def found_in(
 
 
 def _digest(answer: SearchAnswer) -> str:
-    return sm3_hex(framed(*answer.blindings, *answer.shares))
+    return sm3_hex(frame_parts(*answer.blindings, *answer.shares))

@@ -21,14 +21,14 @@ from gridsecure.credentials.access import (
 from gridsecure.credentials.grants import Question, verify_grant
 from gridsecure.credentials.issuer_keys import IssuerPrivateKey
 from gridsecure.credentials.presentations import Domain, PublicKeys
-from gridsecure.credentials.suites import Suite, framed
+from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims, issue_token
 from gridsecure.identity.access_tokens import GivenToken, give_token
 from gridsecure.identity.registrations.registry import (
     CHALLENGES,
-    not_registered,
-    registration,
+    find_registration,
+    not_registered_error,
     spend_tag,
 )
 from gridsecure.identity_messages import Audience
@@ -93,9 +93,9 @@ class TokenService:
             SignatureError: Not signed by the holder key (`authenticity.signature`).
         """
         CHALLENGES.use(self.engine, value=challenge, now=now)
-        found = registration(self.engine, subject=name)
+        found = find_registration(self.engine, subject=name)
         if found.domain != domain.text or not found.holder:
-            raise not_registered()
+            raise not_registered_error()
         holder = Sm2PublicKey(found.holder)
         holder.verify(login_text(name, domain=domain, challenge=challenge), signature)
         claims = TokenClaims(
@@ -127,7 +127,7 @@ class TokenService:
             message, question=question, issuer=self.keys.issuer, key=self.key, suite=self.suite
         )
         quota = question.quota
-        named = framed(quota.context.period, quota.epoch, str(quota.limit))
+        named = frame_parts(quota.context.period, quota.epoch, str(quota.limit))
         spend_tag(self.engine, tag=tag, quota=named, digest=question.digest, now=now)
         valid = (now, now + GRANT_LIFETIME)
         about = query_subject(question.digest)

@@ -13,10 +13,10 @@ from typing import Final, Literal
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import NotFoundError
-from gridsecure.identity.registrations.registry import active_registrations
+from gridsecure.identity.registrations.registry import find_active
 from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity_messages import DenyList, Registered, Registrations, SettlementNames
 from gridsecure.store.database import write_session
@@ -29,7 +29,7 @@ ActingRole = Literal["meter-point", "gateway"]
 """Who acts under a pseudonym."""
 
 
-def registrations_of(
+def vouch_registrations(
     engine: Engine, subjects: Sequence[str], *, domain: str, role: ActingRole, now: datetime
 ) -> tuple[Registrations | None, list[str]]:
     """The identity authority's word on some pseudonyms of one domain, to be signed.
@@ -46,7 +46,7 @@ def registrations_of(
         vouches for: unknown, revoked, of another domain or role, or nobody acts under them.
     """
     with Session(engine) as session:
-        found = active_registrations(session, subjects)
+        found = find_active(session, subjects)
     good = {
         name: Registered(
             subject=name,
@@ -65,7 +65,7 @@ def registrations_of(
     return Registrations(domain=domain, role=role, issued_at=issued_at, entries=entries), refused
 
 
-def settlement_names(
+def vouch_settlement_names(
     engine: Engine, subjects: Sequence[str], *, domain: str, actor: str, now: datetime
 ) -> SettlementNames:
     """Under which settlement pseudonym each one's bill is, to be signed; for the key authority.
@@ -99,7 +99,7 @@ def settlement_names(
         detail: dict[str, JSON] = {
             "domain": domain,
             "told": len(subjects),
-            "digest": sm3_hex(framed(*sorted(set(subjects)))),
+            "digest": sm3_hex(frame_parts(*sorted(set(subjects)))),
         }
         append(session, at=now, actor=actor, action=TOLD, detail=detail)
     return SettlementNames(
@@ -107,7 +107,7 @@ def settlement_names(
     )
 
 
-def deny_list(engine: Engine, *, now: datetime) -> DenyList:
+def vouch_deny_list(engine: Engine, *, now: datetime) -> DenyList:
     """Every pseudonym that was revoked, to be signed; a longer list has a greater number.
 
     Args:

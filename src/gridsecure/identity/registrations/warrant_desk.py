@@ -30,18 +30,18 @@ from gridsecure.credentials.opening import (
     open_escrow,
     opener_public_key,
     share_digest,
-    verified_share,
+    verify_share,
 )
 from gridsecure.credentials.presentations import Escrow
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, InputError, NotFoundError
-from gridsecure.identity.registrations.leaves import leaves_with
+from gridsecure.identity.registrations.leaves import find_leaves_with
 from gridsecure.identity.registrations.short_memory import LIMIT, ShortMemory
 from gridsecure.identity.registrations.tables import RegistrationRow
 from gridsecure.identity_messages import WarrantDocument
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import JSON, EvidenceEntry, append, entries_of, entry_named
-from gridsecure.store.rows import required
+from gridsecure.store.evidence import JSON, EvidenceEntry, append, find_entry, list_entries_of
+from gridsecure.store.rows import load_row
 
 OPENED: Final = "identity.opened"
 SHARED: Final = "identity.share"
@@ -147,7 +147,7 @@ class WarrantDesk(Generic[PersonT]):
             now: The present, aware.
         """
         with Session(self._registrations) as session:
-            entries = entries_of(session, WARRANT, OPENED)
+            entries = list_entries_of(session, WARRANT, OPENED)
         opened = [json.loads(one.detail)["warrant"] for one in entries if one.action == OPENED]
         return [
             self._warrant(entry, opened=opened.count(entry.hash), now=now)
@@ -166,8 +166,8 @@ class WarrantDesk(Generic[PersonT]):
             NotFoundError: The log holds no such order (`not-found.warrant`).
         """
         with Session(self._registrations) as session:
-            entry = entry_named(session, name)
-            openings = entries_of(session, OPENED)
+            entry = find_entry(session, name)
+            openings = list_entries_of(session, OPENED)
         if entry is None or entry.action != WARRANT:
             raise NotFoundError(
                 "The log holds no such order.",
@@ -198,7 +198,7 @@ class WarrantDesk(Generic[PersonT]):
         document = self.warrant(name, now=now).document
         escrow = self._escrow(document.subject)
         try:
-            verified_share(
+            verify_share(
                 share,
                 opener=opener,
                 public=self.public[opener],
@@ -280,13 +280,13 @@ class WarrantDesk(Generic[PersonT]):
 
     def _escrow(self, subject: str) -> Escrow:
         with Session(self._registrations) as session:
-            escrow = required(session, RegistrationRow, subject=subject).escrow
+            escrow = load_row(session, RegistrationRow, subject=subject).escrow
         return Escrow.from_bytes(escrow, suite=self._suite)
 
     def _with_leaves(self, warrant: Warrant) -> Warrant:
         said = warrant.document
         escrow = bytes.fromhex(said.escrow)
-        leaves = leaves_with(self._registrations, subject=said.subject, escrow=escrow)
+        leaves = find_leaves_with(self._registrations, subject=said.subject, escrow=escrow)
         return replace(warrant, document=said.model_copy(update={"leaves": leaves}))
 
     def _note(

@@ -34,19 +34,19 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     StorageError,
 )
-from gridsecure.key_authority.checker.bill_versions import BillVersion, version_of
+from gridsecure.key_authority.checker.bill_versions import BillVersion, make_version
 from gridsecure.key_authority.checker.closings import check_closing
 from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
 from gridsecure.key_authority.checker.key_sets import key_ring
-from gridsecure.key_authority.checker.ledger import REPEATED, Giving, joined
+from gridsecure.key_authority.checker.ledger import REPEATED, Giving, join_givings
 from gridsecure.key_authority.checker.platform_view import PlatformView
 from gridsecure.key_authority.checker.rebills import release_corrections
 from gridsecure.key_authority.checker.releases import Granted, certify
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.told_cells import prepare_bills, prepare_load_curve
 from gridsecure.key_authority.checker.vault_orders import (
-    ordered_bills,
-    ordered_totals,
+    order_bills,
+    order_totals,
     tariff_texts,
 )
 from gridsecure.key_authority.checker.verification import KnownInputs, Proven, prove
@@ -58,14 +58,14 @@ from gridsecure.messages import (
     ReleaseRequest,
     Signed,
     Transcript,
-    opened,
+    open_message,
     request_name,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import find, required
+from gridsecure.store.rows import find, load_row
 
 PLAN_VERSIONS: Final[dict[PlanName, int]] = {
     "bill": BILL_PLAN_VERSION,
@@ -109,7 +109,7 @@ def answer_request(
         StorageError: The ledger cannot be written; nothing was released.
     """
     try:
-        request = opened(envelope, expect=ReleaseRequest, trusted=zone.platform)
+        request = open_message(envelope, expect=ReleaseRequest, trusted=zone.platform)
     except (AuthenticityError, InvalidMessageError) as error:
         _enter(zone, REFUSED, envelope.digest, error, at=clock())
         raise
@@ -179,30 +179,30 @@ def _released_before(zone: AuthorityZone, request: ReleaseRequest) -> str | None
         return session.exec(found).first()
 
 
-def released_certificates(zone: AuthorityZone) -> list[Signed]:
+def list_certificates(zone: AuthorityZone) -> list[Signed]:
     """All certificates, oldest first."""
     with read_session(zone.engine) as session:
         releases = session.exec(select(ReleaseRow).order_by(col(ReleaseRow.id)))
         return [row.envelope for row in releases]
 
 
-def released_certificate(zone: AuthorityZone, release_id: str) -> Signed:
+def find_certificate(zone: AuthorityZone, release_id: str) -> Signed:
     """A certificate by its release id.
 
     Raises:
         NotFoundError: Nothing was released under it.
     """
     with read_session(zone.engine) as session:
-        return required(session, ReleaseRow, release_id=release_id).envelope
+        return load_row(session, ReleaseRow, release_id=release_id).envelope
 
 
-def sealed_statements(zone: AuthorityZone, release_id: str, roster_id: str) -> bytes:
+def read_sealed_statements(zone: AuthorityZone, release_id: str, roster_id: str) -> bytes:
     """A roster's statements, sealed to the billing office.
 
     Raises:
         NotFoundError: No such release or roster.
     """
-    certificate = ReleaseCertificate.parsed(released_certificate(zone, release_id).body)
+    certificate = ReleaseCertificate.parsed(find_certificate(zone, release_id).body)
     digest = certificate.statements.get(roster_id)
     if digest is None:
         raise NotFoundError("The release holds no statements of this roster.")
@@ -255,11 +255,11 @@ def _granted(
             texts = tariff_texts(view, group)
             prepared = prepare_bills(zone, group, tariffs=texts, at=clock())
             kept = prepared.withheld
-            more, statements = ordered_bills(zone, group, tariffs=texts, withheld=kept, at=clock())
-            versions += [version_of(part) for part in group]
+            more, statements = order_bills(zone, group, tariffs=texts, withheld=kept, at=clock())
+            versions += [make_version(part) for part in group]
         else:
             prepared = prepare_load_curve(zone, group[0], at=clock())
-            more = ordered_totals(zone, group[0], view=view, withheld=prepared.withheld)
+            more = order_totals(zone, group[0], view=view, withheld=prepared.withheld)
         cells += more
         givings.append(prepared.giving)
         digests += [out.entry.digest for part in group for out in part.outputs.values()]
@@ -268,7 +268,7 @@ def _granted(
         cells=tuple(cells),
         statements=statements,
         outputs_digest=sm3_hex("".join(digests).encode()),
-        giving=joined(givings),
+        giving=join_givings(givings),
         versions=tuple(versions),
     )
 
@@ -284,7 +284,7 @@ def _allowed(
     check_purpose(zone, request, now=now)
     pairs = list(zip(request.transcripts, _seeds(request), strict=True))
     transcripts = [
-        opened(transcript, expect=Transcript, trusted=zone.platform)
+        open_message(transcript, expect=Transcript, trusted=zone.platform)
         for transcript in request.transcripts
     ]
     for transcript in transcripts:

@@ -4,7 +4,7 @@ A version is recorded in the transaction that keeps its certificate. The first o
 period opens a chain, named by its upload; each correction adds the next. A chain has one version of
 each number, so the latest bill is always the first one plus all adjustments since.
 
-`version_table` is for staff: what releases said of each cell, version by version. Where any
+`tabulate_versions` is for staff: what releases said of each cell, version by version. Where any
 adjustment of a cell was withheld, the totals after it are unknown outside the sealed statements.
 """
 
@@ -107,7 +107,7 @@ def outputs_digest(part: Proven) -> Digest:
     return sm3_hex("".join(output.entry.digest for output in part.outputs.values()).encode())
 
 
-def version_of(part: Proven, *, first: Digest | None = None) -> BillVersion:
+def make_version(part: Proven, *, first: Digest | None = None) -> BillVersion:
     """The version that a proven transcript of one roster's bills becomes.
 
     Args:
@@ -146,7 +146,7 @@ def keep_versions(
         keep(session, BillVersionRow(release_id=release_id, at=at, **asdict(version)))
 
 
-def released_version(session: Session, upload: Digest) -> BillVersion:
+def find_released_version(session: Session, upload: Digest) -> BillVersion:
     """The released version of an upload.
 
     Raises:
@@ -176,7 +176,7 @@ def bill_versions(zone: AuthorityZone, *, first: Digest | None = None) -> list[R
         return [_read(row) for row in session.exec(versions)]
 
 
-def version_table(certificates: Iterable[ReleaseCertificate]) -> list[VersionRow]:
+def tabulate_versions(certificates: Iterable[ReleaseCertificate]) -> list[VersionRow]:
     """What releases of bills and corrections said of each cell, in the order given.
 
     Args:

@@ -19,7 +19,7 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.checker.tables import ClosingRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.messages import ClosingList, ReleaseRequest, Transcript, opened
+from gridsecure.messages import ClosingList, ReleaseRequest, Transcript, open_message
 from gridsecure.store import evidence
 from gridsecure.store.rows import keep
 
@@ -42,7 +42,7 @@ def check_closing(
     if request.closing is None:
         raise _refused("The request comes without the list that closed its month.")
     try:
-        content = opened(request.closing, expect=ClosingList, trusted=zone.office)
+        content = open_message(request.closing, expect=ClosingList, trusted=zone.office)
     except (AuthenticityError, InvalidMessageError) as error:
         raise _refused("The billing office did not sign the closing list.") from error
     used = [transcript.uploads for transcript in transcripts]

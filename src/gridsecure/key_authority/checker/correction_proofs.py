@@ -14,12 +14,21 @@ from dataclasses import dataclass
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
-from gridsecure.key_authority.checker.bill_versions import BillVersion, released_version, version_of
-from gridsecure.key_authority.checker.platform_view import PlatformView, checked_message
-from gridsecure.key_authority.checker.seating import proven_roster
-from gridsecure.key_authority.checker.verification import KnownInputs, Proven, executed_bill, prove
+from gridsecure.key_authority.checker.bill_versions import (
+    BillVersion,
+    find_released_version,
+    make_version,
+)
+from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_message
+from gridsecure.key_authority.checker.seating import prove_roster
+from gridsecure.key_authority.checker.verification import (
+    KnownInputs,
+    Proven,
+    execute_checked_bill,
+    prove,
+)
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.messages import Signed, UploadManifest, opened
+from gridsecure.messages import Signed, UploadManifest, open_message
 from gridsecure.plans.corrections import Version, check_correction
 from gridsecure.plans.execution import Output, RosterData, roster_data
 from gridsecure.plans.key_ring import KeyRing
@@ -79,19 +88,19 @@ def prove_correction(
     (data,), (digest,) = after.datas, after.transcript.uploads
     # 2. what it corrects
     with read_session(zone.engine) as session:
-        earlier = released_version(session, data.upload.corrects or "")
+        earlier = find_released_version(session, data.upload.corrects or "")
     period = (after.transcript.start, after.transcript.end)
-    roster, gateway = proven_roster(earlier.roster, period=period, zone=zone, view=view)
-    upload = checked_message(view, "upload", earlier.upload)
+    roster, gateway = prove_roster(earlier.roster, period=period, zone=zone, view=view)
+    upload = fetch_message(view, "upload", earlier.upload)
     trusted = {gateway.thumbprint: gateway}
-    before = roster_data(roster, opened(upload, expect=UploadManifest, trusted=trusted))
+    before = roster_data(roster, open_message(upload, expect=UploadManifest, trusted=trusted))
     # 3. whether they fit
     check_correction(
         Version(digest, data.upload, data.roster),
         corrected=Version(earlier.upload, before.upload, before.roster),
     )
     # 4. the earlier outputs
-    _, outputs = executed_bill(before, view=view, keys=keys)
+    _, outputs = execute_checked_bill(before, view=view, keys=keys)
     derived = sm3_hex("".join(output.entry.digest for output in outputs.values()).encode())
     is_same_plan = earlier.plan_version == after.transcript.plan_version
     if is_same_plan and derived != earlier.outputs:
@@ -100,4 +109,4 @@ def prove_correction(
             reason="correction.re-execution",
             remedy="Find out what was altered; do not repeat the request unchanged.",
         )
-    return ProvenCorrection(after, before, outputs, version_of(after, first=earlier.first))
+    return ProvenCorrection(after, before, outputs, make_version(after, first=earlier.first))

@@ -19,8 +19,8 @@ from typing import Final
 from sqlmodel import Session, col, or_, select
 
 from gridsecure.credentials.access import check_query
-from gridsecure.credentials.queries import RESULT_PURPOSE, parsed_query, verified_grant
-from gridsecure.credentials.suites import framed
+from gridsecure.credentials.queries import RESULT_PURPOSE, parse_query, verify_grant_token
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.envelope import seal_to
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
@@ -85,14 +85,14 @@ def check_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) 
     # 1. a grant bound to this request is looked at as of then
     moment = own.at if own else now
     try:
-        claims = verified_grant(
+        claims = verify_grant_token(
             request.grant,
             query=request.query,
             audience=AUDIENCE,
             trusted=zone.identity,
             now=moment,
         )
-        query = parsed_query(request.query)
+        query = parse_query(request.query)
     except (AuthenticityError, InvalidMessageError) as error:
         raise _refused("The request comes without a grant for its query.") from error
     # 2. what it is for
@@ -134,7 +134,7 @@ def bind_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -
         _bind(session, _entry(request, claims, at=now))
 
 
-def sealed_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: datetime) -> bytes:
+def seal_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: datetime) -> bytes:
     """The certificate that answers a query, sealed to the reader that the query names.
 
     The platform has the grant's token too, because a request carries it; it is not the reader.
@@ -151,7 +151,7 @@ def sealed_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: 
         NotFoundError: Nothing was released for it yet (`not-found.query-result`).
     """
     check_query(claims, query=query.encode())
-    reader = parsed_query(query).reader_key
+    reader = parse_query(query).reader_key
     found = query_result(zone, subject=claims.subject)
     return seal_to(
         found.model_dump_json().encode(),
@@ -187,8 +187,8 @@ def _entry(request: ReleaseRequest, claims: TokenClaims, *, at: datetime) -> Que
     parts = (request.query, request.grant, *(t.digest for t in request.transcripts))
     return QueryGrantRow(
         request_id=request.request_id,
-        token=sm3_hex(framed(claims.token_id)),
-        used=sm3_hex(framed(*parts)),
+        token=sm3_hex(frame_parts(claims.token_id)),
+        used=sm3_hex(frame_parts(*parts)),
         at=at,
     )
 

@@ -21,18 +21,25 @@ from typing import Final
 
 from sqlmodel import Session, col, select
 
-from gridsecure.credentials.seats import vouched_gateway
+from gridsecure.credentials.seats import verify_gateway
 from gridsecure.errors import ConflictError, UnknownMeterError
 from gridsecure.homomorphic.keys import PublicKeySet
-from gridsecure.homomorphic.parameters import parameters_named
+from gridsecure.homomorphic.parameters import find_parameters
 from gridsecure.key_authority.checker.tables import KeyRevocationRow, KeySetRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import KeyOrder, RevocationOrder
-from gridsecure.messages import KeyNotice, KeyRevocation, KeySetRequest, Signed, opened, signed
+from gridsecure.messages import (
+    KeyNotice,
+    KeyRevocation,
+    KeySetRequest,
+    Signed,
+    open_message,
+    sign_message,
+)
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import advance, keep, keep_once, required
+from gridsecure.store.rows import advance, keep, keep_once, load_row
 
 IN_FORCE: Final = "in-force"
 RETIRED: Final = "retired"
@@ -77,7 +84,7 @@ def give_key_set(
         GridSecureError: The vault is down, or cannot keep a key set.
     """
     # 1. who may ask
-    vouched = vouched_gateway(registrations, identity=zone.identity)
+    vouched = verify_gateway(registrations, identity=zone.identity)
     if not at - MAX_WORD_AGE <= vouched.issued_at <= at + MAX_WORD_AGE:
         raise UnknownMeterError(
             "The gateway's registration statement is too old.",
@@ -86,14 +93,14 @@ def give_key_set(
         )
     # 2. who asks
     key = vouched.key
-    asked = opened(request, expect=KeySetRequest, trusted={key.thumbprint: key})
+    asked = open_message(request, expect=KeySetRequest, trusted={key.thumbprint: key})
     if asked.domain != vouched.domain:
         raise UnknownMeterError(
             "A gateway asks for a key set outside the domain it is registered in.",
             reason="authenticity.registration",
         )
     # 3. and 4.
-    parameters_named(asked.parameters)
+    find_parameters(asked.parameters)
     return _in_force(zone, key.thumbprint, asked.parameters, at=at)
 
 
@@ -132,7 +139,7 @@ def rotate_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime
             one when it asks.
     """
     with write_session(zone.engine) as session:
-        kept = _kept(required(session, KeySetRow, key_id=key_id))
+        kept = _kept(load_row(session, KeySetRow, key_id=key_id))
         if not advance(session, KeySetRow, source=IN_FORCE, target=RETIRED, key_id=key_id):
             raise ConflictError(
                 f"The key set is {kept.state}; only one in force can be rotated.",
@@ -157,21 +164,21 @@ def revoke_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime
         GridSecureError: The vault is down; the key set is revoked all the same.
     """
     with write_session(zone.engine) as session:
-        kept = _kept(required(session, KeySetRow, key_id=key_id))
+        kept = _kept(load_row(session, KeySetRow, key_id=key_id))
         notice = kept.notice
         if kept.state != REVOKED:
             revocation = KeyRevocation(
                 key_id=key_id, gateway=notice.gateway, revoked_at=at.isoformat()
             )
-            envelope = signed(revocation, key=zone.signing_key)
+            envelope = sign_message(revocation, key=zone.signing_key)
             message = envelope.model_dump_json()
             row = KeyRevocationRow(key_id=key_id, digest=envelope.digest, message=message, at=at)
             keep(session, row)
             advance(session, KeySetRow, source=kept.state, target=REVOKED, key_id=key_id)
             _enter(session, "key-set.revoked", notice, actor=actor, at=at)
-        envelope = required(session, KeyRevocationRow, key_id=key_id).envelope
+        envelope = load_row(session, KeyRevocationRow, key_id=key_id).envelope
     order = RevocationOrder(gateway=notice.gateway, key_id=key_id)
-    zone.vault.revoke_key_set(signed(order, key=zone.signing_key))
+    zone.vault.revoke_key_set(sign_message(order, key=zone.signing_key))
     return envelope
 
 
@@ -196,7 +203,7 @@ def _in_force(zone: AuthorityZone, gateway: str, parameters: str, *, at: datetim
     order = KeyOrder(
         gateway=gateway, parameters=parameters, generation=generation, created_at=at.isoformat()
     )
-    key_set = zone.vault.create_key_set(signed(order, key=zone.signing_key))
+    key_set = zone.vault.create_key_set(sign_message(order, key=zone.signing_key))
     return publish_key_set(zone, key_set, place=(gateway, generation), at=at)
 
 
@@ -225,7 +232,7 @@ def publish_key_set(
         relinearisation_keys=relinearisation,
         created_at=at.isoformat(),
     )
-    envelope = signed(notice, key=zone.signing_key)
+    envelope = sign_message(notice, key=zone.signing_key)
     row = KeySetRow(
         key_id=notice.key_id,
         gateway=gateway,
@@ -243,7 +250,7 @@ def publish_key_set(
     with write_session(zone.engine) as session:
         if is_new:
             _enter(session, "key-set.published", notice, actor="key-authority", at=at)
-        return required(session, KeySetRow, key_id=notice.key_id).envelope
+        return load_row(session, KeySetRow, key_id=notice.key_id).envelope
 
 
 def _enter(session: Session, action: str, notice: KeyNotice, *, actor: str, at: datetime) -> None:

@@ -92,7 +92,7 @@ class Giving:
     told: Mapping[Place, tuple[Members, ...]] = field(default_factory=dict)
 
 
-def joined(givings: Iterable[Giving]) -> Giving:
+def join_givings(givings: Iterable[Giving]) -> Giving:
     """Several parts of one release as one.
 
     Raises:
@@ -101,7 +101,7 @@ def joined(givings: Iterable[Giving]) -> Giving:
     parts = list(givings)
     claims = [item for part in parts for item in part.claims.items()]
     if len(dict(claims)) != len(claims):
-        raise repeated()
+        raise repeated_error()
     told: dict[Place, dict[Members, None]] = defaultdict(dict)
     for part in parts:
         for place, sets in part.told.items():
@@ -122,14 +122,14 @@ def check_claims(session: Session, parts: Sequence[Proven]) -> None:
     """
     names = [name for part in parts for name in part.claims]
     if len(set(names)) != len(names):
-        raise repeated()
+        raise repeated_error()
     seeds = find_many(session, SeedRow, names, by="seed")
     if find_many(session, ClaimRow, names, by="claim"):
-        raise repeated()
+        raise repeated_error()
     for part in parts:
         for name in part.claims:
             if name in seeds and seeds[name].transcript != part.digest:
-                raise repeated()
+                raise repeated_error()
 
 
 def bind_seeds(session: Session, parts: Sequence[Proven], *, at: datetime) -> None:
@@ -144,7 +144,7 @@ def bind_seeds(session: Session, parts: Sequence[Proven], *, at: datetime) -> No
                 _keep(session, SeedRow(seed=name, transcript=part.digest, at=at))
 
 
-def withheld_cells(
+def find_withheld_cells(
     session: Session, wanted: Mapping[Place, CellSets], *, period: Period
 ) -> dict[Place, frozenset[str]]:
     """The measures of each cell of which nothing may be told; cells that are not here have all."""
@@ -176,7 +176,7 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
         elif not _keep(
             session, ClaimRow(claim=name, transcript=transcript, release_id=release_id, at=at)
         ):
-            raise repeated()
+            raise repeated_error()
     if giving.datas:
         check_overlap(session, giving.datas)
     for digest, data in giving.datas.items():
@@ -190,7 +190,7 @@ def _keep(session: Session, row: ClaimRow | SeedRow) -> bool:
     try:
         return keep(session, row)
     except ConflictError as error:
-        raise repeated() from error
+        raise repeated_error() from error
 
 
 def _keep_cohort(session: Session, digest: str, data: RosterData, *, at: datetime) -> None:
@@ -294,7 +294,7 @@ def _overlapping() -> ReleaseRefusedError:
     )
 
 
-def repeated() -> ReleaseRefusedError:
+def repeated_error() -> ReleaseRefusedError:
     """The refusal of what was released before."""
     return ReleaseRefusedError(
         "Part of this request was released before, or is requested twice.",

@@ -21,7 +21,7 @@ class PlatformView(Protocol):
         ...
 
 
-def checked_object(view: PlatformView, digest: str) -> bytes:
+def fetch_object(view: PlatformView, digest: str) -> bytes:
     """An object of the platform whose digest is right.
 
     Raises:
@@ -33,7 +33,7 @@ def checked_object(view: PlatformView, digest: str) -> bytes:
     return data
 
 
-def tariff_text(view: PlatformView, digest: str) -> str:
+def fetch_tariff(view: PlatformView, digest: str) -> str:
     """A tariff of the platform whose digest is right.
 
     Raises:
@@ -41,14 +41,14 @@ def tariff_text(view: PlatformView, digest: str) -> str:
         InvalidMessageError: The object is no text, whatever a roster says.
     """
     try:
-        return checked_object(view, digest).decode()
+        return fetch_object(view, digest).decode()
     except UnicodeDecodeError as error:
         raise InvalidMessageError(
             "A roster names an object that is not a tariff.", reason="release.tariff"
         ) from error
 
 
-def checked_message(view: PlatformView, kind: str, digest: str) -> Signed:
+def fetch_message(view: PlatformView, kind: str, digest: str) -> Signed:
     """A signed message of the platform whose digest is right.
 
     Raises:

@@ -12,18 +12,18 @@ from datetime import datetime
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
 from gridsecure.key_authority.checker.ledger import Withheld
-from gridsecure.key_authority.checker.platform_view import PlatformView, tariff_text
+from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.releases import Granted
-from gridsecure.key_authority.checker.seating import settlement_names
+from gridsecure.key_authority.checker.seating import fetch_settlement_names
 from gridsecure.key_authority.checker.told_cells import prepare_corrections
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import (
     BilledRoster,
     CheckedCorrections,
     CorrectedRoster,
-    withheld_list,
+    list_withheld,
 )
-from gridsecure.messages import CellTotal, Signed, signed
+from gridsecure.messages import CellTotal, Signed, sign_message
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.execution import Output, RosterData
 from gridsecure.plans.key_ring import KeyRing
@@ -47,11 +47,13 @@ def release_corrections(
         prove_correction(transcript, zone=zone, view=view, keys=keys) for transcript in transcripts
     ]
     digests = {data.roster.tariff for part in parts for data in (part.before, part.data)}
-    tariffs = {digest: tariff_text(view, digest) for digest in sorted(digests)}
+    tariffs = {digest: fetch_tariff(view, digest) for digest in sorted(digests)}
     prepared = prepare_corrections(zone, parts, tariffs=tariffs)
-    names = [settlement_names(part.data.roster, zone=zone) for part in parts]
+    names = [fetch_settlement_names(part.data.roster, zone=zone) for part in parts]
     order, files = _order(parts, names, withheld=prepared.withheld, tariffs=tariffs, at=clock())
-    answer, sealed = zone.vault.release_corrections(signed(order, key=zone.signing_key), files)
+    answer, sealed = zone.vault.release_corrections(
+        sign_message(order, key=zone.signing_key), files
+    )
     kept = [zone.objects.put(data) for data in sealed]
     derived = [output.entry.digest for part in parts for output in part.after.outputs.values()]
     cells: list[CellTotal] = answer.cells
@@ -92,7 +94,7 @@ def _order(
             )
             for part, own, (before, after) in zip(parts, names, pairs, strict=True)
         ],
-        withheld=withheld_list(withheld),
+        withheld=list_withheld(withheld),
     )
     files = [out.data for pair in pairs for _, outputs in pair for out in outputs.values()]
     return order, files

@@ -19,7 +19,7 @@ from gridsecure.messages import (
     ReleaseCertificate,
     ReleaseRequest,
     Signed,
-    signed,
+    sign_message,
 )
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.store import evidence
@@ -91,7 +91,9 @@ def certify(
             statements=dict(granted.statements),
             evidence_head=entry.hash,
         )
-        _keep_certificate(session, certificate, signed(certificate, key=zone.signing_key), at=at)
+        _keep_certificate(
+            session, certificate, sign_message(certificate, key=zone.signing_key), at=at
+        )
 
 
 def _keep_certificate(

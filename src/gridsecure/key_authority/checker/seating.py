@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gridsecure.credentials.seats import billing_domain, check_period, seated_roster
+from gridsecure.credentials.seats import billing_domain, check_period, verify_seats
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import (
     AuthenticityError,
@@ -19,18 +19,18 @@ from gridsecure.errors import (
 from gridsecure.identity_messages import SettlementNames
 from gridsecure.key_authority.checker.platform_view import (
     PlatformView,
-    checked_message,
-    checked_object,
-    tariff_text,
+    fetch_message,
+    fetch_object,
+    fetch_tariff,
 )
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.filing import SUBJECT, check_names
-from gridsecure.messages import RosterManifest, Signed, opened
+from gridsecure.messages import RosterManifest, Signed, open_message
 from gridsecure.tariffs.tariff import parse_tariff
 from gridsecure.wire.client import Client
 
 
-def proven_roster(
+def prove_roster(
     digest: str, *, period: tuple[str, str], zone: AuthorityZone, view: PlatformView
 ) -> tuple[RosterManifest, Sm2PublicKey]:
     """A roster whose seats hold, and the key of the gateway that speaks for it.
@@ -46,12 +46,12 @@ def proven_roster(
         InputError: Signed, but malformed.
         ReleaseRefusedError: In another domain than billing of that year (`release.domain`).
     """
-    envelope = checked_message(view, "roster", digest)
+    envelope = fetch_message(view, "roster", digest)
     key = zone.seated.get(digest)
     if key is None:
         key = _seated(envelope, zone=zone, view=view)
         zone.seated[digest] = key
-    roster = opened(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
+    roster = open_message(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
     check_period(*period, timezone=_timezone(roster.tariff, zone=zone, view=view))
     if roster.domain != billing_domain(period[0]).text:
         # In another domain a household has another pseudonym, and could be counted twice.
@@ -66,7 +66,7 @@ def proven_roster(
 def _timezone(tariff: str, *, zone: AuthorityZone, view: PlatformView) -> str:
     known = zone.timezones.get(tariff)
     if known is None:
-        known = zone.timezones[tariff] = parse_tariff(tariff_text(view, tariff)).timezone
+        known = zone.timezones[tariff] = parse_tariff(fetch_tariff(view, tariff)).timezone
     return known
 
 
@@ -74,11 +74,11 @@ def _seated(envelope: Signed, *, zone: AuthorityZone, view: PlatformView) -> Sm2
     named = RosterManifest.parsed(envelope.body).seats
     if SUBJECT.fullmatch(named) is None:
         raise UnknownMeterError("A roster names no seats.", reason="authenticity.seats")
-    seats = checked_object(view, named)
-    return seated_roster(envelope, seats=seats, identity=zone.identity).gateway
+    seats = fetch_object(view, named)
+    return verify_seats(envelope, seats=seats, identity=zone.identity).gateway
 
 
-def settlement_names(roster: RosterManifest, *, zone: AuthorityZone) -> list[str]:
+def fetch_settlement_names(roster: RosterManifest, *, zone: AuthorityZone) -> list[str]:
     """The settlement pseudonym of every slot of a roster.
 
     Raises:
@@ -119,7 +119,7 @@ class SettlementClient:
         except GridSecureError as error:
             raise _refused(error) from error
         try:
-            found = opened(
+            found = open_message(
                 Signed.parsed(answer.content), expect=SettlementNames, trusted=self._identity
             )
         except (AuthenticityError, InvalidMessageError) as error:

@@ -19,12 +19,12 @@ from gridsecure.key_authority.checker.ledger import (
     check_claims,
     check_counted_once,
     check_overlap,
-    withheld_cells,
+    find_withheld_cells,
 )
 from gridsecure.key_authority.checker.verification import LOAD_CURVE_PREFIX, Proven
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.control_totals import billed_rows
-from gridsecure.key_authority.corrections import corrected_rows
+from gridsecure.key_authority.corrections import list_corrected_rows
 from gridsecure.plans.cells import (
     NO_MEASURES,
     CellSets,
@@ -119,7 +119,7 @@ def prepare_corrections(
     sets = cell_sets(
         row
         for part in parts
-        for row in corrected_rows(
+        for row in list_corrected_rows(
             (part.before.roster, parsed[part.before.roster.tariff]),
             (part.data.roster, parsed[part.data.roster.tariff]),
             slots=part.data.upload.corrected_slots,
@@ -129,7 +129,7 @@ def prepare_corrections(
     proofs = [part.after for part in parts]
     with read_session(zone.engine) as session:
         check_claims(session, proofs)
-        withheld = withheld_cells(session, sets, period=_period(proofs))
+        withheld = find_withheld_cells(session, sets, period=_period(proofs))
     claims = {name: part.digest for part in proofs for name in part.claims}
     return Prepared(Giving(claims, {}, _period(proofs), _told(sets, withheld)), withheld)
 
@@ -145,7 +145,7 @@ def _looked_at(
         check_claims(session, parts)
         check_overlap(session, _datas(parts))
         bind_seeds(session, parts, at=at)
-        withheld = withheld_cells(session, sets, period=_period(parts))
+        withheld = find_withheld_cells(session, sets, period=_period(parts))
     return withheld, _told(sets, withheld)
 
 

@@ -22,8 +22,8 @@ from typing import Final
 from gridsecure import errors, frames
 from gridsecure.errors import AccessDeniedError, GridSecureError
 from gridsecure.homomorphic.keys import PublicKeySet
-from gridsecure.homomorphic.parameters import parameters_named
-from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, peer_uid
+from gridsecure.homomorphic.parameters import find_parameters
+from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, read_peer_uid
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.messages import Signed
 
@@ -84,8 +84,8 @@ class VaultClient:
         with self._lock:
             try:
                 connection = self._connected()
-                connection.send_bytes(frames.joined([order.encode(), *content]))
-                status, *answer = frames.split(connection.recv_bytes(MAX_MESSAGE_BYTES))
+                connection.send_bytes(frames.join_frames([order.encode(), *content]))
+                status, *answer = frames.split_frames(connection.recv_bytes(MAX_MESSAGE_BYTES))
             except (EOFError, OSError) as error:
                 self._leave()
                 raise GridSecureError(
@@ -113,7 +113,7 @@ class VaultClient:
         with contextlib.ExitStack() as undo:
             door = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             door.connect(str(self._path))
-            if peer_uid(door) != self._uid:
+            if read_peer_uid(door) != self._uid:
                 raise AccessDeniedError(
                     "A user other than the vault's answers at the vault's socket.",
                     reason="vault.stranger",
@@ -129,4 +129,4 @@ class VaultClient:
 
 def _public(parts: Sequence[bytes]) -> PublicKeySet:
     name, public_key, relinearisation = parts
-    return PublicKeySet(parameters_named(name.decode()), public_key, relinearisation)
+    return PublicKeySet(find_parameters(name.decode()), public_key, relinearisation)

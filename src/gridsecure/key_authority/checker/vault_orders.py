@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from gridsecure.key_authority.checker.ledger import Withheld
-from gridsecure.key_authority.checker.platform_view import PlatformView, tariff_text
-from gridsecure.key_authority.checker.seating import settlement_names
+from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
+from gridsecure.key_authority.checker.seating import fetch_settlement_names
 from gridsecure.key_authority.checker.verification import Proven
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, withheld_list
-from gridsecure.messages import CellTotal, signed
+from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, list_withheld
+from gridsecure.messages import CellTotal, sign_message
 from gridsecure.tariffs.tariff import parse_tariff
 
 
 def tariff_texts(view: PlatformView, proven: Sequence[Proven]) -> dict[str, str]:
     """The texts of the tariffs that some transcripts bill with, by digest."""
     digests = {roster.tariff for part in proven for roster in part.rosters}
-    return {digest: tariff_text(view, digest) for digest in sorted(digests)}
+    return {digest: fetch_tariff(view, digest) for digest in sorted(digests)}
 
 
-def ordered_totals(
+def order_totals(
     zone: AuthorityZone, part: Proven, *, view: PlatformView, withheld: Withheld
 ) -> list[CellTotal]:
     """Have the vault total one day of load curves, but for what is withheld.
@@ -30,7 +30,7 @@ def ordered_totals(
         GridSecureError: As the vault.
     """
     quantities = sorted({name.split("/", 1)[1] for name in part.outputs})
-    tariff = parse_tariff(tariff_text(view, part.rosters[0].tariff))
+    tariff = parse_tariff(fetch_tariff(view, part.rosters[0].tariff))
     order = CheckedTotals(
         timezone=tariff.timezone,
         rosters=part.rosters,
@@ -41,17 +41,17 @@ def ordered_totals(
             for data in part.datas
             for quantity in quantities
         },
-        withheld=withheld_list(withheld),
+        withheld=list_withheld(withheld),
     )
     files = [
         part.outputs[f"{roster.roster_id}/{quantity}"].data
         for quantity in quantities
         for roster in part.rosters
     ]
-    return zone.vault.release_totals(signed(order, key=zone.signing_key), files).cells
+    return zone.vault.release_totals(sign_message(order, key=zone.signing_key), files).cells
 
 
-def ordered_bills(
+def order_bills(
     zone: AuthorityZone,
     proven: Sequence[Proven],
     *,
@@ -82,10 +82,10 @@ def ordered_bills(
         rosters=rosters,
         tariffs=dict(tariffs),
         outputs=[{name: out.entry for name, out in part.outputs.items()} for part in proven],
-        names=[settlement_names(roster, zone=zone) for roster in rosters],
-        withheld=withheld_list(withheld),
+        names=[fetch_settlement_names(roster, zone=zone) for roster in rosters],
+        withheld=list_withheld(withheld),
     )
     files = [output.data for part in proven for output in part.outputs.values()]
-    answer, sealed = zone.vault.release_bills(signed(order, key=zone.signing_key), files)
+    answer, sealed = zone.vault.release_bills(sign_message(order, key=zone.signing_key), files)
     digests = [zone.objects.put(data) for data in sealed]
     return answer.cells, dict(zip(answer.statements, digests, strict=True))

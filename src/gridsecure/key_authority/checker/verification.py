@@ -17,18 +17,18 @@ from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
 from gridsecure.homomorphic.blinding import SEED_SIZE
 from gridsecure.key_authority.checker.platform_view import (
     PlatformView,
-    checked_message,
-    checked_object,
-    tariff_text,
+    fetch_message,
+    fetch_object,
+    fetch_tariff,
 )
-from gridsecure.key_authority.checker.seating import proven_roster
+from gridsecure.key_authority.checker.seating import prove_roster
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import (
     RosterManifest,
     Signed,
     Transcript,
     UploadManifest,
-    opened,
+    open_message,
 )
 from gridsecure.month_texts import read_moment
 from gridsecure.plans.corrections import is_correction
@@ -41,7 +41,7 @@ from gridsecure.plans.execution import (
     roster_data,
 )
 from gridsecure.plans.key_ring import KeyRing
-from gridsecure.plans.load_curve import cell_layout
+from gridsecure.plans.load_curve import lay_out_cells
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.tariffs.tariff import parse_tariff
 
@@ -136,11 +136,11 @@ def prove(
         CiphertextError: A column is not what its manifest says, or is under no usable key set of
             its gateway (`keys.gateway`, `keys.revoked`).
     """
-    transcript = opened(envelope, expect=Transcript, trusted=zone.platform)
+    transcript = open_message(envelope, expect=Transcript, trusted=zone.platform)
     datas = known.of(transcript, partial(_datas, zone=zone, view=view))
     if transcript.plan != "load-curve":
         (data,) = datas
-        inputs, outputs = executed_bill(data, view=view, keys=keys)
+        inputs, outputs = execute_checked_bill(data, view=view, keys=keys)
         claims = [f"bill/{transcript.uploads[0]}"]
         if data.upload.corrects is not None:
             # The bill that is cancelled can be cancelled once.
@@ -150,9 +150,9 @@ def prove(
         inputs, outputs = execute_load_curve(
             datas,
             quantities=quantities,
-            layout=cell_layout([data.roster for data in datas]),
+            layout=lay_out_cells([data.roster for data in datas]),
             seed=_committed(seed, transcript),
-            load=partial(checked_object, view),
+            load=partial(fetch_object, view),
             keys=keys,
         )
         claims = [f"{LOAD_CURVE_PREFIX}{upload}/{day}" for upload in transcript.uploads]
@@ -168,7 +168,7 @@ def prove(
     return Proven(transcript, envelope.digest, datas, outputs, tuple(claims))
 
 
-def executed_bill(
+def execute_checked_bill(
     data: RosterData, *, view: PlatformView, keys: KeyRing
 ) -> tuple[dict[str, str], dict[str, Output]]:
     """Execute the bill plan of a roster's upload, on objects whose digests are right.
@@ -176,8 +176,8 @@ def executed_bill(
     Raises:
         GridSecureError: As `prove`.
     """
-    plan = compile_bill(data, tariff=parse_tariff(tariff_text(view, data.roster.tariff)))
-    load = partial(checked_object, view)
+    plan = compile_bill(data, tariff=parse_tariff(fetch_tariff(view, data.roster.tariff)))
+    load = partial(fetch_object, view)
     return execute_bill(data, plan=plan, load=load, keys=keys)
 
 
@@ -204,15 +204,15 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
     _check_period(transcript.start, transcript.end)
     datas = []
     for roster_digest, upload_digest in zip(transcript.rosters, transcript.uploads, strict=True):
-        manifest, gateway = proven_roster(
+        manifest, gateway = prove_roster(
             roster_digest, period=(transcript.start, transcript.end), zone=zone, view=view
         )
-        upload = checked_message(view, "upload", upload_digest)
+        upload = fetch_message(view, "upload", upload_digest)
         if upload.signer != gateway.thumbprint:
             raise ReleaseRefusedError(
                 "A roster and its upload come from different gateways.", reason="release.gateway"
             )
-        uploaded = opened(upload, expect=UploadManifest, trusted={upload.signer: gateway})
+        uploaded = open_message(upload, expect=UploadManifest, trusted={upload.signer: gateway})
         check_facts(manifest)
         if (uploaded.start, uploaded.end) != (transcript.start, transcript.end):
             raise ReleaseRefusedError(

@@ -28,8 +28,8 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.homomorphic.keys import PublicKeySet, key_fingerprint
-from gridsecure.homomorphic.parameters import parameters_named
-from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set, secret_key_set
+from gridsecure.homomorphic.parameters import find_parameters
+from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set, load_secret_key_set
 from gridsecure.whole_files import create_file, sync_folder
 
 SECRET_PURPOSE: Final = "homomorphic-secret-key"  # noqa: S105 - a purpose, not a secret
@@ -58,7 +58,7 @@ class KeyPlace:
     def __post_init__(self) -> None:
         if not fullmatch(_GATEWAY, self.gateway):
             raise NotFoundError("There is no gateway of that name.", reason="not-found.gateway")
-        parameters_named(self.parameters)
+        find_parameters(self.parameters)
 
     @property
     def stem(self) -> str:
@@ -81,7 +81,7 @@ def create_key_set(
         ConflictError: The folder already holds this key set (`keys.exists`).
         StorageError: The disk refuses; no half-written file is left.
     """
-    key_set = generate_key_set(parameters_named(place.parameters))
+    key_set = generate_key_set(find_parameters(place.parameters))
     keep_key_set(folder, place, key_set, kek=kek, created_at=created_at)
     return key_set
 
@@ -119,7 +119,7 @@ def keep_key_set(
         created_at=created_at,
     )
     try:
-        create_file(_path(folder, place, _SUFFIX), frames.joined([sealed, *beside]))
+        create_file(_path(folder, place, _SUFFIX), frames.join_frames([sealed, *beside]))
     except FileExistsError as error:
         raise _existing() from error
     except OSError as error:
@@ -206,13 +206,13 @@ def _open(path: Path, kek: bytes) -> SecretKeySet:
     stem, digest, public_key, relinearisation = beside
     if stem.decode() != path.stem:
         raise KeyMismatchError("A key file's content does not match its name.", reason="keys.file")
-    parameters = parameters_named(path.stem.split(".")[1], digest=digest.decode())
-    return secret_key_set(secret, public=PublicKeySet(parameters, public_key, relinearisation))
+    parameters = find_parameters(path.stem.split(".")[1], digest=digest.decode())
+    return load_secret_key_set(secret, public=PublicKeySet(parameters, public_key, relinearisation))
 
 
 def _content(path: Path) -> list[bytes]:
     try:
-        content = frames.split(path.read_bytes())
+        content = frames.split_frames(path.read_bytes())
     except OSError as error:
         raise StorageError(
             "A key file could not be read.", remedy="Check the vault's folder."
@@ -225,7 +225,7 @@ def _content(path: Path) -> list[bytes]:
 
 
 def _purpose(beside: Sequence[bytes]) -> str:
-    return f"{SECRET_PURPOSE}/{sm3_hex(frames.joined(beside))}"
+    return f"{SECRET_PURPOSE}/{sm3_hex(frames.join_frames(beside))}"
 
 
 def _path(folder: Path, place: KeyPlace, suffix: str) -> Path:

@@ -41,9 +41,9 @@ from gridsecure.errors import (
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.secret_key import SecretKeySet
-from gridsecure.key_authority.control_totals import RosterBills, cells_of, control_totals
-from gridsecure.key_authority.corrections import correction_cells, rebilled
-from gridsecure.key_authority.filing import by_settlement_name
+from gridsecure.key_authority.control_totals import RosterBills, cells_of, total_cells
+from gridsecure.key_authority.corrections import compare_versions, total_corrections
+from gridsecure.key_authority.filing import file_by_settlement_name
 from gridsecure.key_authority.packages import (
     CheckedBills,
     CheckedCorrections,
@@ -67,13 +67,13 @@ from gridsecure.messages import (
     MessageT,
     RosterManifest,
     Signed,
-    opened,
+    open_message,
 )
 from gridsecure.plans.bills import plan_bill
 from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
-from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set
-from gridsecure.plans.load_curve import CellLayout, cell_layout, day_totals, interval_times
-from gridsecure.plans.recombination import recombined
+from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set_error
+from gridsecure.plans.load_curve import CellLayout, interval_times, lay_out_cells, total_day
+from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
 STATEMENTS_PURPOSE: Final = "statements"
@@ -165,7 +165,7 @@ class Vault:
             self._sealed(order, roster, bills_to_json([part.bills], tariff=part.tariff), own)
             for roster, part, own in zip(order.rosters, bills, order.names, strict=True)
         ]
-        return VaultAnswer(cells=control_totals(order, bills), statements=names), sealed
+        return VaultAnswer(cells=total_cells(order, bills), statements=names), sealed
 
     def release_corrections(
         self, envelope: Signed, files: Sequence[bytes]
@@ -184,13 +184,13 @@ class Vault:
                 self._bills(order, version.roster, version.outputs, remaining)
                 for version in (item.before, item.after)
             )
-            parts.append(rebilled(item, before, after, span=(order.start, order.end)))
+            parts.append(compare_versions(item, before, after, span=(order.start, order.end)))
         sealed = [
             self._sealed(order, item.after.roster, part.statements, item.names)
             for item, part in zip(order.corrections, parts, strict=True)
         ]
         names = [part.roster_id for part in parts]
-        return VaultAnswer(cells=correction_cells(order, parts), statements=names), sealed
+        return VaultAnswer(cells=total_corrections(order, parts), statements=names), sealed
 
     def release_totals(self, envelope: Signed, files: Sequence[bytes]) -> VaultAnswer:
         """Decrypt blinded columns of whole days and add them up by cell and interval.
@@ -200,7 +200,7 @@ class Vault:
             InputError: As `interval_times`.
         """
         order = self._order(envelope, CheckedTotals)
-        layout = cell_layout(order.rosters)
+        layout = lay_out_cells(order.rosters)
         found = withheld_measures(order.withheld)
         withheld = {place for place, measures in found.items() if ENERGY in measures}
         remaining = iter(_counted(files, len(order.rosters) * len(order.quantities)))
@@ -212,7 +212,7 @@ class Vault:
                 for entry, roster in zip(entries, order.rosters, strict=True)
             ]
             day = entries[0]
-            totals = day_totals(values, layout=layout, intervals=day.intervals)
+            totals = total_day(values, layout=layout, intervals=day.intervals)
             highs = [order.highs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
             _check_totals(layout, totals, highs=highs)
             times = interval_times(
@@ -223,7 +223,9 @@ class Vault:
         return VaultAnswer(cells=cells, statements=[])
 
     def _order(self, envelope: Signed, expect: type[MessageT]) -> MessageT:
-        return opened(envelope, expect=expect, trusted={self.checker.thumbprint: self.checker})
+        return open_message(
+            envelope, expect=expect, trusted={self.checker.thumbprint: self.checker}
+        )
 
     def _bills(
         self,
@@ -236,7 +238,9 @@ class Vault:
             name: self._decrypted(entry, next(files), roster) for name, entry in outputs.items()
         }
         tariff = parse_tariff(order.tariffs[roster.tariff])
-        return roster_bills(roster, start=order.start, end=order.end, tariff=tariff, values=values)
+        return recombine_bills(
+            roster, start=order.start, end=order.end, tariff=tariff, values=values
+        )
 
     def _sealed(
         self,
@@ -246,7 +250,7 @@ class Vault:
         names: Sequence[str],
     ) -> bytes:
         document = {"roster_id": roster.roster_id, **bills} | {
-            "meters": by_settlement_name(bills["meters"], roster=roster, names=names)
+            "meters": file_by_settlement_name(bills["meters"], roster=roster, names=names)
         }
         return seal_to(
             json.dumps(document, separators=(",", ":")).encode(),
@@ -277,7 +281,7 @@ class Vault:
             if key_set is None:
                 place = find_place(self.folder, gateway=gateway, key_id=entry.key_id)
                 if place is None:
-                    raise foreign_key_set()
+                    raise foreign_key_set_error()
                 key_set = open_key_set(self.folder, place, kek=self.kek)
             self._keep(gateway, key_set)
         if key_set.public.parameters.name != entry.parameters:
@@ -299,7 +303,7 @@ def _counted(files: Sequence[bytes], expected: int) -> Sequence[bytes]:
     return files
 
 
-def roster_bills(
+def recombine_bills(
     roster: RosterManifest,
     *,
     start: str,
@@ -316,7 +320,7 @@ def roster_bills(
     rules = line_rules(tariff, period)
     counted = roster_rules(roster, tariff=tariff, period=period)
     plan = plan_bill(counted, contracts=roster_contracts(roster), period=period)
-    lines = recombined(plan, values=values)
+    lines = recombine_outputs(plan, values=values)
     bills = bills_from_amounts(
         rules,
         quantities=lines.quantities,

@@ -25,7 +25,7 @@ from typing import Final
 from gridsecure import frames
 from gridsecure.errors import ConflictError, GridSecureError, InvalidMessageError, StorageError
 from gridsecure.homomorphic.keys import PublicKeySet
-from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, REFUSED, peer_uid
+from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, REFUSED, read_peer_uid
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import Signed
 
@@ -44,7 +44,7 @@ def keep_memory_private() -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def hold_folder(folder: Path) -> Iterator[None]:
     """Hold a vault's folder, so that no second vault serves the same keys.
 
     Raises:
@@ -104,7 +104,7 @@ def serve(vault: Vault, door: socket.socket, *, checker_uid: int) -> None:
     free = threading.Semaphore(MAX_CONNECTIONS)
     while True:
         peer, _address = door.accept()
-        if peer_uid(peer) != checker_uid or not free.acquire(blocking=False):
+        if read_peer_uid(peer) != checker_uid or not free.acquire(blocking=False):
             _log.warning("a connection was refused")
             peer.close()
             continue
@@ -130,14 +130,14 @@ def _answer_all(vault: Vault, connection: Connection, lock: threading.Lock) -> N
         except (EOFError, OSError):
             return
         try:
-            order, *content = frames.split(received)
+            order, *content = frames.split_frames(received)
             with lock:
                 answer = [OK, *_answer(vault, order.decode(errors="replace"), content)]
         except GridSecureError as error:
             texts = (type(error).__name__, error.reason, error.message, error.remedy)
             answer = [REFUSED, *(text.encode() for text in texts)]
         with contextlib.suppress(OSError):  # the checker went away: the next read ends this
-            connection.send_bytes(frames.joined(answer))
+            connection.send_bytes(frames.join_frames(answer))
 
 
 def _answer(vault: Vault, order: str, content: list[bytes]) -> list[bytes]:

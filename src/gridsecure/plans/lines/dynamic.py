@@ -11,7 +11,7 @@ import pandas as pd
 from gridsecure.billing.rules import DYNAMIC, LineRule
 from gridsecure.billing.settlement_columns import interval_column
 from gridsecure.homomorphic.parameters import REGISTER
-from gridsecure.plans.circuit import Circuit, combined, limb_of
+from gridsecure.plans.circuit import Circuit, combine_columns, limb_of
 from gridsecure.plans.lines.kind import (
     LINEAR,
     Decrypted,
@@ -54,7 +54,7 @@ def _split(circuit: Circuit[Any], rule: LineRule, limb_bits: int) -> list[Part[A
             priced_quantity(n): limb_of(price, limb, bits=limb_bits)
             for n, price in enumerate(rule.prices)
         }
-        column = combined({name: f for name, f in factors.items() if f}, circuit.inputs)
+        column = combine_columns({name: f for name, f in factors.items() if f}, circuit.inputs)
         if column is not None:
             parts.append(Part(column, 2 ** (limb_bits * limb), 0, is_priced=False))
     parts.append(Part(circuit.inputs[TOTAL_QUANTITY], 0, 1, is_priced=False))

@@ -22,12 +22,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import PERCENT_QUANTITY, PERCENT_SCALE, contract_quantity, cut
+from gridsecure.billing.charges import (
+    PERCENT_QUANTITY,
+    PERCENT_SCALE,
+    contract_quantity,
+    divide_toward_zero,
+)
 from gridsecure.billing.rules import POWER_FACTOR, LineRule, rate_units
 from gridsecure.billing.settlement_columns import POWER_FACTOR_COLUMN
 from gridsecure.errors import OutOfRangeError
 from gridsecure.homomorphic.thresholds import GATED_LEVEL
-from gridsecure.plans.circuit import LIMB_MASK, Circuit, combined, limb_of
+from gridsecure.plans.circuit import LIMB_MASK, Circuit, combine_columns, limb_of
 from gridsecure.plans.lines.hours import CAPACITY
 from gridsecure.plans.lines.kind import (
     NO_FACTS,
@@ -101,7 +106,7 @@ def _settle(_rule: LineRule, settled: pd.DataFrame) -> Values:
 
 def _finish(decrypted: Decrypted, lines: Sequence[int]) -> None:
     for line in lines:
-        decrypted.amounts[line] = cut(decrypted.amounts[line], PERCENT_SCALE)
+        decrypted.amounts[line] = divide_toward_zero(decrypted.amounts[line], PERCENT_SCALE)
 
 
 def _facts(rule: LineRule, rules: Rules) -> frozenset[str]:
@@ -157,7 +162,9 @@ def _grouped(factors: dict[str, int], circuit: Circuit[Any]) -> Any:
     by_factor: dict[int, dict[str, int]] = {}
     for name, factor in factors.items():
         by_factor.setdefault(factor, {})[name] = 1
-    sums = [combined(names, circuit.inputs).scaled(factor) for factor, names in by_factor.items()]
+    sums = [
+        combine_columns(names, circuit.inputs).scaled(factor) for factor, names in by_factor.items()
+    ]
     result = sums[0]
     for column in sums[1:]:
         result = result.plus(column)
@@ -216,7 +223,7 @@ class _Base:
         public = np.zeros(self._slots, dtype=np.int64)
         for rate, quantity in self._public:
             public += limb_of(rate, limb, bits=bits) * (quantity >> (LIMB_BITS * place) & LIMB_MASK)
-        return combined({name: f for name, f in factors.items() if f}, self._columns), public
+        return combine_columns({name: f for name, f in factors.items() if f}, self._columns), public
 
 
 def _too_wide(rule: LineRule) -> OutOfRangeError:

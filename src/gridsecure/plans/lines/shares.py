@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import cut
+from gridsecure.billing.charges import divide_toward_zero
 from gridsecure.billing.rules import SHARE, TIER_PART, LineRule
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.circuit import Circuit
@@ -111,8 +111,10 @@ def _bound_wh(rule: LineRule) -> int | None:
 def _finish(decrypted: Decrypted, lines: Sequence[int]) -> None:
     _check_sums(decrypted, lines)
     for line in lines:
-        decrypted.quantities[line] = cut(decrypted.quantities[line], decrypted.divisor)
-        decrypted.amounts[line] = cut(decrypted.amounts[line], decrypted.divisor)
+        decrypted.quantities[line] = divide_toward_zero(
+            decrypted.quantities[line], decrypted.divisor
+        )
+        decrypted.amounts[line] = divide_toward_zero(decrypted.amounts[line], decrypted.divisor)
 
 
 def _check_sums(decrypted: Decrypted, lines: Sequence[int]) -> None:

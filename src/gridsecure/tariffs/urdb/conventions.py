@@ -105,7 +105,7 @@ def choose_convention(
             "tiers and time of use meet in one month, and nothing says how the energy of a period"
             " falls into tiers",
             code="tier-convention",
-            remedy=f"Choose one of {read.listed(CONVENTIONS[1:])}, as the tariff sheet says. "
+            remedy=f"Choose one of {read.join_names(CONVENTIONS[1:])}, as the tariff sheet says. "
             + read.import_with("tier-convention", "NAME"),
         )
     return named, (
@@ -119,7 +119,7 @@ def _steps_alike(structure: Structure, periods: tuple[int, ...]) -> bool:
     return len(steps) == 1
 
 
-def named_convention(elements: Mapping[str, Any]) -> str | None:
+def read_convention(elements: Mapping[str, Any]) -> str | None:
     """Read what `metering_option` or `dgrules` name; they must not contradict each other.
 
     Raises:
@@ -127,23 +127,23 @@ def named_convention(elements: Mapping[str, Any]) -> str | None:
     """
     named = set()
     if "metering_option" in elements:
-        option = read.whole(elements["metering_option"], where="metering_option")
+        option = read.read_whole(elements["metering_option"], where="metering_option")
         if option not in METERING_OPTIONS:
             refuse(
                 "metering_option",
-                f"option {option} is none of {read.listed(METERING_OPTIONS)}",
+                f"option {option} is none of {read.join_names(METERING_OPTIONS)}",
                 code="metering-option",
             )
         named.add(METERING_OPTIONS[option])
     if "dgrules" in elements:
-        rule = read.text(elements["dgrules"], where="dgrules").lower()
+        rule = read.read_text(elements["dgrules"], where="dgrules").lower()
         named |= {DG_RULES[rule]} if rule in DG_RULES else set()
     if len(named) > 1:
         refuse(
             "dgrules",
             "it names another tier convention than metering_option",
             code="tier-convention",
-            remedy=f"Choose one of {read.listed(CONVENTIONS[1:])}, as the tariff sheet says. "
+            remedy=f"Choose one of {read.join_names(CONVENTIONS[1:])}, as the tariff sheet says. "
             + read.import_with("tier-convention", "NAME"),
         )
     return next(iter(named), None)

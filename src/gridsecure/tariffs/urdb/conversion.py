@@ -23,11 +23,11 @@ from gridsecure.tariffs.pricing import MINIMUM_CHARGE
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 from gridsecure.tariffs.urdb import elements as read
 from gridsecure.tariffs.urdb.conventions import EnergyTerms
-from gridsecure.tariffs.urdb.demand import DemandTerms, demand_part
-from gridsecure.tariffs.urdb.dynamic import dynamic_part
+from gridsecure.tariffs.urdb.demand import DemandTerms, convert_demand
+from gridsecure.tariffs.urdb.dynamic import convert_dynamic
 from gridsecure.tariffs.urdb.elements import MAY_BE_SET_ASIDE, refuse
-from gridsecure.tariffs.urdb.energy import PER_KW_LIMITS, energy_part, fuel_part
-from gridsecure.tariffs.urdb.rows import SOURCE, Part, Row, Value, rate_row, tariff_file
+from gridsecure.tariffs.urdb.energy import PER_KW_LIMITS, convert_energy, convert_fuel_adjustments
+from gridsecure.tariffs.urdb.rows import SOURCE, ConvertedElement, Row, Value, rate_row, tariff_file
 from gridsecure.tariffs.urdb.structures import ENOUGH_DIGITS
 
 MONTHS = Decimal(12)
@@ -114,11 +114,11 @@ def _convert(document: Mapping[str, Any], options: UrdbOptions) -> tuple[str, tu
     elements = read.known_elements(read.only_item(document), set_aside=options.set_aside)
     per_kwh = f"{options.currency}/kWh"
     terms = EnergyTerms(per_kwh, options.tier_convention, options.set_aside)
-    energy = energy_part(elements, terms=terms)
+    energy = convert_energy(elements, terms=terms)
     parts = [
-        dynamic_part(elements, energy, year=options.year),
-        fuel_part(elements, unit=per_kwh),
-        demand_part(
+        convert_dynamic(elements, energy, year=options.year),
+        convert_fuel_adjustments(elements, unit=per_kwh),
+        convert_demand(
             elements,
             terms=DemandTerms(
                 unit=f"{options.currency}/kW-month",
@@ -203,7 +203,7 @@ def _date(elements: Mapping[str, Any], name: str) -> date | None:
     """
     if name not in elements:
         return None
-    seconds = read.whole(elements[name], where=name)
+    seconds = read.read_whole(elements[name], where=name)
     latest = datetime(LAST_YEAR, 1, 1, tzinfo=UTC)
     if not 0 <= seconds < int(latest.timestamp()):
         refuse(name, f"no date between {FIRST_YEAR} and {LAST_YEAR}", code=name)
@@ -212,15 +212,15 @@ def _date(elements: Mapping[str, Any], name: str) -> date | None:
 
 def _money_part(
     elements: Mapping[str, Any], names: tuple[str, str, str], *, charge: str, currency: str
-) -> Part:
+) -> ConvertedElement:
     """A charge per month or day; a yearly standing charge becomes twelve exactly equal parts."""
     new, units, old = names
     amounts = {
-        name: read.price(elements[name], where=name) for name in (new, old) if name in elements
+        name: read.read_price(elements[name], where=name) for name in (new, old) if name in elements
     }
     amounts = {name: amount for name, amount in amounts.items() if amount}
     if not amounts:
-        return Part()
+        return ConvertedElement()
     if len(amounts) == 2:
         refuse(old, f"{new} is given as well", code="duplicate-element")
     ((name, amount),) = amounts.items()
@@ -229,13 +229,13 @@ def _money_part(
     per = "month" if name == old else _per(elements, units, name)
     if per == "year":
         amount, per = _twelfth(amount, name=name, charge=charge), "month"
-    return Part((rate_row(charge, amount, unit=f"{currency}/{per}"),))
+    return ConvertedElement((rate_row(charge, amount, unit=f"{currency}/{per}"),))
 
 
 def _per(elements: Mapping[str, Any], units: str, name: str) -> str:
     if units not in elements:
         refuse(units, f"{name} has no unit", code="unit")
-    return read.unit(
+    return read.read_unit(
         elements[units], where=units, known={"$/month": "month", "$/day": "day", "$/year": "year"}
     )
 
@@ -256,7 +256,7 @@ def _applicability(elements: Mapping[str, Any]) -> tuple[str, ...]:
     named = sorted(name for name in elements if name.startswith(("peakkw", "voltage")))
     if not named:
         return ()
-    return (f"{read.listed(named)}: who may take the rate is not checked.",)
+    return (f"{read.join_names(named)}: who may take the rate is not checked.",)
 
 
 def _source_row(elements: Mapping[str, Any]) -> Row:
@@ -270,8 +270,8 @@ def _source_row(elements: Mapping[str, Any]) -> Row:
 
 
 def _text(elements: Mapping[str, Any], name: str) -> str:
-    return read.text(elements[name], where=name) if elements.get(name) else ""
+    return read.read_text(elements[name], where=name) if elements.get(name) else ""
 
 
 def _refuse_option(what: str, given: str, known: tuple[str, ...] | list[str]) -> None:
-    refuse(what, f"unknown {given!r}; known: {read.listed(known)}", code="option")
+    refuse(what, f"unknown {given!r}; known: {read.join_names(known)}", code="option")

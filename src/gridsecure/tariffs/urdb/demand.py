@@ -14,13 +14,21 @@ from typing import Any
 
 from gridsecure.tariffs.urdb import elements as read
 from gridsecure.tariffs.urdb.elements import MONTHS, refuse
-from gridsecure.tariffs.urdb.rows import ALL_MONTHS, SOURCE, Part, Row, Value, plain, rate_row
+from gridsecure.tariffs.urdb.rows import (
+    ALL_MONTHS,
+    SOURCE,
+    ConvertedElement,
+    Row,
+    Value,
+    plain,
+    rate_row,
+)
 from gridsecure.tariffs.urdb.structures import (
     Structure,
+    find_unreached,
     periods_by_month,
     read_schedule,
     read_structure,
-    unreached,
     window_rows,
 )
 
@@ -49,7 +57,7 @@ class DemandTerms:
     set_aside: frozenset[str]
 
 
-def demand_part(elements: Mapping[str, Any], *, terms: DemandTerms) -> Part:
+def convert_demand(elements: Mapping[str, Any], *, terms: DemandTerms) -> ConvertedElement:
     """Turn the demand elements into demand windows, demand rates and a ratchet.
 
     Raises:
@@ -64,7 +72,7 @@ def demand_part(elements: Mapping[str, Any], *, terms: DemandTerms) -> Part:
         _by_time_part(elements, by_time, terms),
         _ratchet_part(elements, by_time, terms, charged=flat is not None),
     ]
-    return Part(
+    return ConvertedElement(
         tuple(row for part in parts for row in part.rows),
         notes=tuple(note for part in parts for note in part.notes),
     )
@@ -83,7 +91,7 @@ def _structure(
         return None
     for unit in (unit_name, "demandunits"):
         if unit in elements:
-            read.unit(elements[unit], where=unit, known=DEMAND_UNITS)
+            read.read_unit(elements[unit], where=unit, known=DEMAND_UNITS)
     for position, tiers in enumerate(structure.periods):
         if len(tiers) > 1:
             refuse(
@@ -97,31 +105,33 @@ def _structure(
 
 def _flat_part(
     elements: Mapping[str, Any], structure: Structure | None, terms: DemandTerms
-) -> Part:
+) -> ConvertedElement:
     if structure is None:
-        return Part()
+        return ConvertedElement()
     name = "flatdemandmonths"
     if name not in elements and len(structure.periods) > 1:
         refuse(name, f"{len(structure.periods)} periods need their months", code="schedule")
-    written = read.items(elements.get(name, [0] * MONTHS), where=name, count=MONTHS)
-    periods = [read.whole(value, where=f"{name}[{at}]") for at, value in enumerate(written)]
+    written = read.read_items(elements.get(name, [0] * MONTHS), where=name, count=MONTHS)
+    periods = [read.read_whole(value, where=f"{name}[{at}]") for at, value in enumerate(written)]
     for at, period in enumerate(periods):
         if not 0 <= period < len(structure.periods):
             refuse(f"{name}[{at}]", f"there is no period {period}", code="period")
     prices = [structure.periods[period][0].price for period in periods]
     rows = tuple(
         rate_row(CHARGE, rate, unit=terms.unit, months=of_months)
-        for rate, of_months in read.months_of(prices).items()
+        for rate, of_months in read.group_months(prices).items()
         if rate
     )
-    return Part(rows, notes=unreached(structure, tuple((period,) for period in periods)))
+    return ConvertedElement(
+        rows, notes=find_unreached(structure, tuple((period,) for period in periods))
+    )
 
 
 def _by_time_part(
     elements: Mapping[str, Any], structure: Structure | None, terms: DemandTerms
-) -> Part:
+) -> ConvertedElement:
     if structure is None:
-        return Part()
+        return ConvertedElement()
     schedule = read_schedule(elements, kind="demand", periods=len(structure.periods))
     months = periods_by_month(schedule)
     rates = tuple(
@@ -137,7 +147,7 @@ def _by_time_part(
     notes: tuple[str, ...] = ()
     if "demandweekdayschedule" in elements and "demandweekendschedule" not in elements:
         notes = ("demandweekendschedule: not given; weekends are billed like weekdays.",)
-    return Part(rows, notes=(*notes, *unreached(structure, months)))
+    return ConvertedElement(rows, notes=(*notes, *find_unreached(structure, months)))
 
 
 def _ratchet_part(
@@ -146,11 +156,11 @@ def _ratchet_part(
     terms: DemandTerms,
     *,
     charged: bool,
-) -> Part:
+) -> ConvertedElement:
     """`[demand_ratchet]`; the month's own demand always counts in full."""
     percent = _percent(elements)
     if not percent:
-        return Part()
+        return ConvertedElement()
     if by_time is not None:
         refuse(
             "lookbackpercent",
@@ -166,18 +176,20 @@ def _ratchet_part(
             remedy="A ratchet is imported with tiers in kWh only; bill this with another tool.",
         )
     if not charged:
-        return Part(notes=("lookbackpercent: the rate charges no demand; not imported.",))
+        return ConvertedElement(
+            notes=("lookbackpercent: the rate charges no demand; not imported.",)
+        )
     months = _lookback_months(elements)
     values: dict[str, Value] = {"percent": plain(percent)}
     if months != ALL_MONTHS:
         values["months"] = months
     values |= {"range_months": _lookback_range(elements, terms), "source": SOURCE}
-    return Part((Row("demand_ratchet", values, repeats=False),))
+    return ConvertedElement((Row("demand_ratchet", values, repeats=False),))
 
 
 def _percent(elements: Mapping[str, Any]) -> Decimal:
     name = "lookbackpercent"
-    percent = read.price(elements.get(name, 0), where=name)
+    percent = read.read_price(elements.get(name, 0), where=name)
     if not 0 <= percent <= 1:
         refuse(name, "it is a part of one, as 0.8", code=name)
     return percent
@@ -188,9 +200,9 @@ def _lookback_months(elements: Mapping[str, Any]) -> tuple[int, ...]:
     name = "lookbackmonths"
     if name not in elements:
         return ALL_MONTHS
-    written = read.items(elements[name], where=name, count=MONTHS)
+    written = read.read_items(elements[name], where=name, count=MONTHS)
     flags = [
-        flag if isinstance(flag, bool) else read.whole(flag, where=f"{name}[{at}]")
+        flag if isinstance(flag, bool) else read.read_whole(flag, where=f"{name}[{at}]")
         for at, flag in enumerate(written)
     ]
     if not set(flags) <= {0, 1}:
@@ -200,7 +212,7 @@ def _lookback_months(elements: Mapping[str, Any]) -> tuple[int, ...]:
 
 def _lookback_range(elements: Mapping[str, Any], terms: DemandTerms) -> int:
     name = "lookbackrange"
-    months = read.whole(elements.get(name, 0), where=name) or terms.lookback_range or 0
+    months = read.read_whole(elements.get(name, 0), where=name) or terms.lookback_range or 0
     if months == 0:
         refuse(
             name,

@@ -12,14 +12,16 @@ from typing import Any
 
 from gridsecure.tariffs.urdb import elements as read
 from gridsecure.tariffs.urdb.elements import refuse
-from gridsecure.tariffs.urdb.rows import SOURCE, Part, Row
+from gridsecure.tariffs.urdb.rows import SOURCE, ConvertedElement, Row
 
 NAME = "ts_buy_rate"
 MINUTES_PER_YEAR = 365 * 1440
 INTERVALS = (5, 10, 15, 30, 60)
 
 
-def dynamic_part(elements: Mapping[str, Any], energy: Part, *, year: int | None) -> Part:
+def convert_dynamic(
+    elements: Mapping[str, Any], energy: ConvertedElement, *, year: int | None
+) -> ConvertedElement:
     """Return the series of prices, or `energy` if the rate has none.
 
     Raises:
@@ -29,12 +31,12 @@ def dynamic_part(elements: Mapping[str, Any], energy: Part, *, year: int | None)
         return energy
     if any(row.values.get("rate", "0") != "0" for row in energy.rows):
         refuse(NAME, "the rate has other energy prices besides", code=NAME)
-    written = read.items(elements[NAME], where=NAME)
+    written = read.read_items(elements[NAME], where=NAME)
     lengths = {MINUTES_PER_YEAR // minutes: minutes for minutes in INTERVALS}
     if len(written) not in lengths:
         refuse(
             NAME,
-            f"{len(written)} prices are no year of {read.listed(INTERVALS)} minutes",
+            f"{len(written)} prices are no year of {read.join_names(INTERVALS)} minutes",
             code=NAME,
         )
     if year is None or isleap(year):
@@ -44,7 +46,9 @@ def dynamic_part(elements: Mapping[str, Any], energy: Part, *, year: int | None)
             code="year",
             remedy=read.import_with("year", "2025"),
         )
-    prices = tuple(read.price(value, where=f"{NAME}[{at}]") for at, value in enumerate(written))
+    prices = tuple(
+        read.read_price(value, where=f"{NAME}[{at}]") for at, value in enumerate(written)
+    )
     row = Row(
         "dynamic",
         {
@@ -55,4 +59,4 @@ def dynamic_part(elements: Mapping[str, Any], energy: Part, *, year: int | None)
         },
         repeats=False,
     )
-    return Part((row,), notes=energy.notes)
+    return ConvertedElement((row,), notes=energy.notes)

@@ -110,7 +110,7 @@ def parse_urdb(text: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         # Endless digits are a ValueError too, and deep nesting a RecursionError.
         raise InvalidTariffError(
-            f"The URDB file is not valid JSON ({shown(str(error))}).",
+            f"The URDB file is not valid JSON ({make_visible(str(error))}).",
             reason="urdb.syntax",
             remedy="Save the API's answer again, with format=json.",
         ) from error
@@ -146,7 +146,7 @@ def known_elements(document: Mapping[str, Any], *, set_aside: frozenset[str]) ->
     for key, value in document.items():
         name = str(key).lower()
         if name in elements:
-            refuse(shown(name), "the element is given twice", code="duplicate-element")
+            refuse(make_visible(name), "the element is given twice", code="duplicate-element")
         elements[name] = value
     elements = {name: value for name, value in elements.items() if value is not None}
     for name, value in elements.items():
@@ -158,7 +158,7 @@ def known_elements(document: Mapping[str, Any], *, set_aside: frozenset[str]) ->
         # An empty text can be no charge; a zero may have been one in another edition.
         if name not in known and value not in ("", [], {}):
             refuse(
-                shown(name),
+                make_visible(name),
                 "no element of the URDB API, versions 7 and 8, has this name",
                 code="unknown-element",
                 remedy="If it changes no bill, remove it from the file; a charge under that name"
@@ -188,7 +188,7 @@ def is_nothing(value: Any) -> bool:
     return not value
 
 
-def number(value: Any, *, where: str) -> Decimal:
+def read_number(value: Any, *, where: str) -> Decimal:
     """Read a number as written; no boolean, no text, no binary float, no NaN."""
     if type(value) is int:
         value = Decimal(value)
@@ -204,9 +204,9 @@ def number(value: Any, *, where: str) -> Decimal:
     return value
 
 
-def price(value: Any, *, where: str) -> Decimal:
+def read_price(value: Any, *, where: str) -> Decimal:
     """Read a price or a sum of prices: at most eight decimals."""
-    exact = number(value, where=where)
+    exact = read_number(value, where=where)
     if exact and exact.normalize().as_tuple().exponent < -RATE_DECIMALS:  # type: ignore[operator]
         refuse(
             where,
@@ -217,7 +217,7 @@ def price(value: Any, *, where: str) -> Decimal:
     return exact
 
 
-def limit(exact: Decimal, *, where: str) -> Decimal:
+def check_limit(exact: Decimal, *, where: str) -> Decimal:
     """Check that a tier's limit has at most three decimals, as the energy that it divides."""
     if exact.normalize().as_tuple().exponent < -LIMIT_DECIMALS:  # type: ignore[operator]
         refuse(
@@ -230,15 +230,15 @@ def limit(exact: Decimal, *, where: str) -> Decimal:
     return exact
 
 
-def whole(value: Any, *, where: str) -> int:
+def read_whole(value: Any, *, where: str) -> int:
     """Read a whole number; no boolean."""
-    exact = number(value, where=where)
+    exact = read_number(value, where=where)
     if exact != exact.to_integral_value():
         refuse(where, "a whole number is wanted", code="number")
     return int(exact)
 
 
-def text(value: Any, *, where: str) -> str:
+def read_text(value: Any, *, where: str) -> str:
     """Read a text that a tariff file can hold."""
     if not isinstance(value, str) or not value.strip():
         refuse(where, "a text is wanted", code="text")
@@ -247,7 +247,7 @@ def text(value: Any, *, where: str) -> str:
     return " ".join(value.split())
 
 
-def items(value: Any, *, where: str, count: int | None = None) -> list[Any]:
+def read_items(value: Any, *, where: str, count: int | None = None) -> list[Any]:
     """Read a list, of an exact length if `count` is given."""
     if not isinstance(value, list):
         refuse(where, f"a list is wanted, not {_kind(value)}", code="shape")
@@ -258,20 +258,20 @@ def items(value: Any, *, where: str, count: int | None = None) -> list[Any]:
     return value
 
 
-def unit(value: Any, *, where: str, known: Mapping[str, str]) -> str:
+def read_unit(value: Any, *, where: str, known: Mapping[str, str]) -> str:
     """Read a unit; `known` maps lower-case spellings to ours."""
-    written = text(value, where=where).lower()
+    written = read_text(value, where=where).lower()
     if written not in known:
         refuse(
             where,
-            f"the unit {shown(written)!r} cannot be billed; known: {', '.join(known)}",
+            f"the unit {make_visible(written)!r} cannot be billed; known: {', '.join(known)}",
             code="unit",
             remedy="A demand in kVA, in hp or per day has no counterpart here.",
         )
     return known[written]
 
 
-def months_of(values: Sequence[Any]) -> dict[Any, tuple[int, ...]]:
+def group_months(values: Sequence[Any]) -> dict[Any, tuple[int, ...]]:
     """Group the months 1 to 12 by the value each has, in order of first appearance."""
     groups: dict[Any, tuple[int, ...]] = {}
     for month, value in enumerate(values, start=1):
@@ -279,12 +279,12 @@ def months_of(values: Sequence[Any]) -> dict[Any, tuple[int, ...]]:
     return groups
 
 
-def listed(names: Iterable[object]) -> str:
+def join_names(names: Iterable[object]) -> str:
     """Join names for a sentence."""
     return ", ".join(str(name) for name in names)
 
 
-def shown(written: str) -> str:
+def make_visible(written: str) -> str:
     """Cut a text from the file to what a message can show; control characters become marks."""
     flat = "".join(c if c.isprintable() else "?" for c in " ".join(written.split()))
     return flat if len(flat) <= SHOWN_CHARACTERS else f"{flat[:SHOWN_CHARACTERS]}..."

@@ -24,19 +24,19 @@ from gridsecure.tariffs.urdb.conventions import (
     Ladders,
     choose_convention,
     common_ladders,
-    named_convention,
+    read_convention,
     step_above,
 )
 from gridsecure.tariffs.urdb.elements import MONTHS, refuse
-from gridsecure.tariffs.urdb.rows import ALL_MONTHS, Part, Row, Value, rate_row
+from gridsecure.tariffs.urdb.rows import ALL_MONTHS, ConvertedElement, Row, Value, rate_row
 from gridsecure.tariffs.urdb.structures import (
     Schedule,
     Structure,
     StructureTier,
+    find_unreached,
     periods_by_month,
     read_schedule,
     read_structure,
-    unreached,
     window_rows,
 )
 
@@ -53,7 +53,7 @@ PREFIX = "period-"
 TIER_RESETS = {"month": MONTH, "monthly": MONTH, "year": YEAR, "annual": YEAR}
 
 
-def energy_part(elements: Mapping[str, Any], *, terms: EnergyTerms) -> Part:
+def convert_energy(elements: Mapping[str, Any], *, terms: EnergyTerms) -> ConvertedElement:
     """Turn the energy elements into windows, tiers and rates.
 
     Raises:
@@ -66,13 +66,13 @@ def energy_part(elements: Mapping[str, Any], *, terms: EnergyTerms) -> Part:
     schedule = read_schedule(elements, kind="energy", periods=len(structure.periods))
     months = periods_by_month(schedule)
     reset = _tier_reset(elements, structure)
-    named = named_convention(elements)
+    named = read_convention(elements)
     if all(len(periods) == 1 for periods in months):
         part = _by_month(structure, months, terms)
     else:
         part = _by_period(structure, schedule, terms=terms, named=named)
-    notes = (*_weekend_note(elements), *unreached(structure, months), *part.notes)
-    return Part(part.rows, {**(part.header or {}), **reset}, notes)
+    notes = (*_weekend_note(elements), *find_unreached(structure, months), *part.notes)
+    return ConvertedElement(part.rows, {**(part.header or {}), **reset}, notes)
 
 
 def _required(elements: Mapping[str, Any]) -> Any:
@@ -86,37 +86,39 @@ def _required(elements: Mapping[str, Any]) -> Any:
     return elements[STRUCTURE]
 
 
-def fuel_part(elements: Mapping[str, Any], *, unit: str) -> Part:
+def convert_fuel_adjustments(elements: Mapping[str, Any], *, unit: str) -> ConvertedElement:
     """Monthly fuel adjustments become a charge of their own on every kWh of the month."""
     name = "fueladjustmentsmonthly"
     if name not in elements:
-        return Part()
-    written = read.items(elements[name], where=name, count=MONTHS)
-    prices = [read.price(value, where=f"{name}[{at}]") for at, value in enumerate(written)]
+        return ConvertedElement()
+    written = read.read_items(elements[name], where=name, count=MONTHS)
+    prices = [read.read_price(value, where=f"{name}[{at}]") for at, value in enumerate(written)]
     if not any(prices):
-        return Part()
-    return Part(
+        return ConvertedElement()
+    return ConvertedElement(
         tuple(
             rate_row("fuel-adjustment", rate, unit=unit, months=of_months)
-            for rate, of_months in read.months_of(prices).items()
+            for rate, of_months in read.group_months(prices).items()
         )
     )
 
 
 def _by_month(
     structure: Structure, months: tuple[tuple[int, ...], ...], terms: EnergyTerms
-) -> Part:
+) -> ConvertedElement:
     """One period in every month: no windows, and tiers and rates that depend on the month."""
     ladders = tuple(structure.periods[periods[0]] for periods in months)
     if all(len(ladder) == 1 for ladder in ladders):
-        return Part(_rates_by_month(ENERGY_CHARGE, ladders, 1, tier=None, unit=terms.unit))
+        return ConvertedElement(
+            _rates_by_month(ENERGY_CHARGE, ladders, 1, tier=None, unit=terms.unit)
+        )
     tiers = max(len(ladder) for ladder in ladders)
     rates = tuple(
         row
         for tier in range(1, tiers + 1)
         for row in _rates_by_month(ENERGY_CHARGE, ladders, tier, tier=tier, unit=terms.unit)
     )
-    return Part((*_tier_rows(ladders, structure.unit), *rates))
+    return ConvertedElement((*_tier_rows(ladders, structure.unit), *rates))
 
 
 def _rates_by_month(
@@ -127,24 +129,24 @@ def _rates_by_month(
     scope: dict[str, Value] = {} if tier is None else {"tier": tier}
     return tuple(
         rate_row(charge, price, unit=unit, **scope, months=of_months)
-        for price, of_months in read.months_of(prices).items()
+        for price, of_months in read.group_months(prices).items()
         if price is not None
     )
 
 
 def _by_period(
     structure: Structure, schedule: Schedule, *, terms: EnergyTerms, named: str | None
-) -> Part:
+) -> ConvertedElement:
     """Several periods in some month: windows, and rates by period and perhaps by tier."""
     months = periods_by_month(schedule)
     windows = window_rows(schedule, table="windows", prefix=PREFIX)
     reached = sorted({period for periods in months for period in periods})
     if all(len(structure.periods[period]) == 1 for period in reached):
-        return Part((*windows, *_rates_by_period(structure, reached, terms.unit)))
+        return ConvertedElement((*windows, *_rates_by_period(structure, reached, terms.unit)))
     if terms.convention == PER_PERIOD:
         rates = _tier_rates(structure, months, unit=terms.unit, convention=PER_PERIOD)
         rows = (*windows, *_ladders_by_period(structure, reached), *rates)
-        return Part(rows, {"tier_convention": PER_PERIOD})
+        return ConvertedElement(rows, {"tier_convention": PER_PERIOD})
     ladders = common_ladders(structure, months)
     convention, notes = choose_convention(structure, months, terms=terms, named=named)
     if convention == UNIFORM_ADDER:
@@ -155,7 +157,7 @@ def _by_period(
     else:
         rates = _tier_rates(structure, months, unit=terms.unit, convention=convention)
     rows = (*windows, *_tier_rows(ladders, structure.unit), *rates)
-    return Part(rows, {"tier_convention": convention}, notes)
+    return ConvertedElement(rows, {"tier_convention": convention}, notes)
 
 
 def _rates_by_period(structure: Structure, periods: list[int], unit: str) -> tuple[Row, ...]:
@@ -190,7 +192,7 @@ def _tier_rates(
 
 def _tier_rows(ladders: Ladders, unit: str) -> tuple[Row, ...]:
     """`[[tiers]]` rows for the ladder of each month, equal months together."""
-    steps = read.months_of([tuple(tier.limit for tier in ladder) for ladder in ladders])
+    steps = read.group_months([tuple(tier.limit for tier in ladder) for ladder in ladders])
     return tuple(
         Row("tiers", _tier_values(number, limit, unit=unit, months=of_months))
         for limits, of_months in steps.items()
@@ -237,9 +239,9 @@ def _adder_rows(ladders: Ladders, unit: str) -> tuple[Row, ...]:
 def _tier_reset(elements: Mapping[str, Any], structure: Structure) -> dict[str, Value]:
     if "tier_reset" not in elements:
         return {}
-    written = read.text(elements["tier_reset"], where="tier_reset").lower()
+    written = read.read_text(elements["tier_reset"], where="tier_reset").lower()
     if written not in TIER_RESETS:
-        refuse("tier_reset", f"known are {read.listed(TIER_RESETS)}", code="tier-reset")
+        refuse("tier_reset", f"known are {read.join_names(TIER_RESETS)}", code="tier-reset")
     reset = TIER_RESETS[written]
     if reset == MONTH:
         return {}

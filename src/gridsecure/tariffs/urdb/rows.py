@@ -28,7 +28,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ConvertedElement:
     """What one group of URDB elements becomes.
 
     Args:

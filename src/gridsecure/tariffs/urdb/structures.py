@@ -59,14 +59,14 @@ def read_structure(
         InvalidTariffError: `urdb.shape`, `urdb.number`, `urdb.unit`, `urdb.tier-limit`,
             `urdb.unknown-element` and what `sell` gives, with period and tier.
     """
-    written = read.items(value, where=name)
+    written = read.read_items(value, where=name)
     if len(written) > MOST_PERIODS:
         refuse(name, f"more than {MOST_PERIODS} periods", code="shape")
     found: dict[str, str] = {}
     periods = []
     for position, tiers in enumerate(written):
         where = f"{name}[{position}]"
-        rows = read.items(tiers, where=where)
+        rows = read.read_items(tiers, where=where)
         if len(rows) > MOST_TIERS:
             refuse(where, f"more than {MOST_TIERS} tiers", code="shape")
         ladder = []
@@ -81,7 +81,7 @@ def read_structure(
         _check_ladder(ladder, where=where)
         periods.append(tuple(ladder))
     if len(found) > 1:
-        refuse(name, f"its tiers have different units ({read.listed(found)})", code="unit")
+        refuse(name, f"its tiers have different units ({read.join_names(found)})", code="unit")
     return Structure(name, next(iter(found), next(iter(units.values()))), tuple(periods))
 
 
@@ -90,9 +90,11 @@ def _check_tier(tier: Any, *, where: str, set_aside: frozenset[str]) -> None:
         refuse(where, "a tier is an object", code="shape")
     for key, value in tier.items():
         if key not in TIER_KEYS:
-            refuse(f"{where}.{read.shown(str(key))}", "unknown element", code="unknown-element")
+            refuse(
+                f"{where}.{read.make_visible(str(key))}", "unknown element", code="unknown-element"
+            )
         if key in {"sell", "sunrate"} and value is not None:
-            read.number(value, where=f"{where}.{key}")
+            read.read_number(value, where=f"{where}.{key}")
             read.check_set_aside(key, value, where=f"{where}.{key}", set_aside=set_aside)
     if tier.get("rate") is None and tier.get("adj") is None:
         refuse(where, "the tier has no rate", code="rate-missing")
@@ -101,23 +103,23 @@ def _check_tier(tier: Any, *, where: str, set_aside: frozenset[str]) -> None:
 def _unit(tier: Mapping[str, Any], *, where: str, units: Mapping[str, str]) -> str:
     if tier.get("unit") is None:
         return next(iter(units.values()))
-    return read.unit(tier["unit"], where=f"{where}.unit", known=units)
+    return read.read_unit(tier["unit"], where=f"{where}.unit", known=units)
 
 
 def _limit(tier: Mapping[str, Any], *, where: str) -> Decimal | None:
     if tier.get("max") is None:
         return None
-    limit = read.number(tier["max"], where=f"{where}.max")
+    limit = read.read_number(tier["max"], where=f"{where}.max")
     if limit <= 0:
         refuse(f"{where}.max", "a tier ends above zero", code="tier-limit")
     if limit >= OPEN_LIMIT:
         return None
-    return read.limit(limit, where=f"{where}.max")
+    return read.check_limit(limit, where=f"{where}.max")
 
 
 def _tier_price(tier: Mapping[str, Any], *, where: str) -> Decimal:
     parts = [
-        read.price(tier[key], where=f"{where}.{key}")
+        read.read_price(tier[key], where=f"{where}.{key}")
         for key in ("rate", "adj")
         if tier.get(key) is not None
     ]
@@ -175,7 +177,7 @@ def _read_hours(value: Any, *, where: str, periods: int) -> Hours:
         refuse(where, "a day has 24 hours", code="schedule")
     hours = []
     for hour, period in enumerate(value):
-        number = read.whole(period, where=f"{where}[{hour}]")
+        number = read.read_whole(period, where=f"{where}[{hour}]")
         if not 0 <= number < periods:
             refuse(f"{where}[{hour}]", f"there is no period {number}", code="period")
         hours.append(number)
@@ -189,12 +191,12 @@ def periods_by_month(schedule: Schedule) -> tuple[tuple[int, ...], ...]:
     )
 
 
-def unreached(structure: Structure, used: tuple[tuple[int, ...], ...]) -> tuple[str, ...]:
+def find_unreached(structure: Structure, used: tuple[tuple[int, ...], ...]) -> tuple[str, ...]:
     """Note the periods no hour belongs to; they price nothing and are not written."""
     idle = sorted(set(range(len(structure.periods))) - {p for month in used for p in month})
     if not idle:
         return ()
-    return (f"{structure.name}: no hour belongs to period {read.listed(idle)}; not imported.",)
+    return (f"{structure.name}: no hour belongs to period {read.join_names(idle)}; not imported.",)
 
 
 def window_rows(schedule: Schedule, *, table: str, prefix: str) -> tuple[Row, ...]:
