@@ -82,7 +82,7 @@ MAY_KNOW_BOTH = (
     "gridsecure_api.identity_people",
     "gridsecure_api.identity_registration",
     "gridsecure_api.identity_warrants",
-    "gridsecure_api.warrant_bodies",
+    "gridsecure_api.identity_warrants",
     "gridsecure.cli",
 )
 

@@ -28,7 +28,7 @@ from gridsecure.wire.identity import (
     WarrantShown,
 )
 from gridsecure_api.identity import PASSWORDS
-from gridsecure_api.warrant_bodies import SubjectOrder
+from gridsecure_api.identity_warrants import SubjectOrder
 
 AUDIENCES = ("authority", "platform", "gateway", "identity")
 OFFICE_OF = {"custodian": "utility", "regulator": "regulator"}

@@ -18,7 +18,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import SignatureError
 from gridsecure.gateway.identity_peer import HolderLogin
-from gridsecure_api.holder_auth import HolderAuth
+from gridsecure_api.gateway_peers import HolderAuth
 from tests.grid_simulator import NOW
 
 KEY = generate_private_key()

@@ -38,7 +38,7 @@ MUST_HAVE_ONE = (
         for name in ("rebill", "statement", "tariff", "tariff_files")
     ),
     *(f"src/gridsecure/cli/{name}.py" for name in ("tariff_names", "tariff_check", "meters")),
-    "src/gridsecure/cli/plan_questions.py",
+    "src/gridsecure/cli/plan_answers.py",
 )
 ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
 

@@ -21,7 +21,7 @@ from gridsecure.identity.access_tokens import give_token
 from gridsecure.zone_keys import SIGNING_KEY, make_zone_folder
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.gateway import create_gateway_app
-from gridsecure_api.holder_auth import HolderAuth
+from gridsecure_api.gateway_peers import HolderAuth
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.identity_zone import ISSUER_KEY
 from gridsecure_api.platform import create_platform_app

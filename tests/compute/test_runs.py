@@ -21,9 +21,8 @@ from gridsecure.compute import intake
 from gridsecure.compute.jobs import worker_pool
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import list_waiting_requests, record_answer
-from gridsecure.compute.runs import Progress, RunOrder, find_signed_message, run_plan
+from gridsecure.compute.runs import Progress, RunOrder, find_signed_message, keep_job_seed, run_plan
 from gridsecure.compute.tables import JobSeedRow, TranscriptRow
-from gridsecure.compute.transcripts import keep_job_seed
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     ConflictError,

@@ -15,13 +15,13 @@ import pytest
 from gridsecure.credentials.curves import P256
 from gridsecure.credentials.grants import grant_relation
 from gridsecure.credentials.group import group_on
-from gridsecure.credentials.issuer_keys import IssuerPrivateKey
-from gridsecure.credentials.macs import (
+from gridsecure.credentials.issuance import (
     issuance_relation,
     issuance_witness,
     mac_points,
     unblind_mac,
 )
+from gridsecure.credentials.issuer_keys import IssuerPrivateKey
 from gridsecure.credentials.ranges import claim_digits, commit_digits, committed_number
 from gridsecure.credentials.sigma import Relation, holds, prove
 from gridsecure.credentials.suites import Suite, frame_parts

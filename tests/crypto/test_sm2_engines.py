@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gridsecure.crypto import libcrypto, sm2, sm2_curve, sm2_gmssl, sm2_libcrypto
-from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.crypto.sm2_engine import check_engines
+from gridsecure.crypto.sm2 import check_engines, generate_private_key
 from gridsecure.crypto.sm2_gmssl import GmsslEngine
 from gridsecure.crypto.sm2_libcrypto import OpenSslEngine
 from gridsecure.errors import EnvelopeError, GridSecureError, SignatureError

@@ -65,7 +65,7 @@ from gridsecure.store.objects import ObjectStore
 from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
 from gridsecure_api.errors import error_response
-from gridsecure_api.holder_auth import HolderAuth
+from gridsecure_api.gateway_peers import HolderAuth
 from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from tests.gateway.identity_wire import Authority, IdentityService
 from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry

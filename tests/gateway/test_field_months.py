@@ -24,7 +24,7 @@ from gridsecure.gateway.admission import SeenMeters, admit
 from gridsecure.gateway.collection import Collected, collect
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.formats import read_readings
-from gridsecure.gateway.settling import settle_energies
+from gridsecure.gateway.packing import settle_energies
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.tariffs.tariff import parse_tariff
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gridsecure.errors import InvalidReadingsError, StorageError
 from gridsecure.gateway.formats import read_readings
-from gridsecure.gateway.quarantine import write_quarantine
+from gridsecure.gateway.preparation import write_quarantine
 
 LONG = "meter_point_id,start,kwh\n"
 # An energy that would be noticed in any message.

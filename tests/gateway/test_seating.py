@@ -25,12 +25,12 @@ from gridsecure.errors import (
 from gridsecure.gateway import outbox
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_plan
+from gridsecure.gateway.months import SendingAhead
 from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.gateway.roster_records import find_roster, keep_roster, load_roster
 from gridsecure.gateway.rosters import Roster, assign_id, change_tariff
 from gridsecure.gateway.seating import Seating, reseat_roster
-from gridsecure.gateway.sending_ahead import SendingAhead
 from gridsecure.identity.registrations import revoking
 from gridsecure.identity.registrations.vouching import vouch_deny_list
 from gridsecure.identity_messages import DenyList, Registrations, RosterSeats

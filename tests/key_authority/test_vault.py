@@ -39,7 +39,7 @@ from gridsecure.key_authority.packages import CheckedBills, KeyOrder, Revocation
 from gridsecure.key_authority.vault import custody
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
 from gridsecure.messages import RosterManifest, Signed, sign_message
-from gridsecure_api.authority_zone import open_zone
+from gridsecure_api.authority import open_zone
 from gridsecure_api.settings import AuthoritySettings
 from tests.authority_simulator import KEK, Authority, place_of, settlement
 from tests.correction_simulator import changed, correction

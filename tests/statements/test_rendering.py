@@ -12,13 +12,17 @@ import grimp
 import pytest
 import reportlab
 
-import gridsecure.statements.html as html_room
+import gridsecure.statements.render as html_room
 from gridsecure.errors import GridSecureError, InputError
-from gridsecure.statements.html import render_html
 from gridsecure.statements.options import Format, RenderOptions
 from gridsecure.statements.pdf import render_pdf
 from gridsecure.statements.plain_text import make_visible
-from gridsecure.statements.render import StatementOrder, choose_statements, render_statement
+from gridsecure.statements.render import (
+    StatementOrder,
+    choose_statements,
+    render_html,
+    render_statement,
+)
 from gridsecure.statements.wording import Language
 from tests.statements.pdf_text import page_texts
 from tests.statements.samples import (
@@ -148,7 +152,7 @@ def test_the_same_statement_gives_the_same_bytes_on_every_run() -> None:
     program = (
         "import hashlib; from tests.statements.samples import *;"
         "from gridsecure.statements.pdf import render_pdf;"
-        "from gridsecure.statements.html import render_html;"
+        "from gridsecure.statements.render import render_html;"
         "s = statements('commercial-four-period', Language.CHINESE)[0];"
         "print(hashlib.sha256(render_pdf(s) + render_html(s)).hexdigest())"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gridsecure.statements.html import render_html
+from gridsecure.statements.render import render_html
 from gridsecure.statements.wording import Language
 from tests.statements.samples import GOLDEN, SAMPLES, Page, statements
 

@@ -2,16 +2,23 @@
 
 No route takes a ciphertext. The service pulls release requests from the platform, proves them in
 its checker, and has its vault, a process of its own, decrypt what the checker derived again.
+
+Whatever is wrong with one request of a round, or with telling the platform, does not keep the
+others waiting.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Lock
 from typing import Annotated, Final
 
+import httpx
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
@@ -21,17 +28,27 @@ from gridsecure import frames
 from gridsecure.credentials.access import GRANT_ROLE
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
+    AuthenticityError,
     ConflictError,
+    GridSecureError,
     InvalidMessageError,
+    StorageError,
 )
 from gridsecure.key_authority.checker import key_sets
 from gridsecure.key_authority.checker.answering import (
+    FAILED,
+    REFUSED,
+    RELEASED,
+    Outcome,
+    answer_request,
     find_certificate,
     list_certificates,
     read_sealed_statements,
 )
 from gridsecure.key_authority.checker.grants import seal_result
 from gridsecure.key_authority.checker.pull import PlatformPull
+from gridsecure.key_authority.checker.seating import SettlementClient
+from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.messages import (
@@ -39,11 +56,16 @@ from gridsecure.messages import (
     Signed,
     sign_message,
 )
+from gridsecure.store.database import open_database
+from gridsecure.store.objects import ObjectStore
+from gridsecure.store.schema import migrate
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
+from gridsecure.wire.client import service_client
+from gridsecure.wire.connections import new_client
 from gridsecure.wire.services import EvidenceHead
-from gridsecure_api.authority_rounds import answer_one
-from gridsecure_api.authority_zone import open_login, open_pull, open_settlement, open_zone
+from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
+from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.serving import (
     FRAMES_BODY,
     OCTETS,
@@ -52,7 +74,7 @@ from gridsecure_api.serving import (
     evidence_head,
     new_app,
 )
-from gridsecure_api.settings import AuthoritySettings, public_key
+from gridsecure_api.settings import AuthoritySettings, key_registry, public_key
 
 KEY_SETS: Final = "/key-sets"
 """Where gateways ask for their key sets, with a signature instead of a token."""
@@ -292,3 +314,114 @@ def create_authority_app(
 def main_app() -> FastAPI:
     """The key authority as the environment describes it, for `uvicorn --factory`."""
     return create_authority_app(AuthoritySettings())
+
+
+def answer_one(
+    zone: AuthorityZone, envelope: Signed, *, pull: PlatformPull, clock: Clock
+) -> RoundOutcome:
+    """Answer one request and say how, and how long that took [s].
+
+    A request that is not the platform's own is refused under its digest, because nothing else of it
+    is believed; the platform is told nothing, and it stays in the queue for somebody to look at.
+
+    Args:
+        zone: The authority.
+        envelope: The request as pulled.
+        pull: The platform.
+        clock: Tells the time.
+
+    Raises:
+        StorageError: The ledger or evidence log cannot be written.
+    """
+    started = time.monotonic()
+    try:
+        outcome = answer_request(zone, envelope, view=pull, clock=clock)
+    except (AuthenticityError, InvalidMessageError) as error:
+        outcome = Outcome(envelope.digest, REFUSED, error.reason)
+    else:
+        outcome = _told(pull, outcome)
+    return RoundOutcome(
+        request_id=outcome.request_id,
+        state=outcome.state,
+        reason=outcome.reason,
+        release_id=outcome.request_id if outcome.state == RELEASED else outcome.earlier,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _told(pull: PlatformPull, outcome: Outcome) -> Outcome:
+    """Tell the platform; if that fails the answer stands, and the next round tells it again."""
+    if outcome.state == FAILED:
+        return outcome
+    try:
+        pull.answered(outcome.request_id, outcome.state)
+    except GridSecureError as error:
+        return replace(outcome, reason=outcome.reason or error.reason)
+    return outcome
+
+
+TIMEOUT_S: Final = 120.0
+
+
+def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> AuthorityZone:
+    """Open the zone's folder. The vault is found at the first order.
+
+    Args:
+        settings: What it is told.
+        settlement: Where settlement pseudonyms come from.
+
+    Raises:
+        StorageError: Keys of a vault lie in the folder (`vault.beside`).
+        GridSecureError: The folder or database cannot be used.
+    """
+    folder = make_zone_folder(settings.folder)
+    _refuse_keys_beside(folder)
+    engine = open_database(settings.database_url)
+    migrate(engine, SCHEMA)
+    uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
+    return AuthorityZone(
+        engine=engine,
+        objects=ObjectStore(settings.objects_folder),
+        signing_key=load_signing_key(folder),
+        platform=key_registry(settings.platform_public_key),
+        identity=key_registry(settings.identity_public_key),
+        office=key_registry(settings.billing_office_public_key),
+        settlement=settlement,
+        vault=VaultClient(settings.vault_socket, uid=uid),
+    )
+
+
+def _refuse_keys_beside(folder: Path) -> None:
+    """Refuse a folder of earlier releases, where the vault's keys lay with the checker's."""
+    if (folder / "vault").exists():
+        raise StorageError(
+            "The vault's keys lie in the folder of the checker, which must not hold them.",
+            reason="vault.beside",
+            remedy="Move its folder `vault` to the vault's own user, and start the vault there "
+            "with GRIDSECURE_VAULT_FOLDER and GRIDSECURE_VAULT_KEK_FILE (docs/deployment.md).",
+        )
+
+
+def open_pull(settings: AuthoritySettings, *, login: ServiceLoginClient) -> PlatformPull:
+    """A client of the platform, which logs in with the authority's key."""
+    auth = ServiceAuth(login, audience="platform")
+    return PlatformPull(
+        service_client(_connect(settings.platform_url, auth), name="platform", pause=time.sleep)
+    )
+
+
+def open_settlement(settings: AuthoritySettings, *, login: ServiceLoginClient) -> Settlement:
+    """A client of the identity authority, which logs in with the authority's key."""
+    auth = ServiceAuth(login, audience="identity")
+    peer = service_client(_connect(settings.identity_url, auth), name="identity", pause=time.sleep)
+    return SettlementClient(peer, identity=key_registry(settings.identity_public_key))
+
+
+def open_login(settings: AuthoritySettings, *, clock: Clock) -> ServiceLoginClient:
+    """How the authority proves itself to others, with its signing key."""
+    key = load_signing_key(make_zone_folder(settings.folder))
+    return ServiceLoginClient(_connect(settings.identity_url, None), key, clock)
+
+
+def _connect(url: str, auth: httpx.Auth | None) -> httpx.Client:
+    return new_client(base_url=url, auth=auth, timeout=TIMEOUT_S)

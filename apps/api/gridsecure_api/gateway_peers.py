@@ -4,22 +4,37 @@ To the identity service there are two connections: one with the gateway's token,
 one with none, for everything that has a pseudonym in it. To the key authority there is one with
 none: a gateway asks it for key sets under its pseudonym. To the platform there is one for each
 year whose months are sent, because the pseudonym changes with the year.
+
+Every request to the platform is signed. A token names the key that must sign; a stolen one is of no
+use. Each attempt has a counter and a signature of its own, because the platform takes a counter
+once, even if its answer was lost. The counter follows the clock, so it rises over restarts.
 """
 
 from __future__ import annotations
 
 import secrets
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final
 
 import httpx
 
 from gridsecure.credentials.holder import SEED_BYTES
+from gridsecure.credentials.uploads import (
+    COUNTER_HEADER,
+    HOLDER_HEADER,
+    SIGNATURE_HEADER,
+    Upload,
+    sign_upload,
+)
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import InputError, StorageError
 from gridsecure.gateway.enrolment import IdentityClient
-from gridsecure.gateway.identity_peer import IdentityPeer
+from gridsecure.gateway.identity_peer import HolderLogin, IdentityPeer
 from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
 from gridsecure.gateway.months import Peers
 from gridsecure.gateway.tables import SCHEMA
@@ -32,8 +47,7 @@ from gridsecure.whole_files import sweep_drafts
 from gridsecure.wire.connections import new_client
 from gridsecure.zone_keys import load_secret, load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock
-from gridsecure_api.holder_auth import HolderAuth
-from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
+from gridsecure_api.service_tokens import RENEW_BEFORE, ServiceAuth, ServiceLoginClient
 from gridsecure_api.settings import GatewaySettings, key_registry, public_key
 
 SEED_FILE: Final = "agents.seed"
@@ -133,3 +147,53 @@ def _seed(settings: GatewaySettings) -> bytes:
             remedy="Restore the gateway's folder from its backup.",
         )
     return seed
+
+
+LogIn = Callable[[], tuple[HolderLogin, Sm2PrivateKey]]
+"""Gives a pseudonym's fresh token, and the key that acts with it."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class HolderAuth(httpx.Auth):
+    """Attaches a pseudonym's token, a counter and a signature to every attempt. Safe for threads.
+
+    Args:
+        log_in: Where tokens come from.
+        clock: Tells the time.
+    """
+
+    requires_request_body = True
+
+    def __init__(self, log_in: LogIn, *, clock: Clock) -> None:
+        self._log_in = log_in
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: tuple[HolderLogin, Sm2PrivateKey] | None = None
+        self._counter = 0
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Send signed; after a refusal once more, with a new token."""
+        self._sign(request)
+        answer = yield request
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            self._sign(request, renew=True)
+            yield request
+
+    def _sign(self, request: httpx.Request, *, renew: bool = False) -> None:
+        (login, key), counter = self._next(renew=renew)
+        digest = sm3_digest(request.content)
+        upload = Upload(request.method, request.url.path, login.token, counter, digest)
+        request.headers["Authorization"] = f"Bearer {login.token}"
+        request.headers[HOLDER_HEADER] = key.public_key.point.hex()
+        request.headers[COUNTER_HEADER] = str(counter)
+        request.headers[SIGNATURE_HEADER] = sign_upload(upload, key=key).hex()
+
+    def _next(self, *, renew: bool) -> tuple[tuple[HolderLogin, Sm2PrivateKey], int]:
+        with self._lock:
+            now = self._clock()
+            if renew or self._held is None or self._held[0].expires_at <= now + RENEW_BEFORE:
+                self._held = self._log_in()
+            self._counter = max(self._counter + 1, (now - _EPOCH) // _MICROSECOND)
+            return self._held, self._counter

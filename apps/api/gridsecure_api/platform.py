@@ -7,7 +7,7 @@ decrypts anything, and nothing imported here could.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -15,16 +15,23 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import func
+from sqlmodel import col, select
 
 from gridsecure import frames
 from gridsecure.compute import closings, intake, key_sets, seating
+from gridsecure.compute.corrections import COMMITTED
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import RunOrder, find_signed_message
+from gridsecure.compute.tables import SCHEMA, KeySetRow, RosterRow, RunRow, UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
 from gridsecure.messages import PlanName, Signed
+from gridsecure.store.database import open_database, read_session
+from gridsecure.store.objects import ObjectStore
+from gridsecure.store.schema import migrate
 from gridsecure.wire.platform import (
     ClosingLists,
     DenyListKept,
@@ -43,10 +50,10 @@ from gridsecure.wire.platform import (
     UploadStatus,
 )
 from gridsecure.wire.services import EvidenceHead
+from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api import platform_queries
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.platform_runs import RunDesk
-from gridsecure_api.platform_zone import open_zone, platform_counts
 from gridsecure_api.serving import (
     FRAMES_BODY,
     OCTETS,
@@ -55,7 +62,7 @@ from gridsecure_api.serving import (
     evidence_head,
     new_app,
 )
-from gridsecure_api.settings import PlatformSettings, public_key
+from gridsecure_api.settings import PlatformSettings, key_registry, public_key
 from gridsecure_api.signed_uploads import SignedBy
 
 _ROSTER_PARTS: Final = 2
@@ -363,3 +370,48 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
 def main_app() -> FastAPI:
     """The compute platform as the environment describes it, for `uvicorn --factory`."""
     return create_platform_app(PlatformSettings())
+
+
+def platform_counts(zone: PlatformZone) -> dict[str, int]:
+    """How much the platform holds."""
+    with read_session(zone.engine) as session:
+        rows = {"key_sets": KeySetRow, "rosters": RosterRow, "uploads": UploadRow, "runs": RunRow}
+        counts = {
+            name: session.exec(select(func.count()).select_from(table)).one()
+            for name, table in rows.items()
+        }
+        committed = select(func.count()).where(col(UploadRow.state) == COMMITTED)
+        counts["committed_uploads"] = session.exec(committed).one()
+    return counts | {"stored_bytes": stored_bytes(zone.objects)}
+
+
+def stored_bytes(objects: ObjectStore) -> int:
+    """What all objects take on the disk, as their lengths add up [bytes]."""
+    total = 0
+    for path in objects.root.glob("*/*"):
+        with suppress(FileNotFoundError):  # a draft that became an object meanwhile
+            total += path.stat().st_size
+    return total
+
+
+def open_zone(settings: PlatformSettings) -> PlatformZone:
+    """Open the zone's folder; its signing key is made at first start.
+
+    Raises:
+        StorageError: The folder or database cannot be used.
+        InvalidMessageError: A peer's key is not a point of the curve.
+    """
+    folder = make_zone_folder(settings.folder)
+    identity = key_registry(settings.identity_public_key)
+    authority = key_registry(settings.authority_public_key)
+    office = key_registry(settings.billing_office_public_key)
+    engine = open_database(settings.database_url)
+    migrate(engine, SCHEMA)
+    return PlatformZone(
+        engine=engine,
+        objects=ObjectStore(settings.objects_folder),
+        signing_key=load_signing_key(folder),
+        identity=identity,
+        authority=authority,
+        office=office,
+    )

@@ -3,19 +3,24 @@
 Opening a pseudonym, revoking one or a person, and giving somebody a new key. The half of the
 opening key never leaves this machine: it is used here, on an order that was found in a log whose
 chain holds and reaches back to the head this office kept.
+
+Zone, class, customer and owner are certified from the utility's books, so cells are made of them
+and not of what a gateway says. Both files of books are CSV with the columns of `docs/formats.md`.
 """
 
 from __future__ import annotations
 
+import csv
+from base64 import urlsafe_b64encode
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 
 from gridsecure.cli.explained import explain_errors, notes
-from gridsecure.cli.identity_books import add_books_command
-from gridsecure.cli.identity_keys import add_key_commands
 from gridsecure.cli.office_options import (
     IdentityOption,
     KeyOption,
@@ -26,12 +31,218 @@ from gridsecure.cli.office_options import (
     WitnessOption,
 )
 from gridsecure.cli.on_use import on_use
-from gridsecure.errors import InputError
+from gridsecure.errors import InputError, InvalidMessageError
 
 with on_use():
+    from gridsecure import identity_messages, messages
     from gridsecure.cli import office_client, office_steps
     from gridsecure.cli import office_words as words
     from gridsecure.offices import files as office_files
+
+if TYPE_CHECKING:
+    from gridsecure.identity_messages import Audience
+
+
+AUDIENCES: Final[tuple[Audience, ...]] = ("authority", "platform", "gateway", "identity")
+OFFICES: Final = 2
+
+
+@explain_errors
+def rekey_order(  # noqa: PLR0913 - one parameter an option
+    *,
+    key: KeyOption,
+    output: Annotated[Path, typer.Option(help="File to write.")],
+    identity: Annotated[str | None, typer.Option(help="Whose key, as in the books.")] = None,
+    old: Annotated[str | None, typer.Option(help="Its key now, 66 hexadecimal digits.")] = None,
+    new: Annotated[str | None, typer.Option(help="Its new key.")] = None,
+    reference: Annotated[str | None, typer.Option(help="The order's number.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Sign what this order of the other office says.")
+    ] = None,
+) -> None:
+    """Sign an order to give an identity a new key; the other office signs the same with --like."""
+    said = (identity, old, new, reference)
+    own = office_files.officer_key(key)
+    if like is not None and said == (None,) * len(said):
+        order = identity_messages.RekeyOrder.parsed(office_files.read_signed(like).body)
+    elif like is None and None not in said:
+        order = _new_order(*(text or "" for text in said))
+    else:
+        raise InputError(
+            "Give either a new order or the one that the other office signed.",
+            reason="office.options",
+            remedy="Give --identity, --old, --new and --reference; or --like alone.",
+        )
+    console = Console()
+    words.show_order(order, console)
+    office_files.write_signed(output, messages.sign_message(order, key=own))
+    words.say(console, f"Signed in {output}.")
+    if like is None:
+        words.say(
+            console, f"Next: the other office: gridsecure identity rekey-order --like {output}"
+        )
+    else:
+        words.say(console, f"Next: gridsecure identity rekey --order {like} --order {output}")
+
+
+@explain_errors
+def rekey(
+    *,
+    url: UrlOption,
+    key: KeyOption,
+    order: Annotated[list[Path], typer.Option(help="The order as one office signed it; twice.")],
+) -> None:
+    """Carry out a re-key order that both offices signed."""
+    if len(order) != OFFICES:
+        raise InputError(
+            "A re-key needs the orders of both offices.",
+            reason="office.options",
+            remedy="Give --order twice.",
+        )
+    body = {"orders": [office_files.read_signed(path).model_dump(mode="json") for path in order]}
+    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
+        entry = office.call("POST", "/rekeys", json=body)
+    console = Console()
+    words.say(
+        console, f"The key is replaced; entry {entry['index']} of the log of enrolments says so."
+    )
+    words.say(
+        console,
+        "What the old key registered still acts. Next: gridsecure identity revoke-person "
+        "--replaced",
+    )
+
+
+@explain_errors
+def sign_in(*, key: KeyOption) -> None:
+    """Print a code to sign in at the dashboard: good once, for a minute."""
+    own = office_files.officer_key(key)
+    login = identity_messages.person_login(AUDIENCES, key=own, now=datetime.now(UTC))
+    typer.echo(urlsafe_b64encode(login.model_dump_json().encode()).decode().rstrip("="))
+    words.say(
+        notes, "Paste it within a minute. Whoever has it first is signed in as you: show nobody."
+    )
+
+
+def add_key_commands(app: typer.Typer) -> None:
+    """Add these commands.
+
+    Args:
+        app: `gridsecure identity`.
+    """
+    app.command("rekey-order")(rekey_order)
+    app.command("rekey")(rekey)
+    app.command("sign-in")(sign_in)
+
+
+def _new_order(identity: str, old: str, new: str, reference: str) -> identity_messages.RekeyOrder:
+    now = datetime.now(UTC).isoformat()
+    try:
+        return identity_messages.RekeyOrder(
+            identity=identity, old=old, new=new, reference=reference, issued_at=now
+        )
+    except ValueError as error:
+        raise InvalidMessageError(
+            "The order is malformed.", remedy="A key has 66 hexadecimal digits."
+        ) from error
+
+
+ACCOUNT_COLUMNS: Final = (
+    "meter_point_id", "gateway", "name", "address", "customer_id", "zone", "customer_class",
+)  # fmt: skip
+GATEWAY_COLUMNS: Final = ("gateway", "owner")
+MAX_ROWS: Final = 4096
+"""Rows of one request. If one fails, the earlier ones are entered, and repeating is harmless."""
+
+Rows = list[dict[str, str]]
+
+
+@explain_errors
+def books(
+    *,
+    url: UrlOption,
+    key: KeyOption,
+    accounts: Annotated[
+        Path | None, typer.Option(help="CSV file of meter points, customers, zones and classes.")
+    ] = None,
+    gateways: Annotated[
+        Path | None, typer.Option(help="CSV file of gateways and who runs each.")
+    ] = None,
+) -> None:
+    """Enter meter points and gateways in the identity authority's books, as an operator."""
+    if accounts is None and gateways is None:
+        raise InputError(
+            "There is nothing to enter.",
+            reason="office.options",
+            remedy="Give --accounts, --gateways or both.",
+        )
+    wanted = [
+        ("/books", _rows(accounts, ACCOUNT_COLUMNS)),
+        ("/books/gateways", _rows(gateways, GATEWAY_COLUMNS)),
+    ]
+    with office_client.sign_in_person(url, key=key, services={"identity": url}) as call:
+        for path, rows in wanted:
+            for start in range(0, len(rows), MAX_ROWS):
+                call("identity", "PUT", path, json=rows[start : start + MAX_ROWS])
+    named = zip(("meter points", "gateways"), wanted, strict=True)
+    counts = [f"{len(rows)} {what}" for what, (_, rows) in named if rows]
+    typer.echo(f"Entered {' and '.join(counts)}. Certified with the next credential of each.")
+
+
+def _rows(path: Path | None, columns: tuple[str, ...]) -> Rows:
+    """The rows of a file, whole before anything is sent; none without a file.
+
+    Raises:
+        InputError: It cannot be read, lacks a column, is empty (`books.file`), or names something
+            twice (`books.twice`).
+    """
+    if path is None:
+        return []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.DictReader(file, strict=True)
+            missing = [name for name in columns if name not in (lines.fieldnames or ())]
+            if missing:
+                raise _unreadable(path, f"it lacks the column {missing[0]}")
+            rows = [_row(line, columns, path, lines.line_num) for line in lines]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, "it is no readable CSV file in UTF-8") from error
+    if not rows:
+        raise _unreadable(path, "it has no row")
+    (name, count), *_ = Counter(row[columns[0]] for row in rows).most_common(1)
+    if count > 1:
+        raise InputError(
+            f"{path.name} has {count} rows of {name}.",
+            reason="books.twice",
+            remedy="Leave one; nothing was entered.",
+        )
+    return rows
+
+
+def _row(
+    line: dict[str | None, str | None], columns: tuple[str, ...], path: Path, number: int
+) -> dict[str, str]:
+    if None in line or None in line.values():
+        raise _unreadable(path, f"line {number} does not have as many fields as the header")
+    return {name: (line[name] or "").strip() for name in columns}
+
+
+def _unreadable(path: Path, why: str) -> InputError:
+    return InputError(
+        f"{path.name} cannot be entered: {why}.",
+        reason="books.file",
+        remedy="Correct the file; nothing was entered.",
+    )
+
+
+def add_books_command(app: typer.Typer) -> None:
+    """Add the command.
+
+    Args:
+        app: `gridsecure identity`.
+    """
+    app.command("books")(books)
+
 
 identity_app = typer.Typer(
     help="Open and revoke pseudonyms, two offices together.", no_args_is_help=True

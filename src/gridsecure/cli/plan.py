@@ -15,7 +15,7 @@ from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat
 
 with on_use():
-    from gridsecure.cli import plan_documents, plan_questions
+    from gridsecure.cli import plan_answers
     from gridsecure.plans import explain
 
 plan_app = typer.Typer(help="Plans: what is computed on ciphertext, and how.", no_args_is_help=True)
@@ -37,15 +37,15 @@ def explain_plan(
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Explain how each line of a tariff is computed, from which columns, and what it costs."""
-    question = plan_questions.PlanQuestion(tariff, contract, month, slots)
-    explanation = plan_questions.answer_question(question)
+    question = plan_answers.PlanQuestion(tariff, contract, month, slots)
+    explanation = plan_answers.answer_question(question)
     if contract is None:
-        assumed = plan_questions.ASSUMED_VA // 1000
+        assumed = plan_answers.ASSUMED_VA // 1000
         notes.print(f"no --contract: every meter point has {assumed} kVA and no quota")
     if output is OutputFormat.JSON:
-        typer.echo(json.dumps(plan_documents.explanation_to_json(explanation), ensure_ascii=False))
+        typer.echo(json.dumps(plan_answers.explanation_to_json(explanation), ensure_ascii=False))
     else:
-        plan_documents.show_explanation(explanation, Console())
+        plan_answers.show_explanation(explanation, Console())
     for line in explanation.refused:
         _note_refusal(line, explanation)
     if explanation.refused:
@@ -54,6 +54,6 @@ def explain_plan(
 
 def _note_refusal(line: explain.ExplainedLine, explanation: explain.Explanation) -> None:
     if line.refusal is not None:
-        title = plan_documents.line_title(line, explanation.rules)
+        title = plan_answers.line_title(line, explanation.rules)
         what = escape(f"line {title}: {line.refusal.message} {line.refusal.remedy}")
         notes.print(f"[bold red]{line.refusal.reason}[/] {what}", soft_wrap=True)

@@ -6,13 +6,18 @@ closes the month; 6. bills on ciphertext at the platform, and load curves as an 
 them with an anonymous grant; 7. release through the key authority; 8. the billing office opens the
 statements, has each account prove which one is its own, and compares them with digests from the
 gateway's plaintext oracle; 9. the closing table, and the dashboard.
+
+Until the services are up, nothing in the run's folder could be wanted: keys nobody used, copies of
+the input. It goes again when nothing came of the run. What a service wrote before it failed is
+kept, because the message sends its reader there.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +35,6 @@ from gridsecure.cli.period import close_month
 from gridsecure.cli.processes import Services
 from gridsecure.cli.run_accounts import check_owners, enter_accounts, prove_accounts
 from gridsecure.cli.run_analyst import RunAnalyst
-from gridsecure.cli.run_folder import RunFolder, new_folder
 from gridsecure.cli.run_order import RunMeters
 from gridsecure.cli.run_progress import RunProgress, show_progress
 from gridsecure.cli.run_result import RunResult, Stage
@@ -44,7 +48,7 @@ from gridsecure.cli.service_specs import dashboard_spec, service_specs
 from gridsecure.cli.services_client import ServicesClient
 from gridsecure.cli.tables import show_closing
 from gridsecure.crypto.sm2 import cross_check
-from gridsecure.errors import GridSecureError
+from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.periods import billing_month
 from gridsecure.statement_checks import check_statements
 from gridsecure.wire.connections import new_client
@@ -311,3 +315,57 @@ def _gateway_count(stage: str, report: dict[str, Any]) -> str:
         "rosters": f"{report['rosters']} rosters",
     }
     return counts.get(stage, "")
+
+
+@dataclass(slots=True)
+class RunFolder:
+    """A new folder.
+
+    Args:
+        path: Where it is.
+        is_kept: Whether it stays.
+    """
+
+    path: Path
+    is_kept: bool = False
+
+
+@contextmanager
+def new_folder(parent: Path, *, now: datetime) -> Iterator[RunFolder]:
+    """Make a run's folder, and take it away when the block ends before it is said to be kept.
+
+    Args:
+        parent: Where it is made.
+        now: The present, aware.
+
+    Raises:
+        StorageError: The folder cannot be written (`run.folder`).
+    """
+    path = parent / now.strftime("%Y%m%d-%H%M%S")
+    made = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        path.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise StorageError(
+            f"The run's folder cannot be made below {parent}.",
+            reason="run.folder",
+            remedy=f"Choose another place with --home ({error.strerror}).",
+        ) from error
+    folder = RunFolder(path)
+    try:
+        yield folder
+    finally:
+        if not folder.is_kept:
+            _take_away(path, made)
+
+
+def _take_away(folder: Path, made: list[Path]) -> None:
+    """Remove what is in the folder but logs that say something, and what is then empty."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix != ".log" or path.stat().st_size == 0:
+            path.unlink()
+    with suppress(OSError):
+        for place in made:
+            place.rmdir()

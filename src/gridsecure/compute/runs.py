@@ -15,6 +15,7 @@ corrections that were not released yet, one version of a roster after the other.
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,12 +28,13 @@ from gridsecure.compute.closings import find_next_list, run_empty
 from gridsecure.compute.corrections import ReadUpload, open_corrections
 from gridsecure.compute.jobs import BillJob, Job, JobPool, JobResult, LoadCurveJob, run_jobs
 from gridsecure.compute.key_sets import list_revoked_key_ids
+from gridsecure.compute.received import as_signed
 from gridsecure.compute.requests import keep_request
-from gridsecure.compute.tables import RosterRow, SignedRow, UploadRow
-from gridsecure.compute.transcripts import find_transcripts, keep_job_seed, record_transcript
+from gridsecure.compute.tables import JobSeedRow, RosterRow, SignedRow, TranscriptRow, UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
+from gridsecure.homomorphic.blinding import SEED_SIZE
 from gridsecure.messages import (
     PlanName,
     ReleaseRequest,
@@ -41,13 +43,15 @@ from gridsecure.messages import (
     Transcript,
     UploadManifest,
     request_name,
+    sign_message,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.key_ring import revoked_key_set_error
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.plans.quantities import Family, find_family
-from gridsecure.store.database import read_session
-from gridsecure.store.rows import find, find_many
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.rows import find, find_many, keep
 from gridsecure.version import VERSION
 
 PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
@@ -281,3 +285,38 @@ def _request(
         grant=order.grant,
     )
     return request.model_copy(update={"request_id": request_name(request)})
+
+
+def keep_job_seed(zone: PlatformZone, name: str, *, at: datetime) -> bytes:
+    """The job's blinding seed: drawn once, kept, so that a restarted job blinds alike."""
+    fresh = secrets.token_bytes(SEED_SIZE)
+    with write_session(zone.engine) as session:
+        known = find(session, JobSeedRow, job=name)
+        if known is not None:
+            return known.seed
+        keep(session, JobSeedRow(job=name, seed=fresh, at=at))
+    return fresh
+
+
+def find_transcripts(zone: PlatformZone, jobs: Sequence[str]) -> dict[str, Signed]:
+    """The transcripts of those of some jobs that are done, by job name."""
+    with read_session(zone.engine) as session:
+        found = find_many(session, TranscriptRow, jobs, by="job")
+    return {name: row.envelope for name, row in found.items()}
+
+
+def record_transcript(
+    zone: PlatformZone, transcript: Transcript, *, job: str, at: datetime
+) -> Signed:
+    """Sign and keep a job's transcript."""
+    envelope = sign_message(transcript, key=zone.signing_key)
+    with write_session(zone.engine) as session:
+        keep(session, TranscriptRow(**as_signed(envelope, at=at), job=job))
+        evidence.append(
+            session,
+            at=at,
+            actor="platform",
+            action="plan.run",
+            detail={"job": job, "transcript": envelope.digest},
+        )
+    return envelope

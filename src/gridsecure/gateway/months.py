@@ -16,18 +16,24 @@ the month is fixed: a run that was killed anywhere is completed by the next one 
 rosters, the same columns once signed, and no second upload. Where a member of a roster was revoked
 before the platform took the roster in, that roster alone is made anew without it. Clients and clock
 are arguments.
+
+Rosters are sent ahead while later ones are encrypted: encryption keeps the gateway busy, receiving
+the platform. Sending ahead decides nothing. What it could not send, the upload that follows sends
+again, and that answers for it.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from queue import SimpleQueue
 from typing import Final
 
 from gridsecure.credentials.seats import billing_domain
-from gridsecure.errors import InputError
+from gridsecure.errors import GridSecureError, InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.collection import MonthFiles
@@ -42,6 +48,7 @@ from gridsecure.gateway.month_plan import (
     month_period,
     replace_plan,
 )
+from gridsecure.gateway.outbox import COMMITTED, Outgoing
 from gridsecure.gateway.packing import PackedColumn, packed_columns
 from gridsecure.gateway.preparation import (
     Admit,
@@ -50,10 +57,74 @@ from gridsecure.gateway.preparation import (
     assign_rosters,
 )
 from gridsecure.gateway.seating import Seating
-from gridsecure.gateway.sending_ahead import SendingAhead
 from gridsecure.gateway.upload import PlatformService
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.homomorphic.keys import PublicKeySet
+
+Deliver = Callable[[Outgoing], int]
+"""Sends one roster's month until it is committed; gives the bytes sent."""
+
+
+@dataclass(slots=True, eq=False)
+class SendingAhead:
+    """One thread that delivers what is added, in order, until something cannot be delivered.
+
+    Args:
+        deliver: Sends one roster's month.
+    """
+
+    deliver: Deliver
+    _waiting: SimpleQueue[Outgoing | None] = field(default_factory=SimpleQueue)
+    _thread: threading.Thread | None = None
+    _is_stopped: bool = False
+    _sent_bytes: int = 0
+    _failure: BaseException | None = None
+
+    def add(self, item: Outgoing) -> None:
+        """Have one more roster's month delivered, where it is not committed already."""
+        if item.state == COMMITTED:
+            return
+        if self._thread is None:
+            # A daemon: ending the service ends it anywhere, which a month survives.
+            self._thread = threading.Thread(target=self._run, name="sending ahead", daemon=True)
+            self._thread.start()
+        self._waiting.put(item)
+
+    def finish(self) -> int:
+        """Wait until everything that was added is delivered, or something could not be.
+
+        Returns:
+            Bytes sent since this was last asked.
+
+        Raises:
+            BaseException: Whatever ended the thread that is no error of ours.
+        """
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._thread = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        sent_bytes, self._sent_bytes = self._sent_bytes, 0
+        return sent_bytes
+
+    def stop(self) -> None:
+        """Wait for the delivery under way, and leave the others."""
+        self._is_stopped = True
+        self._waiting.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (item := self._waiting.get()) is not None and not self._is_stopped:
+                self._sent_bytes += self.deliver(item)
+        except GridSecureError:
+            return  # the upload that follows meets it again, and says so
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits for this thread
+            self._failure = error
+
 
 STAGES: Final = ("read", "validate", "admit", "enrol", "rosters", "encrypt", "upload")
 

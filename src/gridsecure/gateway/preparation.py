@@ -2,6 +2,9 @@
 
 Steps 1 to 5 of the protocol in `months`. Nothing here is encrypted and nothing leaves the gateway
 but what enrolling and registering its holders takes.
+
+The quarantine file holds plaintext readings, because whoever corrects them must see them. It never
+leaves the gateway, only its owner may read it, and it appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -25,8 +28,7 @@ from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.exclusions import Admission, write_exceptions
 from gridsecure.gateway.month_plan import MonthReport
 from gridsecure.gateway.packing import PackedColumn, pack_energies
-from gridsecure.gateway.private_files import private_folder
-from gridsecure.gateway.quarantine import write_quarantine
+from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
 from gridsecure.gateway.rosters import Roster, build_rosters, remove_members
 from gridsecure.gateway.seating import Seating
@@ -394,3 +396,28 @@ def _parsed(texts: Mapping[str, str], *, timezone: str) -> dict[str, Tariff]:
                 remedy="Process its meter points on a gateway in the tariff's time zone.",
             )
     return tariffs
+
+
+_COLUMNS = ["row", "meter_point_id", "start", "kwh", "quality", "reason"]
+
+
+def write_quarantine(quarantined: pd.DataFrame, *, path: Path) -> None:
+    """Write quarantined readings as CSV, atomically and readable by the owner only.
+
+    Args:
+        quarantined: `ValidationResult.quarantined`.
+        path: The file to create or replace; its folder must exist.
+
+    Raises:
+        StorageError: `storage.failed` when the disk could not take it; an earlier file of that
+            name is then untouched and nothing half-written is left.
+    """
+    energy_wh = quarantined["energy_wh"]
+    whole = (energy_wh.abs() // 1000).astype("str")
+    sign = energy_wh.lt(0).map({True: "-", False: ""}).astype("str")
+    table = quarantined.assign(
+        start=quarantined["start"].dt.strftime("%Y-%m-%d %H:%M:%S%z"),
+        kwh=sign + whole + "." + (energy_wh.abs() % 1000).astype("str").str.zfill(3),
+    )
+    text = table[_COLUMNS].to_csv(index=False, lineterminator="\n")
+    write_private(path, [text.encode()], what="The quarantine file")

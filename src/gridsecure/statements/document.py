@@ -7,17 +7,21 @@
    is for those who keep tariffs, and no statement says it.
 
 A bill that does not add up gives an error, not a statement.
+
+Price build-up: a column is a period, a tier, or both. Every component with a unit of kWh has
+exactly one rate in a column (its own, or one for all energy), save a tier surcharge, which may have
+none. A column for which that does not hold is left out rather than shown with a wrong sum.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from gridsecure.statements.bill_document import Bill, BillLine, BillNotice, read_bill
-from gridsecure.statements.build_up import build_up_section
-from gridsecure.statements.checks import check_bill, percent_of
-from gridsecure.statements.corrections import correction_section, direction_of
+from gridsecure.statements.checks import amounts_by_key, check_bill, percent_of
 from gridsecure.statements.explain import explain
 from gridsecure.statements.figures import (
     add_up,
@@ -270,3 +274,174 @@ def _vat_section(bill: Bill, wording: Wording) -> Section | None:
         (wording.say("vat_gross"), figures["total"]),
     )
     return Section(wording.say("vat"), wording.say("vat_note", **figures), (Table(columns, rows),))
+
+
+_ABSENT = "—"
+Key = tuple[str, str | None, int | None]
+
+
+def direction_of(amount: Decimal) -> str:
+    """Return which way a difference goes: a negative one is refunded to the customer."""
+    if amount == 0:
+        return "unchanged"
+    return "refunded" if amount < 0 else "to_pay"
+
+
+def correction_section(bill: Bill, wording: Wording) -> Section | None:
+    """Return the section of a bill that cancels another or carries refunds or supplements."""
+    if bill.cancels is None and bill.adjustment is None:
+        return None
+    if bill.cancels is None:
+        note = wording.say("correction_only")
+    else:
+        new = bill.cancels.version + 1 if bill.version is None else bill.version
+        note = wording.say("correction_note", old=str(bill.cancels.version), new=str(new))
+    return Section(wording.say("correction"), note, (_table(bill, wording),))
+
+
+def _table(bill: Bill, wording: Wording) -> Table:
+    columns = [Column(wording.say("charge"))]
+    if bill.cancels:
+        columns.append(
+            Column(wording.say("old_amount", version=str(bill.cancels.version)), is_figure=True)
+        )
+        columns.append(Column(_new_heading(bill, wording), is_figure=True))
+    columns.append(Column(wording.say("difference"), is_figure=True))
+    columns.append(Column(wording.say("direction")))
+    rows = [*_adjustment_rows(bill, wording), _total_row(bill, wording)]
+    return Table(tuple(columns), tuple(rows))
+
+
+def _new_heading(bill: Bill, wording: Wording) -> str:
+    if bill.version is None:
+        return wording.say("this_bill")
+    return wording.say("new_amount", version=str(bill.version))
+
+
+def _adjustment_rows(bill: Bill, wording: Wording) -> list[tuple[str, ...]]:
+    if bill.adjustment is None:
+        return []
+    new = amounts_by_key(bill.lines)
+    old = amounts_by_key(bill.cancels.lines) if bill.cancels else {}
+    return [
+        _row(
+            _named(line.key, wording),
+            (old.get(line.key), new.get(line.key)) if bill.cancels else (),
+            line.amount,
+            wording,
+        )
+        for line in bill.adjustment.lines
+    ]
+
+
+def _total_row(bill: Bill, wording: Wording) -> tuple[str, ...]:
+    amounts = (bill.cancels.total, bill.total) if bill.cancels else ()
+    if bill.adjustment:
+        change = bill.adjustment.total
+    else:
+        change = minus(bill.total, bill.cancels.total) if bill.cancels else Decimal(0)
+    return _row(wording.say("adjustment_total"), amounts, change, wording)
+
+
+def _row(
+    name: str, amounts: tuple[Decimal | None, ...], change: Decimal, wording: Wording
+) -> tuple[str, ...]:
+    texts = [_ABSENT if amount is None else money_text(amount) for amount in amounts]
+    sign = "+" if change > 0 else ""
+    return name, *texts, f"{sign}{money_text(change)}", wording.say(direction_of(change))
+
+
+def _named(key: Key, wording: Wording) -> str:
+    charge, tou_period, tier = key
+    parts = [wording.charge(charge), wording.tou_period(tou_period), wording.tier(tier)]
+    return " · ".join(part for part in parts if part)
+
+
+SURCHARGE: Final = "tier-adder"
+# Priced by the kWh, but of another quantity than the energy taken.
+_OTHER_ENERGY: Final = {"feed-in", "free-quota"}
+_NO_PRICE: Final = "—"
+# What fits the width of a page; more go into further tables.
+COLUMNS_AT_ONCE: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """The energy a column is about."""
+
+    tou_period: str | None
+    tier: int | None
+
+    def holds(self, line: BillLine) -> bool:
+        """Return whether a line's rate applies to this energy."""
+        return line.tou_period in {None, self.tou_period} and line.tier in {None, self.tier}
+
+
+def build_up_section(bill: Bill, wording: Wording) -> Section | None:
+    """Return the section, or None where a kWh has a single price."""
+    priced = [
+        line
+        for line in bill.lines
+        if line.unit == "kWh" and line.rate is not None and line.charge not in _OTHER_ENERGY
+    ]
+    charges = tuple(dict.fromkeys(line.charge for line in priced))
+    if len(charges) < 2:
+        return None
+    cells = [cell for cell in _cells(priced) if _is_complete(cell, priced, charges)]
+    tables = tuple(
+        _build_up_table(cells[at : at + COLUMNS_AT_ONCE], priced, charges, wording)
+        for at in range(0, len(cells), COLUMNS_AT_ONCE)
+    )
+    if not tables:
+        return None
+    return Section(wording.say("build_up"), wording.say("build_up_note"), tables)
+
+
+def _cells(priced: Sequence[BillLine]) -> list[_Cell]:
+    tou_periods: list[str | None] = list(
+        dict.fromkeys(line.tou_period for line in priced if line.tou_period)
+    )
+    tiers = {line.tier for line in priced if line.tier is not None}
+    surcharged = [line.tier for line in priced if line.charge == SURCHARGE and line.tier]
+    if surcharged:
+        # Below the first surcharge lie the tiers without one.
+        tiers.update(range(1, min(surcharged)))
+    steps: list[int | None] = [*sorted(tiers)]
+    return [_Cell(label, step) for label in tou_periods or [None] for step in steps or [None]]
+
+
+def _rates(cell: _Cell, priced: Sequence[BillLine], charge: str) -> list[Decimal]:
+    return [
+        line.rate
+        for line in priced
+        if line.charge == charge and line.rate is not None and cell.holds(line)
+    ]
+
+
+def _is_complete(cell: _Cell, priced: Sequence[BillLine], charges: Sequence[str]) -> bool:
+    for charge in charges:
+        count = len(_rates(cell, priced, charge))
+        if count != 1 and not (count == 0 and charge == SURCHARGE):
+            return False
+    return True
+
+
+def _build_up_table(
+    cells: Sequence[_Cell], priced: Sequence[BillLine], charges: Sequence[str], wording: Wording
+) -> Table:
+    heading = wording.say("build_up_component", unit=wording.per("kWh"))
+    columns = [Column(heading)]
+    columns += [Column(_heading(cell, wording), is_figure=True) for cell in cells]
+    rows = []
+    for charge in charges:
+        rates = [_rates(cell, priced, charge) for cell in cells]
+        texts = [figure_text(found[0]) if found else _NO_PRICE for found in rates]
+        rows.append((wording.charge(charge), *texts))
+    sums = [add_up(rate for charge in charges for rate in _rates(c, priced, charge)) for c in cells]
+    rows.append((wording.say("build_up_sum"), *map(figure_text, sums)))
+    return Table(tuple(columns), tuple(rows))
+
+
+def _heading(cell: _Cell, wording: Wording) -> str:
+    parts = [wording.tou_period(cell.tou_period), wording.tier(cell.tier)]
+    return " · ".join(part for part in parts if part) or wording.say("all_energy")

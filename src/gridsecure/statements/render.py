@@ -6,21 +6,29 @@
         ...  # rendered.name, rendered.media_type, rendered.content
 
 Nothing is read or written here, and nothing is remembered between calls.
+
+HTML is one file: no script, no link, no font or picture from elsewhere. Every text passes through
+the template engine's escaping, so markup in a name is shown as text; a content security policy in
+the file would stop it from acting even so.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from gridsecure.errors import NotFoundError
 from gridsecure.month_texts import read_month
 from gridsecure.statements.bill_document import read_bill
 from gridsecure.statements.document import Addressee, make_statement
-from gridsecure.statements.html import render_html
 from gridsecure.statements.json_table import mapping, refusal
+from gridsecure.statements.model import StatementView
 from gridsecure.statements.options import Format, RenderOptions
 from gridsecure.statements.pdf import render_pdf
 
@@ -122,3 +130,19 @@ def statement_name(order: StatementOrder, options: RenderOptions) -> str:
         safe = f"{safe[:_NAME_LETTERS]}={hashlib.sha256(raw).hexdigest()[:16]}"
     version = "" if bill.version is None else f"-v{bill.version}"
     return f"statement-{safe}-{bill.month}{version}-{options.language}.{options.format}"
+
+
+def render_html(statement: StatementView) -> bytes:
+    """Draw a statement as a complete HTML file in UTF-8."""
+    return _template().render(it=statement).encode("utf-8")
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("statement.html.jinja")

@@ -16,7 +16,7 @@ waits, and is asked again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -38,19 +38,16 @@ from gridsecure.key_authority.checker.bill_versions import BillVersion, make_ver
 from gridsecure.key_authority.checker.closings import check_closing
 from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
 from gridsecure.key_authority.checker.key_sets import key_ring
-from gridsecure.key_authority.checker.ledger import REPEATED, Giving, join_givings
-from gridsecure.key_authority.checker.platform_view import PlatformView
+from gridsecure.key_authority.checker.ledger import REPEATED, Giving, Withheld, join_givings
+from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.rebills import release_corrections
 from gridsecure.key_authority.checker.releases import Granted, certify
+from gridsecure.key_authority.checker.seating import fetch_settlement_names
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.told_cells import prepare_bills, prepare_load_curve
-from gridsecure.key_authority.checker.vault_orders import (
-    order_bills,
-    order_totals,
-    tariff_texts,
-)
 from gridsecure.key_authority.checker.verification import KnownInputs, Proven, prove
 from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, list_withheld
 from gridsecure.messages import (
     CellTotal,
     PlanName,
@@ -60,12 +57,14 @@ from gridsecure.messages import (
     Transcript,
     open_message,
     request_name,
+    sign_message,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, load_row
+from gridsecure.tariffs.tariff import parse_tariff
 
 PLAN_VERSIONS: Final[dict[PlanName, int]] = {
     "bill": BILL_PLAN_VERSION,
@@ -316,3 +315,79 @@ def _same_run(request: ReleaseRequest, transcript: Transcript) -> None:
             "A transcript belongs to another run than the requested one.",
             reason="release.transcript",
         )
+
+
+def tariff_texts(view: PlatformView, proven: Sequence[Proven]) -> dict[str, str]:
+    """The texts of the tariffs that some transcripts bill with, by digest."""
+    digests = {roster.tariff for part in proven for roster in part.rosters}
+    return {digest: fetch_tariff(view, digest) for digest in sorted(digests)}
+
+
+def order_totals(
+    zone: AuthorityZone, part: Proven, *, view: PlatformView, withheld: Withheld
+) -> list[CellTotal]:
+    """Have the vault total one day of load curves, but for what is withheld.
+
+    Raises:
+        GridSecureError: As the vault.
+    """
+    quantities = sorted({name.split("/", 1)[1] for name in part.outputs})
+    tariff = parse_tariff(fetch_tariff(view, part.rosters[0].tariff))
+    order = CheckedTotals(
+        timezone=tariff.timezone,
+        rosters=part.rosters,
+        quantities=quantities,
+        outputs={name: output.entry for name, output in part.outputs.items()},
+        highs={
+            f"{data.roster.roster_id}/{quantity}": data.entry(quantity).high
+            for data in part.datas
+            for quantity in quantities
+        },
+        withheld=list_withheld(withheld),
+    )
+    files = [
+        part.outputs[f"{roster.roster_id}/{quantity}"].data
+        for quantity in quantities
+        for roster in part.rosters
+    ]
+    return zone.vault.release_totals(sign_message(order, key=zone.signing_key), files).cells
+
+
+def order_bills(
+    zone: AuthorityZone,
+    proven: Sequence[Proven],
+    *,
+    tariffs: Mapping[str, str],
+    withheld: Withheld,
+    at: datetime,
+) -> tuple[list[CellTotal], dict[str, str]]:
+    """Have the vault bill some rosters.
+
+    Args:
+        zone: The authority.
+        proven: Their transcripts.
+        tariffs: Tariff texts by digest.
+        withheld: What is not told of cells.
+        at: Now.
+
+    Returns:
+        Control totals, and roster id -> digest of its sealed statements, which are kept.
+
+    Raises:
+        GridSecureError: As the vault; StorageError: The statements cannot be kept.
+    """
+    rosters = [roster for part in proven for roster in part.rosters]
+    order = CheckedBills(
+        start=proven[0].transcript.start,
+        end=proven[0].transcript.end,
+        created_at=at.isoformat(),
+        rosters=rosters,
+        tariffs=dict(tariffs),
+        outputs=[{name: out.entry for name, out in part.outputs.items()} for part in proven],
+        names=[fetch_settlement_names(roster, zone=zone) for roster in rosters],
+        withheld=list_withheld(withheld),
+    )
+    files = [output.data for part in proven for output in part.outputs.values()]
+    answer, sealed = zone.vault.release_bills(sign_message(order, key=zone.signing_key), files)
+    digests = [zone.objects.put(data) for data in sealed]
+    return answer.cells, dict(zip(answer.statements, digests, strict=True))

@@ -6,10 +6,14 @@ is left out silently. The text that comes out is a tariff file like any other, r
 
 Not handled here: rates with several meters, exported energy, demand in kVA; and rounding, which the
 URDB does not know: bills round as every tariff file's do.
+
+Prices by interval (`ts_buy_rate`) start on 1 January, and their number tells the interval. SAM's
+year has 365 days, so they are laid on a year that has as many.
 """
 
 from __future__ import annotations
 
+from calendar import isleap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -24,7 +28,6 @@ from gridsecure.tariffs.tariff import Tariff, parse_tariff
 from gridsecure.tariffs.urdb import elements as read
 from gridsecure.tariffs.urdb.conventions import EnergyTerms
 from gridsecure.tariffs.urdb.demand import DemandTerms, convert_demand
-from gridsecure.tariffs.urdb.dynamic import convert_dynamic
 from gridsecure.tariffs.urdb.elements import MAY_BE_SET_ASIDE, refuse
 from gridsecure.tariffs.urdb.energy import PER_KW_LIMITS, convert_energy, convert_fuel_adjustments
 from gridsecure.tariffs.urdb.rows import SOURCE, ConvertedElement, Row, Value, rate_row, tariff_file
@@ -275,3 +278,51 @@ def _text(elements: Mapping[str, Any], name: str) -> str:
 
 def _refuse_option(what: str, given: str, known: tuple[str, ...] | list[str]) -> None:
     refuse(what, f"unknown {given!r}; known: {read.join_names(known)}", code="option")
+
+
+NAME = "ts_buy_rate"
+MINUTES_PER_YEAR = 365 * 1440
+INTERVALS = (5, 10, 15, 30, 60)
+
+
+def convert_dynamic(
+    elements: Mapping[str, Any], energy: ConvertedElement, *, year: int | None
+) -> ConvertedElement:
+    """Return the series of prices, or `energy` if the rate has none.
+
+    Raises:
+        InvalidTariffError: `urdb.ts_buy_rate`, `urdb.year`, and as the readers of numbers.
+    """
+    if NAME not in elements:
+        return energy
+    if any(row.values.get("rate", "0") != "0" for row in energy.rows):
+        refuse(NAME, "the rate has other energy prices besides", code=NAME)
+    written = read.read_items(elements[NAME], where=NAME)
+    lengths = {MINUTES_PER_YEAR // minutes: minutes for minutes in INTERVALS}
+    if len(written) not in lengths:
+        refuse(
+            NAME,
+            f"{len(written)} prices are no year of {read.join_names(INTERVALS)} minutes",
+            code=NAME,
+        )
+    if year is None or isleap(year):
+        refuse(
+            NAME,
+            "the prices are those of a year with 365 days",
+            code="year",
+            remedy=read.import_with("year", "2025"),
+        )
+    prices = tuple(
+        read.read_price(value, where=f"{NAME}[{at}]") for at, value in enumerate(written)
+    )
+    row = Row(
+        "dynamic",
+        {
+            "source": SOURCE,
+            "start": f"{year}-01-01T00:00",
+            "interval_minutes": lengths[len(written)],
+            "rates": prices,
+        },
+        repeats=False,
+    )
+    return ConvertedElement((row,), notes=energy.notes)
