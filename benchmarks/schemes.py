@@ -20,7 +20,7 @@ from benchmarks.machine import describe_machine
 from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import REGISTER, TIER, Parameters, Scheme
-from gridsecure.homomorphic.seal import ring_for, save_key
+from gridsecure.homomorphic.rings import ring_for, save_key
 from gridsecure.homomorphic.secret_key import SecretKeySet
 from gridsecure.homomorphic.thresholds import (
     MONTH_DIGITS,

@@ -13,7 +13,7 @@ import pytest
 from sqlmodel import select
 
 from gridsecure.compute import intake, seating
-from gridsecure.compute.admission import pin_holder
+from gridsecure.compute.holder_uploads import pin_holder
 from gridsecure.compute.tables import DenyListRow, GatewayRow, RosterRow
 from gridsecure.credentials import seats as seats_of_rosters
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key

@@ -27,7 +27,7 @@ import pandas as pd
 from gridsecure import frames
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.compute import intake
-from gridsecure.compute.admission import admit_upload
+from gridsecure.compute.holder_uploads import admit_upload
 from gridsecure.compute.key_sets import install_key_set
 from gridsecure.credentials.access import ISSUER
 from gridsecure.credentials.holder import Holder, derive_secret

@@ -31,15 +31,15 @@ from gridsecure.errors import (
     InvalidReadingsError,
     StorageError,
 )
-from gridsecure.gateway import correction_plan, corrections, outbox
+from gridsecure.gateway import correction_plan, correction_run, outbox
 from gridsecure.gateway.correction_plan import (
     CorrectionFiles,
     CorrectionReport,
     list_corrections,
     save_correction,
 )
+from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.correction_versions import compute_expected_corrections
-from gridsecure.gateway.corrections import correct_month
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_plan
@@ -322,7 +322,7 @@ def test_back_to_the_first_readings_is_a_correction_too(world):
 # --- killed and started again -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", corrections.STAGES)
+@pytest.mark.parametrize("stage", correction_run.STAGES)
 def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
     rows = [(name, "2026-07-03 05:00", 1.5) for name in (homes(world)[0], shops(world)[0])]
     files = saved(world, corrected_csv(*rows))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gridsecure.errors import KeyMismatchError, MalformedCiphertextError, OutOfRangeError
-from gridsecure.homomorphic import seal
+from gridsecure.homomorphic import rings
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER, TIER
 from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set, load_secret_key_set
@@ -151,7 +151,7 @@ def test_secret_key_is_not_printed(interval_keys: SecretKeySet) -> None:
 
 def test_saved_secret_key_leaves_nothing_in_the_scratch_file(interval_keys: SecretKeySet) -> None:
     assert interval_keys.to_bytes()
-    descriptor, _ = seal._memory_file()
+    descriptor, _ = rings._memory_file()
     assert os.fstat(descriptor).st_size == 0
     load_secret_key_set(interval_keys.to_bytes(), public=interval_keys.public)
     assert os.fstat(descriptor).st_size == 0

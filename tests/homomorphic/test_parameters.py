@@ -25,7 +25,7 @@ from gridsecure.homomorphic.parameters import (
     Scheme,
     find_parameters,
 )
-from gridsecure.homomorphic.seal import Ring, _inflate, ring_for
+from gridsecure.homomorphic.rings import Ring, _inflate, ring_for
 from gridsecure.homomorphic.secret_key import generate_key_set
 
 SETS = list(PARAMETER_SETS.values())

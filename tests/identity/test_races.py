@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 from sqlmodel import Session, select
 
-from gridsecure.compute.admission import raise_counter
+from gridsecure.compute.holder_uploads import raise_counter
 from gridsecure.compute.tables import SCHEMA as PLATFORM
 from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.issuance import Credential

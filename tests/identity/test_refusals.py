@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session, select
 
-from gridsecure.compute.admission import admit_upload
+from gridsecure.compute.holder_uploads import admit_upload
 from gridsecure.credentials.access import ISSUER, check_query
 from gridsecure.credentials.grants import Question, Quota, grant_bytes, request_grant, verify_grant
 from gridsecure.credentials.holder import Wallet

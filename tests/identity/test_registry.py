@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from gridsecure.compute.admission import Upload
+from gridsecure.compute.holder_uploads import Upload
 from gridsecure.errors import ConflictError, StorageError
 from gridsecure.identity.enrolments.enrolled_keys import Enrolment, keep_enrolments
 from gridsecure.store import rows

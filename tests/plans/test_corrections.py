@@ -6,7 +6,7 @@ import pytest
 
 from gridsecure.errors import InputError
 from gridsecure.messages import ColumnEntry, RosterManifest, UploadManifest
-from gridsecure.plans.corrections import Version, check_correction, is_correction
+from gridsecure.plans.correction_rules import Version, check_correction, is_correction
 
 ROSTER = RosterManifest(
     roster_id="r" * 32,

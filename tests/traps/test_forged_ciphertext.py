@@ -21,7 +21,7 @@ from gridsecure.errors import EnvelopeError
 from gridsecure.homomorphic.coefficients import pack
 from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, open_column
 from gridsecure.homomorphic.parameters import INTERVAL, Parameters
-from gridsecure.homomorphic.seal import ring_for, save_key
+from gridsecure.homomorphic.rings import ring_for, save_key
 from gridsecure.homomorphic.secret_key import SecretKeySet
 
 

@@ -20,7 +20,7 @@ from sqlmodel import col, select
 
 from gridsecure import frames
 from gridsecure.compute import closings, intake, key_sets, seating
-from gridsecure.compute.corrections import COMMITTED
+from gridsecure.compute.correction_uploads import COMMITTED
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import RunOrder, find_signed_message

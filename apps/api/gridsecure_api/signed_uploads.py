@@ -1,7 +1,7 @@
 """Requests of gateways to the platform: a token bound to a key, and that key's signature each time.
 
 Whose key it is the platform does not know; it knows the pseudonym in the token, keeps the first key
-that came with it, and takes every counter once (`gridsecure.compute.admission`).
+that came with it, and takes every counter once (`gridsecure.compute.holder_uploads`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
-from gridsecure.compute.admission import admit_upload
+from gridsecure.compute.holder_uploads import admit_upload
 from gridsecure.compute.intake import check_sender
 from gridsecure.compute.seating import refuse_revoked_gateway
 from gridsecure.compute.zone import PlatformZone

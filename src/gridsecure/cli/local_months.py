@@ -29,7 +29,7 @@ from gridsecure.errors import GridSecureError, InputError
 from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import save_correction
-from gridsecure.gateway.corrections import correct_month
+from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.exclusions import Admission
 from gridsecure.gateway.month_files import month_folder
 from gridsecure.gateway.months import process_month

@@ -19,7 +19,7 @@ from typing import Final
 
 from sqlmodel import Session, col, select
 
-from gridsecure.compute.corrections import COMMITTED
+from gridsecure.compute.correction_uploads import COMMITTED
 from gridsecure.compute.received import as_signed
 from gridsecure.compute.requests import REFUSED, RELEASED, list_requests_about
 from gridsecure.compute.tables import ClosingRow, UploadRow

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from gridsecure.compute.corrections import COMMITTED, admit_correction, note_refusals
+from gridsecure.compute.correction_uploads import COMMITTED, admit_correction, note_refusals
 from gridsecure.compute.key_sets import check_own_keys
 from gridsecure.compute.occupancy import keep_members
 from gridsecure.compute.received import as_signed, claim_sequence, keep_received
@@ -33,7 +33,7 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.messages import RosterManifest, Signed, UploadManifest, open_message
-from gridsecure.plans.corrections import is_correction
+from gridsecure.plans.correction_rules import is_correction
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import advance, find, load_row

@@ -25,7 +25,7 @@ from typing import Final
 from sqlmodel import Session
 
 from gridsecure.compute.closings import find_next_list, run_empty
-from gridsecure.compute.corrections import ReadUpload, open_corrections
+from gridsecure.compute.correction_uploads import ReadUpload, open_corrections
 from gridsecure.compute.jobs import BillJob, Job, JobPool, JobResult, LoadCurveJob, run_jobs
 from gridsecure.compute.key_sets import list_revoked_key_ids
 from gridsecure.compute.received import as_signed

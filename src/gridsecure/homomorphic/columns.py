@@ -23,7 +23,7 @@ from gridsecure.homomorphic.counting import CountedColumn
 from gridsecure.homomorphic.parameters import Parameters
 from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.homomorphic.planning import PlannedColumn
-from gridsecure.homomorphic.seal import Ring, ring_for
+from gridsecure.homomorphic.rings import Ring, ring_for
 
 
 @dataclass(frozen=True, slots=True)

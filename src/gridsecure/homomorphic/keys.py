@@ -21,7 +21,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError, MalformedCiphertextError, OutOfRangeError
 from gridsecure.homomorphic.columns import EncryptedColumn, Evaluation, split_chunks
 from gridsecure.homomorphic.parameters import Parameters
-from gridsecure.homomorphic.seal import ring_for
+from gridsecure.homomorphic.rings import ring_for
 
 
 @dataclass(frozen=True)

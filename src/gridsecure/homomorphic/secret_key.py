@@ -17,7 +17,7 @@ from gridsecure.errors import KeyMismatchError
 from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import Parameters, Scheme
-from gridsecure.homomorphic.seal import Ring, load_into, ring_for, save_key
+from gridsecure.homomorphic.rings import Ring, load_into, ring_for, save_key
 
 
 class SecretKeySet:

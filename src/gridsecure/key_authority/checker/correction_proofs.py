@@ -29,7 +29,7 @@ from gridsecure.key_authority.checker.verification import (
 )
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Signed, UploadManifest, open_message
-from gridsecure.plans.corrections import Version, check_correction
+from gridsecure.plans.correction_rules import Version, check_correction
 from gridsecure.plans.execution import Output, RosterData, roster_data
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.store.database import read_session

@@ -23,8 +23,8 @@ from gridsecure.key_authority.checker.ledger import (
 )
 from gridsecure.key_authority.checker.verification import LOAD_CURVE_PREFIX, Proven
 from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.compared_bills import list_corrected_rows
 from gridsecure.key_authority.control_totals import billed_rows
-from gridsecure.key_authority.corrections import list_corrected_rows
 from gridsecure.plans.cells import (
     NO_MEASURES,
     CellSets,

@@ -31,7 +31,7 @@ from gridsecure.messages import (
     open_message,
 )
 from gridsecure.month_texts import read_moment
-from gridsecure.plans.corrections import is_correction
+from gridsecure.plans.correction_rules import is_correction
 from gridsecure.plans.execution import (
     Output,
     RosterData,

@@ -41,8 +41,8 @@ from gridsecure.errors import (
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.secret_key import SecretKeySet
+from gridsecure.key_authority.compared_bills import compare_versions, total_corrections
 from gridsecure.key_authority.control_totals import RosterBills, cells_of, total_cells
-from gridsecure.key_authority.corrections import compare_versions, total_corrections
 from gridsecure.key_authority.filing import file_by_settlement_name
 from gridsecure.key_authority.packages import (
     CheckedBills,

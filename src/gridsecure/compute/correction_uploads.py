@@ -28,7 +28,7 @@ from gridsecure.compute.tables import (
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, GridSecureError, InputError
 from gridsecure.messages import RosterManifest, Signed, UploadManifest
-from gridsecure.plans.corrections import Version, check_correction, is_correction
+from gridsecure.plans.correction_rules import Version, check_correction, is_correction
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, load_row
