@@ -49,6 +49,18 @@ def read_month(text: str) -> tuple[int, int]:
     return year, int(found[2])
 
 
+def year_text(text: str) -> str:
+    """The year that a month, date or local moment is of, as it is written there.
+
+    Pseudonyms and key sets are of a calendar year on the supply area's clock, so it is read from
+    the text with its local offset and never from the moment.
+
+    >>> year_text("2026-01-01T00:00:00+08:00")
+    '2026'
+    """
+    return text[:4]
+
+
 def read_moment(text: str) -> datetime | None:
     """Read a moment of the years of electricity bills, with its offset.
 

@@ -36,7 +36,6 @@ from gridsecure.homomorphic.parameters import INTERVAL, REGISTER
 from gridsecure.key_authority.checker.answering import FAILED, RELEASED
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.packages import CheckedBills, KeyOrder, RevocationOrder
-from gridsecure.key_authority.vault import custody
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
 from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure_api.authority import open_zone
@@ -202,7 +201,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(custody.os, "fsync", full)
+    monkeypatch.setattr("gridsecure.whole_files.os.fsync", full)
     with pytest.raises(StorageError):
         keep_key_set(tmp_path, PLACE, grid_keys().secret[INTERVAL.name], kek=KEK, created_at=NOW)
     assert list(tmp_path.iterdir()) == []

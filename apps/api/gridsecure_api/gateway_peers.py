@@ -40,6 +40,7 @@ from gridsecure.gateway.months import Peers
 from gridsecure.gateway.tables import SCHEMA
 from gridsecure.gateway.upload import PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
+from gridsecure.month_texts import year_text
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.schema import migrate
@@ -134,7 +135,7 @@ def open_peers(
         key_sets=lambda start: OwnKeySets(
             zone, key_sets, identity=identity, start=start, clock=clock
         ),
-        platform=lambda start: platform_of(start[:4]),
+        platform=lambda start: platform_of(year_text(start)),
     )
 
 

@@ -37,6 +37,7 @@ from gridsecure.cli.local_parties import LocalParties, local_parties
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.formats import ReadingsFile, read_offsets, read_readings
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
+from gridsecure.month_texts import year_text
 from gridsecure.periods import BillingPeriod, assign_periods
 from gridsecure.plans.quantities import MAX_TIER_WH
 
@@ -109,7 +110,7 @@ class PreparedBills:
 
     def parties(self) -> AbstractContextManager[LocalParties]:
         """The parties that bill it, for as long as the block lasts."""
-        years = sorted({period.start.isoformat()[:4] for period in self.periods})
+        years = sorted({year_text(period.start.isoformat()) for period in self.periods})
         return local_parties(years=years, timezone=self.timezone)
 
     def bill(self, local: LocalParties, period: BillingPeriod, *, report: Report) -> IssuedMonth:

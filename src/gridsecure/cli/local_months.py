@@ -48,6 +48,7 @@ from gridsecure.key_authority.checker.answering import (
 )
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import PlanName, ReleaseCertificate
+from gridsecure.month_texts import year_text
 from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.tariff import Tariff
 
@@ -331,7 +332,7 @@ def release_month(local: LocalParties, period: BillingPeriod, *, plan: PlanName)
             remedy="The reason code says which check failed.",
         )
     record_answer(zone, outcome.request_id, answer="released", at=utc_now())
-    members = recall_members(local.gateway, start[:4])
+    members = recall_members(local.gateway, year_text(start))
     names = {member.subjects[1]: name for name, member in members.items()}
     return {names[name]: bill for name, bill in _opened(local, outcome.request_id)}
 

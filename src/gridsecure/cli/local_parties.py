@@ -60,6 +60,7 @@ from gridsecure.key_authority.checker.tables import SCHEMA as AUTHORITY
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import KeyNotice, Signed, sign_message
+from gridsecure.month_texts import year_text
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import ObjectStore
 from gridsecure.store.schema import Schema, migrate
@@ -388,7 +389,7 @@ def _peers(
 
     return Peers(
         identity=client,
-        key_sets=lambda start: of_year(start[:4]),
+        key_sets=lambda start: of_year(year_text(start)),
         platform=lambda _start: platform,
     )
 

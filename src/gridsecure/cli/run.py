@@ -49,6 +49,7 @@ from gridsecure.cli.services_client import ServicesClient
 from gridsecure.cli.tables import show_closing
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError, StorageError
+from gridsecure.month_texts import year_text
 from gridsecure.periods import billing_month
 from gridsecure.statement_checks import check_statements
 from gridsecure.wire.connections import new_client
@@ -299,7 +300,7 @@ def _serve(result: RunResult, services: Services, console: Console) -> None:
 
 def _years(month: str) -> list[str]:
     """The month's year, whose meter points enrol, and this year, whose analysts do."""
-    return sorted({month[:4], f"{datetime.now(UTC):%Y}"})
+    return sorted({year_text(month), f"{datetime.now(UTC):%Y}"})
 
 
 def _gateway_order(stage: str) -> int:

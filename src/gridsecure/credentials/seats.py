@@ -31,7 +31,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError, InvalidMessageError, SignatureError, UnknownMeterError
 from gridsecure.identity_messages import Facts, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, open_message, roster_name
-from gridsecure.month_texts import MONTH_PATTERN, read_moment
+from gridsecure.month_texts import MONTH_PATTERN, read_moment, year_text
 
 BILLING: Final = ("platform", "billing")
 """Platform and purpose of the domain that rosters are in."""
@@ -67,12 +67,12 @@ def billing_domain(start: str) -> Domain:
     Args:
         start: Start of the period, ISO 8601 with the local offset.
     """
-    return Domain(*BILLING, start[:4])
+    return Domain(*BILLING, year_text(start))
 
 
 def settlement_domain(start: str) -> Domain:
     """The domain of bills for a billing period that starts then."""
-    return Domain(*SETTLEMENT, start[:4])
+    return Domain(*SETTLEMENT, year_text(start))
 
 
 def check_period(start: str, end: str, *, timezone: str) -> None:

@@ -21,6 +21,7 @@ from gridsecure.gateway.agents import Agent
 from gridsecure.gateway.tables import AgentRow, CredentialRow, GatewayAgentRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Facts
+from gridsecure.month_texts import year_text
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, find_many, keep
 
@@ -140,7 +141,7 @@ def map_settlement_names(zone: GatewayZone, start: str) -> dict[str, str]:
         zone: The gateway.
         start: Start of a billing period, ISO 8601.
     """
-    known = recall_members(zone, start[:4]).values()
+    known = recall_members(zone, year_text(start)).values()
     return {billing: settlement for billing, settlement in (one.subjects for one in known)}
 
 

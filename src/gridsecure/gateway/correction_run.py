@@ -56,6 +56,7 @@ from gridsecure.gateway.rosters import Roster, change_tariff
 from gridsecure.gateway.seating import reseat_roster
 from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.month_texts import year_text
 from gridsecure.tariffs.tariff import parse_tariff
 
 STAGES: Final = ("read", "validate", "admit", "compare", "encrypt", "upload")
@@ -186,7 +187,7 @@ class _CorrectionRun:
     def compared(self, admitted: AdmittedMonth) -> tuple[list[ChangedRoster], int]:
         """Step 2: rosters with corrected slots, and how many meter points are in no roster."""
         billed = admitted.admission.billed
-        known = recall_members(self.zone, self.correction.month[:4])
+        known = recall_members(self.zone, year_text(self.correction.month))
         meters = {known[name].billing: name for name in billed["meter_point_id"] if name in known}
         latest = find_heads(self.zone, self.files, before=self.correction)
         seated = {name for head in latest for name in head.roster.pseudonyms}

@@ -34,6 +34,7 @@ from gridsecure.gateway.identity_peer import HolderLogin, IdentityService
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Registrations
 from gridsecure.messages import Signed, open_message
+from gridsecure.month_texts import year_text
 
 REVOKED: Final = "identity.revoked"
 _MAX_LETTERS: Final = 256  # as `EnrolmentItem` takes
@@ -138,7 +139,7 @@ class IdentityClient:
             GridSecureError: The authority cannot be reached or believed; whoever was registered
                 before that is remembered.
         """
-        period = start[:4]
+        period = year_text(start)
         known = recall_members(self._zone, period)
         fresh = [name for name in meter_point_ids if name not in known]
         # what no book can list would be malformed in an order, and cost its whole batch
@@ -159,7 +160,7 @@ class IdentityClient:
             AccessDeniedError: The authority refuses it (`identity.gateway`).
             GridSecureError: The authority cannot be reached or believed.
         """
-        period, agent = start[:4], self.agents.gateway()
+        period, agent = year_text(start), self.agents.gateway()
         known = recall_gateway(self._zone, period)
         if known is not None:
             return known.billing
@@ -191,7 +192,7 @@ class IdentityClient:
                 (`identity.answer`).
         """
         found = self._registrations("meter-point", subjects, start)
-        if found[1] and self._again(found[1], start[:4]):
+        if found[1] and self._again(found[1], year_text(start)):
             return self._registrations("meter-point", subjects, start)
         return found
 

@@ -30,6 +30,7 @@ from gridsecure.gateway.rosters import Roster, Speaker
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, sign_message
+from gridsecure.month_texts import year_text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +66,7 @@ class Seating:
     @property
     def speaker(self) -> Speaker:
         """The gateway as its rosters name it, once it is registered."""
-        own = recall_gateway(self.zone, self.start[:4])
+        own = recall_gateway(self.zone, year_text(self.start))
         return Speaker(self.gateway_id, "" if own is None else own.facts.owner)
 
     def enrol(self, meter_point_ids: Sequence[str], *, counted: Counted) -> Enrolled:

@@ -14,6 +14,7 @@ from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.month_plan import load_plan
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.month_texts import year_text
 
 CHALLENGE_BYTES = 32
 
@@ -40,7 +41,9 @@ def prove_settlements(zone: GatewayZone, month: str, *, challenge: bytes) -> dic
             remedy=f"Draw {CHALLENGE_BYTES} bytes at random, and use them once.",
         )
     plan = load_plan(zone, month)
-    names = {one.billing: meter for meter, one in recall_members(zone, plan.start[:4]).items()}
+    names = {
+        one.billing: meter for meter, one in recall_members(zone, year_text(plan.start)).items()
+    }
     billed = [n for name in plan.names for n in outbox.load_outgoing(zone, name).seated.pseudonyms]
     agents, domain = agents_of(zone), settlement_domain(plan.start)
     return {
