@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import CheckConstraint, Column, Engine, Integer, MetaData, Table, text
 from sqlmodel import Session, select
 
 from gridsecure.errors import StorageError
@@ -107,6 +107,7 @@ def test_records_become_rows(engine: Engine) -> None:
 def test_an_earlier_revision_comes_to_the_newest(engine: Engine, tmp_path: Path) -> None:
     first = NOTES.scripts / "r0001_notes.py"
     (tmp_path / first.name).write_bytes(first.read_bytes())
+    make_records(engine)
     migrate(engine, replace(NOTES, head="notes_0001", scripts=tmp_path))
     assert "reply" not in tables_of(engine)
     with write_session(engine) as session:
@@ -146,12 +147,22 @@ def test_a_revision_the_code_does_not_know_is_refused(engine: Engine, found: str
         assert session.execute(text("SELECT version_num FROM alembic_version")).scalar() == found
 
 
-@pytest.mark.parametrize("is_old", [True, False], ids=["old", "empty"])
+def test_a_creation_that_fails_leaves_the_database_empty(engine: Engine) -> None:
+    metadata = MetaData()
+    for table in NOTES.metadata.sorted_tables:
+        table.to_metadata(metadata)
+    Table("unmakeable", metadata, Column("a", Integer), CheckConstraint("a nonsense ("))
+    with pytest.raises(StorageError):
+        migrate(engine, replace(NOTES, metadata=metadata))
+    assert tables_of(engine) == set()
+    migrate(engine, NOTES)
+    assert differences(engine, NOTES) == []
+
+
 def test_a_migration_that_fails_leaves_the_database_as_it_was(
-    engine: Engine, tmp_path: Path, is_old: bool
+    engine: Engine, tmp_path: Path
 ) -> None:
-    if is_old:
-        make_records(engine, ("k", "a", ""))
+    make_records(engine, ("k", "a", ""))
     before = tables_of(engine)
     for script in NOTES.scripts.glob("*.py"):
         (tmp_path / script.name).write_bytes(script.read_bytes())
@@ -178,9 +189,14 @@ def test_processes_open_a_database_at_once(database_url: str, is_old: bool) -> N
     engine.dispose()
 
 
-def test_opening_a_current_database_does_not_import_alembic(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_old", [True, False], ids=["old", "empty"])
+def test_alembic_is_imported_only_to_migrate(tmp_path: Path, is_old: bool) -> None:
     url = f"sqlite:///{tmp_path / 'zone.db'}"
-    assert let_all_open([start(url)]) == ["True"]
+    if is_old:
+        engine = open_database(url)
+        make_records(engine)
+        engine.dispose()
+    assert let_all_open([start(url)]) == [str(is_old)]
     assert let_all_open([start(url)]) == ["False"]
 
 

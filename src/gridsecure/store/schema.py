@@ -1,10 +1,10 @@
 """Bringing a zone's database to the tables its code knows, with Alembic.
 
 Each zone has a chain of migration scripts in its own folder, and revision ids that begin with its
-name. An empty database and one of an earlier revision, or from before there were any, both come to
-the newest revision in a single transaction under the write lock: a process that is killed on the
-way leaves the database as it was, and of several that open it at once one migrates while the others
-wait, then find nothing to do.
+name. An empty database is given the tables as the code knows them, at the newest revision. One of
+an earlier revision, or from before there were any, comes there script by script. Either is a single
+transaction under the write lock: a process that is killed on the way leaves the database as it was,
+and of several that open it at once one does it while the others wait, then find nothing to do.
 
 A database at a revision this code does not know is refused. It was opened by a newer release, or it
 is another zone's.
@@ -17,14 +17,34 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from sqlalchemy import Connection, Engine, MetaData, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    insert,
+    inspect,
+    text,
+)
 from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from gridsecure.errors import StorageError
 from gridsecure.store.database import write_transaction
+from gridsecure.store.evidence import EvidenceRow
 
 ENVIRONMENT: Final = Path(__file__).parent / "migrations"
 """Alembic's folder of what all zones share; each zone's scripts are in a folder of its own."""
+
+_VERSIONS: Final = MetaData()
+_VERSION: Final = Table(  # as Alembic makes it
+    "alembic_version",
+    _VERSIONS,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 _one_at_a_time = Lock()  # Alembic keeps what it works on in module variables
 
@@ -60,7 +80,10 @@ def migrate(engine: Engine, schema: Schema) -> None:
     with _one_at_a_time:
         try:
             with write_transaction(engine) as connection:
-                _upgrade(connection, schema)
+                if not inspect(connection).get_table_names():
+                    _create(connection, schema)
+                else:
+                    _upgrade(connection, schema)
         except SQLAlchemyError as failed:
             raise StorageError("The database's tables cannot be created.") from failed
 
@@ -73,6 +96,14 @@ def _revision(engine: Engine) -> str | None:
             return found.scalar_one_or_none()
     except (OperationalError, ProgrammingError):  # there is no such table
         return None
+
+
+def _create(connection: Connection, schema: Schema) -> None:
+    """Give an empty database the tables that its migrations would lead to, without Alembic."""
+    schema.metadata.create_all(connection)
+    EvidenceRow.metadata.create_all(connection)
+    _VERSIONS.create_all(connection)
+    connection.execute(insert(_VERSION), [{"version_num": schema.head}])
 
 
 def _upgrade(connection: Connection, schema: Schema) -> None:
