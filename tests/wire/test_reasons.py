@@ -68,3 +68,9 @@ def test_what_is_no_code_has_no_meaning(code):
     with pytest.raises(NotFoundError) as caught:
         meanings_of(code)
     assert caught.value.reason == "not-found.reason"
+
+
+def test_every_code_has_an_anchor_of_its_own():
+    anchors = re.findall(r"^\(([a-z0-9-]+)\)=$", reasons_page(reason_codes()), re.MULTILINE)
+    assert len(anchors) > 200
+    assert len(set(anchors)) == len(anchors)

@@ -195,7 +195,9 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _anchor(code: str) -> str:
-    return "reason-" + re.sub(r"[^a-z0-9]+", "-", code).strip("-")
+    """Of a code, and of no other: an id has no dots, and `a-b` is a code beside `a.b`."""
+    kind = "reason-" if "." in code else "rule-"
+    return kind + re.sub(r"[^a-z0-9]+", "-", code).strip("-")
 
 
 def _escaped(text: str) -> str:
