@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gridsecure.cli.main import app
 
-DATA = Path(__file__).parent / "statements" / "data"
+DATA = Path(__file__).parents[1] / "statements" / "data"
 CORRECTION = DATA / "correction.json"
 PLAIN = DATA / "plain-contract.json"
 
