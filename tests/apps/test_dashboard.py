@@ -25,7 +25,8 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.plans.purposes import STAFF_PURPOSES
 from gridsecure_dashboard import access, figures, tables
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
-from gridsecure_dashboard.phrases import OFFICE_PHRASES, PHRASES
+from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
+from gridsecure_dashboard.phrases import PHRASES
 from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
 from gridsecure_dashboard.views import bill_runs
 from tests.analyst.office_services import (

@@ -67,11 +67,7 @@ def test_a_users_own_file_is_billed_through_all_services(own_file: Path, tmp_pat
 def _secrets_of(folder: Path, numbers: list[str]) -> dict[str, list[bytes]]:
     """What must not be found, by what it is, in every form it is stored in anywhere."""
     accounts = invented_accounts(default_contracts(numbers), gateway="")
-    keys = [
-        row[0]
-        for row in _rows(folder, "enrolments", "enrolment")
-        if not row[0].startswith("hidden")
-    ]
+    keys = _column(folder, "enrolments", "SELECT key FROM enrolment WHERE key IS NOT NULL")
     assert len(keys) == len(numbers) + 1, "every meter point and the gateway"
     return {
         "meter number": [name.encode() for name in numbers],
@@ -87,10 +83,9 @@ def _secrets_of(folder: Path, numbers: list[str]) -> dict[str, list[bytes]]:
     }
 
 
-def _rows(folder: Path, database: str, kind: str) -> list[tuple[str, str]]:
+def _column(folder: Path, database: str, query: str) -> list[str]:
     with closing(sqlite3.connect(folder / "identity" / f"{database}.db")) as connection:
-        query = "SELECT name, text FROM record WHERE kind = ?"
-        return list(connection.execute(query, (kind,)))
+        return [value for (value,) in connection.execute(query)]
 
 
 def _thumbprint(folder: Path, zone: str) -> str:
@@ -128,7 +123,7 @@ def _registrations_name_nobody(folder: Path, numbers: list[str]) -> None:
     dump = _dumped(folder / "identity" / "registrations.db")
     for what, forms in forbidden.items():
         assert not any(form in dump for form in forms), what
-    subjects = [name for name, _ in _rows(folder, "registrations", "registration")]
+    subjects = _column(folder, "registrations", "SELECT subject FROM registration")
     assert len(subjects) == 2 * len(numbers) + 1
     enrolments = _dumped(folder / "identity" / "enrolments.db")
     assert numbers[0].encode() in enrolments
