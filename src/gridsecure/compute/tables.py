@@ -17,8 +17,7 @@ from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import registry
 from sqlmodel import AutoString, Field, SQLModel
 
-from gridsecure.messages import Signed
-from gridsecure.store.rows import Kept, Moment
+from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
 
 
@@ -26,17 +25,10 @@ class Row(SQLModel, registry=registry()):
     """A row of the platform's database."""
 
 
-class SignedRow(Kept, Row):
+class SignedRow(SignedKept, Row):
     """A row that holds a signed message, which no other row of its table does."""
 
     digest: str = Field(unique=True)
-    message: str
-    at: datetime = Field(sa_type=Moment)
-
-    @property
-    def envelope(self) -> Signed:
-        """The message, read."""
-        return Signed.parsed(self.message)
 
 
 # --- who may act

@@ -16,8 +16,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from gridsecure.identity_messages import Facts
-from gridsecure.messages import Signed
-from gridsecure.store.rows import Kept, Moment
+from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
 
 
@@ -45,17 +44,10 @@ class FactsRow(Kept, Row):
         )
 
 
-class SignedRow(Kept, Row):
+class SignedRow(SignedKept, Row):
     """A row that holds a signed message."""
 
     digest: str
-    message: str
-    at: datetime = Field(sa_type=Moment)
-
-    @property
-    def envelope(self) -> Signed:
-        """The message, read."""
-        return Signed.parsed(self.message)
 
 
 class DocumentRow(Kept, Row):

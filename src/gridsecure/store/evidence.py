@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import DDL, Table, event
+from sqlalchemy import DDL, Connection, Table, event
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, delete, select
@@ -49,7 +49,8 @@ _GUARDS: Final = (
     ),
     (
         "postgresql",
-        "CREATE TRIGGER evidence_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON evidence "
+        "CREATE OR REPLACE TRIGGER evidence_append_only "
+        "BEFORE UPDATE OR DELETE OR TRUNCATE ON evidence "
         "FOR EACH STATEMENT EXECUTE FUNCTION evidence_append_only()",
     ),
 )
@@ -64,6 +65,13 @@ def append_only(table: Table) -> None:
     for dialect, statement in _GUARDS:
         guard = DDL(statement)  # type: ignore[no-untyped-call] # the library left it without types
         event.listen(table, "after_create", guard.execute_if(dialect=dialect))
+
+
+def guard_log(connection: Connection) -> None:
+    """Guard an evidence table that is there already; one that is guarded stays as it is."""
+    for dialect, statement in _GUARDS:
+        if connection.dialect.name == dialect:
+            connection.exec_driver_sql(statement)
 
 
 JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]

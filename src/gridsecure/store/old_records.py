@@ -16,7 +16,7 @@ from datetime import datetime
 from sqlalchemy import Connection, inspect, text
 
 from gridsecure.errors import StorageError
-from gridsecure.store.evidence import EvidenceRow
+from gridsecure.store.evidence import EvidenceRow, guard_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,9 @@ def old_records(connection: Connection) -> Iterator[OldRecords]:
 
 
 def create_evidence(connection: Connection) -> None:
-    """Create the evidence log with its triggers, or give one that is there its new index."""
+    """Create the evidence log, or give one that is there its new index; either is guarded."""
     log = EvidenceRow.metadata.tables["evidence"]
     log.create(connection, checkfirst=True)
     for index in log.indexes:
         index.create(connection, checkfirst=True)
+    guard_log(connection)

@@ -35,9 +35,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import TypeDecorator
-from sqlmodel import Session, SQLModel, insert, select, update
+from sqlmodel import Field, Session, SQLModel, insert, select, update
 
 from gridsecure.errors import ConflictError, InvalidMessageError, NotFoundError, StorageError
+from gridsecure.messages import Signed
 from gridsecure.store.database import write_session
 
 MAX_INDEXED_BYTES: Final = 2400
@@ -81,6 +82,18 @@ class Kept(SQLModel):
     """
 
     SAME: ClassVar[tuple[str, ...]]
+
+
+class SignedKept(Kept):
+    """Marks a table whose rows hold a signed message, as the text that was signed."""
+
+    message: str
+    at: datetime = Field(sa_type=Moment)
+
+    @property
+    def envelope(self) -> Signed:
+        """The message, read."""
+        return Signed.parsed(self.message)
 
 
 @event.listens_for(Kept, "before_update", propagate=True)

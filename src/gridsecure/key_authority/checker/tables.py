@@ -15,8 +15,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-from gridsecure.messages import Signed
-from gridsecure.store.rows import Kept, Moment
+from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
 
 
@@ -24,17 +23,10 @@ class Row(SQLModel, registry=registry()):
     """A row of the checker's database."""
 
 
-class SignedRow(Kept, Row):
+class SignedRow(SignedKept, Row):
     """A row that holds a signed message, which no other row of its table does."""
 
     digest: str = Field(unique=True)
-    message: str
-    at: datetime = Field(sa_type=Moment)
-
-    @property
-    def envelope(self) -> Signed:
-        """The message, read."""
-        return Signed.parsed(self.message)
 
 
 def _of_a_release() -> ForeignKey:
