@@ -164,6 +164,6 @@ def test_mistakes_of_the_caller_are_value_errors() -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         open_sealed(sealed(), kek=KEK[1:], purpose="test")
     with pytest.raises(ValueError, match="time zone"):
-        seal(DATA, kek=KEK, purpose="p", owner="o", created_at=datetime(2026, 1, 1))  # noqa: DTZ001
+        seal(DATA, kek=KEK, purpose="p", owner="o", created_at=datetime(2026, 1, 1))  # noqa: DTZ001 - naive on purpose
     with pytest.raises(ValueError, match="65,535"):
         sealed(purpose="p" * 65536)

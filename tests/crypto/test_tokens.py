@@ -288,7 +288,7 @@ def test_there_is_no_jwk_form() -> None:
 
 
 def test_mistakes_of_the_caller_are_value_errors() -> None:
-    naive = datetime(2026, 11, 23)  # noqa: DTZ001
+    naive = datetime(2026, 11, 23)  # noqa: DTZ001 - naive on purpose
     with pytest.raises(ValueError, match="time zone"):
         dataclasses.replace(CLAIMS, issued_at=naive)
     with pytest.raises(ValueError, match="time zone"):

@@ -1,4 +1,4 @@
-"""Both databases' tables: migrated from a kept database of version 0.1, nothing lost or mixed."""
+"""Both databases' tables: migrated from a kept database of records, nothing lost or mixed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LOGGED = {"enrolments": 17, "registrations": 9}
 
 
 def kept(url: str, side: str) -> Engine:
-    """A database of version 0.1, migrated."""
+    """A database from before tables were typed, migrated."""
     engine = open_database(url)
     load_dump(engine, DUMPS / f"{side}-records.sql")
     migrate(engine, SCHEMAS[side])

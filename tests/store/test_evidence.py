@@ -286,7 +286,7 @@ def test_a_plain_session_with_an_outdated_view_is_told_to_try_again(sqlite_engin
 
 def test_mistakes_of_the_caller_are_refused_before_anything_is_written(engine: Engine) -> None:
     mistakes: list[tuple[datetime, Any, type[Exception]]] = [
-        (datetime(2026, 1, 1), {}, ValueError),  # noqa: DTZ001
+        (datetime(2026, 1, 1), {}, ValueError),  # noqa: DTZ001 - naive on purpose
         (WHEN, {"n": float("nan")}, ValueError),
         (WHEN, {"b": b"bytes"}, TypeError),
     ]

@@ -148,7 +148,7 @@ def test_a_moment_comes_back_as_it_was_and_in_utc(engine: Engine) -> None:
 
 def test_a_moment_without_a_zone_is_refused(engine: Engine) -> None:
     with pytest.raises(StorageError):
-        keep_one(engine, Note(name="a", at=datetime(2026, 3, 1)))  # noqa: DTZ001
+        keep_one(engine, Note(name="a", at=datetime(2026, 3, 1)))  # noqa: DTZ001 - naive on purpose
     assert kept(engine) == []
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gridsecure.tariffs.tariff import parse_tariff
-from gridsecure.tariffs.urdb.conversion import import_rate, tariff_text
+from gridsecure.tariffs.urdb.conversion import import_rate
 from gridsecure.tariffs.urdb.elements import parse_urdb
 from tests.tariffs.urdb_rates import (
     HOURS,
@@ -112,7 +112,7 @@ def test_text_is_read_by_the_tariff_reader() -> None:
     options = chosen()
     result = import_rate(rate, options=options)
     assert parse_tariff(result.text) == result.tariff
-    assert tariff_text(rate, options=options) == result.text
+    assert import_rate(rate, options=options).text == result.text
 
 
 def test_applicability_is_noted() -> None:

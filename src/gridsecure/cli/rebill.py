@@ -28,8 +28,6 @@ from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
 from gridsecure.messages import FIRST_REVISION
 
-_SECOND = FIRST_REVISION + 1
-
 
 @dataclass(frozen=True, slots=True)
 class RebillOrder:

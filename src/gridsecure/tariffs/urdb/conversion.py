@@ -97,11 +97,6 @@ def import_rate(document: Mapping[str, Any], *, options: UrdbOptions) -> UrdbImp
     return UrdbImport(text, parse_tariff(text), notes)
 
 
-def tariff_text(document: Mapping[str, Any], *, options: UrdbOptions) -> str:
-    """Return the text of the tariff file that `import_rate` makes."""
-    return import_rate(document, options=options).text
-
-
 def rate_timezone(document: Mapping[str, Any]) -> str | None:
     """The IANA name of a rate's local time, or None: most rates name none.
 
