@@ -38,7 +38,7 @@ from tests.statements.samples import (
     statements,
 )
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 VERA = Path(reportlab.__file__).parent / "fonts" / "Vera.ttf"
 
 HOSTILE = [
