@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gridsecure.analyst.asking import Asking, QueryAnswer, enrol_analyst
 from gridsecure.analyst.enrolment import IdentityService
 from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
 from gridsecure.analyst.releases import pin_authority
 from gridsecure.analyst.wallets import KeptWallet, make_wallet, open_wallet
-from gridsecure.cli.analyst_queries import Asking, QueryAnswer, enrol_analyst
 from gridsecure.credentials.access import check_query
 from gridsecure.credentials.grants import Quota
 from gridsecure.credentials.holder import Wallet

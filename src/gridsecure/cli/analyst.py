@@ -20,8 +20,8 @@ from gridsecure.cli.output import FormatOption, OutputFormat
 from gridsecure.errors import GridSecureError
 
 with on_use():
+    from gridsecure.analyst import asking as room
     from gridsecure.analyst import enrolment, grants, load_curves, queries, releases
-    from gridsecure.cli import analyst_queries as room
 
 TIMEZONE: Final = "Asia/Shanghai"
 LOOK_SECONDS: Final = 1.0

@@ -35,9 +35,9 @@ from gridsecure.errors import InputError, InvalidMessageError
 
 with on_use():
     from gridsecure import identity_messages, messages
-    from gridsecure.cli import office_client, office_steps
     from gridsecure.cli import office_words as words
     from gridsecure.offices import files as office_files
+    from gridsecure.offices import officers, order_steps
 
 if TYPE_CHECKING:
     from gridsecure.identity_messages import Audience
@@ -100,7 +100,7 @@ def rekey(
             remedy="Give --order twice.",
         )
     body = {"orders": [office_files.read_signed(path).model_dump(mode="json") for path in order]}
-    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
+    with officers.sign_in_officer(officers.Services(url), key=key) as office:
         entry = office.call("POST", "/rekeys", json=body)
     console = Console()
     words.say(
@@ -180,7 +180,7 @@ def books(
         ("/books", _rows(accounts, ACCOUNT_COLUMNS)),
         ("/books/gateways", _rows(gateways, GATEWAY_COLUMNS)),
     ]
-    with office_client.sign_in_person(url, key=key, services={"identity": url}) as call:
+    with officers.sign_in_person(url, key=key, services={"identity": url}) as call:
         for path, rows in wanted:
             for start in range(0, len(rows), MAX_ROWS):
                 call("identity", "PUT", path, json=rows[start : start + MAX_ROWS])
@@ -257,7 +257,7 @@ def warrant(
     *, url: UrlOption, key: KeyOption, subject: SubjectOption, reference: ReferenceOption
 ) -> None:
     """Order to open one pseudonym."""
-    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
+    with officers.sign_in_officer(officers.Services(url), key=key) as office:
         body = {"subject": subject, "reference": reference}
         words.show_warrant(office.call("POST", "/warrants", json=body), Console())
 
@@ -266,7 +266,7 @@ def warrant(
 @explain_errors
 def warrants(*, url: UrlOption, key: KeyOption) -> None:
     """List every order to open and whom it waits for."""
-    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
+    with officers.sign_in_officer(officers.Services(url), key=key) as office:
         words.show_warrants(office.call("GET", "/warrants"), Console())
 
 
@@ -284,9 +284,9 @@ def share(
     ] = False,
 ) -> None:
     """Check an order in the log and give this office's share."""
-    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
-        computed = office_steps.compute_share(
-            office, order, tools=office_steps.Tools(opener_key, witness)
+    with officers.sign_in_officer(officers.Services(url), key=key) as office:
+        computed = order_steps.compute_share(
+            office, order, tools=order_steps.Tools(opener_key, witness)
         )
         words.show_checked(computed, notes)
         if only_print:
@@ -308,7 +308,7 @@ def result(
     key: KeyOption,
 ) -> None:
     """Read who a pseudonym is, after both shares, for a quarter of an hour."""
-    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
+    with officers.sign_in_officer(officers.Services(url), key=key) as office:
         words.show_result(office.call("GET", f"/warrants/{order}/result"), Console())
 
 
@@ -323,9 +323,7 @@ def revoke(
     platform_url: Annotated[str, typer.Option(help="Platform to bring the deny list to.")] = "",
 ) -> None:
     """Revoke one pseudonym at once. The person behind it stays unknown, and is not blocked."""
-    with office_client.sign_in_officer(
-        office_client.Services(url, platform_url), key=key
-    ) as office:
+    with officers.sign_in_officer(officers.Services(url, platform_url), key=key) as office:
         body = {"subject": subject, "reference": reference}
         done = office.call("POST", "/revocations", json=body)
         console = Console()
@@ -357,16 +355,14 @@ def revoke_person(  # noqa: PLR0913 - one parameter an option
         raise _either()
     if not is_order and (opener_key is None or witness is None):
         raise _either()
-    with office_client.sign_in_officer(
-        office_client.Services(url, platform_url), key=key
-    ) as office:
+    with officers.sign_in_officer(officers.Services(url, platform_url), key=key) as office:
         console = Console()
         if search is None or opener_key is None or witness is None:
             body = {"identity": identity, "reference": reference, "replaced": replaced}
             words.show_search(office.call("POST", "/person-searches", json=body), console)
             return
-        tools = office_steps.Tools(opener_key, witness)
-        state = office_steps.search_steps(
+        tools = order_steps.Tools(opener_key, witness)
+        state = order_steps.search_steps(
             office, search, tools=tools, report=lambda text: words.say(notes, text)
         )
         words.show_search(state, console)
@@ -380,7 +376,7 @@ def block(
     *, url: UrlOption, key: KeyOption, identity: IdentityOption, reference: ReferenceOption
 ) -> None:
     """Give an identity no new credential; what it has ends with its period."""
-    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
+    with officers.sign_in_officer(officers.Services(url), key=key) as office:
         body = {"identity": identity, "reference": reference}
         is_new = office.call("POST", "/blocks", json=body)["blocked"]
         words.say(Console(), "Blocked from now on." if is_new else "It was blocked before.")
@@ -390,13 +386,13 @@ def block(
 @explain_errors
 def verify_log(*, url: UrlOption, key: KeyOption, witness: WitnessOption) -> None:
     """Recompute both evidence logs against the heads this office kept, and keep the new ones."""
-    with office_client.sign_in_officer(office_client.Services(url), key=key) as office:
+    with officers.sign_in_officer(officers.Services(url), key=key) as office:
         for name in office_files.LOGS:
-            log = office_client.fetch_verified_log(office, name, witness=witness)
+            log = officers.fetch_verified_log(office, name, witness=witness)
             words.show_log(log, Console(), name=name)
 
 
-def _deliver(office: office_client.Office, console: Console) -> None:
+def _deliver(office: officers.Office, console: Console) -> None:
     """Bring the deny list to the platform, if one was named."""
     if not office.services.platform:
         words.say(console, "Next: bring the deny list to the platform: --platform-url.")

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gridsecure.cli.office_client import VerifiedLog
-from gridsecure.cli.office_steps import ComputedShare
 from gridsecure.identity_messages import RekeyOrder
+from gridsecure.offices.officers import VerifiedLog
+from gridsecure.offices.order_steps import ComputedShare
 
 PEOPLE: Final = {"utility": "the utility (custodian)", "regulator": "the regulator"}
 

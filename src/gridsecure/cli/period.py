@@ -23,9 +23,9 @@ from gridsecure.errors import InputError, NotFoundError
 
 with on_use():
     from gridsecure import messages, month_texts, periods
-    from gridsecure.cli import office_client
     from gridsecure.crypto import sm2
     from gridsecure.offices import files as office_files
+    from gridsecure.offices import officers
 
 TIMEZONE: Final = "Asia/Shanghai"
 _PATH: Final = "/closing-lists"
@@ -56,7 +56,7 @@ def show(
 ) -> None:
     """Show a month's closing lists, and the uploads that none of them names."""
     span = _span(month, timezone)
-    with office_client.sign_in_person(identity, key=key, services={"platform": platform}) as call:
+    with officers.sign_in_person(identity, key=key, services={"platform": platform}) as call:
         answer = call("platform", "GET", _PATH, params=span)
     _show(answer, Console())
 
@@ -78,7 +78,7 @@ def close(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Sign and hand in a month's next closing list."""
     office, span = office_files.officer_key(office_key), _span(month, timezone)
-    with office_client.sign_in_person(identity, key=key, services={"platform": platform}) as call:
+    with officers.sign_in_person(identity, key=key, services={"platform": platform}) as call:
         count = close_month(
             partial(call, "platform"),
             key=office,

@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from gridsecure.analyst.asking import TIMEOUT_S, Asking, QueryAnswer, enrol_analyst, utc_clock
 from gridsecure.analyst.enrolment import IdentityService
 from gridsecure.analyst.grants import QueryAddresses
 from gridsecure.analyst.queries import QueryProgress
 from gridsecure.analyst.releases import pin_authority
-from gridsecure.cli.analyst_queries import TIMEOUT_S, Asking, QueryAnswer, enrol_analyst, utc_clock
 from gridsecure.cli.home import OFFICES, Home
 from gridsecure.cli.meters import TIMEZONE
 from gridsecure.errors import GridSecureError

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gridsecure.cli.office_client import (
-    Office,
-    VerifiedLog,
-    check_half,
-    fetch_leaves,
-    fetch_verified_log,
-)
 from gridsecure.credentials.log_details import leaf, name_digest
 from gridsecure.credentials.opening import OpenerKey
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.identity_messages import SearchDocument, SearchWork, WarrantDocument
 from gridsecure.offices.files import opener_key
 from gridsecure.offices.log_checks import find_committing_entry, find_ordered_entry
+from gridsecure.offices.officers import (
+    Office,
+    VerifiedLog,
+    check_half,
+    fetch_leaves,
+    fetch_verified_log,
+)
 from gridsecure.offices.shares import check_search, search_answer, share_for
 from gridsecure.store.evidence import EvidenceEntry
 
