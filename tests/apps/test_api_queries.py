@@ -17,11 +17,10 @@ from fastapi.testclient import TestClient
 from sqlmodel import delete, update
 from typer.testing import CliRunner
 
-from gridsecure.analyst import asking
 from gridsecure.analyst.grants import QueryAddresses, QueryClient
 from gridsecure.analyst.queries import Grant, QueryProgress
 from gridsecure.analyst.releases import pin_authority
-from gridsecure.cli import analyst
+from gridsecure.cli import analyst, online
 from gridsecure.cli.main import app as command
 from gridsecure.compute.tables import ReleaseRequestRow, RequestUploadRow, RunRow
 from gridsecure.credentials.queries import RESULT_PURPOSE, parse_query
@@ -198,8 +197,8 @@ def resting(tmp_path_factory: pytest.TempPathFactory, vault: Path) -> Iterator[W
 @pytest.fixture
 def cli(world, monkeypatch):
     """The command, its connections carried to the services, its clock the grid's."""
-    monkeypatch.setattr(asking, "open_connection", lambda: httpx.Client(transport=world.services))
-    monkeypatch.setattr(asking, "utc_clock", lambda: NOW)
+    monkeypatch.setattr(online, "open_connection", lambda: httpx.Client(transport=world.services))
+    monkeypatch.setattr(online, "utc_now", lambda: NOW)
     monkeypatch.setattr(analyst, "patience", lambda _seconds: world.pause)
 
     def run(*arguments: str, status: int = 0):

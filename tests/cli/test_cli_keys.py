@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from gridsecure.cli import online
 from gridsecure.cli.main import app as command
 from gridsecure.compute.key_sets import install_key_set, read_known_keys
 from gridsecure.key_authority.checker.key_sets import list_key_sets, public_objects
-from gridsecure.offices import officers
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PersonEntry
 from tests.apps.test_api_queries import InProcess, authority_of
@@ -65,8 +65,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     key = tmp_path / "kate.key"
     key.write_bytes(grid_keys().stranger.to_bytes())
     key.chmod(0o600)
-    monkeypatch.setattr(officers, "utc_clock", lambda: NOW)
-    monkeypatch.setattr(officers, "open_connection", lambda: httpx.Client(transport=Carrier(apps)))
+    monkeypatch.setattr(online, "utc_now", lambda: NOW)
+    monkeypatch.setattr(online, "open_connection", lambda: httpx.Client(transport=Carrier(apps)))
     with (
         running_vault(secret),
         TestClient(platform),

@@ -1,4 +1,4 @@
-"""What `gridsecure analyst` does: enrol once a year, then ask without a name.
+"""What an analyst does: enrol once a year, then ask without a name.
 
 The two never share a connection: the one says who the analyst is, the other must not.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 import httpx
 
@@ -23,18 +22,9 @@ from gridsecure.analyst.wallets import WalletFile, open_wallet
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.queries import Query, load_curve_query
 from gridsecure.credentials.suites import sm2_suite
-from gridsecure.crypto.sm2 import (
-    Sm2PrivateKey,
-    Sm2PublicKey,
-    generate_private_key,
-    private_key_from_bytes,
-)
-from gridsecure.errors import InputError, InvalidMessageError, NotFoundError
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.errors import InputError
 from gridsecure.identity_messages import person_login
-from gridsecure.wire.connections import new_client
-from gridsecure.zone_keys import load_secret
-
-TIMEOUT_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,46 +143,3 @@ class Asking:
         grant = client.grant(grants, query, reader=reader, keep=keep)
         file.keep(file.needed().with_grant(grant))
         return grant
-
-
-def load_analyst_key(path: Path) -> Sm2PrivateKey:
-    """An analyst's SM2 key in a file of mode 0600.
-
-    Raises:
-        NotFoundError: There is none (`keys.missing`).
-        StorageError: Others may read it, or the disk refuses.
-        InvalidMessageError: It holds no key.
-    """
-    if not path.is_file():
-        raise NotFoundError(
-            f"There is no key file {path.name!r}.",
-            reason="keys.missing",
-            remedy="Give the file with the key that the identity service has registered.",
-        )
-    return private_key_from_bytes(load_secret(path, bytes))
-
-
-def parse_point(text: str, *, option: str) -> Sm2PublicKey:
-    """A public key given to an option.
-
-    Raises:
-        InputError: It is none (`settings.key`).
-    """
-    try:
-        return Sm2PublicKey(bytes.fromhex(text))
-    except (ValueError, InvalidMessageError) as error:
-        raise InputError(
-            f"What {option} was given is not an SM2 public key.",
-            reason="settings.key",
-            remedy="Give its point as 130 hexadecimal digits that begin with 04.",
-        ) from error
-
-
-def open_connection() -> httpx.Client:
-    """A new connection; each says a name or none, never both."""
-    return new_client(timeout=TIMEOUT_S)
-
-
-def utc_clock() -> datetime:
-    """The present."""
-    return datetime.now(UTC)

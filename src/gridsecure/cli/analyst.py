@@ -17,11 +17,13 @@ from rich.table import Table
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat
-from gridsecure.errors import GridSecureError
+from gridsecure.errors import GridSecureError, InputError, InvalidMessageError, NotFoundError
 
 with on_use():
-    from gridsecure.analyst import asking as room
-    from gridsecure.analyst import enrolment, grants, load_curves, queries, releases
+    from gridsecure import zone_keys
+    from gridsecure.analyst import asking, enrolment, grants, load_curves, queries, releases
+    from gridsecure.cli import online
+    from gridsecure.crypto import sm2
 
 TIMEZONE: Final = "Asia/Shanghai"
 LOOK_SECONDS: Final = 1.0
@@ -55,21 +57,21 @@ def enrol(  # noqa: PLR0913 - one parameter an option
     """Get a credential for a year. This is the only time that your name is said."""
     service = enrolment.IdentityService(
         url=identity_url,
-        key=room.parse_point(identity_key, option="--identity-key"),
+        key=parse_point(identity_key, option="--identity-key"),
         signers={
-            "utility": room.parse_point(utility_key, option="--utility-key"),
-            "regulator": room.parse_point(regulator_key, option="--regulator-key"),
+            "utility": parse_point(utility_key, option="--utility-key"),
+            "regulator": parse_point(regulator_key, option="--regulator-key"),
         },
     )
-    with room.open_connection() as http:
-        room.enrol_analyst(
+    with online.open_connection() as http:
+        asking.enrol_analyst(
             http,
             service=service,
             name=name,
-            key=room.load_analyst_key(key),
+            key=load_analyst_key(key),
             wallet=wallet,
             period=period,
-            now=room.utc_clock(),
+            now=online.utc_now(),
         )
     notes.print(f"Enrolled for {escape(period)}. Keep {escape(wallet.name)}, and no copy of it.")
 
@@ -89,15 +91,15 @@ def ask(  # noqa: PLR0913 - one parameter an option
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Ask for a month's load curve and wait until it is released. It takes one grant."""
-    with room.open_connection() as http:
-        asking = room.Asking(
+    with online.open_connection() as http:
+        analyst_client = asking.Asking(
             http,
             grants.QueryAddresses(identity_url, platform_url, authority_url),
             releases.pin_authority(authority_key),
-            room.utc_clock,
+            online.utc_now,
             patience(wait),
         )
-        answer = asking.load_curve(wallet, month=month, timezone=timezone)
+        answer = analyst_client.load_curve(wallet, month=month, timezone=timezone)
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(answer_to_json(answer), ensure_ascii=False))
     else:
@@ -139,7 +141,7 @@ def patience(seconds: float) -> Callable[[queries.QueryProgress], None]:
     return _Patience(time.monotonic() + seconds)
 
 
-def answer_to_json(answer: room.QueryAnswer) -> dict[str, Any]:
+def answer_to_json(answer: asking.QueryAnswer) -> dict[str, Any]:
     """An answer as a document: the release's evidence and all its cells."""
     release = answer.release
     return {
@@ -167,7 +169,7 @@ def answer_to_json(answer: room.QueryAnswer) -> dict[str, Any]:
     }
 
 
-def show_answer(answer: room.QueryAnswer, console: Console) -> None:
+def show_answer(answer: asking.QueryAnswer, console: Console) -> None:
     """Print the released cells, interval by interval."""
     frame = load_curves.load_curve_table(answer.release)
     table = Table(title=f"Release {answer.release.release_id}")
@@ -178,3 +180,36 @@ def show_answer(answer: room.QueryAnswer, console: Console) -> None:
         labels = (escape(row["zone"]), escape(row["customer_class"]))
         table.add_row(row["day"], row["clock"], *labels, energy)
     console.print(table)
+
+
+def load_analyst_key(path: Path) -> sm2.Sm2PrivateKey:
+    """An analyst's SM2 key in a file of mode 0600.
+
+    Raises:
+        NotFoundError: There is none (`keys.missing`).
+        StorageError: Others may read it, or the disk refuses.
+        InvalidMessageError: It holds no key.
+    """
+    if not path.is_file():
+        raise NotFoundError(
+            f"There is no key file {path.name!r}.",
+            reason="keys.missing",
+            remedy="Give the file with the key that the identity service has registered.",
+        )
+    return sm2.private_key_from_bytes(zone_keys.load_secret(path, bytes))
+
+
+def parse_point(text: str, *, option: str) -> sm2.Sm2PublicKey:
+    """A public key given to an option.
+
+    Raises:
+        InputError: It is none (`settings.key`).
+    """
+    try:
+        return sm2.Sm2PublicKey(bytes.fromhex(text))
+    except (ValueError, InvalidMessageError) as error:
+        raise InputError(
+            f"What {option} was given is not an SM2 public key.",
+            reason="settings.key",
+            remedy="Give its point as 130 hexadecimal digits that begin with 04.",
+        ) from error

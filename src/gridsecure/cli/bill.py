@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from gridsecure.cli.bill_tariffs import (
 from gridsecure.cli.bill_year import add_year_to_date, check_year_to_date, find_stated_opening
 from gridsecure.cli.local_months import IssuedMonth, TariffPart, bill_month
 from gridsecure.cli.local_parties import LocalParties, local_parties
+from gridsecure.cli.online import utc_now
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.formats import ReadingsFile, read_offsets, read_readings
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
@@ -155,7 +156,7 @@ def prepare_bills(order: BillOrder, *, report: Report) -> PreparedBills:
     chosen = choose_meters(file.readings, order.meters)
     taken = select_billable(file, chosen=chosen, report=report)
     readings = taken.readings
-    now = datetime.now(UTC)
+    now = utc_now()
     names_chosen = set(readings["meter_point_id"].unique())
     noted = [one for one in file.problems if one.meter_point_id in names_chosen]
     for problem in noted:

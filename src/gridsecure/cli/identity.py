@@ -13,7 +13,6 @@ from __future__ import annotations
 import csv
 from base64 import urlsafe_b64encode
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -31,22 +30,33 @@ from gridsecure.cli.office_options import (
     WitnessOption,
 )
 from gridsecure.cli.on_use import on_use
-from gridsecure.errors import InputError, InvalidMessageError
+from gridsecure.errors import InputError
 
 with on_use():
     from gridsecure import identity_messages, messages
     from gridsecure.cli import office_words as words
+    from gridsecure.cli import online
     from gridsecure.offices import files as office_files
-    from gridsecure.offices import officers, order_steps
+    from gridsecure.offices import officers, order_steps, rekey_orders
 
 if TYPE_CHECKING:
     from gridsecure.identity_messages import Audience
 
 
+identity_app = typer.Typer(
+    help="Open and revoke pseudonyms, two offices together.", no_args_is_help=True
+)
 AUDIENCES: Final[tuple[Audience, ...]] = ("authority", "platform", "gateway", "identity")
 OFFICES: Final = 2
+ACCOUNT_COLUMNS: Final = (
+    "meter_point_id", "gateway", "name", "address", "customer_id", "zone", "customer_class",
+)  # fmt: skip
+GATEWAY_COLUMNS: Final = ("gateway", "owner")
+MAX_ROWS: Final = 4096
+"""Rows of one request. If one fails, the earlier ones are entered, and repeating is harmless."""
 
 
+@identity_app.command("rekey-order")
 @explain_errors
 def rekey_order(  # noqa: PLR0913 - one parameter an option
     *,
@@ -65,8 +75,10 @@ def rekey_order(  # noqa: PLR0913 - one parameter an option
     own = office_files.officer_key(key)
     if like is not None and said == (None,) * len(said):
         order = identity_messages.RekeyOrder.parsed(office_files.read_signed(like).body)
-    elif like is None and None not in said:
-        order = _new_order(*(text or "" for text in said))
+    elif like is None and identity and old and new and reference:
+        order = rekey_orders.make_rekey_order(
+            identity, old=old, new=new, reference=reference, now=online.utc_now()
+        )
     else:
         raise InputError(
             "Give either a new order or the one that the other office signed.",
@@ -85,6 +97,7 @@ def rekey_order(  # noqa: PLR0913 - one parameter an option
         words.say(console, f"Next: gridsecure identity rekey --order {like} --order {output}")
 
 
+@identity_app.command("rekey")
 @explain_errors
 def rekey(
     *,
@@ -100,7 +113,7 @@ def rekey(
             remedy="Give --order twice.",
         )
     body = {"orders": [office_files.read_signed(path).model_dump(mode="json") for path in order]}
-    with officers.sign_in_officer(officers.Services(url), key=key) as office:
+    with online.officer(url, key=key) as office:
         entry = office.call("POST", "/rekeys", json=body)
     console = Console()
     words.say(
@@ -113,50 +126,19 @@ def rekey(
     )
 
 
+@identity_app.command("sign-in")
 @explain_errors
 def sign_in(*, key: KeyOption) -> None:
     """Print a code to sign in at the dashboard: good once, for a minute."""
     own = office_files.officer_key(key)
-    login = identity_messages.person_login(AUDIENCES, key=own, now=datetime.now(UTC))
+    login = identity_messages.person_login(AUDIENCES, key=own, now=online.utc_now())
     typer.echo(urlsafe_b64encode(login.model_dump_json().encode()).decode().rstrip("="))
     words.say(
         notes, "Paste it within a minute. Whoever has it first is signed in as you: show nobody."
     )
 
 
-def add_key_commands(app: typer.Typer) -> None:
-    """Add these commands.
-
-    Args:
-        app: `gridsecure identity`.
-    """
-    app.command("rekey-order")(rekey_order)
-    app.command("rekey")(rekey)
-    app.command("sign-in")(sign_in)
-
-
-def _new_order(identity: str, old: str, new: str, reference: str) -> identity_messages.RekeyOrder:
-    now = datetime.now(UTC).isoformat()
-    try:
-        return identity_messages.RekeyOrder(
-            identity=identity, old=old, new=new, reference=reference, issued_at=now
-        )
-    except ValueError as error:
-        raise InvalidMessageError(
-            "The order is malformed.", remedy="A key has 66 hexadecimal digits."
-        ) from error
-
-
-ACCOUNT_COLUMNS: Final = (
-    "meter_point_id", "gateway", "name", "address", "customer_id", "zone", "customer_class",
-)  # fmt: skip
-GATEWAY_COLUMNS: Final = ("gateway", "owner")
-MAX_ROWS: Final = 4096
-"""Rows of one request. If one fails, the earlier ones are entered, and repeating is harmless."""
-
-Rows = list[dict[str, str]]
-
-
+@identity_app.command("books")
 @explain_errors
 def books(
     *,
@@ -180,7 +162,7 @@ def books(
         ("/books", _rows(accounts, ACCOUNT_COLUMNS)),
         ("/books/gateways", _rows(gateways, GATEWAY_COLUMNS)),
     ]
-    with officers.sign_in_person(url, key=key, services={"identity": url}) as call:
+    with online.person(url, key=key, services={"identity": url}) as call:
         for path, rows in wanted:
             for start in range(0, len(rows), MAX_ROWS):
                 call("identity", "PUT", path, json=rows[start : start + MAX_ROWS])
@@ -189,7 +171,7 @@ def books(
     typer.echo(f"Entered {' and '.join(counts)}. Certified with the next credential of each.")
 
 
-def _rows(path: Path | None, columns: tuple[str, ...]) -> Rows:
+def _rows(path: Path | None, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """The rows of a file, whole before anything is sent; none without a file.
 
     Raises:
@@ -235,29 +217,13 @@ def _unreadable(path: Path, why: str) -> InputError:
     )
 
 
-def add_books_command(app: typer.Typer) -> None:
-    """Add the command.
-
-    Args:
-        app: `gridsecure identity`.
-    """
-    app.command("books")(books)
-
-
-identity_app = typer.Typer(
-    help="Open and revoke pseudonyms, two offices together.", no_args_is_help=True
-)
-add_key_commands(identity_app)
-add_books_command(identity_app)
-
-
 @identity_app.command()
 @explain_errors
 def warrant(
     *, url: UrlOption, key: KeyOption, subject: SubjectOption, reference: ReferenceOption
 ) -> None:
     """Order to open one pseudonym."""
-    with officers.sign_in_officer(officers.Services(url), key=key) as office:
+    with online.officer(url, key=key) as office:
         body = {"subject": subject, "reference": reference}
         words.show_warrant(office.call("POST", "/warrants", json=body), Console())
 
@@ -266,7 +232,7 @@ def warrant(
 @explain_errors
 def warrants(*, url: UrlOption, key: KeyOption) -> None:
     """List every order to open and whom it waits for."""
-    with officers.sign_in_officer(officers.Services(url), key=key) as office:
+    with online.officer(url, key=key) as office:
         words.show_warrants(office.call("GET", "/warrants"), Console())
 
 
@@ -284,7 +250,7 @@ def share(
     ] = False,
 ) -> None:
     """Check an order in the log and give this office's share."""
-    with officers.sign_in_officer(officers.Services(url), key=key) as office:
+    with online.officer(url, key=key) as office:
         computed = order_steps.compute_share(
             office, order, tools=order_steps.Tools(opener_key, witness)
         )
@@ -308,7 +274,7 @@ def result(
     key: KeyOption,
 ) -> None:
     """Read who a pseudonym is, after both shares, for a quarter of an hour."""
-    with officers.sign_in_officer(officers.Services(url), key=key) as office:
+    with online.officer(url, key=key) as office:
         words.show_result(office.call("GET", f"/warrants/{order}/result"), Console())
 
 
@@ -323,7 +289,7 @@ def revoke(
     platform_url: Annotated[str, typer.Option(help="Platform to bring the deny list to.")] = "",
 ) -> None:
     """Revoke one pseudonym at once. The person behind it stays unknown, and is not blocked."""
-    with officers.sign_in_officer(officers.Services(url, platform_url), key=key) as office:
+    with online.officer(url, key=key, platform=platform_url) as office:
         body = {"subject": subject, "reference": reference}
         done = office.call("POST", "/revocations", json=body)
         console = Console()
@@ -355,7 +321,7 @@ def revoke_person(  # noqa: PLR0913 - one parameter an option
         raise _either()
     if not is_order and (opener_key is None or witness is None):
         raise _either()
-    with officers.sign_in_officer(officers.Services(url, platform_url), key=key) as office:
+    with online.officer(url, key=key, platform=platform_url) as office:
         console = Console()
         if search is None or opener_key is None or witness is None:
             body = {"identity": identity, "reference": reference, "replaced": replaced}
@@ -376,7 +342,7 @@ def block(
     *, url: UrlOption, key: KeyOption, identity: IdentityOption, reference: ReferenceOption
 ) -> None:
     """Give an identity no new credential; what it has ends with its period."""
-    with officers.sign_in_officer(officers.Services(url), key=key) as office:
+    with online.officer(url, key=key) as office:
         body = {"identity": identity, "reference": reference}
         is_new = office.call("POST", "/blocks", json=body)["blocked"]
         words.say(Console(), "Blocked from now on." if is_new else "It was blocked before.")
@@ -386,7 +352,7 @@ def block(
 @explain_errors
 def verify_log(*, url: UrlOption, key: KeyOption, witness: WitnessOption) -> None:
     """Recompute both evidence logs against the heads this office kept, and keep the new ones."""
-    with officers.sign_in_officer(officers.Services(url), key=key) as office:
+    with online.officer(url, key=key) as office:
         for name in office_files.LOGS:
             log = officers.fetch_verified_log(office, name, witness=witness)
             words.show_log(log, Console(), name=name)

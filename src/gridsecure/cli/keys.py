@@ -17,7 +17,7 @@ from gridsecure.cli.office_options import KeyOption
 from gridsecure.cli.on_use import on_use
 
 with on_use():
-    from gridsecure.offices import officers
+    from gridsecure.cli import online
 
 if TYPE_CHECKING:
     from gridsecure.identity_messages import Audience
@@ -43,7 +43,7 @@ def list_key_sets(
     gateway: Annotated[str, typer.Option(help="Only of this gateway (thumbprint).")] = "",
 ) -> None:
     """List key sets with the gateway whose they are, and their state."""
-    with officers.sign_in_person(identity, key=key, services={"authority": authority}) as call:
+    with online.person(identity, key=key, services={"authority": authority}) as call:
         rows = call("authority", "GET", "/gateway-key-sets", params={"gateway": gateway})
     table = Table("key id", "gateway", "parameters", "generation", "state", "created")
     for row in rows:
@@ -64,7 +64,7 @@ def rotate(
     key: KeyOption,
 ) -> None:
     """Retire a key set in force; the gateway is given the next one when it asks."""
-    with officers.sign_in_person(identity, key=key, services={"authority": authority}) as call:
+    with online.person(identity, key=key, services={"authority": authority}) as call:
         call("authority", "POST", f"/gateway-key-sets/{key_id}/rotate")
     typer.echo(f"Key set {key_id} is retired; what is under it can still be billed and corrected.")
 
@@ -81,7 +81,7 @@ def revoke(
 ) -> None:
     """Withdraw a key set for good: nothing under it is computed on or decrypted any more."""
     services: dict[Audience, str] = {"authority": authority, "platform": platform}
-    with officers.sign_in_person(identity, key=key, services=services) as call:
+    with online.person(identity, key=key, services=services) as call:
         revocation = call("authority", "POST", f"/gateway-key-sets/{key_id}/revoke")
         call("platform", "POST", "/key-revocations", json=revocation)
     typer.echo(f"Key set {key_id} is revoked at the key authority and at the platform.")

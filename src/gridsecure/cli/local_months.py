@@ -17,8 +17,8 @@ from typing import Any
 import pandas as pd
 
 from gridsecure.cli.bill_tariffs import BilledTariff
-from gridsecure.cli.local_parties import ACTOR, LocalParties, utc_now
-from gridsecure.cli.period import closing_list
+from gridsecure.cli.local_parties import ACTOR, LocalParties
+from gridsecure.cli.online import utc_now
 from gridsecure.compute.closings import close_period, list_closings, open_uploads
 from gridsecure.compute.jobs import LocalPool
 from gridsecure.compute.key_sets import read_known_keys
@@ -49,6 +49,7 @@ from gridsecure.key_authority.checker.answering import (
 from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import PlanName, ReleaseCertificate
 from gridsecure.month_texts import year_text
+from gridsecure.offices.closing_lists import sign_closing_list
 from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.tariff import Tariff
 
@@ -295,7 +296,7 @@ def close_month(local: LocalParties, period: BillingPeriod) -> None:
     """Close the month for all that is open, as the billing office."""
     now, zone = utc_now(), local.platform.zone
     span = {"start": period.start.isoformat(), "end": period.end.isoformat()}
-    envelope = closing_list(
+    envelope = sign_closing_list(
         [item.upload for item in open_uploads(zone, **span)],
         number=len(list_closings(zone, **span)) + 1,
         key=local.office,

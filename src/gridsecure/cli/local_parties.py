@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +20,7 @@ from typing import Final, cast
 import pandas as pd
 from sqlalchemy import Engine
 
+from gridsecure.cli.online import utc_now
 from gridsecure.compute import intake
 from gridsecure.compute.key_sets import install_key_set
 from gridsecure.compute.runs import find_signed_message
@@ -67,11 +67,6 @@ from gridsecure.store.schema import Schema, migrate
 
 ACTOR: Final = "local"
 """Who orders what is done here, in the evidence logs."""
-
-
-def utc_now() -> datetime:
-    """The present, aware."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,6 @@ others are left out by a new list, which takes the earlier one's place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -19,19 +17,15 @@ from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.on_use import on_use
-from gridsecure.errors import InputError, NotFoundError
+from gridsecure.errors import InputError
 
 with on_use():
     from gridsecure import messages, month_texts, periods
-    from gridsecure.crypto import sm2
+    from gridsecure.cli import online
+    from gridsecure.offices import closing_lists
     from gridsecure.offices import files as office_files
-    from gridsecure.offices import officers
 
 TIMEZONE: Final = "Asia/Shanghai"
-_PATH: Final = "/closing-lists"
-
-Call = Callable[..., Any]
-"""Calls the platform as a member of the billing staff: method, path, options -> JSON answer."""
 
 period_app = typer.Typer(
     help="Close a month: say which uploads are billed and totalled together.", no_args_is_help=True
@@ -56,8 +50,8 @@ def show(
 ) -> None:
     """Show a month's closing lists, and the uploads that none of them names."""
     span = _span(month, timezone)
-    with officers.sign_in_person(identity, key=key, services={"platform": platform}) as call:
-        answer = call("platform", "GET", _PATH, params=span)
+    with online.person(identity, key=key, services={"platform": platform}) as call:
+        answer = call("platform", "GET", closing_lists.PATH, params=span)
     _show(answer, Console())
 
 
@@ -78,103 +72,15 @@ def close(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Sign and hand in a month's next closing list."""
     office, span = office_files.officer_key(office_key), _span(month, timezone)
-    with officers.sign_in_person(identity, key=key, services={"platform": platform}) as call:
-        count = close_month(
+    with online.person(identity, key=key, services={"platform": platform}) as call:
+        count = closing_lists.close_month(
             partial(call, "platform"),
             key=office,
-            now=datetime.now(UTC),
+            now=online.utc_now(),
             leave_out=leave_out or (),
             **span,
         )
     Console().print(f"Closed {month} for {count} uploads. Bills and load curves can be run.")
-
-
-def close_month(
-    call: Call,
-    *,
-    key: sm2.Sm2PrivateKey,
-    start: str,
-    end: str,
-    now: datetime,
-    leave_out: Collection[str] = (),
-) -> int:
-    """Sign and hand in a month's next list: all that is open, or a list in force less some uploads.
-
-    Args:
-        call: Calls the platform.
-        key: The billing office's.
-        start: Start of the month, ISO 8601.
-        end: Its end.
-        now: The present, aware.
-        leave_out: Uploads that the list in force which names them is signed anew without.
-
-    Returns:
-        How many uploads the list names.
-
-    Raises:
-        NotFoundError: Nothing is open (`period.nothing-open`).
-        InputError: No one list in force names what is left out, or it names nothing else
-            (`period.leave-out`).
-        GridSecureError: The platform refused.
-    """
-    answer = call("GET", _PATH, params={"start": start, "end": end})
-    if leave_out:
-        uploads = _remaining(answer, set(leave_out))
-    else:
-        uploads = [item["upload"] for item in answer["open"]]
-    if not uploads:
-        raise NotFoundError(
-            "No committed upload of this month is open.",
-            reason="period.nothing-open",
-            remedy="Wait for the gateways' uploads. Uploads that are already closed can be run.",
-        )
-    number = len(answer["closed"]) + 1
-    envelope = closing_list(uploads, number=number, key=key, start=start, end=end, now=now)
-    call("POST", _PATH, json=envelope.model_dump())
-    return len(uploads)
-
-
-def closing_list(
-    uploads: Collection[str],
-    *,
-    number: int,
-    key: sm2.Sm2PrivateKey,
-    start: str,
-    end: str,
-    now: datetime,
-) -> messages.Signed:
-    """Sign a month's closing list.
-
-    Args:
-        uploads: What is billed and totalled together.
-        number: The list's number, from 1.
-        key: The billing office's.
-        start: Start of the month, ISO 8601.
-        end: Its end.
-        now: The present, aware.
-    """
-    content = messages.ClosingList(
-        start=start, end=end, number=number, closed_at=now.isoformat(), uploads=sorted(uploads)
-    )
-    return messages.sign_message(content, key=key)
-
-
-def _remaining(answer: dict[str, Any], left_out: set[str]) -> list[str]:
-    """The one list in force that names what is left out, without it."""
-    lists = [messages.Signed.model_validate(item) for item in answer["closed"]]
-    named = [
-        set(messages.ClosingList.parsed(item.body).uploads)
-        for item in lists
-        if item.digest in answer["in_force"]
-    ]
-    found = [uploads - left_out for uploads in named if left_out < uploads]
-    if len(found) != 1:
-        raise InputError(
-            "No single closing list in force names all of these uploads.",
-            reason="period.leave-out",
-            remedy="Give the uploads of one list, by digest: gridsecure period show.",
-        )
-    return sorted(found[0])
 
 
 def _show(answer: dict[str, Any], console: Console) -> None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from gridsecure.analyst.reconciliation import intake_of, reconcile_month
 from gridsecure.analyst.releases import Release
 from gridsecure.cli.home import Home, create_home
 from gridsecure.cli.meters import TIMEZONE, MeterFiles, meter_files
-from gridsecure.cli.period import close_month
+from gridsecure.cli.online import utc_now
 from gridsecure.cli.processes import Services
 from gridsecure.cli.run_accounts import check_owners, enter_accounts, prove_accounts
 from gridsecure.cli.run_analyst import RunAnalyst
@@ -50,6 +50,7 @@ from gridsecure.cli.tables import show_closing
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.month_texts import year_text
+from gridsecure.offices.closing_lists import close_month
 from gridsecure.periods import billing_month
 from gridsecure.statement_checks import check_statements
 from gridsecure.wire.connections import new_client
@@ -100,7 +101,7 @@ class Run:
             self._progress = progress
             with self._stage("prepare meters") as note:
                 input_folder = self._folder.path / "input"
-                files = meter_files(self._order.meters, folder=input_folder, now=datetime.now(UTC))
+                files = meter_files(self._order.meters, folder=input_folder, now=utc_now())
                 note(f"{files.meters:,} meter points, month {files.month}", files.size)
             with self._stage("start services"):
                 self._start(services, files)
@@ -146,7 +147,7 @@ class Run:
         """As the billing office: what was uploaded is billed together."""
         call = partial(client.call, "billing", "platform")
         office = self._home.keys["billing-office"]
-        return close_month(call, key=office, now=datetime.now(UTC), **self._period)
+        return close_month(call, key=office, now=utc_now(), **self._period)
 
     def _gateway(self, client: ServicesClient, files: MeterFiles) -> None:
         """Hand the files to the gateway and follow its stages."""
@@ -270,7 +271,7 @@ def run_grid(order: RunOrder, *, parent: Path, console: Console) -> RunResult:
         GridSecureError: A stage failed. Every process that was started is stopped, and a run that
             has billed nothing leaves no folder.
     """
-    with new_folder(parent, now=datetime.now(UTC)) as folder, Services() as services:
+    with new_folder(parent, now=utc_now()) as folder, Services() as services:
         result = Run(order, folder=folder, console=console).execute(services)
         show_closing(result, console)
         if order.serve:
@@ -300,7 +301,7 @@ def _serve(result: RunResult, services: Services, console: Console) -> None:
 
 def _years(month: str) -> list[str]:
     """The month's year, whose meter points enrol, and this year, whose analysts do."""
-    return sorted({year_text(month), f"{datetime.now(UTC):%Y}"})
+    return sorted({year_text(month), f"{utc_now():%Y}"})
 
 
 def _gateway_order(stage: str) -> int:

@@ -8,15 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from gridsecure.analyst.asking import TIMEOUT_S, Asking, QueryAnswer, enrol_analyst, utc_clock
+from gridsecure.analyst.asking import Asking, QueryAnswer, enrol_analyst
 from gridsecure.analyst.enrolment import IdentityService
 from gridsecure.analyst.grants import QueryAddresses
 from gridsecure.analyst.queries import QueryProgress
 from gridsecure.analyst.releases import pin_authority
 from gridsecure.cli.home import OFFICES, Home
 from gridsecure.cli.meters import TIMEZONE
+from gridsecure.cli.online import open_connection, utc_now
 from gridsecure.errors import GridSecureError
-from gridsecure.wire.connections import new_client
 
 WALLET: Final = "wallet.json"
 POLL_SECONDS: Final = 0.2
@@ -47,13 +47,13 @@ class RunAnalyst:
         Raises:
             GridSecureError: The identity service refused.
         """
-        now = utc_clock()
+        now = utc_now()
         service = IdentityService(
             url=self.home.url("identity"),
             key=self.home.keys["identity"].public_key,
             signers={opener: self.home.people[user].public_key for opener, user in OFFICES.items()},
         )
-        with new_client(timeout=TIMEOUT_S) as http:
+        with open_connection() as http:
             enrol_analyst(
                 http,
                 service=service,
@@ -103,8 +103,8 @@ class RunAnalyst:
         home = self.home
         addresses = QueryAddresses(*(home.url(s) for s in ("identity", "platform", "authority")))
         authority = pin_authority(home.point("authority"))
-        with new_client(timeout=TIMEOUT_S) as http:
-            asking = Asking(http, addresses, authority, utc_clock, pause)
+        with open_connection() as http:
+            asking = Asking(http, addresses, authority, utc_now, pause)
             return asking.load_curve(
                 home.person(NAME) / WALLET, month=self.month, timezone=TIMEZONE
             )

@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
 
 from gridsecure.cli.home import Home
+from gridsecure.cli.online import utc_now
 from gridsecure.errors import GridSecureError
 from gridsecure.identity_messages import person_login
 from gridsecure.wire.client import Client
@@ -93,7 +93,7 @@ class ServicesClient:
     def _token(self, user: str, service: Any) -> str:
         made, token = self._tokens.get((user, service), (float("-inf"), ""))
         if time.monotonic() - made > _TOKEN_SECONDS:
-            login = person_login((service,), key=self.home.people[user], now=datetime.now(UTC))
+            login = person_login((service,), key=self.home.people[user], now=utc_now())
             client = self._client("identity")
             answer = client.post("/person-tokens", json=login.model_dump())
             token = client.read(answer, PersonTokens).tokens[service]

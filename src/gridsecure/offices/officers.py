@@ -6,10 +6,9 @@ chain recomputed here, against the head that this office kept the last time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,19 +20,15 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError, GridSecureError, InvalidMessageError
 from gridsecure.identity_messages import Audience, IdentityKeys, person_login
 from gridsecure.messages import Signed
-from gridsecure.offices.files import Log, officer_key, read_witness, write_witness
+from gridsecure.offices.files import Log, read_witness, write_witness
 from gridsecure.offices.log_checks import registration_entries
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
 from gridsecure.store.log_entries import read_entry
 from gridsecure.wire.client import AnswerT, Client
-from gridsecure.wire.connections import new_client
 from gridsecure.wire.identity import EvidenceShown, LeavesShown, PersonTokens, Statements
 from gridsecure.wire.words import PeopleWords
 
 OFFICE_OF: Final[dict[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
-TIMEOUT: Final = 120.0
-"""A batch of a search takes the service a while to check [s]."""
-
 
 Call = Callable[..., Any]
 """Calls a service as somebody who signed in: audience, method, path, options -> JSON answer."""
@@ -59,16 +54,12 @@ class Office:
     Args:
         http: The client; closed by whoever made it.
         services: Where the services are.
-        key: The officer's key.
-        name: The officer, as the service knows them.
         opener: For which office.
         tokens: By audience.
     """
 
     http: httpx.Client = field(repr=False)
     services: Services
-    key: Sm2PrivateKey = field(repr=False)
-    name: str
     opener: Opener
     tokens: Mapping[Audience, str] = field(repr=False)
 
@@ -131,68 +122,62 @@ def _lost() -> GridSecureError:
     )
 
 
-def utc_clock() -> datetime:
-    """The present."""
-    return datetime.now(UTC)
-
-
-def open_connection() -> httpx.Client:
-    """The client that everything is sent with."""
-    return new_client(timeout=TIMEOUT)
-
-
-@contextmanager
-def sign_in_person(identity: str, *, key: Path, services: Mapping[Audience, str]) -> Iterator[Call]:
-    """Somebody of whatever role, signed in with a key until the block ends.
+def sign_in_person(
+    http: httpx.Client,
+    identity: str,
+    *,
+    key: Sm2PrivateKey,
+    services: Mapping[Audience, str],
+    now: datetime,
+) -> Call:
+    """Sign somebody of whatever role in with a key.
 
     Args:
+        http: The connection.
         identity: Address of the identity service.
-        key: File of the person's key.
+        key: The person's key.
         services: Address of each service that is called, by audience.
+        now: The present, aware.
 
     Raises:
-        StorageError: The key cannot be used.
         GridSecureError: A service refused, or cannot be reached (`office.connection`).
     """
-    login = person_login(tuple(services), key=officer_key(key), now=utc_clock())
-    with open_connection() as http:
-        given = _tokens(http, identity, login)
+    given = _tokens(http, identity, person_login(tuple(services), key=key, now=now))
 
-        def call(audience: Audience, method: str, path: str, **options: Any) -> Any:
-            url, token = services[audience] + path, given.tokens[audience]
-            return fetch_json(http, method, url, service=audience, token=token, **options)
+    def call(audience: Audience, method: str, path: str, **options: Any) -> Any:
+        url, token = services[audience] + path, given.tokens[audience]
+        return fetch_json(http, method, url, service=audience, token=token, **options)
 
-        yield call
+    return call
 
 
-@contextmanager
-def sign_in_officer(services: Services, *, key: Path) -> Iterator[Office]:
-    """An officer signed in with a key, until the block ends.
+def sign_in_officer(
+    http: httpx.Client, services: Services, *, key: Sm2PrivateKey, now: datetime
+) -> Office:
+    """Sign an officer in with a key.
 
     Args:
+        http: The connection.
         services: Where the services are.
-        key: File of the officer's key.
+        key: The officer's key.
+        now: The present, aware.
 
     Raises:
-        StorageError: The key cannot be used.
         AccessDeniedError: Whose key it is acts for no office (`office.role`).
         GridSecureError: The service refused.
     """
-    own = officer_key(key)
     audiences: tuple[Audience, ...] = (
         ("identity", "platform") if services.platform else ("identity",)
     )
-    with open_connection() as http:
-        login = person_login(audiences, key=own, now=utc_clock())
-        given = _tokens(http, services.identity, login)
-        (role,) = given.roles if len(given.roles) == 1 else ("",)
-        if role not in OFFICE_OF:
-            raise AccessDeniedError(
-                f"{given.name} does not act for exactly one office.",
-                reason="office.role",
-                remedy="Use the key of a custodian (for the utility) or of the regulator.",
-            )
-        yield Office(http, services, own, given.name, OFFICE_OF[role], given.tokens)
+    given = _tokens(http, services.identity, person_login(audiences, key=key, now=now))
+    (role,) = given.roles if len(given.roles) == 1 else ("",)
+    if role not in OFFICE_OF:
+        raise AccessDeniedError(
+            f"{given.name} does not act for exactly one office.",
+            reason="office.role",
+            remedy="Use the key of a custodian (for the utility) or of the regulator.",
+        )
+    return Office(http, services, OFFICE_OF[role], given.tokens)
 
 
 def check_half(office: Office, key: OpenerKey, *, suite: Suite) -> None:
