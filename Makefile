@@ -88,7 +88,7 @@ bench: .venv/.runtime ## Measure the figures, with machine and versions.
 # --- quality -----------------------------------------------------------------------------------
 
 # Test workers and the processes they start import the same modules, which need compiling once.
-quick test test-rest test-all test-oracle mutants coverage: export PYTHONDONTWRITEBYTECODE :=
+quick test test-rest test-all test-oracle costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quick
 quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
@@ -101,6 +101,10 @@ test: .venv/.dev ## Run the tests that fit into minutes, with some of the costly
 .PHONY: test-rest
 test-rest: .venv/.dev ## Run what `make test` leaves out.
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "(rest or sampled) and not slow"
+
+.PHONY: costs
+costs: .venv/.dev ## Measure what every test costs, for the choice of what is quick.
+	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist worksteal -p tests.cost_meter -m "not slow"
 
 .PHONY: mutants
 mutants: .venv/.dev ## Change one operator of a room at a time and see whether its tests notice: ARGS="store".

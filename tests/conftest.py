@@ -9,6 +9,7 @@ fixed limit.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator
 from typing import Final
@@ -39,7 +40,8 @@ EVERY: Final = {"quick": 41, "test": 11}.get(PROFILE, 1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marks that tests get from their costs."""
+    """Name the marks that tests get from their costs, and look for no garbage while collecting."""
+    gc.disable()
     for kind in (*COSTS, QUICK, REST, SAMPLED):
         config.addinivalue_line("markers", f"{kind}: see tests/costs.py")
 
@@ -47,6 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test with its costs."""
     mark_costs(items)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays, so the search for garbage need never look at it again."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

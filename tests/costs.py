@@ -1,11 +1,13 @@
-"""What a test costs, read from the fixtures it uses and from what it and they call.
+"""What a test costs: as it was measured, and as its fixtures and what it calls say.
 
 Nobody marks a test by hand. `costs_of` follows the code of a test and of its fixtures into every
 function and class of `tests` that they use; a test has each kind of cost one of whose names it
-meets. `mark_costs` makes marks of that, and two of them choose what runs:
+meets. `costs.json` says what tests took when `make costs` was last run; a test that is not there
+is free, so that a new one is chosen by its kinds of cost until it is measured. `mark_costs` makes
+marks of both, and two of them choose what runs:
 
-* `make quick` runs what is `quick`: every test without costs, the first few of each module that
-  only need key sets or proofs, and one of each room.
+* `make quick` runs what is `quick`: every test without costs that takes less than `QUICK_SECONDS`,
+  the first few of each module that only need key sets or proofs, and one of each room.
 * `make test` leaves out what is `rest`: of a test that costs something and has many cases, and of a
   module with many tests that need more than key sets and proofs, all but some from first to last.
 
@@ -15,15 +17,20 @@ all examples and cases. It is part of the gate.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import compress, count
+from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Final, TypeVar
 
 import pytest
 
+MEASURED: Final = Path(__file__).with_name("costs.json")
+"""Test -> seconds of processor time that one of its cases takes."""
+QUICK_SECONDS: Final = 0.3
 QUICK: Final = "quick"
 REST: Final = "rest"
 SAMPLED: Final = "sampled"
@@ -105,6 +112,22 @@ def costs_of(item: pytest.Function) -> frozenset[str]:
     return frozenset(kinds)
 
 
+def function_of(nodeid: str) -> str:
+    """The name of a test without its case, as `costs.json` has it."""
+    return nodeid.partition("[")[0]
+
+
+@cache
+def _measured() -> Mapping[str, float]:
+    found: dict[str, float] = json.loads(MEASURED.read_text(encoding="utf-8"))
+    return found
+
+
+def seconds_of(item: pytest.Item) -> float:
+    """Seconds that a case of this test took when it was measured; 0 if few, or never."""
+    return _measured().get(function_of(item.nodeid), 0.0)
+
+
 class Sampled:
     """Takes one of so many cases, counted through all of its calls; the same ones in every run."""
 
@@ -148,13 +171,15 @@ def _quick(found: Sequence[Marked]) -> Iterator[pytest.Function]:
     few: dict[str, int] = defaultdict(int)
     is_touched = False
     for item, costs in found:
+        if seconds_of(item) > QUICK_SECONDS:
+            continue
         is_cheap = bool(costs) and costs <= CHEAP
         few[_module(item)] += is_cheap
         if not costs or (is_cheap and few[_module(item)] <= FEW_PER_MODULE):
             is_touched = True
             yield item
     if not is_touched:
-        yield min(found, key=lambda one: len(one[1]))[0]
+        yield min(found, key=lambda one: (len(one[1]), seconds_of(one[0])))[0]
 
 
 def _module(item: pytest.Item) -> str:

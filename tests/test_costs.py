@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from tests.costs import (
     CASES,
     DEAR_PER_MODULE,
     FEW_PER_MODULE,
+    MEASURED,
     QUICK,
+    QUICK_SECONDS,
     REST,
     RINGS,
     SAMPLED,
@@ -117,6 +120,25 @@ def test_a_fixture_of_two_kinds_costs_by_its_kind(
 def test_this_very_test_is_marked(request: pytest.FixtureRequest) -> None:
     assert request.node.get_closest_marker(QUICK)
     assert costs_of(request.node) == frozenset()
+
+
+def test_what_takes_long_is_not_quick_whatever_it_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"tests/room/test_it.py::test_{n}" for n in "abc"]
+    taken = dict(zip(names, (QUICK_SECONDS, 9.0, 0.0), strict=True))
+    monkeypatch.setattr("tests.costs._measured", lambda: taken)
+    tests = [item(with_harmless_command, f"{name}[case]") for name in names]
+    mark_costs(tests)
+    assert [QUICK in one.marks for one in tests] == [True, False, True]
+    mark_costs(alone := [item(with_harmless_command, names[1])])
+    assert QUICK in alone[0].marks
+
+
+def test_a_measured_test_is_there() -> None:
+    for name, seconds in json.loads(MEASURED.read_text("utf-8")).items():
+        path, _, function = name.partition("::")
+        source = (MEASURED.parents[1] / path).read_text("utf-8")
+        assert f"def {function.rpartition('::')[2]}(" in source, name
+        assert seconds > 0
 
 
 def test_every_room_is_touched_and_key_sets_are_sampled() -> None:

@@ -10,6 +10,7 @@ import ast
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import grimp
@@ -128,9 +129,20 @@ def dotted(node: ast.AST) -> str:
     return ""
 
 
-def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+@cache
+def tree_of(source: str) -> ast.Module:
+    """A module's syntax, parsed once for all rules."""
+    return ast.parse(source)
+
+
+@cache
+def nodes_of(source: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree_of(source)))
+
+
+def imported(source: str) -> Iterator[tuple[int, str]]:
     """Line and full name of everything imported, `from a import b` as `a.b`."""
-    for node in ast.walk(tree):
+    for node in nodes_of(source):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -144,16 +156,15 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def too_long_module(source: str) -> list[str]:
     lines = source.count("\n")
-    explained = JUSTIFICATION in (ast.get_docstring(ast.parse(source)) or "")
+    explained = JUSTIFICATION in (ast.get_docstring(tree_of(source)) or "")
     return [] if lines <= MODULE_LINES or explained else [f"1: {lines} lines"]
 
 
 def too_long_functions(source: str) -> list[str]:
-    tree = ast.parse(source)
-    if JUSTIFICATION in (ast.get_docstring(tree) or ""):
+    if JUSTIFICATION in (ast.get_docstring(tree_of(source)) or ""):
         return []
     found = []
-    for node in ast.walk(tree):
+    for node in nodes_of(source):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         lines = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -169,9 +180,8 @@ def too_long_functions(source: str) -> list[str]:
 
 
 def clock_or_environment(source: str) -> list[str]:
-    tree = ast.parse(source)
     found = []
-    for node in ast.walk(tree):
+    for node in nodes_of(source):
         if isinstance(node, ast.Attribute):
             name = dotted(node)
             if any(name == bad or name.endswith(f".{bad}") for bad in CLOCK_OR_ENVIRONMENT):
@@ -185,7 +195,7 @@ def clock_or_environment(source: str) -> list[str]:
 def pseudo_random_arrays(source: str) -> list[str]:
     return [
         f"{node.lineno}: {dotted(node)}"
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, ast.Attribute) and dotted(node) in {"np.random", "numpy.random"}
     ]
 
@@ -200,22 +210,20 @@ def machine_paths(source: str) -> list[str]:
 
 def matches(pattern: re.Pattern[str], source: str) -> list[str]:
     return [
-        f"{number}: {match.group()}"
-        for number, line in enumerate(source.splitlines(), start=1)
-        for match in pattern.finditer(line)
+        f"{source.count(chr(10), 0, match.start()) + 1}: {match.group()}"
+        for match in pattern.finditer(source)
     ]
 
 
 def decrypting(source: str) -> list[str]:
-    tree = ast.parse(source)
     found = [
         f"{node.lineno}: {node.attr}"
-        for node in ast.walk(tree)
+        for node in nodes_of(source)
         if isinstance(node, ast.Attribute) and node.attr in DECRYPTING
     ]
     return found + [
         f"{line}: {name}"
-        for line, name in imported(tree)
+        for line, name in imported(source)
         if name.split(".")[0] == "tenseal" and name.split(".")[-1] in DECRYPTING
     ]
 
@@ -224,7 +232,7 @@ def beyond_the_analyst(source: str) -> list[str]:
     allowed = ("gridsecure.analyst", "gridsecure.errors", "gridsecure.wire.connections")
     return [
         f"{line}: {name}"
-        for line, name in imported(ast.parse(source))
+        for line, name in imported(source)
         if name.split(".")[0] == "gridsecure"
         and not any(name == start or name.startswith(f"{start}.") for start in allowed)
     ]
@@ -232,16 +240,15 @@ def beyond_the_analyst(source: str) -> list[str]:
 
 def strings_that_stand_alone(source: str) -> list[str]:
     """Strings that are statements and no docstring: Streamlit's magic would print them."""
-    tree = ast.parse(source)
     docstrings = {
         id(node.body[0])
-        for node in ast.walk(tree)
+        for node in nodes_of(source)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and ast.get_docstring(node, clean=False) is not None
     }
     return [
         f"{node.lineno}: {ast.unparse(node)[:40]}"
-        for node in ast.walk(tree)
+        for node in nodes_of(source)
         if isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant | ast.JoinedStr)
         and id(node) not in docstrings
@@ -249,7 +256,7 @@ def strings_that_stand_alone(source: str) -> list[str]:
 
 
 def more_than_a_docstring(source: str) -> list[str]:
-    tree = ast.parse(source)
+    tree = tree_of(source)
     rest = tree.body[1:] if ast.get_docstring(tree) else tree.body
     return [f"{node.lineno}: {type(node).__name__}" for node in rest]
 
@@ -369,7 +376,7 @@ def test_sharp_library_has_one_importer(library: str) -> None:
     importers = {
         path.relative_to(ROOT).as_posix()
         for path in python_below(SOURCES)
-        for _, name in imported(ast.parse(path.read_text(encoding="utf-8")))
+        for _, name in imported(path.read_text(encoding="utf-8"))
         if name.split(".")[0] == library
     }
     assert importers <= SOLE_IMPORTERS[library]
@@ -384,13 +391,19 @@ def reaching_the_secret_key(graph: grimp.ImportGraph) -> list[str]:
     ]
 
 
+@cache
+def house() -> grimp.ImportGraph:
+    """Who imports whom."""
+    return grimp.build_graph(*PACKAGES, cache_dir=None)
+
+
 def test_secret_key_is_out_of_reach() -> None:
     """Over the whole graph, so a module is covered the day it is written.
 
     The linter's contracts name the rooms they guard; here every module is guarded except the few
     named, and a chain of imports through any number of modules counts.
     """
-    assert reaching_the_secret_key(grimp.build_graph(*PACKAGES, cache_dir=None)) == []
+    assert reaching_the_secret_key(house()) == []
 
 
 def test_secret_key_is_seen_through_a_chain() -> None:
@@ -427,7 +440,7 @@ def knowing_names_and_pseudonyms(graph: grimp.ImportGraph) -> list[str]:
 
 def test_names_and_pseudonyms_are_apart() -> None:
     """Over the whole graph: one module of the library knows both sides, and it is named."""
-    assert knowing_names_and_pseudonyms(grimp.build_graph(*PACKAGES, cache_dir=None)) == []
+    assert knowing_names_and_pseudonyms(house()) == []
 
 
 def test_a_name_beside_a_pseudonym_is_seen_through_a_chain() -> None:

@@ -7,6 +7,7 @@ import json
 import pickle
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,14 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     sm2.select_engine("auto")
 
 
+@cache
+def standards_key(_engine: str) -> Sm2PrivateKey:
+    return sm2.private_key_from_bytes(bytes.fromhex(SIGN["d"]))
+
+
 @pytest.fixture
 def key(engine: str) -> Sm2PrivateKey:
-    return sm2.private_key_from_bytes(bytes.fromhex(SIGN["d"]))
+    return standards_key(engine)
 
 
 # --- positives of the standard

@@ -201,12 +201,9 @@ def test_where_blocks_end_changes_nothing(size, encoding):
     """Line breaks, characters of several bytes and byte order marks across the seams of blocks."""
     line = "户号-0001,2026-07-01 {:02d}:00,1.{:03d}\r\n"
     text = "meter_point_id,start,kwh\r\n"
-    number = 0
-    parts = [text]
-    while sum(map(len, parts[:1])) + number * len(line.format(0, 0)) < size:
-        parts.append(line.format(number % 24, number % 1000))
-        number += 1
-    data = "".join(parts).encode(encoding)
+    number = -(-(size - len(text)) // len(line.format(0, 0)))
+    rows = (line.format(n % 24, n % 1000) for n in range(number))
+    data = (text + "".join(rows)).encode(encoding)
     file = read_readings(data)
     assert file.readings["energy_wh"].tolist() == [1000 + n % 1000 for n in range(number)]
     assert set(file.readings["meter_point_id"]) == {"户号-0001"}
