@@ -88,7 +88,7 @@ bench: .venv/.runtime ## Measure the figures, with machine and versions.
 # --- quality -----------------------------------------------------------------------------------
 
 # Test workers and the processes they start import the same modules, which need compiling once.
-quick test test-rest test-all test-oracle costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
+quick test test-whole test-all test-oracle costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quick
 quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
@@ -98,9 +98,9 @@ quick: .venv/.dev ## Run the tests that cost little, some of every room: for whi
 test: .venv/.dev ## Run the tests that fit into minutes, with some of the costly ones.
 	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not rest"
 
-.PHONY: test-rest
-test-rest: .venv/.dev ## Run what `make test` leaves out.
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "(rest or sampled) and not slow"
+.PHONY: test-whole
+test-whole: .venv/.dev ## Run all that is not slow, properties and matrices with all their cases.
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 .PHONY: costs
 costs: .venv/.dev ## Measure what every test costs, for the choice of what is quick.
@@ -147,7 +147,7 @@ coverage: .venv/.dev ## Run the tests with branch coverage.
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
 
 .PHONY: check
-check: lint data-check test test-rest docs ## The whole gate.
+check: lint data-check test-whole docs ## The whole gate.
 
 # --- upkeep ------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ marks of both, and two of them choose what runs:
 * `make test` leaves out what is `rest`: of a test that costs something and has many cases, and of a
   module with many tests that need more than key sets and proofs, all but some from first to last.
 
-`make test-rest` runs what is `rest`, and what is `sampled`, properties and matrices, once more with
-all examples and cases. It is part of the gate.
+`make test-whole`, part of the gate, runs both, and what is `sampled`, properties and matrices, with
+all examples and cases.
 """
 
 from __future__ import annotations

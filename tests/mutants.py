@@ -5,9 +5,9 @@
 Of all single changes of a room's modules (a comparison turned round, a number off by one, a
 condition negated, a `raise` or a `return` left out) some are picked by their digest under a seed:
 the same in every run, and still the same where other code changed. Each is made in a copy of the
-checkout, where the room's tests run until one fails: first those of `make test`, then those of
-`make test-rest`. A mutant that survives both is printed with its line: a test is missing there, or
-the change means nothing.
+checkout, where the room's tests run until one fails: first those of `make test`, then those that
+only the gate runs. A mutant that survives both is printed with its line: a test is missing there,
+or the change means nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TIERS: Final = {
     "test": ("test", "not slow and not rest"),
     "rest": ("dev", "(rest or sampled) and not slow"),
 }
-"""What tests run, as in the Makefile -> profile of hypothesis, and the marks."""
+"""What runs: `make test`, and what the gate adds -> profile of hypothesis, and the marks."""
 PARTS: Final = ("src", "apps", "tests", "data", "docs", "benchmarks", "pyproject.toml")
 LIMIT_SECONDS: Final = 1200
 """A mutant that keeps its tests from ending is noticed too."""
