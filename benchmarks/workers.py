@@ -31,7 +31,7 @@ from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadMa
 from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.key_ring import KnownKeys
 from gridsecure.plans.quantities import TIER_TOTAL, TOTAL_QUANTITY
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import ObjectStore, folder_url, open_objects
 from gridsecure.tariffs.tariff import catalogue_tariffs
 
 _MOST_ROUNDS: Final = 3
@@ -40,9 +40,8 @@ _WARM_JOBS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Jobs to time, one to warm up with, and the store that holds their inputs."""
+    """Jobs to time, and one to warm up with."""
 
-    objects: ObjectStore
     notices: tuple[KeyNotice, ...]
     jobs: tuple[BillJob, ...]
     warm: BillJob
@@ -59,9 +58,11 @@ class _Timed:
 def speed_up(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
     """The figure of two workers over one, on the same list of jobs."""
     with tempfile.TemporaryDirectory(prefix="gridsecure-bench-") as folder:
-        work = _work(keys, sizes=sizes, objects=ObjectStore(Path(folder) / "inputs"))
+        inputs = Path(folder) / "inputs"
+        work = _work(keys, sizes=sizes, objects=open_objects(folder_url(inputs)))
         rounds = [
-            (_round(work, 1), _round(work, 2)) for _ in range(min(sizes.repeats, _MOST_ROUNDS))
+            (_round(work, 1, inputs=inputs), _round(work, 2, inputs=inputs))
+            for _ in range(min(sizes.repeats, _MOST_ROUNDS))
         ]
     one = min(single.seconds for single, _ in rounds)
     two = min(double.seconds for _, double in rounds)
@@ -92,17 +93,18 @@ def speed_up(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
     ]
 
 
-def _round(work: _Work, workers: int) -> _Timed:
+def _round(work: _Work, workers: int, *, inputs: Path) -> _Timed:
     """Time so many warm processes on the jobs.
 
     Raises:
         AssertionError: A job is missing from the results or stored nothing.
     """
-    folder = work.objects.root.with_name("round")
+    folder = inputs.with_name("round")
     # Links, not copies: a round adds files and changes none.
-    shutil.copytree(work.objects.root, folder, copy_function=os.link)
+    shutil.copytree(inputs, folder, copy_function=os.link)
+    objects = open_objects(folder_url(folder))
     try:
-        with worker_pool(ObjectStore(folder), KnownKeys(work.notices), workers=workers) as pool:
+        with worker_pool(objects, KnownKeys(work.notices), workers=workers) as pool:
             # A worker that started later than all of these would only lower the figure.
             list(run_jobs(pool, [work.warm] * (_WARM_JOBS * workers)))
             started, others = time.perf_counter(), others_seconds()
@@ -129,7 +131,7 @@ def _work(keys: BenchKeys, *, sizes: BenchSizes, objects: ObjectStore) -> _Work:
         upload = _upload(meters, plan, columns={**columns, **own}, objects=objects)
         jobs.append(BillJob(f"job-{number:03d}", roster, upload.model_dump_json()))
     notices = tuple(_notice(key_set, objects) for key_set in keys.public.values())
-    return _Work(objects, notices, jobs=tuple(jobs[1:]), warm=jobs[0])
+    return _Work(notices, jobs=tuple(jobs[1:]), warm=jobs[0])
 
 
 def _roster(meters: RandomMeters, objects: ObjectStore) -> RosterManifest:

@@ -50,7 +50,7 @@ from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, day_quantity
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import EvidenceEntry, EvidenceRow, _entry, verify_chain
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from tests.grid_simulator import (
     NOW,
@@ -203,7 +203,7 @@ class Authority:
         migrate(engine, SCHEMA)
         return AuthorityZone(
             engine=engine,
-            objects=ObjectStore(own / "objects"),
+            objects=open_objects(folder_url(own / "objects")),
             signing_key=self.grid.authority_key,
             platform=registry(self.grid.platform_key),
             identity=registry(*identity),

@@ -20,8 +20,9 @@ from hypothesis import HealthCheck, settings
 from tests.costs import COSTS, QUICK, REST, SAMPLED, Sampled, mark_costs
 from tests.postgres_server import database_url, postgres_server, postgres_url
 from tests.python_leaks import watched_errors
+from tests.s3_server import s3_server, s3_url
 
-__all__ = ["database_url", "postgres_server", "postgres_url"]
+__all__ = ["database_url", "postgres_server", "postgres_url", "s3_server", "s3_url"]
 
 # Making a key set takes a fair part of a second, which hypothesis would call an unhealthy test.
 SLOW_INPUTS = [HealthCheck.too_slow]

@@ -58,6 +58,7 @@ COSTS: Final[Mapping[str, frozenset[str]]] = {
     RUNS: frozenset({"started_run"}),
     "kills": frozenset({"SIGKILL", "kill"}),
     "postgres": frozenset({"postgres_server", "postgres_url"}),
+    "buckets": frozenset({"s3_server", "s3_url"}),
     "browser": frozenset({"AppTest", "streamlit"}),
     "matrices": frozenset({"leaks", "simulated", "compare"}),
 }

@@ -59,7 +59,7 @@ from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import find_head
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, parse_tariff
 from tests.zone_copies import ZoneCopy
@@ -194,7 +194,7 @@ class GridSimulator:
         migrate(engine, SCHEMA)
         return PlatformZone(
             engine=engine,
-            objects=ObjectStore(self.folder / "objects"),
+            objects=open_objects(folder_url(self.folder / "objects")),
             signing_key=self.platform_key,
             identity=registry(self.identity_key),
             authority=registry(self.authority_key),

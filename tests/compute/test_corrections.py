@@ -31,7 +31,7 @@ from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ReleaseRequest, Signed, Transcript, UploadManifest
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import find_head, verify_chain
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import folder_url, open_objects
 from tests.correction_simulator import CHEAPER, changed, correction, retariffed
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
@@ -288,7 +288,7 @@ def sent_by_a_process(zone: PlatformZone, folder: Path, text: str) -> str:
     """In a process of its own: open the platform's stores and send one manifest."""
     own = PlatformZone(
         engine=open_database(f"sqlite:///{folder / 'zone.db'}"),
-        objects=ObjectStore(folder / "objects"),
+        objects=open_objects(folder_url(folder / "objects")),
         signing_key=zone.signing_key,
         identity=zone.identity,
         authority=zone.authority,

@@ -172,11 +172,11 @@ import sys, time
 from pathlib import Path
 from gridsecure.compute.jobs import BillJob, WorkerPool
 from gridsecure.plans.key_ring import KnownKeys
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import open_objects
 import multiprocessing
 
 if __name__ == "__main__":
-    pool = WorkerPool(ObjectStore(Path(sys.argv[1])), KnownKeys(()), workers=2)
+    pool = WorkerPool(open_objects(Path(sys.argv[1]).as_uri()), KnownKeys(()), workers=2)
     pool.submit([BillJob("a", "{}", "{}"), BillJob("b", "{}", "{}")])
     print(*[child.pid for child in multiprocessing.active_children()], flush=True)
     time.sleep(600)

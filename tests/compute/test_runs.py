@@ -214,7 +214,7 @@ def stuck_second_job(grid: GridSimulator, plan: str) -> Iterator[None]:
     columns = grid.upload(roster, days=2).manifest.columns
     second = day_quantity(f"{grid.month}-02")
     wanted = second if plan == "load-curve" else ("register:", "total")
-    root = grid.platform_zone.objects.root
+    root = grid.folder / "objects"
     held = [root / c.digest[:2] / c.digest[2:] for c in columns if c.quantity.startswith(wanted)]
     for path in held:
         path.rename(path.with_suffix(".held"))
@@ -296,7 +296,7 @@ def test_a_repeated_run_computes_nothing_and_asks_nothing_new(delivered, plan):
 
 def test_a_store_that_takes_nothing_fails_the_run_which_then_goes_on(delivered):
     """In the worker process itself: a file stands where a folder for its outputs is needed."""
-    root = delivered.platform_zone.objects.root
+    root = delivered.folder / "objects"
     shards = [root / f"{number:02x}" for number in range(256)]
     blockers = [shard for shard in shards if not shard.exists()]
     for blocker in blockers:
@@ -342,7 +342,7 @@ def test_a_load_curve_needs_one_grid_of_intervals(grid, other):
 def test_an_object_damaged_on_the_disk_is_noticed(delivered):
     columns = delivered.upload(delivered.rosters[0]).manifest.columns
     digest = next(c.digest for c in columns if c.quantity == "total")
-    path = delivered.platform_zone.objects.root / digest[:2] / digest[2:]
+    path = delivered.folder / "objects" / digest[:2] / digest[2:]
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)

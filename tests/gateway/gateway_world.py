@@ -61,7 +61,7 @@ from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, KeySetRequest, Signed, open_message
 from gridsecure.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.store.database import open_database
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
 from gridsecure_api.errors import error_response
@@ -195,7 +195,7 @@ class GatewayWorld:
         return GatewayZone(
             engine=engine,
             folder=self.folder,
-            objects=ObjectStore(self.folder / "objects"),
+            objects=open_objects(folder_url(self.folder / "objects")),
             signing_key=self.grid.gateway_key,
             authority=registry(self.grid.authority_key),
             pinned=PinnedKeys(self.grid.identity_key.public_key, identity_keys().signers),

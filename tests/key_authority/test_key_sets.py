@@ -41,7 +41,7 @@ from gridsecure.key_authority.vault.custody import (
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import ColumnEntry, KeyNotice, open_message, sign_message
 from gridsecure.store.database import open_database
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure_api.settings import VaultSettings
 from tests.authority_simulator import KEK, key_set_request, place_of, settlement
@@ -61,7 +61,7 @@ def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
     migrate(engine, SCHEMA)
     return AuthorityZone(
         engine=engine,
-        objects=ObjectStore(folder / "objects"),
+        objects=open_objects(folder_url(folder / "objects")),
         signing_key=grid_keys().authority,
         platform={},
         identity=registry(grid_keys().identity),

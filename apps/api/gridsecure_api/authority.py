@@ -57,7 +57,7 @@ from gridsecure.messages import (
     sign_message,
 )
 from gridsecure.store.database import open_database
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
@@ -381,7 +381,7 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
     uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
     return AuthorityZone(
         engine=engine,
-        objects=ObjectStore(settings.objects_folder),
+        objects=open_objects(settings.objects_url),
         signing_key=load_signing_key(folder),
         platform=key_registry(settings.platform_public_key),
         identity=key_registry(settings.identity_public_key),

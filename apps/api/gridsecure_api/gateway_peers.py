@@ -42,7 +42,7 @@ from gridsecure.gateway.upload import PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
 from gridsecure.month_texts import year_text
 from gridsecure.store.database import open_database
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.whole_files import sweep_drafts
 from gridsecure.wire.connections import new_client
@@ -81,7 +81,7 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
     return GatewayZone(
         engine=engine,
         folder=folder,
-        objects=ObjectStore(settings.objects_folder),
+        objects=open_objects(settings.objects_url),
         signing_key=load_signing_key(folder),
         authority=key_registry(settings.authority_public_key),
         pinned=PinnedKeys(

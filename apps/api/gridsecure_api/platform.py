@@ -7,7 +7,7 @@ decrypts anything, and nothing imported here could.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -30,7 +30,7 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
 from gridsecure.messages import PlanName, Signed
 from gridsecure.store.database import open_database, read_session
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import ObjectStore, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.wire.platform import (
     ClosingLists,
@@ -387,11 +387,7 @@ def platform_counts(zone: PlatformZone) -> dict[str, int]:
 
 def stored_bytes(objects: ObjectStore) -> int:
     """What all objects take on the disk, as their lengths add up [bytes]."""
-    total = 0
-    for path in objects.root.glob("*/*"):
-        with suppress(FileNotFoundError):  # a draft that became an object meanwhile
-            total += path.stat().st_size
-    return total
+    return sum(one.size for one in objects.stored())
 
 
 def open_zone(settings: PlatformSettings) -> PlatformZone:
@@ -409,7 +405,7 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
     migrate(engine, SCHEMA)
     return PlatformZone(
         engine=engine,
-        objects=ObjectStore(settings.objects_folder),
+        objects=open_objects(settings.objects_url),
         signing_key=load_signing_key(folder),
         identity=identity,
         authority=authority,

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gridsecure.credentials.grants import MAX_LIMIT
 from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.store.objects import folder_url
 
 Period = Annotated[str, Field(pattern=r"^[0-9]{4}$")]
 """A calendar year."""
@@ -59,6 +60,8 @@ class ZoneSettings(BaseSettings):
         identity_public_key: The key that access tokens are verified with.
         max_body_bytes: Largest request body that is read [bytes].
         database: URL of the zone's database, SQLite or PostgreSQL; in the folder by default.
+        objects: URL of the zone's objects, as `store.objects.open_objects` takes it; in the folder
+            by default. Credentials are never in it.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
@@ -67,6 +70,7 @@ class ZoneSettings(BaseSettings):
     identity_public_key: PublicPoint
     max_body_bytes: int = Field(default=64 * MIB, ge=1)
     database: str = Field(default="", repr=False)
+    objects: str = Field(default="", repr=False)
 
     @property
     def database_url(self) -> str:
@@ -74,9 +78,9 @@ class ZoneSettings(BaseSettings):
         return self.database or f"sqlite:///{self.folder / 'zone.db'}"
 
     @property
-    def objects_folder(self) -> Path:
+    def objects_url(self) -> str:
         """The zone's objects."""
-        return self.folder / "objects"
+        return self.objects or folder_url(self.folder / "objects")
 
 
 class UserEntry(BaseModel):

@@ -62,7 +62,7 @@ from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import KeyNotice, Signed, sign_message
 from gridsecure.month_texts import year_text
 from gridsecure.store.database import open_database
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import Schema, migrate
 
 ACTOR: Final = "local"
@@ -326,7 +326,7 @@ class _Setup:
         """The compute platform."""
         return PlatformZone(
             engine=self._database("platform", PLATFORM),
-            objects=ObjectStore(self.folder / "platform-objects"),
+            objects=open_objects(folder_url(self.folder / "platform-objects")),
             signing_key=self.platform_key,
             identity=_registry(self.identity_key),
             authority=_registry(self.authority_key),
@@ -340,7 +340,7 @@ class _Setup:
         kek = secrets.token_bytes(16)
         return AuthorityZone(
             engine=self._database("authority", AUTHORITY),
-            objects=ObjectStore(self.folder / "authority-objects"),
+            objects=open_objects(folder_url(self.folder / "authority-objects")),
             signing_key=self.authority_key,
             platform=_registry(self.platform_key),
             identity=_registry(self.identity_key),
@@ -354,7 +354,7 @@ class _Setup:
         return GatewayZone(
             engine=self._database("gateway", GATEWAY),
             folder=self.folder / "gateway",
-            objects=ObjectStore(self.folder / "gateway-objects"),
+            objects=open_objects(folder_url(self.folder / "gateway-objects")),
             signing_key=self.gateway_key,
             authority=_registry(self.authority_key),
             pinned=PinnedKeys(self.identity_key.public_key, self._signers),

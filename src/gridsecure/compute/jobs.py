@@ -18,11 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
-from pathlib import Path
 from threading import Thread
 from typing import Final, Protocol
 
-from gridsecure.errors import GridSecureError
+from gridsecure.errors import GridSecureError, InputError
 from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadManifest
 from gridsecure.plans.execution import (
     Output,
@@ -34,7 +33,7 @@ from gridsecure.plans.execution import (
 )
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import lay_out_cells
-from gridsecure.store.objects import ObjectStore
+from gridsecure.store.objects import MEMORY, ObjectStore, open_objects
 from gridsecure.tariffs.tariff import parse_tariff
 
 JOBS_PER_WORKER: Final = 64
@@ -174,12 +173,21 @@ class WorkerPool:
         objects: The zone's object store.
         known: The gateways' key sets.
         workers: Number of processes.
+
+    Raises:
+        InputError: The objects are in this process's memory (`objects.url`).
     """
 
     def __init__(self, objects: ObjectStore, known: KnownKeys, *, workers: int) -> None:
+        if objects.url.startswith(f"{MEMORY}:"):
+            raise InputError(
+                "Worker processes cannot see objects in this process's memory.",
+                reason="objects.url",
+                remedy="Keep the objects in a folder or a bucket.",
+            )
         self.workers = workers
         notices = [notice.model_dump_json() for notice in known.notices]
-        self._start = (objects.root, notices, sorted(known.revoked))
+        self._start = (objects.url, notices, sorted(known.revoked))
         self._executor: ProcessPoolExecutor | None = None
         self._jobs = 0
 
@@ -284,12 +292,12 @@ def _workers() -> BaseContext:
 _worker: dict[str, Worker] = {}
 
 
-def _start_worker(root: Path, notices: list[str], revoked: list[str]) -> None:
+def _start_worker(url: str, notices: list[str], revoked: list[str]) -> None:
     # Ctrl-C reaches every process of a terminal at once; what to end is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
     known = KnownKeys(tuple(KeyNotice.parsed(text) for text in notices), frozenset(revoked))
-    _worker["only"] = Worker(ObjectStore(root), known)
+    _worker["only"] = Worker(open_objects(url), known)
 
 
 def _end_with_parent() -> None:

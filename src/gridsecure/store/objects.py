@@ -1,41 +1,92 @@
-"""Content-addressed objects in a folder: every object is named by the SM3 digest of its bytes.
+"""Content-addressed objects by URL: every object is named by the SM3 digest of its bytes.
 
-Invariants:
-- A name either shows the whole object or nothing: bytes are written to a temporary file in the
-  same folder, synchronised, and renamed. A process killed in between leaves only the temporary
-  file, which no reader sees and `sweep` removes.
+Invariants, whatever the store is:
+- A name either shows the whole object or nothing, also after a killed writer.
 - Storing the same bytes twice, also at the same moment from two processes, is storing them once.
 - What is read was hashed again; a damaged object is reported, never returned. Storing the right
   bytes once more heals it.
 
-Not here: deleting objects, and access control. Objects are ciphertexts; their envelopes protect
-them.
+A `file:` URL is a folder (`object_folder`); every other is served by `obstore` (`object_bucket`).
+Credentials, endpoints and the like come from the environment and never stand in a URL, so that a
+URL may be shown.
+
+Not here: access control. Objects are ciphertexts; their envelopes protect them.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
+from urllib.parse import unquote, urlsplit
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
-from gridsecure.whole_files import DRAFT, replace_file, sync_folder
+from gridsecure.errors import AuditBrokenError, InputError, NotFoundError
+from gridsecure.store.object_folder import ObjectFolder, StoredObject
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SHARD_DIGITS: Final = 2  # 256 folders keep each of them small up to millions of objects
+MEMORY: Final = "memory"
+BUCKETS: Final = ("s3", "az", "gs")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where an object lies within another, its container.
+
+    Args:
+        digest: The object's name.
+        container: The name it is stored under; `digest` itself when it is stored alone.
+        offset: Where it begins [bytes].
+        length: How long it is [bytes].
+    """
+
+    digest: str
+    container: str
+    offset: int
+    length: int
+
+
+class Backend(Protocol):
+    """What keeps bytes under names; errors are ours by then."""
+
+    def read(self, name: str, /, *, start: int = 0, length: int | None = None) -> bytes:
+        """The bytes of a name, or a range of them; fewer where it ends earlier."""
+        ...
+
+    def write(self, name: str, data: bytes, /) -> None:
+        """Keep bytes under a name, unless they are there already."""
+        ...
+
+    def size(self, name: str, /) -> int:
+        """How long the bytes of a name are."""
+        ...
+
+    def stored(self) -> Iterator[StoredObject]:
+        """What there is, in any order."""
+        ...
+
+    def remove(self, names: Sequence[str], /) -> None:
+        """Remove names; one that is gone already is no error."""
+        ...
 
 
 class ObjectStore:
-    """A folder of objects.
+    """Objects by digest, in one place.
 
     Args:
-        root: The folder; it is made when the first object is stored.
+        url: Where; it may be shown.
+        backend: What keeps them.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, url: str, backend: Backend) -> None:
+        self.url = url
+        self._backend = backend
+
+    def __repr__(self) -> str:
+        return f"ObjectStore({self.url!r})"
 
     def put(self, data: bytes, *, digest: str = "") -> str:
         """Store bytes and return their name.
@@ -49,19 +100,11 @@ class ObjectStore:
             Its SM3 digest, 64 lower-case hexadecimal digits.
 
         Raises:
-            StorageError: The disk is full or refuses; nothing is visible under the name.
+            StorageError: The store is full, out of reach or refuses; nothing is visible under the
+                name (`storage.write`, `storage.connection`, `storage.denied`).
         """
         digest = digest or sm3_hex(data)
-        path = self._known_path(digest)
-        try:
-            if not _holds(path, data):
-                self._write(path, data)
-        except OSError as failed:
-            raise StorageError(
-                "An object could not be stored; nothing was half-written.",
-                reason="storage.write",
-                remedy=f"Check space and permissions of the object folder ({failed.strerror}).",
-            ) from failed
+        self._backend.write(_known(digest), data)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -73,30 +116,36 @@ class ObjectStore:
         Raises:
             NotFoundError: No object has this name.
             AuditBrokenError: The stored bytes are not what the name says.
-            StorageError: The disk refuses to read.
+            StorageError: The store is out of reach or refuses to read (`storage.read`,
+                `storage.connection`, `storage.denied`).
         """
-        path = self._known_path(digest)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError as missing:
-            raise _not_found() from missing
-        except OSError as failed:
-            raise _unreadable(failed) from failed
-        if sm3_hex(data) != digest:
-            raise AuditBrokenError(
-                f"The stored object {digest} was altered.",
-                reason="audit.object",
-                remedy="Store the original bytes again, and look for what altered them.",
-            )
-        return data
+        return _checked(self._backend.read(_known(digest)), digest)
+
+    def get_part(self, part: Part) -> bytes:
+        """Return the bytes of an object within a container after hashing them again.
+
+        Raises:
+            GridSecureError: As `get`.
+        """
+        name = _known(part.container)
+        return _checked(
+            self._backend.read(name, start=part.offset, length=part.length), part.digest
+        )
 
     def has(self, digest: str) -> bool:
         """Say whether an object of this name is stored; its bytes are not checked.
 
         Args:
             digest: A name; anything that is not one is simply not stored.
+
+        Raises:
+            StorageError: The store is out of reach or refuses to say.
         """
-        return _DIGEST.fullmatch(digest) is not None and self._path(digest).is_file()
+        try:
+            self.size(digest)
+        except NotFoundError:
+            return False
+        return True
 
     def size(self, digest: str) -> int:
         """Return an object's length [bytes] without reading it.
@@ -106,66 +155,83 @@ class ObjectStore:
 
         Raises:
             NotFoundError: No object has this name.
-            StorageError: The disk refuses to say.
+            StorageError: As `has`.
         """
-        try:
-            return self._known_path(digest).stat().st_size
-        except FileNotFoundError as missing:
-            raise _not_found() from missing
-        except OSError as failed:
-            raise _unreadable(failed) from failed
+        return self._backend.size(_known(digest))
 
-    def sweep(self, *, before: datetime) -> int:
-        """Remove what killed writers left behind and return how many files that was.
+    def stored(self) -> Iterator[StoredObject]:
+        """What there is, in any order, and what killed writers left.
 
-        Args:
-            before: Only files last written before this aware moment; choose one older than any
-                writer that may still be at work.
+        Raises:
+            StorageError: As `has`.
         """
-        removed = 0
-        for partial in self.root.glob(f"*/{DRAFT}*"):
-            try:
-                if partial.stat().st_mtime < before.timestamp():
-                    partial.unlink()
-                    removed += 1
-            except FileNotFoundError:
-                continue  # its writer has just finished
-        return removed
+        return self._backend.stored()
 
-    def _path(self, digest: str) -> Path:
-        return self.root / digest[:_SHARD_DIGITS] / digest[_SHARD_DIGITS:]
+    def remove(self, objects: Sequence[StoredObject]) -> None:
+        """Remove what `stored` gave; what is gone already is no error.
 
-    def _known_path(self, digest: str) -> Path:
-        """Return the path of a well-formed name; any other text could point out of the folder."""
-        if _DIGEST.fullmatch(digest) is None:
-            raise _not_found()
-        return self._path(digest)
-
-    def _write(self, path: Path, data: bytes) -> None:
-        """Make the object appear whole or not at all, and stay after a power failure."""
-        shard = path.parent
-        is_new_shard = not shard.is_dir()
-        shard.mkdir(parents=True, exist_ok=True)
-        replace_file(path, [data], mode=0o666)  # less the process's mask
-        if is_new_shard:
-            sync_folder(self.root)
+        Raises:
+            StorageError: The store is out of reach or refuses.
+        """
+        self._backend.remove([one.name for one in objects])
 
 
-def _holds(path: Path, data: bytes) -> bool:
-    """Say whether the file already has exactly these bytes."""
+def open_objects(url: str) -> ObjectStore:
+    """Open a store; nothing is read or written yet.
+
+    Args:
+        url: `file:///folder`, made when the first object is stored; `s3://bucket/prefix`,
+            `az://container/prefix` or `gs://bucket/prefix`, with what `obstore` finds in the
+            environment; `memory://`, for as long as this process lives.
+
+    Raises:
+        InputError: It is none of these, or holds a user, password or query (`objects.url`).
+        StorageError: The environment does not say enough to open it (`storage.settings`).
+    """
     try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
-    except FileNotFoundError:
-        return False
+        asked = urlsplit(url)
+        has_secrets = bool(asked.username or asked.password or asked.query or asked.fragment)
+    except ValueError:
+        raise _unusable() from None
+    if has_secrets:
+        raise _unusable()
+    if asked.scheme == "file" and asked.netloc in {"", "localhost"} and asked.path:
+        return ObjectStore(url, ObjectFolder(Path(unquote(asked.path))))
+    if (asked.scheme == MEMORY and not asked.netloc) or (asked.scheme in BUCKETS and asked.netloc):
+        # The library costs start-up time that a folder need not spend.
+        from gridsecure.store.object_bucket import ObjectBucket  # noqa: PLC0415
+
+        return ObjectStore(url, ObjectBucket(url))
+    raise _unusable()
 
 
-def _unreadable(failed: OSError) -> StorageError:
-    return StorageError(
-        "An object could not be read.",
-        reason="storage.read",
-        remedy=f"Check the object folder ({failed.strerror}).",
+def folder_url(folder: Path) -> str:
+    """The URL of a folder of objects."""
+    return folder.resolve().as_uri()
+
+
+def _unusable() -> InputError:
+    return InputError(
+        "The URL of the object store cannot be used.",
+        reason="objects.url",
+        remedy="Write file:///folder, s3://bucket/prefix, az://container/prefix or "
+        "gs://bucket/prefix, without user, password and query: credentials are read from the "
+        "environment (docs/deployment.md).",
     )
 
 
-def _not_found() -> NotFoundError:
-    return NotFoundError("No object is stored under this digest.", reason="not-found.object")
+def _known(digest: str) -> str:
+    """The name within the backend; any other text could point out of a folder."""
+    if _DIGEST.fullmatch(digest) is None:
+        raise NotFoundError("No object is stored under this digest.", reason="not-found.object")
+    return f"{digest[:_SHARD_DIGITS]}/{digest[_SHARD_DIGITS:]}"
+
+
+def _checked(data: bytes, digest: str) -> bytes:
+    if sm3_hex(data) != digest:
+        raise AuditBrokenError(
+            f"The stored object {digest} was altered.",
+            reason="audit.object",
+            remedy="Store the original bytes again, and look for what altered them.",
+        )
+    return data
