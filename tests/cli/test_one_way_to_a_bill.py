@@ -25,6 +25,7 @@ from gridsecure.compute.tables import TranscriptRow
 from gridsecure.errors import StorageError
 from gridsecure.gateway.month_files import load_files, save_files
 from gridsecure.gateway.months import process_month
+from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.messages import Transcript, UploadManifest
 from gridsecure.periods import billing_month
 from gridsecure.simulator.synthetic_meters import simulate
@@ -131,7 +132,9 @@ def test_a_file_and_a_utilitys_month_make_the_same_bills(files: Path) -> None:
             load_curves=False,
         )
         close_month(local, PERIOD)
-        assert figures(release_month(local, PERIOD, plan="bill")) == figures(dict(bills))
+        expected = compute_expected_bills(local.gateway, load_files(local.gateway, MONTH))
+        again = release_month(local, PERIOD, plan="bill", expected=expected)
+        assert figures(again) == figures(dict(bills))
         assert computed(local) == transcripts
         assert logs(local) == told
     assert len(bills) == METERS
@@ -180,3 +183,26 @@ def test_nothing_is_left_however_a_command_ends(
     assert result.exit_code != 0
     assert len(kept) > 5
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("oracle", ["compute_expected_bills", "compute_expected_corrections"])
+def test_a_bill_that_is_not_the_oracles_is_not_issued(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, oracle: str
+) -> None:
+    compute = getattr(local_months, oracle)
+
+    def altered(*arguments: Any, **keywords: Any) -> Any:
+        found = compute(*arguments, **keywords)
+        document = next(iter(next(iter(found.values())).values()))
+        document["periods"][0]["total"] = "0.01"
+        return found
+
+    monkeypatch.setattr(local_months, oracle, altered)
+    later = tmp_path / "later.csv"
+    header, row, *_ = (files / "readings.csv").read_text().splitlines()
+    meter, day, _, *rest = row.split(",")
+    later.write_text(f"{header}\n{','.join([meter, day, '999.999', *rest])}\n")
+    given = ["--readings", str(files / "readings.csv"), "--contract", str(files / "contracts.csv")]
+    result = CliRunner().invoke(app, ["rebill", *given, "--corrected", str(later)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "audit.oracle" in result.stderr

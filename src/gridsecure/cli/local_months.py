@@ -25,17 +25,19 @@ from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import RunOrder, run_plan
 from gridsecure.crypto.envelope import open_from
-from gridsecure.errors import GridSecureError, InputError
+from gridsecure.errors import AuditBrokenError, GridSecureError, InputError
 from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import save_correction
 from gridsecure.gateway.correction_run import correct_month
+from gridsecure.gateway.correction_versions import compute_expected_corrections
 from gridsecure.gateway.exclusions import Admission
 from gridsecure.gateway.month_files import month_folder
 from gridsecure.gateway.months import process_month
 from gridsecure.gateway.packing import PackedColumn, pack_settlements
 from gridsecure.gateway.preparation import Admit, Begin
 from gridsecure.gateway.private_files import private_folder
+from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.year_to_date import keep_totals
 from gridsecure.homomorphic.keys import PublicKeySet
@@ -51,6 +53,7 @@ from gridsecure.messages import PlanName, ReleaseCertificate
 from gridsecure.month_texts import year_text
 from gridsecure.offices.closing_lists import sign_closing_list
 from gridsecure.periods import BillingPeriod
+from gridsecure.statement_checks import Names, bill_digests, check_statements
 from gridsecure.tariffs.tariff import Tariff
 
 
@@ -219,7 +222,9 @@ def bill_month(
             remedy="Leave them out with --meter, or correct their ids.",
         )
     close_month(local, period)
-    return IssuedMonth(period, files, release_month(local, period, plan="bill"))
+    expected = compute_expected_bills(local.gateway, files)
+    bills = release_month(local, period, plan="bill", expected=expected)
+    return IssuedMonth(period, files, bills)
 
 
 def rebill_month(
@@ -259,7 +264,10 @@ def rebill_month(
         progress=_silent,
         admit=_admit(later),
     )
-    return release_month(local, month.period, plan="rebill") if report.rosters else {}
+    if not report.rosters:
+        return {}
+    expected = compute_expected_corrections(local.gateway, month.files, correction=correction)
+    return release_month(local, month.period, plan="rebill", expected=expected)
 
 
 def _admit(parts: Mapping[str, TariffPart]) -> Admit:
@@ -306,19 +314,23 @@ def close_month(local: LocalParties, period: BillingPeriod) -> None:
     close_period(zone, envelope, at=now)
 
 
-def release_month(local: LocalParties, period: BillingPeriod, *, plan: PlanName) -> dict[str, Any]:
-    """Run a plan over a month, have it released, and open the statements.
+def release_month(
+    local: LocalParties, period: BillingPeriod, *, plan: PlanName, expected: Names
+) -> dict[str, Any]:
+    """Run a plan over a month, have it released, open the statements and check them.
 
     Args:
         local: The parties; the month is uploaded and closed.
         period: The month.
         plan: Whether its first bills or their corrections.
+        expected: What the plaintext readings give, from the gateway.
 
     Returns:
         Meter point -> its bill or correction, in the public JSON form.
 
     Raises:
         GridSecureError: The run failed, or the release was refused.
+        AuditBrokenError: A statement is not what the plaintext readings give (`audit.oracle`).
     """
     zone, start = local.platform.zone, period.start.isoformat()
     order = RunOrder(plan, start, period.end.isoformat(), purpose="billing", requested_by=ACTOR)
@@ -333,19 +345,27 @@ def release_month(local: LocalParties, period: BillingPeriod, *, plan: PlanName)
             remedy="The reason code says which check failed.",
         )
     record_answer(zone, outcome.request_id, answer="released", at=utc_now())
+    statements = _open_statements(local, outcome.request_id)
+    if check_statements(bill_digests(expected), statements=statements).mismatches:
+        raise AuditBrokenError(
+            "Bills computed on ciphertext differ from those of the plaintext readings.",
+            reason="audit.oracle",
+            remedy="Issue none of these bills. Keep the files, and report the fault.",
+        )
     members = recall_members(local.gateway, year_text(start))
     names = {member.subjects[1]: name for name, member in members.items()}
-    return {names[name]: bill for name, bill in _opened(local, outcome.request_id)}
+    meters = [json.loads(statement)["meters"] for statement in statements]
+    return {names[n]: bill["periods"][0] for found in meters for n, bill in found.items()}
 
 
-def _opened(local: LocalParties, release_id: str) -> Iterator[tuple[str, Any]]:
-    """A release's statements: settlement pseudonym and bill."""
+def _open_statements(local: LocalParties, release_id: str) -> list[bytes]:
+    """A release's statements, one document a roster."""
     body = find_certificate(local.authority, release_id).body
-    for roster_id in ReleaseCertificate.parsed(body).statements:
-        blob = read_sealed_statements(local.authority, release_id, roster_id)
-        opened = open_from(blob, private_key=local.office, purpose=STATEMENTS_PURPOSE)
-        for name, document in json.loads(opened)["meters"].items():
-            yield name, document["periods"][0]
+    sealed = [
+        read_sealed_statements(local.authority, release_id, roster_id)
+        for roster_id in ReleaseCertificate.parsed(body).statements
+    ]
+    return [open_from(s, private_key=local.office, purpose=STATEMENTS_PURPOSE) for s in sealed]
 
 
 def _silent(_stage: str, _done: int, _of: int) -> None:
