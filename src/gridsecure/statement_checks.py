@@ -23,6 +23,8 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError
 from gridsecure.messages import Digest, Message
 
+STATEMENTS_PURPOSE: Final = "statements"
+"""What the key authority seals bills to the office for."""
 EXPECTED_PURPOSE: Final = "expected-bills"
 """What the gateway's answer is sealed for."""
 MAX_NAMED: Final = 20

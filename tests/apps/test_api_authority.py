@@ -11,8 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure.crypto.envelope import open_from
-from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, open_message
+from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
 from tests.apps.zone_apps import TestClock, bearer, place_key, point

@@ -173,7 +173,7 @@ def test_an_escrow_that_was_swapped_is_not_opened(offices):
 
 def test_a_service_that_is_not_there_is_told(offices):
     result = offices.run("utility", "warrants", "--url", "http://127.0.0.1:9")
-    refused(result, "office.connection")
+    refused(result, "service.unreachable")
 
 
 # --- the log -------------------------------------------------------------------------------------

@@ -46,11 +46,10 @@ from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.year_to_date import year_before_wh
 from gridsecure.key_authority.checker.answering import read_sealed_statements
 from gridsecure.key_authority.checker.bill_versions import bill_versions
-from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import UploadManifest
 from gridsecure.periods import billing_month
 from gridsecure.plans.quantities import Family, find_family
-from gridsecure.statement_checks import bill_digests, check_statements
+from gridsecure.statement_checks import STATEMENTS_PURPOSE, bill_digests, check_statements
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import find_head, verify_chain
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff

@@ -30,9 +30,10 @@ from gridsecure.key_authority.checker.answering import (
 from gridsecure.key_authority.checker.bill_versions import bill_versions, tabulate_versions
 from gridsecure.key_authority.checker.tables import BillVersionRow
 from gridsecure.key_authority.packages import VaultAnswer
-from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE, Vault
+from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import CellTotal, Signed
 from gridsecure.plans.cells import MINIMUM_MEMBERS
+from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.store.database import write_session
 from tests.authority_simulator import SEED, Authority, View, settlement
 from tests.correction_simulator import CHEAPER, bills_after, changed, correction, retariffed

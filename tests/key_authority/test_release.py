@@ -20,10 +20,10 @@ from gridsecure.key_authority.checker.answering import (
     read_sealed_statements,
 )
 from gridsecure.key_authority.checker.key_sets import key_ring
-from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import ReleaseCertificate, open_message
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.plans.load_curve import day_quantity
+from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from tests.authority_simulator import SEED, Authority, settlement
 from tests.grid_simulator import (
     DAY_INTERVALS,

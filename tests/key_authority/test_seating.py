@@ -28,8 +28,8 @@ from gridsecure.key_authority.checker.answering import (
 )
 from gridsecure.key_authority.checker.seating import SettlementClient
 from gridsecure.key_authority.filing import file_by_settlement_name
-from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import RosterManifest, Signed, sign_message
+from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.wire.client import service_client
 from tests.authority_simulator import SEED, Authority, settlement
 from tests.correction_simulator import changed, correction

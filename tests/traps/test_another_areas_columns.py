@@ -28,7 +28,7 @@ from gridsecure.homomorphic.column_files import column_bytes, open_column
 from gridsecure.homomorphic.parameters import PARAMETER_SETS, REGISTER
 from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
 from gridsecure.key_authority.packages import CheckedBills
-from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE, Vault
+from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import (
     ColumnEntry,
     KeyNotice,
@@ -40,6 +40,7 @@ from gridsecure.messages import (
 from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.execution import Output, compile_bill, execute_bill, roster_data
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
+from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from tests.authority_simulator import KEK, OFFICE, settlement
 from tests.grid_simulator import NOW, GridSimulator, grid_keys
 

@@ -35,11 +35,11 @@ from gridsecure.key_authority.checker.answering import (
     list_certificates,
     read_sealed_statements,
 )
-from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import ColumnEntry
 from gridsecure.plans import recombination
 from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.quantities import TOTAL_QUANTITY
+from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from tests.authority_simulator import SEED, Authority, authority_grid
 from tests.grid_simulator import OFFICE, GridUpload
 

@@ -48,12 +48,11 @@ from gridsecure.key_authority.checker.answering import (
     find_certificate,
     read_sealed_statements,
 )
-from gridsecure.key_authority.vault.decryption import STATEMENTS_PURPOSE
 from gridsecure.messages import PlanName, ReleaseCertificate
 from gridsecure.month_texts import year_text
 from gridsecure.offices.closing_lists import sign_closing_list
 from gridsecure.periods import BillingPeriod
-from gridsecure.statement_checks import Names, bill_digests, check_statements
+from gridsecure.statement_checks import STATEMENTS_PURPOSE, Names, bill_digests, check_statements
 from gridsecure.tariffs.tariff import Tariff
 
 

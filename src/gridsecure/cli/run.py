@@ -28,30 +28,26 @@ from rich.console import Console
 
 from gridsecure.analyst.queries import QueryProgress
 from gridsecure.analyst.reconciliation import intake_of, reconcile_month
-from gridsecure.analyst.releases import Release
+from gridsecure.analyst.releases import Release, pin_authority, verify_release
+from gridsecure.billing.contracts import load_contracts
 from gridsecure.cli.home import Home, create_home
 from gridsecure.cli.meters import TIMEZONE, MeterFiles, meter_files
 from gridsecure.cli.online import utc_now
 from gridsecure.cli.processes import Services
-from gridsecure.cli.run_accounts import check_owners, enter_accounts, prove_accounts
 from gridsecure.cli.run_analyst import RunAnalyst
 from gridsecure.cli.run_order import RunMeters
 from gridsecure.cli.run_progress import RunProgress, show_progress
 from gridsecure.cli.run_result import RunResult, Stage
-from gridsecure.cli.run_statements import (
-    bill_certificates,
-    bill_releases,
-    open_statements,
-    read_expected_digests,
-)
 from gridsecure.cli.service_specs import dashboard_spec, service_specs
 from gridsecure.cli.services_client import ServicesClient
 from gridsecure.cli.tables import show_closing
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.month_texts import year_text
+from gridsecure.offices.billing_office import MAX_ACCOUNTS, BillingOffice, check_owners
 from gridsecure.offices.closing_lists import close_month
 from gridsecure.periods import billing_month
+from gridsecure.simulator.accounts import invented_accounts
 from gridsecure.statement_checks import check_statements
 from gridsecure.wire.connections import new_client
 
@@ -107,7 +103,7 @@ class Run:
                 self._start(services, files)
             client = ServicesClient(self._home, http)
             with self._stage("enter accounts in the books") as note:
-                note(f"{enter_accounts(client, files.contracts):,} accounts")
+                note(f"{_enter_accounts(client, files):,} accounts")
             self._bill(client, files)
             services.check()
         return self.result
@@ -219,18 +215,27 @@ class Run:
 
     def _compare(self, client: ServicesClient, files: MeterFiles, curve: Release) -> str:
         """Open the statements as the billing office, and compare them with what is expected."""
-        accounts = prove_accounts(client, month=files.month, start=self._period["start"])
-        certificates = bill_certificates(client)
-        statements = open_statements(client, certificates)
+        keys = {name: key.public_key for name, key in self._home.keys.items()}
+        office = BillingOffice(
+            partial(client.call, "billing"),
+            self._home.keys["billing-office"],
+            keys["authority"],
+            keys["gateway"],
+        )
+        accounts = office.prove_accounts(month=files.month, start=self._period["start"])
+        certificates = office.fetch_certificates()
+        statements = office.open_statements(certificates)
         check_owners(statements, accounts)
-        expected = read_expected_digests(client, files.month, certificates)
+        expected = office.fetch_expected_digests(files.month, certificates)
         found = check_statements(expected, statements=statements)
         self.result.bills, self.result.mismatches = found.bills, found.mismatches
-        self.result.totals = reconcile_month(
-            intake_of(self.result.report),
-            bills=bill_releases(client, certificates),
-            curves=[curve],
-        )
+        pinned = pin_authority(self._home.point("authority"))
+        bills = [
+            verify_release(signed.model_dump_json().encode(), release_id=name, authority=pinned)
+            for name, signed in certificates.items()
+        ]
+        intake = intake_of(self.result.report)
+        self.result.totals = reconcile_month(intake, bills=bills, curves=[curve])
         return (
             f"{found.bills:,} bills, {found.mismatches} mismatches, "
             f"{len(accounts):,} accounts proved theirs"
@@ -297,6 +302,19 @@ def _serve(result: RunResult, services: Services, console: Console) -> None:
             services.check()
     except KeyboardInterrupt:
         console.print("Stopping.")
+
+
+def _enter_accounts(client: ServicesClient, files: MeterFiles) -> int:
+    """Enter every contract's meter point in the identity authority's books; how many.
+
+    Zone and class are the contract's: in a run the utility and the gateway have one contract file.
+    """
+    gateway = client.home.keys["gateway"].public_key.thumbprint
+    accounts = invented_accounts(load_contracts(files.contracts), gateway=gateway)
+    for start in range(0, len(accounts), MAX_ACCOUNTS):
+        part = accounts[start : start + MAX_ACCOUNTS]
+        client.call("operator", "identity", "PUT", "/books", json=part)
+    return len(accounts)
 
 
 def _years(month: str) -> list[str]:

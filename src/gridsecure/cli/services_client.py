@@ -15,10 +15,8 @@ import httpx
 from gridsecure.cli.home import Home
 from gridsecure.cli.online import utc_now
 from gridsecure.errors import GridSecureError
-from gridsecure.identity_messages import person_login
-from gridsecure.wire.client import Client
-from gridsecure.wire.identity import PersonTokens
-from gridsecure.wire.words import PeopleWords
+from gridsecure.identity_messages import Audience
+from gridsecure.offices.officers import Call, sign_in_person
 
 _TOKEN_SECONDS: Final = 120
 """Tokens are renewed well before the five minutes they last."""
@@ -35,40 +33,32 @@ class ServicesClient:
 
     home: Home
     http: httpx.Client
-    _tokens: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
+    _calls: dict[tuple[str, str], tuple[float, Call]] = field(default_factory=dict)
 
-    def call(self, user: str, service: str, method: str, path: str, **options: Any) -> Any:
+    def call(self, user: str, service: Audience, method: str, path: str, **options: Any) -> Any:
         """Call a service as a user and return its JSON answer, or bytes for binary answers.
 
         Raises:
             GridSecureError: The service refused; with its own reason and remedy.
         """
-        return self.public(service, method, path, token=self._token(user, service), **options)
+        made, call = self._calls.get((user, service), (float("-inf"), None))
+        if call is None or time.monotonic() - made > _TOKEN_SECONDS:
+            made, call = time.monotonic(), self._sign_in(user, service)
+            self._calls[user, service] = made, call
+        return call(service, method, path, **options)
 
-    def public(self, service: str, method: str, path: str, **options: Any) -> Any:
-        """Call a service without a token, as `call`.
-
-        Raises:
-            GridSecureError: As `call`.
-        """
-        client = self._client(service)
-        answer = client.call(method, path, **options)
-        is_json = answer.headers.get("content-type", "").startswith("application/json")
-        return client.json(answer) if is_json else answer.content
-
-    def _client(self, service: str) -> Client:
-        words = PeopleWords(service, lost=lambda: self._lost(service))
-        return Client(self.http, words, url=self.home.url(service))
-
-    def _lost(self, service: str) -> GridSecureError:
-        return GridSecureError(
-            f"The {service} service cannot be reached.",
-            reason="run.connection",
-            remedy=f"See {self.home.folder / service}.log.",
+    def _sign_in(self, user: str, service: Audience) -> Call:
+        home = self.home
+        return sign_in_person(
+            self.http,
+            home.url("identity"),
+            key=home.people[user],
+            services={service: home.url(service)},
+            now=utc_now(),
         )
 
     def poll(
-        self, user: str, service: str, path: str, *, each: Callable[[dict[str, Any]], None]
+        self, user: str, service: Audience, path: str, *, each: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:
         """Ask until the answer's `state` is neither waiting nor running.
 
@@ -89,13 +79,3 @@ class ServicesClient:
             if answer["state"] not in {"waiting", "running", "new"}:
                 return answer
             time.sleep(0.2)
-
-    def _token(self, user: str, service: Any) -> str:
-        made, token = self._tokens.get((user, service), (float("-inf"), ""))
-        if time.monotonic() - made > _TOKEN_SECONDS:
-            login = person_login((service,), key=self.home.people[user], now=utc_now())
-            client = self._client("identity")
-            answer = client.post("/person-tokens", json=login.model_dump())
-            token = client.read(answer, PersonTokens).tokens[service]
-            self._tokens[user, service] = (time.monotonic(), token)
-        return token

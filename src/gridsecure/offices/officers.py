@@ -17,7 +17,7 @@ import httpx
 from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.errors import AccessDeniedError, GridSecureError, InvalidMessageError
+from gridsecure.errors import AccessDeniedError, InvalidMessageError
 from gridsecure.identity_messages import Audience, IdentityKeys, person_login
 from gridsecure.messages import Signed
 from gridsecure.offices.files import Log, read_witness, write_witness
@@ -31,7 +31,7 @@ from gridsecure.wire.words import PeopleWords
 OFFICE_OF: Final[dict[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
 
 Call = Callable[..., Any]
-"""Calls a service as somebody who signed in: audience, method, path, options -> JSON answer."""
+"""Calls a service as somebody who signed in: audience, method, path, options -> its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,12 @@ class Office:
         """Call the identity service as the officer; its JSON answer.
 
         Raises:
-            GridSecureError: It refused, or cannot be reached (`office.connection`).
+            GridSecureError: It refused, or cannot be reached (`service.unreachable`).
         """
         token = self.tokens["identity"]
-        return fetch_json(self.http, method, self.services.identity + path, token=token, **options)
+        return fetch_answer(
+            self.http, method, self.services.identity + path, token=token, **options
+        )
 
     def read(self, path: str, kind: type[AnswerT], **options: Any) -> AnswerT:
         """Get an answer of the identity service as its own model of it.
@@ -89,37 +91,31 @@ class Office:
             GridSecureError: As for `call`.
         """
         url, token = self.services.platform + path, self.tokens["platform"]
-        return fetch_json(self.http, "POST", url, service="platform", token=token, json=body)
+        return fetch_answer(self.http, "POST", url, service="platform", token=token, json=body)
 
 
-def fetch_json(
+def fetch_answer(
     http: httpx.Client, method: str, url: str, *, service: str = "identity", **options: Any
 ) -> Any:
-    """Send one request; the JSON answer.
+    """Send one request; the JSON answer, or the bytes of a binary one.
 
     Raises:
-        GridSecureError: The service refused, or cannot be reached (`office.connection`).
+        GridSecureError: The service refused, or cannot be reached (`service.unreachable`).
     """
-    client = Client(http, PeopleWords(service, lost=_lost))
-    return client.json(client.call(method, url, **options))
+    client = Client(http, PeopleWords(service))
+    answer = client.call(method, url, **options)
+    is_json = answer.headers.get("content-type", "").startswith("application/json")
+    return client.json(answer) if is_json else answer.content
 
 
 def _identity(http: httpx.Client) -> Client:
-    return Client(http, PeopleWords("identity", lost=_lost))
+    return Client(http, PeopleWords("identity"))
 
 
 def _tokens(http: httpx.Client, identity: str, login: Signed) -> PersonTokens:
     client = _identity(http)
     response = client.post(f"{identity}/person-tokens", json=login.model_dump())
     return client.read(response, PersonTokens)
-
-
-def _lost() -> GridSecureError:
-    return GridSecureError(
-        "The service cannot be reached, or another program answers.",
-        reason="office.connection",
-        remedy="Check the address. Without an answer, nothing was changed.",
-    )
 
 
 def sign_in_person(
@@ -140,13 +136,13 @@ def sign_in_person(
         now: The present, aware.
 
     Raises:
-        GridSecureError: A service refused, or cannot be reached (`office.connection`).
+        GridSecureError: A service refused, or cannot be reached (`service.unreachable`).
     """
     given = _tokens(http, identity, person_login(tuple(services), key=key, now=now))
 
     def call(audience: Audience, method: str, path: str, **options: Any) -> Any:
         url, token = services[audience] + path, given.tokens[audience]
-        return fetch_json(http, method, url, service=audience, token=token, **options)
+        return fetch_answer(http, method, url, service=audience, token=token, **options)
 
     return call
 

@@ -5,7 +5,6 @@ Services tell an operator which service it was; people are told in the service's
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,16 +72,12 @@ class PeopleWords:
 
     Args:
         service: What the service is called, as in "identity".
-        lost: Says that it cannot be reached, where the program has a better remedy.
     """
 
     service: str
-    lost: Callable[[], GridSecureError] | None = None
 
     def unreachable(self) -> GridSecureError:
         """No connection, or a lost one."""
-        if self.lost is not None:
-            return self.lost()
         return GridSecureError(
             f"The {self.service} service cannot be reached.",
             reason="service.unreachable",

@@ -74,9 +74,9 @@ from gridsecure.plans.execution import billing_period, roster_contracts, roster_
 from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set_error
 from gridsecure.plans.load_curve import CellLayout, interval_times, lay_out_cells, total_day
 from gridsecure.plans.recombination import recombine_outputs
+from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
-STATEMENTS_PURPOSE: Final = "statements"
 ENERGY: Final = "energy_wh"
 
 

@@ -1,0 +1,153 @@
+"""What the billing office does with a month's release: opens bills, and compares and assigns them.
+
+A statement goes from the key authority to the office, sealed, and from there to nobody. Whose it is
+each account proves: the office learns account and bill, and not the pseudonym that readings were
+uploaded under.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gridsecure.credentials.seats import settlement_domain
+from gridsecure.credentials.settlement import verify_settlement
+from gridsecure.credentials.suites import sm2_suite
+from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AuditBrokenError, SignatureError
+from gridsecure.messages import ReleaseCertificate, Signed, open_message
+from gridsecure.offices.officers import Call
+from gridsecure.statement_checks import EXPECTED_PURPOSE, STATEMENTS_PURPOSE, ExpectedBills
+
+MAX_ACCOUNTS: Final = 4096
+"""Accounts of one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class BillingOffice:
+    """The office at work; every method raises what the services refuse with, besides its own.
+
+    Args:
+        call: Calls the services as a member of the billing staff.
+        key: The office's, which statements are sealed to.
+        authority: The key authority's.
+        gateway: The gateway's.
+    """
+
+    call: Call
+    key: Sm2PrivateKey = field(repr=False)
+    authority: Sm2PublicKey
+    gateway: Sm2PublicKey
+
+    def fetch_certificates(self) -> dict[str, Signed]:
+        """Certificates of all bill releases, verified, by release id.
+
+        Raises:
+            AuthenticityError: One is not the key authority's.
+        """
+        found = {}
+        for item in self.call("authority", "GET", "/releases"):
+            path = f"/releases/{item['release_id']}"
+            envelope = Signed.model_validate(self.call("authority", "GET", path))
+            if self._read(envelope).plan == "bill":
+                found[item["release_id"]] = envelope
+        return found
+
+    def open_statements(self, certificates: Mapping[str, Signed]) -> list[bytes]:
+        """The statements of releases, one document a roster.
+
+        Args:
+            certificates: From `fetch_certificates`.
+
+        Raises:
+            AuditBrokenError: A statement is not the one that was certified (`audit.object`).
+            EnvelopeError: It does not open.
+        """
+        statements = []
+        for release_id, envelope in certificates.items():
+            for roster_id, digest in self._read(envelope).statements.items():
+                sealed = self.call("authority", "GET", f"/statements/{release_id}/{roster_id}")
+                if sm3_hex(sealed) != digest:
+                    raise AuditBrokenError(
+                        "A roster's statements differ from the certified ones.",
+                        reason="audit.object",
+                        remedy="Find out what altered them at the key authority.",
+                    )
+                opened = open_from(sealed, private_key=self.key, purpose=STATEMENTS_PURPOSE)
+                statements.append(opened)
+        return statements
+
+    def fetch_expected_digests(
+        self, month: str, certificates: Mapping[str, Signed]
+    ) -> dict[str, dict[str, str]]:
+        """What the gateway expects of bills: roster -> settlement name -> bill digest.
+
+        Args:
+            month: YYYY-MM.
+            certificates: From `fetch_certificates`.
+
+        Raises:
+            AuthenticityError: The answer is not the gateway's, or not sealed to the office.
+        """
+        shown = [envelope.model_dump() for envelope in certificates.values()]
+        sealed = self.call("gateway", "POST", f"/months/{month}/expected-bills", json=shown)
+        text = open_from(sealed, private_key=self.key, purpose=EXPECTED_PURPOSE)
+        trusted = {self.gateway.thumbprint: self.gateway}
+        return open_message(Signed.parsed(text), expect=ExpectedBills, trusted=trusted).rosters
+
+    def prove_accounts(self, *, month: str, start: str) -> dict[str, str]:
+        """Have every account prove its settlement pseudonym: settlement name -> meter point.
+
+        Args:
+            month: The month, YYYY-MM.
+            start: Its start, ISO 8601.
+
+        Raises:
+            SignatureError: A proof is not that account's (`authenticity.settlement`).
+        """
+        suite, domain, challenge = sm2_suite(), settlement_domain(start), secrets.token_bytes(32)
+        suite.group.prepare(domain.base(suite))
+        path, wanted = f"/months/{month}/settlement-proofs", {"challenge": challenge.hex()}
+        proofs = self.call("gateway", "POST", path, json=wanted)["proofs"]
+        found = {}
+        for name, key in self._enrolled_keys(sorted(proofs)).items():
+            subject = verify_settlement(
+                bytes.fromhex(proofs[name]),
+                enrolled=suite.group.decode(bytes.fromhex(key)),
+                domain=domain,
+                challenge=challenge,
+                suite=suite,
+            )
+            found[subject] = name
+        return found
+
+    def _enrolled_keys(self, names: Sequence[str]) -> dict[str, str]:
+        keys: dict[str, str] = {}
+        for start in range(0, len(names), MAX_ACCOUNTS):
+            wanted = {"identities": names[start : start + MAX_ACCOUNTS]}
+            keys |= self.call("identity", "POST", "/accounts/keys", json=wanted)["keys"]
+        return keys
+
+    def _read(self, envelope: Signed) -> ReleaseCertificate:
+        trusted = {self.authority.thumbprint: self.authority}
+        return open_message(envelope, expect=ReleaseCertificate, trusted=trusted)
+
+
+def check_owners(statements: Sequence[bytes], accounts: Mapping[str, str]) -> None:
+    """Refuse statements of a settlement pseudonym that no account proved.
+
+    Raises:
+        SignatureError: There is one (`authenticity.settlement`).
+    """
+    named = {name for data in statements for name in json.loads(data)["meters"]}
+    if not named <= accounts.keys():
+        raise SignatureError(
+            "No account proved the settlement pseudonym of a statement.",
+            reason="authenticity.settlement",
+            remedy="Ask the meter point's agent for its settlement proof.",
+        )
