@@ -10,7 +10,6 @@ import pytest
 from gridsecure.analyst.client import Addresses, ReleaseClient
 from gridsecure.analyst.releases import PinnedAuthority, pin_authority
 from gridsecure.analyst.runs import RunOrder, month_bounds
-from gridsecure.analyst.sessions import Session
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import (
     AccessDeniedError,
@@ -27,6 +26,7 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.messages import KeyNotice, sign_message
+from gridsecure.wire.sessions import Session
 from tests.analyst.zone_services import (
     BILL_ID,
     CURVE_ID,

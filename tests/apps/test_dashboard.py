@@ -19,10 +19,10 @@ from google.protobuf import text_format
 from streamlit.runtime import context
 from streamlit.testing.v1 import AppTest
 
-from gridsecure.analyst.sessions import Session
 from gridsecure.cli.period import period_app
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.plans.purposes import STAFF_PURPOSES
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures, tables
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES

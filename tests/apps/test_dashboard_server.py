@@ -24,7 +24,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 
-from gridsecure.analyst.sessions import Session
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard.sign_ins import TICKET_SECONDS, SignIns, cookie_name
 from tests.analyst.zone_services import PASSWORD, ZoneServices, certificate, served
 

@@ -19,10 +19,10 @@ import streamlit as st
 
 from gridsecure.analyst.client import Addresses, ReleaseClient
 from gridsecure.analyst.releases import Release, pin_authority
-from gridsecure.analyst.sessions import Session
-from gridsecure.analyst.warrants import OfficeClient
 from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError
+from gridsecure.offices.warrants import OfficeClient
 from gridsecure.wire.connections import new_client
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard.settings import DashboardSettings, load_settings
 from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
 from gridsecure_dashboard.wording import say, show_error

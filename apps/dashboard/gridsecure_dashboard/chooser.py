@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from gridsecure.analyst.releases import Release, ReleaseSummary
-from gridsecure.analyst.sessions import Session
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import figures
 from gridsecure_dashboard.access import fetch_release, local_timezone, open_client
 from gridsecure_dashboard.wording import plain, say, say_or, tell

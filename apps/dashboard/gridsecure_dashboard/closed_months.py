@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from gridsecure.analyst.closings import MonthClosing
-from gridsecure.analyst.sessions import Session
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.settings import load_settings
 from gridsecure_dashboard.tables import show_table

@@ -12,7 +12,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from gridsecure.analyst.sessions import Session
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.views import sign_in
 from gridsecure_dashboard.wording import choose_language, say, say_or

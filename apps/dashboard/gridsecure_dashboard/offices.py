@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from gridsecure.analyst.sessions import Session
-from gridsecure.analyst.warrants import office_of
+from gridsecure.offices.warrants import office_of
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access
 from gridsecure_dashboard.wording import say, say_or, tell
 

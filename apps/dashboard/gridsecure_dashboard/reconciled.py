@@ -15,8 +15,8 @@ from gridsecure.analyst.reconciliation import (
 )
 from gridsecure.analyst.releases import BILL, LOAD_CURVE, Release
 from gridsecure.analyst.runs import MonthStatus
-from gridsecure.analyst.sessions import Session
 from gridsecure.errors import NotFoundError
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.wording import class_name, plain, say, say_or, tell, zone_name
 

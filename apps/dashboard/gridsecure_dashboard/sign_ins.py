@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-from gridsecure.analyst.sessions import Session
+from gridsecure.wire.sessions import Session
 
 TICKET_SECONDS: Final = 60
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx
 
-from gridsecure.analyst.answers import fetch_body, read_object
 from gridsecure.analyst.enrolment import Analyst, Enroller, IdentityService
 from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
 from gridsecure.analyst.queries import Grant, QueryProgress
@@ -25,6 +24,7 @@ from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import InputError
 from gridsecure.identity_messages import person_login
+from gridsecure.wire.answers import fetch_body, read_object
 
 
 @dataclass(frozen=True, slots=True)

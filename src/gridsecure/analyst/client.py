@@ -12,8 +12,6 @@ from urllib.parse import quote
 
 import httpx
 
-from gridsecure.analyst import sessions
-from gridsecure.analyst.answers import fetch_body, read_object, read_objects
 from gridsecure.analyst.closings import MonthClosing
 from gridsecure.analyst.releases import PinnedAuthority, Release, ReleaseSummary, verify_release
 from gridsecure.analyst.runs import (
@@ -23,7 +21,9 @@ from gridsecure.analyst.runs import (
     RunOrder,
     check_month,
 )
-from gridsecure.analyst.sessions import AUTHORITY, GATEWAY, IDENTITY, PLATFORM, Session
+from gridsecure.wire import sessions
+from gridsecure.wire.answers import fetch_body, read_object, read_objects
+from gridsecure.wire.sessions import AUTHORITY, GATEWAY, IDENTITY, PLATFORM, Session
 
 READERS_OF_VALUES: Final = frozenset({"billing", "analyst"})
 """Roles that see the values of a release; all others see its evidence only."""

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gridsecure.analyst.answers import Answer
 from gridsecure.analyst.releases import BILL, LOAD_CURVE
 from gridsecure.messages import ClosingList, Signed
+from gridsecure.wire.answers import Answer
 
 OPEN: Final = "open"
 IN_FORCE: Final = "in-force"

@@ -17,7 +17,6 @@ from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import fetch_body
 from gridsecure.analyst.wallets import WalletFile, make_wallet
 from gridsecure.credentials.access import enrolment_channel
 from gridsecure.credentials.issuer_keys import Context
@@ -34,6 +33,7 @@ from gridsecure.identity_messages import (
     IdentityKeys,
 )
 from gridsecure.messages import Signed, open_message, sign_message
+from gridsecure.wire.answers import fetch_body
 from gridsecure.wire.client import parse_answer
 from gridsecure.wire.identity import Session, Statements
 from gridsecure.wire.words import PeopleWords

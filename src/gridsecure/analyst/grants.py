@@ -20,10 +20,8 @@ from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import fetch_body, read_object
 from gridsecure.analyst.queries import Grant, QueryProgress
 from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
-from gridsecure.analyst.sessions import AUTHORITY, PLATFORM
 from gridsecure.credentials.access import query_subject
 from gridsecure.credentials.grants import Quota
 from gridsecure.credentials.holder import Wallet
@@ -45,6 +43,8 @@ from gridsecure.errors import (
     SignatureError,
 )
 from gridsecure.messages import ReleaseCertificate, Signed
+from gridsecure.wire.answers import fetch_body, read_object
+from gridsecure.wire.sessions import AUTHORITY, PLATFORM
 
 IDENTITY: Final = "identity"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gridsecure.analyst.answers import Answer
 from gridsecure.credentials.queries import Query
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_digest
+from gridsecure.wire.answers import Answer
 
 
 @dataclass(frozen=True, slots=True)

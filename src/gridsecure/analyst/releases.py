@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from gridsecure.analyst.answers import Answer, read_aware_time
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.errors import (
     AuthenticityError,
@@ -27,6 +26,7 @@ from gridsecure.errors import (
     SignatureError,
 )
 from gridsecure.messages import CellTotal, ReleaseCertificate, Signed, open_message
+from gridsecure.wire.answers import Answer, read_aware_time
 
 BILL: Final = "bill"
 LOAD_CURVE: Final = "load-curve"

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gridsecure.analyst.answers import Answer
 from gridsecure.month_texts import read_month
 from gridsecure.periods import billing_month
+from gridsecure.wire.answers import Answer
 
 DONE: Final = "done"
 FAILED: Final = "failed"

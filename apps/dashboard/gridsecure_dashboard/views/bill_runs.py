@@ -22,8 +22,8 @@ from gridsecure.analyst.runs import (
     RunOrder,
     month_bounds,
 )
-from gridsecure.analyst.sessions import Session
 from gridsecure.errors import NotFoundError
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.closed_months import show_closing
 from gridsecure_dashboard.phrases import PHRASES

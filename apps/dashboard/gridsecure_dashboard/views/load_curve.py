@@ -20,7 +20,7 @@ from gridsecure.analyst.load_curves import (
 )
 from gridsecure.analyst.releases import LOAD_CURVE, Release
 from gridsecure.analyst.reports import PROTECTED, RELEASED, SUPPRESSED, WITHHELD, csv_bytes
-from gridsecure.analyst.sessions import Session
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.charts import load_curves
 from gridsecure_dashboard.chooser import choose_release, show_gaps, show_source

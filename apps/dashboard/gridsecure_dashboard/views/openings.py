@@ -12,8 +12,8 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from gridsecure.analyst.sessions import Session
-from gridsecure.analyst.warrant_states import Opening, Warrant
+from gridsecure.offices.warrant_states import Opening, Warrant
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.offices import begin, office_names, order_form
 from gridsecure_dashboard.settings import load_settings

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from gridsecure.analyst.sessions import Session
-from gridsecure.analyst.warrant_states import PersonSearch
-from gridsecure.analyst.warrants import check_order
+from gridsecure.offices.warrant_states import PersonSearch
+from gridsecure.offices.warrants import check_order
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.offices import begin, office_names, order_form
 from gridsecure_dashboard.settings import load_settings

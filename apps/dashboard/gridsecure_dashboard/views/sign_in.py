@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from gridsecure.analyst.sessions import Session
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import commands
 from gridsecure_dashboard.access import explain_errors, keep_session, open_client
 from gridsecure_dashboard.wording import say, tell

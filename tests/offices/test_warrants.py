@@ -11,8 +11,6 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from gridsecure.analyst.sessions import Session, offers_passwords, sign_in_by_code
-from gridsecure.analyst.warrants import OfficeClient, office_of
 from gridsecure.credentials.opening import OPENERS, Opener
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import (
@@ -28,7 +26,9 @@ from gridsecure.identity.enrolments.books import write_books
 from gridsecure.identity_messages import LogEntry, WarrantDocument, person_login
 from gridsecure.messages import KeyNotice, sign_message
 from gridsecure.offices.shares import share_for
+from gridsecure.offices.warrants import OfficeClient, office_of
 from gridsecure.store.log_entries import read_entry
+from gridsecure.wire.sessions import Session, offers_passwords, sign_in_by_code
 from gridsecure_api.identity_warrants import WarrantService, router
 from gridsecure_api.serving import ServiceDescription, new_app
 from tests.analyst.office_services import SUBJECT, UNKNOWN, code_of, search, share_of

@@ -21,9 +21,9 @@ from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import fetch_body, read_object
 from gridsecure.errors import AccessDeniedError, AuthenticityError, InputError, InvalidMessageError
 from gridsecure.messages import Signed
+from gridsecure.wire.answers import fetch_body, read_object
 
 IDENTITY: Final = "identity"
 AUTHORITY: Final = "authority"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from gridsecure.analyst.answers import Answer
 from gridsecure.errors import InvalidMessageError
+from gridsecure.wire.answers import Answer
 
 OFFICES: Final[Mapping[str, str]] = {"custodian": "utility", "regulator": "regulator"}
 """Whose office a role acts for."""

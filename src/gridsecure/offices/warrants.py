@@ -18,9 +18,6 @@ from typing import Final
 
 import httpx
 
-from gridsecure.analyst.answers import fetch_body, read_object, read_objects
-from gridsecure.analyst.sessions import IDENTITY, Session
-from gridsecure.analyst.warrant_states import OFFICES, Opening, PersonSearch, Warrant
 from gridsecure.errors import (
     AccessDeniedError,
     AuthenticityError,
@@ -29,6 +26,9 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
+from gridsecure.offices.warrant_states import OFFICES, Opening, PersonSearch, Warrant
+from gridsecure.wire.answers import fetch_body, read_object, read_objects
+from gridsecure.wire.sessions import IDENTITY, Session
 
 _LONGEST_REFERENCE: Final = 256
 _NO_SUCH_METHOD: Final = "http.405"  # a service that only takes orders to search
