@@ -298,7 +298,10 @@ KEPT: dict[str, tuple[Rule, list[Path]]] = {
         decrypting,
         [path for path in python_below(SOURCES, APPS) if path.name != "secret_key.py"],
     ),
-    "views know the clients of services only": (beyond_the_clients, python_below(APPS / "dashboard")),
+    "views know the clients of services only": (
+        beyond_the_clients,
+        python_below(APPS / "dashboard"),
+    ),
     "no string of a page stands alone": (
         strings_that_stand_alone,
         python_below(APPS / "dashboard"),

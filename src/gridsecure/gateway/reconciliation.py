@@ -184,4 +184,5 @@ def read_oracle(path: Path) -> pd.DataFrame:
             reason="oracle.missing",
             remedy="Process the month on this gateway first.",
         ) from error
-    return pd.read_csv(io.BytesIO(data), dtype={"meter_point_id": str})
+    # Copied into one block: a thousand columns of intervals are read as a thousand blocks.
+    return pd.read_csv(io.BytesIO(data), dtype={"meter_point_id": str}).copy()
