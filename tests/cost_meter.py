@@ -1,8 +1,9 @@
 """Measures what every test costs and writes `costs.json`, which chooses what `make` runs.
 
 A plugin of pytest for `make costs` alone. A test's cost is the processor's time of its worker and
-of the processes that it waited for; of a test with many cases, the median. The session's key sets
-are made before the first test, so that none is charged with them.
+of the processes that it waited for; of a test with many cases, the median. A fixture that several
+tests share is charged to each of them: whichever comes first will pay. The session's key sets are
+made before the first test, so that none is charged with them.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from statistics import median
 
 import pytest
 
-from tests.costs import MEASURED, function_of
+from tests.costs import MEASURED, QUICK_SECONDS, function_of
 from tests.grid_simulator import grid_keys
 
 CPU = "cpu"
-WORTH_WRITING = 0.2
-"""Seconds; a test that takes less is free."""
 BEGUN = pytest.StashKey[float]()
 found: dict[str, list[float]] = defaultdict(list)
+shared: dict[tuple[str, str], float] = {}
+"""Seconds that fixtures of modules and sessions took, by name and where they are from."""
 
 
 def _cpu() -> float:
@@ -38,8 +39,22 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     """Begin to count."""
-    item.stash[BEGUN] = _cpu()
+    item.session.stash[BEGUN] = _cpu()
     return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Count what others will find made apart from what is the test's own."""
+    before = _cpu()
+    value = yield
+    if fixturedef.scope != "function":
+        taken = _cpu() - before
+        shared[fixturedef.argname, fixturedef.baseid] = taken
+        request.session.stash[BEGUN] += taken
+    return value
 
 
 @pytest.hookimpl(wrapper=True)
@@ -49,8 +64,15 @@ def pytest_runtest_makereport(
     """Let the last report of a test say what it took, wherever it ran."""
     report = yield
     if call.when == "teardown":
-        report.user_properties.append((CPU, _cpu() - item.stash[BEGUN]))
+        used = [one for defs in _fixtures(item) for one in defs]
+        own = _cpu() - item.session.stash[BEGUN]
+        own += sum(shared.get((one.argname, one.baseid), 0.0) for one in used)
+        report.user_properties.append((CPU, own))
     return report
+
+
+def _fixtures(item: pytest.Item) -> Iterable[Sequence[pytest.FixtureDef[object]]]:
+    return item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -64,5 +86,5 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the table, unless this is one of several workers or something failed."""
     if exitstatus == 0 and not hasattr(session.config, "workerinput"):
         table = {name: round(median(seconds), 1) for name, seconds in sorted(found.items())}
-        dear = {name: seconds for name, seconds in table.items() if seconds >= WORTH_WRITING}
+        dear = {name: seconds for name, seconds in table.items() if seconds > QUICK_SECONDS}
         MEASURED.write_text(json.dumps(dear, indent=0) + "\n", encoding="utf-8")

@@ -9,7 +9,8 @@ marks of both, and two of them choose what runs:
 * `make quick` runs what is `quick`: every test without costs that takes less than `QUICK_SECONDS`,
   the first few of each module that only need key sets or proofs, and one of each room.
 * `make test` leaves out what is `rest`: of a test that costs something and has many cases, and of a
-  module with many tests that need more than key sets and proofs, all but some from first to last.
+  module with many tests that need more than key sets and proofs, all but some from first to last;
+  and what takes more than `TEST_SECONDS`, but for one test of a module that would have none left.
 
 `make test-whole`, part of the gate, runs both, and what is `sampled`, properties and matrices, with
 all examples and cases.
@@ -31,6 +32,7 @@ import pytest
 MEASURED: Final = Path(__file__).with_name("costs.json")
 """Test -> seconds of processor time that one of its cases takes."""
 QUICK_SECONDS: Final = 0.3
+TEST_SECONDS: Final = 3.0
 QUICK: Final = "quick"
 REST: Final = "rest"
 SAMPLED: Final = "sampled"
@@ -87,6 +89,8 @@ def mark_costs(items: Sequence[pytest.Item]) -> None:
         if getattr(item.function, "is_hypothesis_test", False) or SAMPLED in item.fixturenames:
             item.add_marker(SAMPLED)
     for item in _rest(marked):
+        item.add_marker(REST)
+    for item in _too_dear([item for item, _ in marked if not item.get_closest_marker(REST)]):
         item.add_marker(REST)
     rooms: dict[str, list[Marked]] = defaultdict(list)
     for item, costs in marked:
@@ -155,6 +159,16 @@ def _rest(marked: Sequence[Marked]) -> Iterator[pytest.Function]:
         modules[module] += [(item, costs) for item, costs in kept if costs - CHEAP]
     for dear in modules.values():
         yield from (item for item, _ in _spread(dear, DEAR_PER_MODULE)[1])
+
+
+def _too_dear(kept: Sequence[pytest.Function]) -> Iterator[pytest.Function]:
+    """What takes too long for `make test`, one test of every module excepted."""
+    modules: dict[str, list[pytest.Function]] = defaultdict(list)
+    for item in kept:
+        modules[_module(item)].append(item)
+    for found in modules.values():
+        _, *others = sorted(found, key=seconds_of)
+        yield from (item for item in others if seconds_of(item) > TEST_SECONDS)
 
 
 def _spread(found: Sequence[Case], count: int) -> tuple[list[Case], list[Case]]:
