@@ -1,7 +1,7 @@
 """Measures what every test costs and writes `costs.json`, which chooses what `make` runs.
 
 A plugin of pytest for `make costs` alone. A test's cost is the processor's time of its worker and
-of the processes that it waited for; of a test with many cases, the median. A fixture that several
+of the processes that it waited for; of a test with many cases, their mean. A fixture that several
 tests share is charged to each of them: whichever comes first will pay. The session's key sets are
 made before the first test, so that none is charged with them.
 """
@@ -12,7 +12,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
-from statistics import median
+from statistics import mean
 
 import pytest
 
@@ -85,6 +85,6 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the table, unless this is one of several workers or something failed."""
     if exitstatus == 0 and not hasattr(session.config, "workerinput"):
-        table = {name: round(median(seconds), 1) for name, seconds in sorted(found.items())}
+        table = {name: round(mean(seconds), 1) for name, seconds in sorted(found.items())}
         dear = {name: seconds for name, seconds in table.items() if seconds > QUICK_SECONDS}
         MEASURED.write_text(json.dumps(dear, indent=0) + "\n", encoding="utf-8")
