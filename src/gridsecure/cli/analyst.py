@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.errors import GridSecureError, InputError, InvalidMessageError, NotFoundError
 
 with on_use():
@@ -25,7 +25,6 @@ with on_use():
     from gridsecure.cli import online
     from gridsecure.crypto import sm2
 
-TIMEZONE: Final = "Asia/Shanghai"
 LOOK_SECONDS: Final = 1.0
 
 analyst_app = typer.Typer(
@@ -100,10 +99,8 @@ def ask(  # noqa: PLR0913 - one parameter an option
             patience(wait),
         )
         answer = analyst_client.load_curve(wallet, month=month, timezone=timezone)
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(answer_to_json(answer), ensure_ascii=False))
-    else:
-        show_answer(answer, Console())
+    document = answer_to_json(answer)
+    print_result(document, output, show=lambda console: show_answer(answer, console))
     notes.print(f"{answer.left} of {answer.limit} grants are left this month.")
 
 

@@ -7,7 +7,6 @@ the opening key each; both sign what holders pin.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.identity_messages import IdentityKeys
 from gridsecure.messages import sign_message
+from gridsecure.whole_files import create_file
 from gridsecure.zone_keys import load_signing_key
 
 ZONES: Final = ("identity", "gateway", "platform", "authority")
@@ -119,12 +119,12 @@ def _identity_keys(folder: Path, people: dict[str, Sm2PrivateKey]) -> tuple[str,
     """Draw the issuer's and the openers' keys; what both offices sign of them."""
     suite = sm2_suite()
     issuer = generate_issuer_key(suite)
-    _write_secret(folder / "identity" / "issuer.key", issuer.to_bytes(suite))
+    create_file(folder / "identity" / "issuer.key", issuer.to_bytes(suite))
 
     def half(opener: Opener) -> str:
         key: OpenerKey = generate_opener_key(opener, suite=suite)
         path = _person(folder, OFFICES[opener]) / "opener.key"
-        _write_secret(path, key.k.to_bytes(32, "big"))
+        create_file(path, key.k.to_bytes(32, "big"))
         return key.published(suite).hex()
 
     keys = IdentityKeys(
@@ -140,9 +140,3 @@ def _identity_keys(folder: Path, people: dict[str, Sm2PrivateKey]) -> tuple[str,
 
 def _person(folder: Path, user: str) -> Path:
     return folder / "people" / user
-
-
-def _write_secret(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)

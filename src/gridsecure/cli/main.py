@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.identity import identity_app
 from gridsecure.cli.keys import keys_app
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import period_app
 from gridsecure.cli.plan import plan_app
 from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
@@ -81,10 +80,7 @@ def _note(text: str) -> None:
 
 
 def _print_bills(document: dict[str, Any], output: OutputFormat) -> None:
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(document, ensure_ascii=False))
-    else:
-        tables.show_bills(document, Console())
+    print_result(document, output, show=lambda console: tables.show_bills(document, console))
 
 
 @app.callback()

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pandas as pd
 
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.cli.run_order import RunMeters
+from gridsecure.cli.run_order import TIMEZONE, RunMeters
 from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
 from gridsecure.month_texts import read_month
@@ -23,7 +23,6 @@ from gridsecure.simulator.synthetic_meters import kwh_texts, simulate
 from gridsecure.tariffs.tariff import catalogue_tariffs
 
 DEFAULT_MONTH: Final = "2026-07"
-TIMEZONE: Final = "Asia/Shanghai"
 INTERVAL_MINUTES: Final = 30
 
 

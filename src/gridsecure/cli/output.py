@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 
 class OutputFormat(StrEnum):
@@ -16,3 +19,13 @@ class OutputFormat(StrEnum):
 
 
 FormatOption = Annotated[OutputFormat, typer.Option("--format", help="What to print.")]
+
+
+def print_result(
+    document: dict[str, Any], output: OutputFormat, *, show: Callable[[Console], None]
+) -> None:
+    """Print a result as JSON, or as what `show` makes of it for people."""
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        show(Console())

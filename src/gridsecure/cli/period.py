@@ -7,9 +7,8 @@ others are left out by a new list, which takes the earlier one's place.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +16,7 @@ from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.on_use import on_use
+from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.errors import InputError
 
 with on_use():
@@ -25,7 +25,6 @@ with on_use():
     from gridsecure.offices import closing_lists
     from gridsecure.offices import files as office_files
 
-TIMEZONE: Final = "Asia/Shanghai"
 
 period_app = typer.Typer(
     help="Close a month: say which uploads are billed and totalled together.", no_args_is_help=True
@@ -74,7 +73,7 @@ def close(  # noqa: PLR0913 - one parameter an option
     office, span = office_files.officer_key(office_key), _span(month, timezone)
     with online.person(identity, key=key, services={"platform": platform}) as call:
         count = closing_lists.close_month(
-            partial(call, "platform"),
+            call,
             key=office,
             now=online.utc_now(),
             leave_out=leave_out or (),

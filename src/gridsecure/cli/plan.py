@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 
 with on_use():
     from gridsecure.cli import plan_answers
@@ -42,10 +40,10 @@ def explain_plan(
     if contract is None:
         assumed = plan_answers.ASSUMED_VA // 1000
         notes.print(f"no --contract: every meter point has {assumed} kVA and no quota")
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(plan_answers.explanation_to_json(explanation), ensure_ascii=False))
-    else:
-        plan_answers.show_explanation(explanation, Console())
+    document = plan_answers.explanation_to_json(explanation)
+    print_result(
+        document, output, show=lambda console: plan_answers.show_explanation(explanation, console)
+    )
     for line in explanation.refused:
         _note_refusal(line, explanation)
     if explanation.refused:

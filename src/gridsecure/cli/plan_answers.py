@@ -18,7 +18,8 @@ from rich.table import Table
 from gridsecure.billing.bill_documents import CIPHERTEXT, computed_where
 from gridsecure.billing.contracts import default_contracts, load_contracts
 from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR, SHARE, LineRule
-from gridsecure.errors import InputError, NotFoundError
+from gridsecure.cli.tariff_names import find_tariff
+from gridsecure.errors import InputError
 from gridsecure.messages import MAX_SLOTS
 from gridsecure.month_texts import read_month
 from gridsecure.periods import BillingPeriod, billing_month
@@ -26,7 +27,7 @@ from gridsecure.plans.explain import ExplainedLine, Explanation, explain
 from gridsecure.plans.lines.kind import Method
 from gridsecure.plans.lines.registry import DIVISOR, describe_line
 from gridsecure.plans.quantities import ColumnNeed
-from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff
+from gridsecure.tariffs.tariff import Tariff, load_tariff
 
 ASSUMED_VA = 315_000
 """Contracted capacity of a meter point that no contract file describes [VA]."""
@@ -61,13 +62,7 @@ def answer_question(question: PlanQuestion) -> Explanation:
             reason="plan.slots",
             remedy="Give a smaller --slots, or leave it out for a full roster.",
         )
-    path = catalogue_tariffs().get(question.tariff, Path(question.tariff))
-    if not path.is_file():
-        raise NotFoundError(
-            f"There is no tariff file and no catalogue tariff {question.tariff!r}.",
-            remedy="Check the path or the id given to --tariff.",
-        )
-    tariff = load_tariff(path)
+    tariff = load_tariff(find_tariff(question.tariff))
     period = _period(question.month, tariff)
     contracts = _roster(question)
     large = bool((contracts["large"] == "yes").any())

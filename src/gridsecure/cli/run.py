@@ -31,11 +31,11 @@ from gridsecure.analyst.reconciliation import intake_of, reconcile_month
 from gridsecure.analyst.releases import Release, pin_authority, verify_release
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.cli.home import Home, create_home
-from gridsecure.cli.meters import TIMEZONE, MeterFiles, meter_files
+from gridsecure.cli.meters import MeterFiles, meter_files
 from gridsecure.cli.online import utc_now
 from gridsecure.cli.processes import Services
 from gridsecure.cli.run_analyst import RunAnalyst
-from gridsecure.cli.run_order import RunMeters
+from gridsecure.cli.run_order import TIMEZONE, RunMeters
 from gridsecure.cli.run_progress import RunProgress, show_progress
 from gridsecure.cli.run_result import RunResult, Stage
 from gridsecure.cli.service_specs import dashboard_spec, service_specs
@@ -141,7 +141,7 @@ class Run:
 
     def _close_month(self, client: ServicesClient) -> int:
         """As the billing office: what was uploaded is billed together."""
-        call = partial(client.call, "billing", "platform")
+        call = partial(client.call, "billing")
         office = self._home.keys["billing-office"]
         return close_month(call, key=office, now=utc_now(), **self._period)
 

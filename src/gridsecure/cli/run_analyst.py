@@ -14,8 +14,8 @@ from gridsecure.analyst.grants import QueryAddresses
 from gridsecure.analyst.queries import QueryProgress
 from gridsecure.analyst.releases import pin_authority
 from gridsecure.cli.home import OFFICES, Home
-from gridsecure.cli.meters import TIMEZONE
 from gridsecure.cli.online import open_connection, utc_now
+from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.errors import GridSecureError
 
 WALLET: Final = "wallet.json"

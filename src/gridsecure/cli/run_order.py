@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+TIMEZONE: Final = "Asia/Shanghai"
+"""Local time of meters, where nothing else is said."""
 DEFAULT_METERS: Final = 4096
 DEFAULT_TARIFF: Final = "shenzhen-residential-tiers"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 from gridsecure.statements.options import RenderOptions
 from gridsecure.statements.render import RenderedStatement, choose_statements, render_statement
+from gridsecure.whole_files import replace_file
 
 Report = Callable[[str], None]
 
@@ -116,19 +116,11 @@ def _refuse_existing(targets: Sequence[Path]) -> None:
 
 
 def _write_whole(target: Path, content: bytes) -> None:
-    """Write beside the target under another name, then rename; readable by its owner only."""
-    temporary: Path | None = None
+    """Write a file, readable by its owner only, that is there whole or not at all."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        replace_file(target, [content])
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise StorageError(
             f"{target.name!r} could not be written.",
             reason="statement.output",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +11,7 @@ from rich.markup import escape
 
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.errors import InputError
 from gridsecure.statements.wording import Language
 
@@ -30,13 +29,6 @@ tariff_app = typer.Typer(
 )
 NAME = "Tariff file, or a catalogue id."
 LanguageOption = Annotated[Language, typer.Option(help="Chinese or English.")]
-
-
-class DiffFormat(StrEnum):
-    """How differences are printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 @tariff_app.callback()
@@ -100,18 +92,17 @@ def diff(
     before: Annotated[str, typer.Argument(help=NAME)],
     after: Annotated[str, typer.Argument(help=NAME)],
     *,
-    output: Annotated[DiffFormat, typer.Option("--format", help="What to print.")] = (
-        DiffFormat.TABLE
-    ),
+    output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Compare two tariffs row by row: what was added, removed or changed."""
     old, new = (tariffs.load_tariff(tariff_names.find_tariff(name)) for name in (before, after))
     changes = tariff_diff.diff_tariffs(old, new)
-    if output is DiffFormat.JSON:
-        changed = [change.to_json() for change in changes]
-        typer.echo(json.dumps({"changes": changed}, ensure_ascii=False))
-    else:
-        tariff_tables.show_diff(changes, tariff_tables.wide(Console()))
+    document = {"changes": [change.to_json() for change in changes]}
+    print_result(
+        document,
+        output,
+        show=lambda console: tariff_tables.show_diff(changes, tariff_tables.wide(console)),
+    )
 
 
 @tariff_app.command("import")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.messages import ClosingList, Signed, sign_message
+from gridsecure.offices.officers import Call
 
 PATH: Final = "/closing-lists"
-
-Call = Callable[..., Any]
-"""Calls the platform as a member of the billing staff: method, path, options -> JSON answer."""
 
 
 def close_month(
@@ -28,7 +26,7 @@ def close_month(
     """Sign and hand in a month's next list: all that is open, or a list in force less some uploads.
 
     Args:
-        call: Calls the platform.
+        call: Calls the services as a member of the billing staff.
         key: The billing office's.
         start: Start of the month, ISO 8601.
         end: Its end.
@@ -44,7 +42,7 @@ def close_month(
             (`period.leave-out`).
         GridSecureError: The platform refused.
     """
-    answer = call("GET", PATH, params={"start": start, "end": end})
+    answer = call("platform", "GET", PATH, params={"start": start, "end": end})
     if leave_out:
         uploads = _remaining(answer, set(leave_out))
     else:
@@ -57,7 +55,7 @@ def close_month(
         )
     number = len(answer["closed"]) + 1
     envelope = sign_closing_list(uploads, number=number, key=key, start=start, end=end, now=now)
-    call("POST", PATH, json=envelope.model_dump())
+    call("platform", "POST", PATH, json=envelope.model_dump())
     return len(uploads)
 
 
