@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from gridsecure.credentials.opening import Opener
+from gridsecure.credentials.opening import OFFICE_OF, Opener
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import AccessDeniedError
@@ -126,10 +126,6 @@ def show_opening(found: Opening[Enrolled]) -> OpeningShown:
     )
 
 
-OFFICES: Final[Mapping[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
-"""Whose office a role acts for."""
-
-
 @dataclass(frozen=True, slots=True)
 class WarrantService:
     """What these routes need, as `app.state.warrants`.
@@ -163,12 +159,12 @@ class Officer:
     name: str
 
 
-def _officer(claims: Annotated[TokenClaims, Depends(require(*OFFICES))]) -> Officer:
+def _officer(claims: Annotated[TokenClaims, Depends(require(*OFFICE_OF))]) -> Officer:
     if len(set(claims.roles)) != 1:
         raise AccessDeniedError(
             "An officer has the role of one office and no other.", reason="authenticity.offices"
         )
-    return Officer(OFFICES[claims.roles[0]], claims.subject)
+    return Officer(OFFICE_OF[claims.roles[0]], claims.subject)
 
 
 Service = Annotated[WarrantService, Depends(_service)]

@@ -15,7 +15,7 @@ from typing import Final
 
 from gridsecure.cli.service_users import ServiceUsers, draw_users, give
 from gridsecure.credentials.issuer_keys import generate_issuer_key
-from gridsecure.credentials.opening import Opener, OpenerKey, generate_opener_key
+from gridsecure.credentials.opening import OFFICE_OF, Opener, OpenerKey, generate_opener_key
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.identity_messages import IdentityKeys
@@ -32,7 +32,7 @@ USERS: Final = {
     "regulator": ("regulator",),
     "operator": ("operator",),
 }
-OFFICES: Final[dict[Opener, str]] = {"utility": "custodian", "regulator": "regulator"}
+OFFICES: Final[dict[Opener, str]] = {opener: user for user, opener in OFFICE_OF.items()}
 """Who holds each half of the opening key."""
 
 

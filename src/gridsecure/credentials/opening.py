@@ -32,6 +32,8 @@ Opener = Literal["utility", "regulator"]
 """Who holds a half of the opening key."""
 
 OPENERS: Final[tuple[Opener, ...]] = ("utility", "regulator")
+OFFICE_OF: Final[Mapping[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
+"""Whose office a role acts for."""
 SHARE_BYTES: Final = POINT_BYTES + proof_bytes(1)
 PUBLISHED_BYTES: Final = POINT_BYTES + proof_bytes(1)
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
-from gridsecure.credentials.opening import OPENERS, Opener, OpenerKey
+from gridsecure.credentials.opening import OFFICE_OF, OPENERS, Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError, InvalidMessageError
@@ -27,8 +27,6 @@ from gridsecure.store.log_entries import read_entry
 from gridsecure.wire.client import AnswerT, Client
 from gridsecure.wire.identity import EvidenceShown, LeavesShown, PersonTokens, Statements
 from gridsecure.wire.words import PeopleWords
-
-OFFICE_OF: Final[dict[str, Opener]] = {"custodian": "utility", "regulator": "regulator"}
 
 Call = Callable[..., Any]
 """Calls a service as somebody who signed in: audience, method, path, options -> its answer."""

@@ -6,16 +6,12 @@ path and in a command that somebody copies into a shell.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
+from gridsecure.credentials.opening import OPENERS
 from gridsecure.errors import InvalidMessageError
 from gridsecure.wire.answers import Answer
-
-OFFICES: Final[Mapping[str, str]] = {"custodian": "utility", "regulator": "regulator"}
-"""Whose office a role acts for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Warrant:
         """In one word: `open`, `half` (one share), `past` (opened, forgotten) or `ordered`."""
         if self.is_open:
             return "open"
-        if len(self.waiting_for) < len(OFFICES):
+        if len(self.waiting_for) < len(OPENERS):
             return "half"
         return "past" if self.opened else "ordered"
 
@@ -154,7 +150,7 @@ class PersonSearch:
 
 def _offices(answer: Answer, name: str) -> tuple[str, ...]:
     found = answer.texts(name)
-    if not set(found) <= set(OFFICES.values()):
+    if not set(found) <= set(OPENERS):
         raise InvalidMessageError(
             f"The identity service names an unknown office: {name}.",
             reason="message.answer",

@@ -18,6 +18,7 @@ from typing import Final
 
 import httpx
 
+from gridsecure.credentials.opening import OFFICE_OF
 from gridsecure.errors import (
     AccessDeniedError,
     AuthenticityError,
@@ -26,7 +27,7 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
-from gridsecure.offices.warrant_states import OFFICES, Opening, PersonSearch, Warrant
+from gridsecure.offices.warrant_states import Opening, PersonSearch, Warrant
 from gridsecure.wire.answers import fetch_body, read_object, read_objects
 from gridsecure.wire.sessions import IDENTITY, Session
 
@@ -40,7 +41,7 @@ def office_of(session: Session) -> str:
     Raises:
         AccessDeniedError: For none, or it has another role besides (`session.offices`).
     """
-    offices = [OFFICES[role] for role in session.roles if role in OFFICES]
+    offices = [OFFICE_OF[role] for role in session.roles if role in OFFICE_OF]
     if not offices or len(session.roles) != 1:
         raise AccessDeniedError(
             "Whoever acts for an office has its role and no other.",
