@@ -63,7 +63,7 @@ class CredentialParts:
         """
         suite = sm2_suite(backend)
         key = generate_issuer_key(suite)
-        halves = {name: generate_opener_key(name, suite=suite).published(suite) for name in OPENERS}
+        halves = {name: generate_opener_key(name, suite=suite).publish(suite) for name in OPENERS}
         keys = PublicKeys(key.public_key(suite), joint_key(halves, suite=suite))
         return cls(suite, key, keys, suite.group.random_scalar())
 

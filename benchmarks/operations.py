@@ -44,17 +44,17 @@ def evaluations(column: EncryptedColumn) -> dict[str, Callable[[], Any]]:
     array = np.arange(slots, dtype=np.int64) % degree
     wanted = {
         ADD: lambda: column.plus(column),
-        ADD_CONSTANT: lambda: column.raised(FACTOR),
-        ADD_ARRAY: lambda: column.raised(array),
-        SCALE: lambda: column.scaled(FACTOR),
-        SELECT: lambda: column.selected(array),
+        ADD_CONSTANT: lambda: column.raise_by(FACTOR),
+        ADD_ARRAY: lambda: column.raise_by(array),
+        SCALE: lambda: column.scale(FACTOR),
+        SELECT: lambda: column.select(array),
     }
     if column.evaluation.relinearisation_keys is not None:
         square = column.times(column)
         wanted[MULTIPLY] = lambda: column.times(column)
-        wanted[RELINEARISE] = square.relinearised
+        wanted[RELINEARISE] = square.relinearise
         if column.primes > 1:
-            wanted[SWITCH] = lambda: column.lowered(column.primes - 1)
+            wanted[SWITCH] = lambda: column.switch_down(column.primes - 1)
     return wanted
 
 
@@ -96,7 +96,7 @@ def measure_all() -> Iterator[tuple[tuple[str, str, int], float]]:
         for primes in range(fresh.primes, 0, -1):
             if parameters is REGISTER and primes < fresh.primes:
                 break
-            column = fresh.lowered(primes)
+            column = fresh.switch_down(primes)
             for kind, operation in (evaluations(column) | stored(column, keys)).items():
                 yield (name, kind, primes), best(operation)
 

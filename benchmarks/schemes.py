@@ -64,12 +64,12 @@ def operations(keys: SecretKeySet) -> Measured:
     values = np.arange(parameters.ring_degree, dtype=np.uint64)
     high = len(values) - 1
     fresh = keys.public.encrypt(values, high=high)
-    scaled = fresh.scaled(RATE)
+    scaled = fresh.scale(RATE)
     assert (keys.decrypt(scaled) == values * np.uint64(RATE) % parameters.plain_modulus).all()
     found = {
         "encode and encrypt": best(lambda: keys.public.encrypt(values, high=high)),
         "add": best(lambda: fresh.plus(fresh)),
-        "× scalar": best(lambda: fresh.scaled(RATE)),
+        "× scalar": best(lambda: fresh.scale(RATE)),
         "decrypt and decode": best(lambda: keys.decrypt(fresh)),
         "bits left, fresh": keys.noise_margin(fresh),
         "bits left, × scalar": keys.noise_margin(scaled),
@@ -79,14 +79,14 @@ def operations(keys: SecretKeySet) -> Measured:
 
 def products(keys: SecretKeySet, fresh: EncryptedColumn) -> Measured:
     """Products as the tier circuit makes them: from three primes, switched in between."""
-    start = fresh.lowered(fresh.primes - 1)
+    start = fresh.switch_down(fresh.primes - 1)
     square = start.times(start)
-    inner = square.relinearised().lowered(start.primes - 1)
-    outer = inner.times(inner).relinearised()
+    inner = square.relinearise().switch_down(start.primes - 1)
+    outer = inner.times(inner).relinearise()
     return {
-        "switch 4 → 3 primes": best(lambda: fresh.lowered(fresh.primes - 1)),
+        "switch 4 → 3 primes": best(lambda: fresh.switch_down(fresh.primes - 1)),
         "ct × ct": best(lambda: start.times(start)),
-        "relinearise": best(square.relinearised),
+        "relinearise": best(square.relinearise),
         "bits left, one product": keys.noise_margin(inner),
         "bits left, two products": keys.noise_margin(outer),
     }

@@ -94,7 +94,7 @@ def ask_for_key_sets(client: TestClient, grid: GridSimulator) -> list[Signed]:
         parts = [part.model_dump_json().encode() for part in key_set_request(grid, name)]
         answer = client.post("/key-sets", content=frames.join_frames(parts), headers={})
         assert answer.status_code == 200, answer.text
-        notices.append(Signed.parsed(frames.split_frames(answer.content)[0]))
+        notices.append(Signed.parse(frames.split_frames(answer.content)[0]))
     return notices
 
 
@@ -293,7 +293,7 @@ class Authority:
 
     def closing(self, request: ReleaseRequest) -> Signed | None:
         """The list that closes the request's month for the uploads of its transcripts."""
-        bodies = [Transcript.parsed(transcript.body) for transcript in request.transcripts]
+        bodies = [Transcript.parse(transcript.body) for transcript in request.transcripts]
         uploads = sorted({upload for body in bodies for upload in body.uploads})
         if not uploads:
             return None
@@ -334,7 +334,7 @@ class Authority:
     @property
     def certificates(self) -> list[ReleaseCertificate]:
 
-        return [ReleaseCertificate.parsed(c.body) for c in list_certificates(self.zone)]
+        return [ReleaseCertificate.parse(c.body) for c in list_certificates(self.zone)]
 
     @property
     def evidence(self) -> list[EvidenceEntry]:

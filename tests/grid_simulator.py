@@ -398,7 +398,7 @@ class GridSimulator:
 
     def key_objects(self, notice: Signed) -> tuple[bytes, ...]:
         """The objects a notice of the session's key sets names."""
-        public = self.keys.secret[KeyNotice.parsed(notice.body).parameters].public
+        public = self.keys.secret[KeyNotice.parse(notice.body).parameters].public
         return tuple(key for key in (public.public_key, public.relinearisation_keys) if key)
 
     def signed_roster(self, roster: Roster, *, key: Sm2PrivateKey | None = None) -> Signed:

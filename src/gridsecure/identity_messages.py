@@ -117,7 +117,7 @@ class IdentityKeys(Message):
 
     Args:
         issuer: As `IssuerPublicKey.to_bytes`.
-        utility: As `OpenerKey.published`, with its proof of possession.
+        utility: As `OpenerKey.publish`, with its proof of possession.
         regulator: As `utility`.
     """
 

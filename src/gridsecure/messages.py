@@ -38,7 +38,7 @@ class Message(BaseModel):
     kind: ClassVar[str]
 
     @classmethod
-    def parsed(cls, text: str | bytes) -> Self:
+    def parse(cls, text: str | bytes) -> Self:
         """Read a message.
 
         Raises:
@@ -116,7 +116,7 @@ def open_message(
     if envelope.body_kind != expect.kind:
         raise SignatureError("A signed message is of another kind.")
     envelope.verify(key)
-    return expect.parsed(envelope.body)
+    return expect.parse(envelope.body)
 
 
 class KeySetRequest(Message):

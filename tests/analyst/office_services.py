@@ -84,7 +84,7 @@ class OfficeServices:
         }
 
     def person_tokens(self, content: bytes, *, expires_at: str) -> httpx.Response:
-        envelope = Signed.parsed(content)
+        envelope = Signed.parse(content)
         trusted = {name: key for name, (key, _) in self.people.items()}
         try:
             login = open_message(envelope, expect=PersonLogin, trusted=trusted)

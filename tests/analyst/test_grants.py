@@ -105,7 +105,7 @@ class Desk:
     @property
     def wallet(self) -> KeptWallet:
         with open_wallet(self.path, suite=suite()) as file:
-            return file.needed()
+            return file.require()
 
     @property
     def client(self) -> QueryClient:
@@ -118,7 +118,7 @@ class Desk:
 
     def keep(self, after: Wallet) -> None:
         with open_wallet(self.path, suite=suite()) as file:
-            file.keep(replace(file.needed(), grants=after))
+            file.keep(replace(file.require(), grants=after))
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def plain(wallet: KeptWallet) -> tuple[object, ...]:
 def test_a_wallet_comes_back_as_it_was_and_only_its_owner_reads_it(enrolled):
     grant = enrolled.client.grant(enrolled.grants(), QUERY, reader=READER, keep=enrolled.keep)
     with open_wallet(enrolled.path, suite=suite()) as file:
-        wallet = file.needed().with_grant(grant)
+        wallet = file.require().add_grant(grant)
         file.keep(wallet)
     assert plain(enrolled.wallet) == plain(wallet)
     assert stat.S_IMODE(enrolled.path.stat().st_mode) == 0o600
@@ -166,14 +166,14 @@ def test_a_wallet_comes_back_as_it_was_and_only_its_owner_reads_it(enrolled):
     assert wallet.grant_for(query_for(generate_private_key()), at=NOW) == grant
     another = QUERY.model_copy(update={"start": "2026-06-01T00:00:00+08:00", "end": START})
     assert wallet.grant_for(another, at=NOW) is None
-    assert wallet.without_grant(QUERY.text, at=NOW).in_use == ()
-    assert wallet.without_grant("another", at=NOW).in_use == (grant,)
+    assert wallet.drop_grant(QUERY.text, at=NOW).in_use == ()
+    assert wallet.drop_grant("another", at=NOW).in_use == (grant,)
     assert wallet.left == LIMIT - 1
 
 
 def test_nothing_secret_is_shown(enrolled):
     grant = enrolled.client.grant(enrolled.grants(), QUERY, reader=READER, keep=enrolled.keep)
-    wallet = enrolled.wallet.with_grant(grant)
+    wallet = enrolled.wallet.add_grant(grant)
     shown = repr(wallet) + repr(grant)
     text = json.loads(enrolled.path.read_text())
     reader = READER.to_bytes().hex()
@@ -225,7 +225,7 @@ def test_a_disk_that_refuses_leaves_the_wallet_as_it_was(enrolled, monkeypatch):
     with open_wallet(enrolled.path, suite=suite()) as file:
         monkeypatch.setattr("os.fsync", full)
         with pytest.raises(StorageError):
-            file.keep(make_wallet(file.needed().keys, suite=suite()))
+            file.keep(make_wallet(file.require().keys, suite=suite()))
         monkeypatch.undo()
     assert enrolled.path.read_bytes() == before
     assert sorted(p.name for p in enrolled.path.parent.iterdir() if p.is_file()) == [
@@ -237,7 +237,7 @@ def _next_nonce(path: Path, uses: int) -> None:
     """Use nonces, as a command of its own does."""
     for _ in range(uses):
         with open_wallet(path, suite=suite()) as file:
-            wallet = file.needed()
+            wallet = file.require()
             file.keep(replace(wallet, grants=replace(
                 wallet.grants, next_nonce=wallet.grants.next_nonce + 1
             )))  # fmt: skip
@@ -296,7 +296,7 @@ def test_enrolment_is_with_the_pinned_authority(desk, wrong):
 def test_other_keys_than_before_are_refused(enrolled):
     with open_wallet(enrolled.path, suite=suite()) as file:
         said = check_statements(keys().statements, signers=keys().signers)
-        file.keep(replace(file.needed(), keys=said.model_copy(update={"issuer": "02" * 99})))
+        file.keep(replace(file.require(), keys=said.model_copy(update={"issuer": "02" * 99})))
     with pytest.raises(AuthenticityError) as refused:
         enrolled.enrol()
     assert refused.value.reason == "identity.keys-changed"
@@ -567,7 +567,7 @@ def test_two_queries_of_one_analyst_share_no_reader(enrolled):
         readers.append(kept.query.reader)
         if len(readers) == 2:
             with open_wallet(enrolled.path, suite=suite()) as file:
-                file.keep(file.needed().without_grant(kept.query.text, at=NOW))
+                file.keep(file.require().drop_grant(kept.query.text, at=NOW))
     assert len(set(readers)) == 3
     person = keys().people["lin"].public_key.point.hex()
     assert person not in readers
@@ -596,7 +596,7 @@ def test_a_query_whose_reader_has_another_shape_is_refused(reader):
 
 def test_a_kept_grant_with_a_damaged_reader_is_not_used(enrolled, granted):
     with open_wallet(enrolled.path, suite=suite()) as file:
-        file.keep(file.needed().with_grant(granted))
+        file.keep(file.require().add_grant(granted))
     text = json.loads(enrolled.path.read_text())
     reader = text["grants"][0]["reader"]
     text["grants"][0]["reader"] = "0" * 64

@@ -72,7 +72,7 @@ def test_totals_by_zone_and_class_name_what_is_missing(bills) -> None:
 
 
 def test_withheld_is_not_suppressed(bills) -> None:
-    table = reports.bill_table(bills.without_values())
+    table = reports.bill_table(bills.hide_values())
     totals = reports.bill_totals(table)
     assert (totals.cells, totals.suppressed, totals.withheld) == (0, 1, 3)
     assert totals.average_yuan_per_kwh is None
@@ -189,7 +189,7 @@ def test_suppressed_cells_are_in_no_curve(curve) -> None:
 
 
 def test_no_value_no_curve(curve) -> None:
-    table = load_curves.load_curve_table(curve.without_values())
+    table = load_curves.load_curve_table(curve.hide_values())
     assert load_curves.peak_day(table) is None
 
 

@@ -123,7 +123,7 @@ class Ordering:
     def answer(self, response: httpx.Response) -> EnrolmentAnswer:
         assert response.status_code == 200, response.text
         sealed = open_from(response.content, private_key=self.sender, purpose=ANSWER_PURPOSE)
-        envelope = Signed.parsed(sealed)
+        envelope = Signed.parse(sealed)
         return open_message(
             envelope, expect=EnrolmentAnswer, trusted=registry(grid_keys().identity)
         )

@@ -35,7 +35,7 @@ class Queue:
         self.message = authority.view.message
         self.object = authority.view.object
 
-    def waiting(self) -> list[Signed]:
+    def list_waiting(self) -> list[Signed]:
         return self.requests
 
     def answered(self, request_id: str, state: str) -> None:

@@ -33,7 +33,7 @@ class Queue:
         self.message = maker.view.message
         self.object = maker.view.object
 
-    def waiting(self) -> list[Signed]:
+    def list_waiting(self) -> list[Signed]:
         return self.requests
 
     def answered(self, request_id: str, state: str) -> None:

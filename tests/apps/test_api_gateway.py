@@ -189,7 +189,7 @@ class Services:
         sealed = self.expect(*certificates).content
         text = open_from(sealed, private_key=OFFICE, purpose=EXPECTED_PURPOSE)
         trusted = {self.key.public_key.thumbprint: self.key.public_key}
-        return open_message(Signed.parsed(text), expect=ExpectedBills, trusted=trusted)
+        return open_message(Signed.parse(text), expect=ExpectedBills, trusted=trusted)
 
     def processed(self) -> dict:
         started = self.call("POST", "/process")

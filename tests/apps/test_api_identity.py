@@ -201,7 +201,7 @@ def test_a_success_forgets_failures_and_old_failures_do_not_count():
     for step in range(4 * ALLOWED_FAILURES):
         failures.claim("slow", now=NOW + step * FAILURE_WINDOW / 4)
         failures.claim("good", now=NOW)
-        failures.succeeded("good")
+        failures.forgive("good")
     for _ in range(ALLOWED_FAILURES):
         failures.claim("bad", now=NOW)
     with pytest.raises(AuthenticityError):

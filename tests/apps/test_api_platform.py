@@ -144,11 +144,11 @@ def test_a_month_goes_from_upload_to_answered_requests(platform, grid):
 
     waiting = platform.get("/release-requests", headers=AUTHORITY).json()
     for message, run in zip(waiting, runs, strict=True):
-        envelope = Signed.parsed(Signed(**message).model_dump_json())
+        envelope = Signed.parse(Signed(**message).model_dump_json())
         envelope.verify(grid.platform_key.public_key)
-        request = ReleaseRequest.parsed(envelope.body)
+        request = ReleaseRequest.parse(envelope.body)
         assert (request.request_id, request.requested_by) == (run["request_id"], "clerk")
-    read_what_the_checker_reads(platform, ReleaseRequest.parsed(waiting[0]["body"]))
+    read_what_the_checker_reads(platform, ReleaseRequest.parse(waiting[0]["body"]))
 
     path = f"/release-requests/{runs[0]['request_id']}/answer"
     for _ in range(2):
@@ -160,7 +160,7 @@ def test_a_month_goes_from_upload_to_answered_requests(platform, grid):
 
 def read_what_the_checker_reads(platform: TestClient, request: ReleaseRequest) -> None:
     for message in request.transcripts:
-        transcript = Transcript.parsed(message.body)
+        transcript = Transcript.parse(message.body)
         for kind, (digest,) in (("roster", transcript.rosters), ("upload", transcript.uploads)):
             found = platform.get(f"/messages/{kind}/{digest}", headers=AUTHORITY)
             assert Signed(**found.json()).digest == digest

@@ -15,9 +15,9 @@ class InProcess(httpx.BaseTransport):
         self._app = app
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return asyncio.run(self._handled(request))
+        return asyncio.run(self._handle(request))
 
-    async def _handled(self, request: httpx.Request) -> httpx.Response:
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
         carried = httpx.Request(
             request.method, request.url, headers=request.headers, content=request.read()
         )

@@ -312,7 +312,7 @@ def test_a_sign_in_code_is_one_signed_login_for_all_services(offices):
     assert result.exit_code == 0
     code = result.stdout.strip()
     padded = code + "=" * (-len(code) % 4)
-    envelope = Signed.parsed(urlsafe_b64decode(padded))
+    envelope = Signed.parse(urlsafe_b64decode(padded))
     key = keys().staters["utility"].public_key
     login = open_message(envelope, expect=PersonLogin, trusted={key.thumbprint: key})
     assert sorted(login.audiences) == ["authority", "gateway", "identity", "platform"]

@@ -96,9 +96,9 @@ def computed(local: LocalParties) -> list[str]:
     with read_session(local.platform.zone.engine) as session:
         envelopes = [row.envelope for row in session.exec(select(TranscriptRow))]
     for envelope in envelopes:
-        transcript = Transcript.parsed(envelope.body)
+        transcript = Transcript.parse(envelope.body)
         (upload,) = transcript.uploads
-        manifest = UploadManifest.parsed(local.platform.message("upload", upload).body)
+        manifest = UploadManifest.parse(local.platform.message("upload", upload).body)
         own = {"digest", "key_id"}
         columns = [column.model_dump(exclude=own) for column in manifest.columns]
         outputs = {n: entry.model_dump(exclude=own) for n, entry in transcript.outputs.items()}

@@ -60,11 +60,11 @@ def run(grid: GridSimulator, plan: str = "bill") -> ReleaseRequest:
         envelope = run_plan(
             zone, grid.order(plan), pool=pool, clock=lambda: NOW, progress=lambda *_: None
         )
-    return ReleaseRequest.parsed(envelope.body)
+    return ReleaseRequest.parse(envelope.body)
 
 
 def used(request: ReleaseRequest) -> set[str]:
-    bodies = [Transcript.parsed(transcript.body) for transcript in request.transcripts]
+    bodies = [Transcript.parse(transcript.body) for transcript in request.transcripts]
     return {upload for body in bodies for upload in body.uploads}
 
 

@@ -104,14 +104,14 @@ def test_half_a_correction_is_no_message(
 ) -> None:
     text = first.manifest.model_copy(update=change).model_dump_json()
     with pytest.raises(InvalidMessageError):
-        UploadManifest.parsed(text)
+        UploadManifest.parse(text)
 
 
 def test_an_upload_of_an_earlier_release_is_a_first_one(first: GridUpload) -> None:
     fields = json.loads(first.message.body)
     for name in ("revision", "corrects", "corrected_slots"):
         del fields[name]
-    assert UploadManifest.parsed(json.dumps(fields)) == first.manifest
+    assert UploadManifest.parse(json.dumps(fields)) == first.manifest
 
 
 # --- a chain -----------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def sent_by_a_process(zone: PlatformZone, folder: Path, text: str) -> str:
         office=zone.office,
     )
     try:
-        return intake.begin_upload(own, Signed.parsed(text), at=NOW).state
+        return intake.begin_upload(own, Signed.parse(text), at=NOW).state
     except GridSecureError as error:
         return error.reason
     finally:
@@ -341,14 +341,14 @@ def run(grid: GridSimulator, plan: str) -> Signed:
 
 
 def uploads_of(envelope: Signed) -> Iterator[str]:
-    for transcript in ReleaseRequest.parsed(envelope.body).transcripts:
-        yield from Transcript.parsed(transcript.body).uploads
+    for transcript in ReleaseRequest.parse(envelope.body).transcripts:
+        yield from Transcript.parse(transcript.body).uploads
 
 
 def answered(
     grid: GridSimulator, envelope: Signed, *, answer: Literal["released", "refused"] = "released"
 ) -> None:
-    request_id = ReleaseRequest.parsed(envelope.body).request_id
+    request_id = ReleaseRequest.parse(envelope.body).request_id
     record_answer(grid.platform_zone, request_id, answer=answer, at=NOW)
 
 
@@ -369,8 +369,8 @@ def test_bills_stay_about_first_uploads_and_corrections_follow_in_turn(
     assert list(uploads_of(rebill)) == [second.upload_id]
     assert run(grid, "rebill") == rebill
     assert list_waiting_requests(grid.platform_zone) == [bills, rebill]
-    (transcript,) = ReleaseRequest.parsed(rebill.body).transcripts
-    assert Transcript.parsed(transcript.body).plan == "rebill"
+    (transcript,) = ReleaseRequest.parse(rebill.body).transcripts
+    assert Transcript.parse(transcript.body).plan == "rebill"
 
     answered(grid, rebill)
     last = run(grid, "rebill")

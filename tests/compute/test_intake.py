@@ -105,7 +105,7 @@ def test_a_secret_key_sent_for_a_public_one_never_touches_the_disk(bare_grid):
     """Even when the authority itself signs it by mistake."""
     key_set = bare_grid.keys.secret[REGISTER.name]
     secret = key_set.to_bytes()
-    honest = KeyNotice.parsed(bare_grid.key_notice(key_set).body)
+    honest = KeyNotice.parse(bare_grid.key_notice(key_set).body)
     mistaken = honest.model_copy(update={"public_key": sm3_hex(secret)})
     notice = bare_grid.sign(mistaken, key=bare_grid.authority_key)
     with pytest.raises(KeyMismatchError):

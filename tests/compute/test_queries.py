@@ -59,7 +59,7 @@ def run(grid: GridSimulator, order: RunOrder) -> ReleaseRequest:
     zone = grid.platform_zone
     with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
         envelope = run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=lambda *_: None)
-    return ReleaseRequest.parsed(envelope.body)
+    return ReleaseRequest.parse(envelope.body)
 
 
 def spend(grid: GridSimulator, wanted: queries.AdmittedQuery) -> None:

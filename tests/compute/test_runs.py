@@ -64,7 +64,7 @@ def run(
 
 
 def request_of(envelope: Signed) -> ReleaseRequest:
-    return ReleaseRequest.parsed(envelope.body)
+    return ReleaseRequest.parse(envelope.body)
 
 
 def transcript_bodies(grid: GridSimulator) -> dict[str, str]:
@@ -122,7 +122,7 @@ def test_bills_on_ciphertext_are_the_oracles_to_the_last_digit(tmp_path, househo
         by_digest = {grid.signed_roster(roster).digest: roster for roster in grid.rosters}
         checked = 0
         for signed_transcript in request_of(envelope).transcripts:
-            transcript = Transcript.parsed(signed_transcript.body)
+            transcript = Transcript.parse(signed_transcript.body)
             roster = by_digest[transcript.rosters[0]]
             data = roster_data(roster.manifest, grid.upload(roster).manifest)
             compiled = compile_bill(data, tariff=grid.tariff(roster))
@@ -143,7 +143,7 @@ def test_bills_on_ciphertext_are_the_oracles_to_the_last_digit(tmp_path, househo
 def test_load_curve_totals_are_exact_and_no_slot_tells_anything(delivered):
     envelope = run(delivered, delivered.order("load-curve"))
     (signed_transcript,) = request_of(envelope).transcripts
-    transcript = Transcript.parsed(signed_transcript.body)
+    transcript = Transcript.parse(signed_transcript.body)
     rosters = sorted(delivered.rosters, key=lambda roster: roster.manifest.roster_id)
     layout = lay_out_cells([roster.manifest for roster in rosters])
     readings = delivered.readings.pivot(index="start", columns="meter_point_id", values="energy_wh")
@@ -275,7 +275,7 @@ def test_seeds_reach_the_checker_as_the_transcripts_commit_to_them(two_days):
     request = request_of(run(two_days, two_days.order("load-curve")))
     assert len(request.seeds) == len(set(request.seeds)) == 2
     for text, envelope in zip(request.seeds, request.transcripts, strict=True):
-        transcript = Transcript.parsed(envelope.body)
+        transcript = Transcript.parse(envelope.body)
         assert transcript.seed_commitment == sm3_hex(bytes.fromhex(text))
         assert text not in envelope.body
 
@@ -360,7 +360,7 @@ def test_the_request_is_signed_by_the_platform_and_names_who_asked(delivered):
     request = request_of(envelope)
     assert (request.plan, request.requested_by) == ("bill", "clerk-7")
     for transcript in request.transcripts:
-        body = Transcript.parsed(transcript.body)
+        body = Transcript.parse(transcript.body)
         for kind, digests in (("roster", body.rosters), ("upload", body.uploads)):
             for digest in digests:
                 message = find_signed_message(delivered.platform_zone, kind=kind, digest=digest)

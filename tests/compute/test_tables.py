@@ -80,7 +80,7 @@ def test_columns_say_what_was_signed(engine: Engine) -> None:
     with read_session(engine) as session:
         members: set[tuple[str, str]] = set()
         for upload in session.exec(select(UploadRow)):
-            said = UploadManifest.parsed(upload.envelope.body)
+            said = UploadManifest.parse(upload.envelope.body)
             assert (upload.roster_id, upload.gateway_id) == (said.roster_id, said.gateway_id)
             assert (upload.start, upload.end) == (said.start, said.end) == MONTH
             assert (upload.first_start, upload.corrects, upload.state) == (
@@ -89,7 +89,7 @@ def test_columns_say_what_was_signed(engine: Engine) -> None:
                 "committed",
             )
             roster = load_row(session, tables.RosterRow, roster_id=upload.roster_id)
-            manifest = RosterManifest.parsed(roster.envelope.body)
+            manifest = RosterManifest.parse(roster.envelope.body)
             members |= {(manifest.roster_id, name) for name in manifest.pseudonyms}
         seats = session.exec(select(SeatRow)).all()
         assert {(seat.roster_id, seat.pseudonym) for seat in seats} == members
@@ -109,7 +109,7 @@ def test_requests_are_found_by_plan_and_closing_list(engine: Engine) -> None:
             ((request_id, state),) = list_requests_about(session, plan=plan, closing=closing)
             assert request_state(session, request_id) == state == "released"
             row = load_row(session, ReleaseRequestRow, request_id=request_id)
-            said = ReleaseRequest.parsed(row.envelope.body)
+            said = ReleaseRequest.parse(row.envelope.body)
             assert (row.plan, row.start, row.end, row.purpose) == (
                 said.plan,
                 said.start,

@@ -310,7 +310,7 @@ def shown_elsewhere() -> tuple[bytes, Occasion]:
     """An own meter point shown in a victim's cell, by whoever has all of its secrets."""
     holder = new_holder()
     credential = credential_on(holder.m1)
-    posing = replace(credential, context=METER.stating(OTHER_CELL))
+    posing = replace(credential, context=METER.certify(OTHER_CELL))
     occasion = Occasion(posing.context, (UPLOAD,), holder.key_in(UPLOAD).public_key, bytes(32))
     return present(posing, occasion=occasion, keys=keys().public, suite=SUITE), occasion
 

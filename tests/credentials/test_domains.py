@@ -30,7 +30,7 @@ from gridsecure.errors import InvalidMessageError
 def test_domains_follow_from_role_and_periods(role, carry, texts):
     domains = registration_domains(role, period="2026", carry=carry)
     assert [domain.text for domain in domains] == texts
-    assert tuple(Domain.parsed(text) for text in texts) == domains
+    assert tuple(Domain.parse(text) for text in texts) == domains
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_only_a_meter_point_carries_on_and_only_what_was(role, carry):
 @pytest.mark.parametrize("text", ["", "a", "a/b", "a/b/c/d", "a//c", "/b/c", "a/b/ "])
 def test_a_domain_is_three_parts(text):
     with pytest.raises(InvalidMessageError, match=r"identity\.domain"):
-        Domain.parsed(text)
+        Domain.parse(text)

@@ -99,7 +99,7 @@ def test_prepared_points_are_bounded(monkeypatch):
 @given(scalar=st.integers(0, 2**256))
 def test_blinded_terms_add_up_and_never_repeat(curve, scalar):
     group = PLAIN[curve.name]
-    one, two = (group.blinded(scalar, curve.generator) for _ in range(2))
+    one, two = (group.blind(scalar, curve.generator) for _ in range(2))
     assert one != two
     assert (one[0][0] + one[1][0] - scalar) % curve.order == 0
 

@@ -159,7 +159,7 @@ def blinding() -> Kind:
 
 
 def opener_key() -> Kind:
-    one, other = (keys().openers["utility"].published(SUITE) for _ in range(2))
+    one, other = (keys().openers["utility"].publish(SUITE) for _ in range(2))
 
     def check(message: bytes) -> object:
         return opener_public_key("utility", published=message, suite=SUITE)
@@ -325,7 +325,7 @@ def test_no_mutation_of_facts_is_accepted(kind, change):
         )
 
         def check(facts) -> object:
-            said = replace(occasion, context=METER.stating(facts))
+            said = replace(occasion, context=METER.certify(facts))
             return verify_presentation(
                 message, occasion=said, keys=keys().public, key=keys().issuer, suite=SUITE
             )

@@ -21,7 +21,7 @@ def pinned(*statements, signers=None):
 
 
 def stated(signer: str, **changes: str):
-    said = IdentityKeys.parsed(keys().statements[0].body).model_copy(update=changes)
+    said = IdentityKeys.parse(keys().statements[0].body).model_copy(update=changes)
     return sign_message(said, key=keys().staters[signer])
 
 
@@ -55,7 +55,7 @@ def test_the_two_signers_are_two():
 
 def test_a_stranger_states_nothing():
     one, two = keys().statements
-    stranger = sign_message(IdentityKeys.parsed(two.body), key=generate_private_key())
+    stranger = sign_message(IdentityKeys.parse(two.body), key=generate_private_key())
     posing = stranger.model_copy(update={"signer": two.signer})
     for statement in (stranger, posing):
         with pytest.raises(AuthenticityError):
@@ -63,7 +63,7 @@ def test_a_stranger_states_nothing():
 
 
 def test_an_openers_key_needs_its_proof():
-    key = generate_opener_key("regulator", suite=suite()).published(suite())
+    key = generate_opener_key("regulator", suite=suite()).publish(suite())
     for half in (keys().published["utility"], key[:33] + keys().published["regulator"][33:]):
         changed = {"regulator": half.hex()}
         with pytest.raises(GridSecureError, match=r"authenticity\.opener-key"):

@@ -354,7 +354,7 @@ class GatewayWorld:
             speaker=seating.speaker,
             domain=seating.domain.text,
         )
-        ((roster,), _) = seating.seated(drafts)
+        ((roster,), _) = seating.seat(drafts)
         columns = pack_roster(
             self.simulated.readings(),
             roster=roster,
@@ -413,17 +413,17 @@ class GatewayWorld:
         match request.url.path.split("/")[1:]:
             case ["key-sets"]:
                 notice, *keys = frames.split_frames(body)
-                envelope = Signed.parsed(notice)
+                envelope = Signed.parse(notice)
                 return asdict(install_key_set(zone, envelope, keys=tuple(keys), at=NOW))
             case ["tariffs"]:
                 return {"digest": intake.install_tariff(zone, body.decode())}
             case ["rosters"]:
                 signed_roster, seats = frames.split_frames(body)
-                envelope = Signed.parsed(signed_roster)
+                envelope = Signed.parse(signed_roster)
                 roster = intake.register_roster(zone, envelope, seats=seats, at=NOW)
                 return {"roster_id": roster.roster_id}
             case ["uploads"]:
-                return asdict(intake.begin_upload(zone, Signed.parsed(body), at=NOW))
+                return asdict(intake.begin_upload(zone, Signed.parse(body), at=NOW))
             case ["uploads", upload_id, "objects"]:
                 objects = frames.split_frames(body)
                 return {"received": intake.receive_objects(zone, upload_id, objects=objects)}
@@ -433,7 +433,7 @@ class GatewayWorld:
                 raise AssertionError(unknown)
 
     def authority_answer(self, request: httpx.Request) -> httpx.Response:
-        asked, registrations = map(Signed.parsed, frames.split_frames(request.read()))
+        asked, registrations = map(Signed.parse, frames.split_frames(request.read()))
         vouched = verify_gateway(registrations, identity=registry(self.grid.identity_key))
         trusted = {vouched.key.thumbprint: vouched.key}
         name = open_message(asked, expect=KeySetRequest, trusted=trusted).parameters
@@ -448,7 +448,7 @@ class GatewayWorld:
             key_set = self.grid.keys.secret[name]
             if not is_first:
                 key_set = generate_key_set(key_set.public.parameters)
-            draft = KeyNotice.parsed(self.grid.key_notice(key_set).body)
+            draft = KeyNotice.parse(self.grid.key_notice(key_set).body)
             notice = draft.model_copy(update={"gateway": gateway})
             public = key_set.public
             objects = [key for key in (public.public_key, public.relinearisation_keys) if key]

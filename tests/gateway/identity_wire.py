@@ -130,7 +130,7 @@ class IdentityService:
             sender = self._sender(request)
             return self._session(sender) if path.endswith("sessions") else self._enrol(body, sender)
         if path == "/service-tokens":
-            return self._service_token(Signed.parsed(body))
+            return self._service_token(Signed.parse(body))
         # what has a pseudonym in it comes without a name
         assert "authorization" not in request.headers
         if path == "/identity-keys":
@@ -176,7 +176,7 @@ class IdentityService:
     def _enrol(self, body: bytes, sender: str) -> bytes:
         mine, trusted = self.authority.signer, self.authority.services
         text = open_from(body, private_key=mine, purpose="enrolment")
-        order = open_message(Signed.parsed(text), expect=EnrolmentOrder, trusted=trusted)
+        order = open_message(Signed.parse(text), expect=EnrolmentOrder, trusted=trusted)
         session, now = bytes.fromhex(order.session), self.clock()
         SESSIONS.use(self.authority.enrolments, value=session, now=now, owner=sender)
         names = [item.identity for item in order.items]

@@ -117,7 +117,7 @@ def platform_uploads(world) -> list[UploadManifest]:
     with write_session(world.grid.platform_zone.engine) as session:
         found = select(UploadRow).where(UploadRow.state == "committed")
         in_order = session.exec(found.order_by(col(UploadRow.id)))
-        return [UploadManifest.parsed(row.envelope.body) for row in in_order]
+        return [UploadManifest.parse(row.envelope.body) for row in in_order]
 
 
 def readings_with(world, *rows: tuple[str, str, float]) -> pd.DataFrame:
@@ -221,7 +221,7 @@ def test_a_single_late_reading_replaces_an_estimate(tmp_path):
         text = lines.assign(start=local, kwh=lines["energy_wh"] / 1000)[~missing]
         data = text[["meter_point_id", "start", "kwh"]].to_csv(index=False).encode()
         world.save(data)
-        assert world.process().estimated == 1
+        assert world.process().count_estimated == 1
         assert (
             platform_uploads(world)[0].estimated_readings
             + platform_uploads(world)[1].estimated_readings

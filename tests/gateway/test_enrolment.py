@@ -212,7 +212,7 @@ def orders(world):
         if request.url.path == "/enrolments":
             assert not registering
             text = open_from(request.read(), private_key=world.registry.signer, purpose="enrolment")
-            order = EnrolmentOrder.parsed(Signed.parsed(text).body)
+            order = EnrolmentOrder.parse(Signed.parse(text).body)
             enrolling.append([item.identity for item in order.items])
         if request.url.path == "/registrations":
             registering.append([item["subjects"][0] for item in response.json()["items"]])
@@ -299,7 +299,7 @@ def test_who_is_remembered_and_lost_registers_once_more_without_a_name(world):
     lose(world, *lost)
     envelope, refused = asked(world, found)
     assert refused == frozenset()
-    entries = Registrations.parsed(envelope.body).entries
+    entries = Registrations.parse(envelope.body).entries
     assert [entry.subject for entry in entries] == list(found.names.values())
     assert set(lost) <= registered(world)
     again = ["GET /identity-keys", "POST /challenges", "POST /registrations"]
@@ -313,7 +313,7 @@ def test_who_is_refused_again_is_left_out_after_one_attempt(world):
     revoke(world.registry.registrations, subject=found.names["meter-3"], reference="w", now=NOW)
     envelope, refused = asked(world, found)
     assert refused == {found.names["meter-3"]}
-    assert len(Registrations.parsed(envelope.body).entries) == 2
+    assert len(Registrations.parse(envelope.body).entries) == 2
     assert world.identity.count("/registrations") == 1
     assert world.identity.count("/enrolments") == 0
 
@@ -481,7 +481,7 @@ def test_who_may_have_no_new_credential_is_revoked(world, monkeypatch):
 
 def test_without_revoked_pseudonyms_their_meter_points_are_refused(world):
     found = enrolled(world)
-    left = found.without(frozenset({found.names["meter-1"], "0" * 64}))
+    left = found.leave_out(frozenset({found.names["meter-1"], "0" * 64}))
     assert left.excluded == {"meter-1": "identity.revoked"}
     assert left.names == found.names
 
@@ -489,7 +489,7 @@ def test_without_revoked_pseudonyms_their_meter_points_are_refused(world):
 # --- whom it believes ---------------------------------------------------------------------------
 
 
-SAID = IdentityKeys.parsed(keys().statements[0].body)
+SAID = IdentityKeys.parse(keys().statements[0].body)
 UTILITY, REGULATOR = keys().staters["utility"], keys().staters["regulator"]
 OTHER_ISSUER = generate_issuer_key(suite()).public_key(suite()).to_bytes(suite()).hex()
 
@@ -548,7 +548,7 @@ def changed_answers(world, change):
         text = open_from(
             response.content, private_key=world.zone.signing_key, purpose="enrolment-answer"
         )
-        found = change(EnrolmentAnswer.parsed(Signed.parsed(text).body))
+        found = change(EnrolmentAnswer.parse(Signed.parse(text).body))
         data = sign_message(found, key=world.grid.identity_key).model_dump_json().encode()
         return httpx.Response(200, content=sealed_answer(world, data))
 

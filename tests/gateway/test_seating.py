@@ -412,7 +412,7 @@ def meters(world, roster):
 def test_the_next_month_has_the_same_rosters_and_signs_nothing_anew(shared):
     shared.process()
     shared.identity.log.clear()
-    made, revoked = seating(shared, AUGUST).seated(drafts(shared))
+    made, revoked = seating(shared, AUGUST).seat(drafts(shared))
     assert [item.manifest for item in made] == rosters(shared)
     assert revoked == frozenset()
     # asked only whether they may still act
@@ -445,7 +445,7 @@ def test_after_a_revocation_the_next_month_has_another_roster(world):
     world.process()
     first = drafts(world)
     name = revoke(world, first[0].meter_point_ids[0])
-    made, revoked = seating(world, AUGUST).seated(first)
+    made, revoked = seating(world, AUGUST).seat(first)
     assert revoked == {name}
     assert [item.manifest for item in made] == rosters(world)[1:]
 
@@ -474,7 +474,7 @@ def test_a_retariffed_roster_is_seated_by_the_same_word(shared):
     made = reseat_roster(shared.zone, other, earlier=earlier, at=NOW).manifest
     assert made.pseudonyms == earlier.pseudonyms
     assert made.roster_id != earlier.roster_id
-    before, after = (RosterSeats.parsed(shared.zone.objects.get(r.seats)) for r in (earlier, made))
+    before, after = (RosterSeats.parse(shared.zone.objects.get(r.seats)) for r in (earlier, made))
     assert (before.gateway, before.holders) == (after.gateway, after.holders)
     assert not set(before.delegations) & set(after.delegations)
     verify_seats(
@@ -501,7 +501,7 @@ def said_instead(world, change, *, key=None):
         if request.url.path != "/registrations/list":
             return response
         said = response.json()
-        found = Registrations.parsed(said["registrations"]["body"])
+        found = Registrations.parse(said["registrations"]["body"])
         told = sign_message(change(found), key=key or world.grid.identity_key)
         return httpx.Response(200, json=said | {"registrations": told.model_dump()})
 
@@ -633,7 +633,7 @@ def test_the_platform_gets_seats_with_the_roster(shared):
     shared.process()
     for body, roster in zip(bodies, rosters(shared), strict=True):
         envelope, seats = frames.split_frames(body)
-        assert RosterManifest.parsed(Signed.parsed(envelope).body) == roster
+        assert RosterManifest.parse(Signed.parse(envelope).body) == roster
         assert shared.zone.objects.get(roster.seats) == seats
 
 

@@ -69,7 +69,7 @@ def test_columns_say_what_was_signed(engine: Engine) -> None:
         uploads = session.exec(select(UploadRow).order_by(UploadRow.sequence)).all()
         assert [upload.sequence for upload in uploads] == [1, 2, 3]
         for upload in uploads:
-            said = UploadManifest.parsed(upload.envelope.body)
+            said = UploadManifest.parse(upload.envelope.body)
             assert (upload.roster_id, upload.gateway_id, upload.sequence) == (
                 said.roster_id,
                 said.gateway_id,
@@ -84,7 +84,7 @@ def test_who_is_seated_is_registered(engine: Engine) -> None:
         seated = {
             name
             for roster in session.exec(select(RosterRow))
-            for name in RosterManifest.parsed(roster.envelope.body).pseudonyms
+            for name in RosterManifest.parse(roster.envelope.body).pseudonyms
         }
         assert {agent.billing for agent in agents} == seated
         assert {agent.period for agent in agents} == {"2026"}

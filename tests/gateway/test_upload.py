@@ -292,7 +292,7 @@ def test_other_key_bytes_than_named_are_refused_and_not_kept(world):
 def test_a_key_id_that_is_not_the_keys_is_refused(world):
     key_set = world.grid.keys.secret[INTERVAL.name]
     body = own_notice(world, key_set).body.replace(key_set.public.key_id, "0" * 32)
-    lying = world.grid.sign(KeyNotice.parsed(body), key=world.grid.authority_key)
+    lying = world.grid.sign(KeyNotice.parse(body), key=world.grid.authority_key)
     with pytest.raises(KeyMismatchError):
         offered(world, lying, key_set.public.public_key)
 

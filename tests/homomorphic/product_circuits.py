@@ -99,49 +99,49 @@ def _part(columns: Columns, limits: Limits) -> Any:
         )
         for limit in limits
     ]
-    return above[0].minus(above[1]).within(0, HIGH_WH)
+    return above[0].minus(above[1]).narrow(0, HIGH_WH)
 
 
 def share(columns: Columns, limits: Limits) -> Any:
     """Tier part × register limb × limb of the rate, at the last prime."""
     part = _part(columns, limits)
-    product = part.times(columns["limb"].lowered(part.primes)).relinearised()
-    return product.lowered(1).scaled(15)
+    product = part.times(columns["limb"].switch_down(part.primes)).relinearise()
+    return product.switch_down(1).scale(15)
 
 
 def _gated(columns: Columns, limits: Limits) -> Any:
     gate = _gate(columns, limits[0])
     assert gate is not None
-    kept = gate.kept(columns["limb"].minus(columns["demand"].scaled(HOURS)))
-    return kept.within(-LIMB * HOURS, LIMB)
+    kept = gate.apply(columns["limb"].minus(columns["demand"].scale(HOURS)))
+    return kept.narrow(-LIMB * HOURS, LIMB)
 
 
 def gated_limb(columns: Columns, limits: Limits) -> Any:
     """(limb - hours × limb of demand)·[w >= T] × limb of the rate, at the last prime."""
-    return _gated(columns, limits).lowered(1).scaled(1023)
+    return _gated(columns, limits).switch_down(1).scale(1023)
 
 
 def gated_share(columns: Columns, limits: Limits) -> Any:
     """The same times a register limb: the deepest product of any plan."""
     gated = _gated(columns, limits)
-    product = gated.times(columns["limb"].lowered(gated.primes)).relinearised()
-    return product.lowered(1).scaled(31)
+    product = gated.times(columns["limb"].switch_down(gated.primes)).relinearise()
+    return product.switch_down(1).scale(31)
 
 
 def percentage_of_sum(columns: Columns, limits: Limits) -> Any:
     """A looked-up percentage × Σ rate limb × quantity limbs, one of them behind a gate."""
-    taken = sum_columns([columns[f"step:{step}"].scaled(50) for step in range(1, STEPS + 1)])
-    percentage = taken.complement().raised(1_999).within(0, 2_000).lowered(GATED)
-    plain = columns["limb"].lowered(GATED).scaled(511)
-    negative = columns["demand"].lowered(GATED).scaled(255)
+    taken = sum_columns([columns[f"step:{step}"].scale(50) for step in range(1, STEPS + 1)])
+    percentage = taken.complement().raise_by(1_999).narrow(0, 2_000).switch_down(GATED)
+    plain = columns["limb"].switch_down(GATED).scale(511)
+    negative = columns["demand"].switch_down(GATED).scale(255)
     sum_ = plain.plus(_part_of_limb(columns, limits)).minus(negative)
-    return percentage.times(sum_).relinearised().lowered(1)
+    return percentage.times(sum_).relinearise().switch_down(1)
 
 
 def _part_of_limb(columns: Columns, limits: Limits) -> Any:
     gate = _gate(columns, limits[0])
     assert gate is not None
-    return gate.kept(columns["limb"]).within(0, LIMB).scaled(511)
+    return gate.apply(columns["limb"]).narrow(0, LIMB).scale(511)
 
 
 CIRCUITS: dict[str, Callable[[Columns, Limits], Any]] = {

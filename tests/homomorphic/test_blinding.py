@@ -169,7 +169,7 @@ def test_blinded_column_gives_totals_and_nothing_else(
     blinding = zero_sum_blinding(
         SEED, groups=groups, modulus=parameters.plain_modulus, purpose="total"
     )
-    column = keys.public.encrypt(values, high=high).blinded(blinding)
+    column = keys.public.encrypt(values, high=high).blind(blinding)
     decrypted = keys.decrypt(column)
     totals = {group: int(values[groups == group].sum()) for group in range(20)}
     assert group_sums(decrypted, groups=groups, modulus=parameters.plain_modulus) == totals

@@ -106,7 +106,7 @@ def test_column_reads_back(key_sets: dict[str, SecretKeySet], name: str) -> None
 
 @pytest.mark.parametrize("primes", [4, 3, 2, 1])
 def test_every_level_reads_back(tier_keys: SecretKeySet, primes: int) -> None:
-    column = tier_keys.public.encrypt(np.arange(SLOTS), high=SLOTS).lowered(primes)
+    column = tier_keys.public.encrypt(np.arange(SLOTS), high=SLOTS).switch_down(primes)
     data = column_bytes(column, label=label_for(column))
     opened, _ = Written(data, tier_keys).opened(data)
     assert opened.primes == primes
@@ -119,7 +119,7 @@ def test_unfinished_product_reads_back(tier_keys: SecretKeySet) -> None:
     data = column_bytes(product, label=label_for(product))
     opened, _ = Written(data, tier_keys).opened(data)
     assert opened.size == 3
-    assert tier_keys.decrypt(opened.relinearised()).tolist() == [i * i for i in range(SLOTS)]
+    assert tier_keys.decrypt(opened.relinearise()).tolist() == [i * i for i in range(SLOTS)]
 
 
 def test_several_chunks_read_back(interval_keys: SecretKeySet) -> None:

@@ -36,18 +36,18 @@ OPERATIONS: dict[str, Operation] = {
     "plus": lambda a, b, _: a.plus(b),
     "minus": lambda a, b, _: a.minus(b),
     "total": lambda a, b, _: sum_columns([a, b, a]),
-    "scaled": lambda a, _, n: a.scaled(n + 1),
-    "raised": lambda a, _, n: a.raised(n - 500),
-    "raised slots": lambda a, _, n: a.raised(np.arange(SLOTS) * n - 700),
+    "scaled": lambda a, _, n: a.scale(n + 1),
+    "raised": lambda a, _, n: a.raise_by(n - 500),
+    "raised slots": lambda a, _, n: a.raise_by(np.arange(SLOTS) * n - 700),
     "complement": lambda a, _b, _n: a.complement(),
-    "selected": lambda a, _, n: a.selected((np.arange(SLOTS) % (n % 7 + 2) == 0).astype(np.int64)),
+    "selected": lambda a, _, n: a.select((np.arange(SLOTS) % (n % 7 + 2) == 0).astype(np.int64)),
 }
 PRODUCTS: dict[str, Operation] = {
-    "times": lambda a, b, _: a.times(b).relinearised(),
-    "times lowered": lambda a, b, _: a.times(b).relinearised().lowered(a.primes - 1),
+    "times": lambda a, b, _: a.times(b).relinearise(),
+    "times lowered": lambda a, b, _: a.times(b).relinearise().switch_down(a.primes - 1),
     "times kept": lambda a, b, _: a.times(b),
-    "relinearised": lambda a, _b, _n: a.relinearised(),
-    "lowered": lambda a, _b, _n: a.lowered(a.primes - 1),
+    "relinearised": lambda a, _b, _n: a.relinearise(),
+    "lowered": lambda a, _b, _n: a.switch_down(a.primes - 1),
 }
 
 UNAFFORDABLE = {
@@ -96,7 +96,7 @@ def encryption_cancels(step: Step, pool: list[EncryptedColumn]) -> bool:
 
 def shifted(column: Column, *, low: int) -> Column:
     """Negative results are planned with an offset that brings them back into range."""
-    return column.raised(-low) if low < 0 else column
+    return column.raise_by(-low) if low < 0 else column
 
 
 def run_program(program: list[Step], *, keys: SecretKeySet, high: int) -> int:
@@ -172,10 +172,10 @@ def test_blinded_column_holds_residues(key_sets: dict[str, SecretKeySet], name: 
     modulus = keys.public.parameters.plain_modulus
     values = np.arange(SLOTS)
     blinding = np.random.default_rng(3).integers(0, modulus, SLOTS, dtype=np.uint64)
-    blinded = keys.public.encrypt(values, high=SLOTS).blinded(blinding)
-    expected = [value % modulus for value in PlainColumn.of(values).blinded(blinding).values]
+    blinded = keys.public.encrypt(values, high=SLOTS).blind(blinding)
+    expected = [value % modulus for value in PlainColumn.of(values).blind(blinding).values]
     assert keys.decrypt(blinded).tolist() == expected
-    planned = PlannedColumn.fresh(keys.public.parameters, high=SLOTS).blinded(blinding)
+    planned = PlannedColumn.fresh(keys.public.parameters, high=SLOTS).blind(blinding)
     assert (planned.low, planned.high) == (0, modulus - 1)
     assert planned.margin <= keys.noise_margin(blinded) + MEASURED
     planned.check(what="A blinded column")
@@ -185,7 +185,7 @@ def test_roster_larger_than_the_ring_takes_several_chunks(interval_keys: SecretK
     values = np.arange(2 * INTERVAL.ring_degree + 5)
     column = interval_keys.public.encrypt(values, high=10_000)
     assert len(column.chunks) == 3
-    raised = column.raised(values).plus(interval_keys.public.encrypt(values, high=10_000))
+    raised = column.raise_by(values).plus(interval_keys.public.encrypt(values, high=10_000))
     assert interval_keys.decrypt(raised).tolist() == (3 * values).tolist()
 
 
@@ -216,7 +216,7 @@ def test_columns_of_different_length_cannot_meet(interval_keys: SecretKeySet) ->
 def test_columns_at_different_levels_cannot_meet(tier_keys: SecretKeySet) -> None:
     column = tier_keys.public.encrypt(np.arange(3), high=3)
     with pytest.raises(DepthExceededError):
-        column.plus(column.lowered(2))
+        column.plus(column.switch_down(2))
 
 
 @pytest.mark.parametrize("primes", [-1, 0, 5])
@@ -224,29 +224,29 @@ def test_level_that_does_not_exist_is_refused(tier_keys: SecretKeySet, primes: i
     """Planned and encrypted alike: a plan that climbed would promise room that is not there."""
     column = tier_keys.public.encrypt(np.arange(3), high=3)
     with pytest.raises(DepthExceededError):
-        column.lowered(primes)
+        column.switch_down(primes)
     with pytest.raises(DepthExceededError):
-        PlannedColumn.fresh(TIER, high=3).lowered(primes)
+        PlannedColumn.fresh(TIER, high=3).switch_down(primes)
 
 
 def test_level_once_left_is_gone(tier_keys: SecretKeySet) -> None:
-    assert tier_keys.public.encrypt(np.arange(3), high=3).lowered(4).primes == 4
+    assert tier_keys.public.encrypt(np.arange(3), high=3).switch_down(4).primes == 4
     with pytest.raises(DepthExceededError):
-        tier_keys.public.encrypt(np.arange(3), high=3).lowered(2).lowered(3)
+        tier_keys.public.encrypt(np.arange(3), high=3).switch_down(2).switch_down(3)
     with pytest.raises(DepthExceededError):
-        PlannedColumn.fresh(TIER, high=3).lowered(2).lowered(3)
+        PlannedColumn.fresh(TIER, high=3).switch_down(2).switch_down(3)
 
 
 def test_product_without_relinearisation_keys_is_refused(register_keys: SecretKeySet) -> None:
     with pytest.raises(KeyMismatchError):
-        register_keys.public.encrypt(np.arange(3), high=3).relinearised()
+        register_keys.public.encrypt(np.arange(3), high=3).relinearise()
 
 
 NO_ENCRYPTION: dict[str, Callable[[EncryptedColumn], EncryptedColumn]] = {
     "minus itself": lambda column: column.minus(column),
-    "times zero": lambda column: column.scaled(0),
-    "times t": lambda column: column.scaled(column.evaluation.parameters.plain_modulus),
-    "mask of nobody": lambda column: column.selected(np.zeros(column.slots, dtype=np.int64)),
+    "times zero": lambda column: column.scale(0),
+    "times t": lambda column: column.scale(column.evaluation.parameters.plain_modulus),
+    "mask of nobody": lambda column: column.select(np.zeros(column.slots, dtype=np.int64)),
 }
 
 
@@ -268,7 +268,7 @@ def test_mask_must_select_in_every_chunk(interval_keys: SecretKeySet) -> None:
     mask = np.ones(slots, dtype=np.int64)
     mask[-1] = 0
     with pytest.raises(CiphertextError):
-        interval_keys.public.encrypt(np.ones(slots, dtype=np.int64), high=1).selected(mask)
+        interval_keys.public.encrypt(np.ones(slots, dtype=np.int64), high=1).select(mask)
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 6, 4096])
@@ -299,8 +299,8 @@ def test_chunks_fill_the_ring(slots: int, lengths: list[int]) -> None:
 
 def test_plain_column_catches_a_wrong_statement_about_range() -> None:
     column = PlainColumn.of(np.array([0, 5]))
-    assert column.within(0, 5) is column
+    assert column.narrow(0, 5) is column
     with pytest.raises(AssertionError, match="range"):
-        column.within(0, 4)
+        column.narrow(0, 4)
     with pytest.raises(AssertionError, match="range"):
-        column.within(1, 5)
+        column.narrow(1, 5)

@@ -32,23 +32,23 @@ OPERATIONS: dict[str, tuple[Callable[[Any], Any], list[Operation]]] = {
     "plus": (lambda c: c.plus(c), [Operation(ADD, TIER, FRESH, 2)]),
     "minus": (lambda c: c.minus(c), [Operation(ADD, TIER, FRESH, 2)]),
     "times": (lambda c: c.times(c), [Operation(MULTIPLY, TIER, FRESH, 3)]),
-    "scaled": (lambda c: c.scaled(7), [Operation(SCALE, TIER, FRESH, 2)]),
-    "raised by one": (lambda c: c.raised(7), [Operation(ADD_CONSTANT, TIER, FRESH, 2)]),
-    "raised by many": (lambda c: c.raised(ARRAY), [Operation(ADD_ARRAY, TIER, FRESH, 2)]),
+    "scaled": (lambda c: c.scale(7), [Operation(SCALE, TIER, FRESH, 2)]),
+    "raised by one": (lambda c: c.raise_by(7), [Operation(ADD_CONSTANT, TIER, FRESH, 2)]),
+    "raised by many": (lambda c: c.raise_by(ARRAY), [Operation(ADD_ARRAY, TIER, FRESH, 2)]),
     "complement": (
         lambda c: c.complement(),
         [Operation(ADD, TIER, FRESH, 2), Operation(ADD_CONSTANT, TIER, FRESH, 2)],
     ),
-    "selected": (lambda c: c.selected(ARRAY), [Operation(SELECT, TIER, FRESH, 2)]),
+    "selected": (lambda c: c.select(ARRAY), [Operation(SELECT, TIER, FRESH, 2)]),
     "blinded": (
-        lambda c: c.blinded(ARRAY.astype(np.uint64)),
+        lambda c: c.blind(ARRAY.astype(np.uint64)),
         [Operation(ADD_ARRAY, TIER, FRESH, 2)],
     ),
     "lowered": (
-        lambda c: c.lowered(FRESH - 2),
+        lambda c: c.switch_down(FRESH - 2),
         [Operation(SWITCH, TIER, FRESH, 2), Operation(SWITCH, TIER, FRESH - 1, 2)],
     ),
-    "within": (lambda c: c.within(0, 5), []),
+    "within": (lambda c: c.narrow(0, 5), []),
 }
 
 
@@ -68,5 +68,5 @@ def test_a_product_is_relinearised_at_size_three() -> None:
     column = CountedColumn(PlannedColumn.fresh(TIER, high=9), tally)
     product = column.times(column)
     before = tally.copy()
-    assert product.relinearised().size == 2
+    assert product.relinearise().size == 2
     assert list(count_since(tally, before)) == [(Operation(RELINEARISE, TIER, FRESH, 3), 1)]

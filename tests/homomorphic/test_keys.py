@@ -200,7 +200,7 @@ def test_column_of_another_set_is_not_decrypted(
 
 
 def test_decryption_returns_the_slots_in_use_only(interval_keys: SecretKeySet) -> None:
-    column = interval_keys.public.encrypt(np.arange(3), high=2).raised(5)
+    column = interval_keys.public.encrypt(np.arange(3), high=2).raise_by(5)
     assert interval_keys.decrypt(column).tolist() == [5, 6, 7]
 
 

@@ -94,7 +94,7 @@ def test_other_bgv_primes_leave_a_factor_that_is_refused() -> None:
     ring = ring_for(ordinary)
     assert ring.coefficients(column.chunks[0]).shape == (2, 2, 8192)
     with pytest.raises(CiphertextError) as refused:
-        ring.coefficients(column.lowered(1).chunks[0])
+        ring.coefficients(column.switch_down(1).chunks[0])
     assert refused.value.reason == "ciphertext.correction-factor"
 
 

@@ -32,8 +32,8 @@ def test_fresh_margin_is_the_measured_one(key_sets: dict[str, SecretKeySet], nam
 
 @pytest.mark.parametrize("primes", [4, 3, 2, 1])
 def test_margin_holds_at_every_level(tier_keys: SecretKeySet, primes: int) -> None:
-    column = tier_keys.public.encrypt(np.arange(9), high=9).lowered(primes)
-    planned = PlannedColumn.fresh(TIER, high=9).lowered(primes)
+    column = tier_keys.public.encrypt(np.arange(9), high=9).switch_down(primes)
+    planned = PlannedColumn.fresh(TIER, high=9).switch_down(primes)
     assert planned.margin <= tier_keys.noise_margin(column) + MEASURED
 
 
@@ -44,8 +44,8 @@ def test_margin_holds_for_powers_of_one_column(tier_keys: SecretKeySet, powers: 
     planned = PlannedColumn.fresh(TIER, high=9)
     result, bound = column, planned
     for _ in range(powers - 1):
-        result = result.times(column).relinearised()
-        bound = bound.times(planned).relinearised()
+        result = result.times(column).relinearise()
+        bound = bound.times(planned).relinearise()
     assert bound.margin <= tier_keys.noise_margin(result) + MEASURED
     assert tier_keys.decrypt(result).tolist() == [v**powers for v in range(9)]
 
@@ -70,7 +70,7 @@ def test_every_added_plaintext_is_counted(key_sets: dict[str, SecretKeySet], nam
     result: EncryptedColumn = column
     amounts = np.arange(9) * 7919
     for _ in range(40):
-        bound, result = bound.raised(amounts), result.raised(amounts)
+        bound, result = bound.raise_by(amounts), result.raise_by(amounts)
     assert bound.noise > planned.noise
     assert bound.margin <= keys.noise_margin(result) + MEASURED
 
@@ -94,13 +94,13 @@ def test_output_that_could_be_negative_is_refused() -> None:
     column = PlannedColumn.fresh(REGISTER, high=9)
     with pytest.raises(OutOfRangeError):
         column.minus(column).check(what="A difference")
-    column.minus(column).raised(9).check(what="A difference above zero")
+    column.minus(column).raise_by(9).check(what="A difference above zero")
 
 
 @pytest.mark.parametrize("factor", [0, -1, REGISTER.plain_modulus, 2**70])
 def test_factor_outside_the_plain_modulus_is_refused(factor: int) -> None:
     with pytest.raises(OutOfRangeError):
-        PlannedColumn.fresh(REGISTER, high=9).scaled(factor)
+        PlannedColumn.fresh(REGISTER, high=9).scale(factor)
 
 
 @pytest.mark.parametrize("rate", [1, 55_555_555, ONE_YUAN, 3 * ONE_YUAN, 2**34])
@@ -110,15 +110,15 @@ def test_linear_bill_is_exact_up_to_the_modulus_and_refused_above(
     """energy [Wh] × rate [1e-8 yuan/kWh], to the last unit below t."""
     modulus = REGISTER.plain_modulus
     most = (modulus - 1) // rate
-    PlannedColumn.fresh(REGISTER, high=most).scaled(rate).check(what="The largest bill line")
+    PlannedColumn.fresh(REGISTER, high=most).scale(rate).check(what="The largest bill line")
     energy = np.array([most, most - 1, 1, 0, most // 2], dtype=np.uint64)
-    line = register_keys.public.encrypt(energy, high=most).scaled(rate)
+    line = register_keys.public.encrypt(energy, high=most).scale(rate)
     assert register_keys.decrypt(line).tolist() == [int(wh) * rate for wh in energy]
     if most + 1 == modulus:
         with pytest.raises(OutOfRangeError):
             PlannedColumn.fresh(REGISTER, high=most + 1)
         return
-    above = PlannedColumn.fresh(REGISTER, high=most + 1).scaled(rate)
+    above = PlannedColumn.fresh(REGISTER, high=most + 1).scale(rate)
     with pytest.raises(OutOfRangeError):
         above.check(what="A bill line one Wh above")
 
@@ -128,7 +128,7 @@ def test_one_unit_above_the_modulus_is_refused() -> None:
     almost = PlannedColumn.fresh(REGISTER, high=REGISTER.plain_modulus - 1)
     almost.check(what="The largest value")
     with pytest.raises(OutOfRangeError):
-        almost.raised(1).check(what="One more")
+        almost.raise_by(1).check(what="One more")
 
 
 @given(st.integers(1, 2**40), st.integers(1, 2**40), st.integers(1, 12))
@@ -138,28 +138,28 @@ def test_four_period_bill_planned_is_four_period_bill_right(
     """Whatever planning lets through decrypts to the exact sum at its own bounds."""
     planned = [PlannedColumn.fresh(REGISTER, high=high) for _ in range(periods)]
     try:
-        sum_columns([column.scaled(rate) for column in planned]).check(what="A bill")
+        sum_columns([column.scale(rate) for column in planned]).check(what="A bill")
     except (OutOfRangeError, DepthExceededError):
         assert high * rate * periods >= REGISTER.plain_modulus or rate * periods >= 2**34
         return
     column = register_keys.public.encrypt(np.array([high, 0, 1], dtype=np.uint64), high=high)
-    bill = sum_columns([column.scaled(rate)] * periods)
+    bill = sum_columns([column.scale(rate)] * periods)
     assert register_keys.decrypt(bill).tolist() == [high * rate * periods, 0, rate * periods]
 
 
 def test_rate_that_uses_up_the_noise_is_refused() -> None:
     column = PlannedColumn.fresh(REGISTER, high=1)
     room = int(column.margin - MARGIN_BITS)
-    column.scaled(2**room).check(what="The largest rate")
+    column.scale(2**room).check(what="The largest rate")
     with pytest.raises(DepthExceededError) as refused:
-        column.scaled(2 ** (room + 1)).check(what="A larger rate")
+        column.scale(2 ** (room + 1)).check(what="A larger rate")
     assert refused.value.reason == "plan.noise"
 
 
 def test_depth_that_does_not_fit_is_refused() -> None:
     powers = [PlannedColumn.fresh(TIER, high=1)]
     for _ in range(4):
-        powers.append(powers[-1].times(powers[-1]).relinearised())
+        powers.append(powers[-1].times(powers[-1]).relinearise())
     powers[2].check(what="A fourth power")
     for power in powers[3:]:
         with pytest.raises(DepthExceededError):
@@ -175,7 +175,7 @@ def test_product_under_bfv_is_refused(parameters: Parameters) -> None:
 
 def test_columns_of_other_set_or_level_do_not_combine() -> None:
     tier = PlannedColumn.fresh(TIER, high=1)
-    for other in (PlannedColumn.fresh(REGISTER, high=1), tier.lowered(3)):
+    for other in (PlannedColumn.fresh(REGISTER, high=1), tier.switch_down(3)):
         for operation in (tier.plus, tier.minus, tier.times):
             with pytest.raises(DepthExceededError):
                 operation(other)
@@ -193,14 +193,14 @@ def test_margin_never_grows(data: st.DataObject) -> None:
                     column.plus(column),
                     column.minus(column),
                     column.times(column),
-                    column.scaled(3),
-                    column.raised(1),
+                    column.scale(3),
+                    column.raise_by(1),
                     column.complement(),
-                    column.relinearised(),
-                    column.selected(np.ones(3, dtype=np.int64)),
-                    column.blinded(np.ones(3, dtype=np.uint64)),
-                    column.lowered(max(column.primes - 1, 1)),
-                    column.within(0, 1),
+                    column.relinearise(),
+                    column.select(np.ones(3, dtype=np.int64)),
+                    column.blind(np.ones(3, dtype=np.uint64)),
+                    column.switch_down(max(column.primes - 1, 1)),
+                    column.narrow(0, 1),
                 ]
             )
         )

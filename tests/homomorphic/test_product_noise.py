@@ -57,8 +57,8 @@ def test_the_margin_holds_for_other_keys(seed: int) -> None:
 
 @pytest.mark.parametrize("primes", [5, 4, 3, 2, 1])
 def test_the_margin_holds_at_every_level(product_keys: SecretKeySet, primes: int) -> None:
-    column = product_keys.public.encrypt(np.arange(9), high=9).lowered(primes)
-    planned = PlannedColumn.fresh(PRODUCT, high=9).lowered(primes)
+    column = product_keys.public.encrypt(np.arange(9), high=9).switch_down(primes)
+    planned = PlannedColumn.fresh(PRODUCT, high=9).switch_down(primes)
     assert planned.margin <= product_keys.noise_margin(column) + MEASURED
 
 
@@ -76,9 +76,9 @@ def test_the_tier_set_is_too_small_for_one_product_more(
 
 def test_a_forgotten_relinearisation_shows_in_the_plan(product_keys: SecretKeySet) -> None:
     """Rounding a size-3 ciphertext adds the square of the secret: planned, and seen."""
-    column = product_keys.public.encrypt(np.arange(9), high=9).lowered(GATED)
-    planned = PlannedColumn.fresh(PRODUCT, high=9).lowered(GATED)
-    wrong: EncryptedColumn = column.times(column).lowered(1)
-    bound = planned.times(planned).lowered(1)
-    assert bound.margin < planned.times(planned).relinearised().lowered(1).margin - 5
+    column = product_keys.public.encrypt(np.arange(9), high=9).switch_down(GATED)
+    planned = PlannedColumn.fresh(PRODUCT, high=9).switch_down(GATED)
+    wrong: EncryptedColumn = column.times(column).switch_down(1)
+    bound = planned.times(planned).switch_down(1)
+    assert bound.margin < planned.times(planned).relinearise().switch_down(1).margin - 5
     assert bound.margin <= product_keys.noise_margin(wrong) + MEASURED

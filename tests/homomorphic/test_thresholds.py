@@ -94,7 +94,7 @@ def check_circuit(tier_roster: Any, thresholds_kwh: NDArray[np.int64]) -> None:
     planned.check(what="An excess")
     assert planned.margin <= keys.noise_margin(encrypted) + MEASURED
     # As the bill goes on: down to the last prime, times a limb of the price.
-    limb, bound = (c.lowered(1).scaled(LIMB) for c in (encrypted, planned))
+    limb, bound = (c.switch_down(1).scale(LIMB) for c in (encrypted, planned))
     bound.check(what="A limb of the charge")
     assert bound.margin <= keys.noise_margin(limb) + MEASURED
     assert np.array_equal(keys.decrypt(limb), expected * LIMB)
@@ -239,7 +239,7 @@ def test_any_whole_number_gates_any_other(data: st.DataObject) -> None:
     columns = {k: PlainColumn.of(v) for k, v in thermometer(whole, digits=system).items()}
     needed = {k: columns[k] for k in find_needed_digits(limits, digits=system)}
     gate = compare(needed, thresholds=limits, digits=system, parameters=TIER)
-    kept = values if gate is None else gate.kept(PlainColumn.of(values)).values
+    kept = values if gate is None else gate.apply(PlainColumn.of(values)).values
     assert list(kept) == np.where(whole >= limits, values, 0).tolist()
 
 

@@ -93,7 +93,7 @@ def suite() -> Suite:
 def keys() -> Keys:
     issuer = generate_issuer_key(suite())
     openers = {name: generate_opener_key(name, suite=suite()) for name in OPENERS}
-    published = {name: key.published(suite()) for name, key in openers.items()}
+    published = {name: key.publish(suite()) for name, key in openers.items()}
     public = PublicKeys(issuer.public_key(suite()), joint_key(published, suite=suite()))
     staters = {name: generate_private_key() for name in OPENERS}
     people = {name: generate_private_key() for name in PEOPLE}

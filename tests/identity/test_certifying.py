@@ -231,7 +231,7 @@ def test_a_rogue_cannot_register_its_own_meter_points_in_another_cell(world, lie
         holder = new_holder()
         credential = world.enrol(holder, f"{at + 1}")
         told = credential.context.facts.model_copy(update=LIES[lie])
-        posing = replace(credential, context=credential.context.stating(told))
+        posing = replace(credential, context=credential.context.certify(told))
         key, bound = holder.key_in(BILLING).public_key, batch_challenge(challenge, at)
         occasion = Occasion(posing.context, (BILLING, SETTLEMENT), key, bound)
         message = present(posing, occasion=occasion, keys=keys().public, suite=suite())
@@ -289,7 +289,7 @@ def test_texts_that_would_make_a_second_cell_are_not_taken(text, fact):
         account_of("1", **{fact: text})
     assert refused.value.reason == "books.account"
     with pytest.raises(InvalidMessageError):
-        Facts.parsed(json.dumps({fact: text}))
+        Facts.parse(json.dumps({fact: text}))
 
 
 def test_an_account_has_a_customer():

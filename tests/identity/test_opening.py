@@ -135,7 +135,7 @@ def test_a_rogue_key_cannot_cancel_the_other():
     honest = opener_public_key("utility", published=utility, suite=SUITE)
     rogue = GROUP.sum((k, SUITE.g), (-1, honest))
     assert GROUP.sum((1, rogue), (1, honest)) == GROUP.sum((k, SUITE.g))
-    proof = OpenerKey("regulator", k).published(SUITE)[33:]
+    proof = OpenerKey("regulator", k).publish(SUITE)[33:]
     published = {"utility": utility, "regulator": GROUP.encode(rogue) + proof}
     with pytest.raises(SignatureError, match=r"authenticity\.opener-key"):
         joint_key(published, suite=SUITE)

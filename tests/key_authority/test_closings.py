@@ -60,7 +60,7 @@ def test_nothing_is_released_but_what_the_office_closed(
     authority: Authority, uploads: Uploads, decrypted: list[str], plan: str
 ) -> None:
     ask = authority.bill_request if plan == "bill" else authority.load_curve_request
-    good = ReleaseRequest.parsed(ask(uploads).body)
+    good = ReleaseRequest.parse(ask(uploads).body)
     for name, closing in changed_lists(authority, uploads).items():
         request = authority.request(
             good.transcripts,

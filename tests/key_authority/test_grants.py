@@ -78,7 +78,7 @@ def test_a_query_is_released_to_its_grant_and_says_nobodys_name(research):
     assert query_result(research.authority.zone, subject=subject).body == (
         certificate.model_dump_json()
     )
-    assert ReleaseRequest.parsed(request.body).grant not in str(research.authority.evidence)
+    assert ReleaseRequest.parse(request.body).grant not in str(research.authority.evidence)
     assert research.answered(request).state == "released"
 
 
@@ -238,9 +238,9 @@ def test_a_grant_is_good_for_one_request(research):
 def test_a_request_is_good_for_one_grant(research):
     """A platform that failed may not go on with another analyst's grant under the same name."""
     request = research.request()
-    bind_grant(research.authority.zone, ReleaseRequest.parsed(request.body), now=NOW)
-    own = ReleaseRequest.parsed(request.body)
-    other = ReleaseRequest.parsed(research.request().body)
+    bind_grant(research.authority.zone, ReleaseRequest.parse(request.body), now=NOW)
+    own = ReleaseRequest.parse(request.body)
+    other = ReleaseRequest.parse(research.request().body)
     swapped = own.model_copy(update={"grant": other.grant})
     outcome = research.answered(sign_message(swapped, key=research.authority.grid.platform_key))
     assert (outcome.state, outcome.reason) == ("refused", "release.name")
@@ -275,7 +275,7 @@ def test_a_failed_request_goes_on_with_its_grant_also_after_its_end(grid, upload
     tomorrow = NOW + timedelta(days=2)
     other = Research(authority, uploads, day=1)
     refused(research.answered(other.request(), now=tomorrow))
-    stolen = other.request(grant=ReleaseRequest.parsed(request.body).grant)
+    stolen = other.request(grant=ReleaseRequest.parse(request.body).grant)
     refused(research.answered(stolen))
     vault.is_down = False
     assert research.answered(request, now=tomorrow).state == "released"
@@ -283,7 +283,7 @@ def test_a_failed_request_goes_on_with_its_grant_also_after_its_end(grid, upload
 
 
 def test_staff_requests_bind_nothing(research):
-    request = ReleaseRequest.parsed(research.authority.load_curve_request(research.uploads).body)
+    request = ReleaseRequest.parse(research.authority.load_curve_request(research.uploads).body)
     bind_grant(research.authority.zone, request, now=NOW)
     assert research.answered(research.request()).state == "released"
 

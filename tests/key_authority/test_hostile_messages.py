@@ -180,7 +180,7 @@ def test_one_roster_of_two_is_not_left_out_of_a_day(authority: Authority, upload
 def test_a_signed_message_that_is_no_request(authority: Authority, uploads: Uploads) -> None:
     """Signed by the platform as a request, and of another shape: entered, and nothing else."""
     request = authority.bill_request(uploads)
-    notice = KeyNotice.parsed(authority.grid.key_notices[0].body)
+    notice = KeyNotice.parse(authority.grid.key_notices[0].body)
 
     class Disguised(KeyNotice):
         kind = "release-request"

@@ -185,7 +185,7 @@ def test_rotated_and_revoked(tmp_path: Path, grid: GridSimulator) -> None:
     vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
     zone = zone_with(vault, tmp_path)
     (first,) = asked(zone, grid, REGISTER.name)
-    second = KeyNotice.parsed(rotate_key_set(zone, first.key_id, actor="kate", at=NOW).body)
+    second = KeyNotice.parse(rotate_key_set(zone, first.key_id, actor="kate", at=NOW).body)
     assert (second.generation, second.gateway) == (2, first.gateway)
     assert asked(zone, grid, REGISTER.name) == [second]
     with pytest.raises(ConflictError) as refused:

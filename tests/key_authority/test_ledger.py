@@ -230,7 +230,7 @@ def test_all_that_makes_another_question_is_in_its_name(
     """The platform cannot put another question under the name of one that was answered."""
     first = authority.bill_request(uploads)
     assert authority.answer(first).state == RELEASED
-    asked = ReleaseRequest.parsed(first.body).model_copy(update=changes)
+    asked = ReleaseRequest.parse(first.body).model_copy(update=changes)
     assert request_name(asked) != asked.request_id
     outcome = authority.answer(sign_message(asked, key=authority.grid.platform_key))
     assert (outcome.state, outcome.reason) == (REFUSED, "release.name")

@@ -50,7 +50,7 @@ def lying(answer: Answer, pauses: list[float] | None = None, **limits: int) -> P
 
 def queued(grid: GridSimulator, request: Signed) -> ReleaseRequest:
     """Put a request in the platform's queue, as its run does."""
-    body = ReleaseRequest.parsed(request.body)
+    body = ReleaseRequest.parse(request.body)
     row = ReleaseRequestRow(
         **body.model_dump(include={"request_id", "plan", "start", "end", "purpose"}),
         closing=body.closing.digest if body.closing else None,
@@ -69,13 +69,13 @@ def test_a_request_is_pulled_proved_and_answered_over_http(
 ) -> None:
     pull = pull_of(service)
     body = queued(grid, authority.bill_request(uploads))
-    (envelope,) = pull.waiting()
+    (envelope,) = pull.list_waiting()
     outcome = answer_request(authority.zone, envelope, view=pull, clock=lambda: NOW)
     assert (outcome.state, outcome.request_id) == (RELEASED, body.request_id)
-    assert pull.waiting() == [envelope], "it waits until it is answered"
-    pull.answered(body.request_id, outcome.state)
-    assert pull.waiting() == []
-    pull.answered(body.request_id, outcome.state)
+    assert pull.list_waiting() == [envelope], "it waits until it is answered"
+    pull.report(body.request_id, outcome.state)
+    assert pull.list_waiting() == []
+    pull.report(body.request_id, outcome.state)
 
 
 def test_what_the_platform_does_not_have_is_not_found(service: TestClient) -> None:
@@ -133,7 +133,7 @@ def test_names_that_could_address_another_route_are_not_asked_for(name: str) -> 
 def test_a_queue_in_another_form_is_refused(body: bytes) -> None:
     pull = lying(lambda _request: httpx.Response(200, content=body))
     with pytest.raises(InvalidMessageError) as refused:
-        pull.waiting()
+        pull.list_waiting()
     assert refused.value.reason == "platform.answer"
 
 
@@ -149,7 +149,7 @@ def test_no_access_is_a_failure_and_never_a_refusal(
     assert (outcome.state, outcome.reason) == (FAILED, "platform.access")
     assert authority.answer(request).state == RELEASED
     with pytest.raises(GridSecureError) as refused:
-        pull.answered("ab", "released")
+        pull.report("ab", "released")
     assert refused.value.reason == "platform.access"
 
 

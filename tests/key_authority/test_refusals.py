@@ -124,7 +124,7 @@ def no_seed(authority: Authority, uploads: Uploads) -> Signed:
 
 
 def seed_of_letters(authority: Authority, uploads: Uploads) -> Signed:
-    request = ReleaseRequest.parsed(authority.load_curve_request(uploads).body)
+    request = ReleaseRequest.parse(authority.load_curve_request(uploads).body)
     changed = request.model_copy(update={"seeds": ["no hexadecimal digits"]})
     return sign_message(changed, key=authority.grid.platform_key)
 

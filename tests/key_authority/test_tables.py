@@ -78,13 +78,13 @@ def test_every_signed_message_is_the_one_its_digest_names(engine: Engine) -> Non
 def test_columns_say_what_was_signed(engine: Engine) -> None:
     with read_session(engine) as session:
         (release,) = session.exec(select(ReleaseRow)).all()
-        said = ReleaseCertificate.parsed(release.envelope.body)
+        said = ReleaseCertificate.parse(release.envelope.body)
         assert (release.release_id, release.plan) == (said.release_id, said.plan)
         assert (release.purpose, release.requested_by) == (said.purpose, said.requested_by)
         transcripts = session.exec(select(ReleasedTranscriptRow.transcript)).all()
         assert set(transcripts) == set(said.transcripts)
         for row in session.exec(select(KeySetRow)):
-            notice = KeyNotice.parsed(row.envelope.body)
+            notice = KeyNotice.parse(row.envelope.body)
             assert (row.key_id, row.gateway) == (notice.key_id, notice.gateway)
             assert (row.parameters, row.generation) == (notice.parameters, notice.generation)
             assert row.state == "in-force"

@@ -99,13 +99,13 @@ def test_one_household_on_another_price_has_no_money_told() -> None:
     """Energy and money of 19 on one price and one on another are two equations."""
     odd = roster("b", 1, tariff="1" * 64, owner="utility")
     sets = cell_sets(rows(roster("a", 19, owner="utility"), odd))  # type: ignore[arg-type]
-    assert sets[HOME].withheld() == {MONEY}
-    assert sets[HOME].told(frozenset({MONEY})) == (sets[HOME].cell,)
+    assert sets[HOME].list_withheld() == {MONEY}
+    assert sets[HOME].list_told(frozenset({MONEY})) == (sets[HOME].cell,)
     many = roster("b", 15, tariff="1" * 64, owner="utility")
     sets = cell_sets(rows(roster("a", 19, owner="utility"), many))  # type: ignore[arg-type]
-    assert sets[HOME].withheld() == NO_MEASURES
+    assert sets[HOME].list_withheld() == NO_MEASURES
     few = cell_sets(rows(roster("a", 14)))  # type: ignore[arg-type]
-    assert few[HOME].withheld() == ALL_MEASURES
+    assert few[HOME].list_withheld() == ALL_MEASURES
 
 
 def test_what_money_depends_on_is_told_apart_where_it_enters() -> None:

@@ -184,9 +184,9 @@ def machine_factor() -> float:
 
     def mix() -> None:
         for _ in range(4):
-            square.relinearised()
-            column.lowered(column.primes - 1)
-            column.scaled(1021)
+            square.relinearise()
+            column.switch_down(column.primes - 1)
+            column.scale(1021)
 
     primes = column.primes
     table = 4 * (

@@ -25,8 +25,8 @@ UPLOAD = {
 def test_an_upload_names_at_least_one_column_and_no_endless_list(count: int, good: bool) -> None:
     text = json.dumps({**UPLOAD, "columns": [COLUMN] * count})
     if good:
-        assert len(UploadManifest.parsed(text).columns) == count
+        assert len(UploadManifest.parse(text).columns) == count
         return
     with pytest.raises(InvalidMessageError) as refused:
-        UploadManifest.parsed(text)
+        UploadManifest.parse(text)
     assert "columns" in refused.value.message

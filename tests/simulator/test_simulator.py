@@ -122,7 +122,7 @@ def test_a_run_shows_money_of_most_cells_and_withholds_some(meters, shown, energ
         )
         for row, counted in zip(contracts.itertuples(), counts, strict=True)
     )
-    withheld = {place: found.withheld() for place, found in sets.items()}
+    withheld = {place: found.list_withheld() for place, found in sets.items()}
     assert {place for place, names in withheld.items() if not names} == shown
     assert {place for place, names in withheld.items() if names == {MONEY}} == energy_only
 

@@ -97,10 +97,10 @@ def test_a_wrong_digest_is_found_out_by_who_reads(store: ObjectStore) -> None:
 
 def test_the_same_bytes_are_stored_once(store: ObjectStore) -> None:
     digest = store.put(b"column")
-    (first,) = store.stored()
+    (first,) = store.list_stored()
     assert (first.digest, first.size) == (digest, 6)
     store.put(b"column")
-    assert list(store.stored()) == [first]
+    assert list(store.list_stored()) == [first]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_part_is_read_alone_and_checked(store: ObjectStore) -> None:
 
 def test_what_is_removed_is_gone_and_may_be_gone_already(store: ObjectStore) -> None:
     kept, gone = store.put(b"kept"), store.put(b"gone")
-    (listed,) = (one for one in store.stored() if one.digest == gone)
+    (listed,) = (one for one in store.list_stored() if one.digest == gone)
     store.remove([listed])
     store.remove([listed])
     assert not store.has(gone)
@@ -181,7 +181,7 @@ def test_concurrent_writers_of_the_same_objects_agree(
     for writer in writers:
         assert writer.communicate(timeout=60) == ("", "")
         assert writer.returncode == 0
-    assert len(list(open_objects(url).stored())) == 20
+    assert len(list(open_objects(url).list_stored())) == 20
 
 
 # --- URLs ---------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_a_store_that_refuses_is_asked_so_often_and_told_apart(
         asks = [
             (lambda: store.put(b"column"), "write"),
             (lambda: store.get("0" * 64), "read"),
-            (lambda: list(store.stored()), "read"),
+            (lambda: list(store.list_stored()), "read"),
             (lambda: store.has("0" * 64), "read"),
         ]
         for ask, doing in asks[: 2 if attempts > 1 else None]:
@@ -334,7 +334,7 @@ def test_a_bucket_that_is_not_there_is_said() -> None:
     for ask in (
         lambda: store.put(b"column"),
         lambda: store.get("0" * 64),
-        lambda: [*store.stored()],
+        lambda: [*store.list_stored()],
     ):
         with pytest.raises(StorageError) as refused:
             ask()
@@ -415,7 +415,7 @@ def test_a_writer_killed_before_the_rename_shows_nothing(folder: ObjectStore, ro
     assert not folder.has(digest)
     with pytest.raises(NotFoundError):
         folder.get(digest)
-    (left,) = folder.stored()
+    (left,) = folder.list_stored()
     assert left.at - datetime.now(UTC) < timedelta(hours=1)
     assert folder.put(b"column") == digest
     folder.remove([left])

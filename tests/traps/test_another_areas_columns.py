@@ -84,7 +84,7 @@ class Area:
             if alter:
                 vector = np.zeros(evaluation.parameters.ring_degree, dtype=np.uint64)
                 vector[-1] = 7
-                altered = replace(column, slots=len(vector)).blinded(vector)
+                altered = replace(column, slots=len(vector)).blind(vector)
                 column = replace(altered, slots=column.slots)
             if key_id:
                 column = replace(column, evaluation=replace(evaluation, key_id=key_id))
@@ -92,7 +92,7 @@ class Area:
             changes = {"digest": sm3_hex(data), "size": len(data)}
             changes |= {"key_id": key_id} if key_id else {}
             found[entry.model_copy(update=changes).model_dump_json()] = data
-        return {ColumnEntry.parsed(text): data for text, data in found.items()}
+        return {ColumnEntry.parse(text): data for text, data in found.items()}
 
     def manifest(self, stolen: Mapping[ColumnEntry, bytes]) -> UploadManifest:
         """The thief's upload of them."""
@@ -143,7 +143,7 @@ class Area:
         """These key sets, published as the thief's."""
         gateway = self.grid.keys.stranger
         return tuple(
-            KeyNotice.parsed(self.grid.key_notice(key_set, gateway=gateway).body)
+            KeyNotice.parse(self.grid.key_notice(key_set, gateway=gateway).body)
             for key_set in keys.values()
         )
 
@@ -190,7 +190,7 @@ def test_under_one_key_the_thief_gets_the_victims_bills(
     honest = area.grid.rosters[0]
     victims = Area(area.grid, honest.manifest, b"")
     columns = {packed.entry: packed.data for packed in area.grid.packed(honest, days=0)}
-    known = tuple(KeyNotice.parsed(notice.body) for notice in area.grid.key_notices)
+    known = tuple(KeyNotice.parse(notice.body) for notice in area.grid.key_notices)
     own = victims.executed(columns, ring=area.ring(known))
     _, (theirs,) = vault.release_bills(*victims.ordered(own))
     opened = [
@@ -225,7 +225,7 @@ def test_the_platforms_plan_refuses_it_by_key_id(area: Area) -> None:
 def test_the_checker_refuses_it_before_it_loads_anything(area: Area) -> None:
     """As if intake and platform had taken it. The checker runs the same plan with its own keys."""
     stolen = area.stolen()
-    known = tuple(KeyNotice.parsed(notice.body) for notice in area.grid.key_notices)
+    known = tuple(KeyNotice.parse(notice.body) for notice in area.grid.key_notices)
 
     def never(_digest: str) -> bytes:
         raise AssertionError("nothing may be loaded")

@@ -14,7 +14,7 @@ from gridsecure.homomorphic.secret_key import SecretKeySet
 
 def power_of_eight(column: Column) -> Column:
     for _ in range(3):
-        column = column.times(column).relinearised()
+        column = column.times(column).relinearise()
     return column
 
 
@@ -33,12 +33,12 @@ def test_planning_refuses_it_before_it_runs() -> None:
 
 def test_library_scales_into_garbage(interval_keys: SecretKeySet) -> None:
     ones = interval_keys.public.encrypt(np.ones(4096, dtype=np.int64), high=1)
-    assert interval_keys.decrypt(ones.scaled(100_000)).tolist() != [100_000] * 4096
+    assert interval_keys.decrypt(ones.scale(100_000)).tolist() != [100_000] * 4096
 
 
 def test_planning_refuses_a_factor_too_large_for_the_noise() -> None:
     with pytest.raises(DepthExceededError):
-        PlannedColumn.fresh(INTERVAL, high=1).scaled(100_000).check(what="An output")
+        PlannedColumn.fresh(INTERVAL, high=1).scale(100_000).check(what="An output")
 
 
 def test_planning_refuses_too_many_sums() -> None:

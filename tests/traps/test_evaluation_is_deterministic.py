@@ -36,16 +36,16 @@ OPERATIONS: dict[str, Callable[[EncryptedColumn, EncryptedColumn], EncryptedColu
     "plus": lambda a, b: a.plus(b),
     "minus": lambda a, b: a.minus(b),
     "times": lambda a, b: a.times(b),
-    "scaled": lambda a, _: a.scaled(1023),
-    "raised": lambda a, _: a.raised(7),
-    "raised slots": lambda a, _: a.raised(np.arange(SLOTS) - 5),
+    "scaled": lambda a, _: a.scale(1023),
+    "raised": lambda a, _: a.raise_by(7),
+    "raised slots": lambda a, _: a.raise_by(np.arange(SLOTS) - 5),
     "complement": lambda a, _: a.complement(),
-    "selected": lambda a, _: a.selected(MASK),
-    "blinded": lambda a, _: a.blinded(BLINDING),
-    "relinearised": lambda a, b: a.times(b).relinearised(),
-    "lowered": lambda a, _: a.lowered(2),
+    "selected": lambda a, _: a.select(MASK),
+    "blinded": lambda a, _: a.blind(BLINDING),
+    "relinearised": lambda a, b: a.times(b).relinearise(),
+    "lowered": lambda a, _: a.switch_down(2),
     "all": lambda a, b: (
-        a.times(b.complement()).relinearised().lowered(2).scaled(9).blinded(BLINDING).lowered(1)
+        a.times(b.complement()).relinearise().switch_down(2).scale(9).blind(BLINDING).switch_down(1)
     ),
 }
 

@@ -62,7 +62,7 @@ def test_blinded_totals_leave_no_summand_in_any_slot(interval_keys: SecretKeySet
             modulus=INTERVAL.plain_modulus,
             purpose="total",
         )
-        column = interval_keys.public.encrypt(readings, high=900).blinded(blinding)
+        column = interval_keys.public.encrypt(readings, high=900).blind(blinding)
         slots = interval_keys.decrypt(column)
         assert len(slots) == HOUSEHOLDS
         sums = group_sums(slots, groups=groups, modulus=INTERVAL.plain_modulus)

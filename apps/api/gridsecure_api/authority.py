@@ -148,7 +148,7 @@ def give_key_set(body: RawBody, state: State) -> Response:
     parts = frames.split_frames(body)
     if len(parts) != _REQUEST_PARTS:
         raise InvalidMessageError("A request for a key set comes with the gateway's registration.")
-    request, registrations = map(Signed.parsed, parts)
+    request, registrations = map(Signed.parse, parts)
     notice = key_sets.give_key_set(
         state.zone, request, registrations=registrations, at=state.clock()
     )
@@ -197,7 +197,7 @@ def answer_waiting_requests(state: State) -> list[RoundOutcome]:
     try:
         return [
             answer_one(state.zone, envelope, pull=state.pull, clock=state.clock)
-            for envelope in state.pull.waiting()
+            for envelope in state.pull.list_waiting()
         ]
     finally:
         state.round_lock.release()
@@ -206,9 +206,7 @@ def answer_waiting_requests(state: State) -> list[RoundOutcome]:
 @router.get("/releases", tags=["releases"])
 def list_releases(state: State, _reader: Reader) -> list[ReleaseSummary]:
     """What was released, oldest first."""
-    return [
-        _summary(ReleaseCertificate.parsed(item.body)) for item in list_certificates(state.zone)
-    ]
+    return [_summary(ReleaseCertificate.parse(item.body)) for item in list_certificates(state.zone)]
 
 
 @router.get("/releases/{release_id}", tags=["releases"])
@@ -221,7 +219,7 @@ def read_release(release_id: str, state: State, reader: Reader) -> Signed:
     envelope = find_certificate(state.zone, release_id)
     if set(reader.roles) & {"billing", "analyst"}:
         return envelope
-    certificate = ReleaseCertificate.parsed(envelope.body)
+    certificate = ReleaseCertificate.parse(envelope.body)
     blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
     return sign_message(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
 
@@ -354,7 +352,7 @@ def _told(pull: PlatformPull, outcome: Outcome) -> Outcome:
     if outcome.state == FAILED:
         return outcome
     try:
-        pull.answered(outcome.request_id, outcome.state)
+        pull.report(outcome.request_id, outcome.state)
     except GridSecureError as error:
         return replace(outcome, reason=outcome.reason or error.reason)
     return outcome

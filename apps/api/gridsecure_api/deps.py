@@ -83,14 +83,12 @@ class AccessCheck:
         if scope["type"] != "http":
             raise AccessDeniedError("This service speaks HTTP only.")
         answer = _Answer(send)
-        failure = await self._handled(scope, receive, answer)
+        failure = await self._handle(scope, receive, answer)
         # After the first byte of an answer, breaking the connection is the only honest sign.
         if failure is not None and not answer.started:
             await failure(scope, receive, send)
 
-    async def _handled(
-        self, scope: Scope, receive: Receive, answer: _Answer
-    ) -> JSONResponse | None:
+    async def _handle(self, scope: Scope, receive: Receive, answer: _Answer) -> JSONResponse | None:
         try:
             if not self._is_public(scope["path"]):
                 scope.setdefault("state", {})["claims"] = self._claims(Headers(scope=scope))

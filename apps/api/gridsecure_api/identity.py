@@ -54,7 +54,7 @@ def _description(zone: IdentityZone) -> ServiceDescription:
 
 
 def _warrants(settings: IdentitySettings, zone: IdentityZone) -> identity_warrants.WarrantService:
-    stated = IdentityKeys.parsed(zone.statements[0].body)
+    stated = IdentityKeys.parse(zone.statements[0].body)
     published: dict[Opener, bytes] = {
         "utility": bytes.fromhex(stated.utility),
         "regulator": bytes.fromhex(stated.regulator),

@@ -107,7 +107,7 @@ def _signed_in(wanted: SignIn, zone: IdentityZone, door: PasswordDoor) -> Person
         if user is not None:
             zone.note(actor=user.user, action="sign-in.refused", detail={})
         raise AuthenticityError("A sign-in failed.", reason="authenticity.sign-in")
-    door.failures.succeeded(wanted.user)
+    door.failures.forgive(wanted.user)
     given = give_token(
         user.user,
         roles=user.roles,

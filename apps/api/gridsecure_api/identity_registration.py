@@ -154,7 +154,7 @@ def log_in(wanted: LogIn, zone: Zone) -> HolderToken:
     """Give a pseudonym a token for five minutes. Public; signed by its holder's key."""
     given = zone.tokens.log_in(
         wanted.subject,
-        domain=Domain.parsed(wanted.domain),
+        domain=Domain.parse(wanted.domain),
         challenge=bytes.fromhex(wanted.challenge),
         signature=bytes.fromhex(wanted.signature),
         now=zone.clock(),

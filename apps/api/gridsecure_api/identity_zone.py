@@ -174,7 +174,7 @@ def open_zone(settings: IdentitySettings, *, clock: Clock) -> IdentityZone:
     ]
     people = [Party(p.name, p.roles, public_key(p.public_key)) for p in settings.people]
     _check_distinct([*services, *people])
-    statements = tuple(Signed.parsed(text) for text in settings.statements)
+    statements = tuple(Signed.parse(text) for text in settings.statements)
     keys = pin_keys(statements, signers=signers(settings), suite=suite)
     own = _stated_issuer_key(folder, keys, suite)
     enrolments, registrations = _databases(settings)

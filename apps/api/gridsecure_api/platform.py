@@ -143,7 +143,7 @@ def install_key_set(body: RawBody, state: State, _gateway: SignedBy) -> KeySetSt
     parts = frames.split_frames(body)
     if not parts:
         raise InvalidMessageError("A key set without its notice.")
-    envelope = Signed.parsed(parts[0])
+    envelope = Signed.parse(parts[0])
     status = key_sets.install_key_set(state.zone, envelope, keys=tuple(parts[1:]), at=state.clock())
     return KeySetStatus(key_id=status.key_id, missing=list(status.missing))
 
@@ -181,7 +181,7 @@ def register_roster(body: RawBody, state: State, gateway: SignedBy) -> RosterNam
     parts = frames.split_frames(body)
     if len(parts) != _ROSTER_PARTS:
         raise InvalidMessageError("A roster comes with its seats.")
-    envelope = Signed.parsed(parts[0])
+    envelope = Signed.parse(parts[0])
     gateway.check_signer(envelope)
     roster = intake.register_roster(state.zone, envelope, seats=parts[1], at=state.clock())
     return RosterNamed(roster_id=roster.roster_id)
@@ -387,7 +387,7 @@ def platform_counts(zone: PlatformZone) -> dict[str, int]:
 
 def stored_bytes(objects: ObjectStore) -> int:
     """What all objects take on the disk, as their lengths add up [bytes]."""
-    return sum(one.size for one in objects.stored())
+    return sum(one.size for one in objects.list_stored())
 
 
 def open_zone(settings: PlatformSettings) -> PlatformZone:

@@ -208,7 +208,7 @@ class RunDesk:
         pool = self._pool_for(read_known_keys(self._zone))
         pool.warm()
         envelope = run_plan(self._zone, order, pool=pool, clock=self._clock, progress=note)
-        return ReleaseRequest.parsed(envelope.body).request_id
+        return ReleaseRequest.parse(envelope.body).request_id
 
     def _pool_for(self, keys: KnownKeys) -> WorkerPool:
         """The workers of the run before, or new ones where other keys are in force."""

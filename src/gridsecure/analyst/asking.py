@@ -112,13 +112,13 @@ class Asking:
             grant = self._grant(file, client, (query, reader))
         release = client.answer(grant, pause=self.pause)  # long, so others may use the wallet
         with open_wallet(wallet, suite=sm2_suite()) as file:
-            kept = file.needed().without_grant(grant.query.text, at=self.clock())
+            kept = file.require().drop_grant(grant.query.text, at=self.clock())
             file.keep(kept)
         limit = kept.grants.quota.limit if kept.grants else 0
         return QueryAnswer(release, kept.left, limit)
 
     def _client(self, file: WalletFile) -> QueryClient:
-        keys = file.needed().holder(file.suite).keys
+        keys = file.require().holder(file.suite).keys
         return QueryClient(self.http, addresses=self.addresses, keys=keys, authority=self.authority)
 
     def _grant(
@@ -126,7 +126,7 @@ class Asking:
     ) -> Grant:
         """The grant in use for a query, or a new one, kept on the disk before it is sent."""
         (query, reader), now = asking, self.clock()
-        wallet = file.needed()
+        wallet = file.require()
         if (found := wallet.grant_for(query, at=now)) is not None:
             return found
         if wallet.credential is None:
@@ -138,8 +138,8 @@ class Asking:
         grants = wallet_of(wallet.credential, client.terms(now=now), before=wallet.grants)
 
         def keep(after: Wallet) -> None:
-            file.keep(replace(file.needed(), grants=after))
+            file.keep(replace(file.require(), grants=after))
 
         grant = client.grant(grants, query, reader=reader, keep=keep)
-        file.keep(file.needed().with_grant(grant))
+        file.keep(file.require().add_grant(grant))
         return grant

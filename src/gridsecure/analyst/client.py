@@ -108,7 +108,7 @@ class ReleaseClient:
         """
         content = self._ask(session, AUTHORITY, "GET", f"/releases/{quote(release_id, safe='')}")
         release = verify_release(content, release_id=release_id, authority=self._authority)
-        return release if session.roles & READERS_OF_VALUES else release.without_values()
+        return release if session.roles & READERS_OF_VALUES else release.hide_values()
 
     def start_release_round(self, session: Session) -> tuple[RoundOutcome, ...]:
         """Let the authority check and release what waits at the platform."""

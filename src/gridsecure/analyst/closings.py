@@ -77,7 +77,7 @@ class MonthClosing:
                 signer=part.digest("signer"),
                 signature=part.text("signature"),
             )
-            content = ClosingList.parsed(envelope.body)
+            content = ClosingList.parse(envelope.body)
             state = IN_FORCE if envelope.digest in in_force else REPLACED
             found += [
                 ClosedUpload(name, known.get(name, ""), state, content.number, content.closed_at)

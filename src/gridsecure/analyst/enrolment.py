@@ -163,7 +163,7 @@ class Enroller:
         content = self._ask("POST", "/enrolments", token=self.analyst.token, body=blob)
         clear = open_from(content, private_key=self.analyst.key, purpose=_ANSWER)
         trusted = {self.service.key.thumbprint: self.service.key}
-        answer = open_message(Signed.parsed(clear), expect=EnrolmentAnswer, trusted=trusted)
+        answer = open_message(Signed.parse(clear), expect=EnrolmentAnswer, trusted=trusted)
         if answer.session != order.session or len(answer.items) != 1:
             raise _not_an_answer()
         (result,) = answer.items

@@ -228,7 +228,7 @@ class QueryClient:
             return None
         content = open_from(sealed, private_key=grant.reader, purpose=RESULT_PURPOSE)
         # The name is read before the signature is checked, and believed only after.
-        named = ReleaseCertificate.parsed(Signed.parsed(content).body).release_id
+        named = ReleaseCertificate.parse(Signed.parse(content).body).release_id
         release = verify_release(content, release_id=named, authority=self._authority)
         if not _answers(release, grant.query):
             raise SignatureError(

@@ -157,7 +157,7 @@ class Release:
     signed_text: str | None
     values_shown: bool = True
 
-    def without_values(self) -> Release:
+    def hide_values(self) -> Release:
         """The same release with no value in any cell, for readers who may not see values."""
         if all(cell.value is None for cell in self.cells):
             return replace(self, values_shown=False)
@@ -199,7 +199,7 @@ def verify_release(content: bytes, *, release_id: str, authority: PinnedAuthorit
         InvalidMessageError: Signed, but of another shape.
         ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`).
     """
-    envelope = Signed.parsed(content)
+    envelope = Signed.parse(content)
     # 1. the signature
     try:
         certificate = open_message(

@@ -105,11 +105,11 @@ class KeptWallet:
         found = [g for g in self.in_use if g.query.asks_like(query) and g.is_valid(at=at)]
         return found[0] if found else None
 
-    def with_grant(self, grant: Grant) -> KeptWallet:
+    def add_grant(self, grant: Grant) -> KeptWallet:
         """The wallet with a grant in use."""
         return replace(self, in_use=(*self.in_use, grant))
 
-    def without_grant(self, query: str, *, at: datetime) -> KeptWallet:
+    def drop_grant(self, query: str, *, at: datetime) -> KeptWallet:
         """The wallet without the grants of a query that is answered, and without expired ones."""
         left = tuple(g for g in self.in_use if g.query.text != query and g.is_valid(at=at))
         return replace(self, in_use=left)
@@ -148,7 +148,7 @@ class WalletFile:
         _replace(self.path, _written(wallet, self.suite))
         self.wallet = wallet
 
-    def needed(self) -> KeptWallet:
+    def require(self) -> KeptWallet:
         """The wallet.
 
         Raises:
@@ -199,7 +199,7 @@ def _read(path: Path, suite: Suite) -> KeptWallet | None:
     except OSError as error:
         raise _refused(error) from error
     try:
-        return _parsed(_WalletText.parsed(data), suite)
+        return _parsed(_WalletText.parse(data), suite)
     except (InvalidMessageError, AuthenticityError, ValueError) as error:
         raise StorageError(
             "The wallet's file holds no wallet.",

@@ -64,7 +64,7 @@ class PlacedReadings:
     periods: tuple[BillingPeriod, ...]
     month_of_row: npt.NDArray[np.int64]
 
-    def added_up(self, column: str, *, rows: int) -> npt.NDArray[np.int64]:
+    def add_up(self, column: str, *, rows: int) -> npt.NDArray[np.int64]:
         """Sum a register over the readings of each settlement row."""
         sums = np.zeros(rows, dtype=np.int64)
         np.add.at(sums, self.row_of_reading, self.readings[column].to_numpy(np.int64))
@@ -136,7 +136,7 @@ def _register(
             reason=f"settlement.{name}-missing",
             remedy="Add the column kvarh (reactive) or export_kwh (feed-in) to the readings.",
         )
-    return placed.added_up(column, rows=rows)
+    return placed.add_up(column, rows=rows)
 
 
 def _year_before(frame: pd.DataFrame, contracts: pd.DataFrame) -> npt.NDArray[np.int64]:

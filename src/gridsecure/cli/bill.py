@@ -79,7 +79,7 @@ def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
     with first.parties() as local:
         for period in first.periods:
             month = first.bill(local, period, report=report)
-            left_out += first.without_bill(month, report)
+            left_out += first.list_unbilled(month, report)
             for meter_point_id, document in month.bills.items():
                 meters.setdefault(meter_point_id, {"periods": []})["periods"].append(document)
     return {"meters": dict(sorted(meters.items())), "not_billed": left_out}
@@ -120,7 +120,7 @@ class PreparedBills:
         Raises:
             GridSecureError: As `bill_month`.
         """
-        count = sum(len(part.settled(period)) for part in self.parts)
+        count = sum(len(part.settle(period)) for part in self.parts)
         report(f"{period.start:%Y-%m}: {count} meter points, computed on ciphertext")
         month = bill_month(local, self.parts, period=period, readings=self.file)
         bills = {
@@ -130,7 +130,7 @@ class PreparedBills:
         _report_gaps(bills, period, report)
         return replace(month, bills=bills)
 
-    def without_bill(self, month: IssuedMonth, report: Report) -> list[dict[str, str]]:
+    def list_unbilled(self, month: IssuedMonth, report: Report) -> list[dict[str, str]]:
         """Meter points of the file that have no reading in a month, which others have."""
         start, end = month.period.start.isoformat(), month.period.end.isoformat()
         names = sorted(self.known.difference(month.bills))

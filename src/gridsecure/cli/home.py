@@ -125,7 +125,7 @@ def _identity_keys(folder: Path, people: dict[str, Sm2PrivateKey]) -> tuple[str,
         key: OpenerKey = generate_opener_key(opener, suite=suite)
         path = _person(folder, OFFICES[opener]) / "opener.key"
         create_file(path, key.k.to_bytes(32, "big"))
-        return key.published(suite).hex()
+        return key.publish(suite).hex()
 
     keys = IdentityKeys(
         issuer=issuer.public_key(suite).to_bytes(suite).hex(),

@@ -74,7 +74,7 @@ def rekey_order(  # noqa: PLR0913 - one parameter an option
     said = (identity, old, new, reference)
     own = office_files.officer_key(key)
     if like is not None and said == (None,) * len(said):
-        order = identity_messages.RekeyOrder.parsed(office_files.read_signed(like).body)
+        order = identity_messages.RekeyOrder.parse(office_files.read_signed(like).body)
     elif like is None and identity and old and new and reference:
         order = rekey_orders.make_rekey_order(
             identity, old=old, new=new, reference=reference, now=online.utc_now()

@@ -70,7 +70,7 @@ class TariffPart:
     contracts: pd.DataFrame
     settlements: pd.DataFrame
 
-    def settled(self, period: BillingPeriod) -> pd.DataFrame:
+    def settle(self, period: BillingPeriod) -> pd.DataFrame:
         """The settlements of one month."""
         return self.settlements[self.settlements["period_start"] == period.start]
 
@@ -99,9 +99,9 @@ class LocalMonth:
         """No day has a column: load curves are not made of a file."""
         return 0
 
-    def without(self, refused: Mapping[str, str]) -> LocalMonth:
+    def leave_out(self, refused: Mapping[str, str]) -> LocalMonth:
         """The same without some meter points."""
-        return replace(self, admission=self.admission.without(refused))
+        return replace(self, admission=self.admission.leave_out(refused))
 
     def contradictions(self, _billed: pd.DataFrame, _facts: Mapping[str, Facts]) -> dict[str, str]:
         """None: the books were written from these contracts."""
@@ -109,10 +109,10 @@ class LocalMonth:
 
     def settlements(self, roster: Roster, _tariff: Tariff) -> pd.DataFrame:
         """A roster's settlements, which were made with its tariff."""
-        settled = self._part(roster).settled(self.period)
+        settled = self._part(roster).settle(self.period)
         return settled[settled["meter_point_id"].isin(roster.meter_point_ids)]
 
-    def estimated(self, _roster: Roster) -> int:
+    def count_estimated(self, _roster: Roster) -> int:
         """None: nothing is estimated."""
         return 0
 
@@ -275,7 +275,7 @@ def _admit(parts: Mapping[str, TariffPart]) -> Admit:
     def admit(files: MonthFiles, *, period: BillingPeriod, begin: Begin, **_: Any) -> LocalMonth:
         begin("admit")
         billed = _with_readings(parts, period)
-        settled = [part.settled(period) for part in parts.values()]
+        settled = [part.settle(period) for part in parts.values()]
         totals = {
             str(name): int(energy)
             for rows in settled
@@ -291,9 +291,7 @@ def _admit(parts: Mapping[str, TariffPart]) -> Admit:
 def _with_readings(parts: Mapping[str, TariffPart], period: BillingPeriod) -> pd.DataFrame:
     """Contracts of the meter points that were settled in a month."""
     found = [
-        part.contracts[
-            part.contracts["meter_point_id"].isin(part.settled(period)["meter_point_id"])
-        ]
+        part.contracts[part.contracts["meter_point_id"].isin(part.settle(period)["meter_point_id"])]
         for part in parts.values()
     ]
     return pd.concat(found, ignore_index=True)
@@ -362,7 +360,7 @@ def _open_statements(local: LocalParties, release_id: str) -> list[bytes]:
     body = find_certificate(local.authority, release_id).body
     sealed = [
         read_sealed_statements(local.authority, release_id, roster_id)
-        for roster_id in ReleaseCertificate.parsed(body).statements
+        for roster_id in ReleaseCertificate.parse(body).statements
     ]
     return [open_from(s, private_key=local.office, purpose=STATEMENTS_PURPOSE) for s in sealed]
 

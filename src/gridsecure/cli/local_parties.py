@@ -143,7 +143,7 @@ class LocalIdentity:
         """Give a pseudonym a token."""
         given = self.tokens.log_in(
             subject,
-            domain=Domain.parsed(domain),
+            domain=Domain.parse(domain),
             challenge=challenge,
             signature=signature,
             now=utc_now(),
@@ -216,7 +216,7 @@ class LocalPlatform:
         if notice.digest in self._has:
             return
         if install_key_set(self.zone, notice, keys=(), at=utc_now()).missing:
-            named = KeyNotice.parsed(notice.body)
+            named = KeyNotice.parse(notice.body)
             digests = (named.public_key, named.relinearisation_keys)
             keys = tuple(load(digest) for digest in digests if digest)
             install_key_set(self.zone, notice, keys=keys, at=utc_now())
@@ -306,7 +306,7 @@ class _Setup:
         """The identity authority, whose keys both openers state."""
         suite, gateway = sm2_suite(), self.gateway_key.public_key
         key = generate_issuer_key(suite)
-        halves = {name: generate_opener_key(name, suite=suite).published(suite) for name in OPENERS}
+        halves = {name: generate_opener_key(name, suite=suite).publish(suite) for name in OPENERS}
         said = identity_keys(key.public_key(suite), halves=halves, suite=suite)
         statements = tuple(sign_message(said, key=opener) for opener in self.openers.values())
         keys = pin_keys(statements, signers=self._signers, suite=suite)

@@ -48,7 +48,7 @@ class MeterFiles:
         return sum(path.stat().st_size for path in (*self.readings, self.contracts))
 
     @contextmanager
-    def opened(self) -> Iterator[list[tuple[str, tuple[str, Any]]]]:
+    def open_parts(self) -> Iterator[list[tuple[str, tuple[str, Any]]]]:
         """The files as parts of a multipart request."""
         with ExitStack() as stack:
             parts = [

@@ -87,7 +87,7 @@ def _show(answer: dict[str, Any], console: Console) -> None:
     table.add_column("upload", overflow="fold")
     for item in answer["closed"]:
         envelope = messages.Signed.model_validate(item)
-        content = messages.ClosingList.parsed(envelope.body)
+        content = messages.ClosingList.parse(envelope.body)
         state = "in force" if envelope.digest in answer["in_force"] else "replaced"
         for upload in content.uploads:
             table.add_row(str(content.number), state, content.closed_at, upload)

@@ -82,7 +82,7 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
     with first.parties() as local:
         for period in first.periods:
             month = first.bill(local, period, report=report)
-            left_out += first.without_bill(month, report)
+            left_out += first.list_unbilled(month, report)
             corrections = rebill_month(local, month, later.parts, corrected=later.files)
             report(f"{period.start:%Y-%m}: {len(corrections)} meter points corrected")
             for name, document in month.bills.items():

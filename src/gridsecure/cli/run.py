@@ -132,7 +132,7 @@ class Run:
             note(*self._compute(client))
         with self._stage("an analyst asks for load curves") as note:
             analyst = RunAnalyst(self._home, files.month)
-            note(*self._asked(analyst))
+            note(*self._ask(analyst))
         with self._stage("release") as note:
             note(self._release(client))
             curve = analyst.read().release
@@ -149,7 +149,7 @@ class Run:
         """Hand the files to the gateway and follow its stages."""
         path = f"/months/{files.month}"
         started = time.monotonic()
-        with files.opened() as parts:
+        with files.open_parts() as parts:
             client.call("operator", "gateway", "PUT", f"{path}/files", files=parts)
         client.call("operator", "gateway", "POST", f"{path}/process")
         shown = ""
@@ -177,7 +177,7 @@ class Run:
             count, size = _gateway_count(name, report), sizes.get(name)
             self._stages.append(Stage(f"gateway: {name}", report["seconds"][name], count, size))
 
-    def _asked(self, analyst: RunAnalyst) -> tuple[str, int | None]:
+    def _ask(self, analyst: RunAnalyst) -> tuple[str, int | None]:
         """Load curves, asked for with an anonymous grant and computed."""
         analyst.enrol()
         with self._part("load-curve jobs") as advance:

@@ -82,7 +82,7 @@ class RunAnalyst:
             time.sleep(POLL_SECONDS)
 
         with suppress(_ComputedError):
-            self._asked(pause)
+            self._ask(pause)
         if self.last is None:
             raise GridSecureError("A query was answered before it was asked.", reason="run.query")
         return self.last
@@ -97,9 +97,9 @@ class RunAnalyst:
         def pause(_progress: QueryProgress) -> None:
             raise GridSecureError("The query was not released.", reason="release.refused")
 
-        return self._asked(pause)
+        return self._ask(pause)
 
-    def _asked(self, pause: Callable[[QueryProgress], None]) -> QueryAnswer:
+    def _ask(self, pause: Callable[[QueryProgress], None]) -> QueryAnswer:
         home = self.home
         addresses = QueryAddresses(*(home.url(s) for s in ("identity", "platform", "authority")))
         authority = pin_authority(home.point("authority"))

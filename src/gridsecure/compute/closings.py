@@ -195,7 +195,7 @@ def _check_uploads(
 def _lists(session: Session, start: str, end: str) -> list[SignedClosing]:
     month = select(ClosingRow).where(ClosingRow.start == start, ClosingRow.end == end)
     found = [row.envelope for row in session.exec(month.order_by(col(ClosingRow.number)))]
-    return [SignedClosing(envelope, ClosingList.parsed(envelope.body)) for envelope in found]
+    return [SignedClosing(envelope, ClosingList.parse(envelope.body)) for envelope in found]
 
 
 def _answers(session: Session, item: SignedClosing, plan: PlanName) -> Counter[str]:

@@ -62,8 +62,8 @@ def admit_correction(
         if found is None:
             raise _refusal("corrects an upload that is not here", "unknown")
         seated = load_row(session, RosterRow, roster_id=found.roster_id)
-    earlier = UploadManifest.parsed(found.envelope.body)
-    corrected = Version(found.digest, earlier, RosterManifest.parsed(seated.envelope.body))
+    earlier = UploadManifest.parse(found.envelope.body)
+    corrected = Version(found.digest, earlier, RosterManifest.parse(seated.envelope.body))
     check_correction(Version(envelope.digest, manifest, roster), corrected=corrected)
     if found.state != COMMITTED:
         raise _refusal("corrects an upload that is not committed yet", "uncommitted")
@@ -119,7 +119,7 @@ def open_corrections(session: Session, *, start: str, end: str) -> list[ReadUplo
     fresh = [row for row in found if row.digest not in refused]
     chosen = fresh or sorted(found, key=lambda row: refused[row.digest])[:1]
     envelopes = [row.envelope for row in chosen]
-    return [(envelope, UploadManifest.parsed(envelope.body)) for envelope in envelopes]
+    return [(envelope, UploadManifest.parse(envelope.body)) for envelope in envelopes]
 
 
 def _count_answers(session: Session, state: str) -> Counter[str]:

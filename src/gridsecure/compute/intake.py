@@ -230,15 +230,15 @@ def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> Upload
 
 def _registered(zone: PlatformZone, envelope: Signed) -> RosterManifest | None:
     """This very roster, if it was checked and kept before."""
-    draft = RosterManifest.parsed(envelope.body)
+    draft = RosterManifest.parse(envelope.body)
     with read_session(zone.engine) as session:
         found = find(session, RosterRow, roster_id=draft.roster_id, digest=envelope.digest)
     return None if found is None else _roster(found)
 
 
 def _manifest(found: UploadRow) -> UploadManifest:
-    return UploadManifest.parsed(found.envelope.body)
+    return UploadManifest.parse(found.envelope.body)
 
 
 def _roster(found: RosterRow) -> RosterManifest:
-    return RosterManifest.parsed(found.envelope.body)
+    return RosterManifest.parse(found.envelope.body)

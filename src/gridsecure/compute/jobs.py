@@ -108,12 +108,12 @@ class Worker:
                 load=self._objects.get,
                 keys=self._keys,
             )
-        return JobResult(job.name, inputs, self._stored(outputs))
+        return JobResult(job.name, inputs, self._store(outputs))
 
     def _data(self, roster: str, upload: str) -> RosterData:
-        return roster_data(RosterManifest.parsed(roster), UploadManifest.parsed(upload))
+        return roster_data(RosterManifest.parse(roster), UploadManifest.parse(upload))
 
-    def _stored(self, outputs: Mapping[str, Output]) -> dict[str, ColumnEntry]:
+    def _store(self, outputs: Mapping[str, Output]) -> dict[str, ColumnEntry]:
         for output in outputs.values():
             self._objects.put(output.data, digest=output.entry.digest)
         return {name: output.entry for name, output in outputs.items()}
@@ -296,7 +296,7 @@ def _start_worker(url: str, notices: list[str], revoked: list[str]) -> None:
     # Ctrl-C reaches every process of a terminal at once; what to end is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
-    known = KnownKeys(tuple(KeyNotice.parsed(text) for text in notices), frozenset(revoked))
+    known = KnownKeys(tuple(KeyNotice.parse(text) for text in notices), frozenset(revoked))
     _worker["only"] = Worker(open_objects(url), known)
 
 

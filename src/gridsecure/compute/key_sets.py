@@ -118,7 +118,7 @@ def check_own_keys(session: Session, columns: list[ColumnEntry], *, gateway: str
 
 
 def _notices(rows: Iterable[KeySetRow]) -> tuple[KeyNotice, ...]:
-    return tuple(KeyNotice.parsed(row.envelope.body) for row in rows)
+    return tuple(KeyNotice.parse(row.envelope.body) for row in rows)
 
 
 def _no_object(_digest: str) -> bytes:

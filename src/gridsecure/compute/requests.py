@@ -48,7 +48,7 @@ def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -
             state=WAITING,
         )
         keep(session, row)
-        transcripts = [Transcript.parsed(one.body) for one in request.transcripts]
+        transcripts = [Transcript.parse(one.body) for one in request.transcripts]
         uploads = sorted({upload for one in transcripts for upload in one.uploads})
         about = [{"upload": upload, "request_id": name} for upload in uploads]
         if about:  # without any values the statement would insert a row of defaults

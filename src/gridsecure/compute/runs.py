@@ -98,7 +98,7 @@ class _Source:
 
     @property
     def roster_id(self) -> str:
-        return RosterManifest.parsed(self.roster.body).roster_id
+        return RosterManifest.parse(self.roster.body).roster_id
 
 
 def run_plan(
@@ -185,7 +185,7 @@ def _sources(zone: PlatformZone, order: RunOrder) -> tuple[Signed | None, list[_
             uploads = find_many(session, UploadRow, found.content.uploads, by="digest")
             chosen = sorted(uploads.values(), key=lambda row: row.id or 0)
             envelopes = [row.envelope for row in chosen]
-            pairs = [(one, UploadManifest.parsed(one.body)) for one in envelopes]
+            pairs = [(one, UploadManifest.parse(one.body)) for one in envelopes]
             if len(_under_usable_keys(session, pairs)) < len(pairs):
                 raise revoked_key_set_error()  # a new list leaves out what is under it
         names = [manifest.roster_id for _, manifest in pairs]
@@ -215,7 +215,7 @@ def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
     """Names of load columns by local day; all rosters must divide days alike."""
     grids = set()
     for source in sources:
-        columns = UploadManifest.parsed(source.upload.body).columns
+        columns = UploadManifest.parse(source.upload.body).columns
         loads = (c for c in columns if find_family(c.quantity) is Family.INTERVALS)
         grids.add(tuple((c.quantity, c.start, c.end, c.intervals) for c in loads))
     if len(grids) != 1:
@@ -240,7 +240,7 @@ def _load_curve_job(
 
 def _slim(upload: str, quantities: tuple[str, ...]) -> str:
     """The upload with only the columns a job reads: a day's worth travels to the worker."""
-    manifest = UploadManifest.parsed(upload)
+    manifest = UploadManifest.parse(upload)
     wanted = set(quantities)
     columns = [column for column in manifest.columns if column.quantity in wanted]
     return manifest.model_copy(update={"columns": columns}).model_dump_json()

@@ -54,7 +54,7 @@ def seat_roster(
             that was revoked (`identity.revoked`).
     """
     seated = verify_seats(envelope, seats=seats, identity=zone.identity)
-    if seated.roster.domain != billing_domain(Domain.parsed(seated.roster.domain).period).text:
+    if seated.roster.domain != billing_domain(Domain.parse(seated.roster.domain).period).text:
         raise InputError(
             "A roster is in another domain than billing.",
             reason="identity.domain",
@@ -163,7 +163,7 @@ def list_denied_subjects(session: Session) -> frozenset[str]:
 def _deny_list(session: Session) -> DenyList | None:
     lists = select(DenyListRow.body).order_by(col(DenyListRow.sequence).desc())
     body = session.exec(lists.limit(1)).first()
-    return None if body is None else DenyList.parsed(body)
+    return None if body is None else DenyList.parse(body)
 
 
 def _refuse_fork(known: DenyList, given: DenyList) -> None:

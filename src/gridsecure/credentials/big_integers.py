@@ -9,7 +9,7 @@ Formulas are in Jacobian coordinates for a = -3, from the Explicit-Formulas Data
 dbl-2001-b, mixed addition madd (both written out here, because a call costs as much as a product).
 All table points are made affine with one shared inversion (Montgomery's trick).
 
-Not constant-time: secret scalars must arrive blinded (`group.Group.blinded`).
+Not constant-time: secret scalars must arrive blinded (`group.Group.blind`).
 """
 
 from __future__ import annotations

@@ -135,13 +135,13 @@ def request_grant(
     base = quota.base(suite)
     u, u_prime, v, tag = group.sums(
         [
-            group.blinded(a, credential.u),
-            [*group.blinded(a, credential.u_prime), *group.blinded(r, suite.g)],
-            [*group.blinded(z, issuer.x1), *group.blinded(-r, suite.g)],
-            group.blinded(group.invert(m1 + nonce), base),
+            group.blind(a, credential.u),
+            [*group.blind(a, credential.u_prime), *group.blind(r, suite.g)],
+            [*group.blind(z, issuer.x1), *group.blind(-r, suite.g)],
+            group.blind(group.invert(m1 + nonce), base),
         ]
     )
-    m = group.sum(*group.blinded(m1, u), *group.blinded(z, suite.h))
+    m = group.sum(*group.blind(m1, u), *group.blind(z, suite.h))
     digits = commit_digits(
         nonce, limit=quota.limit, blinding=blinding, draw=group.random_scalar, suite=suite
     )

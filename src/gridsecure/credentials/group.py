@@ -65,21 +65,21 @@ class Group:
             self.backend.prepare(point)
 
     def sum(self, *terms: Term) -> Point:
-        """Return Σ scalar·point. For secret scalars, pass what `blinded` returns."""
+        """Return Σ scalar·point. For secret scalars, pass what `blind` returns."""
         return self.backend.sums([terms])[0]
 
     def sums(self, combinations: Sequence[Sequence[Term]]) -> list[Point]:
         """Return Σ scalar·point for each combination; cheaper than one after the other."""
         return self.backend.sums(combinations)
 
-    def blinded(self, scalar: int, point: Point) -> tuple[Term, Term]:
+    def blind(self, scalar: int, point: Point) -> tuple[Term, Term]:
         """Return two terms that add up to scalar·point, each with a uniformly random scalar."""
         share = secrets.randbelow(self.order)
         return (share, point), ((scalar - share) % self.order, point)
 
     def multiply(self, point: Point, *, scalar: int) -> Point:
         """Return scalar·point for a secret scalar."""
-        return self.sum(*self.blinded(scalar, point))
+        return self.sum(*self.blind(scalar, point))
 
     def subtract(self, first: Point, *, second: Point) -> Point:
         """Return first - second."""

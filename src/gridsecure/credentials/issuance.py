@@ -111,8 +111,8 @@ def request_credential(
     """
     group, (m1, r1) = suite.group, secrets
     r1 = (r1 or group.random_scalar()) if context.is_hidden else 0
-    blinding = group.blinded(r1, suite.h) if r1 else ()
-    commitment = group.sum(*group.blinded(m1, suite.g), *blinding)
+    blinding = group.blind(r1, suite.h) if r1 else ()
+    commitment = group.sum(*group.blind(m1, suite.g), *blinding)
     statement = _request_statement(suite, commitment, hidden=context.is_hidden)
     witness = [m1, r1] if context.is_hidden else [m1]
     session = _session(suite, b"CredentialRequest", issuer, context.asked, channel)
@@ -176,7 +176,7 @@ def issue_credential(
         InvalidMessageError: Facts of another role (`identity.context`).
     """
     group, public, commitment = suite.group, key.public_key(suite), asked.commitment
-    context = asked.context.stating(facts)
+    context = asked.context.certify(facts)
     attribute = group.sum((context.scalar(suite), suite.g))
     b = group.random_scalar()
     answer = mac_points(suite, key=key, attributes=(commitment, attribute), b=b)
@@ -214,7 +214,7 @@ def finalise_credential(
             another request (`authenticity.credential-response`).
     """
     check_length(response, RESPONSE_BYTES)
-    group, points, context = suite.group, 6 * POINT_BYTES, pending.context.stating(facts)
+    group, points, context = suite.group, 6 * POINT_BYTES, pending.context.certify(facts)
     answer = tuple(group.decode_points(response[:points]))
     attributes = (
         read_requested_key(pending.message, suite=suite),
@@ -276,7 +276,7 @@ def mac_points(
     ]
     return tuple(
         group.sums(
-            [[share for term in terms for share in group.blinded(*term)] for terms in multiples]
+            [[share for term in terms for share in group.blind(*term)] for terms in multiples]
         )
     )
 
@@ -295,7 +295,7 @@ def unblind_mac(suite: Suite, *, answer: tuple[Point, ...], blindings: tuple[int
         share
         for blinding, point in zip(blindings, (x1, x2), strict=True)
         if blinding
-        for share in group.blinded(-blinding, point)
+        for share in group.blind(-blinding, point)
     ]
     return group.sum((1, blinded), (-1, x0), *hidden)
 

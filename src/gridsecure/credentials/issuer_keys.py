@@ -67,7 +67,7 @@ class Context:
         """Whether the holder's key stays hidden even from the issuer."""
         return self.role in HIDDEN_ROLES
 
-    def stating(self, facts: Facts) -> Context:
+    def certify(self, facts: Facts) -> Context:
         """The same role and period with the facts that the issuer certifies.
 
         Raises:
@@ -157,9 +157,9 @@ def _public_key(key: IssuerPrivateKey, suite: Suite) -> IssuerPublicKey:
     group = suite.group
     points = group.sums(
         [
-            [*group.blinded(key.x0, suite.g), *group.blinded(key.xb, suite.h)],
-            group.blinded(key.x1, suite.h),
-            group.blinded(key.x2, suite.h),
+            [*group.blind(key.x0, suite.g), *group.blind(key.xb, suite.h)],
+            group.blind(key.x1, suite.h),
+            group.blind(key.x2, suite.h),
         ]
     )
     return IssuerPublicKey(*points)

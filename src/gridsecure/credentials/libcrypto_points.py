@@ -5,7 +5,7 @@ functions on bare points are, and a library built without deprecated functions l
 `LibcryptoArithmetic()` refuses and the big-integer backends remain.
 
 libcrypto takes a constant-time ladder for a single multiple only, not for sums: secret scalars must
-arrive blinded (`group.Group.blinded`).
+arrive blinded (`group.Group.blind`).
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class OpenerKey:
     opener: Opener
     k: int = field(repr=False)
 
-    def published(self, suite: Suite) -> bytes:
+    def publish(self, suite: Suite) -> bytes:
         """The public half with its proof of possession, 97 bytes."""
         public = suite.group.multiply(suite.g, scalar=self.k)
         session = frame_parts(suite.context, b"OpenerKey", self.opener)
@@ -109,7 +109,7 @@ def make_opening_share(key: OpenerKey, *, point: Point, head: str, suite: Suite)
         suite: The group.
     """
     group = suite.group
-    public, share = group.sums([group.blinded(key.k, suite.g), group.blinded(key.k, point)])
+    public, share = group.sums([group.blind(key.k, suite.g), group.blind(key.k, point)])
     statement = _same_logarithm(suite, public, point, share)
     proof = prove(statement, [key.k], suite=suite, session=_share_session(suite, key.opener, head))
     return group.encode(share) + proof

@@ -26,7 +26,7 @@ def identity_keys(
 
     Args:
         issuer: The issuer's key.
-        halves: What each opener published, `OpenerKey.published`.
+        halves: What each opener published, `OpenerKey.publish`.
         suite: The group and its hash.
     """
     return IdentityKeys(

@@ -71,7 +71,7 @@ class Domain:
         return f"{self.platform}/{self.purpose}/{self.period}"
 
     @staticmethod
-    def parsed(text: str) -> Domain:
+    def parse(text: str) -> Domain:
         """Read what `text` wrote.
 
         Raises:
@@ -200,15 +200,15 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
     bases = [domain.base(suite) for domain in occasion.domains]
     u, u_prime, v, e1, e2, *nyms = group.sums(
         [
-            group.blinded(a, credential.u),
-            [*group.blinded(a, credential.u_prime), *group.blinded(r, suite.g)],
-            [*group.blinded(z, keys.issuer.x1), *group.blinded(-r, suite.g)],
-            group.blinded(e, suite.g),
-            [*group.blinded(m1, suite.g), *group.blinded(e, keys.opening)],
-            *(group.blinded(m1, base) for base in bases),
+            group.blind(a, credential.u),
+            [*group.blind(a, credential.u_prime), *group.blind(r, suite.g)],
+            [*group.blind(z, keys.issuer.x1), *group.blind(-r, suite.g)],
+            group.blind(e, suite.g),
+            [*group.blind(m1, suite.g), *group.blind(e, keys.opening)],
+            *(group.blind(m1, base) for base in bases),
         ]
     )
-    m = group.sum(*group.blinded(m1, u), *group.blinded(z, suite.h))
+    m = group.sum(*group.blind(m1, u), *group.blind(z, suite.h))
     shown = (u, u_prime, m, e1, e2, *nyms)
     statement = presentation_relation(
         shown, v=Derived(((1, v),)), bases=bases, keys=keys, suite=suite
@@ -265,7 +265,7 @@ def issuer_view(
     """
     group, (u, u_prime, m) = suite.group, shown
     fixed = (key.x0 + key.x2 * context.scalar(suite)) % group.order
-    return Derived((*group.blinded(fixed, u), *group.blinded(key.x1, m), (-1, u_prime)))
+    return Derived((*group.blind(fixed, u), *group.blind(key.x1, m), (-1, u_prime)))
 
 
 def presentation_relation(

@@ -71,7 +71,7 @@ def parse_query(text: str) -> Query:
         InvalidMessageError: Another shape, or another spelling (`query.spelling`); a reader that is
             no key.
     """
-    query = Query.parsed(text)
+    query = Query.parse(text)
     _ = query.reader_key
     if query.text != text:
         raise InvalidMessageError(

@@ -78,7 +78,7 @@ def commit_digits(
     blindings.append((blinding - partial) * pow(bases[-1], -1, group.order) % group.order)
     commitments = group.sums(
         [
-            [*group.blinded(bit, suite.g), *group.blinded(one, suite.h)]
+            [*group.blind(bit, suite.g), *group.blind(one, suite.h)]
             for bit, one in zip(bits, blindings, strict=True)
         ]
     )

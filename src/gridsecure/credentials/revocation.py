@@ -66,7 +66,7 @@ def blind_difference(pair: Difference, *, opener: Opener, head: str, suite: Suit
         suite: The group.
     """
     group, power = suite.group, suite.group.random_scalar()
-    a, b = group.sums([group.blinded(power, pair.a), group.blinded(power, pair.b)])
+    a, b = group.sums([group.blind(power, pair.a), group.blind(power, pair.b)])
     statement = _same_power(suite, pair, Difference(a, b))
     session = frame_parts(suite.context, b"Blinding", opener, head)
     return (

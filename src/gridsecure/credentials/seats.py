@@ -181,7 +181,7 @@ def verify_seats(
         SignatureError: A signature that does not verify.
     """
     # 1. what belongs together
-    draft = RosterManifest.parsed(envelope.body)
+    draft = RosterManifest.parse(envelope.body)
     if sm3_hex(seats) != draft.seats:
         raise EnvelopeError(
             "A roster came with the seats of another roster.", reason="authenticity.seats"
@@ -192,7 +192,7 @@ def verify_seats(
             reason="roster.name",
             remedy="Run the same release on both sides.",
         )
-    shown = RosterSeats.parsed(seats)
+    shown = RosterSeats.parse(seats)
     # 2. registrations
     gateway = _registrations(shown.gateway, role="gateway", domain=draft.domain, identity=identity)
     holders = _registrations(
@@ -242,7 +242,7 @@ def verify_gateway(envelope: Signed, *, identity: Mapping[str, Sm2PublicKey]) ->
         InvalidMessageError: Signed, but malformed.
     """
     found = open_message(envelope, expect=Registrations, trusted=identity)
-    domain = Domain.parsed(found.domain)
+    domain = Domain.parse(found.domain)
     is_billing = domain == Domain(*BILLING, domain.period)
     issued_at = read_moment(found.issued_at)
     if issued_at is None:

@@ -30,7 +30,7 @@ def prove_settlement(m1: int, *, domain: Domain, challenge: bytes, suite: Suite)
         suite: The group and its hash.
     """
     group, base = suite.group, domain.base(suite)
-    key, nym = group.sums([group.blinded(m1, suite.g), group.blinded(m1, base)])
+    key, nym = group.sums([group.blind(m1, suite.g), group.blind(m1, base)])
     statement = _one_secret(suite, key, base, nym)
     session = _session(suite, domain, challenge)
     return group.encode(nym) + prove(statement, [m1], suite=suite, session=session)

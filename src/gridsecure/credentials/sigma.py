@@ -139,7 +139,7 @@ def prove(
             [
                 share
                 for scalar, index in terms
-                for share in group.blinded(nonces[scalar], statement.point(index))
+                for share in group.blind(nonces[scalar], statement.point(index))
             ]
             for _, terms in statement.equations
         ]

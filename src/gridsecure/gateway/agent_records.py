@@ -131,7 +131,7 @@ def load_credentials(
 def _credential(agent: Agent, row: CredentialRow, context: Context) -> Credential:
     group = agent.holder.suite.group
     u, u_prime = (group.decode(part) for part in (row.mac[:POINT_BYTES], row.mac[POINT_BYTES:]))
-    return Credential(agent.holder.m1, u, u_prime, context.stating(row.facts))
+    return Credential(agent.holder.m1, u, u_prime, context.certify(row.facts))
 
 
 def map_settlement_names(zone: GatewayZone, start: str) -> dict[str, str]:

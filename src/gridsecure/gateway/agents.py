@@ -83,7 +83,7 @@ class Agents:
     _agent: Callable[[str, str], Agent] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_agent", lru_cache(MAX_REMEMBERED)(self._made))
+        object.__setattr__(self, "_agent", lru_cache(MAX_REMEMBERED)(self._make))
 
     def meter_point(self, meter_point_id: str) -> Agent:
         """The agent of a meter point."""
@@ -98,7 +98,7 @@ class Agents:
         issuer, bases = self.keys.issuer, (domain.base(self.suite) for domain in domains)
         self.suite.group.prepare(issuer.x0, issuer.x1, issuer.x2, self.keys.opening, *bases)
 
-    def _made(self, name: str, identity: str) -> Agent:
+    def _make(self, name: str, identity: str) -> Agent:
         m1 = derive_secret(self.seed, name=name, suite=self.suite)
         return Agent(identity, Holder(self.suite, self.keys, m1))
 

@@ -130,9 +130,9 @@ class _CorrectionRun:
     def prepare(self, known: CorrectionPlan | None) -> CorrectionPlan:
         """Steps 1 to 4; what was fixed before must come out again."""
         at = self.clock() if known is None else datetime.fromisoformat(known.validated_at)
-        admitted = self.admitted(at)
+        admitted = self.admit_month(at)
         self.progress("compare", 0, 0)
-        changed, late = self.compared(admitted)
+        changed, late = self.compare(admitted)
         plan = CorrectionPlan(
             number=1 + len(list_earlier_corrections(self.zone, self.correction)),
             files=self.correction,
@@ -145,7 +145,7 @@ class _CorrectionRun:
         self.encrypt(changed, admitted=admitted)
         return plan
 
-    def admitted(self, at: datetime) -> AdmittedMonth:
+    def admit_month(self, at: datetime) -> AdmittedMonth:
         """Step 1: the whole month, read and validated with all later files."""
         month, zone = self.correction.month, self.zone
         earlier = list_earlier_corrections(zone, self.correction)
@@ -184,7 +184,7 @@ class _CorrectionRun:
         texts = [*used, *(path.read_text(encoding="utf-8") for path in paths)]
         return dict(self.files.tariffs) | {parse_tariff(text).tariff_id: text for text in texts}
 
-    def compared(self, admitted: AdmittedMonth) -> tuple[list[ChangedRoster], int]:
+    def compare(self, admitted: AdmittedMonth) -> tuple[list[ChangedRoster], int]:
         """Step 2: rosters with corrected slots, and how many meter points are in no roster."""
         billed = admitted.admission.billed
         known = recall_members(self.zone, year_text(self.correction.month))
@@ -199,10 +199,10 @@ class _CorrectionRun:
                 remedy="The exceptions file in the correction's folder gives the reason for each; "
                 "correct the files and send them again.",
             )
-        changed = [self.changed(head, meters, admitted) for head in latest]
+        changed = [self.find_change(head, meters, admitted) for head in latest]
         return [item for item in changed if item is not None], len(billed) - len(seated)
 
-    def changed(
+    def find_change(
         self, head: LatestVersion, meters: Mapping[str, str], admitted: AdmittedMonth
     ) -> ChangedRoster | None:
         """A roster's new version, unless nothing of it changed."""

@@ -55,7 +55,7 @@ class LatestVersion:
     @property
     def roster(self) -> RosterManifest:
         """The roster as signed."""
-        return RosterManifest.parsed(self.outgoing.roster.body)
+        return RosterManifest.parse(self.outgoing.roster.body)
 
     @property
     def oracle(self) -> Path:
@@ -145,7 +145,7 @@ def compute_expected_corrections(
     documents = {}
     for item in plan.rosters if plan else ():
         head = versions[item.first]
-        roster = RosterManifest.parsed(outbox.load_outgoing(zone, item.name).roster.body)
+        roster = RosterManifest.parse(outbox.load_outgoing(zone, item.name).roster.body)
         path = version_oracle(make_correction_folder(zone, correction), roster.roster_id)
         changes = correct_bills(
             compute_oracle_bills(head.oracle, roster=head.roster, zone=zone, span=span),

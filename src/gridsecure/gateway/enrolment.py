@@ -70,11 +70,11 @@ class Enrolled:
         """Meter point -> its pseudonym in the billing domain."""
         return {name: member.billing for name, member in self.members.items()}
 
-    def refusing(self, refused: Mapping[str, str]) -> Enrolled:
+    def refuse(self, refused: Mapping[str, str]) -> Enrolled:
         """The same, with more meter points that are not billed, and why."""
         return replace(self, refused={**self.refused, **refused})
 
-    def without(self, revoked: frozenset[str]) -> Enrolled:
+    def leave_out(self, revoked: frozenset[str]) -> Enrolled:
         """The same, with more pseudonyms that may not act."""
         return replace(self, revoked=self.revoked | revoked)
 
@@ -192,15 +192,15 @@ class IdentityClient:
                 (`identity.answer`).
         """
         found = self._registrations("meter-point", subjects, start)
-        if found[1] and self._again(found[1], year_text(start)):
+        if found[1] and self._register_again(found[1], year_text(start)):
             return self._registrations("meter-point", subjects, start)
         return found
 
-    def _again(self, subjects: frozenset[str], period: str) -> bool:
+    def _register_again(self, subjects: frozenset[str], period: str) -> bool:
         """Register pseudonyms once more that were registered before; whether any is."""
         known = recall_members(self._zone, period)
         names = [name for name, own in known.items() if own.billing in subjects]
-        outcomes = self._passes.again(list(self._batches(names, period)))
+        outcomes = self._passes.repeat(list(self._batches(names, period)))
         return any(isinstance(one, Member) for one in outcomes.values())
 
     def own_registration(self, start: str) -> Signed:

@@ -189,7 +189,7 @@ def _results(
 ) -> list[EnrolmentResult]:
     text = open_from(answer, private_key=zone.signing_key, purpose=_ANSWER)
     trusted = {zone.pinned.identity.thumbprint: zone.pinned.identity}
-    found = open_message(Signed.parsed(text), expect=EnrolmentAnswer, trusted=trusted)
+    found = open_message(Signed.parse(text), expect=EnrolmentAnswer, trusted=trusted)
     about = [agent.identity for agent in batch.agents]
     if found.session != session or [item.identity for item in found.items] != about:
         raise peer.malformed()

@@ -90,19 +90,19 @@ class Passes:
         outcomes: Outcomes = {}
         waiting: dict[str | None, list[Given]] = {}
         # 1. everybody
-        for batch, given, refused in run_side_by_side(self._enrolled, batches):
+        for batch, given, refused in run_side_by_side(self._enrol, batches):
             waiting.setdefault(batch.carry, []).extend(given)
             outcomes |= refused
             halves += len(given) + 2 * len(refused)
             counted(halves // 2, of)
         # 2. in another order
-        for found in run_side_by_side(self._registered, list(self._cut_anew(waiting, batches[0]))):
+        for found in run_side_by_side(self._register, list(self._cut_anew(waiting, batches[0]))):
             outcomes |= found
             halves += len(found)
             counted(halves // 2, of)
         return outcomes
 
-    def again(self, batches: Sequence[EnrolmentBatch]) -> Outcomes:
+    def repeat(self, batches: Sequence[EnrolmentBatch]) -> Outcomes:
         """Register once more, without a word about names, who has a credential already.
 
         Enrolling for it would tell the authority, which says whom it misses, whose pseudonyms those
@@ -118,12 +118,10 @@ class Passes:
         for batch in batches:
             given = load_credentials(self.zone, batch.agents, context=batch.context)
             for part in self._cut_anew({batch.carry: given}, batch):
-                outcomes |= self._registered(part)
+                outcomes |= self._register(part)
         return outcomes
 
-    def _enrolled(
-        self, batch: EnrolmentBatch
-    ) -> tuple[EnrolmentBatch, list[Given], dict[str, str]]:
+    def _enrol(self, batch: EnrolmentBatch) -> tuple[EnrolmentBatch, list[Given], dict[str, str]]:
         answers = request_credentials(batch, zone=self.zone, peer=self.peer, now=self.clock())
         pairs = list(zip(batch.agents, answers, strict=True))
         given = [(agent, one) for agent, one in pairs if isinstance(one, Credential)]
@@ -142,7 +140,7 @@ class Passes:
                 batch = replace(like, carry=carry, agents=tuple(agent for agent, _ in part))
                 yield batch, [credential for _, credential in part]
 
-    def _registered(self, part: tuple[EnrolmentBatch, list[Credential]]) -> Outcomes:
+    def _register(self, part: tuple[EnrolmentBatch, list[Credential]]) -> Outcomes:
         batch, credentials = part
         found = register(batch, credentials, peer=self.peer)
         outcomes: Outcomes = {

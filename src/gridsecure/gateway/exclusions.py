@@ -56,7 +56,7 @@ class Admission:
         found = Counter(self.excluded["reason"])
         return {reason: found[reason] for reason in REASONS if found[reason]}
 
-    def without(self, refused: Mapping[str, str]) -> Admission:
+    def leave_out(self, refused: Mapping[str, str]) -> Admission:
         """The decision after the identity authority's: those it refused are not billed either.
 
         Args:

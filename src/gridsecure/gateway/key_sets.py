@@ -77,7 +77,7 @@ class KeySetClient:
             notice, *objects = frames.split_frames(answer.content)
         except (InvalidMessageError, ValueError) as error:
             raise self._peer.words.malformed() from error
-        return Signed.parsed(notice), objects
+        return Signed.parse(notice), objects
 
 
 class OwnKeySets(Mapping[str, PublicKeySet]):
@@ -121,7 +121,7 @@ class OwnKeySets(Mapping[str, PublicKeySet]):
         if name not in PARAMETER_SETS:
             raise KeyError(name)
         if name not in self._known:
-            self._known[name] = self._asked(name)
+            self._known[name] = self._ask(name)
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -130,7 +130,7 @@ class OwnKeySets(Mapping[str, PublicKeySet]):
     def __len__(self) -> int:
         return len(PARAMETER_SETS)
 
-    def _asked(self, name: str) -> PublicKeySet:
+    def _ask(self, name: str) -> PublicKeySet:
         if self._registrations is None:
             self._registrations = self._identity.own_registration(self._start)
         domain = billing_domain(self._start)

@@ -228,7 +228,7 @@ class _MonthRun:
     def prepare(self, known: MonthPlan | None) -> MonthPlan:
         """Steps 1 to 6; rosters fixed before must come out again."""
         settled = frozenset(known.rosters) if known else frozenset()
-        plan, assigned = self.planned(known, settled)
+        plan, assigned = self.make_plan(known, settled)
         keys = self.peers.key_sets(plan.start)
         fix_plan(self.zone, self.files.month, plan=plan, at=self.clock())
         self.encrypt(assigned, keys=keys)
@@ -240,7 +240,7 @@ class _MonthRun:
         settled = frozenset(
             item.upload.roster_id for item in sent if item.state == outbox.COMMITTED
         )
-        plan, assigned = self.planned(known, settled)
+        plan, assigned = self.make_plan(known, settled)
         if plan.rosters == known.rosters:
             raise refusal  # the identity authority knows of no revocation
         keys = self.peers.key_sets(plan.start)
@@ -250,7 +250,7 @@ class _MonthRun:
         self.encrypt(assigned, keys=keys)
         return plan
 
-    def planned(
+    def make_plan(
         self, known: MonthPlan | None, settled: frozenset[str]
     ) -> tuple[MonthPlan, Assigned]:
         """Steps 1 to 5."""

@@ -73,12 +73,12 @@ class Outgoing:
     @property
     def upload(self) -> UploadManifest:
         """The manifest, read."""
-        return UploadManifest.parsed(self.manifest.body)
+        return UploadManifest.parse(self.manifest.body)
 
     @property
     def seated(self) -> RosterManifest:
         """The roster, read."""
-        return RosterManifest.parsed(self.roster.body)
+        return RosterManifest.parse(self.roster.body)
 
     @property
     def name(self) -> str:

@@ -65,7 +65,7 @@ class AdmittedMonth(Protocol):
         """Days of interval columns after the settlement columns of each roster."""
         ...
 
-    def without(self, refused: Mapping[str, str], /) -> Self:
+    def leave_out(self, refused: Mapping[str, str], /) -> Self:
         """The same without some meter points; each with its reason."""
         ...
 
@@ -77,7 +77,7 @@ class AdmittedMonth(Protocol):
         """A roster's settlements, by meter point."""
         ...
 
-    def estimated(self, roster: Roster, /) -> int:
+    def count_estimated(self, roster: Roster, /) -> int:
         """How many of a roster's readings are estimates."""
         ...
 
@@ -137,9 +137,9 @@ class Admitted:
         """Days of the month, of which each has a column."""
         return len(self.energies.starts.normalize().unique())
 
-    def without(self, refused: Mapping[str, str]) -> Admitted:
-        """As `AdmittedMonth.without`."""
-        return replace(self, admission=self.admission.without(refused))
+    def leave_out(self, refused: Mapping[str, str]) -> Admitted:
+        """As `AdmittedMonth.leave_out`."""
+        return replace(self, admission=self.admission.leave_out(refused))
 
     def contradictions(self, billed: pd.DataFrame, facts: Mapping[str, Facts]) -> dict[str, str]:
         """As `contradict_books`."""
@@ -158,8 +158,8 @@ class Admitted:
         interval = self.collected.interval
         return settle(self._readings(roster), tariff=tariff, interval=interval, contracts=contracts)
 
-    def estimated(self, roster: Roster) -> int:
-        """As `AdmittedMonth.estimated`."""
+    def count_estimated(self, roster: Roster) -> int:
+        """As `AdmittedMonth.count_estimated`."""
         return int((self._readings(roster)["quality"] == "estimated").sum())
 
     def columns(
@@ -312,22 +312,22 @@ def assign_rosters(
     wanted = admitted.admission.billed["meter_point_id"].tolist()
     enrolled = seating.enrol(wanted, counted=counted)
     facts = {name: member.facts for name, member in enrolled.members.items()}
-    admission = admitted.admission.without(enrolled.refused)
+    admission = admitted.admission.leave_out(enrolled.refused)
     contradicted = admitted.contradictions(admission.billed, facts)
-    enrolled = enrolled.refusing(contradicted)
+    enrolled = enrolled.refuse(contradicted)
     # 5. Rosters, until none has a member that may not act.
     begin("rosters")
     objects = seating.zone.objects
     digests = {name: objects.put(text.encode()) for name, text in admitted.tariffs.items()}
     drafts = build_rosters(
-        admission.without(contradicted).billed,
+        admission.leave_out(contradicted).billed,
         members=enrolled.members,
         tariffs=digests,
         speaker=seating.speaker,
         domain=seating.domain.text,
     )
     rosters, enrolled = _seated(drafts, enrolled, seating)
-    final = admitted.without(enrolled.excluded)
+    final = admitted.leave_out(enrolled.excluded)
     write_exceptions(final.admission, path=folder / "exceptions.csv")
     if not rosters:
         raise _nothing_billed()
@@ -344,10 +344,10 @@ def _seated(
 ) -> tuple[list[Roster], Enrolled]:
     while True:
         left = [remove_members(draft, enrolled.revoked) for draft in drafts]
-        rosters, revoked = seating.seated([draft for draft in left if draft is not None])
+        rosters, revoked = seating.seat([draft for draft in left if draft is not None])
         if not revoked:
             return rosters, enrolled
-        enrolled = enrolled.without(revoked)
+        enrolled = enrolled.leave_out(revoked)
 
 
 def settle_roster(
@@ -367,7 +367,7 @@ def settle_roster(
     """
     path = oracle_path(private_folder(folder / "oracle"), roster.manifest.roster_id)
     write_oracle(admitted.settlements(roster, tariff), roster=roster, path=path)
-    return RosterMonth(roster, tariff, admitted.estimated(roster))
+    return RosterMonth(roster, tariff, admitted.count_estimated(roster))
 
 
 def _not_over(month: str) -> InputError:

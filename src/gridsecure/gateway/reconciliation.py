@@ -76,7 +76,7 @@ def compute_expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Do
             or not to the end of encryption (`outbox.missing`).
     """
     plan = load_plan(zone, files.month)
-    rosters = [RosterManifest.parsed(outbox.load_outgoing(zone, n).roster.body) for n in plan.names]
+    rosters = [RosterManifest.parse(outbox.load_outgoing(zone, n).roster.body) for n in plan.names]
     settled = map_settlement_names(zone, plan.start)
     documents = {}
     for name, roster in zip(plan.rosters, rosters, strict=True):

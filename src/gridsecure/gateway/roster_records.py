@@ -21,7 +21,7 @@ def keep_roster(zone: GatewayZone, roster: Signed, *, at: datetime) -> None:
     Raises:
         ConflictError: Another one of its id was kept (`conflict.roster`).
     """
-    name = RosterManifest.parsed(roster.body).roster_id
+    name = RosterManifest.parse(roster.body).roster_id
     row = RosterRow(roster_id=name, digest=roster.digest, message=roster.model_dump_json(), at=at)
     with write_session(zone.engine) as session:
         keep(session, row)

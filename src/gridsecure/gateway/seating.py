@@ -91,7 +91,7 @@ class Seating:
         )
         return Enrolled(found.members, {**never, **found.refused}, revoked)
 
-    def seated(self, drafts: Sequence[Roster]) -> tuple[list[Roster], frozenset[str]]:
+    def seat(self, drafts: Sequence[Roster]) -> tuple[list[Roster], frozenset[str]]:
         """Have rosters seated and signed.
 
         Args:
@@ -154,12 +154,12 @@ def reseat_roster(
     known = find_roster(zone, draft.manifest.roster_id)
     if known is not None:
         return _as_kept(draft, known)
-    seats = RosterSeats.parsed(zone.objects.get(earlier.seats))
+    seats = RosterSeats.parse(zone.objects.get(earlier.seats))
     return _sign(zone, draft, (seats.gateway, seats.holders), agents=agents_of(zone), at=at)
 
 
 def _as_kept(draft: Roster, known: Signed) -> Roster:
-    return Roster(RosterManifest.parsed(known.body), draft.meter_point_ids)
+    return Roster(RosterManifest.parse(known.body), draft.meter_point_ids)
 
 
 def _sign(
@@ -170,7 +170,7 @@ def _sign(
     manifest, domain = draft.manifest, Domain(*draft.manifest.domain.split("/"))
     # 2. delegations
     delegations = []
-    entries = Registrations.parsed(holders.body).entries
+    entries = Registrations.parse(holders.body).entries
     for slot, (name, entry) in enumerate(zip(draft.meter_point_ids, entries, strict=True)):
         key = agents.meter_point(name).key_in(domain)
         if entry.holder != key.public_key.point.hex():

@@ -140,7 +140,7 @@ class PlatformClient:
         parts = [notice.model_dump_json().encode()]
         answer = self._peer.read(self._post_frames("/key-sets", parts), KeySetStatus)
         if answer.missing:
-            named = KeyNotice.parsed(notice.body)
+            named = KeyNotice.parse(notice.body)
             digests = (named.public_key, named.relinearisation_keys)
             self._post_frames(
                 "/key-sets", [*parts, *(load(digest) for digest in digests if digest)]

@@ -92,7 +92,7 @@ def lay_out_days(points: WidePoints, *, days: pd.DatetimeIndex) -> LaidOut:
     ]
     for line in np.flatnonzero(length_minutes[which] != _DAY_MINUTES):
         intervals = _Day(begins[which[line]], int(length_minutes[which[line]]), points.minutes)
-        parts.append(intervals.laid_out(points, int(line)))
+        parts.append(intervals.lay_out(points, int(line)))
     lines = np.concatenate([part.lines for part in parts])
     order = np.argsort(lines, kind="stable")
     starts_us = np.concatenate([part.starts.as_unit("us").asi8 for part in parts])[order]
@@ -145,7 +145,7 @@ class _Day:
     minutes: int
     notes: list[tuple[int, str]] = field(default_factory=list)
 
-    def laid_out(self, points: WidePoints, line: int) -> LaidOut:
+    def lay_out(self, points: WidePoints, line: int) -> LaidOut:
         """One line in this day.
 
         Length: the layouts of a day in the order in which they are tried.

@@ -70,10 +70,10 @@ class EncryptedColumn:
         return self._with(other, lambda e, a, b, out: e.sub(a, b, out))
 
     def times(self, other: EncryptedColumn) -> EncryptedColumn:
-        """Slot by slot product of two encrypted columns; grows until `relinearised`."""
+        """Slot by slot product of two encrypted columns; grows until `relinearise`."""
         return self._with(other, lambda e, a, b, out: e.multiply(a, b, out))
 
-    def scaled(self, factor: int) -> EncryptedColumn:
+    def scale(self, factor: int) -> EncryptedColumn:
         """Every slot times one public integer, 0 < factor < t.
 
         Raises:
@@ -82,7 +82,7 @@ class EncryptedColumn:
         constant = self.evaluation.ring.constant(factor)
         return self._each(lambda e, a, out: e.multiply_plain(a, constant, out))
 
-    def raised(self, amount: int | NDArray[np.int64]) -> EncryptedColumn:
+    def raise_by(self, amount: int | NDArray[np.int64]) -> EncryptedColumn:
         """Every slot plus a public integer, or plus its own integer of an array [slots]."""
         if isinstance(amount, int):
             constant = self.evaluation.ring.constant(amount)
@@ -91,9 +91,9 @@ class EncryptedColumn:
 
     def complement(self) -> EncryptedColumn:
         """One minus every slot."""
-        return self._each(lambda e, a, out: e.negate(a, out)).raised(1)
+        return self._each(lambda e, a, out: e.negate(a, out)).raise_by(1)
 
-    def selected(self, mask: NDArray[np.int64]) -> EncryptedColumn:
+    def select(self, mask: NDArray[np.int64]) -> EncryptedColumn:
         """Every slot times its own public integer of an array [slots], as a mask of ones and zeros.
 
         Costs about log2(t·N) bits of noise. The mask must select a slot of every chunk: an
@@ -101,18 +101,18 @@ class EncryptedColumn:
         """
         return self._with_plain(mask, lambda e, a, p, out: e.multiply_plain(a, p, out))
 
-    def blinded(self, blinding: NDArray[np.uint64]) -> EncryptedColumn:
+    def blind(self, blinding: NDArray[np.uint64]) -> EncryptedColumn:
         """Every slot plus its own residue of t from an array [slots]."""
         return self._with_plain(blinding, lambda e, a, p, out: e.add_plain(a, p, out))
 
-    def relinearised(self) -> EncryptedColumn:
+    def relinearise(self) -> EncryptedColumn:
         """A size-3 product back to size 2."""
         keys = self.evaluation.relinearisation_keys
         if keys is None:
             raise KeyMismatchError("This key set came without relinearisation keys.")
         return self._each(lambda e, a, out: e.relinearize(a, keys, out))
 
-    def lowered(self, primes: int) -> EncryptedColumn:
+    def switch_down(self, primes: int) -> EncryptedColumn:
         """Switched down to `primes` coefficient primes (noise shrinks, so does the ciphertext).
 
         Raises:
@@ -125,7 +125,7 @@ class EncryptedColumn:
             column = column._each(lambda e, a, out: e.mod_switch_to_next(a, out))
         return column
 
-    def within(self, low: int, high: int) -> EncryptedColumn:  # noqa: ARG002
+    def narrow(self, low: int, high: int) -> EncryptedColumn:  # noqa: ARG002
         """A statement for planning; encrypted values cannot be looked at."""
         return self
 
@@ -141,7 +141,7 @@ class EncryptedColumn:
 
     def _each(self, operation: Callable[[Any, Any, Any], None]) -> EncryptedColumn:
         ring = self.evaluation.ring
-        results = tuple(ring.evaluated(operation, chunk) for chunk in self.chunks)
+        results = tuple(ring.evaluate(operation, chunk) for chunk in self.chunks)
         return EncryptedColumn(self.evaluation, self.slots, results)
 
     def _with(
@@ -155,7 +155,7 @@ class EncryptedColumn:
         if self.primes != other.primes:
             raise DepthExceededError("Columns at different levels cannot be combined.")
         pairs = zip(self.chunks, other.chunks, strict=True)
-        results = tuple(mine.ring.evaluated(operation, a, b) for a, b in pairs)
+        results = tuple(mine.ring.evaluate(operation, a, b) for a, b in pairs)
         return EncryptedColumn(mine, self.slots, results)
 
     def _with_plain(
@@ -167,7 +167,7 @@ class EncryptedColumn:
         ring = self.evaluation.ring
         parts = split_chunks(values, parameters=ring.parameters)
         pairs = zip(self.chunks, parts, strict=True)
-        results = tuple(ring.evaluated(operation, chunk, ring.encode(p)) for chunk, p in pairs)
+        results = tuple(ring.evaluate(operation, chunk, ring.encode(p)) for chunk, p in pairs)
         return EncryptedColumn(self.evaluation, self.slots, results)
 
 

@@ -80,52 +80,52 @@ class CountedColumn:
 
     def plus(self, other: CountedColumn) -> CountedColumn:
         """Slot by slot sum."""
-        return self._counted(self.planned.plus(other.planned), ADD)
+        return self._count(self.planned.plus(other.planned), ADD)
 
     def minus(self, other: CountedColumn) -> CountedColumn:
         """Slot by slot difference."""
-        return self._counted(self.planned.minus(other.planned), ADD)
+        return self._count(self.planned.minus(other.planned), ADD)
 
     def times(self, other: CountedColumn) -> CountedColumn:
         """Slot by slot product."""
-        return self._counted(self.planned.times(other.planned), MULTIPLY)
+        return self._count(self.planned.times(other.planned), MULTIPLY)
 
-    def scaled(self, factor: int) -> CountedColumn:
+    def scale(self, factor: int) -> CountedColumn:
         """Every slot times one integer."""
-        return self._counted(self.planned.scaled(factor), SCALE)
+        return self._count(self.planned.scale(factor), SCALE)
 
-    def raised(self, amount: int | NDArray[np.int64]) -> CountedColumn:
+    def raise_by(self, amount: int | NDArray[np.int64]) -> CountedColumn:
         """Every slot plus an integer, or plus its own."""
         kind = ADD_CONSTANT if isinstance(amount, int) else ADD_ARRAY
-        return self._counted(self.planned.raised(amount), kind)
+        return self._count(self.planned.raise_by(amount), kind)
 
     def complement(self) -> CountedColumn:
         """One minus every slot."""
-        return self._counted(self.planned.complement(), ADD, ADD_CONSTANT)
+        return self._count(self.planned.complement(), ADD, ADD_CONSTANT)
 
-    def selected(self, mask: NDArray[np.int64]) -> CountedColumn:
+    def select(self, mask: NDArray[np.int64]) -> CountedColumn:
         """Every slot times its own integer."""
-        return self._counted(self.planned.selected(mask), SELECT)
+        return self._count(self.planned.select(mask), SELECT)
 
-    def blinded(self, blinding: NDArray[np.uint64]) -> CountedColumn:
+    def blind(self, blinding: NDArray[np.uint64]) -> CountedColumn:
         """Every slot plus its own residue."""
-        return self._counted(self.planned.blinded(blinding), ADD_ARRAY)
+        return self._count(self.planned.blind(blinding), ADD_ARRAY)
 
-    def relinearised(self) -> CountedColumn:
+    def relinearise(self) -> CountedColumn:
         """Size 2 again."""
-        return self._counted(self.planned.relinearised(), RELINEARISE)
+        return self._count(self.planned.relinearise(), RELINEARISE)
 
-    def lowered(self, primes: int) -> CountedColumn:
+    def switch_down(self, primes: int) -> CountedColumn:
         """Fewer primes, one switch each."""
         for left in range(self.primes, primes, -1):
             self.tally[Operation(SWITCH, self.parameters, left, self.size)] += 1
-        return CountedColumn(self.planned.lowered(primes), self.tally)
+        return CountedColumn(self.planned.switch_down(primes), self.tally)
 
-    def within(self, low: int, high: int) -> CountedColumn:
+    def narrow(self, low: int, high: int) -> CountedColumn:
         """A statement for planning."""
-        return CountedColumn(self.planned.within(low, high), self.tally)
+        return CountedColumn(self.planned.narrow(low, high), self.tally)
 
-    def _counted(self, result: PlannedColumn, *kinds: str) -> CountedColumn:
+    def _count(self, result: PlannedColumn, *kinds: str) -> CountedColumn:
         size = max(self.size, result.size)
         for kind in kinds:
             self.tally[Operation(kind, self.parameters, self.primes, size)] += 1

@@ -51,11 +51,11 @@ class PlainColumn:
         """Slot by slot product."""
         return PlainColumn(self.values * other.values)
 
-    def scaled(self, factor: int) -> PlainColumn:
+    def scale(self, factor: int) -> PlainColumn:
         """Every slot times one integer."""
         return PlainColumn(self.values * factor)
 
-    def raised(self, amount: int | NDArray[np.int64]) -> PlainColumn:
+    def raise_by(self, amount: int | NDArray[np.int64]) -> PlainColumn:
         """Every slot plus an integer, or plus its own."""
         return PlainColumn(
             self.values + (amount if isinstance(amount, int) else amount.astype(object))
@@ -65,23 +65,23 @@ class PlainColumn:
         """One minus every slot."""
         return PlainColumn(1 - self.values)
 
-    def selected(self, mask: NDArray[np.int64]) -> PlainColumn:
+    def select(self, mask: NDArray[np.int64]) -> PlainColumn:
         """Every slot times its own integer."""
         return PlainColumn(self.values * mask.astype(object))
 
-    def blinded(self, blinding: NDArray[np.uint64]) -> PlainColumn:
+    def blind(self, blinding: NDArray[np.uint64]) -> PlainColumn:
         """Every slot plus its own integer."""
         return PlainColumn(self.values + blinding.astype(object))
 
-    def relinearised(self) -> PlainColumn:
+    def relinearise(self) -> PlainColumn:
         """Nothing to do in the clear."""
         return self
 
-    def lowered(self, primes: int) -> PlainColumn:  # noqa: ARG002
+    def switch_down(self, primes: int) -> PlainColumn:  # noqa: ARG002
         """Nothing to do in the clear."""
         return self
 
-    def within(self, low: int, high: int) -> PlainColumn:
+    def narrow(self, low: int, high: int) -> PlainColumn:
         """Check the plan's statement about the range.
 
         Raises:

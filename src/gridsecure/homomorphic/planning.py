@@ -115,7 +115,7 @@ class PlannedColumn:
             size=self.size + other.size - 1,
         )
 
-    def scaled(self, factor: int) -> PlannedColumn:
+    def scale(self, factor: int) -> PlannedColumn:
         """Every slot times one integer, 0 < factor < t.
 
         Raises:
@@ -129,16 +129,16 @@ class PlannedColumn:
         ends = (self.low * factor, self.high * factor)
         return replace(self, low=min(ends), high=max(ends), noise=self.noise + math.log2(factor))
 
-    def raised(self, amount: int | NDArray[np.int64]) -> PlannedColumn:
+    def raise_by(self, amount: int | NDArray[np.int64]) -> PlannedColumn:
         """Every slot plus an integer."""
         least, most = (amount, amount) if isinstance(amount, int) else _ends(amount)
-        return replace(self._encoded(), low=self.low + least, high=self.high + most)
+        return replace(self._encode(), low=self.low + least, high=self.high + most)
 
     def complement(self) -> PlannedColumn:
         """One minus every slot."""
-        return replace(self._encoded(), low=1 - self.high, high=1 - self.low)
+        return replace(self._encode(), low=1 - self.high, high=1 - self.low)
 
-    def selected(self, mask: NDArray[np.int64]) -> PlannedColumn:
+    def select(self, mask: NDArray[np.int64]) -> PlannedColumn:
         """A product with a full plaintext polynomial: coefficients uniform modulo t."""
         ends = [end * factor for end in (self.low, self.high) for factor in (0, *_ends(mask))]
         return replace(
@@ -150,11 +150,11 @@ class PlannedColumn:
             + math.log2(self.parameters.ring_degree) / 2,
         )
 
-    def blinded(self, blinding: NDArray[np.uint64]) -> PlannedColumn:  # noqa: ARG002
+    def blind(self, blinding: NDArray[np.uint64]) -> PlannedColumn:  # noqa: ARG002
         """Values become residues of t; the noise is that of the column plus one rounding."""
-        return replace(self._encoded(), low=0, high=self.parameters.plain_modulus - 1)
+        return replace(self._encode(), low=0, high=self.parameters.plain_modulus - 1)
 
-    def relinearised(self) -> PlannedColumn:
+    def relinearise(self) -> PlannedColumn:
         """Size 2 again, plus the key-switching noise (hybrid, one special prime)."""
         degree, t = self.parameters.ring_degree, self.parameters.plain_modulus
         special = self.parameters.primes[-1]
@@ -163,7 +163,7 @@ class PlannedColumn:
         added = t * (switching + _rounding(degree, size=2))
         return replace(self, size=2, noise=_sum(self.noise, math.log2(added)))
 
-    def lowered(self, primes: int) -> PlannedColumn:
+    def switch_down(self, primes: int) -> PlannedColumn:
         """Fewer primes: noise divided by those dropped, plus a rounding each time.
 
         Raises:
@@ -180,7 +180,7 @@ class PlannedColumn:
             noise = _sum(noise - math.log2(prime), rounding)
         return replace(self, primes=primes, noise=noise)
 
-    def within(self, low: int, high: int) -> PlannedColumn:
+    def narrow(self, low: int, high: int) -> PlannedColumn:
         """Narrow the range by an argument that intervals cannot see; `PlainColumn` checks it."""
         return replace(self, low=low, high=high)
 
@@ -221,7 +221,7 @@ class PlannedColumn:
                 remedy="Use a larger parameter set or a shallower plan.",
             )
 
-    def _encoded(self) -> PlannedColumn:
+    def _encode(self) -> PlannedColumn:
         """The noise of one more plaintext: BFV rounds (q/t)·m, BGV's phase counts m itself."""
         unit = self.parameters.plain_modulus if self.parameters.scheme is Scheme.BGV else 1
         return replace(self, noise=_sum(self.noise, math.log2(unit * math.sqrt(1 / 12))))

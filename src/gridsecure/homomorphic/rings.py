@@ -125,7 +125,7 @@ class Ring:
         _load(loaded, self.context, _header(len(body) + len(array)) + body + array)
         return loaded
 
-    def evaluated(self, operation: Callable[..., None], *operands: Handle) -> Handle:
+    def evaluate(self, operation: Callable[..., None], *operands: Handle) -> Handle:
         """A new ciphertext that `operation(evaluator, *operands, ciphertext)` fills.
 
         Raises:

@@ -100,7 +100,7 @@ def load_secret_key_set(data: bytes, *, public: PublicKeySet) -> SecretKeySet:
     if not np.array_equal(loaded.decrypt(encrypted), probe):
         raise KeyMismatchError("Secret and public key do not belong together.")
     if public.relinearisation_keys:
-        square = encrypted.times(encrypted).relinearised()
+        square = encrypted.times(encrypted).relinearise()
         if not np.array_equal(loaded.decrypt(square), probe**2):
             raise KeyMismatchError("Secret and relinearisation keys do not belong together.")
     return loaded

@@ -144,12 +144,12 @@ def excess(
         max(0, x - 1000·T) in every slot, `GATED_LEVEL` primes below fresh and of size 2.
     """
     if gate is None:
-        whole: Column = energy.lowered(parameters.fresh_primes - GATED_LEVEL)
-        return whole.within(0, high)
+        whole: Column = energy.switch_down(parameters.fresh_primes - GATED_LEVEL)
+        return whole.narrow(0, high)
     offset = -WH_PER_KWH * _uniform(thresholds_kwh)
-    above = energy.raised(int(offset) if offset.ndim == 0 else offset)
-    kept: Column = gate.kept(above)
-    return kept.within(0, high)
+    above = energy.raise_by(int(offset) if offset.ndim == 0 else offset)
+    kept: Column = gate.apply(above)
+    return kept.narrow(0, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +168,9 @@ class Gate(Generic[Column]):
     least: Column | int
     tie: Column | int
 
-    def kept(self, values: Column) -> Column:
+    def apply(self, values: Column) -> Column:
         """The values where w >= T, zero elsewhere; `GATED_LEVEL` primes below fresh, size 2."""
-        above = values.lowered(self.parameters.fresh_primes - SELECTED_LEVEL)
+        above = values.switch_down(self.parameters.fresh_primes - SELECTED_LEVEL)
         if isinstance(self.tie, int):
             reached: Column = _settled(_times(self.least, above), self.parameters)
             return reached
@@ -238,16 +238,16 @@ class _Digits(Generic[Column]):
             (step,) = distinct
             if step in (0, radix):
                 return 1 if step == 0 else 0
-            return self.columns[digit, step].lowered(primes)
+            return self.columns[digit, step].switch_down(primes)
         parts = [
-            self.columns[digit, step].selected((steps == step).astype(np.int64))
+            self.columns[digit, step].select((steps == step).astype(np.int64))
             for step in distinct
             if 0 < step < radix
         ]
         chosen = sum_columns(parts)
         if distinct[0] == 0:
-            chosen = chosen.raised((steps == 0).astype(np.int64))
-        return chosen.lowered(primes)
+            chosen = chosen.raise_by((steps == 0).astype(np.int64))
+        return chosen.switch_down(primes)
 
 
 def _plus(first: Column | int, second: Column | int) -> Column | int:
@@ -256,7 +256,7 @@ def _plus(first: Column | int, second: Column | int) -> Column | int:
     if isinstance(second, int):
         return first
     primes = min(first.primes, second.primes)
-    return first.lowered(primes).plus(second.lowered(primes))
+    return first.switch_down(primes).plus(second.switch_down(primes))
 
 
 def _minus(first: Column | int, second: Column | int) -> Column | int:
@@ -274,7 +274,7 @@ def _times(first: Column | int, second: Column | int) -> Any:
     if isinstance(second, int):
         return first if second else 0
     primes = min(first.primes, second.primes)
-    return first.lowered(primes).times(second.lowered(primes))
+    return first.switch_down(primes).times(second.switch_down(primes))
 
 
 def _product(first: Column | int, second: Column | int, parameters: Parameters) -> Any:
@@ -289,5 +289,5 @@ def _settled(value: Column | int, parameters: Parameters) -> Column:
     if isinstance(value, int):
         raise AssertionError("a threshold circuit ended in a constant")
     # Relinearise first: rounding a size-3 ciphertext adds the square of the secret.
-    settled = value.relinearised() if value.size > 2 else value
-    return settled.lowered(parameters.fresh_primes - GATED_LEVEL)
+    settled = value.relinearise() if value.size > 2 else value
+    return settled.switch_down(parameters.fresh_primes - GATED_LEVEL)

@@ -55,7 +55,8 @@ def total_cells(order: CheckedBills, bills: Sequence[RosterBills]) -> list[CellT
         for row in billed_rows(roster, start=order.start, end=order.end, tariff=part.tariff)
     )
     withheld = {
-        place: found.withheld() | ordered.get(place, NO_MEASURES) for place, found in sets.items()
+        place: found.list_withheld() | ordered.get(place, NO_MEASURES)
+        for place, found in sets.items()
     }
     measures = {
         "bills": [np.ones(roster.slots, dtype=object) for roster in order.rosters],

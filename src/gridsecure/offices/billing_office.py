@@ -98,7 +98,7 @@ class BillingOffice:
         sealed = self.call("gateway", "POST", f"/months/{month}/expected-bills", json=shown)
         text = open_from(sealed, private_key=self.key, purpose=EXPECTED_PURPOSE)
         trusted = {self.gateway.thumbprint: self.gateway}
-        return open_message(Signed.parsed(text), expect=ExpectedBills, trusted=trusted).rosters
+        return open_message(Signed.parse(text), expect=ExpectedBills, trusted=trusted).rosters
 
     def prove_accounts(self, *, month: str, start: str) -> dict[str, str]:
         """Have every account prove its settlement pseudonym: settlement name -> meter point.

@@ -88,7 +88,7 @@ def _remaining(answer: dict[str, Any], left_out: set[str]) -> list[str]:
     """The one list in force that names what is left out, without it."""
     lists = [Signed.model_validate(item) for item in answer["closed"]]
     named = [
-        set(ClosingList.parsed(item.body).uploads)
+        set(ClosingList.parse(item.body).uploads)
         for item in lists
         if item.digest in answer["in_force"]
     ]

@@ -121,7 +121,7 @@ def read_signed(path: Path) -> Signed:
         StorageError: It cannot be read (`office.file`).
         InvalidMessageError: It is no signed message.
     """
-    return Signed.parsed(_read(path))
+    return Signed.parse(_read(path))
 
 
 def write_signed(path: Path, envelope: Signed) -> None:

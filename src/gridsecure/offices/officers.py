@@ -187,7 +187,7 @@ def check_half(office: Office, key: OpenerKey, *, suite: Suite) -> None:
         InvalidMessageError: The service shows no keys.
     """
     shown = office.read("/identity-keys", Statements)
-    statement = IdentityKeys.parsed(shown.statements[0].body)
+    statement = IdentityKeys.parse(shown.statements[0].body)
     stated = {name: getattr(statement, name) for name in OPENERS}[office.opener]
     own = suite.group.encode(suite.group.multiply(suite.g, scalar=key.k)).hex()
     if not stated.startswith(own):

@@ -155,5 +155,5 @@ def run_line(plan: BillPlan, circuit: Circuit[Column], line: int) -> dict[str, C
             if output.part not in finished:
                 finished = {output.part: last_level(parts[output.part].column)}
             column = finished[output.part]
-            results[output.name] = column if output.factor == 1 else column.scaled(output.factor)
+            results[output.name] = column if output.factor == 1 else column.scale(output.factor)
     return results

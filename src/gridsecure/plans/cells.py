@@ -68,7 +68,7 @@ class CellSets:
     cell: Members
     parts: tuple[Members, ...] = ()
 
-    def withheld(self, *, told: Sequence[Members] = ()) -> frozenset[str]:
+    def list_withheld(self, *, told: Sequence[Members] = ()) -> frozenset[str]:
         """The measures of which nothing may be told beside what was told before."""
         if not may_tell([self.cell], told=told):
             return ALL_MEASURES
@@ -76,7 +76,7 @@ class CellSets:
             return frozenset({MONEY})
         return NO_MEASURES
 
-    def told(self, withheld: frozenset[str]) -> tuple[Members, ...]:
+    def list_told(self, withheld: frozenset[str]) -> tuple[Members, ...]:
         """The sets that something is told of when some measures are withheld."""
         if withheld == ALL_MEASURES:
             return ()

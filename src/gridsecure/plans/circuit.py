@@ -65,7 +65,7 @@ class Circuit(Generic[Column]):
             )
         return self._gates[key]
 
-    def above(self, measure: Measure, limit: NDArray[np.int64] | None) -> Column:
+    def take_above(self, measure: Measure, limit: NDArray[np.int64] | None) -> Column:
         """Energy above a limit [kWh, slots]; None is the limit nothing lies under."""
         thresholds = np.zeros(1, dtype=np.int64) if limit is None else limit
         key = (measure.prefix, thresholds.tobytes())
@@ -83,7 +83,7 @@ class Circuit(Generic[Column]):
         """A quantity's limbs, least significant first."""
         return [self.inputs[limb_quantity(quantity, n)] for n in range(LIMBS)]
 
-    def shared(self, key: tuple[object, ...], make: Callable[[], list[Column]]) -> list[Column]:
+    def share(self, key: tuple[object, ...], make: Callable[[], list[Column]]) -> list[Column]:
         """Columns that several lines read, made for the first of them."""
         if key not in self._shared:
             self._shared[key] = make()
@@ -108,10 +108,10 @@ class Circuit(Generic[Column]):
             gate = self.gate(measure, thresholds)
             lowest = self.parameters.fresh_primes - GATED_LEVEL
             self._above_limbs[key] = (
-                [limb.lowered(lowest) for limb in limbs]
+                [limb.switch_down(lowest) for limb in limbs]
                 if gate is None
                 else [
-                    gate.kept(_less(limb, offset)).within(-reach, LIMB_MASK)
+                    gate.apply(_less(limb, offset)).narrow(-reach, LIMB_MASK)
                     for limb, offset in zip(limbs, offsets(), strict=True)
                 ]
             )
@@ -134,7 +134,7 @@ def minus_limbs(lower: list[Column], upper: list[Column] | None) -> list[Column]
 def _less(limb: Column, offset: Any) -> Column:
     """A limb minus public integers by slot, or minus an encrypted limb."""
     if isinstance(offset, np.ndarray):
-        return limb.raised(-offset)
+        return limb.raise_by(-offset)
     result: Column = limb.minus(offset)
     return result
 
@@ -150,11 +150,11 @@ def combine_columns(factors: Mapping[str, int], columns: Mapping[str, Column]) -
     sums: dict[bool, Any] = {}
     for name, factor in factors.items():
         column = columns[name]
-        scaled = column if abs(factor) == 1 else column.scaled(abs(factor))
+        scaled = column if abs(factor) == 1 else column.scale(abs(factor))
         negative = factor < 0
         sums[negative] = sums[negative].plus(scaled) if negative in sums else scaled
     if True not in sums:
         return sums.get(False)
     if False not in sums:
-        return sums[True].complement().raised(-1)  # one minus x, minus one
+        return sums[True].complement().raise_by(-1)  # one minus x, minus one
     return sums[False].minus(sums[True])

@@ -228,10 +228,10 @@ class _Work:
         made = [_set_of(output) for line in lines for output in line.outputs]
         return Costs(
             platform_us=sum(line.platform_us for line in lines),
-            load_us=self._fresh(OPEN, self.plan.needs),
-            write_us=self._written(WRITE, made),
-            release_us=self._written(DECRYPT, made),
-            gateway_us=self._fresh(ENCRYPT, published) + self._fresh(WRITE, published),
+            load_us=self._time_fresh(OPEN, self.plan.needs),
+            write_us=self._time_writing(WRITE, made),
+            release_us=self._time_writing(DECRYPT, made),
+            gateway_us=self._time_fresh(ENCRYPT, published) + self._time_fresh(WRITE, published),
             stored_bytes=sum(
                 column_bytes_each(
                     need.parameters, primes=need.parameters.fresh_primes, slots=self.slots
@@ -241,11 +241,11 @@ class _Work:
             stored_columns=len(published),
         )
 
-    def _fresh(self, kind: str, needs: Sequence[ColumnNeed]) -> float:
+    def _time_fresh(self, kind: str, needs: Sequence[ColumnNeed]) -> float:
         sets = [need.parameters for need in needs]
         return sum(column_us(kind, s, primes=s.fresh_primes, slots=self.slots) for s in sets)
 
-    def _written(self, kind: str, sets: Sequence[Parameters]) -> float:
+    def _time_writing(self, kind: str, sets: Sequence[Parameters]) -> float:
         return sum(column_us(kind, s, primes=_last_primes(s), slots=self.slots) for s in sets)
 
 

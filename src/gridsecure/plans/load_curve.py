@@ -140,7 +140,7 @@ def plan_day(layout: CellLayout, *, highs: Sequence[int]) -> float:
             remedy="Split the cell, or declare the interval columns in a coarser unit.",
         )
     planned = [
-        PlannedColumn.fresh(INTERVAL, high=high).blinded(np.zeros(1, dtype=np.uint64))
+        PlannedColumn.fresh(INTERVAL, high=high).blind(np.zeros(1, dtype=np.uint64))
         for high in highs
     ]
     for column in planned:
@@ -166,7 +166,7 @@ def run_day(
     )
     results, start = [], 0
     for column, own in zip(columns, groups, strict=True):
-        results.append(column.blinded(blinding[start : start + len(own)]))
+        results.append(column.blind(blinding[start : start + len(own)]))
         start += len(own)
     return results
 

@@ -85,7 +85,7 @@ def plan_line(
 
 def last_level(column: Column) -> Column:
     """A column as it is written: products at the last prime, where they are smallest."""
-    return column.lowered(1) if column.size == 2 and _is_switchable(column) else column
+    return column.switch_down(1) if column.size == 2 and _is_switchable(column) else column
 
 
 def _is_switchable(column: Any) -> bool:
@@ -103,7 +103,7 @@ def _outputs(
     for number, part in enumerate(parts):
         column = last_level(part.column)
         for limb, factor, weight in _limbs(column, rule if part.is_priced else None, what=what):
-            scaled = column if factor == 1 else column.scaled(factor)
+            scaled = column if factor == 1 else column.scale(factor)
             scaled.check(what=what, signed=column.low < 0)
             output = LineOutput(
                 line=line,

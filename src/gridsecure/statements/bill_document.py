@@ -187,7 +187,7 @@ def _notice(table: JsonTable) -> BillNotice:
 
 def _line(table: JsonTable) -> BillLine:
     charge = table.text("charge")
-    table.needed("rate")
+    table.require("rate")
     return BillLine(
         charge=charge,
         tou_period=table.label("tou_period"),

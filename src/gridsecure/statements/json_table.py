@@ -49,7 +49,7 @@ class JsonTable:
         """Return whether a key is there and not null."""
         return self.values.get(key) is not None
 
-    def needed(self, key: str) -> Any:
+    def require(self, key: str) -> Any:
         """Return what stands under a key that must be there, null included."""
         if key not in self.values:
             raise refusal(f"{self.place}.{key}", "is missing")
@@ -61,7 +61,7 @@ class JsonTable:
 
     def text(self, key: str) -> str:
         """Return a text that is not blank."""
-        value = self.needed(key)
+        value = self.require(key)
         if not isinstance(value, str) or not value.strip():
             raise refusal(f"{self.place}.{key}", "is not a text")
         return value
@@ -72,14 +72,14 @@ class JsonTable:
 
     def whole(self, key: str) -> int:
         """Return a whole number from 0 up."""
-        value = self.needed(key)
+        value = self.require(key)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise refusal(f"{self.place}.{key}", "is not a whole number")
         return value
 
     def number(self, key: str) -> Decimal:
         """Return an exact number, written as a decimal text."""
-        value = self.needed(key)
+        value = self.require(key)
         if not isinstance(value, str) or not is_decimal_text(value):
             raise refusal(f"{self.place}.{key}", "is not a decimal text")
         return Decimal(value)
@@ -105,7 +105,7 @@ class JsonTable:
 
     def each(self, key: str, read: Callable[[JsonTable], _Value]) -> tuple[_Value, ...]:
         """Read every object of a list."""
-        values = self.needed(key)
+        values = self.require(key)
         if not isinstance(values, Sequence) or isinstance(values, str):
             raise refusal(f"{self.place}.{key}", "is not a list")
         places = [f"{self.place}.{key}[{number}]" for number in range(len(values))]

@@ -96,7 +96,7 @@ class ObjectBucket:
         except (BaseError, OSError) as failed:
             _refuse(failed, "storage.read", "An object could not be found.")
 
-    def stored(self) -> Iterator[StoredObject]:
+    def list_stored(self) -> Iterator[StoredObject]:
         """What there is.
 
         Raises:

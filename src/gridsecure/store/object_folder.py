@@ -97,7 +97,7 @@ class ObjectFolder:
             raise _unreadable(failed) from failed
         raise not_found()
 
-    def stored(self) -> Iterator[StoredObject]:
+    def list_stored(self) -> Iterator[StoredObject]:
         """What there is, drafts of killed writers included."""
         for path in self.root.glob("*/*"):
             with suppress(FileNotFoundError):  # a draft that became an object meanwhile

@@ -64,7 +64,7 @@ class Backend(Protocol):
         """How long the bytes of a name are."""
         ...
 
-    def stored(self) -> Iterator[StoredObject]:
+    def list_stored(self) -> Iterator[StoredObject]:
         """What there is, in any order."""
         ...
 
@@ -159,16 +159,16 @@ class ObjectStore:
         """
         return self._backend.size(_known(digest))
 
-    def stored(self) -> Iterator[StoredObject]:
+    def list_stored(self) -> Iterator[StoredObject]:
         """What there is, in any order, and what killed writers left.
 
         Raises:
             StorageError: As `has`.
         """
-        return self._backend.stored()
+        return self._backend.list_stored()
 
     def remove(self, objects: Sequence[StoredObject]) -> None:
-        """Remove what `stored` gave; what is gone already is no error.
+        """Remove what `list_stored` gave; what is gone already is no error.
 
         Raises:
             StorageError: The store is out of reach or refuses.

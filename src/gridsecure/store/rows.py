@@ -93,7 +93,7 @@ class SignedKept(Kept):
     @property
     def envelope(self) -> Signed:
         """The message, read."""
-        return Signed.parsed(self.message)
+        return Signed.parse(self.message)
 
 
 @event.listens_for(Kept, "before_update", propagate=True)

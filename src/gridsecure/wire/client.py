@@ -96,7 +96,7 @@ class Client:
         for pause in (*pauses, None):
             response = self._attempt(method, path, content, is_last=pause is None)
             if response is not None:
-                return self._accepted(response)
+                return self._accept(response)
             if pause is not None and self._pause is not None:
                 self._pause(pause)
         raise AssertionError("the last attempt answers or raises")
@@ -128,7 +128,7 @@ class Client:
             with self._http.stream(
                 method, self._url + path, follow_redirects=False, **content
             ) as arriving:
-                response = self._received(arriving)
+                response = self._receive(arriving)
         except httpx.TransportError as error:
             if not is_last:
                 return None
@@ -140,7 +140,7 @@ class Client:
             return None
         return response
 
-    def _received(self, arriving: httpx.Response) -> httpx.Response:
+    def _receive(self, arriving: httpx.Response) -> httpx.Response:
         """The answer with its body, decompressed as it comes so that the limit counts all of it."""
         parts, size = [], 0
         for part in arriving.iter_bytes():
@@ -151,7 +151,7 @@ class Client:
         headers = {name: text for name, text in arriving.headers.items() if name in _KEPT_HEADERS}
         return httpx.Response(arriving.status_code, headers=headers, content=b"".join(parts))
 
-    def _accepted(self, response: httpx.Response) -> httpx.Response:
+    def _accept(self, response: httpx.Response) -> httpx.Response:
         if response.is_success:
             return response
         if response.is_redirect:

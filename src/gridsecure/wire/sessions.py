@@ -142,7 +142,7 @@ def _login_in(code: str) -> Signed:
         if len(text) > _LONGEST_CODE:
             raise ValueError("too long")
         padded = text + "=" * (-len(text) % 4)
-        login = Signed.parsed(base64.b64decode(padded, altchars=b"-_", validate=True))
+        login = Signed.parse(base64.b64decode(padded, altchars=b"-_", validate=True))
         if login.body_kind != _LOGIN:
             raise ValueError("signed for something else")
     except (InvalidMessageError, binascii.Error, ValueError):

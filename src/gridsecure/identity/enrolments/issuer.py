@@ -124,7 +124,7 @@ class Issuer:
             StorageError: The database refuses; nothing was kept.
         """
         # 1. secrets
-        checked = [self._checked(request, context) for request in requests]
+        checked = [self._check(request, context) for request in requests]
         asked = {at: one for at, one in enumerate(checked) if isinstance(one, CheckedRequest)}
         entries = {
             at: Enrolment(requests[at].identity, context, self.suite.group.encode(one.commitment))
@@ -132,7 +132,7 @@ class Issuer:
         }
         # 2 and 3. whose, which, and on what facts
         with write_session(self.engine) as session:
-            refused = self._refused(session, entries, now=now)
+            refused = self._refuse(session, entries, now=now)
             kept = {at: entry for at, entry in entries.items() if at not in refused}
             secret = self.key.to_bytes(self.suite)
             facts = certify(session, list(kept.values()), secret=secret, now=now)
@@ -142,10 +142,10 @@ class Issuer:
         malformed = {at: one for at, one in enumerate(checked) if isinstance(one, GridSecureError)}
         answers: dict[int, Issued | GridSecureError] = {**malformed, **refused}
         for at, certified in zip(kept, facts, strict=True):
-            answers[at] = self._answered(asked[at], certified)
+            answers[at] = self._answer(asked[at], certified)
         return [answers[at] for at in range(len(requests))]
 
-    def _checked(
+    def _check(
         self, request: CredentialRequest, context: Context
     ) -> CheckedRequest | GridSecureError:
         try:
@@ -159,7 +159,7 @@ class Issuer:
         except (InputError, AuthenticityError) as refused:
             return refused
 
-    def _refused(
+    def _refuse(
         self, session: Session, entries: dict[int, Enrolment], *, now: datetime
     ) -> dict[int, GridSecureError]:
         """By place, why an entry is not kept."""
@@ -172,7 +172,7 @@ class Issuer:
             at: why for at, why in zip(listed, refusals, strict=True) if why is not None
         }
 
-    def _answered(self, asked: CheckedRequest, facts: Facts) -> Issued:
+    def _answer(self, asked: CheckedRequest, facts: Facts) -> Issued:
         answer = issue_credential(asked, suite=self.suite, key=self.key, facts=facts)
         return Issued(answer, facts)
 

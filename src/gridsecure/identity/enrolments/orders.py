@@ -100,7 +100,7 @@ class EnrolmentDesk:
             StorageError: The database refuses; nothing was kept.
         """
         # 1. sender
-        envelope = Signed.parsed(open_from(blob, private_key=self.key, purpose=ORDER_PURPOSE))
+        envelope = Signed.parse(open_from(blob, private_key=self.key, purpose=ORDER_PURPOSE))
         parties = {**self.services, **self.people}
         trusted = {name: party.key for name, party in parties.items()}
         order = open_message(envelope, expect=EnrolmentOrder, trusted=trusted)
@@ -113,7 +113,7 @@ class EnrolmentDesk:
         session = bytes.fromhex(order.session)
         SESSIONS.use(self.issuer.engine, value=session, owner=sender.name, now=now)
         # 3 to 5
-        results = self._carried_out(order, sender, now=now)
+        results = self._carry_out(order, sender, now=now)
         said = sign_message(EnrolmentAnswer(session=order.session, items=results), key=self.key)
         return seal_to(
             said.model_dump_json().encode(),
@@ -123,7 +123,7 @@ class EnrolmentDesk:
             created_at=now,
         )
 
-    def _carried_out(
+    def _carry_out(
         self, order: EnrolmentOrder, sender: Party, *, now: datetime
     ) -> list[EnrolmentResult]:
         # 3. role and period

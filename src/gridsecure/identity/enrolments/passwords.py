@@ -108,7 +108,7 @@ class FailedAttempts:
             while len(self._failures) > MAX_NAMES:
                 self._failures.popitem(last=False)
 
-    def succeeded(self, name: str) -> None:
+    def forgive(self, name: str) -> None:
         """Forget the failures of a name after a success."""
         with self._lock:
             self._failures.pop(name, None)

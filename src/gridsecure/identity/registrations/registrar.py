@@ -117,8 +117,8 @@ class Registrar:
                 (`authenticity.cloned`).
         """
         CHALLENGES.use(self.engine, value=occasion.challenge, now=now)
-        outcome = self._checked(message, occasion)
-        (kept,) = self._kept([outcome], context=occasion.context, now=now)
+        outcome = self._check(message, occasion)
+        (kept,) = self._keep([outcome], context=occasion.context, now=now)
         if isinstance(kept, GridSecureError):
             raise kept
         return kept
@@ -158,15 +158,15 @@ class Registrar:
         for at, one in enumerate(shown):
             try:
                 holder, bound = Sm2PublicKey(one.holder), batch_challenge(challenge, at)
-                occasion = Occasion(context.stating(one.facts), domains, holder, bound)
+                occasion = Occasion(context.certify(one.facts), domains, holder, bound)
             except InputError as malformed:
                 outcomes.append(malformed)
             else:
-                outcomes.append(self._checked(one.message, occasion))
+                outcomes.append(self._check(one.message, occasion))
         # 3 and 4. earlier pseudonyms, and holder keys
-        return self._kept(outcomes, context=context, now=now)
+        return self._keep(outcomes, context=context, now=now)
 
-    def _checked(self, message: bytes, occasion: Occasion) -> Outcome:
+    def _check(self, message: bytes, occasion: Occasion) -> Outcome:
         try:
             check_domains(occasion.domains, period=occasion.context.period)
             shown = verify_presentation(
@@ -196,7 +196,7 @@ class Registrar:
             for place, (domain, nym) in enumerate(present)
         )
 
-    def _kept(self, outcomes: list[Outcome], *, context: Context, now: datetime) -> list[Outcome]:
+    def _keep(self, outcomes: list[Outcome], *, context: Context, now: datetime) -> list[Outcome]:
         verified = {at: one for at, one in enumerate(outcomes) if isinstance(one, tuple)}
         if not verified:  # nothing to keep: whoever sends rubbish writes no evidence
             return outcomes

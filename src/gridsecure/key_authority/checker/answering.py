@@ -201,7 +201,7 @@ def read_sealed_statements(zone: AuthorityZone, release_id: str, roster_id: str)
     Raises:
         NotFoundError: No such release or roster.
     """
-    certificate = ReleaseCertificate.parsed(find_certificate(zone, release_id).body)
+    certificate = ReleaseCertificate.parse(find_certificate(zone, release_id).body)
     digest = certificate.statements.get(roster_id)
     if digest is None:
         raise NotFoundError("The release holds no statements of this roster.")

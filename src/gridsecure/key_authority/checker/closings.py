@@ -61,7 +61,7 @@ def keep_closing(session: Session, request: ReleaseRequest, *, at: datetime) -> 
     """
     if request.closing is None:
         return
-    content = ClosingList.parsed(request.closing.body)
+    content = ClosingList.parse(request.closing.body)
     name = request.closing.digest
     row = ClosingRow(
         digest=name,

@@ -106,7 +106,7 @@ def give_key_set(
 
 def public_objects(zone: AuthorityZone, envelope: Signed) -> list[bytes]:
     """The key objects that a notice names."""
-    notice = KeyNotice.parsed(envelope.body)
+    notice = KeyNotice.parse(envelope.body)
     digests = (notice.public_key, notice.relinearisation_keys)
     return [zone.objects.get(digest) for digest in digests if digest]
 
@@ -265,4 +265,4 @@ def _enter(session: Session, action: str, notice: KeyNotice, *, actor: str, at: 
 
 def _kept(row: KeySetRow) -> KeptKeySet:
     envelope = row.envelope
-    return KeptKeySet(KeyNotice.parsed(envelope.body), envelope, row.state)
+    return KeptKeySet(KeyNotice.parse(envelope.body), envelope, row.state)

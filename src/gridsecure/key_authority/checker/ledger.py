@@ -149,7 +149,7 @@ def find_withheld_cells(
 ) -> dict[Place, frozenset[str]]:
     """The measures of each cell of which nothing may be told; cells that are not here have all."""
     known = _told(session, period)
-    found = {place: sets.withheld(told=known.get(place, ())) for place, sets in wanted.items()}
+    found = {place: sets.list_withheld(told=known.get(place, ())) for place, sets in wanted.items()}
     return {place: withheld for place, withheld in found.items() if withheld}
 
 

@@ -30,22 +30,22 @@ class PlatformPull:
     def __init__(self, peer: Client) -> None:
         self._peer = peer
 
-    def waiting(self) -> list[Signed]:
+    def list_waiting(self) -> list[Signed]:
         """Release requests nobody has answered.
 
         Raises:
             GridSecureError: The platform cannot be reached or refuses.
         """
-        return self._peer.read(self._got("/release-requests"), list[Signed])
+        return self._peer.read(self._get("/release-requests"), list[Signed])
 
     def message(self, kind: str, digest: str) -> Signed:
         """A roster's or upload's signed message.
 
         Raises:
             NotFoundError: The platform has none.
-            GridSecureError: As `waiting`.
+            GridSecureError: As `list_waiting`.
         """
-        response = self._got(f"/messages/{kind}/{_checked(digest, _DIGEST)}")
+        response = self._get(f"/messages/{kind}/{_checked(digest, _DIGEST)}")
         return self._peer.read(response, Signed)
 
     def object(self, digest: str) -> bytes:
@@ -53,15 +53,15 @@ class PlatformPull:
 
         Raises:
             NotFoundError: The platform has none.
-            GridSecureError: As `waiting`.
+            GridSecureError: As `list_waiting`.
         """
-        return self._got(f"/objects/{_checked(digest, _DIGEST)}").content
+        return self._get(f"/objects/{_checked(digest, _DIGEST)}").content
 
-    def answered(self, request_id: str, state: str) -> None:
+    def report(self, request_id: str, state: str) -> None:
         """Tell the platform what became of a request.
 
         Raises:
-            GridSecureError: As `waiting`. Saying it again later is the same as saying it once.
+            GridSecureError: As `list_waiting`. Saying it again later is the same as saying it once.
         """
         path = f"/release-requests/{_checked(request_id, _NAME)}/answer"
         try:
@@ -69,7 +69,7 @@ class PlatformPull:
         except AuthenticityError as error:
             raise _no_access() from error
 
-    def _got(self, path: str) -> httpx.Response:
+    def _get(self, path: str) -> httpx.Response:
         try:
             return self._peer.get(path)
         except AuthenticityError as error:

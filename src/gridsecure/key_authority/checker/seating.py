@@ -71,7 +71,7 @@ def _timezone(tariff: str, *, zone: AuthorityZone, view: PlatformView) -> str:
 
 
 def _seated(envelope: Signed, *, zone: AuthorityZone, view: PlatformView) -> Sm2PublicKey:
-    named = RosterManifest.parsed(envelope.body).seats
+    named = RosterManifest.parse(envelope.body).seats
     if SUBJECT.fullmatch(named) is None:
         raise UnknownMeterError("A roster names no seats.", reason="authenticity.seats")
     seats = fetch_object(view, named)
@@ -120,7 +120,7 @@ class SettlementClient:
             raise _refused(error) from error
         try:
             found = open_message(
-                Signed.parsed(answer.content), expect=SettlementNames, trusted=self._identity
+                Signed.parse(answer.content), expect=SettlementNames, trusted=self._identity
             )
         except (AuthenticityError, InvalidMessageError) as error:
             raise _unusable() from error

@@ -150,7 +150,7 @@ def _looked_at(
 
 
 def _told(sets: Mapping[Place, CellSets], withheld: Withheld) -> dict[Place, tuple[Members, ...]]:
-    told = {place: cell.told(withheld.get(place, NO_MEASURES)) for place, cell in sets.items()}
+    told = {place: cell.list_told(withheld.get(place, NO_MEASURES)) for place, cell in sets.items()}
     return {place: found for place, found in told.items() if found}
 
 

@@ -61,19 +61,19 @@ class VaultClient:
     ) -> tuple[VaultAnswer, list[bytes]]:
         """As `Vault.release_bills`."""
         answer = self._ask("release-bills", [order.model_dump_json().encode(), *files])
-        return VaultAnswer.parsed(answer[0]), answer[1:]
+        return VaultAnswer.parse(answer[0]), answer[1:]
 
     def release_corrections(
         self, order: Signed, files: Sequence[bytes]
     ) -> tuple[VaultAnswer, list[bytes]]:
         """As `Vault.release_corrections`."""
         answer = self._ask("release-corrections", [order.model_dump_json().encode(), *files])
-        return VaultAnswer.parsed(answer[0]), answer[1:]
+        return VaultAnswer.parse(answer[0]), answer[1:]
 
     def release_totals(self, order: Signed, files: Sequence[bytes]) -> VaultAnswer:
         """As `Vault.release_totals`."""
         answer = self._ask("release-totals", [order.model_dump_json().encode(), *files])
-        return VaultAnswer.parsed(answer[0])
+        return VaultAnswer.parse(answer[0])
 
     def close(self) -> None:
         """Leave the vault; it goes on."""
@@ -83,7 +83,7 @@ class VaultClient:
     def _ask(self, order: str, content: Sequence[bytes]) -> list[bytes]:
         with self._lock:
             try:
-                connection = self._connected()
+                connection = self._reach()
                 connection.send_bytes(frames.join_frames([order.encode(), *content]))
                 status, *answer = frames.split_frames(connection.recv_bytes(MAX_MESSAGE_BYTES))
             except (EOFError, OSError) as error:
@@ -98,7 +98,7 @@ class VaultClient:
             raise _CLASSES.get(kind, GridSecureError)(message, reason=reason, remedy=remedy)
         return answer
 
-    def _connected(self) -> Connection:
+    def _reach(self) -> Connection:
         """The connection; a new one where there is none, or where the vault left the last one.
 
         Between orders the vault never speaks, so whatever can be read then is the end.

@@ -162,7 +162,7 @@ class Vault:
         ]
         names = [roster.roster_id for roster in order.rosters]
         sealed = [
-            self._sealed(order, roster, bills_to_json([part.bills], tariff=part.tariff), own)
+            self._seal(order, roster, bills_to_json([part.bills], tariff=part.tariff), own)
             for roster, part, own in zip(order.rosters, bills, order.names, strict=True)
         ]
         return VaultAnswer(cells=total_cells(order, bills), statements=names), sealed
@@ -186,7 +186,7 @@ class Vault:
             )
             parts.append(compare_versions(item, before, after, span=(order.start, order.end)))
         sealed = [
-            self._sealed(order, item.after.roster, part.statements, item.names)
+            self._seal(order, item.after.roster, part.statements, item.names)
             for item, part in zip(order.corrections, parts, strict=True)
         ]
         names = [part.roster_id for part in parts]
@@ -208,7 +208,7 @@ class Vault:
         for quantity in order.quantities:
             entries = [order.outputs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
             values = [
-                self._decrypted(entry, next(remaining), roster)
+                self._decrypt(entry, next(remaining), roster)
                 for entry, roster in zip(entries, order.rosters, strict=True)
             ]
             day = entries[0]
@@ -235,14 +235,14 @@ class Vault:
         files: Iterator[bytes],
     ) -> RosterBills:
         values = {
-            name: self._decrypted(entry, next(files), roster) for name, entry in outputs.items()
+            name: self._decrypt(entry, next(files), roster) for name, entry in outputs.items()
         }
         tariff = parse_tariff(order.tariffs[roster.tariff])
         return recombine_bills(
             roster, start=order.start, end=order.end, tariff=tariff, values=values
         )
 
-    def _sealed(
+    def _seal(
         self,
         order: CheckedBills | CheckedCorrections,
         roster: RosterManifest,
@@ -260,7 +260,7 @@ class Vault:
             created_at=datetime.fromisoformat(order.created_at),
         )
 
-    def _decrypted(
+    def _decrypt(
         self, entry: ColumnEntry, data: bytes, roster: RosterManifest
     ) -> NDArray[np.uint64]:
         key_set = self._key_set(entry, roster.gateway_id)

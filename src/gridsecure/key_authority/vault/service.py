@@ -144,15 +144,15 @@ def _answer(vault: Vault, order: str, content: list[bytes]) -> list[bytes]:
     if order in ("release-bills", "release-corrections"):
         corrects = order == "release-corrections"
         release = vault.release_corrections if corrects else vault.release_bills
-        answer, sealed = release(Signed.parsed(content[0]), content[1:])
+        answer, sealed = release(Signed.parse(content[0]), content[1:])
         return [answer.model_dump_json().encode(), *sealed]
     if order == "release-totals":
-        totals = vault.release_totals(Signed.parsed(content[0]), content[1:])
+        totals = vault.release_totals(Signed.parse(content[0]), content[1:])
         return [totals.model_dump_json().encode()]
     if order == "create-key-set":
-        return _described(vault.create_key_set(Signed.parsed(content[0])))
+        return _described(vault.create_key_set(Signed.parse(content[0])))
     if order == "revoke-key-set":
-        vault.revoke_key_set(Signed.parsed(content[0]))
+        vault.revoke_key_set(Signed.parse(content[0]))
         return []
     raise InvalidMessageError("The vault knows no such order.", reason="vault.order")
 

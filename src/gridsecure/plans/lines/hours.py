@@ -82,7 +82,7 @@ def _split(circuit: Circuit[Any], rule: LineRule, _limb_bits: int) -> list[Part[
     if rule.basis == DISCOUNT:
         return _split_discount(circuit, rule)
     key = ("hours", rule.lower, rule.upper, rule.limit_unit, rule.tou_period)
-    return weigh_limbs(circuit.shared(key, lambda: _energy_between(circuit, rule)))
+    return weigh_limbs(circuit.share(key, lambda: _energy_between(circuit, rule)))
 
 
 def _energy_between(circuit: Circuit[Any], rule: LineRule) -> list[Any]:
@@ -102,7 +102,7 @@ def _above_hours(circuit: Circuit[Any], rule: LineRule, hours: int) -> list[Any]
     def offsets() -> list[Any]:
         if by_capacity:
             return limbs_of(capacities_va(circuit.contracts) * hours)
-        return [limb.scaled(hours) for limb in circuit.limbs(_DEMAND)]
+        return [limb.scale(hours) for limb in circuit.limbs(_DEMAND)]
 
     return circuit.gated_limbs(
         _measure(rule),
@@ -119,7 +119,7 @@ def _split_discount(circuit: Circuit[Any], rule: LineRule) -> list[Part[Any]]:
     limbs = circuit.limbs(_DEMAND)
     if gate is None:
         return weigh_limbs(limbs)
-    return weigh_limbs([gate.kept(limb).within(0, LIMB_MASK) for limb in limbs])
+    return weigh_limbs([gate.apply(limb).narrow(0, LIMB_MASK) for limb in limbs])
 
 
 KIND: Final = LineKind(

@@ -132,10 +132,10 @@ def _split(
             if column is None and not public.any():
                 continue
             if column is None:
-                product = percentage.selected(public)
+                product = percentage.select(public)
             else:
-                factor = column.raised(public) if public.any() else column
-                product = percentage.times(factor).relinearised()
+                factor = column.raise_by(public) if public.any() else column
+                product = percentage.times(factor).relinearise()
             weight = 2 ** (LIMB_BITS * place + limb_bits * limb)
             parts.append(Part(product, weight, 0, is_priced=False))
     parts.append(Part(percentage, 0, PERCENT_QUANTITY, is_priced=False))
@@ -153,8 +153,8 @@ def _look_up(circuit: Circuit[Any], rule: LineRule) -> Any:
     factors |= {factor_quantity(n): int(steps[n - 1]) for n in _STEPS if steps[n - 1]}
     taken = _grouped(factors, circuit)
     highest, lowest = int(table[0]), int(table[-1])
-    percentage = taken.complement().raised(highest - 1).within(lowest, highest)
-    return percentage.lowered(circuit.parameters.fresh_primes - GATED_LEVEL)
+    percentage = taken.complement().raise_by(highest - 1).narrow(lowest, highest)
+    return percentage.switch_down(circuit.parameters.fresh_primes - GATED_LEVEL)
 
 
 def _grouped(factors: dict[str, int], circuit: Circuit[Any]) -> Any:
@@ -163,7 +163,7 @@ def _grouped(factors: dict[str, int], circuit: Circuit[Any]) -> Any:
     for name, factor in factors.items():
         by_factor.setdefault(factor, {})[name] = 1
     sums = [
-        combine_columns(names, circuit.inputs).scaled(factor) for factor, names in by_factor.items()
+        combine_columns(names, circuit.inputs).scale(factor) for factor, names in by_factor.items()
     ]
     result = sums[0]
     for column in sums[1:]:
@@ -197,14 +197,14 @@ class _Base:
         if linear:
             names = [limb_quantity(linear[0], n) for n in range(LIMBS)]
             self._columns |= {
-                name: circuit.inputs[name].lowered(self._primes)
+                name: circuit.inputs[name].switch_down(self._primes)
                 for name in names
                 if name not in self._columns
             }
         elif kind.is_limbed(line):
             names = [f"line:{number}:{n}" for n in range(LIMBS)]
             parts = kind.split(circuit, line, LIMB_BITS)
-            columns = [part.column.lowered(self._primes) for part in parts]
+            columns = [part.column.switch_down(self._primes) for part in parts]
             self._columns |= dict(zip(names, columns, strict=True))
         else:
             raise _too_wide(line)

@@ -85,7 +85,7 @@ def _split(circuit: Circuit[Any], rule: LineRule, limb_bits: int) -> list[Part[A
     for part in parts:
         for place, limb in enumerate(limbs):
             weight = part.amount_weight * 2 ** (LIMB_BITS * place)
-            product = part.column.times(limb.lowered(part.column.primes)).relinearised()
+            product = part.column.times(limb.switch_down(part.column.primes)).relinearise()
             found.append(Part(product, weight, weight))
     return found
 

@@ -105,7 +105,7 @@ def _split(circuit: Circuit[Any], rule: LineRule, _limb_bits: int) -> list[Part[
         return _split_quota(circuit, rule)
     key = ("tier", rule.lower, rule.upper, rule.reset, rule.step_wh, rule.limit_unit)
     return weigh_limbs(
-        circuit.shared((*key, rule.tou_period), lambda: _energy_between(circuit, rule))
+        circuit.share((*key, rule.tou_period), lambda: _energy_between(circuit, rule))
     )
 
 
@@ -125,7 +125,7 @@ def _energy_between(circuit: Circuit[Any], rule: LineRule) -> list[Any]:
         after = _between(circuit, YEAR_AFTER, below, above)
         before = _between(circuit, YEAR_BEFORE, below, above)
         # What a month adds to a tier of the year is no more than the month.
-        return [after.minus(before).within(0, MAX_TIER_WH)]
+        return [after.minus(before).narrow(0, MAX_TIER_WH)]
     return [_between(circuit, _month_measure(rule), below, above)]
 
 
@@ -135,10 +135,10 @@ def _between(
     lower_kwh: NDArray[np.int64] | None,
     upper_kwh: NDArray[np.int64] | None,
 ) -> Any:
-    part = circuit.above(measure, lower_kwh)
+    part = circuit.take_above(measure, lower_kwh)
     if upper_kwh is None:
         return part
-    return part.minus(circuit.above(measure, upper_kwh)).within(0, measure.high)
+    return part.minus(circuit.take_above(measure, upper_kwh)).narrow(0, measure.high)
 
 
 def _above_steps(circuit: Circuit[Any], rule: LineRule, limits_wh: NDArray[np.int64]) -> list[Any]:
@@ -163,9 +163,9 @@ def _split_quota(circuit: Circuit[Any], rule: LineRule) -> list[Part[Any]]:
     if rule.step_wh:
         everything = _above_steps(circuit, rule, np.zeros_like(free))
         return weigh_limbs(minus_limbs(everything, _above_steps(circuit, rule, free)))
-    beyond = circuit.above(MONTH_MEASURE, _whole_kwh(free))
-    within = circuit.above(MONTH_MEASURE, None).minus(beyond)
-    return [Part(within.within(0, MAX_TIER_WH), 1, 1)]
+    beyond = circuit.take_above(MONTH_MEASURE, _whole_kwh(free))
+    within = circuit.take_above(MONTH_MEASURE, None).minus(beyond)
+    return [Part(within.narrow(0, MAX_TIER_WH), 1, 1)]
 
 
 def _whole_kwh(limits_wh: NDArray[np.int64]) -> NDArray[np.int64]:
