@@ -302,21 +302,21 @@ Audience = Literal["gateway", "platform", "authority", "identity"]
 """The services a token can be for."""
 
 
-class Login(Message):
+class SignedLogin(Message):
     """What every signed login says besides what is wanted."""
 
     issued_at: str = Field(max_length=40)
     nonce: str = Field(pattern=r"^[0-9a-f]{32}$")
 
 
-class ServiceLogin(Login):
+class ServiceLogin(SignedLogin):
     """A service asks for a token for one audience."""
 
     kind: ClassVar[str] = "service-login"
     audience: Audience
 
 
-class PersonLogin(Login):
+class PersonLogin(SignedLogin):
     """A person asks for tokens, one for each service the person works with."""
 
     kind: ClassVar[str] = "person-login"

@@ -29,8 +29,8 @@ from gridsecure.identity.enrolments.tables import (
     SCHEMA,
     CredentialRow,
     EnrolmentRow,
-    LoginRow,
     SessionRow,
+    UsedLoginRow,
 )
 from gridsecure.identity.one_use import OneUse
 from gridsecure.identity.registrations.token_service import GivenGrant
@@ -261,7 +261,7 @@ def test_old_nonces_are_forgotten_long_after_they_are_refused_by_time(values):
     admit(values, person_login(["identity"], key=KEYS.stranger, now=NOW))
     later = NOW + FORGET_AFTER + timedelta(seconds=1)
     admit(values, person_login(["identity"], key=KEYS.stranger, now=later), now=later)
-    assert len(rows(values, LoginRow)) == 1
+    assert len(rows(values, UsedLoginRow)) == 1
 
 
 def test_tokens_stay_out_of_reprs():

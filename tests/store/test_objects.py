@@ -24,7 +24,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, InputError, NotFoundError, StorageError
 from gridsecure.plans.key_ring import KnownKeys
 from gridsecure.store.object_bucket import RETRIES
-from gridsecure.store.objects import ObjectStore, Part, folder_url, open_objects
+from gridsecure.store.objects import Extent, ObjectStore, folder_url, open_objects
 from tests.postgres_server import free_port
 from tests.s3_server import SECRET, S3Server
 
@@ -140,17 +140,17 @@ def test_damage_is_reported_and_healed_by_the_original(store: ObjectStore, damag
 
 def test_a_part_is_read_alone_and_checked(store: ObjectStore) -> None:
     container = store.put(b"one" + b"another" + b"")
-    second = Part(sm3_hex(b"another"), container, offset=3, length=7)
-    assert store.get_part(second) == b"another"
-    assert store.get_part(Part(sm3_hex(b""), container, offset=3, length=0)) == b""
-    assert store.get_part(Part(container, container, offset=0, length=10)) == b"oneanother"
+    second = Extent(sm3_hex(b"another"), container, offset=3, length=7)
+    assert store.get_extent(second) == b"another"
+    assert store.get_extent(Extent(sm3_hex(b""), container, offset=3, length=0)) == b""
+    assert store.get_extent(Extent(container, container, offset=0, length=10)) == b"oneanother"
     for damaged in (b"oneanathereiou", b"oneanoth", b"on", b""):
         replace_bytes(store, container, damaged)
         with pytest.raises(AuditBrokenError) as refused:
-            store.get_part(second)
+            store.get_extent(second)
         assert refused.value.reason == "audit.object"
     with pytest.raises(NotFoundError) as absent:
-        store.get_part(Part(second.digest, "0" * 64, offset=3, length=7))
+        store.get_extent(Extent(second.digest, "0" * 64, offset=3, length=7))
     assert absent.value.reason == "not-found.object"
 
 

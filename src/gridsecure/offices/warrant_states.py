@@ -15,7 +15,7 @@ from gridsecure.wire.answers import Answer
 
 
 @dataclass(frozen=True, slots=True)
-class Warrant:
+class WarrantState:
     """An order to open a pseudonym, and where it stands.
 
     Args:
@@ -53,7 +53,7 @@ class Warrant:
         return "past" if self.opened else "ordered"
 
     @classmethod
-    def of(cls, answer: Answer) -> Warrant:
+    def of(cls, answer: Answer) -> WarrantState:
         """Read one.
 
         Raises:

@@ -27,7 +27,7 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
-from gridsecure.offices.warrant_states import Opening, PersonSearch, Warrant
+from gridsecure.offices.warrant_states import Opening, PersonSearch, WarrantState
 from gridsecure.wire.answers import fetch_body, read_object, read_objects
 from gridsecure.wire.sessions import IDENTITY, Session
 
@@ -66,7 +66,7 @@ class OfficeClient:
         self._http = http
         self._url = identity_url.rstrip("/")
 
-    def order_opening(self, session: Session, *, subject: str, reference: str) -> Warrant:
+    def order_opening(self, session: Session, *, subject: str, reference: str) -> WarrantState:
         """Order to open a pseudonym; the order is in the evidence log from now on.
 
         Raises:
@@ -75,24 +75,24 @@ class OfficeClient:
         """
         body = check_order(subject=subject, reference=reference)
         content = self._ask(session, "POST", "/warrants", body=body)
-        return Warrant.of(read_object(content, service=IDENTITY))
+        return WarrantState.of(read_object(content, service=IDENTITY))
 
-    def warrants(self, session: Session) -> tuple[Warrant, ...]:
+    def warrants(self, session: Session) -> tuple[WarrantState, ...]:
         """Every order to open, newest first."""
         content = self._ask(session, "GET", "/warrants")
-        listed = [Warrant.of(answer) for answer in read_objects(content, service=IDENTITY)]
+        listed = [WarrantState.of(answer) for answer in read_objects(content, service=IDENTITY)]
         return tuple(sorted(listed, key=lambda warrant: warrant.index, reverse=True))
 
-    def warrant(self, session: Session, *, name: str) -> Warrant:
+    def warrant(self, session: Session, *, name: str) -> WarrantState:
         """One order.
 
         Raises:
             InputError: The name is no hash (`warrant.hash`).
         """
         content = self._ask(session, "GET", f"/warrants/{_checked_name(name)}")
-        return Warrant.of(read_object(content, service=IDENTITY))
+        return WarrantState.of(read_object(content, service=IDENTITY))
 
-    def give_share(self, session: Session, *, name: str, share: str) -> Warrant:
+    def give_share(self, session: Session, *, name: str, share: str) -> WarrantState:
         """Hand on this office's share; the second one opens the pseudonym.
 
         The service answers a wrong share as it answers a token that ended, so that a stranger
@@ -118,7 +118,7 @@ class OfficeClient:
                 remedy="Compute it for this warrant, with your own office's half of the opening "
                 "key, and paste it again.",
             ) from refused
-        return Warrant.of(read_object(content, service=IDENTITY))
+        return WarrantState.of(read_object(content, service=IDENTITY))
 
     def result(self, session: Session, *, name: str) -> Opening | None:
         """Who the pseudonym of an order is; None if the service does not know it any more.

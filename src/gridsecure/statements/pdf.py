@@ -58,13 +58,13 @@ def render_pdf(statement: StatementView, *, font: Path | None = None) -> bytes:
         InputError: `statement.font` for a file that cannot be embedded.
     """
     typeface = make_typeface(is_chinese=statement.language_tag.startswith("zh"), font=font)
-    parts = Parts(typeface, WIDTH)
+    parts = Blocks(typeface, WIDTH)
     _, pages = _build(statement, parts, pages=0)
     content, _ = _build(statement, parts, pages=pages)
     return content
 
 
-def _build(statement: StatementView, parts: Parts, *, pages: int) -> tuple[bytes, int]:
+def _build(statement: StatementView, parts: Blocks, *, pages: int) -> tuple[bytes, int]:
     """Lay the document out; return its bytes and how many pages it took."""
     buffer = BytesIO()
     document = SimpleDocTemplate(
@@ -90,7 +90,7 @@ def _build(statement: StatementView, parts: Parts, *, pages: int) -> tuple[bytes
 
 
 def _draw_foot(
-    canvas: Any, statement: StatementView, parts: Parts, *, page: int, pages: int
+    canvas: Any, statement: StatementView, parts: Blocks, *, page: int, pages: int
 ) -> None:
     name = statement.meter_point.value
     short = name if len(name) <= _FOOT_LETTERS else f"{name[:_FOOT_LETTERS]}…"
@@ -101,7 +101,7 @@ def _draw_foot(
         line.drawOn(canvas, MARGIN, _FOOT)
 
 
-def _story(statement: StatementView, parts: Parts) -> list[Any]:
+def _story(statement: StatementView, parts: Blocks) -> list[Any]:
     story = [parts.head(statement), Spacer(1, 5 * mm), parts.facts(statement)]
     if statement.warning:
         story += [Spacer(1, 4 * mm), parts.warning(statement.warning)]
@@ -181,7 +181,7 @@ _WORD_WIDTH: Final = 82.0
 
 
 @dataclass(frozen=True)
-class Parts:
+class Blocks:
     """Makes the blocks of one document.
 
     Args:

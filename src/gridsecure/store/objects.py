@@ -33,7 +33,7 @@ BUCKETS: Final = ("s3", "az", "gs")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Extent:
     """Where an object lies within another, its container.
 
     Args:
@@ -121,15 +121,15 @@ class ObjectStore:
         """
         return _checked(self._backend.read(_known(digest)), digest)
 
-    def get_part(self, part: Part) -> bytes:
+    def get_extent(self, extent: Extent) -> bytes:
         """Return the bytes of an object within a container after hashing them again.
 
         Raises:
             GridSecureError: As `get`.
         """
-        name = _known(part.container)
+        name = _known(extent.container)
         return _checked(
-            self._backend.read(name, start=part.offset, length=part.length), part.digest
+            self._backend.read(name, start=extent.offset, length=extent.length), extent.digest
         )
 
     def has(self, digest: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from gridsecure.offices.warrant_states import Opening, Warrant
+from gridsecure.offices.warrant_states import Opening, WarrantState
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.offices import begin, office_names, order_form
@@ -61,7 +61,7 @@ def _order(session: Session) -> None:
         st.rerun()
 
 
-def _table(warrants: Sequence[Warrant]) -> None:
+def _table(warrants: Sequence[WarrantState]) -> None:
     table = pd.DataFrame(
         {
             "reference": [item.reference for item in warrants],
@@ -77,7 +77,7 @@ def _table(warrants: Sequence[Warrant]) -> None:
         st.rerun()
 
 
-def _choose(warrants: Sequence[Warrant]) -> Warrant:
+def _choose(warrants: Sequence[WarrantState]) -> WarrantState:
     by_hash = {item.hash: item for item in warrants}
     labels = {
         item.hash: f"{item.reference} | {_ordered_at(item)} | {figures.short(item.subject)}"
@@ -89,11 +89,11 @@ def _choose(warrants: Sequence[Warrant]) -> Warrant:
     return by_hash[chosen]
 
 
-def _ordered_at(warrant: Warrant) -> str:
+def _ordered_at(warrant: WarrantState) -> str:
     return figures.moment(warrant.ordered_at, zone=access.local_timezone())
 
 
-def _facts(warrant: Warrant) -> None:
+def _facts(warrant: WarrantState) -> None:
     facts = {
         "entry_hash": warrant.hash,
         "entry_index": str(warrant.index),
@@ -108,7 +108,7 @@ def _facts(warrant: Warrant) -> None:
     show_table(table, titles={"field": say("field"), "value": say("value")}, wide=("value",))
 
 
-def _share(session: Session, warrant: Warrant) -> None:
+def _share(session: Session, warrant: WarrantState) -> None:
     """The command for this office's share, and where to paste what it printed."""
     st.subheader(say("your_share"))
     st.markdown(tell("share_how"))
@@ -127,7 +127,7 @@ def _share(session: Session, warrant: Warrant) -> None:
             st.rerun()
 
 
-def _watch(session: Session, warrant: Warrant) -> None:
+def _watch(session: Session, warrant: WarrantState) -> None:
     """Wait for the other office; when something changed, load the page once more."""
     with access.explain_errors():
         now = access.open_offices().warrant(session, name=warrant.hash)
@@ -137,7 +137,7 @@ def _watch(session: Session, warrant: Warrant) -> None:
         st.info(tell("share_waiting", office=other), icon=":material/hourglass_empty:")
 
 
-def _result(session: Session, warrant: Warrant) -> None:
+def _result(session: Session, warrant: WarrantState) -> None:
     st.subheader(say("result"))
     if access.page_memory().get("shown") == warrant.hash:
         st.fragment(_who, run_every=_EVERY)(session, warrant.hash)

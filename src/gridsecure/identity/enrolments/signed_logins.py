@@ -17,8 +17,8 @@ from sqlmodel import col, delete
 
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import ConflictError, StaleMessageError
-from gridsecure.identity.enrolments.tables import LoginRow
-from gridsecure.identity_messages import Login
+from gridsecure.identity.enrolments.tables import UsedLoginRow
+from gridsecure.identity_messages import SignedLogin
 from gridsecure.messages import Signed, open_message
 from gridsecure.month_texts import read_moment
 from gridsecure.store.database import write_session
@@ -29,7 +29,7 @@ FORGET_AFTER: Final = timedelta(hours=1)
 """Far longer than `MAX_AGE` asks for, should the clock be set back."""
 
 
-LoginT = TypeVar("LoginT", bound=Login)
+LoginT = TypeVar("LoginT", bound=SignedLogin)
 
 
 def admit_login(
@@ -62,7 +62,7 @@ def admit_login(
             "A login's time is more than a minute off.", reason="authenticity.login-time"
         )
     # 3. nonce
-    row = LoginRow(
+    row = UsedLoginRow(
         kind=expect.kind,
         signer=envelope.signer,
         nonce=login.nonce,
@@ -71,7 +71,7 @@ def admit_login(
     )
     try:
         with write_session(engine) as session:
-            session.exec(delete(LoginRow).where(col(LoginRow.at) < now - FORGET_AFTER))
+            session.exec(delete(UsedLoginRow).where(col(UsedLoginRow.at) < now - FORGET_AFTER))
             is_new = keep(session, row)
     except ConflictError as error:
         raise _replayed() from error

@@ -111,7 +111,7 @@ class RekeyOrderRow(Kept, Row, table=True):
     at: datetime = Field(sa_type=Moment)
 
 
-class LoginRow(Kept, Row, table=True):
+class UsedLoginRow(Kept, Row, table=True):
     """A log-in that was used, by its kind, the key that signed it, and its nonce."""
 
     __tablename__ = "login"

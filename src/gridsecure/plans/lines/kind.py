@@ -107,7 +107,7 @@ class Decrypted:
     divisor: Numbers
 
 
-Parts = Callable[[Circuit[Any], LineRule, int], list[Part[Any]]]
+Split = Callable[[Circuit[Any], LineRule, int], list[Part[Any]]]
 
 
 def weigh_limbs(columns: Sequence[Column]) -> list[Part[Column]]:
@@ -177,7 +177,7 @@ class LineKind:
     describe: Callable[[LineRule, Rules], Method]
     read: Callable[[LineRule, Rules], Reads] = _reads_nothing
     settle: Callable[[LineRule, pd.DataFrame], Values] = _no_values
-    split: Parts | None = None
+    split: Split | None = None
     is_summed: bool = False
     multiplies_columns: bool = False
     divide_by: Callable[[Circuit[Any], LineRule], list[Part[Any]]] = _no_divisor
