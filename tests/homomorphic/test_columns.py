@@ -272,13 +272,13 @@ def test_mask_must_select_in_every_chunk(interval_keys: SecretKeySet) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 6, 4096])
-@pytest.mark.parametrize("operation", ["raised", "selected", "blinded"])
+@pytest.mark.parametrize("operation", ["raise_by", "select", "blind"])
 def test_array_of_another_length_is_refused(
     register_keys: SecretKeySet, operation: str, length: int
 ) -> None:
     """The encoder pads with zeros, so a short blinding would leave the last slots readable."""
     column = register_keys.public.encrypt(np.arange(5), high=5)
-    kind = np.uint64 if operation == "blinded" else np.int64
+    kind = np.uint64 if operation == "blind" else np.int64
     with pytest.raises(ValueError, match="every slot"):
         getattr(column, operation)(np.ones(length, dtype=kind))
 
