@@ -30,14 +30,10 @@ class BillCosts:
     """Seconds for one roster of `slots` meter points.
 
     Args:
-        slots: Meter points.
         encrypt: The gateway's part for the columns the plan reads, once.
         run: The plan on columns in memory.
         load: Checking and opening the columns the plan reads.
-        write: Writing its outputs.
         release: Decrypting, recombining and rounding.
-        files: Columns loaded.
-        outputs: Columns written.
     """
 
     slots: int

@@ -41,8 +41,6 @@ class CredentialParts:
 
     Args:
         suite: The group on the backend that is timed.
-        key: The issuer's.
-        keys: What it and the openers published.
         m1: The holder's secret.
     """
 
@@ -54,9 +52,6 @@ class CredentialParts:
     @classmethod
     def made(cls, backend: BackendName = "auto") -> Self:
         """New keys.
-
-        Args:
-            backend: Who computes.
 
         Raises:
             GridSecureError: That backend is not on this host.

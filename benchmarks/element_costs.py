@@ -53,9 +53,6 @@ class Element:
     """A tariff to time.
 
     Args:
-        name: Of the figures.
-        title: What they say they are.
-        text: The tariff file.
         seed: Of the random meter points.
     """
 

@@ -59,7 +59,6 @@ class BenchResult:
     """A run's figures with what they were measured on.
 
     Args:
-        sizes: Name of the sizes.
         machine: Processor and versions; no host name and no path.
         figures: In the order of the report.
         seconds: Wall time of the whole run [s].

@@ -203,7 +203,6 @@ class SeatedSlots:
 
     Args:
         envelope: The roster as signed.
-        seats: The object it names.
         identity: The identity authority's key by thumbprint.
     """
 
@@ -216,7 +215,6 @@ def seated_slots(count: int, *, start: str) -> SeatedSlots:
     """A roster with every holder's agreement.
 
     Args:
-        count: Slots.
         start: Start of the billing period, ISO 8601.
     """
     authority, gateway = generate_private_key(), generate_private_key()

@@ -46,8 +46,6 @@ class RandomMeters:
     """Meter points of one tariff and month, as the plaintext oracle and as a plan want them.
 
     Args:
-        tariff: The tariff.
-        period: The month.
         contracts: One row a meter point.
         settlements: A settlement frame, in the same order.
         values: Every settlement quantity the gateway would encrypt -> energy or digit [slots].
@@ -65,7 +63,6 @@ def random_meters(tariff_id: str, *, count: int, seed: int, quotas: bool) -> Ran
 
     Args:
         tariff_id: Name in the catalogue.
-        count: Meter points.
         seed: Any integer; the same one gives the same meter points.
         quotas: Every fourth household, at random, has the quota.
     """
@@ -77,8 +74,6 @@ def random_meters_of(tariff: Tariff, *, count: int, seed: int, quotas: bool) -> 
     """Random meter points of any tariff of energy, tiers, capacity, demand and power factor.
 
     Args:
-        tariff: The tariff.
-        count: Meter points.
         seed: Any integer; the same one gives the same meter points.
         quotas: Every fourth household, at random, has the quota.
     """

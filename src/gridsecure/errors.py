@@ -30,7 +30,6 @@ class GridSecureError(Exception):
     Args:
         message: What happened, in a sentence without secrets.
         reason: A stable dotted code; defaults to the class's own.
-        remedy: What the reader can do about it.
     """
 
     default_reason = "error"

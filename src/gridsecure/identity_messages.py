@@ -41,8 +41,6 @@ class Facts(Message):
     """What the identity authority certifies of a holder, from its books and in the open.
 
     Args:
-        zone: Of a meter point.
-        customer_class: Of a meter point.
         counted: Whether it is the one meter point that counts for its customer in this zone and
             class. There is at most one a period, so counted slots never exceed customers.
         owner: Who runs a gateway, under a name of the period [64 digits]; empty, it runs itself.
@@ -149,9 +147,7 @@ class EnrolmentResult(Message):
     """The answer to one request, or why there is none.
 
     Args:
-        identity: Whose.
         response: The credential response in hexadecimal.
-        facts: What it certifies.
         reason: Why there is none.
     """
 
@@ -176,8 +172,6 @@ class LogEntry(Message):
     Args:
         index: Its place, from 0.
         at: When, ISO 8601 in UTC.
-        actor: Who did it.
-        action: What was done.
         detail: What it was about, as the text that was hashed.
         previous: The hash before it.
         hash: Its own hash.
@@ -239,9 +233,7 @@ class SearchWork(Message):
     Args:
         entry: As in the document.
         batch: Its number.
-        step: What to do with it.
         key: The enrolled key that is searched for.
-        escrows: Where.
         names: By escrow, what stands for its pseudonym in the log's commitment.
         first: The utility's blindings, once there are.
         mark: The utility's own mark on its blindings, by which it knows them again.
@@ -265,7 +257,6 @@ class SearchAnswer(Message):
 
     Args:
         batch: Its number.
-        step: What was done.
         blindings: In the first two steps.
         mark: In the first step.
         shares: In the last two steps.
@@ -285,7 +276,6 @@ class RekeyOrder(Message):
     Args:
         identity: Whose, as in the record of enrolments.
         old: The key it has now, in hexadecimal.
-        new: The key it will have.
         reference: The order's number in both offices' files.
         issued_at: When, ISO 8601 with an offset.
     """
@@ -333,8 +323,6 @@ def service_login(*, audience: Audience, key: Sm2PrivateKey, now: datetime) -> S
     """What a service sends to log in.
 
     Args:
-        audience: The service it wants to talk to.
-        key: Its registered key.
         now: The present, aware.
     """
     login = ServiceLogin(audience=audience, issued_at=now.isoformat(), nonce=_fresh_nonce())
@@ -346,7 +334,6 @@ def person_login(audiences: Sequence[Audience], *, key: Sm2PrivateKey, now: date
 
     Args:
         audiences: The services the person wants to talk to.
-        key: The person's registered key.
         now: The present, aware.
     """
     login = PersonLogin(audiences=list(audiences), issued_at=now.isoformat(), nonce=_fresh_nonce())

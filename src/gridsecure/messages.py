@@ -124,7 +124,6 @@ class KeySetRequest(Message):
 
     Args:
         domain: The billing domain in which it is known by the key it signs with.
-        parameters: Name of the parameter set.
     """
 
     kind: ClassVar[str] = "key-set-request"

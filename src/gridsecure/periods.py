@@ -57,7 +57,6 @@ def billing_month(year: int, month: int, *, timezone: str) -> BillingPeriod:
     """Return the local calendar month as a billing period.
 
     Args:
-        year: Calendar year.
         month: Calendar month, 1 to 12.
         timezone: IANA name of the local time, as `Asia/Shanghai`.
 

@@ -53,7 +53,6 @@ class StatementCheck:
 
     Args:
         bills: Bills in the statements.
-        lines: Their lines.
         mismatches: Bills that differ in anything, plus bills on one side only.
         differing: Settlement pseudonyms of the first `MAX_NAMED` of those, sorted.
     """

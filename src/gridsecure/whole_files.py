@@ -22,7 +22,6 @@ def replace_file(path: Path, parts: Iterable[bytes], *, mode: int = 0o600) -> in
 
     Args:
         path: Its name; its folder must exist.
-        parts: The content.
         mode: Its permissions from its first moment, less the process's mask.
 
     Raises:
@@ -43,7 +42,6 @@ def create_file(path: Path, data: bytes) -> None:
 
     Args:
         path: Its name; its folder must exist.
-        data: The content.
 
     Raises:
         FileExistsError: There is a file of that name, which stays.

@@ -35,9 +35,6 @@ def make_zone_folder(folder: Path) -> Path:
 def load_signing_key(folder: Path) -> Sm2PrivateKey:
     """The zone's signing key, made now if there is none.
 
-    Args:
-        folder: The zone's folder.
-
     Raises:
         StorageError: The disk refuses, others may read the file (`keys.permissions`), or it holds
             no key (`keys.damaged`).

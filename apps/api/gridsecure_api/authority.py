@@ -96,8 +96,6 @@ class AuthorityState:
 
     Args:
         zone: The checker's stores, keys and vault.
-        pull: The platform.
-        clock: Tells the time.
         round_lock: One release round at a time.
     """
 
@@ -278,8 +276,6 @@ def create_authority_app(
     """The key authority's service.
 
     Args:
-        settings: What it is told.
-        clock: Tells the time.
         pull: The platform; by default over HTTP as the settings say.
         settlement: Settlement pseudonyms; by default over HTTP as the settings say.
 
@@ -323,10 +319,7 @@ def answer_one(
     is believed; the platform is told nothing, and it stays in the queue for somebody to look at.
 
     Args:
-        zone: The authority.
         envelope: The request as pulled.
-        pull: The platform.
-        clock: Tells the time.
 
     Raises:
         StorageError: The ledger or evidence log cannot be written.
@@ -365,7 +358,6 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
     """Open the zone's folder. The vault is found at the first order.
 
     Args:
-        settings: What it is told.
         settlement: Where settlement pseudonyms come from.
 
     Raises:

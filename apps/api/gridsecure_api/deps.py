@@ -53,7 +53,6 @@ class AccessRules:
         identity_key: The key tokens are signed with.
         public_paths: Paths that need no token.
         max_body_bytes: Largest request body [bytes].
-        clock: Tells the time.
     """
 
     audience: str
@@ -64,12 +63,7 @@ class AccessRules:
 
 
 class AccessCheck:
-    """ASGI middleware: token, body limit, last stop of errors.
-
-    Args:
-        app: The application behind it.
-        rules: What it lets through.
-    """
+    """ASGI middleware: token, body limit, last stop of errors."""
 
     def __init__(self, app: ASGIApp, rules: AccessRules) -> None:
         self._app = app

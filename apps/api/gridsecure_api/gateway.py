@@ -51,10 +51,7 @@ class GatewayService:
     """What the routes work with.
 
     Args:
-        zone: The gateway's stores and keys.
-        worker: Processes months.
         billing_office: Whom expected bills are sealed to.
-        clock: Tells the time.
     """
 
     zone: GatewayZone
@@ -195,11 +192,6 @@ def create_gateway_app(
     settings: GatewaySettings, *, clock: Clock = utc_now, connect: Connect = connect_over_http
 ) -> FastAPI:
     """The gateway service.
-
-    Args:
-        settings: What it is told.
-        clock: Tells the time.
-        connect: Makes clients of the other services.
 
     Raises:
         GridSecureError: It must not start: engines, folder or settings are not sound.

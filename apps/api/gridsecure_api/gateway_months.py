@@ -38,7 +38,6 @@ class MonthWorker:
     """Processes months in a thread of its own.
 
     Args:
-        zone: The gateway.
         work: Processes one month.
     """
 

@@ -109,9 +109,6 @@ def open_peers(
 
     Args:
         settings: Where they are.
-        zone: The gateway.
-        connect: Makes clients.
-        clock: Tells the time.
     """
     unnamed = connect(settings.identity_url, None)
     login = ServiceLoginClient(connect(settings.identity_url, None), zone.signing_key, clock)
@@ -162,7 +159,6 @@ class HolderAuth(httpx.Auth):
 
     Args:
         log_in: Where tokens come from.
-        clock: Tells the time.
     """
 
     requires_request_body = True

@@ -66,10 +66,6 @@ def _warrants(settings: IdentitySettings, zone: IdentityZone) -> identity_warran
 def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -> FastAPI:
     """The identity service.
 
-    Args:
-        settings: What it is told.
-        clock: Tells the time.
-
     Raises:
         GridSecureError: It must not start: engines, folder, keys or settings are not sound.
     """

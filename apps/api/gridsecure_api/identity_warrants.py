@@ -132,7 +132,6 @@ class WarrantService:
 
     Args:
         desk: Where shares and answers come together.
-        clock: Tells the time.
         offices: Both offices' keys, which sign re-key orders.
     """
 
@@ -151,7 +150,6 @@ class Officer:
     """Who asks.
 
     Args:
-        office: For which office.
         name: The token's subject; the log names the officer.
     """
 

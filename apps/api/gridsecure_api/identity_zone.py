@@ -73,18 +73,13 @@ class IdentityZone:
     """What the identity service holds.
 
     Args:
-        enrolments: The database that knows people.
         registrations: The database that knows pseudonyms.
-        key: Signs tokens and answers.
         keys: The published keys, as both openers state them.
-        statements: Those statements.
-        desk: Gives credentials.
         registrar: Registers pseudonyms.
         tokens: Gives tokens to pseudonyms and for grants.
         passwords: Sign-in with passwords, None unless users were configured.
         grants_per_epoch: Query grants of an analyst in a month.
         person_lifetime: How long a person's token lasts.
-        clock: Tells the time.
     """
 
     enrolments: Engine = field(repr=False)
@@ -133,10 +128,6 @@ Zone = Annotated[IdentityZone, Depends(_zone)]
 
 def load_issuer_key(folder: Path, *, suite: Suite) -> IssuerPrivateKey:
     """The issuer's key in a zone's folder, made now if there is none.
-
-    Args:
-        folder: The zone's folder.
-        suite: The group.
 
     Raises:
         StorageError: The disk refuses, others may read the file (`keys.permissions`), or it holds

@@ -84,9 +84,7 @@ class PlatformState:
     """What the routes need.
 
     Args:
-        zone: Stores and keys.
         runs: Runs in the background.
-        clock: Tells the time.
         warm_up: Whether workers start when an upload begins.
     """
 
@@ -334,10 +332,6 @@ def read_status(state: State) -> PlatformCounts:
 
 def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -> FastAPI:
     """The compute platform's service.
-
-    Args:
-        settings: What it is told.
-        clock: Tells the time.
 
     Raises:
         GridSecureError: It must not start: engines, folder or settings are not sound.

@@ -43,9 +43,7 @@ class QueryDesk:
     """Takes queries and says where they stand.
 
     Args:
-        zone: Stores and keys.
         runs: Runs in the background.
-        clock: Tells the time.
     """
 
     zone: PlatformZone

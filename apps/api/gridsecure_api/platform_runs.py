@@ -50,12 +50,7 @@ class RunStatus:
     """Where a run stands.
 
     Args:
-        run_id: Its name.
-        plan: Its plan.
-        start: Start of its period.
-        end: End of its period.
         state: "running", "done" or "failed".
-        done: Jobs finished.
         of: Jobs in all; 0 until they are known.
         request_id: The release request, once done.
         reason: Why it failed, a stable code.
@@ -80,11 +75,6 @@ class RunDesk:
     Its worker processes are the only child processes of a platform, so `stop` ends all children.
     They stay from one run to the next as long as the same keys are in force: to start them and have
     them load the keys takes longer than a small run.
-
-    Args:
-        zone: The platform.
-        workers: Worker processes of a run.
-        clock: Tells the time.
     """
 
     def __init__(self, zone: PlatformZone, *, workers: int, clock: Clock) -> None:
@@ -111,7 +101,6 @@ class RunDesk:
         """Take an order and return its run's id.
 
         Args:
-            order: What to run.
             run_id: Its id; a random one by default.
             within: Done in the transaction that records the run, before it.
 

@@ -33,8 +33,6 @@ class ServiceLoginClient:
 
     Args:
         identity: A client whose base URL is the identity service's.
-        key: The service's registered key.
-        clock: Tells the time.
     """
 
     identity: httpx.Client
@@ -69,7 +67,6 @@ class ServiceAuth(httpx.Auth):
 
     Args:
         login: Where tokens come from.
-        audience: The service talked to.
     """
 
     def __init__(self, login: ServiceLoginClient, *, audience: Audience) -> None:

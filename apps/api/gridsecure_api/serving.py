@@ -49,7 +49,6 @@ class ServiceDescription:
 
     Args:
         zone: Its name, which is also the audience of its tokens.
-        title: Its name for people.
         text: What it does, holds and never sees.
         public_paths: Paths of its own that need no token.
         facts: More for `/about`; public.
@@ -73,11 +72,8 @@ def new_app(
     """An application that denies by default and answers errors alike.
 
     Args:
-        description: What it says of itself.
         identity_key: The key tokens are signed with.
         max_body_bytes: Largest request body [bytes].
-        clock: Tells the time.
-        lifespan: What opens and closes with the service.
 
     Raises:
         GridSecureError: The SM2 engines do not agree (`crypto.engine.mismatch`); do not start.

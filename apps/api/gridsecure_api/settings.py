@@ -87,7 +87,6 @@ class UserEntry(BaseModel):
     """One person who may sign in.
 
     Args:
-        user: The name.
         password: From `gridsecure.identity.enrolments.passwords.password_record`.
         roles: What the person may act as.
     """
@@ -123,7 +122,6 @@ class PersonEntry(BaseModel):
     Args:
         name: The name, as tokens and the evidence log have it.
         roles: What the person may act as.
-        public_key: The person's key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -140,10 +138,8 @@ class IdentitySettings(BaseSettings):
     it, together with their halves of the opening key, and the service runs on what they state.
 
     Args:
-        folder: The zone's own folder.
         statements: `IdentityKeys` signed by the utility and by the regulator, as JSON texts.
-        utility_public_key: Who signs the one.
-        regulator_public_key: Who signs the other.
+        utility_public_key: Verifies the utility's statement; the next one, the regulator's.
         periods: The periods that credentials are given for, calendar years.
         people: Who logs in with a key.
         services: Which services may ask for tokens.
@@ -184,8 +180,6 @@ class PlatformSettings(ZoneSettings):
 
     Args:
         authority_public_key: The authority whose key sets are put in force.
-        billing_office_public_key: Who closes months.
-        workers: Worker processes of a run.
         warm_up: Whether workers start when an upload begins, before a run needs them.
     """
 
@@ -205,7 +199,6 @@ class GatewaySettings(ZoneSettings):
     Args:
         identity_url: Where tokens, credentials and registrations come from.
         utility_public_key: Signs, with the regulator, what holders pin.
-        regulator_public_key: As above.
         carry: Whether meter points show last year's pseudonyms with this year's first, so that
             what a platform counts by pseudonym can go on.
         platform_url: Where uploads go.
@@ -239,8 +232,6 @@ class AuthoritySettings(ZoneSettings):
     Args:
         identity_url: Where service tokens and settlement pseudonyms come from.
         platform_url: Where release requests and ciphertexts are pulled from.
-        platform_public_key: Whose transcripts and requests are believed.
-        billing_office_public_key: Who closes months.
         vault_socket: Where the vault listens.
         vault_uid: The user the vault runs as; this process's own by default.
     """

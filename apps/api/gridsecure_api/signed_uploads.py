@@ -39,7 +39,6 @@ class Gateway:
 
     Args:
         subject: The pseudonym.
-        thumbprint: Its holder key.
     """
 
     subject: str

@@ -16,9 +16,6 @@ def bars(
 
     Args:
         table: Rows with a name and a Decimal or int value.
-        name: Column with the names.
-        value: Column with the values.
-        name_title: What the names are.
         value_title: What the values are, with the unit.
     """
     drawn = pd.DataFrame(
@@ -46,9 +43,7 @@ def load_curves(
 
     Args:
         table: Frame with `curve`, `clock` and `power_kw`.
-        clock_title: What the x axis shows.
         power_title: What the y axis shows, with the unit.
-        curve_title: What the curves are.
     """
     drawn = table.assign(power_kw=[float(power) for power in table["power_kw"]])
     full_hours = [clock for clock in sorted(set(drawn["clock"])) if clock.endswith(":00")]

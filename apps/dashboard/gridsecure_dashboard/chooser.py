@@ -15,7 +15,6 @@ def choose_release(session: Session, *, plan: str | None, empty: str) -> Release
     """Offer the releases of a plan, newest first; return the chosen one, verified.
 
     Args:
-        session: Who reads.
         plan: Only this plan; None offers all.
         empty: Key of what to do when there is none.
 

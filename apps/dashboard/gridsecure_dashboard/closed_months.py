@@ -26,8 +26,6 @@ def show_closing(session: Session, closing: MonthClosing, *, month: str) -> None
 
     Args:
         session: Who reads; the command is for members of the billing office.
-        closing: What the platform says of the month.
-        month: As 2026-07.
     """
     if not closing.uploads:
         st.caption(tell("closing_empty"))

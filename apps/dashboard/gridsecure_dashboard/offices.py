@@ -35,12 +35,7 @@ def office_names(offices: Sequence[str]) -> str:
 
 
 def order_form(name: str, *, submit: str) -> tuple[str, str] | None:
-    """Ask for a pseudonym and a reference; what was entered, once it was.
-
-    Args:
-        name: Of the form.
-        submit: Key of the button's label.
-    """
+    """Ask for a pseudonym and a reference; what was entered, once it was."""
     with st.form(name):
         wide, narrow = st.columns([2, 1])
         subject = wide.text_input(

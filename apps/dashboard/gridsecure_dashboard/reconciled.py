@@ -27,7 +27,6 @@ def show_reconciliation(
     """Show the line of accounts, where the role may see the gateway's report, and that of energy.
 
     Args:
-        session: Who reads.
         bounds: Start and end of the month, ISO 8601 with offset.
         status: The gateway's month, if it was fetched already.
     """

@@ -26,7 +26,6 @@ def show_table(
         table: The rows; money and energy as Decimal.
         titles: Column to title, in the order shown; other columns are not sent to the browser.
         formats: How a column's values are written. Such a column is right-aligned.
-        wide: Columns that need much room.
         whole: Every row is in sight; else a long table scrolls within itself.
     """
     formats = formats or {}

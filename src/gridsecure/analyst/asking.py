@@ -33,8 +33,6 @@ class QueryAnswer:
 
     Args:
         release: The verified release.
-        left: Grants left of this month.
-        limit: Grants of a month.
     """
 
     release: Release
@@ -55,12 +53,7 @@ def enrol_analyst(  # noqa: PLR0913 - what is pinned, who enrols, and where
     """Log in with the analyst's key and enrol; a wallet that is there keeps its secrets.
 
     Args:
-        http: A connection of its own.
         service: The identity service and what of it is pinned.
-        name: The analyst's name there.
-        key: The analyst's registered key.
-        wallet: The wallet's file.
-        period: The year.
         now: The present, aware.
 
     Raises:
@@ -80,9 +73,7 @@ class Asking:
 
     Args:
         http: A connection that was never used with a name.
-        addresses: The services.
         authority: The pinned key authority.
-        clock: Tells the time.
         pause: Called between two looks at a query; may raise to give up.
     """
 
@@ -96,7 +87,6 @@ class Asking:
         """Ask for a month's load curve and wait for it; go on where an earlier call gave up.
 
         Args:
-            wallet: The wallet's file.
             month: YYYY-MM.
             timezone: Local time that months are counted in [IANA name].
 

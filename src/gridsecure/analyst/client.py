@@ -140,7 +140,6 @@ class ReleaseClient:
         """A month's committed uploads, its closing lists, and what the next runs would meet.
 
         Args:
-            session: Who reads.
             bounds: Start and end of the month, as `runs.month_bounds` gives.
         """
         start, end = (quote(moment, safe="") for moment in bounds)

@@ -49,7 +49,6 @@ class Analyst:
 
     Args:
         name: As the identity service has it.
-        key: The analyst's registered key.
         token: A token for the identity service, from a login with that key.
     """
 
@@ -65,7 +64,6 @@ class IdentityService:
     Args:
         url: Its base address.
         key: Its own key: orders are sealed to it, and its answers signed with it.
-        signers: The utility's and the regulator's keys.
     """
 
     url: str
@@ -79,8 +77,6 @@ class Enroller:
 
     Args:
         http: The connection; not the one that queries are asked over.
-        service: The identity service.
-        analyst: Who enrols.
     """
 
     http: httpx.Client
@@ -92,7 +88,6 @@ class Enroller:
 
         Args:
             file: The wallet's file, open; a new one is written if there is none.
-            period: The year.
             now: The present, aware.
 
         Raises:

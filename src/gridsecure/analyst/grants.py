@@ -62,8 +62,6 @@ def wallet_of(credential: Credential, quota: Quota, *, before: Wallet | None) ->
     """The wallet of a month: a new one when the month is new, the same one otherwise.
 
     Args:
-        credential: The analyst's.
-        quota: The terms now.
         before: The wallet as kept, if there is one.
 
     Raises:
@@ -143,8 +141,6 @@ class QueryClient:
 
         Args:
             wallet: As kept, of these terms.
-            query: What is asked.
-            reader: The key of the query's reader.
             keep: Makes the wallet durable; called before anything is sent. If it fails, nothing is.
 
         Raises:
@@ -242,7 +238,6 @@ class QueryClient:
         """Send a query and wait for its answer; where others got it before, read theirs.
 
         Args:
-            grant: The grant.
             pause: Called between two looks; it may raise to give up, and the grant stays good.
 
         Raises:

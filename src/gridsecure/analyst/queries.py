@@ -17,7 +17,6 @@ class Grant:
 
     Args:
         query: What it is for.
-        reader: The key that opens its result.
         platform: Its token for the platform.
         authority: Its token for the key authority.
         expires_at: The end of both, aware.
@@ -45,7 +44,6 @@ class QueryProgress:
 
     Args:
         state: Of its run: "running", "done" or "failed".
-        done: Jobs finished.
         of: Jobs in all.
         request_state: Of its release request: "", "waiting", "released" or "refused".
         reason: Why the run failed.

@@ -39,7 +39,6 @@ class Intake:
     Args:
         meters: Meter points taken in.
         not_billed: Of those, left out at the gateway, by reason.
-        rosters: Rosters that went out to be billed.
     """
 
     meters: int
@@ -69,7 +68,6 @@ class Accounts:
         taken_in: In the month's contracts or files.
         shown: Billed, and in the figures that are shown.
         withheld: Billed, in cells whose figures are withheld.
-        withheld_cells: Those cells.
         unreleased: Sent to be billed, and in no release yet.
         not_billed: Left out at the gateway, by reason.
         rosters_of_others: Rosters in the releases beyond those of this gateway; with one, the
@@ -130,10 +128,8 @@ class Reconciliation:
 
     Args:
         accounts: The line of meter points; None without a gateway's report.
-        bills: Bills shown.
         energy_kwh: Their energy [kWh].
         amount_yuan: Their money [yuan].
-        withheld_cells: Cells whose figures are withheld.
         energy: Bills beside load curves; None without a load curve.
     """
 
@@ -244,8 +240,6 @@ def releases_of_month(
     """Those of one plan over exactly one period.
 
     Args:
-        releases: Any.
-        plan: Name of the plan.
         bounds: Start and end of the period, ISO 8601 with offset, as `runs.month_bounds` gives.
     """
     start, end = map(datetime.fromisoformat, bounds)

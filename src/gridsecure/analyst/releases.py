@@ -60,8 +60,6 @@ class ReleasedCell:
     """One cell of a released table.
 
     Args:
-        zone: Supply zone.
-        customer_class: Customer class.
         start: Start of the period or interval, aware, local.
         end: Its end, exclusive.
         measure: What the value counts, with its unit.
@@ -118,13 +116,9 @@ class Release:
     """A release whose signature was verified.
 
     Args:
-        release_id: Its name.
-        plan: Name of the plan.
-        plan_version: Version of the plan.
         start: Start of the period, aware, local.
         end: Its end, exclusive.
         purpose: Why it was asked for.
-        requested_by: Who asked.
         released_at: When it was released, aware.
         minimum_members: Smallest cell with a value [meter points].
         cells: All cells, also the suppressed ones.

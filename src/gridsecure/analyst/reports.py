@@ -89,12 +89,7 @@ def average_price(amount: Decimal, energy: Decimal) -> Decimal | None:
 
 
 def cell_state(cells: Iterable[ReleasedCell], *, release: Release) -> str:
-    """Whether all measures of a cell are released, and if not, why.
-
-    Args:
-        cells: The cell's measures.
-        release: The release they are of.
-    """
+    """Whether all measures of a cell are released, and if not, why."""
     missing = [cell for cell in cells if cell.value is None]
     if not missing:
         return RELEASED

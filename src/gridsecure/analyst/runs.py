@@ -25,7 +25,6 @@ class RunOrder:
     """What is asked of the platform.
 
     Args:
-        plan: Name of the plan.
         start: Start of the period, ISO 8601 with offset.
         end: Its end, exclusive.
         purpose: Why; it is printed on the release certificate.
@@ -108,9 +107,7 @@ class MonthStatus:
 
     Args:
         state: The gateway's word for it: waiting, running, interrupted, failed or done.
-        stage: What it is doing.
         done: Units done in this stage.
-        of: Units of this stage.
         counts: Totals by name: readings, accepted, estimated, quarantined, meters and so on.
         problems: Quarantined or repaired readings by rule.
         excluded: Meter points without a bill, by reason.

@@ -120,7 +120,6 @@ def make_wallet(keys: IdentityKeys, *, suite: Suite) -> KeptWallet:
 
     Args:
         keys: Checked by `check_statements`.
-        suite: The group.
     """
     return KeptWallet(keys, suite.group.random_scalar(), suite.group.random_scalar())
 
@@ -130,8 +129,6 @@ class WalletFile:
     """A wallet's file, locked; make it with `open_wallet`.
 
     Args:
-        path: Where it is.
-        suite: The group.
         wallet: What it holds; None where there is no file yet.
     """
 
@@ -167,7 +164,6 @@ def open_wallet(path: Path, *, suite: Suite) -> Iterator[WalletFile]:
 
     Args:
         path: The file; its folder must exist.
-        suite: The group.
 
     Raises:
         StorageError: The disk refuses, others may read the file (`wallet.permissions`), or it is

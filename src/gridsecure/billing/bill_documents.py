@@ -65,7 +65,6 @@ def period_to_json(bills: Bills, column: int, *, tariff: Tariff | None) -> dict[
     """Return one meter point's bill of one period.
 
     Args:
-        bills: The bills.
         column: The meter point's number among them.
         tariff: As for `bills_to_json`.
     """

@@ -43,7 +43,6 @@ class Bills:
 
     Args:
         rules: What each line is.
-        period: The billing period.
         meter_point_ids: One per column.
         quantities: Exact quantities [1e-3 unit].
         amounts: Exact amounts [1e-11 yuan].
@@ -87,11 +86,9 @@ def bills_from_amounts(
     """Round and total exact line amounts, wherever they were computed.
 
     Args:
-        rules: The compiled lines.
         quantities: Exact quantities [1e-3 unit], one row per rule, one column per meter point.
         amounts: Exact amounts [1e-11 yuan], same shape, integers of any integer dtype.
         meter_point_ids: One per column.
-        period: The billing period.
 
     Raises:
         ValueError: Arrays of another shape, or not of integers.
@@ -143,7 +140,6 @@ def compute_bills(
         settlements: A settlement frame; rows of other periods are left out.
         tariff: The tariff all of them are billed with.
         contracts: Contracts of at least these meter points.
-        period: The billing period.
 
     Returns:
         Bills in the order of the settlement rows.

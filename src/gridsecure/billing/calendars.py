@@ -40,7 +40,6 @@ def label_intervals(
     Args:
         starts: Interval starts, aware, on whole minutes.
         interval: Length of the intervals, whole minutes.
-        tariff: A tariff with windows.
         demand: Whether to take the windows and periods of demand instead of those of energy.
 
     Returns:
@@ -85,7 +84,6 @@ def find_straddling(
 
     Args:
         starts: Interval starts, aware, on whole minutes.
-        minutes: Their length.
         tariff: The tariff; without windows nothing straddles.
     """
     instants = starts.as_unit("ns").asi8

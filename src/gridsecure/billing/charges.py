@@ -84,10 +84,8 @@ def exact_lines(
     """Return quantities [1e-3 unit] and amounts [1e-11 yuan], a row a rule, a column a meter point.
 
     Args:
-        rules: The compiled lines.
         settlements: Settlements of this period, one row per meter point.
         contracts: Contracts in the same order.
-        period: The billing period.
     """
     quantities = line_quantities(rules, settlements=settlements, contracts=contracts, period=period)
     amounts = line_amounts(rules, quantities=quantities)
@@ -108,7 +106,6 @@ def derive_lines(
     """Fill in the lines that follow from other lines: the power factor, then the minimum.
 
     Args:
-        rules: The compiled lines.
         quantities: Their quantities; the percentage [1e-3 %] of a power-factor line among them.
         amounts: The amounts of all other lines [1e-11 yuan].
 
@@ -142,7 +139,6 @@ def line_quantities(
     A share's quantity is cut off at 1e-3 kWh; its amount is computed from the fraction.
 
     Args:
-        rules: The compiled lines.
         settlements: Settlements of this period, one row per meter point.
         contracts: Contracts in the same order.
         period: The billing period, for charges per month or day.
@@ -276,7 +272,6 @@ def line_amounts(rules: Sequence[LineRule], *, quantities: IntegerArray) -> Inte
     """Multiply quantities by their rates, exactly [1e-11 yuan].
 
     Args:
-        rules: The compiled lines.
         quantities: One row per rule [1e-3 unit].
 
     Returns:

@@ -64,7 +64,6 @@ def meter_points_stating(path: Path, *, column: str) -> set[str]:
 
     Args:
         path: As for `load_contracts`.
-        column: A column of the file.
 
     Raises:
         InputError: As `load_contracts`, where the file is no table.

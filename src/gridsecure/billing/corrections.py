@@ -41,7 +41,6 @@ class Correction:
     """Two versions of the same bills, and what lies between them.
 
     Args:
-        before: The bills that are cancelled.
         after: The bills that take their place; same meter points, same period.
         lines: Every line of either, those of `after` first.
         adjustments_fen: New minus old amount [fen], one row per line, one column per meter point.
@@ -64,7 +63,6 @@ def correct_bills(before: Bills, after: Bills) -> Correction:
     """Match two versions of the same bills line by line.
 
     Args:
-        before: The bills to cancel.
         after: The bills to issue instead, perhaps under another tariff.
 
     Raises:

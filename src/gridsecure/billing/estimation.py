@@ -140,9 +140,7 @@ def find_missing(batch: CheckedReadings, accepted: Mask, span: Span, *, within: 
     """List the expected intervals that no accepted row covers.
 
     Args:
-        batch: The batch.
         accepted: Accepted rows, at most one per meter point and interval, on the grid.
-        span: The expected intervals.
         within: Meter points to look at (one element per meter point).
     """
     base = np.concatenate(([0], np.cumsum(span.counts)))

@@ -179,7 +179,6 @@ def resample_readings(readings: pd.DataFrame, *, interval: pd.Timedelta) -> pd.D
 
     Args:
         readings: A readings frame with intervals that divide `interval`.
-        interval: The longer interval length.
 
     Returns:
         A readings frame sorted by meter point and start.

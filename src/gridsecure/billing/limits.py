@@ -50,7 +50,6 @@ def tier_limits_wh(
     Args:
         rule: A rule with limits; any other rule spans all energy.
         contracts: Contract rows in the order wanted.
-        period: The billing period.
         settlements: Settlements in the same order; needed where limits count demand.
 
     Returns:

@@ -110,13 +110,9 @@ def derive_measures(
     """Derive the settlement columns that a month's rules need from its intervals.
 
     Args:
-        intervals: The month's intervals.
-        rules: The month's compiled lines.
-        tariff: The tariff.
         settled: Settlement rows of the same meter points, with energy sums and, under a yearly
             ladder, `year_before_wh`.
         contracts: Contracts in the same order.
-        period: The month.
 
     Raises:
         InvalidReadingsError: An interval in two demand periods, an interval that does not divide

@@ -57,15 +57,12 @@ class LineRule:
         rate: Money per unit [`unit`], at most eight decimals; the amount itself for `minimum`;
             zero where there is no single rate.
         unit: As `CNY/kWh`; `%` for the power factor.
-        source: Id of the tariff's source row.
         lower: Energy below it belongs to lower tiers [`limit_unit`], before the household quota.
         upper: Inclusive end of the tier [`limit_unit`], before the quota; None when open.
-        limit_unit: What limits count.
         reset: Whether they count a `month` or a `year`.
         min_use_hours: Kilowatt-hours per contracted kVA from which a `discount` applies.
         prices: Price of each interval of the period [1e-8 per kWh], of a `dynamic` line.
         base: Numbers of the lines that a `power-factor` line takes a percentage of.
-        standard: Its column of the national table.
         step_wh: Energy step that limits are counted in on ciphertext [Wh]; 0 where whole kWh are
             compared. `gridsecure.plans` decides it; no bill depends on it.
         step_radix: Values of a digit that steps are written in, or 0.

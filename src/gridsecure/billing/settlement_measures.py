@@ -54,7 +54,6 @@ class PlacedReadings:
         readings: The readings, with `reactive_varh` and `export_wh` where there are such registers.
         lengths: Interval length of all readings, or of each [minutes].
         row_of_reading: Settlement row of each reading.
-        periods: The months that have readings.
         month_of_row: Month number of each settlement row.
     """
 
@@ -93,9 +92,7 @@ def add_measures(
     """Add the columns that the tariff's lines need.
 
     Args:
-        frame: Settlement rows with energy sums.
         placed: The readings they come from.
-        tariff: The tariff.
         contracts: Contracts of at least the settled meter points.
 
     Raises:

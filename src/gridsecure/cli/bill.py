@@ -91,12 +91,8 @@ class PreparedBills:
 
     Args:
         parts: Its meter points by tariff, with their settlements.
-        file: The readings file.
         readings: What it says of the chosen meter points.
-        interval: Interval length.
         timezone: The local time that all tariffs are in.
-        notices: What their bills say beside the figures.
-        periods: The months the readings touch.
         known: All meter points that the file names, of those chosen.
     """
 
@@ -231,9 +227,7 @@ def settle_part(
 
     Args:
         readings: Readings of at least those.
-        billed: The tariff.
         contracts: Their contracts, with the tariff's id.
-        interval: Interval length.
 
     Raises:
         GridSecureError: As `settle`.

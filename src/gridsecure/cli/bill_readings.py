@@ -51,8 +51,6 @@ def select_billable(
 
     Args:
         file: The file as read.
-        chosen: Which of its readings are billed.
-        report: Told what is left out.
 
     Raises:
         InvalidReadingsError: `readings.quality`, `readings.negative`, `readings.misaligned`,

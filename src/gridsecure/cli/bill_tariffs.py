@@ -243,7 +243,6 @@ def assign_tariffs(
     Args:
         contracts: Contracts of the meter points that are billed.
         tariffs: The tariffs given, or those of the catalogue that contracts name.
-        options: What the command line says.
 
     Raises:
         InputError: A contract names another tariff (`bill.other-tariff`), or none

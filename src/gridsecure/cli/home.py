@@ -41,7 +41,6 @@ class Home:
     """One run's folder and secrets.
 
     Args:
-        folder: The run's folder.
         keys: SM2 keys by zone.
         people: SM2 keys by user.
         statements: The identity keys as both offices signed them, JSON.
@@ -83,7 +82,6 @@ def create_home(folder: Path, *, ports: Mapping[str, int], has_dashboard: bool =
     """Make the keys of every zone and person in a run's folder.
 
     Args:
-        folder: The run's folder.
         ports: Port by service.
         has_dashboard: Whether people sign in there; without it nobody has a password.
 
@@ -104,7 +102,6 @@ def make_vault_folders(folder: Path, users: ServiceUsers) -> None:
 
     Args:
         folder: The run's folder, with the checker's folder in it.
-        users: Whose they are.
     """
     for name, mode in (("vault", 0o700), ("vault-door", 0o711)):
         (folder / name).mkdir(mode=mode)

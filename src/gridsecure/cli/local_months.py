@@ -61,7 +61,6 @@ class TariffPart:
     """The meter points that are billed by one tariff.
 
     Args:
-        billed: The tariff.
         contracts: Their contracts, all with the tariff's id.
         settlements: Their settlements, of every month that was read.
     """
@@ -81,7 +80,6 @@ class LocalMonth:
 
     Args:
         parts: The meter points of each tariff, by the id that contracts name.
-        period: The month.
         admission: Those who have readings in it.
     """
 
@@ -155,8 +153,6 @@ class IssuedMonth:
     """A month as first billed, with what a correction builds on.
 
     Args:
-        period: The month.
-        files: The month's files at the gateway.
         bills: Meter point -> its period, in the public JSON form.
     """
 
@@ -171,7 +167,6 @@ class CorrectedFiles:
 
     Args:
         readings: Readings file that lies over the first one, if one does.
-        tariffs: Texts of tariffs that take others' places.
     """
 
     readings: Path | None
@@ -184,9 +179,7 @@ def bill_month(
     """Bill settled meter points for one month on ciphertext, all in one release.
 
     Args:
-        local: The parties.
         parts: The meter points of each tariff.
-        period: The month.
         readings: The file that they were settled from.
 
     Returns:
@@ -237,9 +230,7 @@ def rebill_month(
 
     Args:
         local: The parties, which billed the month.
-        month: The month.
         later: The later version of each part, by the tariff id that it was first billed with.
-        corrected: What it was corrected with.
 
     Returns:
         Meter point -> its correction, in the public JSON form.
@@ -318,7 +309,6 @@ def release_month(
 
     Args:
         local: The parties; the month is uploaded and closed.
-        period: The month.
         plan: Whether its first bills or their corrections.
         expected: What the plaintext readings give, from the gateway.
 

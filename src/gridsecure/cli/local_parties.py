@@ -74,10 +74,7 @@ class LocalIdentity:
     """The identity authority, as its service offers it to gateways.
 
     Args:
-        desk: Gives credentials.
         registrar: Registers pseudonyms.
-        tokens: Gives challenges and tokens.
-        statements: What the openers state of its keys.
         sender: The gateway, as it is registered.
     """
 
@@ -252,12 +249,7 @@ class LocalParties:
     """The parties, for as long as the temporary folder lives.
 
     Args:
-        office: The billing office's key.
-        identity: The identity authority.
-        gateway: The gateway.
         peers: The others, as the gateway calls them.
-        platform: The compute platform.
-        authority: The key authority with its vault.
     """
 
     office: Sm2PrivateKey = field(repr=False)

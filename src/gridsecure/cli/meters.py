@@ -32,9 +32,6 @@ class MeterFiles:
 
     Args:
         month: The month they are billed for.
-        readings: Readings files.
-        contracts: The contract file.
-        meters: Meter points.
     """
 
     month: str
@@ -63,7 +60,6 @@ def meter_files(meters: RunMeters, *, folder: Path, now: datetime) -> MeterFiles
     """Write the files of a run, once it is sure that they can be billed.
 
     Args:
-        meters: Which meters.
         folder: Where the files go.
         now: The present, aware.
 

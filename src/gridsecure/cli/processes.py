@@ -34,8 +34,6 @@ class ServiceSpec:
     """How one service is started.
 
     Args:
-        name: Shown to the user.
-        command: Program and arguments.
         environment: Its settings, added to this process's environment.
         log: Where its output goes.
         ready_url: Answers 200 once it works.

@@ -34,7 +34,6 @@ class RebillOrder:
     """What to bill and how it was corrected; one of the corrections at least.
 
     Args:
-        first: What is billed at first.
         corrected: Readings file that lies over the first one.
         corrected_tariff: Tariff file or catalogue id in place of the first one.
     """
@@ -50,8 +49,6 @@ class _Later:
 
     Args:
         parts: By the tariff id that they were first billed with.
-        files: What they were corrected with.
-        notices: What their bills say beside the figures.
     """
 
     parts: Mapping[str, TariffPart]

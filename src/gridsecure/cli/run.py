@@ -57,7 +57,6 @@ class RunOrder:
     """What is run, and where.
 
     Args:
-        meters: Which meters to bill.
         ports: Port by service.
         serve: Whether to stay open with the dashboard.
     """
@@ -71,7 +70,6 @@ class Run:
     """One run.
 
     Args:
-        order: What is run.
         folder: Where its data go; kept once the services are up.
         console: Where progress is shown.
     """
@@ -268,7 +266,6 @@ def run_grid(order: RunOrder, *, parent: Path, console: Console) -> RunResult:
     """Run everything, show the closing table, and stay open until Ctrl-C when asked to.
 
     Args:
-        order: What is run.
         parent: Where the run's folder is made.
         console: Where progress is shown.
 
@@ -342,7 +339,6 @@ class RunFolder:
     """A new folder.
 
     Args:
-        path: Where it is.
         is_kept: Whether it stays.
     """
 

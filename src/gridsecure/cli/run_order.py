@@ -17,9 +17,7 @@ class RunMeters:
     """Which meters to bill.
 
     Args:
-        meters: Simulated meter points.
         readings: The user's own readings files; without them the measured meters join.
-        contract: Contracts of the user's meter points.
         tariff: Tariff of the user's meter points that have no contract.
         month: YYYY-MM; None takes the demonstration month, or the month of the user's file.
     """

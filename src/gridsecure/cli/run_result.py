@@ -14,7 +14,6 @@ class Stage:
     """One line of the closing table.
 
     Args:
-        name: What was done.
         seconds: How long it took.
         count: How many, of what.
         size: Bytes written or sent.
@@ -31,13 +30,7 @@ class RunResult:
     """What a run did.
 
     Args:
-        home: Its folder.
         stages: Time and bytes by stage.
-        report: The gateway's report.
-        bills: Bills compared with the oracle.
-        mismatches: Bills that differ.
-        cells: Released cells.
-        suppressed: Cells too small to release.
         totals: The month's figures from intake to release, joined.
     """
 

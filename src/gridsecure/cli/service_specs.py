@@ -29,7 +29,6 @@ def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
     seconds.
 
     Args:
-        home: The run's folder and keys.
         years: The periods that credentials are issued for.
     """
     offices = {

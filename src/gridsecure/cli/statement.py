@@ -28,7 +28,6 @@ class StatementJob:
         output: A file, when there is one statement; else a folder, made if it is not there.
         meter: Only this meter point.
         month: Only periods starting in this month, YYYY-MM.
-        force: Overwrite files that are there.
     """
 
     bill: Path

@@ -52,7 +52,6 @@ class Checked:
 
     Args:
         tariff: The tariff, or None when the file could not be read as one.
-        months: Months whose plans were compiled.
         problems: What stands in the way of bills.
         warnings: What does not, and should be known.
     """

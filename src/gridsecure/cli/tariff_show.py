@@ -176,13 +176,7 @@ _MIXED: Final = ("※", "*")
 
 @dataclass(frozen=True, slots=True)
 class TariffPage:
-    """A tariff, the month of it that is shown, and the words.
-
-    Args:
-        tariff: The tariff.
-        period: The month.
-        words: The words of a language.
-    """
+    """A tariff, the month of it that is shown, and the words."""
 
     tariff: Tariff
     period: BillingPeriod
@@ -209,7 +203,6 @@ def show_tariff(
     """Print a tariff.
 
     Args:
-        tariff: The tariff.
         period: The month whose hours, tiers and lines are shown.
         language: Chinese or English.
         console: Where to.

@@ -48,8 +48,6 @@ class FirstUpload:
 
     Args:
         upload: Digest of the signed upload.
-        roster_id: Its roster.
-        gateway_id: Its gateway.
     """
 
     upload: str

@@ -45,7 +45,6 @@ def admit_correction(
     """Refuse a correction of anything but a committed upload that it fits.
 
     Args:
-        zone: The platform.
         envelope: The signed manifest.
         manifest: The manifest, read.
         roster: The roster it is for.

@@ -40,10 +40,7 @@ def admit_upload(
 
     Args:
         upload: What is done, the body's digest recomputed.
-        signature: What came with it.
         claims: From `verify_token`.
-        holder: The key that came with it.
-        engine: The platform's database.
         now: The present, aware.
 
     Raises:

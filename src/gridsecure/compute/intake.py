@@ -148,7 +148,6 @@ def check_sender(zone: PlatformZone, upload_id: str, *, thumbprint: str) -> None
     """Refuse a step of an upload by another gateway than the one that began it.
 
     Args:
-        zone: The platform.
         upload_id: Digest of the signed manifest.
         thumbprint: Of the key that signed the request.
 

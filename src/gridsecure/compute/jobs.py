@@ -72,12 +72,7 @@ class JobResult:
 
 
 class Worker:
-    """What a worker process keeps between jobs.
-
-    Args:
-        objects: The zone's object store.
-        known: The gateways' key sets.
-    """
+    """What a worker process keeps between jobs."""
 
     def __init__(self, objects: ObjectStore, known: KnownKeys) -> None:
         self._objects = objects
@@ -137,12 +132,7 @@ class JobPool(Protocol):
 
 
 class LocalPool:
-    """Runs jobs in this process, one after the other: a few need no workers.
-
-    Args:
-        objects: The zone's object store.
-        known: The gateways' key sets.
-    """
+    """Runs jobs in this process, one after the other: a few need no workers."""
 
     portion: Final = 1
 
@@ -170,8 +160,6 @@ class WorkerPool:
     as idle, starts no others and waits for ever (CPython issue 115634).
 
     Args:
-        objects: The zone's object store.
-        known: The gateways' key sets.
         workers: Number of processes.
 
     Raises:

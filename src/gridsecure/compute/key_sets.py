@@ -28,7 +28,6 @@ class KeySetStatus:
     """What the platform has of a key set.
 
     Args:
-        key_id: The key set.
         missing: Digests of key objects it needs; none when the key set is known.
     """
 
@@ -42,10 +41,8 @@ def install_key_set(
     """Take in a gateway's key set.
 
     Args:
-        zone: The platform.
         envelope: The authority's signed notice.
         keys: The objects the notice names, or none to ask whether they are needed.
-        at: Now.
 
     Raises:
         AuthenticityError: Not signed by the authority.

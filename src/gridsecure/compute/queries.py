@@ -42,7 +42,6 @@ class AdmittedQuery:
 
     Args:
         order: The run it asks for.
-        grant: Name of the bearer's grant.
     """
 
     order: RunOrder
@@ -60,7 +59,6 @@ def admit_query(
     """Check a query, its bearer, and the grant for the key authority (step 1).
 
     Args:
-        zone: The platform.
         claims: The bearer's, verified for this service.
         query: The query as it was sent.
         grant: The same grant's token for the key authority.

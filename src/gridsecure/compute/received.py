@@ -39,9 +39,6 @@ def keep_received(
     """Keep a verified message, the seats it takes, and its entry in the evidence log.
 
     Args:
-        zone: The platform.
-        row: The message.
-        name: What the log calls it.
         signer: Who signed it.
         seats: The roster and upload whose seats it takes.
     """

@@ -71,11 +71,8 @@ class RunOrder:
     """What is asked of the platform.
 
     Args:
-        plan: Which plan.
         start: Start of the billing period, ISO 8601.
-        end: Its end.
         purpose: Why, for the certificate.
-        requested_by: Who asked.
         query: An analyst's query as it was sent; empty for staff.
         grant: The grant for it, a token for the key authority.
     """

@@ -42,10 +42,7 @@ def seat_roster(
     """Check a roster with its seats, and keep the seats and the gateway's key.
 
     Args:
-        zone: The platform.
         envelope: The roster as signed.
-        seats: What it names.
-        at: Now.
 
     Raises:
         AuthenticityError: As `verify_seats`; another key than the gateway's pseudonym had
@@ -107,8 +104,6 @@ def check_year(roster: RosterManifest, manifest: UploadManifest, *, timezone: st
     """Refuse an upload of another year than its roster's pseudonyms are for.
 
     Args:
-        roster: The roster.
-        manifest: The upload.
         timezone: Of the roster's tariff [IANA name].
 
     Raises:
@@ -127,9 +122,7 @@ def install_deny_list(zone: PlatformZone, envelope: Signed, *, at: datetime) -> 
     """Put a deny list in force; an earlier one changes nothing.
 
     Args:
-        zone: The platform.
         envelope: As the identity authority signed it.
-        at: Now.
 
     Returns:
         The list in force.

@@ -20,9 +20,6 @@ class PlatformZone:
     """The platform's stores and the keys it trusts.
 
     Args:
-        engine: Its database.
-        objects: Its ciphertexts.
-        signing_key: Signs transcripts and release requests.
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
         authority: The key authority's key by thumbprint.
         office: The billing office's key by thumbprint; it closes months.

@@ -40,9 +40,7 @@ class BigIntegerArithmetic:
     """Sums of multiples on one curve.
 
     Args:
-        curve: The curve.
         number: Makes a coordinate of an int: `int`, or `gmpy2.mpz`.
-        name: The backend's name.
     """
 
     def __init__(self, curve: Curve, *, number: Callable[[int], Number], name: str) -> None:

@@ -40,7 +40,6 @@ class Curve:
     Args:
         name: For messages and tables.
         p: The field's prime.
-        b: The constant of the equation.
         order: The number of points, prime.
         generator: The standard base point.
         z: The constant Z of the simplified SWU map (RFC 9380, §6.6.2).

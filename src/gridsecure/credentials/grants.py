@@ -77,8 +77,6 @@ class Question:
     """What a grant is for.
 
     Args:
-        quota: Whose grants are used.
-        audience: The platform.
         digest: SM3 of the query [32 bytes].
 
     Raises:
@@ -119,11 +117,8 @@ def request_grant(
     """Ask for one grant.
 
     Args:
-        credential: The analyst's.
         nonce: 0..limit-1, never used before in this epoch; two uses give the same tag.
         question: What it is for.
-        issuer: The pinned key.
-        suite: The group and its hash.
 
     Raises:
         ValueError: A nonce out of range, or a credential of another context.
@@ -166,11 +161,7 @@ def verify_grant(
     """Check a grant request; return its tag, which may be spent once.
 
     Args:
-        message: The request.
         question: What it must be for.
-        issuer: The published key.
-        key: The issuer's key.
-        suite: The group and its hash.
 
     Raises:
         InvalidMessageError: Another length, or something in it is no point.
@@ -217,8 +208,6 @@ def grant_relation(
         shown: U, U', M, the tag, and the nonce's commitment.
         v: V, as the holder or the issuer knows it.
         x1: The issuer's X1.
-        base: The point T.
-        suite: The group.
     """
     statement = Relation(suite.group)
     m1, z, r, nonce, blinding = statement.scalars(_FIXED_SCALARS)

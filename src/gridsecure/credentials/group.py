@@ -34,12 +34,7 @@ _MAKERS: Final[dict[str, Callable[[Curve], Arithmetic]]] = {
 
 
 class Group:
-    """The points of one curve, computed by one backend.
-
-    Args:
-        curve: The curve.
-        backend: Who computes.
-    """
+    """The points of one curve, computed by one backend."""
 
     __slots__ = ("_power", "backend", "curve")
 
@@ -171,7 +166,6 @@ def group_on(curve: Curve = SM2, *, backend: BackendName = "auto") -> Group:
     """Return the group of a curve; every caller gets the same one, with its prepared points.
 
     Args:
-        curve: The curve.
         backend: Who computes; `auto` is the fastest there is.
 
     Raises:

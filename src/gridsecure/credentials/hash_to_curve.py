@@ -55,7 +55,6 @@ def hash_to_numbers(
 
     Args:
         message: What to hash.
-        tag: The domain separation tag.
         count: How many numbers.
         modulus: The prime.
         digest: SM3 or SHA-256.
@@ -73,7 +72,6 @@ def hash_to_point(message: bytes, *, tag: bytes, group: Group) -> Point:
 
     Args:
         message: What to hash.
-        tag: The domain separation tag.
         group: The curve, its hash included.
     """
     curve = group.curve
@@ -86,7 +84,6 @@ def map_to_point(number: int, *, group: Group) -> Point:
 
     Args:
         number: 0..p-1.
-        group: The curve.
     """
     curve = group.curve
     p, a, b, z = curve.p, curve.a, curve.b, curve.z

@@ -37,8 +37,6 @@ class Holder:
     """A holder's secrets and what it pinned.
 
     Args:
-        suite: The group and its hash.
-        keys: The pinned keys.
         m1: The secret, 1..n-1.
         r1: What hides the secret of an analyst from the issuer, 1..n-1. Kept like m1, it lets the
             analyst ask again after a lost answer; 0 draws another each time.
@@ -54,7 +52,6 @@ class Holder:
 
         Args:
             context: The role and period agreed on the channel.
-            channel: Names the authenticated channel.
         """
         return request_credential(
             self.suite,
@@ -70,8 +67,6 @@ class Holder:
         """Check the answer and take the credential.
 
         Args:
-            pending: What was asked.
-            response: The answer.
             channel: As when asking.
             facts: What the issuer says it certified; of an analyst nothing.
 
@@ -95,9 +90,7 @@ class Holder:
         """Show a credential in some domains: this period's, and an earlier one to carry state over.
 
         Args:
-            credential: Of this period.
             domains: Where; the first one is where the holder will act, under its key there.
-            challenge: The token service's.
 
         Returns:
             What the proof is bound to, and the presentation.
@@ -137,7 +130,6 @@ def derive_secret(seed: bytes, *, name: str, suite: Suite) -> int:
     Args:
         seed: The keeper's secret [32 bytes].
         name: Whose, such as a meter point's number.
-        suite: The group and its hash.
 
     Raises:
         ValueError: A seed of another length.
@@ -153,7 +145,6 @@ class Wallet:
     """An analyst's grants of one epoch.
 
     Args:
-        credential: The analyst's.
         quota: How many there are.
         next_nonce: How many were used. Keep the new wallet before sending a request: a nonce used
             twice gives one tag twice, which is refused and shows that both are one analyst's.
@@ -169,10 +160,7 @@ class Wallet:
         """Make the request for one query.
 
         Args:
-            audience: The platform.
             digest: SM3 of the query.
-            keys: The pinned keys.
-            suite: The group and its hash.
 
         Returns:
             The wallet to keep, and the request to send.

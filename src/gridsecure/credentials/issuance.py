@@ -66,7 +66,6 @@ class CheckedRequest:
     Args:
         commitment: What it commits to: the enrolled key Y of a traceable role.
         context: Role and period that it asks for.
-        channel: Over which it came.
     """
 
     commitment: Point
@@ -81,8 +80,6 @@ class Credential:
     Args:
         m1: The holder's secret.
         u: The MAC's base.
-        u_prime: The MAC.
-        context: What the issuer certified.
     """
 
     m1: int = field(repr=False)
@@ -102,9 +99,6 @@ def request_credential(
     """Ask for a credential on a secret.
 
     Args:
-        suite: The group and its hash.
-        issuer: The pinned key.
-        context: Role and period that are asked for.
         channel: Names the authenticated channel and who is at its other end; both sides know it.
         secrets: The holder's m1, the same one in every period, and for a hidden role the r1 that
             hides it, 0 for another each time. On another commitment a second request is refused.
@@ -135,9 +129,6 @@ def check_request(
     """Check that a request proves its secret for a role, a period and a channel.
 
     Args:
-        message: The request.
-        suite: The group and its hash.
-        issuer: The published key.
         context: Role and period that may be asked for.
         channel: As the holder's.
 
@@ -164,9 +155,6 @@ def issue_credential(
     """Answer a checked request.
 
     Args:
-        asked: The request.
-        suite: The group and its hash.
-        key: The issuer's key.
         facts: What the issuer certifies; the holder has no say in it.
 
     Returns:
@@ -201,10 +189,6 @@ def finalise_credential(
     """Check the issuer's answer against its pinned key and unblind the credential.
 
     Args:
-        pending: What was asked.
-        response: The answer.
-        suite: The group and its hash.
-        issuer: The pinned key.
         channel: As when asking.
         facts: What the issuer says it certified; that it did is part of the proof.
 
@@ -253,8 +237,6 @@ def mac_points(
     """U, the blinded MAC, X0', X1', X2' and H', each a multiple by b.
 
     Args:
-        suite: The group.
-        key: The issuer's key.
         attributes: Commitments to m1 and m2.
         b: Random, used once.
     """
@@ -285,7 +267,6 @@ def unblind_mac(suite: Suite, *, answer: tuple[Point, ...], blindings: tuple[int
     """U' from the blinded MAC.
 
     Args:
-        suite: The group.
         answer: What `mac_points` returned.
         blindings: The multiples of H in the two commitments.
     """
@@ -310,8 +291,6 @@ def issuance_relation(
     """That one published key made an answer: eleven equations in the draft's order.
 
     Args:
-        suite: The group.
-        public: The published key.
         attributes: Commitments to m1 and m2.
         answer: What `mac_points` returned.
     """

@@ -38,7 +38,6 @@ class Context:
     Whoever asks names role and period. The facts are the issuer's alone to state, from its books.
 
     Args:
-        role: As what.
         period: For when, such as "2026".
         facts: What the books say of a meter point or gateway; of an analyst nothing.
 

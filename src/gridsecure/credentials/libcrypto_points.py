@@ -49,9 +49,6 @@ def _unavailable(why: str) -> GridSecureError:
 class LibcryptoArithmetic:
     """Sums of multiples on one curve. Build it once; it loads and types the library.
 
-    Args:
-        curve: The curve.
-
     Raises:
         GridSecureError: libcrypto is missing or lacks the functions or the curve
             (`identity.backend.unavailable`).

@@ -48,7 +48,6 @@ def leaf(name: str, escrow: bytes) -> str:
 
     Args:
         name: From `name_digest`.
-        escrow: Its escrow.
     """
     return sm3_hex(frame_parts(name, escrow))
 
@@ -67,9 +66,7 @@ def warrant_detail(subject: str, *, escrow: Escrow, reference: str, suite: Suite
 
     Args:
         subject: The pseudonym.
-        escrow: Its escrow.
         reference: The order's number in the utility's and regulator's files.
-        suite: The group.
     """
     digest = sm3_hex(escrow.to_bytes(suite))
     return {"subject": subject, "escrow": digest, "reference": reference}
@@ -79,7 +76,6 @@ def check_warrant(action: str, detail: str, *, ordered: dict[str, str]) -> None:
     """Refuse a log entry that does not order exactly one opening.
 
     Args:
-        action: The entry's.
         detail: The entry's, as it was hashed.
         ordered: From `warrant_detail`, of what is to be opened.
 
@@ -105,7 +101,6 @@ def search_detail(
     """What the log says of a search.
 
     Args:
-        keys: The person's enrolled keys.
         batches: Digests of the batches.
         reference: The order's number.
     """

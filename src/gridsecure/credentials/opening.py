@@ -43,7 +43,6 @@ class OpenerKey:
     """One opener's half.
 
     Args:
-        opener: Whose.
         k: The secret.
     """
 
@@ -85,7 +84,6 @@ def joint_key(published: Mapping[Opener, bytes], *, suite: Suite) -> Point:
 
     Args:
         published: What every opener published.
-        suite: The group.
 
     Raises:
         InvalidMessageError: An opener is missing, or a key malformed (`identity.openers`).
@@ -103,10 +101,7 @@ def make_opening_share(key: OpenerKey, *, point: Point, head: str, suite: Suite)
     """One opener's share for a point, an escrow's E1, 97 bytes.
 
     Args:
-        key: The opener's half.
-        point: What to multiply.
         head: Hash of the log entry that holds the warrant.
-        suite: The group.
     """
     group = suite.group
     public, share = group.sums([group.blind(key.k, suite.g), group.blind(key.k, point)])
@@ -121,12 +116,8 @@ def verify_share(
     """Check a share; return it.
 
     Args:
-        message: The share.
-        opener: Whose it should be.
-        public: That opener's public half.
         point: The escrow's E1.
         head: Hash of the log entry that holds the warrant.
-        suite: The group.
 
     Raises:
         InvalidMessageError: Malformed.
@@ -157,10 +148,7 @@ def verify_both_shares(
 
     Args:
         shares: From both openers.
-        published: Their public halves with proofs.
-        point: What was multiplied.
         head: Hash of the log entry that holds the warrant.
-        suite: The group.
 
     Raises:
         InvalidMessageError: A share is missing or malformed (`identity.openers`).
@@ -194,9 +182,7 @@ def open_escrow(
     Args:
         escrow: From a registration.
         shares: From both openers.
-        published: Their public halves with proofs.
         head: Hash of the log entry that holds the warrant.
-        suite: The group.
 
     Raises:
         InvalidMessageError: A share is missing or malformed (`identity.openers`).

@@ -25,9 +25,7 @@ def identity_keys(
     """The statement to sign, each signer for itself.
 
     Args:
-        issuer: The issuer's key.
         halves: What each opener published, `OpenerKey.publish`.
-        suite: The group and its hash.
     """
     return IdentityKeys(
         issuer=issuer.to_bytes(suite).hex(),
@@ -68,7 +66,6 @@ def pin_keys(
     Args:
         statements: As for `check_statements`.
         signers: As for `check_statements`.
-        suite: The group and its hash.
 
     Raises:
         AuthenticityError: As `check_statements`, or an opener's key comes without proof of
@@ -83,7 +80,6 @@ def read_keys(said: IdentityKeys, *, suite: Suite) -> PublicKeys:
 
     Args:
         said: From `check_statements`.
-        suite: The group and its hash.
 
     Raises:
         AuthenticityError: An opener's key has no proof of possession.

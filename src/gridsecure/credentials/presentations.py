@@ -48,9 +48,7 @@ class Domain:
     """Where a pseudonym is used: what happens in two domains cannot be linked by pseudonym.
 
     Args:
-        platform: Which service.
         purpose: For what, such as "upload" or "settlement".
-        period: For when.
 
     Raises:
         InvalidMessageError: A part is blank, overlong or holds a slash (`identity.domain`).
@@ -89,12 +87,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class PublicKeys:
-    """What devices pin, signed by both openers into the public log.
-
-    Args:
-        issuer: The issuer's key.
-        opening: The openers' joint key.
-    """
+    """What devices pin, signed by both openers into the public log."""
 
     issuer: IssuerPublicKey
     opening: Point
@@ -184,11 +177,8 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
     """Show a credential.
 
     Args:
-        credential: Whose context the occasion names.
         occasion: What the proof is bound to. Take the domains from the authenticated service, not
             from a text it sends.
-        keys: The pinned keys.
-        suite: The group and its hash.
 
     Raises:
         ValueError: A credential of another context.
@@ -224,11 +214,7 @@ def verify_presentation(
     """Check a presentation with the issuer's key.
 
     Args:
-        message: The presentation.
         occasion: What it must be bound to.
-        keys: The published keys.
-        key: The issuer's key.
-        suite: The group and its hash.
 
     Raises:
         InvalidMessageError: Another length, or something in it is no point.
@@ -260,8 +246,6 @@ def issuer_view(
     Args:
         shown: U, U' and M of a presentation.
         context: The context the credential must have.
-        key: The issuer's key.
-        suite: The group and its hash.
     """
     group, (u, u_prime, m) = suite.group, shown
     fixed = (key.x0 + key.x2 * context.scalar(suite)) % group.order
@@ -276,9 +260,6 @@ def presentation_relation(
     Args:
         shown: U, U', M, E1, E2 and the pseudonyms.
         v: V, as the holder or the issuer knows it.
-        bases: The domains' points.
-        keys: The published keys.
-        suite: The group.
     """
     statement = Relation(suite.group)
     m1, z, r, e = statement.scalars(_SCALARS)

@@ -94,9 +94,7 @@ def verify_grant_token(
     """Check a grant's token: whose it is, for whom, when, and for which query.
 
     Args:
-        token: The token.
         query: The query as it was sent.
-        audience: This service.
         trusted: The identity authority's key by thumbprint; while keys change there may be two.
         now: The present, aware.
 

@@ -59,9 +59,7 @@ def commit_digits(
     Args:
         number: 0..limit-1.
         limit: The first number not allowed.
-        blinding: The sum's multiple of H.
         draw: Where the digits' blindings come from.
-        suite: The group.
 
     Raises:
         ValueError: The number is out of range.
@@ -94,9 +92,7 @@ def claim_digits(statement: Relation, commitments: tuple[Point, ...], *, suite: 
     """Add to a statement that every digit is 0 or 1.
 
     Args:
-        statement: What is claimed already.
         commitments: The digits'.
-        suite: The group.
     """
     count = len(commitments)
     bits, blindings, seconds = (statement.scalars(count) for _ in range(3))

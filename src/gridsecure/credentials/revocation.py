@@ -34,12 +34,7 @@ BLINDED_BYTES: Final = 2 * POINT_BYTES + proof_bytes(1)
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An encrypted difference of two keys.
-
-    Args:
-        a: The ElGamal pair's first point.
-        b: Its second.
-    """
+    """An encrypted difference of two keys."""
 
     a: Point
     b: Point
@@ -50,8 +45,6 @@ def difference(escrow: Escrow, *, enrolled: Point, suite: Suite) -> Difference:
 
     Args:
         escrow: From a registration.
-        enrolled: The key Y of the person.
-        suite: The group.
     """
     return Difference(escrow.e1, suite.group.subtract(escrow.e2, second=enrolled))
 
@@ -61,9 +54,7 @@ def blind_difference(pair: Difference, *, opener: Opener, head: str, suite: Suit
 
     Args:
         pair: The difference, or the other opener's blinding of it.
-        opener: Who blinds.
         head: Hash of the log entry that holds the warrant.
-        suite: The group.
     """
     group, power = suite.group, suite.group.random_scalar()
     a, b = group.sums([group.blind(power, pair.a), group.blind(power, pair.b)])
@@ -80,11 +71,7 @@ def verify_blinding(
     """Check one opener's blinding; return the blinded pair.
 
     Args:
-        message: The blinding.
-        pair: What was blinded.
-        opener: Who should have blinded.
         head: Hash of the log entry that holds the warrant.
-        suite: The group.
 
     Raises:
         InvalidMessageError: Malformed.
@@ -116,9 +103,7 @@ def matches(
     Args:
         pair: Blinded by both openers, each blinding verified.
         shares: Both openers' shares for `pair.a`.
-        published: Their public halves with proofs.
         head: Hash of the log entry that holds the warrant.
-        suite: The group.
 
     Raises:
         InvalidMessageError: A share is missing or malformed (`identity.openers`).
@@ -134,7 +119,6 @@ def is_zero(pair: Difference, *, shares: Sequence[Point], suite: Suite) -> bool:
     Args:
         pair: Blinded by both openers, each blinding verified.
         shares: From `verify_share`, for `pair.a`.
-        suite: The group.
 
     Raises:
         InvalidMessageError: Not one share of each opener (`identity.openers`).

@@ -18,7 +18,6 @@ def compute_differences(key: str, escrows: Sequence[str], *, suite: Suite) -> li
     Args:
         key: The enrolled key, in hexadecimal.
         escrows: The escrows, in hexadecimal.
-        suite: The group.
 
     Raises:
         InvalidMessageError: Malformed points.
@@ -40,9 +39,7 @@ def check_blindings(
     Args:
         messages: The blindings, in hexadecimal.
         pairs: What was blinded, in the same order.
-        opener: Who should have.
         head: Hash of the log entry that holds the order.
-        suite: The group.
 
     Raises:
         InvalidMessageError: Malformed.

@@ -49,7 +49,6 @@ class SeatedRoster:
     """A roster whose seats hold.
 
     Args:
-        roster: The roster.
         gateway: The key of the gateway that speaks for it.
         gateway_subject: That gateway's pseudonym.
         holders: Pseudonym and thumbprint of its key, by slot.
@@ -82,7 +81,6 @@ def check_period(start: str, end: str, *, timezone: str) -> None:
 
     Args:
         start: Start of a billing period, ISO 8601.
-        end: Its end.
         timezone: Of the tariff that is billed [IANA name].
 
     Raises:
@@ -129,8 +127,6 @@ def registration_domains(
     """Where a credential of a role and period is shown to register; both sides work it out.
 
     Args:
-        role: The credential's.
-        period: The credential's.
         carry: The earlier period whose pseudonyms are shown along, so that the new carry them on.
 
     Raises:
@@ -169,7 +165,6 @@ def verify_seats(
 
     Args:
         envelope: The roster as signed.
-        seats: The object that it names.
         identity: The identity authority's key by thumbprint.
 
     Raises:
@@ -222,7 +217,6 @@ class VouchedGateway:
     """A gateway, as the identity authority vouches for it.
 
     Args:
-        key: Its key.
         domain: The billing domain in which it acts with that key.
         issued_at: When the authority said so.
     """
@@ -261,7 +255,6 @@ def vouched_facts(gateway: Facts, members: Sequence[Facts]) -> dict[str, Any]:
     """The fields of a roster that follow from the identity authority's word, in their one form.
 
     Args:
-        gateway: The gateway's facts.
         members: The meter points', in the order of the slots.
     """
     return {

@@ -25,9 +25,7 @@ def prove_settlement(m1: int, *, domain: Domain, challenge: bytes, suite: Suite)
 
     Args:
         m1: The holder's secret.
-        domain: The settlement domain.
         challenge: The office's one-use challenge.
-        suite: The group and its hash.
     """
     group, base = suite.group, domain.base(suite)
     key, nym = group.sums([group.blind(m1, suite.g), group.blind(m1, base)])
@@ -43,10 +41,6 @@ def verify_settlement(
 
     Args:
         message: From `prove_settlement`.
-        enrolled: The account's key Y.
-        domain: The settlement domain.
-        challenge: What was asked.
-        suite: The group and its hash.
 
     Raises:
         InvalidMessageError: Malformed.

@@ -27,11 +27,7 @@ from gridsecure.errors import InvalidMessageError
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A target known as a sum of terms, with secret scalars already blinded.
-
-    Args:
-        terms: Whose sum it is.
-    """
+    """A target known as a sum of terms, with secret scalars already blinded."""
 
     terms: tuple[Term, ...] = field(repr=False)
 
@@ -70,7 +66,6 @@ class Relation:
         """Claim target = Σ scalar·point.
 
         Args:
-            target: An element's index.
             terms: A scalar's index and an element's index each.
         """
         self.equations.append((target, terms))
@@ -121,10 +116,7 @@ def prove(
     """Prove a statement.
 
     Args:
-        statement: What to prove.
         witness: The scalars, in the order they were added.
-        suite: The group and its hash.
-        session: What the proof is bound to.
         draw: Where nonces come from; leave it out except to repeat published vectors.
 
     Raises:
@@ -157,9 +149,7 @@ def holds(statement: Relation, proof: bytes, *, suite: Suite, session: bytes) ->
     """Say whether a proof shows a statement.
 
     Args:
-        statement: What it should show.
         proof: The challenge and the responses, 32 bytes each.
-        suite: The group and its hash.
         session: What it must be bound to.
     """
     group = suite.group

@@ -80,9 +80,6 @@ def _hashed_point(group: Group, data: bytes, tag: bytes) -> Point:
 def sm2_suite(backend: BackendName = "auto") -> Suite:
     """The suite in use: SM2, SM3, and both generators prepared.
 
-    Args:
-        backend: Who computes.
-
     Raises:
         GridSecureError: The backend asked for is not there (`identity.backend.unavailable`).
     """

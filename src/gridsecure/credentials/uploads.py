@@ -32,9 +32,7 @@ class Upload:
     """What is done.
 
     Args:
-        method: The HTTP method.
         path: The path, without host.
-        token: The access token sent along.
         counter: Greater than all before it.
         body_digest: SM3 of the body [32 bytes].
     """
@@ -61,12 +59,7 @@ class Upload:
 
 
 def sign_upload(upload: Upload, *, key: Sm2PrivateKey) -> bytes:
-    """The signature to send, 64 bytes.
-
-    Args:
-        upload: What is done.
-        key: The holder's key.
-    """
+    """The signature to send, 64 bytes."""
     return key.sign(upload.text())
 
 
@@ -77,9 +70,7 @@ def check_upload(
 
     Args:
         upload: What is done, the body's digest recomputed.
-        signature: What came with it.
         claims: From `verify_token`.
-        holder: The key that came with it.
 
     Raises:
         SignatureError: Another key than the token's, or a signature that is not that key's over

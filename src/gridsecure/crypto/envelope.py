@@ -78,7 +78,6 @@ def open_sealed(blob: bytes, *, kek: bytes, purpose: str) -> bytes:
     """Return what `seal` sealed under this key for this purpose.
 
     Args:
-        blob: The envelope.
         kek: The 16-byte key-encryption key.
         purpose: The purpose it was sealed for.
 
@@ -101,7 +100,6 @@ def seal_to(
 
     Args:
         data: The plaintext, possibly empty.
-        recipient: The key that will open it.
         purpose: What it is for; opening must name it again.
         owner: Whose it is; authenticated and readable by anyone, so no names of customers.
         created_at: An aware datetime.
@@ -118,8 +116,6 @@ def open_from(blob: bytes, *, private_key: Sm2PrivateKey, purpose: str) -> bytes
     """Return what `seal_to` sealed to this key for this purpose.
 
     Args:
-        blob: The envelope.
-        private_key: The recipient's key.
         purpose: The purpose it was sealed for.
 
     Raises:

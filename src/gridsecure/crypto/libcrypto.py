@@ -34,7 +34,6 @@ def load_libcrypto(
     """Return libcrypto with the named functions typed; importing ssl above has usually loaded it.
 
     Args:
-        signatures: The functions that the caller uses.
         unavailable: Makes the caller's error from why libcrypto will not do.
 
     Raises:

@@ -301,9 +301,6 @@ class Sm2PrivateKey:
     def decrypt(self, data: bytes) -> bytes:
         """Decrypt `C1 ‖ C3 ‖ C2`.
 
-        Args:
-            data: The ciphertext.
-
         Raises:
             EnvelopeError: Whatever was wrong with it.
         """

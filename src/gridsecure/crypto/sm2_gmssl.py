@@ -161,7 +161,6 @@ class GmsslPublicKey:
         Args:
             message: What was signed.
             signature: 64 bytes.
-            identity: The signer's identity.
         """
         try:
             r, s = split_signature(signature)
@@ -209,10 +208,6 @@ class GmsslPrivateKey:
     def sign(self, message: bytes, *, identity: bytes) -> bytes:
         """Return the signature `r ‖ s`, checked before it leaves (GB/T 32918.2 §6.1).
 
-        Args:
-            message: What to sign.
-            identity: The signer's identity.
-
         Raises:
             GridSecureError: The fresh signature does not verify: a computing fault.
         """
@@ -243,9 +238,6 @@ class GmsslPrivateKey:
 
     def decrypt(self, data: bytes) -> bytes:
         """Decrypt `C1 ‖ C3 ‖ C2` (GB/T 32918.4 §7.1).
-
-        Args:
-            data: The ciphertext.
 
         Raises:
             EnvelopeError: Whatever was wrong with it.

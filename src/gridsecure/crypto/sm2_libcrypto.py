@@ -186,7 +186,6 @@ class OpenSslPublicKey(_Key):
         Args:
             message: What was signed.
             signature: 64 bytes.
-            identity: The signer's identity.
         """
         try:
             der = sm2_curve.signature_to_der(signature)
@@ -236,12 +235,7 @@ class OpenSslPrivateKey(_Key):
         return sm2_curve.check_point(point)
 
     def sign(self, message: bytes, *, identity: bytes) -> bytes:
-        """Return the signature `r ‖ s`, 64 bytes.
-
-        Args:
-            message: What to sign.
-            identity: The signer's identity.
-        """
+        """Return the signature `r ‖ s`, 64 bytes."""
         library = self._library
         context = self._digest_context(library.EVP_DigestSignInit, identity)
         try:
@@ -255,9 +249,6 @@ class OpenSslPrivateKey(_Key):
 
     def decrypt(self, data: bytes) -> bytes:
         """Decrypt `C1 ‖ C3 ‖ C2`.
-
-        Args:
-            data: The ciphertext.
 
         Raises:
             EnvelopeError: Whatever was wrong with it.

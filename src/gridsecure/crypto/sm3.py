@@ -49,7 +49,6 @@ def hmac_sm3(key: bytes, data: bytes) -> bytes:
 
     Args:
         key: The secret, any length.
-        data: The message.
     """
     mac = HMAC(key, _SM3)
     mac.update(data)

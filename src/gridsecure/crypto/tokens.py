@@ -48,9 +48,6 @@ class TokenClaims:
 
     Args:
         subject: Who may act.
-        roles: As what.
-        audience: At which service.
-        issuer: Who says so.
         issued_at: From when, aware; whole seconds survive the token, fractions are cut off.
         expires_at: Until when, exclusive, aware; whole seconds as above.
         token_id: A unique name for this token.
@@ -108,10 +105,6 @@ _jws.register_algorithm(ALGORITHM, _Sm2Algorithm())
 def issue_token(claims: TokenClaims, *, key: Sm2PrivateKey) -> str:
     """Sign claims into a token.
 
-    Args:
-        claims: What the token says.
-        key: The issuer's key.
-
     Raises:
         ValueError: It would expire before it is issued, or be longer than `MAX_TOKEN_BYTES`.
     """
@@ -150,10 +143,6 @@ def verify_token(
     4. Audience and issuer; then issue and expiry times.
 
     Args:
-        token: The token.
-        key: The issuer's public key.
-        audience: This service's name.
-        issuer: The issuer's name.
         now: The present, aware.
 
     Raises:

@@ -72,10 +72,8 @@ def admit(
 
     Args:
         energies: Energies of the meter points whose readings are complete; None when none is.
-        seen: Meter points of the files.
         contracts: Contract frame.
         tariffs: Tariffs by tariff id.
-        period: The month.
     """
     names = pd.Index(contracts["meter_point_id"], dtype=str)
     seen_all = pd.Index(sorted(seen.all), dtype=str)

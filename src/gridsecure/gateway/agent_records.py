@@ -57,10 +57,7 @@ def remember(
     """Note that meter points are registered for a year; again changes nothing.
 
     Args:
-        zone: The gateway.
-        period: The year.
         registered: Meter point -> its pseudonyms and facts.
-        at: Now.
     """
     with write_session(zone.engine) as session:
         for meter_point_id, member in registered.items():
@@ -88,14 +85,7 @@ def recall_members(zone: GatewayZone, period: str) -> dict[str, Member]:
 def keep_credentials(
     zone: GatewayZone, period: str, given: Sequence[Given], *, at: datetime
 ) -> None:
-    """Keep the credentials of a year; of a holder that has one, the first stays.
-
-    Args:
-        zone: The gateway.
-        period: The year.
-        given: Holders and their credentials.
-        at: Now.
-    """
+    """Keep the credentials of a year; of a holder that has one, the first stays."""
     with write_session(zone.engine) as session:
         for agent, credential in given:
             encode = agent.holder.suite.group.encode
@@ -115,8 +105,6 @@ def load_credentials(
     """Those of some holders that have a credential, with it.
 
     Args:
-        zone: The gateway.
-        agents: The holders.
         context: Role and year; each credential has its own facts.
     """
     holders = {agent.identity: agent for agent in agents}
@@ -138,7 +126,6 @@ def map_settlement_names(zone: GatewayZone, start: str) -> dict[str, str]:
     """Pseudonym in the billing domain -> the same meter point's in the settlement domain.
 
     Args:
-        zone: The gateway.
         start: Start of a billing period, ISO 8601.
     """
     known = recall_members(zone, year_text(start)).values()

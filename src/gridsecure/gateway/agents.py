@@ -70,10 +70,8 @@ class Agents:
     """All holders of a gateway.
 
     Args:
-        keys: The pinned keys.
         seed: What their secrets follow from.
         service_id: The gateway's name as a service.
-        suite: The group and its hash.
     """
 
     keys: PublicKeys

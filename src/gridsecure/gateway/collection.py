@@ -37,8 +37,6 @@ class MonthFiles:
     Args:
         month: YYYY-MM, local.
         folder: The month's folder, for what is written about it.
-        readings: Meter data files.
-        contracts: The contract file.
         tariffs: Tariff id -> text.
         later: Files of late and corrected readings, oldest first; each lies over those before.
         months: The folder of all months, where `folder` is not one of them.
@@ -150,8 +148,6 @@ def collect(
     Args:
         sources: The files as read; emptied here, so that memory is not held twice.
         contracted: Meter points with a contract; readings of others are quarantined.
-        period: The month.
-        now: Time of validation.
 
     """
     problems = Counter(problem.rule for source in sources for problem in source.problems)

@@ -61,9 +61,7 @@ class PlannedRoster:
     Args:
         month: The month, YYYY-MM.
         first: The roster id of the month's first version.
-        roster_id: The roster it is billed with now.
         corrects: Digest of the signed upload that it corrects.
-        revision: Its revision.
         corrected_slots: The slots whose settlement or tariff changed.
     """
 
@@ -89,7 +87,6 @@ class CorrectionPlan:
         files: What was handed in.
         first_readings: Digests of the month's first readings files.
         validated_at: When the readings were validated; another run validates as of then.
-        rosters: Rosters with changed slots.
         late: Meter points with readings that are in no roster, and so have no bill to correct.
     """
 
@@ -106,9 +103,6 @@ class CorrectionReport:
     """What became of a correction; counts only.
 
     Args:
-        number: Which correction of the month.
-        corrected: Meter points billed anew.
-        rosters: Rosters uploaded anew.
         columns: Encrypted columns.
         bytes_uploaded: Sent to the platform by the run that finished [bytes].
         late: As in the plan.
@@ -128,9 +122,7 @@ def save_correction(
     """Keep corrected files beside those of the month.
 
     Args:
-        zone: The gateway.
         month: YYYY-MM.
-        readings: Files of late and corrected readings.
         tariffs: Tariff files, each in place of the one with the same tariff id.
 
     Raises:

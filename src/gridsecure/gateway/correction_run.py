@@ -75,10 +75,8 @@ def correct_month(  # noqa: PLR0913 - as `process_month`, and what corrects it
     """Correct a finished month, or finish what a killed run began.
 
     Args:
-        zone: The gateway.
         files: What the month was first processed from.
         correction: What was handed in to correct it, from `save_correction`.
-        peers: Clients of the other services.
         clock: Gives the time, aware.
         progress: Told of every step of `STAGES`.
         admit: Step 1.

@@ -43,8 +43,6 @@ class LatestVersion:
     """The latest version of a roster.
 
     Args:
-        first: Roster id of its first version.
-        outgoing: What went out.
         folder: Where its oracle is kept.
     """
 
@@ -93,11 +91,6 @@ def find_heads(
     zone: GatewayZone, files: MonthFiles, *, before: CorrectionFiles
 ) -> list[LatestVersion]:
     """The latest version of every roster before a correction.
-
-    Args:
-        zone: The gateway.
-        files: The month's first files.
-        before: The correction.
 
     Raises:
         NotFoundError: The month, or an earlier correction, was not encrypted.

@@ -129,7 +129,6 @@ def lay_out_energies(readings: pd.DataFrame, *, period: BillingPeriod) -> Interv
     Args:
         readings: Validated readings of the period; none outside it. Without a column `minutes`
             all have one length.
-        period: The billing period.
 
     Returns:
         Meter points in the order of their names.

@@ -89,8 +89,6 @@ class IdentityClient:
     """The gateway's dealings with the identity authority.
 
     Args:
-        zone: The gateway.
-        peer: The authority.
         clock: Gives the time, aware.
         carry: Whether meter points show last year's pseudonyms along with this year's first.
         shuffle: Puts those who register into an order of its own.

@@ -48,10 +48,8 @@ class EnrolmentBatch:
     """Holders that enrol and register together.
 
     Args:
-        role: As what.
         period: For when, a year.
         carry: The earlier year whose pseudonyms they show along, or None.
-        agents: The holders.
     """
 
     role: Role
@@ -83,7 +81,6 @@ def request_credentials(
     Args:
         batch: Who and as what.
         zone: The gateway, whose key signs the order.
-        peer: The identity authority.
         now: The present, aware.
 
     Returns:
@@ -122,8 +119,6 @@ def register(
 
     Args:
         batch: Those of a batch that have a credential.
-        credentials: Their credentials.
-        peer: The identity authority.
 
     Returns:
         By holder its pseudonyms, or the authority's reason for none.

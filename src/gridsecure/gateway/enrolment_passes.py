@@ -64,10 +64,7 @@ class Passes:
     """How a gateway's holders enrol and register.
 
     Args:
-        zone: The gateway.
-        peer: The identity authority.
         clock: Gives the time, aware.
-        shuffle: Orders those who register.
     """
 
     zone: GatewayZone

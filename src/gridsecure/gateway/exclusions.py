@@ -75,7 +75,6 @@ def write_exceptions(admission: Admission, *, path: Path) -> None:
     """Write the excluded meter points as CSV: `meter_point_id,reason`, no values.
 
     Args:
-        admission: The decision.
         path: The file to create or replace; only its owner may read it.
 
     Raises:

@@ -69,9 +69,6 @@ def refuse_foreign_bytes(data: bytes) -> None:
 def refuse_foreign_text(text: str) -> None:
     """Refuse text that is another format than a table.
 
-    Args:
-        text: The beginning of the file.
-
     Raises:
         InvalidReadingsError: `readings.format`, naming what was recognised.
     """
@@ -91,9 +88,6 @@ def refuse_foreign_text(text: str) -> None:
 
 def refuse_preamble(text: str) -> None:
     """Refuse a table whose header is not its first line.
-
-    Args:
-        text: The beginning of the file.
 
     Raises:
         InvalidReadingsError: `readings.preamble`.
@@ -133,7 +127,6 @@ def unknown_header(names: list[str], *, quotable: re.Pattern[str]) -> InvalidRea
     """The refusal of a header whose columns are recognised as something else, or None.
 
     Args:
-        names: The columns.
         quotable: What looks like a name; everything else may be a reading and is not repeated.
     """
     days = [name for name in names if _DAY.fullmatch(name)]

@@ -28,9 +28,7 @@ def pin_identity_keys(
     """Check the identity authority's keys, and keep them on first sight.
 
     Args:
-        zone: The gateway.
         statements: As the authority shows them.
-        at: Now.
 
     Raises:
         AuthenticityError: As `pin_keys`; other keys than before (`identity.keys-changed`).

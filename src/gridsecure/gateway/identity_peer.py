@@ -40,8 +40,6 @@ class HolderPresentation:
 
     Args:
         holder: The SM2 key that will act, 130 hexadecimal digits.
-        presentation: The presentation.
-        facts: What the credential certifies.
     """
 
     holder: str
@@ -54,11 +52,7 @@ class Registering:
     """Presentations that answer one challenge.
 
     Args:
-        challenge: The challenge.
-        role: As what.
-        period: Of the credentials.
         carry: The earlier period whose pseudonyms are shown along, or None.
-        items: The presentations.
     """
 
     challenge: bytes

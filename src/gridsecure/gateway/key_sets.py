@@ -64,7 +64,6 @@ class KeySetClient:
 
         Args:
             request: A signed `KeySetRequest`.
-            registrations: The identity authority's word on this gateway.
 
         Returns:
             The signed notice and the key objects, not verified yet.
@@ -84,8 +83,6 @@ class OwnKeySets(Mapping[str, PublicKeySet]):
     """The gateway's key sets of one year by parameter set name, each asked for when it is needed.
 
     Args:
-        zone: The gateway.
-        client: The key authority.
         identity: The identity authority, which vouches for the gateway.
         start: Start of the billing period, ISO 8601 with the local offset.
         clock: Gives the time, aware.

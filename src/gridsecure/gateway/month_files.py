@@ -54,10 +54,8 @@ def save_files(
     """Keep a month's files in place of earlier ones.
 
     Args:
-        zone: The gateway.
         month: YYYY-MM.
         readings: Meter data files; read when the month is processed.
-        contracts: The contract file.
         tariffs: Tariff files beyond the catalogue's, or instead of them.
 
     Returns:

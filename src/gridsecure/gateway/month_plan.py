@@ -38,12 +38,10 @@ class MonthReport:
         readings: Readings in the files.
         accepted: Readings accepted, with estimates.
         estimated: Of those, filled in by estimation.
-        quarantined: Readings refused.
         problems: Problems by rule.
         meters: Meter points in contracts or files.
         billed_meters: Of those, billed.
         excluded: The others by reason.
-        rosters: Rosters.
         columns: Encrypted columns.
         bytes_stored: Their size [bytes].
         bytes_uploaded: Sent to the platform by the run that finished [bytes].
@@ -73,7 +71,6 @@ class MonthPlan:
         start: Start of the period, ISO 8601.
         end: Its end, exclusive.
         validated_at: When the readings were validated; another run validates as of then.
-        rosters: Roster ids.
         tariffs: Digests of the tariffs in use.
         counts: The report as far as it is known.
         refused: Meter points that the identity authority refused, with the reason; another run
@@ -140,11 +137,8 @@ def replace_plan(
     """Put a plan in place of the one in force, which has a revoked member.
 
     Args:
-        zone: The gateway.
         month: YYYY-MM.
         plan: The plan without that member.
-        settled: Ids of rosters that are committed.
-        at: Now.
 
     Raises:
         ConflictError: It lacks a roster that is committed (`conflict.month-plan`).

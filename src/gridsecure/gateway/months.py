@@ -137,7 +137,6 @@ class Peers:
     """What a month needs from others.
 
     Args:
-        identity: The identity authority.
         key_sets: Gives the gateway's own public key sets, by parameter set name, for a billing
             period that starts then [ISO 8601].
         platform: Gives the platform, where uploads go under the pseudonym of the year in which a
@@ -162,9 +161,7 @@ def process_month(  # noqa: PLR0913 - what it works with, and two choices
     """Take a month from files to committed uploads, or finish what a killed run began.
 
     Args:
-        zone: The gateway.
         files: What the operator handed in.
-        peers: Clients of the other services.
         clock: Gives the time, aware.
         progress: Told of every step.
         load_curves: Whether to send what load curves are summed from besides what bills are.

@@ -105,7 +105,6 @@ class Packed:
         columns: Its columns; consumed once, written as they come.
         start: Start of the period, ISO 8601.
         end: Its end, exclusive.
-        estimated_readings: Readings of the roster that were estimated.
         correction: What it corrects; None for a first upload.
     """
 
@@ -127,9 +126,7 @@ def upload_name(roster_id: str, start: str, revision: int) -> str:
     """The name in the outbox of one version of a roster's month.
 
     Args:
-        roster_id: The roster.
         start: Start of the month, ISO 8601 with the local offset, or YYYY-MM.
-        revision: The version.
     """
     name = f"{roster_id}-{start[:_MONTH_LETTERS]}"
     return name if revision == FIRST_REVISION else f"{name}-{revision}"
@@ -139,10 +136,7 @@ def put(zone: GatewayZone, packed: Packed, *, key: Sm2PrivateKey, at: datetime) 
     """Write a roster's columns and sign their manifest; one that was signed before is kept.
 
     Args:
-        zone: The gateway.
         packed: The roster's month; its columns are not touched when it is in the outbox already.
-        key: The key of the roster's gateway.
-        at: Now.
 
     Raises:
         NotFoundError: The roster was not kept (`not-found.roster`).
@@ -243,8 +237,6 @@ def send(
     """Send a roster's month with its tariff, and note that the platform committed it.
 
     Args:
-        zone: The gateway.
-        outgoing: What was put into the outbox.
         platform: Where it goes.
         clock: Gives the time, aware.
         sent: Called after every batch with its number of objects.

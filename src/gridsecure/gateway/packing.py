@@ -92,9 +92,6 @@ def pack_roster(
 
     Args:
         readings: Validated readings; those of other meter points or times are ignored.
-        roster: The slots.
-        tariff: The roster's tariff.
-        period: The month.
         keys: Public key sets by parameter set name.
 
     Raises:
@@ -124,9 +121,6 @@ def pack_energies(
 
     Args:
         energies: Energies of at least the roster's meter points over the period.
-        roster: The slots.
-        tariff: The roster's tariff.
-        period: The month.
         keys: Public key sets by parameter set name.
         load_curves: Whether to add a column of intervals for each day, which load curves are summed
             from, to those that bills are computed from.
@@ -160,9 +154,6 @@ def pack_settlements(
 
     Args:
         settlements: A settlement frame with one row in the period for every slot.
-        roster: The slots.
-        tariff: The roster's tariff.
-        period: The month.
         keys: Public key sets by parameter set name.
 
     Raises:
@@ -275,9 +266,6 @@ def settle_energies(
     """Settle the intervals of some meter points.
 
     Args:
-        energies: Their intervals over the period.
-        tariff: The tariff.
-        period: The month.
         contracts: Public facts in the same order.
 
     Raises:

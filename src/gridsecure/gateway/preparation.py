@@ -121,9 +121,7 @@ class Admitted:
     """A utility's month after steps 1 to 3: complete energies, interval by interval.
 
     Args:
-        admission: Who is billed.
         energies: Energies of at least those.
-        collected: What the files gave.
         tariffs: Text of each tariff in use, by tariff id.
     """
 
@@ -208,8 +206,6 @@ class RosterMonth:
     """A roster with what packing needs besides.
 
     Args:
-        roster: The roster.
-        tariff: Its tariff.
         estimated_readings: Readings of its meter points that are estimates.
     """
 
@@ -240,9 +236,7 @@ def admit_month(
 
     Args:
         files: What the operator handed in.
-        period: The month.
         timezone: Local time of the files.
-        at: Time of validation.
         begin: Told of each stage.
 
     Raises:
@@ -295,9 +289,7 @@ def assign_rosters(
     a meter point whose contract contradicts what the authority's books say of it.
 
     Args:
-        seating: Who enrols and seats.
         admitted: The month after steps 1 to 3.
-        folder: The month's folder.
         begin: Told of each stage.
         counted: Told how many meter points are enrolled.
 
@@ -356,9 +348,6 @@ def settle_roster(
     """Settle a roster for the oracle, and count its estimates.
 
     Args:
-        roster: The roster.
-        tariff: Its tariff.
-        admitted: The month.
         folder: Where the oracle's folder is.
 
     Raises:

@@ -17,7 +17,6 @@ def write_private(path: Path, parts: Iterable[bytes], *, what: str) -> int:
 
     Args:
         path: The file to create or replace; its folder must exist.
-        parts: The content.
         what: What the file is, for the error message, as in "The quarantine file".
 
     Returns:

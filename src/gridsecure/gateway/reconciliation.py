@@ -54,7 +54,6 @@ def write_oracle(settled: pd.DataFrame, *, roster: Roster, path: Path) -> None:
 
     Args:
         settled: The settlements of the roster's meter points in one period.
-        roster: The roster.
         path: The file to create or replace.
 
     Raises:
@@ -96,13 +95,6 @@ def seal_expected(
     at: datetime,
 ) -> bytes:
     """Tell the billing office the digests of the oracle's bills, as far as bills were released.
-
-    Args:
-        zone: The gateway.
-        files: The month.
-        certificates: The key authority's certificates of bill releases.
-        office: The billing office's key.
-        at: Now.
 
     Returns:
         A signed `ExpectedBills`, sealed to the office.
@@ -153,9 +145,7 @@ def compute_oracle_bills(
 
     Args:
         path: Where they are kept.
-        roster: The roster.
         zone: The gateway, which has its tariff.
-        span: Start and end of the period.
 
     Raises:
         NotFoundError: They are not there (`oracle.missing`).

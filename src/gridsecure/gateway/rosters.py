@@ -48,7 +48,6 @@ class Roster:
     """A roster as the gateway knows it.
 
     Args:
-        manifest: The public part.
         meter_point_ids: The meter point in each slot. Never leaves the gateway.
     """
 
@@ -70,7 +69,6 @@ def build_rosters(
         contracts: Contract frame of the meter points to bill.
         members: Meter point -> its pseudonyms, and the facts certified of it.
         tariffs: Tariff id -> digest of the tariff's text.
-        speaker: The gateway.
         domain: The pseudonym domain ("platform/billing/2026").
 
     Raises:
@@ -126,7 +124,6 @@ def remove_members(roster: Roster, revoked: Collection[str]) -> Roster | None:
     Nobody moves to another roster, so those that go out of the same month stay as they are.
 
     Args:
-        roster: The roster.
         revoked: Pseudonyms; those it does not seat change nothing.
     """
     manifest = roster.manifest

@@ -38,8 +38,6 @@ class Seating:
     """Seating the meter points of one month.
 
     Args:
-        zone: The gateway.
-        identity: The identity authority.
         start: Start of the month, ISO 8601 with the local offset.
         clock: Gives the time, aware.
         refused: Of a month that is fixed, whom the authority refused until then, and why.
@@ -73,7 +71,6 @@ class Seating:
         """Enrol the gateway and the meter points.
 
         Args:
-            meter_point_ids: Meter points to bill.
             counted: Told how many are done.
 
         Raises:
@@ -141,10 +138,8 @@ def reseat_roster(
     The authority's word on them is the one that the earlier roster came with.
 
     Args:
-        zone: The gateway.
         draft: The same members in the same slots, without seats.
         earlier: The roster as seated before.
-        at: Now.
 
     Raises:
         AccessDeniedError: The authority has another key for a pseudonym than its agent

@@ -23,7 +23,6 @@ def prove_settlements(zone: GatewayZone, month: str, *, challenge: bytes) -> dic
     """Prove the settlement pseudonyms of a month's billed meter points.
 
     Args:
-        zone: The gateway.
         month: YYYY-MM.
         challenge: The billing office's, good for one use [32 bytes].
 

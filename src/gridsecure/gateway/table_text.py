@@ -304,8 +304,6 @@ def read_cells(text: TableText, *, separator: str, columns: int) -> pd.DataFrame
 
     Args:
         text: The text, whose lines all have as many fields as the header.
-        separator: What separates fields.
-        columns: Fields of a line.
 
     Raises:
         InvalidReadingsError: `readings.malformed`.

@@ -52,7 +52,6 @@ class Delivery:
 
     Args:
         roster: The signed roster.
-        seats: The object with its seats.
         manifest: The signed upload manifest.
         key_sets: The notices of the key sets that its columns are under.
     """
@@ -95,7 +94,6 @@ class PlatformClient:
     """The compute platform over HTTP.
 
     Args:
-        http: The platform's address and this gateway's authentication.
         pause: Waits for so many seconds between attempts.
     """
 
@@ -182,7 +180,6 @@ def deliver(
     """Send one roster's month until it is committed.
 
     Args:
-        platform: The client.
         delivery: What is signed.
         load: Reads column files from the outbox.
         load_object: Reads a key object by its digest.

@@ -39,7 +39,6 @@ class WidePoints:
     """The cells of a wide file, one row a line.
 
     Args:
-        minutes: Minutes of a column.
         energy_wh: Energy [lines, columns] in Wh, zero where a cell is empty.
         missing: Which cells are empty.
         are_faces: Whether the cells are faces of a register, which are not divided: that of a
@@ -58,10 +57,8 @@ class LaidOut:
 
     Args:
         lines: Line of each reading, from 0.
-        starts: Interval starts.
         energy_wh: Energies [Wh].
         missing: Which of them hold no reading.
-        divided: Which are half of a doubled hour.
         notes: Line and what was concluded about its day, where the clock was changed.
     """
 
@@ -77,7 +74,6 @@ def lay_out_days(points: WidePoints, *, days: pd.DatetimeIndex) -> LaidOut:
     """Give every cell its interval.
 
     Args:
-        points: The cells.
         days: Start of each line's local day, aware.
     """
     zone, count = days.tz, points.energy_wh.shape[1]

@@ -32,7 +32,6 @@ def keep_totals(folder: Path, totals: Mapping[str, int]) -> None:
     """Write a month's energies by meter point; only the owner may read the file.
 
     Args:
-        folder: The month's folder.
         totals: Meter point -> its energy in the month [Wh].
 
     Raises:
@@ -47,8 +46,6 @@ def adopt_totals(corrected: Path, *, into: Path, number: int) -> None:
     """Let later months count what a correction found; bills that are issued do not change.
 
     Args:
-        corrected: The correction's folder.
-        into: The month's folder.
         number: Number of the correction, from 1.
 
     Raises:
@@ -79,7 +76,6 @@ def year_before_wh(
         months: The folder that holds a folder for every month.
         energies: The period's energies; the result is in their order.
         contracts: Contracts with `year_to_date_wh` and `service_from`.
-        period: The month.
 
     Raises:
         StorageError: An earlier month's file is there and cannot be read.

@@ -40,12 +40,9 @@ class GatewayZone:
     """The gateway's stores and keys.
 
     Args:
-        engine: Its database.
-        folder: Its own folder.
         objects: Tariffs' texts, rosters' seats and the public keys it fetched.
         signing_key: By which services know it; signs enrolment orders and log-ins of the service.
         authority: The key authority's key by thumbprint.
-        pinned: The identity authority's keys.
         seed: What the secrets of all its holders follow from [32 bytes].
         timezone: Local time of its meters.
         max_readings: Readings of a month that are held at once.

@@ -41,7 +41,6 @@ class ColumnLabel:
     Args:
         quantity: Name of the quantity within its roster and period ("total").
         unit: Unit of one count, e.g. "Wh" or "1e-11 CNY".
-        roster_id: The roster whose slots these are.
         start: Start of the interval or period, ISO 8601 with offset.
         end: Its end, exclusive.
         slots: Slots in use; for several intervals, as many times those of the roster.

@@ -31,7 +31,6 @@ class Evaluation:
     """What a process without the secret key needs to compute under one key.
 
     Args:
-        parameters: The parameter set.
         key_id: Fingerprint of the public key everything is encrypted under.
         relinearisation_keys: SEAL's keys, or None where no product is ever relinearised.
     """
@@ -51,7 +50,6 @@ class EncryptedColumn:
     """One quantity, encrypted, for `slots` meter points.
 
     Args:
-        evaluation: Under which key and set.
         slots: Slots in use over all chunks.
         chunks: SEAL ciphertexts, the last one possibly part-filled. Unused slots are zero when
             encrypted and follow the arithmetic after that; no reader looks at them.

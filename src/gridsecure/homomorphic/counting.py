@@ -36,7 +36,6 @@ class Operation:
 
     Args:
         kind: One of `EVALUATED`.
-        parameters: The parameter set.
         primes: Coefficient primes of the operands.
         size: Polynomials of the larger operand.
     """
@@ -56,7 +55,6 @@ class CountedColumn:
     """A column that counts.
 
     Args:
-        planned: Its proven range and noise.
         tally: Shared by all columns of a plan.
     """
 

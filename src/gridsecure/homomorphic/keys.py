@@ -29,7 +29,6 @@ class PublicKeySet:
     """The public half of a key set.
 
     Args:
-        parameters: Parameter set.
         public_key: SEAL bytes of the public key.
         relinearisation_keys: SEAL bytes, empty where the set multiplies nothing.
 

@@ -48,7 +48,6 @@ class PlannedColumn:
     """What is known about a column before it exists.
 
     Args:
-        parameters: Parameter set.
         low: Smallest value any slot can hold.
         high: Largest value any slot can hold.
         primes: Coefficient primes left.

@@ -44,9 +44,6 @@ _scratch: Final = threading.local()
 class Ring:
     """One parameter set, ready to compute.
 
-    Args:
-        parameters: The set.
-
     Raises:
         CiphertextError: This build of the library cannot use the set (`parameters.unusable`).
     """

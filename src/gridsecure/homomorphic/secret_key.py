@@ -24,7 +24,6 @@ class SecretKeySet:
     """The secret half of a key set. Never printed, never pickled.
 
     Args:
-        public: The public half it belongs to.
         secret_key: SEAL's secret key object.
     """
 

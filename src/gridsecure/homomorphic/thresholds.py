@@ -138,7 +138,6 @@ def excess(
         high: Largest value of x.
         gate: [w >= T] of the same thresholds; None where they are all zero.
         thresholds_kwh: One threshold for all slots (0-d) or one a slot [slots], whole kWh.
-        parameters: The columns' parameter set.
 
     Returns:
         max(0, x - 1000·T) in every slot, `GATED_LEVEL` primes below fresh and of size 2.
@@ -157,7 +156,6 @@ class Gate(Generic[Column]):
     """[w >= T] in the form that multiplies cheapest: gt_2, eq_2 and what decides a tie.
 
     Args:
-        parameters: The columns' parameter set.
         more: gt_2, or a constant.
         least: [d_2 >= t_2], or a constant.
         tie: gt_1 + eq_1·ge_0, or a constant.
@@ -193,7 +191,6 @@ def compare(
         columns: The digit columns that `find_needed_digits` names.
         thresholds: One threshold for all slots (0-d) or one a slot [slots].
         digits: How the number was written.
-        parameters: The columns' parameter set.
 
     Returns:
         The comparison, or None where every threshold is zero and everything is kept.

@@ -42,10 +42,7 @@ def give_token(
     """Issue a token to somebody who proved who they are.
 
     Args:
-        subject: Who.
-        roles: As what.
         audience: For which service.
-        key: The identity service's key.
         valid: From when until when, aware.
     """
     issued_at, expires_at = valid

@@ -34,7 +34,6 @@ class OfficeDesk:
     Args:
         registrations: The database of registrations, with the log that orders are in.
         enrolments: The database of enrolments, with the books.
-        suite: The group.
         published: What both openers published.
 
     Attributes:
@@ -77,7 +76,6 @@ class OfficeDesk:
             reference: The order's number in both offices' files.
             now: The present, aware.
             replaced: Search for keys that were replaced only, and block nobody.
-            actor: The officer who orders it.
 
         Raises:
             NotFoundError: The identity has no such key here (`not-found.enrolment`).

@@ -49,7 +49,6 @@ class OneUse:
         """Give out a value, 32 random bytes.
 
         Args:
-            engine: The database that remembers it.
             now: The present, aware.
             owner: Who alone may use it; anybody by default.
 
@@ -69,10 +68,7 @@ class OneUse:
         """Use a value up. An attempt by another than its owner leaves it as it is.
 
         Args:
-            engine: The database that remembers it.
-            value: The value.
             now: The present, aware.
-            owner: Who uses it.
 
         Raises:
             StaleMessageError: Never given out, not to this owner, used before, or expired

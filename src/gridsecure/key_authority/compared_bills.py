@@ -50,8 +50,6 @@ class ComparedBills:
     """A roster billed anew.
 
     Args:
-        roster_id: The roster of the new bills.
-        statements: Its correction documents.
         places: The cell of each corrected slot.
         members: The member in it.
         keys: What its money depends on, before and after.
@@ -79,7 +77,6 @@ def compare_versions(
         item: The order for this roster.
         before: The bills to cancel, in slot order.
         after: The bills to issue, in slot order.
-        span: Start and end of the period.
 
     Raises:
         ReleaseRefusedError: A bill changed that is not listed as corrected

@@ -33,7 +33,6 @@ class RosterBills:
     Args:
         bills: The bills by pseudonym.
         energy_wh: Energy by slot [Wh].
-        tariff: What they were billed with.
     """
 
     bills: Bills
@@ -99,10 +98,7 @@ def cells_of(
     """Released cells with their totals; suppressed and withheld ones without.
 
     Args:
-        layout: The cells.
         totals: By cell number.
-        span: Start and end of what was measured.
-        measure: What was.
         withheld: Cells whose total is not given out.
     """
     return [

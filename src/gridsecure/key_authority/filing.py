@@ -20,7 +20,6 @@ def file_by_settlement_name(
 
     Args:
         meters: Documents by pseudonym.
-        roster: The roster.
         names: The settlement pseudonym of every slot.
 
     Raises:

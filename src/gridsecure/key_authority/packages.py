@@ -72,7 +72,6 @@ class CorrectedRoster(Message):
     Args:
         before: As released before.
         after: As corrected.
-        revision: Version of the new bills.
         corrected_slots: The slots that may differ.
         names: The settlement pseudonym of every slot.
     """

@@ -35,8 +35,6 @@ class BillingOffice:
     Args:
         call: Calls the services as a member of the billing staff.
         key: The office's, which statements are sealed to.
-        authority: The key authority's.
-        gateway: The gateway's.
     """
 
     call: Call

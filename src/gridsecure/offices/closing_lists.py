@@ -27,9 +27,7 @@ def close_month(
 
     Args:
         call: Calls the services as a member of the billing staff.
-        key: The billing office's.
         start: Start of the month, ISO 8601.
-        end: Its end.
         now: The present, aware.
         leave_out: Uploads that the list in force which names them is signed anew without.
 
@@ -71,11 +69,8 @@ def sign_closing_list(
     """Sign one of a month's closing lists.
 
     Args:
-        uploads: What is billed and totalled together.
         number: The list's number, from 1.
-        key: The billing office's.
         start: Start of the month, ISO 8601.
-        end: Its end.
         now: The present, aware.
     """
     content = ClosingList(

@@ -35,9 +35,6 @@ class Witness(Message):
 def officer_key(path: Path) -> Sm2PrivateKey:
     """An officer's SM2 key.
 
-    Args:
-        path: Its file.
-
     Raises:
         StorageError: As for `_secret`, or it holds no key (`keys.damaged`).
     """
@@ -49,11 +46,6 @@ def officer_key(path: Path) -> Sm2PrivateKey:
 
 def opener_key(path: Path, *, opener: Opener, suite: Suite) -> OpenerKey:
     """An office's half of the opening key.
-
-    Args:
-        path: Its file.
-        opener: Whose it is.
-        suite: The group.
 
     Raises:
         StorageError: As for `officer_key`.
@@ -95,7 +87,6 @@ def write_witness(path: Path, heads: dict[Log, EvidenceEntry]) -> None:
     """Keep heads, in place of the earlier ones.
 
     Args:
-        path: Where.
         heads: By log, verified.
 
     Raises:
@@ -114,9 +105,6 @@ def write_witness(path: Path, heads: dict[Log, EvidenceEntry]) -> None:
 def read_signed(path: Path) -> Signed:
     """A signed order in a file.
 
-    Args:
-        path: The file.
-
     Raises:
         StorageError: It cannot be read (`office.file`).
         InvalidMessageError: It is no signed message.
@@ -129,7 +117,6 @@ def write_signed(path: Path, envelope: Signed) -> None:
 
     Args:
         path: The file; nothing is overwritten.
-        envelope: The order.
 
     Raises:
         StorageError: The disk refuses, or there is such a file (`office.file`).

@@ -94,7 +94,6 @@ def registration_entries(entries: Iterable[EvidenceEntry], *, before: int) -> li
     """The entries whose leaves an office asks for.
 
     Args:
-        entries: The log.
         before: Index of the order.
     """
     return [one for one in entries if one.index < before and one.action == REGISTERED]

@@ -37,7 +37,6 @@ class Services:
     """Where the services are.
 
     Args:
-        identity: Address of the identity service.
         platform: Address of the platform, where one is talked to.
     """
 
@@ -52,7 +51,6 @@ class Office:
     Args:
         http: The client; closed by whoever made it.
         services: Where the services are.
-        opener: For which office.
         tokens: By audience.
     """
 
@@ -127,9 +125,6 @@ def sign_in_person(
     """Sign somebody of whatever role in with a key.
 
     Args:
-        http: The connection.
-        identity: Address of the identity service.
-        key: The person's key.
         services: Address of each service that is called, by audience.
         now: The present, aware.
 
@@ -151,9 +146,7 @@ def sign_in_officer(
     """Sign an officer in with a key.
 
     Args:
-        http: The connection.
         services: Where the services are.
-        key: The officer's key.
         now: The present, aware.
 
     Raises:
@@ -179,8 +172,6 @@ def check_half(office: Office, key: OpenerKey, *, suite: Suite) -> None:
 
     Args:
         office: Who is signed in.
-        key: The half.
-        suite: The group.
 
     Raises:
         AccessDeniedError: It is another's (`office.opener-key`).
@@ -203,7 +194,6 @@ class VerifiedLog:
     """A log as fetched, its chain recomputed.
 
     Args:
-        entries: All of it.
         witnessed: The head this office had kept, if any.
     """
 
@@ -216,8 +206,6 @@ def fetch_verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLo
 
     Args:
         office: Who is signed in.
-        log: Which.
-        witness: File with the heads this office kept.
 
     Raises:
         AuditBrokenError: It does not hold, or is not the one of the last time (`audit.chain`).
@@ -248,7 +236,6 @@ def fetch_leaves(
 
     Args:
         office: Who is signed in.
-        entries: The log.
         before: Index of the order.
     """
     return {

@@ -42,10 +42,7 @@ class ComputedShare:
     """A share, and the log it was checked in.
 
     Args:
-        share: The share.
-        log: The log.
         warrant: The order as the service shows it.
-        registered: The entry that committed to its escrow.
     """
 
     share: bytes = field(repr=False)
@@ -66,7 +63,6 @@ def compute_share(office: Office, name: str, *, tools: Tools) -> ComputedShare:
     Args:
         office: Who is signed in.
         name: Hash of the order's log entry.
-        tools: What the office works with.
 
     Raises:
         AuditBrokenError: The log does not hold (`audit.chain`).
@@ -101,7 +97,6 @@ def search_steps(
     Args:
         office: Who is signed in.
         name: Hash of the order's log entry.
-        tools: What the office works with.
         report: Told of every batch.
 
     Raises:

@@ -16,7 +16,6 @@ def make_rekey_order(
     Args:
         identity: Whose key, as in the books.
         old: Its key now, 66 hexadecimal digits.
-        new: Its new key.
         reference: The order's number in both offices' files.
         now: The present, aware.
 

@@ -71,8 +71,6 @@ def share_for(
     Args:
         document: What is to be opened, as the desk shows it.
         entries: The log as fetched, from its first entry on.
-        key: This office's half.
-        suite: The group.
         witnessed: An entry this office kept from an earlier time.
 
     Raises:
@@ -97,7 +95,6 @@ class CheckedSearch:
     """A search whose order this office found in a log that holds.
 
     Args:
-        document: What it is about.
         leaves: What the log committed to before the order.
     """
 
@@ -140,8 +137,6 @@ def search_answer(
     Args:
         work: The batch, as the desk shows it.
         search: From `check_search`.
-        key: This office's half.
-        suite: The group.
 
     Raises:
         AccessDeniedError: The order does not name this batch (`authenticity.warrant`), it is

@@ -80,8 +80,6 @@ class Opening:
         subject: The pseudonym.
         identity: The reference in the utility's books.
         meter_point_id: From the books; empty if it is not in them, as name and address.
-        name: Whose.
-        address: Where.
         expires_at: When the service forgets it, aware.
     """
 

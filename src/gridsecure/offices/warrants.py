@@ -99,7 +99,6 @@ class OfficeClient:
         learns nothing. If it still shows this session the order, it was the share.
 
         Args:
-            session: Whose share it is.
             name: Hash of the order.
             share: In hexadecimal, as the command printed it.
 

@@ -32,10 +32,7 @@ class BillPlan:
     """A tariff on one roster and month, compiled.
 
     Args:
-        rules: The bill lines.
         contracts: Contract rows in slot order.
-        period: The month.
-        needs: The columns to load.
         outputs: The columns produced, in order.
         limb_bits: Bits of a price limb, by line, for lines that sum over prices.
         margin_bits: The smallest noise margin of any output, in bits.
@@ -86,7 +83,6 @@ def plan_bill(
     Args:
         rules: From `billing.rules.line_rules`.
         contracts: Contract rows in slot order.
-        period: The month.
 
     Raises:
         InvalidTariffError: A tier limit that is not whole kWh (`plan.limit`).

@@ -45,7 +45,6 @@ class Member:
 
     Args:
         name: Its pseudonym.
-        owner: Who runs its gateway.
         counts: Whether it is the one that counts for its customer.
     """
 
@@ -165,11 +164,6 @@ def money_keys(roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod)
 
     A fact that only adds a public amount (a capacity charge) tells nothing of energy and is left
     out, unless something is computed from the sum.
-
-    Args:
-        roster: The roster.
-        tariff: What it is billed with.
-        period: The month.
     """
     rules = line_rules(tariff, period)
     slots = range(roster.slots)

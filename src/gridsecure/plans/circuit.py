@@ -35,11 +35,8 @@ class Circuit(Generic[Column]):
     """The columns of a roster's month, with what is derived from them computed once.
 
     Args:
-        rules: The compiled lines.
         contracts: Contract rows in slot order.
-        period: The month.
         inputs: Columns by quantity; may make them on demand.
-        parameters: The set of everything that is multiplied.
     """
 
     rules: Sequence[LineRule]

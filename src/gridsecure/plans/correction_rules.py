@@ -19,7 +19,6 @@ class Version:
 
     Args:
         digest: Digest of the signed upload.
-        upload: The upload.
         roster: The roster it is for.
     """
 
@@ -30,10 +29,6 @@ class Version:
 
 def check_correction(new: Version, *, corrected: Version) -> None:
     """Refuse what is no correction of the upload it names.
-
-    Args:
-        new: The correction.
-        corrected: The upload it says it corrects.
 
     Raises:
         InputError: `correction.target`, `correction.gateway`, `correction.period`,

@@ -52,7 +52,6 @@ class ExplainedLine:
     Args:
         line: Its number, or `DIVISOR`.
         columns: The settlement columns it reads; none where nothing is encrypted.
-        outputs: The columns it gives to the vault.
         limb_bits: Bits of a price limb, where the line sums over prices.
         margin_bits: The smallest noise margin of its outputs, in bits; None without outputs.
         platform_us: What it adds to the platform's work [µs a meter point].
@@ -112,12 +111,7 @@ class Explanation:
     """A tariff on one roster and month.
 
     Args:
-        tariff: The tariff.
-        period: The month.
-        slots: Meter points of the roster.
-        rules: The bill lines.
         lines: What became of each, in the same order; the divisor last, where there is one.
-        costs: What a month costs.
     """
 
     tariff: Tariff
@@ -139,9 +133,7 @@ def explain(
     """Explain the plan of a tariff for the meter points of a roster.
 
     Args:
-        tariff: The tariff.
         contracts: Contract rows in slot order.
-        period: The month.
         large: Whether it is a roster of large customers.
 
     Raises:

@@ -30,7 +30,6 @@ class KnownKeys:
 
     Args:
         notices: The verified notices.
-        revoked: Key ids that were withdrawn.
     """
 
     notices: tuple[KeyNotice, ...]
@@ -41,7 +40,6 @@ class KeyRing:
     """The key sets of all gateways, opened when they are first needed.
 
     Args:
-        known: Which there are.
         load: Fetches a key object by its digest.
     """
 

@@ -51,8 +51,6 @@ class Cell:
     """One cell of a released table.
 
     Args:
-        zone: Supply zone.
-        customer_class: Customer class.
         members: Meter points in it.
         is_released: It has enough members to have a total.
     """
@@ -120,7 +118,6 @@ def plan_day(layout: CellLayout, *, highs: Sequence[int]) -> float:
     """Prove that no cell's total can wrap and that blinding keeps decryption sure.
 
     Args:
-        layout: The cells.
         highs: Largest value of a slot, per roster.
 
     Returns:
@@ -155,9 +152,6 @@ def run_day(
 
     Args:
         columns: The day's column, per roster.
-        layout: The cells.
-        intervals: Intervals of the day.
-        seed: The job's blinding seed.
         purpose: Names the day, so that no two share a blinding vector.
     """
     groups = layout.by_interval(intervals)
@@ -188,7 +182,6 @@ def interval_times(start: str, end: str, *, intervals: int, timezone: str) -> li
     """Where a day's intervals begin, and the last one ends, in local time [ISO 8601].
 
     Args:
-        start: Start of the day.
         end: Its end, exclusive.
         intervals: How many, all of one length.
         timezone: Local time; its offset may change within the day.

@@ -41,10 +41,6 @@ def published_needs(
     """Every settlement column a gateway encrypts for a tariff's form.
 
     The digits do not depend on the tariff's limits, which may change after encryption.
-
-    Args:
-        rules: The compiled lines of the month.
-        tou_periods: The tariff's time-of-use labels.
     """
     parameters, reads = circuit_parameters(rules), list_reads(rules)
     linear = [TOTAL_QUANTITY, *(register_quantity(label) for label in tou_periods)]

@@ -74,8 +74,6 @@ def operation_ms(kind: str, parameters: Parameters, *, primes: int, size: int = 
     """Milliseconds of one operation on one ciphertext.
 
     Args:
-        kind: The operation.
-        parameters: The parameter set.
         primes: Coefficient primes of the operands.
         size: Polynomials of the larger operand.
     """

@@ -120,7 +120,6 @@ class Measure:
     """A whole number that thresholds compare: a quantity counted in steps, or per kVA or kW.
 
     Args:
-        prefix: Start of the digit columns' names.
         digits: How the number is written.
         counted: The quantity it was taken from.
         divisor: Wh in a step of it, or the size it is counted per.

@@ -44,7 +44,6 @@ def recombine_outputs(plan: BillPlan, *, values: Mapping[str, NDArray[Any]]) -> 
        and check the power factor against the lines it applies to.
 
     Args:
-        plan: The compiled plan.
         values: Output name -> residues of its plain modulus [slots].
 
     Raises:

@@ -38,8 +38,6 @@ def settlement_values(
 
     Args:
         settled: Settlement rows of one period in slot order.
-        rules: The compiled lines of the period.
-        tou_periods: The tariff's time-of-use labels.
         contracted_va: Contracted capacity in slot order [VA].
     """
     total = _column(settled, TOTAL_COLUMN)

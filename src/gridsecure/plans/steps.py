@@ -39,9 +39,7 @@ def circuit_rules(
     """Bill lines with the steps that their tiers are counted in.
 
     Args:
-        rules: The compiled lines.
         contracts: Contract rows in slot order.
-        period: The month.
         large: Whether the roster is one of large customers.
 
     Returns:

@@ -109,7 +109,6 @@ class BillNotice:
 
     Args:
         code: Its stable code.
-        values: Its numbers and names.
         text: The sentence that the document has for it.
     """
 

@@ -88,21 +88,15 @@ class StatementView:
 
     Args:
         language_tag: Language of the document (BCP 47).
-        title: What the document is.
         motto: One sentence under it.
-        meter_point: Label and id of the meter point.
         facts: Issuer, period, tariff and versions.
         total: The prominent figure, with its currency.
         total_figure: The same figure as it stands under the lines.
         change: For a correction, the second prominent figure: what is refunded or to pay.
         warning: What a reader must know first; empty if nothing.
-        labels: Words of the parts.
-        columns: Columns of the lines.
         lines: The bill lines, in the bill's order.
         total_note: How lines and total belong together.
         sections: VAT, price build-up and correction, as far as the bill has them.
-        sources: Sources that the lines refer to.
-        notes: Footnotes.
     """
 
     language_tag: str

@@ -51,7 +51,6 @@ def render_pdf(statement: StatementView, *, font: Path | None = None) -> bytes:
     """Draw a statement as a PDF.
 
     Args:
-        statement: What to draw.
         font: A TrueType font file to embed; without one, nothing is embedded.
 
     Raises:
@@ -185,7 +184,6 @@ class Blocks:
     """Makes the blocks of one document.
 
     Args:
-        typeface: Its fonts.
         width: Width between the margins [pt].
     """
 

@@ -55,7 +55,6 @@ class RenderedStatement:
         name: A file name that is safe on every system and differs by meter point, month, version
             and language.
         media_type: For an HTTP answer.
-        content: The file.
     """
 
     name: str

@@ -108,7 +108,6 @@ class EvidenceEntry:
     Args:
         index: Its place, from 0.
         at: When, in UTC.
-        actor: Who did it.
         action: What was done, dotted, e.g. `release.refused`.
         detail: Canonical JSON of what it was about: digests, ids, counts.
         previous: The hash before it.
@@ -132,8 +131,6 @@ def append(
     Args:
         session: Best from `write_session`. In any other session, append before reading anything.
         at: When it happened, aware.
-        actor: Who did it.
-        action: What was done.
         detail: What it was about; no readings, plaintexts, keys or tokens.
 
     Raises:
@@ -169,11 +166,7 @@ def append(
 
 
 def find_head(session: Session) -> EvidenceEntry | None:
-    """Return the newest entry, or None while the log is empty.
-
-    Args:
-        session: Any session.
-    """
+    """Return the newest entry, or None while the log is empty."""
     row = session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index).desc()).limit(1)).first()
     return None if row is None else _entry(row)
 
@@ -182,7 +175,6 @@ def verify_chain(session: Session, *, witnessed: EvidenceEntry | None = None) ->
     """Recompute the whole chain and return its length.
 
     Args:
-        session: Any session.
         witnessed: An entry kept elsewhere, which must still be in the log unchanged. It reveals
             a log whose end was cut off or that was written anew.
 
@@ -240,7 +232,6 @@ def list_entries_after(session: Session, index: int, *, limit: int = 1000) -> li
     """The entries behind an index, in order.
 
     Args:
-        session: Any session.
         index: -1 for all from the first one.
         limit: At most so many.
     """
@@ -249,12 +240,7 @@ def list_entries_after(session: Session, index: int, *, limit: int = 1000) -> li
 
 
 def list_entries_of(session: Session, *actions: str) -> list[EvidenceEntry]:
-    """Every entry of these actions, in order.
-
-    Args:
-        session: Any session.
-        actions: Which.
-    """
+    """Every entry of these actions, in order."""
     rows = select(EvidenceRow).where(col(EvidenceRow.action).in_(actions))
     return [_entry(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)))]
 
@@ -263,7 +249,6 @@ def find_entry(session: Session, name: str) -> EvidenceEntry | None:
     """The entry with a hash, or None.
 
     Args:
-        session: Any session.
         name: The hash.
     """
     row = session.exec(select(EvidenceRow).where(EvidenceRow.hash == name)).first()

@@ -17,7 +17,6 @@ def log_after(engine: Engine, index: int) -> list[LogEntry]:
     """Entries of a log behind an index, in order, at most a thousand.
 
     Args:
-        engine: The log's database.
         index: -1 for all from the first one.
     """
     with Session(engine) as session:

@@ -22,7 +22,6 @@ class StoredObject:
     """What a store lists.
 
     Args:
-        name: Its name there.
         size: Its length [bytes].
         at: When it was last written.
     """

@@ -37,7 +37,6 @@ class Extent:
     """Where an object lies within another, its container.
 
     Args:
-        digest: The object's name.
         container: The name it is stored under; `digest` itself when it is stored alone.
         offset: Where it begins [bytes].
         length: How long it is [bytes].
@@ -78,7 +77,6 @@ class ObjectStore:
 
     Args:
         url: Where; it may be shown.
-        backend: What keeps them.
     """
 
     def __init__(self, url: str, backend: Backend) -> None:
@@ -92,7 +90,6 @@ class ObjectStore:
         """Store bytes and return their name.
 
         Args:
-            data: The object.
             digest: Its digest, from who has just computed it: hashing is most of the cost. A wrong
                 one does no harm but to the caller, because `get` hashes again.
 

@@ -156,8 +156,6 @@ def keep_all(session: Session, rows: Sequence[Kept], *, by: str) -> None:
 
     Args:
         session: From `write_session`.
-        rows: The rows.
-        by: The column that is the rows' key.
 
     Raises:
         ConflictError: The key of one of them is taken by other content (`conflict.<kind>`).
@@ -223,8 +221,6 @@ def find_many(
     """Those rows that there are, by one of their columns.
 
     Args:
-        session: Any session.
-        table: Where.
         values: What the column may hold.
         wanted: What else holds for them.
         by: The column; it has an index.
@@ -244,10 +240,7 @@ def advance(
 
     Args:
         session: From `write_session`.
-        table: Where.
         source: The state it has to be in.
-        target: The state it gets.
-        key: Columns that name the row.
     """
     moved = session.exec(update(table).filter_by(**key, state=source).values(state=target))
     session.expire_all()  # what was read of it before is outdated

@@ -55,7 +55,6 @@ class Schema:
 
     Args:
         metadata: The zone's tables; the evidence log is the same in all zones and not among them.
-        scripts: The folder of the zone's migration scripts.
         head: The newest revision, which is what `metadata` describes.
     """
 
@@ -69,7 +68,6 @@ def migrate(engine: Engine, schema: Schema) -> None:
 
     Args:
         engine: From `open_database`.
-        schema: The zone's.
 
     Raises:
         StorageError: It is at a revision that this release does not know, or holds records of an

@@ -23,13 +23,7 @@ Segment = tuple[int, int, str]
 
 
 def day_segments(windows: Sequence[WindowRow], *, month: int, day_type: str) -> tuple[Segment, ...]:
-    """Return the periods of a day in order of time, neighbours of one label joined.
-
-    Args:
-        windows: Windows that cover the day.
-        month: Calendar month.
-        day_type: Type of day.
-    """
+    """Return the periods of a day in order of time, neighbours of one label joined."""
     segments: list[Segment] = []
     own = [row for row in windows if month in row.months and day_type in row.day_types]
     for row in sorted(own, key=lambda row: row.from_minute):
@@ -88,7 +82,6 @@ def whole_months(tariff: Tariff, *, most: int) -> list[BillingPeriod]:
     """Return the first whole months of a tariff's validity, in order of time.
 
     Args:
-        tariff: The tariff.
         most: How many at most.
     """
     begin = tariff.valid_from

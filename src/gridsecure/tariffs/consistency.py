@@ -69,7 +69,6 @@ def check_tiers(tiers: Sequence[TierRow], *, convention: str | None, reset: str)
     """Refuse tiers that overlap, leave a gap, do not grow, or count in two units.
 
     Args:
-        tiers: The tier rows.
         convention: How tiers and time-of-use combine, or None.
         reset: `month` or `year`.
 

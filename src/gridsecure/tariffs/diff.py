@@ -67,7 +67,6 @@ def diff_tariffs(before: Tariff, after: Tariff) -> tuple[Change, ...]:
     """Return the rows that differ, in the order of a tariff file's parts.
 
     Args:
-        before: The first tariff.
         after: The second one.
     """
     changes = _changes("header", _header(before), _header(after))

@@ -32,9 +32,7 @@ class DynamicPrices:
 
     Args:
         start: Local start of the first interval, naive: wall time of the tariff's zone.
-        interval: Length of an interval.
         rates: Price per interval [currency/kWh].
-        source: Id of the source row.
     """
 
     start: datetime
@@ -48,8 +46,6 @@ class PowerFactorRule:
     """The power-factor adjustment of every bill under the tariff.
 
     Args:
-        standard: Which column of the national table.
-        source: Id of the source row.
         excludes: Charges that the percentage does not apply to.
     """
 
@@ -63,10 +59,8 @@ class DemandRatchet:
     """Billed demand is at least a share of an earlier month's highest demand.
 
     Args:
-        share: The share, as 0.80.
         months: Calendar months whose demand counts later.
         range_months: How many months back it counts.
-        source: Id of the source row.
     """
 
     share: Decimal

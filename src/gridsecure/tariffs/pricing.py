@@ -59,10 +59,7 @@ class PricedRows:
     """The rows that rates are checked against.
 
     Args:
-        rates: The rate rows.
-        windows: Time-of-use windows of energy.
         demand_windows: Time-of-use windows of demand.
-        tiers: Consumption steps.
         convention: How tiers and time-of-use combine, or None.
         dynamic: Prices per interval, or None.
         power_factor: The power-factor rule, or None.

@@ -33,7 +33,6 @@ class FigureSource:
 
     Args:
         figure: One of `FIGURES`: the table or header key that holds the figures.
-        source: Id of the source row.
     """
 
     figure: str
@@ -68,7 +67,6 @@ def check_sources(sources: Sequence[SourceRow], *, named: Iterable[tuple[str, st
     """Refuse a source that is listed twice, or named and not listed.
 
     Args:
-        sources: The source rows.
         named: Pairs of a row's name and the source it names.
 
     Raises:

@@ -84,7 +84,6 @@ class Tariff:
 
     Args:
         tariff_id: Stable name, as contracts refer to it.
-        version: Edition of the rates under that name.
         name_en: Name in English.
         name_zh: Name in Chinese.
         city: Where it applies.

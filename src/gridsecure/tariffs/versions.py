@@ -33,7 +33,6 @@ class TariffFile:
         tariff_id: The tariff, as the file's name says.
         valid_from: First local date of validity.
         valid_to: First local date after it, or None.
-        path: The file.
     """
 
     tariff_id: str

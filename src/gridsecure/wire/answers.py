@@ -33,8 +33,6 @@ def fetch_body(
 
     Args:
         http: The connection, with its timeouts.
-        method: HTTP method.
-        url: Full address.
         service: The service's name, for messages.
         token: Bearer token, if the route wants one.
         body: What is sent, if anything: bytes as they are, the rest as JSON.

@@ -39,7 +39,6 @@ class Client:
 
     Args:
         http: The connection, its authentication and time limits; closing it is up to its owner.
-        words: What is said of failures.
         url: Base address of the service, where the connection has none.
         pause: Waits for so many seconds before another attempt; None to attempt once.
         max_answer_bytes: Longest answer that is read [bytes].
@@ -78,7 +77,6 @@ class Client:
         """Send a request and return the answer, which is a success.
 
         Args:
-            method: HTTP method.
             path: Path below the base address.
             token: Bearer token, where the connection adds none.
             content: What is sent, as `httpx.Client.request` takes it.
@@ -163,9 +161,7 @@ def parse_answer(content: bytes, kind: type[AnswerT], *, words: Words) -> Answer
     """Read the JSON of an answer, as `Client.read`.
 
     Args:
-        content: The body.
         kind: A model of `gridsecure.wire` or a message, or a list of one.
-        words: What is said of another shape.
 
     Raises:
         InvalidMessageError: Another shape; the error names fields and no values.

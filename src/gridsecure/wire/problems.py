@@ -137,10 +137,6 @@ def error_of(status: int, content: bytes) -> GridSecureError | None:
 
     Texts are kept as far as they are fit to print. Fields may be missing: what answers may be
     something else than a service of ours.
-
-    Args:
-        status: The HTTP status.
-        content: The body.
     """
     try:
         body = json.loads(content)

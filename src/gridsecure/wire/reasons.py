@@ -36,8 +36,6 @@ class Meaning:
     """One place where a code is given.
 
     Args:
-        code: The reason code.
-        message: What happened.
         remedy: What to do; empty where the error carries none.
     """
 

@@ -49,7 +49,6 @@ class Session:
 
     Args:
         user: The name signed in with.
-        roles: As what.
         expires_at: Until when, exclusive, aware.
         tokens: Bearer token by service.
     """
@@ -98,7 +97,6 @@ def sign_in_by_code(http: httpx.Client, *, identity_url: str, code: str) -> Sess
     3. those that the person's roles work with are kept.
 
     Args:
-        http: The connection.
         identity_url: Base address of the identity service.
         code: What `gridsecure identity sign-in` printed.
 

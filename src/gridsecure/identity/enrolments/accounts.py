@@ -22,13 +22,9 @@ class Account:
     """One account.
 
     Args:
-        meter_point_id: The meter point.
         gateway: Thumbprint of the gateway that reads it.
-        name: The customer's name.
-        address: Where.
         customer_id: Whose contract it is; meter points of one customer have the same.
         zone: Its zone in released tables; empty where the utility has none.
-        customer_class: Its class there.
 
     Raises:
         InvalidMessageError: No customer, or a zone or class that is long or does not print
@@ -58,7 +54,6 @@ def put_accounts(session: Session, accounts: Sequence[Account]) -> None:
 
     Args:
         session: From `write_session`.
-        accounts: The accounts.
     """
     for account in accounts:
         session.merge(AccountRow(**asdict(account)))
@@ -66,12 +61,7 @@ def put_accounts(session: Session, accounts: Sequence[Account]) -> None:
 
 
 def find_accounts(session: Session, meter_point_ids: Sequence[str]) -> dict[str, Account]:
-    """Those accounts that there are, by meter point.
-
-    Args:
-        session: Any session.
-        meter_point_ids: Whose.
-    """
+    """Those accounts that there are, by meter point."""
     found = find_many(session, AccountRow, meter_point_ids, by="meter_point_id")
     return {name: Account(**row.model_dump()) for name, row in found.items()}
 
@@ -92,7 +82,6 @@ def find_owners(session: Session, gateways: Sequence[str]) -> dict[str, str]:
     """Who runs those gateways that the books say it of.
 
     Args:
-        session: Any session.
         gateways: Their thumbprints.
     """
     found = find_many(session, OwnerRow, gateways, by="gateway")

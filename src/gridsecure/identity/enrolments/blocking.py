@@ -30,11 +30,9 @@ def block(
     an auditor the authority shows the key of one row. It cannot swap whom the entry is about.
 
     Args:
-        engine: The database of enrolments.
         identity: The reference, as in the record of enrolments; it need not be enrolled yet.
         reference: Of the order, for the log.
         now: The present, aware.
-        actor: The officer who orders it.
     """
     with write_session(engine) as session:
         kept = find(session, BlockedRow, identity=identity)

@@ -32,9 +32,7 @@ def write_books(engine: Engine, accounts: Sequence[Account], *, actor: str, now:
     after a re-key.
 
     Args:
-        engine: The database of enrolments.
         accounts: The accounts; of two of one meter point the later counts.
-        actor: Who wrote them.
         now: The present, aware.
 
     Raises:
@@ -56,9 +54,7 @@ def write_owners(engine: Engine, owners: Mapping[str, str], *, actor: str, now: 
     """Write who runs gateways, each in place of what was written before.
 
     Args:
-        engine: The database of enrolments.
         owners: Gateway's thumbprint -> who runs it; empty, it runs itself.
-        actor: Who wrote them.
         now: The present, aware.
 
     Raises:
@@ -90,7 +86,6 @@ def find_enrolled(engine: Engine, key: bytes) -> Enrolled:
     """Whose an opened key is, and what the books say of them.
 
     Args:
-        engine: The database of enrolments.
         key: The enrolled key [33 bytes].
 
     Raises:
@@ -105,8 +100,6 @@ def read_by(engine: Engine, meter_point_ids: Sequence[str], *, gateway: str) -> 
     """Those meter points that a gateway reads, by the books.
 
     Args:
-        engine: The database of enrolments.
-        meter_point_ids: Which.
         gateway: The gateway's thumbprint.
     """
     with Session(engine) as session:

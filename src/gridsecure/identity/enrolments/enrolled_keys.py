@@ -31,7 +31,6 @@ class Enrolment:
 
     Args:
         identity: The customer or device in the utility's own books, or the person's name.
-        context: The credential's role and period.
         commitment: What the request commits to [33 bytes]: Y, or for a hidden role nothing known.
     """
 
@@ -83,7 +82,6 @@ def keep_enrolments(
 
     Args:
         session: From `write_session`, on the database of enrolments.
-        entries: Who and what.
         now: The present, aware.
 
     Returns:
@@ -110,12 +108,7 @@ def keep_enrolments(
 
 
 def generations_of(session: Session, identities: Sequence[str]) -> dict[str, int]:
-    """How often the keys of those identities were replaced that have not their first one.
-
-    Args:
-        session: Any session.
-        identities: References.
-    """
+    """How often the keys of those identities were replaced that have not their first one."""
     replaced = [row for row in _keys_of(session, identities) if row.generation]
     return {row.identity: row.generation for row in replaced}  # the newest is last
 
@@ -142,7 +135,6 @@ def keys_of(engine: Engine, identities: Sequence[str]) -> dict[str, str]:
     """The enrolled keys Y of those identities that have one, the newest, in hexadecimal.
 
     Args:
-        engine: The database of enrolments.
         identities: References to customers; analysts' keys are nobody's to see.
     """
     with Session(engine) as session:
@@ -155,7 +147,6 @@ def keys_ever_of(session: Session, identity: str) -> list[str]:
 
     Args:
         session: Any session, on the database of enrolments.
-        identity: The reference.
 
     Raises:
         NotFoundError: It has none, or a hidden one (`not-found.enrolment`).
@@ -180,8 +171,6 @@ def keys_to_search(engine: Engine, identity: str, *, replaced: bool) -> list[str
     """The enrolled keys that a search for an identity looks for, in hexadecimal.
 
     Args:
-        engine: The database of enrolments.
-        identity: The reference.
         replaced: Only those that were replaced.
 
     Raises:

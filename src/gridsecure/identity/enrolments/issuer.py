@@ -39,7 +39,6 @@ class CredentialRequest:
 
     Args:
         identity: Who is at the other end of the channel, in the utility's own books.
-        message: The request.
         channel: Names the channel, as the holder does.
     """
 
@@ -63,13 +62,7 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """The identity authority's issuing side.
-
-    Args:
-        suite: The group and its hash.
-        key: The issuer's key.
-        engine: The database of enrolments.
-    """
+    """The identity authority's issuing side."""
 
     suite: Suite
     key: IssuerPrivateKey = field(repr=False)
@@ -81,7 +74,6 @@ class Issuer:
         """Answer one credential request.
 
         Args:
-            message: The request.
             identity: As in `CredentialRequest`.
             context: As for `issue_all`.
             channel: As in `CredentialRequest`.
@@ -112,7 +104,6 @@ class Issuer:
         """Answer credential requests, each on its own.
 
         Args:
-            requests: The requests.
             context: Role and period that these identities may have now; facts come from the books.
             now: The present, aware.
             actor: Who sent them, for the evidence log.

@@ -54,9 +54,7 @@ class Party:
     """A service or person with a registered SM2 key.
 
     Args:
-        name: The subject of its tokens.
         roles: What it may act as.
-        key: Its key.
     """
 
     name: str
@@ -69,7 +67,6 @@ class EnrolmentDesk:
     """The identity authority's side of the enrolment channel.
 
     Args:
-        issuer: Gives credentials.
         key: The service's key, which orders are sealed to and answers signed with.
         services: Registered services by thumbprint.
         people: Registered people by thumbprint.
@@ -87,7 +84,6 @@ class EnrolmentDesk:
 
         Args:
             blob: The order as it came.
-            bearer: Subject of the token it came with.
             now: The present, aware.
 
         Raises:

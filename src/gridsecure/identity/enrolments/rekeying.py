@@ -52,10 +52,8 @@ def rekey(
     """Give an identity a new enrolled key, as the module says; return the entry that says so.
 
     Args:
-        engine: The database of enrolments.
         orders: What both offices signed, in any order.
         offices: Both offices' keys.
-        suite: The group.
         now: The present, aware.
         actor: The officer who brings both orders.
 

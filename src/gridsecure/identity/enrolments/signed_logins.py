@@ -43,10 +43,7 @@ def admit_login(
     """Check a login once and for all.
 
     Args:
-        envelope: What was sent.
-        expect: Whose login.
         trusted: Registered keys by thumbprint.
-        engine: The database that remembers nonces.
         now: The present, aware.
 
     Raises:

@@ -34,8 +34,6 @@ def keep_leaves(
 
     Args:
         session: The one the entry was appended in.
-        entry: The log entry.
-        leaves: What it commits to.
         now: The present, aware.
     """
     keep(session, BatchRow(entry=entry.hash, digest=commitment(leaves), at=now))
@@ -47,7 +45,6 @@ def leaves_of(engine: Engine, entry: str) -> list[str]:
     """The leaves that a log entry commits to.
 
     Args:
-        engine: The database of registrations.
         entry: Hash of the entry.
 
     Raises:
@@ -61,9 +58,7 @@ def find_leaves_with(engine: Engine, *, subject: str, escrow: bytes) -> list[str
     """The leaves of the batch in which a pseudonym got its escrow.
 
     Args:
-        engine: The database of registrations.
         subject: The pseudonym.
-        escrow: Its escrow.
 
     Returns:
         Nothing where no batch has it: no office will open that.

@@ -61,9 +61,7 @@ class Search:
     """A search in work.
 
     Args:
-        document: What it is about.
         entry: The log entry that holds the order.
-        batches: What it is cut into.
         found: Pseudonyms that matched so far.
     """
 
@@ -78,9 +76,7 @@ class SearchState:
     """Where a search stands.
 
     Args:
-        document: What it is about.
         entry: The log entry that holds the order.
-        tested: Differences decided.
         total: Of how many.
         found: Pseudonyms that matched and were revoked.
         waiting_for: Openers that have a step to do now.
@@ -95,11 +91,7 @@ class SearchState:
 
 
 def state_of(search: Search) -> SearchState:
-    """Where a search stands.
-
-    Args:
-        search: The search.
-    """
+    """Where a search stands."""
     waiting = {STEP_OF[batch.step] for batch in search.batches if batch.step != "done"}
     return SearchState(
         search.document,
@@ -116,7 +108,6 @@ class SearchDesk:
 
     Args:
         registrations: The database of registrations, with the log that orders are in.
-        suite: The group.
         public: Both openers' public halves, proofs checked.
         size: Registrations in a batch, at most `MAX_BATCH`.
     """
@@ -145,7 +136,6 @@ class SearchDesk:
             keys: A person's enrolled keys, in hexadecimal; whose, is not for this side to know.
             reference: The order's number in both offices' files.
             now: The present, aware.
-            actor: The officer who orders it.
         """
         with Session(self._registrations) as session:
             batches = cut_batches(session, keys, size=self.size)
@@ -187,7 +177,6 @@ class SearchDesk:
 
         Args:
             name: Hash of the order's log entry.
-            opener: Who asks.
             now: The present, aware.
 
         Raises:
@@ -215,7 +204,6 @@ class SearchDesk:
             opener: Who did; the caller made sure of it.
             answer: From `offices.search_answer`.
             now: The present, aware.
-            actor: The officer who sends it.
 
         Raises:
             NotFoundError: As for `state`.

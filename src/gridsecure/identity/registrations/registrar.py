@@ -70,7 +70,6 @@ class ReceivedPresentation:
 
     Args:
         holder: The SM2 key that will act [65 bytes].
-        message: The presentation.
         facts: What it says that its credential certifies; the presentation proves it.
     """
 
@@ -84,10 +83,7 @@ class Registrar:
     """The identity authority's registering side.
 
     Args:
-        suite: The group and its hash.
-        keys: The published keys.
         key: The issuer's key, to verify with.
-        engine: The database of registrations.
     """
 
     suite: Suite
@@ -101,7 +97,6 @@ class Registrar:
         """Register the pseudonyms of one presentation, as the module says.
 
         Args:
-            message: The presentation.
             occasion: What it must be bound to; its first domain is of the credential's period.
             now: The present, aware.
 
@@ -231,7 +226,6 @@ def check_domains(domains: Sequence[Domain], *, period: str) -> None:
 
     Args:
         domains: Where it is shown.
-        period: The credential's.
 
     Raises:
         InvalidMessageError: More than an acting and a settlement domain of this period, or an

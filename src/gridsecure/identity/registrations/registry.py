@@ -50,9 +50,7 @@ class Registration:
         holder: The SM2 key that acts under it [65 bytes]; empty where nobody acts, only bills are.
         escrow: The enrolled key, for both openers together [66 bytes].
         carried: Earlier pseudonyms of the same platform and purpose, shown in the same proof.
-        role: The credential's.
         settlement: The pseudonym in the settlement domain, shown in the same proof; or "".
-        facts: What the credential certifies.
     """
 
     subject: str
@@ -215,7 +213,6 @@ def spend_tag(engine: Engine, *, tag: bytes, quota: bytes, digest: bytes, now: d
     """Spend a grant's tag.
 
     Args:
-        engine: The database of registrations.
         tag: From a verified grant.
         quota: Names the quota it was counted in.
         digest: The query's digest.

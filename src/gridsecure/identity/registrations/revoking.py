@@ -34,11 +34,9 @@ def revoke(
     would link what a holder does to what it is billed.
 
     Args:
-        engine: The database of registrations.
         subject: The pseudonym.
         reference: Of the order, for the log.
         now: The present, aware.
-        actor: The officer who orders it.
 
     Raises:
         NotFoundError: There is no such registration (`not-found.registration`).
@@ -62,7 +60,6 @@ def revoke_in(
         subjects: The pseudonyms.
         reference: Of the order, for the log.
         now: The present, aware.
-        actor: The officer who orders it.
 
     Raises:
         NotFoundError: One of them is not registered (`not-found.registration`).

@@ -50,9 +50,6 @@ class SearchBatch:
         escrows: Where it is searched for, in hexadecimal.
         subjects: Whose escrows these are; an office is told their digests.
         step: What it waits for.
-        first: The utility's blindings.
-        mark: The utility's mark on them.
-        second: The regulator's blindings of those.
         pairs: As blinded so far.
         shares: By office, the regulator first.
         digests: Of every answer, by step.
@@ -95,9 +92,7 @@ class SearchBatch:
         """Keep one of the first two answers, for the next step.
 
         Args:
-            answer: The answer.
             checked: As verified.
-            actor: The officer who sent it.
         """
         self.officers[answer.step] = actor
         if answer.step == "blind":
@@ -140,11 +135,8 @@ def check_answer(
     """Verify every blinding and share of an answer to the step a batch waits for.
 
     Args:
-        batch: The batch.
         answer: What the office whose step it is sent.
         head: Hash of the log entry that holds the order.
-        public: That office's public half.
-        suite: The group.
 
     Raises:
         InvalidMessageError: Malformed points.
@@ -178,9 +170,7 @@ def find_matches(
 
     Args:
         batch: It waited for the last step.
-        answer: That step.
         checked: As verified.
-        suite: The group.
     """
     (regulator,) = batch.shares
     rows = zip(batch.subjects, batch.pairs, regulator, checked.shares, strict=True)

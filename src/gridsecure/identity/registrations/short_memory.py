@@ -28,8 +28,6 @@ class ShortMemory(Generic[ValueT]):
         """Keep a value, in place of an earlier one.
 
         Args:
-            name: Its name.
-            value: The value.
             now: The present, aware.
         """
         with self._lock:
@@ -40,7 +38,6 @@ class ShortMemory(Generic[ValueT]):
         """The value of a name, None when there is none any more.
 
         Args:
-            name: Its name.
             now: The present, aware.
         """
         with self._lock:

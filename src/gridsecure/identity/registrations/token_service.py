@@ -57,11 +57,7 @@ class TokenService:
     """The identity authority's side towards pseudonyms and grants.
 
     Args:
-        suite: The group and its hash.
-        keys: The published keys.
         key: The issuer's key, to verify with.
-        signer: Signs tokens.
-        engine: The database of registrations.
     """
 
     suite: Suite
@@ -114,7 +110,6 @@ class TokenService:
         """Turn a grant request into tokens for one query; nobody's name is in them.
 
         Args:
-            message: The request.
             question: What it must be for.
             now: The present, aware.
 

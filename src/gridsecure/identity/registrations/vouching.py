@@ -35,10 +35,8 @@ def vouch_registrations(
     """The identity authority's word on some pseudonyms of one domain, to be signed.
 
     Args:
-        engine: The database of registrations.
         subjects: The pseudonyms.
         domain: Where they act.
-        role: As what.
         now: The present, aware.
 
     Returns:
@@ -74,10 +72,7 @@ def vouch_settlement_names(
     told goes into the evidence log.
 
     Args:
-        engine: The database of registrations.
         subjects: Pseudonyms of the billing domain.
-        domain: That domain.
-        actor: Who asks.
         now: The present, aware.
 
     Raises:
@@ -111,7 +106,6 @@ def vouch_deny_list(engine: Engine, *, now: datetime) -> DenyList:
     """Every pseudonym that was revoked, to be signed; a longer list has a greater number.
 
     Args:
-        engine: The database of registrations.
         now: The present, aware.
     """
     # A settlement pseudonym beside its billing pseudonym would link them, and nobody acts under it.

@@ -75,7 +75,6 @@ class Opening(Generic[PersonT]):
 
     Args:
         subject: The pseudonym.
-        person: Whose the opened key is.
         expires_at: When this is forgotten.
     """
 
@@ -89,7 +88,6 @@ class WarrantDesk(Generic[PersonT]):
 
     Args:
         registrations: The database of registrations, with the log that orders are in.
-        suite: The group.
         published: What both openers published.
         whose: Says whose an opened key [33 bytes] is; asked once both shares are in the log.
 
@@ -128,7 +126,6 @@ class WarrantDesk(Generic[PersonT]):
             subject: The pseudonym, revoked or not.
             reference: The order's number in both offices' files.
             now: The present, aware.
-            actor: The officer who orders it.
 
         Raises:
             NotFoundError: Nobody is registered so (`not-found.registration`).
@@ -185,9 +182,7 @@ class WarrantDesk(Generic[PersonT]):
         Args:
             name: Hash of the order's log entry.
             opener: Whose share it is; the caller made sure that it is this office that asks.
-            share: What the office computed.
             now: The present, aware.
-            actor: The officer who gives it.
 
         Raises:
             NotFoundError: There is no such order (`not-found.warrant`), or the opened key is

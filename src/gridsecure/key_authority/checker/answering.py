@@ -81,7 +81,6 @@ class Outcome:
     """How a request was answered.
 
     Args:
-        request_id: The request.
         state: "released", "refused", or "failed": not answered, to be asked again.
         reason: Reason code of a refusal or failure.
         earlier: The release that holds what was asked for again, if one does.
@@ -364,11 +363,8 @@ def order_bills(
     """Have the vault bill some rosters.
 
     Args:
-        zone: The authority.
-        proven: Their transcripts.
         tariffs: Tariff texts by digest.
         withheld: What is not told of cells.
-        at: Now.
 
     Returns:
         Control totals, and roster id -> digest of its sealed statements, which are kept.

@@ -36,14 +36,11 @@ class BillVersion:
         upload: Digest of the signed upload.
         corrects: Digest of the upload it corrects, if any.
         roster: Digest of the signed roster.
-        roster_id: Name of the roster.
         tariff: Digest of the tariff's text.
         transcript: Digest of the transcript that was released.
-        plan_version: Version of the bill plan.
         outputs: SM3 over the digests of the transcript's outputs.
         start: Start of the period, ISO 8601.
         end: Its end, exclusive.
-        slots: Bills of the roster.
         corrected: Bills issued with this version: all of the first, the corrected ones later.
     """
 
@@ -76,14 +73,8 @@ class VersionRow:
     """What one release said of a cell.
 
     Args:
-        release_id: The release.
         released_at: When.
         plan: "bill" for first bills, "rebill" for corrections.
-        zone: Supply zone.
-        customer_class: Customer class.
-        start: Start of the period.
-        end: Its end.
-        measure: What is counted.
         members: First bills or corrected bills.
         value: The total, or the difference; None where it was withheld.
         total: First total and all differences so far; None once one of them was withheld.
@@ -111,7 +102,6 @@ def make_version(part: Proven, *, first: Digest | None = None) -> BillVersion:
     """The version that a proven transcript of one roster's bills becomes.
 
     Args:
-        part: The transcript.
         first: The chain it goes on; its own when None.
     """
     (data,), (upload,) = part.datas, part.transcript.uploads
@@ -163,12 +153,7 @@ def find_released_version(session: Session, upload: Digest) -> BillVersion:
 
 
 def bill_versions(zone: AuthorityZone, *, first: Digest | None = None) -> list[ReleasedVersion]:
-    """Released versions in the order of their release, of one chain or of all.
-
-    Args:
-        zone: The authority.
-        first: The upload that names a chain.
-    """
+    """Released versions in the order of their release, of one chain or of all."""
     versions = select(BillVersionRow).order_by(col(BillVersionRow.id))
     if first is not None:
         versions = versions.where(BillVersionRow.first == first)

@@ -41,9 +41,7 @@ class ProvenCorrection:
 
     Args:
         after: Its transcript, with the new outputs.
-        before: The roster and upload that it corrects.
         outputs_before: Their outputs, derived again.
-        version: The version its bills become.
     """
 
     after: Proven
@@ -73,8 +71,6 @@ def prove_correction(
 
     Args:
         envelope: The signed transcript.
-        zone: The authority.
-        view: The platform.
         keys: The gateways' key sets, from `key_sets.key_ring`.
 
     Raises:

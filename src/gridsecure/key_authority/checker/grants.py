@@ -47,7 +47,6 @@ def check_purpose(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime
     """Refuse what the request's plan is not released for.
 
     Args:
-        zone: The authority.
         request: The platform's request, its signature verified.
         now: The present, aware.
 
@@ -70,7 +69,6 @@ def check_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) 
     """Check the grant of a query (steps 1 to 3).
 
     Args:
-        zone: The authority.
         request: As for `check_purpose`.
         now: The present, aware.
 
@@ -119,7 +117,6 @@ def bind_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -
     """Spend a research request's grant for it, before anything is decrypted; again is the same.
 
     Args:
-        zone: The authority.
         request: Checked by `check_purpose`.
         now: The present, aware.
 
@@ -140,8 +137,6 @@ def seal_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: da
     The platform has the grant's token too, because a request carries it; it is not the reader.
 
     Args:
-        zone: The authority.
-        claims: Of the grant's token.
         query: The query as it was sent.
         now: The present, aware.
 
@@ -166,7 +161,6 @@ def query_result(zone: AuthorityZone, *, subject: str) -> Signed:
     """The certificate that answers a query.
 
     Args:
-        zone: The authority.
         subject: Of the grant's token, which names the query.
 
     Raises:

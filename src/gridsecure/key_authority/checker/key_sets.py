@@ -69,10 +69,8 @@ def give_key_set(
     """A gateway's own key set in force, generated where it has none.
 
     Args:
-        zone: The authority.
         request: A signed `KeySetRequest`.
         registrations: The identity authority's signed word on the gateway.
-        at: Now.
 
     Returns:
         The signed notice.
@@ -124,10 +122,8 @@ def rotate_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime
     """Retire a key set and generate the next one.
 
     Args:
-        zone: The authority.
         key_id: The key set in force.
         actor: Who ordered it.
-        at: Now.
 
     Returns:
         The notice of the key set that takes its place.
@@ -213,10 +209,7 @@ def publish_key_set(
     """Sign the notice of a key set and keep it; where another process came first, return its.
 
     Args:
-        zone: The authority.
-        key_set: The public half.
         place: The gateway whose it is, and its generation.
-        at: Now.
     """
     (gateway, generation), parameters = place, key_set.parameters
     relinearisation = None

@@ -82,7 +82,6 @@ class Giving:
     Args:
         claims: Name of each thing released once -> its transcript.
         datas: Uploads by digest of which something is given out.
-        period: The period of the sets.
         told: By cell, the sets that something is told of.
     """
 

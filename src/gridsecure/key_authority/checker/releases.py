@@ -36,8 +36,6 @@ class Granted:
         cells: Control totals or load-curve totals.
         statements: Roster id -> digest of its sealed statements.
         outputs_digest: SM3 over the digests of all outputs.
-        giving: What the ledger keeps of it.
-        versions: The versions of bills it makes known.
     """
 
     plan_version: int

@@ -38,8 +38,6 @@ def prove_roster(
     Args:
         digest: Of the signed roster.
         period: Start and end of the period it is used for, ISO 8601.
-        zone: The authority.
-        view: The platform.
 
     Raises:
         AuthenticityError: Its seats do not hold, or the platform sent other bytes.

@@ -44,7 +44,6 @@ class Prepared:
     """A request that may be decrypted.
 
     Args:
-        giving: What it will give out.
         withheld: What the vault is told to keep to itself.
     """
 

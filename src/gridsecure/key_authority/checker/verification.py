@@ -58,7 +58,6 @@ class Proven:
     Args:
         transcript: As the platform signed it.
         digest: Of the signed transcript.
-        datas: The rosters and uploads it used.
         outputs: The outputs, derived again.
         claims: What this transcript releases; each may be released once.
     """
@@ -122,8 +121,6 @@ def prove(
     Args:
         envelope: The signed transcript.
         seed: The blinding seed it commits to, if any.
-        zone: The authority.
-        view: The platform.
         keys: The gateways' key sets, from `key_sets.key_ring`.
         known: What the same request's transcript before used, verified.
 

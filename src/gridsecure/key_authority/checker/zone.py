@@ -51,14 +51,12 @@ class AuthorityZone:
     """The checker's stores, keys and trusted parties.
 
     Args:
-        engine: Its database.
         objects: Published key objects and sealed statements.
         signing_key: Signs key notices, orders to the vault and release certificates.
         platform: The compute platform's key by thumbprint.
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
         office: The billing office's key by thumbprint; it closes months.
         settlement: Asks the identity authority for settlement pseudonyms.
-        vault: The door to the vault.
         seated: The gateway's key of every roster whose seats this process checked.
         timezones: Local time of every tariff that this process read.
     """

@@ -44,7 +44,6 @@ class KeyPlace:
 
     Args:
         gateway: Thumbprint of the gateway's key.
-        parameters: Parameter set name.
         generation: Counts the gateway's key sets of these parameters, from 1.
 
     Raises:
@@ -72,10 +71,8 @@ def create_key_set(
     """Generate a key set and keep it sealed.
 
     Args:
-        folder: The vault's folder.
         place: Whose it is; a folder holds at most one key set of each place.
         kek: The 16-byte key-encryption key.
-        created_at: Now.
 
     Raises:
         ConflictError: The folder already holds this key set (`keys.exists`).
@@ -92,11 +89,7 @@ def keep_key_set(
     """Keep a key set sealed.
 
     Args:
-        folder: The vault's folder.
-        place: Whose it is.
-        key_set: The key set.
         kek: The 16-byte key-encryption key.
-        created_at: Now.
 
     Raises:
         ConflictError: The folder already holds this key set (`keys.exists`).

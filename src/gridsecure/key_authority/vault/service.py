@@ -96,7 +96,6 @@ def serve(vault: Vault, door: socket.socket, *, checker_uid: int) -> None:
     """Answer the checker until the process ends.
 
     Args:
-        vault: The vault.
         door: From `listen`.
         checker_uid: The user whose connections are taken; others are closed without a word.
     """

@@ -57,7 +57,6 @@ class Part(Generic[Column]):
     """A column that counts in a line.
 
     Args:
-        column: The column.
         amount_weight: What a value counts in the amount, before the rate; zero for none.
         quantity_weight: What it counts in the quantity; zero for none.
         is_priced: Whether the rate still has to be multiplied in.
@@ -95,7 +94,6 @@ class Decrypted:
     """Lines put together from decrypted columns; a kind finishes its own in place.
 
     Args:
-        rules: All lines.
         quantities: One row a line, one column a slot [1e-3 unit].
         amounts: The same shape [1e-11 yuan].
         divisor: The total that shares are divided by, one number a slot.
@@ -154,7 +152,6 @@ class LineKind:
     Args:
         takes: Whether a line is of this kind.
         describe: How a line is computed, in words.
-        read: The settlement columns it reads.
         settle: Values of the columns that stand in a settlement frame as they are.
         split: Its parts, by circuit, rule and bits of a price limb; None where nothing is computed
             on columns, because it follows from public facts and other lines.

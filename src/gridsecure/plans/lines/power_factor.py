@@ -61,11 +61,7 @@ _STEPS: Final = range(LOWEST_STEP + 1, HIGHEST_FACTOR + 1)
 
 
 def power_factor_kind(kind_of: KindOf) -> LineKind:
-    """The kind of percentages of other lines.
-
-    Args:
-        kind_of: Tells the kinds of those lines.
-    """
+    """The kind of percentages of other lines."""
     return LineKind(
         takes=lambda rule: rule.basis == POWER_FACTOR,
         describe=partial(_describe, kind_of),

@@ -52,7 +52,6 @@ def split_line(
     """The parts of a line that is computed on columns, or of the divisor.
 
     Args:
-        circuit: The columns.
         line: Number of the rule, or `DIVISOR`.
         limb_bits: Bits of a price limb, by line, for lines that sum over prices.
     """
