@@ -33,7 +33,14 @@ def offices(tmp_path: Path, uploads: list[GridUpload]) -> Iterator[Offices]:
 
 
 def typed(offices: Offices, name: str, *arguments: str, month: str = "2026-07") -> Result:
-    given = ["--identity", offices.identity, "--platform", offices.platform, "--month", month]
+    given = [
+        "--identity",
+        f"{offices.identity}/",
+        "--platform",
+        f"{offices.platform}/",
+        "--month",
+        month,
+    ]
     given += ["--key", str(offices.file("clerk", "signing.key"))]
     wide = CliRunner(env={"COLUMNS": "200"})
     return wide.invoke(command, ["period", name, *given, *arguments])

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.office_options import (
+    DenyListOption,
     IdentityOption,
     KeyOption,
     OpenerKeyOption,
@@ -286,7 +287,7 @@ def revoke(
     key: KeyOption,
     subject: SubjectOption,
     reference: ReferenceOption,
-    platform_url: Annotated[str, typer.Option(help="Platform to bring the deny list to.")] = "",
+    platform_url: DenyListOption = "",
 ) -> None:
     """Revoke one pseudonym at once. The person behind it stays unknown, and is not blocked."""
     with online.officer(url, key=key, platform=platform_url) as office:
@@ -313,7 +314,7 @@ def revoke_person(  # noqa: PLR0913 - one parameter an option
     ] = None,
     opener_key: Annotated[Path | None, typer.Option(help="Half of the opening key.")] = None,
     witness: Annotated[Path | None, typer.Option(help="Heads of the log kept here.")] = None,
-    platform_url: Annotated[str, typer.Option(help="Platform to bring the deny list to.")] = "",
+    platform_url: DenyListOption = "",
 ) -> None:
     """Order to find and revoke all a person has, or do this office's steps of such an order."""
     is_order = search is None

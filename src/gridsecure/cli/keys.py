@@ -13,7 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors
-from gridsecure.cli.office_options import KeyOption
+from gridsecure.cli.office_options import (
+    AuthorityUrlOption,
+    IdentityUrlOption,
+    KeyOption,
+    PlatformUrlOption,
+)
 from gridsecure.cli.on_use import on_use
 
 with on_use():
@@ -24,12 +29,6 @@ if TYPE_CHECKING:
 
 keys_app = typer.Typer(help="List, rotate and revoke gateways' key sets.", no_args_is_help=True)
 
-IdentityUrlOption = Annotated[
-    str, typer.Option("--identity", help="Address of the identity service.")
-]
-AuthorityUrlOption = Annotated[
-    str, typer.Option("--authority", help="Address of the key authority.")
-]
 KeyIdArgument = Annotated[str, typer.Argument(help="Key id of the key set.")]
 
 
@@ -76,7 +75,7 @@ def revoke(
     *,
     identity: IdentityUrlOption,
     authority: AuthorityUrlOption,
-    platform: Annotated[str, typer.Option("--platform", help="Address of the platform.")],
+    platform: PlatformUrlOption,
     key: KeyOption,
 ) -> None:
     """Withdraw a key set for good: nothing under it is computed on or decrypted any more."""

@@ -13,6 +13,20 @@ def _address(text: str) -> str:
 
 
 UrlOption = Annotated[str, typer.Option(help="Address of the identity service.", callback=_address)]
+IdentityUrlOption = Annotated[
+    str,
+    typer.Option("--identity", help="Address of the identity service.", callback=_address),
+]
+AuthorityUrlOption = Annotated[
+    str, typer.Option("--authority", help="Address of the key authority.", callback=_address)
+]
+PlatformUrlOption = Annotated[
+    str, typer.Option("--platform", help="Address of the platform.", callback=_address)
+]
+DenyListOption = Annotated[
+    str,
+    typer.Option("--platform-url", help="Platform to bring the deny list to.", callback=_address),
+]
 KeyOption = Annotated[Path, typer.Option(help="The officer's SM2 key (32 bytes, mode 0600).")]
 OpenerKeyOption = Annotated[
     Path, typer.Option(help="This office's half of the opening key (32 bytes, mode 0600).")

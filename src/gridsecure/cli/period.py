@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.office_options import IdentityUrlOption, PlatformUrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.errors import InputError
@@ -30,8 +31,6 @@ period_app = typer.Typer(
     help="Close a month: say which uploads are billed and totalled together.", no_args_is_help=True
 )
 
-IdentityOption = Annotated[str, typer.Option(help="Address of the identity service.")]
-PlatformOption = Annotated[str, typer.Option(help="Address of the platform.")]
 PersonOption = Annotated[Path, typer.Option(help="Key that you sign in with.")]
 MonthOption = Annotated[str, typer.Option(help="The month, as 2026-07.")]
 TimezoneOption = Annotated[str, typer.Option(help="Local time of the supply area.")]
@@ -41,8 +40,8 @@ TimezoneOption = Annotated[str, typer.Option(help="Local time of the supply area
 @explain_errors
 def show(
     *,
-    identity: IdentityOption,
-    platform: PlatformOption,
+    identity: IdentityUrlOption,
+    platform: PlatformUrlOption,
     key: PersonOption,
     month: MonthOption,
     timezone: TimezoneOption = TIMEZONE,
@@ -58,8 +57,8 @@ def show(
 @explain_errors
 def close(  # noqa: PLR0913 - one parameter an option
     *,
-    identity: IdentityOption,
-    platform: PlatformOption,
+    identity: IdentityUrlOption,
+    platform: PlatformUrlOption,
     key: PersonOption,
     office_key: Annotated[Path, typer.Option(help="The billing office's key; it signs the list.")],
     month: MonthOption,

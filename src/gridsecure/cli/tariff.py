@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from gridsecure.errors import InputError
 from gridsecure.statements.wording import Language
 
 with on_use():
-    from gridsecure import periods
+    from gridsecure import month_texts, periods
     from gridsecure.cli import tariff_check, tariff_files, tariff_names, tariff_show, tariff_tables
     from gridsecure.tariffs import calendar as tariff_calendar
     from gridsecure.tariffs import diff as tariff_diff
@@ -53,7 +54,7 @@ def show(
     language: LanguageOption = Language.ENGLISH,
 ) -> None:
     """Show a tariff: hours, tiers and rates of a month, with source and confidence of each."""
-    wanted = tariff_names.parse_month(month)
+    wanted = None if month is None else date(*month_texts.read_month(month), 1)
     tariff = tariffs.load_tariff(tariff_names.find_tariff(name, month=wanted))
     if wanted is not None:
         period = periods.billing_month(wanted.year, wanted.month, timezone=tariff.timezone)

@@ -6,7 +6,6 @@ from datetime import date
 from pathlib import Path
 
 from gridsecure.errors import NotFoundError
-from gridsecure.month_texts import read_month
 from gridsecure.tariffs.tariff import catalogue_paths, catalogue_tariffs
 from gridsecure.tariffs.versions import find_edition, read_editions
 
@@ -38,12 +37,3 @@ def find_tariff(name: str, *, month: date | None = None) -> Path:
     if month is None:
         return catalogue_tariffs()[name]
     return find_edition(read_editions(paths[name]), month=month).path
-
-
-def parse_month(text: str | None) -> date | None:
-    """Read a month written YYYY-MM.
-
-    Raises:
-        InputError: It is none (`month.format`, `month.year`).
-    """
-    return None if text is None else date(*read_month(text), 1)
