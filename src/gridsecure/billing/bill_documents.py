@@ -14,31 +14,14 @@ from gridsecure.billing.bills import Bills
 from gridsecure.billing.charges import (
     AMOUNT_DECIMALS,
     FEN_PER_YUAN,
+    GATEWAY,
+    KINDS,
     QUANTITY_DECIMALS,
 )
-from gridsecure.billing.rules import (
-    CONTRACT,
-    DEMAND,
-    DISCOUNT,
-    DYNAMIC,
-    MINIMUM,
-    OWN_DEMAND,
-    PERCENT,
-    POWER_FACTOR,
-    RATCHET,
-    SPLIT,
-    LineRule,
-    rate_units,
-    scale_decimal,
-)
-from gridsecure.tariffs.rows import RATE_DECIMALS
+from gridsecure.billing.rules import PERCENT, POWER_FACTOR, LineRule, rate_units, scale_decimal
+from gridsecure.tariffs.rows import KWH_PER_KW, KWH_PER_KW_DAY, RATE_DECIMALS
 from gridsecure.tariffs.tariff import Tariff
 
-# Where the number behind a line came from: measured energy, a column the gateway derived from its
-# readings, public facts, or the lines the authority had decrypted.
-CIPHERTEXT, GATEWAY, CONTRACT_FACT, AUTHORITY = "ciphertext", "gateway", "contract", "authority"
-_DERIVED = (DEMAND, OWN_DEMAND, RATCHET, DISCOUNT, SPLIT, POWER_FACTOR)
-_WITHOUT_RATE = (DYNAMIC, MINIMUM, POWER_FACTOR)
 _VAT_DECIMALS = 4
 
 
@@ -115,7 +98,7 @@ def vat_split(total_fen: int, *, rate: Decimal) -> dict[str, str]:
 def _line(bills: Bills, line: int, column: int) -> dict[str, Any]:
     rule = bills.rules[line]
     rate = None
-    if rule.basis not in _WITHOUT_RATE:
+    if KINDS[rule.basis].has_rate:
         rate = decimal_text(rate_units(rule.rate), RATE_DECIMALS)
     document = {
         "charge": rule.charge,
@@ -144,12 +127,9 @@ def _unit(rule: LineRule) -> str:
 
 def computed_where(rule: LineRule) -> str:
     """Say where a line's number comes from: `ciphertext`, `gateway`, `authority`, `contract`."""
-    if rule.basis == MINIMUM:
-        return AUTHORITY
-    if rule.basis == CONTRACT:
-        return CONTRACT_FACT
-    counts_demand = rule.limit_unit.startswith("kWh/kW") and rule.tier is not None
-    return GATEWAY if rule.basis in _DERIVED or counts_demand else CIPHERTEXT
+    # Limits per kW are a column of the gateway, whatever is counted under them.
+    counts_demand = rule.tier is not None and rule.limit_unit in (KWH_PER_KW, KWH_PER_KW_DAY)
+    return GATEWAY if counts_demand else KINDS[rule.basis].computed
 
 
 def decimal_text(value: int, decimals: int) -> str:

@@ -11,12 +11,17 @@ a whole number of 1e-11 yuan, so rounding the cut amount half-up to the fen give
 fraction would have given.
 
 int64 holds 92 million yuan in that scale; beyond it the arrays hold Python integers (object).
+
+`KINDS` is the one table of what a line may multiply: its entry tells all that this side of a bill,
+the gateway's columns and the words of a bill need to know of a kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +43,7 @@ from gridsecure.billing.rules import (
     SHARE,
     SPLIT,
     TIER_PART,
+    TOTAL,
     LineRule,
     rate_units,
 )
@@ -55,9 +61,16 @@ from gridsecure.billing.settlement_columns import (
     split_column,
 )
 from gridsecure.periods import BillingPeriod
-from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.consistency import MONTH, YEAR
 from gridsecure.tariffs.power_factor import adjustment_table
-from gridsecure.tariffs.rows import PER_DAY, PER_KVA, RATE_DECIMALS
+from gridsecure.tariffs.rows import (
+    KWH_PER_KVA,
+    KWH_PER_KW,
+    KWH_PER_KW_DAY,
+    PER_DAY,
+    PER_KVA,
+    RATE_DECIMALS,
+)
 
 QUANTITY_DECIMALS = 3
 AMOUNT_DECIMALS = QUANTITY_DECIMALS + RATE_DECIMALS
@@ -72,6 +85,95 @@ PERCENT_QUANTITY = 10
 
 # int64, or object holding Python integers where int64 could overflow.
 IntegerArray = npt.NDArray[Any]
+
+
+# Where the number behind a line came from: measured energy, a column the gateway derived from its
+# readings, public facts, or the lines the authority had decrypted.
+CIPHERTEXT, GATEWAY, CONTRACT_FACT, AUTHORITY = "ciphertext", "gateway", "contract", "authority"
+
+
+class Need(Enum):
+    """What a line needs of a meter point beside sums of energy."""
+
+    DEMAND = auto()  # the highest power of an interval
+    ORDER = auto()  # the intervals in the order of time, to fill tiers
+    PRICES = auto()  # the energy of each interval that has a price of its own
+    REACTIVE = auto()  # a register of reactive energy
+    EXPORT = auto()  # a register of energy fed in
+    CAPACITY = auto()  # a contracted capacity to count kWh per
+
+
+_FROM_INTERVALS: Final = {Need.DEMAND, Need.ORDER, Need.PRICES}
+_NEED_OF_LIMITS: Final = {
+    KWH_PER_KVA: Need.CAPACITY,
+    KWH_PER_KW: Need.DEMAND,
+    KWH_PER_KW_DAY: Need.DEMAND,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """The meter points of a month.
+
+    Args:
+        settlements: Settlements of this period, one row per meter point.
+        contracts: Contracts in the same order.
+        period: The billing period.
+    """
+
+    settlements: pd.DataFrame
+    contracts: pd.DataFrame
+    period: BillingPeriod
+
+    def column(self, name: str) -> npt.NDArray[np.int64]:
+        """One settlement column."""
+        return self.settlements[name].to_numpy(np.int64)
+
+
+Limits = Sequence[npt.NDArray[np.int64]]
+
+
+def _no_limits(_rule: LineRule, _contracts: pd.DataFrame, _period: BillingPeriod) -> Limits:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeKind:
+    """What a line multiplies, and what follows from that. The rest of `billing` asks only this.
+
+    Args:
+        measure: The quantity [1e-3 unit].
+        price: The amount [1e-11 yuan], where it is no product of quantity and rate.
+        derive: The amount from the other lines, by rules, line, quantities and amounts.
+        has_rate: Whether a bill shows a single rate.
+        computed: Where its number comes from, one of the names above.
+        needs: What it needs beside sums of energy, whatever its limits count.
+        limits_wh: The limits in kWh of every meter point, in arrays.
+        limits_reset: What those limits count, a `month` or a `year`; None where the tariff says.
+    """
+
+    measure: Callable[[LineRule, Settled], IntegerArray]
+    price: Callable[[LineRule, Settled], IntegerArray] | None = None
+    derive: Callable[[Sequence[LineRule], int, IntegerArray, IntegerArray], IntegerArray] | None = (
+        None
+    )
+    has_rate: bool = True
+    computed: str = CIPHERTEXT
+    needs: frozenset[Need] = frozenset()
+    limits_wh: Callable[[LineRule, pd.DataFrame, BillingPeriod], Limits] = _no_limits
+    limits_reset: str | None = None
+
+
+def list_needs(rules: Sequence[LineRule]) -> frozenset[Need]:
+    """What the lines need beside sums of energy, by what they multiply and what limits count."""
+    units = {rule.limit_unit for rule in rules} & _NEED_OF_LIMITS.keys()
+    by_limits = {_NEED_OF_LIMITS[unit] for unit in units}
+    return frozenset(by_limits).union(*(KINDS[rule.basis].needs for rule in rules))
+
+
+def needs_intervals(rules: Sequence[LineRule]) -> bool:
+    """Whether any line needs more than sums of energy over a month."""
+    return not _FROM_INTERVALS.isdisjoint(list_needs(rules))
 
 
 def exact_lines(
@@ -89,14 +191,11 @@ def exact_lines(
     """
     quantities = line_quantities(rules, settlements=settlements, contracts=contracts, period=period)
     amounts = line_amounts(rules, quantities=quantities)
+    settled = Settled(settlements, contracts, period)
     for line, rule in enumerate(rules):
-        if rule.basis in (SHARE, DYNAMIC):
+        if (price := KINDS[rule.basis].price) is not None:
             amounts = amounts.astype(object)
-            amounts[line] = (
-                _shares(rule, settlements, contracts, period)
-                if rule.basis == SHARE
-                else _priced_intervals(rule, settlements)
-            )
+            amounts[line] = price(rule, settled)
     return quantities, derive_lines(rules, quantities=quantities, amounts=amounts)
 
 
@@ -113,17 +212,9 @@ def derive_lines(
         The amounts of all lines; the same array where nothing is derived.
     """
     for line, rule in enumerate(rules):
-        if rule.basis == POWER_FACTOR:
+        if (derive := KINDS[rule.basis].derive) is not None:
             amounts = amounts.astype(object)
-            base = amounts[list(rule.base)].sum(axis=0)
-            percent = quantities[line].astype(object) // PERCENT_QUANTITY
-            amounts[line] = divide_toward_zero(base * percent, PERCENT_SCALE)
-        elif rule.basis == MINIMUM:
-            amounts = amounts.astype(object)
-            others = [n for n, other in enumerate(rules) if other.basis != MINIMUM]
-            wanted = quantities[line].astype(object) * rate_units(rule.rate)
-            missing = wanted - amounts[others].sum(axis=0)
-            amounts[line] = np.where(missing > 0, missing, 0)
+            amounts[line] = derive(rules, line, quantities, amounts)
     return amounts
 
 
@@ -143,60 +234,38 @@ def line_quantities(
         contracts: Contracts in the same order.
         period: The billing period, for charges per month or day.
     """
+    settled = Settled(settlements, contracts, period)
     quantities = np.zeros((len(rules), len(settlements)), dtype=np.int64)
     for number, rule in enumerate(rules):
-        if rule.basis == TIER_PART:
-            quantities[number] = tier_parts(rule, settlements, contracts, period)
-        elif rule.basis == SHARE:
-            product, total = _share_terms(rule, settlements, contracts, period)
-            quantities[number] = product // np.where(total == 0, 1, total)
-        elif rule.basis == QUOTA:
-            free = contracts["free_quota_wh"].to_numpy(np.int64)
-            quantities[number] = np.minimum(_column(settlements, TOTAL_COLUMN), free)
-        elif rule.basis == DISCOUNT:
-            quantities[number] = _discounted(rule, settlements, contracts)
-        elif rule.basis == POWER_FACTOR:
-            table = adjustment_table(rule.standard)
-            factors = _column(settlements, POWER_FACTOR_COLUMN)
-            quantities[number] = table[factors] * PERCENT_QUANTITY
-        elif rule.basis in (CONTRACT, MINIMUM):
-            quantities[number] = contract_quantity(rule, contracts, period)
-        else:
-            quantities[number] = _column(settlements, _measured(rule))
+        quantities[number] = KINDS[rule.basis].measure(rule, settled)
     return quantities
 
 
-def _measured(rule: LineRule) -> str:
-    """The settlement column a line multiplies as it stands."""
-    label, tier = rule.tou_period, rule.tier
-    if rule.basis == REGISTER and label is not None:
-        return register_column(label)
-    if rule.basis == SPLIT and label is not None and tier is not None:
-        return split_column(label, tier)
-    if rule.basis == DEMAND:
-        return demand_column(label)
-    fixed = {OWN_DEMAND: OWN_DEMAND_COLUMN, RATCHET: RATCHET_COLUMN, EXPORT: EXPORT_COLUMN}
-    return fixed.get(rule.basis, TOTAL_COLUMN)
+def _label(rule: LineRule) -> str:
+    if rule.tou_period is None:
+        raise ValueError(f"a {rule.basis} line is one of a time-of-use period")
+    return rule.tou_period
 
 
-def _column(settlements: pd.DataFrame, name: str) -> npt.NDArray[np.int64]:
-    return settlements[name].to_numpy(np.int64)
+def _measure_split(rule: LineRule, settled: Settled) -> IntegerArray:
+    if rule.tier is None:
+        raise ValueError("a split line is one of a tier")
+    return settled.column(split_column(_label(rule), rule.tier))
 
 
-def tier_parts(
-    rule: LineRule, settlements: pd.DataFrame, contracts: pd.DataFrame, period: BillingPeriod
-) -> npt.NDArray[np.int64]:
+def _measure_tier(rule: LineRule, settled: Settled) -> IntegerArray:
     """Energy of each meter point between a rule's limits [Wh].
 
     Of a year's tiers, what this month added: the part of all energy since 1 January with the month,
     less the part without it.
     """
     own = rule.basis == TIER_PART and rule.tou_period is not None
-    name = register_column(rule.tou_period) if own and rule.tou_period else TOTAL_COLUMN
-    energy = _column(settlements, name)
-    lower, upper = tier_limits_wh(rule, contracts, period=period, settlements=settlements)
+    energy = settled.column(register_column(_label(rule)) if own else TOTAL_COLUMN)
+    lower, upper = tier_limits_wh(
+        rule, settled.contracts, period=settled.period, settlements=settled.settlements
+    )
     if rule.reset == YEAR:
-        before = _column(settlements, YEAR_BEFORE_COLUMN)
+        before = settled.column(YEAR_BEFORE_COLUMN)
         after = before + energy
         return _between(after, lower, upper) - _between(before, lower, upper)
     return _between(energy, lower, upper)
@@ -209,52 +278,86 @@ def _between(
     return part
 
 
-def _share_terms(
-    rule: LineRule, settlements: pd.DataFrame, contracts: pd.DataFrame, period: BillingPeriod
-) -> tuple[IntegerArray, IntegerArray]:
+def _limit_tier(rule: LineRule, contracts: pd.DataFrame, period: BillingPeriod) -> Limits:
+    return tier_limits_wh(rule, contracts, period=period)
+
+
+def _free_quota(contracts: pd.DataFrame) -> npt.NDArray[np.int64]:
+    return contracts["free_quota_wh"].to_numpy(np.int64)
+
+
+def _measure_quota(_rule: LineRule, settled: Settled) -> IntegerArray:
+    return np.minimum(settled.column(TOTAL_COLUMN), _free_quota(settled.contracts))
+
+
+def _share_terms(rule: LineRule, settled: Settled) -> tuple[IntegerArray, IntegerArray]:
     """Register x tier part [Wh²] and total [Wh]; their quotient is the share."""
-    if rule.tou_period is None:
-        raise ValueError("a share is one of a time-of-use register")
-    register = _column(settlements, register_column(rule.tou_period)).astype(object)
-    part = tier_parts(rule, settlements, contracts, period).astype(object)
-    return register * part, _column(settlements, TOTAL_COLUMN).astype(object)
+    register = settled.column(register_column(_label(rule))).astype(object)
+    part = _measure_tier(rule, settled).astype(object)
+    return register * part, settled.column(TOTAL_COLUMN).astype(object)
 
 
-def _shares(
-    rule: LineRule, settlements: pd.DataFrame, contracts: pd.DataFrame, period: BillingPeriod
-) -> IntegerArray:
-    product, total = _share_terms(rule, settlements, contracts, period)
+def _measure_share(rule: LineRule, settled: Settled) -> IntegerArray:
+    return divide_toward_zero(*_share_terms(rule, settled))
+
+
+def _price_share(rule: LineRule, settled: Settled) -> IntegerArray:
+    product, total = _share_terms(rule, settled)
     return divide_toward_zero(product * rate_units(rule.rate), total)
+
+
+def _price_intervals(rule: LineRule, settled: Settled) -> IntegerArray:
+    amounts = np.zeros(len(settled.settlements), dtype=object)
+    for index, price in enumerate(rule.prices):
+        name = interval_column(index)
+        if price and name in settled.settlements:
+            amounts += settled.column(name).astype(object) * price
+    return amounts
+
+
+def _measure_discount(rule: LineRule, settled: Settled) -> IntegerArray:
+    """Demand of the meter points with enough kWh per contracted kVA; zero for the others."""
+    enough = capacities_va(settled.contracts) * rule.min_use_hours
+    reached = settled.column(TOTAL_COLUMN) >= enough
+    return np.where(reached, settled.column(demand_column(None)), 0)
+
+
+def _measure_contract(rule: LineRule, settled: Settled) -> IntegerArray:
+    return contract_quantity(rule, settled.contracts, settled.period)
+
+
+def _measure_percentage(rule: LineRule, settled: Settled) -> IntegerArray:
+    percentages: IntegerArray = adjustment_table(rule.standard)[settled.column(POWER_FACTOR_COLUMN)]
+    return percentages * PERCENT_QUANTITY
+
+
+def _derive_percentage(
+    rules: Sequence[LineRule], line: int, quantities: IntegerArray, amounts: IntegerArray
+) -> IntegerArray:
+    base = amounts[list(rules[line].base)].sum(axis=0)
+    percent = quantities[line].astype(object) // PERCENT_QUANTITY
+    return divide_toward_zero(base * percent, PERCENT_SCALE)
+
+
+def _derive_minimum(
+    rules: Sequence[LineRule], line: int, quantities: IntegerArray, amounts: IntegerArray
+) -> IntegerArray:
+    others = [n for n, other in enumerate(rules) if other.basis != MINIMUM]
+    wanted = quantities[line].astype(object) * rate_units(rules[line].rate)
+    missing = wanted - amounts[others].sum(axis=0)
+    return np.where(missing > 0, missing, 0)
 
 
 def divide_toward_zero(numerators: IntegerArray, divisor: IntegerArray | int) -> IntegerArray:
     """Divide exact integers and cut toward zero; what is divided by zero is zero.
 
-    >>> cut(np.array([7, -7, 5], dtype=object), np.array([2, 2, 0], dtype=object)).tolist()
+    >>> divide_toward_zero(np.array([7, -7, 5]), np.array([2, 2, 0])).tolist()
     [3, -3, 0]
     """
     safe = np.where(np.asarray(divisor) == 0, 1, divisor)
     magnitudes = abs(numerators) // safe
     signed: IntegerArray = np.where(numerators < 0, -magnitudes, magnitudes)
     return np.where(np.asarray(divisor) == 0, 0, signed)
-
-
-def _priced_intervals(rule: LineRule, settlements: pd.DataFrame) -> IntegerArray:
-    amounts = np.zeros(len(settlements), dtype=object)
-    for index, price in enumerate(rule.prices):
-        name = interval_column(index)
-        if price and name in settlements:
-            amounts += _column(settlements, name).astype(object) * price
-    return amounts
-
-
-def _discounted(
-    rule: LineRule, settlements: pd.DataFrame, contracts: pd.DataFrame
-) -> npt.NDArray[np.int64]:
-    """Demand of the meter points with enough kWh per contracted kVA; zero for the others."""
-    enough = capacities_va(contracts) * rule.min_use_hours
-    reached = _column(settlements, TOTAL_COLUMN) >= enough
-    return np.where(reached, _column(settlements, demand_column(None)), 0)
 
 
 def contract_quantity(
@@ -278,8 +381,11 @@ def line_amounts(rules: Sequence[LineRule], *, quantities: IntegerArray) -> Inte
         The same shape; int64 when no amount can leave it, else Python integers. Zero for lines
         that are no product of a quantity and a rate.
     """
-    products = (SHARE, DYNAMIC, POWER_FACTOR, MINIMUM)
-    units = [0 if rule.basis in products else rate_units(rule.rate) for rule in rules]
+    kinds = [KINDS[rule.basis] for rule in rules]
+    units = [
+        rate_units(rule.rate) if kind.price is None and kind.derive is None else 0
+        for rule, kind in zip(rules, kinds, strict=True)
+    ]
     bound = max(
         (find_largest(row) * abs(unit) for row, unit in zip(quantities, units, strict=True)),
         default=0,
@@ -293,3 +399,60 @@ def line_amounts(rules: Sequence[LineRule], *, quantities: IntegerArray) -> Inte
 def find_largest(values: IntegerArray) -> int:
     """Return the largest absolute value as a Python integer; zero when there is none."""
     return max(int(values.max(initial=0)), -int(values.min(initial=0)))
+
+
+_DEMAND: Final = frozenset({Need.DEMAND})
+
+KINDS: Final[Mapping[str, ChargeKind]] = {
+    TOTAL: ChargeKind(measure=lambda _rule, settled: settled.column(TOTAL_COLUMN)),
+    REGISTER: ChargeKind(
+        measure=lambda rule, settled: settled.column(register_column(_label(rule)))
+    ),
+    TIER_PART: ChargeKind(measure=_measure_tier, limits_wh=_limit_tier),
+    SHARE: ChargeKind(measure=_measure_share, price=_price_share, limits_wh=_limit_tier),
+    SPLIT: ChargeKind(measure=_measure_split, computed=GATEWAY, needs=frozenset({Need.ORDER})),
+    QUOTA: ChargeKind(
+        measure=_measure_quota,
+        limits_wh=lambda _rule, contracts, _period: (_free_quota(contracts),),
+        limits_reset=MONTH,  # under any ladder
+    ),
+    DYNAMIC: ChargeKind(
+        measure=lambda _rule, settled: settled.column(TOTAL_COLUMN),
+        price=_price_intervals,
+        has_rate=False,
+        needs=frozenset({Need.PRICES}),
+    ),
+    EXPORT: ChargeKind(
+        measure=lambda _rule, settled: settled.column(EXPORT_COLUMN),
+        needs=frozenset({Need.EXPORT}),
+    ),
+    DEMAND: ChargeKind(
+        measure=lambda rule, settled: settled.column(demand_column(rule.tou_period)),
+        computed=GATEWAY,
+        needs=_DEMAND,
+    ),
+    OWN_DEMAND: ChargeKind(
+        measure=lambda _rule, settled: settled.column(OWN_DEMAND_COLUMN),
+        computed=GATEWAY,
+        needs=_DEMAND,
+    ),
+    RATCHET: ChargeKind(
+        measure=lambda _rule, settled: settled.column(RATCHET_COLUMN),
+        computed=GATEWAY,
+        needs=_DEMAND,
+    ),
+    DISCOUNT: ChargeKind(
+        measure=_measure_discount, computed=GATEWAY, needs=_DEMAND | {Need.CAPACITY}
+    ),
+    CONTRACT: ChargeKind(measure=_measure_contract, computed=CONTRACT_FACT),
+    POWER_FACTOR: ChargeKind(
+        measure=_measure_percentage,
+        derive=_derive_percentage,
+        has_rate=False,
+        computed=GATEWAY,
+        needs=frozenset({Need.REACTIVE}),
+    ),
+    MINIMUM: ChargeKind(
+        measure=_measure_contract, derive=_derive_minimum, has_rate=False, computed=AUTHORITY
+    ),
+}

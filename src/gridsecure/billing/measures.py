@@ -16,16 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from gridsecure.billing.calendars import label_intervals
+from gridsecure.billing.charges import Need, list_needs
 from gridsecure.billing.limits import tier_limits_wh
-from gridsecure.billing.rules import (
-    DEMAND,
-    DISCOUNT,
-    DYNAMIC,
-    OWN_DEMAND,
-    SPLIT,
-    LineRule,
-    interval_length,
-)
+from gridsecure.billing.rules import DEMAND, SPLIT, LineRule, interval_length
 from gridsecure.billing.settlement_columns import (
     YEAR_BEFORE_COLUMN,
     demand_column,
@@ -35,7 +28,6 @@ from gridsecure.billing.settlement_columns import (
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.consistency import YEAR
-from gridsecure.tariffs.rows import KWH_PER_KW, KWH_PER_KW_DAY
 from gridsecure.tariffs.tariff import Tariff
 
 MINUTE = pd.Timedelta(minutes=1)
@@ -84,20 +76,6 @@ def uniform_minutes(interval: pd.Timedelta) -> npt.NDArray[np.int64]:
     return np.full((1, 1), minutes, dtype=np.int64)
 
 
-def needs_intervals(rules: Sequence[LineRule]) -> bool:
-    """Whether any line needs more than sums of energy."""
-    return needs_demand(rules) or any(rule.basis in (DYNAMIC, SPLIT) for rule in rules)
-
-
-def needs_demand(rules: Sequence[LineRule]) -> bool:
-    """Whether any line needs the maximum demand."""
-    return any(
-        rule.basis in (DEMAND, OWN_DEMAND, DISCOUNT)
-        or rule.limit_unit in (KWH_PER_KW, KWH_PER_KW_DAY)
-        for rule in rules
-    )
-
-
 def derive_measures(
     intervals: MonthIntervals,
     *,
@@ -121,12 +99,13 @@ def derive_measures(
         InputError: As `tier_limits_wh`.
     """
     columns: dict[str, npt.NDArray[np.int64]] = {}
-    if needs_demand(rules):
+    needs = list_needs(rules)
+    if Need.DEMAND in needs:
         columns |= _demands(intervals, rules, tariff)
-    if any(rule.basis == SPLIT for rule in rules):
+    if Need.ORDER in needs:
         frame = settled.assign(**columns)
         columns |= _splits(intervals, rules, tariff, frame, contracts, period)
-    if any(rule.basis == DYNAMIC for rule in rules):
+    if Need.PRICES in needs:
         columns |= _placed(intervals, tariff, period)
     return columns
 

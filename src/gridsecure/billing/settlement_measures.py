@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gridsecure.billing.charges import needs_intervals
 from gridsecure.billing.contracts import align_contracts
 from gridsecure.billing.measures import (
     MonthIntervals,
     apply_ratchet,
     carry_year,
     derive_measures,
-    needs_intervals,
     uniform_minutes,
 )
 from gridsecure.billing.rules import line_rules, scale_decimal
@@ -38,9 +38,10 @@ from gridsecure.billing.settlement_columns import (
 )
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.periods import BillingPeriod, Lengths
-from gridsecure.tariffs.consistency import YEAR
+from gridsecure.tariffs.consistency import CHRONOLOGICAL, YEAR
 from gridsecure.tariffs.power_factor import power_factors
 from gridsecure.tariffs.pricing import FEED_IN_CHARGE
+from gridsecure.tariffs.rows import KWH_PER_KW, KWH_PER_KW_DAY, PER_KW
 from gridsecure.tariffs.tariff import Tariff
 
 _SHARE_DECIMALS = 4
@@ -170,9 +171,9 @@ def _interval_measures(
 
 
 def _may_need_intervals(tariff: Tariff) -> bool:
-    from_tiers = any(tier.unit.startswith("kWh/kW") for tier in tariff.tiers)
-    demand = any(rate.per == "kW-month" for rate in tariff.rates)
-    split = tariff.tier_convention == "chronological"
+    from_tiers = any(tier.unit in (KWH_PER_KW, KWH_PER_KW_DAY) for tier in tariff.tiers)
+    demand = any(rate.per == PER_KW for rate in tariff.rates)
+    split = tariff.tier_convention == CHRONOLOGICAL
     return from_tiers or demand or split or tariff.dynamic is not None
 
 

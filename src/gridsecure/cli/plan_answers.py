@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gridsecure.billing.bill_documents import CIPHERTEXT, computed_where
+from gridsecure.billing.bill_documents import computed_where
+from gridsecure.billing.charges import CIPHERTEXT
 from gridsecure.billing.contracts import default_contracts, load_contracts
 from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR, SHARE, LineRule
 from gridsecure.cli.tariff_names import find_tariff

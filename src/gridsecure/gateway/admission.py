@@ -16,19 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.calendars import find_straddling
-from gridsecure.billing.limits import OPEN_LIMIT_WH, counts_hours, tier_limits_wh
+from gridsecure.billing.charges import KINDS, Need, list_needs
+from gridsecure.billing.limits import OPEN_LIMIT_WH, counts_hours
 from gridsecure.billing.measures import find_across_prices
-from gridsecure.billing.rules import (
-    DISCOUNT,
-    EXPORT,
-    POWER_FACTOR,
-    QUOTA,
-    SHARE,
-    TIER_PART,
-    LineRule,
-    interval_length,
-    line_rules,
-)
+from gridsecure.billing.rules import LineRule, interval_length, line_rules
 from gridsecure.billing.validation import LEFT_OUT
 from gridsecure.errors import InputError
 from gridsecure.gateway.energies import IntervalEnergies
@@ -41,7 +32,6 @@ from gridsecure.plans.needs import largest_total_wh
 from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_YEAR_WH
 from gridsecure.plans.steps import MOST_STEPS
 from gridsecure.tariffs.consistency import MONTH, YEAR
-from gridsecure.tariffs.rows import KWH_PER_KVA
 from gridsecure.tariffs.tariff import Tariff
 
 Mask = NDArray[np.bool_]
@@ -205,12 +195,12 @@ def _tariff_objections(
 def _without_register(
     rules: tuple[LineRule, ...], energies: IntervalEnergies, rows: NDArray[np.intp]
 ) -> Mask:
+    needs = list_needs(rules)
     missing = np.zeros(len(rows), dtype=bool)
-    for rule in rules:
-        if rule.basis == POWER_FACTOR:
-            missing |= _lacks(energies.reactive_varh, rows)
-        elif rule.basis == EXPORT:
-            missing |= _lacks(energies.export_wh, rows)
+    if Need.REACTIVE in needs:
+        missing |= _lacks(energies.reactive_varh, rows)
+    if Need.EXPORT in needs:
+        missing |= _lacks(energies.export_wh, rows)
     return missing
 
 
@@ -253,16 +243,14 @@ def _bad_limits(
     limits would have to be counted in steps that divide it.
     """
     bad = np.zeros(len(contracts), dtype=bool)
-    tiered = [rule for rule in rules if rule.basis in (TIER_PART, SHARE, QUOTA)]
-    if any(rule.basis == DISCOUNT or rule.limit_unit == KWH_PER_KVA for rule in rules):
+    if Need.CAPACITY in list_needs(rules):
         bad |= contracts["contracted_va"].to_numpy(np.int64) <= 0
     for reset, digits in ((YEAR, YEAR_DIGITS), (MONTH, MONTH_DIGITS)):
-        counted = [r for r in tiered if _reset(r) == reset and not counts_hours(r)]
-        if not counted:
+        own = _limits_wh(rules, contracts, period, reset=reset)
+        if not len(own):
             continue
-        own = _limits_wh(counted, contracts, period)
         public = contracts.assign(household_quota_wh=0, free_quota_wh=0)
-        stated = _limits_wh(counted, public, period)
+        stated = _limits_wh(rules, public, period, reset=reset)
         highest = digits.highest_threshold * WH_PER_KWH
         spoilt = ((own % WH_PER_KWH != 0) | (own > highest)).any(axis=0)
         if reset == MONTH:
@@ -274,21 +262,16 @@ def _bad_limits(
     return bad
 
 
-def _reset(rule: LineRule) -> str:
-    """What a rule's limits count; a free quota is one of the month under any ladder."""
-    return MONTH if rule.basis == QUOTA else rule.reset
-
-
 def _limits_wh(
-    rules: Sequence[LineRule], contracts: pd.DataFrame, period: BillingPeriod
+    rules: Sequence[LineRule], contracts: pd.DataFrame, period: BillingPeriod, *, reset: str
 ) -> NDArray[np.int64]:
-    """Every limit of every meter point [limits, meter points]; zero for an open one."""
-    sides: list[NDArray[np.int64]] = []
-    for rule in rules:
-        if rule.basis == QUOTA:
-            sides.append(contracts["free_quota_wh"].to_numpy(np.int64))
-        else:
-            sides += tier_limits_wh(rule, contracts, period=period)
-    limits = np.stack(sides)
+    """Limits in kWh of a month or a year [limits, meter points]; zero for an open one."""
+    sides = [
+        side
+        for rule in rules
+        if (KINDS[rule.basis].limits_reset or rule.reset) == reset and not counts_hours(rule)
+        for side in KINDS[rule.basis].limits_wh(rule, contracts, period)
+    ]
+    limits = np.array(sides, dtype=np.int64)
     bounded: NDArray[np.int64] = np.where(limits == OPEN_LIMIT_WH, 0, limits)
     return bounded

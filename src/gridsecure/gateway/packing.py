@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.measures import MonthIntervals, derive_measures, needs_intervals
-from gridsecure.billing.rules import EXPORT, POWER_FACTOR, line_rules
+from gridsecure.billing.charges import Need, list_needs, needs_intervals
+from gridsecure.billing.measures import MonthIntervals, derive_measures
+from gridsecure.billing.rules import line_rules
 from gridsecure.billing.settlement_columns import (
     EXPORT_COLUMN,
     POWER_FACTOR_COLUMN,
@@ -279,11 +280,12 @@ def settle_energies(
         columns[register_column(tou_period)] = energy_wh
     if tariff.tier_reset == YEAR:
         columns[YEAR_BEFORE_COLUMN] = _given(energies.year_before_wh, "year")
-    if any(rule.basis == POWER_FACTOR for rule in rules):
+    needs = list_needs(rules)
+    if Need.REACTIVE in needs:
         reactive = _given(energies.reactive_varh, "reactive")
         columns[REACTIVE_COLUMN] = reactive
         columns[POWER_FACTOR_COLUMN] = power_factors(total, reactive)
-    if any(rule.basis == EXPORT for rule in rules):
+    if Need.EXPORT in needs:
         columns[EXPORT_COLUMN] = _given(energies.export_wh, "export")
     settled = pd.DataFrame({"meter_point_id": energies.meter_point_ids, **columns})
     if not needs_intervals(rules):
