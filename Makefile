@@ -130,6 +130,10 @@ format: .venv/.dev ## Put the code into the house format.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: reasons
+reasons: .venv/.dev ## Write the table of reason codes anew from the code.
+	PYTHONPATH=. $(BIN)/python -m tests.wire.reason_sources
+
 .PHONY: docs
 docs: .venv/.dev ## Build the documentation; a warning is an error.
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html

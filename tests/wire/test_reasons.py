@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gridsecure.errors import NotFoundError
-from gridsecure.wire.reasons import Meaning, meanings_of, reason_codes, reasons_page
+from gridsecure.wire.reasons import TABLE, Meaning, meanings_of, reason_codes, reasons_page
+from tests.wire.reason_sources import table_text
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = re.compile(r'reason="([a-z0-9-]+\.[a-z0-9.-]+)"')
@@ -24,6 +25,25 @@ def test_every_code_that_is_written_out_is_found():
     written = {code for path in files for code in WRITTEN.findall(path.read_text("utf-8"))}
     assert len(written) > 200
     assert written - known() == set()
+
+
+def test_the_table_is_what_the_code_says():
+    assert TABLE.read_text("utf-8") == table_text(), "run `make reasons` and commit the table"
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("service.failed", "Look into the log of the {service} service."),
+        ("service.too-many", "Wait a minute, then try once more."),
+    ],
+)
+def test_a_code_that_is_chosen_in_a_variable_is_found_with_its_remedy(code, remedy):
+    assert [one.remedy for one in meanings_of(code)] == [remedy]
+
+
+def test_a_code_of_whichever_service_failed_is_found():
+    assert [one.message for one in meanings_of("platform.failed")] == ["The {name} refused."]
 
 
 def test_a_code_made_of_parts_is_found_with_its_parts_in_braces():
