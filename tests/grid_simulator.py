@@ -33,7 +33,7 @@ from gridsecure.billing.bills import Bills, compute_bills
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.settlements import settle
 from gridsecure.compute import closings, intake
-from gridsecure.compute.key_sets import KeySetStatus, install_key_set
+from gridsecure.compute.key_sets import install_key_set
 from gridsecure.compute.runs import RunOrder
 from gridsecure.compute.tables import SCHEMA
 from gridsecure.compute.zone import PlatformZone
@@ -62,6 +62,7 @@ from gridsecure.store.evidence import find_head
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, parse_tariff
+from gridsecure.wire.platform import KeySetStatus
 from tests.zone_copies import ZoneCopy
 
 NOW = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from io import BytesIO
@@ -49,7 +49,7 @@ from gridsecure.gateway.enrolment_passes import RANDOM
 from gridsecure.gateway.identity_peer import IdentityPeer
 from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
 from gridsecure.gateway.month_files import load_files, save_files
-from gridsecure.gateway.month_plan import MonthReport, month_period
+from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, process_month
 from gridsecure.gateway.packing import pack_roster
 from gridsecure.gateway.rosters import build_rosters
@@ -64,6 +64,7 @@ from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
+from gridsecure.wire.gateway import MonthReport
 from gridsecure_api.errors import error_response
 from gridsecure_api.gateway_peers import HolderAuth
 from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
@@ -414,7 +415,7 @@ class GatewayWorld:
             case ["key-sets"]:
                 notice, *keys = frames.split_frames(body)
                 envelope = Signed.parse(notice)
-                return asdict(install_key_set(zone, envelope, keys=tuple(keys), at=NOW))
+                return install_key_set(zone, envelope, keys=tuple(keys), at=NOW).model_dump()
             case ["tariffs"]:
                 return {"digest": intake.install_tariff(zone, body.decode())}
             case ["rosters"]:
@@ -423,12 +424,12 @@ class GatewayWorld:
                 roster = intake.register_roster(zone, envelope, seats=seats, at=NOW)
                 return {"roster_id": roster.roster_id}
             case ["uploads"]:
-                return asdict(intake.begin_upload(zone, Signed.parse(body), at=NOW))
+                return intake.begin_upload(zone, Signed.parse(body), at=NOW).model_dump()
             case ["uploads", upload_id, "objects"]:
                 objects = frames.split_frames(body)
                 return {"received": intake.receive_objects(zone, upload_id, objects=objects)}
             case ["uploads", upload_id, "commit"]:
-                return asdict(intake.commit_upload(zone, upload_id, at=NOW))
+                return intake.commit_upload(zone, upload_id, at=NOW).model_dump()
             case unknown:
                 raise AssertionError(unknown)
 

@@ -20,13 +20,12 @@ from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import InvalidMessageError, StorageError
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.month_files import load_files, save_files
-from gridsecure.gateway.month_plan import MonthReport
 from gridsecure.gateway.months import Progress, process_month
 from gridsecure.gateway.reconciliation import seal_expected
 from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
-from gridsecure.wire.gateway import FilesKept, MonthStatus, SettlementProofs
+from gridsecure.wire.gateway import FilesKept, MonthReport, MonthStatus, SettlementProofs
 from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.gateway_months import MonthWorker
 from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone

@@ -11,19 +11,17 @@ import json
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.month_files import load_files, month_folder
-from gridsecure.gateway.month_plan import MonthReport, find_plan, find_report
+from gridsecure.gateway.month_plan import find_plan, find_report
 from gridsecure.gateway.months import Progress
 from gridsecure.gateway.private_files import write_private
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.wire import gateway as wire
-from gridsecure.wire.gateway import MonthStatus
+from gridsecure.wire.gateway import MonthReport, MonthStatus
 from gridsecure.wire.problems import INTERNAL
 
 _log = logging.getLogger(__name__)
@@ -91,7 +89,7 @@ class MonthWorker:
         # Asked afterwards: a month that ends in between is done, and not cut off.
         report = find_report(self._zone, month)
         if report is not None:
-            return MonthStatus(state="done", report=_shown(report))
+            return MonthStatus(state="done", report=report)
         if step is not None:
             stage, done, of = step
             return MonthStatus(state="running", stage=stage, done=done, of=of)
@@ -148,7 +146,3 @@ class MonthWorker:
                 reason="conflict.month-busy",
                 remedy="Wait until it is done; one month is processed at a time.",
             )
-
-
-def _shown(report: MonthReport) -> wire.MonthReport:
-    return wire.MonthReport(**asdict(report))

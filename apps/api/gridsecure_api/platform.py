@@ -6,9 +6,9 @@ decrypts anything, and nothing imported here could.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
@@ -46,7 +46,6 @@ from gridsecure.wire.platform import (
     RunStarted,
     RunStatus,
     TariffKept,
-    UploadNamed,
     UploadStatus,
 )
 from gridsecure.wire.services import EvidenceHead
@@ -143,7 +142,7 @@ def install_key_set(body: RawBody, state: State, _gateway: SignedBy) -> KeySetSt
         raise InvalidMessageError("A key set without its notice.")
     envelope = Signed.parse(parts[0])
     status = key_sets.install_key_set(state.zone, envelope, keys=tuple(parts[1:]), at=state.clock())
-    return KeySetStatus(key_id=status.key_id, missing=list(status.missing))
+    return status
 
 
 @router.post("/key-revocations", tags=["keys"], dependencies=[RevocationSender])
@@ -199,14 +198,14 @@ def begin_upload(envelope: Signed, state: State, gateway: SignedBy) -> UploadSta
     status = intake.begin_upload(state.zone, envelope, at=state.clock())
     if state.warm_up:
         state.runs.warm_up()
-    return _upload(status)
+    return status
 
 
 @router.get("/uploads/{upload_id}", tags=["uploads"])
 def read_upload(upload_id: str, state: State, gateway: SignedBy) -> UploadStatus:
     """Where an upload stands."""
     gateway.check_upload(state.zone, upload_id)
-    return _upload(intake.read_upload_status(state.zone, upload_id))
+    return intake.read_upload_status(state.zone, upload_id)
 
 
 @router.post("/uploads/{upload_id}/objects", tags=["uploads"], openapi_extra=FRAMES_BODY)
@@ -224,11 +223,7 @@ def receive_objects(
 def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> UploadStatus:
     """Step 3: all objects are here; from now on plans use them."""
     gateway.check_upload(state.zone, upload_id)
-    return _upload(intake.commit_upload(state.zone, upload_id, at=state.clock()))
-
-
-def _upload(status: intake.UploadStatus) -> UploadStatus:
-    return UploadStatus.model_validate(asdict(status) | {"missing": list(status.missing)})
+    return intake.commit_upload(state.zone, upload_id, at=state.clock())
 
 
 @router.get("/closing-lists", tags=["runs"], dependencies=[RunReader])
@@ -242,14 +237,10 @@ def list_closing_lists(start: Moment, end: Moment, state: State) -> ClosingLists
     return ClosingLists(
         closed=[item.envelope for item in lists],
         in_force=[item.envelope.digest for item in closings.find_in_force(lists)],
-        uploads=_uploads(closings.list_first_uploads(state.zone, **month)),
-        open=_uploads(closings.open_uploads(state.zone, **month)),
+        uploads=closings.list_first_uploads(state.zone, **month),
+        open=closings.open_uploads(state.zone, **month),
         next=dict(closings.next_runs(state.zone, **month)),
     )
-
-
-def _uploads(uploads: Iterable[closings.FirstUpload]) -> list[UploadNamed]:
-    return [UploadNamed(**asdict(upload)) for upload in uploads]
 
 
 @router.post("/closing-lists", tags=["runs"], status_code=201)
@@ -278,13 +269,13 @@ def start_run(wanted: RunWanted, claims: Orderer, state: State) -> RunStarted:
 @router.get("/runs", tags=["runs"], dependencies=[RunReader])
 def list_runs(state: State) -> list[RunStatus]:
     """All runs, oldest first."""
-    return [RunStatus(**asdict(status)) for status in state.runs.all()]
+    return state.runs.all()
 
 
 @router.get("/runs/{run_id}", tags=["runs"], dependencies=[RunReader])
 def read_run(run_id: str, state: State) -> RunStatus:
     """Where a run stands."""
-    return RunStatus(**asdict(state.runs.status(run_id)))
+    return state.runs.status(run_id)
 
 
 @router.get("/release-requests", tags=["releases"], dependencies=[Authority])

@@ -19,9 +19,9 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.access import GRANT_ROLE
 from gridsecure.crypto.tokens import MAX_TOKEN_BYTES, TokenClaims
 from gridsecure.errors import AccessDeniedError, NotFoundError
-from gridsecure.wire.platform import QueryState, RunStarted
+from gridsecure.wire.platform import QueryState, RunStarted, RunStatus
 from gridsecure_api.deps import Clock, require
-from gridsecure_api.platform_runs import FAILED, RunDesk, RunStatus
+from gridsecure_api.platform_runs import FAILED, RunDesk
 
 INTERRUPTED: Final = "run.interrupted"
 """Why a run failed that the same grant may start again."""

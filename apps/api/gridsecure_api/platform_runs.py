@@ -17,9 +17,9 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from threading import Event, Lock
-from typing import Final, Literal
+from typing import Final
 
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, select, update
@@ -35,6 +35,7 @@ from gridsecure.plans.key_ring import KnownKeys
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import keep, load_row
+from gridsecure.wire.platform import RunStatus
 from gridsecure_api.deps import Clock
 
 _log = logging.getLogger(__name__)
@@ -43,30 +44,6 @@ RUNNING: Final = "running"
 DONE: Final = "done"
 FAILED: Final = "failed"
 _STOP_POLL_SECONDS: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """Where a run stands.
-
-    Args:
-        state: "running", "done" or "failed".
-        of: Jobs in all; 0 until they are known.
-        request_id: The release request, once done.
-        reason: Why it failed, a stable code.
-        message: Why it failed, in a sentence.
-    """
-
-    run_id: str
-    plan: str
-    start: str
-    end: str
-    state: Literal["running", "done", "failed"]
-    done: int = 0
-    of: int = 0
-    request_id: str | None = None
-    reason: str | None = None
-    message: str | None = None
 
 
 class RunDesk:
@@ -89,7 +66,7 @@ class RunDesk:
         self._pool: WorkerPool | None = None
         self._pool_keys = KnownKeys(())
         for left in self._find_runs(RunRow.state == RUNNING):
-            self._finish(_failed(left, _interrupted()))
+            self._finish(left.run_id, failure=_interrupted())
 
     def start(
         self,
@@ -110,7 +87,6 @@ class RunDesk:
             GridSecureError: What `within` raises; no run is started then.
         """
         run_id = run_id or secrets.token_hex(16)
-        status = RunStatus(run_id, order.plan, order.start, order.end, RUNNING)
         with self._lock:
             if self._stopping.is_set():
                 raise ConflictError("The service is stopping.", reason="conflict.stopping")
@@ -132,7 +108,7 @@ class RunDesk:
                     },
                 )
             self._futures = [future for future in self._futures if not future.done()]
-            self._futures.append(self._executor.submit(self._run, status, order))
+            self._futures.append(self._executor.submit(self._run, run_id, order))
         return run_id
 
     def warm_up(self) -> None:
@@ -169,24 +145,23 @@ class RunDesk:
         if self._pool is not None:
             self._pool.close()
 
-    def _run(self, status: RunStatus, order: RunOrder) -> None:
+    def _run(self, run_id: str, order: RunOrder) -> None:
+        request_id: str | None = None
+        failure: GridSecureError | None = None
         try:
-            request_id = self._run_in_workers(status.run_id, order)
+            request_id = self._run_in_workers(run_id, order)
         except GridSecureError as error:
-            reason = _interrupted() if self._stopping.is_set() else error
-            outcome = _failed(status, reason)
+            failure = error
         except Exception as error:  # noqa: BLE001 - a run that dies unrecorded would look alive
             _log.error("a run ended by %s", type(error).__name__)
             failure = GridSecureError(
                 "The run met an error of the platform's own.", reason="internal"
             )
-            outcome = _failed(status, _interrupted() if self._stopping.is_set() else failure)
-        else:
-            outcome = replace(status, state=DONE, request_id=request_id)
-        done, of = self._progress.get(status.run_id, (0, 0))
+        if failure is not None and self._stopping.is_set():
+            failure = _interrupted()
         with suppress(GridSecureError):  # disk full: the next start calls it interrupted
-            self._finish(replace(outcome, done=done, of=of))
-        self._progress.pop(status.run_id, None)
+            self._finish(run_id, request_id=request_id, failure=failure)
+        self._progress.pop(run_id, None)
 
     def _run_in_workers(self, run_id: str, order: RunOrder) -> str:
         def note(done: int, of: int) -> None:
@@ -208,31 +183,34 @@ class RunDesk:
             self._pool_keys = keys
         return self._pool
 
-    def _finish(self, outcome: RunStatus) -> None:
+    def _finish(
+        self, run_id: str, *, request_id: str | None = None, failure: GridSecureError | None
+    ) -> None:
         """Keep a run's outcome and its last state together."""
-        name = outcome.run_id
+        state = DONE if failure is None else FAILED
+        reason = None if failure is None else failure.reason
+        done, of = self._progress.get(run_id, (0, 0))
         ended = (
             update(RunRow)
-            .where(col(RunRow.run_id) == name, col(RunRow.state) == RUNNING)
+            .where(col(RunRow.run_id) == run_id, col(RunRow.state) == RUNNING)
             .values(
-                state=outcome.state,
-                jobs_done=outcome.done,
-                jobs=outcome.of,
-                request_id=outcome.request_id,
-                reason=outcome.reason,
-                failure=outcome.message,
+                state=state,
+                jobs_done=done,
+                jobs=of,
+                request_id=request_id,
+                reason=reason,
+                failure=failure and " ".join(filter(None, (failure.message, failure.remedy))),
             )
         )
         with write_session(self._zone.engine) as session:
             if not session.exec(ended).rowcount:
                 return
-            detail: dict[str, evidence.JSON] = {"run": name, "reason": outcome.reason}
             evidence.append(
                 session,
                 at=self._clock(),
                 actor="platform",
-                action=f"run.{outcome.state}",
-                detail=detail,
+                action=f"run.{state}",
+                detail={"run": run_id, "reason": reason},
             )
 
     def _refuse_second(self, order: RunOrder) -> None:
@@ -274,8 +252,3 @@ def _interrupted() -> GridSecureError:
         reason="run.interrupted",
         remedy="Start it again: finished jobs are kept.",
     )
-
-
-def _failed(status: RunStatus, error: GridSecureError) -> RunStatus:
-    remedy = f" {error.remedy}" if error.remedy else ""
-    return replace(status, state=FAILED, reason=error.reason, message=error.message + remedy)

@@ -40,7 +40,6 @@ from gridsecure.gateway.identity_peer import HolderLogin, Registering
 from gridsecure.gateway.key_sets import OwnKeySets
 from gridsecure.gateway.months import Peers
 from gridsecure.gateway.tables import SCHEMA as GATEWAY
-from gridsecure.gateway.upload import UploadAnswer
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
 from gridsecure.identity.enrolments.accounts import Account
 from gridsecure.identity.enrolments.books import write_books
@@ -64,6 +63,7 @@ from gridsecure.month_texts import year_text
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import Schema, migrate
+from gridsecure.wire.platform import UploadStatus
 
 ACTOR: Final = "local"
 """Who orders what is done here, in the evidence logs."""
@@ -219,17 +219,17 @@ class LocalPlatform:
             install_key_set(self.zone, notice, keys=keys, at=utc_now())
         self._has.add(notice.digest)
 
-    def begin_upload(self, manifest: Signed) -> UploadAnswer:
+    def begin_upload(self, manifest: Signed) -> UploadStatus:
         """Take a manifest in."""
-        return _answer(intake.begin_upload(self.zone, manifest, at=utc_now()))
+        return intake.begin_upload(self.zone, manifest, at=utc_now())
 
     def send_objects(self, manifest: Signed, *, batch: list[bytes]) -> None:
         """Take objects in."""
         intake.receive_objects(self.zone, manifest.digest, objects=batch)
 
-    def commit_upload(self, manifest: Signed) -> UploadAnswer:
+    def commit_upload(self, manifest: Signed) -> UploadStatus:
         """Commit an upload."""
-        return _answer(intake.commit_upload(self.zone, manifest.digest, at=utc_now()))
+        return intake.commit_upload(self.zone, manifest.digest, at=utc_now())
 
     def message(self, kind: str, digest: str) -> Signed:
         """A signed message, as the checker asks for it."""
@@ -238,10 +238,6 @@ class LocalPlatform:
     def object(self, digest: str) -> bytes:
         """An object, as the checker asks for it."""
         return self.zone.objects.get(digest)
-
-
-def _answer(status: intake.UploadStatus) -> UploadAnswer:
-    return UploadAnswer(status.upload_id, status.state, frozenset(status.missing))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from gridsecure.messages import ClosingList, PlanName, Signed, open_message
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import keep
+from gridsecure.wire.platform import UploadNamed
 
 READY: Final = "ready"
 _CLOSED_PLANS: Final[tuple[PlanName, ...]] = ("bill", "load-curve")
@@ -40,19 +41,6 @@ class SignedClosing:
 
     envelope: Signed
     content: ClosingList
-
-
-@dataclass(frozen=True, slots=True)
-class FirstUpload:
-    """A committed first upload of a month.
-
-    Args:
-        upload: Digest of the signed upload.
-    """
-
-    upload: str
-    roster_id: str
-    gateway_id: str
 
 
 def close_period(zone: PlatformZone, envelope: Signed, *, at: datetime) -> ClosingList:
@@ -98,13 +86,13 @@ def list_closings(zone: PlatformZone, *, start: str, end: str) -> list[SignedClo
         return _lists(session, start, end)
 
 
-def list_first_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUpload]:
+def list_first_uploads(zone: PlatformZone, *, start: str, end: str) -> list[UploadNamed]:
     """What the lists of a month may name."""
     with read_session(zone.engine) as session:
         return _first_uploads(session, start, end)
 
 
-def open_uploads(zone: PlatformZone, *, start: str, end: str) -> list[FirstUpload]:
+def open_uploads(zone: PlatformZone, *, start: str, end: str) -> list[UploadNamed]:
     """What the next list of a month may name besides what earlier ones do."""
     lists = find_in_force(list_closings(zone, start=start, end=end))
     named = {digest for item in lists for digest in item.content.uploads}
@@ -202,14 +190,18 @@ def _answers(session: Session, item: SignedClosing, plan: PlanName) -> Counter[s
     return Counter(state for _, state in about)
 
 
-def _first_uploads(session: Session, start: str, end: str) -> list[FirstUpload]:
+def _first_uploads(session: Session, start: str, end: str) -> list[UploadNamed]:
     found = select(UploadRow.digest, UploadRow.roster_id, UploadRow.gateway_id).where(
         UploadRow.start == start,
         UploadRow.end == end,
         UploadRow.state == COMMITTED,
         col(UploadRow.corrects).is_(None),
     )
-    return [FirstUpload(*row) for row in session.exec(found.order_by(col(UploadRow.id)))]
+    rows = session.exec(found.order_by(col(UploadRow.id)))
+    return [
+        UploadNamed(upload=digest, roster_id=roster, gateway_id=gateway)
+        for digest, roster, gateway in rows
+    ]
 
 
 def _numbered(wanted: int) -> ConflictError:

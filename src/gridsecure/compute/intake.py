@@ -14,8 +14,8 @@ read wrong or late comes as a correction, an upload of its own that names the on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from gridsecure.compute.correction_uploads import COMMITTED, admit_correction, note_refusals
 from gridsecure.compute.key_sets import check_own_keys
@@ -38,23 +38,9 @@ from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import advance, find, load_row
 from gridsecure.tariffs.tariff import parse_tariff
+from gridsecure.wire.platform import UploadStatus
 
-PENDING = "pending"
-
-
-@dataclass(frozen=True, slots=True)
-class UploadStatus:
-    """Where an upload stands.
-
-    Args:
-        upload_id: Digest of the signed manifest.
-        state: "pending" or "committed".
-        missing: Digests of objects not here yet.
-    """
-
-    upload_id: str
-    state: str
-    missing: tuple[str, ...]
+PENDING: Final = "pending"
 
 
 def install_tariff(zone: PlatformZone, text: str) -> str:
@@ -115,7 +101,8 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
     manifest = open_message(envelope, expect=UploadManifest, trusted=trusted)
     with read_session(zone.engine) as session:
         if find(session, UploadRow, digest=envelope.digest, state=COMMITTED) is not None:
-            return UploadStatus(envelope.digest, COMMITTED, ())  # what was revoked since stays in
+            # What was revoked since stays in.
+            return UploadStatus(upload_id=envelope.digest, state=COMMITTED, missing=[])
         roster = _roster(load_row(session, RosterRow, roster_id=manifest.roster_id))
         if not is_correction(manifest):  # a correction is pinned to members that are billed
             refuse_revoked(session, roster)
@@ -168,11 +155,11 @@ def read_upload_status(zone: PlatformZone, upload_id: str) -> UploadStatus:
     """
     with read_session(zone.engine) as session:
         found = load_row(session, UploadRow, digest=upload_id)
-    missing: tuple[str, ...] = ()
+    missing: list[str] = []
     if found.state == PENDING:
         digests = [entry.digest for entry in _manifest(found).columns]
-        missing = tuple(digest for digest in digests if not zone.objects.has(digest))
-    return UploadStatus(upload_id, found.state, missing)
+        missing = [digest for digest in digests if not zone.objects.has(digest)]
+    return UploadStatus(upload_id=upload_id, state=found.state, missing=missing)
 
 
 def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes]) -> int:
@@ -224,7 +211,7 @@ def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> Upload
                 action="upload.committed",
                 detail={"upload": upload_id},
             )
-    return UploadStatus(upload_id, COMMITTED, ())
+    return UploadStatus(upload_id=upload_id, state=COMMITTED, missing=[])
 
 
 def _registered(zone: PlatformZone, envelope: Signed) -> RosterManifest | None:

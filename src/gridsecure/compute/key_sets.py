@@ -7,7 +7,6 @@ its first upload under it. A revocation is brought by whoever is on duty.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel import Session, col, select
@@ -21,18 +20,7 @@ from gridsecure.messages import ColumnEntry, KeyNotice, KeyRevocation, Signed, o
 from gridsecure.plans.key_ring import KeyRing, KnownKeys, load_key_set
 from gridsecure.store.database import read_session
 from gridsecure.store.rows import find, find_many
-
-
-@dataclass(frozen=True, slots=True)
-class KeySetStatus:
-    """What the platform has of a key set.
-
-    Args:
-        missing: Digests of key objects it needs; none when the key set is known.
-    """
-
-    key_id: str
-    missing: tuple[str, ...]
+from gridsecure.wire.platform import KeySetStatus
 
 
 def install_key_set(
@@ -54,7 +42,9 @@ def install_key_set(
     if not keys:
         with read_session(zone.engine) as session:
             known = find(session, KeySetRow, key_id=notice.key_id, digest=envelope.digest)
-        return KeySetStatus(notice.key_id, () if known else tuple(sorted(filter(None, named))))
+        return KeySetStatus(
+            key_id=notice.key_id, missing=[] if known else sorted(filter(None, named))
+        )
     by_digest = {sm3_hex(key): key for key in keys}
     if by_digest.keys() != named:
         raise KeyMismatchError(
@@ -73,7 +63,7 @@ def install_key_set(
         generation=notice.generation,
     )
     keep_received(zone, row, name=notice.key_id, signer=envelope.signer)
-    return KeySetStatus(notice.key_id, ())
+    return KeySetStatus(key_id=notice.key_id, missing=[])
 
 
 def install_revocation(zone: PlatformZone, envelope: Signed, *, at: datetime) -> KeyRevocation:

@@ -153,7 +153,7 @@ class UploadRow(SignedRow, table=True):
     end: str
     first_start: str | None
     corrects: str | None = Field(foreign_key="upload.digest", unique=True)
-    state: str
+    state: Literal["pending", "committed"] = Field(sa_type=AutoString)
 
 
 class SeatRow(Kept, Row, table=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,41 +26,7 @@ from gridsecure.month_texts import read_month
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, keep
-
-
-@dataclass(frozen=True, slots=True)
-class MonthReport:
-    """What became of a month; counts only.
-
-    Invariant: readings + estimated = accepted + quarantined.
-
-    Args:
-        readings: Readings in the files.
-        accepted: Readings accepted, with estimates.
-        estimated: Of those, filled in by estimation.
-        problems: Problems by rule.
-        meters: Meter points in contracts or files.
-        billed_meters: Of those, billed.
-        excluded: The others by reason.
-        columns: Encrypted columns.
-        bytes_stored: Their size [bytes].
-        bytes_uploaded: Sent to the platform by the run that finished [bytes].
-        seconds: Time by stage of the run that finished [s].
-    """
-
-    readings: int
-    accepted: int
-    estimated: int
-    quarantined: int
-    problems: Mapping[str, int]
-    meters: int
-    billed_meters: int
-    excluded: Mapping[str, int]
-    rosters: int
-    columns: int = 0
-    bytes_stored: int = 0
-    bytes_uploaded: int = 0
-    seconds: Mapping[str, float] = field(default_factory=dict)
+from gridsecure.wire.gateway import MonthReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +92,7 @@ def fix_plan(zone: GatewayZone, month: str, *, plan: MonthPlan, at: datetime) ->
     """
     known = find_plan(zone, month)
     if known is None:
-        _keep(zone, MonthPlanRow(month=month, number=1, **_document(plan, at=at)))
+        _keep(zone, MonthPlanRow(month=month, number=1, **_document(asdict(plan), at=at)))
     elif (known.rosters, known.tariffs) != (plan.rosters, plan.tariffs):
         raise _other_files()
 
@@ -148,12 +114,12 @@ def replace_plan(
         raise _other_files()
     earlier = _plan_in_force(zone, month)
     number = 1 if earlier is None else earlier.number + 1
-    _keep(zone, MonthPlanRow(month=month, number=number, **_document(plan, at=at)))
+    _keep(zone, MonthPlanRow(month=month, number=number, **_document(asdict(plan), at=at)))
 
 
 def keep_report(zone: GatewayZone, month: str, *, report: MonthReport, at: datetime) -> None:
     """Record the report of a finished month."""
-    _keep(zone, MonthReportRow(month=month, **_document(report, at=at)))
+    _keep(zone, MonthReportRow(month=month, **_document(report.model_dump(), at=at)))
 
 
 def load_plan(zone: GatewayZone, month: str) -> MonthPlan:
@@ -183,8 +149,8 @@ def _keep(zone: GatewayZone, row: DocumentRow) -> None:
         keep(session, row)
 
 
-def _document(value: MonthPlan | MonthReport, *, at: datetime) -> dict[str, Any]:
-    text = json.dumps(asdict(value), sort_keys=True)
+def _document(fields: Mapping[str, Any], *, at: datetime) -> dict[str, Any]:
+    text = json.dumps(fields, sort_keys=True)
     return {"digest": sm3_hex(text.encode()), "document": text, "at": at}
 
 

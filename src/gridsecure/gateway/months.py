@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from queue import SimpleQueue
@@ -40,7 +40,6 @@ from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.enrolment import REVOKED, IdentityClient
 from gridsecure.gateway.month_plan import (
     MonthPlan,
-    MonthReport,
     find_plan,
     find_report,
     fix_plan,
@@ -60,6 +59,7 @@ from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.upload import PlatformService
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.wire.gateway import MonthReport
 
 Deliver = Callable[[Outgoing], int]
 """Sends one roster's month until it is committed; gives the bytes sent."""
@@ -352,12 +352,12 @@ class _MonthRun:
             # A process killed between commit and deletion left its columns.
             outbox.drop_columns(self.zone, name)
         self.begin("done")
-        report = replace(
-            MonthReport(**plan.counts),
-            columns=len(entries),
-            bytes_stored=sum(entry.size for entry in entries),
-            bytes_uploaded=sent,
-            seconds=self.seconds,
-        )
+        sizes = {
+            "columns": len(entries),
+            "bytes_stored": sum(entry.size for entry in entries),
+            "bytes_uploaded": sent,
+            "seconds": self.seconds,
+        }
+        report = MonthReport.model_validate({**plan.counts, **sizes})
         keep_report(self.zone, self.files.month, report=report, at=self.clock())
         return report

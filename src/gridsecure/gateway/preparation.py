@@ -10,7 +10,7 @@ leaves the gateway, only its owner may read it, and it appears whole or not at a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -26,7 +26,6 @@ from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.enrolment import Enrolled
 from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.exclusions import Admission, write_exceptions
-from gridsecure.gateway.month_plan import MonthReport
 from gridsecure.gateway.packing import PackedColumn, pack_energies
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
@@ -38,6 +37,7 @@ from gridsecure.identity_messages import Facts
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.execution import roster_contracts
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
+from gridsecure.wire.gateway import MonthReport
 
 Begin = Callable[[str], None]
 """Told the name of each stage as it begins."""
@@ -182,19 +182,21 @@ class Admitted:
     def counts(self) -> dict[str, Any]:
         """As `AdmittedMonth.counts`."""
         collected, admission = self.collected, self.admission
-        return asdict(
-            MonthReport(
-                readings=collected.input_rows,
-                accepted=collected.accepted_rows,
-                estimated=collected.estimated_rows,
-                quarantined=len(collected.quarantined),
-                problems=collected.problems,
-                meters=len(admission.billed) + len(admission.excluded),
-                billed_meters=len(admission.billed),
-                excluded=admission.counts(),
-                rosters=0,
-            )
-        )
+        return MonthReport(
+            readings=collected.input_rows,
+            accepted=collected.accepted_rows,
+            estimated=collected.estimated_rows,
+            quarantined=len(collected.quarantined),
+            problems=dict(collected.problems),
+            meters=len(admission.billed) + len(admission.excluded),
+            billed_meters=len(admission.billed),
+            excluded=admission.counts(),
+            rosters=0,
+            columns=0,
+            bytes_stored=0,
+            bytes_uploaded=0,
+            seconds={},
+        ).model_dump()
 
     def _readings(self, roster: Roster) -> pd.DataFrame:
         readings: pd.DataFrame = self.collected.readings

@@ -32,21 +32,6 @@ LoadColumns = Callable[[frozenset[str]], Iterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class UploadAnswer:
-    """Where the platform says an upload stands.
-
-    Args:
-        upload_id: Digest of the signed manifest.
-        state: "pending" or "committed".
-        missing: Digests of objects it lacks.
-    """
-
-    upload_id: str
-    state: str
-    missing: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery:
     """What is signed of one roster's month.
 
@@ -77,7 +62,7 @@ class PlatformService(Protocol):
         """Send a key set with the objects that the platform lacks."""
         ...
 
-    def begin_upload(self, manifest: Signed, /) -> UploadAnswer:
+    def begin_upload(self, manifest: Signed, /) -> UploadStatus:
         """Send an upload's signed manifest."""
         ...
 
@@ -85,7 +70,7 @@ class PlatformService(Protocol):
         """Send one batch of objects."""
         ...
 
-    def commit_upload(self, manifest: Signed, /) -> UploadAnswer:
+    def commit_upload(self, manifest: Signed, /) -> UploadStatus:
         """Make an upload usable."""
         ...
 
@@ -148,7 +133,7 @@ class PlatformClient:
     def _post_frames(self, path: str, parts: list[bytes]) -> httpx.Response:
         return self._peer.post(path, body=join_frames(parts), content_type=CONTENT_TYPE)
 
-    def begin_upload(self, manifest: Signed) -> UploadAnswer:
+    def begin_upload(self, manifest: Signed) -> UploadStatus:
         """Send an upload's signed manifest."""
         return self._status(self._peer.post("/uploads", json=manifest.model_dump()), manifest)
 
@@ -157,16 +142,16 @@ class PlatformClient:
         path = f"/uploads/{manifest.digest}/objects"
         self._peer.post(path, body=join_frames(batch), content_type=CONTENT_TYPE)
 
-    def commit_upload(self, manifest: Signed) -> UploadAnswer:
+    def commit_upload(self, manifest: Signed) -> UploadStatus:
         """Make an upload usable."""
         return self._status(self._peer.post(f"/uploads/{manifest.digest}/commit"), manifest)
 
-    def _status(self, response: httpx.Response, manifest: Signed) -> UploadAnswer:
+    def _status(self, response: httpx.Response, manifest: Signed) -> UploadStatus:
         """Read a status; the platform must speak of the upload that was asked about."""
         answer = self._peer.read(response, UploadStatus)
         if answer.upload_id != manifest.digest:
             raise self._peer.words.malformed()
-        return UploadAnswer(manifest.digest, answer.state, frozenset(answer.missing))
+        return answer
 
 
 def deliver(
@@ -199,7 +184,7 @@ def deliver(
     if status.state == COMMITTED:
         return 0
     total = 0
-    for batch in group_objects(load(status.missing)):
+    for batch in group_objects(load(frozenset(status.missing))):
         platform.send_objects(manifest, batch=batch)
         total += sum(map(len, batch))
         sent(len(batch))

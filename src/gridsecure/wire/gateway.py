@@ -15,7 +15,11 @@ class FilesKept(Answer):
 
 
 class MonthReport(Answer):
-    """What became of a month, in counts; sizes in bytes, times by stage in seconds."""
+    """What became of a month, in counts; sizes in bytes, times by stage in seconds.
+
+    Accepted readings include the estimated ones: readings + estimated = accepted + quarantined.
+    `bytes_uploaded` and `seconds` are of the run that finished.
+    """
 
     readings: int
     accepted: int
