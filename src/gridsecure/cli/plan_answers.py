@@ -18,7 +18,7 @@ from rich.table import Table
 from gridsecure.billing.bill_documents import computed_where
 from gridsecure.billing.charges import CIPHERTEXT
 from gridsecure.billing.contracts import default_contracts, load_contracts
-from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR, SHARE, LineRule
+from gridsecure.billing.rules import LineRule
 from gridsecure.cli.tariff_names import find_tariff
 from gridsecure.errors import InputError
 from gridsecure.messages import MAX_SLOTS
@@ -26,7 +26,7 @@ from gridsecure.month_texts import read_month
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.plans.explain import ExplainedLine, Explanation, explain
 from gridsecure.plans.lines.kind import Method
-from gridsecure.plans.lines.registry import DIVISOR, describe_line
+from gridsecure.plans.lines.registry import DIVISOR, KINDS, describe_line
 from gridsecure.plans.quantities import ColumnNeed
 from gridsecure.tariffs.tariff import Tariff, load_tariff
 
@@ -130,17 +130,11 @@ def explanation_to_json(explanation: Explanation) -> dict[str, Any]:
 
 def authority_steps(explanation: Explanation) -> list[str]:
     """What the key authority does with the decrypted outputs, in order."""
-    rules, bases = explanation.rules, {rule.basis for rule in explanation.rules}
+    rules = explanation.rules
     steps = ["decrypt the outputs; refuse a value outside its proven range or limbs that disagree"]
     steps.append("put limbs together to exact quantities and amounts")
-    if SHARE in bases:
-        steps.append("divide register × tier part by the total, cut at 1e-11")
-    if POWER_FACTOR in bases:
-        steps.append("divide percentage × base by 10,000, cut at 1e-11; compare with the lines")
-    if CONTRACT in bases:
-        steps.append("multiply public kVA, months and days by their rates")
-    if MINIMUM in bases:
-        steps.append("top the bill up to the minimum, from the decrypted lines")
+    told = [kind.afterwards(rule) for kind in KINDS for rule in rules if kind.takes(rule)]
+    steps += dict.fromkeys(filter(None, told))
     steps.append("round every line half-up to 0.01 and add the rounded lines up")
     if explanation.tariff.vat_rate is not None:
         steps.append(f"split the total: net = total / {1 + explanation.tariff.vat_rate}, half-up")

@@ -164,6 +164,7 @@ class LineKind:
         limits_wh: Limits of every slot that may be counted in steps [Wh]; None where it has none.
         bound_wh: Largest quantity of a line; None where it is no energy or demand.
         finish: Divides and checks decrypted lines of this kind.
+        afterwards: What the authority does with its decrypted outputs, in words; "" for nothing.
         energy: What a line says of the energy a bill stands for: a rank, lowest first, and which
             lines of that rank are about the same energy; None for nothing.
         facts: Facts of the contract that its amount depends on besides tier limits, where that
@@ -184,5 +185,6 @@ class LineKind:
     )
     bound_wh: Callable[[LineRule], int | None] = lambda _rule: MAX_REGISTER_WH
     finish: Callable[[Decrypted, Sequence[int]], None] = _leave
+    afterwards: Callable[[LineRule], str] = lambda _rule: ""
     energy: Callable[[LineRule], tuple[int, object] | None] = lambda _rule: None
     facts: Callable[[LineRule, Rules], frozenset[str]] = lambda _rule, _rules: NO_FACTS

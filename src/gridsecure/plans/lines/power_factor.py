@@ -72,6 +72,9 @@ def power_factor_kind(kind_of: KindOf) -> LineKind:
         multiplies_columns=True,
         bound_wh=lambda _rule: None,
         finish=_finish,
+        afterwards=lambda _rule: (
+            "divide percentage × base by 10,000, cut at 1e-11; compare with the lines"
+        ),
         facts=_facts,
     )
 

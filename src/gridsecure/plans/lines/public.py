@@ -13,6 +13,10 @@ _METHODS: Final = {
     CONTRACT: Method(PUBLIC, "contracted kVA, months or days × rate; nothing is encrypted"),
     MINIMUM: Method(DECRYPTED, "what the other lines lack to the amount, from decrypted lines"),
 }
+_AFTERWARDS: Final = {
+    CONTRACT: "multiply public kVA, months and days by their rates",
+    MINIMUM: "top the bill up to the minimum, from the decrypted lines",
+}
 
 
 def charges_capacity(rule: LineRule) -> bool:
@@ -31,5 +35,6 @@ KIND: Final = LineKind(
     takes=lambda rule: rule.basis in _METHODS,
     describe=lambda rule, _rules: _METHODS[rule.basis],
     bound_wh=lambda _rule: None,
+    afterwards=lambda rule: _AFTERWARDS[rule.basis],
     facts=_facts,
 )

@@ -140,4 +140,5 @@ KIND: Final = LineKind(
     limits_wh=_limits_wh,
     bound_wh=_bound_wh,
     finish=_finish,
+    afterwards=lambda _rule: "divide register × tier part by the total, cut at 1e-11",
 )
