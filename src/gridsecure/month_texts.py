@@ -61,6 +61,15 @@ def year_text(text: str) -> str:
     return text[:4]
 
 
+def day_text(text: str) -> str:
+    """The local day that a moment is of, as it is written there.
+
+    >>> day_text("2026-01-01T00:00:00+08:00")
+    '2026-01-01'
+    """
+    return text[:10]
+
+
 def read_moment(text: str) -> datetime | None:
     """Read a moment of the years of electricity bills, with its offset.
 

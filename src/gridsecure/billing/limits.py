@@ -15,6 +15,7 @@ import pandas as pd
 from gridsecure.billing.rules import LineRule, scale_decimal
 from gridsecure.billing.settlement_columns import DEMAND_COLUMN, INT64_MAX
 from gridsecure.errors import InputError
+from gridsecure.month_texts import read_month
 from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.consistency import YEAR
 from gridsecure.tariffs.rows import (
@@ -107,8 +108,8 @@ def service_months(contracts: pd.DataFrame, *, year: int) -> npt.NDArray[np.int6
     codes, firsts = pd.factorize(contracts["service_from"])
     months = []
     for first in firsts:
-        begun = (int(first[:4]), int(first[5:7])) if first else (0, 1)
-        before = (begun[0] - year) * MONTHS_PER_YEAR + begun[1] - 1
+        first_year, first_month = read_month(first) if first else (0, 1)
+        before = (first_year - year) * MONTHS_PER_YEAR + first_month - 1
         months.append(MONTHS_PER_YEAR - min(max(before, 0), MONTHS_PER_YEAR))
     served: npt.NDArray[np.int64] = np.array(months, dtype=np.int64)[codes]
     return served

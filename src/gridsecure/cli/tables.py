@@ -12,6 +12,7 @@ from rich.text import Text
 from gridsecure.analyst.reconciled_words import RECONCILED_PHRASES, line_terms
 from gridsecure.analyst.reconciliation import Cell, EnergyCheck, Reconciliation
 from gridsecure.cli.run_result import RunResult
+from gridsecure.month_texts import day_text
 
 DIFFERING: Final = "bills that differ from the plaintext oracle"
 
@@ -20,7 +21,7 @@ def show_bills(document: dict[str, Any], console: Console) -> None:
     """Print bills, one table a meter point and period."""
     for meter_point_id, meter in document["meters"].items():
         for period in meter["periods"]:
-            title = f"{meter_point_id}   {period['start'][:10]} – {period['end'][:10]}"
+            title = f"{meter_point_id}   {day_text(period['start'])} – {day_text(period['end'])}"
             if "cancels" in period:
                 title += f"   version {period['version']}, cancels {period['cancels']['version']}"
             table = Table(title=title, title_justify="left", show_footer=True)

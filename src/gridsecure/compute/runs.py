@@ -45,6 +45,7 @@ from gridsecure.messages import (
     request_name,
     sign_message,
 )
+from gridsecure.month_texts import day_text
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.key_ring import revoked_key_set_error
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
@@ -223,7 +224,7 @@ def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
         )
     days: dict[str, list[str]] = defaultdict(list)
     for quantity, start, _end, _intervals in grids.pop():
-        days[start[:10]].append(quantity)
+        days[day_text(start)].append(quantity)
     return {day: tuple(quantities) for day, quantities in days.items()}
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gridsecure.errors import StorageError
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.private_files import write_private
-from gridsecure.month_texts import year_text
+from gridsecure.month_texts import read_month
 from gridsecure.periods import BillingPeriod
 
 UNKNOWN: Final = -1
@@ -109,7 +109,8 @@ def _before(own: dict[int, int], *, month: int, opening: int, begun: int) -> int
 
 def _month_of(service_from: str, *, year: int) -> int:
     """The first month of service in a year: January for whoever began before it."""
-    return int(service_from[5:7]) if year_text(service_from) == str(year) else 1
+    begun, month = read_month(service_from) if service_from else (0, 1)
+    return month if begun == year else 1
 
 
 def _totals(path: Path) -> dict[str, int]:

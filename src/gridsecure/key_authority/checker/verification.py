@@ -30,7 +30,7 @@ from gridsecure.messages import (
     UploadManifest,
     open_message,
 )
-from gridsecure.month_texts import read_moment
+from gridsecure.month_texts import day_text, read_moment
 from gridsecure.plans.correction_rules import is_correction
 from gridsecure.plans.execution import (
     Output,
@@ -246,12 +246,12 @@ def _whole_day(transcript: Transcript, datas: Sequence[RosterData]) -> tuple[str
     asked = {name.partition("/")[2] for name in transcript.inputs}
     days = set()
     for data in datas:
-        days |= {data.entry(quantity).start[:10] for quantity in asked}
+        days |= {day_text(data.entry(quantity).start) for quantity in asked}
     whole = [
         {
             entry.quantity
             for entry in data.columns.values()
-            if find_family(entry.quantity) is Family.INTERVALS and entry.start[:10] in days
+            if find_family(entry.quantity) is Family.INTERVALS and day_text(entry.start) in days
         }
         for data in datas
     ]
