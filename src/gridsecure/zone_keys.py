@@ -72,7 +72,7 @@ def load_secret(path: Path, make: Callable[[], bytes]) -> bytes:
             raise StorageError(
                 f"Other users of this machine may read {path.name}.",
                 reason="keys.permissions",
-                remedy="Treat the key as known, replace it, and keep the file at mode 0600.",
+                remedy="Treat the key as exposed, replace it, and keep the file at mode 0600.",
             )
         return path.read_bytes()
     except OSError as error:

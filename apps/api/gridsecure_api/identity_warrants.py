@@ -160,7 +160,8 @@ class Officer:
 def _officer(claims: Annotated[TokenClaims, Depends(require(*OFFICE_OF))]) -> Officer:
     if len(set(claims.roles)) != 1:
         raise AccessDeniedError(
-            "An officer has the role of one office and no other.", reason="authenticity.offices"
+            "An officer must have the role of one office and no other.",
+            reason="authenticity.offices",
         )
     return Officer(OFFICE_OF[claims.roles[0]], claims.subject)
 

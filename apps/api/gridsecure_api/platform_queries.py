@@ -84,7 +84,7 @@ class QueryDesk:
         runs = self._runs_of(queries.grant_name(claims))
         if not runs:
             raise NotFoundError(
-                "This grant has started no run.",
+                "No run was started with this grant.",
                 reason="not-found.query",
                 remedy="Send the query with it first.",
             )

@@ -217,9 +217,9 @@ class RunDesk:
         same = (RunRow.plan == order.plan, RunRow.start == order.start, RunRow.end == order.end)
         if self._find_runs(RunRow.state == RUNNING, *same):
             raise ConflictError(
-                "A run of this plan and period is at work.",
+                "A run of this plan and period is in progress.",
                 reason="conflict.run",
-                remedy="Wait until it is done; asking again then is free.",
+                remedy="Wait until it is done, then ask again.",
             )
 
     def _find_runs(self, *wanted: bool | ColumnElement[bool]) -> list[RunStatus]:

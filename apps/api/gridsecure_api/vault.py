@@ -32,7 +32,7 @@ def serve_vault(settings: VaultSettings) -> None:
         StorageError: The key-encryption key is lost or cannot be used (`vault.kek`), or the socket
             cannot be made.
         EnvelopeError: Another key-encryption key, or an altered key file.
-        ConflictError: A vault is running on this folder.
+        ConflictError: Another vault is already running on this folder.
     """
     keep_memory_private()
     cross_check()

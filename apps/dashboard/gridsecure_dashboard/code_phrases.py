@@ -138,8 +138,7 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "error_session.sign-in": (
         "用户名或密码不正确。多次尝试后登录会变慢。",
-        "The user name or the password is not right. Sign-in is slowed down after several "
-        "attempts.",
+        "The user name or the password is wrong. Sign-in is slowed down after several attempts.",
     ),
     "error_session.service": (
         "您的角色不使用此服务，请以其他角色登录。",
@@ -147,7 +146,7 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "error_session.offices": (
         "代表揭示方的人只能有该方的角色，请以仅有该角色的用户登录。",
-        "Whoever acts for an office has its role and no other. Sign in as a custodian or as the "
+        "A person who acts for an office may have no other role. Sign in as a custodian or as the "
         "regulator, with no second role.",
     ),
     "error_service.unreachable": (

@@ -198,9 +198,9 @@ def _read(path: Path, suite: Suite) -> KeptWallet | None:
         return _parsed(_WalletText.parse(data), suite)
     except (InvalidMessageError, AuthenticityError, ValueError) as error:
         raise StorageError(
-            "The wallet's file holds no wallet.",
+            "The wallet file does not hold a wallet.",
             reason="wallet.damaged",
-            remedy="Enrol anew; do not bring an old copy back, its grants may be used.",
+            remedy="Enrol again. Do not restore an old copy: its grants may have been used.",
         ) from error
 
 

@@ -75,7 +75,7 @@ def interval_minutes(
         lengths[(lengths == UNKNOWN_MINUTES) & single[meters[rows]]] = _most_frequent(told)
     else:
         raise InvalidReadingsError(
-            "The interval length cannot be told from these readings.",
+            "These readings do not show their interval length.",
             reason="readings.interval",
             remedy="Neighbouring readings of a meter point must be 5, 10, 15, 30 or 60 min apart.",
         )

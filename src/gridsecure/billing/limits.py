@@ -131,9 +131,9 @@ def _own(
             months = service_months(contracts, year=period.start.year)
             if (wh * months % MONTHS_PER_YEAR).any():
                 raise InputError(
-                    "A limit of part of a year is no whole number of Wh.",
+                    "The tier limit for part of a year is not a whole number of Wh.",
                     reason="tariff.proration",
-                    remedy="State the year's limit so that a twelfth of it is whole Wh.",
+                    remedy="State a yearly limit of which one twelfth is a whole number of Wh.",
                 )
             prorated: Limits = np.floor_divide(wh * months, MONTHS_PER_YEAR) + quota * months
             return prorated
@@ -147,7 +147,7 @@ def _own(
         raise ValueError("limits per kW need the settled demand")
     if len(size) and int(size.max()) * hours > OPEN_LIMIT_WH:
         raise InputError(
-            "A tier limit is larger than any energy.",
+            "A tier limit is larger than any energy that can be billed.",
             reason="tariff.tier-limit",
             remedy="Correct the tier's limit, in kWh.",
         )

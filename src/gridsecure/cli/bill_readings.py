@@ -67,7 +67,7 @@ def select_billable(
         raise InvalidReadingsError(
             "The file holds no reading that can be billed.",
             reason="readings.nothing",
-            remedy="Every line of it says that its reading is missing; send the readings.",
+            remedy="Every line marks its reading as missing; send the readings.",
         )
     _refuse_negative(rows)
     _refuse_misaligned(rows)

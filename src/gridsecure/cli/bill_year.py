@@ -46,7 +46,7 @@ def add_year_to_date(
         energy = int(read.energy_wh[0])
         if read.status[0] != EnergyStatus.EXACT or energy < 0:
             raise InputError(
-                "--year-to-date is not an energy in kWh.",
+                "The value of --year-to-date is not an energy in kWh.",
                 reason="bill.year-to-date",
                 remedy="Write --year-to-date 2150.5 for all meter points, or ID=2150.5 for one.",
             )

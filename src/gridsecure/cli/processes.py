@@ -26,7 +26,7 @@ from gridsecure.wire.connections import new_client
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1
-_NO_LOG: Final = "It wrote nothing. Run again when the machine has memory and processors to spare."
+_NO_LOG: Final = "It wrote nothing. Run again when the machine has free memory and processors."
 
 
 @dataclass(frozen=True, slots=True)

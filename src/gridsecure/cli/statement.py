@@ -123,5 +123,5 @@ def _write_whole(target: Path, content: bytes) -> None:
         raise StorageError(
             f"{target.name!r} could not be written.",
             reason="statement.output",
-            remedy="Give a folder that may be written to and has room, or another file name.",
+            remedy="Give a writable folder with enough free space, or another file name.",
         ) from error

@@ -223,7 +223,7 @@ def _not_closed() -> NotFoundError:
 def run_empty() -> NotFoundError:
     """That there is nothing to run a plan over."""
     return NotFoundError(
-        "No upload of this period waits for this plan.",
+        "No upload of this period is waiting for this plan.",
         reason="run.empty",
         remedy="Upload the period's rosters, or their corrections, first.",
     )

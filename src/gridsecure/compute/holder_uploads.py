@@ -96,5 +96,5 @@ def _counter_reused() -> StaleMessageError:
     return StaleMessageError(
         "An upload's counter was used before.",
         reason="authenticity.counter",
-        remedy="Count on from the last upload that was accepted.",
+        remedy="Continue counting from the last upload that was accepted.",
     )

@@ -157,7 +157,7 @@ def check_staff_purpose(plan: PlanName, *, purpose: str) -> None:
         raise InputError(
             "The plan is not released for this purpose.",
             reason="run.purpose",
-            remedy=f"Order it for {named}; research takes a query grant of an analyst.",
+            remedy=f"Request it for {named}; research needs an analyst's query grant.",
         )
 
 

@@ -89,7 +89,7 @@ class Question:
 
     def __post_init__(self) -> None:
         if len(self.digest) != DIGEST_BYTES:
-            raise InvalidMessageError("A query digest has 32 bytes.", reason="identity.quota")
+            raise InvalidMessageError("A query digest must have 32 bytes.", reason="identity.quota")
 
     def session(self, suite: Suite, issuer: IssuerPublicKey) -> bytes:
         """What the Fiat–Shamir hash takes besides the statement."""

@@ -220,7 +220,7 @@ class GmsslPrivateKey:
             raise GridSecureError(
                 "A fresh SM2 signature did not verify.",
                 reason="crypto.engine.failed",
-                remedy="Check the machine; the signature was discarded.",
+                remedy="The signature was discarded. Check the machine's hardware and its OpenSSL.",
             )
         return signature
 

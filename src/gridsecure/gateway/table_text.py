@@ -135,7 +135,7 @@ def _check_expansion(size: int, packed: int) -> None:
 def _expands() -> InvalidReadingsError:
     return InvalidReadingsError(
         f"The gzip file unfolds to more than {MAX_EXPANSION} times its size, or to more than"
-        f" {READINGS_PER_BYTE} readings a byte, which no meter data of that size do.",
+        f" {READINGS_PER_BYTE} readings a byte, more than any meter data of that size.",
         reason="readings.expansion",
         remedy=f"Send it without compression, or split it by meter point into parts of at most"
         f" {FREE_BYTES >> 20} MiB of text and {FREE_READINGS // 1_000_000} million readings.",

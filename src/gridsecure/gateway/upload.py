@@ -99,7 +99,7 @@ class PlatformClient:
         response = self._peer.post("/tariffs", body=body, content_type="text/plain; charset=utf-8")
         if self._peer.read(response, TariffKept).digest != digest:
             raise AuditBrokenError(
-                "The platform stored a text that differs from the tariff sent.",
+                "The tariff text that the platform stored differs from the one sent.",
                 reason="audit.object",
                 remedy="Check the connection and the platform.",
             )

@@ -80,7 +80,7 @@ class PublicKeySet:
         """
         if values.dtype.kind not in "biu" and not all(isinstance(v, int) for v in values):
             raise OutOfRangeError(
-                "A column holds whole numbers of its unit.",
+                "A column must hold whole numbers of its unit.",
                 reason="column.type",
                 remedy="Convert to the column's unit exactly; nothing is rounded here.",
             )

@@ -92,7 +92,7 @@ def compare_versions(
         raise ReleaseRefusedError(
             "A bill differs although the upload does not list it as corrected.",
             reason="correction.uncorrected-slot",
-            remedy="Find out what the gateway uploaded; a correction names every slot it changes.",
+            remedy="Find out what the gateway uploaded; corrections must name every changed slot.",
         )
     # 2. statements
     documents = corrections_to_json(

@@ -138,7 +138,7 @@ def _secret(path: Path) -> bytes:
         raise StorageError(
             f"Other users of this machine may read {path.name}.",
             reason="keys.permissions",
-            remedy="Treat the key as known, replace it, and keep the file at mode 0600.",
+            remedy="Treat the key as exposed, replace it, and keep the file at mode 0600.",
         )
     data = _read(path)
     if len(data) != KEY_BYTES:
@@ -165,5 +165,5 @@ def _refused(path: Path, error: OSError) -> StorageError:
     return StorageError(
         f"{path.name} cannot be used.",
         reason="office.file",
-        remedy=f"Check its place and permissions ({error.strerror}).",
+        remedy=f"Check its path and permissions ({error.strerror}).",
     )

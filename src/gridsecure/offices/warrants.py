@@ -44,7 +44,7 @@ def office_of(session: Session) -> str:
     offices = [OFFICE_OF[role] for role in session.roles if role in OFFICE_OF]
     if not offices or len(session.roles) != 1:
         raise AccessDeniedError(
-            "Whoever acts for an office has its role and no other.",
+            "A person who acts for an office may have no other role.",
             reason="session.offices",
             remedy="Sign in as a custodian or as the regulator, with no second role.",
         )

@@ -121,7 +121,7 @@ def write_session(engine: Engine) -> Iterator[Session]:
         raise StorageError(
             "The database could not store a change; nothing of it was kept.",
             reason="storage.database",
-            remedy="Check the disk's space, then try again.",
+            remedy="Check the free disk space, then try again.",
         ) from failed
 
 
@@ -149,7 +149,7 @@ def _engine(url: str) -> Engine:
         event.listen(engine, "begin", _begin_postgres)
     else:
         raise StorageError(
-            f"GridSecure was never tried on a database of the kind {kind!r}.",
+            f"GridSecure has not been tested on a database of the kind {kind!r}.",
             reason="storage.database",
             remedy="Name an SQLite file or a PostgreSQL database.",
         )

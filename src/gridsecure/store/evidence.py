@@ -160,7 +160,7 @@ def append(
         raise StorageError(
             "The evidence log could not store an entry.",
             reason="storage.busy",
-            remedy="Roll the transaction back and try again; check the disk's space.",
+            remedy="Roll the transaction back, check the free disk space, and try again.",
         ) from refused
     return _entry(row)
 

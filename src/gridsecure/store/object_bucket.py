@@ -146,7 +146,7 @@ def _opened(url: str) -> object:
         return from_url(url, retry_config=bounds)
     except (BaseError, ValueError):
         raise StorageError(
-            "The environment does not say enough to open the object store, or says it wrong.",
+            "The environment's settings for the object store are missing or wrong.",
             reason="storage.settings",
             remedy="Set the variables of its provider, for s3: AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT (docs/deployment.md).",

@@ -288,7 +288,9 @@ def _keep_group(session: Session, group: Sequence[Kept]) -> list[bool] | Conflic
         except IntegrityError:
             continue
     raise StorageError(
-        "Other processes were faster at every attempt.", reason="storage.busy", remedy="Try again."
+        "Other processes changed the database first at every attempt.",
+        reason="storage.busy",
+        remedy="Try again.",
     )
 
 

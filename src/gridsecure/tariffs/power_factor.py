@@ -71,9 +71,9 @@ def power_factors(active_wh: npt.NDArray[Any], reactive_varh: npt.NDArray[Any]) 
     """
     if len(reactive_varh) and int(reactive_varh.min()) < 0:
         raise InvalidReadingsError(
-            "A reactive energy is below zero.",
+            "Reactive energy is below zero.",
             reason="readings.reactive",
-            remedy="Hand in the absolute reactive energy of the month in kvarh.",
+            remedy="Give the month's absolute reactive energy in kvarh.",
         )
     factors = [
         _factor(int(active), int(reactive))

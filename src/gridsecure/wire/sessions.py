@@ -178,7 +178,7 @@ def sign_in(http: httpx.Client, *, identity_url: str, user: str, password: str) 
         first, expires_at, roles = token(AUTHORITY)
     except AuthenticityError as refused:
         raise AuthenticityError(
-            "The user name or the password is not right.",
+            "The user name or the password is wrong.",
             reason="session.sign-in",
             remedy="Try again; sign-in is slowed down after several attempts.",
         ) from refused

@@ -43,7 +43,7 @@ class ServiceWords:
     def too_large(self) -> GridSecureError:
         """An answer longer than any is."""
         return GridSecureError(
-            f"The {self.name} sends more than any answer has.",
+            f"The {self.name} sent a longer answer than any should be.",
             reason=f"{self.name}.too-large",
             remedy="Check the address; nothing of the answer was used.",
         )
@@ -95,7 +95,7 @@ class PeopleWords:
     def too_large(self) -> GridSecureError:
         """An answer longer than any is."""
         return GridSecureError(
-            f"The {self.service} service sends more than any answer has.",
+            f"The {self.service} service sent a longer answer than any should be.",
             reason="service.too-large",
             remedy="Check the address; nothing of the answer was used.",
         )

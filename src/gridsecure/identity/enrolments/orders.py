@@ -104,7 +104,7 @@ class EnrolmentDesk:
         # 2. token and session
         if sender.name != bearer:
             raise AccessDeniedError(
-                "The order came with somebody else's token.", reason="authenticity.sender"
+                "The order came with another sender's token.", reason="authenticity.sender"
             )
         session = bytes.fromhex(order.session)
         SESSIONS.use(self.issuer.engine, value=session, owner=sender.name, now=now)
@@ -147,7 +147,8 @@ class EnrolmentDesk:
             raise AccessDeniedError("This sender may not enrol that role.")
         if order.role != "meter-point" and len(order.items) != 1:
             raise InvalidMessageError(
-                "An order that enrols its sender has one item.", reason="identity.items"
+                "An order that enrols its sender must have exactly one item.",
+                reason="identity.items",
             )
 
     def _accounts(self, order: EnrolmentOrder, sender: Party) -> set[str]:

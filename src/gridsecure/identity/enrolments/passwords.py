@@ -41,7 +41,7 @@ def password_record(password: str) -> str:
         InputError: An empty password (`identity.password`).
     """
     if not password:
-        raise InputError("A password is empty.", reason="identity.password")
+        raise InputError("The password is empty.", reason="identity.password")
     salt = secrets.token_bytes(SALT_BYTES)
     digest = _stretched(password, salt=salt, iterations=PBKDF2_ITERATIONS)
     return f"{SCHEME}${PBKDF2_ITERATIONS}${salt.hex()}${digest.hex()}"

@@ -226,9 +226,10 @@ class WarrantDesk(Generic[PersonT]):
         if found is None:
             self.warrant(name, now=now)
             raise NotFoundError(
-                "There is no result of this order here.",
+                "This order has no result here.",
                 reason="not-found.opening",
-                remedy="Both offices give their shares, then read it within a quarter of an hour.",
+                remedy="Both offices must give their shares. Read the result within a quarter of an"
+                " hour.",
             )
         return found
 

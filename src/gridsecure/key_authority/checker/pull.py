@@ -78,7 +78,7 @@ class PlatformPull:
 
 def _no_access() -> GridSecureError:
     return GridSecureError(
-        "The platform does not admit this authority.",
+        "The platform refuses this authority access.",
         reason="platform.access",
         remedy="Check that the authority's key is registered with the identity service, the roles "
         "and the clocks, then start the round again; nothing was refused.",

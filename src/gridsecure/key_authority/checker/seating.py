@@ -54,7 +54,7 @@ def prove_roster(
     if roster.domain != billing_domain(period[0]).text:
         # In another domain a household has another pseudonym, and could be counted twice.
         raise ReleaseRefusedError(
-            "A roster is in another domain than billing of its year.",
+            "A roster is not in the billing domain of its year.",
             reason="release.domain",
             remedy="Build rosters from registrations in the billing domain of the year.",
         )

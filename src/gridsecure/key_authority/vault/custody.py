@@ -227,7 +227,7 @@ def _path(folder: Path, place: KeyPlace, suffix: str) -> Path:
 
 def _existing() -> ConflictError:
     return ConflictError(
-        "The vault has this key set already.",
+        "The vault already has this key set.",
         reason="keys.exists",
         remedy="Use it, or rotate it.",
     )

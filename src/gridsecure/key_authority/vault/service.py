@@ -60,7 +60,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
         yield
     except BlockingIOError as error:
         raise ConflictError(
-            "A vault is running on this folder.",
+            "Another vault is already running on this folder.",
             reason="vault.running",
             remedy="Stop it first; two vaults never share a folder.",
         ) from error
@@ -164,5 +164,5 @@ def _unusable(what: str, error: OSError) -> StorageError:
     return StorageError(
         f"{what}.",
         reason="vault.socket",
-        remedy=f"Check its place and permissions ({error.strerror or error}).",
+        remedy=f"Check its path and permissions ({error.strerror or error}).",
     )
