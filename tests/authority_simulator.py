@@ -1,8 +1,8 @@
 """A key authority for a simulated grid: real checker, real vault, its platform read directly.
 
-    with authority_grid(tmp_path) as (grid, uploads):       a grid whose uploads are committed
+    with delivered_grid(tmp_path) as grid:                  a grid whose uploads are committed
         authority = Authority(grid, tmp_path / "authority")
-        request = authority.bill_request(uploads)
+        request = authority.bill_request(grid.uploads)
         authority.answer(request)
 
 Transcripts are made by the platform's own worker code; tests change them and sign again.
@@ -10,8 +10,7 @@ Transcripts are made by the platform's own worker code; tests change them and si
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -101,24 +100,6 @@ def ask_for_key_sets(client: TestClient, grid: GridSimulator) -> list[Signed]:
 def settlement(domain: str, subjects: Sequence[str]) -> list[str]:
     """Settlement pseudonyms as the identity authority would give them out."""
     return [sm3_hex(f"{domain}/settlement/{subject}".encode()) for subject in subjects]
-
-
-@contextmanager
-def authority_grid(
-    folder: Path, **choices: object
-) -> Iterator[tuple[GridSimulator, list[GridUpload]]]:
-    """A grid, and the uploads of its rosters as committed."""
-    days = int(choices.pop("days", 1))  # type: ignore[call-overload]
-    grid = GridSimulator(folder, **choices)  # type: ignore[arg-type]
-    try:
-        grid.install()
-        uploads = [grid.upload(roster, days=days) for roster in grid.rosters]
-        for upload in uploads:
-            grid.deliver(upload)
-        grid.close_month()
-        yield grid, uploads
-    finally:
-        grid.close()
 
 
 @dataclass
@@ -375,12 +356,3 @@ def lone_household(grid: GridSimulator, upload: GridUpload) -> GridUpload:
     )
     objects = {column.entry.digest: column.data for column in columns}
     return GridUpload(roster, sent, grid.sign(sent), objects)
-
-
-def shown(authority: Authority, upload: GridUpload) -> None:
-    """Let the platform have a roster and upload that the gateway signed."""
-    roster = authority.grid.signed_roster(upload.roster)
-    authority.view.messages |= {roster.digest: roster, upload.upload_id: upload.message}
-    authority.view.objects |= upload.objects
-    for data in upload.objects.values():
-        authority.grid.platform_zone.objects.put(data)

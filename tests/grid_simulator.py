@@ -75,7 +75,6 @@ OFFICE = generate_private_key()
 """The billing office's key: statements are sealed to it, and it closes months."""
 FLAT = "flat"
 TIERS = "shenzhen-residential-tiers"
-FOUR_PERIODS = "shenzhen-commercial-four-period"
 
 
 @dataclass
@@ -168,6 +167,8 @@ class GridSimulator:
         self.simulated: SimulatedMonth = simulate(meters, month=month, interval_minutes=60)
         self.domain = billing_domain(month).text
         self.sequence = 0
+        self.uploads: list[GridUpload] = []
+        """What `delivered_grid` delivered, by roster."""
         self.platform_zone = self.open_platform_zone()
 
     # --- keys and zones ------------------------------------------------------------------------
@@ -540,13 +541,14 @@ class GridSimulator:
 
 
 @contextmanager
-def delivered_grid(folder: Path, **choices: object) -> Iterator[GridSimulator]:
-    """A grid whose rosters are all uploaded and committed."""
+def delivered_grid(folder: Path, *, days: int = 1, **choices: object) -> Iterator[GridSimulator]:
+    """A grid whose rosters are all uploaded, with the intervals of some days, and committed."""
     grid = GridSimulator(folder, **choices)  # type: ignore[arg-type]
     try:
         grid.install()
-        for roster in grid.rosters:
-            grid.deliver(grid.upload(roster))
+        grid.uploads = [grid.upload(roster, days=days) for roster in grid.rosters]
+        for upload in grid.uploads:
+            grid.deliver(upload)
         grid.close_month()
         yield grid
     finally:

@@ -49,7 +49,6 @@ CLOCK_OR_ENVIRONMENT = {
     "time.gmtime", "time.ctime", "os.environ", "os.environb", "os.getenv", "os.path.expanduser",
     "Path.home",
 }  # fmt: skip
-CLOCK_OR_ENVIRONMENT_NAMES = {"environ", "getenv", "environb"}
 
 # Split so that this file does not breach its own rules.
 UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")

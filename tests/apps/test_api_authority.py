@@ -19,10 +19,16 @@ from tests.apps.zone_apps import TestClock, bearer, place_key, point
 from tests.authority_simulator import (
     Authority,
     ask_for_key_sets,
-    authority_grid,
     settlement,
 )
-from tests.grid_simulator import OFFICE, GridSimulator, GridUpload, grid_keys, registry
+from tests.grid_simulator import (
+    OFFICE,
+    GridSimulator,
+    GridUpload,
+    delivered_grid,
+    grid_keys,
+    registry,
+)
 from tests.vault_services import running_vault, vault_settings
 
 
@@ -46,7 +52,7 @@ class Queue:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     folder = tmp_path_factory.mktemp("authority-service")
-    with authority_grid(folder / "platform") as (grid, uploads):
+    with delivered_grid(folder / "platform") as grid:
         maker = Authority(grid, folder / "maker")  # makes transcripts and requests
         queue = Queue(maker)
         with (
@@ -54,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
             TestClient(_app(folder / "zone", grid, queue, vault.settings.socket)) as client,
         ):
             yield SimpleNamespace(
-                grid=grid, uploads=uploads, maker=maker, queue=queue, client=client
+                grid=grid, uploads=grid.uploads, maker=maker, queue=queue, client=client
             )
         maker.close()
 

@@ -16,10 +16,9 @@ from tests.apps.zone_apps import TestClock, bearer, place_key, point
 from tests.authority_simulator import (
     Authority,
     ask_for_key_sets,
-    authority_grid,
     settlement,
 )
-from tests.grid_simulator import OFFICE, GridSimulator, GridUpload
+from tests.grid_simulator import OFFICE, GridSimulator, delivered_grid
 from tests.vault_services import RunningVault, running_vault, vault_settings
 
 
@@ -45,10 +44,8 @@ class Queue:
 class World:
     """One authority's service, and the maker of requests to it."""
 
-    def __init__(
-        self, folder: Path, grid: GridSimulator, uploads: list[GridUpload], vault: RunningVault
-    ) -> None:
-        self.grid, self.uploads = grid, uploads
+    def __init__(self, folder: Path, grid: GridSimulator, vault: RunningVault) -> None:
+        self.grid, self.uploads = grid, grid.uploads
         self.folder = folder / "zone"
         self.maker = Authority(grid, folder / "maker")
         self.queue = Queue(self.maker)
@@ -74,10 +71,10 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with (
-        authority_grid(tmp_path / "platform", days=0) as (grid, uploads),
+        delivered_grid(tmp_path / "platform", days=0) as grid,
         running_vault(vault_settings(tmp_path, grid.authority_key)) as vault,
     ):
-        made = World(tmp_path, grid, uploads, vault)
+        made = World(tmp_path, grid, vault)
         yield made
         made.maker.close()
 

@@ -43,9 +43,9 @@ from tests.apps.zone_apps import (
     platform_settings,
     point,
 )
-from tests.authority_simulator import ask_for_key_sets, authority_grid
+from tests.authority_simulator import ask_for_key_sets
 from tests.cli.in_process import InProcess, client_of
-from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys
+from tests.grid_simulator import NOW, OFFICE, GridSimulator, delivered_grid, grid_keys
 from tests.identity.identity_world import keys
 from tests.query_grants import grant_token, query_of
 from tests.vault_services import running_vault, vault_settings
@@ -163,7 +163,7 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @contextmanager
 def world_in(tmp_path: Path, *, vault: Path) -> Iterator[World]:
     folder = tmp_path / "platform"
-    with authority_grid(folder, meters=48, days=2) as (grid, _uploads):
+    with delivered_grid(folder, days=2) as grid:
         platform = create_platform_app(platform_settings(folder), clock=TestClock())
         identity = identity_app(tmp_path / "identity", grants_per_epoch=LIMIT)
         authority = authority_of(tmp_path / "authority", grid, platform, vault=vault)

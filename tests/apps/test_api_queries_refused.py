@@ -37,7 +37,6 @@ from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys
 from tests.query_grants import grant_token, query_of
 
 BILLING = bearer("platform", "billing")
-CUSTODIAN = bearer("authority", "custodian")
 
 
 def authority_app(folder: Path, platform: object, *, clock: TestClock):

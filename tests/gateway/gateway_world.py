@@ -82,6 +82,20 @@ SEED = b"seed of all the worlds' agents.."
 CONTRACTS_HEADER = "meter_point_id,zone,customer_class,tariff_id,household_quota_kwh,contracted_kva"
 
 
+class Killed(BaseException):
+    """The end of a process, which no handler of errors catches."""
+
+
+def kill_at(stage: str, *, when: Callable[[int], bool] = lambda _done: True):
+    """What is told of a month's progress and ends the process at a stage, when so much is done."""
+
+    def kill(now: str, done: int, _of: int) -> None:
+        if now == stage and when(done):
+            raise Killed
+
+    return kill
+
+
 @dataclass
 class Wire:
     """Carries requests; `break_at` maps the number of a request, from 1, to what happens to it."""
@@ -104,6 +118,8 @@ class Wire:
             raise httpx.ReadError("reset")
         if fate == "fault":
             return httpx.Response(503)
+        if fate == "killed":
+            raise Killed
         return response
 
     def count(self, path: str) -> int:

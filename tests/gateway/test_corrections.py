@@ -54,16 +54,12 @@ from gridsecure.store.database import write_session
 from gridsecure.store.evidence import find_head, verify_chain
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.authority_simulator import Authority
-from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
+from tests.gateway.gateway_world import MONTH, GatewayWorld, Killed, finished_month, kill_at
 from tests.grid_simulator import HOUR, OFFICE
 
 CHEAPER = load_tariff(catalogue_tariffs()["flat"])
 FLAT_TEXT = catalogue_tariffs()["flat"].read_text(encoding="utf-8")
 CHEAPER_TEXT = FLAT_TEXT.replace('rate = "0.69986875"', 'rate = "0.6"')
-
-
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches a kill."""
 
 
 @pytest.fixture
@@ -326,12 +322,8 @@ def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
     rows = [(name, "2026-07-03 05:00", 1.5) for name in (homes(world)[0], shops(world)[0])]
     files = saved(world, corrected_csv(*rows))
 
-    def kill(now, _done, _of):
-        if now == stage:
-            raise Killed
-
     with pytest.raises(Killed):
-        correct(world, files, kill)
+        correct(world, files, kill_at(stage))
     plans = list_corrections(world.zone, MONTH)
     signed = {
         item.name: outbox.find(world.zone, item.name) for plan in plans for item in plan.rosters
@@ -352,15 +344,7 @@ def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
 def test_killed_around_any_request_nothing_is_uploaded_twice(world, request_number):
     rows = [(name, "2026-07-03 05:00", 1.5) for name in (homes(world)[0], shops(world)[0])]
     files = saved(world, corrected_csv(*rows))
-    real = world.wire.answer
-
-    def answer_then_die(request):
-        response = real(request)
-        if len(world.wire.log) == request_number:
-            raise Killed
-        return response
-
-    world.wire.answer = answer_then_die
+    world.wire.break_at[request_number] = "killed"
     with pytest.raises(Killed):
         correct(world, files)
     plans = list_corrections(world.zone, MONTH)
@@ -374,12 +358,8 @@ def test_killed_around_any_request_nothing_is_uploaded_twice(world, request_numb
 def test_an_unfinished_correction_comes_first(world):
     files = saved(world, corrected_csv((homes(world)[0], "2026-07-03 05:00", 1.5)))
 
-    def kill(now, _done, _of):
-        if now == "upload":
-            raise Killed
-
     with pytest.raises(Killed):
-        correct(world, files, kill)
+        correct(world, files, kill_at("upload"))
     other = saved(world, corrected_csv((homes(world)[1], "2026-07-03 05:00", 1.5)))
     with pytest.raises(ConflictError) as refusal:
         correct(world, other)

@@ -54,7 +54,7 @@ from gridsecure.messages import Signed, sign_message
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.wire.client import PAUSES_S
-from tests.gateway.gateway_world import SEED, YEAR, GatewayWorld
+from tests.gateway.gateway_world import SEED, YEAR, GatewayWorld, Killed
 from tests.gateway.identity_wire import Authority
 from tests.grid_simulator import NOW, grid_keys
 from tests.identity.identity_world import keys, shown_with, suite
@@ -70,10 +70,6 @@ REQUESTS = [
 ]
 """What enrolling one batch takes, in order."""
 BILLING, SETTLEMENT = billing_domain(YEAR), settlement_domain(YEAR)
-
-
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches a kill."""
 
 
 @pytest.fixture

@@ -15,14 +15,10 @@ from gridsecure.gateway import months, outbox
 from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from tests.gateway.gateway_world import CONTRACTS_HEADER, MONTH, GatewayWorld
+from tests.gateway.gateway_world import CONTRACTS_HEADER, MONTH, GatewayWorld, Killed, kill_at
 
 FIRST, COLUMNS = 1, 6
 """Columns of the first roster's bills, and of both rosters'."""
-
-
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches a kill."""
 
 
 @pytest.fixture
@@ -119,12 +115,8 @@ def test_what_cannot_be_sent_ahead_is_sent_afterwards(world):
 
 @pytest.mark.parametrize("stage", months.STAGES)
 def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
-    def kill(now, _done, _of):
-        if now == stage:
-            raise Killed
-
     with pytest.raises(Killed):
-        world.process(progress=kill)
+        world.process(progress=kill_at(stage))
     fixed = find_plan(world.zone, MONTH)
     signed = {} if fixed is None else {n: outbox.find(world.zone, n) for n in fixed.names}
     world.restart()
@@ -141,12 +133,8 @@ def test_killed_as_a_stage_begins_the_next_run_completes_it(world, stage):
 
 @pytest.mark.parametrize("column", [FIRST, FIRST + 1, COLUMNS])
 def test_killed_within_encryption_no_signed_roster_is_encrypted_again(world, column):
-    def kill(stage, done, _of):
-        if (stage, done) == ("encrypt", column):
-            raise Killed
-
     with pytest.raises(Killed):
-        world.process(progress=kill)
+        world.process(progress=kill_at("encrypt", when=lambda done: done == column))
     plan = find_plan(world.zone, MONTH)
     before = [outbox.find(world.zone, name) for name in plan.names]
     assert [item is not None for item in before] == [column > FIRST, False]
@@ -162,15 +150,7 @@ def test_killed_within_encryption_no_signed_roster_is_encrypted_again(world, col
 
 @pytest.mark.parametrize("request_number", range(1, 11))
 def test_killed_around_any_request_nothing_is_uploaded_twice(world, request_number):
-    real = world.wire.answer
-
-    def answer_then_die(request):
-        response = real(request)
-        if len(world.wire.log) == request_number:
-            raise Killed
-        return response
-
-    world.wire.answer = answer_then_die
+    world.wire.break_at[request_number] = "killed"
     with pytest.raises(Killed):
         world.process()
     plan = find_plan(world.zone, MONTH)
@@ -226,12 +206,8 @@ def test_before_that_files_may_be_replaced_after_a_failure(world):
 
 
 def test_changed_rosters_after_fixing_are_refused(world):
-    def kill(stage, _done, _of):
-        if stage == "encrypt":
-            raise Killed
-
     with pytest.raises(Killed):
-        world.process(progress=kill)
+        world.process(progress=kill_at("encrypt"))
     (contracts,) = (world.folder / "months" / MONTH).glob("input-*/contracts.csv")
     contracts.write_bytes(b"\n".join(contracts.read_bytes().splitlines()[:-1]))
     with pytest.raises(ConflictError) as refusal:
@@ -284,12 +260,8 @@ def test_a_full_disk_at_encryption_signs_nothing_and_passes(world, monkeypatch):
 
 
 def test_an_outbox_that_was_altered_is_not_sent(world):
-    def kill(stage, _done, _of):
-        if stage == "upload":
-            raise Killed
-
     with pytest.raises(Killed):
-        world.process(progress=kill)
+        world.process(progress=kill_at("upload"))
     path = min((world.folder / "outbox").iterdir())
     data = bytearray(path.read_bytes())
     data[5] ^= 1

@@ -42,7 +42,9 @@ from tests.gateway.gateway_world import (
     MONTH,
     YEAR,
     GatewayWorld,
+    Killed,
     enrolled_records,
+    kill_at,
     shared_authority,
 )
 from tests.gateway.identity_wire import Authority
@@ -50,10 +52,6 @@ from tests.grid_simulator import NOW, grid_keys, registry
 
 START = f"{MONTH}-01T00:00:00+08:00"
 AUGUST = "2026-08-01T00:00:00+08:00"
-
-
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches a kill."""
 
 
 @pytest.fixture(autouse=True)
@@ -219,18 +217,9 @@ WORDS = {
 
 @pytest.mark.parametrize("request_number", WORDS, ids=WORDS.values())
 def test_killed_at_any_word_with_the_identity_authority_a_month_resumes(fresh, request_number):
-    real = fresh.identity.answer
-
-    def answer_then_die(request):
-        response = real(request)
-        if len(fresh.identity.log) == request_number:
-            raise Killed
-        return response
-
-    fresh.identity.answer = answer_then_die
+    fresh.identity.break_at[request_number] = "killed"
     with pytest.raises(Killed):
         fresh.process()
-    fresh.identity.answer = real
     fresh.restart()
     report = fresh.process()
     assert (report.billed_meters, report.excluded) == (20, {})
@@ -241,12 +230,8 @@ def test_killed_at_any_word_with_the_identity_authority_a_month_resumes(fresh, r
 
 
 def test_a_revocation_after_the_rosters_are_fixed_leaves_them(world):
-    def kill(stage, _done, _of):
-        if stage == "encrypt":
-            raise Killed
-
     with pytest.raises(Killed):
-        world.process(progress=kill)
+        world.process(progress=kill_at("encrypt"))
     plan = find_plan(world.zone, MONTH)
     revoke(world, world.simulated.meter_point_ids[0])
     world.restart()
@@ -266,12 +251,8 @@ def test_whoever_was_left_out_of_a_fixed_month_stays_out(world):
     revoked = world.simulated.meter_point_ids[3]
     revoke(world, revoked)
 
-    def kill(stage, _done, _of):
-        if stage == "encrypt":
-            raise Killed
-
     with pytest.raises(Killed):
-        world.process(progress=kill)
+        world.process(progress=kill_at("encrypt"))
     assert find_plan(world.zone, MONTH).refused == {revoked: "identity.revoked"}
     world.restart()
     assert world.process().excluded == {"identity.revoked": 1}
@@ -286,24 +267,14 @@ def denied(world):
     )
 
 
-def killed_at(world, wanted):
-    def kill(stage, _done, _of):
-        if stage == wanted:
-            raise Killed
-
+def killed_at(world, stage, **moment):
     with pytest.raises(Killed):
-        world.process(progress=kill)
+        world.process(progress=kill_at(stage, **moment))
     world.restart()
 
 
 def killed_after_one_commit(world):
-    def kill(stage, _done, _of):
-        if stage == "upload" and world.wire.count("/commit") == 1:
-            raise Killed
-
-    with pytest.raises(Killed):
-        world.process(progress=kill)
-    world.restart()
+    killed_at(world, "upload", when=lambda _done: world.wire.count("/commit") == 1)
     assert committed(world) == 1
 
 
@@ -336,14 +307,8 @@ def test_killed_while_it_is_made_anew_the_next_run_completes_it(world, stage):
     revoke(world, meters(world, rosters(world)[0])[0])
     denied(world)
     world.steps.clear()
-
-    def kill(now, _done, _of):
-        if now == stage and world.steps.count("upload") == (2 if stage == "upload" else 1):
-            raise Killed
-
-    with pytest.raises(Killed):
-        world.process(progress=kill)
-    world.restart()
+    uploads = 2 if stage == "upload" else 1
+    killed_at(world, stage, when=lambda _done: world.steps.count("upload") == uploads)
     assert world.process().excluded == {"identity.revoked": 1}
     assert committed(world) == 2
     assert list((world.folder / "outbox").iterdir()) == []

@@ -8,29 +8,22 @@ from pathlib import Path
 import pytest
 
 from gridsecure.key_authority.vault.decryption import Vault
-from tests.authority_simulator import Authority, authority_grid
-from tests.grid_simulator import GridSimulator, GridUpload
+from tests.authority_simulator import Authority
+from tests.grid_simulator import GridSimulator, GridUpload, delivered_grid
 
 ORDERS = ("release_bills", "release_corrections", "release_totals")
 
 
 @pytest.fixture(scope="session")
-def delivered(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[GridSimulator, list[GridUpload]]]:
-    with authority_grid(tmp_path_factory.mktemp("platform"), days=2) as found:
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GridSimulator]:
+    with delivered_grid(tmp_path_factory.mktemp("platform"), days=2) as found:
         yield found
 
 
 @pytest.fixture
-def grid(delivered: tuple[GridSimulator, list[GridUpload]]) -> GridSimulator:
-    return delivered[0]
-
-
-@pytest.fixture
-def uploads(delivered: tuple[GridSimulator, list[GridUpload]]) -> list[GridUpload]:
+def uploads(grid: GridSimulator) -> list[GridUpload]:
     """The flat roster's upload (39 households), then the four-period roster's (nine others)."""
-    return sorted(delivered[1], key=lambda upload: -upload.roster.manifest.slots)
+    return sorted(grid.uploads, key=lambda upload: -upload.roster.manifest.slots)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from gridsecure.key_authority.checker.tables import ClaimRow, CohortRow, ToldSet
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest
 from gridsecure.plans.settlement_values import TOTAL_QUANTITY
 from gridsecure.store.database import write_session
-from tests.authority_simulator import SEED, Authority, lone_household, shown
+from tests.authority_simulator import SEED, Authority, lone_household
 from tests.grid_simulator import GridSimulator, GridUpload
 from tests.traps.test_forged_ciphertext_release import RogueGateway
 
@@ -94,7 +94,7 @@ def test_a_load_curve_while_one_of_three_rosters_was_there(
 ) -> None:
     """It released no cell, so it keeps nothing; all three are billed and totalled afterwards."""
     early, late = uploads[1], lone_household(grid, uploads[0])
-    shown(authority, late)
+    authority.show(late)
     alone = authority.request([authority.load_curve_transcript([early])], seeds=[SEED])
     assert authority.answer(alone).state == RELEASED
     assert told(authority.certificates[0]) == set()
@@ -127,7 +127,7 @@ def test_a_roster_after_the_first_release(
 ) -> None:
     """It is billed with a list of its own; its cell is told of only if it is large enough."""
     late = lone_household(grid, uploads[0])
-    shown(authority, late)
+    authority.show(late)
     assert bills(authority, *uploads).state == RELEASED
     assert bills(authority, late).state == RELEASED
     first, second = authority.certificates

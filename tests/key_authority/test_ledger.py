@@ -26,7 +26,7 @@ from gridsecure.messages import (
     sign_message,
 )
 from gridsecure.store.database import write_session
-from tests.authority_simulator import SEED, Authority, View, lone_household, shown
+from tests.authority_simulator import SEED, Authority, View, lone_household
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
 T = TypeVar("T")
@@ -277,7 +277,7 @@ def test_a_cell_in_other_company_than_before_is_withheld(
 ) -> None:
     """N and N - 1: a second roster of the cell came late, with one household."""
     late = lone_household(grid, uploads[0])
-    shown(authority, late)
+    authority.show(late)
     assert authority.answer(authority.load_curve_request(uploads)).state == RELEASED
     bills = [authority.bill_transcript(upload) for upload in (*uploads, late)]
     assert authority.answer(authority.request(bills)).state == RELEASED
@@ -319,7 +319,7 @@ def test_nobody_counts_twice_and_no_roster_differs_by_one(
 ) -> None:
     """Eight shops listed twice would look like sixteen; N and N - 1 would show one household."""
     second = overlapping(grid, uploads[1])
-    shown(authority, second)
+    authority.show(second)
     transcripts = [authority.bill_transcript(upload) for upload in (uploads[1], second)]
     if not together:
         assert authority.answer(authority.request(transcripts[:1])).state == RELEASED
@@ -333,7 +333,7 @@ def test_pseudonyms_of_two_domains_are_not_totalled_together(
 ) -> None:
     """They cannot be compared, so one household could stand under both."""
     other = overlapping(grid, uploads[1], domain="platform/billing/2025")
-    shown(authority, other)
+    authority.show(other)
     transcripts = [authority.bill_transcript(upload) for upload in (uploads[0], other)]
     outcome = authority.answer(authority.request(transcripts))
     assert (outcome.state, outcome.reason) == (REFUSED, "release.domain")

@@ -40,8 +40,8 @@ from gridsecure.plans import recombination
 from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.quantities import TOTAL_QUANTITY
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
-from tests.authority_simulator import SEED, Authority, authority_grid
-from tests.grid_simulator import OFFICE, GridUpload
+from tests.authority_simulator import SEED, Authority
+from tests.grid_simulator import OFFICE, GridUpload, delivered_grid
 
 FREE_OF_CHARGE = ('rate = "0.69986875"', 'rate = "0"')
 
@@ -114,9 +114,9 @@ class RogueGateway:
 
 @pytest.fixture
 def rogue(tmp_path: Path) -> Iterator[RogueGateway]:
-    with authority_grid(tmp_path / "platform") as (grid, uploads):
+    with delivered_grid(tmp_path / "platform") as grid:
         authority = Authority(grid, tmp_path / "authority")
-        (upload,) = [upload for upload in uploads if upload.roster.manifest.slots == 39]
+        (upload,) = [upload for upload in grid.uploads if upload.roster.manifest.slots == 39]
         yield RogueGateway(authority, upload)
         authority.close()
 

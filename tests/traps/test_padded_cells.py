@@ -19,15 +19,15 @@ from gridsecure.key_authority.checker.answering import RELEASED
 from gridsecure.messages import ReleaseCertificate
 from gridsecure.plans import cells, load_curve
 from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
-from tests.authority_simulator import Authority, authority_grid, shown
-from tests.grid_simulator import GridSimulator, GridUpload
+from tests.authority_simulator import Authority
+from tests.grid_simulator import GridSimulator, GridUpload, delivered_grid
 
 CELL = ("futian", "household")
 
 
 @pytest.fixture
 def grid(tmp_path: Path) -> Iterator[GridSimulator]:
-    with authority_grid(tmp_path / "platform", meters=48) as (grid, _uploads):
+    with delivered_grid(tmp_path / "platform") as grid:
         yield grid
 
 
@@ -72,7 +72,7 @@ def release(grid: GridSimulator, folder: Path) -> tuple[dict[str, str | None], l
     try:
         uploads = split_cell(grid)
         for upload in uploads:
-            shown(authority, upload)
+            authority.show(upload)
         assert authority.answer(authority.bill_request(uploads)).state == RELEASED
         (certificate,) = authority.certificates
         return told(certificate), [upload.roster for upload in uploads]
