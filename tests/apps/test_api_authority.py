@@ -44,7 +44,7 @@ class Queue:
     def list_waiting(self) -> list[Signed]:
         return self.requests
 
-    def answered(self, request_id: str, state: str) -> None:
+    def report(self, request_id: str, state: str) -> None:
         self.answers.append((request_id, state))
         self.requests = []
 

@@ -35,7 +35,7 @@ class Queue:
     def list_waiting(self) -> list[Signed]:
         return self.requests
 
-    def answered(self, request_id: str, state: str) -> None:
+    def report(self, request_id: str, state: str) -> None:
         if self.is_deaf:
             raise GridSecureError("The platform cannot be reached.", reason="platform.unreachable")
         self.answers.append((request_id, state))

@@ -321,7 +321,7 @@ import gridsecure_api.authority
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.messages import Signed
 client = VaultClient(Path(sys.argv[1]), uid=os.geteuid())
-client.create_key_set(Signed.parsed(sys.argv[2]))
+client.create_key_set(Signed.parse(sys.argv[2]))
 assert "gridsecure.homomorphic.secret_key" not in sys.modules
 print("asked", flush=True)
 sys.stdin.read()
