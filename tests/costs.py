@@ -32,7 +32,7 @@ import pytest
 MEASURED: Final = Path(__file__).with_name("costs.json")
 """Test -> seconds of processor time that one of its cases takes."""
 QUICK_SECONDS: Final = 0.3
-TEST_SECONDS: Final = 3.0
+TEST_SECONDS: Final = 2.0
 QUICK: Final = "quick"
 REST: Final = "rest"
 SAMPLED: Final = "sampled"
