@@ -20,9 +20,9 @@ from fastapi.testclient import TestClient
 from sqlmodel import col, select
 
 from gridsecure import frames
-from gridsecure.compute.jobs import BillJob, JobResult, LoadCurveJob, Worker
+from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, Worker
 from gridsecure.compute.key_sets import read_known_keys
-from gridsecure.compute.runs import find_signed_message
+from gridsecure.compute.runs import find_signed_message, locate_inputs
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.rosters import Roster
@@ -90,8 +90,8 @@ def ask_for_key_sets(client: TestClient, grid: GridSimulator) -> list[Signed]:
     """Ask an authority's service for the grid's key sets, as its gateway does."""
     notices = []
     for name in grid.keys.secret:
-        parts = [part.model_dump_json().encode() for part in key_set_request(grid, name)]
-        answer = client.post("/key-sets", content=frames.join_frames(parts), headers={})
+        extents = [extent.model_dump_json().encode() for extent in key_set_request(grid, name)]
+        answer = client.post("/key-sets", content=frames.join_frames(extents), headers={})
         assert answer.status_code == 200, answer.text
         notices.append(Signed.parse(frames.split_frames(answer.content)[0]))
     return notices
@@ -196,16 +196,23 @@ class Authority:
     def close(self) -> None:
         self.zone.engine.dispose()
 
-    # --- the platform's part -------------------------------------------------------------------
+    # --- the platform's extent -------------------------------------------------------------------
 
     @cached_property
     def worker(self) -> Worker:
         zone = self.grid.platform_zone
-        return Worker(zone.objects, read_known_keys(zone))
+        return Worker(zone.objects.store, read_known_keys(zone))
 
     def bill_job(self, upload: GridUpload) -> JobResult:
         roster = self.grid.signed_roster(upload.roster)
-        return self.worker.run(BillJob("bill", roster.body, upload.message.body))
+        return self.run_job(BillJob("bill", roster.body, upload.message.body))
+
+    def run_job(self, job: Job) -> JobResult:
+        zone = self.grid.platform_zone
+        result = self.worker.run(locate_inputs(zone, job))
+        with write_session(zone.engine) as session:
+            zone.objects.name_extents(session, result.extents)
+        return result
 
     def bill_transcript(self, upload: GridUpload) -> Transcript:
         result = self.bill_job(upload)
@@ -221,7 +228,7 @@ class Authority:
             (day_quantity(f"{self.grid.month}-{day + 1:02d}"),),
             seed,
         )
-        return self.transcript("load-curve", uploads, self.worker.run(job), seed=seed)
+        return self.transcript("load-curve", uploads, self.run_job(job), seed=seed)
 
     def transcript(
         self,
@@ -253,7 +260,7 @@ class Authority:
     ) -> Signed:
         """A request about transcripts, signed by the platform (transcripts too, unless signed)."""
         key = self.grid.platform_key
-        parts = [t if isinstance(t, Signed) else sign_message(t, key=key) for t in transcripts]
+        extents = [t if isinstance(t, Signed) else sign_message(t, key=key) for t in transcripts]
         plan = "load-curve" if seeds else "bill"
         request = ReleaseRequest(
             request_id="",
@@ -263,7 +270,7 @@ class Authority:
             end=self.grid.period.end.isoformat(),
             purpose="operations" if seeds else "billing",
             requested_by="clerk",
-            transcripts=parts,
+            transcripts=extents,
             seeds=[seed.hex() for seed in seeds],
         )
         changed = request.model_copy(update=changes)
@@ -307,7 +314,7 @@ class Authority:
     def load_curve_request(self, uploads: Sequence[GridUpload]) -> Signed:
         return self.request([self.load_curve_transcript(uploads)], seeds=[SEED])
 
-    # --- the authority's part ------------------------------------------------------------------
+    # --- the authority's extent ------------------------------------------------------------------
 
     def answer(self, request: Signed) -> Outcome:
         return answer_request(self.zone, request, view=self.view, clock=lambda: NOW)

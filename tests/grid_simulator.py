@@ -33,6 +33,7 @@ from gridsecure.billing.bills import Bills, compute_bills
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.settlements import settle
 from gridsecure.compute import closings, intake
+from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.key_sets import install_key_set
 from gridsecure.compute.runs import RunOrder
 from gridsecure.compute.tables import SCHEMA
@@ -149,6 +150,7 @@ class GridSimulator:
         month: YYYY-MM.
         household_tariff: FLAT, or TIERS for uploads with tier digits (61 large columns more).
         keys: Keys of the zones; the session's by default.
+        objects_url: Where the platform's objects go; a folder by default.
     """
 
     def __init__(
@@ -159,8 +161,10 @@ class GridSimulator:
         month: str = "2026-07",
         household_tariff: str = FLAT,
         keys: GridKeys | None = None,
+        objects_url: str = "",
     ) -> None:
         self.folder = folder
+        self.objects_url = objects_url or folder_url(folder / "objects")
         self.keys = keys or grid_keys()
         self.month = month
         self.household_tariff = household_tariff
@@ -196,7 +200,7 @@ class GridSimulator:
         migrate(engine, SCHEMA)
         return PlatformZone(
             engine=engine,
-            objects=open_objects(folder_url(self.folder / "objects")),
+            objects=PlatformObjects(open_objects(self.objects_url), engine),
             signing_key=self.platform_key,
             identity=registry(self.identity_key),
             authority=registry(self.authority_key),

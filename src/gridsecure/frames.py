@@ -9,6 +9,9 @@ from typing import Final
 from gridsecure.errors import InvalidMessageError
 
 _LENGTH: Final = struct.Struct(">I")
+FRAME_HEAD: Final = _LENGTH.size
+"""What precedes a frame [bytes]."""
+
 CONTENT_TYPE: Final = "application/vnd.gridsecure.frames"
 
 

@@ -32,6 +32,7 @@ from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PlatformSettings
 from tests.apps.zone_apps import GATEWAY, TestClock, bearer, platform_settings
 from tests.grid_simulator import GridSimulator, GridUpload
+from tests.held_inputs import hold_inputs, release_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 AUTHORITY = bearer("platform", "authority")
@@ -262,23 +263,11 @@ def test_a_run_of_an_empty_month_fails_with_its_reason(platform, grid, plan):
     refused(platform.get("/runs/unknown", headers=BILLING), 404, "not-found.run")
 
 
-def stuck_inputs(folder: Path, grid: GridSimulator) -> list[Path]:
-    """Pipes nobody writes to in place of inputs: jobs that read them never end by themselves."""
-    root = folder / "objects"
-    paths = []
-    for roster in grid.rosters:
-        for column in grid.packed(roster, days=1):
-            if column.entry.quantity.startswith(("register:", "total")):
-                path = root / column.entry.digest[:2] / column.entry.digest[2:]
-                path.rename(path.with_suffix(".held"))
-                os.mkfifo(path)
-                paths.append(path)
-    return paths
-
-
-def release_inputs(paths: list[Path]) -> None:
-    for path in paths:
-        path.with_suffix(".held").replace(path)
+def stuck_inputs(folder: Path, grid: GridSimulator) -> dict[str, int]:
+    """Bills' inputs are held: jobs that read them never end by themselves."""
+    columns = [column.entry for roster in grid.rosters for column in grid.packed(roster, days=1)]
+    wanted = ("register:", "total")
+    return hold_inputs(folder, [c.digest for c in columns if c.quantity.startswith(wanted)])
 
 
 def wait_for_workers(*, seconds: float = 20) -> list[int]:
@@ -293,7 +282,7 @@ def wait_for_workers(*, seconds: float = 20) -> list[int]:
 
 def test_one_run_at_a_time_for_a_plan_and_period(tmp_path, platform, grid):
     upload_all(platform, grid)
-    paths = stuck_inputs(tmp_path / "platform", grid)
+    lay_in = stuck_inputs(tmp_path / "platform", grid)
     with ThreadPoolExecutor(4) as pool:
         answers = list(
             pool.map(
@@ -310,7 +299,7 @@ def test_one_run_at_a_time_for_a_plan_and_period(tmp_path, platform, grid):
         child.kill()
     assert finished(platform, run_id)["reason"] == "job.killed"
     assert finished(platform, other)["state"] == "done"
-    release_inputs(paths)
+    release_inputs(tmp_path / "platform", lay_in)
     assert finished(platform, start(platform, grid))["state"] == "done"
 
 
@@ -318,14 +307,14 @@ def test_stopping_the_service_ends_its_workers_and_the_run_can_start_again(tmp_p
     settings = platform_settings(tmp_path / "platform")
     with TestClient(create_platform_app(settings, clock=TestClock())) as platform:
         upload_all(platform, grid)
-        paths = stuck_inputs(settings.folder, grid)
+        lay_in = stuck_inputs(settings.folder, grid)
         run_id = start(platform, grid)
         wait_for_workers()
         stopping = time.monotonic()
     assert time.monotonic() - stopping < 10
     assert multiprocessing.active_children() == []
     assert [t.name for t in threading.enumerate() if t.name.startswith("run_")] == []
-    release_inputs(paths)
+    release_inputs(settings.folder, lay_in)
     with TestClient(create_platform_app(settings, clock=TestClock())) as restarted:
         outcome = status(restarted, run_id)
         assert (outcome["state"], outcome["reason"]) == ("failed", "run.interrupted")
@@ -384,7 +373,7 @@ def test_a_platform_that_was_killed_reports_its_run_as_interrupted(tmp_path, gri
     settings = platform_settings(tmp_path / "platform")
     with TestClient(create_platform_app(settings, clock=TestClock())) as platform:
         upload_all(platform, grid)
-    paths = stuck_inputs(settings.folder, grid)
+    lay_in = stuck_inputs(settings.folder, grid)
     order, started = order_of(grid), tmp_path / "started"
     script = tmp_path / "service.py"
     script.write_text(
@@ -404,7 +393,7 @@ def test_a_platform_that_was_killed_reports_its_run_as_interrupted(tmp_path, gri
         process.send_signal(signal.SIGKILL)
         process.wait()
     run_id = started.read_text()
-    release_inputs(paths)
+    release_inputs(settings.folder, lay_in)
     with TestClient(create_platform_app(settings, clock=TestClock())) as restarted:
         outcome = status(restarted, run_id)
         assert (outcome["state"], outcome["reason"]) == ("failed", "run.interrupted")

@@ -13,6 +13,7 @@ import pytest
 from sqlmodel import select
 
 from gridsecure.compute import intake
+from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.jobs import worker_pool
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import list_waiting_requests, record_answer
@@ -286,9 +287,10 @@ def test_of_corrections_at_the_same_moment_one_stands(
 
 def sent_by_a_process(zone: PlatformZone, folder: Path, text: str) -> str:
     """In a process of its own: open the platform's stores and send one manifest."""
+    engine = open_database(f"sqlite:///{folder / 'zone.db'}")
     own = PlatformZone(
-        engine=open_database(f"sqlite:///{folder / 'zone.db'}"),
-        objects=open_objects(folder_url(folder / "objects")),
+        engine=engine,
+        objects=PlatformObjects(open_objects(folder_url(folder / "objects")), engine),
         signing_key=zone.signing_key,
         identity=zone.identity,
         authority=zone.authority,
@@ -336,7 +338,7 @@ def test_of_corrections_from_several_processes_one_stands(
 
 def run(grid: GridSimulator, plan: str) -> Signed:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
+    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
         return run_plan(zone, grid.order(plan), pool=pool, clock=lambda: NOW, progress=quiet)
 
 

@@ -15,18 +15,24 @@ import pytest
 from gridsecure.compute import jobs
 from gridsecure.compute.jobs import BillJob, Job, Worker, WorkerPool, run_jobs, worker_pool
 from gridsecure.compute.key_sets import read_known_keys
+from gridsecure.compute.runs import locate_inputs
 from gridsecure.errors import GridSecureError, KeyMismatchError, NotFoundError
-from gridsecure.messages import ColumnEntry
+from gridsecure.messages import ColumnEntry, UploadManifest
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from tests.grid_simulator import GridSimulator, GridUpload
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def job_of(upload: GridUpload, name: str = "bill") -> BillJob:
-    return BillJob(
-        name, upload.roster.manifest.model_dump_json(), upload.manifest.model_dump_json()
-    )
+def job_of(
+    grid: GridSimulator,
+    upload: GridUpload,
+    name: str = "bill",
+    manifest: UploadManifest | None = None,
+) -> Job:
+    said = (manifest or upload.manifest).model_dump_json()
+    job = BillJob(name, upload.roster.manifest.model_dump_json(), said)
+    return locate_inputs(grid.platform_zone, job)
 
 
 @pytest.fixture
@@ -39,7 +45,7 @@ def uploads(grid: GridSimulator) -> list[GridUpload]:
 
 def in_this_process(grid: GridSimulator, job: Job) -> dict[str, ColumnEntry]:
     zone = grid.platform_zone
-    return dict(Worker(zone.objects, read_known_keys(zone)).run(job).outputs)
+    return dict(Worker(zone.objects.store, read_known_keys(zone)).run(job).outputs)
 
 
 def alive(process_id: int) -> bool:
@@ -62,21 +68,25 @@ def wait_until_gone(process_ids: list[int], *, seconds: float = 20) -> bool:
 
 def test_a_job_writes_the_same_files_wherever_it_runs(grid, uploads):
     zone = grid.platform_zone
-    orders = [job_of(upload, upload.upload_id) for upload in uploads]
+    orders = [job_of(grid, upload, upload.upload_id) for upload in uploads]
     expected = {job.name: in_this_process(grid, job) for job in orders}
-    with worker_pool(zone.objects, read_known_keys(zone), workers=2) as pool:
-        results = {result.name: dict(result.outputs) for result in run_jobs(pool, orders)}
-    assert results == expected
-    assert all(zone.objects.has(e.digest) for out in results.values() for e in out.values())
+    with worker_pool(zone.objects.store, read_known_keys(zone), workers=2) as pool:
+        results = list(run_jobs(pool, orders))
+    assert {result.name: dict(result.outputs) for result in results} == expected
+    for result in results:
+        assert {extent.digest for extent in result.extents} == {
+            e.digest for e in result.outputs.values()
+        }
+        assert all(zone.objects.store.get_extent(extent) for extent in result.extents)
 
 
 def test_more_jobs_than_a_worker_takes_are_all_done_by_several_workers(grid, uploads, monkeypatch):
     """The executor's own replacement of workers would wait for ever here."""
     monkeypatch.setattr(jobs, "JOBS_PER_WORKER", 2)
     zone = grid.platform_zone
-    orders = [job_of(uploads[0], f"job-{number}") for number in range(5)]
+    orders = [job_of(grid, uploads[0], f"job-{number}") for number in range(5)]
     seen: set[int] = set()
-    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
+    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
         results = []
         for result in run_jobs(pool, orders):
             results.append(result)
@@ -89,16 +99,16 @@ def test_more_jobs_than_a_worker_takes_are_all_done_by_several_workers(grid, upl
 
 def test_a_pool_is_reused_between_runs_until_its_portion_is_used_up(grid, uploads):
     zone = grid.platform_zone
-    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
-        list(run_jobs(pool, [job_of(uploads[0])]))
+    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
+        list(run_jobs(pool, [job_of(grid, uploads[0])]))
         first = {child.pid for child in multiprocessing.active_children()}
-        list(run_jobs(pool, [job_of(uploads[1])]))
+        list(run_jobs(pool, [job_of(grid, uploads[1])]))
         assert {child.pid for child in multiprocessing.active_children()} == first
 
 
 def test_a_warm_pool_has_its_workers_before_there_are_jobs_and_replaces_dead_ones(grid, uploads):
     zone = grid.platform_zone
-    with worker_pool(zone.objects, read_known_keys(zone), workers=2) as pool:
+    with worker_pool(zone.objects.store, read_known_keys(zone), workers=2) as pool:
         pool.warm()
         first = multiprocessing.active_children()
         assert len(first) == 2
@@ -108,30 +118,32 @@ def test_a_warm_pool_has_its_workers_before_there_are_jobs_and_replaces_dead_one
         time.sleep(0.5)  # the executor notices
         pool.warm()
         assert len(multiprocessing.active_children()) == 2
-        (result,) = run_jobs(pool, [job_of(uploads[0])])
-    assert dict(result.outputs) == in_this_process(grid, job_of(uploads[0]))
+        (result,) = run_jobs(pool, [job_of(grid, uploads[0])])
+    assert dict(result.outputs) == in_this_process(grid, job_of(grid, uploads[0]))
 
 
 def test_a_killed_worker_is_reported_and_the_pool_goes_on(grid, uploads):
     zone = grid.platform_zone
-    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
-        running = run_jobs(pool, [job_of(uploads[0], f"job-{number}") for number in range(50)])
+    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
+        running = run_jobs(
+            pool, [job_of(grid, uploads[0], f"job-{number}") for number in range(50)]
+        )
         next(running)
         for child in multiprocessing.active_children():
             child.kill()
         with pytest.raises(GridSecureError) as killed:
             list(running)
         assert killed.value.reason == "job.killed"
-        (again,) = run_jobs(pool, [job_of(uploads[0])])
-    assert dict(again.outputs) == in_this_process(grid, job_of(uploads[0]))
+        (again,) = run_jobs(pool, [job_of(grid, uploads[0])])
+    assert dict(again.outputs) == in_this_process(grid, job_of(grid, uploads[0]))
 
 
 def test_a_job_that_fails_says_why_across_the_process_border(grid, uploads):
     missing = uploads[0].manifest.model_copy(update={"columns": uploads[0].manifest.columns[-1:]})
-    job = BillJob("bill", uploads[0].roster.manifest.model_dump_json(), missing.model_dump_json())
+    job = job_of(grid, uploads[0], manifest=missing)
     zone = grid.platform_zone
     with (
-        worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool,
+        worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool,
         pytest.raises(NotFoundError) as refused,
     ):
         list(run_jobs(pool, [job]))
@@ -142,10 +154,10 @@ def test_a_job_that_fails_says_why_across_the_process_border(grid, uploads):
 def test_a_job_with_another_rosters_columns_is_refused(grid, uploads):
     first, second = uploads
     mixed = second.manifest.model_copy(update={"roster_id": first.manifest.roster_id})
-    job = BillJob("bill", first.roster.manifest.model_dump_json(), mixed.model_dump_json())
+    job = job_of(grid, first, manifest=mixed)
     zone = grid.platform_zone
     with pytest.raises(GridSecureError) as refused:
-        Worker(zone.objects, read_known_keys(zone)).run(job)
+        Worker(zone.objects.store, read_known_keys(zone)).run(job)
     assert refused.value.reason.startswith(("ciphertext.", "upload.", "column."))
 
 
@@ -162,7 +174,7 @@ def test_a_worker_believes_no_key_that_its_notice_does_not_name(grid):
 
 def test_a_pool_that_was_never_used_starts_no_process(grid):
     before = multiprocessing.active_children()
-    pool = WorkerPool(grid.platform_zone.objects, KnownKeys(()), workers=2)
+    pool = WorkerPool(grid.platform_zone.objects.store, KnownKeys(()), workers=2)
     pool.close()
     assert multiprocessing.active_children() == before
 

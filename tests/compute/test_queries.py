@@ -57,7 +57,7 @@ def ask(grid: GridSimulator, query: str, *, claims=None, grant: str | None = Non
 
 def run(grid: GridSimulator, order: RunOrder) -> ReleaseRequest:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, read_known_keys(zone), workers=1) as pool:
+    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
         envelope = run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=lambda *_: None)
     return ReleaseRequest.parse(envelope.body)
 

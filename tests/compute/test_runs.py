@@ -49,6 +49,7 @@ from tests.grid_simulator import (
     delivered_grid,
     registry,
 )
+from tests.held_inputs import hold_inputs, release_inputs
 
 
 def quiet(_done: int, _of: int) -> None:
@@ -59,7 +60,7 @@ def run(
     grid: GridSimulator, order: RunOrder, *, workers: int = 1, progress: Progress = quiet
 ) -> Signed:
     zone = grid.platform_zone
-    with worker_pool(zone.objects, read_known_keys(zone), workers=workers) as pool:
+    with worker_pool(zone.objects.store, read_known_keys(zone), workers=workers) as pool:
         return run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=progress)
 
 
@@ -163,7 +164,7 @@ def test_load_curve_totals_are_exact_and_no_slot_tells_anything(delivered):
             assert len(inside) == 26
             assert total == int(row[inside].sum())
         plain = np.concatenate([row[list(r.meter_point_ids)].to_numpy() for r in rosters])
-        own = [part.reshape(DAY_INTERVALS, -1)[interval] for part in values]
+        own = [extent.reshape(DAY_INTERVALS, -1)[interval] for extent in values]
         assert not (np.concatenate(own).astype(np.int64) == plain).any()
 
 
@@ -209,19 +210,15 @@ class Killer:
 
 @contextmanager
 def stuck_second_job(grid: GridSimulator, plan: str) -> Iterator[None]:
-    """The second job waits for ever: pipes nobody writes to stand where its inputs were."""
+    """The second job waits for ever."""
     roster = sorted(grid.rosters, key=lambda roster: roster.manifest.roster_id)[1]
     columns = grid.upload(roster, days=2).manifest.columns
     second = day_quantity(f"{grid.month}-02")
     wanted = second if plan == "load-curve" else ("register:", "total")
-    root = grid.folder / "objects"
-    held = [root / c.digest[:2] / c.digest[2:] for c in columns if c.quantity.startswith(wanted)]
-    for path in held:
-        path.rename(path.with_suffix(".held"))
-        os.mkfifo(path)
+    held = [column.digest for column in columns if column.quantity.startswith(wanted)]
+    lay_in = hold_inputs(grid.folder, held)
     yield
-    for path in held:
-        path.with_suffix(".held").replace(path)
+    release_inputs(grid.folder, lay_in)
 
 
 def test_a_run_whose_workers_were_killed_goes_on_with_identical_transcripts(two_days, plan):
@@ -342,9 +339,10 @@ def test_a_load_curve_needs_one_grid_of_intervals(grid, other):
 def test_an_object_damaged_on_the_disk_is_noticed(delivered):
     columns = delivered.upload(delivered.rosters[0]).manifest.columns
     digest = next(c.digest for c in columns if c.quantity == "total")
-    path = delivered.folder / "objects" / digest[:2] / digest[2:]
+    extent = delivered.platform_zone.objects.find_extents([digest])[digest]
+    path = delivered.folder / "objects" / extent.container[:2] / extent.container[2:]
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[extent.offset + extent.length // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(GridSecureError) as refused:
         run(delivered, delivered.order("bill"))

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from gridsecure.compute import tables
+from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.requests import list_requests_about, request_state
 from gridsecure.compute.tables import (
     SCHEMA,
@@ -24,8 +25,15 @@ from gridsecure.compute.tables import (
     UploadCounterRow,
     UploadRow,
 )
-from gridsecure.messages import ReleaseRequest, RosterManifest, UploadManifest
+from gridsecure.messages import (
+    KeyNotice,
+    ReleaseRequest,
+    RosterManifest,
+    Transcript,
+    UploadManifest,
+)
 from gridsecure.store.database import open_database, read_session
+from gridsecure.store.objects import open_objects
 from gridsecure.store.rows import find, load_row
 from gridsecure.store.schema import migrate
 from tests.store.schema_checks import check_kept, check_schema, check_signed, load_dump
@@ -41,12 +49,14 @@ COUNTS = {
     "job_seed": 31,
     "key_revocation": 0,
     "key_set": 3,
+    "extent": 0,
     "query_grant": 1,
     "release_request": 2,
     "request_upload": 6,
     "roster": 3,
     "run": 2,
     "seat": 13,
+    "stored": 318,
     "transcript": 34,
     "upload": 3,
     "upload_counter": 1,
@@ -100,6 +110,31 @@ def test_columns_say_what_was_signed(engine: Engine) -> None:
                 "platform/billing/2026",
             )
         }
+
+
+def test_every_object_that_was_there_is_named_alone(engine: Engine) -> None:
+    named: dict[str, int] = {}
+    with read_session(engine) as session:
+        for row in session.exec(select(tables.KeySetRow)):
+            notice = KeyNotice.parse(row.envelope.body)
+            named |= {key: 0 for key in (notice.public_key, notice.relinearisation_keys) if key}
+        for row in session.exec(select(tables.RosterRow)):
+            roster = RosterManifest.parse(row.envelope.body)
+            named |= {roster.tariff: 0, roster.seats: 0}
+        for row in session.exec(select(UploadRow)):
+            upload = UploadManifest.parse(row.envelope.body)
+            named |= {column.digest: column.size for column in upload.columns}
+        for row in session.exec(select(tables.TranscriptRow)):
+            outputs = Transcript.parse(row.envelope.body).outputs.values()
+            named |= {column.digest: column.size for column in outputs}
+        stored = session.exec(select(tables.StoredRow)).all()
+    assert {row.name: row.size for row in stored} == named
+    objects = PlatformObjects(open_objects("memory://"), engine)
+    assert objects.sum_sizes() == sum(named.values())
+    assert objects.list_missing(list(named)) == list(named)
+    some = next(iter(named))
+    objects.store.put(b"whose bytes are not looked at", digest=some)
+    assert objects.list_missing(list(named)) == list(named)[1:]
 
 
 def test_requests_are_found_by_plan_and_closing_list(engine: Engine) -> None:

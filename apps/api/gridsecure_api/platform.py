@@ -20,6 +20,7 @@ from sqlmodel import col, select
 
 from gridsecure import frames
 from gridsecure.compute import closings, intake, key_sets, seating
+from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.correction_uploads import COMMITTED
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import list_waiting_requests, record_answer
@@ -30,7 +31,7 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
 from gridsecure.messages import PlanName, Signed
 from gridsecure.store.database import open_database, read_session
-from gridsecure.store.objects import ObjectStore, open_objects
+from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.wire.platform import (
     ClosingLists,
@@ -367,12 +368,7 @@ def platform_counts(zone: PlatformZone) -> dict[str, int]:
         }
         committed = select(func.count()).where(col(UploadRow.state) == COMMITTED)
         counts["committed_uploads"] = session.exec(committed).one()
-    return counts | {"stored_bytes": stored_bytes(zone.objects)}
-
-
-def stored_bytes(objects: ObjectStore) -> int:
-    """What all objects take on the disk, as their lengths add up [bytes]."""
-    return sum(one.size for one in objects.list_stored())
+    return counts | {"stored_bytes": zone.objects.sum_sizes()}
 
 
 def open_zone(settings: PlatformSettings) -> PlatformZone:
@@ -390,7 +386,7 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
     migrate(engine, SCHEMA)
     return PlatformZone(
         engine=engine,
-        objects=open_objects(settings.objects_url),
+        objects=PlatformObjects(open_objects(settings.objects_url), engine),
         signing_key=load_signing_key(folder),
         identity=identity,
         authority=authority,

@@ -179,7 +179,7 @@ class RunDesk:
         if self._pool is None or keys != self._pool_keys:
             if self._pool is not None:
                 self._pool.close()
-            self._pool = WorkerPool(self._zone.objects, keys, workers=self._workers)
+            self._pool = WorkerPool(self._zone.objects.store, keys, workers=self._workers)
             self._pool_keys = keys
         return self._pool
 

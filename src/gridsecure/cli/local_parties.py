@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 
 from gridsecure.cli.online import utc_now
 from gridsecure.compute import intake
+from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.key_sets import install_key_set
 from gridsecure.compute.runs import find_signed_message
 from gridsecure.compute.tables import SCHEMA as PLATFORM
@@ -312,9 +313,11 @@ class _Setup:
 
     def platform(self) -> PlatformZone:
         """The compute platform."""
+        engine = self._database("platform", PLATFORM)
+        store = open_objects(folder_url(self.folder / "platform-objects"))
         return PlatformZone(
-            engine=self._database("platform", PLATFORM),
-            objects=open_objects(folder_url(self.folder / "platform-objects")),
+            engine=engine,
+            objects=PlatformObjects(store, engine),
             signing_key=self.platform_key,
             identity=_registry(self.identity_key),
             authority=_registry(self.authority_key),

@@ -157,13 +157,12 @@ def read_upload_status(zone: PlatformZone, upload_id: str) -> UploadStatus:
         found = load_row(session, UploadRow, digest=upload_id)
     missing: list[str] = []
     if found.state == PENDING:
-        digests = [entry.digest for entry in _manifest(found).columns]
-        missing = [digest for digest in digests if not zone.objects.has(digest)]
+        missing = zone.objects.list_missing([entry.digest for entry in _manifest(found).columns])
     return UploadStatus(upload_id=upload_id, state=found.state, missing=missing)
 
 
 def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes]) -> int:
-    """Store objects that the upload names, and say how many of them it names.
+    """Store objects that the upload names, all in one container, and say how many it names.
 
     Raises:
         NotFoundError: No such upload.
@@ -180,8 +179,7 @@ def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes])
                 reason="upload.unnamed-object",
                 remedy="It was damaged on the way, or belongs to another upload; send it again.",
             )
-    for digest, data in zip(digests, objects, strict=True):
-        zone.objects.put(data, digest=digest)
+    zone.objects.put_together(dict(zip(digests, objects, strict=True)))
     return len(objects)
 
 

@@ -24,7 +24,6 @@ from typing import Final, Protocol
 from gridsecure.errors import GridSecureError, InputError
 from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadManifest
 from gridsecure.plans.execution import (
-    Output,
     RosterData,
     compile_bill,
     execute_bill,
@@ -33,7 +32,7 @@ from gridsecure.plans.execution import (
 )
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import lay_out_cells
-from gridsecure.store.objects import MEMORY, ObjectStore, open_objects
+from gridsecure.store.objects import MEMORY, Extent, ObjectStore, open_objects, store_together
 from gridsecure.tariffs.tariff import parse_tariff
 
 JOBS_PER_WORKER: Final = 64
@@ -41,11 +40,15 @@ JOBS_PER_WORKER: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class BillJob:
-    """Bill one roster for one period."""
+    """Bill one roster for one period.
+
+    `extents` says where inputs lie that are in containers: a worker has no database.
+    """
 
     name: str
     roster: str
     upload: str
+    extents: tuple[Extent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class LoadCurveJob:
     uploads: tuple[str, ...]
     quantities: tuple[str, ...]
     seed: bytes = field(repr=False)
+    extents: tuple[Extent, ...] = ()
 
 
 Job = BillJob | LoadCurveJob
@@ -64,11 +68,12 @@ Job = BillJob | LoadCurveJob
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a job consumed and produced; the files are in the object store."""
+    """What a job consumed and produced; the files are in the object store, where `extents` says."""
 
     name: str
     inputs: Mapping[str, str]
     outputs: Mapping[str, ColumnEntry]
+    extents: tuple[Extent, ...]
 
 
 class Worker:
@@ -76,6 +81,7 @@ class Worker:
 
     def __init__(self, objects: ObjectStore, known: KnownKeys) -> None:
         self._objects = objects
+        self._extents: dict[str, Extent] = {}
         self._keys = KeyRing(known, objects.get)
 
     def run(self, job: Job) -> JobResult:
@@ -84,13 +90,14 @@ class Worker:
         Raises:
             GridSecureError: The job's inputs are missing, foreign or malformed.
         """
+        self._extents = {extent.digest: extent for extent in job.extents}
         if isinstance(job, BillJob):
             data = self._data(job.roster, job.upload)
             tariff = parse_tariff(self._objects.get(data.roster.tariff).decode())
             inputs, outputs = execute_bill(
                 data,
                 plan=compile_bill(data, tariff=tariff),
-                load=self._objects.get,
+                load=self._load,
                 keys=self._keys,
             )
         else:
@@ -100,18 +107,19 @@ class Worker:
                 quantities=job.quantities,
                 layout=lay_out_cells([data.roster for data in datas]),
                 seed=job.seed,
-                load=self._objects.get,
+                load=self._load,
                 keys=self._keys,
             )
-        return JobResult(job.name, inputs, self._store(outputs))
+        by_digest = {output.entry.digest: output.data for output in outputs.values()}
+        entries = {name: output.entry for name, output in outputs.items()}
+        return JobResult(job.name, inputs, entries, store_together(self._objects, by_digest))
 
     def _data(self, roster: str, upload: str) -> RosterData:
         return roster_data(RosterManifest.parse(roster), UploadManifest.parse(upload))
 
-    def _store(self, outputs: Mapping[str, Output]) -> dict[str, ColumnEntry]:
-        for output in outputs.values():
-            self._objects.put(output.data, digest=output.entry.digest)
-        return {name: output.entry for name, output in outputs.items()}
+    def _load(self, digest: str) -> bytes:
+        extent = self._extents.get(digest)
+        return self._objects.get(digest) if extent is None else self._objects.get_extent(extent)
 
 
 class JobPool(Protocol):

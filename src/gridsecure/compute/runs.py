@@ -18,7 +18,7 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -131,7 +131,7 @@ def run_plan(
         seeds = {name: keep_job_seed(zone, name, at=clock()) for name in names.values()}
         jobs = [_load_curve_job(names[d], sources, days[d], seeds[names[d]]) for d in days]
     done = find_transcripts(zone, [job.name for job in jobs])
-    open_jobs = [job for job in jobs if job.name not in done]
+    open_jobs = [locate_inputs(zone, job) for job in jobs if job.name not in done]
     # 3. run
     progress(len(jobs) - len(open_jobs), len(jobs))
     by_upload = {s.upload.digest: s for s in sources}
@@ -140,7 +140,7 @@ def run_plan(
         if order.plan != "load-curve":
             used = [by_upload[result.name.rpartition("/")[2]]]
         transcript = _transcript(order, result, used, seed=seeds.get(result.name))
-        done[result.name] = record_transcript(zone, transcript, job=result.name, at=clock())
+        done[result.name] = record_transcript(zone, transcript, result=result, at=clock())
         progress(count, len(jobs))
     # 4. request
     transcripts = [done[job.name] for job in jobs]
@@ -236,6 +236,13 @@ def _load_curve_job(
     return LoadCurveJob(name, rosters, uploads, quantities, seed)
 
 
+def locate_inputs(zone: PlatformZone, job: Job) -> Job:
+    """Tell a job where its inputs lie."""
+    uploads = (job.upload,) if isinstance(job, BillJob) else job.uploads
+    digests = [column.digest for text in uploads for column in UploadManifest.parse(text).columns]
+    return replace(job, extents=tuple(zone.objects.find_extents(digests).values()))
+
+
 def _slim(upload: str, quantities: tuple[str, ...]) -> str:
     """The upload with only the columns a job reads: a day's worth travels to the worker."""
     manifest = UploadManifest.parse(upload)
@@ -304,17 +311,22 @@ def find_transcripts(zone: PlatformZone, jobs: Sequence[str]) -> dict[str, Signe
 
 
 def record_transcript(
-    zone: PlatformZone, transcript: Transcript, *, job: str, at: datetime
+    zone: PlatformZone, transcript: Transcript, *, result: JobResult, at: datetime
 ) -> Signed:
-    """Sign and keep a job's transcript."""
+    """Sign and keep a job's transcript, and name the outputs that it is about.
+
+    Raises:
+        StorageError: The outputs were swept meanwhile (`storage.swept`): run the job again.
+    """
     envelope = sign_message(transcript, key=zone.signing_key)
     with write_session(zone.engine) as session:
-        keep(session, TranscriptRow(**as_signed(envelope, at=at), job=job))
+        zone.objects.name_extents(session, result.extents)
+        keep(session, TranscriptRow(**as_signed(envelope, at=at), job=result.name))
         evidence.append(
             session,
             at=at,
             actor="platform",
             action="plan.run",
-            detail={"job": job, "transcript": envelope.digest},
+            detail={"job": result.name, "transcript": envelope.digest},
         )
     return envelope

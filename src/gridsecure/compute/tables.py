@@ -192,6 +192,27 @@ class ClosingRow(SignedRow, table=True):
     number: int
 
 
+class StoredRow(Row, table=True):
+    """What the object store has: an object, or a container of several."""
+
+    __tablename__ = "stored"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    size: int = Field(sa_type=BigInteger)
+
+
+class ExtentRow(Row, table=True):
+    """Where an object lies in a container."""
+
+    __tablename__ = "extent"
+
+    digest: str = Field(primary_key=True)
+    stored_id: int = Field(foreign_key="stored.id", index=True)
+    starts: int = Field(sa_type=BigInteger)
+    size: int = Field(sa_type=BigInteger)
+
+
 # --- what is computed
 
 
@@ -294,5 +315,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0001"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0002"
 )

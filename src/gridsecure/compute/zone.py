@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
+from gridsecure.compute.containers import PlatformObjects
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
-from gridsecure.store.objects import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class PlatformZone:
     """
 
     engine: Engine
-    objects: ObjectStore
+    objects: PlatformObjects
     signing_key: Sm2PrivateKey = field(repr=False)
     identity: Mapping[str, Sm2PublicKey]
     authority: Mapping[str, Sm2PublicKey]

@@ -16,7 +16,7 @@ import httpx
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError
-from gridsecure.frames import CONTENT_TYPE, join_frames
+from gridsecure.frames import CONTENT_TYPE, FRAME_HEAD, join_frames
 from gridsecure.messages import KeyNotice, Signed
 from gridsecure.wire.client import service_client
 from gridsecure.wire.platform import KeySetStatus, TariffKept, UploadStatus
@@ -25,7 +25,6 @@ MAX_BATCH_BYTES: Final = 16_000_000
 """Largest body of framed objects [bytes]."""
 
 COMMITTED: Final = "committed"
-_FRAME_HEAD: Final = 4
 
 LoadColumns = Callable[[frozenset[str]], Iterator[bytes]]
 """Yields the column files of the digests asked for."""
@@ -199,7 +198,7 @@ def group_objects(
     batch: list[bytes] = []
     size = 0
     for data in objects:
-        framed = _FRAME_HEAD + len(data)
+        framed = FRAME_HEAD + len(data)
         if batch and size + framed > limit:
             yield batch
             batch, size = [], 0

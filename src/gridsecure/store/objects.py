@@ -16,7 +16,7 @@ Not here: access control. Objects are ciphertexts; their envelopes protect them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -24,9 +24,13 @@ from urllib.parse import unquote, urlsplit
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, InputError, NotFoundError
-from gridsecure.store.object_folder import ObjectFolder, StoredObject
+from gridsecure.frames import FRAME_HEAD, join_frames
+from gridsecure.store.object_folder import ObjectFolder, StoredObject, not_found
 
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+CONTAINER: Final = ".parts"
+"""What the name of a container ends with, so that no object can be given its name."""
+
+_NAME: Final = re.compile(rf"[0-9a-f]{{64}}({re.escape(CONTAINER)})?")
 _SHARD_DIGITS: Final = 2  # 256 folders keep each of them small up to millions of objects
 MEMORY: Final = "memory"
 BUCKETS: Final = ("s3", "az", "gs")
@@ -116,6 +120,8 @@ class ObjectStore:
             StorageError: The store is out of reach or refuses to read (`storage.read`,
                 `storage.connection`, `storage.denied`).
         """
+        if digest.endswith(CONTAINER):
+            raise not_found()
         return _checked(self._backend.read(_known(digest)), digest)
 
     def get_extent(self, extent: Extent) -> bytes:
@@ -202,6 +208,32 @@ def open_objects(url: str) -> ObjectStore:
     raise _unusable()
 
 
+def store_together(store: ObjectStore, objects: Mapping[str, bytes]) -> tuple[Extent, ...]:
+    """Store objects in one container, and say where they lie in it; one is stored alone.
+
+    A container is named by its objects' names, which fix all of its bytes: hashing those once more
+    would tell nothing new. They are framed, so that an index can be made anew from containers.
+
+    Args:
+        store: Where.
+        objects: Their bytes by digest.
+
+    Raises:
+        StorageError: As `ObjectStore.put`.
+    """
+    if len(objects) == 1:
+        ((digest, data),) = objects.items()
+        return (Extent(digest, store.put(data, digest=digest), 0, len(data)),)
+    name = sm3_hex("".join(objects).encode()) + CONTAINER
+    store.put(join_frames(objects.values()), digest=name)
+    extents, offset = [], 0
+    for digest, data in objects.items():
+        offset += FRAME_HEAD
+        extents.append(Extent(digest, name, offset, len(data)))
+        offset += len(data)
+    return tuple(extents)
+
+
 def folder_url(folder: Path) -> str:
     """The URL of a folder of objects."""
     return folder.resolve().as_uri()
@@ -219,8 +251,8 @@ def _unusable() -> InputError:
 
 def _known(digest: str) -> str:
     """The name within the backend; any other text could point out of a folder."""
-    if _DIGEST.fullmatch(digest) is None:
-        raise NotFoundError("No object is stored under this digest.", reason="not-found.object")
+    if _NAME.fullmatch(digest) is None:
+        raise not_found()
     return f"{digest[:_SHARD_DIGITS]}/{digest[_SHARD_DIGITS:]}"
 
 
