@@ -145,6 +145,7 @@ class BigIntegerArithmetic:
         for _, _, z in points:
             products.append(running)
             running = running * z % p
+        # Montgomery's trick: one inversion for all; it costs far more than the products added.
         inverse = pow(running, -1, p) if points else running
         affine: list[Affine] = []
         for (x, y, z), product in zip(reversed(points), reversed(products), strict=True):

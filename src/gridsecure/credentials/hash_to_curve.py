@@ -92,9 +92,11 @@ def map_to_point(number: int, *, group: Group) -> Point:
     # x1 = (-B/A)(1 + 1/tv1), or B/(Z·A) where tv1 = 0.
     x = -b * pow(a, -1, p) * (1 + pow(tv1, -1, p)) % p if tv1 else b * pow(z * a, -1, p) % p
     y = group.square_root((x * x * x + a * x + b) % p)
+    # Z is no square, so one of the two candidates always has a root; which one may show in time.
     if y is None:
         x = zu2 * x % p
         y = group.square_root((x * x * x + a * x + b) % p)
     if y is None:
         raise ArithmeticError("one of the two values is a square, whatever the number")
+    # sgn0 of the RFC: the root takes the parity of the input, so that the map is a function.
     return Point(x, y if y & 1 == number & 1 else p - y)

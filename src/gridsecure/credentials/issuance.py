@@ -166,6 +166,7 @@ def issue_credential(
     group, public, commitment = suite.group, key.public_key(suite), asked.commitment
     context = asked.context.certify(facts)
     attribute = group.sum((context.scalar(suite), suite.g))
+    # Every answer has a base U of its own; with one base, two MACs could be combined into a third.
     b = group.random_scalar()
     answer = mac_points(suite, key=key, attributes=(commitment, attribute), b=b)
     proof = prove(
@@ -278,6 +279,7 @@ def unblind_mac(suite: Suite, *, answer: tuple[Point, ...], blindings: tuple[int
         if blinding
         for share in group.blind(-blinding, point)
     ]
+    # What remains of X0 and of the blindings are multiples of H, which the auxiliary points give.
     return group.sum((1, blinded), (-1, x0), *hidden)
 
 
@@ -305,6 +307,7 @@ def issuance_relation(
     statement.equate(key2, (x2, h))
     statement.equate(aux_h, (b, h))
     statement.equate(aux0, (xb, aux_h))
+    # t1 = b·x1 and t2 = b·x2: products of secrets are unknowns of their own, tied by two equations.
     statement.equate(aux1, (t1, h))
     statement.equate(aux1, (b, key1))
     statement.equate(aux2, (b, key2))

@@ -186,6 +186,7 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
     if credential.context != occasion.context:
         raise ValueError("a credential is shown in its own context")
     group, m1 = suite.group, credential.m1
+    # Fresh for each presentation: a re-randomises the MAC, r and z hide it and m1, e the escrow.
     a, r, z, e = (group.random_scalar() for _ in range(4))
     bases = [domain.base(suite) for domain in occasion.domains]
     u, u_prime, v, e1, e2, *nyms = group.sums(
@@ -224,6 +225,7 @@ def verify_presentation(
     check_length(message, points + proof_bytes(_SCALARS))
     shown = tuple(suite.group.decode_points(message[:points]))
     u, u_prime, m, e1, e2, *nyms = shown
+    # Only the issuer's key can compute V, hence keyed verification: nobody else can check this.
     v = issuer_view((u, u_prime, m), context=occasion.context, key=key, suite=suite)
     bases = [domain.base(suite) for domain in occasion.domains]
     suite.group.prepare(suite.g, suite.h, keys.issuer.x1, keys.opening, *bases)
@@ -248,6 +250,7 @@ def issuer_view(
         context: The context the credential must have.
     """
     group, (u, u_prime, m) = suite.group, shown
+    # m2 is computed from the context that is wanted, so a credential of another one cannot fit.
     fixed = (key.x0 + key.x2 * context.scalar(suite)) % group.order
     return Derived((*group.blind(fixed, u), *group.blind(key.x1, m), (-1, u_prime)))
 

@@ -47,6 +47,8 @@ def digit_bases(limit: int) -> list[int]:
     """
     if limit < 2:
         raise ValueError("a range has at least two numbers")
+    # Plain bits would reach the next power of two; the last base is cut so that all ones are
+    # limit-1.
     powers = [2**bit for bit in range((limit - 1).bit_length() - 1)]
     return sorted([*powers, limit - 1 - sum(powers)], reverse=True)
 
@@ -73,6 +75,7 @@ def commit_digits(
         raise ValueError("the number is out of range")
     blindings = [draw() for _ in bases[1:]]
     partial = sum(base * one for base, one in zip(bases, blindings, strict=False))
+    # The last blinding is what is missing, so that the digits add up to the commitment given.
     blindings.append((blinding - partial) * pow(bases[-1], -1, group.order) % group.order)
     commitments = group.sums(
         [
@@ -100,4 +103,5 @@ def claim_digits(statement: Relation, commitments: tuple[Point, ...], *, suite: 
     digits = [statement.element(commitment) for commitment in commitments]
     for digit, bit, blinding, second in zip(digits, bits, blindings, seconds, strict=True):
         statement.equate(digit, (bit, g), (blinding, h))
+        # C = bit·C + s·H can only be opened where bit·(1 - bit) = 0, so the bit is 0 or 1.
         statement.equate(digit, (bit, digit), (second, h))

@@ -46,6 +46,7 @@ def difference(escrow: Escrow, *, enrolled: Point, suite: Suite) -> Difference:
     Args:
         escrow: From a registration.
     """
+    # ElGamal is additive: subtracting Y from the second point encrypts Y' - Y under the same key.
     return Difference(escrow.e1, suite.group.subtract(escrow.e2, second=enrolled))
 
 
@@ -125,6 +126,7 @@ def is_zero(pair: Difference, *, shares: Sequence[Point], suite: Suite) -> bool:
     """
     if len(shares) != len(OPENERS):
         raise InvalidMessageError("Both openers are needed.", reason="identity.openers")
+    # Unless it is zero, a blinded difference is a random point and says nothing of either key.
     return suite.group.sum((1, pair.b), *((-1, point) for point in shares)) == IDENTITY
 
 

@@ -137,7 +137,10 @@ def prove(
         ]
     )
     encoded = b"".join(map(group.encode, commitments))
+    # The hash takes the whole statement, or a prover could choose its points after the challenge.
     challenge = suite.challenge(session, statement.label(), encoded)
+    # A nonce that came twice would give the secret: two responses are two equations in two
+    # unknowns.
     responses = [
         (nonce + challenge * secret) % group.order
         for nonce, secret in zip(nonces, witness, strict=True)
@@ -163,6 +166,8 @@ def holds(statement: Relation, proof: bytes, *, suite: Suite, session: bytes) ->
         [
             [
                 *((responses[scalar], statement.point(index)) for scalar, index in terms),
+                # response·P - challenge·target is the nonce's commitment exactly where the claim
+                # holds.
                 *statement.terms_of(target, -challenge),
             ]
             for target, terms in statement.equations

@@ -70,6 +70,7 @@ def seal(data: bytes, *, kek: bytes, purpose: str, owner: str, created_at: datet
     header = _header(_KIND_KEK, _kek_id(kek), (purpose, owner), created_at)
     data_key = secrets.token_bytes(KEY_BYTES)
     nonce = secrets.token_bytes(NONCE_BYTES)
+    # The header is authenticated twice, with the key and with the data, so neither can be swapped.
     wrapped = nonce + gcm_seal(kek, nonce=nonce, data=data_key, associated_data=header)
     return _seal_data(header + _field(wrapped), data_key, data)
 

@@ -124,6 +124,7 @@ def identity_digest(point: bytes, identity: bytes = DEFAULT_ID) -> bytes:
         ValueError: The identity is too long.
     """
     check_identity(identity)
+    # point[1:] below leaves out the 04: ZA takes bare coordinates.
     curve = join_numbers(A, B) + join_numbers(GX, GY)
     return sm3_digest((len(identity) * 8).to_bytes(2, "big") + identity + curve + point[1:])
 
@@ -153,6 +154,7 @@ def split_ciphertext(data: bytes) -> tuple[bytes, bytes, bytes]:
         EnvelopeError: Too short, or C1 is not a point of the curve.
     """
     digest_end = POINT_BYTES + DIGEST_BYTES
+    # A compressed or infinite point is refused by its first byte, before any arithmetic.
     if len(data) <= digest_end or data[0] != 4:
         raise unopened_error()
     try:

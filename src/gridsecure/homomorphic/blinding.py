@@ -48,6 +48,7 @@ def uniform_residues(seed: bytes, *, count: int, modulus: int, purpose: str) -> 
         stream = keystream(key, nonce=nonce, length=need * width)
         drawn += -(-need * width // 16)
         words = np.frombuffer(stream, dtype=f"<u{width}").astype(np.uint64) & mask
+        # Reducing modulo t instead would favour small residues; a rejected word costs a redraw.
         words = words[words < np.uint64(modulus)]
         kept.append(words)
         found += len(words)
@@ -70,6 +71,7 @@ def zero_sum_blinding(
         Residues [slots]; within every group they sum to zero modulo t.
     """
     vector = uniform_residues(seed, count=len(groups), modulus=modulus, purpose=purpose)
+    # Any one slot of a group may absorb the sum: the others stay independent and uniform.
     last = np.full(int(groups.max(initial=0)) + 1, -1, dtype=np.int64)
     last[groups[groups >= 0]] = np.flatnonzero(groups >= 0)  # of repeated numbers, the last stays
     for number, total in group_sums(vector, groups=groups, modulus=modulus).items():
@@ -93,6 +95,7 @@ def group_sums(
         chosen = stretch >= 0
         numbers, residues = stretch[chosen], values[start : start + _STRETCH][chosen]
         low = np.bincount(numbers, weights=residues & np.uint64(0xFFFFFFFF))
+        # t is below 2**63, so the upper half is below 2**31 and its sum below 2**51.
         high = np.bincount(numbers, weights=residues >> np.uint64(32))
         for n in np.flatnonzero(np.bincount(numbers)).tolist():
             totals[n] = (totals.get(n, 0) + (int(high[n]) << 32) + int(low[n])) % modulus

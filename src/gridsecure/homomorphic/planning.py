@@ -102,6 +102,7 @@ class PlannedColumn:
                 "Products of encrypted columns are planned under BGV only.",
                 remedy="Use the tier parameter set for this plan.",
             )
+        # Either range may reach below zero, so the extremes lie at any of the four corners.
         ends = [a * b for a in (self.low, self.high) for b in (other.low, other.high)]
         return replace(
             self._beside(other),
@@ -139,6 +140,7 @@ class PlannedColumn:
 
     def select(self, mask: NDArray[np.int64]) -> PlannedColumn:
         """A product with a full plaintext polynomial: coefficients uniform modulo t."""
+        # Zero too: the encoder pads the mask, so slots beyond the roster become zero.
         ends = [end * factor for end in (self.low, self.high) for factor in (0, *_ends(mask))]
         return replace(
             self,
@@ -157,6 +159,8 @@ class PlannedColumn:
         """Size 2 again, plus the key-switching noise (hybrid, one special prime)."""
         degree, t = self.parameters.ring_degree, self.parameters.plain_modulus
         special = self.parameters.primes[-1]
+        # One digit for each prime left; each carries a fresh error and is divided by the special
+        # prime.
         widest = max(self.parameters.primes[: self.primes])
         switching = ERROR_DEVIATION * math.sqrt(self.primes * degree / 12) * widest / special
         added = t * (switching + _rounding(degree, size=2))
@@ -187,6 +191,7 @@ class PlannedColumn:
     def capacity(self) -> float:
         """log2 of the noise at which decryption fails."""
         modulus = math.prod(self.parameters.primes[: self.primes])
+        # BGV noise counts the factor t already; BFV scales the message by q/t instead.
         share = 1 if self.parameters.scheme is Scheme.BGV else self.parameters.plain_modulus
         return math.log2(modulus) - 1 - math.log2(share)
 

@@ -68,6 +68,7 @@ class Ring:
             primes = len(level.parms().coeff_modulus())
             self._level_ids[primes] = tuple(level.parms_id())
             level = level.next_context_data()
+        # SEAL decides by itself how many primes it sets apart for keys; plans count on this number.
         if max(self._level_ids) != parameters.fresh_primes:
             raise CiphertextError(
                 f"{parameters.name}: the library keeps another number of primes for data.",
@@ -92,11 +93,14 @@ class Ring:
         """Residues [polynomials, primes, N] of a ciphertext."""
         body = _inflate(_saved(ciphertext.save))
         *_, polynomials, degree, primes, _scale, factor = _BODY.unpack_from(body)
+        # Our files have no room for BGV's correction factor, so a column that has one would
+        # decrypt wrong.
         if factor != 1:
             raise CiphertextError(
                 "A ciphertext carries a correction factor; it cannot be stored.",
                 reason="ciphertext.correction-factor",
             )
+        # The residues have a header of their own, and their count [8 bytes] before them.
         start = _BODY.size + _HEADER.size + 8
         residues = np.frombuffer(body, dtype="<u8", offset=start)
         return residues.astype(np.uint64, copy=False).reshape(polynomials, primes, degree)

@@ -145,6 +145,7 @@ def excess(
     if gate is None:
         whole: Column = energy.switch_down(parameters.fresh_primes - GATED_LEVEL)
         return whole.narrow(0, high)
+    # The difference may be negative below the threshold; the gate is zero in just those slots.
     offset = -WH_PER_KWH * _uniform(thresholds_kwh)
     above = energy.raise_by(int(offset) if offset.ndim == 0 else offset)
     kept: Column = gate.apply(above)
@@ -168,10 +169,12 @@ class Gate(Generic[Column]):
 
     def apply(self, values: Column) -> Column:
         """The values where w >= T, zero elsewhere; `GATED_LEVEL` primes below fresh, size 2."""
+        # Digits come `SELECTED_LEVEL` primes below fresh; a product needs both on one level.
         above = values.switch_down(self.parameters.fresh_primes - SELECTED_LEVEL)
         if isinstance(self.tie, int):
             reached: Column = _settled(_times(self.least, above), self.parameters)
             return reached
+        # least - more is [d_2 = t_2]: a tie of the top digit, which the lower digits decide.
         tied = _product(_minus(self.least, self.more), above, self.parameters)
         tail = _times(tied, self.tie)
         kept: Column = _settled(_plus(_times(self.more, above), tail), self.parameters)

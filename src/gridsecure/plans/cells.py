@@ -128,6 +128,7 @@ def is_enough(members: Iterable[Member]) -> bool:
         customers[member.owner] += int(member.counts)
     total = customers.total()
     return total >= MINIMUM_MEMBERS and all(
+        # An owner knows its own points and subtracts them; what remains must be nobody or enough.
         points.total() == points[owner] or total - customers[owner] >= MINIMUM_MEMBERS
         for owner in points
     )
@@ -155,6 +156,8 @@ def may_tell(wanted: Sequence[Members], *, told: Iterable[Members]) -> bool:
             # Seated anew it may count otherwise; then it counts only if it always did.
             known[member.name] = Member(member.name, member.owner, member.counts and before.counts)
     for name, numbers in inside.items():
+        # Members of the same sets cannot be told apart by any sum; so each such atom must be
+        # enough.
         atoms[tuple(numbers)].append(known[name])
     return all(wanted) and all(map(is_enough, atoms.values()))
 

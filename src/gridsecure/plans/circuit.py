@@ -65,6 +65,7 @@ class Circuit(Generic[Column]):
     def take_above(self, measure: Measure, limit: NDArray[np.int64] | None) -> Column:
         """Energy above a limit [kWh, slots]; None is the limit nothing lies under."""
         thresholds = np.zeros(1, dtype=np.int64) if limit is None else limit
+        # Lines that share a limit share its products, which are the costly part of a plan.
         key = (measure.prefix, thresholds.tobytes())
         if key not in self._above:
             self._above[key] = excess(
@@ -148,6 +149,8 @@ def combine_columns(factors: Mapping[str, int], columns: Mapping[str, Column]) -
     for name, factor in factors.items():
         column = columns[name]
         scaled = column if abs(factor) == 1 else column.scale(abs(factor))
+        # Scaling takes positive factors only, so the two signs are added up apart and subtracted
+        # once.
         negative = factor < 0
         sums[negative] = sums[negative].plus(scaled) if negative in sums else scaled
     if True not in sums:

@@ -51,6 +51,7 @@ def recombine_outputs(plan: BillPlan, *, values: Mapping[str, NDArray[Any]]) -> 
     """
     quantities, amounts = _put_together(plan, values)
     total = quantities[-1]
+    # The divisor is the last row whether or not a line divides; it is no line of the bill.
     quantities, amounts = quantities[:-1], amounts[:-1]
     decrypted = Decrypted(plan.rules, quantities, amounts, total)
     for kind in KINDS:
@@ -75,12 +76,14 @@ def _put_together(plan: BillPlan, values: Mapping[str, NDArray[Any]]) -> tuple[N
         if (part * output.factor != lifted).any() or (part != known).any():
             raise inconsistent("A decrypted bill line does not divide by its rate.")
         _check_range(part, output)
+        # Every limb of a rate gives the same quantity; it is counted for the first of them only.
         if known is part:
             quantities[row] += part * output.quantity_weight
     return quantities, amounts
 
 
 def _lifted(residues: NDArray[Any], output: LineOutput) -> Numbers:
+    # Python integers: a residue times a rate and a weight may exceed 64 bits.
     numbers: Numbers = residues.astype(object)
     if not output.is_signed:
         return numbers

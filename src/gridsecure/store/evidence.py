@@ -142,6 +142,7 @@ def append(
         raise ValueError("evidence needs a time with a zone")
     text = _canonical(dict(detail))
     try:
+        # Before the head is read: two writers with one head would fork the chain.
         _lock(session)
         last = find_head(session)
         row = EvidenceRow(

@@ -64,6 +64,7 @@ class Moment(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError("a moment needs a time zone")
         at = value.astimezone(UTC)
+        # SQLite keeps no zone; UTC is implied there, so that texts sort as times.
         return at.replace(tzinfo=None) if dialect.name == "sqlite" else at
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
@@ -145,6 +146,8 @@ def keep_once(engine: Engine, row: Kept) -> bool:
         with write_session(engine) as session:
             return keep(session, row)
     except StorageError as failed:
+        # Only a lost race is tried again; the second look finds the winner's row, the same or
+        # another.
         if not isinstance(failed.__cause__, IntegrityError):
             raise
     with write_session(engine) as session:
@@ -242,6 +245,7 @@ def advance(
         session: From `write_session`.
         source: The state it has to be in.
     """
+    # Compare and set in one statement: of two processes, one finds the source state and wins.
     moved = session.exec(update(table).filter_by(**key, state=source).values(state=target))
     session.expire_all()  # what was read of it before is outdated
     return bool(moved.rowcount)

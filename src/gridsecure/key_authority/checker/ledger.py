@@ -122,6 +122,7 @@ def check_claims(session: Session, parts: Sequence[Proven]) -> None:
     names = [name for part in parts for name in part.claims]
     if len(set(names)) != len(names):
         raise repeated_error()
+    # A seed may come again with its own transcript, after a crash; with another it would unblind.
     seeds = find_many(session, SeedRow, names, by="seed")
     if find_many(session, ClaimRow, names, by="claim"):
         raise repeated_error()
@@ -161,6 +162,7 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
         GridSecureError: Another request told of these members meanwhile: the request waits, and
             asked again it is answered beside that one (`release.meanwhile`).
     """
+    # Checked again here: the vault worked meanwhile, and another release may have been entered.
     known = _told(session, giving.period)
     for place, sets in giving.told.items():
         if not may_tell(sets, told=known.get(place, ())):
@@ -227,6 +229,7 @@ def _keep_set(
     """Keep a set that was told of, under a name that says all of it."""
     rows = sorted((m.name, m.owner, m.counts) for m in members)
     text = json.dumps({"zone": place[0], "customer_class": place[1], "members": rows})
+    # Named by its content, so that a set that is told of twice is kept once.
     name = sm3_hex(json.dumps([period.text, text]).encode())
     told_set = ToldSetRow(
         name=name,
@@ -263,6 +266,7 @@ def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
             .where(
                 col(CohortRow.upload) != digest,
                 col(CohortRow.domain) == period.domain,
+                # Periods overlap where each begins before the other ends.
                 col(CohortRow.start_at) < period.end_at,
                 col(CohortRow.end_at) > period.start_at,
             )

@@ -111,11 +111,14 @@ class Vault:
             KeyMismatchError: It was revoked (`keys.revoked`).
             NotFoundError, StorageError: As `custody.create_key_set`.
         """
+        # The signature comes first: nothing of an unsigned order reaches a file or the library.
         order = self._order(envelope, KeyOrder)
         place = KeyPlace(order.gateway, order.parameters, order.generation)
         created_at = datetime.fromisoformat(order.created_at)
         with self._lock:
             try:
+                # A repeated order must find the key it made; a second key would orphan the
+                # first's uploads.
                 key_set = open_key_set(self.folder, place, kek=self.kek)
             except NotFoundError:
                 key_set = create_key_set(self.folder, place, kek=self.kek, created_at=created_at)
@@ -270,6 +273,7 @@ class Vault:
             evaluation=key_set.public.evaluation,
             roster_id=roster.roster_id,
         )
+        # The digest proves the bytes; the label proves that they are the output the order means.
         if label.quantity != entry.quantity or column.slots != roster.slots * entry.intervals:
             raise KeyMismatchError("An output's label differs from the order.")
         return key_set.decrypt(column)
@@ -279,6 +283,8 @@ class Vault:
         with self._lock:
             key_set = self._opened.get((gateway, entry.key_id))
             if key_set is None:
+                # The gateway is the roster's, signed; were it the file's, one could name
+                # another's key.
                 place = find_place(self.folder, gateway=gateway, key_id=entry.key_id)
                 if place is None:
                     raise foreign_key_set_error()
