@@ -147,7 +147,7 @@ class OutOfRangeError(CiphertextError):
 
 
 class ReleaseRefusedError(GridSecureError):
-    """Policy said no."""
+    """The release policy does not allow it."""
 
     default_reason = "release.refused"
 
