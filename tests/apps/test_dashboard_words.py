@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from streamlit.testing.v1 import AppTest
 
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.gateway.exclusions import REASONS
+from gridsecure.gateway.admission import REASONS
 from gridsecure.gateway.months import STAGES
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.phrases import PHRASES

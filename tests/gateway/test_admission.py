@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.gateway.admission import SeenMeters, admit
+from gridsecure.gateway.admission import REASONS, SeenMeters, admit, write_exceptions
 from gridsecure.gateway.energies import IntervalEnergies
-from gridsecure.gateway.exclusions import REASONS, write_exceptions
 from gridsecure.gateway.packing import INTERVAL_BOUNDS_WH, OTHER_BOUND_WH
 from gridsecure.periods import billing_month
 from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, MAX_YEAR_WH

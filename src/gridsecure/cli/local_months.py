@@ -26,12 +26,12 @@ from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import RunOrder, run_plan
 from gridsecure.crypto.envelope import open_from
 from gridsecure.errors import AuditBrokenError, GridSecureError, InputError
+from gridsecure.gateway.admission import Admission
 from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import save_correction
 from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.correction_versions import compute_expected_corrections
-from gridsecure.gateway.exclusions import Admission
 from gridsecure.gateway.month_files import month_folder
 from gridsecure.gateway.months import process_month
 from gridsecure.gateway.packing import PackedColumn, pack_settlements

@@ -48,7 +48,7 @@ _REASONS: Final = {
     "conflict.enrolment": "identity.other-key",
     "conflict.credential": "identity.other-key",
 }
-"""The authority's reason -> the reason code in `exclusions.REASONS`."""
+"""The authority's reason -> the reason code in `admission.REASONS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Enrolled:
 
     Args:
         members: Meter point -> its pseudonyms, and the facts certified of it.
-        refused: Meter point -> why it has none, of `exclusions.REASONS`.
+        refused: Meter point -> why it has none, of `admission.REASONS`.
         revoked: Those of the pseudonyms that may no longer act.
     """
 

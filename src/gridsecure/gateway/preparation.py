@@ -20,12 +20,17 @@ import pandas as pd
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.settlements import settle
 from gridsecure.errors import InputError
-from gridsecure.gateway.admission import SeenMeters, admit, contradict_books
+from gridsecure.gateway.admission import (
+    Admission,
+    SeenMeters,
+    admit,
+    contradict_books,
+    write_exceptions,
+)
 from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.enrolment import Enrolled
 from gridsecure.gateway.enrolment_passes import Counted
-from gridsecure.gateway.exclusions import Admission, write_exceptions
 from gridsecure.gateway.packing import PackedColumn, pack_energies
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
