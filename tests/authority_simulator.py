@@ -196,7 +196,7 @@ class Authority:
     def close(self) -> None:
         self.zone.engine.dispose()
 
-    # --- the platform's extent -------------------------------------------------------------------
+    # --- the platform's part -------------------------------------------------------------------
 
     @cached_property
     def worker(self) -> Worker:

@@ -17,7 +17,7 @@ from gridsecure.compute import containers
 from gridsecure.compute.containers import PlatformObjects, Swept
 from gridsecure.compute.tables import SCHEMA, ExtentRow, StoredRow
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
+from gridsecure.errors import AuditBrokenError, ConflictError, NotFoundError, StorageError
 from gridsecure.frames import split_frames
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.objects import (
@@ -159,6 +159,18 @@ def test_a_sweep_takes_what_is_old_and_named_by_no_row(objects: PlatformObjects)
     assert {digest: objects.get(digest) for digest in DAY | MORE} == DAY | MORE
 
 
+def test_a_store_of_another_zone_is_not_swept(small: PlatformObjects) -> None:
+    orphan = small.store.put(b"orphan")
+    for named in ((), (b"named",)):  # by an empty database, and by one of another store
+        for data in named:
+            small.put(data)
+            small.store.remove([s for s in small.store.list_stored() if s.digest != orphan])
+        with pytest.raises(ConflictError) as refused:
+            small.sweep(before=now() + LATER, dry_run=False)
+        assert refused.value.reason == "objects.zone"
+    assert names(small) == [orphan]
+
+
 def test_a_container_whose_parts_all_lie_elsewhere_is_swept(small: PlatformObjects) -> None:
     small.put_together(DAY)
     (container,) = names(small)
@@ -186,6 +198,7 @@ def test_what_a_sweep_takes_before_it_is_named_is_stored_again(
     small: PlatformObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Left by a killed process, stored again, and swept before the rows are written."""
+    small.put(b"named")
     store_together(small.store, DAY)
 
     def swept_meanwhile(store: ObjectStore, together: dict[str, bytes]) -> object:
@@ -200,6 +213,7 @@ def test_what_a_sweep_takes_before_it_is_named_is_stored_again(
 
 
 def test_a_job_whose_outputs_were_swept_is_told_to_run_again(small: PlatformObjects) -> None:
+    small.put(b"named")
     extents = store_together(small.store, DAY)
     small.sweep(before=now() + LATER, dry_run=False)
     with pytest.raises(StorageError) as refused, write_session(small._engine) as session:

@@ -13,6 +13,7 @@ from gridsecure.cli.analyst import analyst_app
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.identity import identity_app
 from gridsecure.cli.keys import keys_app
+from gridsecure.cli.objects import objects_app
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import period_app
@@ -43,6 +44,7 @@ app.add_typer(analyst_app, name="analyst")
 app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
 app.add_typer(period_app, name="period")
+app.add_typer(objects_app, name="objects")
 
 
 TariffOption = Annotated[

@@ -24,7 +24,7 @@ from sqlmodel import Session, col, delete, exists, func, insert, or_, select
 
 from gridsecure.compute.tables import ExtentRow, StoredRow
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
+from gridsecure.errors import AuditBrokenError, ConflictError, NotFoundError, StorageError
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.object_folder import StoredObject
 from gridsecure.store.objects import (
@@ -37,6 +37,7 @@ from gridsecure.store.rows import find_many
 
 _ATTEMPTS: Final = 3
 _PORTION: Final = 500  # digests in one query
+_LOOKED_FOR: Final = 20
 _SWEPT_AT_ONCE: Final = 100  # removed under one lock
 
 
@@ -206,9 +207,12 @@ class PlatformObjects:
             dry_run: Only count.
 
         Raises:
+            ConflictError: The store has nothing that the database names: one of the two is another
+                zone's (`objects.zone`).
             StorageError: The store or the database is out of reach or refuses. What was removed
                 stays removed, and sweeping again goes on.
         """
+        self._check_zone()
         count = size = 0
         old = (one for one in self.store.list_stored() if one.at < before)
         while portion := list(islice(old, _SWEPT_AT_ONCE)):
@@ -221,6 +225,17 @@ class PlatformObjects:
                     session.execute(delete(StoredRow).where(col(StoredRow.name).in_(names)))
             count, size = count + len(garbage), size + sum(one.size for one in garbage)
         return Swept(count, size)
+
+    def _check_zone(self) -> None:
+        """Refuse to sweep a store by the database of another zone, which names nothing there."""
+        with read_session(self._engine) as session:
+            some = session.exec(select(StoredRow.name).limit(_LOOKED_FOR)).all()
+        if not any(self.store.has(name) for name in some):
+            raise ConflictError(
+                "The store has nothing that the database names.",
+                reason="objects.zone",
+                remedy="Name the database and the object store of one platform.",
+            )
 
     def _holds(self, known: Mapping[str, Extent], digest: str, data: bytes) -> bool:
         """Say whether a container has these very bytes; what is alone, its store compares."""
