@@ -90,8 +90,8 @@ def ask_for_key_sets(client: TestClient, grid: GridSimulator) -> list[Signed]:
     """Ask an authority's service for the grid's key sets, as its gateway does."""
     notices = []
     for name in grid.keys.secret:
-        extents = [extent.model_dump_json().encode() for extent in key_set_request(grid, name)]
-        answer = client.post("/key-sets", content=frames.join_frames(extents), headers={})
+        parts = [part.model_dump_json().encode() for part in key_set_request(grid, name)]
+        answer = client.post("/key-sets", content=frames.join_frames(parts), headers={})
         assert answer.status_code == 200, answer.text
         notices.append(Signed.parse(frames.split_frames(answer.content)[0]))
     return notices
@@ -260,7 +260,7 @@ class Authority:
     ) -> Signed:
         """A request about transcripts, signed by the platform (transcripts too, unless signed)."""
         key = self.grid.platform_key
-        extents = [t if isinstance(t, Signed) else sign_message(t, key=key) for t in transcripts]
+        parts = [t if isinstance(t, Signed) else sign_message(t, key=key) for t in transcripts]
         plan = "load-curve" if seeds else "bill"
         request = ReleaseRequest(
             request_id="",
@@ -270,7 +270,7 @@ class Authority:
             end=self.grid.period.end.isoformat(),
             purpose="operations" if seeds else "billing",
             requested_by="clerk",
-            transcripts=extents,
+            transcripts=parts,
             seeds=[seed.hex() for seed in seeds],
         )
         changed = request.model_copy(update=changes)
@@ -314,7 +314,7 @@ class Authority:
     def load_curve_request(self, uploads: Sequence[GridUpload]) -> Signed:
         return self.request([self.load_curve_transcript(uploads)], seeds=[SEED])
 
-    # --- the authority's extent ------------------------------------------------------------------
+    # --- the authority's part ------------------------------------------------------------------
 
     def answer(self, request: Signed) -> Outcome:
         return answer_request(self.zone, request, view=self.view, clock=lambda: NOW)

@@ -164,7 +164,7 @@ def test_load_curve_totals_are_exact_and_no_slot_tells_anything(delivered):
             assert len(inside) == 26
             assert total == int(row[inside].sum())
         plain = np.concatenate([row[list(r.meter_point_ids)].to_numpy() for r in rosters])
-        own = [extent.reshape(DAY_INTERVALS, -1)[interval] for extent in values]
+        own = [part.reshape(DAY_INTERVALS, -1)[interval] for part in values]
         assert not (np.concatenate(own).astype(np.int64) == plain).any()
 
 
