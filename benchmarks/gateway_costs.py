@@ -23,6 +23,7 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.gateway.agent_records import Member
 from gridsecure.gateway.packing import pack_roster
 from gridsecure.gateway.rosters import Roster, Speaker, build_rosters
+from gridsecure.gateway.upload import group_objects
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.identity_messages import Facts
 from gridsecure.messages import ColumnEntry, UploadManifest, sign_message
@@ -33,6 +34,9 @@ from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, load_tariff
 _HOMES_PER_16: Final = 13
 _WH_PER_KWH: Final = 1000
 _MOST_ROUNDS: Final = 3
+_GRID_METERS: Final = 10_000_000
+_OTHER_OBJECTS: Final = 2
+"""Of a roster and month besides what its gateway sends: its seats, and what its bill job wrote."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +85,26 @@ def gateway_costs(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
             " settlement columns",
         ),
     ]
-    return times + _sizes(interval, others, slots=month.slots)
+    objects = _objects_a_month(list(packed.entries), days=len(interval), slots=month.slots)
+    return [*times, *_sizes(interval, others, slots=month.slots), objects]
+
+
+def _objects_a_month(entries: list[ColumnEntry], *, days: int, slots: int) -> Figure:
+    """Objects that a platform's store gets in a month, from how a gateway groups these columns."""
+    sent = sum(1 for _ in group_objects(bytes(entry.size) for entry in entries))
+    rosters = -(-_GRID_METERS // slots)
+    return Figure(
+        name="objects_a_month",
+        title="objects a month for 10⁷ meter points (computed)",
+        unit="objects",
+        value=rosters * (sent + _OTHER_OBJECTS) + days,
+        must=40_000,
+        try_for=25_000,
+        note=f"{rosters:,} rosters of {slots:,} × ({sent} requests for {len(entries)} columns of"
+        f" {sum(entry.size for entry in entries) / 1e6:.0f} MB + {_OTHER_OBJECTS} for seats and the"
+        f" bills' totals) + {days} days of load curves; one object a column would be"
+        f" {rosters * len(entries):,}",
+    )
 
 
 def _sizes(interval: list[ColumnEntry], others: list[ColumnEntry], *, slots: int) -> list[Figure]:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -51,6 +52,7 @@ LIMITS = {
     "group_totals": ("<=", 0.5, 0.02),
     "gateway": ("<=", 2, 0.5),
     "stored_bytes": ("<=", 16, 12),
+    "objects_a_month": ("<=", 40_000, 25_000),
     "speed_up_over_vectors": (">=", 500, 5_000),
     "presentations": (">=", 80, 250),
     "two_workers": (">=", 1.7, 1.9),
@@ -88,6 +90,16 @@ def test_stored_bytes_are_those_of_one_chunk(run: tuple[BenchResult, list[str]])
     (figure,) = (f for f in run[0].figures if f.name == "stored_bytes")
     size = figure.value * 48 * BenchSizes.quick().gateway_meters
     assert 2 * 4096 * 5.5 < size < 2 * 4096 * 5.5 + 1024
+
+
+def test_objects_are_counted_as_the_gateway_sends_them(
+    run: tuple[BenchResult, list[str]],
+) -> None:
+    (figure,) = (f for f in run[0].figures if f.name == "objects_a_month")
+    rosters = 10_000_000 // BenchSizes.quick().gateway_meters
+    assert figure.value == rosters * (2 + 2) + 31  # 47 MB in two requests
+    (full,) = re.findall(r"would be ([\d,]+)$", figure.note)
+    assert int(full.replace(",", "")) == rosters * 78
 
 
 def test_identity_figures_name_who_computed(run: tuple[BenchResult, list[str]]) -> None:

@@ -21,8 +21,8 @@ from gridsecure.messages import KeyNotice, Signed
 from gridsecure.wire.client import service_client
 from gridsecure.wire.platform import KeySetStatus, TariffKept, UploadStatus
 
-MAX_BATCH_BYTES: Final = 16_000_000
-"""Largest body of framed objects [bytes]."""
+MAX_BATCH_BYTES: Final = 32_000_000
+"""Largest body of framed objects [bytes]. The platform keeps each body as one object."""
 
 COMMITTED: Final = "committed"
 
