@@ -263,9 +263,19 @@ def killed_at(step: str, url: str, database: str) -> None:
         objects.put_together(DAY)
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_process_killed_at_any_step_leaves_garbage_only(tmp_path: Path, step: str) -> None:
+ON_FILES = ("os.fsync", "Path.replace", "object_folder.sync_folder")
+PLACES = [("file", step) for step in STEPS] + [
+    ("s3 and postgresql", step) for step, where in STEPS.items() if where not in ON_FILES
+]
+
+
+@pytest.mark.parametrize(("kind", "step"), PLACES)
+def test_a_process_killed_at_any_step_leaves_garbage_only(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str, step: str
+) -> None:
     url, database = folder_url(tmp_path / "objects"), f"sqlite:///{tmp_path / 'zone.db'}"
+    if kind != "file":
+        url, database = (request.getfixturevalue(name) for name in ("s3_url", "postgres_url"))
     engine = open_database(database)
     migrate(engine, SCHEMA)
     objects = PlatformObjects(open_objects(url), engine)

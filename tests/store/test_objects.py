@@ -23,7 +23,7 @@ from gridsecure.compute.jobs import WorkerPool
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, InputError, NotFoundError, StorageError
 from gridsecure.plans.key_ring import KnownKeys
-from gridsecure.store.object_bucket import RETRIES
+from gridsecure.store.object_bucket import RETRIES, ObjectBucket
 from gridsecure.store.objects import Extent, ObjectStore, folder_url, open_objects
 from tests.postgres_server import free_port
 from tests.s3_server import SECRET, S3Server
@@ -339,6 +339,22 @@ def test_a_bucket_that_is_not_there_is_said() -> None:
         with pytest.raises(StorageError) as refused:
             ask()
         assert "bucket" in refused.value.remedy
+
+
+def test_an_object_that_vanishes_while_it_is_compared_is_written(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, read = open_objects(s3_url), ObjectBucket.read
+    digest = store.put(b"column")
+
+    def swept(bucket: ObjectBucket, name: str) -> bytes:
+        bucket.remove([name])
+        return read(bucket, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectBucket, "read", swept)
+        store.put(b"column")
+    assert store.get(digest) == b"column"
 
 
 def test_a_store_that_cannot_write_only_what_is_absent_overwrites(

@@ -24,7 +24,7 @@ from obstore.exceptions import (
 )
 from obstore.store import MemoryStore, from_url
 
-from gridsecure.errors import StorageError
+from gridsecure.errors import NotFoundError, StorageError
 from gridsecure.store.object_folder import StoredObject, not_found
 
 RETRIES: Final = 4
@@ -77,7 +77,7 @@ class ObjectBucket:
         try:
             self._put(name, data, mode="create")
         except AlreadyExistsError:
-            if self.read(name) != data:  # damaged
+            if not self._holds(name, data):
                 self._overwrite(name, data)
         except NotImplementedError:  # a store that cannot be asked to write only what is absent
             self._overwrite(name, data)
@@ -119,6 +119,13 @@ class ObjectBucket:
             obstore.delete(self._store, list(names))
         except (BaseError, OSError) as failed:
             _refuse(failed, "storage.write", "An object could not be removed.")
+
+    def _holds(self, name: str, data: bytes) -> bool:
+        """Say whether what is there is right: not damaged, and not removed again meanwhile."""
+        try:
+            return self.read(name) == data
+        except NotFoundError:
+            return False
 
     def _overwrite(self, name: str, data: bytes) -> None:
         try:
