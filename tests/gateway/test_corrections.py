@@ -217,7 +217,7 @@ def test_a_single_late_reading_replaces_an_estimate(tmp_path):
         text = lines.assign(start=local, kwh=lines["energy_wh"] / 1000)[~missing]
         data = text[["meter_point_id", "start", "kwh"]].to_csv(index=False).encode()
         world.save(data)
-        assert world.process().count_estimated == 1
+        assert world.process().estimated == 1
         assert (
             platform_uploads(world)[0].estimated_readings
             + platform_uploads(world)[1].estimated_readings

@@ -237,7 +237,7 @@ def test_each_meter_point_is_billed_in_its_own_intervals_and_one_with_two_answer
     assert report.billed_meters == 20
     assert report.readings == 20 * 744 + 2 * 2976
     assert (report.accepted, report.quarantined) == (19 * 744 + 2976, 744 + 2976)
-    assert report.count_estimated == 0
+    assert report.estimated == 0
     with pytest.raises(InputError):
         month_period("2026-7", timezone="Asia/Shanghai")
 
