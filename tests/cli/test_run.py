@@ -108,7 +108,7 @@ def _nothing_names_anybody(folder: Path, numbers: list[str]) -> None:
         outside = path.relative_to(folder).parts[0] not in NAMED_ZONES
         if outside and path.is_file():
             texts[str(path.relative_to(folder))] = path.read_bytes()
-    assert len(texts) > 80
+    assert len(texts) > 40
     for where, text in texts.items():
         # The key authority logs which gateways fetch its public keys, by their service keys.
         of_authority = where.startswith("authority")
