@@ -88,7 +88,10 @@ bench: .venv/.runtime ## Measure the figures, with machine and versions.
 # --- quality -----------------------------------------------------------------------------------
 
 # Test workers and the processes they start import the same modules, which need compiling once.
-quick test test-whole test-all test-oracle costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
+quick test test-rest test-all test-oracle costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
+
+# How many examples of a property and cases of a matrix `make test` tries (tests/conftest.py).
+TEST_PROFILE ?= test
 
 .PHONY: quick
 quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
@@ -96,11 +99,11 @@ quick: .venv/.dev ## Run the tests that cost little, some of every room: for whi
 
 .PHONY: test
 test: .venv/.dev ## Run the tests that fit into minutes, with some of the costly ones.
-	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not rest"
+	HYPOTHESIS_PROFILE=$(TEST_PROFILE) $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not rest"
 
-.PHONY: test-whole
-test-whole: .venv/.dev ## Run all that is not slow, properties and matrices with all their cases.
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+.PHONY: test-rest
+test-rest: .venv/.dev ## Run what `make test` leaves out.
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "rest and not slow"
 
 .PHONY: costs
 costs: .venv/.dev ## Measure what every test costs, for the choice of what is quick.
@@ -151,7 +154,8 @@ coverage: .venv/.dev ## Run the tests with branch coverage.
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
 
 .PHONY: check
-check: lint data-check test-whole docs ## The whole gate.
+check: TEST_PROFILE := dev
+check: lint data-check test test-rest docs ## The whole gate: all examples and cases.
 
 # --- upkeep ------------------------------------------------------------------------------------
 
