@@ -12,8 +12,8 @@ marks of both, and two of them choose what runs:
   module with many tests that need more than key sets and proofs, all but some from first to last;
   and what takes more than `TEST_SECONDS`, but for one test of a module that would have none left.
 
-`make test-rest` runs that. In the gate `make test` tries all examples and cases of what is `sampled`,
-which are properties and matrices.
+`make test-rest` runs that. In the gate `make test` tries all examples and cases of what is
+`sampled`, which are properties and matrices.
 """
 
 from __future__ import annotations
