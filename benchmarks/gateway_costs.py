@@ -21,7 +21,8 @@ from benchmarks.sizes import BenchSizes
 from benchmarks.timing import time_call
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.gateway.agent_records import Member
-from gridsecure.gateway.packing import pack_roster
+from gridsecure.gateway.energies import lay_out_energies
+from gridsecure.gateway.packing import pack_energies
 from gridsecure.gateway.rosters import Roster, Speaker, build_rosters
 from gridsecure.gateway.upload import group_objects
 from gridsecure.homomorphic.parameters import INTERVAL
@@ -168,10 +169,11 @@ def _month(sizes: BenchSizes) -> _Month:
 
 def _packed(month: _Month, keys: BenchKeys, *, key: Sm2PrivateKey) -> _Packed:
     """Pack and sign a month once, noting when the first interval column came."""
-    public, entries, spent = keys.public, list[ColumnEntry](), 0.0
+    public, entries = keys.public, list[ColumnEntry]()
     before_interval = 0.0
-    columns = pack_roster(
-        month.readings, roster=month.roster, tariff=month.tariff, period=month.period, keys=public
+    spent, energies = time_call(lambda: lay_out_energies(month.readings, period=month.period))
+    columns = pack_energies(
+        energies, roster=month.roster, tariff=month.tariff, period=month.period, keys=public
     )
     while True:
         seconds, column = time_call(lambda: next(columns, None))

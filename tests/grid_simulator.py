@@ -42,7 +42,8 @@ from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.agent_records import Member
-from gridsecure.gateway.packing import PackedColumn, pack_roster, packed_columns
+from gridsecure.gateway.energies import lay_out_energies
+from gridsecure.gateway.packing import PackedColumn, pack_energies, packed_columns
 from gridsecure.gateway.rosters import Roster, Speaker, assign_id, build_rosters
 from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER
 from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
@@ -418,8 +419,8 @@ class GridSimulator:
         """All settlement columns of a roster and the intervals of its first days."""
         name = (roster.manifest.roster_id, self.month, days)
         if name not in self.keys.packed:
-            columns = pack_roster(
-                self.readings,
+            columns = pack_energies(
+                lay_out_energies(self.readings, period=self.period),
                 roster=roster,
                 tariff=self.tariff(roster),
                 period=self.period,

@@ -44,6 +44,7 @@ from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
+from gridsecure.gateway.energies import lay_out_energies
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.enrolment_passes import RANDOM
 from gridsecure.gateway.identity_peer import IdentityPeer
@@ -51,7 +52,7 @@ from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
 from gridsecure.gateway.month_files import load_files, save_files
 from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, process_month
-from gridsecure.gateway.packing import pack_roster
+from gridsecure.gateway.packing import pack_energies
 from gridsecure.gateway.rosters import build_rosters
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.tables import SCHEMA
@@ -372,8 +373,8 @@ class GatewayWorld:
             domain=seating.domain.text,
         )
         ((roster,), _) = seating.seat(drafts)
-        columns = pack_roster(
-            self.simulated.readings(),
+        columns = pack_energies(
+            lay_out_energies(self.simulated.readings(), period=period),
             roster=roster,
             tariff=parse_tariff(text),
             period=period,

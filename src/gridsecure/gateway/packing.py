@@ -36,7 +36,7 @@ from gridsecure.billing.settlement_columns import (
 )
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidReadingsError, NotFoundError
-from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
+from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.rosters import Roster
 from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes
 from gridsecure.homomorphic.keys import PublicKeySet
@@ -79,34 +79,6 @@ class _Quantity:
     end: str
     values: NDArray[Any]
     intervals: int = 1
-
-
-def pack_roster(
-    readings: pd.DataFrame,
-    *,
-    roster: Roster,
-    tariff: Tariff,
-    period: BillingPeriod,
-    keys: Mapping[str, PublicKeySet],
-) -> Iterator[PackedColumn]:
-    """Encrypt a roster's month straight from readings, as `pack_energies` does.
-
-    Args:
-        readings: Validated readings; those of other meter points or times are ignored.
-        keys: Public key sets by parameter set name.
-
-    Raises:
-        InvalidReadingsError: A slot lacks readings in the period (`readings.incomplete`).
-        OutOfRangeError: A value exceeds its column's bound.
-        NotFoundError: A key set is missing (`keys.missing`).
-    """
-    own = readings[
-        readings["meter_point_id"].isin(roster.meter_point_ids)
-        & (readings["start"] >= period.start)
-        & (readings["start"] < period.end)
-    ]
-    energies = lay_out_energies(own, period=period)
-    yield from pack_energies(energies, roster=roster, tariff=tariff, period=period, keys=keys)
 
 
 def pack_energies(
@@ -159,7 +131,7 @@ def pack_settlements(
 
     Raises:
         InvalidReadingsError: A slot was not settled in the period (`readings.incomplete`).
-        OutOfRangeError, NotFoundError: As `pack_roster`.
+        OutOfRangeError, NotFoundError: As `pack_energies`.
     """
     settled = settlements[settlements["period_start"] == period.start]
     places = pd.Index(settled["meter_point_id"]).get_indexer(pd.Index(roster.meter_point_ids))
