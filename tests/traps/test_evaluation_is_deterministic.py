@@ -115,7 +115,7 @@ a, b = columns
 blinding = zero_sum_blinding(
     bytes(SEED_SIZE), groups=np.arange(a.slots) % 4, modulus=TIER.plain_modulus, purpose="total"
 )
-out = a.times(b.complement()).relinearised().lowered(2).scaled(9).blinded(blinding).lowered(1)
+out = a.times(b.complement()).relinearise().switch_down(2).scale(9).blind(blinding).switch_down(1)
 assert "gridsecure.homomorphic.secret_key" not in sys.modules
 print(sm3_hex(column_bytes(out, label=label)))
 """
