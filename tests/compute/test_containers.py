@@ -112,6 +112,17 @@ def test_no_object_can_take_the_name_of_a_container(small: PlatformObjects) -> N
     assert {digest: small.get(digest) for digest in DAY} == DAY
 
 
+def test_what_is_put_alone_is_found_by_its_name_though_a_container_has_it(
+    small: PlatformObjects,
+) -> None:
+    """Or a gateway could hide a published tariff from the workers: as a column of its own."""
+    small.put_together(DAY)
+    digest = small.put(b"first")
+    assert small.store.get(digest) == small.get(digest) == b"first"
+    small.put_together(DAY)
+    assert len(names(small)) == 2
+
+
 @pytest.mark.parametrize("again", ["alone", "together", "otherwise"])
 def test_damage_is_reported_and_healed_by_the_original(small: PlatformObjects, again: str) -> None:
     small.put_together(DAY)
@@ -169,6 +180,19 @@ def test_a_store_of_another_zone_is_not_swept(small: PlatformObjects) -> None:
             small.sweep(before=now() + LATER, dry_run=False)
         assert refused.value.reason == "objects.zone"
     assert names(small) == [orphan]
+
+
+def test_a_store_of_a_zone_with_the_same_tariff_is_not_swept(small: PlatformObjects) -> None:
+    small.put(b"tariff")
+    small.put_together(DAY)
+    small.put_together(MORE)
+    (tariff,) = (one for one in small.store.list_stored() if one.size == len(b"tariff"))
+    small.store.remove([one for one in small.store.list_stored() if one != tariff])
+    orphan = small.store.put(b"orphan")
+    with pytest.raises(ConflictError) as refused:
+        small.sweep(before=now() + LATER, dry_run=False)
+    assert refused.value.reason == "objects.zone"
+    assert names(small) == sorted([tariff.digest, orphan])
 
 
 def test_a_container_whose_parts_all_lie_elsewhere_is_swept(small: PlatformObjects) -> None:

@@ -18,6 +18,7 @@ import obstore
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from obstore.store import LocalStore
 
 from gridsecure.compute.jobs import WorkerPool
 from gridsecure.crypto.sm3 import sm3_hex
@@ -326,6 +327,18 @@ def test_a_store_out_of_reach_is_a_lost_connection(
                 ask(b"column")
             assert refused.value.reason == "storage.connection"
     assert open_objects(s3_url).get(sm3_hex(b"column")) == b"column"
+
+
+def test_what_is_gone_keeps_nothing_else_from_being_removed(tmp_path: Path) -> None:
+    """A provider that minds, as Google's does, stops at the first one that is gone."""
+    bucket = ObjectBucket("memory://")
+    bucket._store = LocalStore(tmp_path)
+    for name in ("00/1", "00/3"):
+        bucket.write(name, b"column")
+    with pytest.raises(FileNotFoundError):
+        obstore.delete(bucket._store, ["00/2"])
+    bucket.remove(["00/0", "00/1", "00/2", "00/3"])
+    assert [*bucket.list_stored()] == []
 
 
 @pytest.mark.usefixtures("s3_url")

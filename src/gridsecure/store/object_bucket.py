@@ -117,6 +117,11 @@ class ObjectBucket:
         """
         try:
             obstore.delete(self._store, list(names))
+        except FileNotFoundError as failed:  # Google and Azure mind what is gone, and stop there
+            if any(word in str(failed) for word in _NO_BUCKET):
+                _refuse(failed, "storage.write", "An object could not be removed.")
+            for name in names if len(names) > 1 else ():
+                self.remove([name])
         except (BaseError, OSError) as failed:
             _refuse(failed, "storage.write", "An object could not be removed.")
 
