@@ -165,6 +165,7 @@ def test_a_fault_that_stays_is_reported_after_the_last_attempt(status):
     with pytest.raises(GridSecureError) as refusal:
         peer(lambda _r: httpx.Response(status, text="<html>"), pauses=pauses).get("/x")
     assert refusal.value.reason == "platform.failed"
+    assert refusal.value.remedy
     assert pauses == list(PAUSES_S)
 
 

@@ -72,7 +72,8 @@ def _chosen(function: ast.AST, names: Mapping[str, str]) -> Iterator[Meaning]:
                         if "." in code and "{" not in code:
                             yield Meaning(code, message, _text(remedy, names) if remedy else "")
             case ast.JoinedStr() as made if isinstance(call.args[0], ast.Name):
-                yield Meaning(_text(made, names), message, "")
+                remedy = given.get("remedy")
+                yield Meaning(_text(made, names), message, _text(remedy, names) if remedy else "")
 
 
 def _blocks(function: ast.AST) -> Iterator[list[ast.stmt]]:

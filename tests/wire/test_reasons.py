@@ -43,7 +43,9 @@ def test_a_code_that_is_chosen_in_a_variable_is_found_with_its_remedy(code, reme
 
 
 def test_a_code_of_whichever_service_failed_is_found():
-    assert [one.message for one in meanings_of("platform.failed")] == ["The {name} refused."]
+    (found,) = meanings_of("platform.failed")
+    assert found.message == "The {name} refused."
+    assert "log of the {name}" in found.remedy
 
 
 def test_a_code_made_of_parts_is_found_with_its_parts_in_braces():

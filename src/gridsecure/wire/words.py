@@ -61,7 +61,11 @@ class ServiceWords:
         said = error_of(status, content)
         plain = f"The {self.name} refused."
         if said is None:
-            return class_of(status)(plain, reason=f"{self.name}.failed")
+            return class_of(status)(
+                plain,
+                reason=f"{self.name}.failed",
+                remedy=f"Check the address and the log of the {self.name}, then start again.",
+            )
         message = f"The {self.name} refused: {said.message}" if said.message else plain
         return type(said)(message, reason=said.reason, remedy=said.remedy)
 
