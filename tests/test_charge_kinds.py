@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,12 +13,28 @@ from gridsecure.billing import rules
 from gridsecure.billing.charges import KINDS
 from gridsecure.billing.rules import PERCENT, LineRule
 from gridsecure.cli.tariff_show import TariffWords
+from gridsecure.periods import billing_month
 from gridsecure.plans.lines import registry
 from gridsecure.statements.wording import Language, Wording
 from gridsecure.tariffs import pricing
+from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
+from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS, STEPS
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMED_CHARGES = sorted(value for name, value in vars(pricing).items() if name.endswith("_CHARGE"))
+
+
+def names_of_lines() -> Iterator[str]:
+    """Names that the code reserves, makes for lines without a rate, or writes in its catalogue."""
+    yield from (value for name, value in vars(pricing).items() if name.endswith("_CHARGE"))
+    for text in (*HOUSEHOLDS.values(), *BUSINESSES.values(), *STEPS.values(), DYNAMIC):
+        tariff = parse_tariff(text)
+        lines = rules.line_rules(tariff, billing_month(2026, 7, timezone=tariff.timezone))
+        yield from {line.charge for line in lines} - {rate.charge for rate in tariff.rates}
+    for path in catalogue_tariffs().values():
+        yield from (rate.charge for rate in load_tariff(path).rates)
+
+
+NAMES = sorted(set(names_of_lines()))
 
 
 def line_of(basis: str) -> LineRule:
@@ -44,8 +61,12 @@ def test_there_are_words_for_every_kind(basis: str, language: Language) -> None:
     assert TariffWords(Wording(language)).computed_from(line_of(basis))
 
 
-@pytest.mark.parametrize("charge", NAMED_CHARGES)
-def test_there_are_words_for_every_named_charge(charge: str) -> None:
+def test_names_that_no_rate_has_are_among_them() -> None:
+    assert {"demand-ratchet", "power-factor", "energy"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("charge", NAMES)
+def test_there_are_words_for_every_name_of_a_line(charge: str) -> None:
     words = {Wording(language).charge(charge) for language in Language}
     assert len(words) == len(Language)
     assert charge not in words

@@ -258,6 +258,7 @@ _CHARGES: Final[Mapping[str, tuple[str, str]]] = {
     "tier-adder": ("阶梯加价", "Tier surcharge"),
     "capacity": ("容量电费", "Capacity"),
     "demand": ("需量电费", "Maximum demand"),
+    "demand-ratchet": ("需量电费（按前期最大需量）", "Maximum demand of earlier months"),
     "demand-discount": ("需量电费折扣", "Demand discount"),
     "standing": ("基本电费", "Standing charge"),
     "minimum": ("最低电费补足", "Top-up to the minimum"),
