@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from gridsecure.cli.main import app
@@ -83,3 +84,16 @@ def test_the_database_of_another_platform_is_refused(zone: Path, tmp_path: Path)
     assert refused.exit_code == 1
     assert refused.stderr.startswith("objects.zone")
     assert len(list(zone.glob("objects/*/*"))) == 3
+
+
+def test_a_database_with_other_tables_is_refused(zone: Path, tmp_path: Path) -> None:
+    """Another zone's, or one that a service of this release has not brought to its tables yet."""
+    for revision in ("gateway_0001", "platform_0001"):
+        engine = open_database(f"sqlite:///{tmp_path / 'zone.db'}")
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+        engine.dispose()
+        refused = sweep(zone, "--older-than", "1h")
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith("storage.schema")
+        assert len(list(zone.glob("objects/*/*"))) == 3

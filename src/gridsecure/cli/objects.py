@@ -17,9 +17,10 @@ from gridsecure.cli.on_use import on_use
 from gridsecure.errors import InputError, NotFoundError
 
 with on_use():
-    from gridsecure.compute import containers
+    from gridsecure.compute import containers, tables
     from gridsecure.store import database as databases
     from gridsecure.store import objects as stores
+    from gridsecure.store import schema as schemas
 
 objects_app = typer.Typer(help="Look after a platform's stored objects.", no_args_is_help=True)
 
@@ -63,6 +64,7 @@ def sweep(
     store = stores.open_objects(objects or stores.folder_url(zone / "objects"))
     engine = databases.open_database(database or f"sqlite:///{zone / 'zone.db'}")
     try:
+        schemas.check_schema(engine, tables.SCHEMA)
         swept = containers.PlatformObjects(store, engine).sweep(before=before, dry_run=dry_run)
     finally:
         engine.dispose()

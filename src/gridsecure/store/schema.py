@@ -86,6 +86,20 @@ def migrate(engine: Engine, schema: Schema) -> None:
             raise StorageError("The database's tables cannot be created.") from failed
 
 
+def check_schema(engine: Engine, schema: Schema) -> None:
+    """Refuse a database with other tables than this release's; it is not changed.
+
+    Raises:
+        StorageError: It is another zone's, or at another revision (`storage.schema`).
+    """
+    if _revision(engine) != schema.head:
+        raise StorageError(
+            "The database does not have the tables of this zone and release.",
+            reason="storage.schema",
+            remedy="Name this zone's database. After an upgrade, start the zone's service first.",
+        )
+
+
 def _revision(engine: Engine) -> str | None:
     """The revision a database says it is at; None where it says nothing."""
     try:
