@@ -231,8 +231,7 @@ def decrypting(source: str) -> list[str]:
 def beyond_the_clients(source: str) -> list[str]:
     allowed = (
         "gridsecure.analyst", "gridsecure.errors", "gridsecure.offices.warrants",
-        "gridsecure.offices.warrant_states", "gridsecure.wire.connections",
-        "gridsecure.wire.sessions",
+        "gridsecure.offices.warrant_states", "gridsecure.wire",
     )  # fmt: skip
     return [
         f"{line}: {name}"

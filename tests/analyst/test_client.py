@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import httpx
@@ -31,7 +32,9 @@ from tests.analyst.zone_services import (
     BILL_ID,
     CURVE_ID,
     END,
+    MONTH,
     PASSWORD,
+    RUN,
     START,
     ZoneServices,
     bill_cells,
@@ -222,22 +225,21 @@ def test_a_bill_run_from_order_to_release() -> None:
     assert bounds == (START, END)
     run_id = client.start_run(session, RunOrder("bill", *bounds, purpose="monthly bill run"))
     run = client.run(session, run_id=run_id)
-    assert (run.is_running, run.done, run.of, run.start) == (True, 1, 2, START)
+    assert (run.state, run.done, run.of, run.start) == ("running", 1, 2, START)
     services.runs[0] |= {"state": "done", "request_id": "request-1"}
-    assert not client.runs(session)[0].is_running
+    assert client.runs(session)[0].state == "done"
     (outcome,) = client.start_release_round(session)
-    assert (outcome.state, outcome.release_id, outcome.reason) == ("released", BILL_ID, "")
+    assert (outcome.state, outcome.release_id, outcome.reason) == ("released", BILL_ID, None)
 
 
 def test_a_months_status() -> None:
     services = ZoneServices()
     status = client_of(services).month(session_of(services, "billing"), month="2026-07")
-    assert status.is_done
-    assert not status.is_running
-    assert not status.is_startable
-    assert status.counts["estimated"] == 820
-    assert status.excluded == {"too-many-gaps": 6}
-    assert status.seconds["encrypt"] == 20.25
+    assert status.state == "done"
+    assert status.report is not None
+    assert status.report.estimated == 820
+    assert status.report.excluded == {"too-many-gaps": 6}
+    assert status.report.seconds["encrypt"] == 20.25
 
 
 def test_an_operator_and_nobody_else_starts_a_month() -> None:
@@ -247,8 +249,8 @@ def test_an_operator_and_nobody_else_starts_a_month() -> None:
     with pytest.raises(AccessDeniedError):
         client.start_month(session_of(services, "billing"), month="2026-07")
     operator = session_of(services, "operator")
-    assert client.month(operator, month="2026-07").is_startable
-    assert client.start_month(operator, month="2026-07").is_running
+    assert client.month(operator, month="2026-07").state == "interrupted"
+    assert client.start_month(operator, month="2026-07").state == "running"
 
 
 def test_a_month_nobody_loaded() -> None:
@@ -345,10 +347,13 @@ def test_a_service_that_is_down(services) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"null", b"[1]", b"{}", b'[{"run_id": 1}]', b'[{"run_id": "r", "state": "done", '
-        b'"done": -1}]', b'[{"run_id": "r", "state": "done", "done": true}]', b"\xff",
+        *(b"", b"null", b"[1]", b"{}", b"\xff", b"[{}]"),
+        *(
+            json.dumps([RUN | change]).encode()
+            for change in ({"run_id": 1}, {"done": -1}, {"done": True}, {"state": "asleep"})
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_answer_of_another_shape_is_an_error(services, content) -> None:
     session = session_of(services, "billing")
     client = client_through(lambda _: httpx.Response(200, content=content))
@@ -359,11 +364,14 @@ def test_an_answer_of_another_shape_is_an_error(services, content) -> None:
 
 @pytest.mark.parametrize(
     "report",
-    [{"meters": "many"}, {"problems": [1]}, {"seconds": {"a": "b"}}, {"seconds": {"a": True}}],
+    [
+        *({"meters": "many"}, {"meters": -1}, {"problems": [1]}, {"problems": {"gap": -1}}),
+        *({"seconds": {"a": "b"}}, {"seconds": {"a": True}}),
+    ],
 )
 def test_a_month_of_another_shape_is_an_error(services, report) -> None:
     session = session_of(services, "billing")
-    services.months["2026-07"] = {"state": "done", "report": report}
+    services.months["2026-07"] = MONTH | {"report": MONTH["report"] | report}
     with pytest.raises(InvalidMessageError):
         client_of(services).month(session, month="2026-07")
 

@@ -112,6 +112,11 @@ MONTH = {
     "message": None,
 }  # fmt: skip
 
+RUN = {
+    "run_id": "r", "plan": "bill", "start": START, "end": END, "state": "done", "done": 2, "of": 2,
+    "request_id": None, "reason": None, "message": None,
+}  # fmt: skip
+
 
 @dataclass
 class ZoneServices:
@@ -173,16 +178,8 @@ class ZoneServices:
         if (method, head) == ("POST", "runs"):
             order = json.loads(content)
             number = len(self.runs) + 1
-            self.runs.append(
-                {
-                    "run_id": f"run-{number}",
-                    "state": "running",
-                    "done": 1,
-                    "of": 2,
-                    "request_id": None,
-                }
-                | order
-            )
+            made = {"run_id": f"run-{number}", "state": "running", "done": 1}
+            self.runs.append(RUN | made | order)
             return httpx.Response(200, json={"run_id": f"run-{number}"})
         for run in self.runs:
             if head == "runs" and run["run_id"] == name:

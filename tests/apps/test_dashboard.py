@@ -41,6 +41,7 @@ from tests.analyst.zone_services import (
     CURVE_ID,
     MONTH,
     PASSWORD,
+    RUN,
     SECRETS,
     ZoneServices,
     bill_cells,
@@ -572,10 +573,9 @@ def test_a_release_of_small_cells_only(services, plan) -> None:
 def test_a_month_from_run_to_release(services) -> None:
     services.certificates.clear()
     services.runs.append(
-        {"run_id": "run-0", "plan": "bill", "start": "2026-06-01T00:00:00+08:00",
-         "end": "2026-07-01T00:00:00+08:00", "state": "done", "done": 2, "of": 2,
-         "request_id": None}
-    )  # fmt: skip
+        RUN
+        | {"run_id": "0", "start": "2026-06-01T00:00:00+08:00", "end": "2026-07-01T00:00:00+08:00"}
+    )
     app = on_page("billing", "bill_runs")
     assert app.selectbox(key="month").value == "2026-06"
     assert "`gridsecure run`" in app.info[0].value
@@ -596,9 +596,8 @@ def test_a_month_from_run_to_release(services) -> None:
 
 def test_a_month_in_work_and_a_month_that_failed(services) -> None:
     services.months["2026-07"] = {"state": "running", "stage": "encrypt", "done": 1, "of": 4}
-    services.runs.append({"run_id": "r", "plan": "bill", "start": "2026-07-01T00:00:00+08:00",
-                          "end": "2026-08-01T00:00:00+08:00", "state": "failed", "done": 0,
-                          "of": 1, "reason": "plan.noise", "message": "Too deep."})  # fmt: skip
+    failed = {"state": "failed", "done": 0, "reason": "plan.noise", "message": "Too deep."}
+    services.runs.append(RUN | failed)
     app = on_page("operator", "bill_runs")
     text = sent(app)
     assert "加密 Encrypt 1 / 4" in text
@@ -613,8 +612,8 @@ def test_a_month_in_work_and_a_month_that_failed(services) -> None:
 @pytest.mark.parametrize("state", ["waiting", "interrupted", "failed"])
 def test_an_operator_starts_a_month_and_billing_cannot(services, state) -> None:
     services.months["2026-10"] = {"state": state, "reason": "storage.failed", "message": "Full."}
-    services.runs.append({"run_id": "r", "plan": "bill", "start": "2026-10-01T00:00:00+08:00",
-                          "end": "2026-11-01T00:00:00+08:00", "state": "failed"})  # fmt: skip
+    october = {"start": "2026-10-01T00:00:00+08:00", "end": "2026-11-01T00:00:00+08:00"}
+    services.runs.append(RUN | october | {"state": "failed"})
     assert on_page("billing", "bill_runs").button(key="start_month").disabled
     app = on_page("operator", "bill_runs")
     app.button(key="start_month").click().run()

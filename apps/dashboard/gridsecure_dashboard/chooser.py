@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from gridsecure.analyst.releases import Release, ReleaseSummary
+from gridsecure.analyst.releases import Release
+from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import figures
 from gridsecure_dashboard.access import fetch_release, local_timezone, open_client

@@ -14,8 +14,8 @@ from gridsecure.analyst.reconciliation import (
     releases_of_month,
 )
 from gridsecure.analyst.releases import BILL, LOAD_CURVE, Release
-from gridsecure.analyst.runs import MonthStatus
 from gridsecure.errors import NotFoundError
+from gridsecure.wire.gateway import MonthStatus
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.wording import class_name, plain, say, say_or, tell, zone_name
@@ -53,9 +53,9 @@ def _intake(session: Session, bounds: tuple[str, str], status: MonthStatus | Non
             status = access.open_client().month(session, month=figures.month(bounds[0]))
         except NotFoundError:
             return None
-    if status is None or not status.is_done:
+    if status is None or status.report is None:
         return None
-    return Intake(status.counts["meters"], dict(status.excluded), status.counts["rosters"])
+    return Intake(status.report.meters, status.report.excluded, status.report.rosters)
 
 
 def _accounts(line: Accounts) -> None:

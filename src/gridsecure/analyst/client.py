@@ -7,23 +7,24 @@ Every release it returns was verified under the pinned key of the authority.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from gridsecure.analyst.closings import MonthClosing
-from gridsecure.analyst.releases import PinnedAuthority, Release, ReleaseSummary, verify_release
-from gridsecure.analyst.runs import (
-    MonthStatus,
-    PlatformRun,
-    RoundOutcome,
-    RunOrder,
-    check_month,
-)
+from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
+from gridsecure.analyst.runs import RunOrder, check_month
 from gridsecure.wire import sessions
-from gridsecure.wire.answers import fetch_body, read_object, read_objects
+from gridsecure.wire.answers import fetch_body, read_object
+from gridsecure.wire.authority import ReleaseSummary, RoundOutcome
+from gridsecure.wire.client import parse_answer
+from gridsecure.wire.gateway import MonthStatus
+from gridsecure.wire.platform import RunStarted, RunStatus
 from gridsecure.wire.sessions import AUTHORITY, GATEWAY, IDENTITY, PLATFORM, Session
+from gridsecure.wire.words import PeopleWords
+
+AnswerT = TypeVar("AnswerT")
 
 READERS_OF_VALUES: Final = frozenset({"billing", "analyst"})
 """Roles that see the values of a release; all others see its evidence only."""
@@ -94,9 +95,12 @@ class ReleaseClient:
         )
 
     def releases(self, session: Session) -> tuple[ReleaseSummary, ...]:
-        """What was released, newest first."""
+        """What was released, newest first.
+
+        The list is not signed: it names what may be fetched, and no page shows a figure from it.
+        """
         content = self._ask(session, AUTHORITY, "GET", "/releases")
-        listed = [ReleaseSummary.of(a) for a in read_objects(content, service=AUTHORITY)]
+        listed = _read(content, list[ReleaseSummary], service=AUTHORITY)
         return tuple(sorted(listed, key=lambda item: item.released_at, reverse=True))
 
     def release(self, session: Session, *, release_id: str) -> Release:
@@ -113,7 +117,7 @@ class ReleaseClient:
     def start_release_round(self, session: Session) -> tuple[RoundOutcome, ...]:
         """Let the authority check and release what waits at the platform."""
         content = self._ask(session, AUTHORITY, "POST", "/release-rounds")
-        return tuple(RoundOutcome.of(a) for a in read_objects(content, service=AUTHORITY))
+        return tuple(_read(content, list[RoundOutcome], service=AUTHORITY))
 
     def start_run(self, session: Session, order: RunOrder) -> str:
         """Start a plan on the platform and return the run's id."""
@@ -124,17 +128,17 @@ class ReleaseClient:
             "purpose": order.purpose,
         }
         content = self._ask(session, PLATFORM, "POST", "/runs", body=body)
-        return read_object(content, service=PLATFORM).text("run_id")
+        return _read(content, RunStarted, service=PLATFORM).run_id
 
-    def runs(self, session: Session) -> tuple[PlatformRun, ...]:
+    def runs(self, session: Session) -> tuple[RunStatus, ...]:
         """All runs the platform knows."""
         content = self._ask(session, PLATFORM, "GET", "/runs")
-        return tuple(PlatformRun.of_answer(a) for a in read_objects(content, service=PLATFORM))
+        return tuple(_read(content, list[RunStatus], service=PLATFORM))
 
-    def run(self, session: Session, *, run_id: str) -> PlatformRun:
+    def run(self, session: Session, *, run_id: str) -> RunStatus:
         """How far one run is."""
         content = self._ask(session, PLATFORM, "GET", f"/runs/{quote(run_id, safe='')}")
-        return PlatformRun.of_answer(read_object(content, service=PLATFORM), run_id=run_id)
+        return _read(content, RunStatus, service=PLATFORM)
 
     def closing(self, session: Session, *, bounds: tuple[str, str]) -> MonthClosing:
         """A month's committed uploads, its closing lists, and what the next runs would meet.
@@ -155,7 +159,7 @@ class ReleaseClient:
             NotFoundError: The gateway has no files of this month.
         """
         content = self._ask(session, GATEWAY, "GET", f"/months/{check_month(month)}")
-        return MonthStatus.of_answer(read_object(content, service=GATEWAY))
+        return _read(content, MonthStatus, service=GATEWAY)
 
     def start_month(self, session: Session, *, month: str) -> MonthStatus:
         """Let the gateway process a month, or go on where it was interrupted.
@@ -166,7 +170,7 @@ class ReleaseClient:
             ConflictError: Another month is being processed.
         """
         content = self._ask(session, GATEWAY, "POST", f"/months/{check_month(month)}/process")
-        return MonthStatus.of_answer(read_object(content, service=GATEWAY))
+        return _read(content, MonthStatus, service=GATEWAY)
 
     def _ask(
         self, session: Session, service: str, method: str, path: str, *, body: object = None
@@ -179,3 +183,7 @@ class ReleaseClient:
             token=session.token_for(service),
             body=body,
         )
+
+
+def _read(content: bytes, kind: type[AnswerT], *, service: str) -> AnswerT:
+    return parse_answer(content, kind, words=PeopleWords(service))

@@ -26,7 +26,7 @@ from gridsecure.errors import (
     SignatureError,
 )
 from gridsecure.messages import CellTotal, ReleaseCertificate, Signed, open_message
-from gridsecure.wire.answers import Answer, read_aware_time
+from gridsecure.wire.answers import read_aware_time
 
 BILL: Final = "bill"
 LOAD_CURVE: Final = "load-curve"
@@ -74,41 +74,6 @@ class ReleasedCell:
     measure: str
     members: int
     value: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseSummary:
-    """A line in the list of releases.
-
-    The list is not signed: it names what may be fetched, and no page shows a number from it.
-    """
-
-    release_id: str
-    plan: str
-    start: str
-    end: str
-    purpose: str
-    released_at: str
-    cells: int
-    suppressed: int
-
-    @classmethod
-    def of(cls, answer: Answer) -> ReleaseSummary:
-        """Read one entry of the list.
-
-        Raises:
-            InvalidMessageError: Another shape.
-        """
-        return cls(
-            release_id=answer.text("release_id"),
-            plan=answer.text("plan"),
-            start=answer.text("start"),
-            end=answer.text("end"),
-            purpose=answer.text("purpose"),
-            released_at=answer.text("released_at"),
-            cells=answer.number("cells"),
-            suppressed=answer.number("suppressed"),
-        )
 
 
 @dataclass(frozen=True, slots=True)

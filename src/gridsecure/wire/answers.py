@@ -124,21 +124,6 @@ class Answer:
             raise self._wrong(name)
         return value
 
-    def numbers(self, name: str) -> dict[str, float]:
-        """A table of counts or seconds by name; missing reads as empty.
-
-        Raises:
-            InvalidMessageError: It is not (`message.answer`).
-        """
-        value = self._fields.get(name)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise self._wrong(name)
-        if any(isinstance(n, bool) or not isinstance(n, int | float) for n in value.values()):
-            raise self._wrong(name)
-        return {str(key): number for key, number in value.items()}
-
     def part(self, name: str) -> Answer:
         """An object inside; missing or null reads as empty.
 

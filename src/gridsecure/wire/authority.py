@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gridsecure.messages import Signed
-from gridsecure.wire.services import Answer
+from gridsecure.wire.services import Answer, Count
 
 
 class KeySetListed(Answer):
@@ -40,5 +40,5 @@ class ReleaseSummary(Answer):
     end: str
     purpose: str
     released_at: str
-    cells: int
-    suppressed: int
+    cells: Count
+    suppressed: Count

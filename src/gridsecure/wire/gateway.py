@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from gridsecure.wire.services import Answer
+from pydantic import model_validator
+
+from gridsecure.wire.services import Answer, Count
 
 
 class FilesKept(Answer):
@@ -21,18 +23,18 @@ class MonthReport(Answer):
     `bytes_uploaded` and `seconds` are of the run that finished.
     """
 
-    readings: int
-    accepted: int
-    estimated: int
-    quarantined: int
-    problems: dict[str, int]
-    meters: int
-    billed_meters: int
-    excluded: dict[str, int]
-    rosters: int
-    columns: int
-    bytes_stored: int
-    bytes_uploaded: int
+    readings: Count
+    accepted: Count
+    estimated: Count
+    quarantined: Count
+    problems: dict[str, Count]
+    meters: Count
+    billed_meters: Count
+    excluded: dict[str, Count]
+    rosters: Count
+    columns: Count
+    bytes_stored: Count
+    bytes_uploaded: Count
     seconds: dict[str, float]
 
 
@@ -45,11 +47,17 @@ class MonthStatus(Answer):
 
     state: Literal["waiting", "running", "interrupted", "failed", "done"]
     stage: str = ""
-    done: int = 0
-    of: int = 0
+    done: Count = 0
+    of: Count = 0
     report: MonthReport | None = None
     reason: str | None = None
     message: str | None = None
+
+    @model_validator(mode="after")
+    def _check_report(self) -> Self:
+        if (self.state == "done") != (self.report is not None):
+            raise ValueError("a month has a report when it is done, and only then")
+        return self
 
 
 class SettlementProofs(Answer):

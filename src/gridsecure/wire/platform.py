@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from gridsecure.messages import KeyNotice, PlanName, Signed
-from gridsecure.wire.services import Answer
+from gridsecure.wire.services import Answer, Count
 
 
 class KeySetStatus(Answer):
@@ -104,8 +104,8 @@ class RunStatus(Answer):
     start: str
     end: str
     state: Literal["running", "done", "failed"]
-    done: int
-    of: int
+    done: Count
+    of: Count
     request_id: str | None
     reason: str | None
     message: str | None

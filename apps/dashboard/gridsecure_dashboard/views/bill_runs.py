@@ -14,15 +14,11 @@ import streamlit as st
 
 from gridsecure.analyst.closings import EMPTY, NOT_CLOSED, READY, RELEASED, MonthClosing
 from gridsecure.analyst.releases import BILL, LOAD_CURVE
-from gridsecure.analyst.runs import (
-    FAILED,
-    MonthStatus,
-    PlatformRun,
-    RoundOutcome,
-    RunOrder,
-    month_bounds,
-)
+from gridsecure.analyst.runs import RunOrder, month_bounds
 from gridsecure.errors import NotFoundError
+from gridsecure.wire.authority import RoundOutcome
+from gridsecure.wire.gateway import MonthReport, MonthStatus
+from gridsecure.wire.platform import RunStatus
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.closed_months import show_closing
@@ -33,6 +29,7 @@ from gridsecure_dashboard.tables import counts_table, key_figures, show_table
 from gridsecure_dashboard.wording import plain, say, say_or, tell
 
 _EVERY: Final = "2s"
+_RUNNING: Final = "running"
 _MONTHS_OFFERED: Final = 12
 _PLANS: Final = (BILL, LOAD_CURVE)
 # What the key authority releases each plan for.
@@ -56,7 +53,7 @@ def show() -> None:
         month = _choose_month(runs)
         bounds = month_bounds(month, timezone=load_settings().timezone)
         status = _gateway(session, month)
-        runs = tuple(run for run in runs if run.start in ("", bounds[0]))
+        runs = tuple(run for run in runs if run.start == bounds[0])
         st.subheader(f"2 · {say('close_month')}")
         closing = access.open_client().closing(session, bounds=bounds)
         show_closing(session, closing, month=month)
@@ -66,14 +63,14 @@ def show() -> None:
             show_reconciliation(session, bounds=bounds, status=status)
 
 
-def _choose_month(runs: Sequence[PlatformRun]) -> str:
+def _choose_month(runs: Sequence[RunStatus]) -> str:
     """Months with runs first, else the last whole month."""
     first = datetime.now(UTC).replace(day=1)
     recent = []
     for _ in range(_MONTHS_OFFERED):
         first = (first - timedelta(days=1)).replace(day=1)
         recent.append(first.strftime("%Y-%m"))
-    with_runs = sorted({figures.month(run.start) for run in runs if run.start}, reverse=True)
+    with_runs = sorted({figures.month(run.start) for run in runs}, reverse=True)
     offered = list(dict.fromkeys([*with_runs, *recent]))
     chosen: str | None = st.selectbox(
         say("month"), offered, accept_new_options=True, help=tell("month_help"), key="month"
@@ -88,12 +85,12 @@ def _gateway(session: Session, month: str) -> MonthStatus | None:
     except NotFoundError:
         st.info(tell("month_missing"))
         return None
-    if status.is_running:
+    if status.state == _RUNNING:
         st.fragment(_watch_month, run_every=_EVERY)(session, month)
-    elif status.is_startable:
-        _month_start(session, month, status)
+    elif status.report is not None:
+        _month_report(status.report)
     else:
-        _month_report(status)
+        _month_start(session, month, status)
     return status
 
 
@@ -101,7 +98,7 @@ def _watch_month(session: Session, month: str) -> None:
     """Follow the month without loading the page anew; when it stops, load it once more."""
     with access.explain_errors():
         now = access.open_client().month(session, month=month)
-        if not now.is_running:
+        if now.state != _RUNNING:
             st.rerun()
         stage = plain(say_or("stage", now.stage))
         text = f"{say_or('state', now.state)}: {stage} {now.done:,} / {now.of:,}"
@@ -110,8 +107,8 @@ def _watch_month(session: Session, month: str) -> None:
 
 def _month_start(session: Session, month: str, status: MonthStatus) -> None:
     """What keeps a month from going on; operators, and only they, may start it."""
-    if status.state == FAILED:
-        st.error(f"**{say('state_failed')}**  \n{plain(status.message)}  \n`{status.reason}`")
+    if status.state == "failed":
+        st.error(f"**{say('state_failed')}**  \n{plain(status.message or '')}  \n`{status.reason}`")
     else:
         st.info(tell(f"month_{status.state}"))
     allowed = bool(session.roles & access.MONTH_STARTERS)
@@ -124,13 +121,13 @@ def _month_start(session: Session, month: str, status: MonthStatus) -> None:
         st.rerun()
 
 
-def _month_report(status: MonthStatus) -> None:
-    shown = [(say(name), figures.count(status.counts[name]), None) for name in _COUNTS_SHOWN]
-    uploaded = figures.bytes_text(status.counts["bytes_uploaded"])
+def _month_report(report: MonthReport) -> None:
+    shown = [(say(name), figures.count(getattr(report, name)), None) for name in _COUNTS_SHOWN]
+    uploaded = figures.bytes_text(report.bytes_uploaded)
     key_figures([*shown, (say("bytes_uploaded"), uploaded, None)])
     lists = (
-        ("excluded", "exclusion_reason", "excluded", status.excluded),
-        ("problems", "rule", "rule", status.problems),
+        ("excluded", "exclusion_reason", "excluded", report.excluded),
+        ("problems", "rule", "rule", report.problems),
     )
     columns = st.columns(3)
     for column, (title, name, codes, counts) in zip(columns, lists, strict=False):
@@ -147,8 +144,8 @@ def _month_report(status: MonthStatus) -> None:
         st.markdown(f"**{say('stages')}**")
         # In the order of the work; the service sends them by name.
         known = [name.removeprefix("stage_") for name in PHRASES if name.startswith("stage_")]
-        ordered = sorted(status.seconds, key=lambda key: known.index(key) if key in known else -1)
-        seconds = {say_or("stage", key): f"{status.seconds[key]:,.1f}" for key in ordered}
+        ordered = sorted(report.seconds, key=lambda key: known.index(key) if key in known else -1)
+        seconds = {say_or("stage", key): f"{report.seconds[key]:,.1f}" for key in ordered}
         counts_table(seconds, name=say("stage"), value=say("seconds"))
 
 
@@ -157,7 +154,7 @@ def _platform(
     bounds: tuple[str, str],
     *,
     closing: MonthClosing,
-    runs: Sequence[PlatformRun],
+    runs: Sequence[RunStatus],
 ) -> None:
     st.subheader(f"3 · {say('compute_runs')}")
     for column, plan in zip(st.columns(2), _PLANS, strict=True):
@@ -177,15 +174,15 @@ def _platform(
         st.toast(say("run_started", run=started))
     if not runs:
         st.caption(tell("runs_empty"))
-    elif any(run.is_running for run in runs):
+    elif any(run.state == _RUNNING for run in runs):
         st.fragment(_watch_runs, run_every=_EVERY)(session, [run.run_id for run in runs])
     else:
         _runs_table(runs)
 
 
-def _why_not(plan: str, *, closing: MonthClosing, runs: Sequence[PlatformRun]) -> str | None:
+def _why_not(plan: str, *, closing: MonthClosing, runs: Sequence[RunStatus]) -> str | None:
     """Why a run of a plan is not offered; the platform knows, whatever the reader may see."""
-    if any(run.plan == plan and run.is_running for run in runs):
+    if any(run.plan == plan and run.state == _RUNNING for run in runs):
         return tell("start_running")
     reason = closing.next_runs[plan]
     if reason == RELEASED and closing.open_count:
@@ -197,12 +194,12 @@ def _watch_runs(session: Session, run_ids: Sequence[str]) -> None:
     """Follow runs without loading the page anew; when all are done, load it once more."""
     with access.explain_errors():
         now = [run for run in access.open_client().runs(session) if run.run_id in run_ids]
-        if not any(run.is_running for run in now):
+        if not any(run.state == _RUNNING for run in now):
             st.rerun()
         _runs_table(now)
 
 
-def _runs_table(runs: Sequence[PlatformRun]) -> None:
+def _runs_table(runs: Sequence[RunStatus]) -> None:
     table = pd.DataFrame(
         {
             "run": [run.run_id for run in runs],
@@ -216,7 +213,7 @@ def _runs_table(runs: Sequence[PlatformRun]) -> None:
     show_table(table, titles={str(name): say(str(name)) for name in table})
 
 
-def _authority(session: Session, runs: Sequence[PlatformRun]) -> None:
+def _authority(session: Session, runs: Sequence[RunStatus]) -> None:
     st.subheader(f"4 · {say('release_rounds')}")
     st.caption(tell("round_help"))
     ready = any(run.request_id for run in runs)
