@@ -17,6 +17,12 @@ from gridsecure.cli.ports import choose_ports
 from gridsecure.cli.processes import Services, ServiceSpec, python_command
 from gridsecure.cli.service_specs import service_specs
 from gridsecure.errors import GridSecureError
+from gridsecure_api.settings import (
+    AuthoritySettings,
+    GatewaySettings,
+    IdentitySettings,
+    PlatformSettings,
+)
 
 SERVER = """
 import os, subprocess, sys
@@ -132,6 +138,27 @@ def test_a_home_gives_each_zone_its_own_secrets(tmp_path: Path) -> None:
     assert len(set(home.ports.values())) == len(home.ports)
     assert "scalar" not in repr(home)
     assert all(password not in repr(home) for password in home.passwords.values())
+
+
+def test_a_run_leaves_the_stores_that_the_shell_names_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = [
+        *("PLATFORM_DATABASE", "AUTHORITY_DATABASE", "GATEWAY_DATABASE"),
+        *("PLATFORM_OBJECTS", "AUTHORITY_OBJECTS", "GATEWAY_OBJECTS"),
+        *("IDENTITY_ENROLMENTS_URL", "IDENTITY_REGISTRATIONS_URL"),
+    ]
+    for name in elsewhere:
+        monkeypatch.setenv(f"GRIDSECURE_{name}", "elsewhere")
+    home = create_home(tmp_path, ports=choose_ports(None), has_dashboard=False)
+    for service in service_specs(home, years=["2026"]):
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+    zones = (PlatformSettings(), AuthoritySettings(), GatewaySettings())
+    urls = [url for zone in zones for url in (zone.database_url, zone.objects_url)]
+    urls += [IdentitySettings().database_url(name) for name in ("enrolments", "registrations")]
+    assert [url for url in urls if url == "elsewhere"] == []
+    assert len(urls) == len(elsewhere)
 
 
 def test_a_run_without_a_dashboard_makes_no_passwords(tmp_path: Path) -> None:

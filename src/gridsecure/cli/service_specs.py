@@ -20,6 +20,8 @@ _UVICORN = ("-P", "-m", "uvicorn", "--factory", "--host", "127.0.0.1", "--log-le
 # Counted from the folders of checker and vault alike: short enough for a socket's name wherever the
 # run's folder is, and nothing above that folder needs to be passed through.
 _SOCKET = "../vault-door/vault.sock"
+_STORES = ("database", "objects")
+_IDENTITY_STORES = ("enrolments_url", "registrations_url")
 
 
 def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
@@ -141,6 +143,9 @@ def _service(home: Home, zone: str, own: dict[str, Any]) -> ServiceSpec:
     settings: dict[str, Any] = {"folder": ".", **own}  # where it is started
     if zone != "identity":
         settings["identity_public_key"] = home.point("identity")
+    # All in the run's folder, also where a shell names the stores of a service in production.
+    stores = _IDENTITY_STORES if zone == "identity" else _STORES
+    settings |= dict.fromkeys(stores, "")
     return ServiceSpec(
         name=zone,
         command=python_command(
