@@ -13,7 +13,7 @@ listener measures independent of the key; keep issuer and opener keys on hosts o
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Final, Literal
 
@@ -176,21 +176,18 @@ def group_on(curve: Curve = SM2, *, backend: BackendName = "auto") -> Group:
         if backend not in _MAKERS:
             raise ValueError("the backends are auto, libcrypto, gmpy2 and python")
         return Group(curve, backend=_MAKERS[backend](curve))
-    for name in ("libcrypto", "gmpy2"):
-        try:
-            return Group(curve, backend=_MAKERS[name](curve))
-        except GridSecureError:
-            continue
-    return Group(curve, backend=python_arithmetic(curve))
+    return Group(curve, backend=next(_usable(curve)))
 
 
 def available_backends(curve: Curve = SM2) -> tuple[str, ...]:
     """The names of the backends this host can use for a curve, the fastest first."""
-    found = []
-    for name, make in _MAKERS.items():
+    return tuple(backend.name for backend in _usable(curve))
+
+
+def _usable(curve: Curve) -> Iterator[Arithmetic]:
+    """Backends made as they are asked for; the last one is on every host."""
+    for make in _MAKERS.values():
         try:
-            make(curve)
+            yield make(curve)
         except GridSecureError:
             continue
-        found.append(name)
-    return tuple(found)
