@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ from benchmarks.figures import Figure
 from benchmarks.key_sets import BenchKeys
 from benchmarks.random_meters import TIERS, RandomMeters, random_meters
 from benchmarks.sizes import BenchSizes
-from gridsecure.compute.jobs import BillJob, run_jobs, worker_pool
+from gridsecure.compute.jobs import BillJob, WorkerPool, run_jobs
 from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadManifest
@@ -104,7 +105,7 @@ def _round(work: _Work, workers: int, *, inputs: Path) -> _Timed:
     shutil.copytree(inputs, folder, copy_function=os.link)
     objects = open_objects(folder_url(folder))
     try:
-        with worker_pool(objects, KnownKeys(work.notices), workers=workers) as pool:
+        with closing(WorkerPool(objects, KnownKeys(work.notices), workers=workers)) as pool:
             # A worker that started later than all of these would only lower the figure.
             list(run_jobs(pool, [work.warm] * (_WARM_JOBS * workers)))
             started, others = time.perf_counter(), others_seconds()

@@ -54,7 +54,7 @@ COSTS: Final[Mapping[str, frozenset[str]]] = {
     "processes": frozenset(
         {
             *("subprocess", "Popen", "Process", "ProcessPoolExecutor", "get_context"),
-            *("worker_pool", "VaultClient", "create_authority_app", "authority_app"),
+            *("WorkerPool", "VaultClient", "create_authority_app", "authority_app"),
         }
     ),
     RUNS: frozenset({"started_run"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from gridsecure.compute.closings import (
     next_runs,
     open_uploads,
 )
-from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.jobs import WorkerPool
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import record_answer
 from gridsecure.compute.runs import run_plan
@@ -56,7 +57,7 @@ def closed(grid: GridSimulator, *uploads: GridUpload, number: int = 1, **changes
 
 def run(grid: GridSimulator, plan: str = "bill") -> ReleaseRequest:
     zone = grid.platform_zone
-    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
         envelope = run_plan(
             zone, grid.order(plan), pool=pool, clock=lambda: NOW, progress=lambda *_: None
         )

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from sqlmodel import select
 
 from gridsecure.compute import intake
 from gridsecure.compute.containers import PlatformObjects
-from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.jobs import WorkerPool
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import run_plan
@@ -338,7 +339,7 @@ def test_of_corrections_from_several_processes_one_stands(
 
 def run(grid: GridSimulator, plan: str) -> Signed:
     zone = grid.platform_zone
-    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
         return run_plan(zone, grid.order(plan), pool=pool, clock=lambda: NOW, progress=quiet)
 
 

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gridsecure.compute import jobs
-from gridsecure.compute.jobs import BillJob, Job, Worker, WorkerPool, run_jobs, worker_pool
+from gridsecure.compute.jobs import BillJob, Job, Worker, WorkerPool, run_jobs
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.runs import locate_inputs
 from gridsecure.errors import GridSecureError, KeyMismatchError, NotFoundError
@@ -70,7 +71,7 @@ def test_a_job_writes_the_same_files_wherever_it_runs(grid, uploads):
     zone = grid.platform_zone
     orders = [job_of(grid, upload, upload.upload_id) for upload in uploads]
     expected = {job.name: in_this_process(grid, job) for job in orders}
-    with worker_pool(zone.objects.store, read_known_keys(zone), workers=2) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=2)) as pool:
         results = list(run_jobs(pool, orders))
     assert {result.name: dict(result.outputs) for result in results} == expected
     for result in results:
@@ -86,7 +87,7 @@ def test_more_jobs_than_a_worker_takes_are_all_done_by_several_workers(grid, upl
     zone = grid.platform_zone
     orders = [job_of(grid, uploads[0], f"job-{number}") for number in range(5)]
     seen: set[int] = set()
-    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
         results = []
         for result in run_jobs(pool, orders):
             results.append(result)
@@ -99,7 +100,7 @@ def test_more_jobs_than_a_worker_takes_are_all_done_by_several_workers(grid, upl
 
 def test_a_pool_is_reused_between_runs_until_its_portion_is_used_up(grid, uploads):
     zone = grid.platform_zone
-    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
         list(run_jobs(pool, [job_of(grid, uploads[0])]))
         first = {child.pid for child in multiprocessing.active_children()}
         list(run_jobs(pool, [job_of(grid, uploads[1])]))
@@ -108,7 +109,7 @@ def test_a_pool_is_reused_between_runs_until_its_portion_is_used_up(grid, upload
 
 def test_a_warm_pool_has_its_workers_before_there_are_jobs_and_replaces_dead_ones(grid, uploads):
     zone = grid.platform_zone
-    with worker_pool(zone.objects.store, read_known_keys(zone), workers=2) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=2)) as pool:
         pool.warm()
         first = multiprocessing.active_children()
         assert len(first) == 2
@@ -124,7 +125,7 @@ def test_a_warm_pool_has_its_workers_before_there_are_jobs_and_replaces_dead_one
 
 def test_a_killed_worker_is_reported_and_the_pool_goes_on(grid, uploads):
     zone = grid.platform_zone
-    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
         running = run_jobs(
             pool, [job_of(grid, uploads[0], f"job-{number}") for number in range(50)]
         )
@@ -143,7 +144,7 @@ def test_a_job_that_fails_says_why_across_the_process_border(grid, uploads):
     job = job_of(grid, uploads[0], manifest=missing)
     zone = grid.platform_zone
     with (
-        worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool,
+        closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool,
         pytest.raises(NotFoundError) as refused,
     ):
         list(run_jobs(pool, [job]))

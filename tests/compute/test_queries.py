@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from gridsecure.compute import queries
-from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.jobs import WorkerPool
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import record_answer
 from gridsecure.compute.runs import RunOrder, run_plan
@@ -57,7 +58,7 @@ def ask(grid: GridSimulator, query: str, *, claims=None, grant: str | None = Non
 
 def run(grid: GridSimulator, order: RunOrder) -> ReleaseRequest:
     zone = grid.platform_zone
-    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
         envelope = run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=lambda *_: None)
     return ReleaseRequest.parse(envelope.body)
 

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from sqlmodel import select
 
 from gridsecure.billing.rules import CONTRACT
 from gridsecure.compute import intake
-from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.jobs import WorkerPool
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import Progress, RunOrder, find_signed_message, keep_job_seed, run_plan
@@ -60,7 +60,7 @@ def run(
     grid: GridSimulator, order: RunOrder, *, workers: int = 1, progress: Progress = quiet
 ) -> Signed:
     zone = grid.platform_zone
-    with worker_pool(zone.objects.store, read_known_keys(zone), workers=workers) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=workers)) as pool:
         return run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=progress)
 
 

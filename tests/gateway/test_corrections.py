@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +18,7 @@ from sqlmodel import col, select
 from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
-from gridsecure.compute.jobs import worker_pool
+from gridsecure.compute.jobs import WorkerPool
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import record_answer
 from gridsecure.compute.runs import run_plan
@@ -540,7 +541,7 @@ def released(world, authority: Authority, plan: str) -> list[bytes]:
     zone = world.grid.platform_zone
     if plan == "bill":
         world.grid.close_month()
-    with worker_pool(zone.objects.store, read_known_keys(zone), workers=1) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
         order = world.grid.order(plan)
         request = run_plan(
             zone,

@@ -14,7 +14,6 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
@@ -232,16 +231,6 @@ class WorkerPool:
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
         self._executor, self._jobs = None, 0
-
-
-@contextmanager
-def worker_pool(objects: ObjectStore, known: KnownKeys, *, workers: int) -> Iterator[WorkerPool]:
-    """A pool of worker processes that ends with the block."""
-    pool = WorkerPool(objects, known, workers=workers)
-    try:
-        yield pool
-    finally:
-        pool.close()
 
 
 def run_jobs(pool: JobPool, jobs: Iterable[Job]) -> Iterator[JobResult]:
