@@ -216,12 +216,27 @@ class ExtentRow(Row, table=True):
 # --- what is computed
 
 
-class RunRow(Kept, Row, table=True):
+class Leased(SQLModel):
+    """Marks what one process at a time has in hand, until its lease ends.
+
+    Attributes:
+        owner: The process; None where nobody has it.
+        fence: How often it was taken. What a process does to it counts only under the number it
+            took it with, so one that lost its lease without noticing changes nothing.
+        lease_until: Until when it is the owner's; then whoever comes first takes it over.
+    """
+
+    owner: str | None = None
+    fence: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    lease_until: datetime | None = Field(default=None, sa_type=Moment)
+
+
+class RunRow(Leased, Kept, Row, table=True):
     """A run as it was ordered, and once it ended its outcome, written with its last state.
 
     Attributes:
-        jobs: How many jobs it had when it ended; 0 if it did not come so far.
-        jobs_done: How many of them were done.
+        jobs: How many jobs it has; 0 until they are known.
+        jobs_done: How many of them were done when it ended.
         request_id: The release request of a run that is done.
         reason: Why it failed, a stable code.
         failure: Why it failed, in a sentence.
@@ -247,6 +262,28 @@ class RunRow(Kept, Row, table=True):
     reason: str | None = None
     failure: str | None = None
     at: datetime = Field(sa_type=Moment)
+
+
+class JobRow(Leased, Row, table=True):
+    """A job of a run at work, and what came of it until the run's owner has signed that.
+
+    Attributes:
+        spec: What to compute (`job_queue`).
+        state: "open"; then "done" or "failed".
+        deaths: How many processes died, or lost their lease, with it in hand.
+        outcome: Its result, or why it failed (`job_queue`).
+    """
+
+    __tablename__ = "job"
+    __table_args__ = (UniqueConstraint("run_id", "name"), Index("ix_job_state", "state", "id"))
+
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: str = Field(foreign_key="run.run_id")
+    name: str
+    spec: str
+    state: Literal["open", "done", "failed"] = Field(default="open", sa_type=AutoString)
+    deaths: int = 0
+    outcome: str | None = None
 
 
 class JobSeedRow(Kept, Row, table=True):
