@@ -201,7 +201,7 @@ class Authority:
     @cached_property
     def worker(self) -> Worker:
         zone = self.grid.platform_zone
-        return Worker(zone.objects.store, read_known_keys(zone))
+        return Worker(zone.objects.store, read_known_keys(zone.engine))
 
     def bill_job(self, upload: GridUpload) -> JobResult:
         roster = self.grid.signed_roster(upload.roster)
@@ -209,7 +209,7 @@ class Authority:
 
     def run_job(self, job: Job) -> JobResult:
         zone = self.grid.platform_zone
-        result = self.worker.run(locate_inputs(zone, job))
+        result = self.worker.run(locate_inputs(zone.objects, job))
         with write_session(zone.engine) as session:
             zone.objects.name_extents(session, result.extents)
         return result

@@ -12,26 +12,32 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from sqlmodel import select, update
 
 from gridsecure import frames
+from gridsecure.compute import desk
+from gridsecure.compute.job_queue import MAX_DEATHS
+from gridsecure.compute.tables import JobRow, RunRow
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
-from gridsecure.store.database import write_session
-from gridsecure.store.evidence import verify_chain
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.evidence import EvidenceRow, verify_chain
 from gridsecure.wire.problems import Problem
-from gridsecure_api import platform_runs
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PlatformSettings
 from tests.apps.zone_apps import GATEWAY, TestClock, bearer, platform_settings
-from tests.grid_simulator import GridSimulator, GridUpload
+from tests.grid_simulator import NOW, GridSimulator, GridUpload
 from tests.held_inputs import hold_inputs, release_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -280,6 +286,18 @@ def wait_for_workers(*, seconds: float = 20) -> list[int]:
     raise AssertionError("no worker process started")
 
 
+def kill_workers() -> None:
+    """Kill the processes that are there now; return when they are gone."""
+    killed = wait_for_workers()
+    for pid in killed:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    limit = time.monotonic() + 20
+    while {child.pid for child in multiprocessing.active_children()} & set(killed):
+        assert time.monotonic() < limit, "a killed worker is still there"
+        time.sleep(0.01)
+
+
 def test_one_run_at_a_time_for_a_plan_and_period(tmp_path, platform, grid):
     upload_all(platform, grid)
     lay_in = stuck_inputs(tmp_path / "platform", grid)
@@ -294,16 +312,31 @@ def test_one_run_at_a_time_for_a_plan_and_period(tmp_path, platform, grid):
     other = start(platform, grid, "load-curve")
     (run_id,) = [a.json()["run_id"] for a in answers if a.is_success]
     assert status(platform, other)["state"] == status(platform, run_id)["state"] == "running"
-    wait_for_workers()
-    for child in multiprocessing.active_children():
-        child.kill()
-    assert finished(platform, run_id)["reason"] == "job.killed"
+    kill_workers()
+    assert status(platform, run_id)["state"] == "running"
+    release_inputs(tmp_path / "platform", lay_in)
+    kill_workers()  # those that read what was held
+    assert finished(platform, run_id)["state"] == "done"
     assert finished(platform, other)["state"] == "done"
+
+
+def test_a_job_that_every_worker_dies_of_fails_its_run_and_keeps_nobody_else_waiting(
+    tmp_path, platform, grid
+):
+    upload_all(platform, grid)
+    lay_in = stuck_inputs(tmp_path / "platform", grid)
+    run_id = start(platform, grid)
+    for _ in range(MAX_DEATHS):
+        kill_workers()
+    outcome = finished(platform, run_id)
+    assert (outcome["state"], outcome["reason"]) == ("failed", "job.killed")
     release_inputs(tmp_path / "platform", lay_in)
     assert finished(platform, start(platform, grid))["state"] == "done"
 
 
-def test_stopping_the_service_ends_its_workers_and_the_run_can_start_again(tmp_path, grid):
+def test_stopping_the_service_ends_its_workers_and_the_run_goes_on_with_the_next_start(
+    tmp_path, grid
+):
     settings = platform_settings(tmp_path / "platform")
     with TestClient(create_platform_app(settings, clock=TestClock())) as platform:
         upload_all(platform, grid)
@@ -316,10 +349,8 @@ def test_stopping_the_service_ends_its_workers_and_the_run_can_start_again(tmp_p
     assert [t.name for t in threading.enumerate() if t.name.startswith("run_")] == []
     release_inputs(settings.folder, lay_in)
     with TestClient(create_platform_app(settings, clock=TestClock())) as restarted:
-        outcome = status(restarted, run_id)
-        assert (outcome["state"], outcome["reason"]) == ("failed", "run.interrupted")
-        again = finished(restarted, start(restarted, grid))
-        assert (again["state"], again["done"]) == ("done", 2)
+        again = finished(restarted, run_id)
+        assert (again["state"], again["done"], again["of"]) == ("done", 2, 2)
 
 
 def environment(settings: PlatformSettings) -> dict[str, str]:
@@ -340,7 +371,7 @@ def test_a_run_that_meets_an_error_of_our_own_is_recorded_without_detail(
     def broken(*_arguments: object, **_named: object) -> None:
         raise ValueError("31415926 Wh")
 
-    monkeypatch.setattr(platform_runs, "run_plan", broken)
+    monkeypatch.setattr(desk, "plan_run", broken)
     outcome = finished(platform, start(platform, grid))
     assert (outcome["state"], outcome["reason"]) == ("failed", "internal")
     assert "31415926" not in json.dumps(outcome)
@@ -369,7 +400,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_platform_that_was_killed_reports_its_run_as_interrupted(tmp_path, grid):
+def test_a_platform_that_was_killed_goes_on_where_it_was(tmp_path, grid):
     settings = platform_settings(tmp_path / "platform")
     with TestClient(create_platform_app(settings, clock=TestClock())) as platform:
         upload_all(platform, grid)
@@ -395,9 +426,16 @@ def test_a_platform_that_was_killed_reports_its_run_as_interrupted(tmp_path, gri
     run_id = started.read_text()
     release_inputs(settings.folder, lay_in)
     with TestClient(create_platform_app(settings, clock=TestClock())) as restarted:
-        outcome = status(restarted, run_id)
-        assert (outcome["state"], outcome["reason"]) == ("failed", "run.interrupted")
-        assert finished(restarted, start(restarted, grid))["state"] == "done"
+        assert status(restarted, run_id)["state"] == "running"
+        refused(restarted.post("/runs", json=order, headers=BILLING), 409, "conflict.run")
+        with write_session(restarted.app.state.platform.zone.engine) as session:
+            for table in (RunRow, JobRow):  # as if the time had passed; nobody renews them
+                session.exec(update(table).values(lease_until=NOW - timedelta(seconds=1)))
+        assert finished(restarted, run_id)["state"] == "done"
+        with read_session(restarted.app.state.platform.zone.engine) as session:
+            actions = Counter(session.exec(select(EvidenceRow.action)))
+        assert (actions["run.ordered"], actions["run.taken-over"], actions["run.done"]) == (1, 1, 1)
+        assert actions["plan.run"] == len(grid.rosters)
 
 
 # --- what the platform cannot reach ------------------------------------------------------------

@@ -97,7 +97,7 @@ def test_a_custodian_lists_rotates_and_revokes(desk: Desk) -> None:
         install_key_set(platform, one.envelope, keys=keys, at=NOW)
     revoked = desk.run("revoke", first, "--platform", "http://platform")
     assert revoked.exit_code == 0, revoked.output
-    assert read_known_keys(platform).revoked == {first}
+    assert read_known_keys(platform.engine).revoked == {first}
     states = {one.notice.key_id: one.state for one in list_key_sets(zone)}
     assert states[first] == "revoked"
     assert desk.run("revoke", first, "--platform", "http://platform").exit_code == 0

@@ -57,7 +57,7 @@ def closed(grid: GridSimulator, *uploads: GridUpload, number: int = 1, **changes
 
 def run(grid: GridSimulator, plan: str = "bill") -> ReleaseRequest:
     zone = grid.platform_zone
-    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=1)) as pool:
         envelope = run_plan(
             zone, grid.order(plan), pool=pool, clock=lambda: NOW, progress=lambda *_: None
         )

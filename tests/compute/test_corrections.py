@@ -339,7 +339,7 @@ def test_of_corrections_from_several_processes_one_stands(
 
 def run(grid: GridSimulator, plan: str) -> Signed:
     zone = grid.platform_zone
-    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=1)) as pool:
         return run_plan(zone, grid.order(plan), pool=pool, clock=lambda: NOW, progress=quiet)
 
 

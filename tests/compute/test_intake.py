@@ -66,7 +66,7 @@ def test_key_sets_of_the_authority_come_into_force_once(bare_grid):
     bare_grid.install_key_sets()
     entries = evidence_length(bare_grid)
     bare_grid.install_key_sets()
-    assert {n.key_id for n in read_known_keys(bare_grid.platform_zone).notices} == {
+    assert {n.key_id for n in read_known_keys(bare_grid.platform_zone.engine).notices} == {
         key_set.public.key_id for key_set in bare_grid.keys.secret.values()
     }
     assert evidence_length(bare_grid) == entries == len(PARAMETER_SETS)

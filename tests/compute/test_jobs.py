@@ -33,7 +33,7 @@ def job_of(
 ) -> Job:
     said = (manifest or upload.manifest).model_dump_json()
     job = BillJob(name, upload.roster.manifest.model_dump_json(), said)
-    return locate_inputs(grid.platform_zone, job)
+    return locate_inputs(grid.platform_zone.objects, job)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def uploads(grid: GridSimulator) -> list[GridUpload]:
 
 def in_this_process(grid: GridSimulator, job: Job) -> dict[str, ColumnEntry]:
     zone = grid.platform_zone
-    return dict(Worker(zone.objects.store, read_known_keys(zone)).run(job).outputs)
+    return dict(Worker(zone.objects.store, read_known_keys(zone.engine)).run(job).outputs)
 
 
 def alive(process_id: int) -> bool:
@@ -71,7 +71,7 @@ def test_a_job_writes_the_same_files_wherever_it_runs(grid, uploads):
     zone = grid.platform_zone
     orders = [job_of(grid, upload, upload.upload_id) for upload in uploads]
     expected = {job.name: in_this_process(grid, job) for job in orders}
-    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=2)) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=2)) as pool:
         results = list(run_jobs(pool, orders))
     assert {result.name: dict(result.outputs) for result in results} == expected
     for result in results:
@@ -87,7 +87,7 @@ def test_more_jobs_than_a_worker_takes_are_all_done_by_several_workers(grid, upl
     zone = grid.platform_zone
     orders = [job_of(grid, uploads[0], f"job-{number}") for number in range(5)]
     seen: set[int] = set()
-    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=1)) as pool:
         results = []
         for result in run_jobs(pool, orders):
             results.append(result)
@@ -100,7 +100,7 @@ def test_more_jobs_than_a_worker_takes_are_all_done_by_several_workers(grid, upl
 
 def test_a_pool_is_reused_between_runs_until_its_portion_is_used_up(grid, uploads):
     zone = grid.platform_zone
-    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=1)) as pool:
         list(run_jobs(pool, [job_of(grid, uploads[0])]))
         first = {child.pid for child in multiprocessing.active_children()}
         list(run_jobs(pool, [job_of(grid, uploads[1])]))
@@ -109,7 +109,7 @@ def test_a_pool_is_reused_between_runs_until_its_portion_is_used_up(grid, upload
 
 def test_a_warm_pool_has_its_workers_before_there_are_jobs_and_replaces_dead_ones(grid, uploads):
     zone = grid.platform_zone
-    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=2)) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=2)) as pool:
         pool.warm()
         first = multiprocessing.active_children()
         assert len(first) == 2
@@ -125,7 +125,7 @@ def test_a_warm_pool_has_its_workers_before_there_are_jobs_and_replaces_dead_one
 
 def test_a_killed_worker_is_reported_and_the_pool_goes_on(grid, uploads):
     zone = grid.platform_zone
-    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=1)) as pool:
         running = run_jobs(
             pool, [job_of(grid, uploads[0], f"job-{number}") for number in range(50)]
         )
@@ -144,7 +144,7 @@ def test_a_job_that_fails_says_why_across_the_process_border(grid, uploads):
     job = job_of(grid, uploads[0], manifest=missing)
     zone = grid.platform_zone
     with (
-        closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool,
+        closing(WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=1)) as pool,
         pytest.raises(NotFoundError) as refused,
     ):
         list(run_jobs(pool, [job]))
@@ -158,13 +158,13 @@ def test_a_job_with_another_rosters_columns_is_refused(grid, uploads):
     job = job_of(grid, first, manifest=mixed)
     zone = grid.platform_zone
     with pytest.raises(GridSecureError) as refused:
-        Worker(zone.objects.store, read_known_keys(zone)).run(job)
+        Worker(zone.objects.store, read_known_keys(zone.engine)).run(job)
     assert refused.value.reason.startswith(("ciphertext.", "upload.", "column."))
 
 
 def test_a_worker_believes_no_key_that_its_notice_does_not_name(grid):
     zone = grid.platform_zone
-    notice = read_known_keys(zone).notices[0].model_copy(update={"key_id": "0" * 32})
+    notice = read_known_keys(zone.engine).notices[0].model_copy(update={"key_id": "0" * 32})
     entry = grid.packed(grid.rosters[0])[0].entry
     entry = entry.model_copy(update={"key_id": "0" * 32, "parameters": notice.parameters})
     ring = KeyRing(KnownKeys((notice,)), zone.objects.get)

@@ -46,6 +46,7 @@ COUNTS = {
     "deny_list": 0,
     "gateway": 1,
     "holder_pin": 14,
+    "job": 0,
     "job_seed": 31,
     "key_revocation": 0,
     "key_set": 3,

@@ -541,7 +541,7 @@ def released(world, authority: Authority, plan: str) -> list[bytes]:
     zone = world.grid.platform_zone
     if plan == "bill":
         world.grid.close_month()
-    with closing(WorkerPool(zone.objects.store, read_known_keys(zone), workers=1)) as pool:
+    with closing(WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=1)) as pool:
         order = world.grid.order(plan)
         request = run_plan(
             zone,

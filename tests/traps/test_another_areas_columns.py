@@ -218,7 +218,7 @@ def test_the_platforms_plan_refuses_it_by_key_id(area: Area) -> None:
         zone.objects.put(data)
     job = BillJob("bill", area.roster.model_dump_json(), area.manifest(stolen).model_dump_json())
     with pytest.raises(KeyMismatchError) as refused:
-        Worker(zone.objects.store, read_known_keys(zone)).run(job)
+        Worker(zone.objects.store, read_known_keys(zone.engine)).run(job)
     assert refused.value.reason == "keys.gateway"
 
 

@@ -22,6 +22,7 @@ from gridsecure import frames
 from gridsecure.compute import closings, intake, key_sets, seating
 from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.correction_uploads import COMMITTED
+from gridsecure.compute.desk import RunDesk
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import RunOrder, find_signed_message
@@ -53,7 +54,6 @@ from gridsecure.wire.services import EvidenceHead
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api import platform_queries
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
-from gridsecure_api.platform_runs import RunDesk
 from gridsecure_api.serving import (
     FRAMES_BODY,
     OCTETS,
@@ -156,7 +156,7 @@ def install_revocation(envelope: Signed, state: State) -> KeySetNamed:
 @router.get("/key-sets", tags=["keys"], dependencies=[KeyReader])
 def list_key_sets(state: State) -> list[KnownKeySet]:
     """The gateways' key sets that were sent here, and whether each was revoked."""
-    known = key_sets.read_known_keys(state.zone)
+    known = key_sets.read_known_keys(state.zone.engine)
     return [
         KnownKeySet(**notice.model_dump(), revoked=notice.key_id in known.revoked)
         for notice in known.notices
@@ -334,6 +334,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        runs.go_on_duty()
         yield
         # In a thread, because it waits; requests already being answered may still finish.
         await run_in_threadpool(runs.stop)

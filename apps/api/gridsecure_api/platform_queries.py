@@ -6,25 +6,21 @@ that query alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from threading import Lock
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from gridsecure.compute import queries
+from gridsecure.compute.desk import RunDesk
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.access import GRANT_ROLE
 from gridsecure.crypto.tokens import MAX_TOKEN_BYTES, TokenClaims
 from gridsecure.errors import AccessDeniedError, NotFoundError
-from gridsecure.wire.platform import QueryState, RunStarted, RunStatus
+from gridsecure.wire.platform import QueryState, RunStarted
 from gridsecure_api.deps import Clock, require
-from gridsecure_api.platform_runs import FAILED, RunDesk
-
-INTERRUPTED: Final = "run.interrupted"
-"""Why a run failed that the same grant may start again."""
 
 Bearer = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
 
@@ -49,7 +45,6 @@ class QueryDesk:
     zone: PlatformZone
     runs: RunDesk
     clock: Clock
-    _lock: Lock = field(default_factory=Lock)
 
     def ask(self, claims: TokenClaims, wanted: QueryWanted) -> str:
         """Start the run of a query, or find the one that its grant started.
@@ -64,16 +59,12 @@ class QueryDesk:
         asked = queries.admit_query(
             self.zone, claims, query=wanted.query, grant=wanted.grant, now=now
         )
-        with self._lock:
-            runs = self._runs_of(asked.grant)
-            if queries.is_spent(self.zone, asked) and not _is_interrupted(runs[-1]):
-                return runs[-1].run_id
+        run_id = queries.run_name(asked.grant)
+        if not queries.is_spent(self.zone, asked):
             queries.check_answerable(self.zone, asked)
-            return self.runs.start(
-                asked.order,
-                run_id=queries.run_name(asked.grant, attempt=len(runs)),
-                within=partial(queries.spend, wanted=asked, at=now),
-            )
+            spend = partial(queries.spend, wanted=asked, at=now)
+            self.runs.start(asked.order, run_id=run_id, within=spend)
+        return run_id
 
     def state(self, claims: TokenClaims) -> QueryState:
         """Where the bearer's query stands.
@@ -81,14 +72,14 @@ class QueryDesk:
         Raises:
             NotFoundError: Its grant started no run (`not-found.query`).
         """
-        runs = self._runs_of(queries.grant_name(claims))
-        if not runs:
+        try:
+            run = self.runs.status(queries.run_name(queries.grant_name(claims)))
+        except NotFoundError as error:
             raise NotFoundError(
                 "No run was started with this grant.",
                 reason="not-found.query",
                 remedy="Send the query with it first.",
-            )
-        run = runs[-1]
+            ) from error
         return QueryState(
             run_id=run.run_id,
             state=run.state,
@@ -99,19 +90,6 @@ class QueryDesk:
             request_id=run.request_id,
             request_state=queries.answer_state(self.zone, run.request_id),
         )
-
-    def _runs_of(self, grant: str) -> list[RunStatus]:
-        """The runs of a grant: one, and another for each that the service's end interrupted."""
-        runs: list[RunStatus] = []
-        while True:
-            try:
-                runs.append(self.runs.status(queries.run_name(grant, attempt=len(runs))))
-            except NotFoundError:
-                return runs
-
-
-def _is_interrupted(run: RunStatus) -> bool:
-    return run.state == FAILED and run.reason == INTERRUPTED
 
 
 def _desk(request: Request) -> QueryDesk:

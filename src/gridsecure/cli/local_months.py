@@ -321,7 +321,7 @@ def release_month(
     """
     zone, start = local.platform.zone, period.start.isoformat()
     order = RunOrder(plan, start, period.end.isoformat(), purpose="billing", requested_by=ACTOR)
-    pool = LocalPool(zone.objects.store, read_known_keys(zone))
+    pool = LocalPool(zone.objects.store, read_known_keys(zone.engine))
     run_plan(zone, order, pool=pool, clock=utc_now, progress=lambda _done, _of: None)
     (envelope,) = list_waiting_requests(zone)
     outcome = answer_request(local.authority, envelope, view=local.platform, clock=utc_now)

@@ -38,6 +38,21 @@ JOBS_PER_WORKER: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What a job is to compute, by the digests of what it reads.
+
+    Args:
+        name: Its name, which follows from what it computes.
+        uploads: The uploads; a bill is of one.
+        quantities: The columns of a load curve; none for a bill.
+    """
+
+    name: str
+    uploads: tuple[str, ...]
+    quantities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BillJob:
     """Bill one roster for one period.
 
@@ -190,6 +205,11 @@ class WorkerPool:
     def portion(self) -> int:
         """Jobs between two replacements of all workers."""
         return self.workers * JOBS_PER_WORKER
+
+    @property
+    def room(self) -> int:
+        """How many more jobs these workers take before they are replaced."""
+        return self.portion - self._jobs
 
     def submit(self, jobs: Sequence[Job]) -> list[Future[JobResult]]:
         """Queue at most a portion of jobs, replacing the workers first when their turn is over.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from gridsecure.compute.received import as_signed, keep_received
@@ -79,9 +80,9 @@ def install_revocation(zone: PlatformZone, envelope: Signed, *, at: datetime) ->
     return revoked
 
 
-def read_known_keys(zone: PlatformZone) -> KnownKeys:
+def read_known_keys(engine: Engine) -> KnownKeys:
     """The gateways' key sets."""
-    with read_session(zone.engine) as session:
+    with read_session(engine) as session:
         notices = session.exec(select(KeySetRow).order_by(col(KeySetRow.key_id)))
         return KnownKeys(_notices(notices), list_revoked_key_ids(session))
 

@@ -88,14 +88,13 @@ def grant_name(claims: TokenClaims) -> str:
     return sm3_hex(frame_parts(claims.token_id))
 
 
-def run_name(grant: str, *, attempt: int) -> str:
+def run_name(grant: str) -> str:
     """The id of a grant's run: it follows from the grant, so a lost answer loses no run.
 
     Args:
         grant: From `grant_name`.
-        attempt: 0; more for each run before it that was interrupted.
     """
-    return sm3_hex(frame_parts(grant, str(attempt)))[:_RUN_ID_DIGITS]
+    return sm3_hex(frame_parts(grant, "0"))[:_RUN_ID_DIGITS]
 
 
 def is_spent(zone: PlatformZone, wanted: AdmittedQuery) -> bool:

@@ -22,11 +22,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import Engine
 from sqlmodel import Session
 
 from gridsecure.compute.closings import find_next_list, run_empty
+from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.correction_uploads import ReadUpload, open_corrections
-from gridsecure.compute.jobs import BillJob, Job, JobPool, JobResult, LoadCurveJob, run_jobs
+from gridsecure.compute.jobs import (
+    BillJob,
+    Job,
+    JobPool,
+    JobResult,
+    JobSpec,
+    LoadCurveJob,
+    run_jobs,
+)
 from gridsecure.compute.key_sets import list_revoked_key_ids
 from gridsecure.compute.received import as_signed
 from gridsecure.compute.requests import keep_request
@@ -99,6 +109,25 @@ class _Source:
         return RosterManifest.parse(self.roster.body).roster_id
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """What a run is made of: its jobs, and what its transcripts and its request will name.
+
+    Args:
+        order: What was asked for.
+        closing: The closing list it is about; None for corrections.
+        sources: The uploads, by digest, in the order of their rosters.
+        specs: Its jobs, by name.
+        seeds: The blinding seeds of those that blind.
+    """
+
+    order: RunOrder
+    closing: Signed | None
+    sources: Mapping[str, _Source] = field(repr=False)
+    specs: Mapping[str, JobSpec]
+    seeds: Mapping[str, bytes] = field(repr=False)
+
+
 def run_plan(
     zone: PlatformZone,
     order: RunOrder,
@@ -107,45 +136,135 @@ def run_plan(
     clock: Callable[[], datetime],
     progress: Progress,
 ) -> Signed:
-    """Run a plan for a period and return the signed release request.
+    """Run a plan for a period in this process and return the signed release request.
+
+    Raises:
+        NotFoundError: As `plan_run`.
+        InputError: As `plan_run`.
+        GridSecureError: A job failed; the finished ones are kept.
+    """
+    run = plan_run(zone, order, at=clock())
+    waiting = find_open_jobs(zone, run)
+    done, of = len(run.specs) - len(waiting), len(run.specs)
+    progress(done, of)
+    jobs = load_jobs(zone.engine, zone.objects, waiting)
+    for count, result in enumerate(run_jobs(pool, jobs), done + 1):
+        record_result(zone, run, result, at=clock())
+        progress(count, of)
+    return conclude_run(zone, run, at=clock())
+
+
+def plan_run(zone: PlatformZone, order: RunOrder, *, at: datetime) -> PlannedRun:
+    """Collect what a run is over and say which jobs that makes (steps 1 and 2).
 
     Raises:
         NotFoundError: Nothing is committed for the period (`run.empty`), or as
             `closings.find_next_list`.
         InputError: Rosters with different interval grids in one load curve.
-        GridSecureError: A job failed; the finished ones are kept.
+        KeyMismatchError: What there is is under revoked key sets (`keys.revoked`).
     """
-    # 1. collect
     closing, sources = _sources(zone, order)
-    # 2. jobs
-    seeds: dict[str, bytes] = {}
+    uploads = tuple(source.upload.digest for source in sources)
     stem = f"{order.plan}/{PLAN_VERSIONS[order.plan]}"
+    seeds: dict[str, bytes] = {}
     if order.plan != "load-curve":
-        jobs: list[Job] = [
-            BillJob(f"{stem}/{s.roster_id}/{s.upload.digest}", s.roster.body, s.upload.body)
-            for s in sources
+        specs = [
+            JobSpec(f"{stem}/{source.roster_id}/{upload}", (upload,))
+            for source, upload in zip(sources, uploads, strict=True)
         ]
     else:
-        days = _days(sources)
-        names = {day: f"{stem}/{_joined(sources)}/{day}" for day in days}
-        seeds = {name: keep_job_seed(zone, name, at=clock()) for name in names.values()}
-        jobs = [_load_curve_job(names[d], sources, days[d], seeds[names[d]]) for d in days]
-    done = find_transcripts(zone, [job.name for job in jobs])
-    open_jobs = [locate_inputs(zone, job) for job in jobs if job.name not in done]
-    # 3. run
-    progress(len(jobs) - len(open_jobs), len(jobs))
-    by_upload = {s.upload.digest: s for s in sources}
-    for count, result in enumerate(run_jobs(pool, open_jobs), len(jobs) - len(open_jobs) + 1):
-        used = list(by_upload.values())
-        if order.plan != "load-curve":
-            used = [by_upload[result.name.rpartition("/")[2]]]
-        transcript = _transcript(order, result, used, seed=seeds.get(result.name))
-        done[result.name] = record_transcript(zone, transcript, result=result, at=clock())
-        progress(count, len(jobs))
-    # 4. request
-    transcripts = [done[job.name] for job in jobs]
-    request = _request(order, transcripts, list(seeds.values()), closing=closing)
-    return keep_request(zone, request, at=clock())
+        together = sm3_hex("".join(uploads).encode())
+        specs = [
+            JobSpec(f"{stem}/{together}/{day}", uploads, quantities)
+            for day, quantities in _days(sources).items()
+        ]
+        seeds = {spec.name: keep_job_seed(zone, spec.name, at=at) for spec in specs}
+    return PlannedRun(
+        order=order,
+        closing=closing,
+        sources=dict(zip(uploads, sources, strict=True)),
+        specs={spec.name: spec for spec in specs},
+        seeds=seeds,
+    )
+
+
+def find_open_jobs(zone: PlatformZone, run: PlannedRun) -> list[JobSpec]:
+    """The jobs of a run whose transcripts are not there yet."""
+    with read_session(zone.engine) as session:
+        done = find_many(session, TranscriptRow, list(run.specs), by="job")
+    return [spec for name, spec in run.specs.items() if name not in done]
+
+
+def load_jobs(engine: Engine, objects: PlatformObjects, specs: Sequence[JobSpec]) -> list[Job]:
+    """Read what jobs compute on, as a worker is given it; the files stay in the object store.
+
+    Args:
+        engine: The platform's database.
+
+    Raises:
+        NotFoundError: An upload, a roster or a seed is not here.
+    """
+    digests = sorted({upload for spec in specs for upload in spec.uploads})
+    with read_session(engine) as session:
+        uploads = find_many(session, UploadRow, digests, by="digest")
+        names = sorted({row.roster_id for row in uploads.values()})
+        rosters = find_many(session, RosterRow, names, by="roster_id")
+        seeds = find_many(session, JobSeedRow, [s.name for s in specs if s.quantities], by="job")
+    if len(uploads) < len(digests):
+        raise NotFoundError("A job's upload is not here.", reason="not-found.upload")
+    bodies = {
+        digest: (rosters[row.roster_id].envelope.body, row.envelope.body)
+        for digest, row in uploads.items()
+    }
+    jobs: list[Job] = []
+    for spec in specs:
+        pairs = [bodies[digest] for digest in spec.uploads]
+        if not spec.quantities:
+            jobs.append(BillJob(spec.name, *pairs[0]))
+        else:
+            jobs.append(_load_curve_job(spec, pairs, seed=seeds[spec.name].seed))
+    return [locate_inputs(objects, job) for job in jobs]
+
+
+def record_result(
+    zone: PlatformZone,
+    run: PlannedRun,
+    result: JobResult,
+    *,
+    at: datetime,
+    within: Callable[[Session], None] = lambda _session: None,
+) -> None:
+    """Sign and keep the transcript of a run's job (step 3); one that is kept stays as it is.
+
+    Args:
+        within: Done in the same transaction.
+
+    Raises:
+        StorageError: The outputs were swept meanwhile (`storage.swept`): run the job again.
+    """
+    used = [run.sources[upload] for upload in run.specs[result.name].uploads]
+    transcript = _transcript(run.order, result, used, seed=run.seeds.get(result.name))
+    envelope = sign_message(transcript, key=zone.signing_key)
+    with write_session(zone.engine) as session:
+        zone.objects.name_extents(session, result.extents)
+        if keep(session, TranscriptRow(**as_signed(envelope, at=at), job=result.name)):
+            evidence.append(
+                session,
+                at=at,
+                actor="platform",
+                action="plan.run",
+                detail={"job": result.name, "transcript": envelope.digest},
+            )
+        within(session)
+
+
+def conclude_run(zone: PlatformZone, run: PlannedRun, *, at: datetime) -> Signed:
+    """Sign one release request over a run's transcripts, all of which are kept (step 4)."""
+    with read_session(zone.engine) as session:
+        found = find_many(session, TranscriptRow, list(run.specs), by="job")
+    transcripts = [found[name].envelope for name in run.specs]
+    seeds = [run.seeds[name] for name in run.specs if name in run.seeds]
+    return keep_request(zone, _request(run.order, transcripts, seeds, closing=run.closing), at=at)
 
 
 def check_committed(zone: PlatformZone, order: RunOrder) -> None:
@@ -229,18 +348,22 @@ def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
 
 
 def _load_curve_job(
-    name: str, sources: Sequence[_Source], quantities: tuple[str, ...], seed: bytes
+    spec: JobSpec, pairs: Sequence[tuple[str, str]], *, seed: bytes
 ) -> LoadCurveJob:
-    rosters = tuple(source.roster.body for source in sources)
-    uploads = tuple(_slim(source.upload.body, quantities) for source in sources)
-    return LoadCurveJob(name, rosters, uploads, quantities, seed)
+    return LoadCurveJob(
+        name=spec.name,
+        rosters=tuple(roster for roster, _ in pairs),
+        uploads=tuple(_slim(upload, spec.quantities) for _, upload in pairs),
+        quantities=spec.quantities,
+        seed=seed,
+    )
 
 
-def locate_inputs(zone: PlatformZone, job: Job) -> Job:
+def locate_inputs(objects: PlatformObjects, job: Job) -> Job:
     """Tell a job where its inputs lie."""
     uploads = (job.upload,) if isinstance(job, BillJob) else job.uploads
     digests = [column.digest for text in uploads for column in UploadManifest.parse(text).columns]
-    return replace(job, extents=tuple(zone.objects.find_extents(digests).values()))
+    return replace(job, extents=tuple(objects.find_extents(digests).values()))
 
 
 def _slim(upload: str, quantities: tuple[str, ...]) -> str:
@@ -249,10 +372,6 @@ def _slim(upload: str, quantities: tuple[str, ...]) -> str:
     wanted = set(quantities)
     columns = [column for column in manifest.columns if column.quantity in wanted]
     return manifest.model_copy(update={"columns": columns}).model_dump_json()
-
-
-def _joined(sources: Sequence[_Source]) -> str:
-    return sm3_hex("".join(source.upload.digest for source in sources).encode())
 
 
 def _transcript(
@@ -301,32 +420,3 @@ def keep_job_seed(zone: PlatformZone, name: str, *, at: datetime) -> bytes:
             return known.seed
         keep(session, JobSeedRow(job=name, seed=fresh, at=at))
     return fresh
-
-
-def find_transcripts(zone: PlatformZone, jobs: Sequence[str]) -> dict[str, Signed]:
-    """The transcripts of those of some jobs that are done, by job name."""
-    with read_session(zone.engine) as session:
-        found = find_many(session, TranscriptRow, jobs, by="job")
-    return {name: row.envelope for name, row in found.items()}
-
-
-def record_transcript(
-    zone: PlatformZone, transcript: Transcript, *, result: JobResult, at: datetime
-) -> Signed:
-    """Sign and keep a job's transcript, and name the outputs that it is about.
-
-    Raises:
-        StorageError: The outputs were swept meanwhile (`storage.swept`): run the job again.
-    """
-    envelope = sign_message(transcript, key=zone.signing_key)
-    with write_session(zone.engine) as session:
-        zone.objects.name_extents(session, result.extents)
-        keep(session, TranscriptRow(**as_signed(envelope, at=at), job=result.name))
-        evidence.append(
-            session,
-            at=at,
-            actor="platform",
-            action="plan.run",
-            detail={"job": result.name, "transcript": envelope.digest},
-        )
-    return envelope

@@ -352,5 +352,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0002"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0003"
 )

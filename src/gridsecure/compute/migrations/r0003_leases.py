@@ -1,11 +1,13 @@
 """Runs and jobs that several processes share: who has one in hand, and until when."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
 from gridsecure.store.rows import Moment
 
-revision, down_revision = "platform_0002", "platform_0001"
+revision, down_revision = "platform_0003", "platform_0002"
 
 
 def upgrade() -> None:
@@ -27,7 +29,7 @@ def upgrade() -> None:
     op.create_index("ix_job_state", "job", ["state", "id"])
 
 
-def _lease() -> tuple[sa.Column, ...]:
+def _lease() -> tuple[sa.Column[Any], ...]:
     return (
         sa.Column("owner", sa.String(), nullable=True),
         sa.Column("fence", sa.Integer(), nullable=False, server_default="0"),
