@@ -193,6 +193,22 @@ class PlatformSettings(ZoneSettings):
     warm_up: bool = False
 
 
+class WorkerSettings(BaseSettings):
+    """A worker of a platform.
+
+    Args:
+        database: URL of the platform's database.
+        objects: URL of its objects, as `store.objects.open_objects` takes it.
+        workers: Worker processes.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GRIDSECURE_WORKER_", extra="forbid", frozen=True)
+
+    database: str = Field(min_length=1, repr=False)
+    objects: str = Field(min_length=1, repr=False)
+    workers: int = Field(default=2, ge=1, le=1024)
+
+
 class GatewaySettings(ZoneSettings):
     """The gateway.
 
