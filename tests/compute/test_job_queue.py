@@ -108,7 +108,7 @@ def test_a_process_that_slept_beyond_its_lease_changes_nothing(engine):
     taken = take_run(engine, "two", now=LATER)
     assert again.spec == job.spec
     finish_jobs(engine, [(job, JobFailure("internal", "late"))], owner="one")
-    lose_jobs(engine, [job], owner="one")
+    lose_jobs(engine, [job], owner="one", deaths=1)
     renew_leases(engine, owner="one", runs=[run.row_id], jobs=[job.row_id], now=LATER)
     assert list_outcomes(engine, "run") == {}
     assert not holds_run(engine, run, owner="one")
@@ -132,7 +132,9 @@ def test_the_same_process_under_an_earlier_fence_is_another(engine):
 def test_what_is_laid_down_is_taken_at_once_and_is_no_death(engine):
     queued(engine)
     for _ in range(MAX_DEATHS + 1):
-        assert len(take_jobs(engine, owner="one", now=NOW, limit=9)) == len(SPECS)
+        taken = take_jobs(engine, owner="one", now=NOW, limit=9)
+        assert len(taken) == len(SPECS)
+        lose_jobs(engine, taken[:2], owner="one", deaths=0)
         release_leases(engine, owner="one")
     assert take_run(engine, "two").fence == 2
     with read_session(engine) as session:
@@ -147,7 +149,7 @@ def test_a_job_that_processes_die_of_fails_with_its_reason(engine, way):
         taken = take_jobs(engine, owner="one", now=now, limit=1)
         assert names(taken) == [SPECS[0].name]
         if way == "lost":
-            lose_jobs(engine, taken, owner="one")
+            lose_jobs(engine, taken, owner="one", deaths=1)
         now += LEASE * 2
     assert names(take_jobs(engine, owner="two", now=now, limit=1)) != [SPECS[0].name]
     (failure,) = list_outcomes(engine, "run").values()

@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from datetime import datetime
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread
 from typing import Final
 
 from sqlalchemy import Engine
@@ -169,9 +169,11 @@ class Crew:
             self._take()
         except GridSecureError as error:
             _log.warning("a round of jobs ended by %s", error.reason)
+            self._stopping.wait(_IDLE_SECONDS)
             return True
         except Exception as error:  # noqa: BLE001 - with this thread every run would stand still
             _log.error("a round of jobs ended by %s", type(error).__name__)
+            self._stopping.wait(_IDLE_SECONDS)
             return True
         self._leases = (runs, [job.row_id for job in self._in_hand.values()])
         return bool(runs or self._in_hand)
@@ -181,15 +183,16 @@ class Crew:
         ended = {future: job for future, job in self._in_hand.items() if future.done()}
         if not ended:
             return
-        broken = [job for future, job in ended.items() if _is_broken(future)]
-        if broken:
-            if self._pool is not None:
-                self._pool.close()  # a broken executor takes no more jobs
-            if not self._stopping.is_set():
-                lose_jobs(self._engine, broken, owner=self.owner)
-        outcomes = [(job, _outcome(future)) for future, job in ended.items() if job not in broken]
-        if outcomes:
-            finish_jobs(self._engine, outcomes, owner=self.owner)
+        cancelled = [job for future, job in ended.items() if future.cancelled()]
+        dead = [job for future, job in ended.items() if _is_dead(future)]
+        if dead and self._pool is not None:
+            self._pool.close()  # a broken executor takes no more jobs
+        if not self._stopping.is_set():  # what a stop cuts off is laid down by it
+            lose_jobs(self._engine, cancelled, owner=self.owner, deaths=0)
+            lose_jobs(self._engine, dead, owner=self.owner, deaths=1)
+        lost = [*cancelled, *dead]
+        outcomes = [(job, _outcome(future)) for future, job in ended.items() if job not in lost]
+        finish_jobs(self._engine, outcomes, owner=self.owner)
         for future in ended:
             del self._in_hand[future]
         self._bell.set()  # chores look at the outcomes, and there is room for more jobs
@@ -209,7 +212,7 @@ class Crew:
             )
         except BrokenProcessPool:
             pool.close()
-            lose_jobs(self._engine, taken, owner=self.owner)
+            lose_jobs(self._engine, taken, owner=self.owner, deaths=1)
             return
         except GridSecureError as error:
             failed = [(job, JobFailure.of(error)) for job in taken]
@@ -240,7 +243,7 @@ class Crew:
 
     def _renew(self) -> None:
         while not self._stopping.wait(_RENEW_SECONDS):
-            if not self._threads:  # the crew has gone home
+            if current_thread() not in self._threads:  # the crew has gone home since
                 return
             runs, jobs = self._leases
             if runs or jobs:
@@ -250,9 +253,9 @@ class Crew:
                     )
 
 
-def _is_broken(future: Future[JobResult]) -> bool:
-    """Whether a job ended because a worker process died, maybe of another job."""
-    return future.cancelled() or isinstance(future.exception(), BrokenProcessPool)
+def _is_dead(future: Future[JobResult]) -> bool:
+    """Whether a worker process died with a job, or with another one beside it."""
+    return not future.cancelled() and isinstance(future.exception(), BrokenProcessPool)
 
 
 def _outcome(future: Future[JobResult]) -> JobResult | JobFailure:

@@ -15,7 +15,7 @@ make them compute jobs twice, no more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -212,9 +212,11 @@ def queue_jobs(
 
 
 def finish_jobs(
-    engine: Engine, outcomes: Iterable[tuple[TakenJob, JobResult | JobFailure]], *, owner: str
+    engine: Engine, outcomes: Sequence[tuple[TakenJob, JobResult | JobFailure]], *, owner: str
 ) -> None:
     """Keep what came of jobs; of one that is no longer in hand nothing is kept."""
+    if not outcomes:
+        return
     with write_session(engine) as session:
         for job, outcome in outcomes:
             if isinstance(outcome, JobFailure):
@@ -226,13 +228,21 @@ def finish_jobs(
             session.exec(ended)
 
 
-def lose_jobs(engine: Engine, jobs: Iterable[TakenJob], *, owner: str) -> None:
-    """Lay jobs down whose worker process died."""
+def lose_jobs(engine: Engine, jobs: Sequence[TakenJob], *, owner: str, deaths: int) -> None:
+    """Lay jobs down that did not end.
+
+    Args:
+        engine: The platform's database.
+        owner: Who had them in hand.
+        deaths: 1 where their worker process died, 0 where they never began.
+    """
+    if not jobs:
+        return
     with write_session(engine) as session:
         for job in jobs:
             mine = update(JobRow).where(*_held(JobRow, job, owner), col(JobRow.state) == OPEN)
-            lost = mine.values(owner=None, lease_until=None, deaths=col(JobRow.deaths) + 1)
-            session.exec(lost)
+            died = col(JobRow.deaths) + deaths
+            session.exec(mine.values(owner=None, lease_until=None, deaths=died))
             row = find(session, JobRow, id=job.row_id)
             if row is not None and row.state == OPEN and row.deaths >= MAX_DEATHS:
                 _close(session, row, deaths=row.deaths)
