@@ -60,7 +60,9 @@ def run(
     grid: GridSimulator, order: RunOrder, *, workers: int = 1, progress: Progress = quiet
 ) -> Signed:
     zone = grid.platform_zone
-    with closing(WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=workers)) as pool:
+    with closing(
+        WorkerPool(zone.objects.store, read_known_keys(zone.engine), workers=workers)
+    ) as pool:
         return run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=progress)
 
 
