@@ -7,7 +7,8 @@ Invariants:
 - What is in hand is renewed by a thread of its own, so that a long look at the database costs no
   lease. A crew that stops lays down what it has in hand; one that is killed loses it when its lease
   ends.
-- An error of the database or the object store ends no thread: the next round tries again.
+- An error of the database ends no thread: the next round tries again. A job that could not reach
+  the object store is laid down, and tried again like any other.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ _BUSY_SECONDS: Final = 0.2  # between two looks while others work on what is our
 _IDLE_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 0.1
 _RENEW_SECONDS: Final = LEASE.total_seconds() / 4
+OUT_OF_REACH: Final = "storage.connection"
+"""The reason of what passes by itself; a job that meets it waits."""
+
 _AHEAD: Final = 2
 """Jobs in hand per worker, so that none waits for the next round."""
 
@@ -190,12 +194,16 @@ class Crew:
         if not self._stopping.is_set():  # what a stop cuts off is laid down by it
             lose_jobs(self._engine, cancelled, owner=self.owner, deaths=0)
             lose_jobs(self._engine, dead, owner=self.owner, deaths=1)
-        lost = [*cancelled, *dead]
+        cut_off = [job for future, job in ended.items() if _is_cut_off(future)]
+        lose_jobs(self._engine, cut_off, owner=self.owner, deaths=0)
+        lost = [*cancelled, *dead, *cut_off]
         outcomes = [(job, _outcome(future)) for future, job in ended.items() if job not in lost]
         finish_jobs(self._engine, outcomes, owner=self.owner)
         for future in ended:
             del self._in_hand[future]
         self._bell.set()  # chores look at the outcomes, and there is room for more jobs
+        if cut_off:
+            self._stopping.wait(_IDLE_SECONDS)  # the store may need a while
 
     def _take(self) -> None:
         """Take as many jobs as there is room for."""
@@ -212,9 +220,13 @@ class Crew:
             )
         except BrokenProcessPool:
             pool.close()
-            lose_jobs(self._engine, taken, owner=self.owner, deaths=1)
+            deaths = 0 if self._stopping.is_set() else 1
+            lose_jobs(self._engine, taken, owner=self.owner, deaths=deaths)
             return
         except GridSecureError as error:
+            if error.reason == OUT_OF_REACH:
+                lose_jobs(self._engine, taken, owner=self.owner, deaths=0)
+                raise  # the next round tries again
             failed = [(job, JobFailure.of(error)) for job in taken]
             finish_jobs(self._engine, failed, owner=self.owner)
             return
@@ -251,6 +263,12 @@ class Crew:
                     renew_leases(
                         self._engine, owner=self.owner, runs=runs, jobs=jobs, now=self._clock()
                     )
+
+
+def _is_cut_off(future: Future[JobResult]) -> bool:
+    """Whether a job ended because a store was out of reach, which is not its fault."""
+    error = None if future.cancelled() else future.exception()
+    return isinstance(error, GridSecureError) and error.reason == OUT_OF_REACH
 
 
 def _is_dead(future: Future[JobResult]) -> bool:
