@@ -12,11 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from gridsecure.cli.home import create_home
 from gridsecure.cli.main import app
+from gridsecure.cli.online import utc_now
 from gridsecure.cli.ports import SERVICES, USUAL_PORTS, choose_ports
+from gridsecure.cli.run import Run, RunOrder, heed_ctrl_c, new_folder
+from gridsecure.cli.run_order import RunMeters
 from gridsecure.cli.service_specs import dashboard_spec
 from gridsecure.errors import InputError
 from gridsecure.simulator.synthetic_meters import simulate
@@ -119,6 +123,26 @@ def test_lines_are_written_as_they_come_and_ctrl_c_leaves_nothing(tmp_path: Path
     assert run.returncode != 0
     assert "Traceback" not in rest + said
     assert not home.exists()
+
+
+class Losing:
+    """Presses Ctrl-C where Python ignores what is raised."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_that_python_loses_ends_the_run_before_its_next_stage(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with heed_ctrl_c() as pressed, new_folder(tmp_path, now=utc_now()) as folder:
+        run = Run(
+            RunOrder(RunMeters(), {}, serve=False), folder=folder, console=Console(), ctrl_c=pressed
+        )
+        Losing()
+        with pytest.raises(KeyboardInterrupt), run._stage("never begun"):
+            raise AssertionError("the stage began")
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_dashboard_has_the_port_asked_for_and_services_the_next(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ kept, because the message sends its reader there.
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from rich.console import Console
@@ -78,8 +80,11 @@ class Run:
     _progress: RunProgress
     result: RunResult
 
-    def __init__(self, order: RunOrder, *, folder: RunFolder, console: Console) -> None:
+    def __init__(
+        self, order: RunOrder, *, folder: RunFolder, console: Console, ctrl_c: Event
+    ) -> None:
         self._order = order
+        self._ctrl_c = ctrl_c
         self._console = console
         self._folder = folder
         self._stages: list[Stage] = []
@@ -249,6 +254,8 @@ class Run:
     @contextmanager
     def _stage(self, name: str) -> Iterator[Callable[..., None]]:
         """Time a stage, show it, and keep it for the closing table."""
+        if self._ctrl_c.is_set():
+            raise KeyboardInterrupt
         self._progress.begin(name)
         started = time.monotonic()
         notes: list[Any] = ["", None]
@@ -273,12 +280,36 @@ def run_grid(order: RunOrder, *, parent: Path, console: Console) -> RunResult:
         GridSecureError: A stage failed. Every process that was started is stopped, and a run that
             has billed nothing leaves no folder.
     """
-    with new_folder(parent, now=utc_now()) as folder, Services() as services:
-        result = Run(order, folder=folder, console=console).execute(services)
+    with (
+        heed_ctrl_c() as ctrl_c,
+        new_folder(parent, now=utc_now()) as folder,
+        Services() as services,
+    ):
+        result = Run(order, folder=folder, console=console, ctrl_c=ctrl_c).execute(services)
         show_closing(result, console)
         if order.serve:
             _serve(result, services, console)
     return result
+
+
+@contextmanager
+def heed_ctrl_c() -> Iterator[Event]:
+    """Give what is set once Ctrl-C was pressed, because the exception alone can get lost.
+
+    Python ignores whatever is raised while it finalises an object, and libraries' keys and points
+    are finalised all the time. Each stage of a run therefore looks again.
+    """
+    pressed = Event()
+
+    def note(_number: int, _frame: object) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _serve(result: RunResult, services: Services, console: Console) -> None:
