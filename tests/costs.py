@@ -7,7 +7,7 @@ is free, so that a new one is chosen by its kinds of cost until it is measured. 
 marks of both, and two of them choose what runs:
 
 * `make quick` runs what is `quick`: every test without costs that takes less than `QUICK_SECONDS`,
-  the first few of each module that only need key sets or proofs, and one of each room.
+  the first of each module that only needs key sets or proofs, and one of each room.
 * `make test` leaves out what is `rest`: of a test that costs something and has many cases, and of a
   module with many tests that need more than key sets and proofs, all but some from first to last;
   and what takes more than `TEST_SECONDS`, but for one test of a module that would have none left.
@@ -40,7 +40,7 @@ RUNS: Final = "runs"
 """The product as a program of its own, started and interrupted: for the gate alone."""
 RINGS: Final = "rings"
 PROOFS: Final = "proofs"
-FEW_PER_MODULE: Final = 2
+FEW_PER_MODULE: Final = 1
 """So many tests of a module that need key sets or proofs, and nothing dearer, are quick."""
 CASES: Final = 2
 """Of a test with costs, so many cases are run by `make test`."""
