@@ -25,10 +25,8 @@ from gridsecure.offices.shares import check_search, search_answer, share_for
 from gridsecure.store.evidence import EvidenceEntry
 from gridsecure.store.log_entries import read_entry
 from gridsecure.wire.problems import REFUSED
-from gridsecure_api.identity_warrants import WarrantService, router
-from gridsecure_api.serving import ServiceDescription, new_app
+from tests.apps.warrant_app import warrant_app
 from tests.apps.zone_apps import TestClock, bearer
-from tests.grid_simulator import grid_keys
 from tests.identity.identity_world import (
     BILLING,
     NOW,
@@ -39,7 +37,7 @@ from tests.identity.identity_world import (
     new_world,
     suite,
 )
-from tests.identity.office_world import new_desk, registered
+from tests.identity.office_world import registered
 
 ROLE_OF: dict[Opener, str] = {"utility": "custodian", "regulator": "regulator"}
 OTHERS = ("billing", "analyst", "operator", "gateway", "platform", "authority", "meter-point")
@@ -81,15 +79,7 @@ def clock() -> TestClock:
 
 @pytest.fixture
 def service(world: World, clock: TestClock):
-    app = new_app(
-        ServiceDescription(zone="identity", title="identity", text="The offices' side."),
-        identity_key=grid_keys().identity.public_key,
-        max_body_bytes=4 << 20,
-        clock=clock,
-    )
-    app.include_router(router)
-    app.state.warrants = WarrantService(new_desk(world), clock, keys().signers)
-    with TestClient(app) as client:
+    with TestClient(warrant_app(world, clock)) as client:
         yield client
 
 

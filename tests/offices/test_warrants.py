@@ -29,14 +29,12 @@ from gridsecure.offices.shares import share_for
 from gridsecure.offices.warrants import OfficeClient, office_of
 from gridsecure.store.log_entries import read_entry
 from gridsecure.wire.sessions import Session, offers_passwords, sign_in_by_code
-from gridsecure_api.identity_warrants import WarrantService, router
-from gridsecure_api.serving import ServiceDescription, new_app
 from tests.analyst.office_services import SUBJECT, UNKNOWN, code_of, search, share_of
 from tests.analyst.zone_services import ZoneServices
+from tests.apps.warrant_app import warrant_app
 from tests.apps.zone_apps import TestClock, bearer
-from tests.grid_simulator import grid_keys
 from tests.identity.identity_world import BILLING, NOW, World, account_of, keys, new_world, suite
-from tests.identity.office_world import new_desk, registered
+from tests.identity.office_world import registered
 
 URL = "http://identity.test/"
 ROLES: dict[Opener, str] = {"utility": "custodian", "regulator": "regulator"}
@@ -85,15 +83,7 @@ def world(tmp_path: Path):
 def real(world: World):
     clock = TestClock()
     clock.now = NOW
-    app = new_app(
-        ServiceDescription(zone="identity", title="identity", text="The offices' side."),
-        identity_key=grid_keys().identity.public_key,
-        max_body_bytes=4 << 20,
-        clock=clock,
-    )
-    app.include_router(router)
-    app.state.warrants = WarrantService(new_desk(world), clock, keys().signers)
-    with TestClient(app) as http:
+    with TestClient(warrant_app(world, clock)) as http:
         yield http
 
 
