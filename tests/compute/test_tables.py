@@ -25,6 +25,7 @@ from gridsecure.compute.tables import (
     UploadCounterRow,
     UploadRow,
 )
+from gridsecure.compute.tallies import STORED_BYTES, read_tallies
 from gridsecure.messages import (
     KeyNotice,
     ReleaseRequest,
@@ -34,7 +35,7 @@ from gridsecure.messages import (
 )
 from gridsecure.store.database import open_database, read_session
 from gridsecure.store.objects import open_objects
-from gridsecure.store.rows import find, load_row
+from gridsecure.store.rows import find, kind_of, load_row
 from gridsecure.store.schema import migrate
 from tests.store.schema_checks import check_kept, check_schema, check_signed, load_dump
 
@@ -58,6 +59,7 @@ COUNTS = {
     "run": 2,
     "seat": 13,
     "stored": 318,
+    "tally": 6,
     "transcript": 34,
     "upload": 3,
     "upload_counter": 1,
@@ -129,9 +131,13 @@ def test_every_object_that_was_there_is_named_alone(engine: Engine) -> None:
             outputs = Transcript.parse(row.envelope.body).outputs.values()
             named |= {column.digest: column.size for column in outputs}
         stored = session.exec(select(tables.StoredRow)).all()
+        kinds = (tables.KeySetRow, tables.RosterRow, UploadRow, tables.RunRow)
+        counted = {kind_of(kind): len(session.exec(select(kind)).all()) for kind in kinds}
+        totals = dict(read_tallies(session))
+    counted |= {"upload.committed": counted["upload"], STORED_BYTES: sum(named.values())}
+    assert totals == counted
     assert {row.name: row.size for row in stored} == named
     objects = PlatformObjects(open_objects("memory://"), engine)
-    assert objects.sum_sizes() == sum(named.values())
     assert objects.list_missing(list(named)) == list(named)
     some = next(iter(named))
     objects.store.put(b"whose bytes are not looked at", digest=some)

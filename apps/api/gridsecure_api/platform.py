@@ -15,18 +15,16 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import func
-from sqlmodel import col, select
 
 from gridsecure import frames
 from gridsecure.compute import closings, intake, key_sets, seating
 from gridsecure.compute.containers import PlatformObjects
-from gridsecure.compute.correction_uploads import COMMITTED
 from gridsecure.compute.desk import RunDesk
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import RunOrder, find_signed_message
-from gridsecure.compute.tables import SCHEMA, KeySetRow, RosterRow, RunRow, UploadRow
+from gridsecure.compute.tables import SCHEMA
+from gridsecure.compute.tallies import STORED_BYTES, read_tallies
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
@@ -66,6 +64,14 @@ from gridsecure_api.settings import PlatformSettings, key_registry, public_key
 from gridsecure_api.signed_uploads import SignedBy
 
 _ROSTER_PARTS: Final = 2
+_TALLIES: Final = {
+    "key_sets": "key-set",
+    "rosters": "roster",
+    "uploads": "upload",
+    "committed_uploads": "upload.committed",
+    "runs": "run",
+    "stored_bytes": STORED_BYTES,
+}
 TEXT_BODY: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
@@ -362,14 +368,8 @@ def main_app() -> FastAPI:
 def platform_counts(zone: PlatformZone) -> dict[str, int]:
     """How much the platform holds."""
     with read_session(zone.engine) as session:
-        rows = {"key_sets": KeySetRow, "rosters": RosterRow, "uploads": UploadRow, "runs": RunRow}
-        counts = {
-            name: session.exec(select(func.count()).select_from(table)).one()
-            for name, table in rows.items()
-        }
-        committed = select(func.count()).where(col(UploadRow.state) == COMMITTED)
-        counts["committed_uploads"] = session.exec(committed).one()
-    return counts | {"stored_bytes": zone.objects.sum_sizes()}
+        totals = read_tallies(session)
+    return {name: totals.get(tally, 0) for name, tally in _TALLIES.items()}
 
 
 def open_zone(settings: PlatformSettings) -> PlatformZone:

@@ -195,7 +195,7 @@ def _first_uploads(session: Session, start: str, end: str) -> list[UploadNamed]:
         UploadRow.start == start,
         UploadRow.end == end,
         UploadRow.state == COMMITTED,
-        col(UploadRow.corrects).is_(None),
+        UploadRow.first_start == start,
     )
     rows = session.exec(found.order_by(col(UploadRow.id)))
     return [

@@ -20,9 +20,10 @@ from itertools import islice
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlmodel import Session, col, delete, exists, func, insert, or_, select
+from sqlmodel import Session, col, delete, exists, insert, or_, select
 
 from gridsecure.compute.tables import ExtentRow, StoredRow
+from gridsecure.compute.tallies import STORED_BYTES, count
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, ConflictError, NotFoundError, StorageError
 from gridsecure.store.database import read_session, write_session
@@ -117,6 +118,7 @@ class PlatformObjects:
         new = [{"name": name, "size": sizes[name]} for name in sizes if name not in known]
         if new:
             session.execute(insert(StoredRow), new)
+            count(session, STORED_BYTES, sum(sizes[str(row["name"])] for row in new))
             known = find_many(session, StoredRow, list(sizes), by="name")
         within = [extent for extent in extents if extent.container != extent.digest]
         for portion in _portions([extent.digest for extent in extents]):
@@ -186,11 +188,6 @@ class PlatformObjects:
                     found[row.digest] = Extent(row.digest, name, row.starts, row.size)
         return found
 
-    def sum_sizes(self) -> int:
-        """What all objects take, as their lengths add up [bytes]."""
-        with read_session(self._engine) as session:
-            return session.exec(select(func.coalesce(func.sum(StoredRow.size), 0))).one()
-
     def sweep(self, *, before: datetime, dry_run: bool) -> Swept:
         """Remove what no row names.
 
@@ -206,7 +203,7 @@ class PlatformObjects:
                 stays removed, and sweeping again goes on.
         """
         self._check_zone()
-        count = size = 0
+        removed = size = 0
         old = (one for one in self.store.list_stored() if one.at < before)
         while portion := list(islice(old, _SWEPT_AT_ONCE)):
             opened = read_session if dry_run else write_session
@@ -215,9 +212,11 @@ class PlatformObjects:
                 if garbage and not dry_run:
                     self.store.remove(garbage)
                     names = [one.digest for one in garbage]
+                    known = find_many(session, StoredRow, names, by="name")
+                    count(session, STORED_BYTES, -sum(row.size for row in known.values()))
                     session.execute(delete(StoredRow).where(col(StoredRow.name).in_(names)))
-            count, size = count + len(garbage), size + sum(one.size for one in garbage)
-        return Swept(count, size)
+            removed, size = removed + len(garbage), size + sum(one.size for one in garbage)
+        return Swept(removed, size)
 
     def _check_zone(self) -> None:
         """Refuse to sweep a store by the database of another zone."""

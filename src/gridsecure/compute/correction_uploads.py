@@ -107,8 +107,9 @@ def open_corrections(session: Session, *, start: str, end: str) -> list[ReadUplo
     They are asked for together. What was refused is asked for again when nothing else waits, one
     at a time and the least refused first, so that a bad correction cannot hold up the others.
     """
-    released = _count_answers(session, RELEASED)
-    refused = _count_answers(session, REFUSED)
+    month = {"start": start, "end": end}
+    released = _count_answers(session, RELEASED, **month)
+    refused = _count_answers(session, REFUSED, **month)
     committed = select(UploadRow).where(
         UploadRow.start == start, UploadRow.end == end, UploadRow.state == COMMITTED
     )
@@ -121,12 +122,12 @@ def open_corrections(session: Session, *, start: str, end: str) -> list[ReadUplo
     return [(envelope, UploadManifest.parse(envelope.body)) for envelope in envelopes]
 
 
-def _count_answers(session: Session, state: str) -> Counter[str]:
-    """How many requests in a state are about a correction."""
+def _count_answers(session: Session, state: str, **month: str) -> Counter[str]:
+    """How many requests in a state are about a correction of a month."""
     found = (
         select(RequestUploadRow.upload, func.count())
         .join(ReleaseRequestRow)
-        .where(ReleaseRequestRow.plan == "rebill", ReleaseRequestRow.state == state)
+        .filter_by(plan="rebill", state=state, **month)
         .group_by(RequestUploadRow.upload)
     )
     return Counter(dict(session.exec(found).all()))

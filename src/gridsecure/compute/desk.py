@@ -51,6 +51,7 @@ from gridsecure.compute.runs import (
     record_result,
 )
 from gridsecure.compute.tables import RunRow
+from gridsecure.compute.tallies import count
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.messages import ReleaseRequest
@@ -121,6 +122,7 @@ class RunDesk:
             within(session)
             now = self._clock()
             if keep(session, RunRow(run_id=run_id, **asdict(order), state=RUNNING, at=now)):
+                count(session, "run")
                 evidence.append(
                     session,
                     at=now,

@@ -29,6 +29,7 @@ from gridsecure.compute.seating import (
     seat_roster,
 )
 from gridsecure.compute.tables import RosterRow, UploadRow
+from gridsecure.compute.tallies import count
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
@@ -202,6 +203,7 @@ def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> Upload
             upload = load_row(session, UploadRow, digest=upload_id)
             seated = load_row(session, RosterRow, roster_id=upload.roster_id)
             keep_members(session, _roster(seated), at=at)
+            count(session, "upload.committed")
             evidence.append(
                 session,
                 at=at,

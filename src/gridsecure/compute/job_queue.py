@@ -169,9 +169,9 @@ def renew_leases(
 def release_leases(engine: Engine, *, owner: str) -> None:
     """Lay down everything a process has in hand, for others to take at once."""
     with write_session(engine) as session:
-        for table in (RunRow, JobRow):
-            mine = update(table).where(col(table.owner) == owner)
-            session.exec(mine.values(owner=None, lease_until=None))
+        for table, at_work in ((RunRow, RUNNING), (JobRow, OPEN)):
+            mine = (col(table.state) == at_work, col(table.owner) == owner)
+            session.exec(update(table).where(*mine).values(owner=None, lease_until=None))
 
 
 # --- jobs

@@ -7,6 +7,7 @@ from typing import Any
 
 from gridsecure.compute.occupancy import claim_seats
 from gridsecure.compute.tables import SignedRow, UploadSequenceRow
+from gridsecure.compute.tallies import count
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, StaleMessageError
 from gridsecure.messages import RosterManifest, Signed, UploadManifest
@@ -44,6 +45,7 @@ def keep_received(
     """
     with write_session(zone.engine) as session:
         if keep(session, row):
+            count(session, kind_of(type(row)))
             if seats is not None:
                 claim_seats(session, *seats)
             evidence.append(

@@ -213,6 +213,15 @@ class ExtentRow(Row, table=True):
     size: int = Field(sa_type=BigInteger)
 
 
+class TallyRow(Row, table=True):
+    """A total of what the platform holds (`tallies`)."""
+
+    __tablename__ = "tally"
+
+    name: str = Field(primary_key=True)
+    total: int = Field(sa_type=BigInteger)
+
+
 # --- what is computed
 
 
@@ -337,7 +346,7 @@ class RequestUploadRow(Kept, Row, table=True):
     SAME: ClassVar = ("upload", "request_id")
 
     upload: str = Field(primary_key=True, foreign_key="upload.digest")
-    request_id: str = Field(primary_key=True, foreign_key="release_request.request_id")
+    request_id: str = Field(primary_key=True, foreign_key="release_request.request_id", index=True)
 
 
 class QueryGrantRow(Kept, Row, table=True):
@@ -352,5 +361,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0003"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0004"
 )
