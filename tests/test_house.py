@@ -39,7 +39,7 @@ TEXT_ENDINGS = {".py", ".md", ".toml", ".txt", ".in", ".yaml", ".yml", ".cfg", "
 TEXT_NAMES = {"Makefile", "run", "LICENSE", ".editorconfig", ".gitignore"}
 
 # Test folders that mirror no package: material, not tests.
-TEST_MATERIAL = {"data", "peer", "traps", "vectors"}
+TEST_MATERIAL = {"data", "peer", "scale", "traps", "vectors"}
 
 # A wall clock or the environment, by the dotted name of the call or attribute. Monotonic clocks
 # may stay: they measure how long something took and say nothing about when.

@@ -1,0 +1,191 @@
+"""What a request costs its zone's database: steps, plans, and how long it keeps others waiting.
+
+SQLite calls back whenever its machine comes to a jump, about once for every row it looks at, so the
+number of calls is the same in every run, on every machine. A count of a whole table is a single
+step, which is why plans are looked at too: what they scan from end to end is named.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+from fastapi import FastAPI, routing
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import Pool
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gridsecure.store.database import _WRITES
+
+_SCANNED = re.compile(r"^SCAN (\w+)")
+_EXPLAINED = ("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")
+
+
+@dataclass
+class Work:
+    """What was done for one request, or by one statement of a background thread.
+
+    Args:
+        steps: Steps of the database's machine.
+        cpu: Processor time of the route's function [s].
+        locked: Longest time that a transaction held the write lock [s].
+        scans: Tables that a statement without a limit read from end to end -> that statement.
+    """
+
+    requests: int = 0
+    steps: int = 0
+    statements: int = 0
+    cpu: float = 0.0
+    locked: float = 0.0
+    scans: dict[str, str] = field(default_factory=dict)
+
+    def join(self, other: Work) -> None:
+        """Keep the most that any of several requests took, but the least of the time."""
+        self.cpu = min(self.cpu, other.cpu) if self.requests else other.cpu
+        self.requests += 1
+        self.steps = max(self.steps, other.steps)
+        self.statements = max(self.statements, other.statements)
+        self.locked = max(self.locked, other.locked)
+        self.scans |= other.scans
+
+
+class WorkMeter:
+    """Counts the work of requests by zone, method and route; of background threads by statement."""
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, str, str], Work] = defaultdict(Work)
+        self.background: dict[str, Work] = defaultdict(Work)
+        self._current: ContextVar[Work | None] = ContextVar("work", default=None)
+        self._held = threading.local()
+
+    @property
+    def holds_lock(self) -> bool:
+        """Whether this thread's transaction holds a write lock."""
+        return getattr(self._held, "since", None) is not None
+
+    def watch(self, app: FastAPI, zone: str) -> None:
+        """Count what requests of an application cost."""
+        app.add_middleware(_Watched, meter=self, zone=zone)
+
+    @contextmanager
+    def request(self, zone: str, scope: Scope) -> Iterator[None]:
+        """Count for one request what happens in this context."""
+        work = Work()
+        token = self._current.set(work)
+        try:
+            yield
+        finally:
+            self._current.reset(token)
+            route = scope.get("route")
+            if route is not None:
+                self.requests[zone, scope["method"], route.path].join(work)
+
+    @contextmanager
+    def counting(self) -> Iterator[WorkMeter]:
+        """Listen to all databases of this process."""
+        hooks: list[tuple[Any, str, Any]] = [
+            (Pool, "checkout", self._check_out),
+            (Engine, "before_cursor_execute", self._before),
+            (Engine, "after_cursor_execute", self._after),
+            (Engine, "begin", self._begin),
+            (Engine, "commit", self._end),
+            (Engine, "rollback", self._end),
+        ]
+        for target, name, hook in hooks:
+            event.listen(target, name, hook)
+        try:
+            with patch.object(routing, "run_in_threadpool", self._timed):
+                yield self
+        finally:
+            for target, name, hook in hooks:
+                event.remove(target, name, hook)
+
+    # --- hooks
+
+    async def _timed(self, called: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run a route's function as FastAPI does, and take its thread's time."""
+
+        def run() -> Any:
+            began = time.thread_time()
+            try:
+                return called(*args, **kwargs)
+            finally:
+                self._work().cpu += time.thread_time() - began
+
+        return await run_in_threadpool(run)
+
+    def _check_out(self, connection: Any, _record: Any, _proxy: Any) -> None:
+        if hasattr(connection, "set_progress_handler"):
+            connection.set_progress_handler(self._step, 1)
+
+    def _step(self) -> int:
+        self._work().steps += 1
+        return 0
+
+    def _work(self) -> Work:
+        found = self._current.get() or getattr(self._held, "statement", None)
+        return Work() if found is None else found
+
+    def _before(
+        self, connection: Any, cursor: Any, statement: str, given: Any, _context: Any, many: bool
+    ) -> None:
+        work = self._current.get()
+        if work is None:
+            self._held.statement = Work()
+        else:
+            work.statements += 1
+        if not many and statement.lstrip().startswith(_EXPLAINED):
+            self._explain(connection, statement, given)
+
+    def _explain(self, connection: Any, statement: str, given: Any) -> None:
+        raw = connection.connection.dbapi_connection
+        if " LIMIT " in statement.replace("\n", " ") or not hasattr(raw, "set_progress_handler"):
+            return  # how much of it is read, steps say
+        raw.set_progress_handler(None, 1)
+        plan = raw.execute(f"EXPLAIN QUERY PLAN {statement}", given).fetchall()
+        raw.set_progress_handler(self._step, 1)
+        for *_, detail in plan:
+            found = _SCANNED.match(detail)
+            if found:
+                self._work().scans[found[1]] = statement
+
+    def _after(
+        self, _connection: Any, _cursor: Any, statement: str, _given: Any, _context: Any, _m: bool
+    ) -> None:
+        done = getattr(self._held, "statement", None)
+        if self._current.get() is None and done is not None:
+            self.background[statement].join(done)
+
+    def _begin(self, connection: Any) -> None:
+        if connection.get_execution_options().get(_WRITES):
+            self._held.since = time.perf_counter()
+
+    def _end(self, _connection: Any) -> None:
+        since = getattr(self._held, "since", None)
+        if since is not None:
+            work = self._work()
+            work.locked = max(work.locked, time.perf_counter() - since)
+            self._held.since = None
+
+
+class _Watched:
+    """ASGI middleware: one request is one piece of work."""
+
+    def __init__(self, app: ASGIApp, meter: WorkMeter, zone: str) -> None:
+        self._app, self._meter, self._zone = app, meter, zone
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with self._meter.request(self._zone, scope):
+            await self._app(scope, receive, send)
