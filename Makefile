@@ -72,6 +72,26 @@ help: ## List the tasks.
 	@$(COMPILE_SELF)
 	@touch .venv/.runtime $@
 
+# OpenFHE's wheels hold a module for Python 3.10 or 3.12, and some of them need newer system libraries
+# than there are: the first Python on which it imports gets an environment of its own.
+OPENFHE_PYTHON ?= python3.10 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[02].*/bin/python)
+
+.venv/.openfhe: .venv/.created requirements/openfhe.txt
+	@rm -f $@; for python in $(OPENFHE_PYTHON); do \
+		rm -rf .venv/openfhe; \
+		"$$python" -c "import ensurepip" 2>/dev/null && "$$python" -m venv .venv/openfhe || continue; \
+		.venv/openfhe/bin/python -m pip --disable-pip-version-check install --quiet \
+			--only-binary :all: --require-hashes -r requirements/openfhe.txt || continue; \
+		.venv/openfhe/bin/python -c "import openfhe" 2>/dev/null || continue; \
+		echo "OpenFHE imports on $$(.venv/openfhe/bin/python --version)"; touch $@; exit 0; \
+	done; rm -rf .venv/openfhe; \
+	echo "!!! OpenFHE imports on no Python here (tried: $(OPENFHE_PYTHON))."; \
+	echo "!!! Plans are checked by seal-python instead, which is another build of our own library."; \
+	echo "!!! Name a Python 3.10 or 3.12: make openfhe OPENFHE_PYTHON=/path/to/python3.10"
+
+.PHONY: openfhe
+openfhe: .venv/.openfhe ## Install OpenFHE, which checks our plans, beside a Python that it imports on.
+
 .PHONY: dev
 dev: .venv/.dev ## Install everything needed to work on GridSecure.
 
@@ -155,19 +175,21 @@ coverage: .venv/.dev ## Run the tests with branch coverage.
 
 .PHONY: check
 check: TEST_PROFILE := dev
-check: lint data-check test test-rest docs ## The whole gate: all examples and cases.
+check: openfhe lint data-check test test-rest docs ## The whole gate: all examples and cases.
 
 # --- upkeep ------------------------------------------------------------------------------------
 
 .PHONY: lock
 lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
 	$(UV_COMPILE) --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
+	$(subst 3.11,3.10,$(UV_COMPILE)) --upgrade requirements/openfhe.in -o requirements/openfhe.txt
 	$(UV_COMPILE) --upgrade --extra dev --extra peer --extra postgres pyproject.toml \
 		requirements/build.in --constraints requirements/runtime.txt -o requirements/dev.txt
 
 .PHONY: audit
 audit: .venv/.dev ## Ask the advisory database about every locked package; one it does not know fails.
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/dev.txt
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/openfhe.txt
 
 .PHONY: clean
 clean: ## Remove the environment, caches and built pages; keeps run/ and its keys.

@@ -228,10 +228,18 @@ STEPS: Final = {
     ),
 }  # fmt: skip
 
-DYNAMIC: Final = tariff(
-    "dynamic",
-    '[dynamic]\nsource = "made-up"\nstart = "2026-07-01T00:00"\ninterval_minutes = 60\nrates = ['
-    + ", ".join(f'"{0.05 + (hour * 37 % 301) / 1000:.4f}"' for hour in range(31 * 24))
-    + "]\n",
-    rate("standing", "0.4", unit="day"),
-)
+
+def dynamic(*, hours: int) -> str:
+    """A price for every interval of so many hours of July 2026."""
+    rates = ", ".join(f'"{0.05 + (n * 37 % 301) / 1000:.4f}"' for n in range(31 * 24 // hours))
+    prices = f"""
+[dynamic]
+source = "made-up"
+start = "2026-07-01T00:00"
+interval_minutes = {hours * 60}
+rates = [{rates}]
+"""
+    return tariff("dynamic", prices, rate("standing", "0.4", unit="day"))
+
+
+DYNAMIC: Final = dynamic(hours=1)

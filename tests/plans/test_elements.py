@@ -68,9 +68,11 @@ def contracts_of(ids: list[str], *, quotas: bool) -> pd.DataFrame:
     return contracts
 
 
-def prepared(text: str, *, quotas: bool) -> tuple[Tariff, pd.DataFrame, pd.DataFrame]:
+def prepared(
+    text: str, *, quotas: bool, largest: int = 0
+) -> tuple[Tariff, pd.DataFrame, pd.DataFrame]:
     tariff = parse_tariff(text)
-    largest = 40_000 if tariff.tariff_id in HOUSEHOLDS else 2_000_000
+    largest = largest or (40_000 if tariff.tariff_id in HOUSEHOLDS else 2_000_000)
     readings = readings_of(largest_wh=largest, seed=len(text))
     if tariff.dynamic:
         readings = readings[readings["start"] >= PERIOD.start].reset_index(drop=True)

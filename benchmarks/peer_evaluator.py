@@ -1,0 +1,199 @@
+"""Another library's answer to a program: JSON on standard input, JSON on standard output.
+
+    python peer_evaluator.py openfhe < request.json
+
+It runs under whichever Python the library's wheel is for, and imports nothing of ours: programs are
+integers in, steps on numbered columns, and columns out (`benchmarks.recording`). Every column is
+encrypted by the library from the plaintext integers, under keys made here; what comes out is
+decrypted by the library.
+
+A request holds `programs`, `secure` (whether parameters keep 128 bits of security, or the ring is
+just large enough for the arithmetic), and `repeats`, of which the fastest time is told.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+Numbers = list[int]
+SMALL_RING = 2048
+
+
+class OpenFhe:
+    """OpenFHE's BFV, whose parameters it chooses itself from depth and plain modulus.
+
+    Switching to fewer primes changes no integer, and OpenFHE's BFV does it by itself where it pays.
+    """
+
+    def __init__(self, program: dict[str, Any], *, secure: bool) -> None:
+        openfhe = import_module("openfhe")
+        self.modulus: int = program["modulus"]
+        chosen = openfhe.CCParamsBFVRNS()
+        chosen.SetPlaintextModulus(self.modulus)
+        chosen.SetMultiplicativeDepth(program["depth"])
+        if not secure:
+            chosen.SetSecurityLevel(openfhe.SecurityLevel.HEStd_NotSet)
+            chosen.SetRingDim(SMALL_RING)
+        self.context = openfhe.GenCryptoContext(chosen)
+        features = openfhe.PKESchemeFeature
+        for feature in (features.PKE, features.KEYSWITCH, features.LEVELEDSHE):
+            self.context.Enable(feature)
+        self.keys = self.context.KeyGen()
+        self.context.EvalMultKeyGen(self.keys.secretKey)
+        self.degree: int = self.context.GetRingDimension()
+
+    def encode(self, values: Numbers) -> Any:
+        """A plaintext of residues, one a slot."""
+        # Its encoder takes residues between -t/2 and t/2.
+        half = self.modulus // 2
+        return self.context.MakePackedPlaintext(
+            [(value + half) % self.modulus - half for value in values]
+        )
+
+    def encrypt(self, values: Numbers) -> Any:
+        """A fresh column."""
+        return self.context.Encrypt(self.keys.publicKey, self.encode(values))
+
+    def decrypt(self, column: Any, *, slots: int) -> Numbers:
+        """The residues of a column."""
+        plaintext = self.context.Decrypt(self.keys.secretKey, column)
+        plaintext.SetLength(slots)
+        return [value % self.modulus for value in plaintext.GetPackedValue()]
+
+    def apply(self, operation: str, columns: list[Any], value: Numbers | int | None) -> Any:
+        """What a step makes of its columns and its public integers."""
+        context, first = self.context, columns[0]
+        if operation in ("scale", "select"):
+            return context.EvalMult(first, self._public(value))
+        if operation == "raise":
+            return context.EvalAdd(first, self._public(value))
+        if operation == "complement":
+            return context.EvalAdd(context.EvalNegate(first), self._public(1))
+        if operation == "switch":
+            return first
+        if operation == "relinearise":
+            return context.Relinearize(first)
+        two: dict[str, Callable[[Any, Any], Any]] = {
+            "plus": context.EvalAdd,
+            "minus": context.EvalSub,
+            "times": context.EvalMultNoRelin,
+        }
+        return two[operation](first, columns[1])
+
+    def _public(self, value: Numbers | int | None) -> Any:
+        return self.encode([value] * self.degree if isinstance(value, int) else value or [])
+
+
+class Seal:
+    """Another build of SEAL, with the parameter sets that the plan was proven for."""
+
+    def __init__(self, program: dict[str, Any], *, secure: bool) -> None:  # noqa: ARG002
+        seal = import_module("seal")
+        self.seal = seal
+        self.modulus: int = program["modulus"]
+        schemes = seal.scheme_type
+        chosen = seal.EncryptionParameters(schemes.bgv if program["is_bgv"] else schemes.bfv)
+        chosen.set_poly_modulus_degree(program["ring_degree"])
+        chosen.set_coeff_modulus([seal.Modulus(prime) for prime in program["primes"]])
+        chosen.set_plain_modulus(seal.Modulus(self.modulus))
+        context = seal.SEALContext(chosen)
+        made = seal.KeyGenerator(context)
+        self.encoder, self.evaluator = seal.BatchEncoder(context), seal.Evaluator(context)
+        self.encryptor = seal.Encryptor(context, made.create_public_key())
+        self.decryptor = seal.Decryptor(context, made.secret_key())
+        self.relinearisation = made.create_relin_keys() if context.using_keyswitching() else None
+        self.degree: int = program["ring_degree"]
+
+    def encode(self, values: Numbers) -> Any:
+        """A plaintext of residues, one a slot."""
+        return self.encoder.encode(np.array([v % self.modulus for v in values], dtype=np.uint64))
+
+    def encrypt(self, values: Numbers) -> Any:
+        """A fresh column."""
+        return self.encryptor.encrypt(self.encode(values))
+
+    def decrypt(self, column: Any, *, slots: int) -> Numbers:
+        """The residues of a column."""
+        values: Numbers = self.encoder.decode_uint64(self.decryptor.decrypt(column)).tolist()
+        return values[:slots]
+
+    def apply(self, operation: str, columns: list[Any], value: Numbers | int | None) -> Any:
+        """What a step makes of its columns and its public integers."""
+        evaluator, first = self.evaluator, columns[0]
+        if operation in ("scale", "select"):
+            return evaluator.multiply_plain(first, self._public(value))
+        if operation == "raise":
+            return evaluator.add_plain(first, self._public(value))
+        if operation == "complement":
+            return evaluator.add_plain(evaluator.negate(first), self._public(1))
+        if operation == "switch":
+            return evaluator.mod_switch_to_next(first)
+        if operation == "relinearise":
+            return evaluator.relinearize(first, self.relinearisation)
+        two: dict[str, Callable[[Any, Any], Any]] = {
+            "plus": evaluator.add,
+            "minus": evaluator.sub,
+            "times": evaluator.multiply,
+        }
+        return two[operation](first, columns[1])
+
+    def _public(self, value: Numbers | int | None) -> Any:
+        if isinstance(value, int):
+            return self.seal.Plaintext(f"{value % self.modulus:x}")
+        return self.encode(value or [])
+
+
+LIBRARIES: dict[str, type[OpenFhe] | type[Seal]] = {"openfhe": OpenFhe, "seal": Seal}
+
+
+def evaluate(library: OpenFhe | Seal, program: dict[str, Any], *, repeats: int) -> dict[str, Any]:
+    """Encrypt, compute and decrypt; the fastest of the repetitions is told [s]."""
+    encrypting = computing = float("inf")
+    for _ in range(repeats):
+        started = time.process_time()
+        fresh = [library.encrypt(values) for values in program["inputs"]]
+        encrypted = time.process_time()
+        columns = compute(library, fresh, program["steps"])
+        computed = time.process_time()
+        encrypting = min(encrypting, encrypted - started)
+        computing = min(computing, computed - encrypted)
+    slots = len(program["inputs"][0])
+    return {
+        "outputs": [library.decrypt(columns[n], slots=slots) for n in program["outputs"]],
+        "ring_degree": library.degree,
+        "encrypt_seconds": encrypting,
+        "run_seconds": computing,
+    }
+
+
+def compute(library: OpenFhe | Seal, fresh: list[Any], steps: list[list[Any]]) -> list[Any]:
+    """All columns, those that went in first."""
+    columns = list(fresh)
+    for operation, first, *rest in steps:
+        is_pair = operation in ("plus", "minus", "times")
+        others = [columns[first], columns[rest[0]]] if is_pair else [columns[first]]
+        value = rest[0] if rest and not is_pair else None
+        columns.append(library.apply(operation, others, value))
+    return columns
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    request = json.load(sys.stdin)
+    library = LIBRARIES[sys.argv[1]]
+    answers = []
+    for program in request["programs"]:
+        opened = library(program, secure=request["secure"])
+        answers.append(evaluate(opened, program, repeats=request["repeats"]))
+    json.dump(answers, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
