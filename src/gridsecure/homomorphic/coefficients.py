@@ -7,15 +7,12 @@ ours has one shape, is checked with array comparisons, and never lets foreign by
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.errors import MalformedCiphertextError
-
-LITTLE_UINT64: Final = np.dtype("<u8")
-
 
 def nibbles(modulus: int) -> int:
     """Nibbles that hold any residue of the modulus."""
@@ -27,22 +24,38 @@ def packed_size(count: int, *, modulus: int) -> int:
     return count * nibbles(modulus) // 2
 
 
+@lru_cache
+def _pieces(size: int) -> tuple[np.dtype[np.void], list[tuple[str, int, int]]]:
+    """How `size` bytes of a pair are stored: each piece's name, its word, and its place in that.
+
+    Whole machine words, because copying bytes one by one costs more than all else here.
+    """
+    pieces = []
+    for word, left in enumerate((min(size, 8), max(size - 8, 0))):
+        at = 0
+        for piece in (8, 4, 2, 1):
+            if left & piece:
+                pieces.append((f"<u{piece}", word, 8 * at))
+                at += piece
+    names = [(f"piece{i}", kind) for i, (kind, _, _) in enumerate(pieces)]
+    return np.dtype(names), [
+        (name, word, shift) for (name, _), (_, word, shift) in zip(names, pieces, strict=True)
+    ]
+
+
 def pack(residues: NDArray[np.uint64], *, modulus: int) -> bytes:
     """Pack residues [count] into `packed_size` bytes, little-endian.
 
-    An odd number of nibbles packs two residues into that many bytes, sharing the middle one.
+    Two residues take `nibbles` bytes together; where those are odd, they share the middle one.
     """
-    width = nibbles(modulus)
-    raw = np.ascontiguousarray(residues, dtype=LITTLE_UINT64).view(np.uint8).reshape(-1, 8)
-    if width % 2 == 0:
-        return raw[:, : width // 2].tobytes()
-    half = width // 2
-    shifted = (residues[1::2].astype(np.uint64) << np.uint64(4)).astype(LITTLE_UINT64)
-    odd = shifted.view(np.uint8).reshape(-1, 8)
-    pairs = np.empty((len(raw) // 2, width), dtype=np.uint8)
-    pairs[:, : half + 1] = raw[0::2, : half + 1]
-    pairs[:, half] |= odd[:, 0]
-    pairs[:, half + 1 :] = odd[:, 1 : half + 1]
+    bits = 4 * nibbles(modulus)
+    even, odd = (residues[i::2].astype(np.uint64, copy=False) for i in (0, 1))
+    # A pair is a number of up to 128 bits, in two words. A shift by 64 gives zero here.
+    words = even | odd << np.uint64(bits), odd >> np.uint64(64 - bits)
+    layout, pieces = _pieces(nibbles(modulus))
+    pairs = np.empty(len(even), dtype=layout)
+    for name, word, shift in pieces:
+        pairs[name] = words[word] >> np.uint64(shift)
     return pairs.tobytes()
 
 
@@ -54,20 +67,15 @@ def unpack(data: bytes | memoryview, *, count: int, modulus: int) -> NDArray[np.
     """
     if len(data) != packed_size(count, modulus=modulus):
         raise MalformedCiphertextError("A ciphertext polynomial has the wrong length.")
-    width = nibbles(modulus)
-    raw = np.frombuffer(data, dtype=np.uint8)
-    wide = np.zeros((count, 8), dtype=np.uint8)
-    if width % 2 == 0:
-        wide[:, : width // 2] = raw.reshape(count, width // 2)
-        residues = wide.view(LITTLE_UINT64).reshape(count)
-    else:
-        half = width // 2
-        pairs = raw.reshape(count // 2, width)
-        wide[0::2, : half + 1] = pairs[:, : half + 1]
-        wide[0::2, half] &= 0x0F
-        wide[1::2, : half + 1] = pairs[:, half:]
-        residues = wide.view(LITTLE_UINT64).reshape(count)
-        residues[1::2] >>= np.uint64(4)
-    if (residues >= np.uint64(modulus)).any():
+    bits = 4 * nibbles(modulus)
+    layout, pieces = _pieces(nibbles(modulus))
+    pairs = np.frombuffer(data, dtype=layout)
+    words = np.zeros((2, count // 2), dtype=np.uint64)
+    for name, word, shift in pieces:
+        words[word] |= pairs[name].astype(np.uint64) << np.uint64(shift)
+    residues = np.empty(count, dtype=np.uint64)
+    residues[0::2] = words[0] & np.uint64(2**bits - 1)
+    residues[1::2] = words[0] >> np.uint64(bits) | words[1] << np.uint64(64 - bits)
+    if residues.max() >= modulus:
         raise MalformedCiphertextError("A ciphertext coefficient is not below its modulus.")
-    return residues.astype(np.uint64, copy=False)
+    return residues
