@@ -21,6 +21,7 @@ MAX_INTEGER_DIGITS: Final = 9
 KWH_DECIMALS: Final = 3
 
 _CELL_BYTES = 32
+_SHORT_BYTES = 12
 _CHUNK_CELLS = 1 << 18
 _MISSING_WORDS = np.array(
     [b"nan", b"NaN", b"NAN", b"null", b"NULL", b"NA", b"N/A", b"#N/A", b"None", b"missing"]
@@ -68,18 +69,22 @@ def kwh_to_wh(text: NDArray[Any] | pd.Series[str]) -> EnergyText:
     status = np.zeros(len(cells), dtype=np.uint8)
     for first in range(0, len(cells), _CHUNK_CELLS):
         part = slice(first, first + _CHUNK_CELLS)
-        energy_wh[part], status[part] = _read_chunk(_as_bytes(cells[part]))
+        # Cells are short; the few chunks with a longer one are looked at in full.
+        narrow = _as_bytes(cells[part], _SHORT_BYTES)
+        if narrow.view(np.uint8)[_SHORT_BYTES - 1 :: _SHORT_BYTES].any():
+            # One byte more than a legal cell may have, so that a cut-off cell is seen to be long.
+            narrow = _as_bytes(cells[part], _CELL_BYTES + 1)
+        energy_wh[part], status[part] = _read_chunk(narrow)
     return EnergyText(energy_wh, status)
 
 
-def _as_bytes(cells: NDArray[np.object_]) -> NDArray[np.bytes_]:
-    # One byte more than a legal cell may have, so that a cut-off cell is seen to be too long.
-    width = f"S{_CELL_BYTES + 1}"
+def _as_bytes(cells: NDArray[np.object_], width: int) -> NDArray[np.bytes_]:
     try:
-        return cells.astype(width)
+        return cells.astype(f"S{width}")
     except UnicodeEncodeError:
         # Full-width digits and the like: they become "?" and are refused as not a number.
-        return np.array([str(cell).encode("ascii", "replace") for cell in cells], dtype=width)
+        texts = [str(cell).encode("ascii", "replace") for cell in cells]
+        return np.array(texts, dtype=f"S{width}")
 
 
 def _read_chunk(cells: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -91,7 +96,7 @@ def _read_chunk(cells: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[n
     decimals = np.zeros(count, dtype=np.int8)
     after_point = np.zeros(count, dtype=bool)
     inexact = np.zeros(count, dtype=bool)
-    bad = characters[_CELL_BYTES] != 0
+    bad = characters[-1] != 0
     signed = (characters[0] == ord("-")) | (characters[0] == ord("+"))
     for position, character in enumerate(characters):
         if not character.any():

@@ -20,7 +20,7 @@ import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN, usual_interval
 from gridsecure.billing.reading_versions import overlay_readings
-from gridsecure.billing.readings import join_readings
+from gridsecure.billing.readings import as_categories, join_readings
 from gridsecure.billing.validation import validate_readings
 from gridsecure.errors import InputError, InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
@@ -151,9 +151,9 @@ def collect(
 
     """
     problems = Counter(problem.rule for source in sources for problem in source.problems)
-    readings = join_readings([source.readings for source in sources])
+    readings = as_categories(join_readings([source.readings for source in sources]))
     sources.clear()
-    names = frozenset(readings["meter_point_id"].unique())
+    names = frozenset(readings["meter_point_id"].cat.categories)
     # Meter points without any reading are found by admission.
     result = validate_readings(
         readings,

@@ -151,11 +151,9 @@ def lay_out_energies(readings: pd.DataFrame, *, period: BillingPeriod) -> Interv
     ends = column + minutes // step
     if off_grid.any() or (column < 0).any() or (ends > size).any():
         raise _incomplete()
-    first = meters.astype(np.int64) * (size + 1)
-    edges = np.zeros(len(names) * (size + 1), dtype=np.int8)
-    np.add.at(edges, first + column, 1)
-    np.add.at(edges, first + ends, -1)
-    covered = edges.reshape(len(names), size + 1).cumsum(axis=1, dtype=np.int8)
+    first, places = meters.astype(np.int64) * (size + 1), len(names) * (size + 1)
+    begun, ended = (np.bincount(first + place, minlength=places) for place in (column, ends))
+    covered = (begun - ended).reshape(len(names), size + 1).cumsum(axis=1)
     if (covered[:, :-1] != 1).any():
         raise _incomplete()
     energy_wh = np.zeros((len(names), size), dtype=np.int64)
