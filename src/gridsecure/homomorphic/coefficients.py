@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gridsecure.errors import MalformedCiphertextError
 
+
 def nibbles(modulus: int) -> int:
     """Nibbles that hold any residue of the modulus."""
     return -(-modulus.bit_length() // 4)
