@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.compute import jobs
+from gridsecure import worker_processes
 from gridsecure.compute.jobs import BillJob, Job, Worker, WorkerPool, run_jobs
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.runs import locate_inputs
@@ -83,7 +83,7 @@ def test_a_job_writes_the_same_files_wherever_it_runs(grid, uploads):
 
 def test_more_jobs_than_a_worker_takes_are_all_done_by_several_workers(grid, uploads, monkeypatch):
     """The executor's own replacement of workers would wait for ever here."""
-    monkeypatch.setattr(jobs, "JOBS_PER_WORKER", 2)
+    monkeypatch.setattr(worker_processes, "JOBS_PER_WORKER", 2)
     zone = grid.platform_zone
     orders = [job_of(grid, uploads[0], f"job-{number}") for number in range(5)]
     seen: set[int] = set()

@@ -3,21 +3,16 @@
 A worker process opens public key sets when it first needs them and else only reads and writes
 objects. A job is a
 pure function of objects named by digest, so a killed job is simply run again: it writes the same
-files under the same names. The library holds Python's global lock, so workers are processes, and
-they are replaced every so often because its memory pools never shrink.
+files under the same names.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
-from multiprocessing.context import BaseContext
-from threading import Thread
+from functools import partial
 from typing import Final, Protocol
 
 from gridsecure.errors import GridSecureError, InputError
@@ -33,8 +28,7 @@ from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import lay_out_cells
 from gridsecure.store.objects import MEMORY, Extent, ObjectStore, open_objects, store_together
 from gridsecure.tariffs.tariff import parse_tariff
-
-JOBS_PER_WORKER: Final = 64
+from gridsecure.worker_processes import WorkerProcesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +168,8 @@ class LocalPool:
         """Nothing is to be ended."""
 
 
-class WorkerPool:
-    """Worker processes that know the key sets, started when first needed and replaced in turn.
-
-    All workers are replaced together, after `JOBS_PER_WORKER` jobs each on average. The executor's
-    own way (`max_tasks_per_child`) is not used: with jobs queued ahead it counts workers that ended
-    as idle, starts no others and waits for ever (CPython issue 115634).
-
-    Args:
-        workers: Number of processes.
+class WorkerPool(WorkerProcesses[Job, JobResult]):
+    """Worker processes that know the key sets.
 
     Raises:
         InputError: The objects are in this process's memory (`objects.url`).
@@ -195,62 +182,9 @@ class WorkerPool:
                 reason="objects.url",
                 remedy="Keep the objects in a folder or a bucket.",
             )
-        self.workers = workers
         notices = [notice.model_dump_json() for notice in known.notices]
-        self._start = (objects.url, notices, sorted(known.revoked))
-        self._executor: ProcessPoolExecutor | None = None
-        self._jobs = 0
-
-    @property
-    def portion(self) -> int:
-        """Jobs between two replacements of all workers."""
-        return self.workers * JOBS_PER_WORKER
-
-    @property
-    def room(self) -> int:
-        """How many more jobs these workers take before they are replaced."""
-        return self.portion - self._jobs
-
-    def submit(self, jobs: Sequence[Job]) -> list[Future[JobResult]]:
-        """Queue at most a portion of jobs, replacing the workers first when their turn is over.
-
-        Raises:
-            BrokenProcessPool: A worker process ended unexpectedly.
-        """
-        if self._jobs + len(jobs) > self.portion:
-            self.close()
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                self.workers,
-                mp_context=_workers(),
-                initializer=_start_worker,
-                initargs=self._start,
-            )
-        self._jobs += len(jobs)
-        return [self._executor.submit(_run_in_worker, job) for job in jobs]
-
-    def warm(self) -> None:
-        """Start the workers before there are jobs; new ones where one has died meanwhile."""
-        try:
-            self._wake()
-        except BrokenProcessPool:
-            self.close()
-            self._wake()
-
-    def _wake(self) -> None:
-        self.submit([])
-        for _ in range(self.workers):
-            if self._executor is not None:
-                self._executor.submit(_do_nothing)
-
-    def close(self) -> None:
-        """Drop queued jobs, let running ones finish and end the workers.
-
-        The next job starts new ones.
-        """
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-        self._executor, self._jobs = None, 0
+        start = partial(_start_worker, objects.url, notices, sorted(known.revoked))
+        super().__init__(_run_in_worker, start=start, workers=workers)
 
 
 def run_jobs(pool: JobPool, jobs: Iterable[Job]) -> Iterator[JobResult]:
@@ -283,38 +217,12 @@ def _run_portion(pool: JobPool, jobs: Sequence[Job]) -> Iterator[JobResult]:
             future.cancel()
 
 
-def _workers() -> BaseContext:
-    """Workers fork off a process that has loaded this module and done nothing else.
-
-    They do not fork off the service: SEAL's pools and threads do not survive that. And none of them
-    loads the libraries again, which takes a worker more than a second.
-    """
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
 _worker: dict[str, Worker] = {}
 
 
 def _start_worker(url: str, notices: list[str], revoked: list[str]) -> None:
-    # Ctrl-C reaches every process of a terminal at once; what to end is the parent's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
     known = KnownKeys(tuple(KeyNotice.parse(text) for text in notices), frozenset(revoked))
     _worker["only"] = Worker(open_objects(url), known)
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is gone, however that died; otherwise it would wait on."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _do_nothing() -> None:
-    """What a worker that is only to be there does."""
 
 
 def _run_in_worker(job: Job) -> JobResult:
