@@ -23,7 +23,10 @@ from typing import Any
 import numpy as np
 
 Numbers = list[int]
+Array = np.ndarray[Any, Any]
 SMALL_RING = 2048
+PAIRS = ("plus", "minus", "times")
+PUBLIC = ("scale", "select", "raise")
 
 
 class OpenFhe:
@@ -49,15 +52,20 @@ class OpenFhe:
         self.context.EvalMultKeyGen(self.keys.secretKey)
         self.degree: int = self.context.GetRingDimension()
 
-    def encode(self, values: Numbers) -> Any:
-        """A plaintext of residues, one a slot."""
-        # Its encoder takes residues between -t/2 and t/2.
+    def read(self, values: Numbers) -> Array:
+        """Integers as the encoder wants them: residues between -t/2 and t/2."""
         half = self.modulus // 2
-        return self.context.MakePackedPlaintext(
-            [(value + half) % self.modulus - half for value in values]
-        )
+        return np.array([(v + half) % self.modulus - half for v in values], dtype=np.int64)
 
-    def encrypt(self, values: Numbers) -> Any:
+    def encode(self, values: Array) -> Any:
+        """A plaintext of residues, one a slot."""
+        return self.context.MakePackedPlaintext(values)
+
+    def constant(self, value: int) -> Any:
+        """A plaintext with one integer in every slot."""
+        return self.encode(self.read([value] * self.degree))
+
+    def encrypt(self, values: Array) -> Any:
         """A fresh column."""
         return self.context.Encrypt(self.keys.publicKey, self.encode(values))
 
@@ -67,15 +75,15 @@ class OpenFhe:
         plaintext.SetLength(slots)
         return [value % self.modulus for value in plaintext.GetPackedValue()]
 
-    def apply(self, operation: str, columns: list[Any], value: Numbers | int | None) -> Any:
-        """What a step makes of its columns and its public integers."""
+    def apply(self, operation: str, columns: list[Any], public: Any) -> Any:
+        """What a step makes of its columns, and of a plaintext where it has one."""
         context, first = self.context, columns[0]
         if operation in ("scale", "select"):
-            return context.EvalMult(first, self._public(value))
+            return context.EvalMult(first, public)
         if operation == "raise":
-            return context.EvalAdd(first, self._public(value))
+            return context.EvalAdd(first, public)
         if operation == "complement":
-            return context.EvalAdd(context.EvalNegate(first), self._public(1))
+            return context.EvalAdd(context.EvalNegate(first), public)
         if operation == "switch":
             return first
         if operation == "relinearise":
@@ -86,9 +94,6 @@ class OpenFhe:
             "times": context.EvalMultNoRelin,
         }
         return two[operation](first, columns[1])
-
-    def _public(self, value: Numbers | int | None) -> Any:
-        return self.encode([value] * self.degree if isinstance(value, int) else value or [])
 
 
 class Seal:
@@ -111,11 +116,19 @@ class Seal:
         self.relinearisation = made.create_relin_keys() if context.using_keyswitching() else None
         self.degree: int = program["ring_degree"]
 
-    def encode(self, values: Numbers) -> Any:
-        """A plaintext of residues, one a slot."""
-        return self.encoder.encode(np.array([v % self.modulus for v in values], dtype=np.uint64))
+    def read(self, values: Numbers) -> Array:
+        """Integers as the encoder wants them: residues below t."""
+        return np.array([value % self.modulus for value in values], dtype=np.uint64)
 
-    def encrypt(self, values: Numbers) -> Any:
+    def encode(self, values: Array) -> Any:
+        """A plaintext of residues, one a slot."""
+        return self.encoder.encode(values)
+
+    def constant(self, value: int) -> Any:
+        """A plaintext with one integer in every slot."""
+        return self.seal.Plaintext(f"{value % self.modulus:x}")
+
+    def encrypt(self, values: Array) -> Any:
         """A fresh column."""
         return self.encryptor.encrypt(self.encode(values))
 
@@ -124,15 +137,15 @@ class Seal:
         values: Numbers = self.encoder.decode_uint64(self.decryptor.decrypt(column)).tolist()
         return values[:slots]
 
-    def apply(self, operation: str, columns: list[Any], value: Numbers | int | None) -> Any:
-        """What a step makes of its columns and its public integers."""
+    def apply(self, operation: str, columns: list[Any], public: Any) -> Any:
+        """What a step makes of its columns, and of a plaintext where it has one."""
         evaluator, first = self.evaluator, columns[0]
         if operation in ("scale", "select"):
-            return evaluator.multiply_plain(first, self._public(value))
+            return evaluator.multiply_plain(first, public)
         if operation == "raise":
-            return evaluator.add_plain(first, self._public(value))
+            return evaluator.add_plain(first, public)
         if operation == "complement":
-            return evaluator.add_plain(evaluator.negate(first), self._public(1))
+            return evaluator.add_plain(evaluator.negate(first), public)
         if operation == "switch":
             return evaluator.mod_switch_to_next(first)
         if operation == "relinearise":
@@ -144,43 +157,70 @@ class Seal:
         }
         return two[operation](first, columns[1])
 
-    def _public(self, value: Numbers | int | None) -> Any:
-        if isinstance(value, int):
-            return self.seal.Plaintext(f"{value % self.modulus:x}")
-        return self.encode(value or [])
-
 
 LIBRARIES: dict[str, type[OpenFhe] | type[Seal]] = {"openfhe": OpenFhe, "seal": Seal}
 
 
 def evaluate(library: OpenFhe | Seal, program: dict[str, Any], *, repeats: int) -> dict[str, Any]:
-    """Encrypt, compute and decrypt; the fastest of the repetitions is told [s]."""
-    encrypting = computing = float("inf")
-    for _ in range(repeats):
-        started = time.process_time()
-        fresh = [library.encrypt(values) for values in program["inputs"]]
-        encrypted = time.process_time()
-        columns = compute(library, fresh, program["steps"])
-        computed = time.process_time()
-        encrypting = min(encrypting, encrypted - started)
-        computing = min(computing, computed - encrypted)
+    """Encrypt, compute and decrypt, a ring's worth of slots at a time; the fastest times [s].
+
+    Integers that are the same in every slot, as rates are, count as encoded before the first run.
+    """
     slots = len(program["inputs"][0])
+    inputs = [library.read(values) for values in program["inputs"]]
+    steps = [
+        [library.read(item) if isinstance(item, list) else item for item in step]
+        for step in program["steps"]
+    ]
+    constants = {value: library.constant(value) for value in _constants(steps)}
+    outputs: list[Numbers] = [[] for _ in program["outputs"]]
+    encrypting = computing = 0.0
+    for start in range(0, slots, library.degree):
+        part = slice(start, min(start + library.degree, slots))
+        fresh_times, run_times = [], []
+        for _ in range(repeats):
+            started = time.process_time()
+            fresh = [library.encrypt(values[part]) for values in inputs]
+            encrypted = time.process_time()
+            columns = compute(library, fresh, steps, constants=constants, part=part)
+            fresh_times.append(encrypted - started)
+            run_times.append(time.process_time() - encrypted)
+        encrypting += min(fresh_times)
+        computing += min(run_times)
+        for number, told in enumerate(program["outputs"]):
+            outputs[number] += library.decrypt(columns[told], slots=part.stop - part.start)
     return {
-        "outputs": [library.decrypt(columns[n], slots=slots) for n in program["outputs"]],
+        "outputs": outputs,
         "ring_degree": library.degree,
         "encrypt_seconds": encrypting,
         "run_seconds": computing,
     }
 
 
-def compute(library: OpenFhe | Seal, fresh: list[Any], steps: list[list[Any]]) -> list[Any]:
-    """All columns, those that went in first."""
+def _constants(steps: list[list[Any]]) -> set[int]:
+    """The integers that are the same in every slot; a complement adds one."""
+    alike = {step[2] for step in steps if step[0] in PUBLIC and isinstance(step[2], int)}
+    return alike | {1}
+
+
+def compute(
+    library: OpenFhe | Seal,
+    fresh: list[Any],
+    steps: list[list[Any]],
+    *,
+    constants: dict[int, Any],
+    part: slice,
+) -> list[Any]:
+    """All columns, those that went in first; arrays are cut to a part of the slots."""
     columns = list(fresh)
     for operation, first, *rest in steps:
-        is_pair = operation in ("plus", "minus", "times")
-        others = [columns[first], columns[rest[0]]] if is_pair else [columns[first]]
-        value = rest[0] if rest and not is_pair else None
-        columns.append(library.apply(operation, others, value))
+        taken, public = [columns[first]], None
+        if operation in PAIRS:
+            taken.append(columns[rest[0]])
+        elif operation in PUBLIC or operation == "complement":
+            value = rest[0] if rest else 1
+            public = constants[value] if isinstance(value, int) else library.encode(value[part])
+        columns.append(library.apply(operation, taken, public))
     return columns
 
 

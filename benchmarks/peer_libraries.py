@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.recording import Program
-from gridsecure.homomorphic.parameters import INTERVAL, TIER
+from gridsecure.homomorphic.parameters import TIER
 
 OPENFHE: Final = "OpenFHE"
 SEAL: Final = "seal-python"
@@ -32,10 +32,11 @@ HOW_TO: Final = {
 }
 
 _EVALUATOR: Final = Path(__file__).with_name("peer_evaluator.py")
-_MOST_BITS: Final = 58
+MOST_BITS: Final = 58
 """OpenFHE's coefficient primes have at most 60 bits, and its plain moduli must be smaller."""
-_PARTS: Final = (TIER.plain_modulus, INTERVAL.plain_modulus)
-"""Two plain moduli, 66 bits together, that stand for a larger one by the remainder theorem."""
+_PARTS: Final = (TIER.plain_modulus, 2147352577)
+"""Two plain moduli, 66 bits together, that stand for a larger one by the remainder theorem; both
+batch in rings of up to 16,384."""
 _SECONDS: Final = 600
 
 
@@ -138,13 +139,13 @@ def _ask(library: Library, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _split(program: Program, library: Library) -> list[dict[str, Any]]:
     """A program for each plain modulus that the library computes it under."""
     described = program.describe()
-    if library.name == OPENFHE and program.parameters.plain_modulus.bit_length() > _MOST_BITS:
+    if library.name == OPENFHE and program.modulus.bit_length() > MOST_BITS:
         return [described | {"modulus": modulus} for modulus in _PARTS]
     return [described]
 
 
 def _joined(program: Program, answers: Sequence[Mapping[str, Any]]) -> Answer:
-    t = program.parameters.plain_modulus
+    t = program.modulus
     moduli = _PARTS if len(answers) > 1 else (t,)
     columns = zip(*(answer["outputs"] for answer in answers), strict=True)
     return Answer(

@@ -32,6 +32,7 @@ class Program:
         steps: Each makes the next column.
         outputs: Name -> number of a column.
         depth: Most multiplications, by anything, that a column went through.
+        other_modulus: The plain modulus, where it is not that of the set.
     """
 
     parameters: Parameters
@@ -40,6 +41,12 @@ class Program:
     steps: list[Step] = field(default_factory=list)
     outputs: dict[str, int] = field(default_factory=dict)
     depth: int = 0
+    other_modulus: int = 0
+
+    @property
+    def modulus(self) -> int:
+        """The plain modulus."""
+        return self.other_modulus or self.parameters.plain_modulus
 
     def encrypt(self, values: NDArray[Any]) -> RecordedColumn:
         """One more column that goes in; all of them come before the first step."""
@@ -56,7 +63,7 @@ class Program:
     def describe(self) -> dict[str, Any]:
         """The program as JSON has it."""
         return {
-            "modulus": self.parameters.plain_modulus,
+            "modulus": self.modulus,
             "ring_degree": self.parameters.ring_degree,
             "primes": self.parameters.primes,
             "is_bgv": self.parameters.scheme is Scheme.BGV,

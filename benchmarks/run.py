@@ -15,6 +15,7 @@ from benchmarks.identity_costs import identity_costs
 from benchmarks.key_sets import make_keys
 from benchmarks.library_vectors import library_vectors
 from benchmarks.machine import describe_machine
+from benchmarks.peers import peers
 from benchmarks.sizes import BenchSizes
 from benchmarks.workers import speed_up
 
@@ -49,6 +50,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += gateway_costs(keys, sizes=sizes)
     report("one TenSEAL vector per meter")
     figures += library_vectors(sizes=sizes, platform=costs)
+    report("OpenFHE and seal-python")
+    figures += peers(keys, sizes=sizes, report=report)
     report("presentations, grants, tokens, uploads, seats")
     figures += identity_costs(sizes=sizes)
     report("worker processes")

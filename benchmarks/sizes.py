@@ -38,7 +38,7 @@ class BenchSizes:
 
     @classmethod
     def full(cls) -> Self:
-        """The sizes the published figures are for; under four minutes on two cores."""
+        """The sizes the published figures are for; about four minutes on two cores."""
         return cls(
             name="full",
             exact_meters=20_000,

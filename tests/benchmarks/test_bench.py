@@ -14,11 +14,12 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import credential_parts, identity_costs
+from benchmarks import credential_parts, identity_costs, peers
 from benchmarks.contention import others_seconds
 from benchmarks.exact_bills import differing_meters, encrypted_bills, oracle
 from benchmarks.figures import BenchResult, Comparison, Figure
 from benchmarks.key_sets import BenchKeys, make_keys
+from benchmarks.peer_libraries import HOW_TO, find_libraries
 from benchmarks.random_meters import (
     FOUR_PERIOD,
     PEAK_VALLEY,
@@ -76,12 +77,45 @@ def test_run_measures_every_figure(run: tuple[BenchResult, list[str]]) -> None:
     assert held == LIMITS
     assert len({figure.name for figure in result.figures}) == len(result.figures)
     assert all(math.isfinite(f.value) and f.value > 0 for f in result.figures[1:])
-    assert len(lines) == 10
+    assert len(lines) == 11
 
 
 def test_run_finds_no_differing_bill(run: tuple[BenchResult, list[str]]) -> None:
     figure = run[0].figures[0]
     assert (figure.name, figure.value, figure.meets_must) == ("differing_bills", 0, True)
+
+
+def test_other_libraries_compute_the_same_bills_and_totals(
+    run: tuple[BenchResult, list[str]],
+) -> None:
+    figures = {figure.name: figure for figure in run[0].figures}
+    workloads = ("time_of_use", "three_tier", "totals")
+    for library in find_libraries().values():
+        for name in (f"{w}_{library.package.replace('-', '_')}" for w in workloads):
+            assert library.describe() in figures[name].note
+            assert figures[f"{name}_encrypted"].try_for == 1
+
+
+def test_a_library_that_computes_another_bill_is_not_timed(
+    keys: BenchKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = BenchKeys.decrypted
+    monkeypatch.setattr(
+        BenchKeys,
+        "decrypted",
+        lambda own, columns: {n: v + 1 for n, v in honest(own, columns).items()},
+    )
+    with pytest.raises(AssertionError, match="other integers"):
+        peers.peers(keys, sizes=BenchSizes.quick(), report=print)
+
+
+def test_a_library_that_is_missing_is_named(
+    keys: BenchKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(peers, "find_libraries", dict)
+    assert peers.peers(keys, sizes=BenchSizes.quick(), report=lines.append) == []
+    assert lines == [f"{name} is not installed: {how}" for name, how in HOW_TO.items()]
 
 
 def test_stored_bytes_are_those_of_one_chunk(run: tuple[BenchResult, list[str]]) -> None:
