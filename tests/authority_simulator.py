@@ -32,6 +32,7 @@ from gridsecure.key_authority.checker.answering import (
     list_certificates,
 )
 from gridsecure.key_authority.checker.key_sets import publish_key_set
+from gridsecure.key_authority.checker.shadows import list_previews
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement, VaultDoor
 from gridsecure.key_authority.vault.custody import KeyPlace, keep_key_set
@@ -40,9 +41,13 @@ from gridsecure.messages import (
     KeySetRequest,
     ReleaseCertificate,
     ReleaseRequest,
+    ShadowOrder,
+    ShadowPreview,
+    ShadowRequest,
     Signed,
     Transcript,
     request_name,
+    shadow_name,
     sign_message,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
@@ -191,6 +196,7 @@ class Authority:
             office=registry(OFFICE),
             settlement=self.settlement,
             vault=self.vault,
+            shadow_questions=12,
         )
 
     def close(self) -> None:
@@ -304,6 +310,39 @@ class Authority:
         transcripts = [self.rebill_transcript(upload) for upload in uploads]
         return self.request(transcripts, plan="rebill", **changes)
 
+    def shadow_transcript(self, upload: GridUpload, tariff: str) -> Transcript:
+        roster = self.grid.signed_roster(upload.roster)
+        job = BillJob("bill", roster.body, upload.message.body, tariff=tariff)
+        made = self.transcript("bill", [upload], self.run_job(job))
+        return made.model_copy(update={"tariff": tariff})
+
+    def shadow_request(
+        self,
+        transcripts: Sequence[Transcript],
+        *,
+        key: Sm2PrivateKey = OFFICE,
+        **changes: object,
+    ) -> Signed:
+        """A request for a preview of transcripts, as the office ordered it unless changed."""
+        first = transcripts[0]
+        uploads = [one.uploads[0] for one in transcripts] if first.tariff else []
+        order = ShadowOrder(
+            start=first.start,
+            end=first.end,
+            ordered_at=NOW.isoformat(),
+            tariff=first.tariff,
+            uploads=sorted(uploads),
+        ).model_copy(update=changes)
+        own = self.grid.platform_key
+        request = ShadowRequest(
+            request_id="",
+            order=sign_message(order, key=key),
+            requested_by="clerk",
+            transcripts=[sign_message(one, key=own) for one in transcripts],
+        )
+        named = request.model_copy(update={"request_id": shadow_name(request)})
+        return sign_message(named, key=own)
+
     def show(self, upload: GridUpload) -> None:
         """Let the platform have a roster and upload that the gateway signed."""
         roster = self.grid.signed_roster(upload.roster)
@@ -323,6 +362,10 @@ class Authority:
     def certificates(self) -> list[ReleaseCertificate]:
 
         return [ReleaseCertificate.parse(c.body) for c in list_certificates(self.zone)]
+
+    @property
+    def previews(self) -> list[ShadowPreview]:
+        return [ShadowPreview.parse(one.body) for one in list_previews(self.zone)]
 
     @property
     def evidence(self) -> list[EvidenceEntry]:

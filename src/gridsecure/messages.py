@@ -269,8 +269,16 @@ class UploadManifest(Message):
 PlanName = Literal["bill", "load-curve", "rebill"]
 
 
+RunKind = Literal["published", "shadow"]
+"""A published run is for release; of a shadow run nothing but a preview is ever told."""
+
+
 class Transcript(Message):
-    """What one run of a plan consumed and produced; enough to run it again bit for bit."""
+    """What one run of a plan consumed and produced; enough to run it again bit for bit.
+
+    `tariff` is set in a shadow run that bills with another tariff than the rosters name. Such a
+    transcript is never released.
+    """
 
     kind: ClassVar[str] = "transcript"
     plan: PlanName
@@ -283,6 +291,7 @@ class Transcript(Message):
     outputs: dict[str, ColumnEntry]
     seed_commitment: Digest | None
     release: str
+    tariff: Digest = ""
 
 
 class ClosingList(Message):
@@ -340,6 +349,85 @@ def request_name(request: ReleaseRequest) -> str:
     asked["closing"] = request.closing.digest if request.closing else ""
     asked["transcripts"] = [transcript.digest for transcript in request.transcripts]
     return sm3_hex(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode())[:32]
+
+
+class ShadowOrder(Message):
+    """The billing office orders a shadow run: computed and checked like bills, released to nobody.
+
+    With a `tariff`, the first uploads that it names are billed by that tariff instead of their
+    own. Without one, what is run are the corrections of the month that wait for their release.
+    """
+
+    kind: ClassVar[str] = "shadow-order"
+    start: str = Field(min_length=10, max_length=40)
+    end: str = Field(min_length=10, max_length=40)
+    ordered_at: str
+    tariff: Digest = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    uploads: list[Digest] = []
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if self.uploads != sorted(set(self.uploads)):
+            raise ValueError("uploads are distinct and in order")
+        if bool(self.tariff) != bool(self.uploads):
+            raise ValueError("a tariff comes with the uploads to bill by it; corrections with none")
+        return self
+
+    @property
+    def plan(self) -> PlanName:
+        """The plan that is run."""
+        return "bill" if self.tariff else "rebill"
+
+
+class ShadowRequest(Message):
+    """The platform asks the authority for a preview; it is not a release request of any kind."""
+
+    kind: ClassVar[str] = "shadow-request"
+    request_id: str
+    order: Signed
+    requested_by: str
+    transcripts: list[Signed] = Field(min_length=1)
+
+
+def shadow_name(request: ShadowRequest) -> str:
+    """The id of a shadow request: digest of the order and of what came of it."""
+    parts = [request.order.digest, *(transcript.digest for transcript in request.transcripts)]
+    return sm3_hex(" ".join(["shadow", *parts]).encode())[:32]
+
+
+class PreviewCell(Message):
+    """What a shadow run would change in a cell.
+
+    The number of bills whose total changes lies between `changed_least` and `changed_most`, which
+    are the same where it may be told. Energy [Wh] and money [fen] are new minus old, or withheld.
+    """
+
+    kind: ClassVar[str] = "preview-cell"
+    zone: str
+    customer_class: str
+    bills: int
+    changed_least: int
+    changed_most: int
+    energy_wh: str | None
+    amount_fen: str | None
+
+
+class ShadowPreview(Message):
+    """What a shadow run would change, as the authority signs it. Nothing was released."""
+
+    kind: ClassVar[str] = "shadow-preview"
+    preview_id: str
+    plan: PlanName
+    start: str
+    end: str
+    tariff: Digest
+    order: Digest
+    requested_by: str
+    previewed_at: str
+    transcripts: list[Digest]
+    minimum_members: int
+    cells: list[PreviewCell]
+    evidence_head: Digest
 
 
 class CellTotal(Message):

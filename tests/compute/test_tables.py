@@ -58,6 +58,7 @@ COUNTS = {
     "roster": 3,
     "run": 2,
     "seat": 13,
+    "shadow": 0,
     "stored": 318,
     "tally": 6,
     "transcript": 34,

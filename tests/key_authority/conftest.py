@@ -11,7 +11,7 @@ from gridsecure.key_authority.vault.decryption import Vault
 from tests.authority_simulator import Authority
 from tests.grid_simulator import GridSimulator, GridUpload, delivered_grid
 
-ORDERS = ("release_bills", "release_corrections", "release_totals")
+ORDERS = ("release_bills", "release_corrections", "release_totals", "preview_bills")
 
 
 @pytest.fixture(scope="session")

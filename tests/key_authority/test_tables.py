@@ -45,6 +45,8 @@ COUNTS = {
     "key_revocation": 0,
     "key_set": 3,
     "query_grant": 1,
+    "preview": 0,
+    "preview_cell": 0,
     "release": 1,
     "released_transcript": 3,
     "seed": 31,

@@ -48,6 +48,7 @@ from gridsecure.key_authority.checker.answering import (
 from gridsecure.key_authority.checker.grants import seal_result
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.seating import SettlementClient
+from gridsecure.key_authority.checker.shadows import find_preview, list_previews
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
@@ -222,6 +223,18 @@ def read_release(release_id: str, state: State, reader: Reader) -> Signed:
     return sign_message(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
 
 
+@router.get("/shadow-previews", tags=["shadow runs"], dependencies=[Billing])
+def list_shadow_previews(state: State) -> list[Signed]:
+    """What shadow runs would change, oldest first; nothing of it was released."""
+    return list_previews(state.zone)
+
+
+@router.get("/shadow-previews/{preview_id}", tags=["shadow runs"], dependencies=[Billing])
+def read_shadow_preview(preview_id: str, state: State) -> Signed:
+    """What one shadow run would change, under the name that its run has as `request_id`."""
+    return find_preview(state.zone, preview_id)
+
+
 @router.post(
     "/query-results",
     tags=["releases"],
@@ -378,6 +391,7 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
         office=key_registry(settings.billing_office_public_key),
         settlement=settlement,
         vault=VaultClient(settings.vault_socket, uid=uid),
+        shadow_questions=settings.shadow_questions,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
@@ -17,12 +18,12 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gridsecure import frames
-from gridsecure.compute import closings, intake, key_sets, seating
+from gridsecure.compute import closings, intake, key_sets, seating, shadows
 from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.desk import RunDesk
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import list_waiting_requests, record_answer
-from gridsecure.compute.runs import RunOrder, find_signed_message
+from gridsecure.compute.runs import SHADOW, RunOrder, find_signed_message
 from gridsecure.compute.tables import SCHEMA
 from gridsecure.compute.tallies import STORED_BYTES, read_tallies
 from gridsecure.compute.zone import PlatformZone
@@ -64,6 +65,8 @@ from gridsecure_api.settings import PlatformSettings, key_registry, public_key
 from gridsecure_api.signed_uploads import SignedBy
 
 _ROSTER_PARTS: Final = 2
+_SHADOW_PARTS: Final = 2
+_RUN_ID_DIGITS: Final = 32
 _TALLIES: Final = {
     "key_sets": "key-set",
     "rosters": "roster",
@@ -112,11 +115,11 @@ class RunWanted(BaseModel):
 
 
 class Answer(BaseModel):
-    """What became of a release request."""
+    """What became of a release request, or of a shadow run's for a preview."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    state: Literal["released", "refused"]
+    state: Literal["released", "previewed", "refused"]
 
 
 def _state(request: Request) -> PlatformState:
@@ -273,6 +276,37 @@ def start_run(wanted: RunWanted, claims: Orderer, state: State) -> RunStarted:
     return RunStarted(run_id=state.runs.start(order))
 
 
+@router.post("/shadow-runs", tags=["runs"], status_code=202, openapi_extra=FRAMES_BODY)
+def start_shadow_run(body: RawBody, claims: Orderer, state: State) -> RunStarted:
+    """Start a shadow run: the order as the billing office signed it, then the tariff it names.
+
+    It is computed and checked as any run and released to nobody; the key authority keeps a preview
+    of what it would change. An order of the month's corrections names no tariff, and comes alone.
+    The same order again is the same run.
+    """
+    parts = frames.split_frames(body)
+    if len(parts) not in (1, _SHADOW_PARTS):
+        raise InvalidMessageError("A shadow run is an order, and the tariff that it names.")
+    envelope = Signed.parse(parts[0])
+    try:
+        tariff = b"".join(parts[1:]).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidMessageError("A tariff is not UTF-8 text.") from error
+    content = shadows.admit_order(state.zone, envelope, tariff=tariff)
+    order = RunOrder(
+        plan=content.plan,
+        start=content.start,
+        end=content.end,
+        purpose=SHADOW,
+        requested_by=claims.subject,
+        kind=SHADOW,
+        shadow=envelope.digest,
+    )
+    kept = partial(shadows.keep_order, envelope=envelope, at=state.clock())
+    run_id = state.runs.start(order, run_id=envelope.digest[:_RUN_ID_DIGITS], within=kept)
+    return RunStarted(run_id=run_id)
+
+
 @router.get("/runs", tags=["runs"], dependencies=[RunReader])
 def list_runs(state: State) -> list[RunStatus]:
     """All runs, oldest first."""
@@ -287,14 +321,17 @@ def read_run(run_id: str, state: State) -> RunStatus:
 
 @router.get("/release-requests", tags=["releases"], dependencies=[Authority])
 def list_release_requests(state: State) -> list[Signed]:
-    """Release requests that wait for the authority, which pulls them."""
-    return list_waiting_requests(state.zone)
+    """Requests that wait for the authority, which pulls them: for releases, then for previews."""
+    return [*list_waiting_requests(state.zone), *shadows.list_waiting_shadows(state.zone)]
 
 
 @router.post("/release-requests/{request_id}/answer", tags=["releases"], dependencies=[Authority])
 def answer_release_request(request_id: str, answer: Answer, state: State) -> RequestAnswered:
     """The authority says what became of a request; saying it twice is the same as once."""
-    record_answer(state.zone, request_id, answer=answer.state, at=state.clock())
+    if answer.state == shadows.PREVIEWED or shadows.is_shadow_request(state.zone, request_id):
+        shadows.record_preview(state.zone, request_id, answer=answer.state, at=state.clock())
+    else:
+        record_answer(state.zone, request_id, answer=answer.state, at=state.clock())
     return RequestAnswered(request_id=request_id, state=answer.state)
 
 

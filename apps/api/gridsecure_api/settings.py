@@ -250,6 +250,7 @@ class AuthoritySettings(ZoneSettings):
         platform_url: Where release requests and ciphertexts are pulled from.
         vault_socket: Where the vault listens.
         vault_uid: The user the vault runs as; this process's own by default.
+        shadow_questions: How many questions of shadow runs a cell answers of a month; none with 0.
     """
 
     model_config = SettingsConfigDict(
@@ -262,6 +263,7 @@ class AuthoritySettings(ZoneSettings):
     billing_office_public_key: PublicPoint
     vault_socket: Path
     vault_uid: int | None = Field(default=None, ge=0)
+    shadow_questions: int = Field(default=12, ge=0, lt=15)
 
 
 class VaultSettings(BaseSettings):

@@ -19,6 +19,7 @@ from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import period_app
 from gridsecure.cli.plan import plan_app
 from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
+from gridsecure.cli.shadow import shadow_app
 from gridsecure.cli.tariff import tariff_app
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.statements.options import Format, RenderOptions
@@ -44,6 +45,7 @@ app.add_typer(analyst_app, name="analyst")
 app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
 app.add_typer(period_app, name="period")
+app.add_typer(shadow_app, name="shadow")
 app.add_typer(objects_app, name="objects")
 
 

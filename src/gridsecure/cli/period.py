@@ -47,7 +47,7 @@ def show(
     timezone: TimezoneOption = TIMEZONE,
 ) -> None:
     """Show a month's closing lists, and the uploads that none of them names."""
-    span = _span(month, timezone)
+    span = month_span(month, timezone)
     with online.person(identity, key=key, services={"platform": platform}) as call:
         answer = call("platform", "GET", closing_lists.PATH, params=span)
     _show(answer, Console())
@@ -69,7 +69,7 @@ def close(  # noqa: PLR0913 - one parameter an option
     timezone: TimezoneOption = TIMEZONE,
 ) -> None:
     """Sign and hand in a month's next closing list."""
-    office, span = office_files.officer_key(office_key), _span(month, timezone)
+    office, span = office_files.officer_key(office_key), month_span(month, timezone)
     with online.person(identity, key=key, services={"platform": platform}) as call:
         count = closing_lists.close_month(
             call,
@@ -95,7 +95,12 @@ def _show(answer: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def _span(month: str, timezone: str) -> dict[str, str]:
+def month_span(month: str, timezone: str) -> dict[str, str]:
+    """Start and end of a month, as the platform is asked for it.
+
+    Raises:
+        InputError: Not a month, or no time zone (`period.timezone`).
+    """
     try:
         period = periods.billing_month(*month_texts.read_month(month), timezone=timezone)
     except (ValueError, KeyError, OSError) as error:

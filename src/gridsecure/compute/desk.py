@@ -5,7 +5,7 @@ hand (`job_queue`). Who has a run in hand plans it, puts its jobs in the queue f
 a transcript as each job's result comes, and the release request when all are there.
 
 Invariants:
-- At most one run of a plan and period is at work; asking for another is a conflict.
+- At most one run of a kind, plan and period is at work; asking for another is a conflict.
 - A run's record is written before it starts, and its outcome together with its last state. Killed
   anywhere, a platform loses nothing: when its leases end another one goes on where it was, or it
   does itself once it is started again. One that is stopped lays its runs down at once.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
@@ -43,6 +43,7 @@ from gridsecure.compute.job_queue import (
 )
 from gridsecure.compute.jobs import JobResult
 from gridsecure.compute.runs import (
+    SHADOW,
     PlannedRun,
     RunOrder,
     conclude_run,
@@ -50,14 +51,14 @@ from gridsecure.compute.runs import (
     plan_run,
     record_result,
 )
-from gridsecure.compute.tables import RunRow
+from gridsecure.compute.tables import RunRow, ShadowRow
 from gridsecure.compute.tallies import count
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.messages import ReleaseRequest
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import find, keep, load_row
+from gridsecure.store.rows import find, find_many, keep, load_row
 from gridsecure.wire.platform import RunStatus
 
 _log = logging.getLogger(__name__)
@@ -130,6 +131,7 @@ class RunDesk:
                     action="run.ordered",
                     detail={
                         "run": run_id,
+                        "kind": order.kind,
                         "plan": order.plan,
                         "start": order.start,
                         "purpose": order.purpose,
@@ -150,15 +152,12 @@ class RunDesk:
         """
         with read_session(self._zone.engine) as session:
             row = load_row(session, RunRow, run_id=run_id)
-            return _status(row, waiting=count_open_jobs(session, [run_id]))
+            return _statuses(session, [row])[0]
 
     def all(self) -> list[RunStatus]:
         """All runs, oldest first."""
         with read_session(self._zone.engine) as session:
-            rows = session.exec(select(RunRow).order_by(col(RunRow.id))).all()
-            at_work = [row.run_id for row in rows if row.state == RUNNING]
-            waiting = count_open_jobs(session, at_work)
-            return [_status(row, waiting=waiting) for row in rows]
+            return _statuses(session, session.exec(select(RunRow).order_by(col(RunRow.id))).all())
 
     def stop(self) -> None:
         """End all work now; another platform, or this one once it is started again, goes on."""
@@ -204,7 +203,9 @@ class RunDesk:
             self._record(held, name, outcome)
         if not held.missing:
             envelope = conclude_run(self._zone, held.plan, at=self._clock())
-            self._end(held.taken, request_id=ReleaseRequest.parse(envelope.body).request_id)
+            is_shadow = held.plan.order.kind == SHADOW  # its request is kept with its order
+            request_id = None if is_shadow else ReleaseRequest.parse(envelope.body).request_id
+            self._end(held.taken, request_id=request_id)
 
     def _record(self, held: _Held, name: str, result: JobResult) -> None:
         forget = partial(forget_jobs, run_id=held.taken.run.run_id, name=name)
@@ -266,6 +267,7 @@ class RunDesk:
 def _refuse_second(session: Session, order: RunOrder) -> None:
     same = select(RunRow.id).where(
         RunRow.state == RUNNING,
+        RunRow.kind == order.kind,
         RunRow.plan == order.plan,
         RunRow.start == order.start,
         RunRow.end == order.end,
@@ -278,17 +280,28 @@ def _refuse_second(session: Session, order: RunOrder) -> None:
         )
 
 
-def _status(row: RunRow, *, waiting: Mapping[str, int]) -> RunStatus:
+def _statuses(session: Session, rows: Sequence[RunRow]) -> list[RunStatus]:
+    waiting = count_open_jobs(session, [row.run_id for row in rows if row.state == RUNNING])
+    orders = [row.shadow for row in rows if row.kind == SHADOW]
+    shadows = find_many(session, ShadowRow, orders, by="digest")
+    requests = {digest: row.request_id for digest, row in shadows.items()}
+    return [_status(row, waiting=waiting, shadows=requests) for row in rows]
+
+
+def _status(
+    row: RunRow, *, waiting: Mapping[str, int], shadows: Mapping[str, str | None]
+) -> RunStatus:
     is_running = row.state == RUNNING
     return RunStatus(
         run_id=row.run_id,
+        kind=row.kind,
         plan=row.plan,
         start=row.start,
         end=row.end,
         state=row.state,
         done=row.jobs - waiting.get(row.run_id, 0) if is_running else row.jobs_done,
         of=row.jobs,
-        request_id=row.request_id,
+        request_id=row.request_id or shadows.get(row.shadow),
         reason=row.reason,
         message=row.failure,
     )

@@ -39,24 +39,28 @@ class JobSpec:
         name: Its name, which follows from what it computes.
         uploads: The uploads; a bill is of one.
         quantities: The columns of a load curve; none for a bill.
+        tariff: The tariff to bill by instead of the roster's, in a shadow run.
     """
 
     name: str
     uploads: tuple[str, ...]
     quantities: tuple[str, ...] = ()
+    tariff: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class BillJob:
     """Bill one roster for one period.
 
-    `extents` says where inputs lie that are in containers: a worker has no database.
+    `extents` says where inputs lie that are in containers: a worker has no database. `tariff` is
+    as in `JobSpec`.
     """
 
     name: str
     roster: str
     upload: str
     extents: tuple[Extent, ...] = ()
+    tariff: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +105,10 @@ class Worker:
         self._extents = {extent.digest: extent for extent in job.extents}
         if isinstance(job, BillJob):
             data = self._data(job.roster, job.upload)
-            tariff = parse_tariff(self._objects.get(data.roster.tariff).decode())
+            text = self._objects.get(job.tariff or data.roster.tariff).decode()
             inputs, outputs = execute_bill(
                 data,
-                plan=compile_bill(data, tariff=tariff),
+                plan=compile_bill(data, tariff=parse_tariff(text)),
                 load=self._load,
                 keys=self._keys,
             )

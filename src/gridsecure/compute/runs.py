@@ -40,6 +40,7 @@ from gridsecure.compute.jobs import (
 from gridsecure.compute.key_sets import list_revoked_key_ids
 from gridsecure.compute.received import as_signed
 from gridsecure.compute.requests import keep_request
+from gridsecure.compute.shadows import keep_shadow_request, list_uploads, read_order
 from gridsecure.compute.tables import JobSeedRow, RosterRow, SignedRow, TranscriptRow, UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
@@ -49,6 +50,7 @@ from gridsecure.messages import (
     PlanName,
     ReleaseRequest,
     RosterManifest,
+    RunKind,
     Signed,
     Transcript,
     UploadManifest,
@@ -71,6 +73,8 @@ PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
     "rebill": BILL_PLAN_VERSION,
 }
 
+SHADOW: Final = "shadow"
+
 _MESSAGES: Final[Mapping[str, type[SignedRow]]] = {"roster": RosterRow, "upload": UploadRow}
 
 Progress = Callable[[int, int], None]
@@ -86,6 +90,8 @@ class RunOrder:
         purpose: Why, for the certificate.
         query: An analyst's query as it was sent; empty for staff.
         grant: The grant for it, a token for the key authority.
+        kind: A shadow run is for a preview, and nothing of it is released.
+        shadow: Digest of a shadow run's signed order.
     """
 
     plan: PlanName
@@ -95,6 +101,8 @@ class RunOrder:
     requested_by: str
     query: str = ""
     grant: str = field(default="", repr=False)
+    kind: RunKind = "published"
+    shadow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,7 @@ class PlannedRun:
 
     Args:
         order: What was asked for.
-        closing: The closing list it is about; None for corrections.
+        closing: The closing list it is about; None for corrections and shadow runs.
         sources: The uploads, by digest, in the order of their rosters.
         specs: Its jobs, by name.
         seeds: The blinding seeds of those that blind.
@@ -163,13 +171,14 @@ def plan_run(zone: PlatformZone, order: RunOrder, *, at: datetime) -> PlannedRun
         InputError: Rosters with different interval grids in one load curve.
         KeyMismatchError: What there is is under revoked key sets (`keys.revoked`).
     """
-    closing, sources = _sources(zone, order)
+    closing, tariff, sources = _sources(zone, order)
     uploads = tuple(source.upload.digest for source in sources)
     stem = f"{order.plan}/{PLAN_VERSIONS[order.plan]}"
     seeds: dict[str, bytes] = {}
     if order.plan != "load-curve":
+        by = f"{tariff}/" if tariff else ""  # the roster's own is known by the roster
         specs = [
-            JobSpec(f"{stem}/{source.roster_id}/{upload}", (upload,))
+            JobSpec(f"{stem}/{by}{source.roster_id}/{upload}", (upload,), tariff=tariff)
             for source, upload in zip(sources, uploads, strict=True)
         ]
     else:
@@ -220,7 +229,7 @@ def load_jobs(engine: Engine, objects: PlatformObjects, specs: Sequence[JobSpec]
     for spec in specs:
         pairs = [bodies[digest] for digest in spec.uploads]
         if not spec.quantities:
-            jobs.append(BillJob(spec.name, *pairs[0]))
+            jobs.append(BillJob(spec.name, *pairs[0], tariff=spec.tariff))
         else:
             jobs.append(_load_curve_job(spec, pairs, seed=seeds[spec.name].seed))
     return [locate_inputs(objects, job) for job in jobs]
@@ -242,8 +251,10 @@ def record_result(
     Raises:
         StorageError: The outputs were swept meanwhile (`storage.swept`): run the job again.
     """
-    used = [run.sources[upload] for upload in run.specs[result.name].uploads]
-    transcript = _transcript(run.order, result, used, seed=run.seeds.get(result.name))
+    spec = run.specs[result.name]
+    used = [run.sources[upload] for upload in spec.uploads]
+    made = _transcript(run.order, result, used, seed=run.seeds.get(result.name))
+    transcript = made.model_copy(update={"tariff": spec.tariff})
     envelope = sign_message(transcript, key=zone.signing_key)
     with write_session(zone.engine) as session:
         zone.objects.name_extents(session, result.extents)
@@ -259,10 +270,16 @@ def record_result(
 
 
 def conclude_run(zone: PlatformZone, run: PlannedRun, *, at: datetime) -> Signed:
-    """Sign one release request over a run's transcripts, all of which are kept (step 4)."""
+    """Sign one request over a run's transcripts, all of which are kept (step 4).
+
+    It is a release request, or for a shadow run a request for a preview.
+    """
     with read_session(zone.engine) as session:
         found = find_many(session, TranscriptRow, list(run.specs), by="job")
     transcripts = [found[name].envelope for name in run.specs]
+    if run.order.kind == SHADOW:
+        by = run.order.requested_by
+        return keep_shadow_request(zone, run.order.shadow, transcripts, requested_by=by, at=at)
     seeds = [run.seeds[name] for name in run.specs if name in run.seeds]
     return keep_request(zone, _request(run.order, transcripts, seeds, closing=run.closing), at=at)
 
@@ -290,10 +307,15 @@ def find_signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed
     return found.envelope
 
 
-def _sources(zone: PlatformZone, order: RunOrder) -> tuple[Signed | None, list[_Source]]:
+def _sources(zone: PlatformZone, order: RunOrder) -> tuple[Signed | None, str, list[_Source]]:
+    """The list in force, the tariff of a shadow run, and the uploads with their rosters."""
     with read_session(zone.engine) as session:
-        closing = None
-        if order.plan == "rebill":
+        closing, tariff = None, ""
+        if order.kind == SHADOW:
+            content = read_order(session, order.shadow)
+            tariff = content.tariff
+            pairs = _under_usable_keys(session, list_uploads(session, content))
+        elif order.plan == "rebill":
             opened = open_corrections(session, start=order.start, end=order.end)
             pairs = _under_usable_keys(session, opened)
         else:
@@ -312,7 +334,7 @@ def _sources(zone: PlatformZone, order: RunOrder) -> tuple[Signed | None, list[_
         ]
     if not sources:
         raise run_empty()
-    return closing, sorted(sources, key=lambda source: source.roster_id)
+    return closing, tariff, sorted(sources, key=lambda source: source.roster_id)
 
 
 def _under_usable_keys(session: Session, pairs: Sequence[ReadUpload]) -> list[ReadUpload]:

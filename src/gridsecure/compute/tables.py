@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import registry
 from sqlmodel import AutoString, Field, SQLModel
 
+from gridsecure.messages import RunKind
 from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
 
@@ -244,6 +245,8 @@ class RunRow(Leased, Kept, Row, table=True):
     """A run as it was ordered, and once it ended its outcome, written with its last state.
 
     Attributes:
+        kind: Whether it is for release, or a shadow run.
+        shadow: Digest of a shadow run's signed order; else empty.
         jobs: How many jobs it has; 0 until they are known.
         jobs_done: How many of them were done when it ended.
         request_id: The release request of a run that is done.
@@ -253,7 +256,9 @@ class RunRow(Leased, Kept, Row, table=True):
 
     __tablename__ = "run"
     __table_args__ = (Index("ix_run_order", "state", "plan", "start", "end"),)
-    SAME: ClassVar = ("run_id", "plan", "start", "end", "purpose", "requested_by", "query", "grant")
+    SAME: ClassVar = (
+        "run_id", "plan", "start", "end", "purpose", "requested_by", "query", "grant", "shadow",
+    )  # fmt: skip
 
     id: int | None = Field(default=None, primary_key=True)
     run_id: str = Field(unique=True)
@@ -264,6 +269,12 @@ class RunRow(Leased, Kept, Row, table=True):
     requested_by: str
     query: str
     grant: str
+    kind: RunKind = Field(
+        default="published",
+        sa_type=AutoString,
+        sa_column_kwargs={"server_default": "published"},
+    )
+    shadow: str = Field(default="", sa_column_kwargs={"server_default": ""})
     state: Literal["running", "done", "failed"] = Field(sa_type=AutoString)
     jobs_done: int = 0
     jobs: int = 0
@@ -349,6 +360,23 @@ class RequestUploadRow(Kept, Row, table=True):
     request_id: str = Field(primary_key=True, foreign_key="release_request.request_id", index=True)
 
 
+class ShadowRow(SignedRow, table=True):
+    """An order of a shadow run as the billing office signed it.
+
+    Attributes:
+        request: What the key authority is asked, signed, once all is computed.
+        state: "ordered", "waiting", then "previewed" or "refused".
+    """
+
+    __tablename__ = "shadow"
+    SAME: ClassVar = ("digest",)
+
+    id: int | None = Field(default=None, primary_key=True)
+    request: str | None = None
+    request_id: str | None = Field(default=None, unique=True)
+    state: str = Field(index=True)
+
+
 class QueryGrantRow(Kept, Row, table=True):
     """A query grant that was spent, and a digest of what for."""
 
@@ -361,5 +389,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0004"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0005"
 )

@@ -42,6 +42,7 @@ from gridsecure.plans.cells import (
     Place,
     is_enough,
 )
+from gridsecure.plans.previews import is_crowd
 from gridsecure.tariffs.tariff import Tariff
 
 
@@ -50,7 +51,9 @@ class ComparedBills:
     """A roster billed anew.
 
     Args:
-        places: The cell of each corrected slot.
+        correction: Both versions of all its bills.
+        slots: Its corrected slots.
+        places: The cell of each of them.
         members: The member in it.
         keys: What its money depends on, before and after.
         changed: Whether its bill differs from the one before.
@@ -59,7 +62,8 @@ class ComparedBills:
     """
 
     roster_id: str
-    statements: dict[str, Any]
+    correction: Correction
+    slots: NDArray[np.int64]
     places: tuple[Place, ...]
     members: tuple[Member, ...]
     keys: tuple[Hashable, ...]
@@ -71,7 +75,7 @@ class ComparedBills:
 def compare_versions(
     item: CorrectedRoster, before: RosterBills, after: RosterBills, *, span: tuple[str, str]
 ) -> ComparedBills:
-    """Compare two versions of a roster's bills and write down what was corrected.
+    """Compare two versions of a roster's bills.
 
     Args:
         item: The order for this roster.
@@ -94,10 +98,6 @@ def compare_versions(
             reason="correction.uncorrected-slot",
             remedy="Find out what the gateway uploaded; corrections must name every changed slot.",
         )
-    # 2. statements
-    documents = corrections_to_json(
-        correction, version=item.revision, meter_point_ids=set(corrected), tariff=after.tariff
-    )
     rows = list_corrected_rows(
         (item.before.roster, before.tariff),
         (roster, after.tariff),
@@ -107,13 +107,28 @@ def compare_versions(
     places, members, keys = zip(*rows, strict=True)
     return ComparedBills(
         roster_id=roster.roster_id,
-        statements=documents,
+        correction=correction,
+        slots=slots,
         places=places,
         members=members,
         keys=keys,
         changed=np.array([name in changed for name in corrected], dtype=bool),
         energy_wh=(after.energy_wh.astype(object) - before.energy_wh.astype(object))[slots],
         amount_fen=correction.totals_fen[slots],
+    )
+
+
+def write_corrections(
+    item: CorrectedRoster, part: ComparedBills, *, tariff: Tariff
+) -> dict[str, Any]:
+    """Step 2: the documents of the corrected slots.
+
+    Args:
+        tariff: Of the new bills.
+    """
+    names = {item.after.roster.pseudonyms[slot] for slot in item.corrected_slots}
+    return corrections_to_json(
+        part.correction, version=item.revision, meter_point_ids=names, tariff=tariff
     )
 
 
@@ -137,6 +152,7 @@ def total_corrections(order: CheckedCorrections, parts: Sequence[ComparedBills])
     """Step 3: differences by cell, where enough bills changed."""
     ordered = withheld_measures(order.withheld)
     sums: dict[Place, list[int]] = {}
+    members: dict[Place, list[Member]] = defaultdict(list)
     changed: dict[Place, dict[Hashable, list[Member]]] = defaultdict(lambda: defaultdict(list))
     for part in parts:
         rows = zip(part.places, part.energy_wh, part.amount_fen, strict=True)
@@ -147,11 +163,13 @@ def total_corrections(order: CheckedCorrections, parts: Sequence[ComparedBills])
         for place, member, key, is_changed in zip(
             part.places, part.members, part.keys, part.changed, strict=True
         ):
+            members[place].append(member)
             if is_changed:
                 changed[place][key].append(member)
     withheld = {
         place: ordered.get(place, NO_MEASURES)
-        if changed[place] and all(map(is_enough, changed[place].values()))
+        if is_crowd([m for part in changed[place].values() for m in part], within=members[place])
+        and all(map(is_enough, changed[place].values()))
         else ALL_MEASURES
         for place in sums
     }

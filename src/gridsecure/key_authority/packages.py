@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from gridsecure.messages import CellTotal, ColumnEntry, Digest, Message, RosterManifest
+from gridsecure.messages import (
+    CellTotal,
+    ColumnEntry,
+    Digest,
+    Message,
+    PreviewCell,
+    RosterManifest,
+)
 from gridsecure.plans.cells import Place
 
 
@@ -105,6 +112,15 @@ class CheckedCorrections(Message):
         return sum(len(c.before.outputs) + len(c.after.outputs) for c in self.corrections)
 
 
+class CheckedPreview(CheckedCorrections):
+    """Decrypt both versions of some rosters' bills, and say what would change by cell.
+
+    Nothing is sealed, and corrections hold no settlement names.
+    """
+
+    kind: ClassVar[str] = "vault-preview"
+
+
 class CheckedTotals(Message):
     """Decrypt blinded columns of whole days and add them up by cell and interval.
 
@@ -142,3 +158,10 @@ class VaultAnswer(Message):
     kind: ClassVar[str] = "vault-answer"
     cells: list[CellTotal]
     statements: list[str]
+
+
+class PreviewAnswer(Message):
+    """What comes back of a preview."""
+
+    kind: ClassVar[str] = "vault-preview-answer"
+    cells: list[PreviewCell]

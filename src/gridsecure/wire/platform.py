@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gridsecure.messages import KeyNotice, PlanName, Signed
+from gridsecure.messages import KeyNotice, PlanName, RunKind, Signed
 from gridsecure.wire.services import Answer, Count
 
 
@@ -97,9 +97,13 @@ class RunStarted(Answer):
 
 
 class RunStatus(Answer):
-    """Where a run stands; `of` is 0 until the number of its jobs is known."""
+    """Where a run stands; `of` is 0 until the number of its jobs is known.
+
+    A shadow run's `request_id` is the name of its preview, which the key authority keeps.
+    """
 
     run_id: str
+    kind: RunKind = "published"
     plan: str
     start: str
     end: str
@@ -125,10 +129,10 @@ class QueryState(Answer):
 
 
 class RequestAnswered(Answer):
-    """What was noted of a release request."""
+    """What was noted of a release request, or of a shadow run's for a preview."""
 
     request_id: str
-    state: Literal["released", "refused"]
+    state: Literal["released", "previewed", "refused"]
 
 
 class PlatformCounts(Answer):

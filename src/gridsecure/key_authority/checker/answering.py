@@ -43,6 +43,7 @@ from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_t
 from gridsecure.key_authority.checker.rebills import release_corrections
 from gridsecure.key_authority.checker.releases import Granted, certify
 from gridsecure.key_authority.checker.seating import fetch_settlement_names
+from gridsecure.key_authority.checker.shadows import is_previewed, preview_shadow
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.told_cells import prepare_bills, prepare_load_curve
 from gridsecure.key_authority.checker.verification import KnownInputs, Proven, prove
@@ -53,10 +54,12 @@ from gridsecure.messages import (
     PlanName,
     ReleaseCertificate,
     ReleaseRequest,
+    ShadowRequest,
     Signed,
     Transcript,
     open_message,
     request_name,
+    shadow_name,
     sign_message,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
@@ -72,6 +75,7 @@ PLAN_VERSIONS: Final[dict[PlanName, int]] = {
     "rebill": BILL_PLAN_VERSION,
 }
 RELEASED: Final = "released"
+PREVIEWED: Final = "previewed"
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
 
@@ -81,7 +85,7 @@ class Outcome:
     """How a request was answered.
 
     Args:
-        state: "released", "refused", or "failed": not answered, to be asked again.
+        state: "released", "previewed", "refused", or "failed": not answered, to be asked again.
         reason: Reason code of a refusal or failure.
         earlier: The release that holds what was asked for again, if one does.
     """
@@ -107,13 +111,16 @@ def answer_request(
         StorageError: The ledger cannot be written; nothing was released.
     """
     try:
+        if envelope.body_kind == ShadowRequest.kind:
+            wanted = open_message(envelope, expect=ShadowRequest, trusted=zone.platform)
+            return _answer_shadow(zone, wanted, view=view, clock=clock)
         request = open_message(envelope, expect=ReleaseRequest, trusted=zone.platform)
     except (AuthenticityError, InvalidMessageError) as error:
         _enter(zone, REFUSED, envelope.digest, error, at=clock())
         raise
     name = request.request_id
     try:
-        _check_name(request)
+        _check_name(name, request_name(request))
         if not _is_released(zone, name):
             _release(zone, request, view=view, clock=clock)
     except GridSecureError as error:
@@ -129,9 +136,30 @@ def answer_request(
     return Outcome(name, RELEASED)
 
 
-def _check_name(request: ReleaseRequest) -> None:
+def _answer_shadow(
+    zone: AuthorityZone,
+    request: ShadowRequest,
+    *,
+    view: PlatformView,
+    clock: Callable[[], datetime],
+) -> Outcome:
+    """Answer a request for a preview; the same request again is answered by the one kept."""
+    name = request.request_id
+    try:
+        _check_name(name, shadow_name(request))
+        if not is_previewed(zone, name):
+            preview_shadow(zone, request, view=view, clock=clock)
+    except GridSecureError as error:
+        state = FAILED if _is_failure(error) else REFUSED
+        asked = {"requested_by": request.requested_by}
+        _enter(zone, state, name, error, at=clock(), about="shadow", **asked)
+        return Outcome(name, state, error.reason)
+    return Outcome(name, PREVIEWED)
+
+
+def _check_name(name: str, expected: str) -> None:
     """Refuse a request under another name than its content's: it could hide behind an answer."""
-    if request.request_id != request_name(request):
+    if name != expected:
         raise ReleaseRefusedError(
             "A request's name does not match its content.",
             reason="release.name",
@@ -151,12 +179,13 @@ def _enter(
     error: GridSecureError,
     *,
     at: datetime,
+    about: str = "release",
     **more: str,
 ) -> None:
     """Enter a refusal or failure in the evidence log."""
     detail = {"request": name, "reason": error.reason, "error": type(error).__name__, **more}
     with write_session(zone.engine) as session:
-        evidence.append(session, at=at, actor="checker", action=f"release.{state}", detail=detail)
+        evidence.append(session, at=at, actor="checker", action=f"{about}.{state}", detail=detail)
 
 
 def _is_released(zone: AuthorityZone, name: str) -> bool:
@@ -313,6 +342,12 @@ def _same_run(request: ReleaseRequest, transcript: Transcript) -> None:
         raise ReleaseRefusedError(
             "A transcript belongs to another run than the requested one.",
             reason="release.transcript",
+        )
+    if transcript.tariff:
+        raise ReleaseRefusedError(
+            "A transcript of a shadow run is never released.",
+            reason="release.shadow",
+            remedy="Run the plan itself; its bills are by the tariffs that the rosters name.",
         )
 
 

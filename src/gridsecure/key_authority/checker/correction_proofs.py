@@ -29,6 +29,7 @@ from gridsecure.key_authority.checker.verification import (
 )
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Signed, UploadManifest, open_message
+from gridsecure.plans.cells import Place, roster_places
 from gridsecure.plans.correction_rules import Version, check_correction
 from gridsecure.plans.execution import Output, RosterData, roster_data
 from gridsecure.plans.key_ring import KeyRing
@@ -55,13 +56,10 @@ class ProvenCorrection:
         return self.after.datas[0]
 
     @property
-    def corrected(self) -> list[tuple[str, str, str]]:
-        """Pseudonym, zone and customer class of every corrected slot."""
-        roster = self.data.roster
-        return [
-            (roster.pseudonyms[slot], roster.zones[slot], roster.customer_classes[slot])
-            for slot in self.data.upload.corrected_slots
-        ]
+    def places(self) -> set[Place]:
+        """The cells of its corrected slots."""
+        places = roster_places(self.data.roster)
+        return {places[slot] for slot in self.data.upload.corrected_slots}
 
 
 def prove_correction(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
@@ -27,6 +28,8 @@ from gridsecure.messages import CellTotal, Signed, sign_message
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.execution import Output, RosterData
 from gridsecure.plans.key_ring import KeyRing
+
+OrderT = TypeVar("OrderT", bound=CheckedCorrections)
 
 
 def release_corrections(
@@ -50,7 +53,14 @@ def release_corrections(
     tariffs = {digest: fetch_tariff(view, digest) for digest in sorted(digests)}
     prepared = prepare_corrections(zone, parts, tariffs=tariffs)
     names = [fetch_settlement_names(part.data.roster, zone=zone) for part in parts]
-    order, files = _order(parts, names, withheld=prepared.withheld, tariffs=tariffs, at=clock())
+    order, files = order_corrections(
+        CheckedCorrections,
+        parts,
+        names=names,
+        withheld=prepared.withheld,
+        tariffs=tariffs,
+        at=clock(),
+    )
     answer, sealed = zone.vault.release_corrections(
         sign_message(order, key=zone.signing_key), files
     )
@@ -67,19 +77,25 @@ def release_corrections(
     )
 
 
-def _order(
+def order_corrections(
+    kind: type[OrderT],
     parts: Sequence[ProvenCorrection],
-    names: Sequence[list[str]],
     *,
+    names: Sequence[list[str]],
     withheld: Withheld,
     tariffs: Mapping[str, str],
     at: datetime,
-) -> tuple[CheckedCorrections, list[bytes]]:
-    """What the vault is told, and the outputs in the order it lists them."""
+) -> tuple[OrderT, list[bytes]]:
+    """What the vault is told, and the outputs in the order it lists them.
+
+    Args:
+        names: By correction, the settlement pseudonym of every slot; none for a preview.
+        tariffs: Tariff texts by digest.
+    """
     pairs = [
         ((part.before, part.outputs_before), (part.data, part.after.outputs)) for part in parts
     ]
-    order = CheckedCorrections(
+    order = kind(
         start=parts[0].data.upload.start,
         end=parts[0].data.upload.end,
         created_at=at.isoformat(),

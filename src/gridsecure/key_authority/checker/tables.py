@@ -203,6 +203,36 @@ class ToldMemberRow(Kept, Row, table=True):
     counts: bool
 
 
+# --- shadow runs
+
+
+class PreviewRow(SignedRow, table=True):
+    """What a shadow run would change, told once to an order of the billing office."""
+
+    __tablename__ = "preview"
+    SAME: ClassVar = ("preview_id", "digest")
+
+    id: int | None = Field(default=None, primary_key=True)
+    preview_id: str = Field(unique=True)
+    order: str = Field(unique=True)
+
+
+class PreviewCellRow(Kept, Row, table=True):
+    """How many questions a preview asked of a cell and month, whether or not they were answered."""
+
+    __tablename__ = "preview_cell"
+    __table_args__ = (Index("ix_preview_cell_period", "domain", "start_at", "end_at"),)
+    SAME: ClassVar = ("preview_id", "zone", "customer_class", "questions")
+
+    preview_id: str = Field(primary_key=True, foreign_key="preview.preview_id")
+    zone: str = Field(primary_key=True)
+    customer_class: str = Field(primary_key=True)
+    domain: str
+    start_at: datetime = Field(sa_type=Moment)
+    end_at: datetime = Field(sa_type=Moment)
+    questions: int
+
+
 # --- queries
 
 
@@ -219,5 +249,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0001"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0002"
 )

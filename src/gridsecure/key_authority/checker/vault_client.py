@@ -24,7 +24,7 @@ from gridsecure.errors import AccessDeniedError, GridSecureError
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import find_parameters
 from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, read_peer_uid
-from gridsecure.key_authority.packages import VaultAnswer
+from gridsecure.key_authority.packages import PreviewAnswer, VaultAnswer
 from gridsecure.messages import Signed
 
 _CLASSES: Final = {
@@ -74,6 +74,11 @@ class VaultClient:
         """As `Vault.release_totals`."""
         answer = self._ask("release-totals", [order.model_dump_json().encode(), *files])
         return VaultAnswer.parse(answer[0])
+
+    def preview_bills(self, order: Signed, files: Sequence[bytes]) -> PreviewAnswer:
+        """As `Vault.preview_bills`."""
+        answer = self._ask("preview-bills", [order.model_dump_json().encode(), *files])
+        return PreviewAnswer.parse(answer[0])
 
     def close(self) -> None:
         """Leave the vault; it goes on."""

@@ -24,6 +24,7 @@ from gridsecure.key_authority.checker.platform_view import (
 from gridsecure.key_authority.checker.seating import prove_roster
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import (
+    Digest,
     RosterManifest,
     Signed,
     Transcript,
@@ -137,7 +138,7 @@ def prove(
     datas = known.of(transcript, partial(_datas, zone=zone, view=view))
     if transcript.plan != "load-curve":
         (data,) = datas
-        inputs, outputs = execute_checked_bill(data, view=view, keys=keys)
+        inputs, outputs = execute_checked_bill(data, view=view, keys=keys, by=transcript.tariff)
         claims = [f"bill/{transcript.uploads[0]}"]
         if data.upload.corrects is not None:
             # The bill that is cancelled can be cancelled once.
@@ -166,14 +167,17 @@ def prove(
 
 
 def execute_checked_bill(
-    data: RosterData, *, view: PlatformView, keys: KeyRing
+    data: RosterData, *, view: PlatformView, keys: KeyRing, by: Digest = ""
 ) -> tuple[dict[str, str], dict[str, Output]]:
     """Execute the bill plan of a roster's upload, on objects whose digests are right.
+
+    Args:
+        by: The tariff to bill by; the roster's by default.
 
     Raises:
         GridSecureError: As `prove`.
     """
-    plan = compile_bill(data, tariff=parse_tariff(fetch_tariff(view, data.roster.tariff)))
+    plan = compile_bill(data, tariff=parse_tariff(fetch_tariff(view, by or data.roster.tariff)))
     load = partial(fetch_object, view)
     return execute_bill(data, plan=plan, load=load, keys=keys)
 

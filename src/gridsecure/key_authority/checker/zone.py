@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.homomorphic.keys import PublicKeySet
-from gridsecure.key_authority.packages import VaultAnswer
+from gridsecure.key_authority.packages import PreviewAnswer, VaultAnswer
 from gridsecure.messages import Signed
 from gridsecure.store.objects import ObjectStore
 
@@ -45,6 +45,10 @@ class VaultDoor(Protocol):
         """As `Vault.release_totals`."""
         ...
 
+    def preview_bills(self, order: Signed, files: Sequence[bytes], /) -> PreviewAnswer:
+        """As `Vault.preview_bills`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class AuthorityZone:
@@ -57,6 +61,7 @@ class AuthorityZone:
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
         office: The billing office's key by thumbprint; it closes months.
         settlement: Asks the identity authority for settlement pseudonyms.
+        shadow_questions: How many a cell answers of a month in previews of shadow runs.
         seated: The gateway's key of every roster whose seats this process checked.
         timezones: Local time of every tariff that this process read.
     """
@@ -69,5 +74,6 @@ class AuthorityZone:
     office: Mapping[str, Sm2PublicKey]
     settlement: Settlement
     vault: VaultDoor
+    shadow_questions: int = 0
     seated: dict[str, Sm2PublicKey] = field(default_factory=dict, repr=False)
     timezones: dict[str, str] = field(default_factory=dict, repr=False)

@@ -41,18 +41,26 @@ from gridsecure.errors import (
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.secret_key import SecretKeySet
-from gridsecure.key_authority.compared_bills import compare_versions, total_corrections
+from gridsecure.key_authority.compared_bills import (
+    ComparedBills,
+    compare_versions,
+    total_corrections,
+    write_corrections,
+)
 from gridsecure.key_authority.control_totals import RosterBills, cells_of, total_cells
 from gridsecure.key_authority.filing import file_by_settlement_name
 from gridsecure.key_authority.packages import (
     CheckedBills,
     CheckedCorrections,
+    CheckedPreview,
     CheckedTotals,
     KeyOrder,
+    PreviewAnswer,
     RevocationOrder,
     VaultAnswer,
     withheld_measures,
 )
+from gridsecure.key_authority.previewed_bills import preview_cells
 from gridsecure.key_authority.vault.custody import (
     KeyPlace,
     check_kek,
@@ -180,20 +188,23 @@ class Vault:
             AuthenticityError, CiphertextError: As `release_bills`.
         """
         order = self._order(envelope, CheckedCorrections)
-        remaining = iter(_counted(files, order.files))
-        parts = []
-        for item in order.corrections:
-            before, after = (
-                self._bills(order, version.roster, version.outputs, remaining)
-                for version in (item.before, item.after)
-            )
-            parts.append(compare_versions(item, before, after, span=(order.start, order.end)))
-        sealed = [
-            self._seal(order, item.after.roster, part.statements, item.names)
-            for item, part in zip(order.corrections, parts, strict=True)
-        ]
+        parts = self._compare(order, files)
+        sealed = []
+        for item, part in zip(order.corrections, parts, strict=True):
+            roster = item.after.roster
+            documents = write_corrections(item, part, tariff=_tariff(order, roster))
+            sealed.append(self._seal(order, roster, documents, item.names))
         names = [part.roster_id for part in parts]
         return VaultAnswer(cells=total_corrections(order, parts), statements=names), sealed
+
+    def preview_bills(self, envelope: Signed, files: Sequence[bytes]) -> PreviewAnswer:
+        """Decrypt two versions of checked bills; say what would change by cell, and no more.
+
+        Raises:
+            ReleaseRefusedError, AuthenticityError, CiphertextError: As `release_corrections`.
+        """
+        order = self._order(envelope, CheckedPreview)
+        return PreviewAnswer(cells=preview_cells(order, self._compare(order, files)))
 
     def release_totals(self, envelope: Signed, files: Sequence[bytes]) -> VaultAnswer:
         """Decrypt blinded columns of whole days and add them up by cell and interval.
@@ -230,6 +241,17 @@ class Vault:
             envelope, expect=expect, trusted={self.checker.thumbprint: self.checker}
         )
 
+    def _compare(self, order: CheckedCorrections, files: Sequence[bytes]) -> list[ComparedBills]:
+        remaining = iter(_counted(files, order.files))
+        parts = []
+        for item in order.corrections:
+            before, after = (
+                self._bills(order, version.roster, version.outputs, remaining)
+                for version in (item.before, item.after)
+            )
+            parts.append(compare_versions(item, before, after, span=(order.start, order.end)))
+        return parts
+
     def _bills(
         self,
         order: CheckedBills | CheckedCorrections,
@@ -240,9 +262,12 @@ class Vault:
         values = {
             name: self._decrypt(entry, next(files), roster) for name, entry in outputs.items()
         }
-        tariff = parse_tariff(order.tariffs[roster.tariff])
         return recombine_bills(
-            roster, start=order.start, end=order.end, tariff=tariff, values=values
+            roster,
+            start=order.start,
+            end=order.end,
+            tariff=_tariff(order, roster),
+            values=values,
         )
 
     def _seal(
@@ -301,6 +326,10 @@ class Vault:
         self._opened.move_to_end(name)
         while len(self._opened) > MAX_OPEN:
             self._opened.popitem(last=False)
+
+
+def _tariff(order: CheckedBills | CheckedCorrections, roster: RosterManifest) -> Tariff:
+    return parse_tariff(order.tariffs[roster.tariff])
 
 
 def _counted(files: Sequence[bytes], expected: int) -> Sequence[bytes]:

@@ -148,6 +148,9 @@ def _answer(vault: Vault, order: str, content: list[bytes]) -> list[bytes]:
     if order == "release-totals":
         totals = vault.release_totals(Signed.parse(content[0]), content[1:])
         return [totals.model_dump_json().encode()]
+    if order == "preview-bills":
+        preview = vault.preview_bills(Signed.parse(content[0]), content[1:])
+        return [preview.model_dump_json().encode()]
     if order == "create-key-set":
         return _described(vault.create_key_set(Signed.parse(content[0])))
     if order == "revoke-key-set":

@@ -1,0 +1,135 @@
+"""The commands of `gridsecure shadow`: what another tariff would change, before anybody is billed.
+
+A shadow run is computed on ciphertext and checked by the key authority like any run. Nothing of it
+is released. What comes of it is a preview: how many bills would change in each cell, and by how
+much, as far as the rules of release allow.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.office_options import AuthorityUrlOption, IdentityUrlOption, PlatformUrlOption
+from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.period import MonthOption, PersonOption, TimezoneOption, month_span
+from gridsecure.cli.run_order import TIMEZONE
+from gridsecure.errors import InputError
+
+with on_use():
+    from gridsecure.analyst import releases
+    from gridsecure.cli import online, tariff_names
+    from gridsecure.offices import files as office_files
+    from gridsecure.offices import shadow_orders
+    from gridsecure.tariffs.tariff import load_tariff
+
+if TYPE_CHECKING:
+    from gridsecure.messages import PreviewCell, ShadowPreview
+
+shadow_app = typer.Typer(
+    help="Try a tariff or corrections: what would change, with nothing released.",
+    no_args_is_help=True,
+)
+
+
+@shadow_app.command("order")
+@explain_errors
+def order(  # noqa: PLR0913 - one parameter an option
+    *,
+    identity: IdentityUrlOption,
+    platform: PlatformUrlOption,
+    key: PersonOption,
+    office_key: Annotated[Path, typer.Option(help="The billing office's key; it signs the order.")],
+    month: MonthOption,
+    tariff: Annotated[
+        str | None, typer.Option(help="Tariff file or catalogue id to bill the month by.")
+    ] = None,
+    corrections: Annotated[
+        bool, typer.Option("--corrections", help="Try the corrections that wait instead.")
+    ] = False,
+    closing: Annotated[
+        int | None, typer.Option("--list", min=1, help="Number of the closing list to bill.")
+    ] = None,
+    upload: Annotated[
+        list[str] | None, typer.Option(help="Bill only this upload; may be given again.")
+    ] = None,
+    timezone: TimezoneOption = TIMEZONE,
+) -> None:
+    """Order a shadow run, which the next release round answers with a preview."""
+    if bool(tariff) == corrections:
+        raise InputError(
+            "A shadow run tries either a tariff or the corrections that wait.",
+            reason="shadow.what",
+            remedy="Give --tariff, or --corrections.",
+        )
+    span = month_span(month, timezone)
+    text = _tariff_text(tariff, start=span["start"]) if tariff else ""
+    with online.person(identity, key=key, services={"platform": platform}) as call:
+        run_id = shadow_orders.order_shadow_run(
+            call,
+            key=office_files.officer_key(office_key),
+            now=online.utc_now(),
+            tariff=text,
+            uploads=upload or (),
+            number=closing,
+            **span,
+        )
+    Console().print(f"Shadow run {run_id} is started. After the next release round, read it with")
+    Console().print("gridsecure shadow show.")
+
+
+@shadow_app.command("show")
+@explain_errors
+def show(
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
+    key: PersonOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Show what shadow runs would change, oldest first."""
+    pinned = releases.pin_authority(authority_key)
+    with online.person(identity, key=key, services={"authority": authority}) as call:
+        found = shadow_orders.list_shadow_previews(call, authority=pinned.key)
+    document = {"previews": [preview.model_dump() for preview in found]}
+    print_result(document, output, show=lambda console: _show(found, console))
+
+
+def _tariff_text(name: str, *, start: str) -> str:
+    path = tariff_names.find_tariff(name, month=datetime.fromisoformat(start).date())
+    load_tariff(path)  # what is no sound tariff is explained before anything is sent
+    return path.read_text(encoding="utf-8")
+
+
+def _show(previews: list[ShadowPreview], console: Console) -> None:
+    for preview in previews:
+        tried = f"tariff {preview.tariff[:12]}" if preview.tariff else "corrections"
+        title = f"{preview.start[:7]}, {tried}, {preview.previewed_at[:16]}"
+        table = Table("zone", "class", title=title)
+        for column in ("bills", "would change", "energy [kWh]", "amount"):
+            table.add_column(column, justify="right")
+        for cell in preview.cells:
+            money = "withheld" if cell.amount_fen is None else f"{int(cell.amount_fen) / 100:,.2f}"
+            energy = "withheld" if cell.energy_wh is None else f"{int(cell.energy_wh) / 1000:,.3f}"
+            table.add_row(
+                cell.zone, cell.customer_class, f"{cell.bills:,}", _count(cell), energy, money
+            )
+        console.print(table)
+
+
+def _count(cell: PreviewCell) -> str:
+    """How many bills change, in words where only a bound may be told."""
+    least, most = cell.changed_least, cell.changed_most
+    if least == most:
+        return f"{least:,}"
+    if (least, most) == (0, cell.bills):
+        return "withheld"
+    return f"at most {most:,}" if least == 0 else f"at least {least:,}"

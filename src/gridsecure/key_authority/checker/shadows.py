@@ -1,0 +1,308 @@
+"""The checker's protocol for shadow runs: all of a release but the release.
+
+1. the request is signed by the platform and the order in it by the billing office, and every
+   transcript is about the order's month, plan, tariff and uploads;
+2. every transcript holds: signed inputs, and the same outputs when executed again. So do the
+   bills it is compared with, by the tariff of the rosters or as released before;
+3. what the preview tells of a cell is told for good. The ledger withholds what cannot be told
+   beside all that was told, and every later release is compared with the preview (`ledger`);
+4. a cell answers so many questions a month and no more (`plans.previews`);
+5. the vault decrypts, compares, and gives out aggregates; no statement is written;
+6. the preview is signed, kept and entered in the evidence log, and the ledger with it.
+
+There is no certificate, no version of a bill and no claim: a shadow run stops nothing from being
+released later, but for what was told of its cells. Tariffs are tried on first uploads only. On
+corrected readings beside the first, they would show what one household's correction was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from gridsecure.billing.rules import line_rules
+from gridsecure.errors import AuthenticityError, InvalidMessageError, ReleaseRefusedError
+from gridsecure.key_authority.checker.bill_versions import make_version
+from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
+from gridsecure.key_authority.checker.key_sets import key_ring
+from gridsecure.key_authority.checker.ledger import Period, check_overlap, enter
+from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
+from gridsecure.key_authority.checker.rebills import order_corrections
+from gridsecure.key_authority.checker.tables import PreviewCellRow, PreviewRow
+from gridsecure.key_authority.checker.told_cells import Prepared, prepare_corrections
+from gridsecure.key_authority.checker.verification import (
+    KnownInputs,
+    execute_checked_bill,
+    prove,
+)
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.packages import CheckedPreview
+from gridsecure.messages import (
+    Digest,
+    PreviewCell,
+    ShadowOrder,
+    ShadowPreview,
+    ShadowRequest,
+    Signed,
+    Transcript,
+    open_message,
+    sign_message,
+)
+from gridsecure.plans.bills import BILL_PLAN_VERSION
+from gridsecure.plans.cells import MINIMUM_MEMBERS, Place
+from gridsecure.plans.execution import billing_period, roster_data
+from gridsecure.plans.key_ring import KeyRing
+from gridsecure.plans.previews import count_questions
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.rows import find, keep, load_row
+from gridsecure.tariffs.tariff import parse_tariff
+
+REFUSED: Final = "shadow.order"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request with the order in it, both verified."""
+
+    request: ShadowRequest
+    order: ShadowOrder
+
+
+def preview_shadow(
+    zone: AuthorityZone,
+    request: ShadowRequest,
+    *,
+    view: PlatformView,
+    clock: Callable[[], datetime],
+) -> None:
+    """Answer a request for a preview.
+
+    Args:
+        request: As the platform signed it.
+
+    Raises:
+        ReleaseRefusedError: The order is not the office's, or not about these transcripts
+            (`shadow.order`); it was answered before (`shadow.repeated`); a cell has answered enough
+            (`shadow.questions`).
+        GridSecureError: As `answering.answer_request` meets.
+    """
+    # 1. policy
+    asked = _Asked(request, _allowed(zone, request))
+    keys = key_ring(zone)
+    # 2. proof
+    proofs = [_prove(one, asked.order, zone=zone, view=view, keys=keys)
+              for one in request.transcripts]  # fmt: skip
+    digests = {data.roster.tariff for part in proofs for data in (part.before, part.data)}
+    tariffs = {digest: fetch_tariff(view, digest) for digest in sorted(digests)}
+    # 3. and 4. what may be told
+    prepared = _prepare(zone, proofs, tariffs)
+    questions = max(_questions(part, tariffs) for part in proofs)
+    places = {place for part in proofs for place in part.places}
+    with read_session(zone.engine) as session:
+        _check_questions(zone, session, prepared.giving.period, places, questions)
+    # 5. comparison
+    order, files = order_corrections(
+        CheckedPreview,
+        proofs,
+        names=[[] for _ in proofs],
+        withheld=prepared.withheld,
+        tariffs=tariffs,
+        at=clock(),
+    )
+    cells = zone.vault.preview_bills(sign_message(order, key=zone.signing_key), files).cells
+    # 6. record
+    _record(zone, asked, prepared, cells, questions=questions, at=clock())
+
+
+def is_previewed(zone: AuthorityZone, name: str) -> bool:
+    """Whether a request was answered by a preview."""
+    with read_session(zone.engine) as session:
+        return find(session, PreviewRow, preview_id=name) is not None
+
+
+def list_previews(zone: AuthorityZone) -> list[Signed]:
+    """All previews, oldest first."""
+    with read_session(zone.engine) as session:
+        return [
+            row.envelope for row in session.exec(select(PreviewRow).order_by(col(PreviewRow.id)))
+        ]
+
+
+def find_preview(zone: AuthorityZone, preview_id: str) -> Signed:
+    """A preview by its id.
+
+    Raises:
+        NotFoundError: There is none (`not-found.preview`).
+    """
+    with read_session(zone.engine) as session:
+        return load_row(session, PreviewRow, preview_id=preview_id).envelope
+
+
+def _allowed(zone: AuthorityZone, request: ShadowRequest) -> ShadowOrder:
+    try:
+        order = open_message(request.order, expect=ShadowOrder, trusted=zone.office)
+    except (AuthenticityError, InvalidMessageError) as error:
+        raise _refused("The billing office did not sign the order of a shadow run.") from error
+    with read_session(zone.engine) as session:
+        if find(session, PreviewRow, order=request.order.digest) is not None:
+            raise ReleaseRefusedError(
+                "The order of a shadow run was answered before.",
+                reason="shadow.repeated",
+                remedy="Read that preview (gridsecure shadow show), or sign another order.",
+            )
+    transcripts = [
+        open_message(one, expect=Transcript, trusted=zone.platform) for one in request.transcripts
+    ]
+    wanted = (order.plan, BILL_PLAN_VERSION, order.start, order.end, order.tariff)
+    uploads = [upload for one in transcripts for upload in one.uploads]
+    for one in transcripts:
+        if (one.plan, one.plan_version, one.start, one.end, one.tariff) != wanted:
+            raise _refused("A transcript is not about the order of a shadow run.")
+    if len(set(uploads)) != len(uploads) or (order.uploads and sorted(uploads) != order.uploads):
+        raise _refused("A shadow run is over other uploads than the office ordered.")
+    return order
+
+
+def _prove(
+    envelope: Signed, order: ShadowOrder, *, zone: AuthorityZone, view: PlatformView, keys: KeyRing
+) -> ProvenCorrection:
+    """A transcript that holds, and the bills it is compared with."""
+    if not order.tariff:
+        return prove_correction(envelope, zone=zone, view=view, keys=keys)
+    proven = prove(envelope, seed=None, zone=zone, view=view, keys=keys, known=KnownInputs())
+    (own,) = proven.datas
+    _, before = execute_checked_bill(own, view=view, keys=keys)
+    # Every bill is compared, as if a correction listed it.
+    upload = own.upload.model_copy(update={"corrected_slots": list(range(own.roster.slots))})
+    roster = own.roster.model_copy(update={"tariff": order.tariff})
+    after = replace(proven, datas=(roster_data(roster, upload),), claims=())
+    return ProvenCorrection(after, own, before, make_version(proven))
+
+
+def _prepare(
+    zone: AuthorityZone, parts: Sequence[ProvenCorrection], tariffs: Mapping[str, str]
+) -> Prepared:
+    """What the preview tells of which sets; nothing is claimed, so all may still be released."""
+    prepared = prepare_corrections(zone, parts, tariffs=tariffs)
+    # Of first uploads nothing may have been told before; those of corrections were released.
+    first = [part for part in parts if part.version.corrects is None]
+    datas = {part.version.upload: part.before for part in first}
+    if datas:
+        with read_session(zone.engine) as session:
+            check_overlap(session, datas)
+    giving = replace(prepared.giving, claims={}, datas=datas)
+    return Prepared(giving, prepared.withheld)
+
+
+def _questions(part: ProvenCorrection, tariffs: Mapping[str, str]) -> int:
+    rules = []
+    for data in (part.before, part.data):
+        tariff = parse_tariff(tariffs[data.roster.tariff])
+        period = billing_period(data.upload.start, data.upload.end, tariff=tariff)
+        rules.append(line_rules(tariff, period))
+    return count_questions(*rules)
+
+
+def _check_questions(
+    zone: AuthorityZone,
+    session: Session,
+    period: Period,
+    places: Iterable[Place],
+    questions: int,
+) -> None:
+    asked = (
+        select(
+            PreviewCellRow.zone, PreviewCellRow.customer_class, func.sum(PreviewCellRow.questions)
+        )
+        .where(
+            PreviewCellRow.domain == period.domain,
+            PreviewCellRow.start_at == period.start_at,
+            PreviewCellRow.end_at == period.end_at,
+        )
+        .group_by(PreviewCellRow.zone, PreviewCellRow.customer_class)
+    )
+    spent = {(name, kind): count for name, kind, count in session.exec(asked)}
+    over = sorted(p for p in places if spent.get(p, 0) + questions > zone.shadow_questions)
+    if over:
+        raise ReleaseRefusedError(
+            f"The shadow run asks {questions} of the {zone.shadow_questions} questions that a cell "
+            f"answers a month, and {len(over)} cells have fewer left ({'/'.join(over[0])}).",
+            reason="shadow.questions",
+            remedy="Decide by the previews there are, or try a tariff with fewer new limits.",
+        )
+
+
+def _record(
+    zone: AuthorityZone,
+    asked: _Asked,
+    prepared: Prepared,
+    cells: Sequence[PreviewCell],
+    *,
+    questions: int,
+    at: datetime,
+) -> None:
+    """Keep a preview, what it told and what it asked, in one transaction or not at all."""
+    name, period = asked.request.request_id, prepared.giving.period
+    places = {(cell.zone, cell.customer_class) for cell in cells}
+    with write_session(zone.engine) as session:
+        if find(session, PreviewRow, preview_id=name) is not None:
+            return
+        _check_questions(zone, session, period, places, questions)
+        enter(session, prepared.giving, release_id=name, at=at)
+        detail: dict[str, evidence.JSON] = {
+            "request": name,
+            "plan": asked.order.plan,
+            "tariff": asked.order.tariff,
+            "order": asked.request.order.digest,
+            "questions": questions,
+        }
+        entry = evidence.append(
+            session, at=at, actor="checker", action="shadow.previewed", detail=detail
+        )
+        preview = _preview(asked, cells, at=at, evidence_head=entry.hash)
+        envelope = sign_message(preview, key=zone.signing_key)
+        row = PreviewRow(
+            preview_id=name,
+            order=asked.request.order.digest,
+            digest=envelope.digest,
+            message=envelope.model_dump_json(),
+            at=at,
+        )
+        keep(session, row)
+        for zone_name, kind in sorted(places):
+            spent = {"preview_id": name, "questions": questions, **asdict(period)}
+            keep(session, PreviewCellRow(zone=zone_name, customer_class=kind, **spent))
+
+
+def _preview(
+    asked: _Asked, cells: Sequence[PreviewCell], *, at: datetime, evidence_head: Digest
+) -> ShadowPreview:
+    request, order = asked.request, asked.order
+    return ShadowPreview(
+        preview_id=request.request_id,
+        plan=order.plan,
+        start=order.start,
+        end=order.end,
+        tariff=order.tariff,
+        order=request.order.digest,
+        requested_by=request.requested_by,
+        previewed_at=at.isoformat(),
+        transcripts=[one.digest for one in request.transcripts],
+        minimum_members=MINIMUM_MEMBERS,
+        cells=list(cells),
+        evidence_head=evidence_head,
+    )
+
+
+def _refused(message: str) -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        message,
+        reason=REFUSED,
+        remedy="The billing office orders the shadow run anew (gridsecure shadow order).",
+    )

@@ -1,0 +1,127 @@
+"""What the vault tells of a shadow run: how many bills change in a cell, and by how much.
+
+As for corrections (`compared_bills`), whose differences these are, and on top of that:
+
+- whose bill changes by a contract charge alone is public; of the others a count is told as far as
+  `plans.previews.bound_count` lets it be;
+- money is told where every line that moved is reached by enough customers, and a new limit is not
+  reached by enough as well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridsecure.billing.bills import Bills
+from gridsecure.billing.corrections import LineKey, line_key
+from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR
+from gridsecure.key_authority.compared_bills import ComparedBills, total_corrections
+from gridsecure.key_authority.packages import CheckedPreview, withheld_measures
+from gridsecure.messages import PreviewCell
+from gridsecure.plans.cells import MONEY, NO_MEASURES, Member, Place
+from gridsecure.plans.previews import bound_count, find_moved_lines, is_crowd
+
+
+@dataclass(slots=True)
+class _Cell:
+    """Who is in a cell, and what would change for whom.
+
+    Args:
+        public: Members whose bill changes by what everybody can compute.
+        reached: By line that moved, the members that it is about.
+        new_limits: Those of the lines that begin at a new limit.
+    """
+
+    members: set[Member] = field(default_factory=set)
+    changed: set[Member] = field(default_factory=set)
+    public: set[Member] = field(default_factory=set)
+    reached: dict[LineKey, set[Member]] = field(default_factory=lambda: defaultdict(set))
+    new_limits: set[LineKey] = field(default_factory=set)
+
+    def tells_money(self) -> bool:
+        """Whether enough bills change, enough reach each line that moved, and enough no limit."""
+        rests = [self.members - self.reached[key] for key in self.new_limits]
+        sets = (self.changed, *self.reached.values(), *rests)
+        return all(is_crowd(some, within=self.members) for some in sets)
+
+    def count_changed(self) -> tuple[int, int]:
+        """The least and most that may be told of how many bills change."""
+        others = self.members - self.public
+        if not others or others == self.members:
+            least, most = bound_count(others, chosen=self.changed - self.public)
+            return len(self.public) + least, len(self.public) + most
+        # The others are a set of their own, which no ledger knows.
+        return len(self.public), len(self.members)
+
+
+def preview_cells(order: CheckedPreview, parts: Sequence[ComparedBills]) -> list[PreviewCell]:
+    """What changes by cell, as far as it may be told."""
+    cells: dict[Place, _Cell] = defaultdict(_Cell)
+    for part in parts:
+        _sort_into(cells, part)
+    totals = {
+        (cell.zone, cell.customer_class, cell.measure): cell.value
+        for cell in total_corrections(order, parts)
+    }
+    ordered = withheld_measures(order.withheld)
+    found = []
+    for place, cell in sorted(cells.items()):
+        withheld = MONEY in ordered.get(place, NO_MEASURES)
+        least, most = (0, len(cell.members)) if withheld else cell.count_changed()
+        found.append(
+            PreviewCell(
+                zone=place[0],
+                customer_class=place[1],
+                bills=len(cell.members),
+                changed_least=least,
+                changed_most=most,
+                energy_wh=totals[*place, "energy_wh"],
+                amount_fen=totals[*place, MONEY] if cell.tells_money() else None,
+            )
+        )
+    return found
+
+
+def _sort_into(cells: dict[Place, _Cell], part: ComparedBills) -> None:
+    before, after = part.correction.before, part.correction.after
+    moved = find_moved_lines(before.rules, after.rules)
+    public = (_contract_fen(after) != _contract_fen(before))[part.slots]
+    changed = (part.amount_fen != 0) | public
+    kept = {line_key(rule) for rule in after.rules}
+    reached = {
+        line.key: _reach(after if line.key in kept else before, line.key)[part.slots]
+        for line in moved
+    }
+    for row, (place, member) in enumerate(zip(part.places, part.members, strict=True)):
+        cell = cells[place]
+        cell.members.add(member)
+        cell.new_limits |= {line.key for line in moved if line.is_new_limit}
+        for chosen, named in ((cell.changed, changed), (cell.public, public)):
+            if named[row]:
+                chosen.add(member)
+        for key, mask in reached.items():
+            about = cell.reached[key]
+            if mask[row]:
+                about.add(member)
+
+
+def _contract_fen(bills: Bills) -> NDArray[np.object_]:
+    """What each bill holds of contract charges [fen]."""
+    rows = [n for n, rule in enumerate(bills.rules) if rule.basis == CONTRACT]
+    total: NDArray[np.object_] = bills.amounts_fen[rows].astype(object).sum(axis=0)
+    return total
+
+
+def _reach(bills: Bills, key: LineKey) -> NDArray[np.bool_]:
+    """Which bills a line is about; some lines have a quantity for every bill."""
+    rows = zip(bills.rules, bills.quantities, bills.amounts_fen, strict=True)
+    found = np.zeros(len(bills.meter_point_ids), dtype=bool)
+    for rule, quantity, amount in rows:
+        if line_key(rule) == key:
+            found |= (amount if rule.basis in (MINIMUM, POWER_FACTOR) else quantity) != 0
+    return found

@@ -1,0 +1,119 @@
+"""What a shadow run may tell of a cell besides what the rules of sets say (`cells`).
+
+A preview counts the bills that change. Unlike who sits in a cell, whose bill changes is secret, and
+the tariff that decides it is of the orderer's choosing. So:
+
+1. a count is exact only where enough bills change and enough do not (`bound_count`);
+2. money is told only where enough customers reach every line whose price or limit moved, and where
+   enough do not reach a limit that the issued bills do not have (`find_moved_lines`). Otherwise a
+   high limit, or a low one, would be a question about the largest or smallest household;
+3. a month's cell answers so many questions and no more (`count_questions`): one for each preview,
+   and one for each new limit, because limits can be swept.
+
+Enough is 15 customers, and for every owner of gateways in the cell 15 that are not its own. Unlike
+for sets there is no "or none": an owner who knows its own bills would learn that no other changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from gridsecure.billing.corrections import LineKey, line_key
+from gridsecure.billing.rules import (
+    CONTRACT,
+    DISCOUNT,
+    MINIMUM,
+    OWN_DEMAND,
+    POWER_FACTOR,
+    RATCHET,
+    LineRule,
+)
+from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
+
+_STEPS = frozenset({DISCOUNT, MINIMUM, OWN_DEMAND, POWER_FACTOR, RATCHET})
+"""Lines that are not proportional to a quantity, besides those of tiers."""
+
+
+def is_crowd(chosen: Collection[Member], *, within: Collection[Member]) -> bool:
+    """Whether enough customers of a cell are among the chosen, whoever takes its own away.
+
+    >>> cell = [Member(str(n), "utility", True) for n in range(40)]
+    >>> is_crowd(cell[:15], within=cell), is_crowd(cell[:14], within=cell)
+    (True, False)
+    >>> is_crowd(cell, within=[*cell, Member("a", "other", True)])
+    False
+    """
+    customers = Counter(member.owner for member in chosen if member.counts)
+    owners, total = {member.owner for member in within}, customers.total()
+    return total >= MINIMUM_MEMBERS and (
+        len(owners) == 1 or all(total - customers[own] >= MINIMUM_MEMBERS for own in owners)
+    )
+
+
+def bound_count(members: Collection[Member], *, chosen: Collection[Member]) -> tuple[int, int]:
+    """Return the least and most that may be told of how many members of a cell are chosen.
+
+    A bound leaves room for all that any owner knows, so that no one's own taken away sharpens it.
+
+    >>> cell = [Member(str(n), "utility", True) for n in range(40)]
+    >>> [bound_count(cell, chosen=cell[:count]) for count in (0, 14, 15, 25, 26, 40)]
+    [(0, 14), (0, 14), (15, 15), (25, 25), (26, 40), (26, 40)]
+    """
+    count = len(members)
+    rest = set(members).difference(chosen)
+    points = Counter(member.owner for member in members)
+    own = max(points.values()) if len(points) > 1 else 0
+    few = min(MINIMUM_MEMBERS - 1 + own + sum(not m.counts for m in members), count)
+    if not is_crowd(chosen, within=members):
+        return 0, few
+    if not is_crowd(rest, within=members):
+        return count - few, count
+    return len(chosen), len(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class MovedLine:
+    """A bill line whose price or limit differs between two tariffs.
+
+    Args:
+        is_new_limit: Whether it begins at a limit that the first tariff does not have.
+    """
+
+    key: LineKey
+    is_new_limit: bool
+
+
+def find_moved_lines(before: Sequence[LineRule], after: Sequence[LineRule]) -> list[MovedLine]:
+    """The lines of two tariffs that make a secret difference; contract charges are public."""
+    old, new = ({line_key(rule): rule for rule in rules} for rules in (before, after))
+    known = {_limit(rule) for rule in before}
+    return [
+        MovedLine(key, key in new and _is_step(new[key]) and _limit(new[key]) not in known)
+        for key in dict.fromkeys((*new, *old))
+        if _price(old.get(key)) != _price(new.get(key))
+    ]
+
+
+def count_questions(before: Sequence[LineRule], after: Sequence[LineRule]) -> int:
+    """How many questions a preview of another tariff asks of every cell."""
+    return 1 + sum(line.is_new_limit for line in find_moved_lines(before, after))
+
+
+def _is_step(rule: LineRule) -> bool:
+    return bool(rule.lower) or rule.basis in _STEPS
+
+
+def _limit(rule: LineRule) -> tuple[object, ...]:
+    """What says where a line begins."""
+    amount = rule.rate if rule.basis == MINIMUM else Decimal(0)
+    ends = (rule.lower, rule.limit_unit, rule.reset, rule.min_use_hours)
+    return (rule.basis, rule.tou_period, *ends, rule.standard, amount)
+
+
+def _price(rule: LineRule | None) -> tuple[object, ...] | None:
+    if rule is None or rule.basis == CONTRACT:
+        return None
+    return (*_limit(rule), rule.upper, rule.rate, rule.prices, rule.base)

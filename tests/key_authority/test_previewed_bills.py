@@ -1,0 +1,122 @@
+"""What the vault tells of bills by tariffs that somebody made up to ask about single households."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gridsecure.billing.bills import compute_bills
+from gridsecure.billing.contracts import default_contracts
+from gridsecure.key_authority.compared_bills import compare_versions
+from gridsecure.key_authority.control_totals import RosterBills
+from gridsecure.key_authority.packages import (
+    BilledRoster,
+    CheckedPreview,
+    CorrectedRoster,
+    WithheldCell,
+)
+from gridsecure.key_authority.previewed_bills import preview_cells
+from gridsecure.messages import PreviewCell, RosterManifest
+from gridsecure.periods import billing_month
+from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
+
+JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
+SPAN = {"start": JULY.start.isoformat(), "end": JULY.end.isoformat()}
+TEXT = catalogue_tariffs()["shenzhen-residential-tiers"].read_text(encoding="utf-8")
+DEARER = ('rate = "0.66286875"', 'rate = "0.67"')
+FEW, MANY = [100_000], [300_000]
+"""Below the first limit of 260 kWh, and in the second tier."""
+
+
+def previewed(
+    usage_wh: Sequence[int], *edits: tuple[str, str], withheld: Sequence[str] = ()
+) -> PreviewCell:
+    """What is told of one cell of households by an edited tariff."""
+    text = TEXT
+    for edit in edits:
+        assert edit[0] in text
+        text = text.replace(*edit, 1)
+    count = len(usage_wh)
+    roster = RosterManifest(
+        roster_id="r", gateway_id="g", domain="d", tariff="old",
+        pseudonyms=[f"{n:03d}" for n in range(count)], zones=["futian"] * count,
+        customer_classes=["household"] * count, household_quota_wh=[0] * count,
+        contracted_va=[0] * count,
+    )  # fmt: skip
+    versions = []
+    for digest, one in (("old", TEXT), ("new", text)):
+        tariff = parse_tariff(one)
+        frame = pd.DataFrame(
+            {"meter_point_id": roster.pseudonyms, "period_start": JULY.start,
+             "period_end": JULY.end, "total_wh": list(usage_wh)}
+        )  # fmt: skip
+        contracts = default_contracts(roster.pseudonyms)
+        bills = compute_bills(frame, tariff=tariff, contracts=contracts, period=JULY)
+        manifest = roster.model_copy(update={"tariff": digest})
+        energy = np.array(usage_wh, dtype=object)
+        versions.append((BilledRoster(roster=manifest, outputs={}),
+                         RosterBills(bills, energy, tariff)))  # fmt: skip
+    (before, old), (after, new) = versions
+    item = CorrectedRoster(
+        before=before, after=after, revision=1, corrected_slots=list(range(count)), names=[]
+    )
+    cell = WithheldCell(zone="futian", customer_class="household", measures=list(withheld))
+    order = CheckedPreview(
+        **SPAN, created_at="", tariffs={}, corrections=[item], withheld=[cell] if withheld else []
+    )
+    part = compare_versions(item, old, new, span=(SPAN["start"], SPAN["end"]))
+    (found,) = preview_cells(order, [part])
+    return found
+
+
+def counted(cell: PreviewCell) -> tuple[int, int]:
+    return cell.changed_least, cell.changed_most
+
+
+def test_a_count_is_exact_where_enough_change_and_enough_do_not() -> None:
+    dearer = ('rate = "0.05"', 'rate = "0.06"')
+    cell = previewed(FEW * 40 + MANY * 20, dearer)
+    assert counted(cell) == (20, 20)
+    assert cell.amount_fen == str(20 * 40)  # 40 kWh beyond the limit at one fen more
+
+
+@pytest.mark.parametrize("above", [0, 1, 14])
+def test_few_in_a_tier_are_neither_counted_nor_summed(above: int) -> None:
+    dearer = ('rate = "0.05"', 'rate = "0.06"')
+    cell = previewed(FEW * 60 + MANY * above, dearer)
+    assert counted(cell) == (0, 14)
+    assert cell.amount_fen is None
+
+
+def test_a_base_change_does_not_uncover_the_few_in_a_tier() -> None:
+    """Everybody pays more; subtracted, what the one household in the tier pays would be left."""
+    tier = ('rate = "0.05"', 'rate = "0.06"')
+    assert previewed(FEW * 60 + MANY, DEARER).amount_fen is not None
+    cell = previewed(FEW * 60 + MANY, DEARER, tier)
+    assert cell.amount_fen is None
+    assert counted(cell) == (47, 61)
+
+
+@pytest.mark.parametrize(("limit", "told"), [(299, True), (301, False), (99, False), (101, False)])
+def test_a_new_limit_has_enough_households_on_both_sides(limit: int, told: bool) -> None:
+    """A limit below all, or above all but a few, would ask for the smallest or the largest."""
+    usage = FEW * 5 + [200_000] * 35 + MANY * 20
+    moved = ("upper_limit_kwh = 260", f"upper_limit_kwh = {limit}")
+    assert (previewed(usage, DEARER, moved).amount_fen is not None) is told
+
+
+def test_what_the_order_withholds_is_neither_counted_nor_summed() -> None:
+    dearer = ('rate = "0.05"', 'rate = "0.06"')
+    money = previewed(FEW * 40 + MANY * 20, dearer, withheld=["amount_fen"])
+    assert (counted(money), money.energy_wh, money.amount_fen) == ((0, 60), "0", None)
+    every = ["amount_fen", "bills", "energy_wh"]
+    cell = previewed(FEW * 40 + MANY * 20, dearer, withheld=every)
+    assert (counted(cell), cell.energy_wh, cell.amount_fen) == ((0, 60), None, None)
+
+
+def test_a_small_cell_tells_nothing_at_all() -> None:
+    cell = previewed(FEW * 14, DEARER)
+    assert (counted(cell), cell.energy_wh, cell.amount_fen) == ((0, 14), None, None)

@@ -1,0 +1,83 @@
+"""What a shadow run may tell of a cell: counts as bounds, lines that moved, questions."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import product
+
+import pytest
+
+from gridsecure.billing.rules import LineRule, line_rules
+from gridsecure.periods import billing_month
+from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
+from gridsecure.plans.previews import bound_count, count_questions, find_moved_lines
+from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
+
+JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
+TEXT = catalogue_tariffs()["shenzhen-residential-tiers"].read_text(encoding="utf-8")
+
+
+def rules(*edits: tuple[str, str]) -> tuple[LineRule, ...]:
+    text = TEXT
+    for edit in edits:
+        assert edit[0] in text
+        text = text.replace(*edit)
+    return line_rules(parse_tariff(text), JULY)
+
+
+def cell(**points: int) -> list[Member]:
+    return [Member(f"{own}{n}", own, True) for own, count in points.items() for n in range(count)]
+
+
+@pytest.mark.parametrize("sizes", [{"a": 30}, {"a": 45}, {"a": 20, "b": 20}, {"a": 40, "b": 15}])
+def test_a_bound_is_true_and_no_owner_can_sharpen_it(sizes: dict[str, int]) -> None:
+    """Whatever number of each owner's bills change, and whoever takes its own away."""
+    members = cell(**sizes)
+    for counts in product(*(range(size + 1) for size in sizes.values())):
+        chosen = [
+            m for m in members if int(m.name[1:]) < dict(zip(sizes, counts, strict=True))[m.owner]
+        ]
+        least, most = bound_count(members, chosen=chosen)
+        assert least <= len(chosen) <= most
+        for own, count in (*zip(sizes, counts, strict=True), ("", 0)):
+            others = len(members) - sizes.get(own, 0)
+            if not others:
+                continue
+            # What is left for the others' changed bills, as the owner computes it.
+            low, high = max(least - count, 0), min(most - count, others)
+            if least == most:
+                assert MINIMUM_MEMBERS <= low <= others - MINIMUM_MEMBERS
+            else:
+                assert min(MINIMUM_MEMBERS - 1, others) <= high - low
+
+
+def test_who_does_not_count_widens_the_bound() -> None:
+    members = [*cell(a=40), *(Member(f"more{n}", "a", False) for n in range(3))]
+    assert bound_count(members, chosen=members[:2]) == (0, 17)
+
+
+def test_a_moved_price_asks_one_question_and_a_new_limit_another() -> None:
+    old = rules()
+    assert count_questions(old, old) == 1
+    assert find_moved_lines(old, old) == []
+    dearer = rules(('rate = "0.30"', 'rate = "0.35"'))
+    assert [(line.key[2], line.is_new_limit) for line in find_moved_lines(old, dearer)] == [
+        (3, False)
+    ]
+    assert count_questions(old, dearer) == 1
+    other = rules(("upper_limit_kwh = 600", "upper_limit_kwh = 555"))
+    assert {line.key[2]: line.is_new_limit for line in find_moved_lines(old, other)} == {
+        2: False,  # its energy ends elsewhere
+        3: True,
+    }
+    assert count_questions(old, other) == 2
+
+
+def test_every_new_limit_of_a_ladder_is_a_question() -> None:
+    old = rules()
+    both = rules(
+        ("upper_limit_kwh = 260", "upper_limit_kwh = 251"),
+        ("upper_limit_kwh = 600", "upper_limit_kwh = 601"),
+    )
+    assert count_questions(old, both) == 3
+    assert all(rule.lower in (Decimal(0), 251, 601) for rule in both)
