@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -68,7 +69,9 @@ class Services(httpx.BaseTransport):
         return self.services[request.url.host].handle_request(request)
 
 
-def authority_of(folder: Path, grid: GridSimulator, platform: FastAPI, *, vault: Path) -> FastAPI:
+def authority_of(
+    folder: Path, grid: GridSimulator, platform: FastAPI, *, vault: Path, **more: Any
+) -> FastAPI:
     """A key authority that pulls from a platform."""
     place_key(folder, grid.authority_key)
     settings = AuthoritySettings(
@@ -82,7 +85,7 @@ def authority_of(folder: Path, grid: GridSimulator, platform: FastAPI, *, vault:
     )
     http = client_of(platform, headers=bearer("platform", "authority"))
     pull = PlatformPull(service_client(http, name="platform", pause=lambda _seconds: None))
-    return create_authority_app(settings, clock=TestClock(), pull=pull)
+    return create_authority_app(settings, clock=TestClock(), pull=pull, **more)
 
 
 @dataclass

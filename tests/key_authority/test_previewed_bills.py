@@ -120,3 +120,11 @@ def test_what_the_order_withholds_is_neither_counted_nor_summed() -> None:
 def test_a_small_cell_tells_nothing_at_all() -> None:
     cell = previewed(FEW * 14, DEARER)
     assert (counted(cell), cell.energy_wh, cell.amount_fen) == ((0, 14), None, None)
+
+
+def test_a_tiny_price_is_no_limit() -> None:
+    """Bills rounded one by one would say how many reach 200 kWh, where half a fen is reached."""
+    tiny = ('rate = "0.66286875"', 'rate = "0.66287525"')  # 0.13 fen more of 200 kWh
+    cell = previewed([200_000] * 57 + [100_000] * 3, tiny)
+    assert cell.amount_fen == "8"  # 57 bills of one fen more would be 57, and three are not
+    assert counted(cell) == (46, 60)

@@ -28,7 +28,7 @@ with on_use():
     from gridsecure.cli import online, tariff_names
     from gridsecure.offices import files as office_files
     from gridsecure.offices import shadow_orders
-    from gridsecure.tariffs.tariff import load_tariff
+    from gridsecure.tariffs import tariff as tariffs
 
 if TYPE_CHECKING:
     from gridsecure.messages import PreviewCell, ShadowPreview
@@ -51,6 +51,9 @@ def order(  # noqa: PLR0913 - one parameter an option
     tariff: Annotated[
         str | None, typer.Option(help="Tariff file or catalogue id to bill the month by.")
     ] = None,
+    instead_of: Annotated[
+        str | None, typer.Option(help="Only bills by this tariff, a file or catalogue id.")
+    ] = None,
     corrections: Annotated[
         bool, typer.Option("--corrections", help="Try the corrections that wait instead.")
     ] = False,
@@ -64,25 +67,21 @@ def order(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Order a shadow run, which the next release round answers with a preview."""
     if bool(tariff) == corrections:
-        raise InputError(
-            "A shadow run tries either a tariff or the corrections that wait.",
-            reason="shadow.what",
-            remedy="Give --tariff, or --corrections.",
-        )
+        raise _nothing_to_try()
     span = month_span(month, timezone)
-    text = _tariff_text(tariff, start=span["start"]) if tariff else ""
+    text, replaced = (_tariff_text(name, span["start"]) for name in (tariff, instead_of))
     with online.person(identity, key=key, services={"platform": platform}) as call:
         run_id = shadow_orders.order_shadow_run(
             call,
             key=office_files.officer_key(office_key),
             now=online.utc_now(),
             tariff=text,
+            instead_of=replaced,
             uploads=upload or (),
             number=closing,
             **span,
         )
-    Console().print(f"Shadow run {run_id} is started. After the next release round, read it with")
-    Console().print("gridsecure shadow show.")
+    Console().print(f"Shadow run {run_id} is started; a release round makes its preview.")
 
 
 @shadow_app.command("show")
@@ -103,9 +102,20 @@ def show(
     print_result(document, output, show=lambda console: _show(found, console))
 
 
-def _tariff_text(name: str, *, start: str) -> str:
+def _nothing_to_try() -> InputError:
+    return InputError(
+        "A shadow run tries either a tariff or the corrections that wait.",
+        reason="shadow.what",
+        remedy="Give --tariff, or --corrections.",
+    )
+
+
+def _tariff_text(name: str | None, start: str) -> str:
+    """A tariff's text; none where it is not named."""
+    if name is None:
+        return ""
     path = tariff_names.find_tariff(name, month=datetime.fromisoformat(start).date())
-    load_tariff(path)  # what is no sound tariff is explained before anything is sent
+    tariffs.load_tariff(path)  # what is no sound tariff is explained before anything is sent
     return path.read_text(encoding="utf-8")
 
 

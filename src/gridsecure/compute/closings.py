@@ -22,7 +22,7 @@ from sqlmodel import Session, col, select
 from gridsecure.compute.correction_uploads import COMMITTED
 from gridsecure.compute.received import as_signed
 from gridsecure.compute.requests import REFUSED, RELEASED, list_requests_about
-from gridsecure.compute.tables import ClosingRow, UploadRow
+from gridsecure.compute.tables import ClosingRow, RosterRow, UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, InputError, NotFoundError
 from gridsecure.messages import ClosingList, PlanName, Signed, open_message
@@ -191,16 +191,18 @@ def _answers(session: Session, item: SignedClosing, plan: PlanName) -> Counter[s
 
 
 def _first_uploads(session: Session, start: str, end: str) -> list[UploadNamed]:
-    found = select(UploadRow.digest, UploadRow.roster_id, UploadRow.gateway_id).where(
+    row = UploadRow
+    found = select(row.digest, row.roster_id, row.gateway_id, RosterRow.tariff).join(RosterRow)
+    of_month = found.where(
         UploadRow.start == start,
         UploadRow.end == end,
         UploadRow.state == COMMITTED,
         UploadRow.first_start == start,
     )
-    rows = session.exec(found.order_by(col(UploadRow.id)))
+    rows = session.exec(of_month.order_by(col(UploadRow.id)))
     return [
-        UploadNamed(upload=digest, roster_id=roster, gateway_id=gateway)
-        for digest, roster, gateway in rows
+        UploadNamed(upload=digest, roster_id=roster, gateway_id=gateway, tariff=tariff)
+        for digest, roster, gateway, tariff in rows
     ]
 
 

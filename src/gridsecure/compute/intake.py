@@ -75,7 +75,10 @@ def register_roster(
             remedy="Send the tariff first.",
         )
     row = RosterRow(
-        **as_signed(envelope, at=at), roster_id=roster.roster_id, gateway_id=roster.gateway_id
+        **as_signed(envelope, at=at),
+        roster_id=roster.roster_id,
+        gateway_id=roster.gateway_id,
+        tariff=roster.tariff,
     )
     keep_received(zone, row, name=roster.roster_id, signer=envelope.signer)
     return roster

@@ -110,13 +110,14 @@ class KeyRevocationRow(SignedRow, table=True):
 
 
 class RosterRow(SignedRow, table=True):
-    """A roster as its gateway signed it."""
+    """A roster as its gateway signed it, and the digest of its tariff."""
 
     __tablename__ = "roster"
     SAME: ClassVar = ("roster_id", "digest")
 
     roster_id: str = Field(primary_key=True)
     gateway_id: str = Field(foreign_key="gateway.thumbprint")
+    tariff: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class UploadSequenceRow(Kept, Row, table=True):

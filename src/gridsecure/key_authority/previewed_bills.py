@@ -5,7 +5,8 @@ As for corrections (`compared_bills`), whose differences these are, and on top o
 - whose bill changes by a contract charge alone is public; of the others a count is told as far as
   `plans.previews.bound_count` lets it be;
 - money is told where every line that moved is reached by enough customers, and a new limit is not
-  reached by enough as well.
+  reached by enough as well. It is rounded once for the cell: bills rounded one by one would make
+  every small price a limit, whose side each of them falls on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.billing.bills import Bills
+from gridsecure.billing.bills import Bills, round_half_up
 from gridsecure.billing.corrections import LineKey, line_key
 from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR
 from gridsecure.key_authority.compared_bills import ComparedBills, total_corrections
@@ -35,6 +36,7 @@ class _Cell:
         public: Members whose bill changes by what everybody can compute.
         reached: By line that moved, the members that it is about.
         new_limits: Those of the lines that begin at a new limit.
+        amount: New minus old, exactly [1e-11 yuan].
     """
 
     members: set[Member] = field(default_factory=set)
@@ -42,6 +44,7 @@ class _Cell:
     public: set[Member] = field(default_factory=set)
     reached: dict[LineKey, set[Member]] = field(default_factory=lambda: defaultdict(set))
     new_limits: set[LineKey] = field(default_factory=set)
+    amount: int = 0
 
     def tells_money(self) -> bool:
         """Whether enough bills change, enough reach each line that moved, and enough no limit."""
@@ -64,7 +67,7 @@ def preview_cells(order: CheckedPreview, parts: Sequence[ComparedBills]) -> list
     cells: dict[Place, _Cell] = defaultdict(_Cell)
     for part in parts:
         _sort_into(cells, part)
-    totals = {
+    told = {
         (cell.zone, cell.customer_class, cell.measure): cell.value
         for cell in total_corrections(order, parts)
     }
@@ -80,8 +83,10 @@ def preview_cells(order: CheckedPreview, parts: Sequence[ComparedBills]) -> list
                 bills=len(cell.members),
                 changed_least=least,
                 changed_most=most,
-                energy_wh=totals[*place, "energy_wh"],
-                amount_fen=totals[*place, MONEY] if cell.tells_money() else None,
+                energy_wh=told[*place, "energy_wh"],
+                amount_fen=str(round_half_up(np.array([cell.amount], dtype=object))[0])
+                if told[*place, MONEY] is not None and cell.tells_money()
+                else None,
             )
         )
     return found
@@ -92,6 +97,7 @@ def _sort_into(cells: dict[Place, _Cell], part: ComparedBills) -> None:
     moved = find_moved_lines(before.rules, after.rules)
     public = (_contract_fen(after) != _contract_fen(before))[part.slots]
     changed = (part.amount_fen != 0) | public
+    exact = (after.totals.astype(object) - before.totals.astype(object))[part.slots]
     kept = {line_key(rule) for rule in after.rules}
     reached = {
         line.key: _reach(after if line.key in kept else before, line.key)[part.slots]
@@ -100,6 +106,7 @@ def _sort_into(cells: dict[Place, _Cell], part: ComparedBills) -> None:
     for row, (place, member) in enumerate(zip(part.places, part.members, strict=True)):
         cell = cells[place]
         cell.members.add(member)
+        cell.amount += int(exact[row])
         cell.new_limits |= {line.key for line in moved if line.is_new_limit}
         for chosen, named in ((cell.changed, changed), (cell.public, public)):
             if named[row]:

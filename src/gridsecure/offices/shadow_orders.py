@@ -32,6 +32,7 @@ def order_shadow_run(  # noqa: PLR0913 - an order has that many parts
     end: str,
     now: datetime,
     tariff: str = "",
+    instead_of: str = "",
     uploads: Collection[str] = (),
     number: int | None = None,
 ) -> str:
@@ -42,17 +43,21 @@ def order_shadow_run(  # noqa: PLR0913 - an order has that many parts
         key: The billing office's.
         start: Start of the month, ISO 8601.
         tariff: Text of the tariff to try; empty to try the corrections that wait.
-        uploads: The uploads to bill by it; all of one closing list by default.
+        instead_of: Text of the tariff in whose place it is tried; empty for whatever there is.
+        uploads: The uploads to bill by it; those of one closing list by default.
         number: That list's number; the only one in force by default.
 
     Raises:
-        InputError: Several lists are in force, or none (`shadow.list`).
+        InputError: Several lists are in force, or none (`shadow.list`); nothing of the list is
+            billed by the tariff to replace (`shadow.instead-of`).
         GridSecureError: The platform refused.
     """
     chosen = list(uploads)
     if tariff and not chosen:
         answer = call("platform", "GET", PATH, params={"start": start, "end": end})
         chosen = _closed_together(answer, number)
+        if instead_of:
+            chosen = _billed_by(answer, sm3_hex(instead_of.encode()), chosen)
     order = ShadowOrder(
         start=start,
         end=end,
@@ -88,6 +93,17 @@ def list_shadow_previews(call: Call, *, authority: Sm2PublicKey) -> list[ShadowP
             remedy="Nothing of it is shown. Compare the key given with the authority's; if they "
             "agree, tell the security officer.",
         ) from refused
+
+
+def _billed_by(answer: dict[str, Any], tariff: str, uploads: Collection[str]) -> list[str]:
+    billed = {item["upload"] for item in answer["uploads"] if item["tariff"] == tariff}
+    if billed.isdisjoint(uploads):
+        raise InputError(
+            "Nothing of the closing list is billed by the tariff to replace.",
+            reason="shadow.instead-of",
+            remedy="Give the very file that the month is billed by.",
+        )
+    return sorted(billed & set(uploads))
 
 
 def _closed_together(answer: dict[str, Any], number: int | None) -> list[str]:

@@ -61,11 +61,15 @@ class ObjectsReceived(Answer):
 
 
 class UploadNamed(Answer):
-    """A committed first upload of a month, by the digest of its manifest."""
+    """A committed first upload of a month, by the digest of its manifest.
+
+    `tariff` is the digest of the tariff that its roster is billed by.
+    """
 
     upload: str
     roster_id: str
     gateway_id: str
+    tariff: str
 
 
 class ClosingLists(Answer):

@@ -49,7 +49,7 @@ def show() -> None:
     session = access.enter(access.BILL_RUNS)
     st.caption(tell("counts_only"))
     with access.explain_errors():
-        runs = access.open_client().runs(session)
+        runs = _published(access.open_client().runs(session))
         month = _choose_month(runs)
         bounds = month_bounds(month, timezone=load_settings().timezone)
         status = _gateway(session, month)
@@ -61,6 +61,11 @@ def show() -> None:
         _authority(session, runs)
         if access.RELEASES in access.pages_for(session):
             show_reconciliation(session, bounds=bounds, status=status)
+
+
+def _published(runs: Sequence[RunStatus]) -> tuple[RunStatus, ...]:
+    """Leave shadow runs out: nothing of them is released, and no step here is about them."""
+    return tuple(run for run in runs if run.kind == "published")
 
 
 def _choose_month(runs: Sequence[RunStatus]) -> str:
@@ -193,7 +198,8 @@ def _why_not(plan: str, *, closing: MonthClosing, runs: Sequence[RunStatus]) -> 
 def _watch_runs(session: Session, run_ids: Sequence[str]) -> None:
     """Follow runs without loading the page anew; when all are done, load it once more."""
     with access.explain_errors():
-        now = [run for run in access.open_client().runs(session) if run.run_id in run_ids]
+        known = _published(access.open_client().runs(session))
+        now = [run for run in known if run.run_id in run_ids]
         if not any(run.state == _RUNNING for run in now):
             st.rerun()
         _runs_table(now)
