@@ -195,5 +195,5 @@ def _chunks(payload: bytes, shape: tuple[int, int, int], evaluation: Evaluation)
                 "A column is transparent: it can be read without a key.",
                 reason="ciphertext.transparent",
             )
-        results.append(evaluation.ring.ciphertext(residues))
+        results.append(evaluation.ring.chunk(residues))
     return tuple(results)

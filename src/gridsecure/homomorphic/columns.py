@@ -51,8 +51,9 @@ class EncryptedColumn:
 
     Args:
         slots: Slots in use over all chunks.
-        chunks: SEAL ciphertexts, the last one possibly part-filled. Unused slots are zero when
-            encrypted and follow the arithmetic after that; no reader looks at them.
+        chunks: Ciphertexts, SEAL's or (of a set that stays residues) their residues, the last one
+            possibly part-filled. Unused slots are zero when encrypted and follow the arithmetic
+            after that; no reader looks at them.
     """
 
     evaluation: Evaluation
@@ -85,7 +86,7 @@ class EncryptedColumn:
         if isinstance(amount, int):
             constant = self.evaluation.ring.constant(amount)
             return self._each(lambda e, a, out: e.add_plain(a, constant, out))
-        return self._with_plain(amount, lambda e, a, p, out: e.add_plain(a, p, out))
+        return self.blind(amount)
 
     def complement(self) -> EncryptedColumn:
         """One minus every slot."""
@@ -97,11 +98,11 @@ class EncryptedColumn:
         Costs about log2(t·N) bits of noise. The mask must select a slot of every chunk: an
         all-zero product is refused by the library because it would be no encryption at all.
         """
-        return self._with_plain(mask, lambda e, a, p, out: e.multiply_plain(a, p, out))
+        return self._with_plain(mask, self.evaluation.ring.multiply_plain)
 
-    def blind(self, blinding: NDArray[np.uint64]) -> EncryptedColumn:
+    def blind(self, blinding: NDArray[Any]) -> EncryptedColumn:
         """Every slot plus its own residue of t from an array [slots]."""
-        return self._with_plain(blinding, lambda e, a, p, out: e.add_plain(a, p, out))
+        return self._with_plain(blinding, self.evaluation.ring.add_plain)
 
     def relinearise(self) -> EncryptedColumn:
         """A size-3 product back to size 2."""
@@ -130,12 +131,12 @@ class EncryptedColumn:
     @property
     def primes(self) -> int:
         """Coefficient primes left."""
-        return int(self.chunks[0].coeff_modulus_size())
+        return self.evaluation.ring.shape(self.chunks[0])[1]
 
     @property
     def size(self) -> int:
         """Polynomials of each chunk: 2, or 3 after a product."""
-        return int(self.chunks[0].size())
+        return self.evaluation.ring.shape(self.chunks[0])[0]
 
     def _each(self, operation: Callable[[Any, Any, Any], None]) -> EncryptedColumn:
         ring = self.evaluation.ring
@@ -157,15 +158,14 @@ class EncryptedColumn:
         return EncryptedColumn(mine, self.slots, results)
 
     def _with_plain(
-        self, values: NDArray[Any], operation: Callable[[Any, Any, Any, Any], None]
+        self, values: NDArray[Any], operation: Callable[[Any, NDArray[np.uint64]], Any]
     ) -> EncryptedColumn:
         # The encoder pads with zeros: a short blinding would leave the last slots unblinded.
         if len(values) != self.slots:
             raise ValueError("an array for a column holds one integer for every slot")
-        ring = self.evaluation.ring
-        parts = split_chunks(values, parameters=ring.parameters)
+        parts = split_chunks(values, parameters=self.evaluation.parameters)
         pairs = zip(self.chunks, parts, strict=True)
-        results = tuple(ring.evaluate(operation, chunk, ring.encode(p)) for chunk, p in pairs)
+        results = tuple(operation(chunk, part) for chunk, part in pairs)
         return EncryptedColumn(self.evaluation, self.slots, results)
 
 

@@ -89,6 +89,15 @@ class Parameters:
         """Number of primes under a fresh ciphertext."""
         return len(self.primes) if self.keeps_all_primes else len(self.primes) - 1
 
+    @property
+    def stays_residues(self) -> bool:
+        """Whether a column is kept as residues: of one prime, under BFV, adding takes no library.
+
+        That is what interval columns are for; the library would be given every one of them and
+        asked for it back, to add one array.
+        """
+        return self.scheme is Scheme.BFV and self.fresh_primes == 1
+
     @cached_property
     def digest(self) -> str:
         """SM3 over the canonical description: what both sides compare."""

@@ -30,6 +30,7 @@ from gridsecure.errors import CiphertextError, MalformedCiphertextError
 from gridsecure.homomorphic.parameters import Parameters
 
 Handle = Any  # a SEAL object; the wrapper ships no types
+Chunk = Any  # a SEAL ciphertext, or its residues where nothing has asked for it
 
 _HEADER: Final = struct.Struct("<HBBBBHQ")  # magic, header size, major, minor, compression, 0, size
 _MAGIC: Final = 0xA15E
@@ -38,6 +39,8 @@ _STORED, _ZSTD = 0, 2
 _BODY: Final = struct.Struct(
     "<4QBQQQdQ"
 )  # level id, NTT form, polynomials, N, primes, scale, factor
+_PLAIN_HEAD: Final = 4 * 8 + 8 + 8 + _HEADER.size + 8
+"""What precedes a plaintext's coefficients: level id, their count, scale, their own header."""
 _scratch: Final = threading.local()
 
 
@@ -89,9 +92,48 @@ class Ring:
         """All N slots of a plaintext."""
         return np.array(self.encoder.decode_uint64(plaintext), dtype=np.uint64)
 
-    def coefficients(self, ciphertext: Handle) -> NDArray[np.uint64]:
-        """Residues [polynomials, primes, N] of a ciphertext."""
-        body = _inflate(_saved(ciphertext.save))
+    def add_plain(self, chunk: Chunk, values: NDArray[np.uint64]) -> Chunk:
+        """A chunk plus up to N residues of t, one a slot."""
+        plaintext = self.encode(values)
+        if not isinstance(chunk, np.ndarray):
+            return self.evaluate(lambda e, a, p, out: e.add_plain(a, p, out), chunk, plaintext)
+        # Leading zeros are left out.
+        terms = np.frombuffer(_inflate(_saved(plaintext.save)), dtype="<u8", offset=_PLAIN_HEAD)
+        modulus, prime = self.parameters.plain_modulus, self.parameters.primes[0]
+        whole, rest = (np.uint64(part) for part in divmod(prime, modulus))
+        # q·m / t, rounded as the library rounds it; nothing here reaches 2**63.
+        scaled = (terms * rest + np.uint64((modulus + 1) // 2)) // np.uint64(modulus)
+        residues = chunk.copy()
+        first = residues[0, 0, : len(terms)]
+        first += terms * whole + scaled
+        # Now below 2q. Where it is below q, the difference wraps around and is not the smaller.
+        np.minimum(first, first - np.uint64(prime), out=first)
+        return residues
+
+    def multiply_plain(self, chunk: Chunk, values: NDArray[np.uint64]) -> Handle:
+        """A chunk times up to N residues of t, one a slot."""
+        plaintext = self.encode(values)
+        return self.evaluate(lambda e, a, p, out: e.multiply_plain(a, p, out), chunk, plaintext)
+
+    def shape(self, chunk: Chunk) -> tuple[int, int]:
+        """Polynomials of a chunk, and its coefficient primes left."""
+        if isinstance(chunk, np.ndarray):
+            return chunk.shape[0], chunk.shape[1]
+        return int(chunk.size()), int(chunk.coeff_modulus_size())
+
+    def handle(self, chunk: Chunk) -> Handle:
+        """A chunk as SEAL has it."""
+        return self.ciphertext(chunk) if isinstance(chunk, np.ndarray) else chunk
+
+    def chunk(self, residues: NDArray[np.uint64]) -> Chunk:
+        """A chunk of checked residues [polynomials, primes, N]."""
+        return residues if self.parameters.stays_residues else self.ciphertext(residues)
+
+    def coefficients(self, chunk: Chunk) -> NDArray[np.uint64]:
+        """Residues [polynomials, primes, N] of a chunk."""
+        if isinstance(chunk, np.ndarray):
+            return chunk
+        body = _inflate(_saved(chunk.save))
         *_, polynomials, degree, primes, _scale, factor = _BODY.unpack_from(body)
         # Our files have no room for BGV's correction factor, so a column that has one would
         # decrypt wrong.
@@ -126,7 +168,7 @@ class Ring:
         _load(loaded, self.context, _header(len(body) + len(array)) + body + array)
         return loaded
 
-    def evaluate(self, operation: Callable[..., None], *operands: Handle) -> Handle:
+    def evaluate(self, operation: Callable[..., None], *operands: Chunk) -> Handle:
         """A new ciphertext that `operation(evaluator, *operands, ciphertext)` fills.
 
         Raises:
@@ -136,7 +178,7 @@ class Ring:
         """
         result = sealapi.Ciphertext()
         try:
-            operation(self.evaluator, *operands, result)
+            operation(self.evaluator, *map(self.handle, operands), result)
         except (RuntimeError, ValueError) as error:
             raise CiphertextError(
                 "The library refuses this operation on encrypted columns.",

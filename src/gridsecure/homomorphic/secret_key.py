@@ -59,13 +59,14 @@ class SecretKeySet:
         parts = []
         for chunk in column.chunks:
             plaintext = sealapi.Plaintext()
-            self._decryptor.decrypt(chunk, plaintext)
+            self._decryptor.decrypt(self._ring.handle(chunk), plaintext)
             parts.append(self._ring.decode(plaintext))
         return np.concatenate(parts)[: column.slots]
 
     def noise_margin(self, column: EncryptedColumn) -> int:
         """The library's own noise measurement, in bits. For tests and benchmarks only."""
-        return min(int(self._decryptor.invariant_noise_budget(chunk)) for chunk in column.chunks)
+        chunks = map(self._ring.handle, column.chunks)
+        return min(int(self._decryptor.invariant_noise_budget(chunk)) for chunk in chunks)
 
 
 def generate_key_set(parameters: Parameters) -> SecretKeySet:
