@@ -63,7 +63,7 @@ def group_totals(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
             title="group totals over all cells",
             unit="µs per meter",
             value=run / slots * 1e6,
-            must=0.5,
+            must=0.06,
             try_for=0.02,
             note=f"one core, one interval, {slots:,} slots in {len(layout.cells)} cells: blinding"
             " drawn from the seed, encoded and added",

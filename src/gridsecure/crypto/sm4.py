@@ -1,4 +1,4 @@
-"""SM4 (GB/T 32907-2016): authenticated encryption in GCM mode, and a deterministic keystream.
+"""SM4 (GB/T 32907-2016): authenticated encryption in GCM mode.
 
 Invariants: keys are 16 bytes; a GCM nonce is 12 bytes and never used twice under one key (with
 random nonces, at most 2**32 messages a key, NIST SP 800-38D §8.3); a tag is 16 bytes and is always
@@ -12,7 +12,7 @@ from __future__ import annotations
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import SM4
-from cryptography.hazmat.primitives.ciphers.modes import CTR, GCM
+from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 from gridsecure.errors import EnvelopeError
 
@@ -22,8 +22,6 @@ NONCE_BYTES = 12
 """Length of a GCM nonce [bytes]; the 96 bits that GCM uses without hashing them first."""
 TAG_BYTES = 16
 """Length of a GCM tag [bytes]; shorter tags are never accepted."""
-BLOCK_BYTES = 16
-"""Length of an SM4 block, and so of the keystream's starting counter [bytes]."""
 
 
 def _check_sizes(key: bytes, nonce: bytes, nonce_bytes: int) -> None:
@@ -80,25 +78,3 @@ def gcm_open(key: bytes, *, nonce: bytes, data: bytes, associated_data: bytes) -
         return plaintext + decryptor.finalize()
     except InvalidTag as refused:
         raise EnvelopeError("The sealed data does not open.") from refused
-
-
-def keystream(key: bytes, *, nonce: bytes, length: int) -> bytes:
-    """Return SM4-CTR keystream: the same key and nonce always give the same bytes.
-
-    It derives reproducible blinding from a committed seed. The key must be used for this one
-    purpose and with this one nonce only: a keystream used twice cancels out between its uses.
-    Derive it with `hkdf_sm3` from the seed and a purpose of its own.
-
-    Args:
-        key: A 16-byte key, used once.
-        nonce: The 16-byte starting counter block (all zero bytes do, since the key is used once).
-        length: How many bytes; a shorter stream is a prefix of a longer one.
-
-    Raises:
-        ValueError: The key or nonce has the wrong length, or length is negative.
-    """
-    _check_sizes(key, nonce, BLOCK_BYTES)
-    if length < 0:
-        raise ValueError("a keystream's length is not negative")
-    # Counter mode XORs its stream onto the input, so zero bytes bring out the stream itself.
-    return Cipher(SM4(key), CTR(nonce)).encryptor().update(bytes(length))

@@ -18,8 +18,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gridsecure.crypto.aes import KEY_BYTES, keystream
 from gridsecure.crypto.sm3 import hkdf_sm3
-from gridsecure.crypto.sm4 import keystream
 
 SEED_SIZE: Final = 32
 _STRETCH: Final = 2**20
@@ -28,7 +28,7 @@ _STRETCH: Final = 2**20
 def uniform_residues(seed: bytes, *, count: int, modulus: int, purpose: str) -> NDArray[np.uint64]:
     """`count` independent uniform residues of a modulus below 2**63, from a seed and a purpose.
 
-    Rejection sampling over SM4-CTR output: a word is masked to the modulus's bit length and kept
+    Rejection sampling over AES-CTR output: a word is masked to the modulus's bit length and kept
     when it is below the modulus, so the result is uniform and not just nearly so.
 
     Raises:
@@ -36,23 +36,23 @@ def uniform_residues(seed: bytes, *, count: int, modulus: int, purpose: str) -> 
     """
     if len(seed) != SEED_SIZE:
         raise ValueError("a blinding seed has 32 bytes")
-    key = hkdf_sm3(seed, info=b"gridsecure blinding " + purpose.encode(), length=16)
+    key = hkdf_sm3(seed, info=b"gridsecure blinding " + purpose.encode(), length=KEY_BYTES)
     width = 4 if modulus.bit_length() <= 32 else 8
-    mask = np.uint64((1 << modulus.bit_length()) - 1)
+    mask = (1 << modulus.bit_length()) - 1
     kept: list[NDArray[np.uint64]] = []
     found, drawn = 0, 0
     while found < count:
         missing = count - found
-        need = missing + missing * (int(mask) - modulus) // modulus + 64  # expected, and a little
+        need = missing + missing * (mask - modulus) // modulus + 64  # expected, and a little
         nonce = drawn.to_bytes(16, "big")  # counter blocks already used are never used again
         stream = keystream(key, nonce=nonce, length=need * width)
         drawn += -(-need * width // 16)
-        words = np.frombuffer(stream, dtype=f"<u{width}").astype(np.uint64) & mask
+        words = np.frombuffer(stream, dtype=f"<u{width}") & np.dtype(f"<u{width}").type(mask)
         # Reducing modulo t instead would favour small residues; a rejected word costs a redraw.
-        words = words[words < np.uint64(modulus)]
+        words = words[words < modulus]
         kept.append(words)
         found += len(words)
-    return np.concatenate(kept)[:count]
+    return np.concatenate(kept)[:count].astype(np.uint64)
 
 
 def zero_sum_blinding(
@@ -72,11 +72,13 @@ def zero_sum_blinding(
     """
     vector = uniform_residues(seed, count=len(groups), modulus=modulus, purpose=purpose)
     # Any one slot of a group may absorb the sum: the others stay independent and uniform.
-    last = np.full(int(groups.max(initial=0)) + 1, -1, dtype=np.int64)
-    last[groups[groups >= 0]] = np.flatnonzero(groups >= 0)  # of repeated numbers, the last stays
-    for number, total in group_sums(vector, groups=groups, modulus=modulus).items():
-        index = last[number]
-        vector[index] = (int(vector[index]) - total) % modulus
+    totals = group_sums(vector, groups=groups, modulus=modulus)
+    last = np.empty(max(totals, default=-1) + 2, dtype=np.int64)
+    last[np.maximum(groups, -1)] = np.arange(len(groups))  # of repeated numbers, the last stays
+    bent = last[list(totals)]
+    # Residues are below 2**63, so a sum of two is below 2**64.
+    opposite = np.array([modulus - total for total in totals.values()], dtype=np.uint64)
+    vector[bent] = (vector[bent] + opposite) % np.uint64(modulus)
     return vector
 
 
@@ -91,12 +93,15 @@ def group_sums(
     """
     totals: dict[int, int] = {}
     for start in range(0, len(groups), _STRETCH):
-        stretch = groups[start : start + _STRETCH]
-        chosen = stretch >= 0
-        numbers, residues = stretch[chosen], values[start : start + _STRETCH][chosen]
+        # Groups are counted from one here, and what is in none of them is counted together.
+        numbers = np.maximum(groups[start : start + _STRETCH], -1) + 1
+        residues = values[start : start + _STRETCH]
         low = np.bincount(numbers, weights=residues & np.uint64(0xFFFFFFFF))
         # t is below 2**63, so the upper half is below 2**31 and its sum below 2**51.
-        high = np.bincount(numbers, weights=residues >> np.uint64(32))
-        for n in np.flatnonzero(np.bincount(numbers)).tolist():
-            totals[n] = (totals.get(n, 0) + (int(high[n]) << 32) + int(low[n])) % modulus
+        wide = modulus.bit_length() > 32
+        high = np.bincount(numbers, weights=residues >> np.uint64(32)) if wide else 0 * low
+        found = np.flatnonzero(np.bincount(numbers)[1:])
+        sums = (part[found + 1].astype(np.int64).tolist() for part in (high, low))
+        for n, upper, lower in zip(found.tolist(), *sums, strict=True):
+            totals[n] = (totals.get(n, 0) + (upper << 32) + lower) % modulus
     return totals

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from tenseal import sealapi
 
 from gridsecure.errors import CiphertextError, MalformedCiphertextError
+from gridsecure.homomorphic.encoding import slot_encoder
 from gridsecure.homomorphic.parameters import Parameters
 
 Handle = Any  # a SEAL object; the wrapper ships no types
@@ -39,8 +40,6 @@ _STORED, _ZSTD = 0, 2
 _BODY: Final = struct.Struct(
     "<4QBQQQdQ"
 )  # level id, NTT form, polynomials, N, primes, scale, factor
-_PLAIN_HEAD: Final = 4 * 8 + 8 + 8 + _HEADER.size + 8
-"""What precedes a plaintext's coefficients: level id, their count, scale, their own header."""
 _scratch: Final = threading.local()
 
 
@@ -94,17 +93,16 @@ class Ring:
 
     def add_plain(self, chunk: Chunk, values: NDArray[np.uint64]) -> Chunk:
         """A chunk plus up to N residues of t, one a slot."""
-        plaintext = self.encode(values)
         if not isinstance(chunk, np.ndarray):
+            plaintext = self.encode(values)
             return self.evaluate(lambda e, a, p, out: e.add_plain(a, p, out), chunk, plaintext)
-        # Leading zeros are left out.
-        terms = np.frombuffer(_inflate(_saved(plaintext.save)), dtype="<u8", offset=_PLAIN_HEAD)
+        terms = slot_encoder(self.parameters).encode(values)
         modulus, prime = self.parameters.plain_modulus, self.parameters.primes[0]
         whole, rest = (np.uint64(part) for part in divmod(prime, modulus))
         # q·m / t, rounded as the library rounds it; nothing here reaches 2**63.
         scaled = (terms * rest + np.uint64((modulus + 1) // 2)) // np.uint64(modulus)
         residues = chunk.copy()
-        first = residues[0, 0, : len(terms)]
+        first = residues[0, 0]
         first += terms * whole + scaled
         # Now below 2q. Where it is below q, the difference wraps around and is not the smaller.
         np.minimum(first, first - np.uint64(prime), out=first)

@@ -33,7 +33,7 @@ from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import Member, Place, is_enough, roster_members, roster_places
 from gridsecure.plans.quantities import Family
 
-LOAD_CURVE_PLAN_VERSION: Final = 2
+LOAD_CURVE_PLAN_VERSION: Final = 3
 SUPPRESSED: Final = -1
 
 
