@@ -60,9 +60,6 @@ def certify(
         name = request.request_id
         if find(session, ReleaseRow, release_id=name) is not None:
             return
-        enter(session, granted.giving, release_id=name, at=at)
-        keep_closing(session, request, at=at)
-        _enter_versions(session, granted.versions, release_id=name, at=at)
         detail: dict[str, evidence.JSON] = {
             "request": name,
             "plan": request.plan,
@@ -89,9 +86,13 @@ def certify(
             statements=dict(granted.statements),
             evidence_head=entry.hash,
         )
+        # Before what refers to it: SQLite would look through all claims for those that wait for it.
         _keep_certificate(
             session, certificate, sign_message(certificate, key=zone.signing_key), at=at
         )
+        enter(session, granted.giving, release_id=name, at=at)
+        keep_closing(session, request, at=at)
+        _enter_versions(session, granted.versions, release_id=name, at=at)
 
 
 def _keep_certificate(

@@ -1,8 +1,7 @@
 """The checker's database: one table for each thing it keeps, one index for each question.
 
 Whatever was signed is kept as the text that was signed (`message`), beside the columns that find
-it. What a release spends and tells is written in the transaction that keeps its certificate, and
-before it: constraints on the certificate are checked when that transaction ends.
+it. What a release spends and tells is written in the transaction that keeps its certificate.
 """
 
 from __future__ import annotations
