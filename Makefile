@@ -5,7 +5,7 @@
 # a folder whose name has spaces. Another interpreter: make dev PYTHON=python3.12
 
 PYTHON ?= python3
-# Further arguments for the command behind `run`, `bench` and `mutants`, as in: make run ARGS="--no-serve"
+# Further arguments for the command behind `run`, `bench`, `scale` and `mutants`, as in: make run ARGS="--no-serve"
 ARGS ?=
 
 BIN := .venv/bin
@@ -128,6 +128,10 @@ test-rest: .venv/.dev ## Run what `make test` leaves out.
 .PHONY: costs
 costs: .venv/.dev ## Measure what every test costs, for the choice of what is quick.
 	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist worksteal -p tests.cost_meter -m "not slow"
+
+.PHONY: scale
+scale: .venv/.dev ## Measure every request beside ten million rows: ARGS="platform".
+	$(BIN)/python -m tests.scale $(ARGS)
 
 .PHONY: mutants
 mutants: .venv/.dev ## Change one operator of a room at a time and see whether its tests notice: ARGS="store".

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gridsecure.store.database import _WRITES
 
 _SCANNED = re.compile(r"^SCAN (\w+)")
-_EXPLAINED = ("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")
+_EXPLAINED = ("SELECT", "UPDATE", "DELETE")  # an insert looks at what refers to it only if it must
 
 
 @dataclass
@@ -66,6 +66,7 @@ class WorkMeter:
         self.background: dict[str, Work] = defaultdict(Work)
         self._current: ContextVar[Work | None] = ContextVar("work", default=None)
         self._held = threading.local()
+        self._scanned: dict[str, list[str]] = {}
 
     @property
     def holds_lock(self) -> bool:
@@ -150,13 +151,13 @@ class WorkMeter:
         raw = connection.connection.dbapi_connection
         if " LIMIT " in statement.replace("\n", " ") or not hasattr(raw, "set_progress_handler"):
             return  # how much of it is read, steps say
-        raw.set_progress_handler(None, 1)
-        plan = raw.execute(f"EXPLAIN QUERY PLAN {statement}", given).fetchall()
-        raw.set_progress_handler(self._step, 1)
-        for *_, detail in plan:
-            found = _SCANNED.match(detail)
-            if found:
-                self._work().scans[found[1]] = statement
+        if statement not in self._scanned:
+            raw.set_progress_handler(None, 1)
+            plan = raw.execute(f"EXPLAIN QUERY PLAN {statement}", given).fetchall()
+            raw.set_progress_handler(self._step, 1)
+            found = (_SCANNED.match(detail) for *_, detail in plan)
+            self._scanned[statement] = [one[1] for one in found if one]
+        self._work().scans |= dict.fromkeys(self._scanned[statement], statement)
 
     def _after(
         self, _connection: Any, _cursor: Any, statement: str, _given: Any, _context: Any, _m: bool

@@ -1,0 +1,221 @@
+"""The key authority with years behind it, and every one of its requests about the next month."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, literal
+
+from gridsecure.key_authority.checker import tables
+from gridsecure.key_authority.checker.tables import SCHEMA
+from gridsecure.key_authority.vault.decryption import Vault
+from gridsecure.messages import CellTotal, KeyNotice, ReleaseCertificate, Signed, sign_message
+from gridsecure.store.database import open_database
+from gridsecure.store.schema import migrate
+from gridsecure_api.authority import create_authority_app
+from gridsecure_api.settings import AuthoritySettings
+from tests.apps.zone_apps import TestClock, bearer, place_key, point
+from tests.authority_simulator import (
+    KEK,
+    Authority,
+    ask_for_key_sets,
+    keep_grid_keys,
+    settlement,
+)
+from tests.correction_simulator import changed, correction
+from tests.grid_simulator import OFFICE, GridSimulator, delivered_grid
+from tests.query_grants import grant_claims, grant_token, query_of
+from tests.scale.filling import (
+    AT,
+    MONTHS,
+    Size,
+    count_rows,
+    fill,
+    fill_evidence,
+    filled,
+    name,
+    numbers,
+)
+from tests.scale.work_meter import WorkMeter
+
+UPLOADS_A_RELEASE = 72
+
+
+class Queue:
+    """The platform as the service pulls it."""
+
+    def __init__(self, maker: Authority) -> None:
+        self.requests: list[Signed] = []
+        self.message = maker.view.message
+        self.object = maker.view.object
+
+    def list_waiting(self) -> list[Signed]:
+        return self.requests
+
+    def report(self, _request_id: str, _state: str) -> None:
+        self.requests = []
+
+
+def certificate_of(grid: GridSimulator) -> Signed:
+    """What a release of some cells looks like."""
+    start, end = MONTHS[0]
+    cells = [
+        CellTotal(
+            zone=f"zone {number}", customer_class="household", start=start, end=end,
+            measure="energy_wh", members=100, value="123456789",
+        )
+        for number in range(10)
+    ]  # fmt: skip
+    said = ReleaseCertificate(
+        release_id="1" * 32, plan="bill", plan_version=2, start=start, end=end, purpose="billing",
+        requested_by="clerk", released_at=AT.isoformat(), transcripts=[], outputs_digest="2" * 64,
+        minimum_members=15, cells=cells, statements={}, evidence_head="4" * 64,
+    )  # fmt: skip
+    return sign_message(said, key=grid.authority_key)
+
+
+def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
+    """Releases, claims, cohorts and told sets of the months before."""
+    (start, end), like = MONTHS[0], certificate_of(grid).model_dump_json()
+    releases = max(1, size.uploads // UPLOADS_A_RELEASE)
+    period = {"domain": grid.domain, "start_at": AT, "end_at": AT, "at": AT}
+    with filled(engine) as to:
+        n = numbers(releases)
+        named = {"digest": name("certificate", n), "release_id": name("release", n)}
+        asked = {"plan": "bill", "purpose": "billing", "requested_by": "clerk"}
+        fill(to, tables.ReleaseRow, n, message=like, at=AT, **named, **asked)
+        n = numbers(2 * len(MONTHS))
+        numbered = {"start": start, "end": end, "number": n + 1}
+        fill(to, tables.ClosingRow, n, message=like, at=AT, digest=name("closing", n), **numbered)
+        n = numbers(size.uploads)
+        release = name("release", n % releases)
+        transcript = name("transcript", n)
+        fill(to, tables.ReleasedTranscriptRow, n, transcript=transcript, release_id=release)
+        chain = {"first": name("upload", n), "revision": 1, "upload": name("upload", n)}
+        of = {"roster": name("roster", n), "roster_id": name("id", n), "tariff": name("tariff", n)}
+        made = {"transcript": transcript, "plan_version": 2, "outputs": name("outputs", n)}
+        more = {"corrects": None, "start": start, "end": end, "slots": 4096, "corrected": 4096}
+        version = chain | of | made | more
+        fill(to, tables.BillVersionRow, n, **version, release_id=release, at=AT)
+        fill(to, tables.CohortRow, n, upload=name("upload", n), **period)
+        granted = {"request_id": name("asked", n), "token": name("token", n)}
+        fill(to, tables.QueryGrantRow, n, **granted, used=name("used", n), at=AT)
+        cell = {"zone": "futian", "customer_class": "household"}
+        fill(to, tables.ToldSetRow, n, name=name("told", n), **cell, **period)
+        n = numbers(size.seats)
+        upload = name("upload", n % size.uploads)
+        fill(to, tables.CohortMemberRow, n, pseudonym=name("seat", n), upload=upload)
+        told = {"told_set": name("told", n % size.uploads), "name": name("seat", n)}
+        fill(to, tables.ToldMemberRow, n, **told, owner="", counts=True)
+        n = numbers(size.claims)
+        claim = literal("load-curve/") + name("claim", n)
+        spent = {"transcript": name("transcript", n), "at": AT}
+        fill(to, tables.ClaimRow, n, claim=claim, release_id=name("release", n % releases), **spent)
+        fill(to, tables.SeedRow, n, seed=literal("seed/") + name("seed", n), **spent)
+        fill_evidence(engine, to, size.entries, "release.granted")
+
+
+@contextmanager
+def authority_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[AuthorityWorld]:
+    """A key authority whose database is filled, and a platform whose month comes next."""
+    with delivered_grid(folder / "platform") as grid:
+        maker = Authority(grid, folder / "maker")
+        place_key(folder / "zone", grid.authority_key)
+        settings = AuthoritySettings(
+            folder=folder / "zone",
+            identity_public_key=point(grid.identity_key),
+            identity_url="http://identity.invalid",
+            platform_url="http://platform.invalid",
+            platform_public_key=point(grid.platform_key),
+            billing_office_public_key=point(OFFICE),
+            vault_socket=folder / "no-vault",
+        )
+        engine = open_database(settings.database_url)
+        migrate(engine, SCHEMA)
+        fill_authority(engine, size, grid)
+        rows = count_rows(engine)
+        engine.dispose()
+        queue = Queue(maker)
+        app = create_authority_app(
+            settings,
+            clock=TestClock(),
+            pull=queue,  # type: ignore[arg-type] # the platform without the transport
+            settlement=settlement,
+        )
+        keep_grid_keys(folder / "maker")
+        vault = Vault(folder / "maker", KEK, grid.authority_key.public_key, OFFICE.public_key)
+        state = app.state.authority
+        app.state.authority = replace(state, zone=replace(state.zone, vault=vault))
+        meter.watch(app, "authority")
+        with meter.counting(), TestClient(app) as client:
+            yield AuthorityWorld(maker, queue, client, rows)
+        maker.close()
+
+
+class AuthorityWorld:
+    """A month's releases over HTTP, from key sets to statements."""
+
+    def __init__(
+        self, maker: Authority, queue: Queue, client: TestClient, rows: dict[str, int]
+    ) -> None:
+        self.maker, self.queue, self.client, self.rows = maker, queue, client, rows
+        self.app: FastAPI = client.app  # type: ignore[assignment] # the one it was made of
+
+    def run_month(self) -> None:
+        """Every request of the key authority."""
+        maker, uploads = self.maker, self.maker.grid.uploads
+        (notice, *_) = ask_for_key_sets(self.client, maker.grid)
+        bills = self.release(maker.bill_request(uploads))
+        for role in ("billing", "regulator"):
+            self.read(f"/releases/{bills}", role)
+        self.read("/releases", "billing")
+        sealed = self.read(f"/releases/{bills}", "billing").json()
+        roster = next(iter(ReleaseCertificate.parse(Signed(**sealed).body).statements))
+        self.read(f"/statements/{bills}/{roster}", "billing")
+        self.query()
+        first = uploads[0]
+        readings = changed(maker.grid, maker.grid.readings, first, slots=[0])
+        late = correction(maker.grid, first, readings=readings, slots=[0])
+        self.release(maker.rebill_request([late]))
+        self.read("/evidence/head", "regulator")
+        gateway = KeyNotice.parse(notice.body).gateway
+        self.read(f"/gateway-key-sets?gateway={gateway}", "custodian")
+        key_id = KeyNotice.parse(notice.body).key_id
+        for step in ("rotate", "revoke"):
+            path = f"/gateway-key-sets/{key_id}/{step}"
+            self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
+
+    def release(self, request: Signed) -> str:
+        """A round with one request, which is released."""
+        self.queue.requests = [request]
+        path, headers = "/release-rounds", bearer("authority", "billing")
+        (outcome,) = self.checked(self.client.post(path, headers=headers)).json()
+        assert (outcome["state"], outcome["reason"]) == ("released", None)
+        return str(outcome["release_id"])
+
+    def query(self) -> None:
+        """An analyst's query, from request to result."""
+        maker, text, seed = self.maker, query_of(self.maker.grid).text, bytes(32)
+        transcript = maker.load_curve_transcript(maker.grid.uploads, seed=seed)
+        asked = {"requested_by": grant_claims(text).subject, "query": text}
+        grant = grant_token(text)
+        request = maker.request(
+            [transcript], seeds=[seed], purpose="research", grant=grant, **asked
+        )
+        self.release(request)
+        headers = {"Authorization": f"Bearer {grant}"}
+        answer = self.client.post("/query-results", json={"query": text}, headers=headers)
+        self.checked(answer)
+
+    def read(self, path: str, role: str):  # type: ignore[no-untyped-def]
+        return self.checked(self.client.get(path, headers=bearer("authority", role)))
+
+    @staticmethod
+    def checked(answer):  # type: ignore[no-untyped-def]
+        assert answer.is_success, answer.text
+        return answer

@@ -1,0 +1,59 @@
+"""Services at a size: each goes through the same month, and a table says what its requests cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from unittest.mock import patch
+
+from fastapi import FastAPI
+
+from gridsecure.compute import crew
+from tests.scale.authority_world import authority_at
+from tests.scale.filling import Size
+from tests.scale.platform_world import HerePool, platform_at
+from tests.scale.work_meter import WorkMeter
+
+WORLDS: Final = {"platform": platform_at, "authority": authority_at}
+FACTOR: Final = 2
+
+LISTS: Final = frozenset({("platform", "GET", "/runs"), ("authority", "GET", "/releases")})
+"""Lists without pages: as long as what they list."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A service at one size.
+
+    Args:
+        rows: Of every table.
+    """
+
+    app: FastAPI
+    meter: WorkMeter
+    rows: dict[str, int]
+
+
+def measure(zone: str, size: Size, folder: Path) -> Measured:
+    """Let a service go through its month."""
+    meter = WorkMeter()
+    with (
+        patch.object(crew, "WorkerPool", HerePool),
+        WORLDS[zone](folder, size, meter) as world,
+    ):
+        world.run_month()
+    return Measured(world.app, meter, world.rows)
+
+
+def tabulate(small: Measured, large: Measured) -> str:
+    """What every request cost at both sizes, as a table in Markdown."""
+    lines = [
+        "| request | steps | steps, years later | time [ms] | time, years later [ms] |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for key in sorted(large.meter.requests):
+        few, many = small.meter.requests[key], large.meter.requests[key]
+        times = f"{few.cpu * 1e3:.1f} | {many.cpu * 1e3:.1f}"
+        lines.append(f"| {' '.join(key)} | {few.steps:,} | {many.steps:,} | {times} |")
+    return "\n".join(lines)
