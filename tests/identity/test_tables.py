@@ -34,7 +34,7 @@ COUNTS = {
         "enrolment_session": 2, "gateway_owner": 1, "login": 2, "rekey_order": 2,
     },
     "registrations": {
-        "carried": 1, "challenge": 5, "registration": 12, "registration_leaf": 12,
+        "carried": 1, "challenge": 5, "opening": 1, "registration": 12, "registration_leaf": 12,
         "registration_leaves": 4, "spent_grant": 1,
     },
 }  # fmt: skip

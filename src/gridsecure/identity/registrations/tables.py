@@ -78,6 +78,15 @@ class LeafRow(Kept, Row, table=True):
     leaf: str = Field(index=True)
 
 
+class OpeningRow(Row, table=True):
+    """That an order was opened, as the log says it too; `warrant` is the hash of its entry."""
+
+    __tablename__ = "opening"
+
+    id: int | None = Field(default=None, primary_key=True)
+    warrant: str = Field(index=True)
+
+
 class SpentGrantRow(Kept, Row, table=True):
     """A query grant that was used: its quota's and tag's digest, and for which query."""
 
@@ -96,7 +105,7 @@ class ChallengeRow(GivenOnce, Row, table=True):
 
 
 SCHEMA: Final = Schema(
-    head="registrations_0001",
+    head="registrations_0002",
     metadata=Row.metadata,
     scripts=Path(__file__).parent / "migrations",
 )

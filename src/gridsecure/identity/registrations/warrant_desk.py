@@ -14,14 +14,14 @@ Reading a result later takes both offices again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Lock
 from typing import Final, Generic, TypeVar
 
-from sqlalchemy import Engine
-from sqlmodel import Session
+from sqlalchemy import Engine, func
+from sqlmodel import Session, col, select
 
 from gridsecure.credentials.log_details import ACTOR, WARRANT, check_warrant, warrant_detail
 from gridsecure.credentials.opening import (
@@ -37,7 +37,7 @@ from gridsecure.credentials.suites import Suite
 from gridsecure.errors import AuthenticityError, InputError, NotFoundError
 from gridsecure.identity.registrations.leaves import find_leaves_with
 from gridsecure.identity.registrations.short_memory import LIMIT, ShortMemory
-from gridsecure.identity.registrations.tables import RegistrationRow
+from gridsecure.identity.registrations.tables import OpeningRow, RegistrationRow
 from gridsecure.identity_messages import WarrantDocument
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import JSON, EvidenceEntry, append, find_entry, list_entries_of
@@ -46,6 +46,8 @@ from gridsecure.store.rows import load_row
 OPENED: Final = "identity.opened"
 SHARED: Final = "identity.share"
 SHARE_REFUSED: Final = "identity.share-refused"
+
+_PORTION: Final = 500  # orders in one query, as in `store.rows`
 
 
 PersonT = TypeVar("PersonT")
@@ -144,12 +146,10 @@ class WarrantDesk(Generic[PersonT]):
             now: The present, aware.
         """
         with Session(self._registrations) as session:
-            entries = list_entries_of(session, WARRANT, OPENED)
-        opened = [json.loads(one.detail)["warrant"] for one in entries if one.action == OPENED]
+            entries = list_entries_of(session, WARRANT)
+            opened = _count_openings(session, [entry.hash for entry in entries])
         return [
-            self._warrant(entry, opened=opened.count(entry.hash), now=now)
-            for entry in entries
-            if entry.action == WARRANT
+            self._warrant(entry, opened=opened.get(entry.hash, 0), now=now) for entry in entries
         ]
 
     def warrant(self, name: str, *, now: datetime) -> Warrant:
@@ -164,14 +164,13 @@ class WarrantDesk(Generic[PersonT]):
         """
         with Session(self._registrations) as session:
             entry = find_entry(session, name)
-            openings = list_entries_of(session, OPENED)
+            opened = _count_openings(session, [name]).get(name, 0)
         if entry is None or entry.action != WARRANT:
             raise NotFoundError(
                 "The log holds no such order.",
                 reason="not-found.warrant",
                 remedy="Order the opening first.",
             )
-        opened = sum(json.loads(one.detail)["warrant"] == name for one in openings)
         return self._with_leaves(self._warrant(entry, opened=opened, now=now))
 
     def give_share(
@@ -246,7 +245,10 @@ class WarrantDesk(Generic[PersonT]):
                 self._shares.forget(_of(name, opener))
         # An opening that the log could not take does not happen.
         digests = {str(opener): share_digest(share) for opener, share in sorted(shares.items())}
-        self._note(OPENED, {"warrant": name, "shares": digests}, now=now, actor=actor)
+        with write_session(self._registrations) as session:
+            detail: dict[str, JSON] = {"warrant": name, "shares": digests}
+            append(session, at=now, actor=actor, action=OPENED, detail=detail)
+            session.add(OpeningRow(warrant=name))
         key = open_escrow(
             escrow, shares=shares, published=self._published, head=name, suite=self._suite
         )
@@ -290,6 +292,16 @@ class WarrantDesk(Generic[PersonT]):
     ) -> EvidenceEntry:
         with write_session(self._registrations) as session:
             return append(session, at=now, actor=actor, action=action, detail=detail)
+
+
+def _count_openings(session: Session, warrants: Sequence[str]) -> dict[str, int]:
+    """How often each of some orders was opened."""
+    found: dict[str, int] = {}
+    for start in range(0, len(warrants), _PORTION):
+        portion = col(OpeningRow.warrant).in_(warrants[start : start + _PORTION])
+        counted = select(OpeningRow.warrant, func.count()).where(portion)
+        found |= dict(session.exec(counted.group_by(col(OpeningRow.warrant))).all())
+    return found
 
 
 def _of(name: str, opener: Opener) -> str:
