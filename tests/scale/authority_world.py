@@ -117,7 +117,7 @@ def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
         spent = {"transcript": name("transcript", n), "at": AT}
         fill(to, tables.ClaimRow, n, claim=claim, release_id=name("release", n % releases), **spent)
         fill(to, tables.SeedRow, n, seed=literal("seed/") + name("seed", n), **spent)
-        fill_evidence(engine, to, size.entries, "release.granted")
+        fill_evidence(to, size.entries, "release.granted")
 
 
 @contextmanager

@@ -27,8 +27,7 @@ from sqlalchemy import (
 )
 from sqlmodel import SQLModel
 
-from gridsecure.store.database import read_session
-from gridsecure.store.evidence import EvidenceRow, find_head
+from gridsecure.store.evidence import EvidenceRow
 
 AT: Final = datetime(2025, 1, 1, tzinfo=UTC)
 _STARTS: Final = [f"{y}-{m:02d}-01T00:00:00+08:00" for y in range(2023, 2026) for m in range(1, 13)]
@@ -117,11 +116,21 @@ def fill(connection: Connection, table: type[SQLModel], number: Number, /, **val
     connection.execute(insert(table).from_select(list(values), rows))
 
 
-def fill_evidence(engine: Engine, connection: Connection, count: int, action: str) -> None:
-    """Entries behind those that there are; their chain is one of names."""
-    with read_session(engine) as session:
-        head = find_head(session)
-    n = numbers(count, first=0 if head is None else head.index + 1)
+def fill_evidence(
+    connection: Connection,
+    count: int,
+    action: str,
+    *,
+    first: int = 0,
+    detail: ColumnElement[str] | None = None,
+) -> None:
+    """Entries of a log; their chain is one of names.
+
+    Args:
+        first: The index of the first.
+        detail: What each says; a digest of its own by default.
+    """
+    n = numbers(count, first=first)
     fill(
         connection,
         EvidenceRow,
@@ -130,7 +139,9 @@ def fill_evidence(engine: Engine, connection: Connection, count: int, action: st
         at="2025-01-01T00:00:00.000000+00:00",
         actor="platform",
         action=action,
-        detail=literal('{"digest":"') + name("entry", n) + literal('"}'),
+        detail=literal('{"digest":"') + name("entry", n) + literal('"}')
+        if detail is None
+        else detail,
         previous=name("hash", n - 1),
         hash=name("hash", n),
     )

@@ -12,14 +12,19 @@ from fastapi import FastAPI
 from gridsecure.compute import crew
 from tests.scale.authority_world import authority_at
 from tests.scale.filling import Size
+from tests.scale.identity_world import identity_at
 from tests.scale.platform_world import HerePool, platform_at
 from tests.scale.work_meter import WorkMeter
 
-WORLDS: Final = {"platform": platform_at, "authority": authority_at}
+WORLDS: Final = {"platform": platform_at, "authority": authority_at, "identity": identity_at}
 FACTOR: Final = 2
 
-LISTS: Final = frozenset({("platform", "GET", "/runs"), ("authority", "GET", "/releases")})
-"""Lists without pages: as long as what they list."""
+AS_LONG_AS_IT_IS: Final = {
+    ("platform", "GET", "/runs"): "gives all of them at once",
+    ("authority", "GET", "/releases"): "gives all of them at once",
+    ("identity", "POST", "/person-searches"): "compares the person with everybody who may act",
+}
+"""Requests that read more where there is more, and why."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def fill_platform(engine: Engine, size: Size, *, gateway: str, message: str) -> 
         n = numbers(size.entries)
         lies = {"stored_id": n % size.uploads + 1, "starts": 8, "size": 90}
         fill(to, tables.ExtentRow, n, digest=name("extent", n), **lies)
-        fill_evidence(engine, to, size.entries, "upload.committed")
+        fill_evidence(to, size.entries, "upload.committed")
 
 
 def _fill_runs(
