@@ -92,7 +92,7 @@ def gateway_costs(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
 
 def _objects_a_month(entries: list[ColumnEntry], *, days: int, slots: int) -> Figure:
     """Objects that a platform's store gets in a month, from how a gateway groups these columns."""
-    sent = sum(1 for _ in group_objects(bytes(entry.size) for entry in entries))
+    sent = sum(1 for _ in group_objects((entry.digest, bytes(entry.size)) for entry in entries))
     rosters = -(-_GRID_METERS // slots)
     return Figure(
         name="objects_a_month",

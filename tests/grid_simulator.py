@@ -540,7 +540,7 @@ class GridSimulator:
         """Manifest, objects, commit."""
         zone = self.platform_zone
         status = intake.begin_upload(zone, upload.message, at=NOW)
-        wanted = [upload.objects[digest] for digest in status.missing]
+        wanted = {digest: upload.objects[digest] for digest in status.missing}
         intake.receive_objects(zone, status.upload_id, objects=wanted)
         return intake.commit_upload(zone, status.upload_id, at=NOW)
 

@@ -28,10 +28,11 @@ from gridsecure.credentials.uploads import (
     HOLDER_HEADER,
     SIGNATURE_HEADER,
     Upload,
+    digest_body,
     sign_upload,
 )
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.crypto.sm3 import sm3_digest, sm3_hex
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.identity_messages import DenyList
 from gridsecure.messages import sign_message
 from gridsecure.store.database import write_session
@@ -102,7 +103,8 @@ class Request:
     without: str | None = None
 
     def headers(self) -> dict[str, str]:
-        upload = Upload(self.method, self.path, self.token, self.counter, sm3_digest(self.body))
+        digest = digest_body(self.path, self.body)
+        upload = Upload(self.method, self.path, self.token, self.counter, digest)
         own = sign_upload(upload, key=self.key).hex()
         counter = str(self.counter)
         found = {
@@ -142,6 +144,21 @@ def test_what_is_signed_is_taken_in(platform: TestClient, good: Request) -> None
     answer = good.send(platform)
     assert answer.json() == {"digest": sm3_hex(good.body)}
     assert kept(platform, HolderPinRow.subject) == [SUBJECT]
+
+
+def test_objects_are_signed_by_their_digests_in_their_order(
+    shared: TestClient, good: Request
+) -> None:
+    """Whoever could exchange one on the way would have the platform keep what nobody signed."""
+    objects = [b"first", b"second", bytes(9)]
+    path = f"/uploads/{'0' * 64}/objects"
+    signed = replace(good, body=frames.join_frames(objects), path=path)
+    answer = replace(signed, counter=next(COUNTERS)).send(shared)
+    assert answer.status_code == 404, "signed as it is, but of no upload"
+    others = [objects[::-1], objects[:2], [*objects, b""], [b"First", *objects[1:]], []]
+    for sent in (*map(frames.join_frames, others), signed.body[:-1], b"none of them"):
+        changed = replace(signed, counter=next(COUNTERS), sent_body=sent)
+        assert is_refused(changed.send(shared))
 
 
 # --- one thing differs ---------------------------------------------------------------------------

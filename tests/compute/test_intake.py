@@ -42,7 +42,8 @@ def begin(grid: GridSimulator, upload: GridUpload) -> intake.UploadStatus:
 
 
 def receive(grid: GridSimulator, upload: GridUpload, objects: list[bytes]) -> int:
-    return intake.receive_objects(grid.platform_zone, upload.upload_id, objects=objects)
+    named = {sm3_hex(data): data for data in objects}
+    return intake.receive_objects(grid.platform_zone, upload.upload_id, objects=named)
 
 
 def commit(grid: GridSimulator, upload: GridUpload) -> intake.UploadStatus:

@@ -137,7 +137,7 @@ def test_after_a_refusal_nothing_is_half_kept(grid, first, second, apart):
     assert kept(grid) == before
     for step in (
         lambda: intake.read_upload_status(grid.platform_zone, bad.upload_id),
-        lambda: intake.receive_objects(grid.platform_zone, bad.upload_id, objects=[]),
+        lambda: intake.receive_objects(grid.platform_zone, bad.upload_id, objects={}),
         lambda: intake.commit_upload(grid.platform_zone, bad.upload_id, at=NOW),
     ):
         with pytest.raises(NotFoundError):

@@ -37,9 +37,10 @@ from gridsecure.credentials.uploads import (
     HOLDER_HEADER,
     SIGNATURE_HEADER,
     Upload,
+    digest_body,
+    name_objects,
 )
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
-from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway import outbox
@@ -417,7 +418,7 @@ class GatewayWorld:
                 request.url.path,
                 token,
                 int(request.headers[COUNTER_HEADER]),
-                sm3_digest(request.read()),
+                digest_body(request.url.path, request.read()),
             ),
             signature=bytes.fromhex(request.headers[SIGNATURE_HEADER]),
             claims=claims,
@@ -443,7 +444,7 @@ class GatewayWorld:
             case ["uploads"]:
                 return intake.begin_upload(zone, Signed.parse(body), at=NOW).model_dump()
             case ["uploads", upload_id, "objects"]:
-                objects = frames.split_frames(body)
+                objects = name_objects(body)
                 return {"received": intake.receive_objects(zone, upload_id, objects=objects)}
             case ["uploads", upload_id, "commit"]:
                 return intake.commit_upload(zone, upload_id, at=NOW).model_dump()

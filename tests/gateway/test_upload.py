@@ -106,7 +106,7 @@ def test_another_upload_for_the_same_roster_and_month_is_a_conflict(world):
 def test_only_missing_objects_are_sent(world):
     upload = world.outgoing(days=2)
     first, *rest = upload.upload.columns
-    (data,) = outbox.read_columns(world.zone, upload, wanted=frozenset({first.digest}))
+    ((_, data),) = outbox.read_columns(world.zone, upload, wanted=frozenset({first.digest}))
     world.grid.platform_zone.objects.put(data)
     assert send(world, upload=upload) == sum(entry.size for entry in rest)
 
@@ -234,14 +234,14 @@ def test_a_tariff_stored_as_other_bytes_is_noticed():
 
 @given(st.lists(st.binary(max_size=40)), st.integers(1, 100))
 def test_batches_keep_order_and_their_limit(objects, limit):
-    made = list(group_objects(objects, limit=limit))
-    assert [data for batch in made for data in batch] == objects
+    named = [(str(number), data) for number, data in enumerate(objects)]
+    made = list(group_objects(named, limit=limit))
+    assert [item for batch in made for item in batch.items()] == named
     assert all(made)
-    for batch in made:
-        assert len(batch) == 1 or sum(4 + len(data) for data in batch) <= limit
+    sizes = [[4 + len(data) for data in batch.values()] for batch in made]
+    assert all(len(batch) == 1 or sum(batch) <= limit for batch in sizes)
     # None could take the first of the next one.
-    for batch, following in pairwise(made):
-        assert sum(4 + len(data) for data in batch) + 4 + len(following[0]) > limit
+    assert all(sum(batch) + following[0] > limit for batch, following in pairwise(sizes))
 
 
 def test_key_sets_are_verified_and_asked_for_once(world):

@@ -28,17 +28,18 @@ from gridsecure.credentials.uploads import (
     HOLDER_HEADER,
     SIGNATURE_HEADER,
     Upload,
+    digest_body,
+    digest_objects,
     sign_upload,
 )
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import InputError, StorageError
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.identity_peer import HolderLogin, IdentityPeer
 from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
 from gridsecure.gateway.months import Peers
 from gridsecure.gateway.tables import SCHEMA
-from gridsecure.gateway.upload import PlatformClient
+from gridsecure.gateway.upload import OBJECTS, PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
 from gridsecure.month_texts import year_text
 from gridsecure.store.database import open_database
@@ -180,8 +181,9 @@ class HolderAuth(httpx.Auth):
 
     def _sign(self, request: httpx.Request, *, renew: bool = False) -> None:
         (login, key), counter = self._next(renew=renew)
-        digest = sm3_digest(request.content)
-        upload = Upload(request.method, request.url.path, login.token, counter, digest)
+        path, objects = request.url.path, request.extensions.get(OBJECTS)
+        digest = digest_objects(objects) if objects else digest_body(path, request.content)
+        upload = Upload(request.method, path, login.token, counter, digest)
         request.headers["Authorization"] = f"Bearer {login.token}"
         request.headers[HOLDER_HEADER] = key.public_key.point.hex()
         request.headers[COUNTER_HEADER] = str(counter)

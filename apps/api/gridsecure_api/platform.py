@@ -220,12 +220,12 @@ def read_upload(upload_id: str, state: State, gateway: SignedBy) -> UploadStatus
 
 @router.post("/uploads/{upload_id}/objects", tags=["uploads"], openapi_extra=FRAMES_BODY)
 def receive_objects(
-    upload_id: str, body: RawBody, state: State, gateway: SignedBy
+    upload_id: str, request: Request, body: RawBody, state: State, gateway: SignedBy
 ) -> ObjectsReceived:
     """Step 2: objects that the manifest names, any number at a time."""
     gateway.check_upload(state.zone, upload_id)
-    objects = frames.split_frames(body)
-    count = intake.receive_objects(state.zone, upload_id, objects=objects)
+    frames.split_frames(body)
+    count = intake.receive_objects(state.zone, upload_id, objects=request.state.objects)
     return ObjectsReceived(received=count)
 
 

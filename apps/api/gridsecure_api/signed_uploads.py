@@ -21,6 +21,9 @@ from gridsecure.credentials.uploads import (
     HOLDER_HEADER,
     SIGNATURE_HEADER,
     Upload,
+    brings_objects,
+    digest_objects,
+    name_objects,
 )
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest
@@ -80,12 +83,16 @@ async def signed_request(request: Request) -> Gateway:
     holder, signature = _holder(request), _bytes(request, SIGNATURE_HEADER)
 
     def admit() -> None:
+        path = request.scope["path"]  # what is routed; a URL would be taken apart once more
+        # Hashed once: the route finds them here.
+        request.state.objects = name_objects(body) if brings_objects(path) else {}
+        digest = digest_objects(request.state.objects) if brings_objects(path) else sm3_digest(body)
         upload = Upload(
             method=request.method,
-            path=request.scope["path"],  # what is routed; a URL would be taken apart once more
+            path=path,
             token=request.headers["authorization"].partition(" ")[2],
             counter=_counter(request),
-            body_digest=sm3_digest(body),
+            body_digest=digest,
         )
         admit_upload(
             upload,

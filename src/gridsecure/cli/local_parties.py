@@ -224,7 +224,7 @@ class LocalPlatform:
         """Take a manifest in."""
         return intake.begin_upload(self.zone, manifest, at=utc_now())
 
-    def send_objects(self, manifest: Signed, *, batch: list[bytes]) -> None:
+    def send_objects(self, manifest: Signed, *, batch: Mapping[str, bytes]) -> None:
         """Take objects in."""
         intake.receive_objects(self.zone, manifest.digest, objects=batch)
 

@@ -14,6 +14,7 @@ read wrong or late comes as a correction, an upload of its own that names the on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -31,7 +32,6 @@ from gridsecure.compute.seating import (
 from gridsecure.compute.tables import RosterRow, UploadRow
 from gridsecure.compute.tallies import count
 from gridsecure.compute.zone import PlatformZone
-from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.messages import RosterManifest, Signed, UploadManifest, open_message
 from gridsecure.plans.correction_rules import is_correction
@@ -165,8 +165,11 @@ def read_upload_status(zone: PlatformZone, upload_id: str) -> UploadStatus:
     return UploadStatus(upload_id=upload_id, state=found.state, missing=missing)
 
 
-def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes]) -> int:
-    """Store objects that the upload names, all in one container, and say how many it names.
+def receive_objects(zone: PlatformZone, upload_id: str, *, objects: Mapping[str, bytes]) -> int:
+    """Store objects that the upload names, all in one container, and say how many they are.
+
+    Args:
+        objects: Their bytes by digest, as this process hashed them.
 
     Raises:
         NotFoundError: No such upload.
@@ -175,15 +178,14 @@ def receive_objects(zone: PlatformZone, upload_id: str, *, objects: list[bytes])
     with read_session(zone.engine) as session:
         manifest = _manifest(load_row(session, UploadRow, digest=upload_id))
     named = {entry.digest: entry.size for entry in manifest.columns}
-    digests = [sm3_hex(data) for data in objects]
-    for digest, data in zip(digests, objects, strict=True):
+    for digest, data in objects.items():
         if named.get(digest) != len(data):
             raise InputError(
                 "The manifest does not name an uploaded object.",
                 reason="upload.unnamed-object",
                 remedy="It was damaged on the way, or belongs to another upload; send it again.",
             )
-    zone.objects.put_together(dict(zip(digests, objects, strict=True)))
+    zone.objects.put_together(objects)
     return len(objects)
 
 

@@ -185,8 +185,8 @@ def load_outgoing(zone: GatewayZone, name: str) -> Outgoing:
 
 def read_columns(
     zone: GatewayZone, outgoing: Outgoing, *, wanted: frozenset[str]
-) -> Iterator[bytes]:
-    """Read column files back in the manifest's order, checked by digest.
+) -> Iterator[tuple[str, bytes]]:
+    """Read column files back by digest, checked, in the manifest's order.
 
     Raises:
         StorageError: The outbox file cannot be read (`storage.read`).
@@ -206,7 +206,7 @@ def read_columns(
                         reason="audit.object",
                         remedy="Look for what altered the outbox; restore it from a backup.",
                     )
-                yield data
+                yield entry.digest, data
     except OSError as error:
         raise StorageError(
             f"The outbox cannot be read: {error.strerror}.",
@@ -249,7 +249,7 @@ def send(
     """
     platform.send_tariff(zone.objects.get(outgoing.seated.tariff).decode())
 
-    def load(wanted: frozenset[str]) -> Iterator[bytes]:
+    def load(wanted: frozenset[str]) -> Iterator[tuple[str, bytes]]:
         return read_columns(zone, outgoing, wanted=wanted)
 
     parts = make_delivery(zone, outgoing)

@@ -8,7 +8,7 @@ sent twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -26,8 +26,11 @@ MAX_BATCH_BYTES: Final = 32_000_000
 
 COMMITTED: Final = "committed"
 
-LoadColumns = Callable[[frozenset[str]], Iterator[bytes]]
-"""Yields the column files of the digests asked for."""
+OBJECTS: Final = "objects"
+"""Tells who signs a request the digests of the objects that it brings."""
+
+LoadColumns = Callable[[frozenset[str]], Iterator[tuple[str, bytes]]]
+"""Yields the column files of the digests asked for, each with its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,8 @@ class PlatformService(Protocol):
         """Send an upload's signed manifest."""
         ...
 
-    def send_objects(self, manifest: Signed, /, *, batch: list[bytes]) -> None:
-        """Send one batch of objects."""
+    def send_objects(self, manifest: Signed, /, *, batch: Mapping[str, bytes]) -> None:
+        """Send one batch of objects, by digest."""
         ...
 
     def commit_upload(self, manifest: Signed, /) -> UploadStatus:
@@ -136,10 +139,15 @@ class PlatformClient:
         """Send an upload's signed manifest."""
         return self._status(self._peer.post("/uploads", json=manifest.model_dump()), manifest)
 
-    def send_objects(self, manifest: Signed, *, batch: list[bytes]) -> None:
-        """Send one batch of objects."""
-        path = f"/uploads/{manifest.digest}/objects"
-        self._peer.post(path, body=join_frames(batch), content_type=CONTENT_TYPE)
+    def send_objects(self, manifest: Signed, *, batch: Mapping[str, bytes]) -> None:
+        """Send one batch of objects, by digest."""
+        self._peer.call(
+            "POST",
+            f"/uploads/{manifest.digest}/objects",
+            content=join_frames(batch.values()),
+            headers={"Content-Type": CONTENT_TYPE},
+            extensions={OBJECTS: tuple(batch)},
+        )
 
     def commit_upload(self, manifest: Signed) -> UploadStatus:
         """Make an upload usable."""
@@ -185,24 +193,24 @@ def deliver(
     total = 0
     for batch in group_objects(load(frozenset(status.missing))):
         platform.send_objects(manifest, batch=batch)
-        total += sum(map(len, batch))
+        total += sum(map(len, batch.values()))
         sent(len(batch))
     platform.commit_upload(manifest)
     return total
 
 
 def group_objects(
-    objects: Iterable[bytes], *, limit: int = MAX_BATCH_BYTES
-) -> Iterator[list[bytes]]:
+    objects: Iterable[tuple[str, bytes]], *, limit: int = MAX_BATCH_BYTES
+) -> Iterator[dict[str, bytes]]:
     """Group objects, in their order, into bodies of at most `limit` bytes where they fit one."""
-    batch: list[bytes] = []
+    batch: dict[str, bytes] = {}
     size = 0
-    for data in objects:
+    for digest, data in objects:
         framed = FRAME_HEAD + len(data)
         if batch and size + framed > limit:
             yield batch
-            batch, size = [], 0
-        batch.append(data)
+            batch, size = {}, 0
+        batch[digest] = data
         size += framed
     if batch:
         yield batch

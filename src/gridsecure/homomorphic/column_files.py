@@ -4,8 +4,9 @@
 
 A file is named by its SM3 digest, which a signed manifest or transcript lists. `open_column` takes
 that digest and checks, in this order and before any coefficient is used: digest, format, key id,
-parameter set, roster, level, exact length, every coefficient below its prime. Nothing in the file
-is believed because the file says so.
+parameter set, roster, level, exact length, every coefficient below its prime. `read_column` is for
+bytes that were hashed as they came, and checks the rest. Nothing in the file is believed because
+the file says so.
 """
 
 from __future__ import annotations
@@ -95,10 +96,23 @@ def open_column(
 
     Raises:
         EnvelopeError: The bytes are not the ones the digest names.
+        MalformedCiphertextError, KeyMismatchError: As `read_column`.
+    """
+    if sm3_hex(data) != digest:
+        raise EnvelopeError("A column file is not the one its digest names.")
+    return read_column(data, evaluation=evaluation, roster_id=roster_id)
+
+
+def read_column(
+    data: bytes, *, evaluation: Evaluation, roster_id: str
+) -> tuple[EncryptedColumn, ColumnLabel]:
+    """Turn a file into a column whose digest was checked where it was fetched, and not here.
+
+    Raises:
         MalformedCiphertextError: Not exactly one well-formed column.
         KeyMismatchError: Another key, parameter set or roster.
     """
-    header, offset = _header(data, digest=digest)
+    header, offset = _header(data)
     label = _label(header)
     parameters = evaluation.parameters
     if header.get("key_id") != evaluation.key_id:
@@ -118,9 +132,7 @@ def open_column(
     ), label
 
 
-def _header(data: bytes, *, digest: str) -> tuple[dict[str, Any], int]:
-    if sm3_hex(data) != digest:
-        raise EnvelopeError("A column file is not the one its digest names.")
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
     start = len(_MAGIC) + _LENGTH.size
     if not data.startswith(_MAGIC) or len(data) < start:
         raise MalformedCiphertextError("This is not an encrypted column.")

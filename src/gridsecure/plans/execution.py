@@ -17,7 +17,7 @@ import pandas as pd
 from gridsecure.billing.rules import LineRule, line_rules
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError, NotFoundError
-from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, open_column
+from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, read_column
 from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.messages import ColumnEntry, RosterManifest, UploadManifest
 from gridsecure.periods import BillingPeriod
@@ -29,7 +29,7 @@ from gridsecure.plans.steps import circuit_rules
 from gridsecure.tariffs.tariff import Tariff
 
 Load = Callable[[str], bytes]
-"""Fetch an object by its digest."""
+"""Fetch an object whose bytes were found to have this digest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -241,11 +241,8 @@ def _same_day(entries: Sequence[ColumnEntry]) -> int:
 
 def _opened(entry: ColumnEntry, data: RosterData, *, load: Load, keys: KeyRing) -> EncryptedColumn:
     evaluation = keys.evaluation(entry, gateway=data.roster.gateway_id)
-    column, label = open_column(
-        load(entry.digest),
-        digest=entry.digest,
-        evaluation=evaluation,
-        roster_id=data.roster.roster_id,
+    column, label = read_column(
+        load(entry.digest), evaluation=evaluation, roster_id=data.roster.roster_id
     )
     declared = (entry.quantity, entry.unit, entry.start, entry.end, entry.high)
     written = (label.quantity, label.unit, label.start, label.end, label.high)
