@@ -35,6 +35,7 @@ from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import registration_domains
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, generate_private_key
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError, InvalidMessageError
 from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.identity_peer import HolderLogin, Registering
@@ -226,7 +227,8 @@ class LocalPlatform:
 
     def send_objects(self, manifest: Signed, *, batch: Mapping[str, bytes]) -> None:
         """Take objects in."""
-        intake.receive_objects(self.zone, manifest.digest, objects=batch)
+        objects = {sm3_hex(data): data for data in batch.values()}
+        intake.receive_objects(self.zone, manifest.digest, objects=objects)
 
     def commit_upload(self, manifest: Signed) -> UploadStatus:
         """Commit an upload."""

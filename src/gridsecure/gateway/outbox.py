@@ -31,7 +31,13 @@ from sqlmodel import Session, select
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
+from gridsecure.errors import (
+    AuditBrokenError,
+    AuthenticityError,
+    InputError,
+    NotFoundError,
+    StorageError,
+)
 from gridsecure.gateway.key_sets import collect_key_notices
 from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.private_files import private_folder, write_private
@@ -186,11 +192,12 @@ def load_outgoing(zone: GatewayZone, name: str) -> Outgoing:
 def read_columns(
     zone: GatewayZone, outgoing: Outgoing, *, wanted: frozenset[str]
 ) -> Iterator[tuple[str, bytes]]:
-    """Read column files back by digest, checked, in the manifest's order.
+    """Read column files back by the digests they were signed with, in the manifest's order.
+
+    They are not hashed here: the platform hashes them, and takes in none that differs.
 
     Raises:
         StorageError: The outbox file cannot be read (`storage.read`).
-        AuditBrokenError: A column is not what was signed (`audit.object`).
     """
     upload = outgoing.upload
     try:
@@ -199,20 +206,30 @@ def read_columns(
                 if entry.digest not in wanted:
                     stream.seek(entry.size, 1)
                     continue
-                data = stream.read(entry.size)
-                if sm3_hex(data) != entry.digest:
-                    raise AuditBrokenError(
-                        "An encrypted column in the outbox differs from the signed one.",
-                        reason="audit.object",
-                        remedy="Look for what altered the outbox; restore it from a backup.",
-                    )
-                yield entry.digest, data
+                yield entry.digest, stream.read(entry.size)
     except OSError as error:
         raise StorageError(
             f"The outbox cannot be read: {error.strerror}.",
             reason="storage.read",
             remedy="Check the outbox folder.",
         ) from error
+
+
+def check_columns(zone: GatewayZone, outgoing: Outgoing) -> None:
+    """Check that the columns in the outbox are the signed ones.
+
+    Raises:
+        AuditBrokenError: One is not (`audit.object`).
+        StorageError: As `read_columns`.
+    """
+    wanted = frozenset(entry.digest for entry in outgoing.upload.columns)
+    for digest, data in read_columns(zone, outgoing, wanted=wanted):
+        if sm3_hex(data) != digest:
+            raise AuditBrokenError(
+                "An encrypted column in the outbox differs from the signed one.",
+                reason="audit.object",
+                remedy="Look for what altered the outbox; restore it from a backup.",
+            )
 
 
 def make_delivery(zone: GatewayZone, outgoing: Outgoing) -> Delivery:
@@ -246,6 +263,7 @@ def send(
 
     Raises:
         GridSecureError: As `deliver` and `mark_committed`; sent again, it goes on.
+        AuditBrokenError: As `check_columns`.
     """
     platform.send_tariff(zone.objects.get(outgoing.seated.tariff).decode())
 
@@ -253,7 +271,11 @@ def send(
         return read_columns(zone, outgoing, wanted=wanted)
 
     parts = make_delivery(zone, outgoing)
-    sent_bytes = deliver(platform, parts, load=load, load_object=zone.objects.get, sent=sent)
+    try:
+        sent_bytes = deliver(platform, parts, load=load, load_object=zone.objects.get, sent=sent)
+    except (AuthenticityError, InputError):
+        check_columns(zone, outgoing)  # what differs is refused there; here it can be said why
+        raise
     mark_committed(zone, outgoing.name, at=clock())
     return sent_bytes
 
