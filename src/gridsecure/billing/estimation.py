@@ -136,16 +136,16 @@ def make_span(
     return Span(meters[at], first_us, step_us, counts, len(batch.names))
 
 
-def find_missing(batch: CheckedReadings, accepted: Mask, span: Span, *, within: Mask) -> Missing:
+def find_missing(span: Span, accepted: NDArray[np.int64], *, within: Mask) -> Missing:
     """List the expected intervals that no accepted row covers.
 
     Args:
-        accepted: Accepted rows, at most one per meter point and interval, on the grid.
+        accepted: The intervals of accepted rows, from `Span.cells`.
         within: Meter points to look at (one element per meter point).
     """
     base = np.concatenate(([0], np.cumsum(span.counts)))
     covered = np.zeros(int(base[-1]), dtype=bool)
-    covered[span.cells(batch, np.flatnonzero(accepted))] = True
+    covered[accepted] = True
     covered |= np.repeat(~within[span.meters], span.counts)
     cells = np.flatnonzero(~covered)
     owners = np.searchsorted(base, cells, side="right") - 1

@@ -141,8 +141,12 @@ def validate_readings(
     alive = ~_union(batch, findings)
     # 2. The grid every meter point should cover, and which meter points cover too little of it.
     span = _span(batch, findings, period)
-    findings.append(_off_grid(batch, alive, span))
-    alive &= ~findings[-1].rows
+    cells = np.full(len(alive), -1, dtype=np.int64)
+    cells[alive] = span.cells(batch, np.flatnonzero(alive))
+    # Off the grid is what is none of the intervals expected where a meter point changes length.
+    off = Finding("misaligned", alive & (cells < 0), "the start is not on the interval grid")
+    findings.append(off)
+    alive &= ~off.rows
     findings.append(_incomplete(batch, alive, span=span, limits=limits))
     # 3. Gaps of the others, reported and filled.
     problems = [
@@ -150,7 +154,7 @@ def validate_readings(
     ]
     alive &= ~findings[-1].rows
     billed = np.bincount(batch.meters[alive], minlength=len(batch.names)) > 0
-    missing = est.find_missing(batch, alive, span, within=billed)
+    missing = est.find_missing(span, cells[alive], within=billed)
     problems += est.gap_problems(batch, missing)
     problems += rules.report_problems(batch, rules.zero_consumption(batch, alive))
     problems += _absent(batch, alive, known_meters)
@@ -212,14 +216,6 @@ def _union(batch: CheckedReadings, findings: list[Finding]) -> Mask:
 def _span(batch: CheckedReadings, findings: list[Finding], period: Period | None) -> est.Span:
     unusable = [finding for finding in findings if finding.rule in _NO_SPAN]
     return est.make_span(batch, ~_union(batch, unusable), period=period)
-
-
-def _off_grid(batch: CheckedReadings, alive: Mask, span: est.Span) -> Finding:
-    """Live rows that are none of the intervals expected where their meter point changes length."""
-    rows = np.flatnonzero(alive)
-    off = np.zeros(len(batch.meters), dtype=bool)
-    off[rows[span.cells(batch, rows) < 0]] = True
-    return Finding("misaligned", off, "the start is not on the interval grid")
 
 
 def _incomplete(
