@@ -50,13 +50,13 @@ LIMITS = {
     "annual_tier_bill": ("<=", 150, 40),
     "pro_rata_bill": ("<=", 150, 40),
     "power_factor_bill": ("<=", 150, 40),
-    "group_totals": ("<=", 0.5, 0.02),
-    "gateway": ("<=", 2, 0.5),
+    "group_totals": ("<=", 0.06, 0.02),
+    "gateway": ("<=", 0.5, 0.3),
     "stored_bytes": ("<=", 16, 12),
     "objects_a_month": ("<=", 40_000, 25_000),
     "speed_up_over_vectors": (">=", 500, 5_000),
     "presentations": (">=", 80, 250),
-    "two_workers": (">=", 1.7, 1.9),
+    "two_workers": (">=", 1.8, 1.95),
 }
 
 
