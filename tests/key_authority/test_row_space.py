@@ -1,10 +1,11 @@
 """Everything released of a month, as linear algebra: nothing is about fewer than the minimum.
 
 Months are drawn at random: owners, rosters, tariffs, customers with several meters, late rosters,
-bills, load curves and corrections in any order over any company. They go through the real ledger,
-and every number it would let out is written down as a row over the unknowns: what each meter point
-used in each interval, as first read and as corrected. Money is a row too, with coefficients of its
-own for each way of billing.
+bills, load curves, corrections and previews of shadow runs in any order over any company. They go
+through the real ledger, and every number it would let out is written down as a row over the
+unknowns: what each meter point used in each interval, as first read and as corrected. Money is a
+row too, with coefficients of its own for each way of billing, and so are a preview's money and its
+count of changed bills, with coefficients that no other preview has.
 
 Meter points that have the same column in every row cannot be told apart, so a combination of rows
 that is zero outside some meter points is zero outside a union of such classes. Every union of fewer
@@ -17,18 +18,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
-from gridsecure.key_authority.checker import told_cells
+from gridsecure.key_authority.checker import shadows, told_cells
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
 from gridsecure.key_authority.checker.ledger import enter
 from gridsecure.key_authority.checker.tables import SCHEMA, ReleaseRow
@@ -60,6 +63,7 @@ SEEDS = 40
 
 Unknown = tuple[str, int, int]
 """Pseudonym, version of its readings, day."""
+Upload = tuple[str, RosterData]
 
 
 @dataclass
@@ -71,24 +75,26 @@ class Month:
     owners: str
     rows: list[dict[Unknown, int]] = field(default_factory=list)
     members: dict[str, Member] = field(default_factory=dict)
-    uploads: list[tuple[str, RosterData]] = field(default_factory=list)
+    uploads: list[Upload] = field(default_factory=list)
     billed: dict[str, RosterData] = field(default_factory=dict)
     prices: dict[object, list[int]] = field(default_factory=dict)
 
-    def arrive(self) -> None:
-        """A roster of a random owner comes in."""
-        random, number = self.random, len(self.uploads)
-        count = random.choice((1, 2, 14, 15, 16, 20, 30))
+    def arrive(self, count: int = 0) -> Upload:
+        """A roster of a random owner comes in: a plain one of some meter points, or any."""
+        random, number, plain = self.random, len(self.uploads), bool(count)
+        count = count or random.choice((1, 2, 14, 15, 16, 20, 30))
         owner = random.choice(self.owners)
-        quotas = random.choice(([0], [0], [0, 100_000]))
-        counted = [random.random() < random.choice((1, 1, 0.8)) for _ in range(count)]
+        quotas = [0] if plain else random.choice(([0], [0], [0, 100_000]))
+        share = (1,) if plain else (1, 1, 0.8)
+        counted = [random.random() < random.choice(share) for _ in range(count)]
         roster = RosterManifest(
             roster_id=f"{number:032x}",
             gateway_id=f"gateway-{number}",
             domain="platform/billing/2026",
-            tariff=random.choice(sorted(TARIFFS)),
+            tariff=random.choice(sorted(TARIFFS)[: 1 if plain else None]),
             pseudonyms=[f"{number}-{slot}" for slot in range(count)],
-            zones=[random.choice(PLACES)[0] if random.random() < 0.2 else "futian"] * count,
+            zones=[random.choice(PLACES)[0] if not plain and random.random() < 0.2 else "futian"]
+            * count,
             customer_classes=["household"] * count,
             household_quota_wh=[random.choice(quotas) for _ in range(count)],
             contracted_va=[0] * count,
@@ -97,9 +103,10 @@ class Month:
         )
         self.members |= {member.name: member for member in cells.roster_members(roster)}
         self.uploads.append((f"upload-{number}", roster_data(roster, upload_of(roster))))
+        return self.uploads[-1]
 
-    def release_bills(self) -> None:
-        chosen = self._company(self.uploads)
+    def release_bills(self, company: Sequence[Upload] = ()) -> None:
+        chosen = company or self._company(self.uploads)
         parts = [proven("bill", [one], claims=[f"bill/{one[0]}"]) for one in chosen]
         prepared = self._let_out(lambda: prepare_bills(self.zone, parts, tariffs=TARIFFS, at=NOW))
         if prepared is None:
@@ -112,8 +119,9 @@ class Month:
         ]
         self._write(prepared, values)
 
-    def release_load_curve(self) -> None:
-        chosen, day = self._company(self.uploads), self.random.randrange(DAYS)
+    def release_load_curve(self, company: Sequence[Upload] = (), *, day: int | None = None) -> None:
+        chosen = company or self._company(self.uploads)
+        day = self.random.randrange(DAYS) if day is None else day
         claims = [f"load-curve/{digest}/{day}" for digest, _ in chosen]
         part = proven("load-curve", chosen, claims=claims)
         prepared = self._let_out(lambda: prepare_load_curve(self.zone, part, at=NOW))
@@ -125,13 +133,40 @@ class Month:
             ]
             self._write(prepared, values)
 
-    def release_correction(self) -> None:
+    def preview_tariff(self, company: Sequence[Upload] = ()) -> None:
+        """What another tariff would change; the command takes a list, an attacker what it likes."""
+        chosen = company or self._company(self.uploads)
+        tariff = self.random.choice(sorted(TARIFFS))
+        parts, values = [], []
+        for digest, before in chosen:
+            slots = list(range(before.roster.slots))
+            roster = before.roster.model_copy(update={"tariff": tariff})
+            after = roster_data(
+                roster, upload_of(roster).model_copy(update={"corrected_slots": slots})
+            )
+            version = SimpleNamespace(corrects=None, upload=digest)
+            proof = proven("bill", [(digest, after)], claims=())
+            parts.append(ProvenCorrection(proof, before, {}, version))  # type: ignore[arg-type]
+            for (place, who, old), (_, _, new) in zip(keyed(before), keyed(after), strict=True):
+                unknowns = {(who, 0, day): 1 for day in range(DAYS)}
+                values.append((place, who, (len(self.rows), old, new), unknowns))
+        if not parts:
+            return
+        prepared = self._let_out(lambda: shadows._prepare(self.zone, parts, TARIFFS))
+        if prepared is not None:
+            for number in ("money", "count"):
+                own = [(place, who, (number, key), value) for place, who, key, value in values]
+                self._write(prepared, own, energy=False)
+
+    def release_correction(
+        self, company: Sequence[Upload] = (), *, slots: Sequence[int] = ()
+    ) -> None:
         """Some bills anew, in a new version of everybody's readings."""
-        chosen = self._company(sorted(self.billed.items()))
+        chosen = company or self._company(sorted(self.billed.items()))
         parts, values = [], []
         for digest, before in chosen:
             version = before.upload.revision
-            after = corrected(before, digest, self.random)
+            after = corrected(before, digest, self.random, slots)
             name = f"{digest}+"
             claims = [f"bill/{name}", f"corrects/{digest}"]
             proof = proven("rebill", [(name, after)], claims=claims)
@@ -157,7 +192,7 @@ class Month:
         self.billed |= {part.after.transcript.uploads[0]: part.data for part in parts}
         self._write(prepared, values)
 
-    def _company(self, known: Sequence[tuple[str, RosterData]]) -> list[tuple[str, RosterData]]:
+    def _company(self, known: Sequence[Upload]) -> list[Upload]:
         if not known:
             return []
         size = self.random.choice((1, 2, len(known), len(known)))
@@ -193,18 +228,20 @@ class Month:
         self,
         prepared: Prepared,
         values: Sequence[tuple[Place, str, object, dict[Unknown, int]]],
+        *,
+        energy: bool = True,
     ) -> None:
         """One row a cell and measure that is not withheld."""
         for place in {place for place, *_ in values}:
             withheld = prepared.withheld.get(place, NO_MEASURES)
-            energy: dict[Unknown, int] = {}
+            total: dict[Unknown, int] = {}
             money: dict[Unknown, int] = {}
             for where, _, key, value in values:
                 if where == place:
-                    energy |= value
+                    total |= value
                     money |= {u: self._price(key, u) * sign % PRIME for u, sign in value.items()}
-            if "energy_wh" not in withheld:
-                self.rows.append(energy)
+            if energy and "energy_wh" not in withheld:
+                self.rows.append(total)
             if MONEY not in withheld and any(key is not None for _, _, key, _ in values):
                 self.rows.append(money)
 
@@ -234,11 +271,15 @@ def upload_of(roster: RosterManifest, **changes: object) -> UploadManifest:
     return UploadManifest(**(facts | changes))  # type: ignore[arg-type]
 
 
-def corrected(before: RosterData, digest: str, random: Random) -> RosterData:
-    """A correction of some slots, or of all under another tariff."""
+def corrected(
+    before: RosterData, digest: str, random: Random, chosen: Sequence[int] = ()
+) -> RosterData:
+    """A correction of some slots, or of all under another tariff, at random unless chosen."""
     roster = before.roster
-    slots = list(range(roster.slots))
-    if random.random() < 0.3:
+    slots = list(chosen) or list(range(roster.slots))
+    if chosen:
+        pass
+    elif random.random() < 0.3:
         roster = roster.model_copy(update={"tariff": random.choice(sorted(TARIFFS))})
     elif random.random() < 0.6:
         slots = sorted(random.sample(slots, random.randint(1, len(slots))))
@@ -350,20 +391,37 @@ def smallest_told(month: Month, *, known_to: str) -> int | None:
     return None
 
 
-def simulated(seed: int, folder: Path) -> Month:
-    """A month at random, from its seed."""
+@contextmanager
+def begun(seed: int, folder: Path, *, owners: str = "") -> Iterator[Month]:
+    """A month in which nothing has happened yet."""
     random = Random(seed)  # noqa: S311 - months are drawn at random to be drawn again
     engine = open_database(f"sqlite:///{folder / f'{seed}.db'}")
     migrate(engine, SCHEMA)
-    owners = random.choice(("a", "aaab", "abc"))
-    month = Month(random, SimpleNamespace(engine=engine), owners)  # type: ignore[arg-type]
-    steps = (month.release_bills, month.release_load_curve, month.release_correction)
+    own = owners or random.choice(("a", "aaab", "abc"))
+    yield Month(random, SimpleNamespace(engine=engine), own)  # type: ignore[arg-type]
+    engine.dispose()
+
+
+def simulated(seed: int, folder: Path) -> Month:
+    """A month at random, from its seed."""
+    with begun(seed, folder) as month:
+        fill(month)
+    return month
+
+
+def fill(month: Month) -> None:
+    """Rosters come in, and things are released, at random."""
+    random = month.random
+    steps = (
+        month.release_bills,
+        month.release_load_curve,
+        month.release_correction,
+        month.preview_tariff,
+    )
     for _ in range(random.randint(1, 4)):
         month.arrive()
     for _ in range(10):
         random.choice((month.arrive, *steps, *steps))()
-    engine.dispose()
-    return month
 
 
 @pytest.fixture(scope="module")
@@ -397,6 +455,86 @@ def test_months_are_released_at_all(months: dict[int, Month]) -> None:
     assert sum(count > 2 for count in rows) > SEEDS // 4
 
 
+# --- late rosters --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def month(tmp_path: Path) -> Iterator[Month]:
+    """A month of one utility, in which nothing has happened yet."""
+    with begun(0, tmp_path, owners="a") as made:
+        yield made
+
+
+def new_rows(month: Month, release: Callable[[], None]) -> list[int]:
+    """How many meter points each number is about that a release lets out."""
+    before = len(month.rows)
+    release()
+    return [len({who for who, _, _ in row}) for row in month.rows[before:]]
+
+
+def is_clean(month: Month) -> bool:
+    return all(smallest_told(month, known_to=owner) is None for owner in ("a", ""))
+
+
+def test_late_rosters_are_billed_alone_or_with_the_next_and_nothing_is_about_few(
+    month: Month,
+) -> None:
+    first, late = month.arrive(40), month.arrive(20)
+    few, more = month.arrive(3), month.arrive(16)
+    # On time: a tariff is tried, the list is billed, asked about, and half of it corrected.
+    assert new_rows(month, lambda: month.preview_tariff([first])) == [40, 40]
+    assert new_rows(month, lambda: month.release_bills([first])) == [40, 40]
+    assert new_rows(month, lambda: month.release_load_curve([first], day=0)) == [40]
+    half = range(20)
+    assert new_rows(month, lambda: month.release_correction([first], slots=half)) == [20, 20]
+    # Late, alone; and one too small to be told of, with the next.
+    assert new_rows(month, lambda: month.release_bills([late])) == [20, 20]
+    assert new_rows(month, lambda: month.release_bills([few, more])) == [19, 19]
+    assert {digest for digest, _ in (late, few, more)} <= set(month.billed)
+    assert new_rows(month, lambda: month.preview_tariff([late])) == [20, 20]
+    every = [first, late, few, more]
+    assert new_rows(month, lambda: month.release_load_curve(every, day=1)) == [79]
+    assert new_rows(month, lambda: month.preview_tariff(every)) == [79, 79]
+    assert is_clean(month)
+    # What would tell the three apart is withheld, whatever it is.
+    for company in ([more], [few], [first, few], [first, late, more]):
+        assert new_rows(month, lambda one=company: month.preview_tariff(one)) == []
+        assert new_rows(month, lambda one=company: month.release_load_curve(one, day=2)) == []
+    assert is_clean(month)
+
+
+def test_a_release_past_the_ledger_is_found(month: Month) -> None:
+    first, few = month.arrive(40), month.arrive(3)
+    month.release_bills([first])
+    month.release_bills([few])
+    assert is_clean(month)
+    assert new_rows(month, lambda: month.preview_tariff([first, few])) == []
+    names = [*first[1].roster.pseudonyms, *few[1].roster.pseudonyms]
+    planted = {(who, 0, day): 1 for who in names for day in range(DAYS)}
+    month.rows.append(planted)
+    assert smallest_told(month, known_to="") == 3
+    month.rows[-1] = {unknown: 1 for unknown in planted if unknown[0] != names[0]}
+    assert smallest_told(month, known_to="") == 4  # one of the first, and the three
+    month.rows[-1] = {u: c for u, c in planted.items() if u[0] in names[1:40]}
+    assert smallest_told(month, known_to="") == 1
+
+
+def test_a_preview_that_the_ledger_forgot_would_be_found(
+    month: Month, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = shadows._prepare
+
+    def forgotten(*given: Any) -> Prepared:
+        prepared = prepare(*given)
+        return replace(prepared, giving=replace(prepared.giving, told={}))
+
+    first, few = month.arrive(40), month.arrive(3)
+    monkeypatch.setattr(shadows, "_prepare", forgotten)
+    month.preview_tariff([first])
+    assert new_rows(month, lambda: month.release_bills([first, few])) == [43, 43]
+    assert smallest_told(month, known_to="") == 3
+
+
 def by_size(members: Sequence[Member]) -> bool:
     return sum(m.counts for m in members) >= MINIMUM_MEMBERS
 
@@ -406,12 +544,7 @@ def by_meter_points(members: Sequence[Member]) -> bool:
     return ENOUGH(every)
 
 
-ENOUGH, TELL, SETS, CORRECTED = (
-    cells.is_enough,
-    cells.may_tell,
-    cells.cell_sets,
-    told_cells.list_corrected_rows,
-)
+ENOUGH, TELL, SETS = cells.is_enough, cells.may_tell, cells.cell_sets
 TAKEN_OUT: dict[str, tuple[object, str, object]] = {
     "owners": (cells, "is_enough", by_size),
     "customers": (cells, "is_enough", by_meter_points),
