@@ -10,7 +10,8 @@ import pytest
 
 from gridsecure.billing.bills import compute_bills
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.key_authority.compared_bills import compare_versions
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.key_authority.compared_bills import ComparedBills, compare_versions
 from gridsecure.key_authority.control_totals import RosterBills
 from gridsecure.key_authority.packages import (
     BilledRoster,
@@ -31,45 +32,68 @@ FEW, MANY = [100_000], [300_000]
 """Below the first limit of 260 kWh, and in the second tier."""
 
 
-def previewed(
-    usage_wh: Sequence[int], *edits: tuple[str, str], withheld: Sequence[str] = ()
-) -> PreviewCell:
-    """What is told of one cell of households by an edited tariff."""
+def edited(*edits: tuple[str, str]) -> str:
     text = TEXT
     for edit in edits:
         assert edit[0] in text
         text = text.replace(*edit, 1)
+    return text
+
+
+def compared(
+    name: str, usage_wh: Sequence[int], texts: tuple[str, str]
+) -> tuple[CorrectedRoster, ComparedBills]:
+    """A roster of households of one cell, billed by two tariffs."""
     count = len(usage_wh)
     roster = RosterManifest(
-        roster_id="r", gateway_id="g", domain="d", tariff="old",
-        pseudonyms=[f"{n:03d}" for n in range(count)], zones=["futian"] * count,
+        roster_id=name, gateway_id="g", domain="d", tariff="",
+        pseudonyms=[f"{name}{n:03d}" for n in range(count)], zones=["futian"] * count,
         customer_classes=["household"] * count, household_quota_wh=[0] * count,
         contracted_va=[0] * count,
     )  # fmt: skip
     versions = []
-    for digest, one in (("old", TEXT), ("new", text)):
-        tariff = parse_tariff(one)
+    for text in texts:
+        tariff = parse_tariff(text)
         frame = pd.DataFrame(
-            {"meter_point_id": roster.pseudonyms, "period_start": JULY.start,
-             "period_end": JULY.end, "total_wh": list(usage_wh)}
-        )  # fmt: skip
+            {
+                "meter_point_id": roster.pseudonyms,
+                "period_start": JULY.start,
+                "total_wh": list(usage_wh),
+            }
+        )
         contracts = default_contracts(roster.pseudonyms)
         bills = compute_bills(frame, tariff=tariff, contracts=contracts, period=JULY)
-        manifest = roster.model_copy(update={"tariff": digest})
+        manifest = roster.model_copy(update={"tariff": sm3_hex(text.encode())})
         energy = np.array(usage_wh, dtype=object)
-        versions.append((BilledRoster(roster=manifest, outputs={}),
-                         RosterBills(bills, energy, tariff)))  # fmt: skip
+        billed = BilledRoster(roster=manifest, outputs={})
+        versions.append((billed, RosterBills(bills, energy, tariff)))
     (before, old), (after, new) = versions
     item = CorrectedRoster(
         before=before, after=after, revision=1, corrected_slots=list(range(count)), names=[]
     )
+    return item, compare_versions(item, old, new, span=(SPAN["start"], SPAN["end"]))
+
+
+def told_of(
+    *rosters: tuple[CorrectedRoster, ComparedBills], withheld: Sequence[str] = ()
+) -> PreviewCell:
     cell = WithheldCell(zone="futian", customer_class="household", measures=list(withheld))
     order = CheckedPreview(
-        **SPAN, created_at="", tariffs={}, corrections=[item], withheld=[cell] if withheld else []
+        **SPAN,
+        created_at="",
+        tariffs={},
+        corrections=[item for item, _ in rosters],
+        withheld=[cell] if withheld else [],
     )
-    part = compare_versions(item, old, new, span=(SPAN["start"], SPAN["end"]))
-    (found,) = preview_cells(order, [part])
+    (found,) = preview_cells(order, [part for _, part in rosters])
     return found
+
+
+def previewed(
+    usage_wh: Sequence[int], *edits: tuple[str, str], withheld: Sequence[str] = ()
+) -> PreviewCell:
+    """What is told of one cell of households by an edited tariff."""
+    return told_of(compared("r", usage_wh, (TEXT, edited(*edits))), withheld=withheld)
 
 
 def counted(cell: PreviewCell) -> tuple[int, int]:
@@ -128,3 +152,24 @@ def test_a_tiny_price_is_no_limit() -> None:
     cell = previewed([200_000] * 57 + [100_000] * 3, tiny)
     assert cell.amount_fen == "8"  # 57 bills of one fen more would be 57, and three are not
     assert counted(cell) == (46, 60)
+
+
+def test_households_of_another_tariff_hide_nobody() -> None:
+    """Forty that are billed by the new tariff already do not change, as everybody knows."""
+    new = edited(('rate = "0.05"', 'rate = "0.06"'))
+    tried = compared("a", FEW * 3 + MANY * 20, (TEXT, new))
+    others = compared("b", MANY * 40, (new, new))
+    assert counted(told_of(tried)) == (9, 23)
+    cell = told_of(tried, others)
+    assert counted(cell) == (9, 23 + 14)
+    assert cell.amount_fen is None
+
+
+def test_parts_by_two_tariffs_are_told_where_each_may_be() -> None:
+    new = edited(('rate = "0.05"', 'rate = "0.06"'))
+    other = edited(('rate = "0.05"', 'rate = "0.04"'))
+    first = compared("a", FEW * 20 + MANY * 20, (TEXT, new))
+    second = compared("b", FEW * 15 + MANY * 15, (other, new))
+    cell = told_of(first, second)
+    assert counted(cell) == (35, 35)
+    assert cell.amount_fen == str(20 * 40 + 15 * 80)

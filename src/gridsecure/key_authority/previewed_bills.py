@@ -1,6 +1,7 @@
 """What the vault tells of a shadow run: how many bills change in a cell, and by how much.
 
-As for corrections (`compared_bills`), whose differences these are, and on top of that:
+As for corrections (`compared_bills`), whose differences these are, and on top of that, within every
+part of a cell that is billed by one tariff before and one after:
 
 - whose bill changes by a contract charge alone is public; of the others a count is told as far as
   `plans.previews.bound_count` lets it be;
@@ -12,7 +13,7 @@ As for corrections (`compared_bills`), whose differences these are, and on top o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,8 +30,10 @@ from gridsecure.plans.previews import bound_count, find_moved_lines, is_crowd
 
 
 @dataclass(slots=True)
-class _Cell:
-    """Who is in a cell, and what would change for whom.
+class _Part:
+    """Who of a cell is billed by the same two tariffs, and what would change for whom.
+
+    Bills of another part change or do not for reasons of its own, so they hide nobody of this one.
 
     Args:
         public: Members whose bill changes by what everybody can compute.
@@ -47,7 +50,7 @@ class _Cell:
     amount: int = 0
 
     def tells_money(self) -> bool:
-        """Whether enough bills change, enough reach each line that moved, and enough no limit."""
+        """Whether enough bills change, and enough reach each line that moved but no new limit."""
         rests = [self.members - self.reached[key] for key in self.new_limits]
         sets = (self.changed, *self.reached.values(), *rests)
         return all(is_crowd(some, within=self.members) for some in sets)
@@ -64,35 +67,40 @@ class _Cell:
 
 def preview_cells(order: CheckedPreview, parts: Sequence[ComparedBills]) -> list[PreviewCell]:
     """What changes by cell, as far as it may be told."""
-    cells: dict[Place, _Cell] = defaultdict(_Cell)
-    for part in parts:
-        _sort_into(cells, part)
+    cells: dict[Place, dict[Hashable, _Part]] = defaultdict(lambda: defaultdict(_Part))
+    for item, compared in zip(order.corrections, parts, strict=True):
+        tariffs = (item.before.roster.tariff, item.after.roster.tariff)
+        _sort_into(cells, compared, tariffs)
     told = {
         (cell.zone, cell.customer_class, cell.measure): cell.value
         for cell in total_corrections(order, parts)
     }
     ordered = withheld_measures(order.withheld)
     found = []
-    for place, cell in sorted(cells.items()):
+    for place, own in sorted(cells.items()):
+        inside = list(own.values())
+        bills = sum(len(part.members) for part in inside)
         withheld = MONEY in ordered.get(place, NO_MEASURES)
-        least, most = (0, len(cell.members)) if withheld else cell.count_changed()
+        bounds = [(0, bills)] if withheld else [part.count_changed() for part in inside]
+        is_told = told[*place, MONEY] is not None and all(part.tells_money() for part in inside)
+        amount = np.array([sum(part.amount for part in inside)], dtype=object)
         found.append(
             PreviewCell(
                 zone=place[0],
                 customer_class=place[1],
-                bills=len(cell.members),
-                changed_least=least,
-                changed_most=most,
+                bills=bills,
+                changed_least=sum(least for least, _ in bounds),
+                changed_most=sum(most for _, most in bounds),
                 energy_wh=told[*place, "energy_wh"],
-                amount_fen=str(round_half_up(np.array([cell.amount], dtype=object))[0])
-                if told[*place, MONEY] is not None and cell.tells_money()
-                else None,
+                amount_fen=str(round_half_up(amount)[0]) if is_told else None,
             )
         )
     return found
 
 
-def _sort_into(cells: dict[Place, _Cell], part: ComparedBills) -> None:
+def _sort_into(
+    cells: dict[Place, dict[Hashable, _Part]], part: ComparedBills, tariffs: Hashable
+) -> None:
     before, after = part.correction.before, part.correction.after
     moved = find_moved_lines(before.rules, after.rules)
     public = (_contract_fen(after) != _contract_fen(before))[part.slots]
@@ -104,7 +112,7 @@ def _sort_into(cells: dict[Place, _Cell], part: ComparedBills) -> None:
         for line in moved
     }
     for row, (place, member) in enumerate(zip(part.places, part.members, strict=True)):
-        cell = cells[place]
+        cell = cells[place][tariffs]
         cell.members.add(member)
         cell.amount += int(exact[row])
         cell.new_limits |= {line.key for line in moved if line.is_new_limit}
