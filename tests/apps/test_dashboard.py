@@ -594,6 +594,20 @@ def test_a_month_from_run_to_release(services) -> None:
     assert not app.exception
 
 
+def test_a_shadow_run_is_no_run_of_the_month_but_is_answered_by_a_round(services) -> None:
+    services.certificates.clear()
+    services.runs.append(RUN | {"run_id": "a-shadow", "kind": "shadow", "state": "running"})
+    app = on_page("billing", "bill_runs")
+    app.selectbox(key="month").set_value("2026-07").run()
+    assert "a-shadow" not in sent(app)
+    assert not app.button(key="start_bill").disabled
+    assert app.button(key="start_round").disabled
+    services.runs[-1] |= {"state": "done", "request_id": "request-1"}
+    app.run()
+    assert not app.button(key="start_round").disabled
+    assert "a-shadow" not in sent(app)
+
+
 def test_a_month_in_work_and_a_month_that_failed(services) -> None:
     services.months["2026-07"] = {"state": "running", "stage": "encrypt", "done": 1, "of": 4}
     failed = {"state": "failed", "done": 0, "reason": "plan.noise", "message": "Too deep."}

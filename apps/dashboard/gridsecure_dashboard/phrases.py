@@ -45,6 +45,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "state_done": ("完成", "Done"),
     "state_failed": ("失败", "Failed"),
     "state_released": ("已发布", "Released"),
+    "state_previewed": ("已预览", "Previewed"),
     "state_refused": ("已拒绝", "Refused"),
     "state_suppressed": ("户数不足", "Too few customers"),
     "state_protected": ("可能暴露少数用户", "Too revealing"),

@@ -49,7 +49,8 @@ def show() -> None:
     session = access.enter(access.BILL_RUNS)
     st.caption(tell("counts_only"))
     with access.explain_errors():
-        runs = _published(access.open_client().runs(session))
+        every = access.open_client().runs(session)
+        runs = _published(every)
         month = _choose_month(runs)
         bounds = month_bounds(month, timezone=load_settings().timezone)
         status = _gateway(session, month)
@@ -58,13 +59,13 @@ def show() -> None:
         closing = access.open_client().closing(session, bounds=bounds)
         show_closing(session, closing, month=month)
         _platform(session, bounds, closing=closing, runs=runs)
-        _authority(session, runs)
+        _authority(session, is_ready=any(run.request_id for run in every))
         if access.RELEASES in access.pages_for(session):
             show_reconciliation(session, bounds=bounds, status=status)
 
 
 def _published(runs: Sequence[RunStatus]) -> tuple[RunStatus, ...]:
-    """Leave shadow runs out: nothing of them is released, and no step here is about them."""
+    """Leave shadow runs out: nothing of them is released. A round answers them like the others."""
     return tuple(run for run in runs if run.kind == "published")
 
 
@@ -219,13 +220,12 @@ def _runs_table(runs: Sequence[RunStatus]) -> None:
     show_table(table, titles={str(name): say(str(name)) for name in table})
 
 
-def _authority(session: Session, runs: Sequence[RunStatus]) -> None:
+def _authority(session: Session, *, is_ready: bool) -> None:
     st.subheader(f"4 · {say('release_rounds')}")
     st.caption(tell("round_help"))
-    ready = any(run.request_id for run in runs)
     if st.button(
-        say("start_round"), key="start_round", disabled=not ready, type="primary",
-        help=None if ready else tell("round_needs_run"), icon=":material/verified_user:",
+        say("start_round"), key="start_round", disabled=not is_ready, type="primary",
+        help=None if is_ready else tell("round_needs_run"), icon=":material/verified_user:",
     ):  # fmt: skip
         with st.spinner(say("working")):
             access.page_memory()["outcomes"] = access.open_client().start_release_round(session)
