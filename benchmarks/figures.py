@@ -62,12 +62,14 @@ class BenchResult:
         machine: Processor and versions; no host name and no path.
         figures: In the order of the report.
         seconds: Wall time of the whole run [s].
+        stages: Where the time of a whole month goes, as lines of a table.
     """
 
     sizes: str
     machine: Mapping[str, str | int]
     figures: tuple[Figure, ...]
     seconds: float
+    stages: tuple[str, ...] = ()
 
     @property
     def missed(self) -> tuple[Figure, ...]:

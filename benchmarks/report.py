@@ -8,6 +8,7 @@ from typing import Any, Final
 from benchmarks.figures import BenchResult, Figure
 
 _CAVEATS: Final = {"quick": "; limits are for full sizes and are not judged by these"}
+_STACKED: Final = "Where the time of a whole month goes"
 _HEADINGS: Final = ("figure", "value", "unit", "must", "try for", "")
 
 
@@ -18,6 +19,7 @@ def format_json(result: BenchResult) -> str:
         "machine": dict(result.machine),
         "seconds": result.seconds,
         "figures": [_figure(figure) for figure in result.figures],
+        "stages": result.stages,
     }
     return json.dumps(document, ensure_ascii=False, indent=2)
 
@@ -33,6 +35,11 @@ def format_table(result: BenchResult) -> str:
         *_aligned([_HEADINGS, *(_row(figure) for figure in [*held, *others])]),
         "",
         *(f"* {figure.title}: {figure.note}." for figure in result.figures if figure.note),
+        *(
+            ("", "Where the time of a whole month goes:", "", *result.stages)
+            if result.stages
+            else ()
+        ),
     ]
     return "\n".join(lines)
 

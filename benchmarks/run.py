@@ -17,6 +17,7 @@ from benchmarks.library_vectors import library_vectors
 from benchmarks.machine import describe_machine
 from benchmarks.peers import peers
 from benchmarks.sizes import BenchSizes
+from benchmarks.whole_run import whole_run
 from benchmarks.workers import speed_up
 
 
@@ -35,6 +36,7 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     report("keys of all parameter sets")
     keys = make_keys()
     figures: list[Figure] = []
+    table: tuple[str, ...] = ()
     report(f"bills against the plaintext oracle, {sizes.exact_meters:,} meters × 3 tariffs")
     figures += exact_bills(keys, sizes=sizes)
     report("time-of-use bill")
@@ -56,9 +58,15 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += identity_costs(sizes=sizes)
     report("worker processes")
     figures += speed_up(keys, sizes=sizes)
+    if sizes.run_meters:
+        report(f"whole run, {sizes.run_meters:,} simulated meter points")
+        (vector,) = (figure.value for figure in figures if figure.name == "vector_bill")
+        run, table = whole_run(meters=sizes.run_meters, vector_micros=vector)
+        figures += run
     return BenchResult(
         sizes=sizes.name,
         machine=describe_machine(),
         figures=tuple(figures),
+        stages=table,
         seconds=time.perf_counter() - started,
     )

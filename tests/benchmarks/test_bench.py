@@ -194,6 +194,13 @@ def test_verdicts(comparison: Comparison, value: float, must: bool, aim: bool) -
     assert BenchResult("full", {}, (figure,), 1.0).missed == (() if must else (figure,))
 
 
+def test_report_ends_with_where_the_time_goes() -> None:
+    rows = ("| stage | ms |", "|---|---:|", "| release | 3.21 |")
+    result = BenchResult("full", {}, (), 1.0, stages=rows)
+    assert format_table(result).splitlines()[-3:] == list(rows)
+    assert json.loads(format_json(result))["stages"] == list(rows)
+
+
 def test_figure_without_limit_has_no_verdict() -> None:
     figure = Figure("f", "f", "s", 1234.5)
     assert (figure.meets_must, figure.meets_try) == (None, None)

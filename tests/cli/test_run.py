@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import subprocess
-import sys
 from base64 import b64encode
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,6 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.whole_run import (
+    ENROLMENT,
+    OFFICES,
+    PREPARATION,
+    WatchedRun,
+    stacked_table,
+    watch_run,
+)
 from gridsecure.billing.contracts import default_contracts, load_contracts
 from gridsecure.cli.meters import meter_files
 from gridsecure.cli.run_order import RunMeters
@@ -38,30 +44,50 @@ def own_file(tmp_path: Path) -> Path:
 
 def test_a_users_own_file_is_billed_through_all_services(own_file: Path, tmp_path: Path) -> None:
     home = tmp_path / "run"
-    command = ["run", "--readings", str(own_file), "--tariff", "flat", "--home", str(home)]
-    done = subprocess.run(
-        [sys.executable, "-m", "gridsecure.cli", *command, "--no-serve"],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
-        cwd=Path(__file__).parents[2],
+    command = ["--readings", str(own_file), "--tariff", "flat", "--home", str(home)]
+    run = watch_run(
+        [*command, "--no-serve"], environment={"COLUMNS": "200", "PATH": "/usr/bin:/bin"}
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{METERS} bills, 0 mismatches" in done.stdout
+    assert run.bills == METERS, run.output
     shown = f"{METERS} meter points taken in = {METERS} billed, their group shown in full + 0"
-    assert shown in done.stdout
-    assert re.search(r"energy of groups shown in full, kWh +│ +[\d,]+\.\d{3} │", done.stdout)
-    assert re.search(r"amount of groups shown in full, yuan +│ +[\d,]+\.\d\d │", done.stdout)
-    assert re.search(r"Energy of bills = energy of load curves: [\d,]+\.\d{3} kWh", done.stdout)
-    assert "31 jobs" not in done.stdout, "June has thirty days"
-    assert "30 jobs" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+    assert shown in run.output
+    assert re.search(r"energy of groups shown in full, kWh +│ +[\d,]+\.\d{3} │", run.output)
+    assert re.search(r"amount of groups shown in full, yuan +│ +[\d,]+\.\d\d │", run.output)
+    assert re.search(r"Energy of bills = energy of load curves: [\d,]+\.\d{3} kWh", run.output)
+    assert "31 jobs" not in run.output, "June has thirty days"
+    assert "30 jobs" in run.output
+    assert "Traceback" not in run.output
+    _every_party_is_seen_at_work(run)
     folder = next(home.iterdir())
     numbers = sorted(read_readings(own_file).readings["meter_point_id"].unique())
     _nothing_names_anybody(folder, numbers)
     _registrations_name_nobody(folder, numbers)
+
+
+def _every_party_is_seen_at_work(run: WatchedRun) -> None:
+    """What the benchmark makes of a run: who used the processor in which stage."""
+    used = run.seconds
+    assert min(used.values()) >= 0
+    for stage, parties in {
+        "enter accounts in the books": ["identity"],
+        "gateway: enrol": ["gateway", "identity"],
+        "gateway: encrypt": ["gateway"],
+        "compute bills on ciphertext": ["platform"],
+        "release": ["authority", "vault"],
+        "compare with the oracle": [OFFICES],
+    }.items():
+        assert all(used[stage, party] > 0 for party in parties), stage
+    assert not any(used["gateway: enrol", party] > 1 for party in ("authority", "vault"))
+    month = run.total(without=PREPARATION | ENROLMENT)
+    assert 0 < month < run.total(without=PREPARATION) < run.total(without=frozenset())
+    *rows, whole = stacked_table(run, meters=METERS)[2:]
+    assert len(rows) == len(run.wall) - len(PREPARATION)
+    assert sum(map(_share, rows)) == pytest.approx(_share(whole), abs=len(rows) / 2)
+    assert _share(whole) == 100
+
+
+def _share(row: str) -> int:
+    return int(row.split("|")[-2].strip().removesuffix("%"))
 
 
 def _secrets_of(folder: Path, numbers: list[str]) -> dict[str, list[bytes]]:
