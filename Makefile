@@ -105,6 +105,10 @@ run: .venv/.runtime ## Bill the sample grid end to end, then serve the dashboard
 bench: .venv/.runtime ## Measure the figures, with machine and versions.
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: slope
+slope: .venv/.dev ## Measure what a meter point costs as there are more, for docs/scale.md: ARGS="1024 4096".
+	$(BIN)/python -W ignore -m tests.slope $(ARGS)
+
 # --- quality -----------------------------------------------------------------------------------
 
 # Test workers and the processes they start import the same modules, which need compiling once.

@@ -60,8 +60,12 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += speed_up(keys, sizes=sizes)
     if sizes.run_meters:
         report(f"whole run, {sizes.run_meters:,} simulated meter points")
-        (vector,) = (figure.value for figure in figures if figure.name == "vector_bill")
-        run, table = whole_run(meters=sizes.run_meters, vector_micros=vector)
+        known = {figure.name: figure.value for figure in figures}
+        run, table = whole_run(
+            meters=sizes.run_meters,
+            vector_micros=known["vector_bill"],
+            two_workers=known["two_workers"],
+        )
         figures += run
     return BenchResult(
         sizes=sizes.name,

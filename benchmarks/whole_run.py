@@ -32,6 +32,7 @@ PREPARATION: Final = frozenset({BEFORE, "prepare meters", "start services"})
 """What a utility has: meters with readings, and services that run."""
 SUMMARY: Final = re.compile(r"([\d,]+) bills, ([\d,]+) mismatches")
 
+_LARGE, _CORES = 10_000_000, 64
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _STAGE: Final = re.compile(r"^\d\d:\d\d  (.+)$")
 _PARTS: Final = ("bill jobs", "load-curve jobs")
@@ -104,12 +105,15 @@ def watch_run(arguments: Sequence[str], *, environment: Mapping[str, str]) -> Wa
     return watched
 
 
-def whole_run(*, meters: int, vector_micros: float) -> tuple[list[Figure], tuple[str, ...]]:
+def whole_run(
+    *, meters: int, vector_micros: float, two_workers: float
+) -> tuple[list[Figure], tuple[str, ...]]:
     """Run the demonstration month: its figures, and the table of where its time went.
 
     Args:
         meters: Simulated meter points; the measured ones join.
         vector_micros: A bill by one TenSEAL vector in this run, the yardstick of machines.
+        two_workers: How much faster two worker processes are than one.
     """
     started = time.monotonic()
     with TemporaryDirectory() as home:
@@ -142,6 +146,16 @@ def whole_run(*, meters: int, vector_micros: float) -> tuple[list[Figure], tuple
             try_for=4,
             note="processor time of all processes, without preparing meters and starting services;"
             f" {month / speed:.1f} ms there",
+        ),
+        Figure(
+            name="month_on_64_cores",
+            title="whole month for 10⁷ meter points on 64 cores, computed",
+            unit="min",
+            value=month / 1e3 * _LARGE / _CORES / (two_workers / 2) / 60,
+            must=20,
+            try_for=10,
+            note="the month above for each meter point, over cores that gain as two workers do; a"
+            " meter point costs no more among many (docs/scale.md)",
         ),
     ]
     return figures, tuple(stacked_table(watched, meters=bills))
