@@ -89,6 +89,11 @@ def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
         named = {"digest": name("certificate", n), "release_id": name("release", n)}
         asked = {"plan": "bill", "purpose": "billing", "requested_by": "clerk"}
         fill(to, tables.ReleaseRow, n, message=like, at=AT, **named, **asked)
+        told = {"digest": name("preview", n), "preview_id": name("shadow", n)}
+        fill(to, tables.PreviewRow, n, message=like, at=AT, **told, order=name("order", n))
+        cell = {"zone": "futian", "customer_class": "household", "questions": 1}
+        span = {key: period[key] for key in ("domain", "start_at", "end_at")}
+        fill(to, tables.PreviewCellRow, n, preview_id=name("shadow", n), **cell, **span)
         n = numbers(2 * len(MONTHS))
         numbered = {"start": start, "end": end, "number": n + 1}
         fill(to, tables.ClosingRow, n, message=like, at=AT, digest=name("closing", n), **numbered)
@@ -182,6 +187,10 @@ class AuthorityWorld:
         readings = changed(maker.grid, maker.grid.readings, first, slots=[0])
         late = correction(maker.grid, first, readings=readings, slots=[0])
         self.release(maker.rebill_request([late]))
+        tried = maker.shadow_transcript(first, first.roster.manifest.tariff)
+        preview = self.release(maker.shadow_request([tried]), state="previewed")
+        for path in ("/shadow-previews", f"/shadow-previews/{preview}"):
+            self.read(path, "billing")
         self.read("/evidence/head", "regulator")
         gateway = KeyNotice.parse(notice.body).gateway
         self.read(f"/gateway-key-sets?gateway={gateway}", "custodian")
@@ -190,13 +199,13 @@ class AuthorityWorld:
             path = f"/gateway-key-sets/{key_id}/{step}"
             self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
 
-    def release(self, request: Signed) -> str:
-        """A round with one request, which is released."""
+    def release(self, request: Signed, *, state: str = "released") -> str:
+        """A round with one request, which is answered so."""
         self.queue.requests = [request]
         path, headers = "/release-rounds", bearer("authority", "billing")
         (outcome,) = self.checked(self.client.post(path, headers=headers)).json()
-        assert (outcome["state"], outcome["reason"]) == ("released", None)
-        return str(outcome["release_id"])
+        assert (outcome["state"], outcome["reason"]) == (state, None)
+        return str(outcome["request_id"])
 
     def query(self) -> None:
         """An analyst's query, from request to result."""

@@ -17,13 +17,21 @@ from gridsecure.compute.jobs import LocalPool
 from gridsecure.compute.tables import SCHEMA
 from gridsecure.crypto.sm3 import sm3_digest, sm3_hex
 from gridsecure.identity_messages import DenyList
-from gridsecure.messages import KeyRevocation, ReleaseRequest, Signed, Transcript, sign_message
+from gridsecure.messages import (
+    KeyRevocation,
+    ReleaseRequest,
+    ShadowOrder,
+    ShadowRequest,
+    Signed,
+    Transcript,
+    sign_message,
+)
 from gridsecure.store.database import open_database
 from gridsecure.store.schema import migrate
 from gridsecure_api.platform import create_platform_app
 from tests.apps.zone_apps import GATEWAY, TestClock, bearer, platform_settings
 from tests.correction_simulator import changed, correction
-from tests.grid_simulator import NOW, GridSimulator, GridUpload
+from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload
 from tests.query_grants import grant_token, query_of
 from tests.scale.filling import (
     AT,
@@ -41,6 +49,7 @@ from tests.scale.work_meter import WorkMeter
 AUTHORITY = bearer("platform", "authority")
 BILLING = bearer("platform", "billing")
 OPERATOR = bearer("platform", "operator")
+FRAMES = {"Content-Type": frames.CONTENT_TYPE}
 UPLOADS_A_REQUEST = 20
 SECONDS = 60
 
@@ -92,6 +101,9 @@ def fill_platform(engine: Engine, size: Size, *, gateway: str, message: str) -> 
         fill(to, tables.BilledMembersRow, n, digest=name("members", n), at=AT)
         fill(to, tables.StoredRow, n, id=n + 1, name=name("stored", n), size=1000)
         fill(to, tables.QueryGrantRow, n, grant_id=name("grant", n), used=name("used", n), at=AT)
+        shadow = {"digest": name("shadow", n), "request_id": name("preview", n)}
+        asked = {"request": message, "state": "previewed"}
+        fill(to, tables.ShadowRow, n, **signed, **shadow, **asked)
         n = numbers(size.seats)
         pinned = {"subject": name("seat", n), "thumbprint": name("pin", n)}
         fill(to, tables.HolderPinRow, n, **pinned, at=AT)
@@ -178,6 +190,8 @@ class PlatformWorld:
         self.query()
         self.answer_all()
         first = uploads[0]
+        self.try_tariff(first)
+        self.answer_all()
         readings = changed(grid, grid.readings, first, slots=[0])
         self.send(correction(grid, first, readings=readings, slots=[0]))
         self.order("rebill", "billing")
@@ -228,10 +242,25 @@ class PlatformWorld:
         digest = sm3_digest(text.encode()).hex()
         self.wait(lambda: self.read(f"/queries/{digest}", headers))
 
+    def try_tariff(self, upload: GridUpload) -> None:
+        """A shadow run."""
+        digest = upload.roster.manifest.tariff
+        text = next(t for t in self.grid.tariff_texts.values() if sm3_hex(t.encode()) == digest)
+        wanted = ShadowOrder(
+            **self.month, ordered_at=NOW.isoformat(), tariff=digest, uploads=[upload.upload_id]
+        )
+        order = sign_message(wanted, key=OFFICE).model_dump_json()
+        content = frames.join_frames([order.encode(), text.encode()])
+        answer = self.client.post("/shadow-runs", content=content, headers=FRAMES | BILLING)
+        run_id = self.checked(answer).json()["run_id"]
+        self.wait(lambda: self.read(f"/runs/{run_id}", BILLING))
+
     def answer_all(self) -> None:
         """What the key authority reads of each request, and its answer."""
         for message in self.read("/release-requests", AUTHORITY):
-            request = ReleaseRequest.parse(Signed(**message).body)
+            asked = Signed(**message)
+            is_shadow = asked.body_kind == ShadowRequest.kind
+            request = (ShadowRequest if is_shadow else ReleaseRequest).parse(asked.body)
             transcript = Transcript.parse(request.transcripts[0].body)
             self.read(f"/messages/roster/{transcript.rosters[0]}", AUTHORITY)
             self.read(f"/messages/upload/{transcript.uploads[0]}", AUTHORITY)
@@ -239,7 +268,7 @@ class PlatformWorld:
             found = self.client.get(f"/objects/{digest}", headers=AUTHORITY)
             assert sm3_hex(found.content) == digest
             path = f"/release-requests/{request.request_id}/answer"
-            self.post(path, AUTHORITY, json={"state": "released"})
+            self.post(path, AUTHORITY, json={"state": "previewed" if is_shadow else "released"})
 
     def wait(self, ask) -> None:  # type: ignore[no-untyped-def]
         """Wait for a run to be done."""
@@ -250,8 +279,8 @@ class PlatformWorld:
         assert state["state"] == "done", state
 
     def send_frames(self, path: str, parts: list[bytes]) -> None:
-        content, kind = frames.join_frames(parts), {"Content-Type": frames.CONTENT_TYPE}
-        self.checked(self.client.post(path, content=content, headers=kind, auth=GATEWAY))
+        content = frames.join_frames(parts)
+        self.checked(self.client.post(path, content=content, headers=FRAMES, auth=GATEWAY))
 
     def post(self, path: str, headers: dict[str, str], *, json: object):  # type: ignore[no-untyped-def]
         return self.checked(self.client.post(path, json=json, headers=headers)).json()

@@ -61,6 +61,11 @@ def test_requests_read_as_many_rows_whatever_there_is(pair: Pair) -> None:
         assert {name: sql for name, sql in many.scans.items() if name in grew} == {}, key
 
 
+def test_requests_hold_one_connection_at_a_time(pair: Pair) -> None:
+    for key, work in pair[1].meter.requests.items():
+        assert work.connections <= 1, key
+
+
 def test_requests_take_as_long_whatever_there_is(pair: Pair) -> None:
     _, small, large = pair
     for key in large.meter.requests.keys() - AS_LONG_AS_IT_IS.keys():

@@ -37,6 +37,7 @@ class Work:
     Args:
         steps: Steps of the database's machine.
         cpu: Processor time of the route's function [s].
+        connections: Most connections that one thread held at once.
         locked: Longest time that a transaction held the write lock [s].
         scans: Tables that a statement without a limit read from end to end -> that statement.
     """
@@ -45,6 +46,7 @@ class Work:
     steps: int = 0
     statements: int = 0
     cpu: float = 0.0
+    connections: int = 0
     locked: float = 0.0
     scans: dict[str, str] = field(default_factory=dict)
 
@@ -54,6 +56,7 @@ class Work:
         self.requests += 1
         self.steps = max(self.steps, other.steps)
         self.statements = max(self.statements, other.statements)
+        self.connections = max(self.connections, other.connections)
         self.locked = max(self.locked, other.locked)
         self.scans |= other.scans
 
@@ -95,6 +98,7 @@ class WorkMeter:
         """Listen to all databases of this process."""
         hooks: list[tuple[Any, str, Any]] = [
             (Pool, "checkout", self._check_out),
+            (Pool, "checkin", self._check_in),
             (Engine, "before_cursor_execute", self._before),
             (Engine, "after_cursor_execute", self._after),
             (Engine, "begin", self._begin),
@@ -127,6 +131,13 @@ class WorkMeter:
     def _check_out(self, connection: Any, _record: Any, _proxy: Any) -> None:
         if hasattr(connection, "set_progress_handler"):
             connection.set_progress_handler(self._step, 1)
+
+        held = self._held.connections = getattr(self._held, "connections", 0) + 1
+        work = self._work()
+        work.connections = max(work.connections, held)
+
+    def _check_in(self, _connection: Any, _record: Any) -> None:
+        self._held.connections = getattr(self._held, "connections", 1) - 1
 
     def _step(self) -> int:
         self._work().steps += 1
