@@ -379,7 +379,7 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
     """
     folder = make_zone_folder(settings.folder)
     _refuse_keys_beside(folder)
-    engine = open_database(settings.database_url)
+    engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
     uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
     return AuthorityZone(

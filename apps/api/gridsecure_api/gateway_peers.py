@@ -77,7 +77,7 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
         )
     folder = make_zone_folder(settings.folder)
     sweep_drafts(folder)
-    engine = open_database(settings.database_url)
+    engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
     return GatewayZone(
         engine=engine,

@@ -196,7 +196,9 @@ def _databases(settings: IdentitySettings) -> tuple[Engine, Engine]:
             reason="identity.databases",
             remedy="Configure two databases.",
         )
-    enrolments, registrations = open_database(people), open_database(pseudonyms)
+    enrolments, registrations = (
+        open_database(url, connections=settings.connections) for url in (people, pseudonyms)
+    )
     migrate(enrolments, NAMES)
     migrate(registrations, PSEUDONYMS)
     return enrolments, registrations

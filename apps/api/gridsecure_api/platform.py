@@ -421,7 +421,7 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
     identity = key_registry(settings.identity_public_key)
     authority = key_registry(settings.authority_public_key)
     office = key_registry(settings.billing_office_public_key)
-    engine = open_database(settings.database_url)
+    engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
     return PlatformZone(
         engine=engine,

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gridsecure.credentials.grants import MAX_LIMIT
 from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.store.database import CONNECTIONS
 from gridsecure.store.objects import folder_url
 
 Period = Annotated[str, Field(pattern=r"^[0-9]{4}$")]
@@ -22,6 +23,9 @@ Period = Annotated[str, Field(pattern=r"^[0-9]{4}$")]
 
 PublicPoint = Annotated[str, Field(pattern=r"^04[0-9a-f]{128}$")]
 """An SM2 public key as 130 hexadecimal digits."""
+
+Connections = Annotated[int, Field(ge=1, le=1000)]
+"""How many connections a service opens to a database."""
 
 MIB = 1024 * 1024
 
@@ -60,6 +64,7 @@ class ZoneSettings(BaseSettings):
         identity_public_key: The key that access tokens are verified with.
         max_body_bytes: Largest request body that is read [bytes].
         database: URL of the zone's database, SQLite or PostgreSQL; in the folder by default.
+        connections: Connections to it, at most.
         objects: URL of the zone's objects, as `store.objects.open_objects` takes it; in the folder
             by default. Credentials are never in it.
     """
@@ -70,6 +75,7 @@ class ZoneSettings(BaseSettings):
     identity_public_key: PublicPoint
     max_body_bytes: int = Field(default=64 * MIB, ge=1)
     database: str = Field(default="", repr=False)
+    connections: Connections = CONNECTIONS
     objects: str = Field(default="", repr=False)
 
     @property
@@ -149,6 +155,7 @@ class IdentitySettings(BaseSettings):
         person_token_minutes: Lifetime of a person's token [min].
         enrolments_url: The database that knows people; in the folder by default.
         registrations_url: The database that knows pseudonyms, another one; likewise.
+        connections: Connections to each of them, at most.
     """
 
     model_config = SettingsConfigDict(
@@ -168,6 +175,7 @@ class IdentitySettings(BaseSettings):
     person_token_minutes: int = Field(default=60, ge=1, le=12 * 60)
     enrolments_url: str = Field(default="", repr=False)
     registrations_url: str = Field(default="", repr=False)
+    connections: Connections = CONNECTIONS
 
     def database_url(self, name: IdentityDatabase) -> str:
         """One of the two databases."""

@@ -7,6 +7,8 @@ Both are set up alike, so that nobody above has to know which one it is:
 - A commit is on the disk before it returns.
 - Who waits for a writer waits half a minute, then is refused.
 - A session that only reads is kept from writing by the database (`read_session`).
+- A process has so many connections and no more. They stay open between requests; who finds none
+  waits for one as long as for a writer, then is refused. So no session is opened within another.
 
 On SQLite the driver's own implicit transactions are switched off, because they begin too late: a
 read would not belong to the transaction that writes after it. On PostgreSQL every statement sees
@@ -26,12 +28,17 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import DataError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnection
+from sqlalchemy.pool import QueuePool
 from sqlmodel import Session, create_engine
 
 from gridsecure.errors import InvalidMessageError, StorageError
 
 BUSY_TIMEOUT_MS: Final = 30_000
-"""How long a connection waits for another process's write [ms]."""
+"""How long a connection waits for another process's write [ms], and a session for a connection."""
+
+CONNECTIONS: Final = 16
+"""Connections of a process to a database."""
 
 CONNECT_TIMEOUT_S: Final = 10
 """How long a server may take to answer a new connection [s]."""
@@ -43,18 +50,19 @@ _WRITES = "gridsecure_writes"  # execution option of a connection that will writ
 _READS = "gridsecure_reads"  # of one that only reads
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, *, connections: int = CONNECTIONS) -> Engine:
     """Open a database and prove that it answers. Every process opens its own engine.
 
     Args:
         url: `sqlite:///path/to/zone.db`, or `postgresql+psycopg://user@host/database` with the
             extra `postgres` installed.
+        connections: How many this process opens, at most.
 
     Raises:
         StorageError: It cannot be opened, or is of another kind.
     """
     try:
-        engine = _engine(url)
+        engine = _engine(url, connections)
         with engine.connect():
             event.listen(engine, "handle_error", _translate)
             return engine
@@ -84,13 +92,15 @@ def read_session(engine: Engine) -> Iterator[Session]:
         engine: From `open_database`.
 
     Raises:
-        StorageError: The database refuses (`storage.database`); or the connection broke
-            (`storage.connection`).
+        StorageError: The database refuses (`storage.database`); the connection broke
+            (`storage.connection`); or all were in use for too long (`storage.busy`).
     """
     reader = engine.execution_options(**{_READS: True})
     try:
         with Session(reader, expire_on_commit=False) as session, session.begin():
             yield session
+    except NoConnection as failed:
+        raise _no_connection() from failed
     except SQLAlchemyError as failed:
         raise StorageError(
             "The database could not be read.",
@@ -110,13 +120,16 @@ def write_session(engine: Engine) -> Iterator[Session]:
         engine: From `open_database`.
 
     Raises:
-        StorageError: The database is full, busy for too long, or refuses (`storage.database`); or
-            the connection broke (`storage.connection`).
+        StorageError: The database is full, busy for too long, or refuses (`storage.database`);
+            the connection broke (`storage.connection`); or all were in use for too long
+            (`storage.busy`).
     """
     writer = engine.execution_options(**{_WRITES: True})
     try:
         with Session(writer, expire_on_commit=False) as session, session.begin():
             yield session
+    except NoConnection as failed:
+        raise _no_connection() from failed
     except SQLAlchemyError as failed:
         raise StorageError(
             "The database could not store a change; nothing of it was kept.",
@@ -134,16 +147,22 @@ def lock_writes(connection: Connection) -> None:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, connections: int) -> Engine:
     kind = make_url(url).get_backend_name()
+    pool = {
+        "poolclass": QueuePool,
+        "pool_size": connections,
+        "max_overflow": 0,
+        "pool_timeout": BUSY_TIMEOUT_MS / 1000,
+    }
     if kind == "sqlite":
-        engine = create_engine(url)
+        engine = create_engine(url, **pool)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     elif kind == "postgresql":
         # Connections that a restart of the server broke are found before they are used.
         engine = create_engine(
-            url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
+            url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}, **pool
         )
         event.listen(engine, "connect", _set_up_postgres)
         event.listen(engine, "begin", _begin_postgres)
@@ -154,6 +173,14 @@ def _engine(url: str) -> Engine:
             remedy="Name an SQLite file or a PostgreSQL database.",
         )
     return engine
+
+
+def _no_connection() -> StorageError:
+    return StorageError(
+        "All connections to the database were in use for too long.",
+        reason="storage.busy",
+        remedy="Try again. If it stays, allow the service more connections.",
+    )
 
 
 def _translate(context: ExceptionContext) -> None:
