@@ -267,11 +267,11 @@ class Authority:
         """A request about transcripts, signed by the platform (transcripts too, unless signed)."""
         key = self.grid.platform_key
         parts = [t if isinstance(t, Signed) else sign_message(t, key=key) for t in transcripts]
-        plan = "load-curve" if seeds else "bill"
+        plan = changes.get("plan", "load-curve" if seeds else "bill")
         request = ReleaseRequest(
             request_id="",
             plan=plan,  # type: ignore[arg-type]
-            plan_version=LOAD_CURVE_PLAN_VERSION if seeds else BILL_PLAN_VERSION,
+            plan_version=LOAD_CURVE_PLAN_VERSION if plan == "load-curve" else BILL_PLAN_VERSION,
             start=self.grid.period.start.isoformat(),
             end=self.grid.period.end.isoformat(),
             purpose="operations" if seeds else "billing",
