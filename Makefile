@@ -191,7 +191,7 @@ check: openfhe lint data-check test test-rest docs ## The whole gate: all exampl
 lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
 	$(UV_COMPILE) --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(subst 3.11,3.10,$(UV_COMPILE)) --upgrade requirements/openfhe.in -o requirements/openfhe.txt
-	$(UV_COMPILE) --upgrade --extra dev --extra peer --extra postgres pyproject.toml \
+	$(UV_COMPILE) --upgrade --extra dask --extra dev --extra peer --extra postgres pyproject.toml \
 		requirements/build.in --constraints requirements/runtime.txt -o requirements/dev.txt
 
 .PHONY: audit

@@ -146,7 +146,7 @@ def test_a_run_leaves_the_stores_that_the_shell_names_alone(
     elsewhere = [
         *("PLATFORM_DATABASE", "AUTHORITY_DATABASE", "GATEWAY_DATABASE"),
         *("PLATFORM_OBJECTS", "AUTHORITY_OBJECTS", "GATEWAY_OBJECTS"),
-        *("IDENTITY_ENROLMENTS_URL", "IDENTITY_REGISTRATIONS_URL"),
+        *("IDENTITY_ENROLMENTS_URL", "IDENTITY_REGISTRATIONS_URL", "PLATFORM_ENGINE"),
     ]
     for name in elsewhere:
         monkeypatch.setenv(f"GRIDSECURE_{name}", "elsewhere")
@@ -157,6 +157,7 @@ def test_a_run_leaves_the_stores_that_the_shell_names_alone(
     zones = (PlatformSettings(), AuthoritySettings(), GatewaySettings())
     urls = [url for zone in zones for url in (zone.database_url, zone.objects_url)]
     urls += [IdentitySettings().database_url(name) for name in ("enrolments", "registrations")]
+    urls.append(zones[0].engine)
     assert [url for url in urls if url == "elsewhere"] == []
     assert len(urls) == len(elsewhere)
 

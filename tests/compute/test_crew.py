@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sqlmodel import select
 from gridsecure.compute import crew
 from gridsecure.compute.crew import OUT_OF_REACH
 from gridsecure.compute.desk import RunDesk
+from gridsecure.compute.jobs import WorkerPool
 from gridsecure.compute.tables import JobRow
 from gridsecure.errors import StorageError
 from gridsecure.store.database import read_session
@@ -27,7 +29,10 @@ def delivered(tmp_path: Path) -> Iterator[GridSimulator]:
 
 @pytest.fixture
 def desk(delivered: GridSimulator) -> Iterator[RunDesk]:
-    made = RunDesk(delivered.platform_zone, workers=1, clock=lambda: NOW)
+    zone = delivered.platform_zone
+    made = RunDesk(
+        zone, open_pool=partial(WorkerPool, zone.objects.store, workers=1), clock=lambda: NOW
+    )
     yield made
     made.stop()
 

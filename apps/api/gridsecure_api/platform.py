@@ -21,6 +21,7 @@ from gridsecure import frames
 from gridsecure.compute import closings, intake, key_sets, seating, shadows
 from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.desk import RunDesk
+from gridsecure.compute.job_engines import choose_engine
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import list_waiting_requests, record_answer
 from gridsecure.compute.runs import SHADOW, RunOrder, find_signed_message
@@ -374,7 +375,13 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
     """
     identity_key = public_key(settings.identity_public_key)
     zone = open_zone(settings)
-    runs = RunDesk(zone, workers=settings.workers, clock=clock)
+    open_pool = choose_engine(
+        settings.engine,
+        objects=zone.objects.store,
+        workers=settings.workers,
+        tls=settings.engine_tls,
+    )
+    runs = RunDesk(zone, open_pool=open_pool, clock=clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

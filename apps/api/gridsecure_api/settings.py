@@ -183,7 +183,34 @@ class IdentitySettings(BaseSettings):
         return chosen[name] or f"sqlite:///{self.folder / name}.db"
 
 
-class PlatformSettings(ZoneSettings):
+class EngineSettings(BaseSettings):
+    """Where a crew's jobs run.
+
+    Args:
+        workers: Worker processes, where the engine is this machine.
+        engine: URL of the job engine, as `compute.job_engines.choose_engine` takes it.
+        engine_ca: The authority of a Dask cluster's certificates, in PEM.
+        engine_certificate: What this service shows there.
+        engine_key: The key of that certificate.
+    """
+
+    workers: int = Field(default=2, ge=1, le=1024)
+    engine: str = "processes:"
+    engine_ca: Path | None = None
+    engine_certificate: Path | None = None
+    engine_key: Path | None = None
+
+    @property
+    def engine_tls(self) -> dict[str, Path | None]:
+        """The files of a Dask cluster."""
+        return {
+            "ca": self.engine_ca,
+            "certificate": self.engine_certificate,
+            "key": self.engine_key,
+        }
+
+
+class PlatformSettings(ZoneSettings, EngineSettings):
     """The compute platform.
 
     Args:
@@ -197,24 +224,33 @@ class PlatformSettings(ZoneSettings):
 
     authority_public_key: PublicPoint
     billing_office_public_key: PublicPoint
-    workers: int = Field(default=2, ge=1, le=1024)
     warm_up: bool = False
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(EngineSettings):
     """A worker of a platform.
 
     Args:
         database: URL of the platform's database.
         objects: URL of its objects, as `store.objects.open_objects` takes it.
-        workers: Worker processes.
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_WORKER_", extra="forbid", frozen=True)
 
     database: str = Field(min_length=1, repr=False)
     objects: str = Field(min_length=1, repr=False)
-    workers: int = Field(default=2, ge=1, le=1024)
+
+
+class DaskWorkerSettings(BaseSettings):
+    """A Dask worker of a platform.
+
+    Args:
+        objects: URL of the platform's objects, as `store.objects.open_objects` takes it.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GRIDSECURE_DASK_", extra="forbid", frozen=True)
+
+    objects: str = Field(min_length=1, repr=False)
 
 
 class GatewaySettings(ZoneSettings):

@@ -14,6 +14,7 @@ from threading import Event
 
 from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.crew import Crew
+from gridsecure.compute.job_engines import choose_engine
 from gridsecure.compute.tables import SCHEMA
 from gridsecure.errors import GridSecureError
 from gridsecure.store.database import open_database
@@ -28,12 +29,16 @@ def work(settings: WorkerSettings, *, until: Event) -> None:
 
     Raises:
         StorageError: The database or the object store cannot be used.
-        InputError: A URL names nothing that a worker can reach (`objects.url`).
+        InputError: A URL names nothing that a worker can reach (`objects.url`), or as
+            `choose_engine`.
     """
     engine = open_database(settings.database)
     migrate(engine, SCHEMA)
     objects = PlatformObjects(open_objects(settings.objects), engine)
-    crew = Crew(engine, objects, workers=settings.workers, clock=utc_now)
+    open_pool = choose_engine(
+        settings.engine, objects=objects.store, workers=settings.workers, tls=settings.engine_tls
+    )
+    crew = Crew(engine, objects, open_pool=open_pool, clock=utc_now)
     crew.go_on_duty()
     until.wait()
     crew.stop()

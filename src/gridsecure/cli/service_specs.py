@@ -41,6 +41,7 @@ def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
         "platform": {
             "authority_public_key": home.point("authority"),
             "warm_up": "true",
+            "engine": "processes:",  # like the stores below: whatever a shell names
             "billing_office_public_key": home.point("billing-office"),
         },
         "gateway": {

@@ -1,4 +1,4 @@
-"""A crew: worker processes of one machine, and the thread that brings them jobs from the queue.
+"""A crew: a pool of workers, and the thread that brings them jobs from the queue.
 
 A platform has a crew; so has every further machine that works for it (`gridsecure_api.worker`).
 They know nothing of each other: what they share is the queue (`job_queue`) and the object store.
@@ -16,8 +16,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from datetime import datetime
@@ -38,7 +39,7 @@ from gridsecure.compute.job_queue import (
     renew_leases,
     take_jobs,
 )
-from gridsecure.compute.jobs import JobResult, WorkerPool
+from gridsecure.compute.jobs import CrewPool, JobResult, LostWorkers, PoolOpener
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.runs import load_jobs
 from gridsecure.errors import GridSecureError
@@ -68,14 +69,14 @@ def no_chores() -> Collection[int]:
 class Crew:
     """Takes jobs from the queue as long as it is on duty, or as long as there are any.
 
-    Its worker processes are the only child processes of their service, so `stop` ends all children.
+    Worker processes are the only child processes of their service, so `stop` ends all children.
     They stay from one run to the next as long as the same keys are in force: to start them and have
     them load the keys takes longer than a small run.
 
     Args:
         engine: The platform's database.
         objects: Its object store.
-        workers: Worker processes.
+        open_pool: Opens what runs the jobs.
         clock: Tells the time, aware.
         chores: What else a round does.
     """
@@ -85,17 +86,17 @@ class Crew:
         engine: Engine,
         objects: PlatformObjects,
         *,
-        workers: int,
+        open_pool: PoolOpener,
         clock: Callable[[], datetime],
         chores: Chores = no_chores,
     ) -> None:
         self.owner = secrets.token_hex(16)
         self._engine = engine
         self._objects = objects
-        self._workers = workers
+        self._open_pool = open_pool
         self._clock = clock
         self._chores = chores
-        self._pool: WorkerPool | None = None
+        self._pool: CrewPool | None = None
         self._pool_keys = KnownKeys(())
         self._in_hand: dict[Future[JobResult], TakenJob] = {}
         self._leases: tuple[Collection[int], Collection[int]] = ((), ())
@@ -187,27 +188,28 @@ class Crew:
         ended = {future: job for future, job in self._in_hand.items() if future.done()}
         if not ended:
             return
-        cancelled = [job for future, job in ended.items() if future.cancelled()]
-        dead = [job for future, job in ended.items() if _is_dead(future)]
-        if dead and self._pool is not None:
+        if self._pool is not None and any(map(_is_broken, ended)):
             self._pool.close()  # a broken executor takes no more jobs
-        if not self._stopping.is_set():  # what a stop cuts off is laid down by it
-            lose_jobs(self._engine, cancelled, owner=self.owner, deaths=0)
-            lose_jobs(self._engine, dead, owner=self.owner, deaths=1)
-        cut_off = [job for future, job in ended.items() if _is_cut_off(future)]
-        lose_jobs(self._engine, cut_off, owner=self.owner, deaths=0)
-        lost = [*cancelled, *dead, *cut_off]
-        outcomes = [(job, _outcome(future)) for future, job in ended.items() if job not in lost]
+        lost: dict[int, list[TakenJob]] = defaultdict(list)
+        outcomes = []
+        for future, job in ended.items():
+            deaths = _count_deaths(future)
+            if deaths is None:
+                outcomes.append((job, _outcome(future)))
+            else:  # what a stop kills is no death
+                lost[0 if self._stopping.is_set() else deaths].append(job)
+        for deaths, jobs in lost.items():
+            lose_jobs(self._engine, jobs, owner=self.owner, deaths=deaths)
         finish_jobs(self._engine, outcomes, owner=self.owner)
         for future in ended:
             del self._in_hand[future]
         self._bell.set()  # chores look at the outcomes, and there is room for more jobs
-        if cut_off:
+        if any(map(_is_cut_off, ended)):
             self._stopping.wait(_IDLE_SECONDS)  # the store may need a while
 
     def _take(self) -> None:
         """Take as many jobs as there is room for."""
-        limit = min(self._workers * _AHEAD - len(self._in_hand), self._room())
+        limit = self._room()
         if self._stopping.is_set() or limit <= 0:
             return
         taken = take_jobs(self._engine, owner=self.owner, now=self._clock(), limit=limit)
@@ -218,7 +220,7 @@ class Crew:
             futures = pool.submit(
                 load_jobs(self._engine, self._objects, [job.spec for job in taken])
             )
-        except BrokenProcessPool:
+        except BrokenExecutor:
             pool.close()
             deaths = 0 if self._stopping.is_set() else 1
             lose_jobs(self._engine, taken, owner=self.owner, deaths=deaths)
@@ -235,21 +237,19 @@ class Crew:
             future.add_done_callback(lambda _future: self._bell.set())
 
     def _room(self) -> int:
-        """How many jobs the workers take before they are replaced, which is when they rest."""
-        if self._pool is None:
-            return self._workers * _AHEAD
-        if not self._in_hand and not self._pool.room:
+        """How many jobs the workers take now; they are replaced when they rest."""
+        if self._pool is not None and not self._in_hand and self._pool.room <= 0:
             self._pool.close()
             self._pool = None
-            return self._workers * _AHEAD
-        return self._pool.room
+        pool = self._pool or self._pool_for(read_known_keys(self._engine))
+        return min(pool.workers * _AHEAD - len(self._in_hand), pool.room)
 
-    def _pool_for(self, keys: KnownKeys) -> WorkerPool:
+    def _pool_for(self, keys: KnownKeys) -> CrewPool:
         """The workers of the jobs before, or new ones where other keys are in force."""
         if self._pool is None or keys != self._pool_keys:
             if self._pool is not None:
                 self._pool.close()
-            self._pool = WorkerPool(self._objects.store, keys, workers=self._workers)
+            self._pool = self._open_pool(keys)
             self._pool_keys = keys
         return self._pool
 
@@ -271,9 +271,19 @@ def _is_cut_off(future: Future[JobResult]) -> bool:
     return isinstance(error, GridSecureError) and error.reason == OUT_OF_REACH
 
 
-def _is_dead(future: Future[JobResult]) -> bool:
+def _is_broken(future: Future[JobResult]) -> bool:
     """Whether a worker process died with a job, or with another one beside it."""
     return not future.cancelled() and isinstance(future.exception(), BrokenProcessPool)
+
+
+def _count_deaths(future: Future[JobResult]) -> int | None:
+    """How many processes died with a job that is to be run again; None where it ended."""
+    if future.cancelled() or _is_cut_off(future):
+        return 0
+    error = future.exception()
+    if isinstance(error, LostWorkers):
+        return error.deaths
+    return 1 if isinstance(error, BrokenExecutor) else None
 
 
 def _outcome(future: Future[JobResult]) -> JobResult | JobFailure:

@@ -41,7 +41,7 @@ from gridsecure.compute.job_queue import (
     reopen_job,
     take_runs,
 )
-from gridsecure.compute.jobs import JobResult
+from gridsecure.compute.jobs import JobResult, PoolOpener
 from gridsecure.compute.runs import (
     SHADOW,
     PlannedRun,
@@ -81,15 +81,17 @@ class RunDesk:
     """Takes orders, sees runs through and says where they stand.
 
     Args:
-        workers: Worker processes of its own crew.
+        open_pool: Opens what runs the jobs of its own crew.
     """
 
-    def __init__(self, zone: PlatformZone, *, workers: int, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, zone: PlatformZone, *, open_pool: PoolOpener, clock: Callable[[], datetime]
+    ) -> None:
         self._zone = zone
         self._clock = clock
         self._held: dict[str, _Held] = {}
         self._crew = Crew(
-            zone.engine, zone.objects, workers=workers, clock=clock, chores=self._see_to_runs
+            zone.engine, zone.objects, open_pool=open_pool, clock=clock, chores=self._see_to_runs
         )
 
     def go_on_duty(self) -> None:

@@ -8,8 +8,8 @@ files under the same names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
@@ -96,6 +96,10 @@ class Worker:
         self._extents: dict[str, Extent] = {}
         self._keys = KeyRing(known, objects.get)
 
+    def learn(self, known: KnownKeys) -> None:
+        """Hold to these key sets from now on."""
+        self._keys.learn(known)
+
     def run(self, job: Job) -> JobResult:
         """Run one job and store its outputs.
 
@@ -151,6 +155,54 @@ class JobPool(Protocol):
         ...
 
 
+class CrewPool(Protocol):
+    """What a crew gives its jobs to: processes of this machine, or a cluster."""
+
+    @property
+    def workers(self) -> int:
+        """How many jobs it runs at once; 0 while it is out of reach."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """How many more jobs it takes before its workers are replaced."""
+        ...
+
+    def submit(self, jobs: Sequence[Job]) -> list[Future[JobResult]]:
+        """Queue jobs.
+
+        A future that was cancelled is of a job that did not begin or whose cluster is gone.
+
+        Raises:
+            BrokenExecutor: Its processes are dead.
+        """
+        ...
+
+    def warm(self) -> None:
+        """Be ready before there are jobs."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all jobs and of what runs them."""
+        ...
+
+
+PoolOpener = Callable[[KnownKeys], CrewPool]
+"""Opens a pool whose workers hold to these key sets."""
+
+
+class LostWorkers(BrokenExecutor):
+    """A job took workers of a cluster with it.
+
+    Args:
+        deaths: How many.
+    """
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__()
+        self.deaths = deaths
+
+
 class LocalPool:
     """Runs jobs in this process, one after the other: a few need no workers."""
 
@@ -180,15 +232,24 @@ class WorkerPool(WorkerProcesses[Job, JobResult]):
     """
 
     def __init__(self, objects: ObjectStore, known: KnownKeys, *, workers: int) -> None:
-        if objects.url.startswith(f"{MEMORY}:"):
-            raise InputError(
-                "Worker processes cannot see objects in this process's memory.",
-                reason="objects.url",
-                remedy="Keep the objects in a folder or a bucket.",
-            )
+        check_shared(objects)
         notices = [notice.model_dump_json() for notice in known.notices]
         start = partial(_start_worker, objects.url, notices, sorted(known.revoked))
         super().__init__(_run_in_worker, start=start, workers=workers)
+
+
+def check_shared(objects: ObjectStore) -> None:
+    """Refuse a store that other processes cannot read.
+
+    Raises:
+        InputError: The objects are in this process's memory (`objects.url`).
+    """
+    if objects.url.startswith(f"{MEMORY}:"):
+        raise InputError(
+            "Worker processes cannot see objects in this process's memory.",
+            reason="objects.url",
+            remedy="Keep the objects in a folder or a bucket.",
+        )
 
 
 def run_jobs(pool: JobPool, jobs: Iterable[Job]) -> Iterator[JobResult]:

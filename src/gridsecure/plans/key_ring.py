@@ -44,10 +44,14 @@ class KeyRing:
     """
 
     def __init__(self, known: KnownKeys, load: Callable[[str], bytes]) -> None:
-        self._notices = {notice.key_id: notice for notice in known.notices}
-        self._revoked = known.revoked
+        self.learn(known)
         self._load = load
         self._opened: OrderedDict[str, Evaluation] = OrderedDict()
+
+    def learn(self, known: KnownKeys) -> None:
+        """Hold to these notices from now on; key sets that were opened stay ready."""
+        self._notices = {notice.key_id: notice for notice in known.notices}
+        self._revoked = known.revoked
 
     def check(self, entries: Iterable[ColumnEntry], *, gateway: str) -> None:
         """Refuse columns that are not under usable key sets of a gateway; by key id alone.

@@ -178,6 +178,14 @@ class ObjectStore:
         """
         self._backend.remove([one.name for one in objects])
 
+    def discard(self, digest: str) -> None:
+        """Remove an object that no row ever named.
+
+        Raises:
+            StorageError: As `remove`.
+        """
+        self._backend.remove([_known(digest)])
+
 
 def open_objects(url: str) -> ObjectStore:
     """Open a store; nothing is read or written yet.
