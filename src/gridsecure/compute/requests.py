@@ -30,13 +30,17 @@ REFUSED: Final = "refused"
 def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -> Signed:
     """Sign and keep a request, or return the one that asks the same; refused, it waits again."""
     name = request.request_id
+    with read_session(zone.engine) as session:
+        known = find(session, ReleaseRequestRow, request_id=name)
+    # Read and signed before the transaction: nobody waits for that.
+    envelope = known.envelope if known else sign_message(request, key=zone.signing_key)
+    transcripts = [Transcript.parse(one.body) for one in request.transcripts]
     with write_session(zone.engine) as session:
         known = find(session, ReleaseRequestRow, request_id=name)
         if known is not None:
             if advance(session, ReleaseRequestRow, source=REFUSED, target=WAITING, request_id=name):
                 _note(session, request, at=at)
             return known.envelope
-        envelope = sign_message(request, key=zone.signing_key)
         row = ReleaseRequestRow(
             **as_signed(envelope, at=at),
             request_id=name,
@@ -48,7 +52,6 @@ def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -
             state=WAITING,
         )
         keep(session, row)
-        transcripts = [Transcript.parse(one.body) for one in request.transcripts]
         uploads = sorted({upload for one in transcripts for upload in one.uploads})
         about = [{"upload": upload, "request_id": name} for upload in uploads]
         if about:  # without any values the statement would insert a row of defaults

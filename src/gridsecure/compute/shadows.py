@@ -110,19 +110,18 @@ def keep_shadow_request(
     Args:
         digest: Of the signed order.
     """
+    with read_session(zone.engine) as session:
+        order = load_row(session, ShadowRow, digest=digest).envelope
+    request = ShadowRequest(
+        request_id="", order=order, requested_by=requested_by, transcripts=list(transcripts)
+    )
+    name = shadow_name(request)
+    named = request.model_copy(update={"request_id": name})
+    envelope = sign_message(named, key=zone.signing_key)  # before the transaction: nobody waits
     with write_session(zone.engine) as session:
         row = load_row(session, ShadowRow, digest=digest)
         if row.request is not None:
             return Signed.parse(row.request)
-        request = ShadowRequest(
-            request_id="",
-            order=row.envelope,
-            requested_by=requested_by,
-            transcripts=list(transcripts),
-        )
-        name = shadow_name(request)
-        named = request.model_copy(update={"request_id": name})
-        envelope = sign_message(named, key=zone.signing_key)
         asked = {"request": envelope.model_dump_json(), "request_id": name, "state": WAITING}
         session.exec(update(ShadowRow).where(col(ShadowRow.digest) == digest).values(**asked))
         evidence.append(

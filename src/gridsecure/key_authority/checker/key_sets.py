@@ -159,18 +159,17 @@ def revoke_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime
         NotFoundError: There is no such key set (`not-found.key-set`).
         GridSecureError: The vault is down; the key set is revoked all the same.
     """
+    with read_session(zone.engine) as session:
+        notice = _kept(load_row(session, KeySetRow, key_id=key_id)).notice
+    revocation = KeyRevocation(key_id=key_id, gateway=notice.gateway, revoked_at=at.isoformat())
+    envelope = sign_message(revocation, key=zone.signing_key)  # before the transaction
+    message = envelope.model_dump_json()
+    row = KeyRevocationRow(key_id=key_id, digest=envelope.digest, message=message, at=at)
     with write_session(zone.engine) as session:
-        kept = _kept(load_row(session, KeySetRow, key_id=key_id))
-        notice = kept.notice
-        if kept.state != REVOKED:
-            revocation = KeyRevocation(
-                key_id=key_id, gateway=notice.gateway, revoked_at=at.isoformat()
-            )
-            envelope = sign_message(revocation, key=zone.signing_key)
-            message = envelope.model_dump_json()
-            row = KeyRevocationRow(key_id=key_id, digest=envelope.digest, message=message, at=at)
+        state = load_row(session, KeySetRow, key_id=key_id).state
+        if state != REVOKED:
             keep(session, row)
-            advance(session, KeySetRow, source=kept.state, target=REVOKED, key_id=key_id)
+            advance(session, KeySetRow, source=state, target=REVOKED, key_id=key_id)
             _enter(session, "key-set.revoked", notice, actor=actor, at=at)
         envelope = load_row(session, KeyRevocationRow, key_id=key_id).envelope
     order = RevocationOrder(gateway=notice.gateway, key_id=key_id)

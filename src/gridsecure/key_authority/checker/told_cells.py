@@ -140,11 +140,12 @@ def _looked_at(
     *,
     at: datetime,
 ) -> tuple[Withheld, dict[Place, tuple[Members, ...]]]:
-    with write_session(zone.engine) as session:
+    with read_session(zone.engine) as session:
         check_claims(session, parts)
         check_overlap(session, _datas(parts))
-        bind_seeds(session, parts, at=at)
         withheld = find_withheld_cells(session, sets, period=_period(parts))
+    with write_session(zone.engine) as session:
+        bind_seeds(session, parts, at=at)
     return withheld, _told(sets, withheld)
 
 
