@@ -21,6 +21,12 @@ SLACK_S: Final = 0.005
 SLACK_STEPS: Final = 50
 """Below so many steps a statement of a background thread is nobody's concern."""
 
+SIGNED_IN_TURN: Final = {
+    ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.releases.certify"),
+    ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.shadows._record"),
+}
+"""These say which entry of the log they are, so they are signed when that is written."""
+
 PUBLIC: Final = frozenset({"/about", "/health", "/reasons/{code}"})
 """Routes of every service that have no store."""
 
@@ -64,6 +70,11 @@ def test_requests_read_as_many_rows_whatever_there_is(pair: Pair) -> None:
 def test_requests_hold_one_connection_at_a_time(pair: Pair) -> None:
     for key, work in pair[1].meter.requests.items():
         assert work.connections <= 1, key
+
+
+def test_nobody_waits_for_a_computation(pair: Pair) -> None:
+    _, small, large = pair
+    assert (small.meter.held_over | large.meter.held_over) - SIGNED_IN_TURN == set()
 
 
 def test_requests_take_as_long_whatever_there_is(pair: Pair) -> None:

@@ -8,11 +8,12 @@ step, which is why plans are looked at too: what they scan from end to end is na
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,10 +25,37 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import Pool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gridsecure.compute.containers import PlatformObjects
+from gridsecure.compute.jobs import Worker
+from gridsecure.credentials.group import Group
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.homomorphic.secret_key import SecretKeySet
+from gridsecure.key_authority.checker import verification
 from gridsecure.store.database import _WRITES
 
 _SCANNED = re.compile(r"^SCAN (\w+)")
 _EXPLAINED = ("SELECT", "UPDATE", "DELETE")  # an insert looks at what refers to it only if it must
+
+_PURE = ("gridsecure.crypto", "gridsecure.credentials", "gridsecure.messages", "contextlib")
+
+COSTLY = (
+    (Sm2PublicKey, "verify"),
+    (Sm2PublicKey, "encrypt"),
+    (Sm2PrivateKey, "sign"),
+    (Sm2PrivateKey, "decrypt"),
+    (Group, "sum"),
+    (Group, "sums"),
+    (PublicKeySet, "encrypt"),
+    (SecretKeySet, "decrypt"),
+    (Worker, "run"),
+    (verification, "execute_bill"),
+    (verification, "execute_load_curve"),
+    (PlatformObjects, "get"),
+    (PlatformObjects, "put"),
+    (PlatformObjects, "put_together"),
+)
+"""What nobody should have to wait for: signatures, curves, ciphertexts, stores of objects."""
 
 
 @dataclass
@@ -67,6 +95,7 @@ class WorkMeter:
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str, str], Work] = defaultdict(Work)
         self.background: dict[str, Work] = defaultdict(Work)
+        self.held_over: set[tuple[str, str]] = set()
         self._current: ContextVar[Work | None] = ContextVar("work", default=None)
         self._held = threading.local()
         self._scanned: dict[str, list[str]] = {}
@@ -108,11 +137,25 @@ class WorkMeter:
         for target, name, hook in hooks:
             event.listen(target, name, hook)
         try:
-            with patch.object(routing, "run_in_threadpool", self._timed):
+            with ExitStack() as stack:
+                stack.enter_context(patch.object(routing, "run_in_threadpool", self._timed))
+                for owner, name in COSTLY:
+                    stack.enter_context(self._guard(owner, name))
                 yield self
         finally:
             for target, name, hook in hooks:
                 event.remove(target, name, hook)
+
+    def _guard(self, owner: Any, name: str) -> AbstractContextManager[Any]:
+        """Note who computes this while its thread holds the write lock."""
+        original = getattr(owner, name)
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if self.holds_lock:
+                self.held_over.add((f"{owner.__name__}.{name}", _caller()))
+            return original(*args, **kwargs)
+
+        return patch.object(owner, name, guarded)
 
     # --- hooks
 
@@ -187,6 +230,14 @@ class WorkMeter:
             work = self._work()
             work.locked = max(work.locked, time.perf_counter() - since)
             self._held.since = None
+
+
+def _caller() -> str:
+    """The function that asked for a computation: the first one up that is not part of it."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith(_PURE):
+        frame = frame.f_back
+    return f"{frame.f_globals['__name__']}.{frame.f_code.co_name}"
 
 
 class _Watched:
