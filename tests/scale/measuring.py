@@ -12,11 +12,17 @@ from fastapi import FastAPI
 from gridsecure.compute import crew
 from tests.scale.authority_world import authority_at
 from tests.scale.filling import Size
+from tests.scale.gateway_world import gateway_at
 from tests.scale.identity_world import identity_at
 from tests.scale.platform_world import HerePool, platform_at
 from tests.scale.work_meter import WorkMeter
 
-WORLDS: Final = {"platform": platform_at, "authority": authority_at, "identity": identity_at}
+WORLDS: Final = {
+    "platform": platform_at,
+    "authority": authority_at,
+    "identity": identity_at,
+    "gateway": gateway_at,
+}
 FACTOR: Final = 2
 
 AS_LONG_AS_IT_IS: Final = {

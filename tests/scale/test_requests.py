@@ -14,18 +14,20 @@ from tests.scale.filling import Size
 from tests.scale.measuring import AS_LONG_AS_IT_IS, FACTOR, WORLDS, Measured, measure, tabulate
 from tests.scale.work_meter import Work
 
-SMALL: Final = Size(uploads=72, seats=1_000, claims=1_000, entries=1_000)
-LARGE: Final = Size(uploads=7_200, seats=100_000, claims=100_000, entries=100_000)
+SMALL: Final = Size(uploads=72, seats=500, claims=500, entries=500)
+LARGE: Final = Size(uploads=7_200, seats=50_000, claims=50_000, entries=50_000)
 SLACK_S: Final = 0.005
 """What the time of a request differs by itself [s]."""
 SLACK_STEPS: Final = 50
 """Below so many steps a statement of a background thread is nobody's concern."""
 
 SIGNED_IN_TURN: Final = {
+    ("Sm2PrivateKey.sign", "gridsecure.gateway.outbox._sign"),
     ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.releases.certify"),
     ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.shadows._record"),
 }
-"""These say which entry of the log they are, so they are signed when that is written."""
+"""These say which entry of the log they are, or which upload of their gateway, so they are signed
+when that is written."""
 
 PUBLIC: Final = frozenset({"/about", "/health", "/reasons/{code}"})
 """Routes of every service that have no store."""

@@ -1,0 +1,110 @@
+"""A gateway with years behind it, and every one of its requests about the month that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from unittest.mock import patch
+
+import httpx
+from sqlalchemy import Engine, literal
+
+from gridsecure.gateway import preparation, tables
+from gridsecure.gateway.month_files import load_files
+from gridsecure.gateway.reconciliation import compute_expected_bills
+from gridsecure.store.database import open_database
+from tests.apps.test_api_gateway import REAL_PACKING, Services
+from tests.gateway.gateway_world import MONTH
+from tests.scale.filling import (
+    AT,
+    MONTHS,
+    Size,
+    count_rows,
+    fill,
+    fill_evidence,
+    filled,
+    name,
+    numbers,
+)
+from tests.scale.work_meter import WorkMeter
+
+COLUMNS = 3
+"""Columns of a roster that are sent; how many there are does not matter here."""
+
+
+def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
+    """Agents, rosters, uploads and reports of the years before.
+
+    Args:
+        entries: Entries of the log that are there.
+    """
+    facts = {"zone": "futian", "customer_class": "household", "counted": True, "owner": ""}
+    with filled(engine) as to:
+        n = numbers(size.seats)
+        pair = {"billing": name("billing", n), "settlement": name("settlement", n)}
+        agent = {"period": "2025", "meter_point_id": name("meter", n)}
+        fill(to, tables.AgentRow, n, **agent, **pair, **facts, at=AT)
+        holder = {"period": "2025", "identity": name("meter", n), "mac": b"m" * 66}
+        fill(to, tables.CredentialRow, n, **holder, **facts, at=AT)
+        n = numbers(size.uploads)
+        signed = {"message": "{}", "at": AT, "roster_id": name("id", n)}
+        fill(to, tables.RosterRow, n, **signed, digest=name("roster", n))
+        sent = {"name": name("upload", n), "gateway_id": "ab" * 32, "sequence": n + 1}
+        fill(to, tables.UploadRow, n, **signed, **sent, digest=name("sent", n), state="committed")
+        for place, (start, _) in enumerate(MONTHS):
+            n = numbers(1, first=place)
+            kept = {"month": start[:7], "digest": name("plan", n), "document": "{}", "at": AT}
+            fill(to, tables.MonthPlanRow, n, **kept, number=1)
+            fill(to, tables.MonthReportRow, n, **kept)
+        n = numbers(size.uploads)
+        corrected = {"name": name("correction", n), "month": literal("2025-") + name("month", n)}
+        kept = {"digest": name("plan", n), "document": "{}", "at": AT}
+        fill(to, tables.CorrectionPlanRow, n, **corrected, **kept, number=1)
+        fill_evidence(to, size.entries, "upload.committed", first=entries)
+
+
+@contextmanager
+def gateway_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[GatewayMonth]:
+    """A gateway whose database is filled, with files of a month to send."""
+
+    def cut(*given: object, **more: object):  # type: ignore[no-untyped-def]
+        return islice(REAL_PACKING(*given, **more), COLUMNS)  # type: ignore[arg-type]
+
+    services = Services(folder)
+    engine = open_database(services.settings.database_url)
+    fill_gateway(engine, size, entries=count_rows(engine)["evidence"])
+    rows = count_rows(engine)
+    engine.dispose()
+    meter.watch(services.app, "gateway")
+    with meter.counting(), patch.object(preparation, "pack_energies", cut):
+        yield GatewayMonth(services, rows)
+    services.close()
+
+
+class GatewayMonth:
+    """A month from its files to the billing office's questions."""
+
+    def __init__(self, services: Services, rows: dict[str, int]) -> None:
+        self.services, self.rows, self.app = services, rows, services.app
+
+    def run_month(self) -> None:
+        """Every request of the gateway."""
+        services = self.services
+        self.checked(services.put_files())
+        self.checked(services.call("POST", "/process"))
+        services.worker.wait(60)
+        status = self.checked(services.call("GET", "")).json()
+        assert status["state"] == "done", status
+        zone = services.app.state.service.zone
+        bills = compute_expected_bills(zone, load_files(zone, MONTH))
+        self.checked(services.expect(services.certificate(*bills)))
+        wanted = {"challenge": "ab" * 32}
+        path = "/settlement-proofs"
+        self.checked(services.call("POST", path, role="billing", json=wanted))
+
+    @staticmethod
+    def checked(answer: httpx.Response) -> httpx.Response:
+        assert answer.is_success, answer.text
+        return answer
