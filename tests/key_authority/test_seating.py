@@ -15,7 +15,7 @@ import pytest
 
 from gridsecure.credentials import seats as seats_of_rosters
 from gridsecure.crypto.envelope import open_from
-from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway.rosters import assign_id
@@ -24,6 +24,7 @@ from gridsecure.key_authority.checker.answering import (
     FAILED,
     REFUSED,
     RELEASED,
+    answer_request,
     read_sealed_statements,
 )
 from gridsecure.key_authority.checker.seating import SettlementClient
@@ -33,7 +34,7 @@ from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.wire.client import service_client
 from tests.authority_simulator import SEED, Authority, settlement
 from tests.correction_simulator import changed, correction
-from tests.grid_simulator import OFFICE, GridSimulator, GridUpload, grid_keys, registry
+from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload, grid_keys, registry
 
 Uploads = list[GridUpload]
 
@@ -184,8 +185,43 @@ def test_seats_are_checked_once_for_a_signed_roster(
 
     monkeypatch.setattr(seats_of_rosters, "_check_delegation", counted)
     assert authority.answer(authority.bill_request(uploads)).state == RELEASED
+    restarted = authority.open_zone([authority.grid.identity_key])
+    authority.zone.engine.dispose()
+    authority.zone = restarted
     assert authority.answer(authority.load_curve_request(uploads)).state == RELEASED
     assert len(checked) == len(set(checked)) == sum(u.roster.manifest.slots for u in uploads)
+
+
+def test_a_roster_changed_after_its_seats_were_checked_is_checked_anew(
+    authority: Authority, uploads: Uploads, decrypted: list[str]
+) -> None:
+    """One fact, one pseudonym or the seats: another digest, which nothing is remembered of."""
+    assert authority.answer(authority.bill_request(uploads[1:])).state == RELEASED
+    manifest = authority.grid.signed_roster(uploads[1].roster)
+    orders = len(decrypted)
+    stated = RosterManifest.parse(manifest.body)
+    for change, reason in (
+        ({"contracted_va": [1] * stated.slots}, "roster.name"),
+        ({"pseudonyms": stated.pseudonyms[::-1]}, "roster.name"),
+        ({"seats": uploads[0].roster.manifest.seats}, "authenticity.seats"),
+    ):
+        outcome = authority.answer(shown(authority, uploads[1], stated.model_copy(update=change)))
+        assert (outcome.state, outcome.reason) == (REFUSED, reason)
+    assert len(decrypted) == orders
+
+
+def test_seats_are_checked_anew_under_other_keys_of_the_identity_authority(
+    authority: Authority, uploads: Uploads, decrypted: list[str]
+) -> None:
+    """A registration is revoked with the key that vouched for it, and by nothing less."""
+    assert authority.answer(authority.bill_request(uploads)).state == RELEASED
+    orders = len(decrypted)
+    withdrawn = authority.open_zone([generate_private_key()])
+    request = authority.load_curve_request(uploads)
+    outcome = answer_request(withdrawn, request, view=authority.view, clock=lambda: NOW)
+    withdrawn.engine.dispose()
+    assert (outcome.state, outcome.reason) == (REFUSED, "authenticity.unknown")
+    assert len(decrypted) == orders
 
 
 def test_a_roster_that_was_seated_once_is_still_verified(

@@ -49,6 +49,7 @@ COUNTS = {
     "preview_cell": 0,
     "release": 1,
     "released_transcript": 3,
+    "seated_roster": 0,
     "seed": 31,
     "told_member": 0,
     "told_set": 0,

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import pandas as pd
 
@@ -39,9 +39,8 @@ Place = tuple[str, str]
 """Zone and customer class: what makes a cell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One meter point of a cell.
+class Member(NamedTuple):
+    """One meter point of a cell: a tuple, because sets of many thousands are compared.
 
     Args:
         name: Its pseudonym.

@@ -45,7 +45,11 @@ from gridsecure.key_authority.checker.releases import Granted, certify
 from gridsecure.key_authority.checker.seating import fetch_settlement_names
 from gridsecure.key_authority.checker.shadows import is_previewed, preview_shadow
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
-from gridsecure.key_authority.checker.told_cells import prepare_bills, prepare_load_curve
+from gridsecure.key_authority.checker.told_cells import (
+    Prepared,
+    prepare_bills,
+    prepare_load_curve,
+)
 from gridsecure.key_authority.checker.verification import KnownInputs, Proven, prove
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, list_withheld
@@ -274,6 +278,7 @@ def _granted(
     digests: list[str] = []
     givings: list[Giving] = []
     versions: list[BillVersion] = []
+    prepared: Prepared | None = None
     for group in groups:
         # 3. once
         bind_grant(zone, request, now=clock())
@@ -285,7 +290,7 @@ def _granted(
             more, statements = order_bills(zone, group, tariffs=texts, withheld=kept, at=clock())
             versions += [make_version(part) for part in group]
         else:
-            prepared = prepare_load_curve(zone, group[0], at=clock())
+            prepared = prepare_load_curve(zone, group[0], before=prepared, at=clock())
             more = order_totals(zone, group[0], view=view, withheld=prepared.withheld)
         cells += more
         givings.append(prepared.giving)

@@ -1,6 +1,10 @@
 """Whose rosters the checker believes, and under which names their bills are.
 
 Nothing of the platform's word is used: seats are checked again from the identity authority's key.
+They are checked once, because a roster serves a year and its seats are thousands of signatures.
+What is remembered is the gateway that a roster of this digest speaks for, under these very keys of
+the identity authority; the roster's own signature is verified every time. A pseudonym that was
+revoked since is still billed for what was metered before; the platform takes in nothing new of it.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from gridsecure.credentials.seats import billing_domain, check_period, verify_seats
 from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AuthenticityError,
     GridSecureError,
@@ -23,9 +28,12 @@ from gridsecure.key_authority.checker.platform_view import (
     fetch_object,
     fetch_tariff,
 )
+from gridsecure.key_authority.checker.tables import SeatedRosterRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.filing import SUBJECT, check_names
 from gridsecure.messages import RosterManifest, Signed, open_message
+from gridsecure.store.database import read_session
+from gridsecure.store.rows import find, keep_once
 from gridsecure.tariffs.tariff import parse_tariff
 from gridsecure.wire.client import Client
 
@@ -45,10 +53,7 @@ def prove_roster(
         ReleaseRefusedError: In another domain than billing of that year (`release.domain`).
     """
     envelope = fetch_message(view, "roster", digest)
-    key = zone.seated.get(digest)
-    if key is None:
-        key = _seated(envelope, zone=zone, view=view)
-        zone.seated[digest] = key
+    key = _find_gateway(envelope, zone=zone, view=view)
     roster = open_message(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
     check_period(*period, timezone=_timezone(roster.tariff, zone=zone, view=view))
     if roster.domain != billing_domain(period[0]).text:
@@ -68,7 +73,19 @@ def _timezone(tariff: str, *, zone: AuthorityZone, view: PlatformView) -> str:
     return known
 
 
-def _seated(envelope: Signed, *, zone: AuthorityZone, view: PlatformView) -> Sm2PublicKey:
+def _find_gateway(envelope: Signed, *, zone: AuthorityZone, view: PlatformView) -> Sm2PublicKey:
+    """The key of the gateway for which a roster's seats speak; checked, unless they were before."""
+    name = {"roster": envelope.digest, "identity": sm3_hex("".join(sorted(zone.identity)).encode())}
+    with read_session(zone.engine) as session:
+        known = find(session, SeatedRosterRow, **name)
+    if known is not None:
+        return Sm2PublicKey(known.point)
+    key = _check_seats(envelope, zone=zone, view=view)
+    keep_once(zone.engine, SeatedRosterRow(**name, point=key.point))
+    return key
+
+
+def _check_seats(envelope: Signed, *, zone: AuthorityZone, view: PlatformView) -> Sm2PublicKey:
     named = RosterManifest.parse(envelope.body).seats
     if SUBJECT.fullmatch(named) is None:
         raise UnknownMeterError("A roster names no seats.", reason="authenticity.seats")

@@ -59,6 +59,24 @@ class KeyRevocationRow(SignedRow, table=True):
     key_id: str = Field(primary_key=True, foreign_key="key_set.key_id")
 
 
+# --- seats
+
+
+class SeatedRosterRow(Kept, Row, table=True):
+    """That the seats of a signed roster were checked, and for which gateway they speak.
+
+    Checked is what is named by digest, from the identity authority's keys: a roster that differs in
+    anything, and an authority that trusts other keys, finds no row.
+    """
+
+    __tablename__ = "seated_roster"
+    SAME: ClassVar = ("roster", "identity", "point")
+
+    roster: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    point: bytes
+
+
 # --- what was released
 
 
@@ -248,5 +266,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0002"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0003"
 )

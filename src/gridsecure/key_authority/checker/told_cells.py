@@ -7,7 +7,7 @@ fails there met another request at work.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
@@ -45,10 +45,12 @@ class Prepared:
 
     Args:
         withheld: What the vault is told to keep to itself.
+        datas: The uploads that were looked at, told of or not.
     """
 
     giving: Giving
     withheld: Withheld
+    datas: tuple[RosterData, ...] = ()
 
 
 def prepare_bills(
@@ -77,12 +79,35 @@ def prepare_bills(
     return Prepared(Giving(claims, _datas(parts), _period(parts), told), withheld)
 
 
-def prepare_load_curve(zone: AuthorityZone, part: Proven, *, at: datetime) -> Prepared:
+def prepare_load_curve(
+    zone: AuthorityZone, part: Proven, *, before: Prepared | None = None, at: datetime
+) -> Prepared:
     """Look at a day of load curves. Uploads without a member in a told cell are not claimed.
+
+    Args:
+        before: The same request's day before. Days of the same uploads would tell of the same
+            members, so their cells are looked at once; what another request told meanwhile is met
+            when the certificate is kept.
 
     Raises:
         ReleaseRefusedError, StorageError: As `prepare_bills`.
     """
+    if before is None or before.datas is not part.datas:
+        before = _look_at_curves(zone, part, at=at)
+    else:
+        with write_session(zone.engine) as session:
+            check_claims(session, [part])
+            bind_seeds(session, [part], at=at)
+    claims = {
+        name: part.digest
+        for name in part.claims
+        if not name.startswith(LOAD_CURVE_PREFIX) or name.split("/")[1] in before.giving.datas
+    }
+    return replace(before, giving=replace(before.giving, claims=claims))
+
+
+def _look_at_curves(zone: AuthorityZone, part: Proven, *, at: datetime) -> Prepared:
+    """The cells that load curves of some uploads would tell of, and nothing claimed yet."""
     sets = cell_sets(
         (place, member, None)
         for roster in part.rosters
@@ -94,12 +119,7 @@ def prepare_load_curve(zone: AuthorityZone, part: Proven, *, at: datetime) -> Pr
         for digest, data in _datas([part]).items()
         if not told.keys().isdisjoint(roster_places(data.roster))
     }
-    claims = {
-        name: part.digest
-        for name in part.claims
-        if not name.startswith(LOAD_CURVE_PREFIX) or name.split("/")[1] in given
-    }
-    return Prepared(Giving(claims, given, _period([part]), told), withheld)
+    return Prepared(Giving({}, given, _period([part]), told), withheld, part.datas)
 
 
 def prepare_corrections(

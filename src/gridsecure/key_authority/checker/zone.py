@@ -62,7 +62,6 @@ class AuthorityZone:
         office: The billing office's key by thumbprint; it closes months.
         settlement: Asks the identity authority for settlement pseudonyms.
         shadow_questions: How many a cell answers of a month in previews of shadow runs.
-        seated: The gateway's key of every roster whose seats this process checked.
         timezones: Local time of every tariff that this process read.
     """
 
@@ -75,5 +74,4 @@ class AuthorityZone:
     settlement: Settlement
     vault: VaultDoor
     shadow_questions: int = 0
-    seated: dict[str, Sm2PublicKey] = field(default_factory=dict, repr=False)
     timezones: dict[str, str] = field(default_factory=dict, repr=False)

@@ -107,6 +107,9 @@ class Vault:
         default_factory=OrderedDict, init=False, repr=False
     )
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+    _layouts: list[tuple[list[RosterManifest], CellLayout]] = field(
+        default_factory=list, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         check_kek(self.folder, kek=self.kek)
@@ -214,7 +217,7 @@ class Vault:
             InputError: As `interval_times`.
         """
         order = self._order(envelope, CheckedTotals)
-        layout = lay_out_cells(order.rosters)
+        layout = self._lay_out(order.rosters)
         found = withheld_measures(order.withheld)
         withheld = {place for place, measures in found.items() if ENERGY in measures}
         remaining = iter(_counted(files, len(order.rosters) * len(order.quantities)))
@@ -235,6 +238,13 @@ class Vault:
             for own, (start, end) in zip(totals, pairwise(times), strict=True):
                 cells += cells_of(layout, own, span=(start, end), measure=ENERGY, withheld=withheld)
         return VaultAnswer(cells=cells, statements=[])
+
+    def _lay_out(self, rosters: list[RosterManifest]) -> CellLayout:
+        """The cells of some rosters; days that follow each other have the same ones."""
+        with self._lock:
+            if not self._layouts or self._layouts[0][0] != rosters:
+                self._layouts[:] = [(rosters, lay_out_cells(rosters))]
+            return self._layouts[0][1]
 
     def _order(self, envelope: Signed, expect: type[MessageT]) -> MessageT:
         return open_message(
