@@ -38,48 +38,56 @@ def bills_to_json(bills: Iterable[Bills], *, tariff: Tariff | None = None) -> di
     """
     meters: dict[str, dict[str, Any]] = {}
     for month in sorted(bills, key=lambda month: month.period):
-        for column, meter_point_id in enumerate(month.meter_point_ids):
-            document = meters.setdefault(meter_point_id, {"periods": []})
-            document["periods"].append(period_to_json(month, column, tariff=tariff))
+        periods = _periods(month, tariff=tariff)
+        for meter_point_id, period in zip(month.meter_point_ids, periods, strict=True):
+            meters.setdefault(meter_point_id, {"periods": []})["periods"].append(period)
     return {"meters": dict(sorted(meters.items()))}
 
 
-def period_to_json(bills: Bills, column: int, *, tariff: Tariff | None) -> dict[str, Any]:
-    """Return one meter point's bill of one period.
+def _periods(bills: Bills, *, tariff: Tariff | None) -> list[dict[str, Any]]:
+    """Every meter point's bill of one period; what all of them say is written once."""
+    start, end = bills.period.start.isoformat(), bills.period.end.isoformat()
+    lines = [_line(bills, line) for line in range(len(bills.rules))]
+    told = {} if tariff is None else _origin(bills, tariff)
+    totals = zip(bills.totals.tolist(), bills.totals_fen.tolist(), strict=True)
+    documents: list[dict[str, Any]] = []
+    for column, (total, total_fen) in enumerate(totals):
+        documents.append(
+            {
+                "start": start,
+                "end": end,
+                "lines": [own[column] for own in lines],
+                "total_exact": decimal_text(total, AMOUNT_DECIMALS),
+                "total": fen_text(total_fen),
+                **told,
+            }
+        )
+        if tariff is not None and tariff.vat_rate is not None:
+            documents[-1]["vat"] = vat_split(total_fen, rate=tariff.vat_rate)
+    return documents
 
-    Args:
-        column: The meter point's number among them.
-        tariff: As for `bills_to_json`.
-    """
-    document: dict[str, Any] = {
-        "start": bills.period.start.isoformat(),
-        "end": bills.period.end.isoformat(),
-        "lines": [_line(bills, line, column) for line in range(len(bills.rules))],
-        "total_exact": decimal_text(bills.totals[column], AMOUNT_DECIMALS),
-        "total": fen_text(bills.totals_fen[column]),
-    }
-    if tariff is None:
-        return document
-    document["tariff"] = {
-        "id": tariff.tariff_id,
-        "version": tariff.version,
-        "name_en": tariff.name_en,
-        "name_zh": tariff.name_zh,
-        "currency": tariff.currency,
-    }
+
+def _origin(bills: Bills, tariff: Tariff) -> dict[str, Any]:
+    """What bills say of their tariff and its sources."""
     # Hours, tiers, tax and a ratchet decide amounts too, though no line names their source.
     named = {rule.source for rule in bills.rules}
     named |= {figure.source for figure in tariff.figure_sources}
     named |= {tariff.ratchet.source} if tariff.ratchet else set()
-    # What we think of a source is for those who keep tariffs; a bill names the price document.
-    document["sources"] = {
-        source.source_id: {"document": source.document}
-        for source in tariff.sources
-        if source.source_id in named and source.document
+    return {
+        "tariff": {
+            "id": tariff.tariff_id,
+            "version": tariff.version,
+            "name_en": tariff.name_en,
+            "name_zh": tariff.name_zh,
+            "currency": tariff.currency,
+        },
+        # What we think of a source is for those who keep tariffs; a bill names the price document.
+        "sources": {
+            source.source_id: {"document": source.document}
+            for source in tariff.sources
+            if source.source_id in named and source.document
+        },
     }
-    if tariff.vat_rate is not None:
-        document["vat"] = vat_split(int(bills.totals_fen[column]), rate=tariff.vat_rate)
-    return document
 
 
 def vat_split(total_fen: int, *, rate: Decimal) -> dict[str, str]:
@@ -95,27 +103,33 @@ def vat_split(total_fen: int, *, rate: Decimal) -> dict[str, str]:
     return {"rate": str(rate), "net": fen_text(net), "tax": fen_text(total_fen - net)}
 
 
-def _line(bills: Bills, line: int, column: int) -> dict[str, Any]:
+def _line(bills: Bills, line: int) -> list[dict[str, Any]]:
+    """A line of every meter point's bill."""
     rule = bills.rules[line]
-    rate = None
-    if KINDS[rule.basis].has_rate:
-        rate = decimal_text(rate_units(rule.rate), RATE_DECIMALS)
-    document = {
-        "charge": rule.charge,
-        "tou_period": rule.tou_period,
-        "tier": rule.tier,
-        "quantity": decimal_text(bills.quantities[line, column], QUANTITY_DECIMALS),
-        "rate": rate,
-        "amount_exact": decimal_text(bills.amounts[line, column], AMOUNT_DECIMALS),
-        "amount": fen_text(bills.amounts_fen[line, column]),
-        "unit": _unit(rule),
-        "source": rule.source,
-        "computed": computed_where(rule),
-    }
+    has_rate = KINDS[rule.basis].has_rate
+    rate = decimal_text(rate_units(rule.rate), RATE_DECIMALS) if has_rate else None
+    unit, computed = _unit(rule), computed_where(rule)
+    figures = (part[line].tolist() for part in (bills.quantities, bills.amounts, bills.amounts_fen))
+    documents: list[dict[str, Any]] = [
+        {
+            "charge": rule.charge,
+            "tou_period": rule.tou_period,
+            "tier": rule.tier,
+            "quantity": decimal_text(quantity, QUANTITY_DECIMALS),
+            "rate": rate,
+            "amount_exact": decimal_text(amount, AMOUNT_DECIMALS),
+            "amount": fen_text(amount_fen),
+            "unit": unit,
+            "source": rule.source,
+            "computed": computed,
+        }
+        for quantity, amount, amount_fen in zip(*figures, strict=True)
+    ]
     if rule.basis == POWER_FACTOR:
-        base = sum(int(bills.amounts[part, column]) for part in rule.base)
-        document["base"] = decimal_text(base, AMOUNT_DECIMALS)
-    return document
+        for column, document in enumerate(documents):
+            base = sum(int(bills.amounts[part, column]) for part in rule.base)
+            document["base"] = decimal_text(base, AMOUNT_DECIMALS)
+    return documents
 
 
 def _unit(rule: LineRule) -> str:
