@@ -32,6 +32,7 @@ from gridsecure.key_authority.checker.answering import (
     list_certificates,
 )
 from gridsecure.key_authority.checker.key_sets import publish_key_set
+from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.shadows import list_previews
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement, VaultDoor
@@ -113,16 +114,19 @@ class View:
 
     grid: GridSimulator
     messages: dict[str, Signed] = field(default_factory=dict)
-    objects: dict[str, bytes] = field(default_factory=dict)
+    sent: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def message(self, kind: str, digest: str) -> Signed:
         found = self.messages.get(digest)
         return found or find_signed_message(self.grid.platform_zone, kind=kind, digest=digest)
 
+    def objects(self, digests: Sequence[str]) -> list[bytes]:
+        return [self.object(digest) for digest in digests]
+
     def object(self, digest: str) -> bytes:
         self.asked.append(digest)
-        found = self.objects.get(digest)
+        found = self.sent.get(digest)
         if found is None and digest in self.grid.keys.seats:
             return self.grid.keys.seats[digest]
         return self.grid.platform_zone.objects.get(digest) if found is None else found
@@ -187,9 +191,11 @@ class Authority:
         own = folder or self.folder
         engine = open_database(f"sqlite:///{own / DATABASE}")
         migrate(engine, SCHEMA)
+        objects = open_objects(folder_url(own / "objects"))
         return AuthorityZone(
             engine=engine,
-            objects=open_objects(folder_url(own / "objects")),
+            objects=objects,
+            checks=Checks(objects),
             signing_key=self.grid.authority_key,
             platform=registry(self.grid.platform_key),
             identity=registry(*identity),

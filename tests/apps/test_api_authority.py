@@ -39,7 +39,7 @@ class Queue:
         self.requests: list[Signed] = []
         self.answers: list[tuple[str, str]] = []
         self.message = authority.view.message
-        self.object = authority.view.object
+        self.objects = authority.view.objects
 
     def list_waiting(self) -> list[Signed]:
         return self.requests
@@ -75,6 +75,7 @@ def _app(folder: Path, grid: GridSimulator, queue: Queue, vault: Path):  # type:
         platform_public_key=point(grid.platform_key),
         billing_office_public_key=point(OFFICE),
         vault_socket=vault,
+        workers=0,
     )
     return create_authority_app(
         settings,

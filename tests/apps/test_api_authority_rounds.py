@@ -30,7 +30,7 @@ class Queue:
         self.answers: list[tuple[str, str]] = []
         self.is_deaf = False
         self.message = maker.view.message
-        self.object = maker.view.object
+        self.objects = maker.view.objects
 
     def list_waiting(self) -> list[Signed]:
         return self.requests
@@ -59,6 +59,7 @@ class World:
             platform_public_key=point(grid.platform_key),
             billing_office_public_key=point(OFFICE),
             vault_socket=vault.settings.socket,
+            workers=0,
         )
         self.app = create_authority_app(
             settings,

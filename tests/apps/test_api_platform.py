@@ -171,10 +171,10 @@ def read_what_the_checker_reads(platform: TestClient, request: ReleaseRequest) -
         for kind, (digest,) in (("roster", transcript.rosters), ("upload", transcript.uploads)):
             found = platform.get(f"/messages/{kind}/{digest}", headers=AUTHORITY)
             assert Signed(**found.json()).digest == digest
-        for digest in transcript.inputs.values():
-            found = platform.get(f"/objects/{digest}", headers=AUTHORITY)
-            assert found.headers["content-type"] == "application/octet-stream"
-            assert sm3_hex(found.content) == digest
+        digests = list(transcript.inputs.values())
+        found = platform.post("/objects", headers=AUTHORITY, json={"digests": digests})
+        assert found.headers["content-type"] == frames.CONTENT_TYPE
+        assert [sm3_hex(data) for data in frames.split_frames(found.content)] == digests
 
 
 def test_counts_and_the_evidence_head_follow(platform, grid):
@@ -239,9 +239,12 @@ def test_malformed_bodies_are_refused_with_a_reason(platform, grid):
     assert answer.json()["reason"].startswith("tariff.")
 
 
-@pytest.mark.parametrize("digest", ["0" * 64, "..%2F..%2Fzone.db", "x"])
-def test_objects_are_found_by_digest_and_nothing_else_is(platform, digest):
-    assert platform.get(f"/objects/{digest}", headers=AUTHORITY).status_code == 404
+@pytest.mark.parametrize(
+    ("digest", "status"), [("0" * 64, 404), ("../../zone.db", 422), ("x", 422), ("0" * 65, 422)]
+)
+def test_objects_are_found_by_digest_and_nothing_else_is(platform, digest, status):
+    wanted = {"digests": [digest]}
+    assert platform.post("/objects", headers=AUTHORITY, json=wanted).status_code == status
 
 
 def test_an_object_larger_than_a_request_may_be_is_refused(tmp_path, grid):

@@ -82,6 +82,7 @@ def authority_of(
         platform_public_key=point(grid.platform_key),
         billing_office_public_key=point(OFFICE),
         vault_socket=vault,
+        workers=0,
     )
     http = client_of(platform, headers=bearer("platform", "authority"))
     pull = PlatformPull(service_client(http, name="platform", pause=lambda _seconds: None))

@@ -51,6 +51,7 @@ def authority_app(folder: Path, platform: object, *, clock: TestClock):
         platform_public_key=point(keys.platform),
         billing_office_public_key=point(OFFICE),
         vault_socket=folder / "no-vault",  # nothing here is released
+        workers=0,
     )
     pulled = client_of(platform, headers=bearer("platform", "authority"))  # type: ignore[arg-type]
     pull = PlatformPull(service_client(pulled, name="platform", pause=lambda _seconds: None))

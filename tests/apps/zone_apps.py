@@ -182,6 +182,7 @@ def authority_app(folder: Path) -> FastAPI:
         platform_public_key=point(keys.platform),
         billing_office_public_key=point(keys.stranger),
         vault_socket=folder / "no-vault",
+        workers=0,
     )
     return create_authority_app(settings, clock=TestClock())
 

@@ -340,9 +340,9 @@ def test_an_altered_earlier_object_is_noticed(
     second = corrected(grid, uploads[0], [1])
     request = billed.rebill_request([second])
     column = next(c for c in uploads[0].manifest.columns if c.quantity == "total")
-    billed.view.objects[column.digest] = b"something else"
+    billed.view.sent[column.digest] = b"something else"
     assert refused(billed, request) == "authenticity.envelope"
-    del billed.view.objects[column.digest]
+    del billed.view.sent[column.digest]
     assert billed.answer(request).state == RELEASED
 
 
@@ -379,7 +379,7 @@ def test_the_vault_takes_orders_from_the_checker_only(
         **{
             name: getattr(billed.zone, name)
             for name in (
-                *("engine", "objects", "signing_key", "platform", "identity", "office"),
+                *("engine", "objects", "checks", "signing_key", "platform", "identity", "office"),
                 "settlement",
             )
         },

@@ -122,7 +122,7 @@ def test_a_tariff_the_platform_changed(authority: Authority, uploads: Uploads) -
     cheaper = text.replace(b'rate = "0.69986875"', b'rate = "0.59986875"')
     assert cheaper != text
     transcript = authority.bill_transcript(uploads[0])
-    authority.view.objects[digest] = cheaper
+    authority.view.sent[digest] = cheaper
     outcome = authority.answer(authority.request([transcript]))
     assert (outcome.state, outcome.reason) == (REFUSED, "authenticity.envelope")
 

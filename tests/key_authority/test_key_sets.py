@@ -29,6 +29,7 @@ from gridsecure.key_authority.checker.key_sets import (
     revoke_key_set,
     rotate_key_set,
 )
+from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.zone import AuthorityZone, VaultDoor
 from gridsecure.key_authority.packages import KeyOrder
@@ -59,9 +60,11 @@ def settings(tmp_path: Path) -> VaultSettings:
 def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
     engine = open_database(f"sqlite:///{folder / 'zone.db'}")
     migrate(engine, SCHEMA)
+    objects = open_objects(folder_url(folder / "objects"))
     return AuthorityZone(
         engine=engine,
-        objects=open_objects(folder_url(folder / "objects")),
+        objects=objects,
+        checks=Checks(objects),
         signing_key=grid_keys().authority,
         platform={},
         identity=registry(grid_keys().identity),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 import httpx
 import pytest
@@ -13,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from gridsecure.compute.tables import ReleaseRequestRow
 from gridsecure.errors import GridSecureError, InvalidMessageError, NotFoundError
+from gridsecure.frames import join_frames
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.messages import ReleaseRequest, Signed
@@ -81,7 +81,7 @@ def test_a_request_is_pulled_proved_and_answered_over_http(
 def test_what_the_platform_does_not_have_is_not_found(service: TestClient) -> None:
     pull = pull_of(service)
     with pytest.raises(NotFoundError) as refused:
-        pull.object(DIGEST)
+        list(pull.objects([DIGEST]))
     assert refused.value.reason == "not-found.object"
     with pytest.raises(NotFoundError) as refused:
         pull.message("upload", DIGEST)
@@ -96,8 +96,8 @@ def test_an_object_gone_at_the_platform_is_a_refusal(
     request = authority.bill_request(uploads[:1])
 
     class Forgetful(PlatformPull):
-        def object(self, digest: str) -> bytes:
-            return super().object(DIGEST if digest == gone else digest)
+        def objects(self, digests: Sequence[str]) -> Iterator[bytes]:
+            return super().objects([DIGEST if one == gone else one for one in digests])
 
     view = Forgetful(service_client(service, name="platform", pause=[].append))
     outcome = answer_request(authority.zone, request, view=view, clock=lambda: NOW)
@@ -111,7 +111,7 @@ def test_names_that_could_address_another_route_are_not_asked_for(name: str) -> 
 
     pull = lying(unasked)
     with pytest.raises(InvalidMessageError):
-        pull.object(name)
+        list(pull.objects([name]))
     with pytest.raises(InvalidMessageError):
         pull.message("roster", name)
 
@@ -192,26 +192,46 @@ def test_an_endless_answer_is_not_read_to_its_end(encoding: str) -> None:
         max_answer_bytes=100_000,
     )
     with pytest.raises(GridSecureError) as refused:
-        pull.object(DIGEST)
+        list(pull.objects([DIGEST]))
     assert refused.value.reason == "platform.too-large"
     assert given < 100
 
 
 def test_an_answer_at_the_limit_is_read() -> None:
-    pull = lying(lambda _r: httpx.Response(200, content=b"x" * 1000), max_answer_bytes=1000)
-    assert pull.object(DIGEST) == b"x" * 1000
+    body = join_frames([b"x" * 1000])
+    pull = lying(lambda _r: httpx.Response(200, content=body), max_answer_bytes=len(body))
+    assert list(pull.objects([DIGEST])) == [b"x" * 1000]
+
+
+def test_what_does_not_fit_an_answer_is_asked_for_again() -> None:
+    asked: list[list[str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content)["digests"])
+        return httpx.Response(200, content=join_frames([d[:2].encode() for d in asked[-1][:2]]))
+
+    names = [f"{number:02}" + "0" * 62 for number in range(5)]
+    assert list(lying(answer).objects(names)) == [b"00", b"01", b"02", b"03", b"04"]
+    assert asked == [names, names[2:], names[4:]]
+
+
+@pytest.mark.parametrize("sent", [[], [b"1", b"2"]])
+def test_fewer_than_one_object_or_more_than_were_asked_for_are_refused(sent: list[bytes]) -> None:
+    pull = lying(lambda _r: httpx.Response(200, content=join_frames(sent)))
+    with pytest.raises(InvalidMessageError):
+        list(pull.objects([DIGEST]))
 
 
 def test_messages_of_a_refusal_are_cleaned_and_hold_no_token(service: TestClient) -> None:
     with pytest.raises(NotFoundError) as refused:
-        pull_of(service).object(DIGEST)
+        list(pull_of(service).objects([DIGEST]))
     said = json.dumps([refused.value.message, refused.value.remedy])
     assert service.headers["Authorization"].split()[1] not in said
 
 
 def test_nothing_of_the_platform_is_written(grid: GridSimulator, service: TestClient) -> None:
     """Reading needs no more than the authority's role, and other roles may not read."""
-    path = Path("/objects") / DIGEST
+    wanted = {"digests": [DIGEST]}
     for role in ("gateway", "billing", "analyst", "operator", "regulator"):
-        answer = service.get(str(path), headers=bearer("platform", role))
+        answer = service.post("/objects", headers=bearer("platform", role), json=wanted)
         assert answer.status_code == 403

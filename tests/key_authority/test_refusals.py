@@ -177,7 +177,7 @@ def test_an_object_the_platform_changed_is_noticed(authority: Authority, uploads
     digest = next(iter(authority.bill_transcript(uploads[0]).inputs.values()))
     data = bytearray(authority.grid.platform_zone.objects.get(digest))
     data[-1] ^= 1
-    authority.view.objects[digest] = bytes(data)
+    authority.view.sent[digest] = bytes(data)
     outcome = authority.answer(request)
     assert (outcome.state, outcome.reason) == (REFUSED, "authenticity.envelope")
 
@@ -203,7 +203,7 @@ def test_a_forged_ciphertext_of_the_platform_is_never_decrypted(
     forged = EncryptedColumn(evaluation, genuine.slots, (evaluation.ring.ciphertext(residues),))
     data = column_bytes(forged, label=label)
     digest = sm3_hex(data)
-    authority.view.objects[digest] = data
+    authority.view.sent[digest] = data
     changed = transcript.model_copy(update={"inputs": {**transcript.inputs, name: digest}})
     outcome = authority.answer(authority.request([changed]))
     assert (outcome.state, outcome.reason) == (REFUSED, "release.re-execution")

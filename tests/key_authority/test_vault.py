@@ -395,6 +395,7 @@ def test_the_checkers_files_do_not_open_a_key_set(tmp_path: Path, grid: GridSimu
         platform_public_key=home.point("platform"),
         billing_office_public_key=home.point("billing-office"),
         vault_socket=home.folder / "vault-door" / "vault.sock",
+        workers=0,
     )
     with pytest.raises(StorageError) as refused:
         open_zone(settings, settlement=settlement)

@@ -52,7 +52,7 @@ class Queue:
     def __init__(self, maker: Authority) -> None:
         self.requests: list[Signed] = []
         self.message = maker.view.message
-        self.object = maker.view.object
+        self.objects = maker.view.objects
 
     def list_waiting(self) -> list[Signed]:
         return self.requests
@@ -139,6 +139,7 @@ def authority_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[Authori
             platform_public_key=point(grid.platform_key),
             billing_office_public_key=point(OFFICE),
             vault_socket=folder / "no-vault",
+            workers=0,
         )
         engine = open_database(settings.database_url)
         migrate(engine, SCHEMA)

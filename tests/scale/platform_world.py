@@ -265,8 +265,8 @@ class PlatformWorld:
             self.read(f"/messages/roster/{transcript.rosters[0]}", AUTHORITY)
             self.read(f"/messages/upload/{transcript.uploads[0]}", AUTHORITY)
             digest = next(iter(transcript.inputs.values()))
-            found = self.client.get(f"/objects/{digest}", headers=AUTHORITY)
-            assert sm3_hex(found.content) == digest
+            found = self.client.post("/objects", headers=AUTHORITY, json={"digests": [digest]})
+            assert [sm3_hex(data) for data in frames.split_frames(found.content)] == [digest]
             path = f"/release-requests/{request.request_id}/answer"
             self.post(path, AUTHORITY, json={"state": "previewed" if is_shadow else "released"})
 

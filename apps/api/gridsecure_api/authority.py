@@ -47,6 +47,7 @@ from gridsecure.key_authority.checker.answering import (
 )
 from gridsecure.key_authority.checker.grants import seal_result
 from gridsecure.key_authority.checker.pull import PlatformPull
+from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.seating import SettlementClient
 from gridsecure.key_authority.checker.shadows import find_preview, list_previews
 from gridsecure.key_authority.checker.tables import SCHEMA
@@ -302,6 +303,7 @@ def create_authority_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        await run_in_threadpool(zone.checks.close)
         if isinstance(zone.vault, VaultClient):
             await run_in_threadpool(zone.vault.close)
         zone.engine.dispose()
@@ -382,9 +384,11 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
     engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
     uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
+    objects = open_objects(settings.objects_url)
     return AuthorityZone(
         engine=engine,
-        objects=open_objects(settings.objects_url),
+        objects=objects,
+        checks=Checks(objects, folder=folder / "checks", workers=settings.workers),
         signing_key=load_signing_key(folder),
         platform=key_registry(settings.platform_public_key),
         identity=key_registry(settings.identity_public_key),

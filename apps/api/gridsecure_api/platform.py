@@ -56,7 +56,6 @@ from gridsecure_api import platform_queries
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.serving import (
     FRAMES_BODY,
-    OCTETS,
     ServiceDescription,
     binary,
     evidence_head,
@@ -113,6 +112,20 @@ class RunWanted(BaseModel):
     start: str = Field(min_length=10, max_length=40)
     end: str = Field(min_length=10, max_length=40)
     purpose: str = Field(min_length=1, max_length=200)
+
+
+ANSWER_BYTES: Final = 32 << 20
+"""Objects of an answer, but for the last one [bytes]."""
+
+
+class ObjectsWanted(BaseModel):
+    """Which objects the authority reads."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    digests: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+        min_length=1, max_length=1000
+    )
 
 
 class Answer(BaseModel):
@@ -343,16 +356,20 @@ def read_message(kind: Literal["roster", "upload"], digest: str, state: State) -
     return find_signed_message(state.zone, kind=kind, digest=digest)
 
 
-@router.get(
-    "/objects/{digest}",
+@router.post(
+    "/objects",
     tags=["releases"],
     dependencies=[Authority],
     response_class=Response,
-    responses={200: binary(OCTETS)},
+    responses={200: binary(frames.CONTENT_TYPE)},
 )
-def read_object(digest: str, state: State) -> Response:
-    """A stored object, for re-execution."""
-    return Response(state.zone.objects.get(digest), media_type=OCTETS)
+def read_objects(wanted: ObjectsWanted, state: State) -> Response:
+    """Stored objects, for re-execution: the first of those asked for, as many as one answer holds.
+
+    Whoever gets fewer asks for the rest.
+    """
+    found = state.zone.objects.get_first(wanted.digests, most=ANSWER_BYTES)
+    return Response(frames.join_frames(found), media_type=frames.CONTENT_TYPE)
 
 
 @router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])

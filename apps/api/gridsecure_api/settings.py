@@ -7,6 +7,7 @@ files of the zone's own folder, and passwords appear here only as salted, stretc
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -294,6 +295,8 @@ class AuthoritySettings(ZoneSettings):
         platform_url: Where release requests and ciphertexts are pulled from.
         vault_socket: Where the vault listens.
         vault_uid: The user the vault runs as; this process's own by default.
+        workers: Processes that execute plans again, by default as many as the machine has
+            processors; with 0 the service's own process does.
         shadow_questions: How many questions of shadow runs a cell answers of a month; none with 0.
     """
 
@@ -307,6 +310,7 @@ class AuthoritySettings(ZoneSettings):
     billing_office_public_key: PublicPoint
     vault_socket: Path
     vault_uid: int | None = Field(default=None, ge=0)
+    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=0, le=1024)
     shadow_questions: int = Field(default=12, ge=0, lt=15)
 
 

@@ -57,6 +57,7 @@ from gridsecure.identity.registrations.vouching import (
     vouch_settlement_names,
 )
 from gridsecure.key_authority.checker.key_sets import give_key_set, public_objects
+from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.tables import SCHEMA as AUTHORITY
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.key_authority.vault.decryption import Vault
@@ -238,9 +239,9 @@ class LocalPlatform:
         """A signed message, as the checker asks for it."""
         return find_signed_message(self.zone, kind=kind, digest=digest)
 
-    def object(self, digest: str) -> bytes:
-        """An object, as the checker asks for it."""
-        return self.zone.objects.get(digest)
+    def objects(self, digests: Sequence[str]) -> Iterator[bytes]:
+        """Objects, as the checker asks for them."""
+        return map(self.zone.objects.get, digests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,9 +332,11 @@ class _Setup:
         folder, office = self.folder / "vault", self.office_key.public_key
         folder.mkdir(mode=0o700)
         kek = secrets.token_bytes(16)
+        objects = open_objects(folder_url(self.folder / "authority-objects"))
         return AuthorityZone(
             engine=self._database("authority", AUTHORITY),
-            objects=open_objects(folder_url(self.folder / "authority-objects")),
+            objects=objects,
+            checks=Checks(objects),
             signing_key=self.authority_key,
             platform=_registry(self.platform_key),
             identity=_registry(self.identity_key),

@@ -141,8 +141,24 @@ class PlatformObjects:
         Raises:
             GridSecureError: As `ObjectStore.get`.
         """
-        extent = self.find_extents([digest]).get(digest)
-        return self.store.get(digest) if extent is None else self.store.get_extent(extent)
+        (data,) = self.get_first([digest], most=0)
+        return data
+
+    def get_first(self, digests: Sequence[str], *, most: int) -> list[bytes]:
+        """The first of some objects, hashed again: until they hold so many bytes, and one at least.
+
+        Raises:
+            GridSecureError: As `ObjectStore.get`.
+        """
+        extents, found, size = self.find_extents(digests), list[bytes](), 0
+        for digest in digests:
+            extent = extents.get(digest)
+            data = self.store.get(digest) if extent is None else self.store.get_extent(extent)
+            found.append(data)
+            size += len(data)
+            if size >= most:
+                break
+        return found
 
     def has(self, digest: str) -> bool:
         """Say whether an object is stored; its bytes are not checked.

@@ -50,6 +50,7 @@ class KeyRing:
 
     def learn(self, known: KnownKeys) -> None:
         """Hold to these notices from now on; key sets that were opened stay ready."""
+        self.known = known
         self._notices = {notice.key_id: notice for notice in known.notices}
         self._revoked = known.revoked
 

@@ -17,9 +17,9 @@ waits, and is asked again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from sqlmodel import col, select
@@ -50,7 +50,7 @@ from gridsecure.key_authority.checker.told_cells import (
     prepare_bills,
     prepare_load_curve,
 )
-from gridsecure.key_authority.checker.verification import KnownInputs, Proven, prove
+from gridsecure.key_authority.checker.verification import Proven, prove_all
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, list_withheld
 from gridsecure.messages import (
@@ -255,9 +255,8 @@ def _release(
         transcripts = [transcript for transcript, _ in pairs]
         granted = release_corrections(zone, transcripts, view=view, keys=keys, clock=clock)
     else:
-        proof = partial(prove, zone=zone, view=view, keys=keys, known=KnownInputs())
-        proofs = (proof(transcript, seed=seed) for transcript, seed in pairs)
-        granted = _granted(zone, request, proofs, view=view, clock=clock)
+        with closing(prove_all(pairs, zone=zone, view=view, keys=keys)) as proofs:
+            granted = _granted(zone, request, proofs, view=view, clock=clock)
     # 5. certificate
     certify(zone, request, granted, at=clock())
 
@@ -284,10 +283,7 @@ def _granted(
         bind_grant(zone, request, now=clock())
         # 4. decryption
         if request.plan == "bill":
-            texts = tariff_texts(view, group)
-            prepared = prepare_bills(zone, group, tariffs=texts, at=clock())
-            kept = prepared.withheld
-            more, statements = order_bills(zone, group, tariffs=texts, withheld=kept, at=clock())
+            prepared, more, statements = _bill(zone, group, view=view, at=clock())
             versions += [make_version(part) for part in group]
         else:
             prepared = prepare_load_curve(zone, group[0], before=prepared, at=clock())
@@ -303,6 +299,17 @@ def _granted(
         giving=join_givings(givings),
         versions=tuple(versions),
     )
+
+
+def _bill(
+    zone: AuthorityZone, group: Sequence[Proven], *, view: PlatformView, at: datetime
+) -> tuple[Prepared, list[CellTotal], dict[str, str]]:
+    """What may be told of some rosters' bills, and what the vault made of them."""
+    tariffs = tariff_texts(view, group)
+    prepared = prepare_bills(zone, group, tariffs=tariffs, at=at)
+    kept = prepared.withheld
+    cells, statements = order_bills(zone, group, tariffs=tariffs, withheld=kept, at=at)
+    return prepared, cells, statements
 
 
 def _allowed(

@@ -22,9 +22,8 @@ from gridsecure.key_authority.checker.bill_versions import (
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_message
 from gridsecure.key_authority.checker.seating import prove_roster
 from gridsecure.key_authority.checker.verification import (
-    KnownInputs,
     Proven,
-    execute_checked_bill,
+    begin_bill,
     prove,
 )
 from gridsecure.key_authority.checker.zone import AuthorityZone
@@ -78,7 +77,7 @@ def prove_correction(
         InputError: It is no correction of that upload (`correction.*`).
     """
     # 1. the transcript
-    after = prove(envelope, seed=None, zone=zone, view=view, keys=keys, known=KnownInputs())
+    after = prove(envelope, zone=zone, view=view, keys=keys)
     (data,), (digest,) = after.datas, after.transcript.uploads
     # 2. what it corrects
     with read_session(zone.engine) as session:
@@ -94,7 +93,7 @@ def prove_correction(
         corrected=Version(earlier.upload, before.upload, before.roster),
     )
     # 4. the earlier outputs
-    _, outputs = execute_checked_bill(before, view=view, keys=keys)
+    _, outputs = begin_bill(before, zone=zone, view=view, keys=keys).result()
     derived = sm3_hex("".join(output.entry.digest for output in outputs.values()).encode())
     is_same_plan = earlier.plan_version == after.transcript.plan_version
     if is_same_plan and derived != earlier.outputs:

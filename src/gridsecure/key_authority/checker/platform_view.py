@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from gridsecure.crypto.sm3 import sm3_hex
@@ -16,8 +17,8 @@ class PlatformView(Protocol):
         """A roster's or upload's signed message."""
         ...
 
-    def object(self, digest: str) -> bytes:
-        """An object's bytes, as the platform says; checked against the digest here."""
+    def objects(self, digests: Sequence[str]) -> Iterable[bytes]:
+        """Objects in their order, as the platform says; checked against the digests here."""
         ...
 
 
@@ -27,7 +28,7 @@ def fetch_object(view: PlatformView, digest: str) -> bytes:
     Raises:
         EnvelopeError: The platform sent other bytes.
     """
-    data = view.object(digest)
+    (data,) = view.objects([digest])
     if sm3_hex(data) != digest:
         raise EnvelopeError("The platform sent the wrong object.")
     return data

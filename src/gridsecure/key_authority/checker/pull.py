@@ -8,16 +8,19 @@ is a failure (`platform.access`) and never a refusal: the request waits.
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import httpx
 
+from gridsecure import frames
 from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
 from gridsecure.messages import Signed
 from gridsecure.wire.client import Client
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[0-9a-f]{1,64}")
+_AT_ONCE: Final = 500  # digests in one request
 
 
 class PlatformPull:
@@ -48,14 +51,22 @@ class PlatformPull:
         response = self._get(f"/messages/{kind}/{_checked(digest, _DIGEST)}")
         return self._peer.read(response, Signed)
 
-    def object(self, digest: str) -> bytes:
-        """An object's bytes.
+    def objects(self, digests: Sequence[str]) -> Iterator[bytes]:
+        """Objects in their order: an answer holds as many as fit, and the rest is asked for.
 
         Raises:
-            NotFoundError: The platform has none.
+            NotFoundError: The platform lacks one.
+            InvalidMessageError: It sends none, or more than it was asked for (`platform.answer`).
             GridSecureError: As `list_waiting`.
         """
-        return self._get(f"/objects/{_checked(digest, _DIGEST)}").content
+        names = [_checked(digest, _DIGEST) for digest in digests]
+        while names:
+            answer = self._ask(self._peer.post, "/objects", json={"digests": names[:_AT_ONCE]})
+            found = frames.split_frames(answer.content)
+            if not 0 < len(found) <= len(names):
+                raise self._peer.words.malformed()
+            yield from found
+            names = names[len(found) :]
 
     def report(self, request_id: str, state: str) -> None:
         """Tell the platform what became of a request.
@@ -64,14 +75,14 @@ class PlatformPull:
             GridSecureError: As `list_waiting`. Saying it again later is the same as saying it once.
         """
         path = f"/release-requests/{_checked(request_id, _NAME)}/answer"
-        try:
-            self._peer.post(path, json={"state": state})
-        except AuthenticityError as error:
-            raise _no_access() from error
+        self._ask(self._peer.post, path, json={"state": state})
 
     def _get(self, path: str) -> httpx.Response:
+        return self._ask(self._peer.get, path)
+
+    def _ask(self, send: Callable[..., httpx.Response], path: str, **said: Any) -> httpx.Response:
         try:
-            return self._peer.get(path)
+            return send(path, **said)
         except AuthenticityError as error:
             raise _no_access() from error
 

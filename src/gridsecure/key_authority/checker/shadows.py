@@ -36,8 +36,7 @@ from gridsecure.key_authority.checker.rebills import order_corrections
 from gridsecure.key_authority.checker.tables import PreviewCellRow, PreviewRow
 from gridsecure.key_authority.checker.told_cells import Prepared, prepare_corrections
 from gridsecure.key_authority.checker.verification import (
-    KnownInputs,
-    execute_checked_bill,
+    begin_bill,
     prove,
 )
 from gridsecure.key_authority.checker.zone import AuthorityZone
@@ -175,9 +174,9 @@ def _prove(
     """A transcript that holds, and the bills it is compared with."""
     if not order.tariff:
         return prove_correction(envelope, zone=zone, view=view, keys=keys)
-    proven = prove(envelope, seed=None, zone=zone, view=view, keys=keys, known=KnownInputs())
+    proven = prove(envelope, zone=zone, view=view, keys=keys)
     (own,) = proven.datas
-    _, before = execute_checked_bill(own, view=view, keys=keys)
+    _, before = begin_bill(own, zone=zone, view=view, keys=keys).result()
     # Every bill is compared, as if a correction listed it.
     upload = own.upload.model_copy(update={"corrected_slots": list(range(own.roster.slots))})
     roster = own.roster.model_copy(update={"tariff": order.tariff})

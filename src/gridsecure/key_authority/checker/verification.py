@@ -6,7 +6,8 @@ the vault are the ones derived again in this process from the gateways' signed u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -18,8 +19,12 @@ from gridsecure.homomorphic.blinding import SEED_SIZE
 from gridsecure.key_authority.checker.platform_view import (
     PlatformView,
     fetch_message,
-    fetch_object,
     fetch_tariff,
+)
+from gridsecure.key_authority.checker.reexecution import (
+    BillCheck,
+    LoadCurveCheck,
+    Running,
 )
 from gridsecure.key_authority.checker.seating import prove_roster
 from gridsecure.key_authority.checker.zone import AuthorityZone
@@ -37,12 +42,10 @@ from gridsecure.plans.execution import (
     Output,
     RosterData,
     compile_bill,
-    execute_bill,
-    execute_load_curve,
     roster_data,
 )
 from gridsecure.plans.key_ring import KeyRing
-from gridsecure.plans.load_curve import lay_out_cells
+from gridsecure.plans.load_curve import CellLayout, lay_out_cells
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.tariffs.tariff import parse_tariff
 
@@ -85,6 +88,7 @@ class KnownInputs:
 
     _named: tuple[object, ...] = ()
     _datas: tuple[RosterData, ...] = ()
+    _layout: CellLayout | None = None
 
     def of(
         self, transcript: Transcript, verify: Callable[[Transcript], Sequence[RosterData]]
@@ -104,26 +108,54 @@ class KnownInputs:
         )
         if named != self._named:
             self._datas = tuple(verify(transcript))
-            self._named = named
+            self._named, self._layout = named, None
         return self._datas
 
+    @property
+    def layout(self) -> CellLayout:
+        """The cells of the rosters that were last verified."""
+        if self._layout is None:
+            self._layout = lay_out_cells([data.roster for data in self._datas])
+        return self._layout
 
-def prove(
-    envelope: Signed,
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Begun:
+    """A transcript whose inputs hold, while its plan is executed again."""
+
+    transcript: Transcript
+    digest: str
+    datas: tuple[RosterData, ...]
+    claims: tuple[str, ...]
+    running: Running
+
+    def finish(self) -> Proven:
+        """Compare what was derived with what the transcript says."""
+        inputs, outputs = self.running.result()
+        derived = {name: output.entry for name, output in outputs.items()}
+        if inputs != self.transcript.inputs or derived != self.transcript.outputs:
+            raise ReleaseRefusedError(
+                "Executing the plan again does not give the transcript's outputs.",
+                reason="release.re-execution",
+                remedy="Find out what the platform ran; do not repeat the request unchanged.",
+            )
+        return Proven(self.transcript, self.digest, self.datas, outputs, self.claims)
+
+
+def prove_all(
+    pairs: Iterable[tuple[Signed, bytes | None]],
     *,
-    seed: bytes | None,
     zone: AuthorityZone,
     view: PlatformView,
     keys: KeyRing,
-    known: KnownInputs,
-) -> Proven:
-    """Verify a transcript's inputs and execute its plan again.
+) -> Generator[Proven]:
+    """Verify the inputs of a request's transcripts and execute their plans again.
+
+    They come in their order, while workers have as many more in hand as there are workers.
 
     Args:
-        envelope: The signed transcript.
-        seed: The blinding seed it commits to, if any.
+        pairs: Signed transcripts, and the blinding seeds they commit to, if any.
         keys: The gateways' key sets, from `key_sets.key_ring`.
-        known: What the same request's transcript before used, verified.
 
     Raises:
         AuthenticityError: A message is not signed by whom it should be, or an object was changed.
@@ -133,53 +165,86 @@ def prove(
             `correction.plan`.
         CiphertextError: A column is not what its manifest says, or is under no usable key set of
             its gateway (`keys.gateway`, `keys.revoked`).
+        GridSecureError: A worker died (`check.killed`).
     """
+    known = KnownInputs()
+    begun: deque[_Begun] = deque()
+    try:
+        for envelope, seed in pairs:
+            begun.append(_begin(envelope, seed, known=known, zone=zone, view=view, keys=keys))
+            if len(begun) > zone.checks.workers:
+                yield begun.popleft().finish()
+        while begun:
+            yield begun.popleft().finish()
+    finally:
+        for one in begun:
+            one.running.drop()
+
+
+def prove(envelope: Signed, *, zone: AuthorityZone, view: PlatformView, keys: KeyRing) -> Proven:
+    """Verify the inputs of one transcript of a bill and execute its plan again, as `prove_all`."""
+    (proven,) = prove_all([(envelope, None)], zone=zone, view=view, keys=keys)
+    return proven
+
+
+def _begin(
+    envelope: Signed,
+    seed: bytes | None,
+    *,
+    known: KnownInputs,
+    zone: AuthorityZone,
+    view: PlatformView,
+    keys: KeyRing,
+) -> _Begun:
     transcript = open_message(envelope, expect=Transcript, trusted=zone.platform)
     datas = known.of(transcript, partial(_datas, zone=zone, view=view))
     if transcript.plan != "load-curve":
         (data,) = datas
-        inputs, outputs = execute_checked_bill(data, view=view, keys=keys, by=transcript.tariff)
+        running = begin_bill(data, zone=zone, view=view, keys=keys, by=transcript.tariff)
         claims = [f"bill/{transcript.uploads[0]}"]
         if data.upload.corrects is not None:
             # The bill that is cancelled can be cancelled once.
             claims.append(f"corrects/{data.upload.corrects}")
     else:
         day, quantities = _whole_day(transcript, datas)
-        inputs, outputs = execute_load_curve(
-            datas,
-            quantities=quantities,
-            layout=lay_out_cells([data.roster for data in datas]),
-            seed=_committed(seed, transcript),
-            load=partial(fetch_object, view),
-            keys=keys,
+        check = LoadCurveCheck(
+            tuple(_with_only(quantities, data) for data in datas),
+            quantities,
+            known.layout,
+            _committed(seed, transcript),
         )
+        running = zone.checks.begin(check, view=view, keys=keys)
         claims = [f"{LOAD_CURVE_PREFIX}{upload}/{day}" for upload in transcript.uploads]
         # A seed that blinded two columns alike would show the vault their difference.
         claims.append(SEED_PREFIX + str(transcript.seed_commitment))
-    derived = {name: output.entry for name, output in outputs.items()}
-    if inputs != transcript.inputs or derived != transcript.outputs:
-        raise ReleaseRefusedError(
-            "Executing the plan again does not give the transcript's outputs.",
-            reason="release.re-execution",
-            remedy="Find out what the platform ran; do not repeat the request unchanged.",
-        )
-    return Proven(transcript, envelope.digest, datas, outputs, tuple(claims))
+    return _Begun(transcript, envelope.digest, datas, tuple(claims), running)
 
 
-def execute_checked_bill(
-    data: RosterData, *, view: PlatformView, keys: KeyRing, by: Digest = ""
-) -> tuple[dict[str, str], dict[str, Output]]:
-    """Execute the bill plan of a roster's upload, on objects whose digests are right.
+def begin_bill(
+    data: RosterData,
+    *,
+    zone: AuthorityZone,
+    view: PlatformView,
+    keys: KeyRing,
+    by: Digest = "",
+) -> Running:
+    """Have the bill plan of a roster's upload executed, on columns whose digests are right.
 
     Args:
         by: The tariff to bill by; the roster's by default.
 
     Raises:
-        GridSecureError: As `prove`.
+        GridSecureError: As `prove_all`.
     """
     plan = compile_bill(data, tariff=parse_tariff(fetch_tariff(view, by or data.roster.tariff)))
-    load = partial(fetch_object, view)
-    return execute_bill(data, plan=plan, load=load, keys=keys)
+    return zone.checks.begin(BillCheck(data, plan), view=view, keys=keys)
+
+
+def _with_only(quantities: Sequence[str], data: RosterData) -> RosterData:
+    """A roster's upload with the columns that a worker needs."""
+    columns = {name: data.entry(name) for name in quantities}
+    upload = data.upload.model_copy(update={"columns": list(columns.values())})
+    return RosterData(data.roster, upload, columns)
 
 
 def _committed(seed: bytes | None, transcript: Transcript) -> bytes:

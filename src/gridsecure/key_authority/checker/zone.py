@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.homomorphic.keys import PublicKeySet
+from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.packages import PreviewAnswer, VaultAnswer
 from gridsecure.messages import Signed
 from gridsecure.store.objects import ObjectStore
@@ -56,6 +57,7 @@ class AuthorityZone:
 
     Args:
         objects: Published key objects and sealed statements.
+        checks: What executes plans again.
         signing_key: Signs key notices, orders to the vault and release certificates.
         platform: The compute platform's key by thumbprint.
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
@@ -67,6 +69,7 @@ class AuthorityZone:
 
     engine: Engine
     objects: ObjectStore
+    checks: Checks
     signing_key: Sm2PrivateKey = field(repr=False)
     platform: Mapping[str, Sm2PublicKey]
     identity: Mapping[str, Sm2PublicKey]

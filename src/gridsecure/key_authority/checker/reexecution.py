@@ -1,0 +1,250 @@
+"""Executing plans again, in worker processes of the checker's own.
+
+A worker is told what to execute and where its columns lie; it answers with digests and leaves its
+outputs in that folder. It is given public key sets, and no signing key, no token and no way to the
+vault: what the platform sent is decoded where none of them is. Nothing rests on a worker's folder
+either. It verifies every column by its digest before anything is computed, and the vault verifies
+every output by the digest that the checker compared.
+
+A worker that dies takes its request with it and nothing else: nothing is released, the request
+waits at the platform, and asked again it finds new workers.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+from threading import Lock
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import EnvelopeError, GridSecureError, StorageError
+from gridsecure.key_authority.checker.platform_view import PlatformView
+from gridsecure.messages import ColumnEntry, KeyNotice
+from gridsecure.plans.bills import BillPlan
+from gridsecure.plans.execution import (
+    Load,
+    Output,
+    RosterData,
+    execute_bill,
+    execute_load_curve,
+)
+from gridsecure.plans.key_ring import KeyRing, KnownKeys
+from gridsecure.plans.load_curve import CellLayout
+from gridsecure.store.objects import ObjectStore, open_objects
+from gridsecure.worker_processes import WorkerProcesses
+
+Executed = tuple[dict[str, str], dict[str, Output]]
+"""Digests of the inputs, and the outputs, by name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BillCheck:
+    """A roster's bill plan."""
+
+    data: RosterData
+    plan: BillPlan
+
+    @property
+    def columns(self) -> list[tuple[RosterData, ColumnEntry]]:
+        """What is read, and of which roster."""
+        return [(self.data, self.data.entry(need.quantity)) for need in self.plan.needs]
+
+    def execute(self, *, load: Load, keys: KeyRing) -> Executed:
+        """As `execute_bill`."""
+        return execute_bill(self.data, plan=self.plan, load=load, keys=keys)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadCurveCheck:
+    """A day of some rosters."""
+
+    datas: tuple[RosterData, ...]
+    quantities: tuple[str, ...]
+    layout: CellLayout
+    seed: bytes = field(repr=False)
+
+    @property
+    def columns(self) -> list[tuple[RosterData, ColumnEntry]]:
+        """What is read, and of which roster."""
+        return [(data, data.entry(name)) for name in self.quantities for data in self.datas]
+
+    def execute(self, *, load: Load, keys: KeyRing) -> Executed:
+        """As `execute_load_curve`."""
+        return execute_load_curve(
+            self.datas,
+            quantities=self.quantities,
+            layout=self.layout,
+            seed=self.seed,
+            load=load,
+            keys=keys,
+        )
+
+
+Check = BillCheck | LoadCurveCheck
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """A check, and the files that hold its columns, by digest: no digest is used as a path."""
+
+    check: Check
+    room: Path
+    files: Mapping[str, str]
+
+    def load(self, digest: str) -> bytes:
+        data = (self.room / self.files[digest]).read_bytes()
+        # Here and nowhere before: the checker's own process does not look at what it fetched.
+        if sm3_hex(data) != digest:
+            raise EnvelopeError("The platform sent the wrong object.")
+        return data
+
+
+_Result = tuple[dict[str, str], dict[str, ColumnEntry]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Running:
+    """A check at work."""
+
+    _room: Path
+    _future: Future[_Result]
+
+    def result(self) -> Executed:
+        """What came of it, once it is done.
+
+        Raises:
+            GridSecureError: As `execute_bill` and `execute_load_curve`; a worker process died
+                (`check.killed`).
+        """
+        try:
+            inputs, entries = self._future.result()
+            return inputs, {
+                name: Output((self._room / _output(number)).read_bytes(), entry)
+                for number, (name, entry) in enumerate(entries.items())
+            }
+        except BrokenProcessPool as error:
+            raise GridSecureError(
+                "A worker process of the checker ended unexpectedly.",
+                reason="check.killed",
+                remedy="Start another release round: nothing was released, and the request waits. "
+                "If it happens again, give the machine more memory or the checker fewer workers.",
+            ) from error
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        """Take its folder away; a worker that still writes there fails, and nobody asks why."""
+        self._future.cancel()
+        shutil.rmtree(self._room, ignore_errors=True)
+
+
+class Checks:
+    """What executes plans again.
+
+    Workers stay from one request to the next as long as the same key sets are published.
+
+    Args:
+        objects: The authority's own objects, with the published keys.
+        folder: Where columns lie while they are at work; what a killed service left there goes.
+        workers: Worker processes; with none, plans are executed in this process.
+    """
+
+    def __init__(
+        self, objects: ObjectStore, *, folder: Path | None = None, workers: int = 0
+    ) -> None:
+        self.workers = workers
+        self._objects = objects
+        self._folder = folder
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+        self._pool: WorkerProcesses[_Job, _Result] | None = None
+        self._known = KnownKeys(())
+        self._waiting: list[Future[_Result]] = []
+        self._lock = Lock()
+
+    def begin(self, check: Check, *, view: PlatformView, keys: KeyRing) -> Running:
+        """Fetch the columns of a check and have it executed.
+
+        Raises:
+            KeyMismatchError: A column is under no usable key set of its gateway; nothing was
+                fetched then.
+            GridSecureError: The platform cannot be reached, or lacks a column.
+            StorageError: The disk refuses.
+        """
+        for data, entry in check.columns:
+            keys.check([entry], gateway=data.roster.gateway_id)
+        digests = list(dict.fromkeys(entry.digest for _, entry in check.columns))
+        files = {digest: str(number) for number, digest in enumerate(digests)}
+        room = Path(mkdtemp(dir=self._folder)).absolute()
+        try:
+            for name, column in zip(files.values(), view.objects(digests), strict=True):
+                (room / name).write_bytes(column)
+            return Running(room, self._submit(_Job(check, room, files), keys))
+        except OSError as error:
+            shutil.rmtree(room, ignore_errors=True)
+            raise StorageError("The columns of a check could not be kept.") from error
+        except BaseException:
+            shutil.rmtree(room, ignore_errors=True)
+            raise
+
+    def close(self) -> None:
+        """End the workers; the next check starts new ones."""
+        if self._pool is not None:
+            self._pool.close()
+        self._pool = None
+
+    def _submit(self, job: _Job, keys: KeyRing) -> Future[_Result]:
+        if not self.workers:
+            done: Future[_Result] = Future()
+            done.set_result(_execute(job, keys))
+            return done
+        with self._lock:
+            pool = self._pool_for(keys.known)
+            if not pool.room:
+                wait(self._waiting)  # it replaces its workers now, and drops what waits
+            try:
+                (future,) = pool.submit([job])
+            except BrokenProcessPool:  # a worker died before; whoever waits for it is told
+                pool.close()
+                (future,) = pool.submit([job])
+            self._waiting = [one for one in self._waiting if not one.done()] + [future]
+        return future
+
+    def _pool_for(self, known: KnownKeys) -> WorkerProcesses[_Job, _Result]:
+        if self._pool is None or known != self._known:
+            self.close()
+            notices = [notice.model_dump_json() for notice in known.notices]
+            start = partial(_start_worker, self._objects.url, notices, sorted(known.revoked))
+            self._pool = WorkerProcesses(_run_in_worker, start=start, workers=self.workers)
+            self._known = known
+        return self._pool
+
+
+def _output(number: int) -> str:
+    return f"output-{number}"
+
+
+def _execute(job: _Job, keys: KeyRing) -> _Result:
+    inputs, outputs = job.check.execute(load=job.load, keys=keys)
+    for number, output in enumerate(outputs.values()):
+        (job.room / _output(number)).write_bytes(output.data)
+    return inputs, {name: output.entry for name, output in outputs.items()}
+
+
+_worker: dict[str, KeyRing] = {}
+
+
+def _start_worker(url: str, notices: Sequence[str], revoked: Sequence[str]) -> None:
+    known = KnownKeys(tuple(map(KeyNotice.parse, notices)), frozenset(revoked))
+    _worker["only"] = KeyRing(known, open_objects(url).get)
+
+
+def _run_in_worker(job: _Job) -> _Result:
+    return _execute(job, _worker["only"])

@@ -1,0 +1,135 @@
+"""The checker's worker processes: the same answers as without, and nothing lost with one that dies.
+
+Nothing in them leads to a secret key."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gridsecure import worker_processes
+from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
+from gridsecure.key_authority.checker.reexecution import Checks
+from gridsecure.messages import Signed
+from tests.authority_simulator import SEED, Authority, View
+from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
+from tests.key_authority.test_vault import process_holds
+
+Uploads = list[GridUpload]
+OTHER_SEED = bytes(range(1, 33))
+
+
+@pytest.fixture
+def working(authority: Authority, tmp_path: Path) -> Iterator[Authority]:
+    """An authority with one worker process."""
+    checks = Checks(authority.zone.objects, folder=tmp_path / "checks", workers=1)
+    authority.zone = replace(authority.zone, checks=checks)
+    yield authority
+    checks.close()
+    assert list((tmp_path / "checks").iterdir()) == [], "columns of a check that is over"
+
+
+def two_days(authority: Authority, uploads: Uploads) -> Signed:
+    seeds = (SEED, OTHER_SEED)
+    days = [
+        authority.load_curve_transcript(uploads, day=day, seed=seed)
+        for day, seed in enumerate(seeds)
+    ]
+    return authority.request(days, seeds=list(seeds))
+
+
+def test_workers_answer_as_the_checkers_own_process_does(
+    grid: GridSimulator, working: Authority, uploads: Uploads, tmp_path: Path
+) -> None:
+    """Bills, and two days by workers that are replaced after each job."""
+    alone = Authority(grid, tmp_path / "alone")
+    requests = [working.bill_request(uploads), two_days(working, uploads)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_processes, "JOBS_PER_WORKER", 1)
+        assert [working.answer(one).state for one in requests] == [RELEASED, RELEASED]
+    assert [alone.answer(one).state for one in requests] == [RELEASED, RELEASED]
+    for by_workers, by_itself in zip(working.certificates, alone.certificates, strict=True):
+        assert by_workers.outputs_digest == by_itself.outputs_digest
+        assert by_workers.cells == by_itself.cells
+    alone.close()
+
+
+class Killing(View):
+    """Kills every worker while a check is at work and the next one's columns are fetched."""
+
+    def __init__(self, grid: GridSimulator) -> None:
+        super().__init__(grid)
+        self.killed: list[int] = []
+
+    def objects(self, digests: Sequence[str]) -> list[bytes]:
+        if not self.killed:
+            self.killed = kill_workers()
+        return super().objects(digests)
+
+
+def kill_workers() -> list[int]:
+    found = multiprocessing.active_children()
+    for child in found:
+        os.kill(child.pid or 0, signal.SIGKILL)
+        child.join()
+    return [child.pid or 0 for child in found]
+
+
+def test_a_killed_worker_loses_no_check_and_alters_none(
+    working: Authority, uploads: Uploads, decrypted: list[str]
+) -> None:
+    request, view = working.bill_request(uploads), Killing(working.grid)
+    outcome = answer_request(working.zone, request, view=view, clock=lambda: NOW)
+    assert view.killed
+    assert (outcome.state, outcome.reason) == (FAILED, "check.killed")
+    assert decrypted == working.certificates == []
+    assert len(working.entries("release.failed")) == 1
+    assert working.answer(request).state == RELEASED
+    assert kill_workers(), "idle, until the next request"
+    time.sleep(0.5)  # the executor notices
+    assert working.answer(working.load_curve_request(uploads)).state == RELEASED
+    assert len(working.certificates) == 2
+
+
+def test_what_the_platform_changed_is_noticed_in_a_worker(
+    working: Authority, uploads: Uploads, decrypted: list[str]
+) -> None:
+    transcript = working.bill_transcript(uploads[0])
+    changed = next(iter(transcript.inputs.values()))
+    sound = working.grid.platform_zone.objects.get(changed)
+    working.view.sent[changed] = sound[:-1] + bytes([sound[-1] ^ 1])
+    outcome = working.answer(working.request([transcript]))
+    assert (outcome.state, outcome.reason) == (REFUSED, "authenticity.envelope")
+    assert decrypted == []
+
+
+def test_a_worker_holds_no_secret_and_cannot_reach_the_vault(
+    working: Authority, uploads: Uploads
+) -> None:
+    """Its memory, arguments, environment and open files after a check, and what it has loaded."""
+    assert working.answer(working.bill_request(uploads)).state == RELEASED
+    (worker,) = multiprocessing.active_children()
+    held = process_holds(worker.pid or 0)
+    notice = next(iter(grid_keys().secret.values())).public.key_id
+    assert notice.encode() in held, "it was read"
+    assert working.grid.authority_key.to_bytes() not in held
+    for key_set in grid_keys().secret.values():
+        assert key_set.to_bytes()[1000:1064] not in held
+    program = (
+        "import sys, gridsecure.key_authority.checker.reexecution\n"
+        "print([one for one in sys.modules if 'vault' in one or 'secret_key' in one"
+        " or one in ('httpx', 'fastapi', 'sqlalchemy')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
