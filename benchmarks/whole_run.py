@@ -208,11 +208,15 @@ def _seconds_by_party(run: int) -> dict[str, float]:
         if above == run:
             own, finished = sum(fields[10:12]), sum(fields[12:14])
             party = OFFICES if pid == run else _party(chain[-2])
-            used[party] += (own if pid == run else own + finished) / _TICKS
+            if party:
+                used[party] += (own if pid == run else own + finished) / _TICKS
     return dict(used)
 
 
 def _party(pid: int) -> str:
-    """The party whose service a process is."""
-    command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
-    return next((party for party in PARTIES if f"gridsecure_api.{party}" in command), OFFICES)
+    """The party whose service a process is; "" for one that has ended, or has just been forked."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return next((party for party in PARTIES if f"gridsecure_api.{party}" in command), "")
