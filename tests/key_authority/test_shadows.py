@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from sqlmodel import select
 
 from gridsecure.compute import intake
 from gridsecure.key_authority.checker.answering import (
@@ -15,8 +16,10 @@ from gridsecure.key_authority.checker.answering import (
     list_certificates,
 )
 from gridsecure.key_authority.checker.bill_versions import bill_versions
+from gridsecure.key_authority.checker.tables import CohortRow
 from gridsecure.messages import PreviewCell, ShadowRequest, Signed, Transcript, sign_message
 from gridsecure.plans.cells import MINIMUM_MEMBERS
+from gridsecure.store.database import read_session
 from tests.authority_simulator import Authority, lone_household
 from tests.correction_simulator import CHEAPER, bills_after, changed, correction, retariffed
 from tests.grid_simulator import GridSimulator, GridUpload
@@ -205,6 +208,23 @@ def test_a_shadow_run_with_one_household_more_tells_nothing_of_the_cell(
     cell = previewed(authority, authority.shadow_request(both))[BIG]
     assert (cell.bills, cell.changed_least, cell.changed_most) == (27, 0, 27)
     assert (cell.energy_wh, cell.amount_fen) == (None, None)
+
+
+def test_a_roster_that_was_told_of_is_not_seated_anew_and_a_silent_one_may_be(
+    authority: Authority, grid: GridSimulator, uploads: Uploads
+) -> None:
+    """Two versions of one household's readings, each in a total, would show what was changed."""
+    tariff = installed(grid, uploads[0], CHEAPER)
+    lone = lone_household(grid, uploads[0])
+    grid.register(lone.roster)
+    grid.deliver(lone)
+    previewed(authority, authority.shadow_request([authority.shadow_transcript(lone, tariff)]))
+    with read_session(authority.zone.engine) as session:
+        assert session.exec(select(CohortRow)).all() == []
+    first = authority.shadow_transcript(uploads[0], tariff)
+    previewed(authority, authority.shadow_request([first]))
+    with read_session(authority.zone.engine) as session:
+        assert session.exec(select(CohortRow.upload)).all() == [uploads[0].upload_id]
 
 
 def test_a_cell_answers_so_many_questions_and_no_more(

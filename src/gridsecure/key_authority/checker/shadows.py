@@ -189,12 +189,16 @@ def _prepare(
 ) -> Prepared:
     """What the preview tells of which sets; nothing is claimed, so all may still be released."""
     prepared = prepare_corrections(zone, parts, tariffs=tariffs)
-    # Of first uploads nothing may have been told before; those of corrections were released.
-    first = [part for part in parts if part.version.corrects is None]
-    datas = {part.version.upload: part.before for part in first}
-    if datas:
+    # A first upload may not share households with another that was told of; the one that a
+    # correction corrects was looked at when it was released.
+    first = {part.version.upload: part for part in parts if part.version.corrects is None}
+    if first:
         with read_session(zone.engine) as session:
-            check_overlap(session, datas)
+            check_overlap(session, {upload: part.before for upload, part in first.items()})
+    # A roster of which nothing is told may still be seated anew.
+    told = prepared.giving.told.keys()
+    datas = {upload: part.before for upload, part in first.items()
+             if not told.isdisjoint(part.places)}  # fmt: skip
     giving = replace(prepared.giving, claims={}, datas=datas)
     return Prepared(giving, prepared.withheld)
 
