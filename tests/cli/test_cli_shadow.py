@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from sqlmodel import select
 from typer.testing import CliRunner
 
+from gridsecure import frames
 from gridsecure.cli import online
 from gridsecure.cli.main import app as command
 from gridsecure.compute.tables import ReleaseRequestRow
@@ -36,6 +37,7 @@ from tests.vault_services import running_vault, vault_settings
 BIG = ("futian", "household")
 FEN = 10**9  # in 1e-11 yuan
 BILLING = {name: bearer(name, "billing") for name in ("platform", "authority")}
+SIGNED = b'{"body_kind": "shadow-order", "body": "", "signer": "", "signature": ""}'
 READERS = ("billing", "operator", "regulator", "analyst", "custodian")
 
 
@@ -197,4 +199,16 @@ def test_what_cannot_be_tried_is_told(desk: Desk) -> None:
         assert result.exit_code != 0
         assert reason in result.output
         assert "Traceback" not in result.output
+    for role, parts, status in (
+        ("regulator", [b"{}"], 403),
+        ("analyst", [b"{}"], 403),
+        ("billing", [b"{}"], 422),
+        ("billing", [], 422),
+        ("billing", [b"{}", b"", b""], 422),
+        ("billing", [SIGNED, b"\xff"], 422),
+    ):
+        body, headers = frames.join_frames(parts), bearer("platform", role)
+        sent = headers | {"Content-Type": frames.CONTENT_TYPE}
+        answer = desk.platform.post("/shadow-runs", content=body, headers=sent)
+        assert answer.status_code == status, answer.text
     assert desk.finished() == before
