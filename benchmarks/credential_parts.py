@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
+from gridsecure.credentials.batch_issuance import (
+    GivenMac,
+    finalise_credentials,
+    issue_credentials,
+)
 from gridsecure.credentials.grants import Question, Quota, request_grant, verify_grant
 from gridsecure.credentials.group import BackendName
 from gridsecure.credentials.issuance import (
@@ -76,10 +81,17 @@ class CredentialParts:
         asked = check_request(
             pending.message, suite=suite, issuer=issuer, context=context, channel=_CHANNEL
         )
-        answer = issue_credential(asked, suite=suite, key=self.key, facts=context.facts)
-        return finalise_credential(
-            pending, answer, suite=suite, issuer=issuer, channel=_CHANNEL, facts=context.facts
-        )
+        if context.is_hidden:
+            answer = issue_credential(asked, suite=suite, key=self.key, facts=context.facts)
+            return finalise_credential(
+                pending, answer, suite=suite, issuer=issuer, channel=_CHANNEL, facts=context.facts
+            )
+
+        facts = [context.facts]
+        (mac,), proof = issue_credentials([asked], suite=suite, key=self.key, facts=facts)
+        given = GivenMac(pending, mac, _CHANNEL, context.facts)
+        (credential,) = finalise_credentials([given], proof=proof, suite=suite, issuer=issuer)
+        return credential
 
     def occasion(self, holder: Sm2PublicKey, *domains: Domain, challenge: bytes) -> Occasion:
         """What a meter point's presentation is bound to."""

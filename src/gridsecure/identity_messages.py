@@ -147,7 +147,7 @@ class EnrolmentResult(Message):
     """The answer to one request, or why there is none.
 
     Args:
-        response: The credential response in hexadecimal.
+        response: The credential response in hexadecimal; of a traceable role the MAC alone.
         reason: Why there is none.
     """
 
@@ -159,11 +159,16 @@ class EnrolmentResult(Message):
 
 
 class EnrolmentAnswer(Message):
-    """The identity authority's answers, in the order of the requests."""
+    """The identity authority's answers, in the order of the requests.
+
+    Args:
+        proof: That one key made all MACs in them, in hexadecimal.
+    """
 
     kind: ClassVar[str] = "enrolment-answer"
     session: Digest
     items: list[EnrolmentResult]
+    proof: str = ""
 
 
 class LogEntry(Message):

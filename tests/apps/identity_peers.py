@@ -9,6 +9,7 @@ from datetime import datetime
 import httpx
 
 from gridsecure.credentials.access import batch_challenge, enrolment_channel
+from gridsecure.credentials.batch_issuance import GivenMac, finalise_credentials
 from gridsecure.credentials.holder import Holder
 from gridsecure.credentials.issuance import Credential, PendingRequest
 from gridsecure.credentials.issuer_keys import Context
@@ -27,7 +28,7 @@ from gridsecure.identity_messages import (
 )
 from gridsecure.messages import Signed, open_message, sign_message
 from tests.grid_simulator import NOW, grid_keys, registry
-from tests.identity.identity_world import keys
+from tests.identity.identity_world import keys, suite
 
 
 def service_token(
@@ -143,16 +144,26 @@ def enrolled(ordering: Ordering, holders: Mapping[str, Holder]) -> dict[str, Cre
     answer = ordering.answer(ordering.send(order))
     assert answer.session == ordering.session
     assert [item.identity for item in answer.items] == list(holders)
-    return {
-        item.identity: item.reason
-        or holders[item.identity].take(
+    given = [
+        GivenMac(
             pending[item.identity],
-            response=bytes.fromhex(item.response),
-            channel=ordering.channel(item.identity),
-            facts=item.facts,
+            bytes.fromhex(item.response),
+            ordering.channel(item.identity),
+            item.facts,
         )
         for item in answer.items
-    }
+        if item.response
+    ]
+    taken: list[Credential] = []
+    if given and ordering.role == "analyst":
+        (one,) = given
+        (holder,) = holders.values()
+        taken = [holder.take(one.pending, response=one.mac, channel=one.channel, facts=one.facts)]
+    elif given:
+        proof, issuer = bytes.fromhex(answer.proof), keys().public.issuer
+        taken = finalise_credentials(given, proof=proof, suite=suite(), issuer=issuer)
+    credentials = iter(taken)
+    return {item.identity: item.reason or next(credentials) for item in answer.items}
 
 
 def challenge(http: httpx.Client) -> bytes:

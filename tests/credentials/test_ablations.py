@@ -26,7 +26,7 @@ from gridsecure.credentials.presentations import (
     verify_presentation,
 )
 from gridsecure.credentials.ranges import claim_digits, digit_bases
-from gridsecure.credentials.sigma import Derived, prove
+from gridsecure.credentials.sigma import Derived, commit, prove, respond
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import InvalidMessageError, SignatureError
@@ -38,7 +38,7 @@ ISSUER = keys().public.issuer
 PK = keys().public.opening
 BASE = UPLOAD.base(SUITE)
 VICTIM = GROUP.random_scalar()
-MEMBERSHIP, MAC, ESCROW_KEY, ESCROW_CONTENT, PSEUDONYM = range(5)
+MEMBERSHIP, ESCROW_KEY, ESCROW_CONTENT, PSEUDONYM, MAC = range(5)
 
 
 def credential_on(m1: int, context=METER) -> Credential:
@@ -49,16 +49,19 @@ def credential_on(m1: int, context=METER) -> Credential:
 
 
 @contextmanager
-def dropped(index: int):
+def dropped(equation: int):
     """The protocol without one equation."""
 
     def statement(*args, **kwargs):
         made = presentation_relation(*args, **kwargs)
-        del made.equations[index]
+        if equation != MAC:
+            del made.equations[equation]
         return made
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(presentations, "presentation_relation", statement)
+        if equation == MAC:
+            patch.setattr(presentations, "mac_sum", lambda *args, **kwargs: [])
         yield
 
 
@@ -68,36 +71,40 @@ class Attack:
 
     u: Point
     u_prime: Point
-    m: Point
-    v: Point
+    w: Point
     e1: Point
     e2: Point
     nym: Point
     witness: list[int]
 
     def message(self, occasion: Occasion) -> bytes:
-        shown = (self.u, self.u_prime, self.m, self.e1, self.e2, self.nym)
+        shown = (self.u, self.u_prime, self.w, self.e1, self.e2, self.nym)
         statement = presentations.presentation_relation(
-            shown, v=Derived(((1, self.v),)), bases=[BASE], keys=keys().public, suite=SUITE
+            shown, bases=[BASE], keys=keys().public, suite=SUITE
         )
-        session = occasion.session(SUITE, keys().public)
-        proof = prove(statement, self.witness, suite=SUITE, session=session)
-        return b"".join(map(GROUP.encode, shown)) + proof
+        nonces = [GROUP.random_scalar() for _ in self.witness]
+        proof = respond(
+            statement,
+            self.witness,
+            nonces=nonces,
+            commitments=commit(statement, nonces),
+            suite=SUITE,
+            session=occasion.session(SUITE, keys().public),
+        )
+        return GROUP.encode_whole(*shown) + proof
 
 
 def honest_parts(credential: Credential, m1: int) -> Attack:
     """An honest presentation of a credential, but pretending to the secret m1."""
-    a, r, z, e = (GROUP.random_scalar() for _ in range(4))
-    u = GROUP.sum((a, credential.u))
+    a, e = (GROUP.random_scalar() for _ in range(2))
     return Attack(
-        u=u,
-        u_prime=GROUP.sum((a, credential.u_prime), (r, SUITE.g)),
-        m=GROUP.sum((credential.m1, u), (z, SUITE.h)),
-        v=GROUP.sum((z, ISSUER.x1), (-r, SUITE.g)),
+        u=GROUP.sum((a, credential.u)),
+        u_prime=GROUP.sum((a, credential.u_prime)),
+        w=GROUP.sum((a * credential.m1, credential.u)),
         e1=GROUP.sum((e, SUITE.g)),
         e2=GROUP.sum((m1, SUITE.g), (e, PK)),
         nym=GROUP.sum((m1, BASE)),
-        witness=[m1, z, -r, e],
+        witness=[m1, e],
     )
 
 
@@ -123,7 +130,7 @@ def unopenable() -> Attack:
 def framing() -> Attack:
     """The escrow holds a victim's enrolled key."""
     attack = honest_parts(credential_on(m1 := GROUP.random_scalar()), m1)
-    attack.e2 = GROUP.sum((VICTIM, SUITE.g), (attack.witness[3], PK))
+    attack.e2 = GROUP.sum((VICTIM, SUITE.g), (attack.witness[1], PK))
     return attack
 
 
@@ -195,8 +202,12 @@ QUESTION = Question(QUOTA, "platform", sm3_digest(b"query"))
 
 def grant_attack(*, nonce: int, bits: tuple[int, ...], tag_nonce: int | None = None) -> bytes:
     """A grant request whose digits are what the attacker likes."""
-    m1 = GROUP.random_scalar()
-    parts = honest_parts(credential_on(m1, ANALYST), m1)
+    m1, a, r, z = (GROUP.random_scalar() for _ in range(4))
+    credential = credential_on(m1, ANALYST)
+    u = GROUP.sum((a, credential.u))
+    u_prime = GROUP.sum((a, credential.u_prime), (r, SUITE.g))
+    m = GROUP.sum((m1, u), (z, SUITE.h))
+    v = Derived(((z, ISSUER.x1), (-r, SUITE.g)))
     base = QUOTA.base(SUITE)
     used = nonce if tag_nonce is None else tag_nonce
     tag = GROUP.sum((pow(m1 + used, -1, GROUP.order), base))
@@ -207,15 +218,12 @@ def grant_attack(*, nonce: int, bits: tuple[int, ...], tag_nonce: int | None = N
     )
     committed = list(zip(digit_bases(QUOTA.limit), blindings, strict=True))
     number = ranges.committed_number(digits, limit=QUOTA.limit, suite=SUITE)
-    shown = (parts.u, parts.u_prime, parts.m, tag, number)
-    statement = grants.grant_relation(
-        shown, v=Derived(((1, parts.v),)), x1=ISSUER.x1, base=base, suite=SUITE
-    )
+    shown = (u, u_prime, m, tag, number)
+    statement = grants.grant_relation(shown, v=v, x1=ISSUER.x1, base=base, suite=SUITE)
     grants.claim_digits(statement, digits, suite=SUITE)
     blinding = sum(weight * one for weight, one in committed)
     second = [(1 - bit) * one for bit, one in zip(bits, blindings, strict=True)]
-    _, z, r, _ = parts.witness
-    witness = [m1, z, r, nonce, blinding, *bits, *blindings, *second]
+    witness = [m1, z, -r, nonce, blinding, *bits, *blindings, *second]
     session = QUESTION.session(SUITE, ISSUER)
     proof = prove(statement, witness, suite=SUITE, session=session)
     return b"".join(map(GROUP.encode, (*shown[:4], *digits))) + proof
@@ -292,7 +300,7 @@ def test_two_domains_do_not_swap():
     occasion = Occasion(METER, (UPLOAD, SETTLE), holder.key_in(UPLOAD).public_key, bytes(32))
     message = present(credential, occasion=occasion, keys=keys().public, suite=SUITE)
     assert is_accepted(message, occasion)
-    swapped = message[:165] + message[198:231] + message[165:198] + message[231:]
+    swapped = message[:320] + message[384:448] + message[320:384] + message[448:]
     assert not is_accepted(swapped, occasion)
 
 

@@ -74,19 +74,21 @@ def test_backends_agree_on_many_sums_at_once(curve, backend):
     assert group.sums(combinations) == plain.sums(combinations)
 
 
-@pytest.mark.parametrize("curve", CURVES)
-def test_prepared_points_give_what_fresh_ones_give(curve):
+@pytest.mark.parametrize(("curve", "backend"), BACKENDS)
+def test_prepared_points_give_what_fresh_ones_give(curve, backend):
     fresh = big_integers.python_arithmetic(curve)
-    ready = big_integers.python_arithmetic(curve)
+    ready = group_module._MAKERS[backend](curve)
     ready.prepare(curve.generator)
     scalars = [*range(130), *(curve.order - k for k in range(1, 70)), 2**255, 2**252 - 1]
     combinations = [[(scalar, curve.generator)] for scalar in scalars]
     assert ready.sums(combinations) == fresh.sums(combinations)
 
 
-def test_prepared_points_are_bounded(monkeypatch):
-    monkeypatch.setattr(big_integers, "MAX_PREPARED", 2)
-    arithmetic = big_integers.python_arithmetic(SM2)
+@pytest.mark.parametrize("backend", available_backends())
+def test_prepared_points_are_bounded(monkeypatch, backend):
+    for module in (big_integers, libcrypto_points):
+        monkeypatch.setattr(module, "MAX_PREPARED", 2)
+    arithmetic = group_module._MAKERS[backend](SM2)
     points = [PLAIN["SM2"].sum((k, SM2.generator)) for k in (1, 2, 3)]
     for point in points:
         arithmetic.prepare(point)

@@ -194,10 +194,11 @@ class IdentityService:
             if item.identity in known
         ]
         context = Context(order.role, order.period)
-        answers = self.authority.issuer.issue_all(requests, context=context, now=now)
+        answers, proof = self.authority.issuer.issue_all(requests, context=context, now=now)
         found = {r.identity: a for r, a in zip(requests, answers, strict=True)}
         results = [_result(name, found.get(name)) for name in names]
-        answer = sign_message(EnrolmentAnswer(session=order.session, items=results), key=mine)
+        made = EnrolmentAnswer(session=order.session, items=results, proof=proof.hex())
+        answer = sign_message(made, key=mine)
         return seal_to(
             answer.model_dump_json().encode(),
             recipient=trusted[sender],

@@ -38,7 +38,7 @@ from gridsecure.gateway.enrolment_passes import batch_size
 from gridsecure.gateway.identity_peer import HolderLogin, IdentityPeer
 from gridsecure.gateway.tables import CredentialRow
 from gridsecure.identity.enrolments import tables as enrolments
-from gridsecure.identity.enrolments.issuer import CredentialRequest, Issuer
+from gridsecure.identity.enrolments.issuer import Issuer
 from gridsecure.identity.registrations.registry import find_registration
 from gridsecure.identity.registrations.revoking import revoke
 from gridsecure.identity.registrations.tables import RegistrationRow
@@ -395,8 +395,9 @@ def cloned(world, name, *, identity, role="meter-point"):
     """Somebody with a copy of a holder's secret registers another key before it does."""
     holder, context = world.holder(name), Context(role, YEAR)
     pending = holder.ask(context, channel=b"stolen")
-    request = CredentialRequest(identity, pending.message, b"stolen")
-    (issued,) = world.registry.issuer.issue_all([request], context=context, now=NOW)
+    issued = world.registry.issuer.issue(
+        pending.message, identity=identity, context=context, channel=b"stolen", now=NOW
+    )
     credential = holder.take(
         pending, response=issued.response, channel=b"stolen", facts=issued.facts
     )
@@ -446,7 +447,7 @@ def test_who_is_known_under_another_secret_is_left_out_alone(world, tmp_path):
 
 def test_a_reason_it_does_not_know_is_one_all_the_same(world, monkeypatch):
     def refused(*_args, **_kwargs):
-        return [InvalidMessageError("No.", reason="identity.something-new")] * len(NAMES)
+        return [InvalidMessageError("No.", reason="identity.something-new")] * len(NAMES), b""
 
     monkeypatch.setattr(Issuer, "issue_all", refused)
     assert enrolled(world).refused == dict.fromkeys(NAMES, "identity.refused")
@@ -469,7 +470,7 @@ def test_whoever_was_refused_is_asked_for_again(world):
 
 def test_who_may_have_no_new_credential_is_revoked(world, monkeypatch):
     def blocked(*_args, **_kwargs):
-        return [AccessDeniedError("No.", reason="identity.blocked")] * len(NAMES)
+        return [AccessDeniedError("No.", reason="identity.blocked")] * len(NAMES), b""
 
     monkeypatch.setattr(Issuer, "issue_all", blocked)
     assert enrolled(world).refused == dict.fromkeys(NAMES, "identity.revoked")

@@ -12,6 +12,7 @@ from sqlmodel import Session
 
 from gridsecure.compute.tables import SCHEMA as PLATFORM
 from gridsecure.credentials.access import batch_challenge
+from gridsecure.credentials.batch_issuance import issue_credentials
 from gridsecure.credentials.holder import Holder
 from gridsecure.credentials.issuance import Credential, check_request, issue_credential
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
@@ -167,7 +168,10 @@ def answered(
     asked = check_request(
         message, suite=suite(), issuer=own.public_key(suite()), context=context, channel=channel
     )
-    return issue_credential(asked, suite=suite(), key=own, facts=context.facts)
+    if context.is_hidden:
+        return issue_credential(asked, suite=suite(), key=own, facts=context.facts)
+    (mac,), proof = issue_credentials([asked], suite=suite(), key=own, facts=[context.facts])
+    return mac + proof
 
 
 def account_of(meter_point_id: str, **changes: object) -> Account:

@@ -74,7 +74,7 @@ def test_twenty_meter_points_of_one_customer_count_once(world):
         CredentialRequest(name, new_holder().ask(METER, channel=CHANNEL).message, CHANNEL)
         for name in names
     ]
-    issued = world.issuer.issue_all(requests, context=METER, now=NOW)
+    issued, _ = world.issuer.issue_all(requests, context=METER, now=NOW)
     assert [one.facts.counted for one in issued] == [True] + [False] * 19
     assert {(one.facts.zone, one.facts.customer_class) for one in issued} == {
         ("futian", "household")
@@ -123,7 +123,7 @@ def test_who_is_refused_takes_nobodys_count(world):
     taken = new_holder()
     world.enrol(taken, "3")
     pending = taken.ask(METER, channel=CHANNEL)  # the key of "3", asked for "1"
-    (refused,) = world.issuer.issue_all(
+    (refused,), _ = world.issuer.issue_all(
         [CredentialRequest("1", pending.message, CHANNEL)], context=METER, now=NOW
     )
     assert refused.reason == "conflict.enrolment"

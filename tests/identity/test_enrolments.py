@@ -94,7 +94,7 @@ def test_one_bad_request_hurts_nobody_else(world: World):
         request_of(holders[1], "customer 4"),
         good[1],
     ]
-    answers = world.issuer.issue_all(requests, context=METER, now=NOW, actor="gateway:f")
+    answers, _ = world.issuer.issue_all(requests, context=METER, now=NOW, actor="gateway:f")
     assert outcomes(answers) == [
         "given",
         "conflict.enrolment",

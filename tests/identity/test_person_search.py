@@ -330,7 +330,7 @@ def test_a_blocked_identity_gets_no_credential_and_keeps_what_it_has(world: Worl
         (member.holder.ask(METER, channel=CHANNEL).message, f"customer {at}")
         for at, member in enumerate((one, other))
     ]
-    blocked, given = world.issuer.issue_all(
+    (blocked, given), _ = world.issuer.issue_all(
         [CredentialRequest(who, message, CHANNEL) for message, who in requests],
         context=METER,
         now=NOW,

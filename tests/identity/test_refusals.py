@@ -126,12 +126,11 @@ def test_nothing_but_the_pseudonym_repeats_in_a_domain_and_nothing_across(member
         for domain in (UPLOAD, UPLOAD, SETTLE)
     ]
     parts = [
-        {message[at : at + 33] for at in range(0, 198, 33)}
-        | {message[at : at + 32] for at in range(198, 358, 32)}
+        {message[at : at + 64] for at in range(0, 640, 64)} | {message[640:672], message[672:]}
         for message in shown
     ]
-    assert [len(message) for message in shown] == [358] * 3
-    assert parts[0] & parts[1] == {shown[0][165:198]}
+    assert [len(message) for message in shown] == [704] * 3
+    assert parts[0] & parts[1] == {shown[0][320:384]}
     assert parts[0] & parts[2] == set()
 
 

@@ -60,7 +60,7 @@ class Presented(Body):
     """One holder's presentation, and the facts that its credential certifies."""
 
     holder: str = Field(pattern=r"^04[0-9a-f]{128}$")
-    presentation: str = Field(pattern=r"^(?:[0-9a-f]{2})+$", max_length=2048)
+    presentation: str = Field(pattern=r"^(?:[0-9a-f]{2})+$", max_length=4096)
     facts: Facts = NO_FACTS
 
 

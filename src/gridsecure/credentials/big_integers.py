@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from gridsecure.credentials.curves import IDENTITY, Curve, Point, Term
+from gridsecure.credentials.curves import IDENTITY, MAX_PREPARED, Curve, Point, Term
 from gridsecure.errors import GridSecureError
 
 # A coordinate is an int or a gmpy2 number, which behaves like one; gmpy2 need not be installed,
@@ -32,8 +32,6 @@ Jacobian = tuple[Number, Number, Number]
 _WIDTH: Final = 5  # bits of a wNAF digit: 8 table points, one addition per 6 bits
 _WINDOW: Final = 7  # bits of a digit of a prepared point: 37 additions, 2368 table points
 _SCALAR_BITS: Final = 256
-MAX_PREPARED: Final = 64
-"""Prepared points kept, about half a megabyte each; the one asked for longest ago goes first."""
 
 
 class BigIntegerArithmetic:

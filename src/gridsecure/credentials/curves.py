@@ -29,6 +29,9 @@ class Point(NamedTuple):
 IDENTITY: Final = Point(0, 0)
 """The neutral element. It has no encoding and no message may hold it."""
 
+MAX_PREPARED: Final = 64
+"""Prepared points that a backend keeps; the one asked for longest ago goes first."""
+
 Term = tuple[int, Point]
 """A scalar, any integer, and the point it multiplies."""
 

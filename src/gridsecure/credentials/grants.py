@@ -27,7 +27,6 @@ from gridsecure.credentials.issuer_keys import (
     IssuerPublicKey,
     check_length,
 )
-from gridsecure.credentials.presentations import issuer_view
 from gridsecure.credentials.ranges import (
     claim_digits,
     commit_digits,
@@ -192,6 +191,21 @@ def verify_grant(
             remedy="Use a credential of this period and a nonce below the limit.",
         )
     return group.encode(tag)
+
+
+def issuer_view(
+    shown: tuple[Point, Point, Point], *, context: Context, key: IssuerPrivateKey, suite: Suite
+) -> Derived:
+    """V = (x0 + x2·m2)·U + x1·M - U', unsummed, with the key's scalars blinded.
+
+    Args:
+        shown: U, U' and M of a presentation.
+        context: The context the credential must have.
+    """
+    group, (u, u_prime, m) = suite.group, shown
+    # m2 is computed from the context that is wanted, so a credential of another one cannot fit.
+    fixed = (key.x0 + key.x2 * context.scalar(suite)) % group.order
+    return Derived((*group.blind(fixed, u), *group.blind(key.x1, m), (-1, u_prime)))
 
 
 def grant_relation(

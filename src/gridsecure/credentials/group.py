@@ -24,6 +24,8 @@ from gridsecure.errors import GridSecureError, InvalidMessageError
 
 SCALAR_BYTES: Final = 32
 POINT_BYTES: Final = 33
+WHOLE_BYTES: Final = 64
+"""A point written with both coordinates: no root has to be found to read it."""
 
 BackendName = Literal["auto", "libcrypto", "gmpy2", "python"]
 _MAKERS: Final[dict[str, Callable[[Curve], Arithmetic]]] = {
@@ -136,6 +138,30 @@ class Group:
         if len(data) % POINT_BYTES:
             raise _bad_point()
         return [self.decode(data[at : at + POINT_BYTES]) for at in range(0, len(data), POINT_BYTES)]
+
+    def encode_whole(self, *points: Point) -> bytes:
+        """Return points as 64 bytes each, x then y.
+
+        Raises:
+            ValueError: As `encode`.
+        """
+        if IDENTITY in points:
+            raise ValueError("the identity has no encoding")
+        return b"".join(n.to_bytes(32, "big") for point in points for n in point)
+
+    def decode_whole(self, data: bytes) -> list[Point]:
+        """Read points that follow each other, 64 bytes each.
+
+        Raises:
+            InvalidMessageError: One is not on the curve, or the length is no multiple of 64
+                (`identity.point`).
+        """
+        numbers = [int.from_bytes(data[at : at + 32], "big") for at in range(0, len(data), 32)]
+        points = [Point(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=False)]
+        # the identity's (0, 0) is on no curve of ours
+        if len(data) % WHOLE_BYTES or not all(map(self.curve.contains, points)):
+            raise _bad_point()
+        return points
 
     def encode_scalars(self, *scalars: int) -> bytes:
         """Return scalars as 32 big-endian bytes each."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gridsecure.credentials.access import login_text
+from gridsecure.credentials.batch_issuance import finalise_alone
 from gridsecure.credentials.grants import Question, Quota, request_grant
 from gridsecure.credentials.issuance import (
     Credential,
@@ -26,7 +27,7 @@ from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present, subject
 from gridsecure.credentials.settlement import prove_settlement
 from gridsecure.credentials.suites import Suite, frame_parts
-from gridsecure.crypto.sm2 import Sm2PrivateKey, private_key_from_bytes
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, private_key_from_bytes
 from gridsecure.identity_messages import Facts
 
 SEED_BYTES: Final = 32
@@ -75,7 +76,8 @@ class Holder:
             SignatureError: Not made with the pinned key, or on other facts
                 (`authenticity.credential-response`).
         """
-        return finalise_credential(
+        finalise = finalise_credential if pending.context.is_hidden else finalise_alone
+        return finalise(
             pending,
             response,
             suite=self.suite,
@@ -95,7 +97,7 @@ class Holder:
         Returns:
             What the proof is bound to, and the presentation.
         """
-        holder = self.key_in(domains[0]).public_key
+        holder = self.public_in(domains[0])
         occasion = Occasion(credential.context, domains, holder, challenge)
         message = present(credential, occasion=occasion, keys=self.keys, suite=self.suite)
         return occasion, message
@@ -108,11 +110,20 @@ class Holder:
 
     def key_in(self, domain: Domain) -> Sm2PrivateKey:
         """The SM2 key that acts under this holder's pseudonym in a domain; the same every time."""
+        return private_key_from_bytes(self.suite.group.encode_scalars(self.scalar_in(domain)))
+
+    def public_in(self, domain: Domain) -> Sm2PublicKey:
+        """The public half of `key_in`, at a tenth of the cost."""
+        group = self.suite.group
+        point = group.multiply(self.suite.g, scalar=self.scalar_in(domain))
+        return Sm2PublicKey(b"\x04" + group.encode_whole(point))
+
+    def scalar_in(self, domain: Domain) -> int:
+        """The secret half of `key_in`."""
         group = self.suite.group
         text = frame_parts(group.encode_scalars(self.m1), domain.text)
         # SM2 keys are 1..n-2: folding n scalars onto them favours three of them by one in 2^256
-        scalar = 1 + self.suite.hash_to_scalar(text, info=b"HolderKey") % (group.order - 2)
-        return private_key_from_bytes(group.encode_scalars(scalar))
+        return 1 + self.suite.hash_to_scalar(text, info=b"HolderKey") % (group.order - 2)
 
     def sign_in(self, domain: Domain, *, challenge: bytes) -> bytes:
         """The signature that answers a login challenge."""

@@ -22,23 +22,31 @@ check it byte for byte.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from gridsecure.credentials.batch_checks import Claim, find_false
 from gridsecure.credentials.curves import Point
-from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.group import POINT_BYTES, WHOLE_BYTES
 from gridsecure.credentials.issuer_keys import (
     Context,
     IssuerPrivateKey,
     IssuerPublicKey,
     check_length,
 )
-from gridsecure.credentials.sigma import Relation, holds, proof_bytes, prove
+from gridsecure.credentials.sigma import (
+    Relation,
+    claimed_sums,
+    holds,
+    proof_bytes,
+    prove,
+    respond,
+)
 from gridsecure.credentials.suites import Suite, frame_parts
-from gridsecure.errors import SignatureError
+from gridsecure.errors import InvalidMessageError, SignatureError
 from gridsecure.identity_messages import Facts
 
-REQUEST_BYTES: Final = {False: POINT_BYTES + proof_bytes(1), True: POINT_BYTES + proof_bytes(2)}
 RESPONSE_BYTES: Final = 6 * POINT_BYTES + proof_bytes(7)
 
 
@@ -105,22 +113,32 @@ def request_credential(
     """
     group, (m1, r1) = suite.group, secrets
     r1 = (r1 or group.random_scalar()) if context.is_hidden else 0
-    blinding = group.blind(r1, suite.h) if r1 else ()
-    commitment = group.sum(*group.blind(m1, suite.g), *blinding)
-    statement = _request_statement(suite, commitment, hidden=context.is_hidden)
-    witness = [m1, r1] if context.is_hidden else [m1]
-    session = _session(suite, b"CredentialRequest", issuer, context.asked, channel)
-    proof = prove(statement, witness, suite=suite, session=session)
-    return PendingRequest(group.encode(commitment) + proof, m1, r1, context)
+    witness, bases = ([m1, r1], [suite.g, suite.h]) if context.is_hidden else ([m1], [suite.g])
+    nonces = [group.random_scalar() for _ in witness]
+    # The secrets are multiplied in two random shares, and what the nonces make is one of them.
+    half = group.sum(*zip(nonces, bases, strict=True))
+    shares = [secret - nonce for secret, nonce in zip(witness, nonces, strict=True)]
+    commitment = group.sum((1, half), *zip(shares, bases, strict=True))
+    proof = respond(
+        _request_statement(suite, commitment, hidden=context.is_hidden),
+        witness,
+        nonces=nonces,
+        commitments=[half],
+        suite=suite,
+        session=_session(suite, b"OpenCredentialRequest", issuer, context.asked, channel),
+    )
+    return PendingRequest(group.encode_whole(commitment) + proof, m1, r1, context)
 
 
 def read_requested_key(message: bytes, *, suite: Suite) -> Point:
     """The commitment in a request: the enrolled key Y of a traceable role.
 
     Raises:
-        InvalidMessageError: It does not begin with a point (`identity.point`).
+        InvalidMessageError: It does not begin with a point (`identity.point`, `identity.length`).
     """
-    return suite.group.decode(message[:POINT_BYTES])
+    check_length(message[:WHOLE_BYTES], WHOLE_BYTES)
+    (commitment,) = suite.group.decode_whole(message[:WHOLE_BYTES])
+    return commitment
 
 
 def check_request(
@@ -136,17 +154,47 @@ def check_request(
         InvalidMessageError: A malformed request.
         SignatureError: Its proof does not hold (`authenticity.credential-request`).
     """
-    check_length(message, REQUEST_BYTES[context.is_hidden])
-    commitment = read_requested_key(message, suite=suite)
-    statement = _request_statement(suite, commitment, hidden=context.is_hidden)
-    session = _session(suite, b"CredentialRequest", issuer, context.asked, channel)
-    if not holds(statement, message[POINT_BYTES:], suite=suite, session=session):
-        raise SignatureError(
+    (found,) = check_requests([(message, channel)], suite=suite, issuer=issuer, context=context)
+    if not isinstance(found, CheckedRequest):
+        raise found
+    return found
+
+
+def check_requests(
+    sent: Sequence[tuple[bytes, bytes]], *, suite: Suite, issuer: IssuerPublicKey, context: Context
+) -> list[CheckedRequest | InvalidMessageError | SignatureError]:
+    """Check requests, all by one sum (`batch_checks`), each on its own.
+
+    Args:
+        sent: Requests with the channels they came over.
+        context: Role and period that may be asked for.
+
+    Returns:
+        By request what it asks for, or why it is refused, as `check_request` raises it.
+    """
+    found: list[CheckedRequest | InvalidMessageError | SignatureError] = []
+    claims: dict[int, Claim] = {}
+    for at, (message, channel) in enumerate(sent):
+        try:
+            commitment = read_requested_key(message, suite=suite)
+            claims[at] = claimed_sums(
+                _request_statement(suite, commitment, hidden=context.is_hidden),
+                message[WHOLE_BYTES:],
+                suite=suite,
+                session=_session(suite, b"OpenCredentialRequest", issuer, context.asked, channel),
+            )
+        except InvalidMessageError as malformed:
+            found.append(malformed)
+        else:
+            found.append(CheckedRequest(commitment, context, channel))
+    places = list(claims)
+    for place in find_false(list(claims.values()), group=suite.group):
+        found[places[place]] = SignatureError(
             "A credential request does not prove its secret.",
             reason="authenticity.credential-request",
             remedy="Request anew over the enrolment channel.",
         )
-    return CheckedRequest(commitment, context, channel)
+    return found
 
 
 def issue_credential(
@@ -208,13 +256,18 @@ def finalise_credential(
     statement = issuance_relation(suite, public=issuer, attributes=attributes, answer=answer)
     session = _session(suite, b"CredentialResponse", issuer, context.to_bytes(), channel)
     if not holds(statement, response[points:], suite=suite, session=session):
-        raise SignatureError(
-            "A credential was not made with the issuer's published key.",
-            reason="authenticity.credential-response",
-            remedy="Do not use it; compare the issuer's key with the public log.",
-        )
+        raise foreign_key_error()
     u_prime = unblind_mac(suite, answer=answer, blindings=(pending.r1, 0))
     return Credential(pending.m1, answer[0], u_prime, context)
+
+
+def foreign_key_error() -> SignatureError:
+    """The one refusal of an answer that the published key did not give to this request."""
+    return SignatureError(
+        "A credential was not made with the issuer's published key.",
+        reason="authenticity.credential-response",
+        remedy="Do not use it; compare the issuer's key with the public log.",
+    )
 
 
 def _request_statement(suite: Suite, commitment: Point, *, hidden: bool) -> Relation:

@@ -4,18 +4,24 @@
 functions on bare points are, and a library built without deprecated functions lacks it; then
 `LibcryptoArithmetic()` refuses and the big-integer backends remain.
 
-libcrypto takes a constant-time ladder for a single multiple only, not for sums: secret scalars must
-arrive blinded (`group.Group.blind`).
+libcrypto keeps tables of one point a group, its generator. So a prepared point gets a copy of the
+group in which it is the generator: a multiple of it takes a fifth of the time, the table a
+millisecond.
+
+Sums are not computed in constant time: secret scalars must arrive blinded (`group.Group.blind`).
+Shares of a scalar are never added up again here.
 """
 
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from gridsecure.credentials.curves import IDENTITY, Curve, Point, Term
+from gridsecure.credentials.curves import IDENTITY, MAX_PREPARED, Curve, Point, Term
 from gridsecure.crypto.libcrypto import INT, POINTER, SIZE, TEXT, Signatures, load_libcrypto
 from gridsecure.errors import GridSecureError
 
@@ -28,12 +34,17 @@ _SIGNATURES: Final[Signatures] = {
     "BN_CTX_new": (POINTER, []),
     "BN_CTX_free": (None, [POINTER]),
     "EC_GROUP_new_by_curve_name": (POINTER, [INT]),
+    "EC_GROUP_dup": (POINTER, [POINTER]),
+    "EC_GROUP_set_generator": (INT, [POINTER, POINTER, POINTER, POINTER]),
+    "EC_GROUP_precompute_mult": (INT, [POINTER, POINTER]),
     "EC_GROUP_free": (None, [POINTER]),
     "EC_POINT_new": (POINTER, [POINTER]),
     "EC_POINT_clear_free": (None, [POINTER]),
     "EC_POINT_is_at_infinity": (INT, [POINTER, POINTER]),
     "EC_POINT_oct2point": (INT, [POINTER, POINTER, TEXT, SIZE, POINTER]),
     "EC_POINT_point2oct": (SIZE, [POINTER, POINTER, INT, POINTER, SIZE, POINTER]),
+    "EC_POINT_add": (INT, [POINTER, POINTER, POINTER, POINTER, POINTER]),
+    "EC_POINTs_make_affine": (INT, [POINTER, SIZE, POINTER, POINTER]),
     "EC_POINTs_mul": (INT, [POINTER, POINTER, POINTER, SIZE, POINTER, POINTER, POINTER]),
 }
 
@@ -44,6 +55,14 @@ def _unavailable(why: str) -> GridSecureError:
         reason="identity.backend.unavailable",
         remedy="Use another backend; all give the same results.",
     )
+
+
+class _Handle:
+    """An EC_GROUP, freed when nobody computes in it any more."""
+
+    def __init__(self, library: ctypes.CDLL, group: int) -> None:
+        self.group = group
+        weakref.finalize(self, library.EC_GROUP_free, group)
 
 
 class LibcryptoArithmetic:
@@ -59,14 +78,36 @@ class LibcryptoArithmetic:
     def __init__(self, curve: Curve) -> None:
         self._curve = curve
         self._library = library = load_libcrypto(_SIGNATURES, unavailable=_unavailable)
-        self._group = library.EC_GROUP_new_by_curve_name(curve.nid)
-        if not self._group:
+        group = library.EC_GROUP_new_by_curve_name(curve.nid)
+        if not group:
             library.ERR_clear_error()
             raise _unavailable(f"it was built without {curve.name}")
-        weakref.finalize(self, library.EC_GROUP_free, self._group)
+        self._plain = _Handle(library, group)
+        self._preparing = threading.Lock()
+        self._prepared: OrderedDict[Point, _Handle] = OrderedDict()
 
     def prepare(self, point: Point) -> None:
-        """Do nothing: libcrypto keeps tables for its own generator only."""
+        """Make a group of its own for a point that comes back often; a millisecond."""
+        if point == IDENTITY:
+            return
+        with self._preparing:
+            known = self._prepared.pop(point) if point in self._prepared else None
+            self._prepared[point] = known or self._own_group(point)
+            while len(self._prepared) > MAX_PREPARED:
+                self._prepared.popitem(last=False)
+
+    def _own_group(self, point: Point) -> _Handle:
+        library, plain = self._library, self._plain.group
+        made = _Handle(library, library.EC_GROUP_dup(plain))
+        with _Workspace(library, plain) as work:
+            order, cofactor = work.number(self._curve.order), work.number(1)
+            base = work.point(point)
+            if (
+                library.EC_GROUP_set_generator(made.group, base, order, cofactor) != 1
+                or library.EC_GROUP_precompute_mult(made.group, work.context) != 1
+            ):
+                raise _failed(library)
+        return made
 
     def sums(self, combinations: Sequence[Sequence[Term]]) -> list[Point]:
         """Return Σ scalar·point for each combination, in affine form.
@@ -74,32 +115,26 @@ class LibcryptoArithmetic:
         Args:
             combinations: Lists of scalars with their points; scalars are reduced here.
         """
-        with _Workspace(self._library, self._group) as work:
-            return [self._sum(terms, work) for terms in combinations]
+        with _Workspace(self._library, self._plain.group) as work:
+            return work.read([self._sum(terms, work) for terms in combinations])
 
-    def _sum(self, terms: Sequence[Term], work: _Workspace) -> Point:
+    def _sum(self, terms: Sequence[Term], work: _Workspace) -> int:
         order = self._curve.order
-        own, rest = 0, []  # multiples of the generator take libcrypto's own path
-        for scalar, point in terms:
-            if point == self._curve.generator:
-                own += scalar
-            elif point != IDENTITY and scalar % order:
-                rest.append((scalar % order, point))
-        points = [work.point(point) for _, point in rest]
-        scalars = [work.number(scalar) for scalar, _ in rest]
-        size = len(rest)
-        done = self._library.EC_POINTs_mul(
-            self._group,
-            work.result,
-            work.number(own % order) if own % order else None,
-            size,
-            (POINTER * size)(*points),
-            (POINTER * size)(*scalars),
-            work.context,
-        )
-        if done != 1:
-            raise _failed(self._library)
-        return work.read_result()
+        own, rest = [], []
+        for factor, point in terms:
+            scalar = factor % order
+            if scalar and point != IDENTITY:
+                # looked up once: another thread may prepare points, and so push some out
+                ready = self._prepared.get(point)
+                if ready is None:
+                    rest.append((scalar, point))
+                else:
+                    own.append((scalar, ready))
+        first = own[0] if own else None
+        total = work.multiply(first, rest)
+        for one in own[1:]:
+            work.add(total, work.multiply(one, []))
+        return total
 
 
 class _Workspace:
@@ -109,17 +144,18 @@ class _Workspace:
         self._library, self._group = library, group
         self._points: dict[Point, int] = {}
         self._numbers: list[int] = []
-        self._buffer = ctypes.create_string_buffer(65)
+        self._results: list[int] = []
 
     def __enter__(self) -> _Workspace:
         self.context: int = self._library.BN_CTX_new()
-        self.result: int = self._library.EC_POINT_new(self._group)
-        if not self.context or not self.result:
+        self._nothing = self._result()  # the identity
+        self._zero = self.number(0)
+        if not self.context:
             raise _failed(self._library)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for point in (*self._points.values(), self.result):
+        for point in (*self._points.values(), *self._results):
             self._library.EC_POINT_clear_free(point)
         for number in self._numbers:
             self._library.BN_clear_free(number)
@@ -142,17 +178,55 @@ class _Workspace:
                 raise _failed(self._library)
         return known
 
-    def read_result(self) -> Point:
-        """The result in affine form."""
-        library, group = self._library, self._group
-        if library.EC_POINT_is_at_infinity(group, self.result) == 1:
-            return IDENTITY
-        size = library.EC_POINT_point2oct(
-            group, self.result, _UNCOMPRESSED, self._buffer, 65, self.context
+    def multiply(self, own: tuple[int, _Handle] | None, rest: Sequence[Term]) -> int:
+        """A new EC_POINT: a multiple of a prepared point, if any, and the sum of others."""
+        points = [self.point(point) for _, point in rest]
+        scalars = [self.number(scalar) for scalar, _ in rest]
+        if len(points) < 2:  # for a single multiple libcrypto takes its ladder, slower than a sum
+            points.append(self._nothing)
+            scalars.append(self._zero)
+        size, total = len(points), self._result()
+        done = self._library.EC_POINTs_mul(
+            own[1].group if own else self._group,
+            total,
+            self.number(own[0]) if own else None,
+            size,
+            (POINTER * size)(*points),
+            (POINTER * size)(*scalars),
+            self.context,
         )
+        if done != 1:
+            raise _failed(self._library)
+        return total
+
+    def add(self, total: int, other: int) -> None:
+        """Add a point to another."""
+        if self._library.EC_POINT_add(self._group, total, total, other, self.context) != 1:
+            raise _failed(self._library)
+
+    def read(self, results: Sequence[int]) -> list[Point]:
+        """Results in affine form, with one inversion for all."""
+        library, group, size = self._library, self._group, len(results)
+        handles = (POINTER * size)(*results)
+        if size and library.EC_POINTs_make_affine(group, size, handles, self.context) != 1:
+            raise _failed(library)
+        return [self._read(result) for result in results]
+
+    def _result(self) -> int:
+        made: int = self._library.EC_POINT_new(self._group)
+        if not made:
+            raise _failed(self._library)
+        self._results.append(made)
+        return made
+
+    def _read(self, result: int) -> Point:
+        library, group, buffer = self._library, self._group, ctypes.create_string_buffer(65)
+        if library.EC_POINT_is_at_infinity(group, result) == 1:
+            return IDENTITY
+        size = library.EC_POINT_point2oct(group, result, _UNCOMPRESSED, buffer, 65, self.context)
         if size != 65:
             raise _failed(library)
-        raw = self._buffer.raw
+        raw = buffer.raw
         return Point(int.from_bytes(raw[1:33], "big"), int.from_bytes(raw[33:65], "big"))
 
 

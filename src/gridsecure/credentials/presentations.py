@@ -1,28 +1,34 @@
 """Showing a credential: one proof of membership, pseudonyms and escrow.
 
-For a traceable role. With random a, r, z, e and the credential (U, U') on (m1, m2):
+For a traceable role. With random a, e and the credential (U, U') on (m1, m2):
 
-    aU, aU' + r·G, M = m1·aU + z·H        the credential, rerandomised and hidden
+    aU, aU', W = m1·aU                    the credential, rerandomised
     E1 = e·G, E2 = m1·G + e·PK            the enrolled key Y, encrypted to both openers together
     nym_j = m1·H(domain_j)                the pseudonym in each domain asked for
 
-and one proof of five kinds of equations, bound to domains, holder key and challenge:
+and one open proof of four kinds of equations, bound to domains, holder key and challenge:
 
-    1. M = m1·U + z·H        2. V = z·X1 - r·G        3. E1 = e·G
-    4. E2 = m1·G + e·PK      5. nym_j = m1·H(domain_j)
+    1. W = m1·aU      2. E1 = e·G      3. E2 = m1·G + e·PK      4. nym_j = m1·H(domain_j)
 
-V = (x0 + x2·m2)·U + x1·M - U' is what the issuer's keys make of the shown points; only a valid MAC
-on the m1 of equation 1 makes equation 2 true. V is not sent: it follows from points that the
-statement covers and keys that the session covers. 358 bytes for one domain, 33 more for each other.
+Besides, the issuer's keys must make the MAC of it: aU' = (x0 + x2·m2)·aU + x1·W.
+
+W hides m1 as a pseudonym does, and no worse: a is random, so aU is a random base that nobody has a
+logarithm of, the issuer least of all, whatever U it gave out. Telling that W, the pseudonyms and
+an enrolled key Y have one logarithm is the decisional Diffie–Hellman problem, which pseudonyms rest
+on anyhow. aU' follows from aU and W by keys that are pinned, and tells nothing more.
+
+A whole batch is checked by one sum (`batch_checks`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gridsecure.credentials.curves import Point
-from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.batch_checks import Claim, find_false
+from gridsecure.credentials.curves import Point, Term
+from gridsecure.credentials.group import POINT_BYTES, WHOLE_BYTES
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import (
     Context,
@@ -30,14 +36,14 @@ from gridsecure.credentials.issuer_keys import (
     IssuerPublicKey,
     check_length,
 )
-from gridsecure.credentials.sigma import Derived, Relation, holds, proof_bytes, prove
+from gridsecure.credentials.sigma import Relation, claimed_sums, respond
 from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest, sm3_hex
-from gridsecure.errors import InvalidMessageError, SignatureError
+from gridsecure.errors import GridSecureError, InvalidMessageError, SignatureError
 
 _FIXED_POINTS: Final = 5
-_SCALARS: Final = 4
+_SCALARS: Final = 2
 MAX_DOMAINS: Final = 4
 MAX_PART_LETTERS: Final = 40
 _PARTS: Final = 3
@@ -125,7 +131,7 @@ class Occasion:
         domains = frame_parts(*(domain.text for domain in self.domains))
         binding = sm3_digest(frame_parts(domains, self.holder.point, self.challenge))
         issuer, context = keys.issuer.to_bytes(suite), self.context.to_bytes()
-        return frame_parts(suite.context, b"Presentation", issuer, context, binding)
+        return frame_parts(suite.context, b"OpenPresentation", issuer, context, binding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,27 +192,41 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
     if credential.context != occasion.context:
         raise ValueError("a credential is shown in its own context")
     group, m1 = suite.group, credential.m1
-    # Fresh for each presentation: a re-randomises the MAC, r and z hide it and m1, e the escrow.
-    a, r, z, e = (group.random_scalar() for _ in range(4))
+    # Fresh for each presentation: a re-randomises the MAC, e the escrow. With one, two of them
+    # could be told to be one holder's.
+    a, e, m1_nonce, e_nonce = (group.random_scalar() for _ in range(4))
+    # m1 is multiplied in two random shares, and what a nonce makes of a point is one of them.
+    share = m1 - m1_nonce
     bases = [domain.base(suite) for domain in occasion.domains]
-    u, u_prime, v, e1, e2, *nyms = group.sums(
+    group.prepare(suite.g, keys.opening, *bases)
+    own, *of_bases = group.sums([[(m1_nonce, base)] for base in (suite.g, *bases)])
+    u, u_prime, w, e1, e2, *nyms = group.sums(
         [
-            group.blind(a, credential.u),
-            [*group.blind(a, credential.u_prime), *group.blind(r, suite.g)],
-            [*group.blind(z, keys.issuer.x1), *group.blind(-r, suite.g)],
-            group.blind(e, suite.g),
-            [*group.blind(m1, suite.g), *group.blind(e, keys.opening)],
-            *(group.blind(m1, base) for base in bases),
+            [(a, credential.u)],
+            [(a, credential.u_prime)],
+            [(a * m1, credential.u)],
+            [(e, suite.g)],
+            [(1, own), (share, suite.g), (e, keys.opening)],
+            *([(1, half), (share, base)] for half, base in zip(of_bases, bases, strict=True)),
         ]
     )
-    m = group.sum(*group.blind(m1, u), *group.blind(z, suite.h))
-    shown = (u, u_prime, m, e1, e2, *nyms)
-    statement = presentation_relation(
-        shown, v=Derived(((1, v),)), bases=bases, keys=keys, suite=suite
+    commitments = group.sums(
+        [
+            [(a * m1_nonce, credential.u)],
+            [(e_nonce, suite.g)],
+            [(1, own), (e_nonce, keys.opening)],
+        ]
     )
-    session = occasion.session(suite, keys)
-    proof = prove(statement, [m1, z, -r, e], suite=suite, session=session)
-    return b"".join(map(group.encode, shown)) + proof
+    shown = (u, u_prime, w, e1, e2, *nyms)
+    proof = respond(
+        presentation_relation(shown, bases=bases, keys=keys, suite=suite),
+        [m1, e],
+        nonces=[m1_nonce, e_nonce],
+        commitments=[*commitments, *of_bases],
+        suite=suite,
+        session=occasion.session(suite, keys),
+    )
+    return group.encode_whole(*shown) + proof
 
 
 def verify_presentation(
@@ -221,56 +241,90 @@ def verify_presentation(
         InvalidMessageError: Another length, or something in it is no point.
         SignatureError: The proof does not hold (`authenticity.presentation`).
     """
-    points = POINT_BYTES * (_FIXED_POINTS + len(occasion.domains))
-    check_length(message, points + proof_bytes(_SCALARS))
-    shown = tuple(suite.group.decode_points(message[:points]))
-    u, u_prime, m, e1, e2, *nyms = shown
-    # Only the issuer's key can compute V, hence keyed verification: nobody else can check this.
-    v = issuer_view((u, u_prime, m), context=occasion.context, key=key, suite=suite)
-    bases = [domain.base(suite) for domain in occasion.domains]
-    suite.group.prepare(suite.g, suite.h, keys.issuer.x1, keys.opening, *bases)
-    statement = presentation_relation(shown, v=v, bases=bases, keys=keys, suite=suite)
-    session = occasion.session(suite, keys)
-    if not holds(statement, message[points:], suite=suite, session=session):
-        raise SignatureError(
+    (shown,) = verify_presentations([(message, occasion)], keys=keys, key=key, suite=suite)
+    if isinstance(shown, GridSecureError):
+        raise shown
+    return shown
+
+
+def verify_presentations(
+    sent: Sequence[tuple[bytes, Occasion]],
+    *,
+    keys: PublicKeys,
+    key: IssuerPrivateKey,
+    suite: Suite,
+) -> list[Verified | InvalidMessageError | SignatureError]:
+    """Check presentations with the issuer's key, all by one sum, each on its own.
+
+    Args:
+        sent: Presentations with what they must be bound to.
+
+    Returns:
+        By presentation what it shows, or why not, as `verify_presentation` raises it.
+    """
+    found: list[Verified | InvalidMessageError | SignatureError] = []
+    claims: dict[int, Claim] = {}
+    for at, (message, occasion) in enumerate(sent):
+        try:
+            verified, claims[at] = _read(message, occasion, keys=keys, key=key, suite=suite)
+        except InvalidMessageError as malformed:
+            found.append(malformed)
+        else:
+            found.append(verified)
+    places = list(claims)
+    for place in find_false(list(claims.values()), group=suite.group):
+        found[places[place]] = SignatureError(
             "A presentation does not verify.",
             reason="authenticity.presentation",
             remedy="Ask for a new challenge and present a credential of this period.",
         )
-    return Verified(tuple(nyms), Escrow(e1, e2))
+    return found
 
 
-def issuer_view(
-    shown: tuple[Point, Point, Point], *, context: Context, key: IssuerPrivateKey, suite: Suite
-) -> Derived:
-    """V = (x0 + x2·m2)·U + x1·M - U', unsummed, with the key's scalars blinded.
+def _read(
+    message: bytes, occasion: Occasion, *, keys: PublicKeys, key: IssuerPrivateKey, suite: Suite
+) -> tuple[Verified, Claim]:
+    """What a presentation shows, and what has to be true for that."""
+    points = WHOLE_BYTES * (_FIXED_POINTS + len(occasion.domains))
+    check_length(message[:points], points)
+    shown = tuple(suite.group.decode_whole(message[:points]))
+    bases = [domain.base(suite) for domain in occasion.domains]
+    statement = presentation_relation(shown, bases=bases, keys=keys, suite=suite)
+    session = occasion.session(suite, keys)
+    sums = claimed_sums(statement, message[points:], suite=suite, session=session)
+    mac = mac_sum(shown[:3], context=occasion.context, key=key, suite=suite)
+    _, _, _, e1, e2, *nyms = shown
+    return Verified(tuple(nyms), Escrow(e1, e2)), [*sums, mac]
+
+
+def mac_sum(
+    shown: tuple[Point, ...], *, context: Context, key: IssuerPrivateKey, suite: Suite
+) -> list[Term]:
+    """The sum aU' - (x0 + x2·m2)·aU - x1·W: the identity where the MAC is the issuer's.
+
+    Only the issuer's key makes it, hence keyed verification: nobody else can check this.
 
     Args:
-        shown: U, U' and M of a presentation.
-        context: The context the credential must have.
+        shown: aU, aU' and W of a presentation.
+        context: The context the credential must have: with another one, m2 does not fit.
     """
-    group, (u, u_prime, m) = suite.group, shown
-    # m2 is computed from the context that is wanted, so a credential of another one cannot fit.
-    fixed = (key.x0 + key.x2 * context.scalar(suite)) % group.order
-    return Derived((*group.blind(fixed, u), *group.blind(key.x1, m), (-1, u_prime)))
+    u, u_prime, w = shown
+    return [(1, u_prime), (-(key.x0 + key.x2 * context.scalar(suite)), u), (-key.x1, w)]
 
 
 def presentation_relation(
-    shown: tuple[Point, ...], *, v: Derived, bases: list[Point], keys: PublicKeys, suite: Suite
+    shown: tuple[Point, ...], *, bases: list[Point], keys: PublicKeys, suite: Suite
 ) -> Relation:
-    """The five kinds of equations about the points shown.
+    """The four kinds of equations about the points shown.
 
     Args:
-        shown: U, U', M, E1, E2 and the pseudonyms.
-        v: V, as the holder or the issuer knows it.
+        shown: aU, aU', W, E1, E2 and the pseudonyms.
     """
     statement = Relation(suite.group)
-    m1, z, r, e = statement.scalars(_SCALARS)
-    g, h, u, _, m, e1, e2 = map(statement.element, (suite.g, suite.h, *shown[:_FIXED_POINTS]))
-    view = statement.element(v)
-    x1, opening = map(statement.element, (keys.issuer.x1, keys.opening))
-    statement.equate(m, (m1, u), (z, h))
-    statement.equate(view, (z, x1), (r, g))
+    m1, e = statement.scalars(_SCALARS)
+    g, u, _, w, e1, e2 = map(statement.element, (suite.g, *shown[:_FIXED_POINTS]))
+    opening = statement.element(keys.opening)
+    statement.equate(w, (m1, u))
     statement.equate(e1, (e, g))
     statement.equate(e2, (m1, g), (e, opening))
     for nym, base in zip(shown[_FIXED_POINTS:], bases, strict=True):

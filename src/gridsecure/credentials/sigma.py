@@ -6,6 +6,9 @@ the scalars. The proof is the challenge and one response a scalar:
     commitment_i = Σ nonce_j·P_ij          challenge c = H(session, statement, all commitments)
     response_j = nonce_j + c·scalar_j      checked by Σ response_j·P_ij - c·target_i = commitment_i
 
+An open proof holds the commitments in place of the challenge. It is longer, and what it claims is
+that sums vanish, which many proofs can claim together (`batch_checks`).
+
 Invariants:
 - The hash covers the whole statement: every point and the wiring of every equation. A point that
   only the verifier can compute (`Derived`) is not covered itself; it must follow from points and
@@ -20,14 +23,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gridsecure.credentials.curves import Point, Term
-from gridsecure.credentials.group import POINT_BYTES, SCALAR_BYTES, Group
+from gridsecure.credentials.group import POINT_BYTES, SCALAR_BYTES, WHOLE_BYTES, Group
+from gridsecure.credentials.issuer_keys import check_length
 from gridsecure.credentials.suites import Suite
 from gridsecure.errors import InvalidMessageError
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A target known as a sum of terms, with secret scalars already blinded."""
+    """A point known as a sum of terms, with secret scalars already blinded.
+
+    As a target it may stand in any proof; as a base in open ones alone.
+    """
 
     terms: tuple[Term, ...] = field(repr=False)
 
@@ -59,6 +66,10 @@ class Relation:
         """Add a point unless it is listed; return its index."""
         if element in self.elements:
             return self.elements.index(element)
+        return self.add(element)
+
+    def add(self, element: Point | Derived) -> int:
+        """Add a point even if it is listed: as what it is known as differs by side."""
         self.elements.append(element)
         return len(self.elements) - 1
 
@@ -178,3 +189,77 @@ def holds(statement: Relation, proof: bytes, *, suite: Suite, session: bytes) ->
     except ValueError:  # the identity: no honest proof commits to it
         return False
     return suite.challenge(session, statement.label(), encoded) == challenge
+
+
+def commit(statement: Relation, nonces: Sequence[int]) -> list[Point]:
+    """Commit to nonces, for an open proof.
+
+    Args:
+        nonces: One a scalar, blinded here where they multiply a listed point.
+    """
+
+    def terms_of(nonce: int, index: int) -> Sequence[Term]:
+        element = statement.elements[index]
+        if isinstance(element, Derived):
+            return statement.terms_of(index, nonce)
+        return statement.group.blind(nonce, element)
+
+    return statement.group.sums(
+        [
+            [term for scalar, index in terms for term in terms_of(nonces[scalar], index)]
+            for _, terms in statement.equations
+        ]
+    )
+
+
+def respond(
+    statement: Relation,
+    witness: Sequence[int],
+    *,
+    nonces: Sequence[int],
+    commitments: Sequence[Point],
+    suite: Suite,
+    session: bytes,
+) -> bytes:
+    """Finish an open proof.
+
+    Args:
+        witness: The scalars, in the order they were added.
+        nonces: Random, one a scalar, used for this and nothing else.
+        commitments: Each equation's sum with the nonces in place of the scalars.
+        session: What the proof is bound to.
+    """
+    group = suite.group
+    encoded = b"".join(map(group.encode, commitments))
+    challenge = suite.challenge(session, statement.label(), encoded)
+    responses = [nonce + challenge * secret for nonce, secret in zip(nonces, witness, strict=True)]
+    return group.encode_whole(*commitments) + group.encode_scalars(*responses)
+
+
+def claimed_sums(
+    statement: Relation, proof: bytes, *, suite: Suite, session: bytes
+) -> list[list[Term]]:
+    """What an open proof claims: these sums are all the identity where it shows its statement.
+
+    Each sum begins with its commitment, once.
+
+    Args:
+        session: What the proof must be bound to.
+
+    Raises:
+        InvalidMessageError: Another length, or something in it is no point or number.
+    """
+    group, equations = suite.group, statement.equations
+    split = WHOLE_BYTES * len(equations)
+    check_length(proof, split + SCALAR_BYTES * statement.size)
+    commitments, responses = group.decode_whole(proof[:split]), group.decode_scalars(proof[split:])
+    encoded = b"".join(map(group.encode, commitments))
+    challenge = suite.challenge(session, statement.label(), encoded)
+    return [
+        [
+            (1, commitment),
+            *(term for s, index in terms for term in statement.terms_of(index, -responses[s])),
+            *statement.terms_of(target, challenge),
+        ]
+        for commitment, (target, terms) in zip(commitments, equations, strict=True)
+    ]

@@ -20,7 +20,7 @@ from gridsecure.credentials.holder import Holder, derive_secret
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present
 from gridsecure.credentials.suites import Suite, sm2_suite
-from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.gateway.identity_keys import load_identity_keys
 from gridsecure.gateway.zone import GatewayZone
 
@@ -37,12 +37,13 @@ class Agent:
         holder: Its secret.
     """
 
-    __slots__ = ("_keys", "holder", "identity")
+    __slots__ = ("_keys", "_publics", "holder", "identity")
 
     def __init__(self, identity: str, holder: Holder) -> None:
         self.identity = identity
         self.holder = holder
         self._keys: dict[Domain, Sm2PrivateKey] = {}
+        self._publics: dict[Domain, Sm2PublicKey] = {}
 
     def key_in(self, domain: Domain) -> Sm2PrivateKey:
         """The SM2 key that acts under its pseudonym in a domain, made once."""
@@ -51,11 +52,18 @@ class Agent:
             known = self._keys.setdefault(domain, self.holder.key_in(domain))
         return known
 
+    def public_in(self, domain: Domain) -> Sm2PublicKey:
+        """The public half of that key, made once."""
+        known = self._publics.get(domain)
+        if known is None:
+            known = self._publics.setdefault(domain, self.holder.public_in(domain))
+        return known
+
     def show(
         self, credential: Credential, *, domains: tuple[Domain, ...], challenge: bytes
     ) -> bytes:
         """Show a credential, as `Holder.show`, under the key that was made before."""
-        key, held = self.key_in(domains[0]).public_key, self.holder
+        key, held = self.public_in(domains[0]), self.holder
         occasion = Occasion(credential.context, domains, key, challenge)
         return present(credential, occasion=occasion, keys=held.keys, suite=held.suite)
 

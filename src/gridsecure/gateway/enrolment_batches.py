@@ -4,7 +4,7 @@ Enrolling, over the sealed channel       Registering, under no name
 1. a session, good for one order         1. a challenge, good for one use
 2. the requests, signed and sealed       2. each credential shown, bound to its place
 3. the answer, opened and verified       3. what was registered is what the holders compute
-4. every credential's proof checked
+4. the proof for all of them checked
 
 A session or challenge may be used up by an attempt whose answer was lost. Then a new one is taken
 and the step done again: the secrets are the same, so the authority finds what it has already.
@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from gridsecure.credentials.access import batch_challenge, enrolment_channel
+from gridsecure.credentials.batch_issuance import GivenMac, finalise_credentials
 from gridsecure.credentials.issuance import Credential, PendingRequest
 from gridsecure.credentials.issuer_keys import Context, Role
 from gridsecure.credentials.presentations import Domain
@@ -32,7 +33,6 @@ from gridsecure.identity_messages import (
     EnrolmentAnswer,
     EnrolmentItem,
     EnrolmentOrder,
-    EnrolmentResult,
 )
 from gridsecure.messages import Signed, open_message, sign_message
 
@@ -94,21 +94,30 @@ def request_credentials(
     # 1 and 2. session and order
     session, pending, answer = retry_afresh(lambda: _ordered(batch, zone=zone, peer=peer, now=now))
     # 3. answer
-    results = _results(answer, session=session, batch=batch, zone=zone, peer=peer)
-    # 4. proofs
-    found: list[Credential | str] = []
-    for agent, request, result in zip(batch.agents, pending, results, strict=True):
-        if result.response is None:
-            found.append(result.reason or "")
-            continue
-        try:
-            response = bytes.fromhex(result.response)
-        except ValueError as error:
-            raise peer.malformed() from error
-        channel = _channel(zone, session, agent)
-        found.append(
-            agent.holder.take(request, response=response, channel=channel, facts=result.facts)
+    said = _answer(answer, session=session, batch=batch, zone=zone, peer=peer)
+    # 4. the proof
+    found: list[Credential | str] = [result.reason or "" for result in said.items]
+    given = [at for at, result in enumerate(said.items) if result.response is not None]
+    try:
+        macs = [
+            GivenMac(
+                pending[at],
+                bytes.fromhex(said.items[at].response or ""),
+                _channel(zone, session, batch.agents[at]),
+                said.items[at].facts,
+            )
+            for at in given
+        ]
+        proof = bytes.fromhex(said.proof)
+    except ValueError as error:
+        raise peer.malformed() from error
+    if given:
+        own = batch.agents[given[0]].holder
+        credentials = finalise_credentials(
+            macs, proof=proof, suite=own.suite, issuer=own.keys.issuer
         )
+        for at, credential in zip(given, credentials, strict=True):
+            found[at] = credential
     return found
 
 
@@ -179,16 +188,16 @@ def _ordered(
     return session, pending, peer.enrol(sealed)
 
 
-def _results(
+def _answer(
     answer: bytes, *, session: str, batch: EnrolmentBatch, zone: GatewayZone, peer: IdentityService
-) -> list[EnrolmentResult]:
+) -> EnrolmentAnswer:
     text = open_from(answer, private_key=zone.signing_key, purpose=_ANSWER)
     trusted = {zone.pinned.identity.thumbprint: zone.pinned.identity}
     found = open_message(Signed.parse(text), expect=EnrolmentAnswer, trusted=trusted)
     about = [agent.identity for agent in batch.agents]
     if found.session != session or [item.identity for item in found.items] != about:
         raise peer.malformed()
-    return found.items
+    return found
 
 
 def _presented(
@@ -197,7 +206,7 @@ def _presented(
     domains = batch.shown_domains
     items = [
         HolderPresentation(
-            agent.key_in(domains[0]).public_key.point.hex(),
+            agent.public_in(domains[0]).point.hex(),
             agent.show(credential, domains=domains, challenge=batch_challenge(challenge, place)),
             credential.context.facts,
         )

@@ -18,12 +18,13 @@ from datetime import datetime
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from gridsecure.credentials.issuance import CheckedRequest, check_request, issue_credential
+from gridsecure.credentials.batch_issuance import issue_credentials
+from gridsecure.credentials.issuance import CheckedRequest, check_requests, issue_credential
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey
 from gridsecure.credentials.log_details import ACTOR
 from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AuthenticityError, GridSecureError, InputError
+from gridsecure.errors import GridSecureError
 from gridsecure.identity.enrolments.certifying import certify, find_unlisted
 from gridsecure.identity.enrolments.enrolled_keys import Enrolment, keep_enrolments
 from gridsecure.identity_messages import Facts
@@ -52,7 +53,8 @@ class Issued:
     """The answer to a request.
 
     Args:
-        response: For `finalise_credential`.
+        response: For `finalise_credential`; of a traceable role, the MAC for
+            `finalise_credentials`.
         facts: What was certified, which the holder must be told.
     """
 
@@ -88,10 +90,10 @@ class Issuer:
                 is not in the books (`identity.unknown-account`).
         """
         request = CredentialRequest(identity, message, channel)
-        (answer,) = self.issue_all([request], context=context, now=now)
+        (answer,), proof = self.issue_all([request], context=context, now=now)
         if isinstance(answer, GridSecureError):
             raise answer
-        return answer
+        return Issued(answer.response + proof, answer.facts)
 
     def issue_all(
         self,
@@ -100,7 +102,7 @@ class Issuer:
         context: Context,
         now: datetime,
         actor: str = ACTOR,
-    ) -> list[Issued | GridSecureError]:
+    ) -> tuple[list[Issued | GridSecureError], bytes]:
         """Answer credential requests, each on its own.
 
         Args:
@@ -109,13 +111,19 @@ class Issuer:
             actor: Who sent them, for the evidence log.
 
         Returns:
-            By request the answer, or why there is none, as `issue` raises it.
+            By request the answer, or why there is none, as `issue` raises it; and the proof for
+            all answers together, empty for a hidden role.
 
         Raises:
             StorageError: The database refuses; nothing was kept.
         """
         # 1. secrets
-        checked = [self._check(request, context) for request in requests]
+        checked = check_requests(
+            [(request.message, request.channel) for request in requests],
+            suite=self.suite,
+            issuer=self.key.public_key(self.suite),
+            context=context,
+        )
         asked = {at: one for at, one in enumerate(checked) if isinstance(one, CheckedRequest)}
         entries = {
             at: Enrolment(requests[at].identity, context, self.suite.group.encode(one.commitment))
@@ -132,23 +140,10 @@ class Issuer:
         # 4. answers
         malformed = {at: one for at, one in enumerate(checked) if isinstance(one, GridSecureError)}
         answers: dict[int, Issued | GridSecureError] = {**malformed, **refused}
-        for at, certified in zip(kept, facts, strict=True):
-            answers[at] = self._answer(asked[at], certified)
-        return [answers[at] for at in range(len(requests))]
-
-    def _check(
-        self, request: CredentialRequest, context: Context
-    ) -> CheckedRequest | GridSecureError:
-        try:
-            return check_request(
-                request.message,
-                suite=self.suite,
-                issuer=self.key.public_key(self.suite),
-                context=context,
-                channel=request.channel,
-            )
-        except (InputError, AuthenticityError) as refused:
-            return refused
+        responses, proof = self._answer([asked[at] for at in kept], facts)
+        for at, response, certified in zip(kept, responses, facts, strict=True):
+            answers[at] = Issued(response, certified)
+        return [answers[at] for at in range(len(requests))], proof
 
     def _refuse(
         self, session: Session, entries: dict[int, Enrolment], *, now: datetime
@@ -163,9 +158,14 @@ class Issuer:
             at: why for at, why in zip(listed, refusals, strict=True) if why is not None
         }
 
-    def _answer(self, asked: CheckedRequest, facts: Facts) -> Issued:
-        answer = issue_credential(asked, suite=self.suite, key=self.key, facts=facts)
-        return Issued(answer, facts)
+    def _answer(
+        self, asked: Sequence[CheckedRequest], facts: Sequence[Facts]
+    ) -> tuple[list[bytes], bytes]:
+        suite, key = self.suite, self.key
+        if asked and not asked[0].context.is_hidden:
+            return issue_credentials(asked, suite=suite, key=key, facts=facts)
+        pairs = zip(asked, facts, strict=True)
+        return [issue_credential(one, suite=suite, key=key, facts=said) for one, said in pairs], b""
 
     def _note(
         self,

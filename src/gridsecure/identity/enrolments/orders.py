@@ -109,8 +109,9 @@ class EnrolmentDesk:
         session = bytes.fromhex(order.session)
         SESSIONS.use(self.issuer.engine, value=session, owner=sender.name, now=now)
         # 3 to 5
-        results = self._carry_out(order, sender, now=now)
-        said = sign_message(EnrolmentAnswer(session=order.session, items=results), key=self.key)
+        results, proof = self._carry_out(order, sender, now=now)
+        answer = EnrolmentAnswer(session=order.session, items=results, proof=proof.hex())
+        said = sign_message(answer, key=self.key)
         return seal_to(
             said.model_dump_json().encode(),
             recipient=sender.key,
@@ -121,7 +122,7 @@ class EnrolmentDesk:
 
     def _carry_out(
         self, order: EnrolmentOrder, sender: Party, *, now: datetime
-    ) -> list[EnrolmentResult]:
+    ) -> tuple[list[EnrolmentResult], bytes]:
         # 3. role and period
         self._check_role(order, sender)
         if order.period not in self.periods:
@@ -136,9 +137,9 @@ class EnrolmentDesk:
         # 5. answers
         context = Context(order.role, order.period)
         requests = [self._request(order, item, sender=sender) for _, item in items]
-        given = self.issuer.issue_all(requests, context=context, now=now, actor=sender.name)
+        given, proof = self.issuer.issue_all(requests, context=context, now=now, actor=sender.name)
         answers = {at: answer for (at, _), answer in zip(items, given, strict=True)}
-        return [_result(item, answers.get(at)) for at, item in enumerate(order.items)]
+        return [_result(item, answers.get(at)) for at, item in enumerate(order.items)], proof
 
     def _check_role(self, order: EnrolmentOrder, sender: Party) -> None:
         is_person = sender.key.thumbprint in self.people

@@ -37,16 +37,11 @@ from gridsecure.credentials.presentations import (
     PublicKeys,
     Verified,
     subject,
-    verify_presentation,
+    verify_presentations,
 )
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import (
-    AuthenticityError,
-    GridSecureError,
-    InputError,
-    InvalidMessageError,
-)
+from gridsecure.errors import GridSecureError, InputError, InvalidMessageError
 from gridsecure.identity.registrations.leaves import keep_leaves
 from gridsecure.identity.registrations.registry import (
     CHALLENGES,
@@ -111,9 +106,10 @@ class Registrar:
                 one that is not registered (`authenticity.registration`); a clone
                 (`authenticity.cloned`).
         """
+        check_domains(occasion.domains, period=occasion.context.period)
         CHALLENGES.use(self.engine, value=occasion.challenge, now=now)
-        outcome = self._check(message, occasion)
-        (kept,) = self._keep([outcome], context=occasion.context, now=now)
+        outcomes = self._check([(message, occasion)])
+        (kept,) = self._keep(outcomes, context=occasion.context, now=now)
         if isinstance(kept, GridSecureError):
             raise kept
         return kept
@@ -149,27 +145,25 @@ class Registrar:
         # 1. challenge
         CHALLENGES.use(self.engine, value=challenge, now=now)
         # 2. presentations
-        outcomes: list[Outcome] = []
+        malformed: dict[int, Outcome] = {}
+        sent: dict[int, tuple[bytes, Occasion]] = {}
         for at, one in enumerate(shown):
             try:
                 holder, bound = Sm2PublicKey(one.holder), batch_challenge(challenge, at)
-                occasion = Occasion(context.certify(one.facts), domains, holder, bound)
-            except InputError as malformed:
-                outcomes.append(malformed)
-            else:
-                outcomes.append(self._check(one.message, occasion))
+                sent[at] = one.message, Occasion(context.certify(one.facts), domains, holder, bound)
+            except InputError as refused:
+                malformed[at] = refused
+        found = malformed | dict(zip(sent, self._check(list(sent.values())), strict=True))
+        outcomes = [found[at] for at in range(len(shown))]
         # 3 and 4. earlier pseudonyms, and holder keys
         return self._keep(outcomes, context=context, now=now)
 
-    def _check(self, message: bytes, occasion: Occasion) -> Outcome:
-        try:
-            check_domains(occasion.domains, period=occasion.context.period)
-            shown = verify_presentation(
-                message, occasion=occasion, keys=self.keys, key=self.key, suite=self.suite
-            )
-        except (InputError, AuthenticityError) as refused:
-            return refused
-        return self._registrations(shown, occasion)
+    def _check(self, sent: Sequence[tuple[bytes, Occasion]]) -> list[Outcome]:
+        found = verify_presentations(sent, keys=self.keys, key=self.key, suite=self.suite)
+        return [
+            self._registrations(one, occasion) if isinstance(one, Verified) else one
+            for one, (_, occasion) in zip(found, sent, strict=True)
+        ]
 
     def _registrations(self, shown: Verified, occasion: Occasion) -> tuple[Registration, ...]:
         pairs = list(zip(occasion.domains, shown.nyms, strict=True))
