@@ -89,13 +89,13 @@ def test_seats_are_checked_once_for_a_roster(
     open_grid: GridSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[int] = []
-    real = seats_of_rosters._check_delegation
+    real = seats_of_rosters._check_delegations
 
-    def counted(roster: RosterManifest, slot: int, **said: str) -> None:
-        checked.append(slot)
-        real(roster, slot, **said)
+    def counted(roster: RosterManifest, holders: list[str], signatures: list[str]) -> None:
+        checked.extend(range(len(signatures)))
+        real(roster, holders, signatures)
 
-    monkeypatch.setattr(seats_of_rosters, "_check_delegation", counted)
+    monkeypatch.setattr(seats_of_rosters, "_check_delegations", counted)
     manifest = open_grid.rosters[0].manifest
     for _ in range(3):
         register(open_grid, manifest)

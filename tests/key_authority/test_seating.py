@@ -177,13 +177,13 @@ def test_seats_are_checked_once_for_a_signed_roster(
     authority: Authority, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[str] = []
-    real = seats_of_rosters._check_delegation
+    real = seats_of_rosters._check_delegations
 
-    def counted(roster: RosterManifest, slot: int, **said: str) -> None:
-        checked.append(f"{roster.roster_id}/{slot}")
-        real(roster, slot, **said)
+    def counted(roster: RosterManifest, holders: list[str], signatures: list[str]) -> None:
+        checked.extend(f"{roster.roster_id}/{slot}" for slot in range(len(signatures)))
+        real(roster, holders, signatures)
 
-    monkeypatch.setattr(seats_of_rosters, "_check_delegation", counted)
+    monkeypatch.setattr(seats_of_rosters, "_check_delegations", counted)
     assert authority.answer(authority.bill_request(uploads)).state == RELEASED
     restarted = authority.open_zone([authority.grid.identity_key])
     authority.zone.engine.dispose()

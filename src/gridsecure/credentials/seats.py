@@ -23,6 +23,7 @@ from re import fullmatch
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from gridsecure.credentials.batch_signatures import SignedText, find_unsigned
 from gridsecure.credentials.issuer_keys import Role
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.suites import frame_parts
@@ -206,8 +207,7 @@ def verify_seats(
     # 4. the holders
     if len(shown.delegations) != roster.slots:
         raise _not_seated("A roster has other delegations than slots.")
-    for slot, (entry, signature) in enumerate(zip(holders.entries, shown.delegations, strict=True)):
-        _check_delegation(roster, slot, holder=entry.holder, signature=signature)
+    _check_delegations(roster, [entry.holder for entry in holders.entries], shown.delegations)
     pairs = ((entry.subject, sm3_hex(bytes.fromhex(entry.holder))) for entry in holders.entries)
     return SeatedRoster(roster, key, speaker.subject, tuple(pairs))
 
@@ -289,16 +289,27 @@ def _registrations(
     return found
 
 
-def _check_delegation(roster: RosterManifest, slot: int, *, holder: str, signature: str) -> None:
-    try:
-        key, signed = Sm2PublicKey(bytes.fromhex(holder)), bytes.fromhex(signature)
-        key.verify(delegation_text(roster, slot), signed)
-    except (ValueError, SignatureError) as refused:
-        raise SignatureError(
-            f"The holder in slot {slot} did not agree to its seat.",
-            reason="authenticity.delegation",
-            remedy="Have the meter point's agent sign for this roster and slot.",
-        ) from refused
+def _check_delegations(
+    roster: RosterManifest, holders: Sequence[str], signatures: Sequence[str]
+) -> None:
+    signed = []
+    for slot, (holder, signature) in enumerate(zip(holders, signatures, strict=True)):
+        try:
+            key, data = Sm2PublicKey(bytes.fromhex(holder)), bytes.fromhex(signature)
+        except (ValueError, InvalidMessageError) as malformed:
+            raise _not_agreed(slot) from malformed
+        signed.append(SignedText(key, delegation_text(roster, slot), data))
+    unsigned = find_unsigned(signed)
+    if unsigned:
+        raise _not_agreed(min(unsigned))
+
+
+def _not_agreed(slot: int) -> SignatureError:
+    return SignatureError(
+        f"The holder in slot {slot} did not agree to its seat.",
+        reason="authenticity.delegation",
+        remedy="Have the meter point's agent sign for this roster and slot.",
+    )
 
 
 def _not_seated(why: str) -> UnknownMeterError:

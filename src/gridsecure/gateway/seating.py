@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from gridsecure.credentials.batch_signatures import Signing, sign_all
 from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm3 import sm3_hex
@@ -164,13 +165,16 @@ def _sign(
     gateway, holders = words
     manifest, domain = draft.manifest, Domain(*draft.manifest.domain.split("/"))
     # 2. delegations
-    delegations = []
+    signings = []
     entries = Registrations.parse(holders.body).entries
     for slot, (name, entry) in enumerate(zip(draft.meter_point_ids, entries, strict=True)):
-        key = agents.meter_point(name).key_in(domain)
-        if entry.holder != key.public_key.point.hex():
+        agent = agents.meter_point(name)
+        public = agent.public_in(domain)
+        if entry.holder != public.point.hex():
             raise _other_key()
-        delegations.append(key.sign(delegation_text(manifest, slot)).hex())
+        scalar, text = agent.holder.scalar_in(domain), delegation_text(manifest, slot)
+        signings.append(Signing(scalar, public, text))
+    delegations = [signature.hex() for signature in sign_all(signings)]
     # 3. the roster
     seats = RosterSeats(gateway=gateway, holders=holders, delegations=delegations)
     data = seats.model_dump_json().encode()
