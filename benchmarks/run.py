@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from benchmarks.bill_costs import tier_costs, tou_costs
 from benchmarks.element_costs import element_costs
+from benchmarks.enrolment_costs import enrolment_costs
 from benchmarks.exact_bills import exact_bills
 from benchmarks.figures import BenchResult, Figure
 from benchmarks.gateway_costs import gateway_costs
@@ -56,6 +57,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += peers(keys, sizes=sizes, report=report)
     report("presentations, grants, tokens, uploads, seats")
     figures += identity_costs(sizes=sizes)
+    report(f"enrolment of {sizes.enrolled} meter points")
+    figures += enrolment_costs(sizes=sizes)
     report("worker processes")
     figures += speed_up(keys, sizes=sizes)
     if sizes.run_meters:

@@ -20,6 +20,7 @@ class BenchSizes:
         identity_messages: Presentations, grants, tokens and uploads, each kind checked one by one.
         seats: Slots of the roster whose seats are checked.
         run_meters: Simulated meter points of the whole run; none in a run that is to be short.
+        enrolled: Meter points that enrol with two pseudonyms.
         jobs: Independent roster jobs for the worker processes.
         repeats: A timing is the best of at most this many repetitions.
         seconds: No repetition of one timing begins after this time [s].
@@ -34,6 +35,7 @@ class BenchSizes:
     identity_messages: int
     seats: int
     run_meters: int
+    enrolled: int
     jobs: int
     repeats: int
     seconds: float
@@ -51,6 +53,7 @@ class BenchSizes:
             identity_messages=64,
             seats=256,
             run_meters=4_096,
+            enrolled=512,
             jobs=24,
             repeats=9,
             seconds=6.0,
@@ -69,6 +72,7 @@ class BenchSizes:
             identity_messages=2,
             seats=8,
             run_meters=0,
+            enrolled=6,
             jobs=2,
             repeats=1,
             seconds=0.5,

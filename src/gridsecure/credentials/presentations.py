@@ -179,6 +179,15 @@ def subject(nym: Point, *, domain: Domain, suite: Suite) -> str:
     return sm3_hex(frame_parts(domain.text, suite.group.encode(nym)))
 
 
+def shown_subjects(message: bytes, *, domains: Sequence[Domain], suite: Suite) -> tuple[str, ...]:
+    """The names of the pseudonyms that one's own presentation shows in its first domains."""
+    start, size = WHOLE_BYTES * _FIXED_POINTS, WHOLE_BYTES * len(domains)
+    nyms = suite.group.decode_whole(message[start : start + size])
+    return tuple(
+        subject(nym, domain=domain, suite=suite) for nym, domain in zip(nyms, domains, strict=True)
+    )
+
+
 def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, suite: Suite) -> bytes:
     """Show a credential.
 

@@ -17,13 +17,14 @@ from sqlmodel import select
 from gridsecure.credentials.group import POINT_BYTES
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
+from gridsecure.errors import ConflictError
 from gridsecure.gateway.agents import Agent
 from gridsecure.gateway.tables import AgentRow, CredentialRow, GatewayAgentRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Facts
 from gridsecure.month_texts import year_text
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import find, find_many, keep
+from gridsecure.store.rows import Kept, find, find_many, keep, keep_groups
 
 Subjects = tuple[str, ...]
 """A holder's pseudonyms of one period, in the order of its domains."""
@@ -59,10 +60,11 @@ def remember(
     Args:
         registered: Meter point -> its pseudonyms and facts.
     """
-    with write_session(zone.engine) as session:
-        for meter_point_id, member in registered.items():
-            billing, settlement = member.subjects
-            row = AgentRow(
+    rows = []
+    for meter_point_id, member in registered.items():
+        billing, settlement = member.subjects
+        rows.append(
+            AgentRow(
                 period=period,
                 meter_point_id=meter_point_id,
                 billing=billing,
@@ -70,7 +72,8 @@ def remember(
                 **_facts(member.facts),
                 at=at,
             )
-            keep(session, row)
+        )
+    _keep(zone, rows)
 
 
 def recall_members(zone: GatewayZone, period: str) -> dict[str, Member]:
@@ -86,17 +89,27 @@ def keep_credentials(
     zone: GatewayZone, period: str, given: Sequence[Given], *, at: datetime
 ) -> None:
     """Keep the credentials of a year; of a holder that has one, the first stays."""
-    with write_session(zone.engine) as session:
-        for agent, credential in given:
-            encode = agent.holder.suite.group.encode
-            row = CredentialRow(
+    rows = []
+    for agent, credential in given:
+        encode = agent.holder.suite.group.encode
+        rows.append(
+            CredentialRow(
                 period=period,
                 identity=agent.identity,
                 mac=encode(credential.u) + encode(credential.u_prime),
                 **_facts(credential.context.facts),
                 at=at,
             )
-            keep(session, row)
+        )
+    _keep(zone, rows)
+
+
+def _keep(zone: GatewayZone, rows: Sequence[Kept]) -> None:
+    """Keep rows, all of them or none."""
+    with write_session(zone.engine) as session:
+        for outcome in keep_groups(session, [[row] for row in rows]):
+            if isinstance(outcome, ConflictError):
+                raise outcome
 
 
 def load_credentials(

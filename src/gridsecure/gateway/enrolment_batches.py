@@ -21,7 +21,7 @@ from gridsecure.credentials.access import batch_challenge, enrolment_channel
 from gridsecure.credentials.batch_issuance import GivenMac, finalise_credentials
 from gridsecure.credentials.issuance import Credential, PendingRequest
 from gridsecure.credentials.issuer_keys import Context, Role
-from gridsecure.credentials.presentations import Domain
+from gridsecure.credentials.presentations import Domain, shown_subjects
 from gridsecure.credentials.seats import registration_domains
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.errors import AuthenticityError
@@ -137,18 +137,20 @@ def register(
     """
     if not batch.agents:
         return []
+
+    def attempt() -> tuple[Registering, list[Subjects | str]]:
+        registering = _presented(batch, credentials, peer.challenge())
+        return registering, peer.register(registering)
+
     # 1 and 2. challenge and presentations
-    outcomes = retry_afresh(lambda: peer.register(_presented(batch, credentials, peer.challenge())))
+    sent, outcomes = retry_afresh(attempt)
     # 3. pseudonyms
-    for agent, outcome in zip(batch.agents, outcomes, strict=True):
-        if not isinstance(outcome, str) and outcome != own_subjects(agent, batch.domains):
+    suite = batch.agents[0].holder.suite
+    for item, outcome in zip(sent.items, outcomes, strict=True):
+        own = shown_subjects(item.presentation, domains=batch.domains, suite=suite)
+        if not isinstance(outcome, str) and outcome != own:
             raise peer.malformed()
     return outcomes
-
-
-def own_subjects(agent: Agent, domains: tuple[Domain, ...]) -> Subjects:
-    """A holder's pseudonyms, as it computes them."""
-    return tuple(agent.holder.name_in(domain) for domain in domains)
 
 
 def retry_afresh(step: Callable[[], T]) -> T:

@@ -5,17 +5,18 @@ that is taken is a conflict. Only what a table declares as its state moves, by c
 that two processes cannot both take one job and a killed process leaves either the old state or the
 new one.
 
-Groups of rows are kept whole or not at all, and none is hurt by another. A group is written behind
-a savepoint: what is taken by other content rolls back to it, and so does the loser of a race on a
-database that lets both look first (PostgreSQL). Told by the unique index, it looks once more, now
-sees who won, and is refused alone or finds its own content there. Give groups in an order that
-every process uses, best by key: two transactions that wait for each other's rows in opposite orders
-would both stand still until the database ends one of them.
+Groups of rows are kept whole or not at all, and none is hurt by another. All of them are looked up
+and written in few statements. On a database that lets two processes look first (PostgreSQL), the
+loser of a race is told by the unique index; then the groups are written one by one, each behind a
+savepoint, and the loser looks once more, now sees who won, and is refused alone or finds its own
+content there. Give groups in an order that every process uses, best by key: two transactions that
+wait for each other's rows in opposite orders would both stand still until the database ends one of
+them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, ClassVar, Final, TypeVar
@@ -32,6 +33,7 @@ from sqlalchemy import (
     event,
     inspect,
     or_,
+    tuple_,
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import TypeDecorator
@@ -193,7 +195,25 @@ def keep_groups(
     Raises:
         StorageError: A group lost its race twice (`storage.busy`).
     """
-    return [_keep_group(session, group) for group in groups]
+    rows = [row for group in groups for row in group]
+    for row in rows:
+        check_values(row)
+    known = _find_clashing(session, rows)
+    outcomes: list[list[bool] | ConflictError] = []
+    new: dict[type[Kept], list[dict[str, object]]] = {}
+    for group in groups:
+        outcome, added = _place_group(group, known)
+        outcomes.append(outcome)
+        for row in added:
+            new.setdefault(type(row), []).append(_values(row))
+            known |= dict.fromkeys(_taken_keys(row), row)
+    try:
+        with session.begin_nested():
+            for table, values in new.items():
+                session.execute(insert(table), values)
+    except IntegrityError:  # another process was faster with one of them
+        return [_keep_group(session, group) for group in groups]
+    return outcomes
 
 
 def find(session: Session, table: type[_Row], **key: object) -> _Row | None:
@@ -280,6 +300,53 @@ def _greatest(table: type[SQLModel], name: str) -> int:
     """The greatest whole number of a column, as PostgreSQL has it."""
     made: Table = table.__table__  # type: ignore[attr-defined] # SQLModel makes it
     return 2**63 - 1 if isinstance(made.columns[name].type, BigInteger) else 2**31 - 1
+
+
+_Key = tuple[type[Kept], tuple[str, ...], tuple[object, ...]]
+"""A table, some of its columns, and what a row has in them."""
+
+
+def _taken_keys(row: Kept) -> list[_Key]:
+    """The unique keys that a row has; one with nothing in it is none."""
+    table = type(row)
+    keys = ((key, tuple(getattr(row, name) for name in key)) for key in _keys(table))
+    return [(table, key, values) for key, values in keys if None not in values]
+
+
+def _find_clashing(session: Session, rows: Sequence[Kept]) -> dict[_Key, Kept]:
+    """What the database has under the unique keys of some rows."""
+    wanted: dict[tuple[type[Kept], tuple[str, ...]], dict[tuple[object, ...], None]] = {}
+    for row in rows:
+        for table, key, values in _taken_keys(row):
+            wanted.setdefault((table, key), {})[values] = None
+    known: dict[_Key, Kept] = {}
+    for (table, key), several in wanted.items():
+        asked, columns = list(several), tuple_(*(getattr(table, name) for name in key))
+        for start in range(0, len(asked), _PORTION // len(key)):
+            portion = columns.in_(asked[start : start + _PORTION // len(key)])
+            for row in session.exec(select(table).where(portion)):
+                known |= dict.fromkeys(_taken_keys(row), row)
+    return known
+
+
+def _place_group(
+    group: Sequence[Kept], known: Mapping[_Key, Kept]
+) -> tuple[list[bool] | ConflictError, list[Kept]]:
+    """Whether each row of a group is new, or the conflict; and the rows to write."""
+    own: dict[_Key, Kept] = {}
+    outcome: list[bool] = []
+    added: list[Kept] = []
+    for row in group:
+        keys = _taken_keys(row)
+        found = [other for key in keys if (other := own.get(key) or known.get(key)) is not None]
+        is_new = not any(_is_same(row, other) for other in found)
+        if is_new and found:
+            return _taken(type(row)), []
+        if is_new:
+            added.append(row)
+            own |= dict.fromkeys(keys, row)
+        outcome.append(is_new)
+    return outcome, added
 
 
 def _keep_group(session: Session, group: Sequence[Kept]) -> list[bool] | ConflictError:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, insert, select
 
 from gridsecure.credentials.log_details import commitment, leaf, name_digest
 from gridsecure.identity.registrations.tables import BatchRow, LeafRow
@@ -37,8 +37,9 @@ def keep_leaves(
         now: The present, aware.
     """
     keep(session, BatchRow(entry=entry.hash, digest=commitment(leaves), at=now))
-    session.add_all(LeafRow(entry=entry.hash, leaf=one) for one in sorted(leaves))
-    session.flush()
+    if leaves:
+        rows = [{"entry": entry.hash, "leaf": one} for one in sorted(leaves)]
+        session.execute(insert(LeafRow), rows)
 
 
 def leaves_of(engine: Engine, entry: str) -> list[str]:
