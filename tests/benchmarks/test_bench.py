@@ -144,7 +144,7 @@ def test_identity_figures_name_who_computed(run: tuple[BenchResult, list[str]]) 
         assert f"{picked} (picked by auto)" in figures[name].note
     rates = {"tokens_issued", "tokens_verified", "uploads", "seats", "presentations", "grants"}
     assert {figures[name].unit for name in rates} == {"per second"}
-    assert "358 bytes" in figures["presentations"].note
+    assert "704 bytes" in figures["presentations"].note
     for name in ("tokens_issued", "tokens_verified", "uploads", "seats"):
         assert f"{select_engine('auto').name} (picked by auto)" in figures[name].note
 
