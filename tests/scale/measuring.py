@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from fastapi import FastAPI
 
-from gridsecure.compute import crew
+from gridsecure.compute import job_engines
 from tests.scale.authority_world import authority_at
 from tests.scale.filling import Size
 from tests.scale.gateway_world import gateway_at
@@ -51,7 +51,7 @@ def measure(zone: str, size: Size, folder: Path) -> Measured:
     """Let a service go through its month."""
     meter = WorkMeter()
     with (
-        patch.object(crew, "WorkerPool", HerePool),
+        patch.object(job_engines, "WorkerPool", HerePool),
         WORLDS[zone](folder, size, meter) as world,
     ):
         world.run_month()

@@ -60,6 +60,7 @@ class HerePool(LocalPool):
     room = 64
 
     def __init__(self, *given: object, workers: int) -> None:
+        self.workers = workers
         super().__init__(*given)  # type: ignore[arg-type] # as the crew gives them
 
     def warm(self) -> None:

@@ -6,6 +6,7 @@ routes is asked for at least once. `make scale` does so at full size.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -79,11 +80,21 @@ def test_nobody_waits_for_a_computation(pair: Pair) -> None:
     assert (small.meter.held_over | large.meter.held_over) - SIGNED_IN_TURN == set()
 
 
-def test_requests_take_as_long_whatever_there_is(pair: Pair) -> None:
-    _, small, large = pair
-    for key in large.meter.requests.keys() - AS_LONG_AS_IT_IS.keys():
-        few, many = small.meter.requests[key], large.meter.requests[key]
-        assert many.cpu <= FACTOR * few.cpu + SLACK_S, (key, tabulate(small, large))
+def list_slower(small: Measured, large: Measured) -> set[tuple[str, str, str]]:
+    """Requests that take longer where there is more."""
+    return {
+        key
+        for key in large.meter.requests.keys() - AS_LONG_AS_IT_IS.keys()
+        if large.meter.requests[key].cpu > FACTOR * small.meter.requests[key].cpu + SLACK_S
+    }
+
+
+def test_requests_take_as_long_whatever_there_is(pair: Pair, tmp_path: Path) -> None:
+    zone, small, large = pair
+    slower = list_slower(small, large)
+    if slower:  # once more, because a busy machine takes its time for anything
+        slower &= list_slower(small, measure(zone, LARGE, tmp_path))
+    assert slower == set(), tabulate(small, large)
 
 
 def test_background_work_reads_as_many_rows_whatever_there_is(pair: Pair) -> None:

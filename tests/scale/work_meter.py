@@ -31,7 +31,7 @@ from gridsecure.credentials.group import Group
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.secret_key import SecretKeySet
-from gridsecure.key_authority.checker import verification
+from gridsecure.key_authority.checker.reexecution import BillCheck, LoadCurveCheck
 from gridsecure.store.database import _WRITES
 
 _SCANNED = re.compile(r"^SCAN (\w+)")
@@ -49,8 +49,8 @@ COSTLY = (
     (PublicKeySet, "encrypt"),
     (SecretKeySet, "decrypt"),
     (Worker, "run"),
-    (verification, "execute_bill"),
-    (verification, "execute_load_curve"),
+    (BillCheck, "execute"),
+    (LoadCurveCheck, "execute"),
     (PlatformObjects, "get"),
     (PlatformObjects, "put"),
     (PlatformObjects, "put_together"),
