@@ -34,7 +34,8 @@ from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, sign_message
 from gridsecure.store.database import write_session
-from gridsecure.wire.client import PAUSES_S, service_client
+from gridsecure.wire.client import LONGEST_PAUSE_S, PAUSES_S, Client, service_client
+from gridsecure.wire.words import PeopleWords
 from tests.gateway.gateway_world import MONTH, YEAR, GatewayWorld
 
 REQUESTS = 9
@@ -167,6 +168,26 @@ def test_a_fault_that_stays_is_reported_after_the_last_attempt(status):
     assert refusal.value.reason == "platform.failed"
     assert refusal.value.remedy
     assert pauses == list(PAUSES_S)
+
+
+@pytest.mark.parametrize(("said", "waited"), [("1", 1.0), ("3600", LONGEST_PAUSE_S)])
+def test_a_busy_service_is_asked_again_when_it_says_also_by_who_repeats_nothing_else(
+    monkeypatch, said, waited
+):
+    pauses = []
+    answers = [httpx.Response(503, headers={"Retry-After": said}), httpx.Response(200)]
+    http = httpx.Client(transport=httpx.MockTransport(lambda _r: answers.pop(0)))
+    monkeypatch.setattr("gridsecure.wire.client.time.sleep", pauses.append)
+    assert Client(http, PeopleWords("platform")).call("POST", "http://p/x").is_success
+    assert pauses == [waited]
+
+
+def test_a_service_that_stays_busy_is_given_up():
+    pauses = []
+    busy = httpx.Response(503, headers={"Retry-After": "1"}, json=REFUSAL)
+    with pytest.raises(GridSecureError, match=r"some\.reason"):
+        peer(lambda _r: busy, pauses=pauses).get("/x")
+    assert pauses == [max(pause, 1.0) for pause in PAUSES_S]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -210,6 +210,11 @@ class Month:
                 plan="bill",
                 purpose="billing",
                 requested_by="",
+                start="",
+                end="",
+                released_at="",
+                cells=0,
+                suppressed=0,
                 at=NOW,
             ),
         )

@@ -84,6 +84,13 @@ def test_columns_say_what_was_signed(engine: Engine) -> None:
         said = ReleaseCertificate.parse(release.envelope.body)
         assert (release.release_id, release.plan) == (said.release_id, said.plan)
         assert (release.purpose, release.requested_by) == (said.purpose, said.requested_by)
+        assert (release.start, release.end, release.released_at) == (
+            said.start,
+            said.end,
+            said.released_at,
+        )
+        told = [cell.value is not None for cell in said.cells]
+        assert (release.cells, release.suppressed) == (told.count(True), told.count(False))
         transcripts = session.exec(select(ReleasedTranscriptRow.transcript)).all()
         assert set(transcripts) == set(said.transcripts)
         for row in session.exec(select(KeySetRow)):

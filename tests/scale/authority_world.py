@@ -88,6 +88,8 @@ def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
         n = numbers(releases)
         named = {"digest": name("certificate", n), "release_id": name("release", n)}
         asked = {"plan": "bill", "purpose": "billing", "requested_by": "clerk"}
+        asked |= {"start": start, "end": end, "released_at": AT.isoformat()}
+        asked |= {"cells": 10, "suppressed": 0}
         fill(to, tables.ReleaseRow, n, message=like, at=AT, **named, **asked)
         told = {"digest": name("preview", n), "preview_id": name("shadow", n)}
         fill(to, tables.PreviewRow, n, message=like, at=AT, **told, order=name("order", n))

@@ -129,7 +129,7 @@ def test_who_waits_too_long_is_refused(postgres_url: str, monkeypatch) -> None:
     with write_session(engine) as holding:
         keep(holding, entry("held"))
         with (
-            pytest.raises(StorageError, match=r"storage\.database"),
+            pytest.raises(StorageError, match=r"storage\.busy"),
             write_session(engine) as waiting,
         ):
             names_in(waiting)

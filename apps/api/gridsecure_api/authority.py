@@ -16,13 +16,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import httpx
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from sqlmodel import Session
 
 from gridsecure import frames
 from gridsecure.credentials.access import GRANT_ROLE
@@ -34,7 +35,7 @@ from gridsecure.errors import (
     InvalidMessageError,
     StorageError,
 )
-from gridsecure.key_authority.checker import key_sets
+from gridsecure.key_authority.checker import key_sets, release_lists
 from gridsecure.key_authority.checker.answering import (
     FAILED,
     REFUSED,
@@ -42,7 +43,6 @@ from gridsecure.key_authority.checker.answering import (
     Outcome,
     answer_request,
     find_certificate,
-    list_certificates,
     read_sealed_statements,
 )
 from gridsecure.key_authority.checker.grants import seal_result
@@ -67,6 +67,7 @@ from gridsecure.wire.connections import new_client
 from gridsecure.wire.services import EvidenceHead
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
+from gridsecure_api.lists import Paging, answer_kept, answer_page
 from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.serving import (
     FRAMES_BODY,
@@ -120,6 +121,8 @@ Reader = Annotated[TokenClaims, Depends(require("billing", "analyst", "regulator
 Billing = Depends(require("billing"))
 Grantee = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
 Witness = Depends(require("regulator", "custodian", "operator"))
+
+_RELEASES: Final = TypeAdapter(list[ReleaseSummary])
 
 router = APIRouter()
 
@@ -203,22 +206,31 @@ def answer_waiting_requests(state: State) -> list[RoundOutcome]:
         state.round_lock.release()
 
 
-@router.get("/releases", tags=["releases"])
-def list_releases(state: State, _reader: Reader) -> list[ReleaseSummary]:
-    """What was released, oldest first."""
-    return [_summary(ReleaseCertificate.parse(item.body)) for item in list_certificates(state.zone)]
+@router.get("/releases", tags=["releases"], response_model=list[ReleaseSummary])
+def list_releases(request: Request, state: State, _reader: Reader, asked: Paging) -> Response:
+    """What was released, oldest first, page by page."""
+
+    def read(session: Session) -> tuple[bytes, int | None]:
+        items, after = release_lists.list_summaries(session, asked)
+        return _RELEASES.dump_json(items), after
+
+    return answer_page(request, state.zone.engine, revision=release_lists.read_revision, read=read)
 
 
-@router.get("/releases/{release_id}", tags=["releases"])
-def read_release(release_id: str, state: State, reader: Reader) -> Signed:
+@router.get("/releases/{release_id}", tags=["releases"], response_model=Signed)
+def read_release(release_id: str, request: Request, state: State, reader: Reader) -> Any:
     """A signed certificate.
 
     A regulator gets a copy of it with every value blank, signed as such by the authority: which
     cells were released, from what and under which rule, and no figure.
     """
-    envelope = find_certificate(state.zone, release_id)
     if set(reader.roles) & {"billing", "analyst"}:
-        return envelope
+        return answer_kept(
+            request,
+            release_lists.find_digest(state.zone, release_id),
+            lambda: release_lists.read_certificate_text(state.zone, release_id),
+        )
+    envelope = find_certificate(state.zone, release_id)
     certificate = ReleaseCertificate.parse(envelope.body)
     blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
     return sign_message(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
@@ -265,19 +277,6 @@ def read_statements(release_id: str, roster_id: str, state: State) -> Response:
 def read_evidence_head(state: State) -> EvidenceHead:
     """The newest entry's place and hash, for a witness to keep."""
     return evidence_head(state.zone.engine)
-
-
-def _summary(certificate: ReleaseCertificate) -> ReleaseSummary:
-    return ReleaseSummary(
-        release_id=certificate.release_id,
-        plan=certificate.plan,
-        start=certificate.start,
-        end=certificate.end,
-        purpose=certificate.purpose,
-        released_at=certificate.released_at,
-        cells=sum(cell.value is not None for cell in certificate.cells),
-        suppressed=sum(cell.value is None for cell in certificate.cells),
-    )
 
 
 def create_authority_app(

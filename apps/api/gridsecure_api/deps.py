@@ -3,7 +3,7 @@
 Denied by default: `AccessCheck` stands before the whole application, and without a valid token for
 this service it lets through only the paths named public. What a holder of a token may do is decided
 by `require` at each route. The gate also bounds the bytes of a request body, whatever reads it, and
-is the last stop of errors that nobody expected.
+what is in work at once (`lanes`); it is the last stop of errors that nobody expected.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from gridsecure.errors import (
     GridSecureError,
     SignatureError,
 )
-from gridsecure.wire.problems import REASONS_PATH
+from gridsecure.wire.problems import LATER, REASONS_PATH
 from gridsecure_api.api_page import PAGE_PATHS
 from gridsecure_api.errors import error_response, internal_response, too_large_error
+from gridsecure_api.lanes import Lanes, Turn
 
 ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/openapi.json"}
 """Paths of every service that need no token."""
@@ -63,11 +64,12 @@ class AccessRules:
 
 
 class AccessCheck:
-    """ASGI middleware: token, body limit, last stop of errors."""
+    """ASGI middleware: token, body limit, turns, last stop of errors."""
 
     def __init__(self, app: ASGIApp, rules: AccessRules) -> None:
         self._app = app
         self._rules = rules
+        self._lanes = Lanes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -76,17 +78,27 @@ class AccessCheck:
             return
         if scope["type"] != "http":
             raise AccessDeniedError("This service speaks HTTP only.")
-        answer = _Answer(send)
-        failure = await self._handle(scope, receive, answer)
+        path = scope["path"]
+        is_page = path in ALWAYS_PUBLIC or path.startswith(REASONS_PATH)
+        turn = self._lanes.enter(scope["method"], is_page=is_page)
+        answer = _Answer(send, turn)
+        try:
+            failure = await self._handle(scope, receive, answer, turn)
+        finally:
+            turn.leave()
         # After the first byte of an answer, breaking the connection is the only honest sign.
         if failure is not None and not answer.started:
             await failure(scope, receive, send)
 
-    async def _handle(self, scope: Scope, receive: Receive, answer: _Answer) -> JSONResponse | None:
+    async def _handle(
+        self, scope: Scope, receive: Receive, answer: _Answer, turn: Turn
+    ) -> JSONResponse | None:
         try:
             if not self._is_public(scope["path"]):
                 scope.setdefault("state", {})["claims"] = self._claims(Headers(scope=scope))
-            body = _BoundedBody(scope, receive, limit=self._rules.max_body_bytes)
+            body = _BoundedBody(scope, receive, limit=self._rules.max_body_bytes, turn=turn)
+            if not body.is_coming:
+                await turn.take()
             await self._app(scope, body, answer)
         except GridSecureError as error:
             return error_response(error)
@@ -112,33 +124,52 @@ class AccessCheck:
 
 
 class _Answer:
-    """Passes an answer on and remembers whether it began."""
+    """Passes an answer on and remembers whether it began.
 
-    def __init__(self, send: Send) -> None:
+    The work is done by then: who reads slowly keeps no turn from others.
+    """
+
+    def __init__(self, send: Send, turn: Turn) -> None:
         self._send = send
+        self._turn = turn
         self.started = False
 
     async def __call__(self, message: AsgiMessage) -> None:
         self.started = True
+        self._turn.leave()
         await self._send(message)
 
 
 class _BoundedBody:
-    """Passes a request body on until it is too long, whatever its header promised."""
+    """Passes a request body on until it is too long, whatever its header promised.
 
-    def __init__(self, scope: Scope, receive: Receive, *, limit: int) -> None:
+    The turn is taken once the body is here: who sends slowly keeps none from others.
+
+    Attributes:
+        is_coming: Whether there is a body.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, *, limit: int, turn: Turn) -> None:
         self._receive = receive
+        self._turn = turn
         self._left = limit
-        declared = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > limit:
             raise too_large_error()
+        self.is_coming = declared.strip("0") != "" or "transfer-encoding" in headers
 
     async def __call__(self) -> AsgiMessage:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
+        # The framework turns any other error inside a body into a 400 of its own.
         if self._left < 0:
-            # The framework turns any other error inside a body into a 400 of its own.
             raise HTTPException(413)
+        if not message.get("more_body", False):
+            try:
+                await self._turn.take()
+            except GridSecureError as busy:
+                raise HTTPException(LATER) from busy
         return message
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,9 +19,20 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
-from gridsecure.wire.problems import INTERNAL, TOO_LARGE, Problem, problem_of, status_of
+from gridsecure.wire.problems import (
+    BUSY,
+    INTERNAL,
+    LATER,
+    TOO_LARGE,
+    Problem,
+    problem_of,
+    status_of,
+)
 
 _log = logging.getLogger(__name__)
+
+RETRY_AFTER: Final = {"Retry-After": "1"}
+"""When to ask again what was not done [s]: lanes empty that fast."""
 
 
 def error_response(error: GridSecureError) -> JSONResponse:
@@ -30,7 +41,7 @@ def error_response(error: GridSecureError) -> JSONResponse:
     if isinstance(error, AuthenticityError):
         _log.warning("refused: %s %s", type(error).__name__, error.reason)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return _response(problem_of(error), status, headers=headers)
+    return _response(problem_of(error), status, headers=RETRY_AFTER if status == LATER else headers)
 
 
 def _response(
@@ -53,6 +64,15 @@ def too_large_error() -> InvalidMessageError:
         "The request body exceeds what this service reads at once.",
         reason=TOO_LARGE,
         remedy="Send it in several requests.",
+    )
+
+
+def busy_error() -> GridSecureError:
+    """A request that would have to wait too long."""
+    return GridSecureError(
+        "The service has as many requests in work as it can answer soon.",
+        reason=BUSY,
+        remedy="Try again after the seconds that Retry-After names. Nothing was done.",
     )
 
 
@@ -99,6 +119,8 @@ def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 413:
         return error_response(too_large_error())
+    if status == LATER:
+        return error_response(busy_error())
     message = {
         404: "There is nothing at this address.",
         405: "This address does not take this method.",

@@ -15,12 +15,13 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from sqlmodel import Session
 
 from gridsecure import frames
 from gridsecure.compute import closings, intake, key_sets, seating, shadows
 from gridsecure.compute.containers import PlatformObjects
-from gridsecure.compute.desk import RunDesk
+from gridsecure.compute.desk import RunDesk, list_statuses, read_revision
 from gridsecure.compute.job_engines import choose_engine
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import list_waiting_requests, record_answer
@@ -54,6 +55,7 @@ from gridsecure.wire.services import EvidenceHead
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api import platform_queries
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
+from gridsecure_api.lists import Paging, answer_page
 from gridsecure_api.serving import (
     FRAMES_BODY,
     ServiceDescription,
@@ -65,6 +67,7 @@ from gridsecure_api.settings import PlatformSettings, key_registry, public_key
 from gridsecure_api.signed_uploads import SignedBy
 
 _ROSTER_PARTS: Final = 2
+_RUNS: Final = TypeAdapter(list[RunStatus])
 _SHADOW_PARTS: Final = 2
 _RUN_ID_DIGITS: Final = 32
 _TALLIES: Final = {
@@ -322,10 +325,15 @@ def start_shadow_run(body: RawBody, claims: Orderer, state: State) -> RunStarted
     return RunStarted(run_id=run_id)
 
 
-@router.get("/runs", tags=["runs"], dependencies=[RunReader])
-def list_runs(state: State) -> list[RunStatus]:
-    """All runs, oldest first."""
-    return state.runs.all()
+@router.get("/runs", tags=["runs"], dependencies=[RunReader], response_model=list[RunStatus])
+def list_runs(request: Request, state: State, asked: Paging) -> Response:
+    """All runs, oldest first, page by page."""
+
+    def read(session: Session) -> tuple[bytes, int | None]:
+        items, after = list_statuses(session, asked)
+        return _RUNS.dump_json(items), after
+
+    return answer_page(request, state.zone.engine, revision=read_revision, read=read)
 
 
 @router.get("/runs/{run_id}", tags=["runs"], dependencies=[RunReader])

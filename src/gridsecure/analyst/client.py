@@ -16,7 +16,7 @@ from gridsecure.analyst.closings import MonthClosing
 from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
 from gridsecure.analyst.runs import RunOrder, check_month
 from gridsecure.wire import sessions
-from gridsecure.wire.answers import fetch_body, read_object
+from gridsecure.wire.answers import fetch_body, fetch_list, read_object
 from gridsecure.wire.authority import ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import parse_answer
 from gridsecure.wire.gateway import MonthStatus
@@ -99,8 +99,7 @@ class ReleaseClient:
 
         The list is not signed: it names what may be fetched, and no page shows a figure from it.
         """
-        content = self._ask(session, AUTHORITY, "GET", "/releases")
-        listed = _read(content, list[ReleaseSummary], service=AUTHORITY)
+        listed = self._list(session, AUTHORITY, "/releases", ReleaseSummary)
         return tuple(sorted(listed, key=lambda item: item.released_at, reverse=True))
 
     def release(self, session: Session, *, release_id: str) -> Release:
@@ -132,8 +131,7 @@ class ReleaseClient:
 
     def runs(self, session: Session) -> tuple[RunStatus, ...]:
         """All runs the platform knows."""
-        content = self._ask(session, PLATFORM, "GET", "/runs")
-        return tuple(_read(content, list[RunStatus], service=PLATFORM))
+        return tuple(self._list(session, PLATFORM, "/runs", RunStatus))
 
     def run(self, session: Session, *, run_id: str) -> RunStatus:
         """How far one run is."""
@@ -171,6 +169,12 @@ class ReleaseClient:
         """
         content = self._ask(session, GATEWAY, "POST", f"/months/{check_month(month)}/process")
         return _read(content, MonthStatus, service=GATEWAY)
+
+    def _list(
+        self, session: Session, service: str, path: str, kind: type[AnswerT]
+    ) -> list[AnswerT]:
+        url, token = f"{self._addresses.of(service)}{path}", session.token_for(service)
+        return fetch_list(self._http, url, kind, service=service, token=token)
 
     def _ask(
         self, session: Session, service: str, method: str, path: str, *, body: object = None

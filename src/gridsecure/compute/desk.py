@@ -58,6 +58,7 @@ from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.messages import ReleaseRequest
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked, newest, read_page
 from gridsecure.store.rows import find, find_many, keep, load_row
 from gridsecure.wire.platform import RunStatus
 
@@ -155,11 +156,6 @@ class RunDesk:
         with read_session(self._zone.engine) as session:
             row = load_row(session, RunRow, run_id=run_id)
             return _statuses(session, [row])[0]
-
-    def all(self) -> list[RunStatus]:
-        """All runs, oldest first."""
-        with read_session(self._zone.engine) as session:
-            return _statuses(session, session.exec(select(RunRow).order_by(col(RunRow.id))).all())
 
     def stop(self) -> None:
         """End all work now; another platform, or this one once it is started again, goes on."""
@@ -264,6 +260,21 @@ class RunDesk:
                     action=f"run.{state}",
                     detail={"run": taken.run.run_id, "reason": reason},
                 )
+
+
+def list_statuses(session: Session, asked: PageAsked) -> tuple[list[RunStatus], int | None]:
+    """A page of runs, oldest first, and the number it ends at if there are more."""
+    page = read_page(session, select(RunRow), key=RunRow.id, asked=asked)
+    return _statuses(session, page.rows), page.after
+
+
+def read_revision(session: Session) -> object:
+    """Differs whenever something of a run does: its number, its end, or how far it is."""
+    running = session.exec(
+        select(RunRow.run_id, RunRow.jobs).where(RunRow.state == RUNNING).order_by(col(RunRow.id))
+    ).all()
+    waiting = count_open_jobs(session, [run_id for run_id, _ in running])
+    return newest(session, RunRow.id), [(*run, waiting.get(run[0], 0)) for run in running]
 
 
 def _refuse_second(session: Session, order: RunOrder) -> None:

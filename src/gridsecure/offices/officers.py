@@ -93,15 +93,16 @@ class Office:
 def fetch_answer(
     http: httpx.Client, method: str, url: str, *, service: str = "identity", **options: Any
 ) -> Any:
-    """Send one request; the JSON answer, or the bytes of a binary one.
+    """Send one request; the JSON answer, of a list all its pages, or the bytes of a binary one.
 
     Raises:
         GridSecureError: The service refused, or cannot be reached (`service.unreachable`).
     """
     client = Client(http, PeopleWords(service))
-    answer = client.call(method, url, **options)
-    is_json = answer.headers.get("content-type", "").startswith("application/json")
-    return client.json(answer) if is_json else answer.content
+    answer, *more = client.follow(method, url, **options)
+    if not answer.headers.get("content-type", "").startswith("application/json"):
+        return answer.content
+    return sum((client.json(page) for page in more), client.json(answer))
 
 
 def _identity(http: httpx.Client) -> Client:

@@ -5,7 +5,7 @@ Both are set up alike, so that nobody above has to know which one it is:
   release ledger and the evidence log rest on. SQLite's write lock does that; on PostgreSQL an
   advisory lock of the database, which ends with the transaction. Readers wait for nobody.
 - A commit is on the disk before it returns.
-- Who waits for a writer waits half a minute, then is refused.
+- Who waits for a writer waits half a minute, then is refused (`storage.busy`).
 - A session that only reads is kept from writing by the database (`read_session`).
 - A process has so many connections and no more. They stay open between requests; who finds none
   waits for one as long as for a writer, then is refused. So no session is opened within another.
@@ -15,8 +15,9 @@ read would not belong to the transaction that writes after it. On PostgreSQL eve
 what was committed before it ("read committed", whatever the server's default): a snapshot taken
 while waiting for the lock would be outdated.
 
-Reading or writing, two errors are our own wherever they come up: a connection that broke or cannot
-be made (`storage.connection`), and a text that the database cannot hold (`storage.text`).
+Reading or writing, three errors are our own wherever they come up: a connection that broke or
+cannot be made (`storage.connection`), a lock that another process held for too long
+(`storage.busy`), and a text that the database cannot hold (`storage.text`).
 """
 
 from __future__ import annotations
@@ -194,12 +195,24 @@ def _translate(context: ExceptionContext) -> None:
             reason="storage.connection",
             remedy="Start the database, then try again. Changes that were kept will be there.",
         )
+    if _is_locked(context.original_exception):
+        raise StorageError(
+            "Another process is changing the database, and did not end in time.",
+            reason="storage.busy",
+            remedy="Try again.",
+        )
     if isinstance(context.sqlalchemy_exception, DataError):
         raise InvalidMessageError(
             "A text holds characters that the database cannot store.",
             reason="storage.text",
             remedy="Leave control characters out.",
         )
+
+
+def _is_locked(error: BaseException) -> bool:
+    """Whether a lock was waited for in vain, as SQLite or PostgreSQL says it."""
+    code = getattr(error, "sqlite_errorname", getattr(error, "sqlstate", None))
+    return str(code).startswith("SQLITE_BUSY") or code == "55P03"
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -16,7 +16,7 @@ import httpx
 
 from gridsecure.errors import GridSecureError, InvalidMessageError
 from gridsecure.month_texts import read_moment
-from gridsecure.wire.client import Client
+from gridsecure.wire.client import AnswerT, Client
 from gridsecure.wire.words import PeopleWords
 
 
@@ -43,6 +43,25 @@ def fetch_body(
     """
     content: dict[str, Any] = {"content": body} if isinstance(body, bytes) else {"json": body}
     return Client(http, PeopleWords(service)).call(method, url, token=token, **content).content
+
+
+def fetch_list(
+    http: httpx.Client, url: str, kind: type[AnswerT], *, service: str, token: str | None = None
+) -> list[AnswerT]:
+    """All of a list, page by page.
+
+    Args:
+        http: The connection, with its timeouts.
+        kind: The model of one item.
+        service: The service's name, for messages.
+        token: Bearer token, if the route wants one.
+
+    Raises:
+        GridSecureError: As `fetch_body`.
+    """
+    client = Client(http, PeopleWords(service))
+    pages = client.follow("GET", url, token=token)
+    return [item for page in pages for item in client.read(page, list[kind])]  # type: ignore[valid-type]
 
 
 class Answer:

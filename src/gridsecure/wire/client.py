@@ -7,21 +7,28 @@ service. Nothing of a request is repeated in an error: no token, no password, no
 Between services every request may be repeated: a repeated message is answered as it was the first
 time. So a client that is given a `pause` retries a lost connection or a fault of the server after
 0.25, 0.5, 1, 2 and 4 s, the same in every run, and then gives up. What was refused on purpose is
-not retried. Tokens are the business of the connection's `auth`, or of who calls with `token`.
+not retried. A service that is busy (503) says when to come again: whoever asks waits that long, up
+to `LONGEST_PAUSE_S` and as often, because nothing was done.
+Tokens are the business of the connection's `auth`, or of who calls with `token`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from gridsecure.wire.problems import LATER
 from gridsecure.wire.words import ServiceWords, Words
 
 PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Pauses before the second to the sixth attempt [s]."""
+
+LONGEST_PAUSE_S: Final = 8.0
+"""Longest that a busy service is waited for before another attempt [s]."""
 
 MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
 """Longest answer that is read [bytes]: release requests of a month of load curves have some ten
@@ -29,7 +36,7 @@ megabytes, the largest object, the tier set's relinearisation keys, a few."""
 
 _TOO_MANY: Final = 429
 _FULL: Final = 507
-_KEPT_HEADERS: Final = frozenset({"location", "content-type"})
+_KEPT_HEADERS: Final = frozenset({"location", "content-type", "retry-after", "link"})
 
 AnswerT = TypeVar("AnswerT")
 
@@ -90,14 +97,39 @@ class Client:
                 **content.get("headers", {}),
                 "Authorization": f"Bearer {token}",
             }
-        pauses = PAUSES_S if self._pause is not None else ()
-        for pause in (*pauses, None):
-            response = self._attempt(method, path, content, is_last=pause is None)
-            if response is not None:
+        wait = self._pause or time.sleep
+        for pause in PAUSES_S:
+            response = self._attempt(method, path, content, is_last=self._pause is None)
+            later = _read_pause(response)
+            if response is not None and later is None:
                 return self._accept(response)
-            if pause is not None and self._pause is not None:
-                self._pause(pause)
-        raise AssertionError("the last attempt answers or raises")
+            wait(max(pause, later or 0))
+        response = self._attempt(method, path, content, is_last=True)
+        if response is None:
+            raise AssertionError("the last attempt answers or raises")
+        return self._accept(response)
+
+    def follow(self, method: str, path: str, **content: Any) -> Iterator[httpx.Response]:
+        """Send a request as `call`, then ask for every page behind the answer, if it is a list.
+
+        Raises:
+            GridSecureError: As `call`; all pages together are longer than one answer may be, or one
+                leads to another place.
+        """
+        size, query = 0, ""
+        while True:
+            response = self.call(method, path + query, **content)
+            size += len(response.content) or 1
+            if size > self._max_answer_bytes:
+                raise self.words.too_large()
+            yield response
+            following = response.links.get("next", {}).get("url")
+            if following is None:
+                return
+            if not following.startswith("?"):
+                raise self.words.malformed("Link")
+            path, query = path.partition("?")[0], following
+            content.pop("params", None)  # the address of the next page has them
 
     def read(self, response: httpx.Response, kind: type[AnswerT]) -> AnswerT:
         """An answer as the service's own model of it, or as a list of one.
@@ -135,7 +167,7 @@ class Client:
             raise self.words.unreachable() from error
         faulty = response.status_code >= 500 and response.status_code != _FULL
         if (faulty or response.status_code == _TOO_MANY) and not is_last:
-            return None
+            return response if _read_pause(response) is not None else None
         return response
 
     def _receive(self, arriving: httpx.Response) -> httpx.Response:
@@ -155,6 +187,14 @@ class Client:
         if response.is_redirect:
             raise self.words.redirected()
         raise self.words.refused(response.status_code, response.content)
+
+
+def _read_pause(response: httpx.Response | None) -> float | None:
+    """When a busy service wants to be asked again [s]; None for any other answer."""
+    if response is None or response.status_code != LATER:
+        return None
+    said = response.headers.get("retry-after", "")
+    return min(float(said), LONGEST_PAUSE_S) if said.isdecimal() else None
 
 
 def parse_answer(content: bytes, kind: type[AnswerT], *, words: Words) -> AnswerT:

@@ -58,11 +58,16 @@ AREAS: Final[Mapping[tuple[int, str], type[GridSecureError]]] = {
     (403, "correction"): ReleaseRefusedError,
     (403, "release"): ReleaseRefusedError,
     (500, "audit"): AuditBrokenError,
+    (503, "storage"): StorageError,
 } | {(409, area): CiphertextError for area in _CRYPTOGRAPHY}
 """Class by status and area of the reason code, where the status alone names another one."""
 
 TOO_LARGE: Final = "message.too-large"
-_STATUS_OF_REASON: Final = {TOO_LARGE: 413}
+BUSY: Final = "service.busy"
+LATER: Final = 503
+"""The status of what was not done and may be asked again soon; `Retry-After` says when."""
+
+_STATUS_OF_REASON: Final = {TOO_LARGE: 413, BUSY: LATER, "storage.busy": LATER}
 _CLASS_OF_STATUS: Final[Mapping[int, type[GridSecureError]]] = {
     STATUS[kind]: kind
     for kind in (

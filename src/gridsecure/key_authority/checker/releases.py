@@ -107,6 +107,11 @@ def _keep_certificate(
         plan=certificate.plan,
         purpose=certificate.purpose,
         requested_by=certificate.requested_by,
+        start=certificate.start,
+        end=certificate.end,
+        released_at=certificate.released_at,
+        cells=sum(cell.value is not None for cell in certificate.cells),
+        suppressed=sum(cell.value is None for cell in certificate.cells),
         at=at,
     )
     keep(session, row)

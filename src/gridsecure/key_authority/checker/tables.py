@@ -81,7 +81,12 @@ class SeatedRosterRow(Kept, Row, table=True):
 
 
 class ReleaseRow(SignedRow, table=True):
-    """The certificate of a release, under the name of the request that it answers."""
+    """The certificate of a release, under the name of the request that it answers.
+
+    Attributes:
+        cells: Those with a value.
+        suppressed: Those without.
+    """
 
     __tablename__ = "release"
     __table_args__ = (Index("ix_release_asked", "requested_by", "purpose"),)
@@ -92,6 +97,11 @@ class ReleaseRow(SignedRow, table=True):
     plan: str
     purpose: str
     requested_by: str
+    start: str = Field(sa_column_kwargs={"server_default": ""})
+    end: str = Field(sa_column_kwargs={"server_default": ""})
+    released_at: str = Field(sa_column_kwargs={"server_default": ""})
+    cells: int = Field(sa_column_kwargs={"server_default": "0"})
+    suppressed: int = Field(sa_column_kwargs={"server_default": "0"})
 
 
 class ReleasedTranscriptRow(Kept, Row, table=True):

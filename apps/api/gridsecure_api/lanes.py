@@ -1,0 +1,99 @@
+"""How much a service has in work: reads and changes apart, and no more than gets done soon.
+
+A change may wait for another change, as the database lets one write at a time. With one lane for
+both, waiting changes would hold every thread, and readers would wait with them. So each has turns
+of its own. Whoever waits for a turn holds no thread and no connection to the database, and whoever
+would wait too long is told at once when to come again (503, `service.busy`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from gridsecure_api.errors import busy_error
+
+READS_AT_ONCE: Final = 6
+CHANGES_AT_ONCE: Final = 8
+PAGES_AT_ONCE: Final = 8
+"""Fewer than the threads that answer, and without the pages, which ask no database, fewer than its
+connections: whoever has a turn waits for neither."""
+
+WAITING: Final = 256
+"""How many may wait in a lane."""
+
+PATIENCE_S: Final = 10.0
+"""How long one may wait for a turn [s]."""
+
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Lane:
+    """Requests of one sort.
+
+    Args:
+        at_once: How many are in work at once.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._turns = asyncio.Semaphore(at_once)
+        self._waiting = 0
+
+    async def take(self) -> Callable[[], None]:
+        """Wait for a turn, and return how to give it back.
+
+        Raises:
+            GridSecureError: Too many wait, or it took too long (`service.busy`).
+        """
+        if self._waiting >= WAITING:
+            raise busy_error()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise busy_error() from None
+        finally:
+            self._waiting -= 1
+        return self._turns.release
+
+
+class Lanes:
+    """The lanes of one service."""
+
+    def __init__(self) -> None:
+        self._pages = Lane(PAGES_AT_ONCE)
+        self._reads = Lane(READS_AT_ONCE)
+        self._changes = Lane(CHANGES_AT_ONCE)
+
+    def enter(self, method: str, *, is_page: bool) -> Turn:
+        """A request's turn, still to be taken.
+
+        Args:
+            is_page: Of the pages that say whether and what the service is.
+        """
+        if is_page:
+            return Turn(self._pages.take)
+        return Turn(self._reads.take if method in _READING else self._changes.take)
+
+
+class Turn:
+    """One request's turn, which is taken once and left once."""
+
+    def __init__(self, take: Callable[[], Awaitable[Callable[[], None]]]) -> None:
+        self._take = take
+        self._leave: Callable[[], None] | None = None
+        self._is_over = False
+
+    async def take(self) -> None:
+        """Wait for it, unless it is or was there already; raises as `Lane.take`."""
+        if self._leave is None and not self._is_over:
+            self._leave = await self._take()
+
+    def leave(self) -> None:
+        """Let another request have its turn."""
+        self._is_over = True
+        if self._leave is not None:
+            self._leave()
+            self._leave = None

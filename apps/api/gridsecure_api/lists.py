@@ -1,0 +1,92 @@
+"""How lists leave a service: page by page, and not at all to whoever has the page already.
+
+A page has an entity tag made of what the list was asked for and of a revision that a cheap query
+tells. Who sends the tag again is answered 304 before a row of the list is read. The next page is at
+the `Link` with `rel="next"`; what `after` says in it is the service's own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.store.database import read_session
+from gridsecure.store.pages import MOST, PageAsked, read_cursor, write_cursor
+from gridsecure.version import VERSION
+
+DEFAULT: Final = 100
+"""Rows of a page, if nobody says how many."""
+
+_PORTION: Final = 64 * 1024
+_KEPT: Final = {"Cache-Control": "private, no-cache"}  # no-cache: to be kept, and asked about
+
+
+def _asked(
+    limit: Annotated[int, Query(ge=1, le=MOST)] = DEFAULT,
+    after: Annotated[str, Query(max_length=16)] = "",
+) -> PageAsked:
+    return PageAsked(limit, read_cursor(after))
+
+
+Paging = Annotated[PageAsked, Depends(_asked)]
+"""Which page of a list is asked for."""
+
+
+def answer_page(
+    request: Request,
+    engine: Engine,
+    *,
+    revision: Callable[[Session], object],
+    read: Callable[[Session], tuple[bytes, int | None]],
+) -> Response:
+    """A page of a list, or 304 to who has it.
+
+    Args:
+        revision: Differs whenever the list does; read from what is in its rows' table.
+        read: The page as JSON, and the number it ends at if the list goes on.
+    """
+    with read_session(engine) as session:
+        asked = f"{request.url.path}?{request.url.query}"
+        tag = f'"{sm3_hex(repr((VERSION, asked, revision(session))).encode())[:32]}"'
+        if is_known(request, tag):
+            return Response(status_code=304, headers=_KEPT | {"ETag": tag})
+        body, after = read(session)
+    headers = _KEPT | {"ETag": tag}
+    if after is not None:
+        following = request.url.include_query_params(after=write_cursor(after))
+        headers["Link"] = f'<?{following.query}>; rel="next"'
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Whether who asks has what a tag names."""
+    known = {text.strip() for text in request.headers.get("if-none-match", "").split(",")}
+    return tag in known or "*" in known
+
+
+def answer_kept(request: Request, digest: str, read: Callable[[], str]) -> Response:
+    """What never changes, as the text that is kept; 304 to who has it.
+
+    Args:
+        digest: Names the content.
+        read: The text.
+    """
+    tag = f'"{digest}"'
+    headers = _KEPT | {"ETag": tag}
+    if is_known(request, tag):
+        return Response(status_code=304, headers=headers)
+    body = read().encode()
+    headers["Content-Length"] = str(len(body))
+    return StreamingResponse(_portions(body), media_type="application/json", headers=headers)
+
+
+async def _portions(body: bytes) -> AsyncIterator[Any]:
+    """A body in pieces, so that a slow reader's connection buffers one and not all of it."""
+    for start in range(0, len(body), _PORTION):
+        yield body[start : start + _PORTION]
