@@ -15,6 +15,7 @@ from benchmarks.group_totals import group_totals
 from benchmarks.identity_costs import identity_costs
 from benchmarks.key_sets import make_keys
 from benchmarks.library_vectors import library_vectors
+from benchmarks.list_readers import list_readers
 from benchmarks.machine import describe_machine
 from benchmarks.peers import peers
 from benchmarks.sizes import BenchSizes
@@ -59,6 +60,9 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += identity_costs(sizes=sizes)
     report(f"enrolment of {sizes.enrolled} meter points")
     figures += enrolment_costs(sizes=sizes)
+    if sizes.readers:
+        report(f"lists, {sizes.readers} connections")
+        figures += list_readers(sizes=sizes)
     report("worker processes")
     figures += speed_up(keys, sizes=sizes)
     if sizes.run_meters:

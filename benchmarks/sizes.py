@@ -21,6 +21,7 @@ class BenchSizes:
         seats: Slots of the roster whose seats are checked.
         run_meters: Simulated meter points of the whole run; none in a run that is to be short.
         enrolled: Meter points that enrol with two pseudonyms.
+        readers: Connections that read lists at once; none in a run that is to be short.
         jobs: Independent roster jobs for the worker processes.
         repeats: A timing is the best of at most this many repetitions.
         seconds: No repetition of one timing begins after this time [s].
@@ -36,6 +37,7 @@ class BenchSizes:
     seats: int
     run_meters: int
     enrolled: int
+    readers: int
     jobs: int
     repeats: int
     seconds: float
@@ -54,6 +56,7 @@ class BenchSizes:
             seats=256,
             run_meters=4_096,
             enrolled=512,
+            readers=200,
             jobs=24,
             repeats=9,
             seconds=6.0,
@@ -73,6 +76,7 @@ class BenchSizes:
             seats=8,
             run_meters=0,
             enrolled=6,
+            readers=0,
             jobs=2,
             repeats=1,
             seconds=0.5,

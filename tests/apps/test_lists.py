@@ -92,7 +92,7 @@ def test_readers_pass_a_write_in_progress_and_parse_no_certificate(authority, mo
     engine = authority.app.state.authority.zone.engine
     monkeypatch.setattr(Signed, "parse", refuse)
     monkeypatch.setattr(Signed, "model_dump_json", refuse)
-    with write_session(engine) as session, ThreadPoolExecutor(8) as pool:
+    with write_session(engine) as session, ThreadPoolExecutor(2) as pool:
         session.execute(ReleaseRow.__table__.delete().where(ReleaseRow.id < 0))
 
         def read(paths: list[str]) -> set[int]:

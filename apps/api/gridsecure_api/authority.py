@@ -108,7 +108,7 @@ class AuthorityState:
     round_lock: Lock
 
 
-def _state(request: Request) -> AuthorityState:
+async def _state(request: Request) -> AuthorityState:
     state: AuthorityState = request.app.state.authority
     return state
 

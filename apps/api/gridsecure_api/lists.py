@@ -23,11 +23,13 @@ from gridsecure.version import VERSION
 DEFAULT: Final = 100
 """Rows of a page, if nobody says how many."""
 
+_PAGES: Final = 64  # pages that are kept as they were sent
+
 _PORTION: Final = 64 * 1024
 _KEPT: Final = {"Cache-Control": "private, no-cache"}  # no-cache: to be kept, and asked about
 
 
-def _asked(
+async def _asked(
     limit: Annotated[int, Query(ge=1, le=MOST)] = DEFAULT,
     after: Annotated[str, Query(max_length=16)] = "",
 ) -> PageAsked:
@@ -56,7 +58,14 @@ def answer_page(
         tag = f'"{sm3_hex(repr((VERSION, asked, revision(session))).encode())[:32]}"'
         if is_known(request, tag):
             return Response(status_code=304, headers=_KEPT | {"ETag": tag})
-        body, after = read(session)
+        pages: dict[str, tuple[bytes, int | None]] = request.app.state.pages
+        page = pages.get(tag)
+        if page is None:
+            page = read(session)
+            if len(pages) >= _PAGES:
+                pages.clear()
+            pages[tag] = page
+    body, after = page
     headers = _KEPT | {"ETag": tag}
     if after is not None:
         following = request.url.include_query_params(after=write_cursor(after))

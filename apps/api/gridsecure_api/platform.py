@@ -139,7 +139,7 @@ class Answer(BaseModel):
     state: Literal["released", "previewed", "refused"]
 
 
-def _state(request: Request) -> PlatformState:
+async def _state(request: Request) -> PlatformState:
     state: PlatformState = request.app.state.platform
     return state
 

@@ -89,6 +89,7 @@ def new_app(
         swagger_ui_oauth2_redirect_url=None,
         responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
     )
+    app.state.pages = {}
     install_error_handlers(app)
     rules = AccessRules(
         audience=description.zone,

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from functools import partial
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from gridsecure.compute.crew import Crew
 from gridsecure.compute.job_queue import (
@@ -273,8 +273,10 @@ def read_revision(session: Session) -> object:
     running = session.exec(
         select(RunRow.run_id, RunRow.jobs).where(RunRow.state == RUNNING).order_by(col(RunRow.id))
     ).all()
-    waiting = count_open_jobs(session, [run_id for run_id, _ in running])
-    return newest(session, RunRow.id), [(*run, waiting.get(run[0], 0)) for run in running]
+    waiting = count_open_jobs(session, [run_id for run_id, _ in running]) if running else {}
+    asked = session.exec(select(func.count(col(ShadowRow.request_id)))).one()
+    at_work = [(*run, waiting.get(run[0], 0)) for run in running]
+    return newest(session, RunRow.id), asked, at_work
 
 
 def _refuse_second(session: Session, order: RunOrder) -> None:
