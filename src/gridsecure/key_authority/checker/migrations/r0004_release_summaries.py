@@ -5,7 +5,7 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "checker_0003", "checker_0002"
+revision, down_revision = "checker_0004", "checker_0003"
 
 _TEXTS = ("start", "end", "released_at")
 _COUNTS = ("cells", "suppressed")
