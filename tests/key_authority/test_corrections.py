@@ -547,7 +547,7 @@ class MeetingView(View):
     """Holds every checker at its first object until all have come."""
 
     def __init__(self, grid: GridSimulator, known: View, meeting: threading.Barrier) -> None:
-        super().__init__(grid, known.messages, known.objects)
+        super().__init__(grid, known.messages, known.sent)
         self._meeting = meeting
         self._met = False
 
