@@ -33,7 +33,6 @@ from sqlalchemy import (
     event,
     inspect,
     or_,
-    tuple_,
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import TypeDecorator
@@ -321,12 +320,19 @@ def _find_clashing(session: Session, rows: Sequence[Kept]) -> dict[_Key, Kept]:
             wanted.setdefault((table, key), {})[values] = None
     known: dict[_Key, Kept] = {}
     for (table, key), several in wanted.items():
-        asked, columns = list(several), tuple_(*(getattr(table, name) for name in key))
+        # No tuples in a list: SQLite would read the whole table, and finds these by the index.
+        asked = [_holds(table, key, values) for values in several]
         for start in range(0, len(asked), _PORTION // len(key)):
-            portion = columns.in_(asked[start : start + _PORTION // len(key)])
+            portion = or_(*asked[start : start + _PORTION // len(key)])
             for row in session.exec(select(table).where(portion)):
                 known |= dict.fromkeys(_taken_keys(row), row)
     return known
+
+
+def _holds(
+    table: type[Kept], key: tuple[str, ...], values: tuple[object, ...]
+) -> ColumnElement[bool]:
+    return and_(*(getattr(table, name) == value for name, value in zip(key, values, strict=True)))
 
 
 def _place_group(
