@@ -28,8 +28,9 @@ def blinded() -> np.ndarray:
     rows = []
     for number in range(DRAWS):
         seed = number.to_bytes(SEED_SIZE, "big")
-        groups = np.zeros(len(VALUES), dtype=np.int64)
-        vector = zero_sum_blinding(seed, groups=groups, modulus=MODULUS, purpose="test")
+        groups = [VALUES[owner == OWNERS] * 0 for owner in range(3)]
+        parts = zero_sum_blinding(seed, groups=groups, modulus=MODULUS, purpose="test")
+        vector = np.concatenate(list(parts))
         rows.append((VALUES + vector.astype(np.int64)) % MODULUS)
     return np.array(rows)
 
@@ -71,7 +72,8 @@ def test_each_vector_under_its_own_key_adds_up_exactly() -> None:
     keys = [generate_key_set(INTERVAL) for _ in range(gateways)]
     columns = [own.public.encrypt(row, high=4_000) for own, row in zip(keys, energy, strict=True)]
     plan_day(layout, highs=[4_000] * gateways)
-    parts = run_day(columns, layout=layout, intervals=1, seed=bytes(SEED_SIZE), purpose="test")
+    day = run_day(columns, layout=layout, intervals=1, seed=bytes(SEED_SIZE), purpose="test")
+    parts = list(day)
     values = [own.decrypt(part) for own, part in zip(keys, parts, strict=True)]
     assert total_day(values, layout=layout, intervals=1) == [{0: int(energy.sum())}]
     with pytest.raises(KeyMismatchError):

@@ -25,9 +25,9 @@ from gridsecure.homomorphic.secret_key import SecretKeySet
 SLOTS = 64
 LABEL = ColumnLabel("total", "Wh", "roster", "2026-01-01", "2026-02-01", SLOTS, 10**6)
 MASK = (np.arange(SLOTS) % 3 == 0).astype(np.int64)
-BLINDING = zero_sum_blinding(
+(BLINDING,) = zero_sum_blinding(
     bytes(SEED_SIZE),
-    groups=np.arange(SLOTS) % 4,
+    groups=[np.arange(SLOTS) % 4],
     modulus=TIER.plain_modulus,
     purpose="total",
 )
@@ -112,8 +112,8 @@ for name in ("first", "second"):
     )
     columns.append(column)
 a, b = columns
-blinding = zero_sum_blinding(
-    bytes(SEED_SIZE), groups=np.arange(a.slots) % 4, modulus=TIER.plain_modulus, purpose="total"
+(blinding,) = zero_sum_blinding(
+    bytes(SEED_SIZE), groups=[np.arange(a.slots) % 4], modulus=TIER.plain_modulus, purpose="total"
 )
 out = a.times(b.complement()).relinearise().switch_down(2).scale(9).blind(blinding).switch_down(1)
 assert "gridsecure.homomorphic.secret_key" not in sys.modules

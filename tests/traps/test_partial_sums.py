@@ -56,9 +56,9 @@ def test_blinded_totals_leave_no_summand_in_any_slot(interval_keys: SecretKeySet
     groups = np.zeros(HOUSEHOLDS, dtype=np.int64)
     seen = []
     for number in range(200):
-        blinding = zero_sum_blinding(
+        (blinding,) = zero_sum_blinding(
             number.to_bytes(SEED_SIZE, "big"),
-            groups=groups,
+            groups=[groups],
             modulus=INTERVAL.plain_modulus,
             purpose="total",
         )

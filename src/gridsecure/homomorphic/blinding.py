@@ -13,6 +13,7 @@ term, and anything from a vault and a platform that join forces (docs/limitation
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -56,30 +57,43 @@ def uniform_residues(seed: bytes, *, count: int, modulus: int, purpose: str) -> 
 
 
 def zero_sum_blinding(
-    seed: bytes, *, groups: NDArray[np.int64], modulus: int, purpose: str
-) -> NDArray[np.uint64]:
-    """A blinding vector for a column.
+    seed: bytes, *, groups: Sequence[NDArray[np.int64]], modulus: int, purpose: str
+) -> Iterator[NDArray[np.uint64]]:
+    """A blinding vector in parts, a part for each column it is added to, one after the other.
+
+    What has to be kept from one part to the next is a sum for each group, however many parts there
+    are.
 
     Args:
         seed: 32 secret bytes, used for nothing else under this purpose.
-        groups: Group number of each slot [slots]; a slot in group -1 belongs to no total and is
-            blinded completely.
+        groups: By part the group number of each slot [slots]; a slot in group -1 belongs to no
+            total and is blinded completely.
         modulus: The plain modulus t.
-        purpose: Names the output column, so that one seed serves a whole job.
+        purpose: Names the columns, so that one seed serves a whole job.
 
-    Returns:
-        Residues [slots]; within every group they sum to zero modulo t.
+    Yields:
+        Residues [slots]; within every group they sum to zero modulo t over all parts.
     """
-    vector = uniform_residues(seed, count=len(groups), modulus=modulus, purpose=purpose)
-    # Any one slot of a group may absorb the sum: the others stay independent and uniform.
-    totals = group_sums(vector, groups=groups, modulus=modulus)
-    last = np.empty(max(totals, default=-1) + 2, dtype=np.int64)
-    last[np.maximum(groups, -1)] = np.arange(len(groups))  # of repeated numbers, the last stays
-    bent = last[list(totals)]
-    # Residues are below 2**63, so a sum of two is below 2**64.
-    opposite = np.array([modulus - total for total in totals.values()], dtype=np.uint64)
-    vector[bent] = (vector[bent] + opposite) % np.uint64(modulus)
-    return vector
+    last_part: dict[int, int] = {}
+    for number, part in enumerate(groups):
+        present = np.flatnonzero(np.bincount(np.maximum(part, -1) + 1)[1:])
+        last_part |= dict.fromkeys(present.tolist(), number)
+    carried: dict[int, int] = {}
+    for number, part in enumerate(groups):
+        vector = uniform_residues(
+            seed, count=len(part), modulus=modulus, purpose=f"{purpose}/{number}"
+        )
+        totals = group_sums(vector, groups=part, modulus=modulus)
+        # Any one slot of a group may absorb the sum: the others stay independent and uniform.
+        last = np.empty(max(totals, default=-1) + 2, dtype=np.int64)
+        last[np.maximum(part, -1)] = np.arange(len(part))  # of repeated numbers, the last stays
+        for group, total in totals.items():
+            so_far = total + carried.pop(group, 0)
+            if last_part[group] > number:
+                carried[group] = so_far
+            else:
+                vector[last[group]] = (int(vector[last[group]]) - so_far) % modulus
+        yield vector
 
 
 def group_sums(

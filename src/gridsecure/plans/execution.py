@@ -215,10 +215,11 @@ def execute_load_curve(
         entries = [data.entry(quantity) for data in datas]
         intervals = _same_day(entries)
         plan_day(layout, highs=[entry.high for entry in entries])
-        columns = [
+        # Opened when its turn comes: the month of a city is more than a worker holds.
+        columns = (
             _opened(entry, data, load=load, keys=keys)
             for entry, data in zip(entries, datas, strict=True)
-        ]
+        )
         blinded = run_day(columns, layout=layout, intervals=intervals, seed=seed, purpose=quantity)
         for data, entry, column in zip(datas, entries, blinded, strict=True):
             name = f"{data.roster.roster_id}/{quantity}"

@@ -4,7 +4,7 @@ A roster's load is one column a local day: all its slots in the first interval, 
 second, and so on. Days are what is released, and a small roster's day fills one ciphertext where a
 column an interval would leave all of them nearly empty.
 
-A cell is zone × customer class over all rosters of the job. Each roster's column gets the slice of
+A cell is zone × customer class over all rosters of the job. Each roster's column gets its part of
 one zero-sum blinding vector that runs over all slots of all rosters and sums to zero within each
 cell of each interval; whoever decrypts all blinded columns of a day and adds up a cell's slots of
 an interval gets the cell's total, and no less than all of them tells anything. Cells with too
@@ -14,8 +14,8 @@ out of every larger sum.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -78,16 +78,30 @@ class CellLayout:
         """Cell numbers over all slots of all rosters."""
         return np.concatenate(self.groups)
 
-    def by_interval(self, intervals: int) -> list[NDArray[np.int64]]:
-        """Per roster, the group of each place [intervals × slots] of a day's column.
+    def by_interval(self, roster: int, *, intervals: int) -> NDArray[np.int64]:
+        """The group of each place [intervals × slots] of a roster's column of a day.
 
         Groups are cells of an interval: cell number + interval × number of cells.
+
+        Args:
+            roster: Its place among the rosters.
         """
+        groups = self.groups[roster]
         first = len(self.cells) * np.arange(intervals, dtype=np.int64)[:, None]
-        return [
-            np.where(groups == SUPPRESSED, SUPPRESSED, groups + first).ravel()
-            for groups in self.groups
-        ]
+        return np.where(groups == SUPPRESSED, SUPPRESSED, groups + first).ravel()
+
+
+class _DayGroups(Sequence[NDArray[np.int64]]):
+    """The groups of a day's columns, made when they are looked at: none is kept."""
+
+    def __init__(self, layout: CellLayout, intervals: int) -> None:
+        self._layout, self._intervals = layout, intervals
+
+    def __len__(self) -> int:
+        return len(self._layout.groups)
+
+    def __getitem__(self, roster: int) -> NDArray[np.int64]:  # type: ignore[override]
+        return self._layout.by_interval(roster, intervals=self._intervals)
 
 
 def lay_out_cells(rosters: Sequence[RosterManifest]) -> CellLayout:
@@ -146,35 +160,39 @@ def plan_day(layout: CellLayout, *, highs: Sequence[int]) -> float:
 
 
 def run_day(
-    columns: Sequence[Column], *, layout: CellLayout, intervals: int, seed: bytes, purpose: str
-) -> list[Column]:
-    """Blind one day's column of every roster.
+    columns: Iterable[Column], *, layout: CellLayout, intervals: int, seed: bytes, purpose: str
+) -> Iterator[Column]:
+    """Blind one day's column of every roster, one after the other: none has to wait for another.
 
     Args:
         columns: The day's column, per roster.
         purpose: Names the day, so that no two share a blinding vector.
     """
-    groups = layout.by_interval(intervals)
     blinding = zero_sum_blinding(
-        seed, groups=np.concatenate(groups), modulus=INTERVAL.plain_modulus, purpose=purpose
+        seed,
+        groups=_DayGroups(layout, intervals),
+        modulus=INTERVAL.plain_modulus,
+        purpose=purpose,
     )
-    results, start = [], 0
-    for column, own in zip(columns, groups, strict=True):
-        results.append(column.blind(blinding[start : start + len(own)]))
-        start += len(own)
-    return results
+    for column, own in zip(columns, blinding, strict=True):
+        yield column.blind(own)
 
 
 def total_day(
-    values: Sequence[NDArray[np.uint64]], *, layout: CellLayout, intervals: int
+    values: Iterable[NDArray[np.uint64]], *, layout: CellLayout, intervals: int
 ) -> list[dict[int, int]]:
-    """Totals by cell number, interval by interval, from a day's decrypted blinded columns."""
-    groups = np.concatenate(layout.by_interval(intervals))
-    sums = group_sums(np.concatenate(values), groups=groups, modulus=INTERVAL.plain_modulus)
+    """Totals by cell number, interval by interval, from a day's decrypted blinded columns.
+
+    Args:
+        values: By roster; taken one after the other, and not kept.
+    """
+    sums: Counter[int] = Counter()
+    for own, groups in zip(values, _DayGroups(layout, intervals), strict=True):
+        sums.update(group_sums(own, groups=groups, modulus=INTERVAL.plain_modulus))
     totals: list[dict[int, int]] = [{} for _ in range(intervals)]
-    for group, total in sums.items():
+    for group, total in sorted(sums.items()):
         interval, cell = divmod(group, len(layout.cells))
-        totals[interval][cell] = total
+        totals[interval][cell] = total % INTERVAL.plain_modulus
     return totals
 
 

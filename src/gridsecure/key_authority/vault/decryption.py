@@ -224,10 +224,10 @@ class Vault:
         cells: list[CellTotal] = []
         for quantity in order.quantities:
             entries = [order.outputs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
-            values = [
+            values = (
                 self._decrypt(entry, next(remaining), roster)
                 for entry, roster in zip(entries, order.rosters, strict=True)
-            ]
+            )
             day = entries[0]
             totals = total_day(values, layout=layout, intervals=day.intervals)
             highs = [order.highs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
