@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_a_run_waits_for_a_store_that_is_out_of_reach(
     delivered: GridSimulator, desk: RunDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
-    load_jobs = crew.load_jobs
+    load_jobs, renew_leases = crew.load_jobs, crew.renew_leases
 
     def unwell(*arguments: object) -> object:
         nonlocal asked
@@ -58,10 +58,19 @@ def test_a_run_waits_for_a_store_that_is_out_of_reach(
             raise StorageError("The store is away.", reason=OUT_OF_REACH)
         return load_jobs(*arguments)  # type: ignore[arg-type]
 
+    renewed = []
+
+    def renew(*arguments: object, runs: Collection[int], **named: object) -> None:
+        renewed.append((asked, len(runs)))
+        renew_leases(*arguments, runs=runs, **named)  # type: ignore[arg-type]
+
     monkeypatch.setattr(crew, "load_jobs", unwell)
+    monkeypatch.setattr(crew, "renew_leases", renew)
+    monkeypatch.setattr(crew, "_RENEW_SECONDS", 0.1)
     status = finished(desk, desk.start(delivered.order("bill")))
     assert (status.state, status.done, status.of) == ("done", 2, 2)
     assert asked > 2
+    assert (1, 1) in renewed, "the run's lease is kept while the store is away"
 
 
 def test_any_other_error_of_a_store_fails_the_run_with_its_reason(

@@ -167,6 +167,7 @@ class Crew:
         """Do once whatever there is to do; say whether something is in hand."""
         try:
             runs = self._chores()
+            self._leases = (runs, self._leases[1])  # also where the rest of the round fails
             if self._is_warming:
                 self._is_warming = False
                 self._pool_for(read_known_keys(self._engine)).warm()
