@@ -7,16 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlmodel import SQLModel, update
 
+from gridsecure.compute.requests import record_answer
+from gridsecure.compute.tables import JobRow, ReleaseRequestRow, RunRow, ShadowRow
+from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.tables import ReleaseRow
 from gridsecure.messages import Signed
 from gridsecure.store.database import write_session
 from gridsecure.store.rows import keep
 from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.client import Client
-from gridsecure.wire.words import PeopleWords
+from gridsecure.wire.words import PeopleWords, ServiceWords
 from gridsecure_api.authority import create_authority_app
-from gridsecure_api.settings import AuthoritySettings
+from gridsecure_api.platform import create_platform_app
+from gridsecure_api.settings import AuthoritySettings, PlatformSettings
 from tests.apps.zone_apps import TestClock, bearer, grid_keys, point
 
 RELEASES = 5
@@ -116,3 +121,93 @@ def test_a_certificate_is_sent_as_it_is_kept_and_once(authority):
     assert authority.get("/releases/r2", headers={"If-None-Match": tag}).status_code == 304
     missing = authority.get("/releases/none", headers={"If-None-Match": tag})
     assert (missing.status_code, missing.json()["reason"]) == (404, "not-found.release")
+
+
+@pytest.fixture
+def platform(tmp_path):
+    keys = grid_keys()
+    settings = PlatformSettings(
+        folder=tmp_path,
+        identity_public_key=point(keys.identity),
+        billing_office_public_key=point(keys.identity),
+        authority_public_key=point(keys.identity),
+    )
+    app = create_platform_app(settings, clock=TestClock())  # unentered: no crew takes the runs
+    return TestClient(app, headers=bearer("platform", "authority", "billing"))
+
+
+def waiting(kind: str, number: int) -> Signed:
+    return Signed(body_kind=kind, body=f"{number}", signer="", signature="")
+
+
+def queue(platform, *, releases: int, previews: int) -> list[Signed]:
+    """Requests in the platform's queue, in the order in which they are to be pulled."""
+    asked = [waiting("release-request", number) for number in range(releases)]
+    shown = [waiting("shadow-request", number) for number in range(previews)]
+    with write_session(platform.app.state.platform.zone.engine) as session:
+        for number, envelope in enumerate(shown):
+            text = envelope.model_dump_json()
+            session.add(ShadowRow(
+                digest=f"s{number}", message="", at=TestClock()(), request=text,
+                request_id=f"s{number}", state="waiting",
+            ))  # fmt: skip
+        for number, envelope in enumerate(asked):
+            keep(session, ReleaseRequestRow(
+                digest=f"{number}", message=envelope.model_dump_json(), at=TestClock()(),
+                request_id=f"{number}", plan="bill", start="", end="", purpose="", state="waiting",
+            ))  # fmt: skip
+    return asked + shown
+
+
+@pytest.mark.parametrize(("releases", "previews"), [(0, 0), (7, 0), (0, 4), (3, 3), (4, 7)])
+def test_the_authority_pulls_all_that_waits_a_few_at_a_time(platform, releases, previews):
+    expected = queue(platform, releases=releases, previews=previews)
+    first = platform.get("/release-requests?limit=1000")
+    assert len(first.json()) == min(3, releases or previews)
+    pull = PlatformPull(Client(platform, ServiceWords("platform")))
+    assert list(pull.list_waiting()) == expected
+    tag = {"If-None-Match": first.headers["ETag"]}
+    assert platform.get("/release-requests?limit=1000", headers=tag).status_code == 304
+
+
+def test_what_is_answered_while_it_is_pulled_hides_no_other(platform):
+    expected = queue(platform, releases=7, previews=0)
+    zone, pulled = platform.app.state.platform.zone, []
+    before = platform.get("/release-requests").headers["ETag"]
+    for envelope in PlatformPull(Client(platform, ServiceWords("platform"))).list_waiting():
+        record_answer(zone, envelope.body, answer="refused", at=TestClock()())
+        pulled.append(envelope)
+    assert pulled == expected
+    answer = platform.get("/release-requests", headers={"If-None-Match": before})
+    assert (answer.status_code, answer.json()) == (200, [])
+
+
+def test_a_page_of_runs_has_another_tag_after_every_step_of_a_run(platform):
+    engine, tags = platform.app.state.platform.zone.engine, []
+
+    def step(*rows: object) -> None:
+        with write_session(engine) as session:
+            for row in rows:
+                session.add(row)
+        tags.append(platform.get("/runs").headers["ETag"])
+
+    def move(table: type[SQLModel], *those: object, **values: object) -> None:
+        with write_session(engine) as session:
+            session.execute(update(table).where(*those).values(**values))
+        step()
+
+    order = {"plan": "bill", "start": "", "end": "", "purpose": "", "requested_by": ""}
+    names = {"query": "", "grant": "", "state": "running", "at": TestClock()()}
+    step()
+    step(
+        RunRow(run_id="r", kind="shadow", shadow="s", **order, **names),
+        ShadowRow(digest="s", message="", at=TestClock()(), state="ordered"),
+    )
+    move(RunRow, jobs=2)
+    step(*(JobRow(run_id="r", name=name, spec="") for name in "ab"))
+    move(JobRow, JobRow.name == "a", state="done")
+    move(ShadowRow, request_id="q", state="waiting")
+    move(RunRow, state="done")
+    assert len(set(tags)) == len(tags)
+    assert platform.get("/runs", headers={"If-None-Match": tags[-1]}).status_code == 304
+    assert platform.get("/runs").json()[0]["request_id"] == "q"

@@ -10,15 +10,15 @@ from sqlmodel import select
 from gridsecure.compute.closings import next_runs
 from gridsecure.compute.jobs import LocalPool
 from gridsecure.compute.key_sets import read_known_keys
-from gridsecure.compute.requests import list_waiting_requests, record_answer
+from gridsecure.compute.requests import list_waiting, list_waiting_requests, record_answer
 from gridsecure.compute.runs import RunOrder, run_plan
 from gridsecure.compute.shadows import (
     admit_order,
     keep_order,
-    list_waiting_shadows,
     record_preview,
 )
 from gridsecure.compute.tables import ReleaseRequestRow, TranscriptRow
+from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, InputError, NotFoundError, SignatureError
 from gridsecure.messages import (
@@ -31,6 +31,7 @@ from gridsecure.messages import (
     sign_message,
 )
 from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked
 from tests.correction_simulator import CHEAPER, changed, correction
 from tests.grid_simulator import FLAT, NOW, OFFICE, GridSimulator, GridUpload, registry
 
@@ -68,6 +69,13 @@ def run(grid: GridSimulator, order: RunOrder) -> Signed:
         return run_plan(zone, order, pool=pool, clock=lambda: NOW, progress=lambda *_: None)
 
 
+def waiting_texts(zone: PlatformZone) -> list[str]:
+    with read_session(zone.engine) as session:
+        texts, after = list_waiting(session, PageAsked())
+    assert after is None
+    return texts
+
+
 def shadow(grid: GridSimulator, envelope: Signed) -> RunOrder:
     content = ShadowOrder.parse(envelope.body)
     span = {"start": content.start, "end": content.end}
@@ -93,7 +101,7 @@ def test_a_tariff_is_tried_beside_the_month_and_no_release_request_comes_of_it(
     assert transcript.tariff == sm3_hex(text.encode())
     assert run(grid, shadow(grid, envelope)) == asked, "it is asked once"
     assert list_waiting_requests(zone) == []
-    assert list_waiting_shadows(zone) == [asked]
+    assert waiting_texts(zone) == [asked.model_dump_json()]
     start, end = grid.order().start, grid.order().end
     assert next_runs(zone, start=start, end=end)["bill"] == "ready"
     # The month's own run makes a transcript of its own.
@@ -114,7 +122,7 @@ def test_an_answer_is_kept_once_and_is_never_a_release(
     assert refused.value.reason == "conflict.answer"
     for _ in range(2):
         record_preview(zone, name, answer="previewed", at=NOW)
-    assert list_waiting_shadows(zone) == []
+    assert waiting_texts(zone) == []
     with pytest.raises(ConflictError):
         record_preview(zone, name, answer="refused", at=NOW)
     with pytest.raises(NotFoundError):

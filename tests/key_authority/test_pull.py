@@ -72,9 +72,9 @@ def test_a_request_is_pulled_proved_and_answered_over_http(
     (envelope,) = pull.list_waiting()
     outcome = answer_request(authority.zone, envelope, view=pull, clock=lambda: NOW)
     assert (outcome.state, outcome.request_id) == (RELEASED, body.request_id)
-    assert pull.list_waiting() == [envelope], "it waits until it is answered"
+    assert list(pull.list_waiting()) == [envelope], "it waits until it is answered"
     pull.report(body.request_id, outcome.state)
-    assert pull.list_waiting() == []
+    assert list(pull.list_waiting()) == []
     pull.report(body.request_id, outcome.state)
 
 
@@ -133,7 +133,7 @@ def test_names_that_could_address_another_route_are_not_asked_for(name: str) -> 
 def test_a_queue_in_another_form_is_refused(body: bytes) -> None:
     pull = lying(lambda _request: httpx.Response(200, content=body))
     with pytest.raises(InvalidMessageError) as refused:
-        pull.list_waiting()
+        list(pull.list_waiting())
     assert refused.value.reason == "platform.answer"
 
 

@@ -181,7 +181,7 @@ class AuthorityWorld:
         bills = self.release(maker.bill_request(uploads))
         for role in ("billing", "regulator"):
             self.read(f"/releases/{bills}", role)
-        self.read("/releases", "billing")
+        self.read("/releases?limit=5", "billing")
         sealed = self.read(f"/releases/{bills}", "billing").json()
         roster = next(iter(ReleaseCertificate.parse(Signed(**sealed).body).statements))
         self.read(f"/statements/{bills}/{roster}", "billing")

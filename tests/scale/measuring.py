@@ -26,8 +26,6 @@ WORLDS: Final = {
 FACTOR: Final = 2
 
 AS_LONG_AS_IT_IS: Final = {
-    ("platform", "GET", "/runs"): "gives all of them at once",
-    ("authority", "GET", "/releases"): "gives all of them at once",
     ("authority", "GET", "/shadow-previews"): "gives all of them at once",
     ("identity", "POST", "/person-searches"): "compares the person with everybody who may act",
 }

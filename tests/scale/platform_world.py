@@ -197,7 +197,7 @@ class PlatformWorld:
         self.send(correction(grid, first, readings=readings, slots=[0]))
         self.order("rebill", "billing")
         self.answer_all()
-        for path in ("/runs", "/status", "/key-sets"):
+        for path in ("/runs?limit=5", "/status", "/key-sets"):
             self.read(path, OPERATOR)
         self.read("/evidence/head", bearer("platform", "regulator"))
         revoked = KeyRevocation(key_id="ab" * 32, gateway="cd" * 32, revoked_at=NOW.isoformat())
@@ -258,8 +258,8 @@ class PlatformWorld:
 
     def answer_all(self) -> None:
         """What the key authority reads of each request, and its answer."""
-        for message in self.read("/release-requests", AUTHORITY):
-            asked = Signed(**message)
+        while waiting := self.read("/release-requests", AUTHORITY):
+            asked = Signed(**waiting[0])
             is_shadow = asked.body_kind == ShadowRequest.kind
             request = (ShadowRequest if is_shadow else ReleaseRequest).parse(asked.body)
             transcript = Transcript.parse(request.transcripts[0].body)

@@ -24,6 +24,7 @@ DEFAULT: Final = 100
 """Rows of a page, if nobody says how many."""
 
 _PAGES: Final = 64  # pages that are kept as they were sent
+_LONGEST_KEPT: Final = 1 << 20  # of one of them [bytes]
 
 _PORTION: Final = 64 * 1024
 _KEPT: Final = {"Cache-Control": "private, no-cache"}  # no-cache: to be kept, and asked about
@@ -64,7 +65,8 @@ def answer_page(
             page = read(session)
             if len(pages) >= _PAGES:
                 pages.clear()
-            pages[tag] = page
+            if len(page[0]) <= _LONGEST_KEPT:
+                pages[tag] = page
     body, after = page
     headers = _KEPT | {"ETag": tag}
     if after is not None:

@@ -24,7 +24,7 @@ from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.desk import RunDesk, list_statuses, read_revision
 from gridsecure.compute.job_engines import choose_engine
 from gridsecure.compute.queries import check_staff_purpose
-from gridsecure.compute.requests import list_waiting_requests, record_answer
+from gridsecure.compute.requests import list_waiting, read_waiting, record_answer
 from gridsecure.compute.runs import SHADOW, RunOrder, find_signed_message
 from gridsecure.compute.tables import SCHEMA
 from gridsecure.compute.tallies import STORED_BYTES, read_tallies
@@ -342,10 +342,23 @@ def read_run(run_id: str, state: State) -> RunStatus:
     return state.runs.status(run_id)
 
 
-@router.get("/release-requests", tags=["releases"], dependencies=[Authority])
-def list_release_requests(state: State) -> list[Signed]:
-    """Requests that wait for the authority, which pulls them: for releases, then for previews."""
-    return [*list_waiting_requests(state.zone), *shadows.list_waiting_shadows(state.zone)]
+@router.get(
+    "/release-requests",
+    tags=["releases"],
+    dependencies=[Authority],
+    response_model=list[Signed],
+)
+def list_release_requests(request: Request, state: State, asked: Paging) -> Response:
+    """Requests that wait for the authority, which pulls them: for releases, then for previews.
+
+    A page has a few at most, because one may have ten megabytes.
+    """
+
+    def read(session: Session) -> tuple[bytes, int | None]:
+        texts, after = list_waiting(session, asked)
+        return f"[{','.join(texts)}]".encode(), after
+
+    return answer_page(request, state.zone.engine, revision=read_waiting, read=read)
 
 
 @router.post("/release-requests/{request_id}/answer", tags=["releases"], dependencies=[Authority])

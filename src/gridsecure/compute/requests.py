@@ -9,22 +9,36 @@ what it was refused for may have changed; a released one stays released.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sqlmodel import Session, col, insert, select
 
 from gridsecure.compute.received import as_signed
-from gridsecure.compute.tables import ReleaseRequestRow, RequestUploadRow
+from gridsecure.compute.tables import ReleaseRequestRow, RequestUploadRow, ShadowRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.messages import PlanName, ReleaseRequest, Signed, Transcript, sign_message
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked, read_page
 from gridsecure.store.rows import advance, find, keep
 
 WAITING: Final = "waiting"
 RELEASED: Final = "released"
 REFUSED: Final = "refused"
+
+_AT_ONCE: Final = 3  # requests of a page
+_PREVIEWS: Final = 1 << 48  # from here on places in the queue are those of requests for previews
+_FOR_RELEASE: Final[Any] = select(ReleaseRequestRow.id, ReleaseRequestRow.message).where(
+    ReleaseRequestRow.state == WAITING
+)
+_FOR_PREVIEW: Final[Any] = select(ShadowRow.id, ShadowRow.request).where(
+    ShadowRow.state == WAITING, col(ShadowRow.request).is_not(None)
+)
+_NUMBERS: Final = [
+    select(row.id).where(row.state == WAITING).order_by(col(row.id))
+    for row in (ReleaseRequestRow, ShadowRow)
+]
 
 
 def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -> Signed:
@@ -74,6 +88,29 @@ def list_waiting_requests(zone: PlatformZone) -> list[Signed]:
         found = select(ReleaseRequestRow).where(ReleaseRequestRow.state == WAITING)
         waiting = session.exec(found.order_by(col(ReleaseRequestRow.id)))
         return [row.envelope for row in waiting]
+
+
+def list_waiting(session: Session, asked: PageAsked) -> tuple[list[str], int | None]:
+    """A page of what waits for the authority, as it is kept, and the place it ends at if more may.
+
+    Oldest first: requests for releases, then for previews. A page has a few of them, whatever is
+    asked for, because one may have ten megabytes.
+    """
+    limit = min(asked.limit, _AT_ONCE)
+    if asked.after < _PREVIEWS:
+        page = read_page(
+            session, _FOR_RELEASE, key=ReleaseRequestRow.id, asked=PageAsked(limit, asked.after)
+        )
+        if page.rows:
+            return [row.message for row in page.rows], page.after or _PREVIEWS
+    behind = max(asked.after - _PREVIEWS, 0)
+    page = read_page(session, _FOR_PREVIEW, key=ShadowRow.id, asked=PageAsked(limit, behind))
+    return [row.request for row in page.rows], page.after and page.after + _PREVIEWS
+
+
+def read_waiting(session: Session) -> object:
+    """Differs whenever what waits for the authority does: a request never changes."""
+    return [list(session.exec(numbers)) for numbers in _NUMBERS]
 
 
 def record_answer(

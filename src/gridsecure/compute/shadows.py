@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
 
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, col, update
 
 from gridsecure.compute.closings import find_in_force, list_closings
 from gridsecure.compute.correction_uploads import ReadUpload, open_corrections
@@ -132,14 +132,6 @@ def keep_shadow_request(
             detail={"request": name, "order": digest},
         )
     return envelope
-
-
-def list_waiting_shadows(zone: PlatformZone) -> list[Signed]:
-    """Requests for previews that the authority has not answered."""
-    with read_session(zone.engine) as session:
-        waiting = select(ShadowRow.request).where(ShadowRow.state == WAITING)
-        found = session.exec(waiting.order_by(col(ShadowRow.id))).all()
-    return [Signed.parse(text) for text in found if text is not None]
 
 
 def is_shadow_request(zone: PlatformZone, request_id: str) -> bool:

@@ -109,18 +109,24 @@ class Client:
             raise AssertionError("the last attempt answers or raises")
         return self._accept(response)
 
-    def follow(self, method: str, path: str, **content: Any) -> Iterator[httpx.Response]:
+    def follow(
+        self, method: str, path: str, *, most_bytes: int | None = None, **content: Any
+    ) -> Iterator[httpx.Response]:
         """Send a request as `call`, then ask for every page behind the answer, if it is a list.
 
+        Args:
+            most_bytes: Of all pages; as many as one answer may have, unless each is used up as it
+                comes.
+
         Raises:
-            GridSecureError: As `call`; all pages together are longer than one answer may be, or one
-                leads to another place.
+            GridSecureError: As `call`; all pages together are too long, or one leads to another
+                place.
         """
-        size, query = 0, ""
+        size, query, most = 0, "", most_bytes or self._max_answer_bytes
         while True:
             response = self.call(method, path + query, **content)
             size += len(response.content) or 1
-            if size > self._max_answer_bytes:
+            if size > most:
                 raise self.words.too_large()
             yield response
             following = response.links.get("next", {}).get("url")

@@ -21,6 +21,7 @@ from gridsecure.wire.client import Client
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[0-9a-f]{1,64}")
 _AT_ONCE: Final = 500  # digests in one request
+_QUEUE_BYTES: Final = 1 << 34  # of the requests of a round; the rest waits for the next one
 
 
 class PlatformPull:
@@ -33,13 +34,20 @@ class PlatformPull:
     def __init__(self, peer: Client) -> None:
         self._peer = peer
 
-    def list_waiting(self) -> list[Signed]:
-        """Release requests nobody has answered.
+    def list_waiting(self) -> Iterator[Signed]:
+        """Release requests nobody has answered, read page by page as they are taken.
+
+        So one page is in memory, however many wait.
 
         Raises:
-            GridSecureError: The platform cannot be reached or refuses.
+            GridSecureError: The platform cannot be reached or refuses; what came before stands.
         """
-        return self._peer.read(self._get("/release-requests"), list[Signed])
+        pages = self._peer.follow("GET", "/release-requests", most_bytes=_QUEUE_BYTES)
+        try:
+            for page in pages:
+                yield from self._peer.read(page, list[Signed])
+        except AuthenticityError as error:
+            raise _no_access() from error
 
     def message(self, kind: str, digest: str) -> Signed:
         """A roster's or upload's signed message.
