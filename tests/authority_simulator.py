@@ -53,9 +53,10 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, day_quantity
-from gridsecure.store.database import open_database, write_session
+from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.evidence import EvidenceEntry, EvidenceRow, _entry, verify_chain
 from gridsecure.store.objects import folder_url, open_objects
+from gridsecure.store.pages import PageAsked
 from gridsecure.store.schema import migrate
 from tests.grid_simulator import (
     NOW,
@@ -371,7 +372,9 @@ class Authority:
 
     @property
     def previews(self) -> list[ShadowPreview]:
-        return [ShadowPreview.parse(one.body) for one in list_previews(self.zone)]
+        with read_session(self.zone.engine) as session:
+            texts, _ = list_previews(session, PageAsked())
+        return [ShadowPreview.parse(Signed.parse(text).body) for text in texts]
 
     @property
     def evidence(self) -> list[EvidenceEntry]:

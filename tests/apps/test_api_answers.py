@@ -70,12 +70,24 @@ def test_every_route_answers_errors_as_problems(documents, zone):
         bad = {
             status: answer
             for status, answer in operation["responses"].items()
-            if not status.startswith("2")
+            if not status.startswith(("2", "304"))
         }
-        assert set(bad) == {"4XX", "5XX"}, name
+        assert set(bad) == {"4XX", "503", "5XX"}, name
+        assert set(bad["503"]["headers"]) == {"Retry-After"}, name
         for answer in bad.values():
             schema = answer["content"]["application/json"]["schema"]
             assert schema == {"$ref": f"{NAMED}Problem"}, name
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_what_has_pages_has_a_tag_and_leads_on(documents, zone):
+    for name, operation in operations(documents[zone]):
+        asked = {one["name"] for one in operation.get("parameters", ())}
+        if {"limit", "after"} <= asked:
+            answers = operation["responses"]
+            assert set(answers["200"]["headers"]) == {"ETag", "Link"}, name
+            assert set(answers["304"]["headers"]) == {"ETag"}, name
+            assert "content" not in answers["304"], name
 
 
 @pytest.mark.parametrize(

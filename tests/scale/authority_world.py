@@ -192,7 +192,7 @@ class AuthorityWorld:
         self.release(maker.rebill_request([late]))
         tried = maker.shadow_transcript(first, first.roster.manifest.tariff)
         preview = self.release(maker.shadow_request([tried]), state="previewed")
-        for path in ("/shadow-previews", f"/shadow-previews/{preview}"):
+        for path in ("/shadow-previews?limit=5", f"/shadow-previews/{preview}"):
             self.read(path, "billing")
         self.read("/evidence/head", "regulator")
         gateway = KeyNotice.parse(notice.body).gateway

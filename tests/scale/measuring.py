@@ -26,7 +26,6 @@ WORLDS: Final = {
 FACTOR: Final = 2
 
 AS_LONG_AS_IT_IS: Final = {
-    ("authority", "GET", "/shadow-previews"): "gives all of them at once",
     ("identity", "POST", "/person-searches"): "compares the person with everybody who may act",
 }
 """Requests that read more where there is more, and why."""

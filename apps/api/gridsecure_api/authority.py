@@ -49,7 +49,7 @@ from gridsecure.key_authority.checker.grants import seal_result
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.seating import SettlementClient
-from gridsecure.key_authority.checker.shadows import find_preview, list_previews
+from gridsecure.key_authority.checker.shadows import find_preview, list_previews, newest_preview
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
@@ -67,7 +67,14 @@ from gridsecure.wire.connections import new_client
 from gridsecure.wire.services import EvidenceHead
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
-from gridsecure_api.lists import Paging, answer_kept, answer_page
+from gridsecure_api.lists import (
+    KEPT_ANSWERS,
+    PAGED,
+    Paging,
+    answer_kept,
+    answer_page,
+    join_texts,
+)
 from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.serving import (
     FRAMES_BODY,
@@ -206,7 +213,7 @@ def answer_waiting_requests(state: State) -> list[RoundOutcome]:
         state.round_lock.release()
 
 
-@router.get("/releases", tags=["releases"], response_model=list[ReleaseSummary])
+@router.get("/releases", tags=["releases"], response_model=list[ReleaseSummary], responses=PAGED)
 def list_releases(request: Request, state: State, _reader: Reader, asked: Paging) -> Response:
     """What was released, oldest first, page by page."""
 
@@ -217,7 +224,9 @@ def list_releases(request: Request, state: State, _reader: Reader, asked: Paging
     return answer_page(request, state.zone.engine, revision=release_lists.read_revision, read=read)
 
 
-@router.get("/releases/{release_id}", tags=["releases"], response_model=Signed)
+@router.get(
+    "/releases/{release_id}", tags=["releases"], response_model=Signed, responses=KEPT_ANSWERS
+)
 def read_release(release_id: str, request: Request, state: State, reader: Reader) -> Any:
     """A signed certificate.
 
@@ -236,10 +245,21 @@ def read_release(release_id: str, request: Request, state: State, reader: Reader
     return sign_message(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
 
 
-@router.get("/shadow-previews", tags=["shadow runs"], dependencies=[Billing])
-def list_shadow_previews(state: State) -> list[Signed]:
-    """What shadow runs would change, oldest first; nothing of it was released."""
-    return list_previews(state.zone)
+@router.get(
+    "/shadow-previews",
+    tags=["shadow runs"],
+    dependencies=[Billing],
+    response_model=list[Signed],
+    responses=PAGED,
+)
+def list_shadow_previews(request: Request, state: State, asked: Paging) -> Response:
+    """What shadow runs would change, oldest first, page by page; nothing of it was released."""
+
+    def read(session: Session) -> tuple[bytes, int | None]:
+        texts, after = list_previews(session, asked)
+        return join_texts(texts), after
+
+    return answer_page(request, state.zone.engine, revision=newest_preview, read=read)
 
 
 @router.get("/shadow-previews/{preview_id}", tags=["shadow runs"], dependencies=[Billing])

@@ -7,7 +7,7 @@ the `Link` with `rel="next"`; what `after` says in it is the service's own busin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query, Request, Response
@@ -19,6 +19,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.store.database import read_session
 from gridsecure.store.pages import MOST, PageAsked, read_cursor, write_cursor
 from gridsecure.version import VERSION
+from gridsecure_api.serving import text_header
 
 DEFAULT: Final = 100
 """Rows of a page, if nobody says how many."""
@@ -28,6 +29,19 @@ _LONGEST_KEPT: Final = 1 << 20  # of one of them [bytes]
 
 _PORTION: Final = 64 * 1024
 _KEPT: Final = {"Cache-Control": "private, no-cache"}  # no-cache: to be kept, and asked about
+
+_TAG: Final = {"ETag": text_header("Names what was answered; send it as If-None-Match.")}
+
+KEPT_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"headers": _TAG},
+    304: {"description": "Who asks has it already.", "headers": _TAG},
+}
+"""OpenAPI's words for an answer with an entity tag."""
+
+_NEXT: Final = {"Link": text_header('Where the next page is, `rel="next"`, if there is one.')}
+
+PAGED: Final = KEPT_ANSWERS | {200: {"headers": _TAG | _NEXT}}
+"""OpenAPI's words for a page of a list."""
 
 
 async def _asked(
@@ -73,6 +87,11 @@ def answer_page(
         following = request.url.include_query_params(after=write_cursor(after))
         headers["Link"] = f'<?{following.query}>; rel="next"'
     return Response(body, media_type="application/json", headers=headers)
+
+
+def join_texts(texts: Sequence[str]) -> bytes:
+    """A JSON list of what is kept as JSON."""
+    return f"[{','.join(texts)}]".encode()
 
 
 def is_known(request: Request, tag: str) -> bool:

@@ -55,7 +55,7 @@ from gridsecure.wire.services import EvidenceHead
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api import platform_queries
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
-from gridsecure_api.lists import Paging, answer_page
+from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
 from gridsecure_api.serving import (
     FRAMES_BODY,
     ServiceDescription,
@@ -325,7 +325,13 @@ def start_shadow_run(body: RawBody, claims: Orderer, state: State) -> RunStarted
     return RunStarted(run_id=run_id)
 
 
-@router.get("/runs", tags=["runs"], dependencies=[RunReader], response_model=list[RunStatus])
+@router.get(
+    "/runs",
+    tags=["runs"],
+    dependencies=[RunReader],
+    response_model=list[RunStatus],
+    responses=PAGED,
+)
 def list_runs(request: Request, state: State, asked: Paging) -> Response:
     """All runs, oldest first, page by page."""
 
@@ -347,6 +353,7 @@ def read_run(run_id: str, state: State) -> RunStatus:
     tags=["releases"],
     dependencies=[Authority],
     response_model=list[Signed],
+    responses=PAGED,
 )
 def list_release_requests(request: Request, state: State, asked: Paging) -> Response:
     """Requests that wait for the authority, which pulls them: for releases, then for previews.
@@ -356,7 +363,7 @@ def list_release_requests(request: Request, state: State, asked: Paging) -> Resp
 
     def read(session: Session) -> tuple[bytes, int | None]:
         texts, after = list_waiting(session, asked)
-        return f"[{','.join(texts)}]".encode(), after
+        return join_texts(texts), after
 
     return answer_page(request, state.zone.engine, revision=read_waiting, read=read)
 

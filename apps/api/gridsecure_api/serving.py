@@ -15,7 +15,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session
 from gridsecure.version import VERSION
-from gridsecure.wire.problems import REASONS_PATH, Problem
+from gridsecure.wire.problems import LATER, REASONS_PATH, Problem
 from gridsecure.wire.reasons import meanings_of
 from gridsecure.wire.services import About, EvidenceHead, Health, ReasonMeaning
 from gridsecure_api.api_page import add_api_page
@@ -38,7 +38,18 @@ def binary(content_type: str) -> dict[str, Any]:
     return {"content": {content_type: _BYTES}}
 
 
+def text_header(description: str) -> dict[str, Any]:
+    """OpenAPI's words for a header of an answer."""
+    return {"description": description, "schema": {"type": "string"}}
+
+
 OCTETS: Final = "application/octet-stream"
+
+_BUSY: Final = {
+    "description": "The service is busy, and did nothing.",
+    "model": Problem,
+    "headers": {"Retry-After": text_header("In how many seconds to ask again.")},
+}
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -87,7 +98,7 @@ def new_app(
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-        responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
+        responses={"4XX": {"model": Problem}, LATER: _BUSY, "5XX": {"model": Problem}},
     )
     app.state.pages = {}
     install_error_handlers(app)

@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
 from gridsecure.billing.rules import line_rules
 from gridsecure.errors import AuthenticityError, InvalidMessageError, ReleaseRefusedError
@@ -59,6 +59,7 @@ from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.previews import count_questions
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked, newest, read_page
 from gridsecure.store.rows import find, keep, load_row
 from gridsecure.tariffs.tariff import parse_tariff
 
@@ -125,12 +126,15 @@ def is_previewed(zone: AuthorityZone, name: str) -> bool:
         return find(session, PreviewRow, preview_id=name) is not None
 
 
-def list_previews(zone: AuthorityZone) -> list[Signed]:
-    """All previews, oldest first."""
-    with read_session(zone.engine) as session:
-        return [
-            row.envelope for row in session.exec(select(PreviewRow).order_by(col(PreviewRow.id)))
-        ]
+def list_previews(session: Session, asked: PageAsked) -> tuple[list[str], int | None]:
+    """A page of previews as they are kept, oldest first, and the number it ends at if more come."""
+    page = read_page(session, select(PreviewRow), key=PreviewRow.id, asked=asked)
+    return [row.message for row in page.rows], page.after
+
+
+def newest_preview(session: Session) -> int:
+    """Differs whenever the list does: previews are added, and stay as they are."""
+    return newest(session, PreviewRow.id)
 
 
 def find_preview(zone: AuthorityZone, preview_id: str) -> Signed:
