@@ -20,7 +20,7 @@ from gridsecure.key_authority.checker.key_sets import list_key_sets, public_obje
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PersonEntry
 from tests.apps.test_api_queries import InProcess, authority_of
-from tests.apps.zone_apps import TestClock, identity_app, platform_settings, point
+from tests.apps.zone_apps import TestClock, bearer, identity_app, platform_settings, point
 from tests.authority_simulator import ask_for_key_sets
 from tests.grid_simulator import NOW, GridSimulator, grid_keys
 from tests.vault_services import running_vault, vault_settings
@@ -49,6 +49,10 @@ class Desk:
         given = ["--identity", "http://identity", "--authority", "http://authority"]
         wide = CliRunner(env={"COLUMNS": "250"})
         return wide.invoke(command, ["keys", *arguments, *given, "--key", str(self.key)])
+
+    def page(self, *, limit: int = 100) -> httpx.Response:
+        client = TestClient(self.apps["authority"], headers=bearer("authority", "custodian"))
+        return client.get(f"/gateway-key-sets?limit={limit}")
 
 
 @pytest.fixture
@@ -85,7 +89,11 @@ def test_a_custodian_lists_rotates_and_revokes(desk: Desk) -> None:
     assert all(one.notice.key_id in shown for one in kept)
     assert shown.count("in-force") == len(kept) == 4
     first = kept[0].notice.key_id
+    tags = {desk.page().headers["ETag"]}
+    assert [len(desk.page(limit=limit).json()) for limit in (3, 4, 100)] == [3, 4, 4]
+    assert desk.page(limit=3).links.keys() == {"next"}
     assert desk.run("rotate", first).exit_code == 0
+    tags.add(desk.page().headers["ETag"])
     assert desk.run("rotate", first).exit_code != 0
     states = {one.notice.key_id: one.state for one in list_key_sets(zone)}
     assert states[first] == "retired"
@@ -97,6 +105,8 @@ def test_a_custodian_lists_rotates_and_revokes(desk: Desk) -> None:
         install_key_set(platform, one.envelope, keys=keys, at=NOW)
     revoked = desk.run("revoke", first, "--platform", "http://platform")
     assert revoked.exit_code == 0, revoked.output
+    tags.add(desk.page().headers["ETag"])
+    assert len(tags) == 3, "a new state of a key set is another page"
     assert read_known_keys(platform.engine).revoked == {first}
     states = {one.notice.key_id: one.state for one in list_key_sets(zone)}
     assert states[first] == "revoked"

@@ -130,6 +130,7 @@ Grantee = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
 Witness = Depends(require("regulator", "custodian", "operator"))
 
 _RELEASES: Final = TypeAdapter(list[ReleaseSummary])
+_KEY_SETS: Final = TypeAdapter(list[KeySetListed])
 
 router = APIRouter()
 
@@ -166,21 +167,36 @@ def give_key_set(body: RawBody, state: State) -> Response:
     return Response(frames.join_frames(answer), media_type=frames.CONTENT_TYPE)
 
 
-@router.get("/gateway-key-sets", tags=["keys"], dependencies=[KeyReader])
-def list_key_sets(state: State, gateway: str = "") -> list[KeySetListed]:
-    """Key sets with their state and signed notice, oldest first, perhaps of one gateway only."""
-    return [
-        KeySetListed(
-            key_id=one.notice.key_id,
-            gateway=one.notice.gateway,
-            generation=one.notice.generation,
-            parameters=one.notice.parameters,
-            created_at=one.notice.created_at,
-            state=one.state,
-            notice=one.envelope,
-        )
-        for one in key_sets.list_key_sets(state.zone, gateway=gateway)
-    ]
+@router.get(
+    "/gateway-key-sets",
+    tags=["keys"],
+    dependencies=[KeyReader],
+    response_model=list[KeySetListed],
+    responses=PAGED,
+)
+def list_key_sets(request: Request, state: State, asked: Paging, gateway: str = "") -> Response:
+    """Key sets with their state and signed notice, oldest first, page by page.
+
+    Perhaps of one gateway only.
+    """
+
+    def read(session: Session) -> tuple[bytes, int | None]:
+        kept, after = key_sets.page_key_sets(session, asked, gateway=gateway)
+        return _KEY_SETS.dump_json([_listed(one) for one in kept]), after
+
+    return answer_page(request, state.zone.engine, revision=key_sets.read_revision, read=read)
+
+
+def _listed(one: key_sets.KeptKeySet) -> KeySetListed:
+    return KeySetListed(
+        key_id=one.notice.key_id,
+        gateway=one.notice.gateway,
+        generation=one.notice.generation,
+        parameters=one.notice.parameters,
+        created_at=one.notice.created_at,
+        state=one.state,
+        notice=one.envelope,
+    )
 
 
 @router.post("/gateway-key-sets/{key_id}/rotate", tags=["keys"])

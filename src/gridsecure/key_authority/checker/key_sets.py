@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from gridsecure.credentials.seats import verify_gateway
 from gridsecure.errors import ConflictError, UnknownMeterError
@@ -39,6 +40,7 @@ from gridsecure.messages import (
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked, read_page
 from gridsecure.store.rows import advance, keep, keep_once, load_row
 
 IN_FORCE: Final = "in-force"
@@ -111,11 +113,27 @@ def public_objects(zone: AuthorityZone, envelope: Signed) -> list[bytes]:
 
 def list_key_sets(zone: AuthorityZone, *, gateway: str = "") -> list[KeptKeySet]:
     """All key sets, oldest first, perhaps of one gateway only."""
-    rows = select(KeySetRow).order_by(col(KeySetRow.id))
-    if gateway:
-        rows = rows.where(KeySetRow.gateway == gateway)
     with read_session(zone.engine) as session:
-        return [_kept(row) for row in session.exec(rows)]
+        found = session.exec(_rows(gateway).order_by(col(KeySetRow.id)))
+        return [_kept(row) for row in found]
+
+
+def page_key_sets(
+    session: Session, asked: PageAsked, *, gateway: str
+) -> tuple[list[KeptKeySet], int | None]:
+    """A page of what `list_key_sets` lists, and the number it ends at if there are more."""
+    page = read_page(session, _rows(gateway), key=KeySetRow.id, asked=asked)
+    return [_kept(row) for row in page.rows], page.after
+
+
+def read_revision(session: Session) -> object:
+    """Differs whenever a key set comes or changes its state, because each is noted in the log."""
+    return evidence.find_head(session)
+
+
+def _rows(gateway: str) -> SelectOfScalar[KeySetRow]:
+    rows = select(KeySetRow)
+    return rows.where(KeySetRow.gateway == gateway) if gateway else rows
 
 
 def rotate_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime) -> Signed:
