@@ -28,8 +28,16 @@ JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
 SPAN = {"start": JULY.start.isoformat(), "end": JULY.end.isoformat()}
 TEXT = catalogue_tariffs()["shenzhen-residential-tiers"].read_text(encoding="utf-8")
 DEARER = ('rate = "0.66286875"', 'rate = "0.67"')
-FEW, MANY = [100_000], [300_000]
-"""Below the first limit of 260 kWh, and in the second tier."""
+FEW, MANY, TOP = [100_000], [300_000], [700_000]
+"""Below the first limit of 260 kWh, in the second tier, and beyond 600 kWh in the third."""
+ROW = """
+[[rates]]
+charge = "%s"
+rate = "%s"
+unit = "CNY/%s"
+source = "shenzhen-drc"
+"""
+MINIMUM = ROW % ("minimum", "50", "month")
 
 
 def edited(*edits: tuple[str, str]) -> str:
@@ -102,9 +110,9 @@ def counted(cell: PreviewCell) -> tuple[int, int]:
 
 def test_a_count_is_exact_where_enough_change_and_enough_do_not() -> None:
     dearer = ('rate = "0.05"', 'rate = "0.06"')
-    cell = previewed(FEW * 40 + MANY * 20, dearer)
-    assert counted(cell) == (20, 20)
-    assert cell.amount_fen == str(20 * 40)  # 40 kWh beyond the limit at one fen more
+    cell = previewed(FEW * 40 + MANY * 20 + TOP * 15, dearer)
+    assert counted(cell) == (35, 35)
+    assert cell.amount_fen == str(20 * 40 + 15 * 340)  # at one fen more beyond the limit
 
 
 @pytest.mark.parametrize("above", [0, 1, 14])
@@ -124,12 +132,53 @@ def test_a_base_change_does_not_uncover_the_few_in_a_tier() -> None:
     assert counted(cell) == (47, 61)
 
 
-@pytest.mark.parametrize(("limit", "told"), [(299, True), (301, False), (99, False), (101, False)])
-def test_a_new_limit_has_enough_households_on_both_sides(limit: int, told: bool) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [(260, 299, True), (260, 99, False), (260, 101, False), (600, 699, True), (600, 701, False)],
+)
+def test_a_new_limit_has_enough_households_on_both_sides(old: int, new: int, told: bool) -> None:
     """A limit below all, or above all but a few, would ask for the smallest or the largest."""
-    usage = FEW * 5 + [200_000] * 35 + MANY * 20
-    moved = ("upper_limit_kwh = 260", f"upper_limit_kwh = {limit}")
+    usage = FEW * 5 + [200_000] * 35 + MANY * 20 + TOP * 15
+    moved = (f"upper_limit_kwh = {old}", f"upper_limit_kwh = {new}")
     assert (previewed(usage, DEARER, moved).amount_fen is not None) is told
+
+
+@pytest.mark.parametrize("few", [0, 1, 14])
+@pytest.mark.parametrize("tier", ["0.05", "0.30"])
+def test_a_known_limit_of_a_moved_tier_has_enough_on_both_sides(tier: str, few: int) -> None:
+    """The few below it would be what is left of the cell's energy, and the few beyond as well."""
+    dearer = (f'rate = "{tier}"', 'rate = "0.31"')
+    assert previewed(FEW * 15 + MANY * 15 + TOP * 15, dearer).amount_fen is not None
+    below = {"0.05": FEW, "0.30": MANY}[tier]
+    assert previewed(below * few + TOP * 40, dearer).amount_fen is None
+    assert previewed(FEW * 20 + MANY * 20 + TOP * few, dearer).amount_fen is None
+
+
+@pytest.mark.parametrize("price", ["0.30", "0.20"])
+def test_prices_under_a_minimum_are_not_swept_for_the_largest(price: str) -> None:
+    """Told, two of them would differ by ten fen a kWh of the one bill above 50 yuan."""
+    usage = [100_000 + 1_000 * n for n in range(39)] + [259_777]
+    before = TEXT + MINIMUM
+    after = before.replace('rate = "0.66286875"', f'rate = "{price}"', 1)
+    cell = told_of(compared("r", usage, (before, after)))
+    assert (counted(cell), cell.amount_fen) == ((0, 40), None)
+
+
+@pytest.mark.parametrize("fee", ["20", "100"])
+def test_a_fee_under_a_minimum_is_not_public(fee: str) -> None:
+    """All but one pay it in full, so told, it would be what that one lacked to the minimum."""
+    before = TEXT + MINIMUM
+    after = before + ROW % ("basic", fee, "month")
+    cell = told_of(compared("r", [200_000] * 39 + [31_234], (before, after)))
+    assert (counted(cell), cell.amount_fen) == ((0, 40), None)
+
+
+def test_a_minimum_alone_is_a_limit_like_others() -> None:
+    texts = tuple(TEXT + MINIMUM.replace('"50"', f'"{amount}"') for amount in (70, 80))
+    told = told_of(compared("r", FEW * 20 + MANY * 20, (texts[0], texts[1])))
+    assert (counted(told), told.amount_fen) == ((20, 20), str(20 * 1000))
+    few = told_of(compared("r", FEW + MANY * 39, (texts[0], texts[1])))
+    assert (counted(few), few.amount_fen) == ((0, 14), None)
 
 
 def test_what_the_order_withholds_is_neither_counted_nor_summed() -> None:
@@ -168,8 +217,8 @@ def test_households_of_another_tariff_hide_nobody() -> None:
 def test_parts_by_two_tariffs_are_told_where_each_may_be() -> None:
     new = edited(('rate = "0.05"', 'rate = "0.06"'))
     other = edited(('rate = "0.05"', 'rate = "0.04"'))
-    first = compared("a", FEW * 20 + MANY * 20, (TEXT, new))
-    second = compared("b", FEW * 15 + MANY * 15, (other, new))
+    first = compared("a", FEW * 20 + MANY * 20 + TOP * 15, (TEXT, new))
+    second = compared("b", FEW * 15 + MANY * 15 + TOP * 15, (other, new))
     cell = told_of(first, second)
-    assert counted(cell) == (35, 35)
-    assert cell.amount_fen == str(20 * 40 + 15 * 80)
+    assert counted(cell) == (65, 65)
+    assert cell.amount_fen == str(20 * 40 + 15 * 340 + 15 * 80 + 15 * 680)

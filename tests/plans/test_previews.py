@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 
 import pytest
 
-from gridsecure.billing.rules import LineRule, line_rules
+from gridsecure.billing.rules import CONTRACT, POWER_FACTOR, QUOTA, LineRule, line_rules
 from gridsecure.periods import billing_month
 from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
-from gridsecure.plans.previews import bound_count, count_questions, find_moved_lines
+from gridsecure.plans.previews import (
+    bound_count,
+    count_questions,
+    find_moved_lines,
+    moves_hidden_limit,
+)
 from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
 
 JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
@@ -23,6 +29,12 @@ def rules(*edits: tuple[str, str]) -> tuple[LineRule, ...]:
         assert edit[0] in text
         text = text.replace(*edit)
     return line_rules(parse_tariff(text), JULY)
+
+
+def catalogue(name: str) -> tuple[LineRule, ...]:
+    tariff = parse_tariff(catalogue_tariffs()[name].read_text(encoding="utf-8"))
+    first = tariff.valid_from
+    return line_rules(tariff, billing_month(first.year, first.month, timezone=tariff.timezone))
 
 
 def cell(**points: int) -> list[Member]:
@@ -81,3 +93,27 @@ def test_every_new_limit_of_a_ladder_is_a_question() -> None:
     )
     assert count_questions(old, both) == 3
     assert all(rule.lower in (Decimal(0), 251, 601) for rule in both)
+
+
+def test_whatever_moves_under_a_power_factor_is_weighed_by_each_customers_own() -> None:
+    old = catalogue("shenzhen-commercial-demand")
+    assert not moves_hidden_limit(old, old)
+    dearer = replace(old[0], rate=old[0].rate + 1)
+    fee = replace(old[0], charge="customer", basis=CONTRACT)
+    without = tuple(rule for rule in old if rule.basis != POWER_FACTOR)
+    assert len(without) < len(old)
+    for new in ((dearer, *old[1:]), (*old, fee), without):
+        assert moves_hidden_limit(old, new)
+        assert moves_hidden_limit(new, old)
+    assert not moves_hidden_limit(without, (dearer, *without[1:], fee))
+
+
+def test_a_free_quota_is_a_limit_that_no_line_shows() -> None:
+    new = catalogue("shenzhen-residential-low-income")
+    old = tuple(rule for rule in new if rule.basis != QUOTA)
+    assert len(old) < len(new)
+    assert count_questions(old, new) == 2
+    assert moves_hidden_limit(old, new)
+    assert moves_hidden_limit(new, old)
+    first = replace(new[0], rate=new[0].rate + 1)
+    assert not moves_hidden_limit(new, (first, *new[1:]))

@@ -3,30 +3,38 @@
 As for corrections (`compared_bills`), whose differences these are, and on top of that, within every
 part of a cell that is billed by one tariff before and one after:
 
-- whose bill changes by a contract charge alone is public; of the others a count is told as far as
-  `plans.previews.bound_count` lets it be;
-- money is told where every line that moved is reached by enough customers, and a new limit is not
-  reached by enough as well. It is rounded once for the cell: bills rounded one by one would make
-  every small price a limit, whose side each of them falls on.
+- whose bill changes by a contract charge alone is public, unless a minimum may swallow the charge;
+  of the others a count is told as far as `plans.previews.bound_count` lets it be;
+- money is told where every line that moved is reached by enough customers, and enough are on either
+  side of each of its limits, in both versions. It is rounded once for the cell: bills rounded one
+  by one would make every small price a limit, whose side each of them falls on;
+- where a limit moved that is in no line's terms (`moves_hidden_limit`), nothing is told.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.billing.bills import Bills, round_half_up
-from gridsecure.billing.corrections import LineKey, line_key
-from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR
+from gridsecure.billing.corrections import line_key
+from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR, LineRule
 from gridsecure.key_authority.compared_bills import ComparedBills, total_corrections
 from gridsecure.key_authority.packages import CheckedPreview, withheld_measures
 from gridsecure.messages import PreviewCell
 from gridsecure.plans.cells import MONEY, NO_MEASURES, Member, Place
-from gridsecure.plans.previews import bound_count, find_moved_lines, is_crowd
+from gridsecure.plans.previews import (
+    bound_count,
+    find_moved_lines,
+    is_crowd,
+    is_derived,
+    is_step,
+    moves_hidden_limit,
+)
 
 
 @dataclass(slots=True)
@@ -37,26 +45,27 @@ class _Part:
 
     Args:
         public: Members whose bill changes by what everybody can compute.
-        reached: By line that moved, the members that it is about.
-        new_limits: Those of the lines that begin at a new limit.
+        crowds: Who reaches each line that moved, and who is on each side of its limits.
+        is_silent: Whether a limit moved that is in no line's terms.
         amount: New minus old, exactly [1e-11 yuan].
     """
 
     members: set[Member] = field(default_factory=set)
     changed: set[Member] = field(default_factory=set)
     public: set[Member] = field(default_factory=set)
-    reached: dict[LineKey, set[Member]] = field(default_factory=lambda: defaultdict(set))
-    new_limits: set[LineKey] = field(default_factory=set)
+    crowds: dict[Hashable, set[Member]] = field(default_factory=lambda: defaultdict(set))
+    is_silent: bool = False
     amount: int = 0
 
     def tells_money(self) -> bool:
-        """Whether enough bills change, and enough reach each line that moved but no new limit."""
-        rests = [self.members - self.reached[key] for key in self.new_limits]
-        sets = (self.changed, *self.reached.values(), *rests)
-        return all(is_crowd(some, within=self.members) for some in sets)
+        """Whether enough bills change, and enough are on every side of what moved."""
+        sets = (self.changed, *self.crowds.values())
+        return not self.is_silent and all(is_crowd(some, within=self.members) for some in sets)
 
     def count_changed(self) -> tuple[int, int]:
         """The least and most that may be told of how many bills change."""
+        if self.is_silent:
+            return 0, len(self.members)
         others = self.members - self.public
         if not others or others == self.members:
             least, most = bound_count(others, chosen=self.changed - self.public)
@@ -102,27 +111,25 @@ def _sort_into(
     cells: dict[Place, dict[Hashable, _Part]], part: ComparedBills, tariffs: Hashable
 ) -> None:
     before, after = part.correction.before, part.correction.after
-    moved = find_moved_lines(before.rules, after.rules)
     public = (_contract_fen(after) != _contract_fen(before))[part.slots]
+    if is_derived(before.rules) or is_derived(after.rules):
+        public[:] = False
     changed = (part.amount_fen != 0) | public
     exact = (after.totals.astype(object) - before.totals.astype(object))[part.slots]
-    kept = {line_key(rule) for rule in after.rules}
-    reached = {
-        line.key: _reach(after if line.key in kept else before, line.key)[part.slots]
-        for line in moved
-    }
+    crowds = _crowds(before, after)
+    is_silent = moves_hidden_limit(before.rules, after.rules)
     for row, (place, member) in enumerate(zip(part.places, part.members, strict=True)):
         cell = cells[place][tariffs]
         cell.members.add(member)
         cell.amount += int(exact[row])
-        cell.new_limits |= {line.key for line in moved if line.is_new_limit}
+        cell.is_silent |= is_silent
         for chosen, named in ((cell.changed, changed), (cell.public, public)):
             if named[row]:
                 chosen.add(member)
-        for key, mask in reached.items():
-            about = cell.reached[key]
-            if mask[row]:
-                about.add(member)
+        for key, mask in crowds.items():
+            crowd = cell.crowds[key]
+            if mask[part.slots[row]]:
+                crowd.add(member)
 
 
 def _contract_fen(bills: Bills) -> NDArray[np.object_]:
@@ -132,11 +139,39 @@ def _contract_fen(bills: Bills) -> NDArray[np.object_]:
     return total
 
 
-def _reach(bills: Bills, key: LineKey) -> NDArray[np.bool_]:
-    """Which bills a line is about; some lines have a quantity for every bill."""
+def _crowds(before: Bills, after: Bills) -> dict[Hashable, NDArray[np.bool_]]:
+    """Who reaches each line that moved, and who is on each side of its limits, by version."""
+    moved = {line.key for line in find_moved_lines(before.rules, after.rules)}
+    found: dict[Hashable, NDArray[np.bool_]] = {}
+    for version, bills in enumerate((before, after)):
+        for rule in bills.rules:
+            key = line_key(rule)
+            if key not in moved:
+                continue
+            reach = found[version, key, "reach"] = _reach(bills, _same_line(rule))
+            if is_step(rule):
+                found[version, key, "below"] = ~reach
+            if rule.upper is not None:
+                # Where no line says who is beyond, nobody is, and a crowd is missing.
+                beyond = found[version, key, "beyond"] = _reach(bills, _next_tier(rule))
+                found[version, key, "within"] = ~beyond
+    return found
+
+
+def _same_line(rule: LineRule) -> Callable[[LineRule], bool]:
+    return lambda other: line_key(other) == line_key(rule)
+
+
+def _next_tier(rule: LineRule) -> Callable[[LineRule], bool]:
+    step = (rule.tou_period, (rule.tier or 0) + 1)
+    return lambda other: (other.tou_period, other.tier) == step
+
+
+def _reach(bills: Bills, is_meant: Callable[[LineRule], bool]) -> NDArray[np.bool_]:
+    """Which bills some lines are about; some lines have a quantity for every bill."""
     rows = zip(bills.rules, bills.quantities, bills.amounts_fen, strict=True)
     found = np.zeros(len(bills.meter_point_ids), dtype=bool)
     for rule, quantity, amount in rows:
-        if line_key(rule) == key:
+        if is_meant(rule):
             found |= (amount if rule.basis in (MINIMUM, POWER_FACTOR) else quantity) != 0
     return found

@@ -4,10 +4,11 @@ A preview counts the bills that change. Unlike who sits in a cell, whose bill ch
 the tariff that decides it is of the orderer's choosing. So:
 
 1. a count is exact only where enough bills change and enough do not (`bound_count`);
-2. money is told only where enough customers reach every line whose price or limit moved, and where
-   enough do not reach a limit that the issued bills do not have (`find_moved_lines`). Otherwise a
+2. money is told only where enough customers reach every line whose price or limit moved
+   (`find_moved_lines`), and enough lie on either side of every limit of such a line, new or not. A
    high limit, or a low one, would be a question about the largest or smallest household;
-3. a month's cell answers so many questions and no more (`count_questions`): one for each preview,
+3. neither is told where limits move that nobody sees (`moves_hidden_limit`);
+4. a month's cell answers so many questions and no more (`count_questions`): one for each preview,
    and one for each new limit, because limits can be swept.
 
 Enough is 15 customers, and for every owner of gateways in the cell 15 that are not its own. Unlike
@@ -28,13 +29,16 @@ from gridsecure.billing.rules import (
     MINIMUM,
     OWN_DEMAND,
     POWER_FACTOR,
+    QUOTA,
     RATCHET,
     LineRule,
 )
 from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
 
-_STEPS = frozenset({DISCOUNT, MINIMUM, OWN_DEMAND, POWER_FACTOR, RATCHET})
+_STEPS = frozenset({DISCOUNT, MINIMUM, OWN_DEMAND, POWER_FACTOR, QUOTA, RATCHET})
 """Lines that are not proportional to a quantity, besides those of tiers."""
+_DERIVED = frozenset({MINIMUM, POWER_FACTOR})
+"""Lines made of other lines: what moves those, moves where these begin."""
 
 
 def is_crowd(chosen: Collection[Member], *, within: Collection[Member]) -> bool:
@@ -91,7 +95,7 @@ def find_moved_lines(before: Sequence[LineRule], after: Sequence[LineRule]) -> l
     old, new = ({line_key(rule): rule for rule in rules} for rules in (before, after))
     known = {_limit(rule) for rule in before}
     return [
-        MovedLine(key, key in new and _is_step(new[key]) and _limit(new[key]) not in known)
+        MovedLine(key, key in new and is_step(new[key]) and _limit(new[key]) not in known)
         for key in dict.fromkeys((*new, *old))
         if _price(old.get(key)) != _price(new.get(key))
     ]
@@ -102,7 +106,25 @@ def count_questions(before: Sequence[LineRule], after: Sequence[LineRule]) -> in
     return 1 + sum(line.is_new_limit for line in find_moved_lines(before, after))
 
 
-def _is_step(rule: LineRule) -> bool:
+def is_derived(rules: Sequence[LineRule]) -> bool:
+    """Whether some line of a bill is made of its other lines."""
+    return any(rule.basis in _DERIVED for rule in rules)
+
+
+def moves_hidden_limit(before: Sequence[LineRule], after: Sequence[LineRule]) -> bool:
+    """Whether two tariffs differ in a limit that is in no line's terms.
+
+    Under a minimum every price decides whose bill reaches it, a contract charge as well. A power
+    factor weighs what moves by each customer's own. And a quota ends at another energy for each.
+    """
+    old, new = (Counter(map(_terms, rules)) for rules in (before, after))
+    bases = {terms[0] for terms in (old - new) + (new - old)}
+    made = is_derived(before) or is_derived(after)
+    return QUOTA in bases or (made and not bases <= {MINIMUM})
+
+
+def is_step(rule: LineRule) -> bool:
+    """Whether a line begins at a limit."""
     return bool(rule.lower) or rule.basis in _STEPS
 
 
@@ -114,6 +136,9 @@ def _limit(rule: LineRule) -> tuple[object, ...]:
 
 
 def _price(rule: LineRule | None) -> tuple[object, ...] | None:
-    if rule is None or rule.basis == CONTRACT:
-        return None
-    return (*_limit(rule), rule.upper, rule.rate, rule.prices, rule.base)
+    return None if rule is None or rule.basis == CONTRACT else _terms(rule)
+
+
+def _terms(rule: LineRule) -> tuple[object, ...]:
+    money = (rule.rate, rule.unit, rule.prices, rule.base)
+    return (*_limit(rule), *line_key(rule), rule.upper, *money)
