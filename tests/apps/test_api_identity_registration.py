@@ -297,10 +297,15 @@ def test_a_list_leaves_the_revoked_out(service, pseudonyms):
 
 def test_the_deny_list_is_signed_and_grows(service, pseudonyms):
     for count in range(3):
-        envelope = Signed(**service.get("/deny-list").json())
+        answer = service.get("/deny-list")
+        tag = {"If-None-Match": answer.headers["ETag"]}
+        assert service.get("/deny-list").content == answer.content
+        assert service.get("/deny-list", headers=tag).status_code == 304
+        envelope = Signed(**answer.json())
         said = open_message(envelope, expect=DenyList, trusted=IDENTITY)
         assert (said.sequence, said.subjects) == (count, sorted(pseudonyms[:count]))
         revoke(service, pseudonyms[count])
+        assert service.get("/deny-list", headers=tag).status_code == 200
 
 
 def test_settlement_names_are_for_the_authority_alone(service, members, pseudonyms):

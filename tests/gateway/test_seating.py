@@ -36,7 +36,7 @@ from gridsecure.identity.registrations.vouching import vouch_deny_list
 from gridsecure.identity_messages import DenyList, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure.simulator.synthetic_meters import simulate
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from tests.gateway.gateway_world import (
     METERS,
     MONTH,
@@ -261,7 +261,8 @@ def test_whoever_was_left_out_of_a_fixed_month_stays_out(world):
 
 def denied(world):
     """Hand the identity authority's deny list to the platform."""
-    said = vouch_deny_list(world.registry.registrations, now=NOW)
+    with read_session(world.registry.registrations) as session:
+        said = vouch_deny_list(session, now=NOW)
     install_deny_list(
         world.grid.platform_zone, sign_message(said, key=world.grid.identity_key), at=NOW
     )

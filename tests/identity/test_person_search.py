@@ -32,6 +32,7 @@ from gridsecure.identity.registrations.revoking import REVOKED, revoke
 from gridsecure.identity.registrations.short_memory import LIMIT
 from gridsecure.identity.registrations.vouching import vouch_deny_list
 from gridsecure.offices.shares import check_search, search_answer
+from gridsecure.store.database import read_session
 from gridsecure.store.evidence import list_entries_of
 from gridsecure.store.rows import load_row
 from tests.identity.identity_world import (
@@ -84,7 +85,8 @@ def test_one_among_twenty_is_found_and_nothing_is_said_of_the_others(world: Worl
     assert len(ordered.document.batches) == 3
     state = run_search(desk, world, ordered)
     assert (state.tested, state.found, state.waiting_for) == (20, (names[13],), ())
-    assert vouch_deny_list(world.service.engine, now=NOW).subjects == [names[13]]
+    with read_session(world.service.engine) as session:
+        assert vouch_deny_list(session, now=NOW).subjects == [names[13]]
     for at, member in enumerate(members):
         for domain in (BILLING, SETTLEMENT):
             assert is_registered(world, member.holder.name_in(domain)) == (at != 13)

@@ -35,7 +35,7 @@ from gridsecure.identity.registrations.vouching import (
     vouch_settlement_names,
 )
 from gridsecure.identity_messages import NO_FACTS
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.evidence import EvidenceRow
 from tests.identity.identity_world import (
     BILLING,
@@ -395,7 +395,11 @@ def test_settlement_names_are_all_or_nothing(world, registered, wrong):
 
 
 def test_the_deny_list_grows_and_says_nothing_of_bills(world, registered):
-    assert vouch_deny_list(world.service.engine, now=NOW).model_dump() == {
+    def vouched(at):
+        with read_session(world.service.engine) as session:
+            return vouch_deny_list(session, now=at)
+
+    assert vouched(NOW).model_dump() == {
         "sequence": 0,
         "issued_at": NOW.isoformat(),
         "subjects": [],
@@ -404,7 +408,7 @@ def test_the_deny_list_grows_and_says_nothing_of_bills(world, registered):
     for count, at in enumerate((2, 0), start=1):
         both = revoke(world.service.engine, subject=names[at], reference="w", now=NOW)
         assert both == 2, "the pseudonym its bills are under as well"
-        said = vouch_deny_list(world.service.engine, now=NOW + timedelta(hours=1))
+        said = vouched(NOW + timedelta(hours=1))
         assert said.sequence == len(said.subjects) == count
     assert said.subjects == sorted([names[0], names[2]])
 

@@ -33,7 +33,7 @@ from gridsecure.identity.registrations.short_memory import LIMIT
 from gridsecure.identity.registrations.vouching import vouch_deny_list
 from gridsecure.identity.registrations.warrant_desk import OPENED, SHARE_REFUSED, SHARED
 from gridsecure.offices.shares import share_for
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.evidence import verify_chain
 from tests.identity.identity_world import BILLING, NOW, SETTLEMENT, World, account_of, keys, suite
 from tests.identity.office_world import actions, give, log_of, new_desk, registered, share_of
@@ -291,7 +291,8 @@ def test_the_pseudonyms_of_one_presentation_are_revoked_together(world: World, d
         with pytest.raises(AccessDeniedError):
             find_registration(engine, subject=one.holder.name_in(gone))
         assert find_registration(engine, subject=other.holder.name_in(gone))
-    assert vouch_deny_list(engine, now=NOW).subjects == [one.holder.name_in(BILLING)]
+    with read_session(engine) as session:
+        assert vouch_deny_list(session, now=NOW).subjects == [one.holder.name_in(BILLING)]
     last = log_of(world)[-1]
     assert asked in last.detail
     assert "2026/3" in last.detail

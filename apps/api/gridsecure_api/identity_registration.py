@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
+from sqlmodel import Session
 
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain
@@ -18,6 +19,7 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import GridSecureError
 from gridsecure.identity.registrations.registrar import Outcome, ReceivedPresentation
 from gridsecure.identity.registrations.vouching import (
+    count_denied,
     vouch_deny_list,
     vouch_registrations,
     vouch_settlement_names,
@@ -35,6 +37,7 @@ from gridsecure.wire.identity import (
 )
 from gridsecure_api.deps import require
 from gridsecure_api.identity_zone import Body, Zone
+from gridsecure_api.lists import KEPT_ANSWERS, answer_page
 from gridsecure_api.settings import Period
 
 PUBLIC_PATHS: Final = frozenset(
@@ -162,10 +165,15 @@ def log_in(wanted: LogIn, zone: Zone) -> HolderToken:
     return HolderToken(token=given.token, expires_at=given.expires_at.isoformat())
 
 
-@router.get("/deny-list")
-def read_deny_list(zone: Zone) -> Signed:
-    """Every pseudonym that was revoked. Public."""
-    return sign_message(vouch_deny_list(zone.registrations, now=zone.clock()), key=zone.key)
+@router.get("/deny-list", response_model=Signed, responses=KEPT_ANSWERS)
+def read_deny_list(request: Request, zone: Zone) -> Response:
+    """Every pseudonym that was revoked, signed when it was first asked for. Public."""
+
+    def read(session: Session) -> tuple[bytes, None]:
+        said = sign_message(vouch_deny_list(session, now=zone.clock()), key=zone.key)
+        return said.model_dump_json().encode(), None
+
+    return answer_page(request, zone.registrations, revision=count_denied, read=read)
 
 
 @router.post("/settlement-names", tags=["settlement"])

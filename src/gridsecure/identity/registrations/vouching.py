@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from sqlalchemy import Engine
-from sqlmodel import Session, select
+from sqlmodel import Session, func, select
 
 from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
@@ -102,7 +102,7 @@ def vouch_settlement_names(
     )
 
 
-def vouch_deny_list(engine: Engine, *, now: datetime) -> DenyList:
+def vouch_deny_list(session: Session, *, now: datetime) -> DenyList:
     """Every pseudonym that was revoked, to be signed; a longer list has a greater number.
 
     Args:
@@ -112,7 +112,12 @@ def vouch_deny_list(engine: Engine, *, now: datetime) -> DenyList:
     acting = select(RegistrationRow.subject).where(
         RegistrationRow.state == "denied", RegistrationRow.holder != b""
     )
-    with Session(engine) as session:
-        subjects = sorted(session.exec(acting))
+    subjects = sorted(session.exec(acting))
     issued_at = now.astimezone(UTC).isoformat()
     return DenyList(sequence=len(subjects), issued_at=issued_at, subjects=subjects)
+
+
+def count_denied(session: Session) -> int:
+    """Differs whenever the deny list does: what was revoked stays so."""
+    denied = select(func.count()).where(RegistrationRow.state == "denied")
+    return session.exec(denied).one()
