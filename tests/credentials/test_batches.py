@@ -248,6 +248,56 @@ def test_a_key_of_its_own_for_one_device_is_found(monkeypatch):
         taken(*issued([METER.facts] * SIZE))
 
 
+def guessed(given, pseudonym):
+    """The answer of an issuer that asks the first holder whether a pseudonym is its own.
+
+    The first U is a multiple of the base that the pseudonym was shown under, and the pseudonym's
+    multiple stands where m1·U belongs. All else is honest.
+    """
+    key, asked = keys().issuer, [batch_issuance._read(one, SUITE) for one in given]
+    randoms = [GROUP.random_scalar() for _ in asked]
+    bases = [(UPLOAD.base(SUITE), pseudonym), *((SUITE.g, one.key) for one in asked[1:])]
+    us, ws = (
+        [GROUP.multiply(own[at], scalar=b) for b, own in zip(randoms, bases, strict=True)]
+        for at in (0, 1)
+    )
+    m2 = METER.scalar(SUITE)
+    made = [
+        replace(one, u=u, u_prime=GROUP.sum((key.x0 + key.x2 * m2, u), (key.x1, w)))
+        for one, u, w in zip(asked, us, ws, strict=True)
+    ]
+    session, weights = batch_issuance._session(made, suite=SUITE, issuer=ISSUER)
+    of_u, of_w = (list(zip(weights, points, strict=True)) for points in (us, ws))
+    of_m2_u = [(weight * m2 % GROUP.order, u) for weight, u in of_u]
+    statement = batch_issuance._joint_relation(SUITE, public=ISSUER, sums=(of_u, of_w, of_m2_u, []))
+    known = sum(weight * b for weight, b in zip(weights, randoms, strict=True))
+    witness = [key.x0, key.x1, key.x2, key.xb, known][: statement.size]
+    proof = batch_issuance._prove_jointly(statement, witness, suite=SUITE, session=session)
+    macs = [GROUP.encode_whole(one.u, one.u_prime) for one in made]
+    return [replace(one, mac=mac) for one, mac in zip(given, macs, strict=True)], proof
+
+
+def test_no_holder_tells_the_issuer_which_pseudonym_is_its_own(given, monkeypatch):
+    """An issuer that has seen pseudonyms takes their base for U, and sees who takes the MAC."""
+    macs, _ = given
+    base, joint = UPLOAD.base(SUITE), batch_issuance._joint_relation
+    own, others = (GROUP.multiply(base, scalar=one.pending.m1) for one in macs[:2])
+
+    def without_known_bases(*args, **kwargs):
+        statement = joint(*args, **kwargs)
+        del statement.equations[-1]
+        return statement
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_issuance, "_joint_relation", without_known_bases)
+        assert len(taken(*guessed(macs, own))) == SIZE
+        with pytest.raises(SignatureError):
+            taken(*guessed(macs, others))
+    for pseudonym in (own, others):
+        with pytest.raises(SignatureError):
+            taken(*guessed(macs, pseudonym))
+
+
 def test_weights_follow_from_all_that_was_said(given):
     macs, _ = given
     made = [batch_issuance._read(one, SUITE) for one in macs]

@@ -12,6 +12,12 @@ and one proof shows that this, X0 = x0·G + xb·H, X1 = x1·H and X2 = x2·H hav
 So whoever checks it knows of each MAC that the one published key made it: a key of its own for a
 device would be a tag that follows the device.
 
+The same proof shows that the issuer knows the logarithm of Σ d·U, and so of every U. Without that
+it could take for U a base under which it has seen pseudonyms, and put one of them in the place of
+W: the holder, who computes W from m1, would take the MAC exactly where the pseudonym is its own,
+and the issuer would learn from that whose it is. With b the issuer knows W = b·Y beforehand, and
+whether a holder takes a MAC tells it nothing new.
+
 Why one proof is enough. The weights are a hash of all MACs, requests, contexts and channels, so the
 issuer cannot choose a MAC after it knows them. X1 and X2 fix x1 and x2; X0 fixes x0 for whoever
 does not know the logarithm of H, which is nobody. If one MAC is not what these keys make, the joint
@@ -55,7 +61,7 @@ from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.identity_messages import Facts
 
 MAC_BYTES: Final = 2 * WHOLE_BYTES
-_SCALARS: Final = 4
+_SCALARS: Final = 5
 _WEIGHT_BYTES: Final = 16
 
 
@@ -126,7 +132,8 @@ def issue_credentials(
         [],  # of a target the issuer has nothing to compute
     )
     statement = _joint_relation(suite, public=public, sums=sums)
-    proof = _prove_jointly(statement, key, suite=suite, session=session)
+    witness = [key.x0, key.x1, key.x2, key.xb, sum(shares)]
+    proof = _prove_jointly(statement, witness, suite=suite, session=session)
     return [group.encode_whole(one.u, one.u_prime) for one in made], proof
 
 
@@ -156,12 +163,12 @@ def _multiply_macs(
 
 
 def _prove_jointly(
-    statement: Relation, key: IssuerPrivateKey, *, suite: Suite, session: bytes
+    statement: Relation, witness: Sequence[int], *, suite: Suite, session: bytes
 ) -> bytes:
     nonces = [suite.group.random_scalar() for _ in range(_SCALARS)]
     return respond(
         statement,
-        [key.x0, key.x1, key.x2, key.xb],
+        witness,
         nonces=nonces,
         commitments=commit(statement, nonces),
         suite=suite,
@@ -247,7 +254,7 @@ def _session(
     ]
     session = frame_parts(
         suite.context,
-        b"JointCredentialResponse",
+        b"JointCredentialResponse with known bases",
         issuer.to_bytes(suite),
         digest(frame_parts(*said)),
     )
@@ -259,13 +266,13 @@ def _session(
 def _joint_relation(
     suite: Suite, *, public: IssuerPublicKey, sums: tuple[Sequence[Term], ...]
 ) -> Relation:
-    """The four equations of the module's text.
+    """The five equations of the module's text.
 
     Args:
         sums: Σ d·U, Σ d·W, Σ d·m2·U and Σ d·U', as the issuer or the holder knows them.
     """
     statement = Relation(suite.group)
-    x0, x1, x2, xb = statement.scalars(_SCALARS)
+    x0, x1, x2, xb, b = statement.scalars(_SCALARS)
     g, h = map(statement.element, (suite.g, suite.h))
     key0, key1, key2 = map(statement.element, (public.x0, public.x1, public.x2))
     u, w, m2_u, u_prime = (statement.add(Derived(tuple(terms))) for terms in sums)
@@ -273,4 +280,5 @@ def _joint_relation(
     statement.equate(key1, (x1, h))
     statement.equate(key2, (x2, h))
     statement.equate(u_prime, (x0, u), (x1, w), (x2, m2_u))
+    statement.equate(u, (b, g))
     return statement

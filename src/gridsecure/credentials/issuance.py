@@ -115,15 +115,21 @@ def request_credential(
     r1 = (r1 or group.random_scalar()) if context.is_hidden else 0
     witness, bases = ([m1, r1], [suite.g, suite.h]) if context.is_hidden else ([m1], [suite.g])
     nonces = [group.random_scalar() for _ in witness]
-    # The secrets are multiplied in two random shares, and what the nonces make is one of them.
-    half = group.sum(*zip(nonces, bases, strict=True))
-    shares = [secret - nonce for secret, nonce in zip(witness, nonces, strict=True)]
-    commitment = group.sum((1, half), *zip(shares, bases, strict=True))
+    # Secrets and nonces are two sums with one random share of both: none is multiplied whole.
+    halves = [group.random_scalar() for _ in witness]
+    common = group.sum(*zip(halves, bases, strict=True))
+    commitment, of_nonces = group.sums(
+        [
+            (1, common),
+            *((one - half, base) for one, half, base in zip(ones, halves, bases, strict=True)),
+        ]
+        for ones in (witness, nonces)
+    )
     proof = respond(
         _request_statement(suite, commitment, hidden=context.is_hidden),
         witness,
         nonces=nonces,
-        commitments=[half],
+        commitments=[of_nonces],
         suite=suite,
         session=_session(suite, b"OpenCredentialRequest", issuer, context.asked, channel),
     )

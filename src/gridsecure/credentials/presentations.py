@@ -204,26 +204,29 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
     # Fresh for each presentation: a re-randomises the MAC, e the escrow. With one, two of them
     # could be told to be one holder's.
     a, e, m1_nonce, e_nonce = (group.random_scalar() for _ in range(4))
-    # m1 is multiplied in two random shares, and what a nonce makes of a point is one of them.
-    share = m1 - m1_nonce
+    # What m1 and its nonce make of a point are two sums with one random share of both, so that
+    # neither is ever multiplied whole.
+    half = group.random_scalar()
+    m1_rest, nonce_rest = m1 - half, m1_nonce - half
     bases = [domain.base(suite) for domain in occasion.domains]
     group.prepare(suite.g, keys.opening, *bases)
-    own, *of_bases = group.sums([[(m1_nonce, base)] for base in (suite.g, *bases)])
+    own, *of_bases = group.sums([[(half, base)] for base in (suite.g, *bases)])
     u, u_prime, w, e1, e2, *nyms = group.sums(
         [
             [(a, credential.u)],
             [(a, credential.u_prime)],
             [(a * m1, credential.u)],
             [(e, suite.g)],
-            [(1, own), (share, suite.g), (e, keys.opening)],
-            *([(1, half), (share, base)] for half, base in zip(of_bases, bases, strict=True)),
+            [(1, own), (m1_rest, suite.g), (e, keys.opening)],
+            *([(1, part), (m1_rest, base)] for part, base in zip(of_bases, bases, strict=True)),
         ]
     )
     commitments = group.sums(
         [
             [(a * m1_nonce, credential.u)],
             [(e_nonce, suite.g)],
-            [(1, own), (e_nonce, keys.opening)],
+            [(1, own), (nonce_rest, suite.g), (e_nonce, keys.opening)],
+            *([(1, part), (nonce_rest, base)] for part, base in zip(of_bases, bases, strict=True)),
         ]
     )
     shown = (u, u_prime, w, e1, e2, *nyms)
@@ -231,7 +234,7 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
         presentation_relation(shown, bases=bases, keys=keys, suite=suite),
         [m1, e],
         nonces=[m1_nonce, e_nonce],
-        commitments=[*commitments, *of_bases],
+        commitments=commitments,
         suite=suite,
         session=occasion.session(suite, keys),
     )
