@@ -37,6 +37,6 @@ def run_ticket(ticket: Ticket) -> Any:
         raise InputError(
             "A Dask worker was started without GridSecure's plugin.",
             reason="engine.worker",
-            remedy="Start it with --preload gridsecure_api.dask_worker.",
+            remedy="Have it preload gridsecure_api.dask_worker (docs/deployment.md).",
         )
     return plugin.run(ticket)

@@ -34,12 +34,10 @@ from sqlalchemy.pool import QueuePool
 from sqlmodel import Session, create_engine
 
 from gridsecure.errors import InvalidMessageError, StorageError
+from gridsecure.store import CONNECTIONS
 
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a connection waits for another process's write [ms], and a session for a connection."""
-
-CONNECTIONS: Final = 16
-"""Connections of a process to a database."""
 
 CONNECT_TIMEOUT_S: Final = 10
 """How long a server may take to answer a new connection [s]."""
