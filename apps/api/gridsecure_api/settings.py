@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gridsecure.credentials.grants import MAX_LIMIT
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.store import CONNECTIONS
+from gridsecure.store.connections import CONNECTIONS
 from gridsecure.store.objects import folder_url
 
 Period = Annotated[str, Field(pattern=r"^[0-9]{4}$")]

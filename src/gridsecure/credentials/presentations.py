@@ -203,10 +203,8 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
     group, m1 = suite.group, credential.m1
     # Fresh for each presentation: a re-randomises the MAC, e the escrow. With one, two of them
     # could be told to be one holder's.
-    a, e, m1_nonce, e_nonce = (group.random_scalar() for _ in range(4))
-    # What m1 and its nonce make of a point are two sums with one random share of both, so that
-    # neither is ever multiplied whole.
-    half = group.random_scalar()
+    a, e, m1_nonce, e_nonce, half = (group.random_scalar() for _ in range(5))
+    # m1 and its nonce are multiplied in two shares, `half` and the rest, and never whole.
     m1_rest, nonce_rest = m1 - half, m1_nonce - half
     bases = [domain.base(suite) for domain in occasion.domains]
     group.prepare(suite.g, keys.opening, *bases)

@@ -34,7 +34,7 @@ from sqlalchemy.pool import QueuePool
 from sqlmodel import Session, create_engine
 
 from gridsecure.errors import InvalidMessageError, StorageError
-from gridsecure.store import CONNECTIONS
+from gridsecure.store.connections import CONNECTIONS
 
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a connection waits for another process's write [ms], and a session for a connection."""
