@@ -167,6 +167,9 @@ def test_an_order_is_about_closed_first_uploads_and_its_own_tariff(
         with pytest.raises(InputError) as refused:
             ordered(grid, *uploads, tariff=text, **changes)
         assert refused.value.reason == "shadow.upload"
+    with pytest.raises(InputError) as refused:
+        ordered(grid, first.upload_id, tariff=text.replace("Asia/Shanghai", "Asia/Hong_Kong"))
+    assert refused.value.reason == "shadow.columns"
     envelope = ordered(grid, first.upload_id, tariff=text)
     for other in ("", text.replace(*CHEAPER)):
         with pytest.raises(InputError) as refused:

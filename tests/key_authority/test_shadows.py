@@ -238,6 +238,16 @@ def test_a_cell_answers_so_many_questions_and_no_more(
     assert len(authority.previews) == 2
 
 
+def test_a_tariff_that_means_other_columns_is_refused(
+    authority: Authority, grid: GridSimulator, uploads: Uploads, decrypted: list[str]
+) -> None:
+    """A platform that ignores the rule bills by the columns there are, whatever they hold."""
+    tariff = installed(grid, uploads[0], ("Asia/Shanghai", "Asia/Hong_Kong"))
+    request = authority.shadow_request([authority.shadow_transcript(uploads[0], tariff)])
+    assert refusal(authority, request) == "shadow.columns"
+    assert decrypted == []
+
+
 def test_a_shadow_transcript_is_never_released(authority: Authority, cheaper: Transcript) -> None:
     outcome = authority.answer(authority.request([cheaper]))
     assert (outcome.state, outcome.reason) == (REFUSED, "release.shadow")

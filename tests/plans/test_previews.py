@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 
 import pytest
 
 from gridsecure.billing.rules import CONTRACT, POWER_FACTOR, QUOTA, LineRule, line_rules
+from gridsecure.errors import InputError
 from gridsecure.periods import billing_month
 from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
 from gridsecure.plans.previews import (
     bound_count,
+    check_columns,
     count_questions,
     find_moved_lines,
     moves_hidden_limit,
 )
-from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
+from gridsecure.tariffs.elements import DemandRatchet, DynamicPrices
+from gridsecure.tariffs.rows import DayRow
+from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, parse_tariff
 
 JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
 TEXT = catalogue_tariffs()["shenzhen-residential-tiers"].read_text(encoding="utf-8")
@@ -117,3 +122,57 @@ def test_a_free_quota_is_a_limit_that_no_line_shows() -> None:
     assert moves_hidden_limit(new, old)
     first = replace(new[0], rate=new[0].rate + 1)
     assert not moves_hidden_limit(new, (first, *new[1:]))
+
+
+def everything() -> Tariff:
+    """A tariff of all that a gateway sums readings by, as no real one has it."""
+    tariff = parse_tariff(
+        catalogue_tariffs()["guangzhou-residential-peak-valley"].read_text(encoding="utf-8")
+    )
+    return replace(
+        tariff,
+        tier_convention="chronological",
+        demand_windows=tariff.windows[:1],
+        ratchet=DemandRatchet(Decimal("0.8"), (6, 7, 8), 11, "s"),
+        dynamic=DynamicPrices(datetime(2026, 1, 1), timedelta(hours=1), (Decimal(1),), "s"),  # noqa: DTZ001 - local
+    )
+
+
+OLD = everything()
+MOVED = replace(OLD.windows[0], to_minute=OLD.windows[0].to_minute - 60)
+HIGHER = tuple(replace(t, upper_limit=t.upper_limit and t.upper_limit + 1) for t in OLD.tiers)
+assert OLD.ratchet
+assert OLD.dynamic
+COLUMNS: list[tuple[str, dict[str, object]]] = [
+    ("time zone", {"timezone": "Asia/Hong_Kong"}),
+    ("time-of-use windows", {"windows": (MOVED, *OLD.windows[1:])}),
+    ("demand windows", {"demand_windows": (MOVED,)}),
+    ("day types", {"day_types": (*OLD.day_types, "hot")}),
+    ("day types", {"days": (DayRow(date(2026, 7, 4), "weekday", "r"),)}),
+    ("tiers by the order of time", {"tiers": HIGHER}),
+    ("tiers by the order of time", {"tier_reset": "year"}),
+    ("demand ratchet", {"ratchet": replace(OLD.ratchet, share=Decimal("0.7"))}),
+    ("demand ratchet", {"ratchet": replace(OLD.ratchet, months=(6,))}),
+    ("demand ratchet", {"ratchet": replace(OLD.ratchet, range_months=12)}),
+    ("price intervals", {"dynamic": replace(OLD.dynamic, interval=timedelta(minutes=30))}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), COLUMNS)
+def test_other_columns_of_the_same_names_are_refused(name: str, changes: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=f"in its {name},") as refused:
+        check_columns(OLD, tried=replace(OLD, **changes))
+    assert refused.value.reason == "shadow.columns"
+
+
+def test_prices_plain_limits_and_the_order_of_rows_may_differ() -> None:
+    dearer = tuple(replace(rate, rate=rate.rate + 1) for rate in OLD.rates)
+    prices = replace(OLD.dynamic, rates=(Decimal(2),))
+    numbered = tuple(replace(window, row="other") for window in reversed(OLD.windows))
+    check_columns(OLD, tried=replace(OLD, rates=dearer, dynamic=prices, windows=numbered))
+    plain = replace(OLD, tier_convention="pro-rata")
+    check_columns(plain, tried=replace(plain, tiers=HIGHER))
+    without = {"windows": (), "demand_windows": (), "ratchet": None, "dynamic": None}
+    check_columns(OLD, tried=replace(plain, **without))
+    with pytest.raises(InputError, match="windows, demand windows, day types, tiers"):
+        check_columns(replace(plain, **without), tried=OLD)

@@ -19,7 +19,7 @@ from gridsecure.compute.correction_uploads import ReadUpload, open_corrections
 from gridsecure.compute.intake import install_tariff
 from gridsecure.compute.received import as_signed
 from gridsecure.compute.requests import REFUSED, WAITING
-from gridsecure.compute.tables import ShadowRow, UploadRow
+from gridsecure.compute.tables import RosterRow, ShadowRow, UploadRow
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, InputError
@@ -32,9 +32,11 @@ from gridsecure.messages import (
     shadow_name,
     sign_message,
 )
+from gridsecure.plans.previews import check_columns
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import advance, find, find_many, keep, load_row
+from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
 ORDERED: Final = "ordered"
 PREVIEWED: Final = "previewed"
@@ -51,7 +53,8 @@ def admit_order(zone: PlatformZone, envelope: Signed, *, tariff: str) -> ShadowO
         AuthenticityError: The billing office did not sign it.
         InvalidMessageError: It did, but it is no order.
         InputError: It is about another tariff (`shadow.tariff`), or an upload that no list in force
-            names (`shadow.upload`).
+            names (`shadow.upload`); or the tariff means other columns than were uploaded
+            (`shadow.columns`).
         InvalidTariffError: The text is not a sound tariff.
     """
     content = open_message(envelope, expect=ShadowOrder, trusted=zone.office)
@@ -71,8 +74,21 @@ def admit_order(zone: PlatformZone, envelope: Signed, *, tariff: str) -> ShadowO
             remedy="Close the month first (gridsecure period close), then order it again.",
         )
     if tariff:
+        tried = parse_tariff(tariff)
+        for issued in _read_tariffs(zone, content):
+            check_columns(issued, tried=tried)
         install_tariff(zone, tariff)
     return content
+
+
+def _read_tariffs(zone: PlatformZone, order: ShadowOrder) -> list[Tariff]:
+    """The tariffs that an order's uploads are billed by."""
+    with read_session(zone.engine) as session:
+        uploads = find_many(session, UploadRow, order.uploads, by="digest").values()
+        named = {upload.roster_id for upload in uploads}
+        rosters = find_many(session, RosterRow, sorted(named), by="roster_id").values()
+        digests = {roster.tariff for roster in rosters}
+    return [parse_tariff(zone.objects.get(digest).decode()) for digest in sorted(digests)]
 
 
 def keep_order(session: Session, envelope: Signed, *, at: datetime) -> None:

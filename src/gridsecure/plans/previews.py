@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from gridsecure.billing.corrections import LineKey, line_key
@@ -33,7 +33,10 @@ from gridsecure.billing.rules import (
     RATCHET,
     LineRule,
 )
+from gridsecure.errors import InputError
 from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
+from gridsecure.tariffs.consistency import CHRONOLOGICAL
+from gridsecure.tariffs.tariff import Tariff
 
 _STEPS = frozenset({DISCOUNT, MINIMUM, OWN_DEMAND, POWER_FACTOR, QUOTA, RATCHET})
 """Lines that are not proportional to a quantity, besides those of tiers."""
@@ -104,6 +107,48 @@ def find_moved_lines(before: Sequence[LineRule], after: Sequence[LineRule]) -> l
 def count_questions(before: Sequence[LineRule], after: Sequence[LineRule]) -> int:
     """How many questions a preview of another tariff asks of every cell."""
     return 1 + sum(line.is_new_limit for line in find_moved_lines(before, after))
+
+
+def check_columns(issued: Tariff, *, tried: Tariff) -> None:
+    """Refuse a tariff that means other columns than those that were settled, by the same names.
+
+    A gateway sums readings by labels, and a column is named by them: `register:peak` does not say
+    when peak is. What a tried tariff does without may go; of the rest all is as it was.
+
+    Raises:
+        InputError: They differ in what the gateway settles by (`shadow.columns`).
+    """
+    old, new = _settled_by(issued), _settled_by(tried)
+    differing = [name for name, value in new.items() if value and value != old[name]]
+    if differing:
+        raise InputError(
+            f"The tried tariff differs from that of the uploads in its {', '.join(differing)}, "
+            "by which the gateway summed the readings before it encrypted them.",
+            reason="shadow.columns",
+            remedy="Try a tariff that differs in prices, amounts and limits of monthly or yearly "
+            "energy only. The rest takes uploads that are settled by it.",
+        )
+
+
+def _settled_by(tariff: Tariff) -> dict[str, object]:
+    windows, demand = (
+        frozenset(replace(window, row="") for window in windows)
+        for windows in (tariff.windows, tariff.demand_windows)
+    )
+    days = (tariff.day_types, frozenset((row.day, row.day_type) for row in tariff.days))
+    tiers = frozenset(replace(tier, row="") for tier in tariff.tiers)
+    ratchet, dynamic = tariff.ratchet, tariff.dynamic
+    return {
+        "time zone": tariff.timezone,
+        "time-of-use windows": windows,
+        "demand windows": demand,
+        "day types": days if windows or demand else (),
+        "tiers by the order of time": (
+            (tiers, tariff.tier_reset) if tariff.tier_convention == CHRONOLOGICAL else ()
+        ),
+        "demand ratchet": ratchet and (ratchet.share, ratchet.months, ratchet.range_months),
+        "price intervals": dynamic and dynamic.interval,
+    }
 
 
 def is_derived(rules: Sequence[LineRule]) -> bool:

@@ -3,7 +3,8 @@
 1. the request is signed by the platform and the order in it by the billing office, and every
    transcript is about the order's month, plan, tariff and uploads;
 2. every transcript holds: signed inputs, and the same outputs when executed again. So do the
-   bills it is compared with, by the tariff of the rosters or as released before;
+   bills it is compared with, by the tariff of the rosters or as released before. A tried tariff
+   means the columns that were uploaded, not others of the same names (`plans.previews`);
 3. what the preview tells of a cell is told for good. The ledger withholds what cannot be told
    beside all that was told, and every later release is compared with the preview (`ledger`);
 4. a cell answers so many questions a month and no more (`plans.previews`);
@@ -56,7 +57,7 @@ from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.cells import MINIMUM_MEMBERS, Place
 from gridsecure.plans.execution import billing_period, roster_data
 from gridsecure.plans.key_ring import KeyRing
-from gridsecure.plans.previews import count_questions
+from gridsecure.plans.previews import check_columns, count_questions
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, newest, read_page
@@ -90,6 +91,7 @@ def preview_shadow(
         ReleaseRefusedError: The order is not the office's, or not about these transcripts
             (`shadow.order`); it was answered before (`shadow.repeated`); a cell has answered enough
             (`shadow.questions`).
+        InputError: The tariff means other columns than were uploaded (`shadow.columns`).
         GridSecureError: As `answering.answer_request` meets.
     """
     # 1. policy
@@ -180,6 +182,10 @@ def _prove(
         return prove_correction(envelope, zone=zone, view=view, keys=keys)
     proven = prove(envelope, zone=zone, view=view, keys=keys)
     (own,) = proven.datas
+    issued, tried = (
+        parse_tariff(fetch_tariff(view, digest)) for digest in (own.roster.tariff, order.tariff)
+    )
+    check_columns(issued, tried=tried)
     _, before = begin_bill(own, zone=zone, view=view, keys=keys).result()
     # Every bill is compared, as if a correction listed it.
     upload = own.upload.model_copy(update={"corrected_slots": list(range(own.roster.slots))})
