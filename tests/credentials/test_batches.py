@@ -84,12 +84,24 @@ def bent(message: bytes, by: int) -> bytes:
 def test_false_claims_are_found_and_no_others(false):
     sound = [(5, SUITE.g), (-2, SUITE.g), (-3, SUITE.g)]
     claims = [[sound, [(int(at in false), SUITE.h)]] for at in range(7)]
-    assert find_false(claims, group=GROUP) == false
+    assert set(find_false(claims, group=GROUP)) == false
+
+
+@pytest.mark.parametrize(("false", "times"), [(set(range(64)), 3), ({63}, 2.5)])
+def test_false_claims_cost_a_few_times_the_sum(false, times, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(batch_checks.secrets, "randbits", lambda bits: drawn.append(bits) or 1)
+    claims = [[[(int(at in false), SUITE.h)]] for at in range(64)]
+    assert set(find_false(claims, group=GROUP)) == false
+    assert len(drawn) <= times * len(claims)
+    drawn.clear()
+    assert next(find_false(claims, group=GROUP)) == min(false)
+    assert len(drawn) <= 2.5 * len(claims), "whoever stops at the first pays for no other"
 
 
 def test_no_claim_is_false_among_none():
-    assert find_false([], group=GROUP) == set()
-    assert find_false([[]], group=GROUP) == set()
+    assert set(find_false([], group=GROUP)) == set()
+    assert set(find_false([[]], group=GROUP)) == set()
 
 
 def test_weights_are_new_each_time(monkeypatch):
@@ -102,7 +114,7 @@ def test_weights_are_new_each_time(monkeypatch):
 
     monkeypatch.setattr(batch_checks.secrets, "randbits", noted)
     claims = [[[(1, SUITE.g)]], [[(-1, SUITE.g)]]]
-    assert find_false(claims, group=GROUP) == {0, 1}
+    assert set(find_false(claims, group=GROUP)) == {0, 1}
     assert {bits for bits, _ in drawn} == {128}
     assert len(set(drawn)) == len(drawn) == 4
 

@@ -205,7 +205,7 @@ def finalise_credentials(
         [(weight, one.u_prime) for weight, one in zip(weights, made, strict=True)],
     )
     statement = _joint_relation(suite, public=issuer, sums=sums)
-    if find_false([claimed_sums(statement, proof, suite=suite, session=session)], group=group):
+    if [*find_false([claimed_sums(statement, proof, suite=suite, session=session)], group=group)]:
         raise foreign_key_error()
     return [
         Credential(one.pending.m1, mac.u, mac.u_prime, mac.context)

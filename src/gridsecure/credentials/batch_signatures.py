@@ -11,7 +11,7 @@ y, as a hardware module makes it, is checked alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -76,9 +76,9 @@ class SignedText:
     signature: bytes
 
 
-def find_unsigned(signed: Sequence[SignedText]) -> set[int]:
-    """The places of signatures that are not what they must be."""
-    group, bad = group_on(), set[int]()
+def find_unsigned(signed: Sequence[SignedText]) -> Iterator[int]:
+    """The places of signatures that are not what they must be, as they are found."""
+    group = group_on()
     claims: dict[int, Claim] = {}
     for at, one in enumerate(signed):
         try:
@@ -87,9 +87,10 @@ def find_unsigned(signed: Sequence[SignedText]) -> set[int]:
             else:
                 claims[at] = [_sum(one, group)]
         except (InvalidMessageError, SignatureError):
-            bad.add(at)
+            yield at
     places = list(claims)
-    return bad | {places[at] for at in find_false(list(claims.values()), group=group)}
+    for at in find_false(list(claims.values()), group=group):
+        yield places[at]
 
 
 def _sum(one: SignedText, group: Group) -> Sequence[tuple[int, Point]]:

@@ -299,9 +299,8 @@ def _check_delegations(
         except (ValueError, InvalidMessageError) as malformed:
             raise _not_agreed(slot) from malformed
         signed.append(SignedText(key, delegation_text(roster, slot), data))
-    unsigned = find_unsigned(signed)
-    if unsigned:
-        raise _not_agreed(min(unsigned))
+    for slot in find_unsigned(signed):
+        raise _not_agreed(slot)
 
 
 def _not_agreed(slot: int) -> SignatureError:
