@@ -2,20 +2,23 @@
 
 The homomorphic library holds Python's global lock, so workers are processes, and they are replaced
 every so often because its memory pools never shrink. What a job is to do, and what came of it,
-crosses between processes as Python pickles it: nobody else may write there.
+crosses between processes as Python pickles it: nobody else may write there. Workers inherit no
+settings and no credentials (`worker_environment`); what they need of them is given to them.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
 from threading import Thread
 from typing import Final, Generic, TypeVar
+
+from gridsecure.worker_environment import add_to_environment
 
 JOBS_PER_WORKER: Final = 64
 
@@ -34,14 +37,21 @@ class WorkerProcesses(Generic[JobT, ResultT]):
         run: Runs a job in a worker; a function of a module, which workers load once for them all.
         start: Called in every worker before its first job.
         workers: Number of processes.
+        environment: Variables that workers need besides what is nobody's secret.
     """
 
     def __init__(
-        self, run: Callable[[JobT], ResultT], *, start: Callable[[], None], workers: int
+        self,
+        run: Callable[[JobT], ResultT],
+        *,
+        start: Callable[[], None],
+        workers: int,
+        environment: Mapping[str, str],
     ) -> None:
         self.workers = workers
         self._run = run
         self._start = start
+        self._environment = environment
         self._executor: ProcessPoolExecutor | None = None
         self._jobs = 0
 
@@ -68,7 +78,7 @@ class WorkerProcesses(Generic[JobT, ResultT]):
                 self.workers,
                 mp_context=_workers(self._run.__module__),
                 initializer=_start_worker,
-                initargs=(self._start,),
+                initargs=(self._start, self._environment),
             )
         self._jobs += len(jobs)
         return [self._executor.submit(self._run, job) for job in jobs]
@@ -104,11 +114,12 @@ def _workers(module: str) -> BaseContext:
     loads the libraries again, which takes a worker more than a second.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload([module])
+    context.set_forkserver_preload(["gridsecure.worker_environment", module])
     return context
 
 
-def _start_worker(start: Callable[[], None]) -> None:
+def _start_worker(start: Callable[[], None], environment: Mapping[str, str]) -> None:
+    add_to_environment(environment)
     # Ctrl-C reaches every process of a terminal at once; what to end is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()

@@ -11,14 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gridsecure import worker_processes
+from gridsecure.errors import InvalidMessageError
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
-from gridsecure.key_authority.checker.reexecution import Checks
+from gridsecure.key_authority.checker.reexecution import Checks, Running
 from gridsecure.messages import Signed
 from tests.authority_simulator import SEED, Authority, View
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
@@ -110,6 +112,45 @@ def test_what_the_platform_changed_is_noticed_in_a_worker(
     outcome = working.answer(working.request([transcript]))
     assert (outcome.state, outcome.reason) == (REFUSED, "authenticity.envelope")
     assert decrypted == []
+
+
+@pytest.mark.parametrize("answer", ["{}", "no text of ours", ({}, {})])
+def test_what_is_no_answer_of_a_worker_is_refused(tmp_path: Path, answer: str) -> None:
+    future: Future[str] = Future()
+    future.set_result(answer)
+    with pytest.raises(InvalidMessageError) as refused:
+        Running(tmp_path, future).result()
+    assert refused.value.reason == "message.invalid"
+
+
+def test_workers_inherit_no_settings_and_no_credentials() -> None:
+    """Asked of a service that was started with them, and seen from outside in its workers."""
+    program = (
+        "import multiprocessing\n"
+        "from gridsecure.worker_processes import WorkerProcesses\n"
+        "from pathlib import Path\n"
+        "given = {'AWS_REGION': 'here'}\n"
+        "pool = WorkerProcesses(dict, start=dict, workers=1, environment=given)\n"
+        "pool.submit([{}])[0].result()\n"
+        "(worker,) = multiprocessing.active_children()\n"
+        "print(Path(f'/proc/{worker.pid}/environ').read_text().replace(chr(0), chr(10)))\n"
+        "pool.close()\n"
+        "pool = WorkerProcesses(os.getenv, start=dict, workers=1, environment=given)\n"
+        "names = ['AWS_REGION', 'AWS_SECRET_ACCESS_KEY', 'GRIDSECURE_DATABASE']\n"
+        "print([one.result() for one in pool.submit(names)])\n"
+        "pool.close()\n"
+    )
+    secret = {"GRIDSECURE_DATABASE": "s3cret", "AWS_SECRET_ACCESS_KEY": "s3cret"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import os\n" + program],
+        env={**os.environ, **secret, "AZURE_X": "s3cret", "GOOGLE_X": "s3cret"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "PATH=" in done.stdout, "the rest is as it was"
+    assert "s3cret" not in done.stdout
+    assert done.stdout.splitlines()[-1] == "['here', None, None]"
 
 
 def test_a_worker_holds_no_secret_and_cannot_reach_the_vault(

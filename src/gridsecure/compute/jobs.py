@@ -28,6 +28,7 @@ from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import lay_out_cells
 from gridsecure.store.objects import MEMORY, Extent, ObjectStore, open_objects, store_together
 from gridsecure.tariffs.tariff import parse_tariff
+from gridsecure.worker_environment import store_environment
 from gridsecure.worker_processes import WorkerProcesses
 
 
@@ -235,7 +236,9 @@ class WorkerPool(WorkerProcesses[Job, JobResult]):
         check_shared(objects)
         notices = [notice.model_dump_json() for notice in known.notices]
         start = partial(_start_worker, objects.url, notices, sorted(known.revoked))
-        super().__init__(_run_in_worker, start=start, workers=workers)
+        super().__init__(
+            _run_in_worker, start=start, workers=workers, environment=store_environment()
+        )
 
 
 def check_shared(objects: ObjectStore) -> None:

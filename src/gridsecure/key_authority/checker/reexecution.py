@@ -1,8 +1,9 @@
 """Executing plans again, in worker processes of the checker's own.
 
-A worker is told what to execute and where its columns lie; it answers with digests and leaves its
-outputs in that folder. It is given public key sets, and no signing key, no token and no way to the
-vault: what the platform sent is decoded where none of them is. Nothing rests on a worker's folder
+A worker is told what to execute and where its columns lie; it answers with digests, as text that is
+read as strictly as what comes from outside, and leaves its outputs in that folder. It is given
+public key sets, and no signing key, no token, no setting of the service and no way to the vault:
+what the platform sent is decoded where none of them is. Nothing rests on a worker's folder
 either. It verifies every column by its digest before anything is computed, and the vault verifies
 every output by the digest that the checker compared.
 
@@ -21,11 +22,12 @@ from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock
+from typing import ClassVar
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError, GridSecureError, StorageError
 from gridsecure.key_authority.checker.platform_view import PlatformView
-from gridsecure.messages import ColumnEntry, KeyNotice
+from gridsecure.messages import ColumnEntry, Digest, KeyNotice, Message
 from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.execution import (
     Load,
@@ -37,6 +39,7 @@ from gridsecure.plans.execution import (
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import CellLayout
 from gridsecure.store.objects import ObjectStore, open_objects
+from gridsecure.worker_environment import store_environment
 from gridsecure.worker_processes import WorkerProcesses
 
 Executed = tuple[dict[str, str], dict[str, Output]]
@@ -105,7 +108,12 @@ class _Job:
         return data
 
 
-_Result = tuple[dict[str, str], dict[str, ColumnEntry]]
+class _Answer(Message):
+    """What a worker says: digests of the inputs, and the outputs, by name."""
+
+    kind: ClassVar[str] = "worker's"
+    inputs: dict[str, Digest]
+    outputs: dict[str, ColumnEntry]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,20 +121,20 @@ class Running:
     """A check at work."""
 
     _room: Path
-    _future: Future[_Result]
+    _future: Future[str]
 
     def result(self) -> Executed:
         """What came of it, once it is done.
 
         Raises:
             GridSecureError: As `execute_bill` and `execute_load_curve`; a worker process died
-                (`check.killed`).
+                (`check.killed`), or what it answered is no answer (`message.invalid`).
         """
         try:
-            inputs, entries = self._future.result()
-            return inputs, {
+            answer = _Answer.parse(self._future.result())
+            return answer.inputs, {
                 name: Output((self._room / _output(number)).read_bytes(), entry)
-                for number, (name, entry) in enumerate(entries.items())
+                for number, (name, entry) in enumerate(answer.outputs.items())
             }
         except BrokenProcessPool as error:
             raise GridSecureError(
@@ -164,9 +172,9 @@ class Checks:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700)
-        self._pool: WorkerProcesses[_Job, _Result] | None = None
+        self._pool: WorkerProcesses[_Job, str] | None = None
         self._known = KnownKeys(())
-        self._waiting: list[Future[_Result]] = []
+        self._waiting: list[Future[str]] = []
         self._lock = Lock()
 
     def begin(self, check: Check, *, view: PlatformView, keys: KeyRing) -> Running:
@@ -200,9 +208,9 @@ class Checks:
             self._pool.close()
         self._pool = None
 
-    def _submit(self, job: _Job, keys: KeyRing) -> Future[_Result]:
+    def _submit(self, job: _Job, keys: KeyRing) -> Future[str]:
         if not self.workers:
-            done: Future[_Result] = Future()
+            done: Future[str] = Future()
             done.set_result(_execute(job, keys))
             return done
         with self._lock:
@@ -217,12 +225,18 @@ class Checks:
             self._waiting = [one for one in self._waiting if not one.done()] + [future]
         return future
 
-    def _pool_for(self, known: KnownKeys) -> WorkerProcesses[_Job, _Result]:
+    def _pool_for(self, known: KnownKeys) -> WorkerProcesses[_Job, str]:
         if self._pool is None or known != self._known:
             self.close()
             notices = [notice.model_dump_json() for notice in known.notices]
             start = partial(_start_worker, self._objects.url, notices, sorted(known.revoked))
-            self._pool = WorkerProcesses(_run_in_worker, start=start, workers=self.workers)
+            needs_variables = not self._objects.url.startswith("file:")  # for a bucket's keys
+            self._pool = WorkerProcesses(
+                _run_in_worker,
+                start=start,
+                workers=self.workers,
+                environment=store_environment() if needs_variables else {},
+            )
             self._known = known
         return self._pool
 
@@ -231,11 +245,12 @@ def _output(number: int) -> str:
     return f"output-{number}"
 
 
-def _execute(job: _Job, keys: KeyRing) -> _Result:
+def _execute(job: _Job, keys: KeyRing) -> str:
     inputs, outputs = job.check.execute(load=job.load, keys=keys)
     for number, output in enumerate(outputs.values()):
         (job.room / _output(number)).write_bytes(output.data)
-    return inputs, {name: output.entry for name, output in outputs.items()}
+    entries = {name: output.entry for name, output in outputs.items()}
+    return _Answer(inputs=inputs, outputs=entries).model_dump_json()
 
 
 _worker: dict[str, KeyRing] = {}
@@ -246,5 +261,5 @@ def _start_worker(url: str, notices: Sequence[str], revoked: Sequence[str]) -> N
     _worker["only"] = KeyRing(known, open_objects(url).get)
 
 
-def _run_in_worker(job: _Job) -> _Result:
+def _run_in_worker(job: _Job) -> str:
     return _execute(job, _worker["only"])
