@@ -152,7 +152,7 @@ class Month:
                 values.append((place, who, (len(self.rows), old, new), unknowns))
         if not parts:
             return
-        prepared = self._let_out(lambda: shadows._prepare(self.zone, parts, TARIFFS))
+        prepared = self._let_out(lambda: shadows._prepare(self.zone, parts, TARIFFS, at=NOW))
         if prepared is not None:
             for number in ("money", "count"):
                 own = [(place, who, (number, key), value) for place, who, key, value in values]
@@ -184,7 +184,9 @@ class Month:
                     values.append((place, who, (old[slot][2], key), delta))
         if not parts:
             return
-        prepared = self._let_out(lambda: prepare_corrections(self.zone, parts, tariffs=TARIFFS))
+        prepared = self._let_out(
+            lambda: prepare_corrections(self.zone, parts, tariffs=TARIFFS, at=NOW)
+        )
         if prepared is None:
             return
         for digest, _ in chosen:
@@ -529,8 +531,8 @@ def test_a_preview_that_the_ledger_forgot_would_be_found(
 ) -> None:
     prepare = shadows._prepare
 
-    def forgotten(*given: Any) -> Prepared:
-        prepared = prepare(*given)
+    def forgotten(*given: Any, **named: Any) -> Prepared:
+        prepared = prepare(*given, **named)
         return replace(prepared, giving=replace(prepared.giving, told={}))
 
     first, few = month.arrive(40), month.arrive(3)

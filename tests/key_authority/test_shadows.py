@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from unittest.mock import Mock
 
 import pytest
 from sqlmodel import select
 
 from gridsecure.compute import intake
+from gridsecure.errors import GridSecureError, OutOfRangeError
 from gridsecure.key_authority.checker.answering import (
+    FAILED,
     PREVIEWED,
     REFUSED,
     RELEASED,
@@ -17,6 +20,7 @@ from gridsecure.key_authority.checker.answering import (
 )
 from gridsecure.key_authority.checker.bill_versions import bill_versions
 from gridsecure.key_authority.checker.tables import CohortRow
+from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import PreviewCell, ShadowRequest, Signed, Transcript, sign_message
 from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.store.database import read_session
@@ -164,6 +168,13 @@ def test_a_correction_is_previewed_as_it_is_released_then(
     assert refusal(authority, request) == "correction.unreleased"
     assert authority.answer(authority.bill_request(uploads)).state == RELEASED
     cells = previewed(authority, request)
+    # Another correction of the same bills, by what one household differs, would show that one.
+    again = changed(grid, readings, first, slots=slots[:1], add_wh=1)
+    other = correction(grid, first, readings=again, slots=slots)
+    authority.show(other)
+    asked = authority.shadow_request([authority.rebill_transcript(other)], ordered_at="beside")
+    for beside in (asked, authority.rebill_request([other])):
+        assert authority.answer(beside).reason == "release.repeated"
     assert authority.answer(authority.rebill_request([second])).state == RELEASED
     found = authority.certificates[-1].cells
     told = {cell.measure: int(cell.value or 0) for cell in found}
@@ -236,6 +247,22 @@ def test_a_cell_answers_so_many_questions_and_no_more(
     outcome = authority.answer(authority.shadow_request([cheaper], ordered_at="three"))
     assert (outcome.state, outcome.reason) == (REFUSED, "shadow.questions")
     assert len(authority.previews) == 2
+
+
+def test_what_the_vault_cannot_put_together_is_answered_by_that_and_spends_its_questions(
+    authority: Authority, cheaper: Transcript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority.zone = replace(authority.zone, shadow_questions=1)
+    request = authority.shadow_request([cheaper], ordered_at="one")
+    for error, state in ((GridSecureError, FAILED), (OutOfRangeError, REFUSED)):
+        with monkeypatch.context() as broken:
+            raised = error("no bill", reason="bill.inconsistent")
+            broken.setattr(Vault, "preview_bills", Mock(side_effect=raised))
+            outcome = authority.answer(request)
+        assert (outcome.state, outcome.reason) == (state, "bill.inconsistent")
+    other = authority.answer(authority.shadow_request([cheaper], ordered_at="two"))
+    assert (other.state, other.reason) == (REFUSED, "shadow.questions")
+    previewed(authority, request)  # the same one asks nothing more
 
 
 def test_a_tariff_that_means_other_columns_is_refused(

@@ -13,9 +13,11 @@ lock another one out, and of two at once about the same upload one is certified.
 
 All three look at membership and never at values, so a refusal says nothing about a reading.
 
-One thing is written before anything is decrypted, and never given back: which transcript a
-blinding seed belongs to. The vault sees what it decrypts, also of a request that fails later, and
-a seed that blinded two columns alike would show it their difference.
+Two things are written before anything is decrypted, and never given back. Which transcript a
+blinding seed belongs to: the vault sees what it decrypts, also of a request that fails later, and
+a seed that blinded two columns alike would show it their difference. And which upload corrects
+another: a preview of one correction beside one of a second, or its release, would show what lies
+between them, which may be a single household.
 
 Not handled: a gateway that enrols one household under several pseudonyms.
 """
@@ -24,7 +26,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -41,7 +43,7 @@ from gridsecure.key_authority.checker.tables import (
     ToldMemberRow,
     ToldSetRow,
 )
-from gridsecure.key_authority.checker.verification import SEED_PREFIX, Proven
+from gridsecure.key_authority.checker.verification import CORRECTS_PREFIX, SEED_PREFIX, Proven
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import CellSets, Member, Members, Place, may_tell
 from gridsecure.plans.execution import RosterData
@@ -123,25 +125,33 @@ def check_claims(session: Session, parts: Sequence[Proven]) -> None:
     if len(set(names)) != len(names):
         raise repeated_error()
     # A seed may come again with its own transcript, after a crash; with another it would unblind.
-    seeds = find_many(session, SeedRow, names, by="seed")
+    bound = find_many(session, SeedRow, names, by="seed")
     if find_many(session, ClaimRow, names, by="claim"):
         raise repeated_error()
     for part in parts:
-        for name in part.claims:
-            if name in seeds and seeds[name].transcript != part.digest:
+        for name, message in _bindings(part):
+            if name in bound and bound[name].transcript != message:
                 raise repeated_error()
 
 
-def bind_seeds(session: Session, parts: Sequence[Proven], *, at: datetime) -> None:
-    """Bind each blinding seed to its transcript, for good, before anything is decrypted.
+def bind(session: Session, parts: Sequence[Proven], *, at: datetime) -> None:
+    """Bind seeds to their transcripts and corrected uploads to their corrections, for good.
 
     Raises:
-        ReleaseRefusedError: It blinded another transcript (`release.repeated`).
+        ReleaseRefusedError: One is bound to something else (`release.repeated`).
     """
     for part in parts:
-        for name in part.claims:
-            if name.startswith(SEED_PREFIX):
-                _keep(session, SeedRow(seed=name, transcript=part.digest, at=at))
+        for name, message in _bindings(part):
+            _keep(session, SeedRow(seed=name, transcript=message, at=at))
+
+
+def _bindings(part: Proven) -> Iterator[tuple[str, str]]:
+    for name in part.claims:
+        if name.startswith(SEED_PREFIX):
+            yield name, part.digest
+        elif name.startswith(CORRECTS_PREFIX):
+            # Its transcript may be made again, as by another version of the plan.
+            yield name, part.transcript.uploads[0]
 
 
 def find_withheld_cells(

@@ -51,7 +51,7 @@ def release_corrections(
     ]
     digests = {data.roster.tariff for part in parts for data in (part.before, part.data)}
     tariffs = {digest: fetch_tariff(view, digest) for digest in sorted(digests)}
-    prepared = prepare_corrections(zone, parts, tariffs=tariffs)
+    prepared = prepare_corrections(zone, parts, tariffs=tariffs, at=clock())
     names = [fetch_settlement_names(part.data.roster, zone=zone) for part in parts]
     order, files = order_corrections(
         CheckedCorrections,

@@ -7,12 +7,14 @@
    means the columns that were uploaded, not others of the same names (`plans.previews`);
 3. what the preview tells of a cell is told for good. The ledger withholds what cannot be told
    beside all that was told, and every later release is compared with the preview (`ledger`);
-4. a cell answers so many questions a month and no more (`plans.previews`);
+4. a cell answers so many questions a month and no more (`plans.previews`). They are spent before
+   anything is decrypted: whether the vault can put bills together is an answer as well;
 5. the vault decrypts, compares, and gives out aggregates; no statement is written;
 6. the preview is signed, kept and entered in the evidence log, and the ledger with it.
 
 There is no certificate, no version of a bill and no claim: a shadow run stops nothing from being
-released later, but for what was told of its cells. Tariffs are tried on first uploads only. On
+released later, but for what was told of its cells, and another correction of what it corrects
+(`ledger`). Tariffs are tried on first uploads only. On
 corrected readings beside the first, they would show what one household's correction was.
 """
 
@@ -103,11 +105,10 @@ def preview_shadow(
     digests = {data.roster.tariff for part in proofs for data in (part.before, part.data)}
     tariffs = {digest: fetch_tariff(view, digest) for digest in sorted(digests)}
     # 3. and 4. what may be told
-    prepared = _prepare(zone, proofs, tariffs)
+    prepared = _prepare(zone, proofs, tariffs, at=clock())
     questions = max(_questions(part, tariffs) for part in proofs)
     places = {place for part in proofs for place in part.places}
-    with read_session(zone.engine) as session:
-        _check_questions(zone, session, prepared.giving.period, places, questions)
+    _spend(zone, request.request_id, places, questions, period=prepared.giving.period)
     # 5. comparison
     order, files = order_corrections(
         CheckedPreview,
@@ -195,10 +196,14 @@ def _prove(
 
 
 def _prepare(
-    zone: AuthorityZone, parts: Sequence[ProvenCorrection], tariffs: Mapping[str, str]
+    zone: AuthorityZone,
+    parts: Sequence[ProvenCorrection],
+    tariffs: Mapping[str, str],
+    *,
+    at: datetime,
 ) -> Prepared:
     """What the preview tells of which sets; nothing is claimed, so all may still be released."""
-    prepared = prepare_corrections(zone, parts, tariffs=tariffs)
+    prepared = prepare_corrections(zone, parts, tariffs=tariffs, at=at)
     # A first upload may not share households with another that was told of; the one that a
     # correction corrects was looked at when it was released.
     first = {part.version.upload: part for part in parts if part.version.corrects is None}
@@ -222,25 +227,39 @@ def _questions(part: ProvenCorrection, tariffs: Mapping[str, str]) -> int:
     return count_questions(*rules)
 
 
+def _spend(
+    zone: AuthorityZone, name: str, places: Iterable[Place], questions: int, *, period: Period
+) -> None:
+    """Keep what a request asks, once however often it is answered; refuse what is too much."""
+    with write_session(zone.engine) as session:
+        _check_questions(zone, session, name, places, questions, period=period)
+        for zone_name, kind in sorted(places):
+            spent = {"preview_id": name, "questions": questions, **asdict(period)}
+            keep(session, PreviewCellRow(zone=zone_name, customer_class=kind, **spent))
+
+
 def _check_questions(
     zone: AuthorityZone,
     session: Session,
-    period: Period,
+    name: str,
     places: Iterable[Place],
     questions: int,
+    *,
+    period: Period,
 ) -> None:
     asked = (
         select(
             PreviewCellRow.zone, PreviewCellRow.customer_class, func.sum(PreviewCellRow.questions)
         )
         .where(
+            PreviewCellRow.preview_id != name,
             PreviewCellRow.domain == period.domain,
             PreviewCellRow.start_at == period.start_at,
             PreviewCellRow.end_at == period.end_at,
         )
         .group_by(PreviewCellRow.zone, PreviewCellRow.customer_class)
     )
-    spent = {(name, kind): count for name, kind, count in session.exec(asked)}
+    spent = {(district, kind): count for district, kind, count in session.exec(asked)}
     over = sorted(p for p in places if spent.get(p, 0) + questions > zone.shadow_questions)
     if over:
         raise ReleaseRefusedError(
@@ -260,13 +279,11 @@ def _record(
     questions: int,
     at: datetime,
 ) -> None:
-    """Keep a preview, what it told and what it asked, in one transaction or not at all."""
-    name, period = asked.request.request_id, prepared.giving.period
-    places = {(cell.zone, cell.customer_class) for cell in cells}
+    """Keep a preview and what it told, in one transaction or not at all."""
+    name = asked.request.request_id
     with write_session(zone.engine) as session:
         if find(session, PreviewRow, preview_id=name) is not None:
             return
-        _check_questions(zone, session, period, places, questions)
         enter(session, prepared.giving, release_id=name, at=at)
         detail: dict[str, evidence.JSON] = {
             "request": name,
@@ -288,9 +305,6 @@ def _record(
             at=at,
         )
         keep(session, row)
-        for zone_name, kind in sorted(places):
-            spent = {"preview_id": name, "questions": questions, **asdict(period)}
-            keep(session, PreviewCellRow(zone=zone_name, customer_class=kind, **spent))
 
 
 def _preview(

@@ -157,7 +157,7 @@ class BillVersionRow(Kept, Row, table=True):
 
 
 class SeedRow(Kept, Row, table=True):
-    """Which transcript a blinding seed belongs to, for good."""
+    """Which transcript a blinding seed belongs to, or which upload corrects another, for good."""
 
     __tablename__ = "seed"
     SAME: ClassVar = ("seed", "transcript")
@@ -245,13 +245,13 @@ class PreviewRow(SignedRow, table=True):
 
 
 class PreviewCellRow(Kept, Row, table=True):
-    """How many questions a preview asked of a cell and month, whether or not they were answered."""
+    """How many questions a preview asks of a cell and month: kept before it is answered, or not."""
 
     __tablename__ = "preview_cell"
     __table_args__ = (Index("ix_preview_cell_period", "domain", "start_at", "end_at"),)
     SAME: ClassVar = ("preview_id", "zone", "customer_class", "questions")
 
-    preview_id: str = Field(primary_key=True, foreign_key="preview.preview_id")
+    preview_id: str = Field(primary_key=True)
     zone: str = Field(primary_key=True)
     customer_class: str = Field(primary_key=True)
     domain: str

@@ -15,7 +15,7 @@ from gridsecure.key_authority.checker.ledger import (
     Giving,
     Period,
     Withheld,
-    bind_seeds,
+    bind,
     check_claims,
     check_counted_once,
     check_overlap,
@@ -97,7 +97,7 @@ def prepare_load_curve(
     else:
         with write_session(zone.engine) as session:
             check_claims(session, [part])
-            bind_seeds(session, [part], at=at)
+            bind(session, [part], at=at)
     claims = {
         name: part.digest
         for name in part.claims
@@ -127,8 +127,11 @@ def prepare_corrections(
     parts: Sequence[ProvenCorrection],
     *,
     tariffs: Mapping[str, str],
+    at: datetime,
 ) -> Prepared:
     """Look at corrections: differences over the corrected members of each cell.
+
+    What they correct is bound to them, so that no other is ever previewed or released beside them.
 
     Raises:
         ReleaseRefusedError, StorageError: As `prepare_bills`.
@@ -149,6 +152,8 @@ def prepare_corrections(
     with read_session(zone.engine) as session:
         check_claims(session, proofs)
         withheld = find_withheld_cells(session, sets, period=_period(proofs))
+    with write_session(zone.engine) as session:
+        bind(session, proofs, at=at)
     claims = {name: part.digest for part in proofs for name in part.claims}
     return Prepared(Giving(claims, {}, _period(proofs), _told(sets, withheld)), withheld)
 
@@ -165,7 +170,7 @@ def _looked_at(
         check_overlap(session, _datas(parts))
         withheld = find_withheld_cells(session, sets, period=_period(parts))
     with write_session(zone.engine) as session:
-        bind_seeds(session, parts, at=at)
+        bind(session, parts, at=at)
     return withheld, _told(sets, withheld)
 
 

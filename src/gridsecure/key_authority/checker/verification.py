@@ -51,6 +51,7 @@ from gridsecure.tariffs.tariff import parse_tariff
 
 LOAD_CURVE_PREFIX: Final = "load-curve/"
 """Begins the claim to a day of an upload's load curve."""
+CORRECTS_PREFIX: Final = "corrects/"
 SEED_PREFIX: Final = "seed/"
 """Begins the claim to a blinding seed."""
 
@@ -204,7 +205,7 @@ def _begin(
         claims = [f"bill/{transcript.uploads[0]}"]
         if data.upload.corrects is not None:
             # The bill that is cancelled can be cancelled once.
-            claims.append(f"corrects/{data.upload.corrects}")
+            claims.append(CORRECTS_PREFIX + data.upload.corrects)
     else:
         day, quantities = _whole_day(transcript, datas)
         check = LoadCurveCheck(
