@@ -252,7 +252,7 @@ class Authority:
         seed: bytes | None = None,
     ) -> Transcript:
         return Transcript(
-            plan=plan,  # type: ignore[arg-type]
+            plan=plan,
             plan_version=LOAD_CURVE_PLAN_VERSION if plan == "load-curve" else BILL_PLAN_VERSION,
             start=uploads[0].manifest.start,
             end=uploads[0].manifest.end,
@@ -277,7 +277,7 @@ class Authority:
         plan = changes.get("plan", "load-curve" if seeds else "bill")
         request = ReleaseRequest(
             request_id="",
-            plan=plan,  # type: ignore[arg-type]
+            plan=plan,
             plan_version=LOAD_CURVE_PLAN_VERSION if plan == "load-curve" else BILL_PLAN_VERSION,
             start=self.grid.period.start.isoformat(),
             end=self.grid.period.end.isoformat(),

@@ -338,7 +338,7 @@ class GridSimulator:
         said = known if facts is None else facts
         registrations = Registrations(
             domain=domain or self.domain,
-            role=role,  # type: ignore[arg-type] # tests ask for other roles too
+            role=role,
             issued_at=NOW.isoformat(),
             entries=[
                 Registered(
@@ -465,7 +465,7 @@ class GridSimulator:
     def order(self, plan: str = "bill", *, requested_by: str = "clerk") -> RunOrder:
         """An order to run a plan over the month."""
         return RunOrder(
-            plan=plan,  # type: ignore[arg-type] # tests ask for unknown plans too
+            plan=plan,
             start=self.period.start.isoformat(),
             end=self.period.end.isoformat(),
             purpose="monthly bills",
@@ -548,7 +548,7 @@ class GridSimulator:
 @contextmanager
 def delivered_grid(folder: Path, *, days: int = 1, **choices: object) -> Iterator[GridSimulator]:
     """A grid whose rosters are all uploaded, with the intervals of some days, and committed."""
-    grid = GridSimulator(folder, **choices)  # type: ignore[arg-type]
+    grid = GridSimulator(folder, **choices)
     try:
         grid.install()
         grid.uploads = [grid.upload(roster, days=days) for roster in grid.rosters]

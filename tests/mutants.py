@@ -127,7 +127,7 @@ def _changes(node: ast.AST) -> Iterator[Changeable]:
         case ast.UnaryOp(ast.Not(), operand):
             yield operand
         case ast.If(test, body, others) | ast.IfExp(test, body, others):
-            yield type(node)(ast.UnaryOp(ast.Not(), test), body, others)  # type: ignore[arg-type] # an if or a while
+            yield type(node)(ast.UnaryOp(ast.Not(), test), body, others)
         case ast.Constant(bool(value)):
             yield ast.Constant(not value)
         case ast.Constant(int(value)):

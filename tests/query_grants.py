@@ -31,7 +31,7 @@ def grant_claims(query: str, *, audience: str = "platform", **changes: object) -
         expires_at=NOW + timedelta(days=1),
         token_id=secrets.token_hex(16),
     )
-    return replace(claims, **changes)  # type: ignore[arg-type]
+    return replace(claims, **changes)
 
 
 def grant_token(

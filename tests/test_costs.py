@@ -60,18 +60,18 @@ def with_kill() -> None:
 
 
 def with_command() -> None:
-    CliRunner().invoke(None, ["bill", "--help"])  # type: ignore[arg-type]
+    CliRunner().invoke(None, ["bill", "--help"])
 
 
 def with_harmless_command() -> None:
-    CliRunner().invoke(None, ["tariff", "bill-of-fare"])  # type: ignore[arg-type]
+    CliRunner().invoke(None, ["tariff", "bill-of-fare"])
 
 
 class Item(pytest.Function):
     """A test without a session."""
 
     nodeid = ""
-    function = None  # type: ignore[assignment]
+    function = None
 
     def add_marker(self, marker: Any, append: bool = True) -> None:
         self.marks.add(marker)
@@ -84,7 +84,7 @@ def item(function: Any, nodeid: str = "tests/room/test_it.py::test", **fixtures:
     made = Item.__new__(Item)
     made.function, made.nodeid, made.marks = function, nodeid, set()
     found = {name: [SimpleNamespace(func=one)] for name, one in fixtures.items()}
-    made._fixtureinfo = SimpleNamespace(name2fixturedefs=found)  # type: ignore[assignment]
+    made._fixtureinfo = SimpleNamespace(name2fixturedefs=found)
     made.fixturenames = list(fixtures)
     made.originalname = nodeid.rpartition("::")[2].partition("[")[0]
     return made

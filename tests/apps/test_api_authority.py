@@ -65,7 +65,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
         maker.close()
 
 
-def _app(folder: Path, grid: GridSimulator, queue: Queue, vault: Path):  # type: ignore[no-untyped-def]
+def _app(folder: Path, grid: GridSimulator, queue: Queue, vault: Path):
     place_key(folder, grid.authority_key)
     settings = AuthoritySettings(
         folder=folder,
@@ -80,16 +80,16 @@ def _app(folder: Path, grid: GridSimulator, queue: Queue, vault: Path):  # type:
     return create_authority_app(
         settings,
         clock=TestClock(),
-        pull=queue,  # type: ignore[arg-type]
+        pull=queue,
         settlement=settlement,
     )
 
 
-def get(world: SimpleNamespace, path: str, *roles: str):  # type: ignore[no-untyped-def]
+def get(world: SimpleNamespace, path: str, *roles: str):
     return world.client.get(path, headers=bearer("authority", *roles))
 
 
-def post(world: SimpleNamespace, path: str, *roles: str):  # type: ignore[no-untyped-def]
+def post(world: SimpleNamespace, path: str, *roles: str):
     return world.client.post(path, headers=bearer("authority", *roles))
 
 

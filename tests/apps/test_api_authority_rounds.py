@@ -64,7 +64,7 @@ class World:
         self.app = create_authority_app(
             settings,
             clock=TestClock(),
-            pull=self.queue,  # type: ignore[arg-type]
+            pull=self.queue,
             settlement=settlement,
         )
 

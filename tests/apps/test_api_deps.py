@@ -284,22 +284,22 @@ def test_settings_come_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("GRIDSECURE_PLATFORM_AUTHORITY_PUBLIC_KEY", key)
     monkeypatch.setenv("GRIDSECURE_PLATFORM_BILLING_OFFICE_PUBLIC_KEY", key)
     monkeypatch.setenv("GRIDSECURE_PLATFORM_WORKERS", "3")
-    settings = PlatformSettings()  # type: ignore[call-arg]
+    settings = PlatformSettings()
     assert (settings.folder, settings.workers) == (tmp_path, 3)
     assert settings.identity_public_key == key
     assert settings.database_url == f"sqlite:///{tmp_path / 'zone.db'}"
     monkeypatch.setenv("GRIDSECURE_PLATFORM_DATABASE", "postgresql+psycopg://grid:secret@db/grid")
-    named = PlatformSettings()  # type: ignore[call-arg]
+    named = PlatformSettings()
     assert named.database_url == "postgresql+psycopg://grid:secret@db/grid"
     assert "secret" not in repr(named)
     monkeypatch.setenv("GRIDSECURE_PLATFORM_WORKERS", "0")
     with pytest.raises(ValidationError):
-        PlatformSettings()  # type: ignore[call-arg]
+        PlatformSettings()
 
 
 def test_settings_that_are_missing_or_malformed_are_refused(tmp_path):
     with pytest.raises(ValidationError):
-        GatewaySettings(folder=tmp_path)  # type: ignore[call-arg]
+        GatewaySettings(folder=tmp_path)
     for bad in ("", "04" + "g" * 128, "02" + "0" * 64, "04" + "0" * 127):
         with pytest.raises(ValidationError):
             IdentitySettings(folder=tmp_path, services=[{"role": "gateway", "public_key": bad}])

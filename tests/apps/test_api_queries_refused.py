@@ -53,7 +53,7 @@ def authority_app(folder: Path, platform: object, *, clock: TestClock):
         vault_socket=folder / "no-vault",  # nothing here is released
         workers=0,
     )
-    pulled = client_of(platform, headers=bearer("platform", "authority"))  # type: ignore[arg-type]
+    pulled = client_of(platform, headers=bearer("platform", "authority"))
     pull = PlatformPull(service_client(pulled, name="platform", pause=lambda _seconds: None))
     return create_authority_app(settings, clock=clock, pull=pull, settlement=settlement)
 

@@ -284,7 +284,7 @@ def test_one_thing_differs(name: str, shared: TestClient, good: Request) -> None
             "POST",
             PATH,
             content=bad.body,
-            headers=[(n, t.encode()) for n, t in bad.headers().items()],  # type: ignore[misc]
+            headers=[(n, t.encode()) for n, t in bad.headers().items()],
         )
     else:
         answer = bad.send(platform)
@@ -530,7 +530,7 @@ def denied(*subjects: str, sequence: int = 1, key: Sm2PrivateKey | None = None) 
 
 def deny(platform: TestClient, *subjects: str, role: str = "operator", **choices: object):
     headers = bearer("platform", role)
-    return platform.post("/deny-lists", json=denied(*subjects, **choices), headers=headers)  # type: ignore[arg-type]
+    return platform.post("/deny-lists", json=denied(*subjects, **choices), headers=headers)
 
 
 def test_a_revoked_gateway_does_nothing_more(filled: TestClient, upload: GridUpload) -> None:

@@ -172,7 +172,7 @@ class Browser:
         connecting = connect(
             f"{self.address.replace('http', 'ws')}/_stcore/stream",
             additional_headers={"Cookie": cookies, "Origin": self.address},
-            subprotocols=["streamlit"],  # type: ignore[list-item]
+            subprotocols=["streamlit"],
             max_size=None,
         )
         return Tab(self.tabs.enter_context(connecting)).run(page=page)

@@ -56,7 +56,7 @@ def test_a_run_on_dask_outlives_a_worker_and_the_scheduler(tmp_path: Path) -> No
 
 
 def pool_of(desk: object) -> DaskPool:
-    return desk._crew._pool  # type: ignore[attr-defined]
+    return desk._crew._pool
 
 
 def count_at_work(desk: object) -> list[int]:

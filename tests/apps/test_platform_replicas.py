@@ -189,5 +189,5 @@ def results_alone(grid: GridSimulator, platform: TestClient, order: object) -> d
     """What the same jobs give in this process, one after the other."""
     zone = platform.app.state.platform.zone
     worker = Worker(zone.objects.store, read_known_keys(zone.engine))
-    specs = list(plan_run(zone, order, at=NOW).specs.values())  # type: ignore[arg-type]
+    specs = list(plan_run(zone, order, at=NOW).specs.values())
     return {job.name: worker.run(job) for job in load_jobs(zone.engine, zone.objects, specs)}

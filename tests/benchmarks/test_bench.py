@@ -155,7 +155,7 @@ def test_a_check_that_does_not_look_is_never_timed(
 ) -> None:
     """It would be fast, and is found out by its result."""
     module = identity_costs if hasattr(identity_costs, blind) else credential_parts
-    nobody = Verified(nyms=(), escrow=None)  # type: ignore[arg-type]
+    nobody = Verified(nyms=(), escrow=None)
     monkeypatch.setattr(module, blind, lambda *_, **__: nobody)
     with pytest.raises(AssertionError):
         identity_costs.identity_costs(sizes=BenchSizes.quick())

@@ -29,4 +29,4 @@ class InProcess(httpx.BaseTransport):
 
 def client_of(app: FastAPI, *, url: str = "http://service", **choices: object) -> httpx.Client:
     """A client of an application."""
-    return httpx.Client(transport=InProcess(app), base_url=url, **choices)  # type: ignore[arg-type]
+    return httpx.Client(transport=InProcess(app), base_url=url, **choices)

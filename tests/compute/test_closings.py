@@ -50,7 +50,7 @@ def span(grid: GridSimulator) -> dict[str, str]:
 
 def closed(grid: GridSimulator, *uploads: GridUpload, number: int = 1, **changes: object) -> Signed:
     names = [upload.upload_id for upload in uploads]
-    envelope = grid.closing_list(names, number=number, **changes)  # type: ignore[arg-type]
+    envelope = grid.closing_list(names, number=number, **changes)
     close_period(grid.platform_zone, envelope, at=NOW)
     return envelope
 

@@ -307,8 +307,8 @@ def sent_by_a_process(zone: PlatformZone, folder: Path, text: str) -> str:
 
 def sender(folder: Path, zone_parts: tuple[object, ...], text: str, answers: object) -> None:
     signing_key, identity, authority, office = zone_parts
-    zone = PlatformZone(None, None, signing_key, identity, authority, office)  # type: ignore[arg-type]
-    answers.put(sent_by_a_process(zone, folder, text))  # type: ignore[attr-defined]
+    zone = PlatformZone(None, None, signing_key, identity, authority, office)
+    answers.put(sent_by_a_process(zone, folder, text))
 
 
 def test_of_corrections_from_several_processes_one_stands(

@@ -56,13 +56,13 @@ def test_a_run_waits_for_a_store_that_is_out_of_reach(
         asked += 1
         if asked <= 2:
             raise StorageError("The store is away.", reason=OUT_OF_REACH)
-        return load_jobs(*arguments)  # type: ignore[arg-type]
+        return load_jobs(*arguments)
 
     renewed = []
 
     def renew(*arguments: object, runs: Collection[int], **named: object) -> None:
         renewed.append((asked, len(runs)))
-        renew_leases(*arguments, runs=runs, **named)  # type: ignore[arg-type]
+        renew_leases(*arguments, runs=runs, **named)
 
     monkeypatch.setattr(crew, "load_jobs", unwell)
     monkeypatch.setattr(crew, "renew_leases", renew)

@@ -97,7 +97,7 @@ def vouched(
 ) -> Signed:
     said = Registrations(
         domain=domain,
-        role=role,  # type: ignore[arg-type]
+        role=role,
         issued_at=START,
         entries=[
             Registered(subject=name, holder=holder.public_key.point.hex(), facts=own)
@@ -371,7 +371,7 @@ def test_what_is_not_seated_is_refused(name: str) -> None:
     make, kind, reason = REFUSED[name]
     with pytest.raises(kind) as refused:
         make().checked()
-    assert refused.value.reason == reason  # type: ignore[attr-defined]
+    assert refused.value.reason == reason
 
 
 INVENTED: dict[str, object] = {

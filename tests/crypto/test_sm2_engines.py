@@ -204,7 +204,7 @@ def test_without_libcrypto_auto_falls_back_aloud(caplog: pytest.LogCaptureFixtur
 
 def test_unknown_engines_are_programming_mistakes() -> None:
     with pytest.raises(ValueError, match="engines are"):
-        sm2.select_engine("simple")  # type: ignore[arg-type]
+        sm2.select_engine("simple")
 
 
 def test_another_gmssl_release_is_refused() -> None:

@@ -96,7 +96,7 @@ def test_the_first_and_the_last_year_are_billed_to_their_ends(year):
     for day in (f"{year}-01-01", f"{year}-12-31"):
         rows = "".join(f"A,{day} {hour:02d}:00,1\n" for hour in range(24))
         readings = read_readings(f"meter_point_id,start,kwh\n{rows}".encode()).readings
-        settled = settle(readings, tariff=tariff, interval=timedelta(hours=1))  # type: ignore[arg-type]
+        settled = settle(readings, tariff=tariff, interval=timedelta(hours=1))
         assert len(settled) == 1
 
 

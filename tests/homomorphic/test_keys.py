@@ -86,7 +86,7 @@ def test_value_outside_its_bound_is_refused(
 def test_what_is_no_integer_is_refused(interval_keys: SecretKeySet, values: object) -> None:
     """A cast would cut fractions off without a word."""
     with pytest.raises(OutOfRangeError) as refused:
-        interval_keys.public.encrypt(values, high=9)  # type: ignore[arg-type]
+        interval_keys.public.encrypt(values, high=9)
     assert refused.value.reason == "column.type"
 
 

@@ -184,7 +184,7 @@ def account_of(meter_point_id: str, **changes: object) -> Account:
         "zone": HOME.zone,
         "customer_class": HOME.customer_class,
     }
-    return Account(meter_point_id, **(fields | changes))  # type: ignore[arg-type]
+    return Account(meter_point_id, **(fields | changes))
 
 
 def in_books(engine: Engine, *identities: str) -> None:

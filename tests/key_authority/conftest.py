@@ -40,7 +40,7 @@ def decrypted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ORDERS:
         real = getattr(Vault, name)
 
-        def watched(vault, order, files, *, name=name, real=real):  # type: ignore[no-untyped-def]
+        def watched(vault, order, files, *, name=name, real=real):
             seen.append(name)
             return real(vault, order, files)
 

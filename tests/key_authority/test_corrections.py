@@ -532,7 +532,7 @@ def test_killed_between_claim_and_certificate(
     request = billed.rebill_request([corrected(grid, uploads[0], slots)])
     assert isinstance(billed.vault, Vault)
     vault = DyingVault(billed.vault, dies_after=dies_after)
-    dying = Authority(grid, billed.folder, vault=vault)  # type: ignore[arg-type]
+    dying = Authority(grid, billed.folder, vault=vault)
     dying.view = billed.view
     with pytest.raises(Killed):
         dying.answer(request)

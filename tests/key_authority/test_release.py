@@ -204,7 +204,7 @@ def test_seeds_never_reach_the_vault(
     seen: list[str] = []
     release = type(authority.vault).release_totals
 
-    def watched(vault, order, files):  # type: ignore[no-untyped-def]
+    def watched(vault, order, files):
         seen.append(order.body)
         return release(vault, order, files)
 

@@ -146,7 +146,7 @@ class Month:
             )
             version = SimpleNamespace(corrects=None, upload=digest)
             proof = proven("bill", [(digest, after)], claims=())
-            parts.append(ProvenCorrection(proof, before, {}, version))  # type: ignore[arg-type]
+            parts.append(ProvenCorrection(proof, before, {}, version))
             for (place, who, old), (_, _, new) in zip(keyed(before), keyed(after), strict=True):
                 unknowns = {(who, 0, day): 1 for day in range(DAYS)}
                 values.append((place, who, (len(self.rows), old, new), unknowns))
@@ -170,7 +170,7 @@ class Month:
             name = f"{digest}+"
             claims = [f"bill/{name}", f"corrects/{digest}"]
             proof = proven("rebill", [(name, after)], claims=claims)
-            parts.append(ProvenCorrection(proof, before, {}, None))  # type: ignore[arg-type]
+            parts.append(ProvenCorrection(proof, before, {}, None))
             old, new = keyed(before), keyed(after)
             for slot in range(after.roster.slots):
                 place, who, key = new[slot]
@@ -275,7 +275,7 @@ def upload_of(roster: RosterManifest, **changes: object) -> UploadManifest:
         "estimated_readings": 0,
         "columns": [column],
     }
-    return UploadManifest(**(facts | changes))  # type: ignore[arg-type]
+    return UploadManifest(**(facts | changes))
 
 
 def corrected(
@@ -302,7 +302,7 @@ def proven(
     plan: str, uploads: Sequence[tuple[str, RosterData]], *, claims: Sequence[str]
 ) -> Proven:
     transcript = Transcript(
-        plan=plan,  # type: ignore[arg-type]
+        plan=plan,
         plan_version=1,
         start=START,
         end=END,
@@ -371,9 +371,9 @@ def smallest_told(month: Month, *, known_to: str) -> int | None:
         )
         if member.owner != known_to and any(column):
             kinds[column].append(member)
-    unknowns = {kind: sorted({u for row in kind for u, _ in row}) for kind in kinds}  # type: ignore[attr-defined]
+    unknowns = {kind: sorted({u for row in kind for u, _ in row}) for kind in kinds}
     whole = [
-        [dict(kind[n]).get(u, 0) for kind in kinds for u in unknowns[kind]]  # type: ignore[call-overload]
+        [dict(kind[n]).get(u, 0) for kind in kinds for u in unknowns[kind]]
         for n in range(len(month.rows))
     ]
     full = rank(whole)
@@ -386,7 +386,7 @@ def smallest_told(month: Month, *, known_to: str) -> int | None:
                 continue
             outside = [
                 [
-                    dict(kind[n]).get(u, 0)  # type: ignore[call-overload]
+                    dict(kind[n]).get(u, 0)
                     for kind in kinds
                     if kind not in union
                     for u in unknowns[kind]
@@ -405,7 +405,7 @@ def begun(seed: int, folder: Path, *, owners: str = "") -> Iterator[Month]:
     engine = open_database(f"sqlite:///{folder / f'{seed}.db'}")
     migrate(engine, SCHEMA)
     own = owners or random.choice(("a", "aaab", "abc"))
-    yield Month(random, SimpleNamespace(engine=engine), own)  # type: ignore[arg-type]
+    yield Month(random, SimpleNamespace(engine=engine), own)
     engine.dispose()
 
 

@@ -176,7 +176,7 @@ def contracts_of(draw: Any, meters: int) -> pd.DataFrame:
 
     def several(*choices: Any) -> list[Any]:
         chosen = st.lists(st.sampled_from(choices), min_size=meters, max_size=meters)
-        return draw(chosen)  # type: ignore[no-any-return]
+        return draw(chosen)
 
     return frame.assign(
         household_quota_wh=several(0, 100_000, 35_000),

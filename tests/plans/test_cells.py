@@ -46,7 +46,7 @@ def roster(name: str, count: int, **changes: object) -> RosterManifest:
         "household_quota_wh": [0] * count,
         "contracted_va": [0] * count,
     }
-    return RosterManifest(**(facts | changes))  # type: ignore[arg-type]
+    return RosterManifest(**(facts | changes))
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def rows(*parts: RosterManifest) -> list[tuple[tuple[str, str], Member, object]]
 def test_one_household_on_another_price_has_no_money_told() -> None:
     """Energy and money of 19 on one price and one on another are two equations."""
     odd = roster("b", 1, tariff="1" * 64, owner="utility")
-    sets = cell_sets(rows(roster("a", 19, owner="utility"), odd))  # type: ignore[arg-type]
+    sets = cell_sets(rows(roster("a", 19, owner="utility"), odd))
     assert sets[HOME].list_withheld() == {MONEY}
     assert sets[HOME].list_told(frozenset({MONEY})) == (sets[HOME].cell,)
     many = roster("b", 15, tariff="1" * 64, owner="utility")
-    sets = cell_sets(rows(roster("a", 19, owner="utility"), many))  # type: ignore[arg-type]
+    sets = cell_sets(rows(roster("a", 19, owner="utility"), many))
     assert sets[HOME].list_withheld() == NO_MEASURES
-    few = cell_sets(rows(roster("a", 14)))  # type: ignore[arg-type]
+    few = cell_sets(rows(roster("a", 14)))
     assert few[HOME].list_withheld() == ALL_MEASURES
 
 

@@ -152,7 +152,7 @@ def authority_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[Authori
         app = create_authority_app(
             settings,
             clock=TestClock(),
-            pull=queue,  # type: ignore[arg-type] # the platform without the transport
+            pull=queue,
             settlement=settlement,
         )
         keep_grid_keys(folder / "maker")
@@ -172,7 +172,7 @@ class AuthorityWorld:
         self, maker: Authority, queue: Queue, client: TestClient, rows: dict[str, int]
     ) -> None:
         self.maker, self.queue, self.client, self.rows = maker, queue, client, rows
-        self.app: FastAPI = client.app  # type: ignore[assignment] # the one it was made of
+        self.app: FastAPI = client.app
 
     def run_month(self) -> None:
         """Every request of the key authority."""
@@ -224,10 +224,10 @@ class AuthorityWorld:
         answer = self.client.post("/query-results", json={"query": text}, headers=headers)
         self.checked(answer)
 
-    def read(self, path: str, role: str):  # type: ignore[no-untyped-def]
+    def read(self, path: str, role: str):
         return self.checked(self.client.get(path, headers=bearer("authority", role)))
 
     @staticmethod
-    def checked(answer):  # type: ignore[no-untyped-def]
+    def checked(answer):
         assert answer.is_success, answer.text
         return answer

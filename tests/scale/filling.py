@@ -107,12 +107,12 @@ def fill(connection: Connection, table: type[SQLModel], number: Number, /, **val
         number: From `numbers`.
         values: By column a constant, or an expression of the number.
     """
-    columns = table.__table__.columns  # type: ignore[attr-defined] # SQLModel makes it
+    columns = table.__table__.columns
     row = [
         value if isinstance(value, ColumnElement) else literal(value, columns[key].type)
         for key, value in values.items()
     ]
-    rows = select(*row).select_from(number.table)  # type: ignore[attr-defined] # a column has one
+    rows = select(*row).select_from(number.table)
     connection.execute(insert(table).from_select(list(values), rows))
 
 

@@ -69,8 +69,8 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
 def gateway_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[GatewayMonth]:
     """A gateway whose database is filled, with files of a month to send."""
 
-    def cut(*given: object, **more: object):  # type: ignore[no-untyped-def]
-        return islice(REAL_PACKING(*given, **more), COLUMNS)  # type: ignore[arg-type]
+    def cut(*given: object, **more: object):
+        return islice(REAL_PACKING(*given, **more), COLUMNS)
 
     services = Services(folder)
     engine = open_database(services.settings.database_url)

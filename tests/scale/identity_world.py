@@ -133,7 +133,7 @@ def identity_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[Identity
         ("enrolments", names.SCHEMA, fill_enrolments),
         ("registrations", pseudonyms.SCHEMA, fill_registrations),
     ):
-        engine = open_database(settings.database_url(database))  # type: ignore[arg-type] # one of
+        engine = open_database(settings.database_url(database))
         migrate(engine, schema)
         fill_all(engine, size)
         rows |= count_rows(engine)
@@ -149,7 +149,7 @@ class IdentityWorld:
 
     def __init__(self, client: TestClient, rows: dict[str, int]) -> None:
         self.client, self.rows = client, rows
-        self.app: FastAPI = client.app  # type: ignore[assignment] # the one it was made of
+        self.app: FastAPI = client.app
         with read_session(self.app.state.zone.registrations) as session:
             self.witnessed = find_head(session)
 
@@ -179,12 +179,12 @@ class IdentityWorld:
         holders = {meter: new_holder() for meter in METERS}
         given = enrolled(gateway_order(self.client), holders)
         members = [(holders[meter], given[meter]) for meter in METERS]
-        registered(self.client, members)  # type: ignore[arg-type] # all of them were given one
+        registered(self.client, members)
         clerk = person_token(self.client, "clerk")
         self.post("/accounts/keys", {"identities": list(METERS)}, headers=clerk)
         body = {"user": "lin", "password": PASSWORD, "audience": "platform"}
         self.post("/sign-in", body, headers={})
-        return members  # type: ignore[return-value] # as above
+        return members
 
     def vouch(self, holders: list[Holder]) -> None:
         """What others are told of pseudonyms."""
@@ -205,7 +205,7 @@ class IdentityWorld:
         credential = enrolled(order, {"lin": new_holder()})["lin"]
         quota = Quota(Context("analyst", terms["period"]), terms["epoch"], terms["limit"])
         digest = sm3_digest(b"query")
-        wallet = Wallet(credential, quota)  # type: ignore[arg-type] # it was given
+        wallet = Wallet(credential, quota)
         _, message = wallet.ask(
             audience="platform", digest=digest, keys=keys().public, suite=suite()
         )
@@ -272,7 +272,7 @@ class IdentityWorld:
 
     # --- over HTTP
 
-    def post(  # type: ignore[no-untyped-def]
+    def post(
         self,
         path: str,
         body: object,
@@ -283,11 +283,11 @@ class IdentityWorld:
         own = bearer("identity", ROLE_OF[opener]) if headers is None else headers
         return self.checked(self.client.post(path, json=body, headers=own)).json()
 
-    def read(self, path: str, *, opener: Opener = "utility"):  # type: ignore[no-untyped-def]
+    def read(self, path: str, *, opener: Opener = "utility"):
         headers = bearer("identity", ROLE_OF[opener])
         return self.checked(self.client.get(path, headers=headers)).json()
 
     @staticmethod
-    def checked(answer):  # type: ignore[no-untyped-def]
+    def checked(answer):
         assert answer.is_success, answer.text
         return answer

@@ -61,7 +61,7 @@ class HerePool(LocalPool):
 
     def __init__(self, *given: object, workers: int) -> None:
         self.workers = workers
-        super().__init__(*given)  # type: ignore[arg-type] # as the crew gives them
+        super().__init__(*given)
 
     def warm(self) -> None:
         """Nothing is to be started."""
@@ -171,7 +171,7 @@ class PlatformWorld:
 
     def __init__(self, grid: GridSimulator, client: TestClient, rows: dict[str, int]) -> None:
         self.grid, self.client = grid, client
-        self.app: FastAPI = client.app  # type: ignore[assignment] # the one it was made of
+        self.app: FastAPI = client.app
         self.rows = rows
         order = grid.order()
         self.month = {"start": order.start, "end": order.end}
@@ -271,7 +271,7 @@ class PlatformWorld:
             path = f"/release-requests/{request.request_id}/answer"
             self.post(path, AUTHORITY, json={"state": "previewed" if is_shadow else "released"})
 
-    def wait(self, ask) -> None:  # type: ignore[no-untyped-def]
+    def wait(self, ask) -> None:
         """Wait for a run to be done."""
         until = time.monotonic() + SECONDS
         while (state := ask())["state"] == "running":
@@ -283,13 +283,13 @@ class PlatformWorld:
         content = frames.join_frames(parts)
         self.checked(self.client.post(path, content=content, headers=FRAMES, auth=GATEWAY))
 
-    def post(self, path: str, headers: dict[str, str], *, json: object):  # type: ignore[no-untyped-def]
+    def post(self, path: str, headers: dict[str, str], *, json: object):
         return self.checked(self.client.post(path, json=json, headers=headers)).json()
 
-    def read(self, path: str, headers: dict[str, str], **choices: object):  # type: ignore[no-untyped-def]
-        return self.checked(self.client.get(path, headers=headers, **choices)).json()  # type: ignore[arg-type]
+    def read(self, path: str, headers: dict[str, str], **choices: object):
+        return self.checked(self.client.get(path, headers=headers, **choices)).json()
 
     @staticmethod
-    def checked(answer):  # type: ignore[no-untyped-def]
+    def checked(answer):
         assert answer.is_success, answer.text
         return answer

@@ -42,7 +42,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 def in_use(engine: Engine) -> int:
-    return engine.pool.checkedout()  # type: ignore[attr-defined] # a pool that counts
+    return engine.pool.checkedout()
 
 
 def ask(engine: Engine, number: int) -> str:

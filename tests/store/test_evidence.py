@@ -342,7 +342,7 @@ def test_a_full_database_keeps_nothing_of_the_change(sqlite_engine: Engine) -> N
 
 def test_a_refusal_at_the_callers_own_statement_is_a_storage_error(engine: Engine) -> None:
     with pytest.raises(StorageError) as refused, write_session(engine) as session:
-        session.exec(text("INSERT INTO absent VALUES (1)"))  # type: ignore[call-overload]
+        session.exec(text("INSERT INTO absent VALUES (1)"))
     assert refused.value.reason == "storage.database"
 
 

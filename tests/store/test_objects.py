@@ -269,7 +269,7 @@ def unwell(monkeypatch: pytest.MonkeyPatch, status: int) -> Iterator[ObjectStore
     Unwell.status, Unwell.asked = status, 0
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    told = S3Server(server.server_port, process=None).environment  # type: ignore[arg-type]
+    told = S3Server(server.server_port, process=None).environment
     try:
         for name, value in told.items():
             monkeypatch.setenv(name, value)

@@ -174,7 +174,7 @@ def test_the_server_refuses_to_alter_evidence(engine: Engine, statement: str) ->
     with pytest.raises(DatabaseError, match="append-only"), engine.begin() as connection:
         connection.execute(text(statement))
     with pytest.raises(StorageError), write_session(engine) as session:
-        session.exec(text(statement))  # type: ignore[call-overload]
+        session.exec(text(statement))
     assert verified(engine) == 1
 
 

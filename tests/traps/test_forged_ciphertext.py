@@ -148,4 +148,4 @@ def test_secret_key_takes_no_bytes(interval_keys: SecretKeySet) -> None:
     column = interval_keys.public.encrypt(np.arange(3), high=2)
     for handed_in in (forged_file(interval_keys), save_key(column.chunks[0])):
         with pytest.raises(AttributeError):
-            interval_keys.decrypt(handed_in)  # type: ignore[arg-type]
+            interval_keys.decrypt(handed_in)
