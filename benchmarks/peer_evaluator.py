@@ -99,7 +99,7 @@ class OpenFhe:
 class Seal:
     """Another build of SEAL, with the parameter sets that the plan was proven for."""
 
-    def __init__(self, program: dict[str, Any], *, secure: bool) -> None:  # noqa: ARG002
+    def __init__(self, program: dict[str, Any], *, secure: bool) -> None:  # noqa: ARG002 - as the other library
         seal = import_module("seal")
         self.seal = seal
         self.modulus: int = program["modulus"]

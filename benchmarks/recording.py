@@ -132,7 +132,7 @@ class RecordedColumn:
             column = replace(column._alone("switch"), primes=column.primes - 1)
         return column
 
-    def narrow(self, low: int, high: int) -> RecordedColumn:  # noqa: ARG002
+    def narrow(self, low: int, high: int) -> RecordedColumn:  # noqa: ARG002 - columns have them
         """A statement for planning."""
         return self
 

@@ -19,10 +19,9 @@ from gridsecure.store.rows import keep
 from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.client import Client
 from gridsecure.wire.words import PeopleWords, ServiceWords
-from gridsecure_api.authority import create_authority_app
 from gridsecure_api.platform import create_platform_app
-from gridsecure_api.settings import AuthoritySettings, PlatformSettings
-from tests.apps.zone_apps import TestClock, bearer, grid_keys, point
+from gridsecure_api.settings import PlatformSettings
+from tests.apps.zone_apps import TestClock, authority_app, bearer, grid_keys, point
 
 RELEASES = 5
 BYTES = 1_800_000
@@ -40,18 +39,7 @@ def release(number: int, *, size: int = BYTES) -> ReleaseRow:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("authority")
-    keys = grid_keys()
-    settings = AuthoritySettings(
-        folder=folder,
-        identity_public_key=point(keys.identity),
-        identity_url="http://identity.invalid",
-        platform_url="http://platform.invalid",
-        platform_public_key=point(keys.identity),
-        billing_office_public_key=point(keys.identity),
-        vault_socket=folder / "vault",
-    )
-    app = create_authority_app(settings, clock=TestClock())
+    app = authority_app(tmp_path_factory.mktemp("authority"))
     engine = app.state.authority.zone.engine
     with write_session(engine) as session:
         for number in range(RELEASES):

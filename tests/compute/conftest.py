@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.grid_simulator import GridSimulator
+from tests.grid_simulator import GridSimulator, GridUpload
 
 
 @pytest.fixture
@@ -25,3 +25,13 @@ def bare_grid(tmp_path: Path) -> Iterator[GridSimulator]:
     simulator = GridSimulator(tmp_path)
     yield simulator
     simulator.close()
+
+
+@pytest.fixture
+def first(grid: GridSimulator) -> GridUpload:
+    """The flat roster's upload, committed and closed."""
+    roster = max(grid.rosters, key=lambda roster: roster.manifest.slots)
+    upload = grid.upload(roster, days=1)
+    grid.deliver(upload)
+    grid.close_month()
+    return upload

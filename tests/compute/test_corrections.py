@@ -43,16 +43,6 @@ def quiet(_done: int, _of: int) -> None:
 
 
 @pytest.fixture
-def first(grid: GridSimulator) -> GridUpload:
-    """The flat roster's upload, committed."""
-    roster = max(grid.rosters, key=lambda roster: roster.manifest.slots)
-    upload = grid.upload(roster, days=1)
-    grid.deliver(upload)
-    grid.close_month()
-    return upload
-
-
-@pytest.fixture
 def second(grid: GridSimulator, first: GridUpload) -> GridUpload:
     """A sound correction of it, not sent yet."""
     return corrected(grid, first, [3])

@@ -36,16 +36,6 @@ from tests.correction_simulator import CHEAPER, changed, correction
 from tests.grid_simulator import FLAT, NOW, OFFICE, GridSimulator, GridUpload, registry
 
 
-@pytest.fixture
-def first(grid: GridSimulator) -> GridUpload:
-    """The flat roster's upload, committed and closed."""
-    roster = max(grid.rosters, key=lambda roster: roster.manifest.slots)
-    upload = grid.upload(roster, days=1)
-    grid.deliver(upload)
-    grid.close_month()
-    return upload
-
-
 def ordered(grid: GridSimulator, *uploads: str, tariff: str = "", **changes: object) -> Signed:
     """An order of the office, as the platform takes it."""
     order = grid.order("bill")

@@ -23,7 +23,6 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from sqlmodel import Session
 
 from gridsecure import frames
 from gridsecure.credentials.access import GRANT_ROLE
@@ -179,12 +178,13 @@ def list_key_sets(request: Request, state: State, asked: Paging, gateway: str = 
 
     Perhaps of one gateway only.
     """
-
-    def read(session: Session) -> tuple[bytes, int | None]:
-        kept, after = key_sets.page_key_sets(session, asked, gateway=gateway)
-        return _KEY_SETS.dump_json([_listed(one) for one in kept]), after
-
-    return answer_page(request, state.zone.engine, revision=key_sets.read_revision, read=read)
+    return answer_page(
+        request,
+        state.zone.engine,
+        revision=key_sets.read_revision,
+        read=lambda session: key_sets.page_key_sets(session, asked, gateway=gateway),
+        write=lambda kept: _KEY_SETS.dump_json([_listed(one) for one in kept]),
+    )
 
 
 def _listed(one: key_sets.KeptKeySet) -> KeySetListed:
@@ -232,12 +232,13 @@ def answer_waiting_requests(state: State) -> list[RoundOutcome]:
 @router.get("/releases", tags=["releases"], response_model=list[ReleaseSummary], responses=PAGED)
 def list_releases(request: Request, state: State, _reader: Reader, asked: Paging) -> Response:
     """What was released, oldest first, page by page."""
-
-    def read(session: Session) -> tuple[bytes, int | None]:
-        items, after = release_lists.list_summaries(session, asked)
-        return _RELEASES.dump_json(items), after
-
-    return answer_page(request, state.zone.engine, revision=release_lists.read_revision, read=read)
+    return answer_page(
+        request,
+        state.zone.engine,
+        revision=release_lists.read_revision,
+        read=lambda session: release_lists.list_summaries(session, asked),
+        write=_RELEASES.dump_json,
+    )
 
 
 @router.get(
@@ -270,12 +271,13 @@ def read_release(release_id: str, request: Request, state: State, reader: Reader
 )
 def list_shadow_previews(request: Request, state: State, asked: Paging) -> Response:
     """What shadow runs would change, oldest first, page by page; nothing of it was released."""
-
-    def read(session: Session) -> tuple[bytes, int | None]:
-        texts, after = list_previews(session, asked)
-        return join_texts(texts), after
-
-    return answer_page(request, state.zone.engine, revision=newest_preview, read=read)
+    return answer_page(
+        request,
+        state.zone.engine,
+        revision=newest_preview,
+        read=lambda session: list_previews(session, asked),
+        write=join_texts,
+    )
 
 
 @router.get("/shadow-previews/{preview_id}", tags=["shadow runs"], dependencies=[Billing])

@@ -10,7 +10,6 @@ from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
-from sqlmodel import Session
 
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain
@@ -168,12 +167,13 @@ def log_in(wanted: LogIn, zone: Zone) -> HolderToken:
 @router.get("/deny-list", response_model=Signed, responses=KEPT_ANSWERS)
 def read_deny_list(request: Request, zone: Zone) -> Response:
     """Every pseudonym that was revoked, signed when it was first asked for. Public."""
-
-    def read(session: Session) -> tuple[bytes, None]:
-        said = sign_message(vouch_deny_list(session, now=zone.clock()), key=zone.key)
-        return said.model_dump_json().encode(), None
-
-    return answer_page(request, zone.registrations, revision=count_denied, read=read)
+    return answer_page(
+        request,
+        zone.registrations,
+        revision=count_denied,
+        read=lambda session: (vouch_deny_list(session, now=zone.clock()), None),
+        write=lambda said: sign_message(said, key=zone.key).model_dump_json().encode(),
+    )
 
 
 @router.post("/settlement-names", tags=["settlement"])

@@ -60,13 +60,15 @@ def answer_page(
     engine: Engine,
     *,
     revision: Callable[[Session], object],
-    read: Callable[[Session], tuple[bytes, int | None]],
+    read: Callable[[Session], tuple[Any, int | None]],
+    write: Callable[[Any], bytes],
 ) -> Response:
     """A page of a list, or 304 to who has it.
 
     Args:
         revision: Differs whenever the list does; read from what is in its rows' table.
-        read: The page as JSON, and the number it ends at if the list goes on.
+        read: What is on the page, and the number it ends at if the list goes on.
+        write: What was read as JSON.
     """
     with read_session(engine) as session:
         asked = f"{request.url.path}?{request.url.query}"
@@ -76,7 +78,8 @@ def answer_page(
         pages: dict[str, tuple[bytes, int | None]] = request.app.state.pages
         page = pages.get(tag)
         if page is None:
-            page = read(session)
+            content, after = read(session)
+            page = write(content), after
             if len(pages) >= _PAGES:
                 pages.clear()
             if len(page[0]) <= _LONGEST_KEPT:

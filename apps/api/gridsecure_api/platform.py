@@ -16,7 +16,6 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from sqlmodel import Session
 
 from gridsecure import frames
 from gridsecure.compute import closings, intake, key_sets, seating, shadows
@@ -334,12 +333,13 @@ def start_shadow_run(body: RawBody, claims: Orderer, state: State) -> RunStarted
 )
 def list_runs(request: Request, state: State, asked: Paging) -> Response:
     """All runs, oldest first, page by page."""
-
-    def read(session: Session) -> tuple[bytes, int | None]:
-        items, after = list_statuses(session, asked)
-        return _RUNS.dump_json(items), after
-
-    return answer_page(request, state.zone.engine, revision=read_revision, read=read)
+    return answer_page(
+        request,
+        state.zone.engine,
+        revision=read_revision,
+        read=lambda session: list_statuses(session, asked),
+        write=_RUNS.dump_json,
+    )
 
 
 @router.get("/runs/{run_id}", tags=["runs"], dependencies=[RunReader])
@@ -360,12 +360,13 @@ def list_release_requests(request: Request, state: State, asked: Paging) -> Resp
 
     A page has a few at most, because one may have ten megabytes.
     """
-
-    def read(session: Session) -> tuple[bytes, int | None]:
-        texts, after = list_waiting(session, asked)
-        return join_texts(texts), after
-
-    return answer_page(request, state.zone.engine, revision=read_waiting, read=read)
+    return answer_page(
+        request,
+        state.zone.engine,
+        revision=read_waiting,
+        read=lambda session: list_waiting(session, asked),
+        write=join_texts,
+    )
 
 
 @router.post("/release-requests/{request_id}/answer", tags=["releases"], dependencies=[Authority])

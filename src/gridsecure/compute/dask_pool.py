@@ -131,7 +131,7 @@ class DaskPool:
         if self._client is None:
             return 0
         # Kept up to date by the client itself: asking anew would wait for a scheduler that hangs.
-        info = self._client._scheduler_identity  # noqa: SLF001
+        info = self._client._scheduler_identity  # noqa: SLF001 - Dask tells it nowhere else
         return int(info.get("total_threads", 0))
 
     def warm(self) -> None:

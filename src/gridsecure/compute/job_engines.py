@@ -45,7 +45,7 @@ def choose_engine(
             remedy='Install it with pip install "gridsecure[dask]", or use processes:.',
         )
     # The library costs start-up time that worker processes need not spend.
-    from gridsecure.compute.dask_pool import DaskPool, make_security  # noqa: PLC0415
+    from gridsecure.compute.dask_pool import DaskPool, make_security  # noqa: PLC0415 - an extra
 
     files = {name: "" if path is None else str(path) for name, path in tls.items()}
     security = make_security(**files) if scheme == "tls" else None

@@ -100,7 +100,9 @@ class _DayGroups(Sequence[NDArray[np.int64]]):
     def __len__(self) -> int:
         return len(self._layout.groups)
 
-    def __getitem__(self, roster: int) -> NDArray[np.int64]:  # type: ignore[override]
+    def __getitem__(  # type: ignore[override]  # nobody asks for slices
+        self, roster: int
+    ) -> NDArray[np.int64]:
         return self._layout.by_interval(roster, intervals=self._intervals)
 
 

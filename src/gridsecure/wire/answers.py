@@ -61,7 +61,7 @@ def fetch_list(
     """
     client = Client(http, PeopleWords(service))
     pages = client.follow("GET", url, token=token)
-    return [item for page in pages for item in client.read(page, list[kind])]  # type: ignore[valid-type]
+    return [item for page in pages for item in client.read(page, list[kind])]  # type: ignore[valid-type]  # a variable
 
 
 class Answer:
