@@ -149,7 +149,7 @@ def platform(folder: Path, meters: int, costs: Costs) -> dict[str, Any]:
             intake.register_roster(zone, roster, seats=seats, at=NOW)
         with timed(costs, "platform: intake"):
             status = intake.begin_upload(zone, upload, at=NOW)
-            wanted = [objects[digest] for digest in status.missing]
+            wanted = {digest: objects[digest] for digest in status.missing}
             intake.receive_objects(zone, status.upload_id, objects=wanted)
             intake.commit_upload(zone, status.upload_id, at=NOW)
     grid.close_month()

@@ -71,6 +71,22 @@ def test_readers_are_answered_while_changes_wait_and_those_too_many_are_told_whe
         assert answer.headers["Retry-After"] == "1"
 
 
+def test_a_body_that_nobody_reads_passes_no_lane(held, monkeypatch):
+    """A route without a body is asked with one: it waits for its turn like any other."""
+    monkeypatch.setattr(lanes, "READS_AT_ONCE", 0)
+
+    async def ask():
+        transport = httpx.ASGITransport(app=held)
+        headers = bearer("platform", "billing")
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://p", headers=headers
+        ) as http:
+            return await http.request("GET", "/list", content=b"x")
+
+    monkeypatch.setattr(lanes, "PATIENCE_S", 0.05)
+    assert asyncio.run(ask()).status_code == 503
+
+
 def test_who_waits_too_long_is_told_so_and_a_turn_is_never_lost(held, monkeypatch):
     monkeypatch.setattr(lanes, "PATIENCE_S", 0.05)
     _, answers = asyncio.run(send_all(held, *["/change"] * (lanes.CHANGES_AT_ONCE + 2)))

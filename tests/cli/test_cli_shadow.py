@@ -190,6 +190,7 @@ def test_what_cannot_be_tried_is_told(desk: Desk) -> None:
     for result, reason in (
         (desk.order(), "shadow.what"),
         (desk.order(*tariff, "--corrections"), "shadow.what"),
+        (desk.order("--corrections", "--upload", "0" * 64), "shadow.what"),
         (desk.order(*tariff, office="clerk.key"), "authenticity"),
         (desk.order(*tariff, "--list", "2"), "shadow.list"),
         (desk.order(*tariff, "--month", "2026-06"), "shadow.list"),

@@ -4,6 +4,7 @@ Nothing in them leads to a secret key."""
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from gridsecure import worker_processes
-from gridsecure.errors import InvalidMessageError
+from gridsecure.errors import GridSecureError
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
 from gridsecure.key_authority.checker.reexecution import Checks, Running
 from gridsecure.messages import Signed
@@ -118,9 +119,27 @@ def test_what_the_platform_changed_is_noticed_in_a_worker(
 def test_what_is_no_answer_of_a_worker_is_refused(tmp_path: Path, answer: str) -> None:
     future: Future[str] = Future()
     future.set_result(answer)
-    with pytest.raises(InvalidMessageError) as refused:
+    with pytest.raises(GridSecureError) as refused:
         Running(tmp_path, future).result()
-    assert refused.value.reason == "message.invalid"
+    assert refused.value.reason == "check.answer"
+
+
+def test_a_full_disk_in_a_worker_lets_the_request_wait(
+    working: Authority, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The round goes on, and the request is answered by the next one."""
+    request = working.bill_request(uploads)
+
+    def full(*_arguments: object) -> Future[str]:
+        failed: Future[str] = Future()
+        failed.set_exception(OSError(errno.ENOSPC, "full"))
+        return failed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checks, "_submit", full)
+        outcome = working.answer(request)
+    assert (outcome.state, outcome.reason) == (FAILED, "check.disk")
+    assert working.answer(request).state == RELEASED
 
 
 def test_workers_inherit_no_settings_and_no_credentials() -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, event, func, text
 from sqlmodel import select
 
 from gridsecure.errors import StorageError
+from gridsecure.store import schema as schema_of
 from gridsecure.store.database import (
     open_database,
     read_session,
@@ -43,6 +44,7 @@ def check_schema(url: str, schema: Schema) -> None:
 
 def check_kept(engine: Engine, schema: Schema, *, counts: Mapping[str, int], logged: int) -> None:
     """A kept database that was migrated has these tables, all of its rows, and its log whole."""
+    schema_of.check_schema(engine, schema)  # it is at the revision that the code says is newest
     assert differences(engine, schema) == []
     assert tables_of(engine) == {*counts, "alembic_version", "evidence"}
     with read_session(engine) as session:

@@ -32,7 +32,7 @@ from gridsecure.errors import (
 from gridsecure.wire.problems import LATER, REASONS_PATH
 from gridsecure_api.api_page import PAGE_PATHS
 from gridsecure_api.errors import error_response, internal_response, too_large_error
-from gridsecure_api.lanes import Lanes, Turn
+from gridsecure_api.lanes import READING, Lanes, Turn
 
 ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/openapi.json"}
 """Paths of every service that need no token."""
@@ -101,7 +101,7 @@ class AccessCheck:
             if not self._is_public(scope["path"]):
                 scope.setdefault("state", {})["claims"] = self._claims(Headers(scope=scope))
             body = _BoundedBody(scope, receive, limit=self._rules.max_body_bytes, turn=turn)
-            if not body.is_coming:
+            if not body.is_coming or scope["method"] in READING:  # nobody may read that body
                 await turn.take()
             await self._app(scope, body, answer)
         except GridSecureError as error:

@@ -18,7 +18,7 @@ READS_AT_ONCE: Final = 6
 CHANGES_AT_ONCE: Final = 8
 PAGES_AT_ONCE: Final = 8
 """Fewer than the threads that answer, and without the pages, which ask no database, fewer than its
-connections: whoever has a turn waits for neither."""
+connections unless a setting lowers those: whoever has a turn waits for neither."""
 
 WAITING: Final = 256
 """How many may wait in a lane."""
@@ -26,7 +26,8 @@ WAITING: Final = 256
 PATIENCE_S: Final = 10.0
 """How long one may wait for a turn [s]."""
 
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods of requests that read."""
 
 
 class Lane:
@@ -75,7 +76,7 @@ class Lanes:
         """
         if is_page:
             return Turn(self._pages.take)
-        return Turn(self._reads.take if method in _READING else self._changes.take)
+        return Turn(self._reads.take if method in READING else self._changes.take)
 
 
 class Turn:

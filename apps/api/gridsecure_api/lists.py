@@ -73,7 +73,7 @@ def answer_page(
     with read_session(engine) as session:
         asked = f"{request.url.path}?{request.url.query}"
         tag = f'"{sm3_hex(repr((VERSION, asked, revision(session))).encode())[:32]}"'
-        if is_known(request, tag):
+        if _is_known(request, tag):
             return Response(status_code=304, headers=_KEPT | {"ETag": tag})
         pages: dict[str, tuple[bytes, int | None]] = request.app.state.pages
         page = pages.get(tag)
@@ -97,7 +97,7 @@ def join_texts(texts: Sequence[str]) -> bytes:
     return f"[{','.join(texts)}]".encode()
 
 
-def is_known(request: Request, tag: str) -> bool:
+def _is_known(request: Request, tag: str) -> bool:
     """Whether who asks has what a tag names."""
     known = {text.strip() for text in request.headers.get("if-none-match", "").split(",")}
     return tag in known or "*" in known
@@ -112,7 +112,7 @@ def answer_kept(request: Request, digest: str, read: Callable[[], str]) -> Respo
     """
     tag = f'"{digest}"'
     headers = _KEPT | {"ETag": tag}
-    if is_known(request, tag):
+    if _is_known(request, tag):
         return Response(status_code=304, headers=headers)
     body = read().encode()
     headers["Content-Length"] = str(len(body))

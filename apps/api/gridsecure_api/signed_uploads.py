@@ -85,8 +85,9 @@ async def signed_request(request: Request) -> Gateway:
     def admit() -> None:
         path = request.scope["path"]  # what is routed; a URL would be taken apart once more
         # Hashed once: the route finds them here.
-        request.state.objects = name_objects(body) if brings_objects(path) else {}
-        digest = digest_objects(request.state.objects) if brings_objects(path) else sm3_digest(body)
+        brings = brings_objects(path)
+        request.state.objects = name_objects(body) if brings else {}
+        digest = digest_objects(request.state.objects) if brings else sm3_digest(body)
         upload = Upload(
             method=request.method,
             path=path,

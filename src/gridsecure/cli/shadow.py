@@ -8,6 +8,7 @@ much, as far as the rules of release allow.
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,7 +67,7 @@ def order(  # noqa: PLR0913 - one parameter an option
     timezone: TimezoneOption = TIMEZONE,
 ) -> None:
     """Order a shadow run, which the next release round answers with a preview."""
-    if bool(tariff) == corrections:
+    if bool(tariff) == corrections or (corrections and (upload or instead_of or closing)):
         raise _nothing_to_try()
     span = month_span(month, timezone)
     text, replaced = (_tariff_text(name, span["start"]) for name in (tariff, instead_of))
@@ -106,7 +107,7 @@ def _nothing_to_try() -> InputError:
     return InputError(
         "A shadow run tries either a tariff or the corrections that wait.",
         reason="shadow.what",
-        remedy="Give --tariff, or --corrections.",
+        remedy="Give --tariff, or --corrections alone.",
     )
 
 
@@ -127,12 +128,14 @@ def _show(previews: list[ShadowPreview], console: Console) -> None:
         for column in ("bills", "would change", "energy [kWh]", "amount"):
             table.add_column(column, justify="right")
         for cell in preview.cells:
-            money = "withheld" if cell.amount_fen is None else f"{int(cell.amount_fen) / 100:,.2f}"
-            energy = "withheld" if cell.energy_wh is None else f"{int(cell.energy_wh) / 1000:,.3f}"
-            table.add_row(
-                cell.zone, cell.customer_class, f"{cell.bills:,}", _count(cell), energy, money
-            )
+            told = _told(cell.energy_wh, places=3), _told(cell.amount_fen, places=2)
+            table.add_row(cell.zone, cell.customer_class, f"{cell.bills:,}", _count(cell), *told)
         console.print(table)
+
+
+def _told(value: str | None, *, places: int) -> str:
+    """A whole number of the smallest units, with so many decimals."""
+    return "withheld" if value is None else f"{Decimal(value).scaleb(-places):,}"
 
 
 def _count(cell: PreviewCell) -> str:

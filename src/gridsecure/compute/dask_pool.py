@@ -142,7 +142,7 @@ class DaskPool:
             return
         try:
             self._client = self._connect()
-        except (OSError, TimeoutError) as failed:
+        except OSError as failed:
             _log.warning("the Dask scheduler is out of reach (%s)", type(failed).__name__)
             self._try_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
@@ -163,7 +163,7 @@ class DaskPool:
         for future in list(self._running):
             future.cancel()
         if self._client is not None:
-            with suppress(OSError, TimeoutError, RuntimeError):
+            with suppress(OSError, RuntimeError):  # its loop may have ended before
                 self._client.close(timeout=_CONNECT_SECONDS)
         self._client = None
 

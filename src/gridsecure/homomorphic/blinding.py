@@ -13,7 +13,7 @@ term, and anything from a vault and a platform that join forces (docs/limitation
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -57,7 +57,7 @@ def uniform_residues(seed: bytes, *, count: int, modulus: int, purpose: str) -> 
 
 
 def zero_sum_blinding(
-    seed: bytes, *, groups: Sequence[NDArray[np.int64]], modulus: int, purpose: str
+    seed: bytes, *, groups: Iterable[NDArray[np.int64]], modulus: int, purpose: str
 ) -> Iterator[NDArray[np.uint64]]:
     """A blinding vector in parts, a part for each column it is added to, one after the other.
 
@@ -67,7 +67,7 @@ def zero_sum_blinding(
     Args:
         seed: 32 secret bytes, used for nothing else under this purpose.
         groups: By part the group number of each slot [slots]; a slot in group -1 belongs to no
-            total and is blinded completely.
+            total and is blinded completely. Gone through twice, so not an iterator.
         modulus: The plain modulus t.
         purpose: Names the columns, so that one seed serves a whole job.
 

@@ -91,19 +91,15 @@ class CellLayout:
         return np.where(groups == SUPPRESSED, SUPPRESSED, groups + first).ravel()
 
 
-class _DayGroups(Sequence[NDArray[np.int64]]):
-    """The groups of a day's columns, made when they are looked at: none is kept."""
+class _DayGroups(Iterable[NDArray[np.int64]]):
+    """The groups of a day's columns, made anew each time they are gone through: none is kept."""
 
     def __init__(self, layout: CellLayout, intervals: int) -> None:
         self._layout, self._intervals = layout, intervals
 
-    def __len__(self) -> int:
-        return len(self._layout.groups)
-
-    def __getitem__(  # type: ignore[override]  # nobody asks for slices
-        self, roster: int
-    ) -> NDArray[np.int64]:
-        return self._layout.by_interval(roster, intervals=self._intervals)
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        for roster in range(len(self._layout.groups)):
+            yield self._layout.by_interval(roster, intervals=self._intervals)
 
 
 def lay_out_cells(rosters: Sequence[RosterManifest]) -> CellLayout:

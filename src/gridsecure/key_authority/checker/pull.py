@@ -69,9 +69,10 @@ class PlatformPull:
         """
         names = [_checked(digest, _DIGEST) for digest in digests]
         while names:
-            answer = self._ask(self._peer.post, "/objects", json={"digests": names[:_AT_ONCE]})
+            asked = names[:_AT_ONCE]
+            answer = self._ask(self._peer.post, "/objects", json={"digests": asked})
             found = frames.split_frames(answer.content)
-            if not 0 < len(found) <= len(names):
+            if not 0 < len(found) <= len(asked):
                 raise self._peer.words.malformed()
             yield from found
             names = names[len(found) :]

@@ -25,7 +25,7 @@ from threading import Lock
 from typing import ClassVar
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import EnvelopeError, GridSecureError, StorageError
+from gridsecure.errors import EnvelopeError, GridSecureError, InvalidMessageError, StorageError
 from gridsecure.key_authority.checker.platform_view import PlatformView
 from gridsecure.messages import ColumnEntry, Digest, KeyNotice, Message
 from gridsecure.plans.bills import BillPlan
@@ -128,14 +128,17 @@ class Running:
 
         Raises:
             GridSecureError: As `execute_bill` and `execute_load_curve`; a worker process died
-                (`check.killed`), or what it answered is no answer (`message.invalid`).
+                (`check.killed`), or what it answered is no answer (`check.answer`).
+            StorageError: The disk refuses (`check.disk`).
         """
         try:
-            answer = _Answer.parse(self._future.result())
+            answer = _parse(self._future.result())
             return answer.inputs, {
                 name: Output((self._room / _output(number)).read_bytes(), entry)
                 for number, (name, entry) in enumerate(answer.outputs.items())
             }
+        except OSError as error:
+            raise _disk_error() from error
         except BrokenProcessPool as error:
             raise GridSecureError(
                 "A worker process of the checker ended unexpectedly.",
@@ -184,7 +187,7 @@ class Checks:
             KeyMismatchError: A column is under no usable key set of its gateway; nothing was
                 fetched then.
             GridSecureError: The platform cannot be reached, or lacks a column.
-            StorageError: The disk refuses.
+            StorageError: The disk refuses (`check.disk`).
         """
         for data, entry in check.columns:
             keys.check([entry], gateway=data.roster.gateway_id)
@@ -195,11 +198,10 @@ class Checks:
             for name, column in zip(files.values(), view.objects(digests), strict=True):
                 (room / name).write_bytes(column)
             return Running(room, self._submit(_Job(check, room, files), keys))
-        except OSError as error:
+        except BaseException as error:
             shutil.rmtree(room, ignore_errors=True)
-            raise StorageError("The columns of a check could not be kept.") from error
-        except BaseException:
-            shutil.rmtree(room, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise _disk_error() from error
             raise
 
     def close(self) -> None:
@@ -243,6 +245,26 @@ class Checks:
 
 def _output(number: int) -> str:
     return f"output-{number}"
+
+
+def _parse(text: str) -> _Answer:
+    try:
+        return _Answer.parse(text)
+    except InvalidMessageError as error:  # a fault of this zone, so that the request waits
+        raise GridSecureError(
+            "A worker process of the checker answered with what is no answer.",
+            reason="check.answer",
+            remedy="Start another release round: nothing was released, and the request waits. "
+            "If it happens again, tell the security officer before anything else.",
+        ) from error
+
+
+def _disk_error() -> StorageError:
+    return StorageError(
+        "The columns of a check could not be kept or read.",
+        reason="check.disk",
+        remedy="Free disk space, then start another release round: the request waits.",
+    )
 
 
 def _execute(job: _Job, keys: KeyRing) -> str:

@@ -276,5 +276,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0004"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0005"
 )
