@@ -134,7 +134,7 @@ costs: .venv/.dev ## Measure what every test costs, for the choice of what is qu
 	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist worksteal -p tests.cost_meter -m "not slow"
 
 .PHONY: scale
-scale: .venv/.dev ## Measure every request beside ten million rows: ARGS="platform".
+scale: .venv/.dev ## Measure every request beside ten million rows (docs/architecture.md): ARGS="platform".
 	$(BIN)/python -m tests.scale $(ARGS)
 
 .PHONY: mutants

@@ -289,7 +289,7 @@ LIBRARY = [
 KEPT: dict[str, tuple[Rule, list[Path]]] = {
     "functions fit the budget": (too_long_functions, python_below(SOURCES, APPS)),
     "time and settings are arguments": (
-        clock_or_environment,  # apart from what keeps them from workers and reads none itself
+        clock_or_environment,  # apart from what keeps the environment from workers
         [path for path in LIBRARY if path.name != "worker_environment.py"],
     ),
     "no pseudo-random numbers in the product": (pseudo_random_arrays, LIBRARY),
