@@ -35,11 +35,7 @@ def format_table(result: BenchResult) -> str:
         *_aligned([_HEADINGS, *(_row(figure) for figure in [*held, *others])]),
         "",
         *(f"* {figure.title}: {figure.note}." for figure in result.figures if figure.note),
-        *(
-            ("", "Where the time of a whole month goes:", "", *result.stages)
-            if result.stages
-            else ()
-        ),
+        *(("", f"{_STACKED}:", "", *result.stages) if result.stages else ()),
     ]
     return "\n".join(lines)
 

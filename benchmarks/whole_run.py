@@ -73,11 +73,14 @@ class WatchedRun:
         return sum(s for (stage, _), s in self.seconds.items() if stage not in without)
 
 
-def watch_run(arguments: Sequence[str], *, environment: Mapping[str, str]) -> WatchedRun:
+def watch_run(
+    arguments: Sequence[str], *, environment: Mapping[str, str], longest: float = _MOST_SECONDS
+) -> WatchedRun:
     """Run `gridsecure run` to its end and note what each stage cost each party.
 
     Args:
         arguments: What follows `gridsecure run`.
+        longest: When it is ended [s].
     """
     watched = WatchedRun()
     lines: list[str] = []
@@ -89,18 +92,21 @@ def watch_run(arguments: Sequence[str], *, environment: Mapping[str, str]) -> Wa
         text=True,
         env=dict(environment),
     ) as child:
-        stage, limit = BEFORE, Timer(_MOST_SECONDS, child.kill)
+        stage, limit = BEFORE, Timer(longest, child.kill)
+        limit.daemon = True
         limit.start()
-        for line in child.stdout or ():
-            lines.append(line)
-            # A process that has ended keeps what it was last seen to have used.
-            used = {p: max(before[p], s) for p, s in _seconds_by_party(child.pid).items()}
-            for party, seconds in used.items():
-                watched.seconds[stage, party] += seconds - before[party]
-            now = time.monotonic()
-            watched.wall[stage] = watched.wall.get(stage, 0.0) + now - since
-            before, since, stage = before | used, now, _stage_of(line, stage)
-        limit.cancel()
+        try:
+            for line in child.stdout or ():
+                lines.append(line)
+                # A process that has ended keeps what it was last seen to have used.
+                used = {p: max(before[p], s) for p, s in _seconds_by_party(child.pid).items()}
+                for party, seconds in used.items():
+                    watched.seconds[stage, party] += seconds - before[party]
+                now = time.monotonic()
+                watched.wall[stage] = watched.wall.get(stage, 0.0) + now - since
+                before, since, stage = before | used, now, _stage_of(line, stage)
+        finally:
+            limit.cancel()
     watched.output, watched.code = "".join(lines), child.returncode
     return watched
 
@@ -122,10 +128,25 @@ def whole_run(
             environment={**os.environ, "COLUMNS": "200"},
         )
     wall = time.monotonic() - started
+    figures = figures_of(
+        watched, wall=wall, speed=vector_micros / _YARDSTICK_MICROS, two_workers=two_workers
+    )
+    return figures, tuple(stacked_table(watched, meters=watched.bills))
+
+
+def figures_of(
+    watched: WatchedRun, *, wall: float, speed: float, two_workers: float
+) -> list[Figure]:
+    """The figures of a run.
+
+    Args:
+        wall: From start to end [s].
+        speed: How many times as long this machine takes as the one where a run took 153 s.
+        two_workers: As in `whole_run`.
+    """
     bills = watched.bills
     month = watched.total(without=PREPARATION | ENROLMENT) / bills * 1e3
-    speed = vector_micros / _YARDSTICK_MICROS
-    figures = [
+    return [
         Figure(
             name="whole_run",
             title=f"run of {bills:,} meter points × one month of half-hours, with enrolment",
@@ -158,7 +179,6 @@ def whole_run(
             " meter point costs no more among many (docs/scale.md)",
         ),
     ]
-    return figures, tuple(stacked_table(watched, meters=bills))
 
 
 def stacked_table(watched: WatchedRun, *, meters: int) -> list[str]:

@@ -79,15 +79,24 @@ def test_every_route_answers_errors_as_problems(documents, zone):
             assert schema == {"$ref": f"{NAMED}Problem"}, name
 
 
+PAGED = {
+    "platform": {"/runs", "/release-requests"},
+    "authority": {"/releases", "/shadow-previews", "/gateway-key-sets"},
+}
+
+
 @pytest.mark.parametrize("zone", ZONES)
 def test_what_has_pages_has_a_tag_and_leads_on(documents, zone):
+    found = set()
     for name, operation in operations(documents[zone]):
         asked = {one["name"] for one in operation.get("parameters", ())}
         if {"limit", "after"} <= asked:
+            found.add(name.split()[-1])
             answers = operation["responses"]
             assert set(answers["200"]["headers"]) == {"ETag", "Link"}, name
             assert set(answers["304"]["headers"]) == {"ETag"}, name
             assert "content" not in answers["304"], name
+    assert found == PAGED.get(zone, set())
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,13 @@ def check_strangers(cluster: DaskCluster, pool: DaskPool, folder: Path) -> None:
             wrapped.recv(1)
     assert pool.workers == 1
     files = {name: str(path) for name, path in make_certificates(folder / "other").items()}
+    files["ca"] = str(cluster.tls["ca"])  # it trusts the cluster, which must not trust it
     stranger = DaskPool(
         pool._objects, KnownKeys(()), address=cluster.url, security=make_security(**files)
     )
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    log = logging.getLogger("distributed")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     assert stranger.workers == 0
     stranger.close()
+    log.setLevel(level)

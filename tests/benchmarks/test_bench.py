@@ -91,6 +91,7 @@ def test_other_libraries_compute_the_same_bills_and_totals(
 ) -> None:
     figures = {figure.name: figure for figure in run[0].figures}
     workloads = ("time_of_use", "three_tier", "totals")
+    assert find_libraries()
     for library in find_libraries().values():
         for name in (f"{w}_{library.package.replace('-', '_')}" for w in workloads):
             assert library.describe() in figures[name].note

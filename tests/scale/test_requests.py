@@ -11,9 +11,10 @@ from typing import Final
 
 import pytest
 
+from gridsecure.store.database import open_database
 from tests.scale.filling import Size
 from tests.scale.measuring import AS_LONG_AS_IT_IS, FACTOR, WORLDS, Measured, measure, tabulate
-from tests.scale.work_meter import Work
+from tests.scale.work_meter import Work, WorkMeter
 
 SMALL: Final = Size(uploads=72, seats=500, claims=500, entries=500)
 LARGE: Final = Size(uploads=7_200, seats=50_000, claims=50_000, entries=50_000)
@@ -58,6 +59,24 @@ def test_no_request_was_forgotten(pair: Pair) -> None:
         for method in methods
     }
     assert small.meter.requests.keys() == large.meter.requests.keys() == routes
+
+
+def test_the_meter_sees_what_it_counts(pair: Pair, tmp_path: Path) -> None:
+    """All else is an upper bound, which a meter that sees nothing would keep."""
+    zone, small, large = pair
+    works = large.meter.requests.values()
+    assert max(work.steps for work in works) > 100
+    assert 1 in {work.connections for work in works}
+    assert max(work.cpu for work in works) > 0
+    held = small.meter.held_over | large.meter.held_over
+    assert bool(held & SIGNED_IN_TURN) == (zone in {"authority", "gateway"})
+    assert max(work.steps for work in large.meter.background.values()) > 0
+    planted, engine = WorkMeter(), open_database(f"sqlite:///{tmp_path / 'zone.db'}")
+    with planted.counting(), engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE grows (id INTEGER)")
+        connection.exec_driver_sql("SELECT * FROM grows")
+    engine.dispose()
+    assert planted.background["SELECT * FROM grows"].scans == {"grows": "SELECT * FROM grows"}
 
 
 def test_requests_read_as_many_rows_whatever_there_is(pair: Pair) -> None:

@@ -66,16 +66,13 @@ class Work:
         steps: Steps of the database's machine.
         cpu: Processor time of the route's function [s].
         connections: Most connections that one thread held at once.
-        locked: Longest time that a transaction held the write lock [s].
         scans: Tables that a statement without a limit read from end to end -> that statement.
     """
 
     requests: int = 0
     steps: int = 0
-    statements: int = 0
     cpu: float = 0.0
     connections: int = 0
-    locked: float = 0.0
     scans: dict[str, str] = field(default_factory=dict)
 
     def join(self, other: Work) -> None:
@@ -83,9 +80,7 @@ class Work:
         self.cpu = min(self.cpu, other.cpu) if self.requests else other.cpu
         self.requests += 1
         self.steps = max(self.steps, other.steps)
-        self.statements = max(self.statements, other.statements)
         self.connections = max(self.connections, other.connections)
-        self.locked = max(self.locked, other.locked)
         self.scans |= other.scans
 
 
@@ -103,7 +98,7 @@ class WorkMeter:
     @property
     def holds_lock(self) -> bool:
         """Whether this thread's transaction holds a write lock."""
-        return getattr(self._held, "since", None) is not None
+        return getattr(self._held, "writes", False)
 
     def watch(self, app: FastAPI, zone: str) -> None:
         """Count what requests of an application cost."""
@@ -193,11 +188,8 @@ class WorkMeter:
     def _before(
         self, connection: Any, cursor: Any, statement: str, given: Any, _context: Any, many: bool
     ) -> None:
-        work = self._current.get()
-        if work is None:
+        if self._current.get() is None:
             self._held.statement = Work()
-        else:
-            work.statements += 1
         if not many and statement.lstrip().startswith(_EXPLAINED):
             self._explain(connection, statement, given)
 
@@ -222,14 +214,10 @@ class WorkMeter:
 
     def _begin(self, connection: Any) -> None:
         if connection.get_execution_options().get(_WRITES):
-            self._held.since = time.perf_counter()
+            self._held.writes = True
 
     def _end(self, _connection: Any) -> None:
-        since = getattr(self._held, "since", None)
-        if since is not None:
-            work = self._work()
-            work.locked = max(work.locked, time.perf_counter() - since)
-            self._held.since = None
+        self._held.writes = False
 
 
 def _caller() -> str:
