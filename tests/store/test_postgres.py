@@ -16,7 +16,7 @@ from gridsecure.errors import ConflictError, StorageError
 from gridsecure.store import database
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import append, find_head, verify_chain
-from gridsecure.store.rows import keep, keep_groups
+from gridsecure.store.rows import as_draft, keep, keep_groups
 from gridsecure.store.schema import migrate
 from tests import postgres_server as postgres_server_module
 from tests.postgres_server import (
@@ -91,7 +91,8 @@ def test_without_the_lock_the_unique_index_decides(engine: Engine, same: bool) -
         with Session(engine) as session:
             digest = "d" if same else "other"
             groups = [[entry("raced", digest), entry("own")], [entry("unhurt")]]
-            outcomes.append(keep_groups(session, groups))
+            drafts = [[as_draft(row) for row in group] for group in groups]
+            outcomes.append(keep_groups(session, drafts))
             session.commit()
 
     with Session(engine) as first:

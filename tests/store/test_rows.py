@@ -15,6 +15,7 @@ from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.rows import (
     MAX_INDEXED_BYTES,
     advance,
+    as_draft,
     find,
     find_many,
     keep,
@@ -167,7 +168,7 @@ def test_only_what_is_over_is_forgotten(engine: Engine) -> None:
 
 def keep_in_groups(engine: Engine, *groups: list[Note]) -> list[list[bool] | ConflictError]:
     with write_session(engine) as session:
-        return keep_groups(session, groups)
+        return keep_groups(session, [[as_draft(row) for row in group] for group in groups])
 
 
 def test_a_taken_name_refuses_its_group_whole_and_no_other(engine: Engine) -> None:
@@ -195,12 +196,19 @@ def test_a_group_that_contradicts_itself_is_refused(engine: Engine) -> None:
 def test_an_error_later_in_the_transaction_keeps_nothing(engine: Engine) -> None:
     def keep_and_fail() -> None:
         with write_session(engine) as session:
-            keep_groups(session, [[note("a")]])
+            keep_groups(session, [[as_draft(note("a"))]])
             session.execute(text("INSERT INTO nowhere VALUES (1)"))
 
     with pytest.raises(StorageError):
         keep_and_fail()
     assert kept(engine) == []
+
+
+def test_a_draft_has_the_columns_of_its_table(engine: Engine) -> None:
+    assert Reply.draft(name="a", note="b") == as_draft(Reply(name="a", note="b"))
+    for wrong in ({"name": "a"}, {"name": "a", "note": "b", "text": ""}):
+        with pytest.raises(ValueError, match="a reply has other columns"):
+            Reply.draft(**wrong)
 
 
 # --- many
@@ -209,7 +217,7 @@ def test_an_error_later_in_the_transaction_keeps_nothing(engine: Engine) -> None
 def test_many_are_found_by_an_indexed_column_and_the_absent_are_left_out(engine: Engine) -> None:
     many = [note(f"{number:04d}", topic=f"topic {number:04d}") for number in range(1203)]
     with write_session(engine) as session:
-        keep_all(session, many, by="name")
+        keep_all(session, [as_draft(row) for row in many])
         wanted = [one.name for one in many] + ["absent"]
         found = find_many(session, Note, wanted, by="name")
         assert {name: one.topic for name, one in found.items()} == {
@@ -222,7 +230,7 @@ def test_many_are_found_by_an_indexed_column_and_the_absent_are_left_out(engine:
 
 def keep_together(engine: Engine, *rows: Note) -> None:
     with write_session(engine) as session:
-        keep_all(session, rows, by="name")
+        keep_all(session, [as_draft(row) for row in rows])
 
 
 def contents(engine: Engine) -> list[tuple[str, str]]:
@@ -292,7 +300,7 @@ def test_what_one_database_cannot_keep_no_other_keeps(engine: Engine, wrong) -> 
         pytest.raises(InvalidMessageError, match=r"storage\.text"),
         write_session(engine) as session,
     ):
-        keep_all(session, [note("before"), refused], by="name")
+        keep_all(session, [as_draft(note("before")), as_draft(refused)])
     assert kept(engine) == []
 
 

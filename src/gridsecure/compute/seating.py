@@ -176,10 +176,12 @@ def _pin(session: Session, seated: SeatedRoster, *, at: datetime) -> None:
     """
     key, subject = seated.gateway, seated.gateway_subject
     keys = (*seated.holders, (subject, key.thumbprint))
-    pins = [HolderPinRow(subject=who, thumbprint=thumbprint, at=at) for who, thumbprint in keys]
+    pins = [
+        HolderPinRow.draft(subject=who, thumbprint=thumbprint, at=at) for who, thumbprint in keys
+    ]
     gateway = GatewayRow(thumbprint=key.thumbprint, subject=subject, point=key.point, at=at)
     try:
-        keep_all(session, pins, by="subject")
+        keep_all(session, pins)
         keep(session, gateway)
     except ConflictError as changed:
         raise AccessDeniedError(

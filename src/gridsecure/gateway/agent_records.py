@@ -17,14 +17,13 @@ from sqlmodel import select
 from gridsecure.credentials.group import POINT_BYTES
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
-from gridsecure.errors import ConflictError
 from gridsecure.gateway.agents import Agent
 from gridsecure.gateway.tables import AgentRow, CredentialRow, GatewayAgentRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import Facts
 from gridsecure.month_texts import year_text
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import Kept, find, find_many, keep, keep_groups
+from gridsecure.store.rows import find, find_many, keep, keep_all
 
 Subjects = tuple[str, ...]
 """A holder's pseudonyms of one period, in the order of its domains."""
@@ -64,7 +63,7 @@ def remember(
     for meter_point_id, member in registered.items():
         billing, settlement = member.subjects
         rows.append(
-            AgentRow(
+            AgentRow.draft(
                 period=period,
                 meter_point_id=meter_point_id,
                 billing=billing,
@@ -73,7 +72,8 @@ def remember(
                 at=at,
             )
         )
-    _keep(zone, rows)
+    with write_session(zone.engine) as session:
+        keep_all(session, rows)
 
 
 def recall_members(zone: GatewayZone, period: str) -> dict[str, Member]:
@@ -93,7 +93,7 @@ def keep_credentials(
     for agent, credential in given:
         encode = agent.holder.suite.group.encode
         rows.append(
-            CredentialRow(
+            CredentialRow.draft(
                 period=period,
                 identity=agent.identity,
                 mac=encode(credential.u) + encode(credential.u_prime),
@@ -101,15 +101,8 @@ def keep_credentials(
                 at=at,
             )
         )
-    _keep(zone, rows)
-
-
-def _keep(zone: GatewayZone, rows: Sequence[Kept]) -> None:
-    """Keep rows, all of them or none."""
     with write_session(zone.engine) as session:
-        for outcome in keep_groups(session, [[row] for row in rows]):
-            if isinstance(outcome, ConflictError):
-                raise outcome
+        keep_all(session, rows)
 
 
 def load_credentials(

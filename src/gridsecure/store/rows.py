@@ -16,7 +16,8 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, ClassVar, Final, TypeVar
@@ -46,6 +47,7 @@ MAX_INDEXED_BYTES: Final = 2400
 """Longest text of one index, all its columns together: PostgreSQL takes 2.7 kB a row."""
 
 _LOOKS: Final = 2
+_LIMIT: Final = 2**31 - 1  # of a whole number, unless its column is wide
 _PORTION: Final = 500  # keys in one query; databases limit how many values a statement may have
 
 
@@ -85,6 +87,38 @@ class Kept(SQLModel):
 
     SAME: ClassVar[tuple[str, ...]]
 
+    @classmethod
+    def draft(cls, **values: object) -> Draft:
+        """A row that is to be kept beside many others.
+
+        Args:
+            values: What each column holds, but a number that the database gives.
+
+        Raises:
+            ValueError: Other columns than the table's.
+        """
+        if values.keys() != _names(cls):
+            raise ValueError(f"a {kind_of(cls)} has other columns")
+        return Draft(cls, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a row of a table holds: to make an object of each of many costs more than to keep it."""
+
+    table: type[Kept]
+    values: Mapping[str, object]
+
+
+def as_draft(row: Kept) -> Draft:
+    """What a row holds; a number that the database gives is left to it."""
+    made = _made(type(row))
+    values = {column.name: getattr(row, column.name) for column in made.columns}
+    number = made.autoincrement_column
+    if number is not None and values[number.name] is None:
+        del values[number.name]
+    return Draft(type(row), values)
+
 
 class SignedKept(Kept):
     """Marks a table whose rows hold a signed message, as the text that was signed."""
@@ -120,15 +154,15 @@ def keep(session: Session, row: Kept) -> bool:
         ConflictError: One of its unique keys is taken by other content (`conflict.<kind>`).
         InvalidMessageError: It holds what not every database can keep (`storage.text`).
     """
-    check_values(row)
-    table = type(row)
+    table, draft = type(row), as_draft(row)
+    _check(draft)
     clashes = _clashes(row)
     found = session.exec(select(table).where(or_(*clashes))).all() if clashes else ()
-    if any(_is_same(row, other) for other in found):
+    if any(_is_same(draft, as_draft(other)) for other in found):
         return False
     if found:
         raise _taken(table)
-    session.execute(insert(table), [_values(row)])
+    session.execute(insert(table), [draft.values])
     return True
 
 
@@ -155,61 +189,53 @@ def keep_once(engine: Engine, row: Kept) -> bool:
         return keep(session, row)
 
 
-def keep_all(session: Session, rows: Sequence[Kept], *, by: str) -> None:
-    """Keep rows of one table in few statements, all of them or none.
+def keep_all(session: Session, rows: Sequence[Draft]) -> None:
+    """Keep rows in few statements, all of them or none.
 
     Args:
         session: From `write_session`.
 
     Raises:
-        ConflictError: The key of one of them is taken by other content (`conflict.<kind>`).
+        ConflictError: A key of one of them is taken by other content (`conflict.<kind>`).
         InvalidMessageError: As `keep`.
     """
-    if not rows:
-        return
-    table = type(rows[0])
-    for row in rows:
-        check_values(row)
-    known = find_many(session, table, [getattr(row, by) for row in rows], by=by)
-    pairs = [(row, known.get(getattr(row, by))) for row in rows]
-    if any(other is not None and not _is_same(row, other) for row, other in pairs):
-        raise _taken(table)
-    new = [_values(row) for row, other in pairs if other is None]
-    if new:
-        session.execute(insert(table), new)
+    (outcome,) = keep_groups(session, [rows])
+    if isinstance(outcome, ConflictError):
+        raise outcome
 
 
 def keep_groups(
-    session: Session, groups: Sequence[Sequence[Kept]]
+    session: Session, groups: Sequence[Sequence[Draft]]
 ) -> list[list[bool] | ConflictError]:
     """Keep groups of rows; say for each row of a group whether it is new.
 
     Args:
-        session: From `write_session`.
+        session: From `write_session`, with everything flushed.
         groups: The groups, in an order all processes use.
 
     Returns:
         By group, whether each row is new, or why none of the group was kept (`conflict.<kind>`).
 
     Raises:
+        InvalidMessageError: As `keep`.
         StorageError: A group lost its race twice (`storage.busy`).
     """
     rows = [row for group in groups for row in group]
     for row in rows:
-        check_values(row)
+        _check(row)
     known = _find_clashing(session, rows)
     outcomes: list[list[bool] | ConflictError] = []
-    new: dict[type[Kept], list[dict[str, object]]] = {}
+    new: dict[type[Kept], list[Mapping[str, object]]] = {}
     for group in groups:
         outcome, added = _place_group(group, known)
         outcomes.append(outcome)
         for row in added:
-            new.setdefault(type(row), []).append(_values(row))
+            new.setdefault(row.table, []).append(row.values)
             known |= dict.fromkeys(_taken_keys(row), row)
     try:
         with session.begin_nested():
             for table, values in new.items():
-                session.execute(insert(table), values)
+                session.execute(_made(table).insert(), values)
     except IntegrityError:  # another process was faster with one of them
         return [_keep_group(session, group) for group in groups]
     return outcomes
@@ -255,6 +281,24 @@ def find_many(
     return found
 
 
+def replace_all(
+    session: Session, table: type[SQLModel], rows: Sequence[Mapping[str, object]], *, by: str
+) -> None:
+    """Write rows of a table that may change, each in place of an earlier one.
+
+    Args:
+        session: From `write_session`.
+        rows: What each column of each row holds.
+        by: The column whose value no two rows have; no other table refers to it.
+    """
+    made = _made(table)
+    for start in range(0, len(rows), _PORTION):
+        names = [row[by] for row in rows[start : start + _PORTION]]
+        session.execute(made.delete().where(made.columns[by].in_(names)))
+    if rows:
+        session.execute(made.insert(), rows)
+
+
 def advance(
     session: Session, table: type[SQLModel], *, source: str, target: str, **key: object
 ) -> bool:
@@ -270,24 +314,26 @@ def advance(
     return bool(moved.rowcount)
 
 
-def check_values(row: SQLModel) -> None:
+def _check(row: Draft) -> None:
     """Refuse on every database what one of them cannot keep.
 
     Raises:
         InvalidMessageError: The texts of an index are too long, a text holds a zero byte, or a
             number is too great for its column (`storage.text`).
     """
-    table, values = type(row), _values(row)
+    table, values = row.table, row.values
     texts = {name: value for name, value in values.items() if isinstance(value, str)}
-    too_long = any(
+    written = "".join(texts.values())
+    # A letter has four bytes at most, so of few letters no index is too long.
+    too_long = 4 * len(written) > MAX_INDEXED_BYTES and any(
         sum(len(texts[name].encode()) for name in index if name in texts) > MAX_INDEXED_BYTES
         for index in _indexes(table)
     )
     too_great = any(
-        isinstance(value, int) and abs(value) > _greatest(table, name)
+        isinstance(value, int) and abs(value) > _LIMIT and abs(value) > _greatest(table, name)
         for name, value in values.items()
     )
-    if too_long or too_great or any("\0" in text for text in texts.values()):
+    if too_long or too_great or "\0" in written:
         raise InvalidMessageError(
             f"A {kind_of(table)} holds a value that is too long or that no database keeps.",
             reason="storage.text",
@@ -295,59 +341,69 @@ def check_values(row: SQLModel) -> None:
         )
 
 
-def _greatest(table: type[SQLModel], name: str) -> int:
+def _greatest(table: type[Kept], name: str) -> int:
     """The greatest whole number of a column, as PostgreSQL has it."""
-    made: Table = table.__table__  # type: ignore[attr-defined] # SQLModel makes it
-    return 2**63 - 1 if isinstance(made.columns[name].type, BigInteger) else 2**31 - 1
+    return 2**63 - 1 if isinstance(_made(table).columns[name].type, BigInteger) else _LIMIT
 
 
 _Key = tuple[type[Kept], tuple[str, ...], tuple[object, ...]]
 """A table, some of its columns, and what a row has in them."""
 
 
-def _taken_keys(row: Kept) -> list[_Key]:
+def _taken_keys(row: Draft) -> list[_Key]:
     """The unique keys that a row has; one with nothing in it is none."""
-    table = type(row)
-    keys = ((key, tuple(getattr(row, name) for name in key)) for key in _keys(table))
+    table, held = row.table, row.values
+    keys = ((key, tuple([held[name] for name in key])) for key in _keys(table))
     return [(table, key, values) for key, values in keys if None not in values]
 
 
-def _find_clashing(session: Session, rows: Sequence[Kept]) -> dict[_Key, Kept]:
+def _find_clashing(session: Session, rows: Sequence[Draft]) -> dict[_Key, Draft]:
     """What the database has under the unique keys of some rows."""
     wanted: dict[tuple[type[Kept], tuple[str, ...]], dict[tuple[object, ...], None]] = {}
     for row in rows:
         for table, key, values in _taken_keys(row):
             wanted.setdefault((table, key), {})[values] = None
-    known: dict[_Key, Kept] = {}
+    known: dict[_Key, Draft] = {}
     for (table, key), several in wanted.items():
-        # No tuples in a list: SQLite would read the whole table, and finds these by the index.
-        asked = [_holds(table, key, values) for values in several]
-        for start in range(0, len(asked), _PORTION // len(key)):
-            portion = or_(*asked[start : start + _PORTION // len(key)])
-            for row in session.exec(select(table).where(portion)):
+        for question in _questions(_made(table), key, list(several)):
+            for found in session.execute(_made(table).select().where(question)).mappings():
+                row = Draft(table, dict(found))
                 known |= dict.fromkeys(_taken_keys(row), row)
     return known
 
 
-def _holds(
-    table: type[Kept], key: tuple[str, ...], values: tuple[object, ...]
-) -> ColumnElement[bool]:
-    return and_(*(getattr(table, name) == value for name, value in zip(key, values, strict=True)))
+def _questions(
+    made: Table, key: tuple[str, ...], several: Sequence[tuple[object, ...]]
+) -> Iterator[ColumnElement[bool]]:
+    """What together asks for several values of a key: a list of one column, the others equal.
+
+    No tuples in a list: SQLite would read the whole table, and finds these by the index. And no
+    alternatives: each is an expression of its own, which costs more than what it finds.
+    """
+    at = max(range(len(key)), key=lambda place: len({values[place] for values in several}))
+    parts: dict[tuple[object, ...], list[object]] = {}
+    for values in several:
+        parts.setdefault(values[:at] + values[at + 1 :], []).append(values[at])
+    rest = key[:at] + key[at + 1 :]
+    for others, members in parts.items():
+        equal = [made.columns[name] == value for name, value in zip(rest, others, strict=True)]
+        for start in range(0, len(members), _PORTION):
+            yield and_(made.columns[key[at]].in_(members[start : start + _PORTION]), *equal)
 
 
 def _place_group(
-    group: Sequence[Kept], known: Mapping[_Key, Kept]
-) -> tuple[list[bool] | ConflictError, list[Kept]]:
+    group: Sequence[Draft], known: Mapping[_Key, Draft]
+) -> tuple[list[bool] | ConflictError, list[Draft]]:
     """Whether each row of a group is new, or the conflict; and the rows to write."""
-    own: dict[_Key, Kept] = {}
+    own: dict[_Key, Draft] = {}
     outcome: list[bool] = []
-    added: list[Kept] = []
+    added: list[Draft] = []
     for row in group:
         keys = _taken_keys(row)
         found = [other for key in keys if (other := own.get(key) or known.get(key)) is not None]
         is_new = not any(_is_same(row, other) for other in found)
         if is_new and found:
-            return _taken(type(row)), []
+            return _taken(row.table), []
         if is_new:
             added.append(row)
             own |= dict.fromkeys(keys, row)
@@ -355,11 +411,11 @@ def _place_group(
     return outcome, added
 
 
-def _keep_group(session: Session, group: Sequence[Kept]) -> list[bool] | ConflictError:
+def _keep_group(session: Session, group: Sequence[Draft]) -> list[bool] | ConflictError:
     for _ in range(_LOOKS):
         try:
             with session.begin_nested():
-                return [keep(session, row) for row in group]
+                return [keep(session, row.table(**row.values)) for row in group]
         except ConflictError as taken:
             return taken
         except IntegrityError:
@@ -380,8 +436,8 @@ def _taken(table: type[SQLModel]) -> ConflictError:
     )
 
 
-def _is_same(row: Kept, other: Kept) -> bool:
-    return all(getattr(row, name) == getattr(other, name) for name in row.SAME)
+def _is_same(row: Draft, other: Draft) -> bool:
+    return all(row.values[name] == other.values[name] for name in row.table.SAME)
 
 
 def _clashes(row: SQLModel) -> list[ColumnElement[bool]]:
@@ -394,10 +450,22 @@ def _clashes(row: SQLModel) -> list[ColumnElement[bool]]:
     ]
 
 
+def _made(table: type[SQLModel]) -> Table:
+    made: Table = table.__table__  # type: ignore[attr-defined] # SQLModel makes it
+    return made
+
+
+@cache
+def _names(table: type[SQLModel]) -> frozenset[str]:
+    """The columns of a table, but a number that the database gives."""
+    made = _made(table)
+    return frozenset(one.name for one in made.columns if one is not made.autoincrement_column)
+
+
 @cache
 def _keys(table: type[SQLModel]) -> tuple[tuple[str, ...], ...]:
     """The unique keys of a table; a number that the database gives is none of them."""
-    made: Table = table.__table__  # type: ignore[attr-defined] # SQLModel makes it
+    made = _made(table)
     primary = tuple(column.name for column in made.primary_key)
     unique = tuple(
         tuple(column.name for column in constraint.columns)
@@ -409,15 +477,5 @@ def _keys(table: type[SQLModel]) -> tuple[tuple[str, ...], ...]:
 
 @cache
 def _indexes(table: type[SQLModel]) -> tuple[tuple[str, ...], ...]:
-    made: Table = table.__table__  # type: ignore[attr-defined] # SQLModel makes it
-    plain = tuple(tuple(column.name for column in index.columns) for index in made.indexes)
+    plain = tuple(tuple(column.name for column in index.columns) for index in _made(table).indexes)
     return _keys(table) + plain
-
-
-def _values(row: SQLModel) -> dict[str, object]:
-    made: Table = type(row).__table__  # type: ignore[attr-defined] # SQLModel makes it
-    values = {column.name: getattr(row, column.name) for column in made.columns}
-    number = made.autoincrement_column
-    if number is not None and values[number.name] is None:
-        del values[number.name]  # the database gives it
-    return values

@@ -14,7 +14,7 @@ from sqlmodel import Session
 from gridsecure.errors import InvalidMessageError
 from gridsecure.identity.enrolments.tables import AccountRow, OwnerRow
 from gridsecure.identity_messages import is_fact
-from gridsecure.store.rows import find_many
+from gridsecure.store.rows import find_many, replace_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,7 @@ def put_accounts(session: Session, accounts: Sequence[Account]) -> None:
     Args:
         session: From `write_session`.
     """
-    for account in accounts:
-        session.merge(AccountRow(**asdict(account)))
-    session.flush()
+    replace_all(session, AccountRow, [asdict(one) for one in accounts], by="meter_point_id")
 
 
 def find_accounts(session: Session, meter_point_ids: Sequence[str]) -> dict[str, Account]:
@@ -73,9 +71,8 @@ def put_owners(session: Session, owners: Mapping[str, str]) -> None:
         session: From `write_session`.
         owners: Gateway -> who runs it; empty, it runs itself.
     """
-    for gateway, owner in owners.items():
-        session.merge(OwnerRow(gateway=gateway, owner=owner))
-    session.flush()
+    rows = [{"gateway": gateway, "owner": owner} for gateway, owner in owners.items()]
+    replace_all(session, OwnerRow, rows, by="gateway")
 
 
 def find_owners(session: Session, gateways: Sequence[str]) -> dict[str, str]:

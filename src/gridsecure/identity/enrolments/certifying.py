@@ -29,7 +29,7 @@ from gridsecure.identity.enrolments.accounts import Account, find_accounts, find
 from gridsecure.identity.enrolments.enrolled_keys import Enrolment, generations_of
 from gridsecure.identity.enrolments.tables import CertifiedRow, CountedRow
 from gridsecure.identity_messages import NO_FACTS, Facts
-from gridsecure.store.rows import find_many, keep_all, keep_groups
+from gridsecure.store.rows import Draft, find_many, keep_all, keep_groups
 
 UNKNOWN_ACCOUNT: Final = "identity.unknown-account"
 
@@ -43,9 +43,9 @@ class _Claim:
     zone: str
     customer_class: str
 
-    def row(self, meter_point_id: str, *, credential: str, at: datetime) -> CountedRow:
+    def row(self, meter_point_id: str, *, credential: str, at: datetime) -> Draft:
         place = frame_parts(self.customer_id, self.period, self.zone, self.customer_class)
-        return CountedRow(
+        return CountedRow.draft(
             place=sm3_hex(place),
             period=self.period,
             zone=self.zone,
@@ -93,8 +93,8 @@ def certify(
     fresh = {n: e for n, e in zip(names, entries, strict=True) if n not in known}
     made = _meter_facts(session, fresh, now=now)
     made |= _gateway_facts(session, fresh, secret=secret)
-    new = [CertifiedRow(credential=n, **made[n].model_dump(), at=now) for n in sorted(made)]
-    keep_all(session, new, by="credential")
+    new = [CertifiedRow.draft(credential=n, **made[n].model_dump(), at=now) for n in sorted(made)]
+    keep_all(session, new)
     known |= made
     return [known.get(name, NO_FACTS) for name in names]
 
@@ -135,14 +135,16 @@ def _meter_facts(
 ) -> dict[str, Facts]:
     meters = {name: e for name, e in fresh.items() if e.context.role == "meter-point"}
     accounts = find_accounts(session, sorted({entry.identity for entry in meters.values()}))
-    claims: dict[str, CountedRow] = {}
+    claims: dict[str, Draft] = {}
     for name, entry in meters.items():
         account = accounts[entry.identity]
         place = (account.customer_id, account.zone, account.customer_class)
         claim = _Claim(entry.context.period, *place)
         claims[name] = claim.row(entry.identity, credential=name, at=now)
     # In an order that all processes use; of one customer's, the first by meter point counts.
-    order = sorted(claims, key=lambda name: (claims[name].place, meters[name].identity))
+    order = sorted(
+        claims, key=lambda name: (str(claims[name].values["place"]), meters[name].identity)
+    )
     outcomes = keep_groups(session, [[claims[name]] for name in order])
     counted = {
         name

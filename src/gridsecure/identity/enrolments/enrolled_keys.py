@@ -20,7 +20,7 @@ from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError, ConflictError, NotFoundError
 from gridsecure.identity.enrolments.tables import BlockedRow, CredentialRow, EnrolmentRow
-from gridsecure.store.rows import find_many, keep_groups, load_row
+from gridsecure.store.rows import Draft, find_many, keep_groups, load_row
 
 _PORTION: Final = 500  # identities in one query, as in `store.rows`
 
@@ -49,7 +49,7 @@ class Enrolment:
         since = (str(generation),) if generation else ()
         return frame_parts(self.reference, self.context.role, self.context.period, *since).hex()
 
-    def rows(self, generation: int, *, at: datetime) -> tuple[EnrolmentRow, CredentialRow]:
+    def rows(self, generation: int, *, at: datetime) -> tuple[Draft, Draft]:
         """Whose the key is, one a generation; and one credential a role and period.
 
         Issuing again on the same commitment gives the holder nothing new: pseudonyms and tags
@@ -62,8 +62,8 @@ class Enrolment:
         who = self.reference
         key = None if self.context.is_hidden else self.commitment.hex()
         return (
-            EnrolmentRow(identity=who, generation=generation, key=key, at=at),
-            CredentialRow(
+            EnrolmentRow.draft(identity=who, generation=generation, key=key, at=at),
+            CredentialRow.draft(
                 name=self.credential_name(generation),
                 identity=who,
                 generation=generation,

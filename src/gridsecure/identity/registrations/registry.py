@@ -31,7 +31,7 @@ from gridsecure.identity.registrations.tables import (
 )
 from gridsecure.identity_messages import NO_FACTS, Facts
 from gridsecure.store.evidence import append
-from gridsecure.store.rows import find_many, keep_groups, keep_once
+from gridsecure.store.rows import Draft, find_many, keep_groups, keep_once
 
 CHALLENGES: Final = OneUse(ChallengeRow, timedelta(minutes=2))
 """What presentations and log-ins answer."""
@@ -68,9 +68,9 @@ class Registration:
         """The holder key's name."""
         return sm3_hex(self.holder)
 
-    def row(self, at: datetime) -> RegistrationRow:
+    def row(self, at: datetime) -> Draft:
         """The registration as it is kept, active."""
-        return RegistrationRow(
+        return RegistrationRow.draft(
             subject=self.subject,
             domain=self.domain,
             nym=self.nym,
