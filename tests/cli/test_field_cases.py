@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from decimal import Decimal
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,22 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bills import compute_bills
+from gridsecure.cli.bill import BillOrder, prepare_bills
+from gridsecure.cli.bill_tariffs import TariffOptions
 from gridsecure.cli.main import app
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 # What a notice on the error stream says, of those that are billed.
 BILLED = {
+    "blank-line-inside": "",
+    "datadis-hour-24": "",
+    "excel-semicolon-decimal-comma": "",
+    "full-width-digits": "",
+    "naive-doubled-hour": "",
+    "scientific-notation": "",
+    "wide-96-chinese-header": "",
     "cells-padded-with-blanks": "",
     "duplicate-estimated-and-actual": "superseded",
     "header-capitals-blanks": "",
@@ -44,26 +55,20 @@ BILLED = {
 }
 # Reason, and what the refusal names.
 REFUSED = {
+    "sdge-preamble": ("readings.columns", "Meter Number is meant to be meter_point_id"),
     "annual-tiers-december-alone-no-ytd": ("bill.year-to-date", "--year-to-date"),
-    "datadis-hour-24": ("readings.stamps", "24:00"),
     "end-of-interval-stamps": ("readings.stamps", "--stamps end"),
     "wide-24-register-faces": ("readings.cumulative", "--values register"),
-    "blank-line-inside": ("readings.malformed", "Line 101"),
-    "excel-semicolon-decimal-comma": ("readings.energy", "line 2: the energy is written with a d"),
-    "full-width-digits": ("readings.energy", "line 2"),
     "green-button-xml": ("readings.format", "Green Button"),
     "nem12": ("readings.format", "NEM12"),
     "net-negative-hours": ("readings.negative", "export_kwh"),
     "register-export-beside": ("readings.columns", "export_kwh"),
-    "scientific-notation": ("readings.energy", "scientific"),
-    "sdge-preamble": ("readings.preamble", "line 5"),
     "sgcc-theft-shape": ("readings.daily", "daily energies"),
     "tariff-begins-mid-month": ("tariff.not-valid", "2025-03-15"),
     "thirteen-seconds-past": ("readings.misaligned", "line 2, 2025-03-01 00:00"),
     "two-channels-same-day-wide": ("readings.conflict", "A line is one channel"),
     "urdb-limit-binary-tail": ("urdb.decimals", "energyratestructure[0][0].max"),
     "urdb-numbers-as-text": ("urdb.number", "energyratestructure[0][0].max"),
-    "wide-96-chinese-header": ("readings.columns", "户号 is meant to be meter_point_id"),
     "xlsx": ("readings.format", "XLSX"),
 }
 
@@ -87,25 +92,47 @@ def totals(result: Result) -> dict[str, dict[str, Decimal]]:
     }
 
 
-def check_total(expected: dict[str, Any], result: Result) -> None:
-    wanted = {
+def wanted_totals(expected: dict[str, Any]) -> dict[str, dict[str, Decimal]]:
+    return {
         name: {month: Decimal(total) for month, total in months.items()}
         for name, months in expected["total_exact"].items()
     }
-    assert totals(result) == wanted
+
+
+def open_bills(command: list[str]) -> tuple[list[str], dict[str, dict[str, Decimal]]]:
+    """What `gridsecure bill` says of a file and its exact totals, in plaintext.
+
+    That ciphertext says the same to the last digit is for `test_one_way_to_a_bill`.
+    """
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    order = BillOrder(Path(options["--readings"]), TariffOptions((options["--tariff"],)))
+    said: list[str] = []
+    first = prepare_bills(order, report=said.append)
+    found: dict[str, dict[str, Decimal]] = {}
+    for part, period in product(first.parts, first.periods):
+        own = {"tariff": part.billed.tariff, "contracts": part.contracts, "period": period}
+        bills = compute_bills(part.settle(period), **own)
+        for name, meter in bills_to_json([bills])["meters"].items():
+            total = Decimal(meter["periods"][0]["total_exact"])
+            found.setdefault(name, {})[f"{period.start:%Y-%m}"] = total
+    return said, found
 
 
 @pytest.mark.parametrize("name", sorted(BILLED))
-def test_a_file_of_the_field_is_billed_to_the_last_digit(name: str) -> None:
-    expected, result = bill_case(name)
-    check_total(expected, result)
-    assert BILLED[name] in " ".join(result.stderr.split())
+def test_a_file_of_the_field_is_billed_to_the_last_digit(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = json.loads((CASES / name / "expected.json").read_text(encoding="utf-8"))
+    monkeypatch.chdir(CASES / name)
+    said, found = open_bills(expected["command"])
+    assert found == wanted_totals(expected)
+    assert BILLED[name] in " ".join(said)
 
 
 @pytest.mark.parametrize(
     ("name", "choice", "code"),
     [
-        ("datadis-hour-24", ("--stamps", "end"), "stamps-at-end"),
+        ("datadis-hour-24", (), "stamps-at-end"),
         ("end-of-interval-stamps", ("--stamps", "end"), "stamps-at-end"),
         ("wide-24-register-faces", ("--values", "register"), "register-values"),
     ],
@@ -114,7 +141,7 @@ def test_what_leaves_a_doubt_is_billed_as_the_reader_says(
     name: str, choice: tuple[str, ...], code: str
 ) -> None:
     expected, result = bill_case(name, *choice)
-    check_total(expected, result)
+    assert totals(result) == wanted_totals(expected)
     for meter in json.loads(result.stdout)["meters"].values():
         for bill in meter["periods"]:
             assert code in {notice["code"] for notice in bill["notices"]}

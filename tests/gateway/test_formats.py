@@ -146,7 +146,6 @@ ROW = f"A,2026-07-01 00:00,{SECRET}"
         (long_file(ROW, f"{ROW},1,2"), "malformed", "Line 3"),
         (long_file(f"{ROW},1", f"{ROW},1"), "malformed", "Line 2"),
         (long_file(ROW, "A,2026-07-01 00:30"), "malformed", "Line 3"),
-        (long_file(ROW, "", ROW), "malformed", "Line 3"),
         (long_file(ROW, f'"A,2026-07-01 00:00,{SECRET}'), "malformed", "Line 3"),
         (
             long_file(f'"A",2026-07-01 00:00,{SECRET}', '"A",2026-07-01 00:30'),

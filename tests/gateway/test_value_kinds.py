@@ -118,11 +118,13 @@ def test_the_hour_24_ends_an_interval_whatever_is_said() -> None:
         for hour in range(1, 25)
     ]
     data = "\n".join(["meter_point_id,start,kwh", *rows]).encode()
-    assert refused(data).reason == "readings.stamps"
     assert refused(data, meaning=Meaning(stamps=Stamps.START)).reason == "readings.stamps"
-    read = read_readings(data, meaning=Meaning(stamps=Stamps.END))
-    days = read.readings["start"].dt.strftime("%d")
-    assert days.value_counts().to_dict() == {"01": 24, "02": 24}
+    assert refused(data + b"\nM,2025-03-02 00:00,0.1").reason == "readings.stamps"
+    for meaning in (Meaning(), Meaning(stamps=Stamps.END)):
+        read = read_readings(data, meaning=meaning)
+        assert read.meaning.stamps is Stamps.END
+        days = read.readings["start"].dt.strftime("%d")
+        assert days.value_counts().to_dict() == {"01": 24, "02": 24}
 
 
 def test_a_few_corrected_readings_show_no_pattern() -> None:

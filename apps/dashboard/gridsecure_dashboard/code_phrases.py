@@ -117,11 +117,10 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "rule_kwh-not-a-number": ("电量不是数字", "Energy is not a number"),
     "rule_kwh-decimals": ("电量小数超过三位", "More than three decimals"),
     "rule_kwh-too-large": ("电量数值过大", "Energy too large"),
-    "rule_kwh-decimal-comma": ("电量使用小数逗号", "Decimal comma"),
-    "rule_kwh-thousands": ("电量含千位分隔符", "Thousands marks"),
+    "rule_kwh-decimal-comma": ("电量中的逗号含义不明", "A comma of two meanings"),
+    "rule_kwh-thousands": ("电量中的小数点含义不明", "A point of two meanings"),
     "rule_kwh-scientific": ("电量为科学计数法", "Scientific notation"),
     "rule_kwh-unit": ("电量单元格内带单位", "Unit in the cell"),
-    "rule_kwh-full-width": ("电量为全角数字", "Full-width digits"),
     # what goes wrong in this process
     "error_page.denied": (
         "您的角色不能打开此页，请从菜单选择。",

@@ -12,11 +12,7 @@ import re
 from typing import Final
 
 from gridsecure.errors import InvalidReadingsError
-
-LAYOUTS: Final = (
-    "meter_point_id,start,kwh[,kvarh][,export_kwh][,quality][,unit] or"
-    " meter_point_id,date,p1..pN[,quality][,ratio][,unit] with N 24, 48 or 96"
-)
+from gridsecure.gateway.column_names import LAYOUTS
 
 _AS_CSV: Final = f"Export it as CSV with the columns {LAYOUTS}."
 # First bytes -> what the file is, and what to do with it.
@@ -30,26 +26,11 @@ _SIGNATURES: Final = (
 _COMPRESSED: Final = ((b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"), (b"\x28\xb5\x2f\xfd", "Zstandard"))
 _LOOKED_AT: Final = 4096
 _MOST_PREAMBLE_LINES: Final = 50
-_FEWEST_DAYS: Final = 2
-_FEWEST_TIMES: Final = 24
 _HEADER_WORD: Final = re.compile(
     r"meter|date|start|time|usage|consum|kwh|interval|duration|户号|日期|时间|电量|示值|表号", re.I
 )
 _NUMBER: Final = re.compile(r"[-+]?\d+([.,]\d+)?")
-_DAY: Final = re.compile(r"\d{4}[-/.]?\d{1,2}[-/.]?\d{1,2}|\d{1,2}[/.]\d{1,2}[/.]\d{4}")
-_TIME: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
-# What public exports call the columns of the two layouts.
-_USUAL_NAMES: Final = {
-    "meter_point_id": "户号 用户编号 用户号 计量点编号 测量点编号 表号 电表资产号 资产编号"
-    " meter meter_id meterid meter_number nmi mpan cups usage_point cons_no",
-    "date": "日期 数据日期 day",
-    "start": "时间 数据时间 开始时间 time timestamp datetime interval_start start_time begin",
-    "kwh": "电量 用电量 有功电量 usage consumption consumed energy usage_kwh consumption_kwh",
-    "register_kwh": "示值 表码 正向有功总示值 register reading meter_reading",
-    "export_kwh": "反向电量 上网电量 export generation feed_in",
-    "quality": "质量 质量标志 flag status quality_flag",
-}
-_MEANT: Final = {name: ours for ours, names in _USUAL_NAMES.items() for name in names.split()}
+_OTHER_MEANING: Final = re.compile(r"\b(MWh|Wh|kW|MW|GJ)\b|万千瓦时|兆瓦时|倍率", re.I)
 
 
 def refuse_foreign_bytes(data: bytes) -> None:
@@ -86,23 +67,29 @@ def refuse_foreign_text(text: str) -> None:
         raise _foreign("an EDIFACT message (MSCONS)", _AS_CSV)
 
 
-def refuse_preamble(text: str) -> None:
-    """Refuse a table whose header is not its first line.
+def preamble_lines(text: str) -> int:
+    """How many lines stand before the header of a table.
 
     Raises:
-        InvalidReadingsError: `readings.preamble`.
+        InvalidReadingsError: `readings.preamble`: they name a unit or ratio, which would change
+            what the numbers mean.
     """
     lines = text.split("\n")[:_MOST_PREAMBLE_LINES]
     first = cells_of(lines[0])
     if _header_words(first) or len(first) > len(cells_of(max(lines, key=len))):
-        return
-    for number, line in enumerate(lines[1:], start=2):
-        if _header_words(cells_of(line)):
+        return 0
+    for number, line in enumerate(lines):
+        if not _header_words(cells_of(line)):
+            continue
+        if any(_OTHER_MEANING.search(before) for before in lines[:number]):
             raise InvalidReadingsError(
-                f"The first line is not a header; line {number} looks like one.",
+                f"The lines before the header, which is line {number + 1}, name a unit or a ratio.",
                 reason="readings.preamble",
-                remedy=f"Remove the lines before it, and name the columns {LAYOUTS}.",
+                remedy="Remove them, and convert every reading to kWh; a transformer ratio goes"
+                " into a column ratio of the wide layout.",
             )
+        return number
+    return 0
 
 
 def _header_words(names: list[str]) -> bool:
@@ -121,38 +108,6 @@ def cells_of(line: str) -> list[str]:
 def separator_of(header: str) -> str:
     """What separates the fields of a table, told by its header: a comma, a semicolon or a tab."""
     return next((mark for mark in (",", ";", "\t") if mark in header), ",")
-
-
-def unknown_header(names: list[str], *, quotable: re.Pattern[str]) -> InvalidReadingsError | None:
-    """The refusal of a header whose columns are recognised as something else, or None.
-
-    Args:
-        quotable: What looks like a name; everything else may be a reading and is not repeated.
-    """
-    days = [name for name in names if _DAY.fullmatch(name)]
-    if len(days) >= _FEWEST_DAYS:
-        return InvalidReadingsError(
-            f"The file has a column for each day ({len(days)} of them): these are daily energies.",
-            reason="readings.daily",
-            remedy="A bill by interval needs the readings of 5, 10, 15, 30 or 60 minutes; use"
-            f" {LAYOUTS}.",
-        )
-    times = [name for name in names if _TIME.fullmatch(name)]
-    renamed = [
-        f"{name} is meant to be {_MEANT[key]}"
-        for name in names
-        if quotable.fullmatch(re.sub(r"[()\[\]]", "", name))
-        and (key := re.sub(r"\W+", "_", name.lower()).strip("_")) in _MEANT
-    ]
-    if len(times) >= _FEWEST_TIMES:
-        renamed.append(f"{times[0]} to {times[-1]} are meant to be p1 to p{len(times)}")
-    if not renamed:
-        return None
-    return InvalidReadingsError(
-        f"The header's names differ from the known layouts: {'; '.join(renamed)}.",
-        reason="readings.columns",
-        remedy=f"Rename the columns accordingly. The layouts are {LAYOUTS}.",
-    )
 
 
 def _foreign(what: str, remedy: str) -> InvalidReadingsError:

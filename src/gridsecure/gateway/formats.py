@@ -8,7 +8,8 @@ Two layouts, told apart by their header:
 - wide, the "96 points" collection layout: `meter_point_id,date,p1..pN[,quality][,ratio][,unit]`
   with N = 24, 48 or 96 energies per local day, or an hour more or less, for the days on which the
   clock is changed (`wide_days`); `ratio` (综合倍率) is the current x voltage transformer ratio that
-  every energy of the line is multiplied by.
+  every energy of the line is multiplied by. The columns may be named by the clock instead:
+  00:15 … 24:00 by the ends of their intervals, 00:00 … 23:45 by their starts.
 
 Energies are kWh with up to three decimals and become exact Wh. Times are local to the zone given,
 or carry an offset of their own (long layout). Fields are separated by commas, semicolons or tabs.
@@ -21,7 +22,8 @@ is for `billing.validation`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -38,8 +40,9 @@ from gridsecure.billing.interval_lengths import (
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.registers import registers_to_readings
 from gridsecure.errors import InvalidReadingsError
-from gridsecure.gateway import foreign_files
+from gridsecure.gateway import foreign_files, format_times
 from gridsecure.gateway import format_cells as cells
+from gridsecure.gateway.column_names import LAYOUTS, QUOTABLE_NAME, name_columns, unknown_header
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.gateway.table_text import (
     TableText,
@@ -61,16 +64,23 @@ from gridsecure.gateway.wide_days import POINT_MINUTES, WidePoints, lay_out_days
 _SIGNATURE_BYTES: Final = 16
 _HEAD_BYTES: Final = 256 << 10
 
+_TOTALS: Final = (
+    "合计",
+    "总计",
+    "小计",
+    "总和",
+    "total",
+    "totals",
+    "subtotal",
+    "grand total",
+    "sum",
+)
 _LONG = {"meter_point_id", "start"}
 _WIDE = {"meter_point_id", "date"}
 _OPTIONAL = {"quality", "unit", "values", "stamps"}
 # Column of the file [kvarh, kWh] -> column of the frame [varh, Wh].
 _REGISTERS = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
-_RATIO_NAMES = {"综合倍率": "ratio"}
 _POINTS = re.compile(r"p([1-9][0-9]{0,2})")
-_NAMES = {*_LONG, *_WIDE, *_OPTIONAL, *_REGISTERS, "kwh", "register_kwh", "ratio"}
-# A first line of data instead of a header must not be quoted back: it holds readings.
-_QUOTABLE_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +136,20 @@ def read_readings(
             `.energy`, `.ratio`, `.interval`, `.values`, `.cumulative`, `.stamps`), `problems`
             lists up to 20 places.
     """
-    table, encoding = _read_table(source)
+    found = _read_table(source)
+    table = found.cells
     _check_units(table)
-    meaning = find_meaning(table, meaning)
-    lines: NDArray[np.int64] | None = np.arange(len(table), dtype=np.int64) + 2
+    meaning = _tell_ends(table, find_meaning(table, meaning))
+    lines: NDArray[np.int64] | None = table.index.to_numpy(np.int64)
     problems: tuple[ReadingProblem, ...] = ()
     is_wide, named = set(table.columns) >= _WIDE, "register_kwh" in table.columns
     if is_wide:
         layout = "wide"
         faces = meaning.values is Values.REGISTER
         readings, lines, problems = _read_wide(table, timezone, are_faces=faces)
+        if faces and found.at_ends:
+            step = pd.to_timedelta(readings["minutes"], unit="min").astype("timedelta64[us]")
+            readings["start"] += step
     else:
         layout = "long"
         readings = _read_long(table, timezone, energy="register_kwh" if named else "kwh")
@@ -157,11 +171,20 @@ def read_readings(
         readings,
         layout,
         usual_interval(readings["minutes"].to_numpy()),
-        encoding,
+        found.encoding,
         (*problems, *find_length_changes(readings)),
         lines=lines,
         meaning=meaning,
     )
+
+
+def _tell_ends(table: pd.DataFrame, meaning: Meaning) -> Meaning:
+    """The meaning, with ends where the times run from 01:00 to 24:00 and nothing else is said."""
+    if meaning.stamps is not None or "start" not in table:
+        return meaning
+    if not format_times.writes_last_hour(table) or format_times.writes_first_hour(table):
+        return meaning
+    return replace(meaning, stamps=Stamps.END)
 
 
 def _refuse_doubts(table: pd.DataFrame, readings: pd.DataFrame, meaning: Meaning) -> None:
@@ -169,7 +192,7 @@ def _refuse_doubts(table: pd.DataFrame, readings: pd.DataFrame, meaning: Meaning
     if meaning.values is None:
         refuse_cumulative(readings)
     if "start" in table and meaning.stamps is not Stamps.END:
-        last_hour = cells.writes_last_hour(table)
+        last_hour = format_times.writes_last_hour(table)
         if last_hour or meaning.stamps is None:
             refuse_ends(pd.DatetimeIndex(readings["start"]), last_hour=last_hour)
 
@@ -186,12 +209,25 @@ def read_offsets(source: bytes | Path) -> frozenset[int | None]:
     Raises:
         InvalidReadingsError: As `read_readings`, where the file is no table of readings.
     """
-    table, _ = _read_table(source)
-    return cells.stated_offsets(table) if "start" in table else frozenset({None})
+    table = _read_table(source).cells
+    return format_times.stated_offsets(table) if "start" in table else frozenset({None})
 
 
-def _read_table(source: bytes | Path) -> tuple[pd.DataFrame, str]:
-    """The file as a table of text with known columns, and its encoding."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """A file as text in columns that are known, indexed by the lines of the file.
+
+    Args:
+        at_ends: As `ColumnNames` says.
+    """
+
+    cells: pd.DataFrame
+    encoding: str
+    at_ends: bool
+
+
+def _read_table(source: bytes | Path) -> _Table:
+    """The file as a table."""
     data, packed = load_bytes(source)
     foreign_files.refuse_foreign_bytes(bytes(data[:_SIGNATURE_BYTES]))
     text = decode(data)
@@ -199,46 +235,47 @@ def _read_table(source: bytes | Path) -> tuple[pd.DataFrame, str]:
     head = text.head(_HEAD_BYTES)
     foreign_files.refuse_foreign_text(head)
     check_line_lengths(text)
-    foreign_files.refuse_preamble(head)
-    return _parse(text, packed=packed), text.encoding
+    text = text.without_preamble(foreign_files.preamble_lines(head))
+    return _parse(text, packed=packed)
 
 
-def _parse(text: TableText, *, packed: int | None) -> pd.DataFrame:
-    """The CSV as a table of text with known columns; its row n is line n + 2 of the file."""
+def _parse(text: TableText, *, packed: int | None) -> _Table:
     header = text.header()
     separator = foreign_files.separator_of(header)
-    names = [_known_name(name) for name in foreign_files.cells_of(header)]
+    columns = name_columns(foreign_files.cells_of(header))
+    names = columns.names
     _check_names(names)
     lines = check_field_counts(text, separator=separator)
     points = sum(1 for name in names if _POINTS.fullmatch(name)) if set(names) >= _WIDE else 1
     check_reading_count((lines - 1) * points, packed=packed)
     table = read_cells(text, separator=separator, columns=len(names))
-    table.columns = pd.Index([_known_name(str(name)) for name in table])
+    table.columns = pd.Index(names)
     _check_columns(table)
     # Exports of fixed width pad ids; a padded id is the same meter point.
     table["meter_point_id"] = table["meter_point_id"].str.strip()
+    table = _without_totals(table)
     blank = np.flatnonzero((table["meter_point_id"] == "").to_numpy())
     if len(blank):
         raise InvalidReadingsError(
-            f"Line {blank[0] + 2} has no meter_point_id.",
+            f"Line {table.index[blank[0]]} has no meter_point_id.",
             reason="readings.malformed",
             remedy="Every line needs the id of its meter point.",
         )
-    return table
+    return _Table(table, text.encoding, columns.at_ends)
 
 
-def _known_name(written: str) -> str:
-    """The name of a column, whatever its capitals and the blanks around it."""
-    name = written.strip()
-    if name.lower() in _NAMES or _POINTS.fullmatch(name.lower()):
-        return name.lower()
-    return _RATIO_NAMES.get(name, name)
+def _without_totals(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without lines that add up others: they have no time, and a word where an id is."""
+    when = table["date" if "date" in table else "start"].str.strip()
+    words = table["meter_point_id"].mask(table["meter_point_id"] == "", when)
+    totals = words.str.lower().isin(_TOTALS) & ((when == "") | (when == words))
+    return table[~totals] if totals.any() else table
 
 
-def _check_names(known: list[str]) -> None:
+def _check_names(known: Sequence[str]) -> None:
     twice = [name for name in known if known.count(name) > 1]
     if twice:
-        shown = repr(twice[0]) if _QUOTABLE_NAME.fullmatch(twice[0]) else "one of its columns"
+        shown = repr(twice[0]) if QUOTABLE_NAME.fullmatch(twice[0]) else "one of its columns"
         raise InvalidReadingsError(
             f"The header names {shown} twice.",
             reason="readings.columns",
@@ -257,12 +294,12 @@ def _check_columns(table: pd.DataFrame) -> None:
         complete = set(names) >= _LONG and ("kwh" in names) != ("register_kwh" in names)
         known |= set(_REGISTERS) if "kwh" in names else set()
     strange = [
-        name if _QUOTABLE_NAME.fullmatch(name) else f"number {position}"
+        name if QUOTABLE_NAME.fullmatch(name) else f"number {position}"
         for position, name in enumerate(names, start=1)
         if name not in known
     ]
     if strange or not complete:
-        foreign = foreign_files.unknown_header(names, quotable=_QUOTABLE_NAME)
+        foreign = unknown_header(names)
         if foreign is not None:
             raise foreign
         found_text = (
@@ -271,7 +308,7 @@ def _check_columns(table: pd.DataFrame) -> None:
         raise InvalidReadingsError(
             f"The header is not one of the known layouts. {found_text}",
             reason="readings.columns",
-            remedy=f"Name the columns {foreign_files.LAYOUTS}.",
+            remedy=f"Name the columns {LAYOUTS}.",
         )
 
 
@@ -283,7 +320,7 @@ def _check_units(table: pd.DataFrame) -> None:
     if len(wrong):
         kind = "mixes units" if units.nunique() > 1 else "is not in kWh"
         raise InvalidReadingsError(
-            f"The file {kind}; the first other unit is on line {wrong[0] + 2}.",
+            f"The file {kind}; the first other unit is on line {table.index[wrong[0]]}.",
             reason="readings.unit",
             remedy="Convert every reading to kWh; GridSecure never guesses a factor.",
             problems=cells.line_problems(table, wrong, rule="unit-mismatch", detail="unit not kWh"),
@@ -291,10 +328,10 @@ def _check_units(table: pd.DataFrame) -> None:
 
 
 def _read_long(table: pd.DataFrame, timezone: str, *, energy: str) -> pd.DataFrame:
-    starts = cells.read_starts(table, timezone)
+    starts = format_times.read_starts(table, timezone)
     energy_wh, missing = cells.read_energy(table, [energy])
     return cells.build_readings(
-        table["meter_point_id"].astype("str"),
+        table["meter_point_id"].reset_index(drop=True),
         start=starts,
         energy_wh=energy_wh,
         quality=cells.read_quality(table, missing, repeat=1),
@@ -305,7 +342,7 @@ def _read_wide(
     table: pd.DataFrame, timezone: str, *, are_faces: bool
 ) -> tuple[pd.DataFrame, NDArray[np.int64], tuple[ReadingProblem, ...]]:
     count = sum(1 for name in table.columns if _POINTS.fullmatch(name))
-    days = cells.read_days(table, timezone)
+    days = format_times.read_days(table, timezone)
     energy_wh, missing = cells.read_energy(table, [f"p{number + 1}" for number in range(count)])
     if "ratio" in table.columns:
         energy_wh = cells.apply_ratio(table, energy_wh, points=count)
@@ -316,7 +353,7 @@ def _read_wide(
         are_faces=are_faces,
     )
     laid = lay_out_days(points, days=days)
-    meters = table["meter_point_id"].astype("str")
+    meters = table["meter_point_id"]
     flags = cells.read_quality(table, np.zeros(len(table), dtype=bool), repeat=1)
     quality = flags.take(laid.lines).reset_index(drop=True)
     quality[laid.divided & (quality == "actual").to_numpy()] = "estimated"
@@ -329,7 +366,9 @@ def _read_wide(
     )
     readings["minutes"] = np.int64(points.minutes)
     problems = tuple(
-        ReadingProblem(meters.iloc[line], days[line], "clock-change", f"line {line + 2}: {detail}")
-        for line, detail in laid.notes
+        ReadingProblem(
+            meters.iloc[row], days[row], "clock-change", f"line {meters.index[row]}: {detail}"
+        )
+        for row, detail in laid.notes
     )
-    return readings, laid.lines.astype(np.int64) + 2, problems
+    return readings, table.index.to_numpy(np.int64)[laid.lines], problems

@@ -14,8 +14,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +39,7 @@ READINGS_PER_BYTE: Final = 10
 """Readings for one compressed byte beyond the free ones: meter data hold 1 or 2, zeros 30."""
 
 _BLOCK: Final = 1 << 20
+_BLANK: Final = ord(" ")
 _CELLS: Final = 1 << 18
 
 
@@ -50,10 +50,19 @@ class TableText:
     Args:
         data: Its lines as UTF-8, separated by line feeds, without blank ones at the end.
         encoding: What it was written in: `utf-8`, `utf-16` or `gb18030`.
+        first_line: Line of the file that the first of them is.
     """
 
     data: bytes
     encoding: str
+    first_line: int = 1
+
+    def without_preamble(self, lines: int) -> TableText:
+        """The text without so many lines before its header."""
+        start = 0
+        for _ in range(lines):
+            start = self.data.index(b"\n", start) + 1
+        return replace(self, data=self.data[start:], first_line=self.first_line + lines)
 
     def head(self, size: int) -> str:
         """About the first so many bytes."""
@@ -213,7 +222,7 @@ def _characters(data: bytes, start: int, end: int) -> np.ndarray[tuple[int], np.
 
 
 def check_field_counts(text: TableText, *, separator: str) -> int:
-    """Refuse a line with more or fewer fields than the header.
+    """Refuse a line with more or fewer fields than the header; blank lines may have any number.
 
     The table parser pads short lines, so that a file cut off in transfer would look as if it had
     missing readings.
@@ -234,9 +243,11 @@ def check_field_counts(text: TableText, *, separator: str) -> int:
         marks = (characters == ord(separator)).view(np.int8)
         counts = np.add.reduceat(marks, starts, dtype=np.int64)
         fields = counts[0] if fields is None else fields
-        wrong = np.flatnonzero(counts != fields)
-        if len(wrong):
-            raise _malformed(lines + int(wrong[0]) + 1, text)
+        if (counts != fields).any():
+            said = (characters > _BLANK) & (characters != ord(separator))
+            wrong = np.flatnonzero((counts != fields) & np.logical_or.reduceat(said, starts))
+            if len(wrong):
+                raise _malformed(text.first_line + lines + int(wrong[0]))
         lines += len(starts)
     return lines
 
@@ -247,10 +258,10 @@ def _check_quoted_field_counts(text: TableText, separator: str) -> int:
     try:
         fields = len(next(rows))
         for number, row in enumerate(rows, start=2):  # noqa: B007 - the last one counts the rows
-            if len(row) != fields:
-                raise _malformed(rows.line_num, text)
+            if len(row) != fields and any(cell.strip() for cell in row):
+                raise _malformed(text.first_line - 1 + rows.line_num)
     except csv.Error:
-        raise _malformed(rows.line_num) from None
+        raise _malformed(text.first_line - 1 + rows.line_num) from None
     return number
 
 
@@ -260,15 +271,8 @@ def _lines(text: TableText) -> Iterator[str]:
             yield f"{line}\n"
 
 
-def _malformed(line: int, text: TableText | None = None) -> InvalidReadingsError:
-    where = f"Line {line}" if line else "A line"
-    if line and text and not next(islice(_lines(text), line - 1, None)).strip():
-        return InvalidReadingsError(
-            f"{where} of the file is blank.",
-            reason="readings.malformed",
-            remedy="Remove the blank line, so that line numbers stay right.",
-            problems=(ReadingProblem("", None, "malformed", f"{where.lower()}: blank"),),
-        )
+def _malformed(line: int | None) -> InvalidReadingsError:
+    where = "A line" if line is None else f"Line {line}"
     return InvalidReadingsError(
         f"{where} of the file does not have as many fields as the header.",
         reason="readings.malformed",
@@ -300,7 +304,7 @@ def check_reading_count(count: int, *, packed: int | None) -> None:
 
 
 def read_cells(text: TableText, *, separator: str, columns: int) -> pd.DataFrame:
-    """The lines as a table of text; its row n is line n + 2 of the file.
+    """The lines as a table of text, indexed by their lines in the file; blank ones are left out.
 
     Args:
         text: The text, whose lines all have as many fields as the header.
@@ -315,10 +319,15 @@ def read_cells(text: TableText, *, separator: str, columns: int) -> pd.DataFrame
             dtype=str,
             na_filter=False,
             skipinitialspace=True,
+            skip_blank_lines=False,
             index_col=False,
             chunksize=max(1, _CELLS // columns),
         ) as parts:
-            return pd.concat(parts, ignore_index=True)
+            table = pd.concat(parts, ignore_index=True)
     except pd.errors.ParserError:
         # The parser's own message can quote the line, so it is not carried along.
-        raise _malformed(0) from None
+        raise _malformed(None) from None
+    table.index += text.first_line + 1
+    unsaid = table[table.iloc[:, 0].fillna("").str.strip() == ""].fillna("")
+    said = unsaid.apply(lambda cells: cells.str.strip() != "").any(axis=1)
+    return table.drop(index=unsaid.index[~said]) if len(unsaid) else table
