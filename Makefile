@@ -112,10 +112,7 @@ slope: .venv/.dev ## Measure what a meter point costs as there are more, for doc
 # --- quality -----------------------------------------------------------------------------------
 
 # Test workers and the processes they start import the same modules, which need compiling once.
-quick test test-rest test-all test-oracle costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
-
-# How many examples of a property and cases of a matrix `make test` tries (tests/conftest.py).
-TEST_PROFILE ?= test
+quick test test-rest test-gate test-all costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quick
 quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
@@ -123,11 +120,16 @@ quick: .venv/.dev ## Run the tests that cost little, some of every room: for whi
 
 .PHONY: test
 test: .venv/.dev ## Run the tests that fit into minutes, with some of the costly ones.
-	HYPOTHESIS_PROFILE=$(TEST_PROFILE) $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not rest"
+	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not rest"
 
 .PHONY: test-rest
 test-rest: .venv/.dev ## Run what `make test` leaves out.
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "rest and not slow"
+
+# In one run, which collects once and ends with short tests beside each other.
+.PHONY: test-gate
+test-gate: .venv/.dev ## Run both with all examples and cases: whole years on ciphertext among them.
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 .PHONY: costs
 costs: .venv/.dev ## Measure what every test costs, for the choice of what is quick.
@@ -144,10 +146,6 @@ mutants: .venv/.dev ## Change one operator of a room at a time and see whether i
 .PHONY: test-all
 test-all: .venv/.dev ## Run every test, slow ones and deep properties included.
 	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest
-
-.PHONY: test-oracle
-test-oracle: .venv/.dev ## Bill the independently computed years on ciphertext, month by month.
-	$(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/cli/test_oracle_cases.py
 
 .PHONY: lint
 lint: .venv/.dev ## Check style, types and who imports whom.
@@ -182,8 +180,7 @@ coverage: .venv/.dev ## Run the tests with branch coverage.
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
 
 .PHONY: check
-check: TEST_PROFILE := dev
-check: openfhe lint data-check test test-rest docs ## The whole gate: all examples and cases.
+check: openfhe lint data-check test-gate docs ## The whole gate: all examples and cases.
 
 # --- upkeep ------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.costs import COSTS, QUICK, REST, SAMPLED, Sampled, mark_costs
+from tests.costs import COSTS, QUICK, REST, SAMPLED, Sampled, begin_with_long, mark_costs
 from tests.postgres_server import database_url, postgres_server, postgres_url
 from tests.python_leaks import watched_errors
 from tests.s3_server import s3_server, s3_url
@@ -48,8 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test with its costs."""
+    """Mark every test with its costs, and begin with the longest."""
     mark_costs(items)
+    begin_with_long(items)
 
 
 def pytest_collection_finish() -> None:

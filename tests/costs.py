@@ -12,8 +12,8 @@ marks of both, and two of them choose what runs:
   module with many tests that need more than key sets and proofs, all but some from first to last;
   and what takes more than `TEST_SECONDS`, but for one test of a module that would have none left.
 
-`make test-rest` runs that. In the gate `make test` tries all examples and cases of what is
-`sampled`, which are properties and matrices.
+`make test-rest` runs that. The gate runs both in one go, and all examples and cases of what is
+`sampled`, which are properties and matrices. `begin_with_long` has every run end with short tests.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ MEASURED: Final = Path(__file__).with_name("costs.json")
 """Test -> seconds of processor time that one of its cases takes."""
 QUICK_SECONDS: Final = 0.3
 TEST_SECONDS: Final = 2.0
+LONG_SECONDS: Final = 10.0
 QUICK: Final = "quick"
 REST: Final = "rest"
 SAMPLED: Final = "sampled"
@@ -99,6 +100,11 @@ def mark_costs(items: Sequence[pytest.Item]) -> None:
     for found in rooms.values():
         for item in _quick(found):
             item.add_marker(QUICK)
+
+
+def begin_with_long(items: list[pytest.Item]) -> None:
+    """Put what takes long first: begun last, it would keep one worker while the others idle."""
+    items.sort(key=lambda item: -seconds_of(item) if seconds_of(item) >= LONG_SECONDS else 0.0)
 
 
 def costs_of(item: pytest.Function) -> frozenset[str]:

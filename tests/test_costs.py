@@ -16,6 +16,7 @@ from tests.costs import (
     CASES,
     DEAR_PER_MODULE,
     FEW_PER_MODULE,
+    LONG_SECONDS,
     MEASURED,
     QUICK,
     QUICK_SECONDS,
@@ -23,6 +24,7 @@ from tests.costs import (
     RINGS,
     SAMPLED,
     Sampled,
+    begin_with_long,
     costs_of,
     mark_costs,
 )
@@ -143,6 +145,17 @@ def test_what_takes_too_long_is_for_the_gate_but_every_module_is_tried(
     assert [REST in one.marks for one in tests] == [False, True, True]
     mark_costs(alone := [item(plain, name) for name in taken])
     assert [REST in one.marks for one in alone] == [True, False]
+
+
+def test_what_takes_long_begins_and_the_others_stay_in_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = {c: f"tests/room/test_it.py::test_{c}" for c in "abcd"}
+    taken = {names["b"]: LONG_SECONDS, names["c"]: LONG_SECONDS - 0.1, names["d"]: 99.0}
+    monkeypatch.setattr("tests.costs._measured", lambda: taken)
+    tests = [item(plain, name) for name in names.values()]
+    begin_with_long(tests)
+    assert "".join(one.nodeid[-1] for one in tests) == "dbac"
 
 
 def is_there(name: str) -> bool:

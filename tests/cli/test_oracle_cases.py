@@ -74,7 +74,6 @@ def test_the_first_months_of_a_case_are_reproduced_on_ciphertext(
     check_months(case_id, tmp_path, months=2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case_id", sorted(CASES))
 def test_the_year_of_a_case_is_reproduced_on_ciphertext(case_id: str, tmp_path: Path) -> None:
     total = sum(check_months(case_id, tmp_path, months=12))
