@@ -69,7 +69,7 @@ REFUSED = {
     "two-channels-same-day-wide": ("readings.conflict", "A line is one channel"),
     "urdb-limit-binary-tail": ("urdb.decimals", "energyratestructure[0][0].max"),
     "urdb-numbers-as-text": ("urdb.number", "energyratestructure[0][0].max"),
-    "xlsx": ("readings.format", "XLSX"),
+    "xlsx": ("readings.malformed", "XLSX"),
 }
 
 

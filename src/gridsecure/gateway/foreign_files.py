@@ -17,7 +17,6 @@ from gridsecure.gateway.column_names import LAYOUTS
 _AS_CSV: Final = f"Export it as CSV with the columns {LAYOUTS}."
 # First bytes -> what the file is, and what to do with it.
 _SIGNATURES: Final = (
-    (b"PK\x03\x04", "an Excel workbook (XLSX) or another ZIP archive"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook (XLS)"),
     (b"%PDF", "a PDF document"),
     (b"PAR1", "a Parquet file"),

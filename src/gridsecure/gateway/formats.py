@@ -60,6 +60,7 @@ from gridsecure.gateway.value_kinds import (
     refuse_ends,
 )
 from gridsecure.gateway.wide_days import POINT_MINUTES, WidePoints, lay_out_days
+from gridsecure.gateway.workbooks import SIGNATURE, read_workbook
 
 _SIGNATURE_BYTES: Final = 16
 _HEAD_BYTES: Final = 256 << 10
@@ -92,7 +93,7 @@ class ReadingsFile:
         layout: `long`, `registers` or `wide`.
         interval: The most frequent interval length; each reading's own is in its `minutes`, from
             the distances of its meter point's readings (long) or the number of points (wide).
-        encoding: `utf-8`, `utf-16` or `gb18030`.
+        encoding: `utf-8`, `utf-16`, `gb18030` or `xlsx`.
         problems: What reading itself found or concluded: register faces passed over or spread,
             days on which the clock is changed, meter points that went over to another length.
         lines: Line of the file that each reading stands on, where readings stand on lines.
@@ -229,14 +230,20 @@ class _Table:
 def _read_table(source: bytes | Path) -> _Table:
     """The file as a table."""
     data, packed = load_bytes(source)
-    foreign_files.refuse_foreign_bytes(bytes(data[:_SIGNATURE_BYTES]))
-    text = decode(data)
+    text = _to_text(data)
     del data  # the text is a copy
     head = text.head(_HEAD_BYTES)
     foreign_files.refuse_foreign_text(head)
     check_line_lengths(text)
     text = text.without_preamble(foreign_files.preamble_lines(head))
     return _parse(text, packed=packed)
+
+
+def _to_text(data: bytearray) -> TableText:
+    if data.startswith(SIGNATURE):
+        return read_workbook(bytes(data))
+    foreign_files.refuse_foreign_bytes(bytes(data[:_SIGNATURE_BYTES]))
+    return decode(data)
 
 
 def _parse(text: TableText, *, packed: int | None) -> _Table:

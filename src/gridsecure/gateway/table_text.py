@@ -49,7 +49,7 @@ class TableText:
 
     Args:
         data: Its lines as UTF-8, separated by line feeds, without blank ones at the end.
-        encoding: What it was written in: `utf-8`, `utf-16` or `gb18030`.
+        encoding: What it was written in: `utf-8`, `utf-16`, `gb18030` or `xlsx`.
         first_line: Line of the file that the first of them is.
     """
 
@@ -110,14 +110,14 @@ def _load(stream: io.BufferedReader) -> tuple[bytearray, int | None]:
     if stream.peek(2)[:2] != b"\x1f\x8b":
         while block := stream.read(_BLOCK):
             data += block
-            _check_size(len(data))
+            check_size(len(data))
         return data, None
     try:
         with gzip.GzipFile(fileobj=stream) as unfolded:
             while block := unfolded.read(_BLOCK):
                 data += block
-                _check_size(len(data))
-                _check_expansion(len(data), stream.tell())
+                check_size(len(data))
+                check_expansion(len(data), stream.tell())
             return data, stream.tell()
     except (OSError, EOFError, zlib.error) as error:
         raise InvalidReadingsError(
@@ -127,7 +127,8 @@ def _load(stream: io.BufferedReader) -> tuple[bytearray, int | None]:
         ) from error
 
 
-def _check_size(size: int) -> None:
+def check_size(size: int) -> None:
+    """Refuse more text than a file may hold (`readings.too-large`)."""
     if size > MAX_FILE_BYTES:
         raise InvalidReadingsError(
             f"The file is larger than {MAX_FILE_BYTES >> 30} GiB of text.",
@@ -136,14 +137,15 @@ def _check_size(size: int) -> None:
         )
 
 
-def _check_expansion(size: int, packed: int) -> None:
+def check_expansion(size: int, packed: int) -> None:
+    """Refuse a file that unfolds like no meter data (`readings.expansion`)."""
     if size > FREE_BYTES and size > MAX_EXPANSION * packed:
         raise _expands()
 
 
 def _expands() -> InvalidReadingsError:
     return InvalidReadingsError(
-        f"The gzip file unfolds to more than {MAX_EXPANSION} times its size, or to more than"
+        f"The file unfolds to more than {MAX_EXPANSION} times its size, or to more than"
         f" {READINGS_PER_BYTE} readings a byte, more than any meter data of that size.",
         reason="readings.expansion",
         remedy=f"Send it without compression, or split it by meter point into parts of at most"

@@ -1,0 +1,119 @@
+"""XLSX workbooks to the text of a table.
+
+A workbook is a ZIP archive of XML, which can unfold into more than the machine has, and a cell far
+away makes a grid of billions. So the archive is unfolded within bounds, and the grid's size is read
+from the cells' places, before the library sees it. Numbers are what a workbook keeps of them: 15
+digits.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import re
+import zipfile
+import zlib
+from typing import Any, Final
+
+from python_calamine import CalamineError, CalamineWorkbook
+
+from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.table_text import (
+    TableText,
+    check_expansion,
+    check_reading_count,
+    check_size,
+)
+
+SIGNATURE: Final = b"PK\x03\x04"
+_PLACE: Final = re.compile(rb"\br=\"([A-Z]{1,3})([0-9]{1,7})\"")
+_LETTERS: Final = 26
+_EXACT_DIGITS: Final = 15
+_SECOND: Final = dt.timedelta(seconds=1)
+
+
+def read_workbook(data: bytes) -> TableText:
+    """The one sheet of a workbook that has cells, as CSV.
+
+    Raises:
+        InvalidReadingsError: It is damaged (`readings.malformed`), too large or unfolds like no
+            meter data (`readings.too-large`, `.too-many`, `.expansion`), or has no such sheet or
+            several, or a number of more digits than it keeps (`readings.format`).
+    """
+    try:
+        workbook = CalamineWorkbook.from_filelike(_unfold(data))
+        grids = [workbook.get_sheet_by_name(name).to_python() for name in workbook.sheet_names]
+    except (CalamineError, zipfile.BadZipFile, zlib.error, NotImplementedError, OSError):
+        raise InvalidReadingsError(
+            "The file is no XLSX workbook that can be opened, or is damaged or protected.",
+            reason="readings.malformed",
+            remedy="Save it again without a password, or as CSV.",
+        ) from None
+    filled = [grid for grid in grids if grid]
+    if len(filled) != 1:
+        raise InvalidReadingsError(
+            f"The workbook has {len(filled)} sheets with cells.",
+            reason="readings.format",
+            remedy="Keep the one sheet with the readings, or save that one as CSV.",
+        )
+    rows = [[_text(cell) for cell in row] for row in filled[0]]
+    used = [column for column in range(len(rows[0])) if any(row[column] for row in rows)]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([row[one] for one in used] for row in rows)
+    return TableText(text.getvalue().rstrip("\n").encode(), "xlsx")
+
+
+def _unfold(data: bytes) -> io.BytesIO:
+    """The workbook's archive without compression, within the bounds of a file of readings."""
+    plain = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as packed, zipfile.ZipFile(plain, "w") as unpacked:
+        size = sum(member.file_size for member in packed.infolist())
+        check_size(size)
+        check_expansion(size, len(data))
+        for member in packed.infolist():
+            # It reads no further than the size that the member names, whatever it unfolds to.
+            content = packed.read(member)
+            check_reading_count(_grid_size(content), packed=len(data))
+            unpacked.writestr(member.filename, content)
+    plain.seek(0)
+    return plain
+
+
+def _grid_size(sheet: bytes) -> int:
+    rows, columns = 0, set()
+    for place in _PLACE.finditer(sheet):
+        columns.add(place[1])
+        rows = max(rows, int(place[2]))
+    return rows * max((_column_number(letters) for letters in columns), default=0)
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * _LETTERS + letter - ord("A") + 1
+    return number
+
+
+def _text(cell: Any) -> str:
+    """A cell as text: numbers with the digits that a workbook keeps, times to the second."""
+    if isinstance(cell, float):
+        if abs(cell) >= 10**_EXACT_DIGITS:
+            raise InvalidReadingsError(
+                f"A cell holds a number of more than {_EXACT_DIGITS} digits, of which a workbook"
+                f" keeps {_EXACT_DIGITS}.",
+                reason="readings.format",
+                remedy="Format the column of ids as text before filling it in, or export CSV.",
+            )
+        return f"{cell:.{_EXACT_DIGITS}g}"
+    if isinstance(cell, dt.timedelta):
+        minutes, rest = divmod(round(cell / _SECOND), 60)
+        return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
+    if isinstance(cell, dt.datetime):
+        # Times are fractions of a day in binary, which miss the second by a hair.
+        return (cell + _SECOND / 2).replace(microsecond=0).isoformat(" ")
+    if isinstance(cell, dt.date):
+        return f"{cell.isoformat()} 00:00:00"
+    if isinstance(cell, dt.time):
+        return cell.isoformat("seconds")
+    return str(cell).replace("\n", " ").strip()
