@@ -25,7 +25,7 @@ from gridsecure.plans.execution import (
     roster_data,
 )
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
-from gridsecure.plans.load_curve import lay_out_cells
+from gridsecure.plans.load_curve import CellLayout, lay_out_cells
 from gridsecure.store.objects import MEMORY, Extent, ObjectStore, open_objects, store_together
 from gridsecure.tariffs.tariff import parse_tariff
 from gridsecure.worker_environment import store_environment
@@ -96,6 +96,7 @@ class Worker:
         self._objects = objects
         self._extents: dict[str, Extent] = {}
         self._keys = KeyRing(known, objects.get)
+        self._laid_out: tuple[tuple[str, ...], list[RosterData], CellLayout] | None = None
 
     def learn(self, known: KnownKeys) -> None:
         """Hold to these key sets from now on."""
@@ -118,11 +119,11 @@ class Worker:
                 keys=self._keys,
             )
         else:
-            datas = [self._data(r, u) for r, u in zip(job.rosters, job.uploads, strict=True)]
+            datas, layout = self._lay_out(job)
             inputs, outputs = execute_load_curve(
                 datas,
                 quantities=job.quantities,
-                layout=lay_out_cells([data.roster for data in datas]),
+                layout=layout,
                 seed=job.seed,
                 load=self._load,
                 keys=self._keys,
@@ -130,6 +131,14 @@ class Worker:
         by_digest = {output.entry.digest: output.data for output in outputs.values()}
         entries = {name: output.entry for name, output in outputs.items()}
         return JobResult(job.name, inputs, entries, store_together(self._objects, by_digest))
+
+    def _lay_out(self, job: LoadCurveJob) -> tuple[list[RosterData], CellLayout]:
+        """The uploads of a load curve and their cells: days that follow are about the same ones."""
+        texts = (*job.rosters, *job.uploads)
+        if self._laid_out is None or self._laid_out[0] != texts:
+            datas = [self._data(r, u) for r, u in zip(job.rosters, job.uploads, strict=True)]
+            self._laid_out = texts, datas, lay_out_cells([data.roster for data in datas])
+        return self._laid_out[1:]
 
     def _data(self, roster: str, upload: str) -> RosterData:
         return roster_data(RosterManifest.parse(roster), UploadManifest.parse(upload))

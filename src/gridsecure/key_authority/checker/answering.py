@@ -42,7 +42,7 @@ from gridsecure.key_authority.checker.ledger import REPEATED, Giving, Withheld, 
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.rebills import release_corrections
 from gridsecure.key_authority.checker.releases import Granted, certify
-from gridsecure.key_authority.checker.seating import fetch_settlement_names
+from gridsecure.key_authority.checker.seating import fetch_settlement_names, find_timezone
 from gridsecure.key_authority.checker.shadows import is_previewed, preview_shadow
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.told_cells import (
@@ -71,7 +71,6 @@ from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, load_row
-from gridsecure.tariffs.tariff import parse_tariff
 
 PLAN_VERSIONS: Final[dict[PlanName, int]] = {
     "bill": BILL_PLAN_VERSION,
@@ -378,9 +377,8 @@ def order_totals(
         GridSecureError: As the vault.
     """
     quantities = sorted({name.split("/", 1)[1] for name in part.outputs})
-    tariff = parse_tariff(fetch_tariff(view, part.rosters[0].tariff))
     order = CheckedTotals(
-        timezone=tariff.timezone,
+        timezone=find_timezone(part.rosters[0].tariff, zone=zone, view=view),
         rosters=part.rosters,
         quantities=quantities,
         outputs={name: output.entry for name, output in part.outputs.items()},

@@ -55,7 +55,7 @@ def prove_roster(
     envelope = fetch_message(view, "roster", digest)
     key = _find_gateway(envelope, zone=zone, view=view)
     roster = open_message(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
-    check_period(*period, timezone=_timezone(roster.tariff, zone=zone, view=view))
+    check_period(*period, timezone=find_timezone(roster.tariff, zone=zone, view=view))
     if roster.domain != billing_domain(period[0]).text:
         # In another domain a household has another pseudonym, and could be counted twice.
         raise ReleaseRefusedError(
@@ -66,7 +66,8 @@ def prove_roster(
     return roster, key
 
 
-def _timezone(tariff: str, *, zone: AuthorityZone, view: PlatformView) -> str:
+def find_timezone(tariff: str, *, zone: AuthorityZone, view: PlatformView) -> str:
+    """Local time of a tariff, read once by a process: a digest names one text for good."""
     known = zone.timezones.get(tariff)
     if known is None:
         known = zone.timezones[tariff] = parse_tariff(fetch_tariff(view, tariff)).timezone
