@@ -46,6 +46,11 @@ def refuse_foreign_bytes(data: bytes) -> None:
             raise _foreign(f"compressed with {what}", "Decompress it, or compress it with gzip.")
 
 
+def is_nem12(text: str) -> bool:
+    """Whether text is NEM12 meter data; files without their first record are common."""
+    return re.match(r'"?100"?,"?NEM12|"?200"?,[^,]*,[^,]*,[^,]*,"?[EBQK]\d', text) is not None
+
+
 def refuse_foreign_text(text: str) -> None:
     """Refuse text that is another format than a table.
 
@@ -60,8 +65,8 @@ def refuse_foreign_text(text: str) -> None:
         raise _foreign("a web page" if "<html" in lowered else "an XML document", _AS_CSV)
     if head.startswith(("{", "[")):
         raise _foreign("a JSON document", _AS_CSV)
-    if re.match(r'"?100"?,"?NEM1[23]|"?200"?,[^,]*,[^,]*,[^,]*,E1', head):
-        raise _foreign("a NEM12 meter data file", _AS_CSV)
+    if re.match(r'"?100"?,"?NEM13', head):
+        raise _foreign("a NEM13 file of accumulated reads", f"Send NEM12. {_AS_CSV}")
     if head.startswith(("UNA:", "UNA+", "UNB+")):
         raise _foreign("an EDIFACT message (MSCONS)", _AS_CSV)
 

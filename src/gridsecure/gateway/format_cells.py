@@ -185,7 +185,7 @@ def read_quality(table: pd.DataFrame, missing: NDArray[np.bool_], *, repeat: int
     """
     if "quality" in table.columns:
         flags, names = pd.factorize(table["quality"].str.strip().str.lower())
-        texts = [_quality_of(str(name)) for name in names]
+        texts = [quality_word(str(name)) for name in names]
     else:
         flags, texts = np.zeros(len(table), dtype=np.int64), ["actual"]
     which = np.where(missing, len(texts), np.repeat(flags, repeat))
@@ -207,7 +207,9 @@ _QUALITY_LETTERS = {
 _WITH_METHOD = re.compile(r"([aesfn])[0-9]{2}")
 
 
-def _quality_of(flag: str) -> str:
+def quality_word(written: str) -> str:
+    """Our word for a flag; one that is not known stays as it is."""
+    flag = written.strip().lower()
     method = _WITH_METHOD.fullmatch(flag)
     letter = method[1] if method else flag
     return _QUALITY_LETTERS.get(letter, flag)

@@ -44,6 +44,7 @@ from gridsecure.gateway import foreign_files, format_times
 from gridsecure.gateway import format_cells as cells
 from gridsecure.gateway.column_names import LAYOUTS, QUOTABLE_NAME, name_columns, unknown_header
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
+from gridsecure.gateway.nem12 import MARKET_MINUTES, read_nem12
 from gridsecure.gateway.table_text import (
     TableText,
     check_field_counts,
@@ -90,7 +91,7 @@ class ReadingsFile:
 
     Attributes:
         readings: A readings frame in the order of the file.
-        layout: `long`, `registers` or `wide`.
+        layout: `long`, `registers`, `wide` or `nem12`.
         interval: The most frequent interval length; each reading's own is in its `minutes`, from
             the distances of its meter point's readings (long) or the number of points (wide).
         encoding: `utf-8`, `utf-16`, `gb18030` or `xlsx`.
@@ -137,7 +138,10 @@ def read_readings(
             `.energy`, `.ratio`, `.interval`, `.values`, `.cumulative`, `.stamps`), `problems`
             lists up to 20 places.
     """
-    found = _read_table(source)
+    text, packed = _load_text(source)
+    if foreign_files.is_nem12(text.head(_HEAD_BYTES)):
+        return _read_nem12(text, timezone, packed)
+    found = _read_table(text, packed=packed)
     table = found.cells
     _check_units(table)
     meaning = _tell_ends(table, find_meaning(table, meaning))
@@ -210,7 +214,10 @@ def read_offsets(source: bytes | Path) -> frozenset[int | None]:
     Raises:
         InvalidReadingsError: As `read_readings`, where the file is no table of readings.
     """
-    table = _read_table(source).cells
+    text, packed = _load_text(source)
+    if foreign_files.is_nem12(text.head(_HEAD_BYTES)):
+        return frozenset({MARKET_MINUTES})
+    table = _read_table(text, packed=packed).cells
     return format_times.stated_offsets(table) if "start" in table else frozenset({None})
 
 
@@ -227,11 +234,26 @@ class _Table:
     at_ends: bool
 
 
-def _read_table(source: bytes | Path) -> _Table:
-    """The file as a table."""
+def _load_text(source: bytes | Path) -> tuple[TableText, int | None]:
+    """The file's text, and its size before it was decompressed."""
     data, packed = load_bytes(source)
-    text = _to_text(data)
-    del data  # the text is a copy
+    return _to_text(data), packed
+
+
+def _read_nem12(text: TableText, timezone: str, packed: int | None) -> ReadingsFile:
+    found = read_nem12(text, timezone=timezone, packed=packed)
+    return ReadingsFile(
+        found.readings,
+        "nem12",
+        usual_interval(found.readings["minutes"].to_numpy()),
+        text.encoding,
+        find_length_changes(found.readings),
+        lines=found.lines,
+    )
+
+
+def _read_table(text: TableText, *, packed: int | None) -> _Table:
+    """The text as a table."""
     head = text.head(_HEAD_BYTES)
     foreign_files.refuse_foreign_text(head)
     check_line_lengths(text)

@@ -1,0 +1,287 @@
+"""NEM12, the interval meter data of the Australian market, to readings.
+
+Its definition is AEMO's "Meter Data File Format Specification NEM12 & NEM13": 200 records name a
+channel, 300 records hold its day, 400 records the qualities within a day of quality V. Days are
+those of market time, UTC+10 the whole year, whatever the local clock does. The suffix of a channel
+tells what it counts: E energy taken, B energy fed in, Q reactive energy taken; K, reactive energy
+fed in, is billed nowhere and left out. Channels of one kind (E1, E2) are added up.
+
+It is read here and not by a library, because those take the numbers for binary fractions.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.billing.energy_text import EnergyStatus, kwh_to_wh
+from gridsecure.billing.readings import MINUTE_US, make_readings, moment_us
+from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.format_cells import quality_word
+from gridsecure.gateway.table_text import TableText, check_line_lengths, check_reading_count
+
+MARKET_MINUTES: Final = 600
+"""How far market time is ahead of UTC."""
+_MARKET_TIME: Final = dt.timezone(dt.timedelta(minutes=MARKET_MINUTES))
+_LENGTHS: Final = ("5", "15", "30")
+_DAY_MINUTES: Final = 1440
+_COLUMNS: Final = {"E": "energy_wh", "B": "export_wh", "Q": "reactive_varh"}
+_UNITS: Final = {"kwh": 1, "kvarh": 1, "wh": 1000, "varh": 1000}
+"""Unit -> parts of a kilo that it is."""
+_VARIABLE: Final = "V"
+_UPDATE: Final = 3  # fields from the quality to the time of the last update
+_RANKS: Final = {"actual": 0, "estimated": 1, "missing": 3}
+_UNKNOWN_RANK: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    nmi: str
+    suffix: str
+    unit: int
+    minutes: int
+
+
+@dataclass(slots=True)
+class _Day:
+    """One 300 record, and what 400 records say of it as (first, last, quality), from 1."""
+
+    line: int
+    channel: _Channel
+    begin_us: int
+    cells: list[str]
+    quality: str
+    updated: str
+    parts: list[tuple[int, int, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeterData:
+    """Readings of a file, and the line that each stands on."""
+
+    readings: pd.DataFrame
+    lines: NDArray[np.int64]
+
+
+def read_nem12(text: TableText, *, timezone: str, packed: int | None = None) -> MeterData:
+    """Read a NEM12 file.
+
+    Args:
+        timezone: Zone that the readings are given in; the file's own times are market time.
+        packed: Size of the file before it was decompressed.
+
+    Raises:
+        InvalidReadingsError: A record is not as defined (`readings.malformed`), its unit or channel
+            not known (`readings.unit`, `readings.format`), a number no energy (`readings.energy`),
+            two records of a channel's day disagree (`readings.conflict`), or `readings.empty`.
+    """
+    # Fields are a few more than readings, and are counted before any is taken.
+    check_line_lengths(text)
+    check_reading_count(text.data.count(b","), packed=packed)
+    days = _latest(_read_days(text))
+    frames = [
+        _read_length([day for day in days if day.channel.minutes == minutes], minutes)
+        for minutes in sorted({day.channel.minutes for day in days})
+    ]
+    whole = pd.concat(frames, ignore_index=True)
+    starts = pd.DatetimeIndex(whole["start"].to_numpy().view("datetime64[us]")).tz_localize("UTC")
+    readings = make_readings(
+        whole["nmi"].astype("str"),
+        start=starts.tz_convert(timezone),
+        energy_wh=whole["energy_wh"].to_numpy(np.int64),
+        quality=whole["quality"].astype("str"),
+        minutes=whole["minutes"],
+    )
+    suffixes = {day.channel.suffix[0] for day in days}
+    for suffix in ("B", "Q"):
+        if suffix in suffixes:
+            readings[_COLUMNS[suffix]] = whole[_COLUMNS[suffix]].to_numpy(np.int64)
+    return MeterData(readings, whole["line"].to_numpy(np.int64))
+
+
+def _read_days(text: TableText) -> list[_Day]:
+    """The days of all channels that are billed."""
+    days: list[_Day] = []
+    channel: _Channel | None = None
+    for number, line in enumerate(text.data.decode().split("\n"), start=1):
+        fields = [one.strip().strip('"') for one in line.split(",")]
+        if fields[0] == "200":
+            channel = _read_channel(fields, number)
+        elif fields[0] == "300":
+            if channel is None:
+                raise _malformed(number)
+            days.append(_read_day(fields, number, channel))
+        elif fields[0] == "400" and days and days[-1].quality[:1] == _VARIABLE:
+            days[-1].parts.append(_read_part(fields, number, days[-1]))
+        elif fields[0] not in {"", "100", "400", "500", "900"}:
+            raise _malformed(number)
+    days = [day for day in days if day.channel.suffix[0] in _COLUMNS]
+    if not days:
+        raise InvalidReadingsError(
+            "The file holds no readings.",
+            reason="readings.empty",
+            remedy="A NEM12 file needs 200 records of a channel E, B or Q, each with 300 records.",
+        )
+    return days
+
+
+def _read_channel(fields: list[str], line: int) -> _Channel:
+    # 200,NMI,configuration,register,suffix,stream,serial number,unit,interval length,next read
+    if len(fields) < 9 or not fields[1] or fields[8] not in _LENGTHS:
+        raise _malformed(line)
+    suffix, unit = fields[4][:1].upper(), _UNITS.get(fields[7].lower())
+    if suffix not in {*_COLUMNS, "K"}:
+        raise InvalidReadingsError(
+            f"Line {line} begins a channel that is none of E, B, Q and K.",
+            reason="readings.format",
+            remedy="Send interval energies: E (taken), B (fed in), Q (reactive).",
+        )
+    if unit is None:
+        raise InvalidReadingsError(
+            f"Line {line} begins a channel in another unit than kWh, Wh, kvarh or varh.",
+            reason="readings.unit",
+            remedy="Convert every reading to kWh; GridSecure never guesses a factor.",
+        )
+    return _Channel(fields[1], suffix + fields[4][1:], unit, int(fields[8]))
+
+
+def _read_day(fields: list[str], line: int, channel: _Channel) -> _Day:
+    count = _DAY_MINUTES // channel.minutes
+    try:
+        day = dt.datetime.strptime(fields[1], "%Y%m%d").replace(tzinfo=_MARKET_TIME)
+        quality = fields[2 + count]
+    except (ValueError, IndexError):
+        raise _malformed(line) from None
+    updated = fields[2 + count + _UPDATE] if len(fields) > 2 + count + _UPDATE else ""
+    return _Day(line, channel, moment_us(day), fields[2 : 2 + count], quality, updated)
+
+
+def _read_part(fields: list[str], line: int, day: _Day) -> tuple[int, int, str]:
+    try:
+        first, last, quality = int(fields[1]), int(fields[2]), fields[3]
+    except (ValueError, IndexError):
+        raise _malformed(line) from None
+    if not 1 <= first <= last <= len(day.cells):
+        raise _malformed(line)
+    return first, last, quality
+
+
+def _malformed(line: int) -> InvalidReadingsError:
+    return InvalidReadingsError(
+        f"Line {line} is no NEM12 record as it is defined.",
+        reason="readings.malformed",
+        remedy="Send the file as it came: 200 records name NMI, unit and interval length, 300"
+        " records hold a day's values and their quality.",
+    )
+
+
+def _latest(days: list[_Day]) -> list[_Day]:
+    """Of several records of a channel's day the one that was updated last."""
+    found: dict[tuple[str, str, int], _Day] = {}
+    for day in days:
+        key = (day.channel.nmi, day.channel.suffix, day.begin_us)
+        other = found.get(key)
+        if other is None or day.updated > other.updated:
+            found[key] = day
+        elif day.updated == other.updated and day.cells != other.cells:
+            raise InvalidReadingsError(
+                f"Lines {other.line} and {day.line} hold different readings of a channel's day.",
+                reason="readings.conflict",
+                remedy="Take the wrong one out; of two, the one updated later counts.",
+            )
+    return list(found.values())
+
+
+def _read_length(days: list[_Day], minutes: int) -> pd.DataFrame:
+    """Readings of one interval length: a row for each NMI and interval."""
+    count = _DAY_MINUTES // minutes
+    values = _read_energies(days).reshape(-1, count)
+    qualities = _read_qualities(days, count)
+    ranks = np.full(qualities.shape, _UNKNOWN_RANK)
+    for word, rank in _RANKS.items():
+        ranks[qualities == word] = rank
+    keys = pd.MultiIndex.from_tuples([(day.channel.nmi, day.begin_us) for day in days])
+    which, unique = pd.factorize(keys)
+    worst = np.zeros((len(unique), count), dtype=np.int64)
+    np.maximum.at(worst, which, ranks)
+    worst[_incomplete(days, which, size=len(unique))] = _RANKS["missing"]
+    # The word of the worst channel of each interval, and the first line of each day.
+    quality = np.full(worst.shape, "missing", dtype=object)
+    line = np.zeros(len(unique), dtype=np.int64)
+    for number in range(len(days) - 1, -1, -1):
+        row, own = which[number], ranks[number] == worst[which[number]]
+        quality[row, own] = qualities[number, own]
+        line[row] = days[number].line
+    frame = {
+        "nmi": np.repeat(np.array(unique.get_level_values(0), dtype=object), count),
+        "start": (
+            np.array(unique.get_level_values(1), dtype=np.int64)[:, None]
+            + np.arange(count) * minutes * MINUTE_US
+        ).ravel(),
+        "quality": quality.ravel(),
+        "line": np.repeat(line, count),
+        "minutes": np.int64(minutes),
+    }
+    for suffix, column in _COLUMNS.items():
+        own = np.array([day.channel.suffix[0] == suffix for day in days])
+        sums = np.zeros(worst.shape, dtype=np.int64)
+        np.add.at(sums, which[own], values[own])
+        frame[column] = np.where(worst == _RANKS["missing"], 0, sums).ravel()
+    return pd.DataFrame(frame)
+
+
+def _incomplete(days: list[_Day], which: NDArray[np.intp], *, size: int) -> NDArray[np.bool_]:
+    """Which days of an NMI lack a channel that it has before and after."""
+    frame = pd.DataFrame(
+        {
+            "row": which,
+            "nmi": [day.channel.nmi for day in days],
+            "suffix": [day.channel.suffix for day in days],
+            "begin": [day.begin_us for day in days],
+        }
+    )
+    spans = frame.groupby(["nmi", "suffix"])["begin"].agg(["min", "max"]).reset_index()
+    wanted = frame.drop_duplicates("row")[["row", "nmi", "begin"]].merge(spans, on="nmi")
+    wanted = wanted[wanted["begin"].between(wanted["min"], wanted["max"])]
+    lacking: NDArray[np.bool_] = np.bincount(wanted["row"], minlength=size) > np.bincount(
+        frame["row"], minlength=size
+    )
+    return lacking
+
+
+def _read_energies(days: list[_Day]) -> NDArray[np.int64]:
+    """The cells of days in Wh or varh; blank ones are zero, and missing by their quality."""
+    cells = np.array([day.cells for day in days], dtype=object)
+    energy = kwh_to_wh(cells)
+    parts = np.repeat([day.channel.unit for day in days], cells.shape[1])
+    # Whole kWh of text stand for whole Wh where the unit is Wh.
+    inexact = energy.energy_wh % parts != 0
+    allowed = (EnergyStatus.EXACT, EnergyStatus.MISSING)
+    wrong = np.flatnonzero(~np.isin(energy.status, allowed) | inexact)
+    if len(wrong):
+        raise InvalidReadingsError(
+            f"Line {days[wrong[0] // cells.shape[1]].line} holds a value that is no number of whole"
+            " Wh.",
+            reason="readings.energy",
+            remedy="Send kWh with up to three decimals, or whole Wh; nothing is rounded here.",
+        )
+    missing = (energy.status == EnergyStatus.MISSING).reshape(cells.shape)
+    for number, place in zip(*np.nonzero(missing), strict=True):
+        days[number].parts.append((int(place) + 1, int(place) + 1, "N"))
+    energy_wh: NDArray[np.int64] = energy.energy_wh // parts
+    return energy_wh
+
+
+def _read_qualities(days: list[_Day], count: int) -> NDArray[np.object_]:
+    """Our words for the qualities of each day's intervals."""
+    words = np.empty((len(days), count), dtype=object)
+    words[:] = np.array([[quality_word(day.quality)] for day in days], dtype=object)
+    for number, day in enumerate(days):
+        for first, last, quality in day.parts:
+            words[number, first - 1 : last] = quality_word(quality)
+    return words
