@@ -4,22 +4,26 @@ The library encodes too, but takes its numbers one by one from a list, which cos
 rest. Here a number-theoretic transform of N = R² points is done in two steps of R points (the
 four-step transform of Bailey, 1990), and every step is a product of R×R matrices:
 
-    m[i1 + R·i2] = Σ_k2 B[k2, i2] · T[i1, k2] · Σ_k1 A[i1, k1] · M[R·k1 + k2]
+    m[i1 + R·i2] = Σ_k2 B[i2, k2] · T[i1, k2] · Σ_k1 A[i1, k1] · M[R·k1 + k2]
 
 M[k] is the value at ζ^(2k+1), ζ a root of unity of order 2N modulo t, ω = ζ²:
 
-    A[i1, k1] = ω^(-R·i1·k1)   T[i1, k2] = ω^(-i1·k2)·ζ^(-i1)   B[k2, i2] = ω^(-R·i2·k2)·ζ^(-R·i2)/N
+    A[i1, k1] = ω^(-R·i1·k1)   T[i1, k2] = ω^(-i1·k2)·ζ^(-i1)   B[i2, k2] = ω^(-R·i2·k2)·ζ^(-R·i2)/N
 
-It is exact. An operand below t < 2**31 is split into 15 high and 16 low bits, with a matrix for
-each: M·2**16 and M, residues between -t/2 and t/2. So a sum of 2·R = 128 products is below
-64·(2**45 + 2**46) < 2**53, and a double holds integers up to that.
+Column k + R/2 of A and of B is column k, with the other sign in odd rows. So even rows are products
+with sums of two operands, odd rows with their differences, and both are half as long.
+
+It is exact. An operand x is below t < 2**31 in absolute value, a sum or difference below 2·t. It is
+split into a multiple of 2**16 and a rest of at most 2**15, with a matrix for each: residues of
+M·2**16 over 2**16, and of M, between -t/2 and t/2. So a sum of 2·R/2 = 64 products is below
+32·2**30·(2**16 + 2**15) < 2**52, and a double holds integers up to 2**53.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from math import isqrt
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +31,9 @@ from numpy.typing import NDArray
 from gridsecure.homomorphic.parameters import Parameters
 
 _LOW_BITS: Final = 16
-_LOW: Final = float(1 << _LOW_BITS)
+_ROUNDING: Final = 1.5 * 2.0 ** (52 + _LOW_BITS)
+"""Beside it, doubles are multiples of 2**16: adding it and taking it away rounds to one."""
+_CAUTION: Final = 2.0**-20
 Doubles = NDArray[np.float64]
 
 
@@ -43,56 +49,67 @@ class SlotEncoder:
         side = isqrt(degree)
         if modulus >= 2**31 or side**2 != degree or side > 64:
             raise ValueError("this set cannot be encoded in doubles")
-        self._modulus, self._inverse, self._side = float(modulus), 1 / modulus, side
+        self._modulus, self._degree, self._side = modulus, degree, side
         root = _smallest_root(2 * degree, modulus)
         # Of ζ, powers count modulo 2N. Slots j and N/2 + j hold the values at ζ^(3^j), ζ^(-3^j).
         powers = np.array([pow(root, e, modulus) for e in range(2 * degree)], dtype=object)
         places = np.array([pow(3, j, 2 * degree) for j in range(degree // 2)])
-        self._points = np.concatenate((places, 2 * degree - places)) // 2
+        self._slots = np.argsort(np.concatenate((places, 2 * degree - places)))
         i, j = np.indices((side, side))
 
-        def matrix(exponents: NDArray[np.int64], factor: int = 1) -> tuple[Doubles, Doubles]:
-            residues = powers[exponents % (2 * degree)] * factor
-            pair = (residues * scale % modulus for scale in (1 << _LOW_BITS, 1))
-            high, low = (np.where(r > modulus // 2, r - modulus, r).astype(float) for r in pair)
-            return high, low
+        def matrix(exponents: NDArray[np.int64], factor: int = 1) -> NDArray[np.int64]:
+            residues = powers[exponents % (2 * degree)] * factor % modulus
+            return np.where(residues > modulus // 2, residues - modulus, residues).astype(np.int64)
 
-        self._first = matrix(-2 * side * i * j)
+        def halves(exponents: NDArray[np.int64], factor: int = 1) -> Doubles:
+            kept = exponents[:, : side // 2]
+            high = matrix(kept, factor << _LOW_BITS) / (1 << _LOW_BITS)
+            joined = np.hstack((high, matrix(kept, factor)))
+            return np.stack((joined[0::2], joined[1::2]))
+
+        self._first = halves(-2 * side * i * j)
         self._twiddle = matrix(-(2 * j + 1) * i)
-        self._second = matrix(-side * j * (2 * i + 1), pow(degree, -1, modulus))
+        self._share = self._twiddle / modulus
+        self._second = halves(-side * i * (2 * j + 1), pow(degree, -1, modulus))
 
     def encode(self, slots: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Coefficients [N] of the plaintext with these residues of t in its first slots."""
-        side, modulus = self._side, np.uint64(self._modulus)
-        values = np.zeros(side**2)
-        values[self._points[: len(slots)]] = slots
-        # Products of 64³ numbers each: the linear algebra library starts no threads for those.
-        parts = _split(values.reshape(side, side))
-        values = self._reduce(*map(np.matmul, self._first, parts))
-        values = self._reduce(*map(np.multiply, self._twiddle, _split(values)))
-        values = self._reduce(*map(np.matmul, _split(values), self._second))
-        # Rounding may have left a number some units below 0 or above t.
-        values += self._modulus
-        whole = values.T.astype(np.uint64).ravel()
-        for _ in range(2):
-            np.minimum(whole, whole - modulus, out=whole)
+        modulus, side = self._modulus, self._side
+        values = np.zeros(self._degree)
+        values[: len(slots)] = slots
+        sums = self._multiply(self._first, values.take(self._slots).reshape(side, side))
+        # Both products pass 2**63 and wrap around. Their difference does not: the quotient, below
+        # 2**51 and so rounded by less than one, leaves less than t of either sign.
+        quotients = np.rint(sums * (self._share)).astype(np.int64)
+        residues = sums.astype(np.int64)
+        residues *= self._twiddle
+        quotients *= modulus
+        residues -= quotients
+        sums = self._multiply(self._second, residues.T)
+        # A little less than the quotient: what is left is never below 0, and hardly above t.
+        floors = sums * (1 / modulus)
+        floors -= _CAUTION
+        np.floor(floors, out=floors)
+        floors *= modulus
+        sums -= floors
+        whole = sums.astype(np.int64).view(np.uint64).ravel()
+        np.minimum(whole, whole - np.uint64(modulus), out=whole)
         return whole
 
-    def _reduce(self, values: Doubles, others: Doubles) -> Doubles:
-        """The sum modulo t, in place of the first."""
-        values += others
-        quotients = values * self._inverse
-        np.floor(quotients, out=quotients)
-        quotients *= self._modulus
-        values -= quotients
-        return values
-
-
-def _split(values: Doubles) -> tuple[Doubles, Doubles]:
-    """High and low bits."""
-    high = values * (1 / _LOW)
-    np.floor(high, out=high)
-    return high, values - high * _LOW
+    def _multiply(self, matrices: Doubles, values: NDArray[Any]) -> Doubles:
+        """The product with values [R, R], not reduced."""
+        side, half = self._side, self._side // 2
+        parts = np.empty((2 * half, 2, side))
+        high, low = parts[:half], parts[half:]
+        np.add(values[:half], values[half:], out=low[:, 0])
+        np.subtract(values[:half], values[half:], out=low[:, 1])
+        np.add(low, _ROUNDING, out=high)
+        high -= _ROUNDING
+        low -= high
+        sums = np.empty((half, 2, side))
+        # Products of 32·64·64 numbers: the linear algebra library starts no threads for those.
+        np.matmul(matrices, parts.swapaxes(0, 1), out=sums.swapaxes(0, 1))
+        return sums.reshape(side, side)
 
 
 @lru_cache(maxsize=2)
