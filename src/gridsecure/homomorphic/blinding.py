@@ -53,7 +53,7 @@ def uniform_residues(seed: bytes, *, count: int, modulus: int, purpose: str) -> 
         words = words[words < modulus]
         kept.append(words)
         found += len(words)
-    return np.concatenate(kept)[:count].astype(np.uint64)
+    return np.concatenate(kept, dtype=np.uint64)[:count]
 
 
 def zero_sum_blinding(
@@ -76,7 +76,7 @@ def zero_sum_blinding(
     """
     last_part: dict[int, int] = {}
     for number, part in enumerate(groups):
-        present = np.flatnonzero(np.bincount(np.maximum(part, -1) + 1)[1:])
+        present = np.flatnonzero(np.bincount(_find_runs(part)[1])[1:])
         last_part |= dict.fromkeys(present.tolist(), number)
     carried: dict[int, int] = {}
     for number, part in enumerate(groups):
@@ -85,14 +85,17 @@ def zero_sum_blinding(
         )
         totals = group_sums(vector, groups=part, modulus=modulus)
         # Any one slot of a group may absorb the sum: the others stay independent and uniform.
+        starts, numbers = _find_runs(part)
         last = np.empty(max(totals, default=-1) + 2, dtype=np.int64)
-        last[np.maximum(part, -1)] = np.arange(len(part))  # of repeated numbers, the last stays
+        last[numbers[:-1]] = starts[1:] - 1  # of repeated numbers, the last stays
+        last[numbers[-1:]] = len(part) - 1
         for group, total in totals.items():
             so_far = total + carried.pop(group, 0)
             if last_part[group] > number:
                 carried[group] = so_far
             else:
-                vector[last[group]] = (int(vector[last[group]]) - so_far) % modulus
+                slot = last[group + 1]
+                vector[slot] = (int(vector[slot]) - so_far) % modulus
         yield vector
 
 
@@ -101,21 +104,30 @@ def group_sums(
 ) -> dict[int, int]:
     """Sums modulo t of each group's slots; group -1 is left out.
 
-    Residues are added in 32-bit halves and in stretches of 2**20 slots, so that a sum stays below
-    2**53, which a double holds exactly: counting with weights is four times faster than adding in
-    place.
+    Residues are added run by run of one group, since rosters are sorted by cell, and runs by group.
+    Those of more than 32 bits are added in halves of 32, and all of them in stretches of 2**20
+    slots, so that a sum stays below 2**53, which a double holds exactly: counting with weights is
+    four times faster than adding in place.
     """
     totals: dict[int, int] = {}
     for start in range(0, len(groups), _STRETCH):
-        # Groups are counted from one here, and what is in none of them is counted together.
-        numbers = np.maximum(groups[start : start + _STRETCH], -1) + 1
+        starts, numbers = _find_runs(groups[start : start + _STRETCH])
         residues = values[start : start + _STRETCH]
-        low = np.bincount(numbers, weights=residues & np.uint64(0xFFFFFFFF))
-        # t is below 2**63, so the upper half is below 2**31 and its sum below 2**51.
-        wide = modulus.bit_length() > 32
-        high = np.bincount(numbers, weights=residues >> np.uint64(32)) if wide else 0 * low
+        halves = [residues]
+        if modulus.bit_length() > 32:
+            # t is below 2**63, so the upper half is below 2**31 and its sum below 2**51.
+            halves = [residues & np.uint64(0xFFFFFFFF), residues >> np.uint64(32)]
         found = np.flatnonzero(np.bincount(numbers)[1:])
-        sums = (part[found + 1].astype(np.int64).tolist() for part in (high, low))
-        for n, upper, lower in zip(found.tolist(), *sums, strict=True):
-            totals[n] = (totals.get(n, 0) + (upper << 32) + lower) % modulus
+        for shift, half in zip((0, 32), halves, strict=False):
+            sums = np.bincount(numbers, weights=np.add.reduceat(half, starts))[found + 1]
+            for n, total in zip(found.tolist(), sums.astype(np.int64).tolist(), strict=True):
+                totals[n] = (totals.get(n, 0) + (total << shift)) % modulus
     return totals
+
+
+def _find_runs(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each run of slots of one group starts, and its group: from one on, 0 if it has none."""
+    changes = np.ones(len(groups), dtype=bool)
+    np.not_equal(groups[1:], groups[:-1], out=changes[1:])
+    starts = np.flatnonzero(changes)
+    return starts, np.maximum(groups[starts], -1) + 1
