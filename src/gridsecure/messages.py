@@ -461,3 +461,31 @@ class ReleaseCertificate(Message):
     cells: list[CellTotal]
     statements: dict[str, Digest]
     evidence_head: Digest
+
+
+class BatchReceipt(Message):
+    """What a gateway took in of a source.
+
+    Args:
+        batch_id: As the source names it; with `source` it names the batch.
+        sequence: Its number among the source's batches, from 1.
+        body_digest: Of the body as it was sent.
+        readings: How many there were, `rejected` among them.
+        rejected: Rule -> readings that it keeps from being billed.
+        first: Start of the earliest reading, ISO 8601.
+        last: Start of the latest one.
+        months: Local month -> `waiting` for its bills, or `late`: they were fixed before.
+        taken_in_at: When it was stored.
+    """
+
+    kind: ClassVar[str] = "batch-receipt"
+    source: str
+    batch_id: str
+    sequence: int
+    body_digest: Digest
+    readings: int
+    rejected: dict[str, int]
+    first: str
+    last: str
+    months: dict[str, Literal["waiting", "late"]]
+    taken_in_at: str

@@ -74,12 +74,15 @@ def test_every_route_answers_errors_as_problems(documents, zone):
         }
         assert set(bad) == {"4XX", "503", "5XX"}, name
         assert set(bad["503"]["headers"]) == {"Retry-After"}, name
-        for answer in bad.values():
+        for status, answer in bad.items():
             schema = answer["content"]["application/json"]["schema"]
-            assert schema == {"$ref": f"{NAMED}Problem"}, name
+            kind = "ReadingsProblem" if (name, status) == READINGS else "Problem"
+            assert schema == {"$ref": NAMED + kind}, name
 
 
+READINGS = ("post /v1/readings", "4XX")
 PAGED = {
+    "gateway": {"/v1/sources/{name}/batches"},
     "platform": {"/runs", "/release-requests"},
     "authority": {"/releases", "/shadow-previews", "/gateway-key-sets"},
 }

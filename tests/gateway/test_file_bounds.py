@@ -18,10 +18,12 @@ from gridsecure.errors import InputError, InvalidReadingsError, InvalidTariffErr
 from gridsecure.gateway import table_text
 from gridsecure.gateway.collection import MonthFiles, read_files
 from gridsecure.gateway.formats import read_readings
+from gridsecure.periods import billing_month
 from gridsecure.tariffs import tariff as tariffs
 from gridsecure.tariffs.tariff import load_tariff, parse_tariff
 
 MIB = 1 << 20
+PERIOD = billing_month(2026, 7, timezone="Asia/Shanghai")
 BYTES_PER_READING = 260
 """Memory that a reading may take while it is read [bytes]; `docs/limitations.md` says 200."""
 OVERHEAD = 128 * MIB
@@ -215,7 +217,7 @@ def test_a_refused_file_leaves_the_months_folder_as_it_was(tmp_path):
     files = MonthFiles("2026-07", tmp_path, (bomb,), tmp_path / "contracts.csv", {})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InvalidReadingsError, match=r"readings\.expansion.*file 1 of 1"):
-        read_files(files, timezone="Asia/Shanghai")
+        read_files(files, timezone="Asia/Shanghai", period=PERIOD)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -227,9 +229,10 @@ def test_the_files_of_a_month_are_counted_together(tmp_path, later):
         paths[-1].write_bytes(wide_lines(1, points=",".join(["0.1"] * 96)))
     own, corrected = (tuple(paths[:1]), tuple(paths[1:])) if later else (tuple(paths), ())
     files = MonthFiles("2026-07", tmp_path, own, tmp_path / "contracts.csv", {}, later=corrected)
-    assert read_files(files, timezone="Asia/Shanghai")
+    assert read_files(files, timezone="Asia/Shanghai", period=PERIOD)
+    fewer = replace(files, max_readings=2 * 31 * 96)
     with pytest.raises(InputError) as refused:
-        read_files(replace(files, max_readings=2 * 31 * 96), timezone="Asia/Shanghai")
+        read_files(fewer, timezone="Asia/Shanghai", period=PERIOD)
     assert refused.value.reason == "month.too-many"
     assert "8,928 readings" in refused.value.message
 

@@ -29,6 +29,7 @@ from tests.store.schema_checks import check_kept, check_schema, check_signed, lo
 DUMP = Path(__file__).parents[1] / "data" / "databases" / "gateway-records.sql"
 COUNTS = {
     "agent": 13,
+    "batch": 0,
     "correction_plan": 0,
     "correction_report": 0,
     "credential": 13,
@@ -38,6 +39,7 @@ COUNTS = {
     "month_plan": 1,
     "month_report": 1,
     "roster": 3,
+    "source": 0,
     "upload": 3,
 }
 

@@ -18,13 +18,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
+from gridsecure.billing.readings import ReadingProblem
+from gridsecure.errors import (
+    AuthenticityError,
+    GridSecureError,
+    InvalidMessageError,
+    InvalidReadingsError,
+)
 from gridsecure.wire.problems import (
     BUSY,
     INTERNAL,
     LATER,
     TOO_LARGE,
     Problem,
+    ReadingsProblem,
     problem_of,
     status_of,
 )
@@ -41,7 +48,16 @@ def error_response(error: GridSecureError) -> JSONResponse:
     if isinstance(error, AuthenticityError):
         _log.warning("refused: %s %s", type(error).__name__, error.reason)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return _response(problem_of(error), status, headers=RETRY_AFTER if status == LATER else headers)
+    problem = problem_of(error)
+    if isinstance(error, InvalidReadingsError) and (places := _places(error)):
+        problem = ReadingsProblem(**problem.model_dump(), problems=places)
+    return _response(problem, status, headers=RETRY_AFTER if status == LATER else headers)
+
+
+def _places(error: InvalidReadingsError) -> list[str]:
+    """Where readings are wrong, and under which rule; whose they are stays out of it."""
+    found = (problem for problem in error.problems if isinstance(problem, ReadingProblem))
+    return [f"{problem.detail} ({problem.rule})" for problem in found]
 
 
 def _response(

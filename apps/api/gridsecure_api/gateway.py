@@ -1,4 +1,4 @@
-"""The gateway service: a month's files in, encrypted and signed columns out to the platform.
+"""The gateway service: readings in by batch or file, encrypted and signed columns out.
 
 The only service of the product that holds plaintext readings. It gives out counts and reasons;
 quarantined readings, excluded meter points and the plaintext oracle stay in its folder.
@@ -26,6 +26,7 @@ from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
 from gridsecure.wire.gateway import FilesKept, MonthReport, MonthStatus, SettlementProofs
+from gridsecure_api import gateway_readings
 from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.gateway_months import MonthWorker
 from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
@@ -100,7 +101,7 @@ _FORM: Final = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["readings", "contracts"],
+                    "required": ["contracts"],
                     "properties": {
                         "readings": _FILE_LIST,
                         "contracts": {"type": "string", "format": "binary"},
@@ -121,8 +122,8 @@ def put_files(month: str, service: Service, form: Form) -> FilesKept:
     tariffs = _files(form, "tariffs")
     if len(contracts) != 1 or set(form) - {"readings", "contracts", "tariffs"}:
         raise InvalidMessageError(
-            "A month needs one or more files named readings and one named contracts; files named "
-            "tariffs are optional.",
+            "A month needs one file named contracts; files named readings, where sources sent no "
+            "batches, and files named tariffs may come with it.",
             reason="message.month-files",
             remedy="Send them as multipart/form-data.",
         )
@@ -216,6 +217,8 @@ def create_gateway_app(
     (office,) = key_registry(settings.billing_office_public_key).values()
     app.state.service = GatewayService(zone, MonthWorker(zone, work), office, clock)
     app.include_router(router)
+    app.state.intake = gateway_readings.Intake(zone, clock)
+    app.include_router(gateway_readings.router)
     return app
 
 

@@ -31,11 +31,19 @@ Connections = Annotated[int, Field(ge=1, le=1000)]
 MIB = 1024 * 1024
 
 Role = Literal[
-    "gateway", "platform", "authority", "billing", "analyst", "custodian", "regulator", "operator"
+    "gateway",
+    "platform",
+    "authority",
+    "meter-data",
+    "billing",
+    "analyst",
+    "custodian",
+    "regulator",
+    "operator",
 ]
-"""Services: gateway, platform, authority. People: the others."""
+"""Services: the first four; a meter-data system sends readings to a gateway. People: the others."""
 
-ServiceRole = Literal["gateway", "platform", "authority"]
+ServiceRole = Literal["gateway", "platform", "authority", "meter-data"]
 
 
 def public_key(point: str) -> Sm2PublicKey:

@@ -20,6 +20,7 @@ from gridsecure.cli.period import period_app
 from gridsecure.cli.plan import plan_app
 from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from gridsecure.cli.shadow import shadow_app
+from gridsecure.cli.source import source_app
 from gridsecure.cli.tariff import tariff_app
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.statements.options import Format, RenderOptions
@@ -46,6 +47,7 @@ app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
 app.add_typer(period_app, name="period")
 app.add_typer(shadow_app, name="shadow")
+app.add_typer(source_app, name="source")
 app.add_typer(objects_app, name="objects")
 
 

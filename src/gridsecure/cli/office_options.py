@@ -8,24 +8,29 @@ from typing import Annotated
 import typer
 
 
-def _address(text: str) -> str:
+def without_slash(text: str) -> str:
+    """An address as paths are appended to it."""
     return text.rstrip("/")
 
 
-UrlOption = Annotated[str, typer.Option(help="Address of the identity service.", callback=_address)]
+UrlOption = Annotated[
+    str, typer.Option(help="Address of the identity service.", callback=without_slash)
+]
 IdentityUrlOption = Annotated[
     str,
-    typer.Option("--identity", help="Address of the identity service.", callback=_address),
+    typer.Option("--identity", help="Address of the identity service.", callback=without_slash),
 ]
 AuthorityUrlOption = Annotated[
-    str, typer.Option("--authority", help="Address of the key authority.", callback=_address)
+    str, typer.Option("--authority", help="Address of the key authority.", callback=without_slash)
 ]
 PlatformUrlOption = Annotated[
-    str, typer.Option("--platform", help="Address of the platform.", callback=_address)
+    str, typer.Option("--platform", help="Address of the platform.", callback=without_slash)
 ]
 DenyListOption = Annotated[
     str,
-    typer.Option("--platform-url", help="Platform to bring the deny list to.", callback=_address),
+    typer.Option(
+        "--platform-url", help="Platform to bring the deny list to.", callback=without_slash
+    ),
 ]
 KeyOption = Annotated[Path, typer.Option(help="The officer's SM2 key (32 bytes, mode 0600).")]
 OpenerKeyOption = Annotated[

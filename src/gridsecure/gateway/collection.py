@@ -18,12 +18,13 @@ from typing import Final
 
 import pandas as pd
 
-from gridsecure.billing.interval_lengths import UNKNOWN, usual_interval
+from gridsecure.billing.interval_lengths import UNKNOWN, find_length_changes, usual_interval
 from gridsecure.billing.reading_versions import overlay_readings
 from gridsecure.billing.readings import as_categories, join_readings
 from gridsecure.billing.validation import validate_readings
 from gridsecure.errors import InputError, InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
+from gridsecure.gateway.ingestion.stored_readings import read_batches
 from gridsecure.periods import BillingPeriod
 
 MAX_READINGS: Final = 64_000_000
@@ -41,6 +42,8 @@ class MonthFiles:
         later: Files of late and corrected readings, oldest first; each lies over those before.
         months: The folder of all months, where `folder` is not one of them.
         max_readings: Readings of all files that are held at once.
+        batches: Files of the batches that sources sent, in the order in which they came.
+        until_batch: The number of the last batch that could be among them.
     """
 
     month: str
@@ -51,6 +54,8 @@ class MonthFiles:
     later: tuple[Path, ...] = ()
     months: Path | None = None
     max_readings: int = MAX_READINGS
+    batches: tuple[Path, ...] = ()
+    until_batch: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,8 +85,8 @@ class Collected:
     problems: Mapping[str, int]
 
 
-def read_files(files: MonthFiles, *, timezone: str) -> list[ReadingsFile]:
-    """Read the meter data files, later ones laid over the first.
+def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> list[ReadingsFile]:
+    """Read the meter data files and batches, later files laid over them.
 
     Raises:
         InvalidReadingsError: A file is unusable as a whole; the message says which, by its place
@@ -89,6 +94,8 @@ def read_files(files: MonthFiles, *, timezone: str) -> list[ReadingsFile]:
             (`correction.interval`), or all files hold too many readings (`month.too-many`).
     """
     found = _read(files, files.readings, timezone=timezone)
+    if files.batches:
+        found.append(_read_batches(files, period, held=sum(len(one.readings) for one in found)))
     if not files.later:
         return found
     below = reduce(_joined_files, found)
@@ -125,15 +132,26 @@ def _read(
                 problems=error.problems,
             ) from error
         held += len(found[-1].readings)
-        if held > files.max_readings:
-            raise InputError(
-                f"Readings files 1 to {number} of {len(paths)} hold {held:,} readings; this gateway"
-                f" holds at most {files.max_readings:,} at once.",
-                reason="month.too-many",
-                remedy="Divide the meter points among several gateways, or give this one more"
-                " memory and raise its setting max_readings.",
-            )
+        _check_held(held, files, what=f"Readings files 1 to {number} of {len(paths)} hold")
     return found
+
+
+def _read_batches(files: MonthFiles, period: BillingPeriod, *, held: int) -> ReadingsFile:
+    """What batches hold of the period, as one file."""
+    readings = read_batches(files.batches, period=period)
+    _check_held(held + len(readings), files, what="Readings files and batches hold")
+    interval = usual_interval(readings["minutes"].to_numpy())
+    return ReadingsFile(readings, "batches", interval, "utf-8", find_length_changes(readings))
+
+
+def _check_held(held: int, files: MonthFiles, *, what: str) -> None:
+    if held > files.max_readings:
+        raise InputError(
+            f"{what} {held:,} readings; this gateway holds at most {files.max_readings:,} at once.",
+            reason="month.too-many",
+            remedy="Divide the meter points among several gateways, or give this one more"
+            " memory and raise its setting max_readings.",
+        )
 
 
 def collect(

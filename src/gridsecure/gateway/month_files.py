@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Final
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.zone import GatewayZone
@@ -55,7 +56,8 @@ def save_files(
 
     Args:
         month: YYYY-MM.
-        readings: Meter data files; read when the month is processed.
+        readings: Meter data files; read when the month is processed. There may be none where
+            sources sent batches of the month.
         tariffs: Tariff files beyond the catalogue's, or instead of them.
 
     Returns:
@@ -74,11 +76,12 @@ def save_files(
             reason="conflict.month-files",
             remedy="Process the month to its end.",
         )
-    if not readings:
+    period = month_period(month, timezone=zone.timezone)
+    if not readings and not find_batches(zone, period, until=newest_batch(zone)):
         raise InputError(
-            "No readings file was sent.",
+            "No readings file was sent, and no source sent readings of this month.",
             reason="month.no-readings",
-            remedy="Send one file or more under the name readings.",
+            remedy="Send one file or more under the name readings, or batches to /v1/readings.",
         )
     private_folder(folder)
     with _staged(folder) as staging:
@@ -114,7 +117,9 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
             remedy=f"Send them to /months/{month}/files.",
         )
     source = folder / pointer["folder"]
-    first = month_period(month, timezone=zone.timezone).start.date()
+    plan, period = find_plan(zone, month), month_period(month, timezone=zone.timezone)
+    until = newest_batch(zone) if plan is None else plan.until_batch
+    first = period.start.date()
     paths = catalogue_tariffs(first) | {n: source / file for n, file in pointer["tariffs"].items()}
     try:
         tariffs = {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
@@ -127,6 +132,8 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
         contracts=source / _CONTRACTS,
         tariffs=tariffs,
         max_readings=zone.max_readings,
+        batches=find_batches(zone, period, until=until),
+        until_batch=until,
     )
 
 

@@ -41,6 +41,7 @@ class MonthPlan:
         counts: The report as far as it is known.
         refused: Meter points that the identity authority refused, with the reason; another run
             leaves out the same ones.
+        until_batch: The number of the last batch of readings that counts; later ones are late.
     """
 
     start: str
@@ -50,6 +51,7 @@ class MonthPlan:
     tariffs: tuple[str, ...]
     counts: Mapping[str, Any]
     refused: Mapping[str, str]
+    until_batch: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:

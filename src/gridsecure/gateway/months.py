@@ -276,6 +276,7 @@ class _MonthRun:
             tariffs=tuple(sorted({roster.tariff for roster in rosters})),
             counts=assigned.admitted.counts() | {"rosters": len(rosters)},
             refused=assigned.refused,
+            until_batch=self.files.until_batch,
         )
         return plan, assigned
 

@@ -257,7 +257,7 @@ def admit_month(
     begin("read")
     contracts = load_contracts(files.contracts)
     tariffs = _parsed(files.tariffs, timezone=timezone)
-    sources = read_files(files, timezone=timezone)
+    sources = read_files(files, timezone=timezone, period=period)
     # 2. Validate.
     begin("validate")
     contracted = frozenset(contracts["meter_point_id"])

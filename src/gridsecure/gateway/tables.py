@@ -159,6 +159,52 @@ class UploadRow(SignedRow, table=True):
     state: str
 
 
+# --- what comes in
+
+
+class SourceRow(Row, table=True):
+    """A meter-data system and what it declared; registering it again replaces that.
+
+    Attributes:
+        meter_points: Beginnings of meter point ids, one a line.
+    """
+
+    __tablename__ = "source"
+
+    name: str = Field(primary_key=True)
+    thumbprint: str = Field(unique=True)
+    meter_points: str
+    stamps: str
+    timezone: str
+    at: datetime = Field(sa_type=Moment)
+
+
+class BatchRow(SignedRow, table=True):
+    """A batch that was taken in, with its receipt.
+
+    Attributes:
+        id: The order in which batches came.
+        body_digest: Of the body as it was sent.
+        first_at: Start of its earliest reading.
+        last_at: Start of its latest one.
+    """
+
+    __tablename__ = "batch"
+    __table_args__ = (
+        UniqueConstraint("source", "batch_id"),
+        UniqueConstraint("source", "sequence"),
+    )
+    SAME: ClassVar = ("source", "batch_id", "sequence", "body_digest")
+
+    id: int | None = Field(default=None, primary_key=True)
+    source: str
+    batch_id: str
+    sequence: int = Field(sa_type=BigInteger)
+    body_digest: str
+    first_at: datetime = Field(sa_type=Moment)
+    last_at: datetime = Field(sa_type=Moment, index=True)
+
+
 # --- months
 
 
@@ -209,5 +255,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0001"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0002"
 )

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from gridsecure.messages import Signed
 from gridsecure.wire.services import Answer, Count
 
 
@@ -64,3 +65,31 @@ class SettlementProofs(Answer):
     """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it."""
 
     proofs: dict[str, str]
+
+
+class SourceRegistered(Answer):
+    """A meter-data system as the gateway knows it, by the thumbprint of its key."""
+
+    name: str
+    thumbprint: str
+    meter_points: list[str]
+    stamps: str
+    timezone: str
+
+
+class BatchStatus(Answer):
+    """A batch's receipt, a signed `BatchReceipt`, and what became of its months by now.
+
+    A month is `waiting` until its bills are fixed, then `billed`; `late` if they were fixed before
+    the batch came.
+    """
+
+    receipt: Signed
+    months: dict[str, Literal["waiting", "billed", "late"]]
+
+
+class SequenceGap(Answer):
+    """Sequences of a source that never came, from the first to the last."""
+
+    first: int
+    last: int

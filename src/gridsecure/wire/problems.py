@@ -109,6 +109,12 @@ class Problem(BaseModel):
         return cls(type=address, reason=reason, message=message, remedy=remedy)
 
 
+class ReadingsProblem(Problem):
+    """A refusal of readings, with up to twenty places where they are wrong."""
+
+    problems: list[str] = []
+
+
 REFUSED: Final = Problem.of(
     AuthenticityError.default_reason,
     message="The request could not be trusted.",

@@ -1,0 +1,195 @@
+"""Routes of the gateway for meter-data systems: who sends, what was sent, what became of it.
+
+A source signs in with its key at the identity service's `/service-tokens`, as services do; no
+person has to. It sees its own batches and nobody else's, and never a reading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import NotFoundError
+from gridsecure.gateway.ingestion.batches import (
+    BatchName,
+    count_batches,
+    find_gaps,
+    list_batches,
+    load_batch,
+    take_in,
+)
+from gridsecure.gateway.ingestion.sources import (
+    ROLE,
+    Source,
+    find_source,
+    list_sources,
+    register_source,
+)
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.messages import Signed
+from gridsecure.wire.gateway import BatchStatus, SequenceGap, SourceRegistered
+from gridsecure.wire.problems import ReadingsProblem
+from gridsecure_api.deps import Clock, RawBody, require
+from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
+from gridsecure_api.settings import PublicPoint, public_key
+
+MAX_GAPS: Final = 1000
+"""Gaps of a sequence in one answer, the first ones."""
+
+_FORMATS: Final[dict[str, dict[str, Any]]] = {
+    name: {"schema": {"type": "string", "format": "binary"}}
+    for name in (
+        "text/csv",
+        "application/json",
+        "application/x-ndjson",
+        "application/vnd.apache.parquet",
+    )
+}
+_FORMATS["text/csv"] |= {
+    "example": "meter_point_id,start,kwh\nMP-0001,2026-07-01T00:00+08:00,0.412\n"
+}
+_BODY: Final = {"requestBody": {"required": True, "content": _FORMATS}}
+
+_REFUSED: Final = {"description": "Nothing was taken in.", "model": ReadingsProblem}
+
+OPERATOR: Final = "operator"
+
+
+class SourceDeclared(BaseModel):
+    """What a source declares of itself and its readings."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    public_key: PublicPoint
+    meter_points: list[str] = Field(default=[""], max_length=1000)
+    stamps: Literal["", "start", "end"] = ""
+    timezone: str = Field(default="", max_length=64)
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What the routes work with; an application's `state.intake`."""
+
+    zone: GatewayZone
+    clock: Clock
+
+
+def _intake(request: Request) -> Intake:
+    intake: Intake = request.app.state.intake
+    return intake
+
+
+In = Annotated[Intake, Depends(_intake)]
+
+router = APIRouter(prefix="/v1", tags=["readings"])
+
+
+def _own_source(intake: Intake, claims: TokenClaims) -> Source:
+    """The source that a token is for; its subject is the role and the key's thumbprint."""
+    return find_source(intake.zone, claims.subject.removeprefix(f"{ROLE}:"))
+
+
+def _admit(
+    name: str, intake: In, claims: Annotated[TokenClaims, Depends(require(OPERATOR, ROLE))]
+) -> None:
+    """Admit an operator, and a source to what is its own."""
+    if OPERATOR not in claims.roles and _own_source(intake, claims).name != name:
+        raise NotFoundError("There is no source of that name here.", reason="not-found.source")
+
+
+_operators = [Depends(require(OPERATOR))]
+_visible = [Depends(_admit)]
+
+
+@router.put("/sources/{name}", dependencies=_operators)
+def put_source(name: str, wanted: SourceDeclared, intake: In) -> SourceRegistered:
+    """Register a meter-data system, or replace what the one of that name declared."""
+    source = register_source(
+        intake.zone,
+        name,
+        key=public_key(wanted.public_key),
+        meter_points=wanted.meter_points,
+        stamps=wanted.stamps,
+        timezone=wanted.timezone,
+        at=intake.clock(),
+    )
+    return _registered(source)
+
+
+@router.get("/sources", dependencies=_operators)
+def read_sources(intake: In) -> list[SourceRegistered]:
+    """All registered sources, by name."""
+    return [_registered(source) for source in list_sources(intake.zone)]
+
+
+@router.post(
+    "/readings",
+    openapi_extra=_BODY,
+    responses={"4XX": _REFUSED},
+)
+def post_readings(
+    claims: Annotated[TokenClaims, Depends(require(ROLE))],
+    intake: In,
+    body: RawBody,
+    response: Response,
+    batch_id: Annotated[str, Header(alias="Idempotency-Key", max_length=128)],
+    sequence: Annotated[int, Header(alias="Batch-Sequence", ge=1, le=2**53)],
+) -> BatchStatus:
+    """Send a batch of readings. It is taken in whole, or not at all; repeating is harmless.
+
+    Answers with its receipt, the first one if it was taken in before.
+    """
+    source = _own_source(intake, claims)
+    name = BatchName(batch_id, sequence)
+    take_in(intake.zone, body, source=source, name=name, at=intake.clock())
+    response.headers["Location"] = f"/v1/sources/{source.name}/batches/{batch_id}"
+    return _status(intake.zone, source.name, batch_id)
+
+
+@router.get(
+    "/sources/{name}/batches",
+    dependencies=_visible,
+    response_model=list[Signed],
+    responses=PAGED,
+)
+def read_batches(name: str, request: Request, intake: In, asked: Paging) -> Response:
+    """Receipts of a source's batches, in the order in which they came, page by page."""
+    return answer_page(
+        request,
+        intake.zone.engine,
+        revision=lambda session: count_batches(session, source=name),
+        read=lambda session: list_batches(session, asked, source=name),
+        write=join_texts,
+    )
+
+
+@router.get("/sources/{name}/batches/{batch_id}", dependencies=_visible)
+def read_batch(name: str, batch_id: str, intake: In) -> BatchStatus:
+    """A batch's receipt, and what became of the months it has readings of."""
+    return _status(intake.zone, name, batch_id)
+
+
+@router.get("/sources/{name}/gaps", dependencies=_visible)
+def read_gaps(name: str, intake: In) -> list[SequenceGap]:
+    """Sequences that never came, before the greatest that did; the first thousand gaps."""
+    gaps = find_gaps(intake.zone, source=name, limit=MAX_GAPS)
+    return [SequenceGap(first=first, last=last) for first, last in gaps]
+
+
+def _status(zone: GatewayZone, source: str, batch_id: str) -> BatchStatus:
+    receipt, months = load_batch(zone, source=source, batch_id=batch_id)
+    return BatchStatus(receipt=receipt, months=months)
+
+
+def _registered(source: Source) -> SourceRegistered:
+    return SourceRegistered(
+        name=source.name,
+        thumbprint=source.thumbprint,
+        meter_points=list(source.meter_points),
+        stamps=source.stamps,
+        timezone=source.timezone,
+    )

@@ -1,0 +1,164 @@
+"""The commands of `gridsecure source`: meter-data systems that send readings to a gateway.
+
+An operator registers a source once. From then on the source signs in with its own key; no person
+has to. What it sends goes in whole or not at all, and sending it again is harmless.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.office_options import IdentityUrlOption, without_slash
+from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.period import PersonOption
+from gridsecure.errors import InputError
+
+with on_use():
+    from gridsecure import messages, zone_keys
+    from gridsecure.cli import online
+    from gridsecure.crypto import sm2, sm3
+    from gridsecure.offices import files as office_files
+
+if TYPE_CHECKING:
+    from gridsecure.messages import BatchReceipt
+
+source_app = typer.Typer(
+    help="Register meter-data systems, and send readings as one.", no_args_is_help=True
+)
+
+GatewayOption = Annotated[
+    str, typer.Option("--gateway", help="Address of the gateway.", callback=without_slash)
+]
+SourceKeyOption = Annotated[Path, typer.Option(help="The source's SM2 key (32 bytes, mode 0600).")]
+
+
+class StampsOption(StrEnum):
+    """What a source says of its times."""
+
+    START = "start"
+    END = "end"
+    LOOK = "look"
+
+
+@source_app.command("key")
+@explain_errors
+def make_key(
+    path: Annotated[Path, typer.Argument(help="File of the key; made if there is none.")],
+) -> None:
+    """Make a source's key, and print its public half for the identity service and the gateway."""
+    zone_keys.load_secret(path, lambda: sm2.generate_private_key().to_bytes())
+    typer.echo(office_files.officer_key(path).public_key.point.hex())
+
+
+@source_app.command("register")
+@explain_errors
+def register(  # noqa: PLR0913 - one parameter an option
+    name: Annotated[str, typer.Argument(help="Up to 64 small letters, digits and hyphens.")],
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    public_key: Annotated[str, typer.Option(help="The source's public key (130 digits).")],
+    meter_points: Annotated[
+        list[str] | None,
+        typer.Option(help="Beginning of the ids it may send; may be given again. Default: all."),
+    ] = None,
+    stamps: Annotated[
+        StampsOption, typer.Option(help="What its times are; look: as each batch shows.")
+    ] = StampsOption.LOOK,
+    timezone: Annotated[
+        str, typer.Option(help="Zone of its local times. Default: the gateway's.")
+    ] = "",
+) -> None:
+    """Register a source at a gateway as an operator, or replace what it declared."""
+    body = {
+        "public_key": public_key,
+        "meter_points": meter_points or [""],
+        "stamps": "" if stamps is StampsOption.LOOK else stamps.value,
+        "timezone": timezone,
+    }
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        source = call("gateway", "PUT", f"/v1/sources/{name}", json=body)
+    Console().print(
+        f"Source {source['name']} is registered; its local times are of {source['timezone']}."
+    )
+
+
+@source_app.command("send")
+@explain_errors
+def send(  # noqa: PLR0913 - one parameter an option
+    file: Annotated[Path, typer.Argument(help="CSV, JSON, lines of JSON or Parquet.")],
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: SourceKeyOption,
+    sequence: Annotated[int, typer.Option(min=1, help="Its number among the source's batches.")],
+    batch: Annotated[
+        str, typer.Option(help="Its id; the same again when it is repeated. Default: its digest.")
+    ] = "",
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Send a batch of readings, and show its receipt."""
+    try:
+        body = file.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"The file {file.name!r} cannot be read: {error.strerror}.",
+            reason="source.file",
+            remedy="Check the path and the permissions.",
+        ) from error
+    headers = {"Idempotency-Key": batch or sm3.sm3_hex(body), "Batch-Sequence": str(sequence)}
+    with online.service(identity, key=key, service=("gateway", gateway)) as call:
+        taken = call("gateway", "POST", "/v1/readings", content=body, headers=headers)
+    receipt = messages.BatchReceipt.parse(taken["receipt"]["body"])
+    document = {"receipt": receipt.model_dump(), "months": taken["months"]}
+    print_result(document, output, show=lambda console: _show(receipt, taken["months"], console))
+
+
+@source_app.command("show")
+@explain_errors
+def show(
+    name: Annotated[str, typer.Argument(help="The source.")],
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """List what a source sent, and which sequences never came, as an operator."""
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        sent = call("gateway", "GET", f"/v1/sources/{name}/batches")
+        gaps = call("gateway", "GET", f"/v1/sources/{name}/gaps")
+    receipts = [messages.BatchReceipt.parse(one["body"]) for one in sent]
+    document = {"batches": [receipt.model_dump() for receipt in receipts], "gaps": gaps}
+    print_result(document, output, show=lambda console: _list(receipts, gaps, console))
+
+
+def _show(receipt: BatchReceipt, months: dict[str, str], console: Console) -> None:
+    console.print(f"Batch {receipt.batch_id} is taken in: {receipt.readings:,} readings.")
+    for rule, count in receipt.rejected.items():
+        console.print(f"  {count:,} will not be billed: {rule}")
+    for month, state in months.items():
+        console.print(f"  {month}: {state}")
+
+
+def _list(receipts: list[BatchReceipt], gaps: list[dict[str, Any]], console: Console) -> None:
+    table = Table("batch", "from", "to", "taken in")
+    for name in ("sequence", "readings", "rejected"):
+        table.add_column(name, justify="right")
+    for receipt in receipts:
+        span = (one[:16] for one in (receipt.first, receipt.last, receipt.taken_in_at))
+        counts = (receipt.sequence, receipt.readings, sum(receipt.rejected.values()))
+        table.add_row(receipt.batch_id[:24], *span, *(f"{count:,}" for count in counts))
+    console.print(table)
+    for gap in gaps:
+        first, last = gap["first"], gap["last"]
+        console.print(f"Never came: {first}" if first == last else f"Never came: {first} to {last}")

@@ -1,0 +1,1 @@
+"""Readings as meter-data systems send them: sources, their batches, and the receipts they get."""

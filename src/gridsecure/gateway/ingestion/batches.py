@@ -1,0 +1,268 @@
+"""Batches of readings: taken in whole or not at all, once, against a signed receipt.
+
+    readings/<name>.parquet     a batch's readings with the rule that rejects each, or none
+
+The name is the digest of source, batch id and body, so writing a batch again after a kill writes
+the same file. A row in the database is what makes it taken in: without one the file is nobody's.
+The row and the receipt are kept once the file is on disk, so what has a receipt is there.
+
+A batch is identified by its source and the id that the source gave it, as in CloudEvents. Its
+sequence says where it stands among the others, so that one which never came is noticed. Both are
+taken by the first batch that has them; the same batch again is answered with the first receipt.
+
+Which readings count is decided when a month is processed. Of several of one interval an actual one
+counts before an estimated one, and of equals the one that came last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+from sqlmodel import Session, col, func, select
+
+from gridsecure.billing.readings import MINUTE_US, QUALITIES, moment_us, start_us
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import InputError, NotFoundError
+from gridsecure.gateway.ingestion.bodies import read_body
+from gridsecure.gateway.ingestion.sources import Source
+from gridsecure.gateway.ingestion.stored_readings import RULE, write_readings
+from gridsecure.gateway.month_plan import find_plan
+from gridsecure.gateway.private_files import private_folder, write_private
+from gridsecure.gateway.tables import BatchRow
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.messages import BatchReceipt, Signed, sign_message
+from gridsecure.periods import BillingPeriod
+from gridsecure.store.database import read_session
+from gridsecure.store.pages import PageAsked, read_page
+from gridsecure.store.rows import find, keep_once
+
+OUTSIDE_SCOPE: Final = "outside-scope"
+QUALITY_FLAG: Final = "quality-flag"
+FUTURE: Final = "future"
+
+_BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_MOST_SEQUENCE: Final = 2**53  # what every JSON reader keeps exactly
+
+BatchState = Literal["waiting", "billed", "late"]
+"""Of a month's readings: its bills are not fixed yet; fixed with them; fixed before they came."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchName:
+    """How a source names a batch.
+
+    Args:
+        batch_id: Up to 128 letters, digits and `._:-`.
+        sequence: Its number among the source's batches, from 1.
+    """
+
+    batch_id: str
+    sequence: int
+
+    def check(self) -> None:
+        """Refuse what is no name.
+
+        Raises:
+            InputError: It is not (`batch.name`).
+        """
+        if not _BATCH_ID.fullmatch(self.batch_id) or not 1 <= self.sequence <= _MOST_SEQUENCE:
+            raise InputError(
+                "A batch needs an id of up to 128 letters, digits and ._:- and a sequence from 1.",
+                reason="batch.name",
+                remedy="Send both with the batch, and the same ones when you repeat it.",
+            )
+
+
+def take_in(
+    zone: GatewayZone, body: bytes, *, source: Source, name: BatchName, at: datetime
+) -> None:
+    """Take in a batch of readings; one that was taken in before changes nothing.
+
+    Args:
+        body: As `read_body` takes it.
+        at: The present; readings of intervals that have not ended then are rejected.
+
+    Raises:
+        InputError: Its name is none (`batch.name`), or the body cannot be read, as `read_body`.
+        ConflictError: Its id or its sequence is another batch's (`conflict.batch`).
+        StorageError: The disk or the database could not take it; nothing is taken in.
+    """
+    name.check()
+    digest = sm3_hex(body)
+    known = _find(zone, source.name, name.batch_id)
+    if known is not None and (known.sequence, known.body_digest) == (name.sequence, digest):
+        return
+    if known is None:
+        readings = _judged(
+            read_body(body, source=source, timezone=zone.timezone).readings, source, at
+        )
+        row = _row(zone, readings, source=source, name=name, digest=digest, at=at)
+        folder = private_folder(_folder(zone))
+        write_private(folder / _file(row), [write_readings(readings)], what="The batch")
+    else:
+        row = _other(known, name, digest)
+    keep_once(zone.engine, row)
+
+
+def _other(known: BatchRow, name: BatchName, digest: str) -> BatchRow:
+    """What was sent under a known batch's id, which `keep_once` refuses."""
+    fields = known.model_dump(exclude={"id"})
+    return BatchRow(**fields | {"sequence": name.sequence, "body_digest": digest})
+
+
+def _judged(readings: pd.DataFrame, source: Source, at: datetime) -> pd.DataFrame:
+    """Readings with the rule that rejects each, or an empty text."""
+    names = readings["meter_point_id"].astype("str")
+    outside = ~names.str.startswith(source.meter_points).to_numpy(bool)
+    ends = start_us(readings) + readings["minutes"].to_numpy(np.int64) * MINUTE_US
+    unknown = ~readings["quality"].isin(QUALITIES).to_numpy(bool)
+    rules = {OUTSIDE_SCOPE: outside, QUALITY_FLAG: unknown, FUTURE: ends > moment_us(at)}
+    rule = np.select(list(rules.values()), list(rules), default="")
+    return readings.assign(**{RULE: rule})
+
+
+def _row(
+    zone: GatewayZone,
+    readings: pd.DataFrame,
+    *,
+    source: Source,
+    name: BatchName,
+    digest: str,
+    at: datetime,
+) -> BatchRow:
+    starts = pd.DatetimeIndex(readings["start"])
+    first, last = starts.min(), starts.max()
+    rejected = Counter(readings.loc[readings[RULE] != "", RULE])
+    receipt = BatchReceipt(
+        source=source.name,
+        batch_id=name.batch_id,
+        sequence=name.sequence,
+        body_digest=digest,
+        readings=len(readings),
+        rejected=dict(sorted(rejected.items())),
+        first=first.isoformat(),
+        last=last.isoformat(),
+        months=_months(zone, readings),
+        taken_in_at=at.isoformat(),
+    )
+    signed = sign_message(receipt, key=zone.signing_key)
+    return BatchRow(
+        source=source.name,
+        batch_id=name.batch_id,
+        sequence=name.sequence,
+        body_digest=digest,
+        first_at=first.to_pydatetime(),
+        last_at=last.to_pydatetime(),
+        digest=signed.digest,
+        message=signed.model_dump_json(),
+        at=at,
+    )
+
+
+def _months(zone: GatewayZone, readings: pd.DataFrame) -> dict[str, Literal["waiting", "late"]]:
+    """What becomes of the months that accepted readings lie in."""
+    starts = pd.DatetimeIndex(readings.loc[readings[RULE] == "", "start"])
+    months = sorted(set(starts.strftime("%Y-%m")))
+    return {m: "waiting" if find_plan(zone, m) is None else "late" for m in months}
+
+
+def newest_batch(zone: GatewayZone) -> int:
+    """The number of the batch that came last; 0 before there is one."""
+    with read_session(zone.engine) as session:
+        return session.exec(select(func.max(col(BatchRow.id)))).one() or 0
+
+
+def find_batches(zone: GatewayZone, period: BillingPeriod, *, until: int) -> tuple[Path, ...]:
+    """Files of the batches that have readings of a period, in the order in which they came.
+
+    Args:
+        until: The number of the last one that counts.
+    """
+    found = (
+        select(BatchRow)
+        .where(col(BatchRow.last_at) >= period.start, col(BatchRow.first_at) < period.end)
+        .where(col(BatchRow.id) <= until)
+        .order_by(col(BatchRow.id))
+    )
+    with read_session(zone.engine) as session:
+        return tuple(_folder(zone) / _file(row) for row in session.exec(found))
+
+
+def list_batches(
+    session: Session, asked: PageAsked, *, source: str
+) -> tuple[list[str], int | None]:
+    """Receipts of a source's batches, in the order in which they came, page by page."""
+    found = select(BatchRow).where(BatchRow.source == source)
+    page = read_page(session, found, key=BatchRow.id, asked=asked)
+    return [row.message for row in page.rows], page.after
+
+
+def count_batches(session: Session, *, source: str) -> int:
+    """How many batches a source's list has."""
+    found = select(func.count()).select_from(BatchRow).where(BatchRow.source == source)
+    return session.exec(found).one()
+
+
+def find_gaps(zone: GatewayZone, *, source: str, limit: int) -> list[tuple[int, int]]:
+    """Sequences of a source that never came before its greatest: first and last of each gap.
+
+    Args:
+        limit: Gaps at most, the first ones.
+    """
+    own = select(col(BatchRow.sequence)).where(BatchRow.source == source).subquery()
+    before = func.coalesce(func.lag(own.c.sequence).over(order_by=own.c.sequence), 0)
+    steps = select(before.label("before"), own.c.sequence.label("sequence")).subquery()
+    gaps = (
+        select(steps.c.before, steps.c.sequence)
+        .where(steps.c.sequence > steps.c.before + 1)
+        .order_by(steps.c.sequence)
+        .limit(limit)
+    )
+    with read_session(zone.engine) as session:
+        return [(before + 1, sequence - 1) for before, sequence in session.execute(gaps)]
+
+
+def load_batch(
+    zone: GatewayZone, *, source: str, batch_id: str
+) -> tuple[Signed, dict[str, BatchState]]:
+    """A batch's receipt, and what became of its months by now.
+
+    Returns:
+        The receipt; what became of each month.
+
+    Raises:
+        NotFoundError: The source sent none of that id (`not-found.batch`).
+    """
+    row = _find(zone, source, batch_id)
+    if row is None:
+        raise NotFoundError("There is no batch of that id here.", reason="not-found.batch")
+    receipt = BatchReceipt.parse(row.envelope.body)
+    return row.envelope, {month: _state(zone, month, row) for month in receipt.months}
+
+
+def _state(zone: GatewayZone, month: str, row: BatchRow) -> BatchState:
+    plan = find_plan(zone, month)
+    if plan is None:
+        return "waiting"
+    return "late" if (row.id or 0) > plan.until_batch else "billed"
+
+
+def _find(zone: GatewayZone, source: str, batch_id: str) -> BatchRow | None:
+    with read_session(zone.engine) as session:
+        return find(session, BatchRow, source=source, batch_id=batch_id)
+
+
+def _folder(zone: GatewayZone) -> Path:
+    return zone.folder / "readings"
+
+
+def _file(row: BatchRow) -> str:
+    name = f"{row.source}\n{row.batch_id}\n{row.body_digest}"
+    return f"{sm3_hex(name.encode())}.parquet"

@@ -1,0 +1,160 @@
+"""Meter-data systems that may send readings, and what each declared of its readings.
+
+A source is known by its SM2 key: the identity service gives a token to whoever signs with it, under
+the role `meter-data`, and the gateway finds the source by the key's thumbprint. What it declares is
+declared once. Registering it again under its name replaces that; batches taken in before stay as
+they were read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+from sqlmodel import select
+
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import AccessDeniedError, ConflictError, InputError
+from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps
+from gridsecure.gateway.tables import SourceRow
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.rows import find
+
+ROLE: Final = "meter-data"
+"""The role of a source's tokens."""
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_MOST_PREFIXES: Final = 1000
+_LONGEST_PREFIX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A meter-data system.
+
+    Args:
+        name: As batches and receipts have it.
+        thumbprint: Of its key.
+        meter_points: Beginnings of the meter point ids that it may send; an empty text is all.
+        stamps: Whether its times begin or end their intervals; empty, each body is looked at.
+        timezone: Zone of its local times [IANA name].
+    """
+
+    name: str
+    thumbprint: str
+    meter_points: tuple[str, ...]
+    stamps: Literal["", "start", "end"]
+    timezone: str
+
+    @property
+    def meaning(self) -> Meaning:
+        """What its times are taken for."""
+        return Meaning(stamps=Stamps(self.stamps)) if self.stamps else NOTHING_SAID
+
+
+def register_source(  # noqa: PLR0913 - what a source declares, part by part
+    zone: GatewayZone,
+    name: str,
+    *,
+    key: Sm2PublicKey,
+    meter_points: Sequence[str],
+    stamps: Literal["", "start", "end"],
+    timezone: str,
+    at: datetime,
+) -> Source:
+    """Enter a source, or replace what the one of that name declared.
+
+    Args:
+        name: Up to 64 small letters, digits and hyphens.
+        timezone: IANA name; empty for the gateway's own.
+
+    Raises:
+        InputError: A part of it cannot be (`source.name`, `source.scope`, `source.timezone`).
+        ConflictError: Another source has this key (`conflict.source-key`).
+    """
+    scope = _checked_scope(meter_points)
+    _check_name(name)
+    source = Source(name, key.thumbprint, scope, stamps, _checked_zone(timezone or zone.timezone))
+    with write_session(zone.engine) as session:
+        holder = find(session, SourceRow, thumbprint=key.thumbprint)
+        if holder is not None and holder.name != name:
+            raise ConflictError(
+                "Another source has this key.",
+                reason="conflict.source-key",
+                remedy="Give each source a key of its own.",
+            )
+        session.merge(
+            SourceRow(
+                name=name,
+                thumbprint=source.thumbprint,
+                meter_points="\n".join(scope),
+                stamps=stamps,
+                timezone=source.timezone,
+                at=at,
+            )
+        )
+    return source
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            "A source's name has up to 64 small letters, digits and hyphens.",
+            reason="source.name",
+            remedy="Choose another name, such as headend-1.",
+        )
+
+
+def _checked_scope(meter_points: Sequence[str]) -> tuple[str, ...]:
+    scope = tuple(sorted(set(meter_points)))
+    if not 0 < len(scope) <= _MOST_PREFIXES or any(
+        len(one) > _LONGEST_PREFIX or not one.isprintable() for one in scope
+    ):
+        raise InputError(
+            f"A source needs 1 to {_MOST_PREFIXES:,} beginnings of meter point ids, each of up to"
+            f" {_LONGEST_PREFIX} characters.",
+            reason="source.scope",
+            remedy="Send an empty text for a source of all meter points.",
+        )
+    return scope
+
+
+def _checked_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise InputError(
+            "There is no time zone of that name.",
+            reason="source.timezone",
+            remedy="Give an IANA name, such as Asia/Shanghai or Etc/GMT-8.",
+        ) from error
+    return name
+
+
+def list_sources(zone: GatewayZone) -> list[Source]:
+    """All sources, by name."""
+    with read_session(zone.engine) as session:
+        return [_source(row) for row in session.exec(select(SourceRow).order_by(SourceRow.name))]
+
+
+def find_source(zone: GatewayZone, thumbprint: str) -> Source:
+    """The source that has a key.
+
+    Raises:
+        AccessDeniedError: None is registered with it (`access.source`).
+    """
+    with read_session(zone.engine) as session:
+        row = find(session, SourceRow, thumbprint=thumbprint)
+    if row is None:
+        raise AccessDeniedError("No source has this key.", reason="access.source")
+    return _source(row)
+
+
+def _source(row: SourceRow) -> Source:
+    scope = tuple(row.meter_points.split("\n"))
+    return Source(row.name, row.thumbprint, scope, row.stamps, row.timezone)  # type: ignore[arg-type]

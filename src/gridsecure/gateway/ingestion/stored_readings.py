@@ -1,0 +1,66 @@
+"""Readings of batches as they are kept: one Parquet file a batch, and a month of many put together.
+
+Lengths of intervals are not kept. A batch may be too short to show them; all batches together do.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from gridsecure.billing.interval_lengths import interval_minutes
+from gridsecure.billing.readings import COLUMNS, QUALITIES, join_readings, register_columns
+from gridsecure.errors import StorageError
+from gridsecure.periods import BillingPeriod
+
+RULE: Final = "rule"
+"""The column with the rule that rejects a reading; empty where none does."""
+
+
+def write_readings(readings: pd.DataFrame) -> bytes:
+    """A batch's readings as a file.
+
+    Args:
+        readings: A readings frame with `RULE`.
+    """
+    out = io.BytesIO()
+    columns = [*COLUMNS, *register_columns(readings), RULE]
+    readings[columns].to_parquet(out, compression="zstd", index=False)
+    return out.getvalue()
+
+
+def read_batches(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFrame:
+    """The readings of a period that batches hold, one an interval, with `minutes`.
+
+    Args:
+        paths: At least one, in the order in which the batches came.
+
+    Raises:
+        StorageError: A batch is gone or damaged (`storage.read`).
+    """
+    joined = join_readings([_load(path, period) for path in paths])
+    quality = joined["quality"].map({name: rank for rank, name in enumerate(QUALITIES[::-1])})
+    order = np.argsort(quality.to_numpy(np.int64), kind="stable")
+    kept = joined.iloc[order].drop_duplicates(["meter_point_id", "start"], keep="last")
+    kept = kept.sort_index().reset_index(drop=True)
+    return kept.assign(minutes=interval_minutes(kept))
+
+
+def _load(path: Path, period: BillingPeriod) -> pd.DataFrame:
+    try:
+        stored: pd.DataFrame = pq.read_table(path).to_pandas()
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            "A batch of readings cannot be read.",
+            reason="storage.read",
+            remedy="Restore the gateway's folder from its backup.",
+        ) from error
+    starts = stored["start"]
+    counts = (stored[RULE] == "") & (starts >= period.start) & (starts < period.end)
+    return stored.loc[counts].drop(columns=RULE).astype({"meter_point_id": "str"})

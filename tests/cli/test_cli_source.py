@@ -1,0 +1,93 @@
+"""`gridsecure source` against real services: a key, a declaration, a batch, what was sent."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from gridsecure.cli import online
+from gridsecure.cli.main import app as command
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure_api.identity import create_identity_app
+from gridsecure_api.settings import PersonEntry, ServiceEntry
+from tests.apps.gateway_services import Services
+from tests.apps.office_services import write_secret
+from tests.apps.zone_apps import identity_settings, point
+from tests.cli.test_cli_keys import Carrier
+
+READINGS = "meter_point_id,start,kwh\nMP-1,2026-07-01 00:00,0.412\nMP-2,2026-07-01 00:00,0.5\n"
+ADDRESSES = ("--identity", "http://identity", "--gateway", "http://gateway/")
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """The services, an operator's key and a source's, and a way to give commands."""
+    services = Services(tmp_path)
+    operator = generate_private_key()
+    write_secret(tmp_path / "operator.key", operator.to_bytes())
+    made = run("key", str(tmp_path / "source.key"))
+    public = made.stdout.strip()
+    services.identity.state.zone.close()
+    services.identity = create_identity_app(
+        identity_settings(
+            tmp_path / "identity",
+            services=(
+                ServiceEntry(role="gateway", public_key=point(services.key)),
+                ServiceEntry(role="meter-data", public_key=public),
+            ),
+            people=(PersonEntry(name="op", roles=("operator",), public_key=point(operator)),),
+        ),
+        clock=services.world.clock,
+    )
+    carrier = Carrier({"identity": services.identity, "gateway": services.app})
+    monkeypatch.setattr(online, "open_connection", lambda: httpx.Client(transport=carrier))
+    monkeypatch.setattr(online, "utc_now", services.world.clock)
+    yield tmp_path, public
+    services.close()
+
+
+def run(name, *arguments):
+    return CliRunner(env={"COLUMNS": "200"}).invoke(command, ["source", name, *arguments])
+
+
+def test_a_source_is_registered_sends_and_is_listed(desk):
+    folder, public = desk
+    key = folder / "source.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert run("key", str(key)).stdout.strip() == public  # the same again, and not a new one
+    operator = ("--key", str(folder / "operator.key"), *ADDRESSES)
+    registered = run(
+        "register", "headend", *operator, "--public-key", public, "--meter-points", "MP-1"
+    )
+    assert "Source headend is registered" in registered.output
+    (folder / "day.csv").write_text(READINGS)
+    sent = ("send", str(folder / "day.csv"), "--key", str(key), *ADDRESSES)
+    shown = run(*sent, "--sequence", "3", "--batch", "day")
+    assert shown.exit_code == 0, shown.output
+    assert "Batch day is taken in: 2 readings." in shown.output
+    assert "1 will not be billed: outside-scope" in shown.output
+    assert "2026-07: waiting" in shown.output
+    again = run(*sent, "--sequence", "3", "--batch", "day", "--format", "json")
+    assert json.loads(again.stdout)["receipt"]["rejected"] == {"outside-scope": 1}
+    refused = run(*sent, "--sequence", "4", "--batch", "day")
+    assert (refused.exit_code, "conflict.batch" in refused.output) == (1, True)
+
+    listed = run("show", "headend", *operator)
+    assert "Never came: 1 to 2" in listed.output
+    document = json.loads(run("show", "headend", *operator, "--format", "json").stdout)
+    assert [batch["batch_id"] for batch in document["batches"]] == ["day"]
+    assert document["gaps"] == [{"first": 1, "last": 2}]
+
+
+def test_what_cannot_be_sent_is_explained(desk):
+    folder, _ = desk
+    given = ("--key", str(folder / "source.key"), *ADDRESSES, "--sequence", "1")
+    missing = run("send", str(folder / "nothing.csv"), *given)
+    assert (missing.exit_code, "source.file" in missing.output) == (1, True)
+    (folder / "day.csv").write_text(READINGS)
+    stranger = run("send", str(folder / "day.csv"), *given)
+    assert stranger.exit_code == 1  # its key is known, and no source is registered with it
