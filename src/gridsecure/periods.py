@@ -93,7 +93,7 @@ def assign_periods(
         ValueError: Starts without a zone, or an interval that is not positive.
     """
     if isinstance(interval, pd.Timedelta):
-        length_ns = np.full(len(starts), interval.as_unit("ns").value, dtype=np.int64)
+        length_ns = np.array(interval.as_unit("ns").value, dtype=np.int64)
     else:
         length_ns = interval * _NANOSECONDS_PER_MINUTE
     if bool((length_ns <= 0).any()):
@@ -101,7 +101,9 @@ def assign_periods(
     instants = pd.DatetimeIndex(starts)
     if instants.tz is None:
         raise ValueError("interval starts must be aware")
-    local = instants.tz_convert(timezone)
+    # The same start recurs for every meter point, so months are found once per distinct start.
+    positions, distinct = pd.factorize(instants, use_na_sentinel=False)
+    local = pd.DatetimeIndex(distinct).tz_convert(timezone)
     month_numbers = (local.year * 12 + local.month - 1).to_numpy(np.int64)
     codes, months = pd.factorize(month_numbers, sort=True)
     periods = tuple(
@@ -109,16 +111,17 @@ def assign_periods(
         for number in months
     )
     period_ends = np.array([_nanoseconds(period.end) for period in periods], dtype=np.int64)
-    interval_ends = instants.as_unit("ns").asi8 + length_ns
-    beyond = interval_ends > period_ends[codes]
+    room_ns = period_ends[codes] - local.as_unit("ns").asi8
+    beyond = length_ns > room_ns[positions]
     if bool(beyond.any()):
+        first = local[positions[beyond]][0]
         raise InvalidReadingsError(
-            f"The interval from {local[beyond][0]:%Y-%m-%d %H:%M:%S} begins in one local month and"
+            f"The interval from {first:%Y-%m-%d %H:%M:%S} begins in one local month and"
             " ends in the next.",
             reason="period.straddles-month",
             remedy="Align the readings to local midnight at the turn of the month.",
         )
-    return codes.astype(np.int64), periods
+    return codes.astype(np.int64)[positions], periods
 
 
 def _nanoseconds(moment: datetime) -> int:

@@ -163,7 +163,9 @@ class Admitted:
 
     def count_estimated(self, roster: Roster) -> int:
         """As `AdmittedMonth.count_estimated`."""
-        return int((self._readings(roster)["quality"] == "estimated").sum())
+        readings = self.collected.readings
+        estimated = readings.loc[readings["quality"] == "estimated", "meter_point_id"]
+        return int(estimated.isin(roster.meter_point_ids).sum())
 
     def columns(
         self,
