@@ -278,8 +278,9 @@ def _granted(
     versions: list[BillVersion] = []
     prepared: Prepared | None = None
     for group in groups:
-        # 3. once
-        bind_grant(zone, request, now=clock())
+        # 3. once, before the first part is decrypted: its grant is then spent for all of them
+        if prepared is None:
+            bind_grant(zone, request, now=clock())
         # 4. decryption
         if request.plan == "bill":
             prepared, more, statements = _bill(zone, group, view=view, at=clock())
