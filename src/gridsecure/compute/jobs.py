@@ -96,7 +96,7 @@ class Worker:
         self._objects = objects
         self._extents: dict[str, Extent] = {}
         self._keys = KeyRing(known, objects.get)
-        self._laid_out: tuple[tuple[str, ...], list[RosterData], CellLayout] | None = None
+        self._laid_out: tuple[tuple[str, ...], list[RosterManifest], CellLayout] | None = None
 
     def learn(self, known: KnownKeys) -> None:
         """Hold to these key sets from now on."""
@@ -110,7 +110,7 @@ class Worker:
         """
         self._extents = {extent.digest: extent for extent in job.extents}
         if isinstance(job, BillJob):
-            data = self._data(job.roster, job.upload)
+            data = roster_data(RosterManifest.parse(job.roster), UploadManifest.parse(job.upload))
             text = self._objects.get(job.tariff or data.roster.tariff).decode()
             inputs, outputs = execute_bill(
                 data,
@@ -133,15 +133,13 @@ class Worker:
         return JobResult(job.name, inputs, entries, store_together(self._objects, by_digest))
 
     def _lay_out(self, job: LoadCurveJob) -> tuple[list[RosterData], CellLayout]:
-        """The uploads of a load curve and their cells: days that follow are about the same ones."""
-        texts = (*job.rosters, *job.uploads)
-        if self._laid_out is None or self._laid_out[0] != texts:
-            datas = [self._data(r, u) for r, u in zip(job.rosters, job.uploads, strict=True)]
-            self._laid_out = texts, datas, lay_out_cells([data.roster for data in datas])
-        return self._laid_out[1:]
-
-    def _data(self, roster: str, upload: str) -> RosterData:
-        return roster_data(RosterManifest.parse(roster), UploadManifest.parse(upload))
+        """The uploads of a load curve, and the cells of rosters that the days before had too."""
+        if self._laid_out is None or self._laid_out[0] != job.rosters:
+            parsed = list(map(RosterManifest.parse, job.rosters))
+            self._laid_out = job.rosters, parsed, lay_out_cells(parsed)
+        _, rosters, layout = self._laid_out
+        pairs = zip(rosters, map(UploadManifest.parse, job.uploads), strict=True)
+        return [roster_data(roster, upload) for roster, upload in pairs], layout
 
     def _load(self, digest: str) -> bytes:
         extent = self._extents.get(digest)

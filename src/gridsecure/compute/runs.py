@@ -49,7 +49,6 @@ from gridsecure.homomorphic.blinding import SEED_SIZE
 from gridsecure.messages import (
     PlanName,
     ReleaseRequest,
-    RosterManifest,
     RunKind,
     Signed,
     Transcript,
@@ -107,14 +106,11 @@ class RunOrder:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A committed upload with its roster, as signed."""
+    """A committed upload as signed, with its roster's id and digest."""
 
-    roster: Signed
+    roster_id: str
+    roster: str
     upload: Signed
-
-    @property
-    def roster_id(self) -> str:
-        return RosterManifest.parse(self.roster.body).roster_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +248,8 @@ def record_result(
         StorageError: The outputs were swept meanwhile (`storage.swept`): run the job again.
     """
     spec = run.specs[result.name]
-    used = [run.sources[upload] for upload in spec.uploads]
-    made = _transcript(run.order, result, used, seed=run.seeds.get(result.name))
+    rosters = [run.sources[upload].roster for upload in spec.uploads]
+    made = _transcript(run.order, result, (rosters, spec.uploads), seed=run.seeds.get(result.name))
     transcript = made.model_copy(update={"tariff": spec.tariff})
     envelope = sign_message(transcript, key=zone.signing_key)
     with write_session(zone.engine) as session:
@@ -330,7 +326,8 @@ def _sources(zone: PlatformZone, order: RunOrder) -> tuple[Signed | None, str, l
         names = [manifest.roster_id for _, manifest in pairs]
         rosters = find_many(session, RosterRow, names, by="roster_id")
         sources = [
-            _Source(rosters[manifest.roster_id].envelope, upload) for upload, manifest in pairs
+            _Source(manifest.roster_id, rosters[manifest.roster_id].digest, upload)
+            for upload, manifest in pairs
         ]
     if not sources:
         raise run_empty()
@@ -397,15 +394,20 @@ def _slim(upload: str, quantities: tuple[str, ...]) -> str:
 
 
 def _transcript(
-    order: RunOrder, result: JobResult, used: Sequence[_Source], *, seed: bytes | None
+    order: RunOrder,
+    result: JobResult,
+    used: tuple[Sequence[str], Sequence[str]],
+    *,
+    seed: bytes | None,
 ) -> Transcript:
+    """What a job's run consumed and produced; `used` are digests of rosters and uploads."""
     return Transcript(
         plan=order.plan,
         plan_version=PLAN_VERSIONS[order.plan],
         start=order.start,
         end=order.end,
-        rosters=[source.roster.digest for source in used],
-        uploads=[source.upload.digest for source in used],
+        rosters=list(used[0]),
+        uploads=list(used[1]),
         inputs=dict(result.inputs),
         outputs=dict(result.outputs),
         seed_commitment=None if seed is None else sm3_hex(seed),
