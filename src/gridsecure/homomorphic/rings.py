@@ -16,6 +16,7 @@ import os
 import struct
 import threading
 import weakref
+from array import array
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -89,7 +90,8 @@ class Ring:
 
     def decode(self, plaintext: Handle) -> NDArray[np.uint64]:
         """All N slots of a plaintext."""
-        return np.array(self.encoder.decode_uint64(plaintext), dtype=np.uint64)
+        # Through an array, which reads a list of numbers faster than numpy does.
+        return np.frombuffer(array("Q", self.encoder.decode_uint64(plaintext)), dtype=np.uint64)
 
     def add_plain(self, chunk: Chunk, values: NDArray[np.uint64]) -> Chunk:
         """A chunk plus up to N residues of t, one a slot."""
@@ -161,9 +163,9 @@ class Ring:
             1,
         )
         data = np.ascontiguousarray(residues, dtype="<u8").tobytes()
-        array = _header(8 + len(data)) + struct.pack("<Q", residues.size) + data
+        stored = _header(8 + len(data)) + struct.pack("<Q", residues.size) + data
         loaded = sealapi.Ciphertext()
-        _load(loaded, self.context, _header(len(body) + len(array)) + body + array)
+        _load(loaded, self.context, _header(len(body) + len(stored)) + body + stored)
         return loaded
 
     def evaluate(self, operation: Callable[..., None], *operands: Chunk) -> Handle:
