@@ -145,7 +145,7 @@ class Browser:
 
 
 @pytest.fixture(autouse=True)
-def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
+def browser(monkeypatch: pytest.MonkeyPatch, scanned_once: None) -> Browser:
     browser, navigation = Browser(), st.navigation
 
     def told(pages, *, position):

@@ -206,7 +206,7 @@ def told(services: ZoneServices) -> set[str]:
 
 
 @pytest.fixture(autouse=True)
-def magic() -> None:
+def magic(scanned_once: None) -> None:
     """A string that stands alone is printed in a test, as where nobody switched magic off."""
     assert st.get_option("runner.magicEnabled")
 
