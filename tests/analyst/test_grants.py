@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -43,6 +42,7 @@ from tests.apps.zone_apps import TestClock, identity_app
 from tests.cli.in_process import InProcess
 from tests.grid_simulator import NOW, grid_keys
 from tests.identity.identity_world import keys, suite
+from tests.processes_beside import BESIDE
 
 LIMIT = 4
 KEYS = grid_keys()
@@ -246,8 +246,7 @@ def _next_nonce(path: Path, uses: int) -> None:
 def test_two_commands_never_take_one_nonce(enrolled):
     quota = Quota(Context("analyst", "2026"), "2026-08", 64)
     enrolled.keep(Wallet(enrolled.wallet.credential, quota))
-    context = multiprocessing.get_context("spawn")
-    others = [context.Process(target=_next_nonce, args=(enrolled.path, 5)) for _ in range(2)]
+    others = [BESIDE.Process(target=_next_nonce, args=(enrolled.path, 5)) for _ in range(2)]
     for other in others:
         other.start()
     for other in others:

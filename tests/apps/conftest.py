@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(scope="session")
 def scanned_once() -> Iterator[None]:
     """Every run of a page looks for components in all installed packages: once finds the same."""
-    from streamlit.components.v2 import manifest_scanner
+    from streamlit.components.v2 import manifest_scanner  # noqa: PLC0415 - for pages alone
 
     with pytest.MonkeyPatch.context() as patch:
         name = "scan_component_manifests"

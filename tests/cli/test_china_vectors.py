@@ -64,13 +64,14 @@ def test_every_entry_of_the_power_factor_table_comes_out_of_ciphertext(
         assert line["computed"] == "gateway"
 
 
-@pytest.mark.parametrize("number", range(len(HOUSEHOLDS)))
-def test_published_household_bill_comes_out_of_ciphertext(number: int, tmp_path: Path) -> None:
-    vector = HOUSEHOLDS[number]
-    month = f"2025-{vector['month']:02d}"
-    kwh = Decimal(vector["kwh"])
-    rows = [f"home,{month}-01 00:00,{kwh - 1}", f"home,{month}-01 01:00,1"]
+def test_published_household_bills_come_out_of_ciphertext(tmp_path: Path) -> None:
+    rows = []
+    for number, vector in enumerate(HOUSEHOLDS):
+        home, kwh = f"home-{number},2025-{vector['month']:02d}-01", Decimal(vector["kwh"])
+        rows += [f"{home} 00:00,{kwh - 1}", f"{home} 01:00,1"]
     tariff = catalogue_tariffs()["shenzhen-residential-tiers"]
     meters = billed(tariff, rows, tmp_path, header="meter_point_id,start,kwh")
-    (period,) = meters["home"]["periods"]
-    assert period["total"] == vector["yuan"]
+    found = [meters[f"home-{number}"]["periods"] for number in range(len(HOUSEHOLDS))]
+    assert [[period["total"] for period in periods] for periods in found] == [
+        [vector["yuan"]] for vector in HOUSEHOLDS
+    ]

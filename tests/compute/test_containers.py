@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,7 @@ from gridsecure.store.objects import (
     store_together,
 )
 from gridsecure.store.schema import migrate
+from tests.processes_beside import BESIDE
 
 DAY = {sm3_hex(data): data for data in (b"first", b"second", b"third" * 1000)}
 MORE = {sm3_hex(data): data for data in (b"fourth", b"fifth")}
@@ -266,11 +266,13 @@ STEPS = {
 }
 
 
-def killed_at(step: str, url: str, database: str) -> None:
+def killed_at(step: str, url: str, database: str, environment: Mapping[str, str]) -> None:
     """In a process of its own: end like a machine that loses power."""
     from sqlalchemy.orm import SessionTransaction  # noqa: PLC0415
 
     from gridsecure.store import object_folder  # noqa: PLC0415
+
+    os.environ.update(environment)
 
     def die(*_args: object, **_kwargs: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -312,7 +314,7 @@ def test_a_process_killed_at_any_step_leaves_garbage_only(
     objects.put_together(MORE)
     if "sweep" in step:
         store_together(objects.store, DAY)
-    process = get_context("spawn").Process(target=killed_at, args=(step, url, database))
+    process = BESIDE.Process(target=killed_at, args=(step, url, database, dict(os.environ)))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL

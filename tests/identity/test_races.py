@@ -5,7 +5,6 @@ The same races run on SQLite and on PostgreSQL; afterwards the evidence log has 
 
 from __future__ import annotations
 
-import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -35,6 +34,7 @@ from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import append, verify_chain
 from gridsecure.store.schema import migrate
 from tests.identity.identity_world import BILLING, METER, NOW, SETTLEMENT, keys, suite
+from tests.processes_beside import BESIDE
 
 PROCESSES = 3
 ROUNDS = 15
@@ -106,8 +106,7 @@ def race(url: str, name: str, racer: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def racers():
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+    with ProcessPoolExecutor(PROCESSES, mp_context=BESIDE) as pool:
         list(pool.map(abs, range(PROCESSES)))
         yield pool
 
