@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.exact_bills import compile_plan
 from benchmarks.figures import Figure
-from benchmarks.key_sets import BenchKeys
+from benchmarks.key_sets import BenchKeys, receive
 from benchmarks.peer_libraries import (
     HOW_TO,
     MOST_BITS,
@@ -113,14 +113,19 @@ def _bill(name: str, title: str, tariff_id: str, keys: BenchKeys, sizes: BenchSi
 
 
 def _totals(keys: BenchKeys, sizes: BenchSizes) -> Workload:
-    """One interval's blinding; the vector is drawn beforehand on either side."""
+    """One interval's blinding; the vector is drawn beforehand on either side.
+
+    Each side adds to a column as it holds it: the library to its own object, which it has just
+    encrypted, and we to the residues that the platform reads from a file.
+    """
     source = np.random.default_rng(12)
     slots, high, t = sizes.roster_slots, _HIGH_WH, INTERVAL.plain_modulus
     energy = source.integers(0, high, slots, endpoint=True)
     vector = source.integers(0, t, slots).astype(np.uint64)
     public = keys.public[INTERVAL.name]
     encrypt, column = _timed(lambda: public.encrypt(energy, high=high), sizes)
-    run, blinded = _timed(lambda: column.blind(vector), sizes)
+    received = receive(column)
+    run, blinded = _timed(lambda: received.blind(vector), sizes)
     program = Program(INTERVAL, slots)
     program.outputs["totals"] = program.encrypt(energy).blind(vector).number
     expected = keys.decrypted({"totals": blinded})
