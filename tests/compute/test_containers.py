@@ -19,12 +19,14 @@ from gridsecure.compute.tallies import STORED_BYTES, read_tallies
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, ConflictError, NotFoundError, StorageError
 from gridsecure.frames import split_frames
+from gridsecure.store import objects as objects_module
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.objects import (
     CONTAINER,
     ObjectStore,
     folder_url,
     open_objects,
+    store_as_made,
     store_together,
 )
 from gridsecure.store.schema import migrate
@@ -240,6 +242,26 @@ def test_what_a_sweep_takes_before_it_is_named_is_stored_again(
     monkeypatch.setattr(containers, "store_together", swept_meanwhile)
     small.put_together(DAY)
     assert {digest: small.get(digest) for digest in DAY} == DAY
+
+
+def test_what_a_job_makes_is_stored_as_it_is_made(
+    small: PlatformObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container is written before the next output is made, so that no job holds them all."""
+    monkeypatch.setattr(objects_module, "_HELD_BYTES", 8)
+    stored: list[int] = []
+
+    def make() -> Iterator[tuple[str, bytes]]:
+        for made in (DAY | MORE).items():
+            stored.append(len(list(small.store.list_stored())))
+            yield made
+
+    extents = store_as_made(small.store, make())
+    assert stored == [0, 0, 1, 2, 2]  # the second one fills a container, as the third does alone
+    with write_session(small._engine) as session:
+        small.name_extents(session, extents)
+    assert {digest: small.get(digest) for digest in DAY | MORE} == DAY | MORE
+    assert small.sweep(before=now() + LATER, dry_run=True) == Swept(0, 0)
 
 
 def test_a_job_whose_outputs_were_swept_is_told_to_run_again(small: PlatformObjects) -> None:

@@ -21,7 +21,7 @@ import pytest
 from gridsecure import worker_processes
 from gridsecure.errors import GridSecureError
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
-from gridsecure.key_authority.checker.reexecution import Checks, Running
+from gridsecure.key_authority.checker.reexecution import Checks, Room, Running
 from gridsecure.messages import Signed
 from tests.authority_simulator import SEED, Authority, View
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
@@ -123,7 +123,7 @@ def test_what_is_no_answer_of_a_worker_is_refused(tmp_path: Path, answer: str) -
     future: Future[str] = Future()
     future.set_result(answer)
     with pytest.raises(GridSecureError) as refused:
-        Running(tmp_path, future).result()
+        Running(Room(tmp_path), future).result()
     assert refused.value.reason == "check.answer"
 
 

@@ -121,7 +121,7 @@ class Area:
             load=by_digest.__getitem__,
             keys=ring,
         )
-        return outputs
+        return dict(outputs)
 
     def ordered(self, outputs: Mapping[str, Output]) -> tuple[Signed, list[bytes]]:
         """The order that a checker would sign, which refuses nothing."""

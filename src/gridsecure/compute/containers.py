@@ -1,9 +1,10 @@
 """The platform's objects: what comes together is stored together, and an index says where.
 
 A roster's month is some hundred columns, and a store charges by the object and answers by the
-request. So what one request brought, and what one job wrote, is one object of the store, a
-container. What lies in it are objects like any other: found by digest through two tables, read by a
-range request, and verified by their own digests. What came alone is stored alone.
+request. So what one request brought is one object of the store, a container, and what one job wrote
+is one of every few megabytes, so that none is held whole. What lies in it are objects like any
+other: found by digest through two tables, read by a range request, and verified by their own
+digests. What came alone is stored alone.
 
 A container is stored first; then one transaction names it and all that lies in it. A process killed
 in between leaves an object that no row names, which `sweep` removes. A sweep removes while it holds

@@ -26,7 +26,7 @@ from gridsecure.plans.execution import (
 )
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import CellLayout, lay_out_cells
-from gridsecure.store.objects import MEMORY, Extent, ObjectStore, open_objects, store_together
+from gridsecure.store.objects import MEMORY, Extent, ObjectStore, open_objects, store_as_made
 from gridsecure.tariffs.tariff import parse_tariff
 from gridsecure.worker_environment import store_environment
 from gridsecure.worker_processes import WorkerProcesses
@@ -128,9 +128,15 @@ class Worker:
                 load=self._load,
                 keys=self._keys,
             )
-        by_digest = {output.entry.digest: output.data for output in outputs.values()}
-        entries = {name: output.entry for name, output in outputs.items()}
-        return JobResult(job.name, inputs, entries, store_together(self._objects, by_digest))
+        entries: dict[str, ColumnEntry] = {}
+
+        def noted() -> Iterator[tuple[str, bytes]]:
+            for name, output in outputs:
+                entries[name] = output.entry
+                yield output.entry.digest, output.data
+
+        extents = store_as_made(self._objects, noted())
+        return JobResult(job.name, inputs, entries, extents)
 
     def _lay_out(self, job: LoadCurveJob) -> tuple[list[RosterData], CellLayout]:
         """The uploads of a load curve, and the cells of rosters that the days before had too."""

@@ -64,6 +64,10 @@ class Output:
     entry: ColumnEntry
 
 
+Executed = tuple[dict[str, str], Iterator[tuple[str, Output]]]
+"""Digests of the inputs by name; and names with their outputs, made one after the other."""
+
+
 def roster_data(roster: RosterManifest, upload: UploadManifest) -> RosterData:
     """Pair a roster with its upload.
 
@@ -122,13 +126,8 @@ def roster_rules(
     )
 
 
-def execute_bill(
-    data: RosterData, *, plan: BillPlan, load: Load, keys: KeyRing
-) -> tuple[dict[str, str], dict[str, Output]]:
+def execute_bill(data: RosterData, *, plan: BillPlan, load: Load, keys: KeyRing) -> Executed:
     """Run a bill plan on a roster's uploaded columns.
-
-    Returns:
-        Input quantity -> digest, and output name -> output.
 
     Raises:
         NotFoundError: A needed column is missing.
@@ -149,10 +148,10 @@ def execute_bill(
             )
     inputs = _OpenedColumns(entries, data, load, keys)
     results = run_bill(plan, inputs=inputs)
-    outputs = {
-        name: _written(column, name=name, unit="1e-11 CNY", like=data, span=data.upload)
+    outputs = (
+        (name, _written(column, name=name, unit="1e-11 CNY", like=data, span=data.upload))
         for name, column in results.items()
-    }
+    )
     return {name: entry.digest for name, entry in entries.items()}, outputs
 
 
@@ -197,39 +196,48 @@ def execute_load_curve(
     seed: bytes,
     load: Load,
     keys: KeyRing,
-) -> tuple[dict[str, str], dict[str, Output]]:
-    """Blind the named days of all rosters for their cell totals.
+) -> Executed:
+    """Blind the named days of all rosters for their cell totals, one roster at a time.
 
-    Returns:
-        "roster/quantity" -> digest, and the same names -> blinded outputs.
+    Inputs and outputs are named "roster/quantity".
 
     Raises:
-        NotFoundError, CiphertextError, OutOfRangeError: As for `execute_bill`.
+        NotFoundError, CiphertextError, OutOfRangeError: As for `execute_bill`; what concerns one
+            column, when its output is made.
         KeyMismatchError: The rosters' days differ (`load-curve.grid`).
     """
-    inputs: dict[str, str] = {}
-    outputs: dict[str, Output] = {}
     for data in datas:
         keys.check((data.entry(name) for name in quantities), gateway=data.roster.gateway_id)
-    for quantity in quantities:
-        entries = [data.entry(quantity) for data in datas]
-        intervals = _same_day(entries)
+    days = {quantity: [data.entry(quantity) for data in datas] for quantity in quantities}
+    for entries in days.values():
+        _same_day(entries)
         plan_day(layout, highs=[entry.high for entry in entries])
-        # Opened when its turn comes: the month of a city is more than a worker holds.
-        columns = (
-            _opened(entry, data, load=load, keys=keys)
-            for entry, data in zip(entries, datas, strict=True)
-        )
-        blinded = run_day(columns, layout=layout, intervals=intervals, seed=seed, purpose=quantity)
-        for data, entry, column in zip(datas, entries, blinded, strict=True):
-            name = f"{data.roster.roster_id}/{quantity}"
-            inputs[name] = entry.digest
-            outputs[name] = _written(column, name=quantity, unit="Wh", like=data, span=entry)
-    return inputs, outputs
+
+    def make() -> Iterator[tuple[str, Output]]:
+        for quantity, entries in days.items():
+            # Opened when its turn comes: the month of a city is more than a worker holds.
+            columns = (
+                _opened(entry, data, load=load, keys=keys)
+                for entry, data in zip(entries, datas, strict=True)
+            )
+            intervals = entries[0].intervals
+            blinded = run_day(
+                columns, layout=layout, intervals=intervals, seed=seed, purpose=quantity
+            )
+            for data, entry, column in zip(datas, entries, blinded, strict=True):
+                name = f"{data.roster.roster_id}/{quantity}"
+                yield name, _written(column, name=quantity, unit="Wh", like=data, span=entry)
+
+    inputs = {
+        f"{data.roster.roster_id}/{quantity}": entry.digest
+        for quantity, entries in days.items()
+        for data, entry in zip(datas, entries, strict=True)
+    }
+    return inputs, make()
 
 
-def _same_day(entries: Sequence[ColumnEntry]) -> int:
-    """The number of intervals of a day that all rosters divide alike."""
+def _same_day(entries: Sequence[ColumnEntry]) -> None:
+    """Refuse a day that the rosters do not all divide alike."""
     days = {(entry.start, entry.end, entry.intervals) for entry in entries}
     if len(days) != 1:
         raise KeyMismatchError(
@@ -237,7 +245,6 @@ def _same_day(entries: Sequence[ColumnEntry]) -> int:
             reason="load-curve.grid",
             remedy="Bring all meter points to one interval length.",
         )
-    return entries[0].intervals
 
 
 def _opened(entry: ColumnEntry, data: RosterData, *, load: Load, keys: KeyRing) -> EncryptedColumn:

@@ -16,7 +16,7 @@ Not here: access control. Objects are ciphertexts; their envelopes protect them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -32,6 +32,7 @@ CONTAINER: Final = ".parts"
 
 _NAME: Final = re.compile(rf"[0-9a-f]{{64}}({re.escape(CONTAINER)})?")
 _SHARD_DIGITS: Final = 2  # 256 folders keep each of them small up to millions of objects
+_HELD_BYTES: Final = 8 << 20
 MEMORY: Final = "memory"
 BUCKETS: Final = ("s3", "az", "gs")
 
@@ -239,6 +240,28 @@ def store_together(store: ObjectStore, objects: Mapping[str, bytes]) -> tuple[Ex
         offset += FRAME_HEAD
         extents.append(Extent(digest, name, offset, len(data)))
         offset += len(data)
+    return tuple(extents)
+
+
+def store_as_made(store: ObjectStore, objects: Iterable[tuple[str, bytes]]) -> tuple[Extent, ...]:
+    """Store objects as they are made, in containers as large as may be held at once.
+
+    Args:
+        store: Where.
+        objects: Digests with bytes, of which none comes twice.
+
+    Raises:
+        StorageError: As `ObjectStore.put`.
+    """
+    extents: list[Extent] = []
+    waiting: dict[str, bytes] = {}
+    for digest, data in objects:
+        waiting[digest] = data
+        if sum(map(len, waiting.values())) >= _HELD_BYTES:
+            extents += store_together(store, waiting)
+            waiting = {}
+    if waiting:
+        extents += store_together(store, waiting)
     return tuple(extents)
 
 

@@ -20,6 +20,7 @@ from gridsecure.key_authority.checker.bill_versions import (
     make_version,
 )
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_message
+from gridsecure.key_authority.checker.reexecution import Derived
 from gridsecure.key_authority.checker.seating import prove_roster
 from gridsecure.key_authority.checker.verification import (
     Proven,
@@ -30,7 +31,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Signed, UploadManifest, open_message
 from gridsecure.plans.cells import Place, roster_places
 from gridsecure.plans.correction_rules import Version, check_correction
-from gridsecure.plans.execution import Output, RosterData, roster_data
+from gridsecure.plans.execution import RosterData, roster_data
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.store.database import read_session
 
@@ -46,7 +47,7 @@ class ProvenCorrection:
 
     after: Proven
     before: RosterData
-    outputs_before: dict[str, Output]
+    outputs_before: dict[str, Derived]
     version: BillVersion
 
     @property

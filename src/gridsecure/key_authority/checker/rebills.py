@@ -14,6 +14,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
 from gridsecure.key_authority.checker.ledger import Withheld
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
+from gridsecure.key_authority.checker.reexecution import Derived
 from gridsecure.key_authority.checker.releases import Granted
 from gridsecure.key_authority.checker.seating import fetch_settlement_names
 from gridsecure.key_authority.checker.told_cells import prepare_corrections
@@ -26,7 +27,7 @@ from gridsecure.key_authority.packages import (
 )
 from gridsecure.messages import CellTotal, Signed, sign_message
 from gridsecure.plans.bills import BILL_PLAN_VERSION
-from gridsecure.plans.execution import Output, RosterData
+from gridsecure.plans.execution import RosterData
 from gridsecure.plans.key_ring import KeyRing
 
 OrderT = TypeVar("OrderT", bound=CheckedCorrections)
@@ -116,7 +117,7 @@ def order_corrections(
     return order, files
 
 
-def _billed(data: RosterData, outputs: dict[str, Output]) -> BilledRoster:
+def _billed(data: RosterData, outputs: dict[str, Derived]) -> BilledRoster:
     return BilledRoster(
         roster=data.roster, outputs={name: out.entry for name, out in outputs.items()}
     )

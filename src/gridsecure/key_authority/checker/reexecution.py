@@ -1,7 +1,8 @@
 """Executing plans again, in worker processes of the checker's own.
 
 A worker is told what to execute and where its columns lie; it answers with digests, as text that is
-read as strictly as what comes from outside, and leaves its outputs in that folder. It is given
+read as strictly as what comes from outside, and leaves its outputs in that folder, where they stay
+until the vault takes them one after the other. It is given
 public key sets, and no signing key, no token, no setting of the service and no way to the vault:
 what the platform sent is decoded where none of them is. Nothing rests on a worker's folder
 either. It verifies every column by its digest before anything is computed, and the vault verifies
@@ -23,6 +24,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock
 from typing import ClassVar
+from weakref import finalize
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError, GridSecureError, InvalidMessageError, StorageError
@@ -30,8 +32,8 @@ from gridsecure.key_authority.checker.platform_view import PlatformView
 from gridsecure.messages import ColumnEntry, Digest, KeyNotice, Message
 from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.execution import (
+    Executed,
     Load,
-    Output,
     RosterData,
     execute_bill,
     execute_load_curve,
@@ -41,9 +43,6 @@ from gridsecure.plans.load_curve import CellLayout
 from gridsecure.store.objects import ObjectStore, open_objects
 from gridsecure.worker_environment import store_environment
 from gridsecure.worker_processes import WorkerProcesses
-
-Executed = tuple[dict[str, str], dict[str, Output]]
-"""Digests of the inputs, and the outputs, by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +107,35 @@ class _Job:
         return data
 
 
+class Room:
+    """The folder of one check, which goes when nobody looks into it any more."""
+
+    def __init__(self, within: Path | None) -> None:
+        self.path = Path(mkdtemp(dir=within)).absolute()
+        self.drop = finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Derived:
+    """An output that was derived again: its entry, and its file, which stays on disk."""
+
+    entry: ColumnEntry
+    _room: Room
+    _file: str
+
+    @property
+    def data(self) -> bytes:
+        """The file.
+
+        Raises:
+            StorageError: The disk refuses (`check.disk`).
+        """
+        try:
+            return (self._room.path / self._file).read_bytes()
+        except OSError as error:
+            raise _disk_error() from error
+
+
 class _Answer(Message):
     """What a worker says: digests of the inputs, and the outputs, by name."""
 
@@ -120,23 +148,20 @@ class _Answer(Message):
 class Running:
     """A check at work."""
 
-    _room: Path
+    _room: Room
     _future: Future[str]
 
-    def result(self) -> Executed:
-        """What came of it, once it is done.
+    def result(self) -> tuple[dict[str, str], dict[str, Derived]]:
+        """Digests of the inputs, and the outputs, by name, once it is done.
 
         Raises:
             GridSecureError: As `execute_bill` and `execute_load_curve`; a worker process died
                 (`check.killed`), or what it answered is no answer (`check.answer`).
             StorageError: The disk refuses (`check.disk`).
         """
+        answer = None
         try:
             answer = _parse(self._future.result())
-            return answer.inputs, {
-                name: Output((self._room / _output(number)).read_bytes(), entry)
-                for number, (name, entry) in enumerate(answer.outputs.items())
-            }
         except OSError as error:
             raise _disk_error() from error
         except BrokenProcessPool as error:
@@ -147,12 +172,17 @@ class Running:
                 "If it happens again, give the machine more memory or the checker fewer workers.",
             ) from error
         finally:
-            self.drop()
+            if answer is None:  # an error holds whoever waited for it, and so the folder
+                self._room.drop()
+        return answer.inputs, {
+            name: Derived(entry, self._room, _output(number))
+            for number, (name, entry) in enumerate(answer.outputs.items())
+        }
 
     def drop(self) -> None:
         """Take its folder away; a worker that still writes there fails, and nobody asks why."""
         self._future.cancel()
-        shutil.rmtree(self._room, ignore_errors=True)
+        self._room.drop()
 
 
 class Checks:
@@ -193,16 +223,13 @@ class Checks:
             keys.check([entry], gateway=data.roster.gateway_id)
         digests = list(dict.fromkeys(entry.digest for _, entry in check.columns))
         files = {digest: str(number) for number, digest in enumerate(digests)}
-        room = Path(mkdtemp(dir=self._folder)).absolute()
         try:
+            room = Room(self._folder)
             for name, column in zip(files.values(), view.objects(digests), strict=True):
-                (room / name).write_bytes(column)
-            return Running(room, self._submit(_Job(check, room, files), keys))
-        except BaseException as error:
-            shutil.rmtree(room, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise _disk_error() from error
-            raise
+                (room.path / name).write_bytes(column)
+            return Running(room, self._submit(_Job(check, room.path, files), keys))
+        except OSError as error:
+            raise _disk_error() from error
 
     def close(self) -> None:
         """End the workers; the next check starts new ones."""
@@ -269,9 +296,12 @@ def _disk_error() -> StorageError:
 
 def _execute(job: _Job, keys: KeyRing) -> str:
     inputs, outputs = job.check.execute(load=job.load, keys=keys)
-    for number, output in enumerate(outputs.values()):
+    entries: dict[str, ColumnEntry] = {}
+    for number, (name, output) in enumerate(outputs):
         (job.room / _output(number)).write_bytes(output.data)
-    entries = {name: output.entry for name, output in outputs.items()}
+        entries[name] = output.entry
+    for name in job.files.values():  # a month of bills waits on the disk, without what it was of
+        (job.room / name).unlink()
     return _Answer(inputs=inputs, outputs=entries).model_dump_json()
 
 

@@ -23,6 +23,7 @@ from gridsecure.key_authority.checker.platform_view import (
 )
 from gridsecure.key_authority.checker.reexecution import (
     BillCheck,
+    Derived,
     LoadCurveCheck,
     Running,
 )
@@ -39,7 +40,6 @@ from gridsecure.messages import (
 from gridsecure.month_texts import day_text, read_moment
 from gridsecure.plans.correction_rules import is_correction
 from gridsecure.plans.execution import (
-    Output,
     RosterData,
     compile_bill,
     roster_data,
@@ -70,7 +70,7 @@ class Proven:
     transcript: Transcript
     digest: str
     datas: tuple[RosterData, ...]
-    outputs: dict[str, Output]
+    outputs: dict[str, Derived]
     claims: tuple[str, ...]
 
     @property
