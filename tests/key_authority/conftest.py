@@ -40,9 +40,9 @@ def decrypted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ORDERS:
         real = getattr(Vault, name)
 
-        def watched(vault, order, files, *, name=name, real=real):
+        def watched(vault, *given, name=name, real=real):
             seen.append(name)
-            return real(vault, order, files)
+            return real(vault, *given)
 
         monkeypatch.setattr(Vault, name, watched)
     return seen

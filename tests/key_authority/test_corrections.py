@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -29,7 +29,7 @@ from gridsecure.key_authority.checker.answering import (
 )
 from gridsecure.key_authority.checker.bill_versions import bill_versions, tabulate_versions
 from gridsecure.key_authority.checker.tables import BillVersionRow
-from gridsecure.key_authority.packages import VaultAnswer
+from gridsecure.key_authority.packages import Keep, VaultAnswer
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import CellTotal, Signed
 from gridsecure.plans.cells import MINIMUM_MEMBERS
@@ -367,11 +367,11 @@ def test_the_vault_takes_orders_from_the_checker_only(
         """Nothing but the platform; the order is taken from the door below."""
 
     class Door:
-        def release_corrections(self, order: Signed, files: Sequence[bytes], /) -> None:
+        def release_corrections(self, order: Signed, files: Iterable[bytes], keep: Keep) -> None:
             kept.append(order)
             assert isinstance(billed.vault, Vault)
             forged = signed_by(order, getattr(grid.keys, who))
-            billed.vault.release_corrections(forged, files)
+            billed.vault.release_corrections(forged, files, keep)
 
     second = corrected(grid, uploads[0], [1])
     request = billed.rebill_request([second])
@@ -516,10 +516,10 @@ class DyingVault:
         self._vault.revoke_key_set(order)
 
     def release_corrections(
-        self, order: Signed, files: Sequence[bytes], /
-    ) -> tuple[VaultAnswer, list[bytes]]:
+        self, order: Signed, files: Iterable[bytes], keep: Keep, /
+    ) -> VaultAnswer:
         if self._dies_after:
-            self._vault.release_corrections(order, files)
+            self._vault.release_corrections(order, files, keep)
         raise Killed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +16,7 @@ from gridsecure.gateway.rosters import Roster
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, Outcome, answer_request
 from gridsecure.key_authority.checker.tables import ClaimRow, SeedRow
-from gridsecure.key_authority.packages import VaultAnswer
+from gridsecure.key_authority.packages import Keep, VaultAnswer
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import (
     ReleaseCertificate,
@@ -52,12 +52,10 @@ class DyingVault:
     def create_key_set(self, order: Signed, /) -> PublicKeySet:
         return self._vault.create_key_set(order)
 
-    def release_bills(
-        self, order: Signed, files: Sequence[bytes], /
-    ) -> tuple[VaultAnswer, list[bytes]]:
-        return self._dying(lambda: self._vault.release_bills(order, files))
+    def release_bills(self, order: Signed, files: Iterable[bytes], keep: Keep, /) -> VaultAnswer:
+        return self._dying(lambda: self._vault.release_bills(order, files, keep))
 
-    def release_totals(self, order: Signed, files: Sequence[bytes], /) -> VaultAnswer:
+    def release_totals(self, order: Signed, files: Iterable[bytes], /) -> VaultAnswer:
         return self._dying(lambda: self._vault.release_totals(order, files))
 
     def _dying(self, work: Callable[[], T]) -> T:

@@ -61,6 +61,10 @@ def key_order(name: str) -> KeyOrder:
     )
 
 
+def keep_no_more(_sealed: bytes) -> None:
+    raise AssertionError("nothing is sealed")
+
+
 @pytest.fixture
 def order(authority: Authority, grid: GridSimulator, uploads: Uploads) -> Order:
     """An order of bills as the checker would sign it, with its files."""
@@ -84,8 +88,9 @@ def order(authority: Authority, grid: GridSimulator, uploads: Uploads) -> Order:
 
 def test_the_checkers_order_is_obeyed(authority: Authority, order: Order) -> None:
     content, files = order
-    answer, sealed = authority.vault.release_bills(
-        sign_message(content, key=authority.grid.authority_key), files
+    sealed: list[bytes] = []
+    answer = authority.vault.release_bills(
+        sign_message(content, key=authority.grid.authority_key), files, sealed.append
     )
     assert len(sealed) == 1
     assert answer.statements == [content.rosters[0].roster_id]
@@ -96,14 +101,14 @@ def test_nobody_elses_order_is_obeyed(authority: Authority, order: Order, who: s
     content, files = order
     key: Sm2PrivateKey = getattr(authority.grid.keys, who)
     with pytest.raises(AuthenticityError):
-        authority.vault.release_bills(sign_message(content, key=key), files)
+        authority.vault.release_bills(sign_message(content, key=key), files, keep_no_more)
 
 
 def test_an_order_for_something_else_is_refused(authority: Authority, order: Order) -> None:
     ordered = key_order(REGISTER.name)
     with pytest.raises(AuthenticityError):
         authority.vault.release_bills(
-            sign_message(ordered, key=authority.grid.authority_key), order[1]
+            sign_message(ordered, key=authority.grid.authority_key), order[1], keep_no_more
         )
 
 
@@ -112,11 +117,11 @@ def test_files_that_the_order_does_not_name(authority: Authority, order: Order) 
     envelope = sign_message(content, key=authority.grid.authority_key)
     changed = [bytes([files[0][0]]) + files[0][1:-1] + bytes([files[0][-1] ^ 1]), *files[1:]]
     with pytest.raises(EnvelopeError):
-        authority.vault.release_bills(envelope, changed)
+        authority.vault.release_bills(envelope, changed, keep_no_more)
     with pytest.raises(InvalidMessageError):
-        authority.vault.release_bills(envelope, files[1:])
+        authority.vault.release_bills(envelope, files[1:], keep_no_more)
     with pytest.raises(InvalidMessageError):
-        authority.vault.release_bills(envelope, [*files, files[0]])
+        authority.vault.release_bills(envelope, [*files, files[0]], list[bytes]().append)
 
 
 def test_another_roster_than_the_columns_are_of(
@@ -128,7 +133,7 @@ def test_another_roster_than_the_columns_are_of(
         content.model_copy(update={"rosters": [other]}), key=authority.grid.authority_key
     )
     with pytest.raises(KeyMismatchError):
-        authority.vault.release_bills(envelope, files)
+        authority.vault.release_bills(envelope, files, keep_no_more)
 
 
 def test_a_column_under_another_name_than_its_label(authority: Authority, order: Order) -> None:
@@ -142,7 +147,7 @@ def test_a_column_under_another_name_than_its_label(authority: Authority, order:
         content.model_copy(update={"outputs": [renamed]}), key=authority.grid.authority_key
     )
     with pytest.raises(KeyMismatchError):
-        authority.vault.release_bills(envelope, files)
+        authority.vault.release_bills(envelope, files, keep_no_more)
 
 
 # --- keys at rest ---------------------------------------------------------------------------------
@@ -262,6 +267,26 @@ def test_corrections_cross_the_pipe(
         assert outcome.reason == "correction.uncorrected-slot"
     finally:
         authority.close()
+
+
+def test_a_file_that_cannot_be_read_ends_its_order_alone(
+    client: VaultClient, grid: GridSimulator, order: Order
+) -> None:
+    content, files = order
+    envelope = sign_message(content, key=grid.authority_key)
+
+    def torn() -> Iterator[bytes]:
+        yield from files[1:]
+        raise StorageError("The disk refuses.", reason="check.disk")
+
+    with pytest.raises(StorageError):
+        client.release_bills(envelope, torn(), keep_no_more)
+    with pytest.raises(InvalidMessageError):
+        client.release_bills(envelope, files[1:], keep_no_more)
+    sealed: list[bytes] = []
+    answer = client.release_bills(envelope, iter(files), sealed.append)
+    assert answer.statements == [content.rosters[0].roster_id]
+    assert len(sealed) == 1
 
 
 def test_a_refusal_crosses_the_pipe_with_its_class_and_reason(

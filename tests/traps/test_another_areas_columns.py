@@ -33,7 +33,6 @@ from gridsecure.messages import (
     ColumnEntry,
     KeyNotice,
     RosterManifest,
-    Signed,
     UploadManifest,
     sign_message,
 )
@@ -123,8 +122,8 @@ class Area:
         )
         return dict(outputs)
 
-    def ordered(self, outputs: Mapping[str, Output]) -> tuple[Signed, list[bytes]]:
-        """The order that a checker would sign, which refuses nothing."""
+    def billed(self, vault: Vault, outputs: Mapping[str, Output]) -> bytes:
+        """What the vault seals by the order of a checker that refuses nothing."""
         victims, tariff = self.grid.rosters[0], self.roster.tariff
         order = CheckedBills(
             start=self.grid.period.start.isoformat(),
@@ -137,7 +136,9 @@ class Area:
             withheld=[],
         )
         files = [output.data for output in outputs.values()]
-        return sign_message(order, key=self.grid.authority_key), files
+        sealed: list[bytes] = []
+        vault.release_bills(sign_message(order, key=self.grid.authority_key), files, sealed.append)
+        return sealed[0]
 
     def notices(self, keys: Mapping[str, SecretKeySet]) -> tuple[KeyNotice, ...]:
         """These key sets, published as the thief's."""
@@ -186,13 +187,13 @@ def test_under_one_key_the_thief_gets_the_victims_bills(
     shared = area.grid.keys.secret
     outputs = area.executed(area.stolen(alter=alter), ring=area.ring(area.notices(shared)))
     vault = area.vault(tmp_path, shared)
-    _, (stolen,) = vault.release_bills(*area.ordered(outputs))
+    stolen = area.billed(vault, outputs)
     honest = area.grid.rosters[0]
     victims = Area(area.grid, honest.manifest, b"")
     columns = {packed.entry: packed.data for packed in area.grid.packed(honest, days=0)}
     known = tuple(KeyNotice.parse(notice.body) for notice in area.grid.key_notices)
     own = victims.executed(columns, ring=area.ring(known))
-    _, (theirs,) = vault.release_bills(*victims.ordered(own))
+    theirs = victims.billed(vault, own)
     opened = [
         json.loads(open_from(blob, private_key=OFFICE, purpose=STATEMENTS_PURPOSE))["meters"]
         for blob in (stolen, theirs)
@@ -246,7 +247,7 @@ def test_the_vault_refuses_it_by_key_id(area: Area, tmp_path: Path) -> None:
     shared = area.grid.keys.secret
     outputs = area.executed(area.stolen(), ring=area.ring(area.notices(shared)))
     with pytest.raises(KeyMismatchError) as refused:
-        area.vault(tmp_path, thiefs_keys()).release_bills(*area.ordered(outputs))
+        area.billed(area.vault(tmp_path, thiefs_keys()), outputs)
     assert refused.value.reason == "keys.gateway"
 
 
@@ -263,7 +264,7 @@ def test_under_a_false_key_id_it_decrypts_to_noise_and_is_refused(
     outputs = area.executed(stolen, ring=area.ring(area.notices(thiefs_keys())))
     vault = area.vault(tmp_path, thiefs_keys())
     with pytest.raises(OutOfRangeError) as refused:
-        vault.release_bills(*area.ordered(outputs))
+        area.billed(vault, outputs)
     assert refused.value.reason == "bill.inconsistent"
     # And what it decrypts to lies all over the residues, where energies are tiny.
     ((entry, data),) = list(stolen.items())[:1]

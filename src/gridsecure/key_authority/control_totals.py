@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from gridsecure.billing.bills import Bills
 from gridsecure.key_authority.packages import CheckedBills, withheld_measures
 from gridsecure.messages import CellTotal, RosterManifest
 from gridsecure.plans.cells import (
+    MEASURES,
     NO_MEASURES,
     Member,
     Place,
@@ -40,35 +41,36 @@ class RosterBills:
     tariff: Tariff
 
 
-def total_cells(order: CheckedBills, bills: Sequence[RosterBills]) -> list[CellTotal]:
+def total_cells(order: CheckedBills, bills: Iterable[RosterBills]) -> list[CellTotal]:
     """Number of bills, energy and money of every cell that they may be told of.
 
     The checker knows what was told before and says so in the order; how large cells and the parts
     of their money are, is looked at here again.
+
+    Args:
+        bills: By roster; taken one after the other, and not kept.
     """
     layout = lay_out_cells(order.rosters)
     ordered = withheld_measures(order.withheld)
-    sets = cell_sets(
-        row
-        for roster, part in zip(order.rosters, bills, strict=True)
-        for row in billed_rows(roster, start=order.start, end=order.end, tariff=part.tariff)
-    )
+    sums: dict[str, dict[int, int]] = {measure: {} for measure in MEASURES}
+
+    def rows() -> Iterator[tuple[Place, Member, Hashable]]:
+        for roster, groups, part in zip(order.rosters, layout.groups, bills, strict=True):
+            ones = np.ones(roster.slots, dtype=object)
+            parts = (ones, part.energy_wh, part.bills.totals_fen)
+            for totals, values in zip(sums.values(), parts, strict=True):
+                for number in np.unique(groups[groups >= 0]).tolist():
+                    added = sum(map(int, values[groups == number]))
+                    totals[number] = totals.get(number, 0) + added
+            yield from billed_rows(roster, start=order.start, end=order.end, tariff=part.tariff)
+
+    sets = cell_sets(rows())
     withheld = {
         place: found.list_withheld() | ordered.get(place, NO_MEASURES)
         for place, found in sets.items()
     }
-    measures = {
-        "bills": [np.ones(roster.slots, dtype=object) for roster in order.rosters],
-        "energy_wh": [part.energy_wh for part in bills],
-        "amount_fen": [part.bills.totals_fen for part in bills],
-    }
     cells: list[CellTotal] = []
-    for measure, parts in measures.items():
-        totals: dict[int, int] = {}
-        for groups, values in zip(layout.groups, parts, strict=True):
-            for number in np.unique(groups[groups >= 0]).tolist():
-                added = sum(map(int, values[groups == number]))
-                totals[number] = totals.get(number, 0) + added
+    for measure, totals in sums.items():
         cells += cells_of(
             layout,
             totals,

@@ -9,6 +9,10 @@ from typing import Final
 
 OK: Final = b"ok"
 REFUSED: Final = b"refused"
+WANTED: Final = b"wanted"
+"""The vault asks for an order's next file; nothing instead of it says that there is none."""
+SEALED: Final = b"sealed"
+"""The vault gives a roster's statements before it goes on."""
 MAX_MESSAGE_BYTES: Final = 4 << 30
 """Longest order or answer that is read [bytes]."""
 

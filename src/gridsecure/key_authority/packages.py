@@ -6,7 +6,7 @@ was started with, so even a process that reaches the vault's pipe cannot have by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from gridsecure.messages import (
@@ -18,6 +18,9 @@ from gridsecure.messages import (
     RosterManifest,
 )
 from gridsecure.plans.cells import Place
+
+Keep = Callable[[bytes], object]
+"""Takes a roster's sealed statements when they are made, so that nobody holds those of all."""
 
 
 class KeyOrder(Message):
@@ -50,7 +53,7 @@ class WithheldCell(Message):
 class CheckedBills(Message):
     """Decrypt, round and seal the bills of some rosters.
 
-    `outputs` and the frames that follow run over rosters and, within one, over its outputs;
+    `outputs` and the files that follow run over rosters and, within one, over its outputs;
     `names` over rosters and slots: the settlement pseudonym that each bill is filed under.
     """
 
@@ -94,7 +97,7 @@ class CorrectedRoster(Message):
 class CheckedCorrections(Message):
     """Decrypt both versions of some rosters' bills; round and seal what was corrected.
 
-    The frames that follow run over corrections, within one over `before` and `after`, and within
+    The files that follow run over corrections, within one over `before` and `after`, and within
     one of these over its outputs.
     """
 
@@ -108,7 +111,7 @@ class CheckedCorrections(Message):
 
     @property
     def files(self) -> int:
-        """Frames that follow."""
+        """Files that follow."""
         return sum(len(c.before.outputs) + len(c.after.outputs) for c in self.corrections)
 
 
@@ -153,7 +156,7 @@ def list_withheld(withheld: Mapping[Place, frozenset[str]]) -> list[WithheldCell
 
 
 class VaultAnswer(Message):
-    """What comes back: cells, and statements as frames in the order of `statements`."""
+    """What comes back: cells, and the rosters whose statements came before, in their order."""
 
     kind: ClassVar[str] = "vault-answer"
     cells: list[CellTotal]

@@ -390,11 +390,11 @@ def order_totals(
         },
         withheld=list_withheld(withheld),
     )
-    files = [
+    files = (
         part.outputs[f"{roster.roster_id}/{quantity}"].data
         for quantity in quantities
         for roster in part.rosters
-    ]
+    )
     return zone.vault.release_totals(sign_message(order, key=zone.signing_key), files).cells
 
 
@@ -429,7 +429,11 @@ def order_bills(
         names=[fetch_settlement_names(roster, zone=zone) for roster in rosters],
         withheld=list_withheld(withheld),
     )
-    files = [output.data for part in proven for output in part.outputs.values()]
-    answer, sealed = zone.vault.release_bills(sign_message(order, key=zone.signing_key), files)
-    digests = [zone.objects.put(data) for data in sealed]
+    files = (output.data for part in proven for output in part.outputs.values())
+    digests: list[str] = []
+    answer = zone.vault.release_bills(
+        sign_message(order, key=zone.signing_key),
+        files,
+        lambda sealed: digests.append(zone.objects.put(sealed)),
+    )
     return answer.cells, dict(zip(answer.statements, digests, strict=True))

@@ -6,7 +6,7 @@ and a certificate whose cells are differences.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -62,10 +62,12 @@ def release_corrections(
         tariffs=tariffs,
         at=clock(),
     )
-    answer, sealed = zone.vault.release_corrections(
-        sign_message(order, key=zone.signing_key), files
+    kept: list[str] = []
+    answer = zone.vault.release_corrections(
+        sign_message(order, key=zone.signing_key),
+        files,
+        lambda sealed: kept.append(zone.objects.put(sealed)),
     )
-    kept = [zone.objects.put(data) for data in sealed]
     derived = [output.entry.digest for part in parts for output in part.after.outputs.values()]
     cells: list[CellTotal] = answer.cells
     return Granted(
@@ -86,7 +88,7 @@ def order_corrections(
     withheld: Withheld,
     tariffs: Mapping[str, str],
     at: datetime,
-) -> tuple[OrderT, list[bytes]]:
+) -> tuple[OrderT, Iterator[bytes]]:
     """What the vault is told, and the outputs in the order it lists them.
 
     Args:
@@ -113,7 +115,7 @@ def order_corrections(
         ],
         withheld=list_withheld(withheld),
     )
-    files = [out.data for pair in pairs for _, outputs in pair for out in outputs.values()]
+    files = (out.data for pair in pairs for _, outputs in pair for out in outputs.values())
     return order, files
 
 

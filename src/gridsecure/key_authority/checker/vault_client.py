@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -23,8 +23,14 @@ from gridsecure import errors, frames
 from gridsecure.errors import AccessDeniedError, GridSecureError
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import find_parameters
-from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, read_peer_uid
-from gridsecure.key_authority.packages import PreviewAnswer, VaultAnswer
+from gridsecure.key_authority.door import (
+    MAX_MESSAGE_BYTES,
+    OK,
+    SEALED,
+    WANTED,
+    read_peer_uid,
+)
+from gridsecure.key_authority.packages import Keep, PreviewAnswer, VaultAnswer
 from gridsecure.messages import Signed
 
 _CLASSES: Final = {
@@ -56,41 +62,53 @@ class VaultClient:
         """As `Vault.revoke_key_set`."""
         self._ask("revoke-key-set", [order.model_dump_json().encode()])
 
-    def release_bills(
-        self, order: Signed, files: Sequence[bytes]
-    ) -> tuple[VaultAnswer, list[bytes]]:
+    def release_bills(self, order: Signed, files: Iterable[bytes], keep: Keep) -> VaultAnswer:
         """As `Vault.release_bills`."""
-        answer = self._ask("release-bills", [order.model_dump_json().encode(), *files])
-        return VaultAnswer.parse(answer[0]), answer[1:]
+        content = [order.model_dump_json().encode()]
+        return VaultAnswer.parse(self._ask("release-bills", content, files, keep)[0])
 
-    def release_corrections(
-        self, order: Signed, files: Sequence[bytes]
-    ) -> tuple[VaultAnswer, list[bytes]]:
+    def release_corrections(self, order: Signed, files: Iterable[bytes], keep: Keep) -> VaultAnswer:
         """As `Vault.release_corrections`."""
-        answer = self._ask("release-corrections", [order.model_dump_json().encode(), *files])
-        return VaultAnswer.parse(answer[0]), answer[1:]
+        content = [order.model_dump_json().encode()]
+        return VaultAnswer.parse(self._ask("release-corrections", content, files, keep)[0])
 
-    def release_totals(self, order: Signed, files: Sequence[bytes]) -> VaultAnswer:
+    def release_totals(self, order: Signed, files: Iterable[bytes]) -> VaultAnswer:
         """As `Vault.release_totals`."""
-        answer = self._ask("release-totals", [order.model_dump_json().encode(), *files])
-        return VaultAnswer.parse(answer[0])
+        content = [order.model_dump_json().encode()]
+        return VaultAnswer.parse(self._ask("release-totals", content, files)[0])
 
-    def preview_bills(self, order: Signed, files: Sequence[bytes]) -> PreviewAnswer:
+    def preview_bills(self, order: Signed, files: Iterable[bytes]) -> PreviewAnswer:
         """As `Vault.preview_bills`."""
-        answer = self._ask("preview-bills", [order.model_dump_json().encode(), *files])
-        return PreviewAnswer.parse(answer[0])
+        content = [order.model_dump_json().encode()]
+        return PreviewAnswer.parse(self._ask("preview-bills", content, files)[0])
 
     def close(self) -> None:
         """Leave the vault; it goes on."""
         with self._lock:
             self._leave()
 
-    def _ask(self, order: str, content: Sequence[bytes]) -> list[bytes]:
+    def _ask(
+        self,
+        order: str,
+        content: Sequence[bytes],
+        files: Iterable[bytes] = (),
+        keep: Keep = lambda _sealed: None,
+    ) -> list[bytes]:
+        """Give an order, then each file when the vault wants it; keep what it seals meanwhile."""
+        left = iter(files)
         with self._lock:
             try:
                 connection = self._reach()
                 connection.send_bytes(frames.join_frames([order.encode(), *content]))
-                status, *answer = frames.split_frames(connection.recv_bytes(MAX_MESSAGE_BYTES))
+                while True:
+                    received = connection.recv_bytes(MAX_MESSAGE_BYTES)
+                    status, *answer = frames.split_frames(received)
+                    if status == WANTED:
+                        connection.send_bytes(next(left, b""))
+                    elif status == SEALED:
+                        keep(answer[0])
+                    else:
+                        break
             except (EOFError, OSError) as error:
                 self._leave()
                 raise GridSecureError(
@@ -98,6 +116,9 @@ class VaultClient:
                     reason="vault.down",
                     remedy="Start the vault; nothing was released, and the order can be repeated.",
                 ) from error
+            except BaseException:  # a file or the disk failed: the vault still waits for its answer
+                self._leave()
+                raise
         if status != OK:
             kind, reason, message, remedy = (part.decode() for part in answer)
             raise _CLASSES.get(kind, GridSecureError)(message, reason=reason, remedy=remedy)

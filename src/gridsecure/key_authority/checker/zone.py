@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.checker.reexecution import Checks
-from gridsecure.key_authority.packages import PreviewAnswer, VaultAnswer
+from gridsecure.key_authority.packages import Keep, PreviewAnswer, VaultAnswer
 from gridsecure.messages import Signed
 from gridsecure.store.objects import ObjectStore
 
@@ -30,23 +30,21 @@ class VaultDoor(Protocol):
         """As `Vault.revoke_key_set`."""
         ...
 
-    def release_bills(
-        self, order: Signed, files: Sequence[bytes], /
-    ) -> tuple[VaultAnswer, list[bytes]]:
+    def release_bills(self, order: Signed, files: Iterable[bytes], keep: Keep, /) -> VaultAnswer:
         """As `Vault.release_bills`."""
         ...
 
     def release_corrections(
-        self, order: Signed, files: Sequence[bytes], /
-    ) -> tuple[VaultAnswer, list[bytes]]:
+        self, order: Signed, files: Iterable[bytes], keep: Keep, /
+    ) -> VaultAnswer:
         """As `Vault.release_corrections`."""
         ...
 
-    def release_totals(self, order: Signed, files: Sequence[bytes], /) -> VaultAnswer:
+    def release_totals(self, order: Signed, files: Iterable[bytes], /) -> VaultAnswer:
         """As `Vault.release_totals`."""
         ...
 
-    def preview_bills(self, order: Signed, files: Sequence[bytes], /) -> PreviewAnswer:
+    def preview_bills(self, order: Signed, files: Iterable[bytes], /) -> PreviewAnswer:
         """As `Vault.preview_bills`."""
         ...
 

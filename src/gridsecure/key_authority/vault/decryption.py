@@ -6,6 +6,9 @@
 4. round each line to the fen, total, seal each roster's statements to the billing office;
 5. give out control totals of cells with enough members, and nothing else.
 
+Steps 2 to 4 are done for one roster at a time: what the vault holds of a household ends with its
+roster.
+
 There is no order that decrypts a given ciphertext, and no answer that holds a single household's
 value outside its sealed statement. Errors say nothing about plaintexts or noise.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -54,6 +57,7 @@ from gridsecure.key_authority.packages import (
     CheckedCorrections,
     CheckedPreview,
     CheckedTotals,
+    Keep,
     KeyOrder,
     PreviewAnswer,
     RevocationOrder,
@@ -152,38 +156,40 @@ class Vault:
             revoke_key_set(self.folder, place)
             self._opened.pop((order.gateway, order.key_id), None)
 
-    def release_bills(
-        self, envelope: Signed, files: Sequence[bytes]
-    ) -> tuple[VaultAnswer, list[bytes]]:
+    def release_bills(self, envelope: Signed, files: Iterable[bytes], keep: Keep) -> VaultAnswer:
         """Decrypt, round and seal checked bills.
 
         Args:
             envelope: A signed `CheckedBills`.
             files: Output column files, in the order the message lists them.
+            keep: Given each roster's statements, sealed to the billing office. They are good for
+                nothing unless an answer follows.
 
         Returns:
-            Control totals by cell, and each roster's statements sealed to the billing office.
+            Control totals by cell.
 
         Raises:
             AuthenticityError: Not the checker's order, or another file than listed.
             CiphertextError: A file is not what the order says, or does not decrypt consistently.
         """
         order = self._order(envelope, CheckedBills)
-        remaining = iter(_counted(files, sum(len(outputs) for outputs in order.outputs)))
-        bills = [
-            self._bills(order, roster, outputs, remaining)
-            for roster, outputs in zip(order.rosters, order.outputs, strict=True)
-        ]
+        remaining = _counted(files, sum(len(outputs) for outputs in order.outputs))
+
+        def made() -> Iterator[RosterBills]:
+            for roster, outputs, own in zip(order.rosters, order.outputs, order.names, strict=True):
+                part = self._bills(order, roster, outputs, remaining)
+                bills = bills_to_json([part.bills], tariff=part.tariff)
+                keep(self._seal(order, roster, bills, own))
+                yield part
+
+        cells = total_cells(order, made())
+        next(remaining, None)
         names = [roster.roster_id for roster in order.rosters]
-        sealed = [
-            self._seal(order, roster, bills_to_json([part.bills], tariff=part.tariff), own)
-            for roster, part, own in zip(order.rosters, bills, order.names, strict=True)
-        ]
-        return VaultAnswer(cells=total_cells(order, bills), statements=names), sealed
+        return VaultAnswer(cells=cells, statements=names)
 
     def release_corrections(
-        self, envelope: Signed, files: Sequence[bytes]
-    ) -> tuple[VaultAnswer, list[bytes]]:
+        self, envelope: Signed, files: Iterable[bytes], keep: Keep
+    ) -> VaultAnswer:
         """Decrypt two versions of checked bills; give out what the later one corrects.
 
         Raises:
@@ -192,15 +198,14 @@ class Vault:
         """
         order = self._order(envelope, CheckedCorrections)
         parts = self._compare(order, files)
-        sealed = []
         for item, part in zip(order.corrections, parts, strict=True):
             roster = item.after.roster
             documents = write_corrections(item, part, tariff=_tariff(order, roster))
-            sealed.append(self._seal(order, roster, documents, item.names))
+            keep(self._seal(order, roster, documents, item.names))
         names = [part.roster_id for part in parts]
-        return VaultAnswer(cells=total_corrections(order, parts), statements=names), sealed
+        return VaultAnswer(cells=total_corrections(order, parts), statements=names)
 
-    def preview_bills(self, envelope: Signed, files: Sequence[bytes]) -> PreviewAnswer:
+    def preview_bills(self, envelope: Signed, files: Iterable[bytes]) -> PreviewAnswer:
         """Decrypt two versions of checked bills; say what would change by cell, and no more.
 
         Raises:
@@ -209,7 +214,7 @@ class Vault:
         order = self._order(envelope, CheckedPreview)
         return PreviewAnswer(cells=preview_cells(order, self._compare(order, files)))
 
-    def release_totals(self, envelope: Signed, files: Sequence[bytes]) -> VaultAnswer:
+    def release_totals(self, envelope: Signed, files: Iterable[bytes]) -> VaultAnswer:
         """Decrypt blinded columns of whole days and add them up by cell and interval.
 
         Raises:
@@ -220,7 +225,7 @@ class Vault:
         layout = self._lay_out(order.rosters)
         found = withheld_measures(order.withheld)
         withheld = {place for place, measures in found.items() if ENERGY in measures}
-        remaining = iter(_counted(files, len(order.rosters) * len(order.quantities)))
+        remaining = _counted(files, len(order.rosters) * len(order.quantities))
         cells: list[CellTotal] = []
         for quantity in order.quantities:
             entries = [order.outputs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
@@ -237,6 +242,7 @@ class Vault:
             )
             for own, (start, end) in zip(totals, pairwise(times), strict=True):
                 cells += cells_of(layout, own, span=(start, end), measure=ENERGY, withheld=withheld)
+        next(remaining, None)
         return VaultAnswer(cells=cells, statements=[])
 
     def _lay_out(self, rosters: list[RosterManifest]) -> CellLayout:
@@ -251,8 +257,8 @@ class Vault:
             envelope, expect=expect, trusted={self.checker.thumbprint: self.checker}
         )
 
-    def _compare(self, order: CheckedCorrections, files: Sequence[bytes]) -> list[ComparedBills]:
-        remaining = iter(_counted(files, order.files))
+    def _compare(self, order: CheckedCorrections, files: Iterable[bytes]) -> list[ComparedBills]:
+        remaining = _counted(files, order.files)
         parts = []
         for item in order.corrections:
             before, after = (
@@ -260,6 +266,7 @@ class Vault:
                 for version in (item.before, item.after)
             )
             parts.append(compare_versions(item, before, after, span=(order.start, order.end)))
+        next(remaining, None)
         return parts
 
     def _bills(
@@ -342,10 +349,15 @@ def _tariff(order: CheckedBills | CheckedCorrections, roster: RosterManifest) ->
     return parse_tariff(order.tariffs[roster.tariff])
 
 
-def _counted(files: Sequence[bytes], expected: int) -> Sequence[bytes]:
-    if len(files) != expected:
+def _counted(files: Iterable[bytes], expected: int) -> Iterator[bytes]:
+    """The files of an order; whoever asks for one after the last learns whether there is."""
+    number = 0
+    for number, data in enumerate(files, 1):
+        if number > expected:
+            break
+        yield data
+    if number != expected:
         raise InvalidMessageError("The vault got the wrong number of files for the order.")
-    return files
 
 
 def recombine_bills(

@@ -25,7 +25,14 @@ from typing import Final
 from gridsecure import frames
 from gridsecure.errors import ConflictError, GridSecureError, InvalidMessageError, StorageError
 from gridsecure.homomorphic.keys import PublicKeySet
-from gridsecure.key_authority.door import MAX_MESSAGE_BYTES, OK, REFUSED, read_peer_uid
+from gridsecure.key_authority.door import (
+    MAX_MESSAGE_BYTES,
+    OK,
+    REFUSED,
+    SEALED,
+    WANTED,
+    read_peer_uid,
+)
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import Signed
 
@@ -131,7 +138,8 @@ def _answer_all(vault: Vault, connection: Connection, lock: threading.Lock) -> N
         try:
             order, *content = frames.split_frames(received)
             with lock:
-                answer = [OK, *_answer(vault, order.decode(errors="replace"), content)]
+                named = order.decode(errors="replace")
+                answer = [OK, *_answer(vault, named, content, connection)]
         except GridSecureError as error:
             texts = (type(error).__name__, error.reason, error.message, error.remedy)
             answer = [REFUSED, *(text.encode() for text in texts)]
@@ -139,17 +147,20 @@ def _answer_all(vault: Vault, connection: Connection, lock: threading.Lock) -> N
             connection.send_bytes(frames.join_frames(answer))
 
 
-def _answer(vault: Vault, order: str, content: list[bytes]) -> list[bytes]:
+def _answer(vault: Vault, order: str, content: list[bytes], connection: Connection) -> list[bytes]:
+    def keep(sealed: bytes) -> None:
+        connection.send_bytes(frames.join_frames([SEALED, sealed]))
+
+    files = _ask_for_files(connection)
     if order in ("release-bills", "release-corrections"):
         corrects = order == "release-corrections"
         release = vault.release_corrections if corrects else vault.release_bills
-        answer, sealed = release(Signed.parse(content[0]), content[1:])
-        return [answer.model_dump_json().encode(), *sealed]
+        return [release(Signed.parse(content[0]), files, keep).model_dump_json().encode()]
     if order == "release-totals":
-        totals = vault.release_totals(Signed.parse(content[0]), content[1:])
+        totals = vault.release_totals(Signed.parse(content[0]), files)
         return [totals.model_dump_json().encode()]
     if order == "preview-bills":
-        preview = vault.preview_bills(Signed.parse(content[0]), content[1:])
+        preview = vault.preview_bills(Signed.parse(content[0]), files)
         return [preview.model_dump_json().encode()]
     if order == "create-key-set":
         return _described(vault.create_key_set(Signed.parse(content[0])))
@@ -157,6 +168,16 @@ def _answer(vault: Vault, order: str, content: list[bytes]) -> list[bytes]:
         vault.revoke_key_set(Signed.parse(content[0]))
         return []
     raise InvalidMessageError("The vault knows no such order.", reason="vault.order")
+
+
+def _ask_for_files(connection: Connection) -> Iterator[bytes]:
+    """An order's files, each of which the checker sends when it is asked for it."""
+    while True:
+        connection.send_bytes(frames.join_frames([WANTED]))
+        data = connection.recv_bytes(MAX_MESSAGE_BYTES)
+        if not data:
+            return
+        yield data
 
 
 def _described(public: PublicKeySet) -> list[bytes]:
