@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 
 from gridsecure.credentials.seats import settlement_domain
-from gridsecure.credentials.settlement import verify_settlement
+from gridsecure.credentials.settlement import verify_settlements
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import EnvelopeError, InputError, StorageError
@@ -138,9 +138,9 @@ def test_the_billing_office_is_shown_whose_bill_is_whose(services):
     bills = compute_expected_bills(zone, load_files(zone, MONTH))
     name = min(proofs)
     group = suite().group
-    subject = verify_settlement(
-        bytes.fromhex(proofs[name]),
-        enrolled=group.multiply(suite().g, scalar=services.world.meter_point(name).m1),
+    enrolled = group.multiply(suite().g, scalar=services.world.meter_point(name).m1)
+    (subject,) = verify_settlements(
+        [(bytes.fromhex(proofs[name]), enrolled)],
         domain=settlement_domain(MONTH),
         challenge=bytes.fromhex(challenge),
         suite=suite(),

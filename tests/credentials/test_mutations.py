@@ -24,7 +24,7 @@ from gridsecure.credentials.issuance import (
 from gridsecure.credentials.opening import make_opening_share, opener_public_key, verify_share
 from gridsecure.credentials.presentations import Occasion, present, verify_presentation
 from gridsecure.credentials.revocation import Difference, blind_difference, verify_blinding
-from gridsecure.credentials.settlement import prove_settlement, verify_settlement
+from gridsecure.credentials.settlement import prove_settlement, verify_settlements
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InvalidMessageError, SignatureError
 from tests.identity.identity_world import ANALYST, METER, SETTLE, UPLOAD, answered, keys, suite
@@ -187,11 +187,10 @@ def settlement() -> Kind:
     )
 
     def check(message: bytes) -> object:
-        return verify_settlement(
-            message, enrolled=enrolled, domain=SETTLE, challenge=bytes(32), suite=SUITE
-        )
+        proofs = [(message, enrolled)]
+        return verify_settlements(proofs, domain=SETTLE, challenge=bytes(32), suite=SUITE)
 
-    return Kind(1, (one, other), check, 2, 200)
+    return Kind(3, (one, other), check, 2, 200, WHOLE)
 
 
 KINDS = {
@@ -287,10 +286,10 @@ def test_mutations_repeat():
 
 
 def test_messages_of_one_form_do_not_pass_for_each_other():
-    """Three kinds are a point and two numbers; what each is for goes into its proof."""
+    """Two kinds are a point and two numbers; what each is for goes into its proof."""
     kinds = {name: make() for name, make in KINDS.items()}
     alike = [name for name, kind in kinds.items() if len(kind.pair[0]) == POINT + 2 * SCALAR]
-    assert alike == ["share", "opener-key", "settlement"]
+    assert alike == ["share", "opener-key"]
     for one in alike:
         message = kinds[one].pair[0]
         assert [other for other in alike if is_accepted(kinds[other], message)] == [one]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gridsecure.credentials.seats import settlement_domain
-from gridsecure.credentials.settlement import verify_settlement
+from gridsecure.credentials.settlement import verify_settlements
 from gridsecure.errors import InvalidMessageError, NotFoundError, SignatureError
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import compute_expected_bills
@@ -29,32 +29,34 @@ def proofs(world):
     return prove_settlements(world.zone, MONTH, challenge=CHALLENGE)
 
 
-def settled(world, proof, *, of, domain=DOMAIN, challenge=CHALLENGE):
-    """What the office makes of a proof, knowing an account's enrolled key."""
-    group = suite().group
-    enrolled = group.multiply(suite().g, scalar=world.meter_point(of).m1)
-    return verify_settlement(
-        proof, enrolled=enrolled, domain=domain, challenge=challenge, suite=suite()
-    )
+def settled(world, proofs, *, domain=DOMAIN, challenge=CHALLENGE):
+    """What the office makes of proofs, knowing the accounts' enrolled keys."""
+    group, g = suite().group, suite().g
+    sent = [
+        (proof, group.multiply(g, scalar=world.meter_point(name).m1))
+        for name, proof in proofs.items()
+    ]
+    return verify_settlements(sent, domain=domain, challenge=challenge, suite=suite())
 
 
 def test_every_billed_meter_point_proves_the_name_its_bill_is_under(world, proofs):
     assert proofs.keys() == set(world.simulated.meter_point_ids)
     bills = compute_expected_bills(world.zone, load_files(world.zone, MONTH))
-    named = {settled(world, proof, of=name) for name, proof in proofs.items()}
+    named = set(settled(world, proofs))
     assert named == {name for meters in bills.values() for name in meters}
     assert not named & set(world.identity_names().values())
 
 
 def test_a_proof_is_for_one_account_one_challenge_and_one_domain(world, proofs):
     first, second, *_ = proofs
-    for changes in (
-        {"of": second},
-        {"of": first, "challenge": bytes(32)},
-        {"of": first, "domain": settlement_domain("2027")},
+    swapped = proofs | {first: proofs[second], second: proofs[first]}
+    for sent, changes in (
+        (swapped, {}),
+        (proofs, {"challenge": bytes(32)}),
+        (proofs, {"domain": settlement_domain("2027")}),
     ):
         with pytest.raises(SignatureError):
-            settled(world, proofs[first], **changes)
+            settled(world, sent, **changes)
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])

@@ -18,7 +18,7 @@ from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
 from gridsecure.credentials.log_details import REGISTERED
 from gridsecure.credentials.presentations import Domain, Occasion, present, verify_presentation
-from gridsecure.credentials.settlement import verify_settlement
+from gridsecure.credentials.settlement import verify_settlements
 from gridsecure.credentials.uploads import Upload, sign_upload
 from gridsecure.crypto.sm2 import Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
@@ -100,12 +100,10 @@ def test_a_meter_point_enrols_registers_logs_in_uploads_and_settles(world, membe
         send(world, holder, token, counter=counter)
     message = holder.settle(SETTLE, challenge=b"office")
     enrolled = suite().group.multiply(suite().g, scalar=holder.m1)
-    assert (
-        verify_settlement(
-            message, enrolled=enrolled, domain=SETTLE, challenge=b"office", suite=suite()
-        )
-        == entries[1].subject
-    )
+    proofs = [(message, enrolled)]
+    assert verify_settlements(proofs, domain=SETTLE, challenge=b"office", suite=suite()) == [
+        entries[1].subject
+    ]
     key = suite().group.encode(enrolled)
     assert identity_of(world.issuer.engine, key=key) == "customer 1"
 
@@ -496,9 +494,8 @@ def test_a_settlement_proof_is_for_its_account_domain_and_challenge(wrong):
     message = one.settle(SETTLE, challenge=b"1")
     owner = two if wrong == "account" else one
     with refused(SignatureError, "authenticity.settlement"):
-        verify_settlement(
-            message,
-            enrolled=suite().group.multiply(suite().g, scalar=owner.m1),
+        verify_settlements(
+            [(message, suite().group.multiply(suite().g, scalar=owner.m1))],
             domain=UPLOAD if wrong == "domain" else SETTLE,
             challenge=b"2" if wrong == "challenge" else b"1",
             suite=suite(),

@@ -7,55 +7,67 @@ The office learns account and bill, not the pseudonym that readings were uploade
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
 
+from gridsecure.credentials.batch_checks import Claim, find_false
 from gridsecure.credentials.curves import Point
-from gridsecure.credentials.group import POINT_BYTES
+from gridsecure.credentials.group import WHOLE_BYTES
 from gridsecure.credentials.issuer_keys import check_length
 from gridsecure.credentials.presentations import Domain, subject
-from gridsecure.credentials.sigma import Relation, holds, proof_bytes, prove
+from gridsecure.credentials.sigma import Relation, claimed_sums, respond
 from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.errors import SignatureError
 
-SETTLEMENT_BYTES: Final = POINT_BYTES + proof_bytes(1)
-
 
 def prove_settlement(m1: int, *, domain: Domain, challenge: bytes, suite: Suite) -> bytes:
-    """The pseudonym and the proof that it is the enrolled key's, 97 bytes.
+    """The pseudonym and the proof that it is the enrolled key's, 224 bytes.
 
     Args:
         m1: The holder's secret.
         challenge: The office's one-use challenge.
     """
-    group, base = suite.group, domain.base(suite)
-    key, nym = group.sums([group.blind(m1, suite.g), group.blind(m1, base)])
-    statement = _one_secret(suite, key, base, nym)
-    session = _session(suite, domain, challenge)
-    return group.encode(nym) + prove(statement, [m1], suite=suite, session=session)
+    group, base, nonce = suite.group, domain.base(suite), suite.group.random_scalar()
+    key, nym, *commitments = group.sums(
+        [group.blind(scalar, point) for scalar in (m1, nonce) for point in (suite.g, base)]
+    )
+    proof = respond(
+        _one_secret(suite, key, base, nym),
+        [m1],
+        nonces=[nonce],
+        commitments=commitments,
+        suite=suite,
+        session=_session(suite, domain, challenge),
+    )
+    return group.encode_whole(nym) + proof
 
 
-def verify_settlement(
-    message: bytes, *, enrolled: Point, domain: Domain, challenge: bytes, suite: Suite
-) -> str:
-    """Check a settlement proof; return the pseudonym's name, under which the bill is.
+def verify_settlements(
+    sent: Sequence[tuple[bytes, Point]], *, domain: Domain, challenge: bytes, suite: Suite
+) -> list[str]:
+    """Check settlement proofs, all by one sum; return the pseudonyms' names, which bills are under.
 
     Args:
-        message: From `prove_settlement`.
+        sent: What `prove_settlement` made, each with the account's enrolled key.
 
     Raises:
-        InvalidMessageError: Malformed.
-        SignatureError: Another key, domain or challenge (`authenticity.settlement`).
+        InvalidMessageError: One is malformed.
+        SignatureError: One is of another key, domain or challenge (`authenticity.settlement`).
     """
-    check_length(message, SETTLEMENT_BYTES)
-    nym = suite.group.decode(message[:POINT_BYTES])
-    statement = _one_secret(suite, enrolled, domain.base(suite), nym)
-    session = _session(suite, domain, challenge)
-    if not holds(statement, message[POINT_BYTES:], suite=suite, session=session):
+    session, names = _session(suite, domain, challenge), list[str]()
+    claims: list[Claim] = []
+    for message, enrolled in sent:
+        check_length(message[:WHOLE_BYTES], WHOLE_BYTES)
+        (nym,) = suite.group.decode_whole(message[:WHOLE_BYTES])
+        statement = _one_secret(suite, enrolled, domain.base(suite), nym)
+        proof = message[WHOLE_BYTES:]
+        claims.append(claimed_sums(statement, proof, suite=suite, session=session))
+        names.append(subject(nym, domain=domain, suite=suite))
+    if next(find_false(claims, group=suite.group), None) is not None:
         raise SignatureError(
             "The settlement pseudonym does not belong to this account.",
             reason="authenticity.settlement",
         )
-    return subject(nym, domain=domain, suite=suite)
+    return names
 
 
 def _one_secret(suite: Suite, key: Point, base: Point, nym: Point) -> Relation:

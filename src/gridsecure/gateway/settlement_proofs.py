@@ -45,6 +45,7 @@ def prove_settlements(zone: GatewayZone, month: str, *, challenge: bytes) -> dic
     }
     billed = [n for name in plan.names for n in outbox.load_outgoing(zone, name).seated.pseudonyms]
     agents, domain = agents_of(zone), settlement_domain(plan.start)
+    agents.prepare(domain)
     return {
         names[subject]: agents.meter_point(names[subject]).holder.settle(
             domain, challenge=challenge

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gridsecure.credentials.seats import settlement_domain
-from gridsecure.credentials.settlement import verify_settlement
+from gridsecure.credentials.settlement import verify_settlements
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
@@ -112,17 +112,17 @@ class BillingOffice:
         suite.group.prepare(domain.base(suite))
         path, wanted = f"/months/{month}/settlement-proofs", {"challenge": challenge.hex()}
         proofs = self.call("gateway", "POST", path, json=wanted)["proofs"]
-        found = {}
-        for name, key in self._enrolled_keys(sorted(proofs)).items():
-            subject = verify_settlement(
-                bytes.fromhex(proofs[name]),
-                enrolled=suite.group.decode(bytes.fromhex(key)),
-                domain=domain,
-                challenge=challenge,
-                suite=suite,
-            )
-            found[subject] = name
-        return found
+        keys = self._enrolled_keys(sorted(proofs))
+        subjects = verify_settlements(
+            [
+                (bytes.fromhex(proofs[name]), suite.group.decode(bytes.fromhex(key)))
+                for name, key in keys.items()
+            ],
+            domain=domain,
+            challenge=challenge,
+            suite=suite,
+        )
+        return dict(zip(subjects, keys, strict=True))
 
     def _enrolled_keys(self, names: Sequence[str]) -> dict[str, str]:
         keys: dict[str, str] = {}
