@@ -115,9 +115,11 @@ class Services:
         self.identity.state.zone.close()
         self.world.close()
 
-    def token(self, *roles: str, audience: str = "gateway") -> dict[str, str]:
+    def token(
+        self, *roles: str, audience: str = "gateway", subject: str = "person"
+    ) -> dict[str, str]:
         given = give_token(
-            "person",
+            subject,
             roles=roles,
             audience=audience,
             key=self.grid.identity_key,

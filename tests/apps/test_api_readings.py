@@ -413,3 +413,41 @@ def test_one_batch_sent_by_many_at_once_is_taken_in_once(sources):
         answers = list(pool.map(lambda _: sources.send(body, batch="many", sequence=701), range(8)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["receipt"]["signature"] for answer in answers}) == 1
+
+
+def test_a_batch_of_rejected_readings_and_one_of_a_single_one_hold_up_no_month(fresh):
+    fresh.register("other", meter_points=["none of these"])
+    rejected = fresh.send((HEADER + LINE).encode(), batch="r", by="other")
+    assert fresh.receipt(rejected).months == {}
+    name = fresh.world.simulated.meter_point_ids[0]
+    lone = f"meter_point_id,start,kwh\n{name},2026-07-01 00:00,0.001\n"
+    assert fresh.send(lone.encode(), batch="lone").status_code == 200
+    fresh.put_files()
+    assert fresh.processed()["state"] == "done"
+
+
+def test_ends_of_single_readings_are_refused_as_nobody_knows_where_they_begin(sources):
+    sources.register("other", stamps="end")
+    lone = b"meter_point_id,start,kwh\nMP-1,2026-07-01 01:00,0.4\n"
+    refused = sources.send(lone, batch="lone-end", sequence=800, by="other")
+    assert (refused.status_code, refused.json()["reason"]) == (400, "readings.interval")
+    sources.register("other")
+
+
+def test_a_small_body_that_writes_out_to_much_is_refused(sources):
+    texts = [f"{n:0250d}" for n in range(100)]
+    start = pd.date_range("2026-01-01", periods=300_000, freq="1min")
+    big = parquet({"meter_point_id": pd.Series(texts * 3000), "start": start, "kwh": 1.0})
+    zeros = gzip.compress(b"[" + b'{"":0},' * 5_000_000 + b"{}]")
+    for body in (big, zeros):
+        refused = sources.send(body, batch="unfolds", sequence=801)
+        assert refused.json()["reason"] == "readings.expansion", refused.text
+
+
+def test_a_batch_that_is_refused_leaves_no_file(sources):
+    body = (HEADER + LINE).encode()
+    assert sources.send(body, batch="kept", sequence=810).status_code == 200
+    folder = sources.app.state.service.zone.folder / "readings"
+    before = set(folder.iterdir())
+    assert sources.send(body, batch="clash", sequence=810).status_code == 409
+    assert set(folder.iterdir()) == before

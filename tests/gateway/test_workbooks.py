@@ -115,3 +115,18 @@ def test_a_workbook_is_unfolded_within_the_bounds_of_any_file(monkeypatch):
     monkeypatch.setattr(table_text, "FREE_BYTES", 1000)
     monkeypatch.setattr(table_text, "MAX_EXPANSION", 1)
     assert refusal(data).reason == "readings.expansion"
+
+
+@pytest.mark.parametrize("place", ["r='ZZ10000'", 'r = "ZZ10000"', 'r="&#90;Z9999"'])
+def test_a_far_cell_is_seen_however_its_place_is_written(place):
+    far = f'<c {place} t="inlineStr"><is><t>x</t></is></c>'
+    assert refusal(workbook([*LONG, [far]])).reason in {"readings.expansion", "readings.malformed"}
+
+
+@pytest.mark.parametrize("names", [["content.xml"], ["xl/workbook.xml", "xl/workbook.bin"]])
+def test_workbooks_of_other_kinds_are_not_opened(names):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in names:
+            archive.writestr(name, "<x/>")
+    assert refusal(packed.getvalue()).reason == "readings.malformed"

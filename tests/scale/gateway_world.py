@@ -11,11 +11,13 @@ from unittest.mock import patch
 import httpx
 from sqlalchemy import Engine, literal
 
+from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.gateway import preparation, tables
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.store.database import open_database
-from tests.apps.test_api_gateway import REAL_PACKING, Services
+from tests.apps.gateway_services import Services
+from tests.apps.zone_apps import point
 from tests.gateway.gateway_world import MONTH
 from tests.scale.filling import (
     AT,
@@ -30,6 +32,8 @@ from tests.scale.filling import (
 )
 from tests.scale.work_meter import WorkMeter
 
+REAL_PACKING = preparation.pack_energies
+BATCH = b"meter_point_id,start,kwh\nMP-1,2026-07-01 00:00,0.412\n"
 COLUMNS = 3
 """Columns of a roster that are sent; how many there are does not matter here."""
 
@@ -53,6 +57,9 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         fill(to, tables.RosterRow, n, **signed, digest=name("roster", n))
         sent = {"name": name("upload", n), "gateway_id": "ab" * 32, "sequence": n + 1}
         fill(to, tables.UploadRow, n, **signed, **sent, digest=name("sent", n), state="committed")
+        batch = {"source": "headend", "batch_id": name("batch", n), "sequence": n + 1}
+        kept = {"body_digest": name("body", n), "digest": name("receipt", n), "message": "{}"}
+        fill(to, tables.BatchRow, n, **batch, **kept, first_at=AT, last_at=AT, at=AT)
         for place, (start, _) in enumerate(MONTHS):
             n = numbers(1, first=place)
             kept = {"month": start[:7], "digest": name("plan", n), "document": "{}", "at": AT}
@@ -91,6 +98,7 @@ class GatewayMonth:
 
     def run_month(self) -> None:
         """Every request of the gateway."""
+        self.send_batch()
         services = self.services
         self.checked(services.put_files())
         self.checked(services.call("POST", "/process"))
@@ -103,6 +111,19 @@ class GatewayMonth:
         wanted = {"challenge": "ab" * 32}
         path = "/settlement-proofs"
         self.checked(services.call("POST", path, role="billing", json=wanted))
+
+    def send_batch(self) -> None:
+        """What a source and its operator ask, beside years of another source's batches."""
+        services, key = self.services, generate_private_key()
+        ask, operator = services.client, services.token("operator")
+        declared = {"public_key": point(key)}
+        self.checked(ask.put("/v1/sources/meters", json=declared, headers=operator))
+        self.checked(ask.get("/v1/sources", headers=operator))
+        sender = services.token("meter-data", subject=f"meter-data:{key.public_key.thumbprint}")
+        named = sender | {"Idempotency-Key": "one", "Batch-Sequence": "1"}
+        self.checked(ask.post("/v1/readings", content=BATCH, headers=named))
+        for path in ("batches", "batches/one", "gaps"):
+            self.checked(ask.get(f"/v1/sources/meters/{path}", headers=sender))
 
     @staticmethod
     def checked(answer: httpx.Response) -> httpx.Response:

@@ -16,7 +16,6 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import NotFoundError
 from gridsecure.gateway.ingestion.batches import (
     BatchName,
-    count_batches,
     find_gaps,
     list_batches,
     load_batch,
@@ -29,14 +28,19 @@ from gridsecure.gateway.ingestion.sources import (
     list_sources,
     register_source,
 )
+from gridsecure.gateway.tables import BatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
+from gridsecure.store.pages import newest
 from gridsecure.wire.gateway import BatchStatus, SequenceGap, SourceRegistered
 from gridsecure.wire.problems import ReadingsProblem
-from gridsecure_api.deps import Clock, RawBody, require
+from gridsecure_api.deps import Clock, require
+from gridsecure_api.errors import too_large_error
 from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
 from gridsecure_api.settings import PublicPoint, public_key
 
+MAX_BATCH_BYTES: Final = 64 << 20
+"""Largest body of a batch, as it is sent [bytes]; it is held in memory whole."""
 MAX_GAPS: Final = 1000
 """Gaps of a sequence in one answer, the first ones."""
 
@@ -101,6 +105,16 @@ def _admit(
         raise NotFoundError("There is no source of that name here.", reason="not-found.source")
 
 
+async def _read_batch_body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BATCH_BYTES:
+            raise too_large_error()
+        parts.append(part)
+    return b"".join(parts)
+
+
 _operators = [Depends(require(OPERATOR))]
 _visible = [Depends(_admit)]
 
@@ -134,7 +148,7 @@ def read_sources(intake: In) -> list[SourceRegistered]:
 def post_readings(
     claims: Annotated[TokenClaims, Depends(require(ROLE))],
     intake: In,
-    body: RawBody,
+    body: Annotated[bytes, Depends(_read_batch_body)],
     response: Response,
     batch_id: Annotated[str, Header(alias="Idempotency-Key", max_length=128)],
     sequence: Annotated[int, Header(alias="Batch-Sequence", ge=1, le=2**53)],
@@ -161,7 +175,7 @@ def read_batches(name: str, request: Request, intake: In, asked: Paging) -> Resp
     return answer_page(
         request,
         intake.zone.engine,
-        revision=lambda session: count_batches(session, source=name),
+        revision=lambda session: newest(session, BatchRow.id),
         read=lambda session: list_batches(session, asked, source=name),
         write=join_texts,
     )
@@ -175,7 +189,7 @@ def read_batch(name: str, batch_id: str, intake: In) -> BatchStatus:
 
 @router.get("/sources/{name}/gaps", dependencies=_visible)
 def read_gaps(name: str, intake: In) -> list[SequenceGap]:
-    """Sequences that never came, before the greatest that did; the first thousand gaps."""
+    """Sequences that never came among the newest ten thousand; the first thousand gaps."""
     gaps = find_gaps(intake.zone, source=name, limit=MAX_GAPS)
     return [SequenceGap(first=first, last=last) for first, last in gaps]
 

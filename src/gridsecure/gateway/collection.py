@@ -24,7 +24,7 @@ from gridsecure.billing.readings import as_categories, join_readings
 from gridsecure.billing.validation import validate_readings
 from gridsecure.errors import InputError, InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
-from gridsecure.gateway.ingestion.stored_readings import read_batches
+from gridsecure.gateway.ingestion.stored_readings import count_rows, read_batches
 from gridsecure.periods import BillingPeriod
 
 MAX_READINGS: Final = 64_000_000
@@ -138,8 +138,9 @@ def _read(
 
 def _read_batches(files: MonthFiles, period: BillingPeriod, *, held: int) -> ReadingsFile:
     """What batches hold of the period, as one file."""
+    held += count_rows(files.batches)
+    _check_held(held, files, what="Readings files and batches hold")
     readings = read_batches(files.batches, period=period)
-    _check_held(held + len(readings), files, what="Readings files and batches hold")
     interval = usual_interval(readings["minutes"].to_numpy())
     return ReadingsFile(readings, "batches", interval, "utf-8", find_length_changes(readings))
 

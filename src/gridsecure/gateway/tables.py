@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, UniqueConstraint
+from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -193,6 +193,7 @@ class BatchRow(SignedRow, table=True):
     __table_args__ = (
         UniqueConstraint("source", "batch_id"),
         UniqueConstraint("source", "sequence"),
+        Index("ix_batch_page", "source", "id"),
     )
     SAME: ClassVar = ("source", "batch_id", "sequence", "body_digest")
 

@@ -27,7 +27,10 @@ from gridsecure.gateway.table_text import (
 )
 
 SIGNATURE: Final = b"PK\x03\x04"
-_PLACE: Final = re.compile(rb"\br=\"([A-Z]{1,3})([0-9]{1,7})\"")
+_PLACE: Final = re.compile(rb"\sr\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_CELL: Final = re.compile(rb"([A-Z]{0,3})([0-9]{1,7})")
+_STRING: Final = re.compile(rb">([^<]*)<")
+_SHARED: Final = re.compile(rb"\st\s*=\s*[\"']s[\"']")
 _LETTERS: Final = 26
 _EXACT_DIGITS: Final = 15
 _SECOND: Final = dt.timedelta(seconds=1)
@@ -44,7 +47,7 @@ def read_workbook(data: bytes) -> TableText:
     try:
         workbook = CalamineWorkbook.from_filelike(_unfold(data))
         grids = [workbook.get_sheet_by_name(name).to_python() for name in workbook.sheet_names]
-    except (CalamineError, zipfile.BadZipFile, zlib.error, NotImplementedError, OSError):
+    except (CalamineError, zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError):
         raise InvalidReadingsError(
             "The file is no XLSX workbook that can be opened, or is damaged or protected.",
             reason="readings.malformed",
@@ -71,18 +74,37 @@ def _unfold(data: bytes) -> io.BytesIO:
         size = sum(member.file_size for member in packed.infolist())
         check_size(size)
         check_expansion(size, len(data))
+        names = packed.namelist()
+        # The library would read other kinds of workbook too, whose bounds nobody checks here.
+        if "xl/workbook.xml" not in names or any(
+            name == "content.xml" or name.endswith(".bin") for name in names
+        ):
+            raise zipfile.BadZipFile
+        longest, said = 0, 0
         for member in packed.infolist():
             # It reads no further than the size that the member names, whatever it unfolds to.
             content = packed.read(member)
             check_reading_count(_grid_size(content), packed=len(data))
+            said += sum(1 for _ in _SHARED.finditer(content))
+            if member.filename.endswith("sharedStrings.xml"):
+                longest = max((len(one[1]) for one in _STRING.finditer(content)), default=0)
             unpacked.writestr(member.filename, content)
+        check_size(longest * said)  # a string that many cells share is written out in each
     plain.seek(0)
     return plain
 
 
 def _grid_size(sheet: bytes) -> int:
+    """Cells of the rectangle that the library makes of a sheet.
+
+    Raises:
+        BadZipFile: A place is written in another way than a spreadsheet does.
+    """
     rows, columns = 0, set()
-    for place in _PLACE.finditer(sheet):
+    for found in _PLACE.finditer(sheet):
+        place = _CELL.fullmatch(found[1] or found[2] or b"")
+        if place is None:
+            raise zipfile.BadZipFile
         columns.add(place[1])
         rows = max(rows, int(place[2]))
     return rows * max((_column_number(letters) for letters in columns), default=0)

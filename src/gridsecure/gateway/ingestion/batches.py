@@ -48,6 +48,8 @@ QUALITY_FLAG: Final = "quality-flag"
 FUTURE: Final = "future"
 
 _BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_NEVER: Final = pd.Timestamp(0, tz="UTC")
+_LOOKED_AT: Final = 10_000  # batches among which gaps are looked for
 _MOST_SEQUENCE: Final = 2**53  # what every JSON reader keeps exactly
 
 BatchState = Literal["waiting", "billed", "late"]
@@ -96,8 +98,12 @@ def take_in(
     """
     name.check()
     digest = sm3_hex(body)
-    known = _find(zone, source.name, name.batch_id)
-    if known is not None and (known.sequence, known.body_digest) == (name.sequence, digest):
+    known = _find(zone, source.name, name)
+    if known is not None and (known.batch_id, known.sequence, known.body_digest) == (
+        name.batch_id,
+        name.sequence,
+        digest,
+    ):
         return
     if known is None:
         readings = _judged(
@@ -112,9 +118,11 @@ def take_in(
 
 
 def _other(known: BatchRow, name: BatchName, digest: str) -> BatchRow:
-    """What was sent under a known batch's id, which `keep_once` refuses."""
+    """What was sent under a known batch's id or sequence, which `keep_once` refuses."""
     fields = known.model_dump(exclude={"id"})
-    return BatchRow(**fields | {"sequence": name.sequence, "body_digest": digest})
+    return BatchRow(
+        **fields | {"batch_id": name.batch_id, "sequence": name.sequence, "body_digest": digest}
+    )
 
 
 def _judged(readings: pd.DataFrame, source: Source, at: datetime) -> pd.DataFrame:
@@ -139,6 +147,9 @@ def _row(
 ) -> BatchRow:
     starts = pd.DatetimeIndex(readings["start"])
     first, last = starts.min(), starts.max()
+    accepted = starts[(readings[RULE] == "").to_numpy(bool)]
+    # A batch without accepted readings is in no month.
+    span = (accepted.min(), accepted.max()) if len(accepted) else (_NEVER, _NEVER)
     rejected = Counter(readings.loc[readings[RULE] != "", RULE])
     receipt = BatchReceipt(
         source=source.name,
@@ -158,8 +169,8 @@ def _row(
         batch_id=name.batch_id,
         sequence=name.sequence,
         body_digest=digest,
-        first_at=first.to_pydatetime(),
-        last_at=last.to_pydatetime(),
+        first_at=span[0].to_pydatetime(),
+        last_at=span[1].to_pydatetime(),
         digest=signed.digest,
         message=signed.model_dump_json(),
         at=at,
@@ -204,20 +215,20 @@ def list_batches(
     return [row.message for row in page.rows], page.after
 
 
-def count_batches(session: Session, *, source: str) -> int:
-    """How many batches a source's list has."""
-    found = select(func.count()).select_from(BatchRow).where(BatchRow.source == source)
-    return session.exec(found).one()
-
-
 def find_gaps(zone: GatewayZone, *, source: str, limit: int) -> list[tuple[int, int]]:
     """Sequences of a source that never came before its greatest: first and last of each gap.
+
+    Looked for among its newest batches, so that asking costs the same after years.
 
     Args:
         limit: Gaps at most, the first ones.
     """
-    own = select(col(BatchRow.sequence)).where(BatchRow.source == source).subquery()
-    before = func.coalesce(func.lag(own.c.sequence).over(order_by=own.c.sequence), 0)
+    newest = select(col(BatchRow.sequence)).where(BatchRow.source == source)
+    own = newest.order_by(col(BatchRow.sequence).desc()).limit(_LOOKED_AT).subquery()
+    with read_session(zone.engine) as session:
+        oldest = session.exec(select(func.min(own.c.sequence), func.count(own.c.sequence))).one()
+    begin = oldest[0] - 1 if oldest[1] == _LOOKED_AT else 0
+    before = func.coalesce(func.lag(own.c.sequence).over(order_by=own.c.sequence), begin)
     steps = select(before.label("before"), own.c.sequence.label("sequence")).subquery()
     gaps = (
         select(steps.c.before, steps.c.sequence)
@@ -240,7 +251,8 @@ def load_batch(
     Raises:
         NotFoundError: The source sent none of that id (`not-found.batch`).
     """
-    row = _find(zone, source, batch_id)
+    with read_session(zone.engine) as session:
+        row = find(session, BatchRow, source=source, batch_id=batch_id)
     if row is None:
         raise NotFoundError("There is no batch of that id here.", reason="not-found.batch")
     receipt = BatchReceipt.parse(row.envelope.body)
@@ -254,9 +266,12 @@ def _state(zone: GatewayZone, month: str, row: BatchRow) -> BatchState:
     return "late" if (row.id or 0) > plan.until_batch else "billed"
 
 
-def _find(zone: GatewayZone, source: str, batch_id: str) -> BatchRow | None:
+def _find(zone: GatewayZone, source: str, name: BatchName) -> BatchRow | None:
+    """The batch that has this id, or else this sequence."""
     with read_session(zone.engine) as session:
-        return find(session, BatchRow, source=source, batch_id=batch_id)
+        return find(session, BatchRow, source=source, batch_id=name.batch_id) or find(
+            session, BatchRow, source=source, sequence=name.sequence
+        )
 
 
 def _folder(zone: GatewayZone) -> Path:

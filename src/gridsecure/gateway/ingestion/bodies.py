@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -26,7 +27,7 @@ from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
 from gridsecure.gateway.ingestion.sources import Source
-from gridsecure.gateway.table_text import MAX_READINGS
+from gridsecure.gateway.table_text import MAX_READINGS, check_reading_count
 
 _PARQUET: Final = b"PAR1"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -59,13 +60,23 @@ def read_body(body: bytes, *, source: Source, timezone: str) -> ReadingsFile:
         InvalidReadingsError: It cannot be taken in as a whole; as `read_readings` says, or it holds
             faces of a register (`readings.registers`) or is no table (`readings.body`).
     """
-    data, is_table = _as_csv(_unfold(body))
+    unfolded = _unfold(body)
+    packed = len(body) if len(unfolded) != len(body) else None
+    # Before anything is taken apart: no reading is without a line or a brace.
+    check_reading_count(max(map(unfolded.count, (b"\n", b"{"))), packed=packed)
+    data, is_table = _as_csv(unfolded)
     try:
         found = read_readings(
             data, timezone=source.timezone, interval=UNKNOWN, meaning=source.meaning
         )
     except InvalidReadingsError as error:
         raise _by_reading(error) if is_table else error from error
+    if source.stamps == "end" and (found.readings["minutes"] == 0).any():
+        raise InvalidReadingsError(
+            "A meter point has too few readings to tell where their intervals begin.",
+            reason="readings.interval",
+            remedy="Send two neighbouring readings of each meter point at least, or starts.",
+        )
     if found.layout == "registers":
         raise InvalidReadingsError(
             "The batch holds faces of a register, and not what was used between them.",
@@ -200,6 +211,8 @@ def _parquet(body: bytes) -> pa.Table:
             raise _no_table("A column holds lists or structures.")
         _check_unfolded(about.metadata, size=len(body))
         table = pq.ParquetFile(io.BytesIO(body), read_dictionary=names).read()
+        if sum(_text_size(table[name]) for name in names) > _bound(len(body)):
+            raise _unfolds()
         return pa.table({name: _text(table[name], name) for name in names})
     except (pa.ArrowException, OSError) as error:
         raise _no_table(
@@ -207,10 +220,17 @@ def _parquet(body: bytes) -> pa.Table:
         ) from error
 
 
+def _text_size(column: pa.ChunkedArray) -> int:
+    """Bytes of a column once its dictionaries are written out."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
+    return sum(pc.sum(one).as_py() or 0 for one in lengths)
+
+
 def _check_unfolded(metadata: pq.FileMetaData, *, size: int) -> None:
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    if metadata.num_rows > MAX_READINGS:
-        raise _no_table(f"A batch holds 1 to {MAX_READINGS:,} readings.")
+    check_reading_count(metadata.num_rows, packed=size)
     if sum(group.total_byte_size for group in groups) > _bound(size):
         raise _unfolds()
 

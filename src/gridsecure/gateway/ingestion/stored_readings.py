@@ -13,10 +13,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import interval_minutes
 from gridsecure.billing.readings import COLUMNS, QUALITIES, join_readings, register_columns
-from gridsecure.errors import StorageError
+from gridsecure.errors import InvalidReadingsError, StorageError
 from gridsecure.periods import BillingPeriod
 
 RULE: Final = "rule"
@@ -49,18 +50,35 @@ def read_batches(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFram
     order = np.argsort(quality.to_numpy(np.int64), kind="stable")
     kept = joined.iloc[order].drop_duplicates(["meter_point_id", "start"], keep="last")
     kept = kept.sort_index().reset_index(drop=True)
-    return kept.assign(minutes=interval_minutes(kept))
+    return kept.assign(minutes=_minutes(kept))
+
+
+def _minutes(readings: pd.DataFrame) -> NDArray[np.int64]:
+    """Lengths as all readings together tell them; unknown where not one does."""
+    try:
+        return interval_minutes(readings)
+    except InvalidReadingsError:
+        return np.zeros(len(readings), dtype=np.int64)
+
+
+def count_rows(paths: Sequence[Path]) -> int:
+    """How many readings batches hold, of whatever month, before any is read."""
+    return sum(_opened(path).metadata.num_rows for path in paths)
 
 
 def _load(path: Path, period: BillingPeriod) -> pd.DataFrame:
+    stored: pd.DataFrame = _opened(path).read().to_pandas()
+    starts = stored["start"]
+    counts = (stored[RULE] == "") & (starts >= period.start) & (starts < period.end)
+    return stored.loc[counts].drop(columns=RULE).astype({"meter_point_id": "str"})
+
+
+def _opened(path: Path) -> pq.ParquetFile:
     try:
-        stored: pd.DataFrame = pq.read_table(path).to_pandas()
+        return pq.ParquetFile(path)
     except (OSError, ValueError) as error:
         raise StorageError(
             "A batch of readings cannot be read.",
             reason="storage.read",
             remedy="Restore the gateway's folder from its backup.",
         ) from error
-    starts = stored["start"]
-    counts = (stored[RULE] == "") & (starts >= period.start) & (starts < period.end)
-    return stored.loc[counts].drop(columns=RULE).astype({"meter_point_id": "str"})

@@ -34,4 +34,5 @@ def upgrade() -> None:
         sa.UniqueConstraint("source", "batch_id"),
         sa.UniqueConstraint("source", "sequence"),
     )
+    op.create_index("ix_batch_page", "batch", ["source", "id"])
     op.create_index("ix_batch_last_at", "batch", ["last_at"])
