@@ -436,7 +436,7 @@ def test_ends_of_single_readings_are_refused_as_nobody_knows_where_they_begin(so
 
 def test_a_small_body_that_writes_out_to_much_is_refused(sources):
     texts = [f"{n:0250d}" for n in range(100)]
-    start = pd.date_range("2026-01-01", periods=300_000, freq="1min")
+    start = "2026-01-01 00:00"
     big = parquet({"meter_point_id": pd.Series(texts * 3000), "start": start, "kwh": 1.0})
     zeros = gzip.compress(b"[" + b'{"":0},' * 5_000_000 + b"{}]")
     for body in (big, zeros):

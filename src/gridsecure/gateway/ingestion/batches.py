@@ -196,14 +196,13 @@ def find_batches(zone: GatewayZone, period: BillingPeriod, *, until: int) -> tup
     Args:
         until: The number of the last one that counts.
     """
-    found = (
-        select(BatchRow)
-        .where(col(BatchRow.last_at) >= period.start, col(BatchRow.first_at) < period.end)
-        .where(col(BatchRow.id) <= until)
-        .order_by(col(BatchRow.id))
+    # Ordered here: by their number, the database would read all batches of all years.
+    found = select(BatchRow).where(
+        col(BatchRow.last_at) >= period.start, col(BatchRow.first_at) < period.end
     )
     with read_session(zone.engine) as session:
-        return tuple(_folder(zone) / _file(row) for row in session.exec(found))
+        rows = sorted((row.id or 0, _file(row)) for row in session.exec(found))
+    return tuple(_folder(zone) / name for number, name in rows if number <= until)
 
 
 def list_batches(
