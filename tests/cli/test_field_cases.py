@@ -60,7 +60,7 @@ REFUSED = {
     "annual-tiers-december-alone-no-ytd": ("bill.year-to-date", "--year-to-date"),
     "end-of-interval-stamps": ("readings.stamps", "--stamps end"),
     "wide-24-register-faces": ("readings.cumulative", "--values register"),
-    "green-button-xml": ("readings.format", "Green Button"),
+    "green-button-xml": ("readings.unit", "ReadingType"),
     "net-negative-hours": ("readings.negative", "export_kwh"),
     "register-export-beside": ("readings.columns", "export_kwh"),
     "sgcc-theft-shape": ("readings.daily", "daily energies"),

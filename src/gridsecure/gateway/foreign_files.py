@@ -46,6 +46,11 @@ def refuse_foreign_bytes(data: bytes) -> None:
             raise _foreign(f"compressed with {what}", "Decompress it, or compress it with gzip.")
 
 
+def is_green_button(text: str) -> bool:
+    """Whether text is an ESPI document."""
+    return text.lstrip().startswith("<") and "naesb.org/espi" in text
+
+
 def is_nem12(text: str) -> bool:
     """Whether text is NEM12 meter data; files without their first record are common."""
     return re.match(r'"?100"?,"?NEM12|"?200"?,[^,]*,[^,]*,[^,]*,"?[EBQK]\d', text) is not None
@@ -60,8 +65,6 @@ def refuse_foreign_text(text: str) -> None:
     head = text[:_LOOKED_AT].lstrip()
     lowered = head.lower()
     if head.startswith("<"):
-        if "espi" in lowered:
-            raise _foreign("a Green Button document (ESPI XML)", _AS_CSV)
         raise _foreign("a web page" if "<html" in lowered else "an XML document", _AS_CSV)
     if head.startswith(("{", "[")):
         raise _foreign("a JSON document", _AS_CSV)

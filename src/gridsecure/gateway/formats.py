@@ -43,6 +43,7 @@ from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files, format_times
 from gridsecure.gateway import format_cells as cells
 from gridsecure.gateway.column_names import LAYOUTS, QUOTABLE_NAME, name_columns, unknown_header
+from gridsecure.gateway.green_button import read_green_button
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.gateway.nem12 import MARKET_MINUTES, read_nem12
 from gridsecure.gateway.table_text import (
@@ -91,7 +92,7 @@ class ReadingsFile:
 
     Attributes:
         readings: A readings frame in the order of the file.
-        layout: `long`, `registers`, `wide` or `nem12`.
+        layout: `long`, `registers`, `wide`, `nem12` or `green-button`.
         interval: The most frequent interval length; each reading's own is in its `minutes`, from
             the distances of its meter point's readings (long) or the number of points (wide).
         encoding: `utf-8`, `utf-16`, `gb18030` or `xlsx`.
@@ -139,8 +140,13 @@ def read_readings(
             lists up to 20 places.
     """
     text, packed = _load_text(source)
-    if foreign_files.is_nem12(text.head(_HEAD_BYTES)):
-        return _read_nem12(text, timezone, packed)
+    head = text.head(_HEAD_BYTES)
+    if foreign_files.is_nem12(head):
+        data = read_nem12(text, timezone=timezone, packed=packed)
+        return _as_defined(data.readings, "nem12", text, lines=data.lines)
+    if foreign_files.is_green_button(head):
+        readings = read_green_button(text, timezone=timezone, packed=packed)
+        return _as_defined(readings, "green-button", text)
     found = _read_table(text, packed=packed)
     table = found.cells
     _check_units(table)
@@ -217,6 +223,8 @@ def read_offsets(source: bytes | Path) -> frozenset[int | None]:
     text, packed = _load_text(source)
     if foreign_files.is_nem12(text.head(_HEAD_BYTES)):
         return frozenset({MARKET_MINUTES})
+    if foreign_files.is_green_button(text.head(_HEAD_BYTES)):
+        return frozenset({0})
     table = _read_table(text, packed=packed).cells
     return format_times.stated_offsets(table) if "start" in table else frozenset({None})
 
@@ -240,15 +248,17 @@ def _load_text(source: bytes | Path) -> tuple[TableText, int | None]:
     return _to_text(data), packed
 
 
-def _read_nem12(text: TableText, timezone: str, packed: int | None) -> ReadingsFile:
-    found = read_nem12(text, timezone=timezone, packed=packed)
+def _as_defined(
+    readings: pd.DataFrame, layout: str, text: TableText, *, lines: NDArray[np.int64] | None = None
+) -> ReadingsFile:
+    """A file of a format whose definition leaves nothing to tell from its content."""
     return ReadingsFile(
-        found.readings,
-        "nem12",
-        usual_interval(found.readings["minutes"].to_numpy()),
+        readings,
+        layout,
+        usual_interval(readings["minutes"].to_numpy()),
         text.encoding,
-        find_length_changes(found.readings),
-        lines=found.lines,
+        find_length_changes(readings),
+        lines=lines,
     )
 
 

@@ -1,0 +1,254 @@
+"""Green Button documents (ESPI XML) to readings.
+
+Defined by NAESB REQ.21, "Energy Services Provider Interface"; the codes are those of its schema
+`espi.xsd`. An Atom feed holds entries that point at each other: usage points, their meter readings,
+the reading type of each, and blocks of interval readings. The type says unit, power of ten and
+direction; without one a value means nothing, and nothing is guessed. A reading's cost has a
+multiplier of its own and is not read. Starts are seconds since 1970, so no clock changes them.
+
+A document with a type definition is refused, so no entity is ever expanded.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.billing.readings import make_readings
+from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.table_text import TableText, check_reading_count
+
+_ATOM: Final = "{http://www.w3.org/2005/Atom}"
+_ESPI: Final = "{http://naesb.org/espi}"
+_WATT_HOURS: Final = "72"
+_DIRECTIONS: Final = {"": "energy_wh", "0": "energy_wh", "1": "energy_wh", "19": "export_wh"}
+"""Forward is energy taken, reverse (19) energy fed in. Net, total and others are not read."""
+_ELECTRICITY: Final = ("", "0", "1", "2")
+_DELTA: Final = ("", "0", "4")
+"""Accumulations whose values are the energies of their own intervals."""
+_MINUTES: Final = (5, 10, 15, 30, 60)
+_DAY_SECONDS: Final = 86_400
+_LARGEST: Final = 10**12
+_MOST_TENS: Final = 9
+_DECLARATION: Final = re.compile(rb"^\s*<\?xml[^>]*\?>")
+# QualityOfReading: valid, raw, validated, verified, revenue; edited, estimated, derived, mixed.
+# Questionable, projected and normalised values are left as they are, and refused as unknown.
+_QUALITIES: Final = {
+    **dict.fromkeys(("", "0", "14", "17", "18", "19"), "actual"),
+    **dict.fromkeys(("7", "8", "9", "11", "13"), "estimated"),
+}
+_ROW: Final = ["entry", "start", "seconds", "value", "quality"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where an entry of the feed stands, and what it is related to."""
+
+    own: str
+    related: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Feed:
+    """Entries in their order; reading types and meter readings by their addresses."""
+
+    entries: list[_Entry] = field(default_factory=list)
+    types: dict[str, dict[str, str]] = field(default_factory=dict)
+    readings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: list[tuple[int, int, int, int, str]] = field(default_factory=list)
+
+
+def read_green_button(text: TableText, *, timezone: str, packed: int | None) -> pd.DataFrame:
+    """Read a Green Button document; a meter point is the last part of a usage point's address.
+
+    Args:
+        timezone: Zone that the readings are given in.
+        packed: Size of the file before it was decompressed.
+
+    Raises:
+        InvalidReadingsError: `readings.malformed`, `.format`, `.unit`, `.daily`, `.interval`,
+            `.energy`, `.conflict`, `.too-many` or `.empty`.
+    """
+    check_reading_count(text.data.count(b"IntervalReading>") // 2, packed=packed)
+    feed = _parse(text.data)
+    rows = pd.DataFrame(feed.rows, columns=_ROW)
+    if rows.empty:
+        raise InvalidReadingsError(
+            "The Green Button document holds no interval readings.",
+            reason="readings.empty",
+            remedy="Download it again with interval data; bills alone hold none.",
+        )
+    rows["minutes"] = _minutes(rows, feed)
+    values = rows["value"].to_numpy(np.int64)
+    energies = np.zeros_like(values)
+    meters, columns = np.empty((2, len(rows)), dtype=object)
+    for own in rows.groupby("entry").indices.values():
+        meters[own], columns[own], tens = _meaning(feed, int(rows["entry"].iloc[own[0]]))
+        energies[own] = _watt_hours(values[own], tens)
+    rows = rows.assign(meter=meters, column=columns, wh=energies)
+    rows["quality"] = rows["quality"].map(lambda code: _QUALITIES.get(code, "questionable"))
+    joined = _join(rows.drop(columns=["entry", "seconds", "value"]).drop_duplicates())
+    starts = pd.to_datetime(joined["start"], unit="s", utc=True).dt.as_unit("us")
+    readings = make_readings(
+        joined["meter"].astype("str"),
+        start=starts.dt.tz_convert(timezone),
+        energy_wh=joined["energy_wh"].to_numpy(np.int64),
+        quality=joined["quality"].astype("str"),
+        minutes=joined["minutes"],
+    )
+    if "export_wh" in joined:
+        readings["export_wh"] = joined["export_wh"].to_numpy(np.int64)
+    return readings
+
+
+def _parse(data: bytes) -> _Feed:
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise _malformed()
+    feed = _Feed()
+    try:
+        # What makes XML dangerous needs a type definition, and there is none.
+        for _, element in ET.iterparse(io.BytesIO(_DECLARATION.sub(b"", data))):  # noqa: S314
+            if element.tag == f"{_ESPI}IntervalReading":
+                feed.rows.append((len(feed.entries), *_read_interval(element)))
+                element.clear()
+            elif element.tag == f"{_ATOM}entry":
+                _keep_entry(feed, element)
+                element.clear()
+    except (ET.ParseError, ValueError, OverflowError):
+        raise _malformed() from None
+    return feed
+
+
+def _read_interval(element: ET.Element) -> tuple[int, int, int, str]:
+    period = f"{_ESPI}timePeriod/{_ESPI}"
+    start, seconds = element.findtext(f"{period}start"), element.findtext(f"{period}duration")
+    value = int(element.findtext(f"{_ESPI}value") or "")
+    moment = int(start or "")
+    if abs(value) > _LARGEST or not 0 <= moment < _LARGEST:
+        raise ValueError
+    quality = element.findtext(f"{_ESPI}ReadingQuality/{_ESPI}quality") or ""
+    return moment, int(seconds or 0), value, quality.strip()
+
+
+def _keep_entry(feed: _Feed, entry: ET.Element) -> None:
+    links = [(link.get("rel"), link.get("href") or "") for link in entry.iter(f"{_ATOM}link")]
+    own = next((href for rel, href in links if rel == "self"), "")
+    up = next((href for rel, href in links if rel == "up"), "")
+    related = tuple(href.rstrip("/") for rel, href in links if rel == "related")
+    feed.entries.append(_Entry((own or up).rstrip("/"), related))
+    kind = entry.find(f"{_ATOM}content/{_ESPI}ReadingType")
+    if kind is not None:
+        feed.types[own.rstrip("/")] = {
+            part.tag.removeprefix(_ESPI): (part.text or "").strip() for part in kind
+        }
+    if entry.find(f"{_ATOM}content/{_ESPI}MeterReading") is not None:
+        feed.readings[own.rstrip("/")] = related
+
+
+def _type_of(feed: _Feed, entry: int) -> dict[str, str]:
+    """The reading type of a block: its meter reading's, or the only one that the feed has."""
+    own = feed.entries[entry].own if entry < len(feed.entries) else ""
+    related = feed.readings.get(re.sub(r"/IntervalBlock(/.*)?$", "", own), ())
+    found = [feed.types[address] for address in related if address in feed.types]
+    kinds = found or list(feed.types.values())
+    if len(kinds) != 1:
+        raise InvalidReadingsError(
+            "The Green Button document does not say in what unit its values are: its reading type"
+            " is missing.",
+            reason="readings.unit",
+            remedy="Download the whole feed, with the entries of UsagePoint, MeterReading and"
+            " ReadingType.",
+        )
+    return kinds[0]
+
+
+def _meaning(feed: _Feed, entry: int) -> tuple[str, str, int]:
+    """Meter point, column and power of ten of a block's values."""
+    kind = _type_of(feed, entry)
+    own = feed.entries[entry].own if entry < len(feed.entries) else ""
+    point = re.search(r"UsagePoint/([^/]+)", own)
+    column = _DIRECTIONS.get(kind.get("flowDirection", ""))
+    if kind.get("uom") != _WATT_HOURS or kind.get("commodity", "") not in _ELECTRICITY:
+        raise InvalidReadingsError(
+            "The Green Button document holds values that are no Wh of electricity.",
+            reason="readings.unit",
+            remedy="Download the electricity usage alone; its unit (uom) is 72.",
+        )
+    if column is None or kind.get("accumulationBehaviour", "") not in _DELTA or point is None:
+        raise InvalidReadingsError(
+            "The Green Button document holds net or cumulative values, or names no usage point.",
+            reason="readings.format",
+            remedy="Download energies of intervals, delivered (flow direction 1) and received (19)"
+            " apart, with the addresses of their usage points.",
+        )
+    tens = kind.get("powerOfTenMultiplier") or "0"
+    if not re.fullmatch(r"[-+]?\d{1,2}", tens) or abs(int(tens)) > _MOST_TENS:
+        raise _malformed()
+    return point[1], column, int(tens)
+
+
+def _minutes(rows: pd.DataFrame, feed: _Feed) -> NDArray[np.int64]:
+    seconds = rows["seconds"].copy()
+    for _, own in rows[seconds == 0].groupby("entry"):
+        length = _type_of(feed, int(own["entry"].iloc[0])).get("intervalLength", "")
+        seconds[own.index] = int(length) if re.fullmatch(r"\d{1,6}", length) else 0
+    if (seconds >= _DAY_SECONDS).any():
+        raise InvalidReadingsError(
+            "The Green Button document holds daily energies or longer ones.",
+            reason="readings.daily",
+            remedy="Download intervals of 5, 10, 15, 30 or 60 minutes.",
+        )
+    if (~seconds.isin([60 * minutes for minutes in _MINUTES])).any():
+        raise InvalidReadingsError(
+            "The Green Button document has intervals that are not 5, 10, 15, 30 or 60 minutes.",
+            reason="readings.interval",
+            remedy="Download intervals of one of these lengths.",
+        )
+    return seconds.to_numpy(np.int64) // 60
+
+
+def _watt_hours(values: NDArray[np.int64], tens: int) -> NDArray[np.int64]:
+    parts = 10 ** max(-tens, 0)
+    if (values % parts != 0).any() or int(np.abs(values).max()) * 10 ** max(tens, 0) > _LARGEST:
+        raise InvalidReadingsError(
+            "The Green Button document has energies that are no whole Wh, or beyond 1 TWh.",
+            reason="readings.energy",
+            remedy="Ask for values in whole Wh; nothing is rounded here.",
+        )
+    energy_wh: NDArray[np.int64] = values // parts * 10 ** max(tens, 0)
+    return energy_wh
+
+
+def _join(rows: pd.DataFrame) -> pd.DataFrame:
+    """Energy taken and energy fed in side by side; where one lacks, the reading is missing."""
+    if not (rows["column"] == "export_wh").any():
+        return rows.rename(columns={"wh": "energy_wh"})
+    key = ["meter", "start", "minutes"]
+    if rows.duplicated([*key, "column"]).any():
+        raise InvalidReadingsError(
+            "The Green Button document holds different readings of one interval and direction.",
+            reason="readings.conflict",
+            remedy="Take the wrong ones out, or download the document again.",
+        )
+    both = rows.pivot_table(index=key, columns="column", values="wh", aggfunc="sum").reset_index()
+    # By the alphabet: actual, estimated, missing, questionable.
+    worse = rows.groupby(key)["quality"].max().reset_index(drop=True)
+    with_export = both["meter"].isin(rows.loc[rows["column"] == "export_wh", "meter"])
+    both = both.reindex(columns=[*key, "energy_wh", "export_wh"])
+    lacks = both["energy_wh"].isna() | (with_export & both["export_wh"].isna())
+    return both.fillna(0).assign(quality=worse.mask(lacks, "missing"))
+
+
+def _malformed() -> InvalidReadingsError:
+    return InvalidReadingsError(
+        "The Green Button document is damaged, not as its schema says, or defines entities.",
+        reason="readings.malformed",
+        remedy="Download it again, and send it as it came.",
+    )
