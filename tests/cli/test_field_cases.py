@@ -66,7 +66,7 @@ REFUSED = {
     "sgcc-theft-shape": ("readings.daily", "daily energies"),
     "tariff-begins-mid-month": ("tariff.not-valid", "2025-03-15"),
     "thirteen-seconds-past": ("readings.misaligned", "line 2, 2025-03-01 00:00"),
-    "two-channels-same-day-wide": ("readings.conflict", "A line is one channel"),
+    "two-channels-same-day-wide": ("readings.conflict", "column channel"),
     "urdb-limit-binary-tail": ("urdb.decimals", "energyratestructure[0][0].max"),
     "urdb-numbers-as-text": ("urdb.number", "energyratestructure[0][0].max"),
     "xlsx": ("readings.malformed", "XLSX"),

@@ -143,9 +143,10 @@ def _best(rows: pd.DataFrame, report: Callable[[str], None]) -> tuple[pd.DataFra
             clash,
             "in conflict with another reading of the same interval",
             reason="readings.conflict",
-            remedy="A line is one channel of one meter point; take the wrong line out, or name the"
-            " energy fed in export_kwh. A local time that the clock shows twice needs its offset,"
-            " as 2026-10-25 01:00+02:00, and a rate of the URDB then needs --timezone.",
+            remedy="A line is one channel of one meter point; take the wrong line out, or say in a"
+            " column channel which lines are import and which export. A local time that the clock"
+            " shows twice needs its offset, as 2026-10-25 01:00+02:00, and a rate of the URDB then"
+            " needs --timezone.",
             problem=("duplicate-conflict", "readings for one interval disagree"),
         )
     return once, worse[key]

@@ -16,7 +16,7 @@ from gridsecure.gateway.wide_days import POINT_MINUTES
 
 LAYOUTS: Final = (
     "meter_point_id,start,kwh[,kvarh][,export_kwh][,quality][,unit] or"
-    " meter_point_id,date,p1..pN[,quality][,ratio][,unit] with N 24, 48 or 96"
+    " meter_point_id,date,p1..pN[,quality][,ratio][,unit][,channel] with N 24, 48 or 96"
 )
 QUOTABLE_NAME: Final = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{0,39}")
 """A first line of data instead of a header must not be quoted back: it holds readings."""
@@ -31,6 +31,7 @@ _READ_NAMES: Final = {
     "export_kwh": "反向电量_kwh 上网电量_kwh export_kwh",
     "quality": "质量 质量标志 quality_flag",
     "ratio": "综合倍率 倍率",
+    "channel": "数据类型",
 }
 _OPEN_NAMES: Final = {
     "meter_point_id": "表号 电表资产号 资产编号 meter meter_id meterid meter_number usage_point",
@@ -44,7 +45,7 @@ _OPEN_NAMES: Final = {
 _READ: Final = {name: ours for ours, names in _READ_NAMES.items() for name in names.split()}
 _MEANT: Final = {name: ours for ours, names in _OPEN_NAMES.items() for name in names.split()}
 _OURS: Final = re.compile(
-    r"meter_point_id|start|kwh|kvarh|export_kwh|register_kwh|quality|unit|values|stamps|date|ratio"
+    r"meter_point_id|start|kwh|kvarh|export_kwh|register_kwh|quality|unit|values|stamps|date|ratio|channel"
     r"|p[1-9][0-9]{0,2}"
 )
 _DAY_MINUTES: Final = 1440

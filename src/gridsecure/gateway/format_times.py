@@ -108,12 +108,16 @@ def stated_offsets(table: pd.DataFrame) -> frozenset[int | None]:
 
 def writes_last_hour(table: pd.DataFrame) -> bool:
     """Whether the column `start` has 24:00, which only the end of an interval can be."""
-    return bool(table["start"].str.contains(_CLOCK.format("24")).any())
+    return _shows(table, _CLOCK.format("24"))
 
 
 def writes_first_hour(table: pd.DataFrame) -> bool:
     """Whether the column `start` has 00:00, which a clock that writes 24:00 never shows."""
-    return bool(table["start"].str.contains(_CLOCK.format("0?0")).any())
+    return _shows(table, _CLOCK.format("0?0"))
+
+
+def _shows(table: pd.DataFrame, pattern: str) -> bool:
+    return bool(table["start"].drop_duplicates().str.contains(pattern).any())
 
 
 def read_days(table: pd.DataFrame, timezone: str) -> pd.DatetimeIndex:

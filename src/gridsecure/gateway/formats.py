@@ -42,6 +42,7 @@ from gridsecure.billing.registers import registers_to_readings
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files, format_times
 from gridsecure.gateway import format_cells as cells
+from gridsecure.gateway.channels import CHANNEL, join_channels, split_channels
 from gridsecure.gateway.column_names import LAYOUTS, QUOTABLE_NAME, name_columns, unknown_header
 from gridsecure.gateway.green_button import read_green_button
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
@@ -80,7 +81,7 @@ _TOTALS: Final = (
 )
 _LONG = {"meter_point_id", "start"}
 _WIDE = {"meter_point_id", "date"}
-_OPTIONAL = {"quality", "unit", "values", "stamps"}
+_OPTIONAL = {"quality", "unit", "values", "stamps", CHANNEL}
 # Column of the file [kvarh, kWh] -> column of the frame [varh, Wh].
 _REGISTERS = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
 _POINTS = re.compile(r"p([1-9][0-9]{0,2})")
@@ -118,9 +119,7 @@ def read_readings(
     interval: pd.Timedelta | None = None,
     meaning: Meaning = NOTHING_SAID,
 ) -> ReadingsFile:
-    """Read a meter data file of either layout.
-
-    Length: one question about the file after the other.
+    """Read a meter data file.
 
     Args:
         source: The file's bytes or its path; gzip (`.csv.gz`) is recognised by its first bytes.
@@ -136,8 +135,8 @@ def read_readings(
         InvalidReadingsError: The file is unusable; `reason` names the first kind of fault found
             (`readings.file`, `.expansion`, `.too-large`, `.too-many`, `.format`, `.preamble`,
             `.empty`, `.encoding`, `.malformed`, `.columns`, `.daily`, `.unit`, `.timestamp`,
-            `.energy`, `.ratio`, `.interval`, `.values`, `.cumulative`, `.stamps`), `problems`
-            lists up to 20 places.
+            `.energy`, `.ratio`, `.interval`, `.values`, `.cumulative`, `.stamps`, `.channel`,
+            `.conflict`), `problems` lists up to 20 places.
     """
     text, packed = _load_text(source)
     head = text.head(_HEAD_BYTES)
@@ -148,9 +147,30 @@ def read_readings(
         readings = read_green_button(text, timezone=timezone, packed=packed)
         return _as_defined(readings, "green-button", text)
     found = _read_table(text, packed=packed)
+    _check_units(found.cells)
+    asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
+    if CHANNEL not in found.cells:
+        return _read_channel(found, timezone, interval, asked)
+    taken, fed_in = split_channels(found.cells)
+    file = _read_channel(replace(found, cells=taken), timezone, interval, asked)
+    if fed_in.empty:
+        return file
+    export = _read_channel(replace(found, cells=fed_in), timezone, interval, asked)
+    return replace(
+        file,
+        readings=join_channels(file.readings, export.readings),
+        problems=(*file.problems, *export.problems),
+    )
+
+
+def _read_channel(
+    found: _Table, timezone: str, interval: pd.Timedelta | None, meaning: Meaning
+) -> ReadingsFile:
+    """Read a table whose lines are all of one channel.
+
+    Length: one question about the table after the other.
+    """
     table = found.cells
-    _check_units(table)
-    meaning = _tell_ends(table, find_meaning(table, meaning))
     lines: NDArray[np.int64] | None = table.index.to_numpy(np.int64)
     problems: tuple[ReadingProblem, ...] = ()
     is_wide, named = set(table.columns) >= _WIDE, "register_kwh" in table.columns
@@ -305,6 +325,9 @@ def _parse(text: TableText, *, packed: int | None) -> _Table:
 
 def _without_totals(table: pd.DataFrame) -> pd.DataFrame:
     """The table without lines that add up others: they have no time, and a word where an id is."""
+    ids = table["meter_point_id"].drop_duplicates().str.lower()
+    if not ids.isin(["", *_TOTALS]).any():
+        return table
     when = table["date" if "date" in table else "start"].str.strip()
     words = table["meter_point_id"].mask(table["meter_point_id"] == "", when)
     totals = words.str.lower().isin(_TOTALS) & ((when == "") | (when == words))
@@ -331,7 +354,8 @@ def _check_columns(table: pd.DataFrame) -> None:
     else:
         known = _LONG | _OPTIONAL | {"kwh", "register_kwh"}
         complete = set(names) >= _LONG and ("kwh" in names) != ("register_kwh" in names)
-        known |= set(_REGISTERS) if "kwh" in names else set()
+        # Beside another channel's lines, a column of energy fed in would say it twice.
+        known |= set(_REGISTERS) if "kwh" in names and CHANNEL not in names else set()
     strange = [
         name if QUOTABLE_NAME.fullmatch(name) else f"number {position}"
         for position, name in enumerate(names, start=1)

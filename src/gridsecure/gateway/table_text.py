@@ -330,6 +330,11 @@ def read_cells(text: TableText, *, separator: str, columns: int) -> pd.DataFrame
         # The parser's own message can quote the line, so it is not carried along.
         raise _malformed(None) from None
     table.index += text.first_line + 1
-    unsaid = table[table.iloc[:, 0].fillna("").str.strip() == ""].fillna("")
-    said = unsaid.apply(lambda cells: cells.str.strip() != "").any(axis=1)
-    return table.drop(index=unsaid.index[~said]) if len(unsaid) else table
+    first = table.iloc[:, 0]
+    unnamed = first.isna() | (first == "")
+    if not unnamed.any():
+        return table
+    cells = table[unnamed].fillna("")
+    said = cells.apply(lambda column: column.str.strip() != "").any(axis=1)
+    kept: pd.DataFrame = table.drop(index=cells.index[~said])
+    return kept

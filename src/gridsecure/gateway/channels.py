@@ -1,0 +1,77 @@
+"""Lines that hold one channel of a meter point each: energy taken, or energy fed in.
+
+Exports of collection systems hold 正向有功 and 反向有功 as two lines of a day, and meters count
+them in registers of their own. A column `channel` says which a line is. Each channel is read like a
+file of its own, and both are joined by interval. From the first to the last interval that a meter
+point feeds in, a reading without its other half is missing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridsecure.errors import InvalidReadingsError
+
+CHANNEL: Final = "channel"
+_ENERGIES: Final = ("", "总", "电量", "总电量", "示值", "总示值")
+_TAKEN: Final = ("import", "1.8.0", "1-0:1.8.0", *(f"正向有功{word}" for word in _ENERGIES))
+_FED_IN: Final = ("export", "2.8.0", "1-0:2.8.0", *(f"反向有功{word}" for word in _ENERGIES))
+_KEY: Final = ["meter_point_id", "start"]
+
+
+def split_channels(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The lines of energy taken and those of energy fed in, without the column.
+
+    Raises:
+        InvalidReadingsError: `readings.channel`: a line is neither, or none is of energy taken.
+    """
+    said = table[CHANNEL].str.strip().str.lower()
+    taken, fed_in = said.isin(_TAKEN), said.isin(_FED_IN)
+    other = np.flatnonzero(~(taken | fed_in))
+    if len(other) or not taken.any():
+        where = f"line {table.index[other[0]]} is neither" if len(other) else "no line is import"
+        raise InvalidReadingsError(
+            f"The column channel says import or export of each line, and {where}.",
+            reason="readings.channel",
+            remedy="Write import (or 正向有功) and export (or 反向有功), and leave out the lines of"
+            " other channels; reactive energy goes into the column kvarh of the long layout.",
+        )
+    table = table.drop(columns=CHANNEL)
+    return table[taken], table[fed_in]
+
+
+def join_channels(taken: pd.DataFrame, fed_in: pd.DataFrame) -> pd.DataFrame:
+    """Readings of energy taken, with what was fed in beside them.
+
+    Raises:
+        InvalidReadingsError: `readings.conflict`: two lines say what was fed in in one interval.
+    """
+    exported = fed_in[[*_KEY, "energy_wh", "quality", "minutes"]].drop_duplicates()
+    if exported.duplicated(_KEY).any():
+        raise InvalidReadingsError(
+            "Two lines of channel export hold different readings of one interval.",
+            reason="readings.conflict",
+            remedy="A line is one channel of one meter point; take the wrong one out.",
+        )
+    names = {"energy_wh": "export_wh", "quality": "export_quality", "minutes": "export_minutes"}
+    joined = taken.merge(exported.rename(columns=names), on=_KEY, how="left")
+    spans = exported.groupby("meter_point_id")["start"].agg(["min", "max"])
+    own = joined["meter_point_id"].map(spans["min"]), joined["meter_point_id"].map(spans["max"])
+    expected = (joined["start"] >= own[0]) & (joined["start"] <= own[1])
+    lacks = (joined["export_minutes"] != joined["minutes"]) | (
+        joined["export_quality"] == "missing"
+    )
+    missing: NDArray[np.bool_] = (expected & lacks).to_numpy(bool)
+    quality = joined["quality"].mask(
+        (joined["quality"] == "actual") & joined["export_quality"].notna(), joined["export_quality"]
+    )
+    export_wh = joined["export_wh"].fillna(0).to_numpy(np.int64)
+    return joined[taken.columns.tolist()].assign(
+        quality=quality.mask(missing, "missing").astype("str"),
+        energy_wh=joined["energy_wh"].mask(missing, 0),
+        export_wh=np.where(missing, 0, export_wh),
+    )
