@@ -470,6 +470,7 @@ class BatchReceipt(Message):
         batch_id: As the source names it; with `source` it names the batch.
         sequence: Its number among the source's batches, from 1.
         body_digest: Of the body as it was sent.
+        readings_digest: Of the file that the gateway keeps of it.
         readings: How many there were, `rejected` among them.
         rejected: Rule -> readings that it keeps from being billed.
         first: Start of the earliest reading, ISO 8601.
@@ -483,6 +484,7 @@ class BatchReceipt(Message):
     batch_id: str
     sequence: int
     body_digest: Digest
+    readings_digest: Digest
     readings: int
     rejected: dict[str, int]
     first: str

@@ -389,7 +389,7 @@ def test_a_full_disk_leaves_nothing_taken_in(sources, monkeypatch):
 
 
 def test_a_kill_between_file_and_row_leaves_nothing_taken_in(sources, monkeypatch):
-    body = (HEADER + LINE).encode()
+    body = (HEADER + LINE.replace("0.412", "7.001")).encode()
 
     def killed(*_args, **_kwargs):
         raise Killed
@@ -404,7 +404,7 @@ def test_a_kill_between_file_and_row_leaves_nothing_taken_in(sources, monkeypatc
     left = set((zone.folder / "readings").iterdir()) - before
     assert sources.send(body, batch="killed", sequence=700).status_code == 200
     assert set((zone.folder / "readings").iterdir()) - before == left  # written over, not beside
-    assert {stat.S_IMODE(path.stat().st_mode) for path in left} == {0o600}
+    assert [stat.S_IMODE(path.stat().st_mode) for path in left] == [0o600]
 
 
 def test_one_batch_sent_by_many_at_once_is_taken_in_once(sources):
@@ -451,3 +451,30 @@ def test_a_batch_that_is_refused_leaves_no_file(sources):
     before = set(folder.iterdir())
     assert sources.send(body, batch="clash", sequence=810).status_code == 409
     assert set(folder.iterdir()) == before
+
+
+def test_a_batch_that_was_altered_on_disk_is_not_billed(fresh):
+    body = written(long_table(fresh), "csv")
+    receipt = fresh.receipt(fresh.send(body))
+    path = fresh.app.state.service.zone.folder / "readings" / f"{receipt.readings_digest}.parquet"
+    assert sm3_hex(path.read_bytes()) == receipt.readings_digest
+    stored = pd.read_parquet(path)
+    stored.loc[0, "energy_wh"] += 1
+    stored.to_parquet(path, index=False)
+    fresh.put_files(readings=[])
+    failed = fresh.processed()
+    assert (failed["state"], failed["reason"]) == ("failed", "storage.read")
+
+
+def test_wide_points_are_counted_before_they_are_unfolded(sources):
+    header = "meter_point_id,date," + ",".join(f"p{n + 1}" for n in range(96)) + "\n"
+    line = "MP-1,2026-07-01," + ",".join("0" * 96) + "\n"
+    body = zstandard.compress((header + line * 60_000).encode())
+    refused = sources.send(body, batch="wide-bomb", sequence=900)
+    assert refused.json()["reason"] == "readings.expansion", refused.text
+
+
+def test_times_with_fractions_of_a_second_are_refused(sources):
+    start = pd.to_datetime(["2026-07-01 00:00:00.5+08:00"])
+    body = parquet({"meter_point_id": ["MP-1"], "start": start, "kwh": [1.0]})
+    assert sources.send(body, batch="ms", sequence=901).json()["reason"] == "readings.body"

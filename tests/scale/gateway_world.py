@@ -58,7 +58,12 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         sent = {"name": name("upload", n), "gateway_id": "ab" * 32, "sequence": n + 1}
         fill(to, tables.UploadRow, n, **signed, **sent, digest=name("sent", n), state="committed")
         batch = {"source": "headend", "batch_id": name("batch", n), "sequence": n + 1}
-        kept = {"body_digest": name("body", n), "digest": name("receipt", n), "message": "{}"}
+        kept = {
+            "body_digest": name("body", n),
+            "readings_digest": "",
+            "digest": name("receipt", n),
+            "message": "{}",
+        }
         fill(to, tables.BatchRow, n, **batch, **kept, first_at=AT, last_at=AT, at=AT)
         for place, (start, _) in enumerate(MONTHS):
             n = numbers(1, first=place)

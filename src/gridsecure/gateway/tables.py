@@ -185,6 +185,7 @@ class BatchRow(SignedRow, table=True):
     Attributes:
         id: The order in which batches came.
         body_digest: Of the body as it was sent.
+        readings_digest: Of its file, which is named by it.
         first_at: Start of its earliest reading.
         last_at: Start of its latest one.
     """
@@ -202,6 +203,7 @@ class BatchRow(SignedRow, table=True):
     batch_id: str
     sequence: int = Field(sa_type=BigInteger)
     body_digest: str
+    readings_digest: str
     first_at: datetime = Field(sa_type=Moment)
     last_at: datetime = Field(sa_type=Moment, index=True)
 

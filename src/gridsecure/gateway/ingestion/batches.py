@@ -2,9 +2,9 @@
 
     readings/<name>.parquet     a batch's readings with the rule that rejects each, or none
 
-The name is the digest of source, batch id and body, so writing a batch again after a kill writes
-the same file. A row in the database is what makes it taken in: without one the file is nobody's.
-The row and the receipt are kept once the file is on disk, so what has a receipt is there.
+The name is the digest of the file, which row and receipt hold too, so that a batch that was altered
+on disk is noticed. A row in the database is what makes it taken in: without one the file is
+nobody's. Row and receipt are kept once the file is on disk, so what has a receipt is there.
 
 A batch is identified by its source and the id that the source gave it, as in CloudEvents. Its
 sequence says where it stands among the others, so that one which never came is noticed. Both are
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -99,22 +99,18 @@ def take_in(
     name.check()
     digest = sm3_hex(body)
     known = _find(zone, source.name, name)
-    if known is not None and (known.batch_id, known.sequence, known.body_digest) == (
-        name.batch_id,
-        name.sequence,
-        digest,
-    ):
-        return
     if known is None:
-        readings = _judged(
-            read_body(body, source=source, timezone=zone.timezone).readings, source, at
-        )
-        row = _row(zone, readings, source=source, name=name, digest=digest, at=at)
-        folder = private_folder(_folder(zone))
-        write_private(folder / _file(row), [write_readings(readings)], what="The batch")
-    else:
-        row = _other(known, name, digest)
-    keep_once(zone.engine, row)
+        found = read_body(body, source=source, timezone=zone.timezone).readings
+        readings = _judged(found, source, at)
+        file = write_readings(readings)
+        receipt = _receipt(zone, readings, source=source, name=name, at=at)
+        digests = {"body_digest": digest, "readings_digest": sm3_hex(file)}
+        row = _row(zone, receipt.model_copy(update=digests), readings, at=at)
+        path = private_folder(_folder(zone)) / _file(row)
+        write_private(path, [file], what="The batch")
+        keep_once(zone.engine, row)
+    elif (known.batch_id, known.sequence, known.body_digest) != (*astuple(name), digest):
+        keep_once(zone.engine, _other(known, name, digest))
 
 
 def _other(known: BatchRow, name: BatchName, digest: str) -> BatchRow:
@@ -136,39 +132,40 @@ def _judged(readings: pd.DataFrame, source: Source, at: datetime) -> pd.DataFram
     return readings.assign(**{RULE: rule})
 
 
-def _row(
-    zone: GatewayZone,
-    readings: pd.DataFrame,
-    *,
-    source: Source,
-    name: BatchName,
-    digest: str,
-    at: datetime,
-) -> BatchRow:
+def _receipt(
+    zone: GatewayZone, readings: pd.DataFrame, *, source: Source, name: BatchName, at: datetime
+) -> BatchReceipt:
+    """What a receipt says, before the digests are known."""
     starts = pd.DatetimeIndex(readings["start"])
-    first, last = starts.min(), starts.max()
-    accepted = starts[(readings[RULE] == "").to_numpy(bool)]
-    # A batch without accepted readings is in no month.
-    span = (accepted.min(), accepted.max()) if len(accepted) else (_NEVER, _NEVER)
     rejected = Counter(readings.loc[readings[RULE] != "", RULE])
-    receipt = BatchReceipt(
+    return BatchReceipt(
         source=source.name,
         batch_id=name.batch_id,
         sequence=name.sequence,
-        body_digest=digest,
+        body_digest="",
+        readings_digest="",
         readings=len(readings),
         rejected=dict(sorted(rejected.items())),
-        first=first.isoformat(),
-        last=last.isoformat(),
+        first=starts.min().isoformat(),
+        last=starts.max().isoformat(),
         months=_months(zone, readings),
         taken_in_at=at.isoformat(),
     )
+
+
+def _row(
+    zone: GatewayZone, receipt: BatchReceipt, readings: pd.DataFrame, *, at: datetime
+) -> BatchRow:
+    accepted = pd.DatetimeIndex(readings.loc[readings[RULE] == "", "start"])
+    # A batch without accepted readings is in no month.
+    span = (accepted.min(), accepted.max()) if len(accepted) else (_NEVER, _NEVER)
     signed = sign_message(receipt, key=zone.signing_key)
     return BatchRow(
-        source=source.name,
-        batch_id=name.batch_id,
-        sequence=name.sequence,
-        body_digest=digest,
+        source=receipt.source,
+        batch_id=receipt.batch_id,
+        sequence=receipt.sequence,
+        body_digest=receipt.body_digest,
+        readings_digest=receipt.readings_digest,
         first_at=span[0].to_pydatetime(),
         last_at=span[1].to_pydatetime(),
         digest=signed.digest,
@@ -278,5 +275,4 @@ def _folder(zone: GatewayZone) -> Path:
 
 
 def _file(row: BatchRow) -> str:
-    name = f"{row.source}\n{row.batch_id}\n{row.body_digest}"
-    return f"{sm3_hex(name.encode())}.parquet"
+    return f"{row.readings_digest}.parquet"

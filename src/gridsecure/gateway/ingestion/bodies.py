@@ -61,16 +61,20 @@ def read_body(body: bytes, *, source: Source, timezone: str) -> ReadingsFile:
             faces of a register (`readings.registers`) or is no table (`readings.body`).
     """
     unfolded = _unfold(body)
-    packed = len(body) if len(unfolded) != len(body) else None
-    # Before anything is taken apart: no reading is without a line or a brace.
-    check_reading_count(max(map(unfolded.count, (b"\n", b"{"))), packed=packed)
+    # Before anything is taken apart: no reading is without a line or a brace, nor a point of a
+    # wide line without a comma.
+    check_reading_count(max(map(unfolded.count, (b"\n", b"{"))), packed=None)
+    if unfolded is not body:
+        check_reading_count(min(unfolded.count(b","), MAX_READINGS), packed=len(body))
     data, is_table = _as_csv(unfolded)
     try:
         found = read_readings(
             data, timezone=source.timezone, interval=UNKNOWN, meaning=source.meaning
         )
     except InvalidReadingsError as error:
-        raise _by_reading(error) if is_table else error from error
+        if is_table:
+            raise _by_reading(error) from error
+        raise
     if source.stamps == "end" and (found.readings["minutes"] == 0).any():
         raise InvalidReadingsError(
             "A meter point has too few readings to tell where their intervals begin.",
@@ -88,7 +92,7 @@ def read_body(body: bytes, *, source: Source, timezone: str) -> ReadingsFile:
 
 
 def _unfold(body: bytes) -> bytes:
-    """Zstandard decompressed; gzip is for `read_readings`, unless JSON is in it."""
+    """The body without the compression that its first bytes name."""
     if body[:2] == b"\x1f\x8b":
         stream = pa.CompressedInputStream(pa.BufferReader(body), "gzip")
     elif body[:4] == _ZSTD:
@@ -243,6 +247,8 @@ def _text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
                 raise _no_table(f"A text has more than {_LONGEST_TEXT} characters.")
     if pa.types.is_timestamp(kind):
         moments = pd.DatetimeIndex(column.to_pandas())
+        if (moments != moments.floor("s")).any():
+            raise _no_table("A time has fractions of a second, or is missing.")
         form = "%Y-%m-%d %H:%M:%S" + ("+00:00" if kind.tz else "")
         if kind.tz:
             moments = moments.tz_convert("UTC")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import interval_minutes
 from gridsecure.billing.readings import COLUMNS, QUALITIES, join_readings, register_columns
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidReadingsError, StorageError
 from gridsecure.periods import BillingPeriod
 
@@ -40,10 +41,10 @@ def read_batches(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFram
     """The readings of a period that batches hold, one an interval, with `minutes`.
 
     Args:
-        paths: At least one, in the order in which the batches came.
+        paths: At least one, in the order in which the batches came; named by their digests.
 
     Raises:
-        StorageError: A batch is gone or damaged (`storage.read`).
+        StorageError: A batch is gone or was altered (`storage.read`).
     """
     joined = join_readings([_load(path, period) for path in paths])
     quality = joined["quality"].map({name: rank for rank, name in enumerate(QUALITIES[::-1])})
@@ -63,22 +64,32 @@ def _minutes(readings: pd.DataFrame) -> NDArray[np.int64]:
 
 def count_rows(paths: Sequence[Path]) -> int:
     """How many readings batches hold, of whatever month, before any is read."""
-    return sum(_opened(path).metadata.num_rows for path in paths)
+    return sum(map(_rows, paths))
 
 
 def _load(path: Path, period: BillingPeriod) -> pd.DataFrame:
-    stored: pd.DataFrame = _opened(path).read().to_pandas()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable() from error
+    if sm3_hex(content) != path.stem:
+        raise _unreadable()
+    stored: pd.DataFrame = pq.read_table(io.BytesIO(content)).to_pandas()
     starts = stored["start"]
     counts = (stored[RULE] == "") & (starts >= period.start) & (starts < period.end)
     return stored.loc[counts].drop(columns=RULE).astype({"meter_point_id": "str"})
 
 
-def _opened(path: Path) -> pq.ParquetFile:
+def _rows(path: Path) -> int:
     try:
-        return pq.ParquetFile(path)
+        return int(pq.read_metadata(path).num_rows)
     except (OSError, ValueError) as error:
-        raise StorageError(
-            "A batch of readings cannot be read.",
-            reason="storage.read",
-            remedy="Restore the gateway's folder from its backup.",
-        ) from error
+        raise _unreadable() from error
+
+
+def _unreadable() -> StorageError:
+    return StorageError(
+        "A batch of readings is gone, or is not the one that was taken in.",
+        reason="storage.read",
+        remedy="Restore the gateway's folder from its backup.",
+    )

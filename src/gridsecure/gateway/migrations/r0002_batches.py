@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("batch_id", sa.String(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.Column("body_digest", sa.String(), nullable=False),
+        sa.Column("readings_digest", sa.String(), nullable=False),
         sa.Column("first_at", Moment(), nullable=False),
         sa.Column("last_at", Moment(), nullable=False),
         sa.Column("digest", sa.String(), nullable=False),
