@@ -9,6 +9,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -312,9 +313,12 @@ def test_decimals_and_short_fractions_of_parquet_are_exact(sources):
         assert stored["energy_wh"].tolist() == [100, 200, 300, 12345, 1]
 
 
+def kept_files(sources) -> set[Path]:
+    return set((sources.app.state.service.zone.folder / "readings").glob("*"))
+
+
 def newest_file(sources) -> pd.DataFrame:
-    folder = sources.app.state.service.zone.folder / "readings"
-    return pd.read_parquet(max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns))
+    return pd.read_parquet(max(kept_files(sources), key=lambda path: path.stat().st_mtime_ns))
 
 
 def test_a_bomb_is_not_unfolded(sources):
@@ -394,16 +398,15 @@ def test_a_kill_between_file_and_row_leaves_nothing_taken_in(sources, monkeypatc
     def killed(*_args, **_kwargs):
         raise Killed
 
-    zone = sources.app.state.service.zone
-    before = set((zone.folder / "readings").iterdir())
+    before = kept_files(sources)
     with monkeypatch.context() as patch:
         patch.setattr(batches, "keep_once", killed)
         with pytest.raises(Killed):
             sources.send(body, batch="killed", sequence=700)
     assert sources.senders["headend"].get("/v1/sources/headend/batches/killed").status_code == 404
-    left = set((zone.folder / "readings").iterdir()) - before
+    left = kept_files(sources) - before
     assert sources.send(body, batch="killed", sequence=700).status_code == 200
-    assert set((zone.folder / "readings").iterdir()) - before == left  # written over, not beside
+    assert kept_files(sources) - before == left  # written over, not beside
     assert [stat.S_IMODE(path.stat().st_mode) for path in left] == [0o600]
 
 
@@ -447,10 +450,9 @@ def test_a_small_body_that_writes_out_to_much_is_refused(sources):
 def test_a_batch_that_is_refused_leaves_no_file(sources):
     body = (HEADER + LINE).encode()
     assert sources.send(body, batch="kept", sequence=810).status_code == 200
-    folder = sources.app.state.service.zone.folder / "readings"
-    before = set(folder.iterdir())
+    before = kept_files(sources)
     assert sources.send(body, batch="clash", sequence=810).status_code == 409
-    assert set(folder.iterdir()) == before
+    assert kept_files(sources) == before
 
 
 def test_a_batch_that_was_altered_on_disk_is_not_billed(fresh):
