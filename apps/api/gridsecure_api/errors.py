@@ -11,14 +11,13 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import (
     AuthenticityError,
     GridSecureError,
@@ -54,9 +53,17 @@ def error_response(error: GridSecureError) -> JSONResponse:
     return _response(problem, status, headers=RETRY_AFTER if status == LATER else headers)
 
 
+@runtime_checkable
+class _Place(Protocol):
+    """A `ReadingProblem`, whose module loads what most services do without."""
+
+    rule: str
+    detail: str
+
+
 def _places(error: InvalidReadingsError) -> list[str]:
     """Where readings are wrong, and under which rule; whose they are stays out of it."""
-    found = (problem for problem in error.problems if isinstance(problem, ReadingProblem))
+    found = (problem for problem in error.problems if isinstance(problem, _Place))
     return [f"{problem.detail} ({problem.rule})" for problem in found]
 
 
