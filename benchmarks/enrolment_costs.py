@@ -41,10 +41,10 @@ from gridsecure.messages import RosterManifest, sign_message
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
+from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.identity_zone import IdentityZone, load_issuer_key
-from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.settings import IdentitySettings, ServiceEntry
 
 _START: Final = "2026-03-01T00:00:00+08:00"

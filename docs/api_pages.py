@@ -23,6 +23,7 @@ ROOMS = {
     "credentials": "Anonymous credentials",
     "statements": "A customer's statement from a bill",
     "analyst": "The client of released results",
+    "head_end": "The client of the ingestion API",
     "store": "Databases, objects by digest, the evidence log",
 }
 # Modules that belong to no room.

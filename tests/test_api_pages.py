@@ -28,7 +28,7 @@ def test_every_public_module_of_a_room_is_on_its_page(pages: ModuleType) -> None
     for room in pages.ROOMS:
         modules = [path.stem for path in (ROOT / "src/gridsecure" / room).glob("[a-z]*.py")]
         named = [stem for stem in modules if f"gridsecure.{room}.{stem}" in texts[f"{room}.rst"]]
-        assert len(named) > 1, room
+        assert named, room
     assert "gridsecure.tariffs.urdb.conversion" in texts["tariffs.rst"]
     assert "gridsecure.errors" in texts["foundations.rst"]
     assert all(room in texts["index.rst"] for room in pages.ROOMS)

@@ -39,16 +39,35 @@ def load_signing_key(folder: Path) -> Sm2PrivateKey:
         StorageError: The disk refuses, others may read the file (`keys.permissions`), or it holds
             no key (`keys.damaged`).
     """
-    data = load_secret(
-        make_zone_folder(folder) / SIGNING_KEY, lambda: generate_private_key().to_bytes()
-    )
+    path = make_zone_folder(folder) / SIGNING_KEY
+    return _key_in(path, load_secret(path, lambda: generate_private_key().to_bytes()))
+
+
+def read_private_key(path: Path) -> Sm2PrivateKey:
+    """The SM2 key in a file of mode 0600, which must be there.
+
+    Raises:
+        StorageError: It is not there (`keys.missing`), or as `load_signing_key`.
+    """
+
+    def refuse() -> bytes:
+        raise StorageError(
+            f"There is no key in {path.name}.",
+            reason="keys.missing",
+            remedy="Check the path, or make one, and have its public half registered.",
+        )
+
+    return _key_in(path, load_secret(path, refuse))
+
+
+def _key_in(path: Path, data: bytes) -> Sm2PrivateKey:
     try:
         return private_key_from_bytes(data)
     except InvalidMessageError as error:
         raise StorageError(
-            f"{SIGNING_KEY} does not hold a key.",
+            f"{path.name} does not hold a key.",
             reason="keys.damaged",
-            remedy="Restore the zone's folder from its backup.",
+            remedy="Restore its folder from its backup.",
         ) from error
 
 

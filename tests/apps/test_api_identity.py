@@ -37,9 +37,9 @@ from gridsecure.messages import KeyNotice, sign_message
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow, verify_chain
 from gridsecure.wire.problems import REFUSED
+from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.identity_zone import ISSUER_KEY, load_issuer_key
-from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.settings import IdentitySettings, PersonEntry, ServiceEntry, UserEntry
 from tests.apps.zone_apps import TestClock, bearer, identity_app, identity_settings, point
 from tests.grid_simulator import NOW, grid_keys

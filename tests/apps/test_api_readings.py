@@ -24,8 +24,8 @@ from gridsecure.gateway.ingestion import batches
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.messages import BatchReceipt, Signed, open_message
+from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.identity import create_identity_app
-from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.settings import ServiceEntry
 from tests.apps.gateway_services import Services
 from tests.apps.zone_apps import identity_settings, point

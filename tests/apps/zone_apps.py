@@ -20,6 +20,7 @@ from gridsecure.gateway.identity_peer import HolderLogin
 from gridsecure.identity.access_tokens import give_token
 from gridsecure.zone_keys import SIGNING_KEY, make_zone_folder
 from gridsecure_api.authority import create_authority_app
+from gridsecure_api.deps import Clock
 from gridsecure_api.gateway import create_gateway_app
 from gridsecure_api.gateway_peers import HolderAuth
 from gridsecure_api.identity import create_identity_app
@@ -156,7 +157,7 @@ def platform_app(folder: Path, **changes: object) -> FastAPI:
     return create_platform_app(platform_settings(folder, **changes), clock=TestClock())
 
 
-def gateway_app(folder: Path) -> FastAPI:
+def gateway_app(folder: Path, *, clock: Clock | None = None) -> FastAPI:
     keys = grid_keys()
     settings = GatewaySettings(
         folder=folder,
@@ -169,7 +170,7 @@ def gateway_app(folder: Path) -> FastAPI:
         utility_public_key=point(identity_keys().staters["utility"]),
         regulator_public_key=point(identity_keys().staters["regulator"]),
     )
-    return create_gateway_app(settings, clock=TestClock())
+    return create_gateway_app(settings, clock=clock or TestClock())
 
 
 def authority_app(folder: Path) -> FastAPI:

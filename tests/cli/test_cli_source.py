@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 
 import httpx
@@ -65,7 +66,9 @@ def test_a_source_is_registered_sends_and_is_listed(desk):
     )
     assert "Source headend is registered" in registered.output
     (folder / "day.csv").write_text(READINGS)
-    sent = ("send", str(folder / "day.csv"), "--key", str(key), *ADDRESSES)
+    receipts = re.search(r"key (04[0-9a-f]{128})", registered.output)
+    given = ("--key", str(key), *ADDRESSES, "--gateway-key", receipts[1])
+    sent = ("send", "headend", str(folder / "day.csv"), *given)
     shown = run(*sent, "--sequence", "3", "--batch", "day")
     assert shown.exit_code == 0, shown.output
     assert "Batch day is taken in: 2 readings." in shown.output
@@ -85,9 +88,29 @@ def test_a_source_is_registered_sends_and_is_listed(desk):
 
 def test_what_cannot_be_sent_is_explained(desk):
     folder, _ = desk
-    given = ("--key", str(folder / "source.key"), *ADDRESSES, "--sequence", "1")
-    missing = run("send", str(folder / "nothing.csv"), *given)
+    own = point(generate_private_key())
+    signed = ("--key", str(folder / "source.key"), *ADDRESSES)
+    given = (*signed, "--sequence", "1", "--gateway-key", own)
+    missing = run("send", "headend", str(folder / "nothing.csv"), *given)
     assert (missing.exit_code, "source.file" in missing.output) == (1, True)
     (folder / "day.csv").write_text(READINGS)
-    stranger = run("send", str(folder / "day.csv"), *given)
+    stranger = run("send", "headend", str(folder / "day.csv"), *given)
     assert stranger.exit_code == 1  # its key is known, and no source is registered with it
+    no_key = run("send", "headend", str(folder / "day.csv"), *given[:-1], "04" + "0" * 128)
+    assert "source.gateway-key" in no_key.output
+    lost = run("token", "--key", str(folder / "nothing.key"), "--identity", "http://identity")
+    assert "keys.missing" in lost.output
+
+
+def test_a_refused_batch_says_where_it_is_wrong_and_another_gateways_receipt_is_no_receipt(desk):
+    folder, public = desk
+    operator = ("--key", str(folder / "operator.key"), *ADDRESSES)
+    assert run("register", "headend", *operator, "--public-key", public).exit_code == 0
+    given = ("--key", str(folder / "source.key"), *ADDRESSES, "--sequence", "1")
+    given += ("--gateway-key", point(generate_private_key()))
+    (folder / "day.csv").write_text(READINGS + "MP-1,2026-07-01 00:30,eleven\n")
+    wrong = run("send", "headend", str(folder / "day.csv"), *given)
+    assert "line 4" in wrong.output
+    (folder / "day.csv").write_text(READINGS)
+    forged = run("send", "headend", str(folder / "day.csv"), *given)
+    assert (forged.exit_code, "source.receipt" in forged.output) == (1, True)

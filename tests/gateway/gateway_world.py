@@ -67,9 +67,9 @@ from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
 from gridsecure.wire.gateway import MonthReport
+from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.errors import error_response
 from gridsecure_api.gateway_peers import HolderAuth
-from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from tests.gateway.identity_wire import Authority, IdentityService
 from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
 from tests.identity.identity_world import keys as identity_keys

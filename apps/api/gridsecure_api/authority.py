@@ -63,6 +63,7 @@ from gridsecure.store.schema import migrate
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
 from gridsecure.wire.connections import new_client
+from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure.wire.services import EvidenceHead
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
@@ -74,7 +75,6 @@ from gridsecure_api.lists import (
     answer_page,
     join_texts,
 )
-from gridsecure_api.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.serving import (
     FRAMES_BODY,
     OCTETS,

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Request, Security
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
@@ -36,6 +37,14 @@ from gridsecure_api.lanes import READING, Lanes, Turn
 
 ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/openapi.json"}
 """Paths of every service that need no token."""
+
+_BEARER: Final = HTTPBearer(
+    auto_error=False,
+    scheme_name="token",
+    description="A token of the identity service for this service, without the word Bearer.",
+)
+"""What the API page's Authorize button asks for; the check is `AccessCheck`'s."""
+_Sent = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 _KNOWN_TOKENS: Final = 1024
 
@@ -199,7 +208,7 @@ def read_claims(request: Request) -> TokenClaims:
     return claims
 
 
-def require(*roles: str) -> Callable[[Request], Awaitable[TokenClaims]]:
+def require(*roles: str) -> Callable[[Request, _Sent], Awaitable[TokenClaims]]:
     """A dependency that admits holders of any of these roles, and returns their claims.
 
     A token bound to a key is no bearer's: it is refused here, where no signature is looked at.
@@ -210,7 +219,7 @@ def require(*roles: str) -> Callable[[Request], Awaitable[TokenClaims]]:
     if not roles:
         raise ValueError("a route that requires no role would admit everybody")
 
-    async def admitted(request: Request) -> TokenClaims:
+    async def admitted(request: Request, _sent: _Sent) -> TokenClaims:
         claims = read_claims(request)
         if not set(roles) & set(claims.roles) or claims.holder_thumbprint is not None:
             raise AccessDeniedError("This role may not do this.")

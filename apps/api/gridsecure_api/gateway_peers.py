@@ -47,9 +47,9 @@ from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.whole_files import sweep_drafts
 from gridsecure.wire.connections import new_client
+from gridsecure.wire.service_tokens import RENEW_BEFORE, ServiceAuth, ServiceLoginClient
 from gridsecure.zone_keys import load_secret, load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock
-from gridsecure_api.service_tokens import RENEW_BEFORE, ServiceAuth, ServiceLoginClient
 from gridsecure_api.settings import GatewaySettings, key_registry, public_key
 
 SEED_FILE: Final = "agents.seed"

@@ -6,6 +6,7 @@ person has to. It sees its own batches and nobody else's, and never a reading.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -44,18 +45,40 @@ MAX_BATCH_BYTES: Final = 64 << 20
 MAX_GAPS: Final = 1000
 """Gaps of a sequence in one answer, the first ones."""
 
+_READINGS: Final = [
+    {"meter_point_id": "MP-0001", "start": f"2026-07-01T00:{minute}+08:00", "kwh": kwh}
+    for minute, kwh in (("00", 0.412), ("30", 0.398))
+]
+_LONG: Final = "meter_point_id,start,kwh\n" + "".join(
+    f"{one['meter_point_id']},{one['start']},{one['kwh']}\n" for one in _READINGS
+)
+_WIDE: Final = (
+    "meter_point_id,date," + ",".join(f"{hour:02}:00" for hour in range(24)) + "\n"
+    "MP-0001,2026-07-01" + ",0.412" * 24 + "\n"
+)
 _FORMATS: Final[dict[str, dict[str, Any]]] = {
-    name: {"schema": {"type": "string", "format": "binary"}}
-    for name in (
-        "text/csv",
-        "application/json",
-        "application/x-ndjson",
-        "application/vnd.apache.parquet",
-    )
+    "text/csv": {
+        "schema": {"type": "string"},
+        "examples": {
+            "long": {"summary": "A reading a line", "value": _LONG},
+            "wide": {"summary": "A day a line", "value": _WIDE},
+        },
+    },
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["readings"],
+            "properties": {"readings": {"type": "array", "items": {"type": "object"}}},
+        },
+        "examples": {"readings": {"value": {"readings": _READINGS}}},
+    },
+    "application/x-ndjson": {
+        "schema": {"type": "string"},
+        "examples": {"lines": {"value": "".join(json.dumps(one) + "\n" for one in _READINGS)}},
+    },
+    "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
 }
-_FORMATS["text/csv"] |= {
-    "example": "meter_point_id,start,kwh\nMP-0001,2026-07-01T00:00+08:00,0.412\n"
-}
+"""What a body may be; the examples are sent by a test."""
 _BODY: Final = {"requestBody": {"required": True, "content": _FORMATS}}
 
 _REFUSED: Final = {"description": "Nothing was taken in.", "model": ReadingsProblem}
@@ -131,13 +154,13 @@ def put_source(name: str, wanted: SourceDeclared, intake: In) -> SourceRegistere
         timezone=wanted.timezone,
         at=intake.clock(),
     )
-    return _registered(source)
+    return _registered(intake.zone, source)
 
 
 @router.get("/sources", dependencies=_operators)
 def read_sources(intake: In) -> list[SourceRegistered]:
     """All registered sources, by name."""
-    return [_registered(source) for source in list_sources(intake.zone)]
+    return [_registered(intake.zone, source) for source in list_sources(intake.zone)]
 
 
 @router.post(
@@ -199,11 +222,12 @@ def _status(zone: GatewayZone, source: str, batch_id: str) -> BatchStatus:
     return BatchStatus(receipt=receipt, months=months)
 
 
-def _registered(source: Source) -> SourceRegistered:
+def _registered(zone: GatewayZone, source: Source) -> SourceRegistered:
     return SourceRegistered(
         name=source.name,
         thumbprint=source.thumbprint,
         meter_points=list(source.meter_points),
         stamps=source.stamps,
         timezone=source.timezone,
+        gateway_key=zone.signing_key.public_key.point.hex(),
     )

@@ -44,18 +44,6 @@ def person(
 
 
 @contextmanager
-def service(identity: str, *, key: Path, service: tuple[Audience, str]) -> Iterator[officers.Call]:
-    """A service, signed in with the key in a file until the block ends.
-
-    Raises:
-        GridSecureError: The key cannot be used, or as `sign_in_service`.
-    """
-    own = officer_key(key)
-    with open_connection() as http:
-        yield officers.sign_in_service(http, identity, key=own, service=service, now=utc_now())
-
-
-@contextmanager
 def officer(identity: str, *, key: Path, platform: str = "") -> Iterator[officers.Office]:
     """An officer, signed in with the key in a file until the block ends.
 

@@ -19,13 +19,13 @@ from gridsecure.cli.office_options import IdentityUrlOption, without_slash
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import PersonOption
-from gridsecure.errors import InputError
 
 with on_use():
     from gridsecure import messages, zone_keys
     from gridsecure.cli import online
-    from gridsecure.crypto import sm2, sm3
-    from gridsecure.offices import files as office_files
+    from gridsecure.crypto import sm2
+    from gridsecure.head_end import sender
+    from gridsecure.wire import service_tokens
 
 if TYPE_CHECKING:
     from gridsecure.messages import BatchReceipt
@@ -55,7 +55,7 @@ def make_key(
 ) -> None:
     """Make a source's key, and print its public half for the identity service and the gateway."""
     zone_keys.load_secret(path, lambda: sm2.generate_private_key().to_bytes())
-    typer.echo(office_files.officer_key(path).public_key.point.hex())
+    typer.echo(zone_keys.read_private_key(path).public_key.point.hex())
 
 
 @source_app.command("register")
@@ -88,17 +88,23 @@ def register(  # noqa: PLR0913 - one parameter an option
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
         source = call("gateway", "PUT", f"/v1/sources/{name}", json=body)
     Console().print(
-        f"Source {source['name']} is registered; its local times are of {source['timezone']}."
+        f"Source {source['name']} is registered; its local times are of {source['timezone']}.\n"
+        f"Its receipts are signed with the key {source['gateway_key']}.",
+        soft_wrap=True,
     )
 
 
 @source_app.command("send")
 @explain_errors
 def send(  # noqa: PLR0913 - one parameter an option
-    file: Annotated[Path, typer.Argument(help="CSV, JSON, lines of JSON or Parquet.")],
+    name: Annotated[str, typer.Argument(help="The source that sends.")],
+    file: Annotated[Path, typer.Argument(help="Readings in any format of docs/readings.md.")],
     *,
     identity: IdentityUrlOption,
     gateway: GatewayOption,
+    gateway_key: Annotated[
+        str, typer.Option(help="What receipts are signed with, as registering said (130 digits).")
+    ],
     key: SourceKeyOption,
     sequence: Annotated[int, typer.Option(min=1, help="Its number among the source's batches.")],
     batch: Annotated[
@@ -106,21 +112,31 @@ def send(  # noqa: PLR0913 - one parameter an option
     ] = "",
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Send a batch of readings, and show its receipt."""
-    try:
-        body = file.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"The file {file.name!r} cannot be read: {error.strerror}.",
-            reason="source.file",
-            remedy="Check the path and the permissions.",
-        ) from error
-    headers = {"Idempotency-Key": batch or sm3.sm3_hex(body), "Batch-Sequence": str(sequence)}
-    with online.service(identity, key=key, service=("gateway", gateway)) as call:
-        taken = call("gateway", "POST", "/v1/readings", content=body, headers=headers)
-    receipt = messages.BatchReceipt.parse(taken["receipt"]["body"])
-    document = {"receipt": receipt.model_dump(), "months": taken["months"]}
-    print_result(document, output, show=lambda console: _show(receipt, taken["months"], console))
+    """Send a batch of readings, check its receipt, and show it."""
+    with sender.connect(
+        sender.Addresses(identity, gateway),
+        source=name,
+        key=zone_keys.read_private_key(key),
+        gateway_key=sender.read_point(gateway_key),
+        clock=online.utc_now,
+        open_connection=online.open_connection,
+    ) as sending:
+        became = sending.send(file, sequence=sequence, batch_id=batch)
+    document = {"receipt": became.receipt.model_dump(), "months": became.months}
+    print_result(
+        document, output, show=lambda console: _show(became.receipt, became.months, console)
+    )
+
+
+@source_app.command("token")
+@explain_errors
+def give_token(*, identity: IdentityUrlOption, key: SourceKeyOption) -> None:
+    """Print a token for the gateway, for programs that speak HTTP; it lasts five minutes."""
+    with online.open_connection() as http:
+        http.base_url = identity
+        own = zone_keys.read_private_key(key)
+        token, _ = service_tokens.ServiceLoginClient(http, own, online.utc_now).token("gateway")
+    typer.echo(token)
 
 
 @source_app.command("show")

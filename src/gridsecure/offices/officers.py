@@ -18,7 +18,7 @@ from gridsecure.credentials.opening import OFFICE_OF, OPENERS, Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError, InvalidMessageError
-from gridsecure.identity_messages import Audience, IdentityKeys, person_login, service_login
+from gridsecure.identity_messages import Audience, IdentityKeys, person_login
 from gridsecure.messages import Signed
 from gridsecure.offices.files import Log, read_witness, write_witness
 from gridsecure.offices.log_checks import registration_entries
@@ -29,7 +29,6 @@ from gridsecure.wire.identity import (
     EvidenceShown,
     LeavesShown,
     PersonTokens,
-    ServiceToken,
     Statements,
 )
 from gridsecure.wire.words import PeopleWords
@@ -143,31 +142,6 @@ def sign_in_person(
     def call(audience: Audience, method: str, path: str, **options: Any) -> Any:
         url, token = services[audience] + path, given.tokens[audience]
         return fetch_answer(http, method, url, service=audience, token=token, **options)
-
-    return call
-
-
-def sign_in_service(
-    http: httpx.Client,
-    identity: str,
-    *,
-    key: Sm2PrivateKey,
-    service: tuple[Audience, str],
-    now: datetime,
-) -> Call:
-    """Sign a service in with its key, as `sign_in_person`; its token lasts five minutes.
-
-    Args:
-        service: The one service that is called, and its address.
-    """
-    audience, url = service
-    login = service_login(audience=audience, key=key, now=now)
-    client = _identity(http)
-    answer = client.post(f"{identity}/service-tokens", json=login.model_dump())
-    token = client.read(answer, ServiceToken).token
-
-    def call(_audience: Audience, method: str, path: str, **options: Any) -> Any:
-        return fetch_answer(http, method, url + path, service=audience, token=token, **options)
 
     return call
 

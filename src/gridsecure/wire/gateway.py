@@ -68,13 +68,17 @@ class SettlementProofs(Answer):
 
 
 class SourceRegistered(Answer):
-    """A meter-data system as the gateway knows it, by the thumbprint of its key."""
+    """A meter-data system as the gateway knows it, by the thumbprint of its key.
+
+    `gateway_key` is the point of the public key that its receipts are signed with.
+    """
 
     name: str
     thumbprint: str
     meter_points: list[str]
     stamps: str
     timezone: str
+    gateway_key: str
 
 
 class BatchStatus(Answer):

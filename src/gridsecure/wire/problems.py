@@ -24,6 +24,7 @@ from gridsecure.errors import (
     GridSecureError,
     InputError,
     InvalidMessageError,
+    InvalidReadingsError,
     NotFoundError,
     ReleaseRefusedError,
     StorageError,
@@ -55,6 +56,7 @@ _CRYPTOGRAPHY: Final = (
     "upload",
 )
 AREAS: Final[Mapping[tuple[int, str], type[GridSecureError]]] = {
+    (400, "readings"): InvalidReadingsError,
     (403, "correction"): ReleaseRefusedError,
     (403, "release"): ReleaseRefusedError,
     (500, "audit"): AuditBrokenError,
@@ -109,8 +111,12 @@ class Problem(BaseModel):
         return cls(type=address, reason=reason, message=message, remedy=remedy)
 
 
+MOST_PLACES: Final = 20
+"""Places in one refusal of readings."""
+
+
 class ReadingsProblem(Problem):
-    """A refusal of readings, with up to twenty places where they are wrong."""
+    """A refusal of readings, with up to `MOST_PLACES` places where they are wrong."""
 
     problems: list[str] = []
 
@@ -157,7 +163,14 @@ def error_of(status: int, content: bytes) -> GridSecureError | None:
     if not isinstance(reason, str) or not _REASON.fullmatch(reason):
         return None
     kind = class_of(status, reason=reason)
-    return kind(_sentence(body.get("message")), reason=reason, remedy=_sentence(body.get("remedy")))
+    error = kind(
+        _sentence(body.get("message")), reason=reason, remedy=_sentence(body.get("remedy"))
+    )
+    if isinstance(error, InvalidReadingsError):
+        places = body.get("problems")
+        if isinstance(places, list):
+            error.problems = tuple(map(_sentence, places[:MOST_PLACES]))
+    return error
 
 
 def class_of(status: int, *, reason: str = "") -> type[GridSecureError]:

@@ -8,7 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
+from gridsecure.errors import (
+    AuthenticityError,
+    GridSecureError,
+    InvalidMessageError,
+    InvalidReadingsError,
+)
 from gridsecure.wire.problems import class_of, error_of
 
 _TOO_MANY: Final = 429
@@ -127,11 +132,14 @@ class PeopleWords:
             reason = "service.failed"
             remedy = f"Look into the log of the {self.service} service."
         message = "" if said is None else said.message
-        return kind(
+        told = kind(
             message or f"The {self.service} service refused the request.",
             reason=reason,
             remedy=remedy,
         )
+        if isinstance(told, InvalidReadingsError) and isinstance(said, InvalidReadingsError):
+            told.problems = said.problems
+        return told
 
 
 Words = ServiceWords | PeopleWords

@@ -9,7 +9,7 @@ instance because the identity service was restarted with another key.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,7 +22,6 @@ from gridsecure.identity_messages import Audience, service_login
 from gridsecure.wire.client import parse_answer
 from gridsecure.wire.identity import ServiceToken
 from gridsecure.wire.words import ServiceWords
-from gridsecure_api.deps import Clock, utc_now
 
 RENEW_BEFORE: Final = timedelta(seconds=60)
 
@@ -37,7 +36,7 @@ class ServiceLoginClient:
 
     identity: httpx.Client
     key: Sm2PrivateKey = field(repr=False)
-    clock: Clock = utc_now
+    clock: Callable[[], datetime]
 
     def token(self, audience: Audience) -> tuple[str, datetime]:
         """A fresh token and its end.

@@ -1,0 +1,83 @@
+"""The client of the ingestion API: lost connections, repeats, receipts of somebody else."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.errors import AuthenticityError, InvalidReadingsError
+from gridsecure.head_end.sender import Sender
+from tests.apps.test_api_readings import HEADER, LINE, Sources
+from tests.cli.in_process import InProcess
+
+BODY = (HEADER + LINE).encode()
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    made = Sources(tmp_path_factory.mktemp("senders"))
+    yield made
+    made.close()
+
+
+class Failing(InProcess):
+    """Loses the answers of the first requests, once the gateway has them."""
+
+    def __init__(self, app, lost: int) -> None:
+        super().__init__(app)
+        self.lost = lost
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = super().handle_request(request)
+        if self.lost and request.method == "POST":
+            self.lost -= 1
+            raise httpx.ReadError("lost")
+        return answer
+
+
+def sender(sources, *, lost=0, key=None, pauses=None):
+    auth = sources.senders["headend"].auth
+    http = httpx.Client(transport=Failing(sources.app, lost), base_url="http://gateway", auth=auth)
+    theirs = (key or sources.key).public_key
+    pause = (pauses if pauses is not None else []).append
+    return Sender(http, source="headend", gateway_key=theirs, pause=pause)
+
+
+def test_a_lost_answer_is_asked_for_again_and_is_the_first_receipt(sources):
+    pauses: list[float] = []
+    became = sender(sources, lost=2, pauses=pauses).send(BODY, sequence=7, batch_id="lost")
+    assert len(pauses) == 2
+    assert (became.receipt.batch_id, became.receipt.sequence) == ("lost", 7)
+    again = sender(sources).find("lost")
+    assert again == became
+    found = [one for one in sender(sources).receipts() if one.batch_id == "lost"]
+    assert found == [became.receipt]
+    assert sender(sources).gaps()[0].first == 1
+
+
+def test_a_receipt_that_is_not_the_gateways_or_of_another_body_is_refused(sources):
+    other = sender(sources, key=generate_private_key())
+    with pytest.raises(AuthenticityError) as forged:
+        other.send(BODY, sequence=8, batch_id="forged")
+    assert forged.value.reason == "source.receipt"
+    honest = sender(sources).send(BODY, sequence=8, batch_id="forged")  # it was taken in
+
+    def first_again(request: httpx.Request) -> httpx.Response:
+        answer = {"receipt": sender_receipt, "months": honest.months}
+        return httpx.Response(200, json=answer)
+
+    sender_receipt = (
+        sources.senders["headend"].get("/v1/sources/headend/batches/forged").json()["receipt"]
+    )
+    http = httpx.Client(transport=httpx.MockTransport(first_again), base_url="http://gateway")
+    swapped = Sender(http, source="headend", gateway_key=sources.key.public_key)
+    with pytest.raises(AuthenticityError) as another:
+        swapped.send(BODY + b"MP-3,2026-07-01 00:00,1,actual\n", sequence=9)
+    assert another.value.reason == "source.receipt"
+
+
+def test_a_refusal_says_which_lines_are_wrong(sources):
+    with pytest.raises(InvalidReadingsError) as refused:
+        sender(sources).send(BODY + b"MP-1,2026-07-01 01:00,eleven,actual\n", sequence=10)
+    assert "line 4" in str(refused.value.problems)
