@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from gridsecure.billing.readings import make_readings
 from gridsecure.billing.registers import registers_to_readings
-from gridsecure.billing.validation import ValidationLimits, validate_readings
+from gridsecure.billing.rule_books import parse_book
+from gridsecure.billing.rule_policies import ValidationPolicy
+from gridsecure.billing.validation import validate_readings
 from gridsecure.errors import InvalidReadingsError
+from tests.billing.rule_inputs import book_text
 
 ZONE = "Asia/Shanghai"
 NOW = dt.datetime(2026, 8, 1, tzinfo=dt.UTC)
@@ -42,6 +45,12 @@ def validate(readings, **options):
     return validate_readings(readings, **({"now": NOW} | options))
 
 
+def policy(*, contracts=None, waived=(), **changes):
+    """The packaged rules with changed settings; a hyphen of a rule is an underscore here."""
+    book = parse_book(book_text(**changes))
+    return ValidationPolicy(book, contracts, frozenset(waived))
+
+
 def test_clean_readings_pass_unchanged():
     result = validate(clean(), period=FOUR_DAYS, known_meters={"A"})
     pd.testing.assert_frame_equal(result.accepted, clean())
@@ -64,7 +73,7 @@ def test_clean_readings_pass_unchanged():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_bad_row_is_quarantined_with_its_reason(readings, reason):
-    result = validate(readings, limits=ValidationLimits(spike_floor_w=10_000))
+    result = validate(readings)
     assert result.quarantined["reason"].tolist() == [reason]
     assert result.counts()[reason] == 1
     # The month is whole all the same: the good row stays, or an estimate stands in.
@@ -75,12 +84,10 @@ def test_a_bad_row_is_quarantined_with_its_reason(readings, reason):
 def test_a_spike_needs_both_the_factor_and_the_floor():
     assert validate(changed(10, energy_wh=7_500)).quarantined.empty
     assert validate(
-        changed(10, energy_wh=7_501), limits=ValidationLimits(spike_floor_w=15_002)
+        changed(10, energy_wh=7_501), policy=policy(spike={"floor_w": 15_002})
     ).quarantined.empty
     assert len(
-        validate(
-            changed(10, energy_wh=7_501), limits=ValidationLimits(spike_floor_w=15_001)
-        ).quarantined
+        validate(changed(10, energy_wh=7_501), policy=policy(spike={"floor_w": 15_001})).quarantined
     )
 
 
@@ -195,7 +202,7 @@ def test_estimates_do_not_feed_estimates():
 
 def test_without_filling_a_meter_with_a_gap_is_left_out_whole():
     readings = pd.concat([clean("A").drop(index=5), clean("B")], ignore_index=True)
-    result = validate(readings, period=FOUR_DAYS, limits=ValidationLimits(fill_gaps=False))
+    result = validate(readings, period=FOUR_DAYS, policy=policy(gap={"max_percent": 0}))
     assert set(result.accepted["meter_point_id"]) == {"B"}
     assert result.quarantined["reason"].tolist() == ["incomplete"] * 191
     assert result.counts() == {"incomplete": 1, "no-readings": 1}

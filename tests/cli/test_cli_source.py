@@ -6,47 +6,22 @@ import json
 import re
 import stat
 
-import httpx
 import pytest
 from typer.testing import CliRunner
 
-from gridsecure.cli import online
 from gridsecure.cli.main import app as command
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure_api.identity import create_identity_app
-from gridsecure_api.settings import PersonEntry, ServiceEntry
-from tests.apps.gateway_services import Services
-from tests.apps.office_services import write_secret
-from tests.apps.zone_apps import identity_settings, point
-from tests.cli.test_cli_keys import Carrier
+from tests.apps.zone_apps import point
+from tests.cli.gateway_desk import ADDRESSES, open_desk
 
 READINGS = "meter_point_id,start,kwh\nMP-1,2026-07-01 00:00,0.412\nMP-2,2026-07-01 00:00,0.5\n"
-ADDRESSES = ("--identity", "http://identity", "--gateway", "http://gateway/")
 
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     """The services, an operator's key and a source's, and a way to give commands."""
-    services = Services(tmp_path)
-    operator = generate_private_key()
-    write_secret(tmp_path / "operator.key", operator.to_bytes())
-    made = run("key", str(tmp_path / "source.key"))
-    public = made.stdout.strip()
-    services.identity.state.zone.close()
-    services.identity = create_identity_app(
-        identity_settings(
-            tmp_path / "identity",
-            services=(
-                ServiceEntry(role="gateway", public_key=point(services.key)),
-                ServiceEntry(role="meter-data", public_key=public),
-            ),
-            people=(PersonEntry(name="op", roles=("operator",), public_key=point(operator)),),
-        ),
-        clock=services.world.clock,
-    )
-    carrier = Carrier({"identity": services.identity, "gateway": services.app})
-    monkeypatch.setattr(online, "open_connection", lambda: httpx.Client(transport=carrier))
-    monkeypatch.setattr(online, "utc_now", services.world.clock)
+    public = run("key", str(tmp_path / "source.key")).stdout.strip()
+    services = open_desk(tmp_path, monkeypatch, sources=(public,))
     yield tmp_path, public
     services.close()
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridsecure.billing.contracts import default_contracts
+from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.settlements import settle
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.admission import SeenMeters, admit
@@ -96,7 +97,8 @@ source = "s"
 def collected(*files: bytes | Path, period: BillingPeriod = DAY) -> Collected:
     sources = [read_readings(file, timezone=ZONE) for file in files]
     names = frozenset().union(*(set(one.readings["meter_point_id"]) for one in sources))
-    return collect(sources, contracted=names, period=period, now=NOW)
+    policy = ValidationPolicy(contracts=default_contracts(sorted(names)))
+    return collect(sources, policy=policy, period=period, now=NOW)
 
 
 def totals(energies: IntervalEnergies) -> dict[str, int]:

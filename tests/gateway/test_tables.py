@@ -39,6 +39,7 @@ COUNTS = {
     "month_plan": 1,
     "month_report": 1,
     "roster": 3,
+    "rule_set": 0,
     "source": 0,
     "upload": 3,
 }

@@ -11,6 +11,7 @@ from unittest.mock import patch
 import httpx
 from sqlalchemy import Engine, literal
 
+from gridsecure.billing.rule_books import default_text
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.gateway import preparation, tables
 from gridsecure.gateway.month_files import load_files
@@ -65,6 +66,8 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
             "message": "{}",
         }
         fill(to, tables.BatchRow, n, **batch, **kept, first_at=AT, last_at=AT, at=AT)
+        book = {"month": literal("2025-") + name("month", n), "digest": name("rules", n)}
+        fill(to, tables.RuleSetRow, n, **book, version="1", person="op", at=AT)
         for place, (start, _) in enumerate(MONTHS):
             n = numbers(1, first=place)
             kept = {"month": start[:7], "digest": name("plan", n), "document": "{}", "at": AT}
@@ -104,6 +107,7 @@ class GatewayMonth:
     def run_month(self) -> None:
         """Every request of the gateway."""
         self.send_batch()
+        self.look_after_readings()
         services = self.services
         self.checked(services.put_files())
         self.checked(services.call("POST", "/process"))
@@ -129,6 +133,14 @@ class GatewayMonth:
         self.checked(ask.post("/v1/readings", content=BATCH, headers=named))
         for path in ("batches", "batches/one", "gaps"):
             self.checked(ask.get(f"/v1/sources/meters/{path}", headers=sender))
+
+    def look_after_readings(self) -> None:
+        """What whoever looks after readings asks before the month is processed."""
+        ask, operator = self.services.client, self.services.token("operator")
+        rules = "/v1/validation-rules"
+        text = default_text().encode()
+        self.checked(ask.put(rules, content=text, headers=operator))
+        self.checked(ask.get(rules, params={"month": MONTH}, headers=operator))
 
     @staticmethod
     def checked(answer: httpx.Response) -> httpx.Response:

@@ -158,18 +158,39 @@ def gap_problems(batch: CheckedReadings, missing: Missing) -> list[ReadingProble
     """One `gap` problem per unbroken run of missing intervals."""
     if not len(missing.meters):
         return []
+    firsts = _first_of_runs(missing)
+    lengths = np.diff(np.append(firsts, len(missing.meters)))
+    starts = _local(batch, missing.starts_us[firsts])
+    names = batch.names[missing.meters[firsts]]
+    return [
+        ReadingProblem(
+            str(name), start, "gap", f"{length} intervals without a usable reading", int(length)
+        )
+        for name, start, length in zip(names, starts, lengths, strict=True)
+    ]
+
+
+def find_long_gaps(missing: Missing, longest_minutes: NDArray[np.int64]) -> Mask:
+    """Meter points with an unbroken run of missing intervals that is longer than they may have.
+
+    Args:
+        longest_minutes: The longest run that may be filled, by meter point [minutes].
+    """
+    found = np.zeros(len(longest_minutes), dtype=bool)
+    if len(missing.meters):
+        firsts = _first_of_runs(missing)
+        minutes = np.add.reduceat(missing.step_us // MINUTE_US, firsts)
+        owners = missing.meters[firsts]
+        found[owners[minutes > longest_minutes[owners]]] = True
+    return found
+
+
+def _first_of_runs(missing: Missing) -> NDArray[np.intp]:
     new_run = np.ones(len(missing.meters), dtype=bool)
     new_run[1:] = (missing.meters[1:] != missing.meters[:-1]) | (
         np.diff(missing.starts_us) != missing.step_us[:-1]
     )
-    firsts = np.flatnonzero(new_run)
-    lengths = np.diff(np.append(firsts, len(new_run)))
-    starts = _local(batch, missing.starts_us[firsts])
-    names = batch.names[missing.meters[firsts]]
-    return [
-        ReadingProblem(str(name), start, "gap", f"{length} intervals without a usable reading")
-        for name, start, length in zip(names, starts, lengths, strict=True)
-    ]
+    return np.flatnonzero(new_run)
 
 
 def estimate(batch: CheckedReadings, accepted: Mask, missing: Missing) -> NDArray[np.int64]:

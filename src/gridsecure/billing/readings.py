@@ -49,12 +49,14 @@ class ReadingProblem:
         start: Start of the (first) interval concerned, or None when no interval is.
         rule: Stable name of the rule, such as `gap` or `duplicate-conflict`.
         detail: What was found, in words and counts, without any energy value.
+        intervals: How many intervals are concerned; 0 where they are not counted.
     """
 
     meter_point_id: str
     start: pd.Timestamp | None
     rule: str
     detail: str
+    intervals: int = 0
 
     def __str__(self) -> str:
         """The problem in words, as people read it: where, what, and the rule's name.

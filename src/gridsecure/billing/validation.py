@@ -11,9 +11,10 @@ Invariants:
 - The result does not depend on the order of the input rows except to choose which of several
   identical rows is kept, and it is the same on every machine: integers only, no clock.
 
-The policy for gaps is an explicit option (`ValidationLimits`): filled by estimation, so that the
-bill is complete and says so, or the meter point is left out of the period. Nothing here reads the
-clock: `now` is an argument. Cumulative registers are differenced in `registers`.
+What the rules do, and their limits by class, is data (`rule_books`). Gaps are filled by estimation,
+so that the bill is complete and says so; a meter point that lacks more than its class may is left
+out of the period. Nothing here reads the clock: `now` is an argument. Cumulative registers are
+differenced in `registers`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gridsecure.billing import clock_drift
 from gridsecure.billing import estimation as est
 from gridsecure.billing import validation_rules as rules
 from gridsecure.billing.readings import (
@@ -39,6 +41,8 @@ from gridsecure.billing.readings import (
     register_columns,
     start_us,
 )
+from gridsecure.billing.rule_books import HOLD
+from gridsecure.billing.rule_policies import MeterRules, ValidationPolicy
 from gridsecure.billing.validation_rules import CheckedReadings, Finding, Mask
 
 Period = tuple[dt.datetime, dt.datetime]
@@ -54,25 +58,6 @@ LEFT_OUT = (rules.TWO_INTERVALS, rules.NET_METERED)
 
 
 @dataclass(frozen=True, slots=True)
-class ValidationLimits:
-    """The thresholds and the gap policy of a run.
-
-    Attributes:
-        spike_factor: A spike is above this many times the mean of the meter point's other readings.
-        spike_floor_w: and above this mean power [W]. 30 times the mean and 10 kW: measured homes
-            reach 19 times their mean at under 8 kW, factories 4 times.
-        fill_gaps: True fills gaps with estimates; False quarantines a meter point with any gap.
-        max_estimated_percent: A meter point with a larger share of its intervals missing is
-            quarantined even if gaps are filled: its bill would rest on estimates.
-    """
-
-    spike_factor: int = 30
-    spike_floor_w: int = 10_000
-    fill_gaps: bool = True
-    max_estimated_percent: int = 50
-
-
-@dataclass(frozen=True, slots=True)
 class ValidationResult:
     """What became of a batch.
 
@@ -84,6 +69,7 @@ class ValidationResult:
         input_rows: Rows that came in.
         estimated_rows: Rows in `accepted` that were filled in here and were not in the input.
         left_out: Meter points that a rule of `LEFT_OUT` took out, and which.
+        held: Meter points whose readings are accepted and whose bill a rule holds, and which.
     """
 
     accepted: pd.DataFrame
@@ -92,6 +78,7 @@ class ValidationResult:
     input_rows: int
     estimated_rows: int
     left_out: Mapping[str, str]
+    held: Mapping[str, str]
 
     def counts(self) -> dict[str, int]:
         """Number of problems by rule, sorted by rule."""
@@ -102,7 +89,7 @@ def validate_readings(
     readings: pd.DataFrame,
     *,
     now: dt.datetime,
-    limits: ValidationLimits | None = None,
+    policy: ValidationPolicy | None = None,
     period: Period | None = None,
     known_meters: Collection[str] | None = None,
 ) -> ValidationResult:
@@ -113,7 +100,7 @@ def validate_readings(
     Args:
         readings: A readings frame, in any row order.
         now: Aware time of validation; intervals that end later are quarantined.
-        limits: Thresholds and gap policy; the defaults when None.
+        policy: The rules; the packaged ones when None.
         period: Half-open billing period, aware. Given, every meter point must cover it and other
             rows are quarantined; None, each meter point must cover its own first to last row.
         known_meters: Enrolled meter points; None accepts every meter point in the frame.
@@ -125,20 +112,21 @@ def validate_readings(
         InvalidReadingsError: `readings.schema` or `readings.interval` when the frame as a whole
             cannot be validated. Single bad rows never raise.
     """
-    limits = limits or ValidationLimits()
+    policy = policy or ValidationPolicy()
     check_readings(readings)
+    readings, drifted = clock_drift.move_starts(readings, policy)
     readings, row = _sorted(readings)
     batch = rules.make_batch(readings)
+    own = policy.judge(batch.names)
     # 1. Rules on single rows and whole meter points, then rules that compare the survivors.
     findings = _row_findings(batch, now=now, period=period, known=known_meters)
     findings.append(rules.two_intervals(batch, ~_union(batch, findings)))
     findings += rules.duplicates(batch, ~_union(batch, findings))
-    findings += rules.negative_energy(batch, ~_union(batch, findings))
+    whole = own.holds("negative")
+    findings += rules.negative_energy(batch, ~_union(batch, findings), whole=whole)
     alive = ~_union(batch, findings)
-    findings.append(
-        rules.spike(batch, alive, factor=limits.spike_factor, floor_w=limits.spike_floor_w)
-    )
-    alive = ~_union(batch, findings)
+    told = [Finding("time-drift", drifted[row], clock_drift.DETAIL)] if drifted.any() else []
+    _judge_plausible(batch, own, alive=alive, findings=findings, told=told)
     # 2. The grid every meter point should cover, and which meter points cover too little of it.
     span = _span(batch, findings, period)
     cells = np.full(len(alive), -1, dtype=np.int64)
@@ -147,15 +135,18 @@ def validate_readings(
     off = Finding("misaligned", alive & (cells < 0), "the start is not on the interval grid")
     findings.append(off)
     alive &= ~off.rows
-    findings.append(_incomplete(batch, alive, span=span, limits=limits))
+    findings.append(_incomplete(batch, alive, span=span, own=own))
     # 3. Gaps of the others, reported and filled.
     problems = [
-        problem for finding in findings for problem in rules.report_problems(batch, finding)
+        problem for finding in findings + told for problem in rules.report_problems(batch, finding)
     ]
     alive &= ~findings[-1].rows
     billed = np.bincount(batch.meters[alive], minlength=len(batch.names)) > 0
     missing = est.find_missing(span, cells[alive], within=billed)
     problems += est.gap_problems(batch, missing)
+    gaping = est.find_long_gaps(missing, own.limits("gap", "longest_hours") * 60)
+    if "gap" in own.waived:
+        gaping &= ~own.waived["gap"]
     problems += rules.report_problems(batch, rules.zero_consumption(batch, alive))
     problems += _absent(batch, alive, known_meters)
     # 4. Every input row goes to exactly one side.
@@ -165,16 +156,68 @@ def validate_readings(
         problems=tuple(problems),
         input_rows=len(readings),
         estimated_rows=len(missing.meters),
-        left_out=_left_out(batch, findings),
+        left_out=_left_out(batch, findings, whole=whole),
+        held=_held(batch, findings + told, own=own) | dict.fromkeys(batch.names[gaping], "gap"),
     )
 
 
-def _left_out(batch: CheckedReadings, findings: list[Finding]) -> dict[str, str]:
+def _judge_plausible(
+    batch: CheckedReadings,
+    own: MeterRules,
+    *,
+    alive: Mask,
+    findings: list[Finding],
+    told: list[Finding],
+) -> None:
+    """Apply the rules on what energies are like; take what does not count out of `alive`.
+
+    A rule looks only at what those before it left.
+
+    Args:
+        findings: What does not count is added.
+        told: What counts all the same is added.
+    """
+    for rule in ("spike", "height", "zero-run"):
+        if not own.book.is_applied(rule):
+            continue
+        looked_at = alive & own.applies(rule)[batch.meters]
+        if rule == "spike":
+            factor, floor_w = own.limits(rule, "factor"), own.limits(rule, "floor_w")
+            found = rules.spike(batch, looked_at, factor=factor, floor_w=floor_w)
+        elif rule == "height":
+            percent = own.limits(rule, "percent")
+            found = rules.height(batch, looked_at, capacity_va=own.capacities_va, percent=percent)
+        else:
+            minutes = own.limits(rule, "hours") * 60
+            found = rules.zero_run(batch, looked_at, minutes=minutes)
+        out, kept = own.divide(found, batch.meters)
+        findings.append(out)
+        told.append(kept)
+        alive &= ~out.rows
+
+
+def _held(batch: CheckedReadings, findings: list[Finding], *, own: MeterRules) -> dict[str, str]:
+    """Meter points whose bill a rule holds -> the first such rule."""
+    held: dict[str, str] = {}
+    for finding in findings:
+        rule = "duplicate" if finding.rule == "duplicate-conflict" else finding.rule
+        if rule not in own.book.rules or rule == rules.NEGATIVE:
+            continue
+        if any(setting.action == HOLD for setting in own.book.rules[rule].values()):
+            meters = np.unique(batch.meters[finding.rows])
+            for name in batch.names[meters[own.holds(rule)[meters]]]:
+                held.setdefault(str(name), rule)
+    return held
+
+
+def _left_out(batch: CheckedReadings, findings: list[Finding], *, whole: Mask) -> dict[str, str]:
     found: dict[str, str] = {}
     for finding in findings:
-        rule = rules.NET_METERED if finding.rule == rules.NEGATIVE else finding.rule
+        is_negative = finding.rule == rules.NEGATIVE
+        rule = rules.NET_METERED if is_negative else finding.rule
         if rule in LEFT_OUT:
-            names = batch.names[np.unique(batch.meters[finding.rows])]
+            meters = np.unique(batch.meters[finding.rows])
+            names = batch.names[meters[whole[meters]] if is_negative else meters]
             found.update({str(name): rule for name in names})
     return found
 
@@ -218,22 +261,22 @@ def _span(batch: CheckedReadings, findings: list[Finding], period: Period | None
     return est.make_span(batch, ~_union(batch, unusable), period=period)
 
 
-def _incomplete(
-    batch: CheckedReadings, alive: Mask, *, span: est.Span, limits: ValidationLimits
-) -> Finding:
-    """Live rows of meter points that lack more of their grid than the policy allows."""
+def _incomplete(batch: CheckedReadings, alive: Mask, *, span: est.Span, own: MeterRules) -> Finding:
+    """Live rows of meter points that lack more of their grid than their class may."""
     size = len(batch.names)
     present = np.zeros(size, dtype=np.int64)
     np.add.at(present, batch.meters[alive], batch.length_us[alive] // MINUTE_US)
     actual = np.bincount(batch.meters[alive & (batch.rank == 0)], minlength=size)
     expected = span.minutes
     missing = expected - present
-    allowed = limits.max_estimated_percent if limits.fill_gaps else 0
-    too_few = (missing * 100 > expected * allowed) | ((missing > 0) & (actual == 0))
+    too_few = missing * 100 > expected * own.limits("gap", "max_percent")
+    if rules.INCOMPLETE in own.waived:
+        too_few &= ~own.waived[rules.INCOMPLETE]
+    too_few |= (missing > 0) & (actual == 0)
     return Finding(
-        "incomplete",
+        rules.INCOMPLETE,
         alive & too_few[batch.meters],
-        f"more than {allowed} % of the meter point's intervals lack an actual reading",
+        "more of the meter point's intervals lack an actual reading than may be estimated",
     )
 
 

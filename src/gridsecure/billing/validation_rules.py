@@ -35,6 +35,7 @@ Mask = NDArray[np.bool_]
 
 NEGATIVE = "negative"
 NET_METERED = "net-metered"
+INCOMPLETE = "incomplete"
 TWO_INTERVALS = "two-intervals"
 
 
@@ -145,16 +146,20 @@ def misaligned(batch: CheckedReadings) -> Finding:
     return Finding("misaligned", rows, "the start is not on the interval grid")
 
 
-def negative_energy(batch: CheckedReadings, alive: Mask) -> tuple[Finding, Finding]:
+def negative_energy(batch: CheckedReadings, alive: Mask, *, whole: Mask) -> tuple[Finding, Finding]:
     """Negative energy, and every other reading of a meter point that has some.
 
     A reading below zero is feed-in on a net meter, or a register that ran backwards. It is not a
     lost reading: an estimate in its place would be consumption that never was, and the meter
     point's other readings are net energies too. So none of them is used.
+
+    Args:
+        whole: Meter points of which that holds; of the others only what is below zero is taken out.
     """
     rows = alive & (batch.energy_wh < 0)
     net = np.zeros(len(batch.names), dtype=bool)
     net[batch.meters[rows]] = True
+    net &= whole
     others = alive & net[batch.meters] & ~rows
     return (
         Finding(NEGATIVE, rows, "the energy is negative; energy fed in goes to export_kwh"),
@@ -224,22 +229,75 @@ def duplicates(batch: CheckedReadings, alive: Mask) -> tuple[Finding, Finding, F
     )
 
 
-def spike(batch: CheckedReadings, alive: Mask, *, factor: int, floor_w: int) -> Finding:
+def spike(
+    batch: CheckedReadings, alive: Mask, *, factor: NDArray[np.int64], floor_w: NDArray[np.int64]
+) -> Finding:
     """Readings far above the meter point's own history in the batch.
 
     A row is a spike when its mean power exceeds `factor` times the mean of the meter point's
     *other* live rows, and `floor_w` [W]. The floor keeps a kettle in an empty home
     from being called a spike. Compared by cross-multiplication in integers.
+
+    Args:
+        factor: By meter point.
+        floor_w: By meter point [W].
     """
     rows = np.flatnonzero(alive)
-    # Mean power over each interval's own length; every length divides the hour.
-    power_w = batch.energy_wh[rows] * (60 * MINUTE_US // batch.length_us[rows])
+    power_w = _power_w(batch, rows)
     grouped = pd.Series(power_w).groupby(batch.meters[rows])
     others_w = grouped.transform("sum").to_numpy(np.int64) - power_w
     others = grouped.transform("size").to_numpy(np.int64) - 1
     mask = np.zeros(len(batch.meters), dtype=bool)
-    mask[rows] = (power_w > floor_w) & (power_w * others > factor * others_w)
-    return Finding("spike", mask, f"more than {factor} times the meter point's own mean")
+    own = batch.meters[rows]
+    mask[rows] = (power_w > floor_w[own]) & (power_w * others > factor[own] * others_w)
+    return Finding("spike", mask, "far more than the meter point's own mean")
+
+
+def height(
+    batch: CheckedReadings,
+    alive: Mask,
+    *,
+    capacity_va: NDArray[np.int64],
+    percent: NDArray[np.int64],
+) -> Finding:
+    """Readings above what the meter point's contract lets it draw.
+
+    Args:
+        capacity_va: Contracted capacity by meter point [VA]; 0 where none is known, which nothing
+            is above.
+        percent: Share of it that a mean power may reach, by meter point.
+    """
+    mask = np.zeros(len(batch.meters), dtype=bool)
+    rows = np.flatnonzero(alive & (capacity_va > 0)[batch.meters])
+    own = batch.meters[rows]
+    mask[rows] = _power_w(batch, rows) * 100 > (capacity_va * percent)[own]
+    return Finding("height", mask, "more than the contracted capacity allows")
+
+
+def zero_run(batch: CheckedReadings, alive: Mask, *, minutes: NDArray[np.int64]) -> Finding:
+    """Long runs of nothing in a meter point that used energy before or after.
+
+    Args:
+        minutes: The shortest run that is meant, by meter point [minutes].
+    """
+    mask = np.zeros(len(batch.meters), dtype=bool)
+    rows = np.flatnonzero(alive)
+    used = np.zeros(len(batch.names), dtype=bool)
+    used[batch.meters[rows[batch.energy_wh[rows] != 0]]] = True
+    is_zero = (batch.energy_wh[rows] == 0) & used[batch.meters[rows]]
+    zeros = np.flatnonzero(is_zero)
+    if len(zeros):
+        own = batch.meters[rows[zeros]]
+        begins = np.flatnonzero(np.append(True, (np.diff(zeros) != 1) | (own[1:] != own[:-1])))
+        lasted = np.add.reduceat(batch.length_us[rows[zeros]] // MINUTE_US, begins)
+        counts = np.diff(np.append(begins, len(zeros)))
+        mask[rows[zeros]] = np.repeat(lasted >= minutes[own[begins]], counts)
+    return Finding("zero-run", mask, "no energy for a long time, and some before or after")
+
+
+def _power_w(batch: CheckedReadings, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Mean power over each interval's own length [W]; every length divides the hour."""
+    return batch.energy_wh[rows] * (60 * MINUTE_US // batch.length_us[rows])
 
 
 def zero_consumption(batch: CheckedReadings, alive: Mask) -> Finding:
@@ -264,6 +322,7 @@ def report_problems(batch: CheckedReadings, finding: Finding) -> list[ReadingPro
             start=start,
             rule=finding.rule,
             detail=f"{finding.detail} ({count} interval{'s' if count > 1 else ''})",
+            intervals=int(count),
         )
         for meter, start, count in zip(per_meter.index, starts, per_meter["size"], strict=True)
     ]

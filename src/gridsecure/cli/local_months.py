@@ -195,7 +195,8 @@ def bill_month(
     for made in (folder.parent.parent, folder.parent, folder):
         private_folder(made)
     texts = {name: part.billed.text for name, part in named.items()}
-    files = MonthFiles(month, folder, (readings,), folder / "contracts.csv", texts)
+    contracts = folder / "contracts.csv"
+    files = MonthFiles(month, folder, (readings,), contracts, texts, rules="")
     local.identity.enter(_with_readings(named, period))
     report = process_month(
         local.gateway,

@@ -18,6 +18,7 @@ from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import period_app
 from gridsecure.cli.plan import plan_app
+from gridsecure.cli.rules import rules_app
 from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from gridsecure.cli.shadow import shadow_app
 from gridsecure.cli.source import source_app
@@ -48,6 +49,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(period_app, name="period")
 app.add_typer(shadow_app, name="shadow")
 app.add_typer(source_app, name="source")
+app.add_typer(rules_app, name="rules")
 app.add_typer(objects_app, name="objects")
 
 

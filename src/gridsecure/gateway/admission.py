@@ -45,6 +45,7 @@ REASONS: Final = {
     "two-intervals": "it has readings of two interval lengths for the same time",
     "net-metered": "it has readings below zero; energy fed in goes to export_kwh",
     "quarantined": "too few of its readings passed validation",
+    "held": "a validation rule holds its bill until somebody has looked at its readings",
     "tariff-unknown": "no tariff file carries its contract's tariff id",
     "tariff-not-valid": "its tariff, or the tariff's price series, does not cover the month",
     "register-missing": "its tariff bills reactive energy or feed-in, and its readings have none",
@@ -106,10 +107,12 @@ class SeenMeters:
     Args:
         all: Every one of them, whatever became of its readings.
         left_out: Those that validation set aside whole -> its rule.
+        held: Those whose bill it holds -> its rule.
     """
 
     all: Collection[str]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, str] = field(default_factory=dict)
 
 
 def admit(
@@ -142,6 +145,7 @@ def admit(
         rows = energies.meter_point_ids.get_indexer(names)
         objections |= _energy_objections(energies, rows=rows, contracts=contracts)
     objections["quarantined"] = rows < 0
+    objections["held"] = names.isin(list(seen.held))
     for name, mask in _tariff_objections(contracts, tariffs, energies, rows, period).items():
         objections[name] = mask
     reasons = np.full(len(names), "", dtype=object)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
@@ -21,6 +21,8 @@ import pandas as pd
 from gridsecure.billing.interval_lengths import UNKNOWN, find_length_changes, usual_interval
 from gridsecure.billing.reading_versions import overlay_readings
 from gridsecure.billing.readings import as_categories, join_readings
+from gridsecure.billing.rule_books import default_text
+from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.validation import validate_readings
 from gridsecure.errors import InputError, InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
@@ -44,6 +46,7 @@ class MonthFiles:
         max_readings: Readings of all files that are held at once.
         batches: Files of the batches that sources sent, in the order in which they came.
         until_batch: The number of the last batch that could be among them.
+        rules: Text of the rule book that its readings are validated by; empty where they are not.
     """
 
     month: str
@@ -56,6 +59,7 @@ class MonthFiles:
     max_readings: int = MAX_READINGS
     batches: tuple[Path, ...] = ()
     until_batch: int = 0
+    rules: str = field(default_factory=default_text)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +72,7 @@ class Collected:
         interval: The most frequent interval length.
         seen: Every meter point the files name.
         left_out: Meter points set aside whole -> the rule, of `validation.LEFT_OUT`.
+        held: Meter points whose bill a rule holds -> the rule.
         input_rows: Readings in the files.
         accepted_rows: Readings accepted, with estimates.
         estimated_rows: Readings filled in by estimation.
@@ -79,6 +84,7 @@ class Collected:
     interval: pd.Timedelta
     seen: frozenset[str]
     left_out: Mapping[str, str]
+    held: Mapping[str, str]
     input_rows: int
     accepted_rows: int
     estimated_rows: int
@@ -158,7 +164,7 @@ def _check_held(held: int, files: MonthFiles, *, what: str) -> None:
 def collect(
     sources: list[ReadingsFile],
     *,
-    contracted: frozenset[str],
+    policy: ValidationPolicy,
     period: BillingPeriod,
     now: datetime,
 ) -> Collected:
@@ -166,9 +172,10 @@ def collect(
 
     Args:
         sources: The files as read; emptied here, so that memory is not held twice.
-        contracted: Meter points with a contract; readings of others are quarantined.
-
+        policy: Has the contracts; readings of meter points without one are quarantined.
     """
+    if policy.contracts is None:
+        raise ValueError("a month is validated with its contracts")
     problems = Counter(problem.rule for source in sources for problem in source.problems)
     readings = as_categories(join_readings([source.readings for source in sources]))
     sources.clear()
@@ -177,8 +184,9 @@ def collect(
     result = validate_readings(
         readings,
         now=now,
+        policy=policy,
         period=(period.start, period.end),
-        known_meters=sorted(names & contracted),
+        known_meters=sorted(names.intersection(policy.contracts["meter_point_id"])),
     )
     problems.update(result.counts())
     return Collected(
@@ -187,6 +195,7 @@ def collect(
         interval=usual_interval(readings["minutes"].to_numpy()),
         seen=names,
         left_out=result.left_out,
+        held=result.held,
         input_rows=result.input_rows,
         accepted_rows=len(result.accepted),
         estimated_rows=result.estimated_rows,

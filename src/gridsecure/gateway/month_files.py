@@ -24,6 +24,7 @@ from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.private_files import private_folder, write_private
+from gridsecure.gateway.rule_sets import rules_of
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 
@@ -134,6 +135,7 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
         max_readings=zone.max_readings,
         batches=find_batches(zone, period, until=until),
         until_batch=until,
+        rules=rules_of(zone, month, plan=plan),
     )
 
 

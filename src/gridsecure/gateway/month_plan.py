@@ -42,6 +42,8 @@ class MonthPlan:
         refused: Meter points that the identity authority refused, with the reason; another run
             leaves out the same ones.
         until_batch: The number of the last batch of readings that counts; later ones are late.
+        rules: Digest of the rule book that they are validated by, which is among the objects; empty
+            where they were not validated by one.
     """
 
     start: str
@@ -52,6 +54,7 @@ class MonthPlan:
     counts: Mapping[str, Any]
     refused: Mapping[str, str]
     until_batch: int = 0
+    rules: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -268,15 +268,17 @@ class _MonthRun:
             counted=lambda done, of: self.progress("enrol", done, of),
         )
         rosters = [item.roster.manifest for item in assigned.rosters]
+        rules = zone.objects.put(self.files.rules.encode()) if self.files.rules else ""
         plan = MonthPlan(
             start=start,
             end=period.end.isoformat(),
             validated_at=at.isoformat(),
             rosters=tuple(roster.roster_id for roster in rosters),
             tariffs=tuple(sorted({roster.tariff for roster in rosters})),
-            counts=assigned.admitted.counts() | {"rosters": len(rosters)},
+            counts=assigned.admitted.counts() | {"rosters": len(rosters), "rules": rules},
             refused=assigned.refused,
             until_batch=self.files.until_batch,
+            rules=rules,
         )
         return plan, assigned
 

@@ -18,6 +18,8 @@ from typing import Any, Protocol, Self
 import pandas as pd
 
 from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.rule_books import parse_book
+from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.settlements import settle
 from gridsecure.errors import InputError
 from gridsecure.gateway.admission import (
@@ -262,8 +264,8 @@ def admit_month(
     sources = read_files(files, timezone=timezone, period=period)
     # 2. Validate.
     begin("validate")
-    contracted = frozenset(contracts["meter_point_id"])
-    collected = collect(sources, contracted=contracted, period=period, now=at)
+    policy = ValidationPolicy(parse_book(files.rules), contracts)
+    collected = collect(sources, policy=policy, period=period, now=at)
     write_quarantine(collected.quarantined, path=files.folder / "quarantine.csv")
     # 3. Admit.
     begin("admit")
@@ -277,7 +279,7 @@ def admit_month(
         energies = replace(energies, year_before_wh=before)
     admission = admit(
         energies,
-        seen=SeenMeters(collected.seen, collected.left_out),
+        seen=SeenMeters(collected.seen, collected.left_out, collected.held),
         contracts=contracts,
         tariffs=tariffs,
         period=period,

@@ -208,6 +208,25 @@ class BatchRow(SignedRow, table=True):
     last_at: datetime = Field(sa_type=Moment, index=True)
 
 
+class RuleSetRow(Row, table=True):
+    """A rule book that an operator handed in; of those for a month, the newest holds.
+
+    Attributes:
+        month: YYYY-MM; empty for whatever month has none of its own.
+        digest: Of its text, which is among the objects.
+    """
+
+    __tablename__ = "rule_set"
+    __table_args__ = (Index("ix_rule_set_month", "month", "id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    month: str
+    digest: str
+    version: str
+    person: str
+    at: datetime = Field(sa_type=Moment)
+
+
 # --- months
 
 
@@ -258,5 +277,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0002"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0003"
 )

@@ -21,7 +21,8 @@ class MonthReport(Answer):
     """What became of a month, in counts; sizes in bytes, times by stage in seconds.
 
     Accepted readings include the estimated ones: readings + estimated = accepted + quarantined.
-    `bytes_uploaded` and `seconds` are of the run that finished.
+    `bytes_uploaded` and `seconds` are of the run that finished. `rules` is the digest of the rule
+    book that readings were validated by, empty where none was.
     """
 
     readings: Count
@@ -37,6 +38,7 @@ class MonthReport(Answer):
     bytes_stored: Count
     bytes_uploaded: Count
     seconds: dict[str, float]
+    rules: str = ""
 
 
 class MonthStatus(Answer):
@@ -59,6 +61,14 @@ class MonthStatus(Answer):
         if (self.state == "done") != (self.report is not None):
             raise ValueError("a month has a report when it is done, and only then")
         return self
+
+
+class ValidationRules(Answer):
+    """A rule book: its text, the SM3 digest of it, and the version that its keeper gave it."""
+
+    digest: str
+    version: str
+    text: str
 
 
 class SettlementProofs(Answer):

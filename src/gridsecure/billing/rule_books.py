@@ -1,0 +1,174 @@
+"""Rules of validation and estimation as data: what each rule does, and its limits by class.
+
+A rule book is a TOML file with one table for each rule of `KINDS`. All of them have to be there: a
+rule that a file does not mention would otherwise hold by limits that nobody sees. What is otherwise
+for a class of contracts stands in `classes` of the rule. The packaged book gives what was done
+before books could be handed in.
+
+Actions, from the mildest on:
+
+- `off`: the rule is not applied;
+- `flag`: what it finds counts all the same, and is told;
+- `quarantine`: the readings it finds do not count, and are estimated like others that are missing;
+- `hold`: the readings count, and the meter point is not billed before somebody has looked at it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from gridsecure.errors import InputError
+
+OFF, FLAG, QUARANTINE, HOLD = "off", "flag", "quarantine", "hold"
+LARGEST_TEXT: Final = 1 << 20
+"""Characters of a rule book."""
+
+_CLASS: Final = re.compile(r"[\w][\w .-]{0,63}")
+_VERSION: Final = re.compile(r"[\w][\w.-]{0,31}")
+_ANY: Final = (OFF, FLAG, QUARANTINE, HOLD)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleKind:
+    """What a rule of a book may say.
+
+    Args:
+        actions: What it may do.
+        limits: Each of its limits -> least and greatest value.
+    """
+
+    actions: tuple[str, ...]
+    limits: Mapping[str, tuple[int, int]]
+
+
+KINDS: Final[Mapping[str, RuleKind]] = {
+    "gap": RuleKind((FLAG,), {"max_percent": (0, 100), "longest_hours": (1, 744)}),
+    "duplicate": RuleKind((QUARANTINE, HOLD), {}),
+    "negative": RuleKind((QUARANTINE, HOLD), {}),
+    "spike": RuleKind(_ANY, {"factor": (2, 1_000_000), "floor_w": (0, 1_000_000_000)}),
+    "height": RuleKind(_ANY, {"percent": (1, 10_000)}),
+    "zero-run": RuleKind(_ANY, {"hours": (1, 744)}),
+    "time-drift": RuleKind((OFF, FLAG, HOLD), {"tolerance_s": (1, 149)}),
+}
+"""Rule -> what a book may say of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A rule as it holds for one class.
+
+    Args:
+        action: What it does.
+        limits: Its limits, in the units of their names.
+    """
+
+    action: str
+    limits: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleBook:
+    """All rules.
+
+    Args:
+        version: As its keeper names it.
+        rules: Rule -> class, or "" for all others -> setting.
+    """
+
+    version: str
+    rules: Mapping[str, Mapping[str, Setting]]
+
+    def setting(self, rule: str, customer_class: str = "") -> Setting:
+        """A rule as it holds for a class."""
+        by_class = self.rules[rule]
+        return by_class.get(customer_class, by_class[""])
+
+    def is_applied(self, rule: str) -> bool:
+        """Whether a rule is applied to any class."""
+        return any(setting.action != OFF for setting in self.rules[rule].values())
+
+
+def parse_book(text: str) -> RuleBook:
+    """Read a rule book.
+
+    Args:
+        text: TOML; `default_text` is an example with every rule.
+
+    Raises:
+        InputError: It is no TOML (`rules.syntax`), lacks a rule or has one that nobody knows
+            (`rules.rule`), or says of a rule what it cannot mean (`rules.action`, `rules.limit`).
+    """
+    if len(text) > LARGEST_TEXT:
+        raise _refusal(f"The rule book is longer than {LARGEST_TEXT:,} characters", "syntax")
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _refusal(f"The rule book is not valid TOML ({error})", "syntax") from error
+    version = document.pop("version", None)
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise _refusal('The rule book has no version, as version = "1"', "syntax")
+    unknown, missing = sorted(document.keys() - KINDS), sorted(KINDS.keys() - document)
+    if unknown or missing:
+        what = f"an unknown rule {unknown[0]!r}" if unknown else f"no rule {missing[0]!r}"
+        raise _refusal(f"The rule book has {what}", "rule")
+    return RuleBook(version, {name: _read_rule(name, table) for name, table in document.items()})
+
+
+def _read_rule(name: str, table: object) -> dict[str, Setting]:
+    if not isinstance(table, dict):
+        raise _refusal(f"{name} is not a table", "rule")
+    own = dict(table)
+    classes = own.pop("classes", {})
+    if not isinstance(classes, dict) or not all(isinstance(one, dict) for one in classes.values()):
+        raise _refusal(f"{name}.classes is not a table of tables", "rule")
+    read = {"": _read_setting(name, own, where=name)}
+    for customer_class, changed in classes.items():
+        if not _CLASS.fullmatch(customer_class):
+            raise _refusal(f"{name}.classes has a name that is no class", "rule")
+        where = f"{name}.classes.{customer_class}"
+        read[customer_class] = _read_setting(name, own | changed, where=where)
+    return read
+
+
+def _read_setting(name: str, given: Mapping[str, Any], *, where: str) -> Setting:
+    kind = KINDS[name]
+    action = given.get("action")
+    if action not in kind.actions:
+        raise _refusal(f"{where}: action is one of {', '.join(kind.actions)}", "action")
+    unknown = sorted(given.keys() - kind.limits - {"action"})
+    if unknown:
+        raise _refusal(f"{where} has an unknown limit {unknown[0]!r}", "limit")
+    for limit, (least, greatest) in kind.limits.items():
+        value = given.get(limit)
+        # A bool is an int to Python, and 1.0 is none to us.
+        if type(value) is not int or not least <= value <= greatest:
+            raise _refusal(
+                f"{where}: {limit} is a whole number from {least:,} to {greatest:,}", "limit"
+            )
+    return Setting(action, {limit: given[limit] for limit in kind.limits})
+
+
+def _refusal(why: str, code: str) -> InputError:
+    return InputError(
+        f"{why}.",
+        reason=f"rules.{code}",
+        remedy="Correct the rule book; `gridsecure rules default` prints one with every rule.",
+    )
+
+
+@cache
+def default_text() -> str:
+    """The packaged rule book's text."""
+    return Path(__file__).with_name("validation_rules.toml").read_text(encoding="utf-8")
+
+
+@cache
+def default_book() -> RuleBook:
+    """The packaged rule book."""
+    return parse_book(default_text())
