@@ -491,3 +491,20 @@ class BatchReceipt(Message):
     last: str
     months: dict[str, Literal["waiting", "late"]]
     taken_in_at: str
+
+
+class BatchNotice(Message):
+    """What a gateway tells a source of its batches, as far as they are of one month.
+
+    Args:
+        month: Local month, YYYY-MM.
+        batches: Id of each batch -> what became of its readings of the month by `at`, as
+            `wire.gateway.BatchStatus` has it.
+        at: When it was sent, ISO 8601.
+    """
+
+    kind: ClassVar[str] = "batch-notice"
+    source: str
+    month: str
+    batches: dict[str, str]
+    at: str

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure.crypto.sm2 import generate_private_key, private_key_from_bytes
+from gridsecure.messages import BatchNotice, sign_message
 from gridsecure_api.deps import utc_now
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.settings import PersonEntry, ServiceEntry
@@ -88,11 +89,22 @@ def test_the_pages_examples_do_what_the_page_says(desk):
     answered = run(desk, by_http, "bash", "-euc")
     assert answered.count('"batch-receipt"') == 2  # of the repeated batch, and of its state
     assert '[{"first":1,"last":181}' in answered
-    (program,) = shown("python")
+    program, _ = shown("python")
     told = run(desk, program, sys.executable, "-c")
     assert told.splitlines()[0] == "24 {} {'2026-07': 'waiting'}"
     assert "first=1" in told
     assert "last=181" in told
+
+
+def test_the_pages_example_reads_a_notice(desk):
+    theirs = private_key_from_bytes((desk[0] / "gateway" / "signing.key").read_bytes())
+    notice = BatchNotice(
+        source="h", month="2026-07", batches={"d": "billed"}, at=utc_now().isoformat()
+    )
+    (desk[0] / "notice").write_text(sign_message(notice, key=theirs).model_dump_json())
+    given = "from pathlib import Path\nbody = Path('notice').read_bytes()\n"
+    told = run(desk, given + shown("python")[1], sys.executable, "-c")
+    assert told == "2026-07 {'d': 'billed'}\n"
 
 
 def examples(content: dict) -> list[tuple[str, object]]:

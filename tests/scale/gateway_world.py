@@ -68,6 +68,9 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         fill(to, tables.BatchRow, n, **batch, **kept, first_at=AT, last_at=AT, at=AT)
         book = {"month": literal("2025-") + name("month", n), "digest": name("rules", n)}
         fill(to, tables.RuleSetRow, n, **book, version="1", person="op", at=AT)
+        told = {"source": "headend", "month": "2025-01", "occasion": name("done", n)}
+        attempts = {"attempts": literal(0), "after": literal(0), "due_at": AT}
+        fill(to, tables.NoticeRow, n, **told, **attempts, state="told", at=AT)
         for place, (start, _) in enumerate(MONTHS):
             n = numbers(1, first=place)
             kept = {"month": start[:7], "digest": name("plan", n), "document": "{}", "at": AT}
@@ -131,7 +134,7 @@ class GatewayMonth:
         sender = services.token("meter-data", subject=f"meter-data:{key.public_key.thumbprint}")
         named = sender | {"Idempotency-Key": "one", "Batch-Sequence": "1"}
         self.checked(ask.post("/v1/readings", content=BATCH, headers=named))
-        for path in ("batches", "batches/one", "gaps"):
+        for path in ("batches", "batches/one", "gaps", "notices"):
             self.checked(ask.get(f"/v1/sources/meters/{path}", headers=sender))
 
     def look_after_readings(self) -> None:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, BinaryIO, Final
 
+from anyio import to_thread
 from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData, UploadFile
@@ -29,6 +30,7 @@ from gridsecure.wire.gateway import FilesKept, MonthReport, MonthStatus, Settlem
 from gridsecure_api import gateway_readings, gateway_validation
 from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.gateway_months import MonthWorker
+from gridsecure_api.gateway_notices import Courier
 from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, key_registry
@@ -199,12 +201,18 @@ def create_gateway_app(
     zone = open_zone(settings)
     peers = open_peers(settings, zone=zone, connect=connect, clock=clock)
 
+    courier = Courier(zone, clock)
+
     def work(files: MonthFiles, progress: Progress) -> MonthReport:
-        return process_month(zone, files=files, peers=peers, clock=clock, progress=progress)
+        report = process_month(zone, files=files, peers=peers, clock=clock, progress=progress)
+        courier.wake()
+        return report
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        courier.start()
         yield
+        await to_thread.run_sync(courier.stop)
         zone.engine.dispose()
 
     app = new_app(

@@ -22,6 +22,7 @@ from gridsecure.gateway.ingestion.batches import (
     load_batch,
     take_in,
 )
+from gridsecure.gateway.ingestion.notices import list_notices, notices_revision
 from gridsecure.gateway.ingestion.sources import (
     ROLE,
     Source,
@@ -33,7 +34,7 @@ from gridsecure.gateway.tables import BatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
 from gridsecure.store.pages import newest
-from gridsecure.wire.gateway import BatchStatus, SequenceGap, SourceRegistered
+from gridsecure.wire.gateway import BatchStatus, NoticeStatus, SequenceGap, SourceRegistered
 from gridsecure.wire.problems import ReadingsProblem
 from gridsecure_api.deps import Clock, require
 from gridsecure_api.errors import too_large_error
@@ -95,6 +96,7 @@ class SourceDeclared(BaseModel):
     meter_points: list[str] = Field(default=[""], max_length=1000)
     stamps: Literal["", "start", "end"] = ""
     timezone: str = Field(default="", max_length=64)
+    webhook: str = Field(default="", max_length=2000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ def put_source(name: str, wanted: SourceDeclared, intake: In) -> SourceRegistere
         meter_points=wanted.meter_points,
         stamps=wanted.stamps,
         timezone=wanted.timezone,
+        webhook=wanted.webhook,
         at=intake.clock(),
     )
     return _registered(intake.zone, source)
@@ -217,6 +220,23 @@ def read_gaps(name: str, intake: In) -> list[SequenceGap]:
     return [SequenceGap(first=first, last=last) for first, last in gaps]
 
 
+@router.get(
+    "/sources/{name}/notices",
+    dependencies=_visible,
+    response_model=list[NoticeStatus],
+    responses=PAGED,
+)
+def read_notices(name: str, request: Request, intake: In, asked: Paging) -> Response:
+    """What the source was told of its batches, or will be; page by page."""
+    return answer_page(
+        request,
+        intake.zone.engine,
+        revision=notices_revision,
+        read=lambda session: list_notices(session, asked, source=name),
+        write=join_texts,
+    )
+
+
 def _status(zone: GatewayZone, source: str, batch_id: str) -> BatchStatus:
     receipt, months = load_batch(zone, source=source, batch_id=batch_id)
     return BatchStatus(receipt=receipt, months=months)
@@ -229,5 +249,6 @@ def _registered(zone: GatewayZone, source: Source) -> SourceRegistered:
         meter_points=list(source.meter_points),
         stamps=source.stamps,
         timezone=source.timezone,
+        webhook=source.webhook,
         gateway_key=zone.signing_key.public_key.point.hex(),
     )

@@ -77,6 +77,9 @@ def register(  # noqa: PLR0913 - one parameter an option
     timezone: Annotated[
         str, typer.Option(help="Zone of its local times. Default: the gateway's.")
     ] = "",
+    webhook: Annotated[
+        str, typer.Option(help="Where it is told what became of its batches (https://…).")
+    ] = "",
 ) -> None:
     """Register a source at a gateway as an operator, or replace what it declared."""
     body = {
@@ -84,6 +87,7 @@ def register(  # noqa: PLR0913 - one parameter an option
         "meter_points": meter_points or [""],
         "stamps": "" if stamps is StampsOption.LOOK else stamps.value,
         "timezone": timezone,
+        "webhook": webhook,
     }
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
         source = call("gateway", "PUT", f"/v1/sources/{name}", json=body)
@@ -151,11 +155,19 @@ def show(
 ) -> None:
     """List what a source sent, and which sequences never came, as an operator."""
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
-        sent = call("gateway", "GET", f"/v1/sources/{name}/batches")
+        found = call("gateway", "GET", f"/v1/sources/{name}/batches")
         gaps = call("gateway", "GET", f"/v1/sources/{name}/gaps")
-    receipts = [messages.BatchReceipt.parse(one["body"]) for one in sent]
-    document = {"batches": [receipt.model_dump() for receipt in receipts], "gaps": gaps}
-    print_result(document, output, show=lambda console: _list(receipts, gaps, console))
+        notices = call("gateway", "GET", f"/v1/sources/{name}/notices")
+    receipts = [messages.BatchReceipt.parse(one["body"]) for one in found]
+    sent = [receipt.model_dump() for receipt in receipts]
+    document = {"batches": sent, "gaps": gaps, "notices": notices}
+
+    def tell(console: Console) -> None:
+        _list(receipts, gaps, console)
+        for notice in notices:
+            console.print(f"Notice of {notice['month']}: {notice['state']}")
+
+    print_result(document, output, show=tell)
 
 
 def _show(receipt: BatchReceipt, months: dict[str, str], console: Console) -> None:

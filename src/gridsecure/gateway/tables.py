@@ -167,6 +167,7 @@ class SourceRow(Row, table=True):
 
     Attributes:
         meter_points: Beginnings of meter point ids, one a line.
+        webhook: Address that notices go to; empty for none.
     """
 
     __tablename__ = "source"
@@ -176,6 +177,7 @@ class SourceRow(Row, table=True):
     meter_points: str
     stamps: str
     timezone: str
+    webhook: str
     at: datetime = Field(sa_type=Moment)
 
 
@@ -195,6 +197,7 @@ class BatchRow(SignedRow, table=True):
         UniqueConstraint("source", "batch_id"),
         UniqueConstraint("source", "sequence"),
         Index("ix_batch_page", "source", "id"),
+        Index("ix_batch_told", "source", "last_at"),
     )
     SAME: ClassVar = ("source", "batch_id", "sequence", "body_digest")
 
@@ -224,6 +227,34 @@ class RuleSetRow(Row, table=True):
     digest: str
     version: str
     person: str
+    at: datetime = Field(sa_type=Moment)
+
+
+class NoticeRow(Row, table=True):
+    """What a source is to be told of a month.
+
+    Attributes:
+        occasion: What happened, by its digest.
+        state: waiting, told or given-up.
+        after: The number of the last batch that it was told of.
+        due_at: When it is sent, or sent again.
+    """
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        UniqueConstraint("month", "occasion", "source"),
+        Index("ix_notice_due", "state", "due_at"),
+        Index("ix_notice_page", "source", "id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    source: str
+    month: str
+    occasion: str
+    state: str
+    attempts: int
+    after: int
+    due_at: datetime = Field(sa_type=Moment)
     at: datetime = Field(sa_type=Moment)
 
 
@@ -277,5 +308,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0003"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0004"
 )

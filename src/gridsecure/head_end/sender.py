@@ -23,7 +23,7 @@ import httpx
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, InputError, InvalidMessageError
-from gridsecure.messages import BatchReceipt, Signed, open_message
+from gridsecure.messages import BatchNotice, BatchReceipt, Signed, open_message
 from gridsecure.wire.client import Client
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.gateway import BatchStatus, SequenceGap
@@ -161,6 +161,17 @@ def connect(
         identity.base_url, gateway.base_url = addresses.identity, addresses.gateway
         gateway.auth = ServiceAuth(ServiceLoginClient(identity, key, clock), audience="gateway")
         yield Sender(gateway, source=source, gateway_key=gateway_key)
+
+
+def read_notice(body: bytes, *, gateway_key: Sm2PublicKey) -> BatchNotice:
+    """What a gateway sent to a source's address.
+
+    Raises:
+        InvalidMessageError: It is no notice.
+        AuthenticityError: It is not the gateway's.
+    """
+    trusted = {gateway_key.thumbprint: gateway_key}
+    return open_message(Signed.parse(body), expect=BatchNotice, trusted=trusted)
 
 
 def read_point(digits: str) -> Sm2PublicKey:

@@ -88,6 +88,7 @@ class SourceRegistered(Answer):
     meter_points: list[str]
     stamps: str
     timezone: str
+    webhook: str
     gateway_key: str
 
 
@@ -107,3 +108,13 @@ class SequenceGap(Answer):
 
     first: int
     last: int
+
+
+class NoticeStatus(Answer):
+    """A notice about a month, made `at`: whether its source was told, or when it is tried again."""
+
+    month: str
+    state: Literal["waiting", "told", "given-up"]
+    attempts: Count
+    at: str
+    due_at: str | None

@@ -33,7 +33,7 @@ from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.stored_readings import RULE, write_readings
-from gridsecure.gateway.month_plan import find_plan
+from gridsecure.gateway.month_plan import MonthPlan, find_plan
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.tables import BatchRow
 from gridsecure.gateway.zone import GatewayZone
@@ -252,11 +252,16 @@ def load_batch(
     if row is None:
         raise NotFoundError("There is no batch of that id here.", reason="not-found.batch")
     receipt = BatchReceipt.parse(row.envelope.body)
-    return row.envelope, {month: _state(zone, month, row) for month in receipt.months}
+    months = {month: batch_state(find_plan(zone, month), row) for month in receipt.months}
+    return row.envelope, months
 
 
-def _state(zone: GatewayZone, month: str, row: BatchRow) -> BatchState:
-    plan = find_plan(zone, month)
+def batch_state(plan: MonthPlan | None, row: BatchRow) -> BatchState:
+    """What became of a batch's readings of a month.
+
+    Args:
+        plan: The month's plan in force, if it has one.
+    """
     if plan is None:
         return "waiting"
     return "late" if (row.id or 0) > plan.until_batch else "billed"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from sqlmodel import select
@@ -31,6 +32,8 @@ ROLE: Final = "meter-data"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _MOST_PREFIXES: Final = 1000
 _LONGEST_PREFIX: Final = 64
+_LONGEST_ADDRESS: Final = 2000
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Source:
         meter_points: Beginnings of the meter point ids that it may send; an empty text is all.
         stamps: Whether its times begin or end their intervals; empty, each body is looked at.
         timezone: Zone of its local times [IANA name].
+        webhook: Address that notices go to; empty for none.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Source:
     meter_points: tuple[str, ...]
     stamps: Literal["", "start", "end"]
     timezone: str
+    webhook: str
 
     @property
     def meaning(self) -> Meaning:
@@ -65,6 +70,7 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
     meter_points: Sequence[str],
     stamps: Literal["", "start", "end"],
     timezone: str,
+    webhook: str,
     at: datetime,
 ) -> Source:
     """Enter a source, or replace what the one of that name declared.
@@ -72,14 +78,18 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
     Args:
         name: Up to 64 small letters, digits and hyphens.
         timezone: IANA name; empty for the gateway's own.
+        webhook: Address that notices go to; empty for none.
 
     Raises:
-        InputError: A part of it cannot be (`source.name`, `source.scope`, `source.timezone`).
+        InputError: A part of it cannot be (`source.name`, `source.scope`, `source.timezone`,
+            `source.webhook`).
         ConflictError: Another source has this key (`conflict.source-key`).
     """
     scope = _checked_scope(meter_points)
     _check_name(name)
-    source = Source(name, key.thumbprint, scope, stamps, _checked_zone(timezone or zone.timezone))
+    _check_webhook(webhook)
+    local = _checked_zone(timezone or zone.timezone)
+    source = Source(name, key.thumbprint, scope, stamps, local, webhook)
     with write_session(zone.engine) as session:
         holder = find(session, SourceRow, thumbprint=key.thumbprint)
         if holder is not None and holder.name != name:
@@ -95,6 +105,7 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
                 meter_points="\n".join(scope),
                 stamps=stamps,
                 timezone=source.timezone,
+                webhook=webhook,
                 at=at,
             )
         )
@@ -136,6 +147,25 @@ def _checked_zone(name: str) -> str:
     return name
 
 
+def _check_webhook(address: str) -> None:
+    """Refuse an address that no notice should go to: unprotected, or with a password in it."""
+    try:
+        parts = urlsplit(address)
+        is_safe = parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in _LOOPBACK
+        )
+        is_plain = not (parts.username or parts.password or parts.fragment)
+        is_whole = bool(parts.hostname) and parts.port != 0 and address.isascii()
+    except ValueError:  # a port that is no number
+        is_safe = is_plain = is_whole = False
+    if address and not (is_safe and is_plain and is_whole and len(address) <= _LONGEST_ADDRESS):
+        raise InputError(
+            "This is no address that notices can go to.",
+            reason="source.webhook",
+            remedy="Give an https:// address without a name, password or fragment.",
+        )
+
+
 def list_sources(zone: GatewayZone) -> list[Source]:
     """All sources, by name."""
     with read_session(zone.engine) as session:
@@ -157,4 +187,4 @@ def find_source(zone: GatewayZone, thumbprint: str) -> Source:
 
 def _source(row: SourceRow) -> Source:
     scope = tuple(row.meter_points.split("\n"))
-    return Source(row.name, row.thumbprint, scope, row.stamps, row.timezone)  # type: ignore[arg-type]
+    return Source(row.name, row.thumbprint, scope, row.stamps, row.timezone, row.webhook)  # type: ignore[arg-type]

@@ -1,0 +1,216 @@
+"""Telling sources what became of their batches, once a month's bills are fixed or corrected.
+
+A notice is a row from the moment something happened until the source took it: a gateway that is
+ended in between tells it after its next start, and a source that cannot be reached is tried again,
+less and less often, for five days. What it is told is read as the notice goes out, a thousand
+batches at a time, so a repeated notice says the same or what is newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlmodel import Session, col, func, select, update
+
+from gridsecure.gateway.ingestion.batches import batch_state
+from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.tables import (
+    BatchRow,
+    CorrectionPlanRow,
+    CorrectionReportRow,
+    MonthReportRow,
+    NoticeRow,
+    SourceRow,
+)
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.messages import BatchNotice, sign_message
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked, newest, read_page
+from gridsecure.wire.gateway import NoticeStatus
+
+PAUSES: Final = tuple(
+    timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 360, 720, 1440, 1440, 1440, 1440)
+)
+"""From each failed attempt to the next; after the last one the notice is given up."""
+
+_BATCHES: Final = 1000  # in one notice
+_AT_ONCE: Final = 100  # notices in one round
+
+Post = Callable[[str, bytes, Mapping[str, str]], bool]
+"""Sends a body with headers to an address; whether it was taken."""
+
+
+def announce_done(zone: GatewayZone, *, at: datetime) -> None:
+    """Have sources told of months that were done or corrected since they gave an address.
+
+    A gateway that was ended between the two announces them after its next start.
+    """
+    known = select(NoticeRow.occasion)
+    first = select(SourceRow.at).where(SourceRow.webhook != "").order_by(col(SourceRow.at))
+    with read_session(zone.engine) as session:
+        since = session.exec(first).first()
+        if since is None:
+            return
+        done = select(MonthReportRow.month, MonthReportRow.digest).where(
+            col(MonthReportRow.at) >= since, col(MonthReportRow.digest).not_in(known)
+        )
+        corrected = (
+            select(CorrectionPlanRow.month, CorrectionPlanRow.digest)
+            .join(CorrectionReportRow)
+            .where(
+                col(CorrectionReportRow.at) >= since, col(CorrectionPlanRow.digest).not_in(known)
+            )
+        )
+        found = [*session.execute(done), *session.execute(corrected)]
+    for month, digest in found:
+        _announce(zone, month, occasion=digest, at=at)
+
+
+def _announce(zone: GatewayZone, month: str, *, occasion: str, at: datetime) -> None:
+    """Have every source with batches of a month told what became of them.
+
+    Args:
+        month: YYYY-MM.
+        occasion: What happened, by its digest; the same again changes nothing.
+    """
+    period = month_period(month, timezone=zone.timezone)
+    in_month = (
+        select(BatchRow.id)
+        .where(BatchRow.source == SourceRow.name, col(BatchRow.last_at) >= period.start)
+        .where(col(BatchRow.first_at) < period.end)
+    )
+    told = select(NoticeRow.source).where(NoticeRow.month == month, NoticeRow.occasion == occasion)
+    concerned = select(SourceRow.name).where(
+        SourceRow.webhook != "", in_month.exists(), col(SourceRow.name).not_in(told)
+    )
+    with write_session(zone.engine) as session:
+        for name in session.exec(concerned).all():
+            row = NoticeRow(
+                source=name, month=month, occasion=occasion, state="waiting", attempts=0, after=0,
+                due_at=at, at=at,
+            )  # fmt: skip
+            session.add(row)
+
+
+def deliver_due(zone: GatewayZone, *, post: Post, now: datetime) -> datetime | None:
+    """Send every notice that is due, the longest waiting first.
+
+    Returns:
+        When to come again; None while no notice waits.
+    """
+    waiting = select(NoticeRow).where(NoticeRow.state == "waiting")
+    ordered = waiting.order_by(col(NoticeRow.due_at), col(NoticeRow.id)).limit(_AT_ONCE)
+    with read_session(zone.engine) as session:
+        rows = [row for row in session.exec(ordered) if row.due_at <= now]
+        addresses = {
+            row.name: row.webhook
+            for row in session.exec(
+                select(SourceRow).where(col(SourceRow.name).in_({row.source for row in rows}))
+            )
+        }
+    for row in rows:
+        _Delivery(zone, row, addresses.get(row.source, ""), now).run(post)
+    with read_session(zone.engine) as session:
+        return session.exec(
+            select(NoticeRow.due_at)
+            .where(NoticeRow.state == "waiting")
+            .order_by(col(NoticeRow.due_at))
+        ).first()
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """One attempt at a notice."""
+
+    zone: GatewayZone
+    row: NoticeRow
+    address: str
+    now: datetime
+
+    def run(self, post: Post) -> None:
+        """Send what is left of it; note how far that went."""
+        after: int | None = self.row.after
+        while after is not None:
+            states, following = self.read(after)
+            if states and not (self.address and post(self.address, *self.write(states, after))):
+                self.note_failure(after)
+                return
+            after = following
+        self.note(state="told")
+
+    def read(self, after: int) -> tuple[dict[str, str], int | None]:
+        """States of the next batches by id, and the number of the last one if there are more."""
+        zone, row = self.zone, self.row
+        period = month_period(row.month, timezone=zone.timezone)
+        found = select(BatchRow).where(
+            BatchRow.source == row.source,
+            col(BatchRow.last_at) >= period.start,
+            col(BatchRow.first_at) < period.end,
+        )
+        plan = find_plan(zone, row.month)
+        with read_session(zone.engine) as session:
+            page = read_page(
+                session, found, key=BatchRow.id, asked=PageAsked(limit=_BATCHES, after=after)
+            )
+            return {one.batch_id: batch_state(plan, one) for one in page.rows}, page.after
+
+    def write(self, states: Mapping[str, str], after: int) -> tuple[bytes, dict[str, str]]:
+        """The signed notice, and CloudEvents' headers for it (binary mode of version 1.0)."""
+        row = self.row
+        notice = BatchNotice(
+            source=row.source, month=row.month, batches=dict(states), at=self.now.isoformat()
+        )
+        signed = sign_message(notice, key=self.zone.signing_key)
+        headers = {
+            "Content-Type": "application/json",
+            "ce-specversion": "1.0",
+            "ce-id": f"{row.occasion}-{after}",
+            "ce-source": f"/v1/sources/{row.source}",
+            "ce-type": "gridsecure.batches",
+            "ce-subject": row.month,
+        }
+        return signed.model_dump_json().encode(), headers
+
+    def note_failure(self, after: int) -> None:
+        """Try again later from here, or give up."""
+        attempts = self.row.attempts + 1
+        fields: dict[str, object] = {"attempts": attempts, "after": after}
+        if attempts > len(PAUSES) or not self.address:
+            fields["state"] = "given-up"
+        else:
+            fields["due_at"] = self.now + PAUSES[attempts - 1]
+        self.note(**fields)
+
+    def note(self, **fields: object) -> None:
+        """Change the notice's row."""
+        changed = update(NoticeRow).where(col(NoticeRow.id) == self.row.id).values(**fields)
+        with write_session(self.zone.engine) as session:
+            session.exec(changed)
+
+
+def list_notices(
+    session: Session, asked: PageAsked, *, source: str
+) -> tuple[list[str], int | None]:
+    """What a source was or will be told, oldest first, page by page."""
+    found = select(NoticeRow).where(NoticeRow.source == source)
+    page = read_page(session, found, key=NoticeRow.id, asked=asked)
+    shown = [
+        NoticeStatus(
+            month=row.month,
+            state=row.state,
+            attempts=row.attempts,
+            at=row.at.isoformat(),
+            due_at=row.due_at.isoformat() if row.state == "waiting" else None,
+        )
+        for row in page.rows
+    ]
+    return [one.model_dump_json() for one in shown], page.after
+
+
+def notices_revision(session: Session) -> tuple[object, ...]:
+    """Differs whenever a notice is made, sent, tried or given up."""
+    tried = select(func.count(), func.sum(NoticeRow.attempts)).where(NoticeRow.state == "waiting")
+    return newest(session, NoticeRow.id), *session.execute(tried).one()
