@@ -31,6 +31,7 @@ from tests.apps.gateway_services import Services
 from tests.apps.zone_apps import identity_settings, point
 from tests.cli.in_process import client_of
 from tests.gateway.gateway_world import MONTH, Killed
+from tests.gateway.reading_tables import long_table
 
 REAL_PACKING = preparation.pack_energies
 HEADER = "meter_point_id,start,kwh,quality\n"
@@ -93,19 +94,6 @@ def fresh(tmp_path, monkeypatch):
     made.close()
 
 
-def long_table(sources) -> pd.DataFrame:
-    """The simulated month, one reading a row, as text."""
-    readings = sources.world.simulated.readings()
-    wh = readings["energy_wh"]
-    return pd.DataFrame(
-        {
-            "meter_point_id": readings["meter_point_id"].astype(str),
-            "start": readings["start"].map(lambda at: at.isoformat()),
-            "kwh": [f"{n // 1000}.{n % 1000:03d}" for n in wh],
-        }
-    )
-
-
 def written(table: pd.DataFrame, form: str) -> bytes:
     """Readings in a format that a body may have."""
     rows = table.to_dict("records")
@@ -130,7 +118,7 @@ FORMS = ("csv", "csv.zst", "json", "ndjson.gz", "parquet")
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_format_is_taken_in_as_the_same_readings(sources, form):
-    body = written(long_table(sources).iloc[:96], form)
+    body = written(long_table(sources.world).iloc[:96], form)
     answer = sources.send(body, batch=f"form-{form}", sequence=FORMS.index(form) + 1)
     assert answer.status_code == 200, answer.text
     receipt = sources.receipt(answer)
@@ -143,7 +131,7 @@ def test_every_format_is_taken_in_as_the_same_readings(sources, form):
 
 
 def test_a_month_sent_by_batches_is_billed_as_one_sent_by_files(fresh):
-    table = long_table(fresh)
+    table = long_table(fresh.world)
     days = [day for _, day in table.groupby(table["start"].str[:10], sort=True)]
     for number, day in enumerate(days, start=1):
         # Every day comes twice over: estimated first, then actual, out of order.
@@ -454,7 +442,7 @@ def test_a_batch_that_is_refused_leaves_no_file(sources):
 
 
 def test_a_batch_that_was_altered_on_disk_is_not_billed(fresh):
-    body = written(long_table(fresh), "csv")
+    body = written(long_table(fresh.world), "csv")
     receipt = fresh.receipt(fresh.send(body))
     path = fresh.app.state.service.zone.folder / "readings" / f"{receipt.readings_digest}.parquet"
     assert sm3_hex(path.read_bytes()) == receipt.readings_digest

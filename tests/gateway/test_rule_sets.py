@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from gridsecure.billing.rule_books import default_text
@@ -14,6 +12,7 @@ from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.rule_sets import keep_rules, rules_of
 from tests.billing.rule_inputs import book_text
 from tests.gateway.gateway_world import MONTH, GatewayWorld, Killed, kill_at
+from tests.gateway.reading_tables import long_table
 
 STRICT = book_text(version="strict", spike={"action": "hold"})
 
@@ -31,18 +30,10 @@ def keep(world, text, month=""):
 
 def with_a_spike(world) -> bytes:
     """The simulated month with one reading far above the others of its home."""
-    readings = world.simulated.readings()
+    table = long_table(world)
     homes = world.simulated.contracts.query("customer_class == 'household'")
-    row = readings.index[readings["meter_point_id"] == homes["meter_point_id"].iloc[0]][100]
-    kwh = (readings["energy_wh"] / 1000).to_numpy(copy=True)
-    kwh[row] = 60
-    table = pd.DataFrame(
-        {
-            "meter_point_id": readings["meter_point_id"].astype(str),
-            "start": readings["start"].map(lambda at: at.isoformat()),
-            "kwh": np.char.mod("%.3f", kwh),
-        }
-    )
+    row = table.index[table["meter_point_id"] == homes["meter_point_id"].iloc[0]][100]
+    table.loc[row, "kwh"] = "60.000"
     return table.to_csv(index=False).encode()
 
 

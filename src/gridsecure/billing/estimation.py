@@ -1,11 +1,9 @@
-"""Gaps and what fills them.
+"""Gaps: the intervals that a meter point should have, and those that are not there.
 
 A billing period has one interval after the other for every meter point, of a length that may change
-within it. What is not there after
-the rules ran is a gap. By policy a gap is either filled with the meter point's own mean for that
-time of day, flagged `estimated`, or the meter point is left out of the period; it is never billed
-as if nothing had been used. The mean is taken over accepted `actual` readings only, so estimates
-never feed estimates, and it is an integer: round half up of sum / count [Wh].
+within it. What is not there after the rules ran is a gap. It is filled (`estimation_methods`) and
+flagged `estimated`, or the meter point is left out of the period; it is never billed as if nothing
+had been used.
 """
 
 from __future__ import annotations
@@ -19,8 +17,6 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.readings import MINUTE_US, ReadingProblem, moment_us
 from gridsecure.billing.validation_rules import CheckedReadings, Mask
-
-DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,9 +154,9 @@ def gap_problems(batch: CheckedReadings, missing: Missing) -> list[ReadingProble
     """One `gap` problem per unbroken run of missing intervals."""
     if not len(missing.meters):
         return []
-    firsts = _first_of_runs(missing)
+    firsts = first_of_runs(missing)
     lengths = np.diff(np.append(firsts, len(missing.meters)))
-    starts = _local(batch, missing.starts_us[firsts])
+    starts = local_starts(batch, missing.starts_us[firsts])
     names = batch.names[missing.meters[firsts]]
     return [
         ReadingProblem(
@@ -178,14 +174,15 @@ def find_long_gaps(missing: Missing, longest_minutes: NDArray[np.int64]) -> Mask
     """
     found = np.zeros(len(longest_minutes), dtype=bool)
     if len(missing.meters):
-        firsts = _first_of_runs(missing)
+        firsts = first_of_runs(missing)
         minutes = np.add.reduceat(missing.step_us // MINUTE_US, firsts)
         owners = missing.meters[firsts]
         found[owners[minutes > longest_minutes[owners]]] = True
     return found
 
 
-def _first_of_runs(missing: Missing) -> NDArray[np.intp]:
+def first_of_runs(missing: Missing) -> NDArray[np.intp]:
+    """Where each unbroken run of missing intervals begins."""
     new_run = np.ones(len(missing.meters), dtype=bool)
     new_run[1:] = (missing.meters[1:] != missing.meters[:-1]) | (
         np.diff(missing.starts_us) != missing.step_us[:-1]
@@ -193,50 +190,7 @@ def _first_of_runs(missing: Missing) -> NDArray[np.intp]:
     return np.flatnonzero(new_run)
 
 
-def estimate(batch: CheckedReadings, accepted: Mask, missing: Missing) -> NDArray[np.int64]:
-    """Energy for each missing interval [Wh]: the meter point's mean for that time of day.
-
-    The mean is over its intervals of the same length; where that time of day was never read with
-    it, the mean power over all its actual readings. Every meter point concerned must have at least
-    one accepted actual reading.
-
-    Returns:
-        One integer per missing interval, in the order of `missing`.
-    """
-    concerned = np.zeros(len(batch.names), dtype=bool)
-    concerned[missing.meters] = True
-    history = accepted & (batch.rank == 0) & concerned[batch.meters]
-    meters, length_us = batch.meters[history], batch.length_us[history]
-    energy_wh = batch.energy_wh[history]
-    by_time = _half_up_mean(
-        pd.Series(energy_wh), _time_key(meters, length_us, batch.local_us[history])
-    )
-    local_us = _local(batch, missing.starts_us).tz_localize(None).as_unit("us").asi8
-    wanted = _time_key(missing.meters, missing.step_us, local_us)
-    estimated = by_time.reindex(wanted, fill_value=-1).to_numpy(np.int64)
-    sums = np.zeros((2, len(batch.names)), dtype=np.int64)
-    np.add.at(sums, (0, meters), energy_wh)
-    np.add.at(sums, (1, meters), length_us // MINUTE_US)
-    total_wh, total_minutes = sums[:, missing.meters]
-    minutes = missing.step_us // MINUTE_US
-    fallback = (2 * total_wh * minutes + total_minutes) // (2 * np.maximum(total_minutes, 1))
-    return np.where(estimated < 0, fallback, estimated)
-
-
-def _time_key(
-    meters: NDArray[np.int64], length_us: NDArray[np.int64], local_us: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """One number for meter point, interval length and minute of the day."""
-    minute = local_us % DAY_US // MINUTE_US
-    day = DAY_US // MINUTE_US
-    return (meters * 61 + length_us // MINUTE_US) * day + minute
-
-
-def _half_up_mean(energy_wh: pd.Series[int], key: NDArray[np.int64]) -> pd.Series[int]:
-    sums = energy_wh.groupby(key).agg(["sum", "size"])
-    return (2 * sums["sum"] + sums["size"]) // (2 * sums["size"])
-
-
-def _local(batch: CheckedReadings, starts_us: NDArray[np.int64]) -> pd.DatetimeIndex:
+def local_starts(batch: CheckedReadings, starts_us: NDArray[np.int64]) -> pd.DatetimeIndex:
+    """Moments on the clock of a batch."""
     utc = pd.DatetimeIndex(starts_us.view("datetime64[us]")).tz_localize("UTC")
     return utc.tz_convert(batch.zone)

@@ -58,6 +58,15 @@ KINDS: Final[Mapping[str, RuleKind]] = {
 }
 """Rule -> what a book may say of it."""
 
+PAST_METHODS: Final = ("previous-month", "last-year")
+"""Methods of estimation that look into another month."""
+LAST_METHOD: Final = "mean"
+METHODS: Final = ("interpolation", "like-day", "profile", *PAST_METHODS, LAST_METHOD)
+"""Methods of estimation, as `estimation_methods` describes them."""
+REGISTERS: Final = ("reactive", "export")
+_ESTIMATION: Final = "estimation"
+_LONGEST_LINE_H: Final = 24
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -73,6 +82,21 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimation:
+    """How missing intervals are estimated.
+
+    Args:
+        order: Methods, of which the first that can tell an interval's energy does.
+        interpolation_hours: The longest gap that is interpolated.
+        registers: What is estimated beside energy, of `REGISTERS`.
+    """
+
+    order: tuple[str, ...]
+    interpolation_hours: int
+    registers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RuleBook:
     """All rules.
 
@@ -83,6 +107,7 @@ class RuleBook:
 
     version: str
     rules: Mapping[str, Mapping[str, Setting]]
+    estimation: Estimation
 
     def setting(self, rule: str, customer_class: str = "") -> Setting:
         """A rule as it holds for a class."""
@@ -102,7 +127,8 @@ def parse_book(text: str) -> RuleBook:
 
     Raises:
         InputError: It is no TOML (`rules.syntax`), lacks a rule or has one that nobody knows
-            (`rules.rule`), or says of a rule what it cannot mean (`rules.action`, `rules.limit`).
+            (`rules.rule`), or says of one what it cannot mean (`rules.action`, `rules.limit`,
+            `rules.estimation`).
     """
     if len(text) > LARGEST_TEXT:
         raise _refusal(f"The rule book is longer than {LARGEST_TEXT:,} characters", "syntax")
@@ -113,11 +139,43 @@ def parse_book(text: str) -> RuleBook:
     version = document.pop("version", None)
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise _refusal('The rule book has no version, as version = "1"', "syntax")
-    unknown, missing = sorted(document.keys() - KINDS), sorted(KINDS.keys() - document)
+    wanted = KINDS.keys() | {_ESTIMATION}
+    unknown, missing = sorted(document.keys() - wanted), sorted(wanted - document.keys())
     if unknown or missing:
         what = f"an unknown rule {unknown[0]!r}" if unknown else f"no rule {missing[0]!r}"
         raise _refusal(f"The rule book has {what}", "rule")
-    return RuleBook(version, {name: _read_rule(name, table) for name, table in document.items()})
+    estimation = _read_estimation(document.pop(_ESTIMATION))
+    rules = {name: _read_rule(name, table) for name, table in document.items()}
+    return RuleBook(version, rules, estimation)
+
+
+def _read_estimation(table: object) -> Estimation:
+    if not isinstance(table, dict) or table.keys() != {"order", "interpolation_hours", "registers"}:
+        raise _refusal("[estimation] says order, interpolation_hours and registers", _ESTIMATION)
+    order, registers = (_read_names(table[name]) for name in ("order", "registers"))
+    hours = table["interpolation_hours"]
+    if not set(order) <= set(METHODS) or order[-1:] != (LAST_METHOD,):
+        raise _refusal(
+            f"estimation.order names each of {', '.join(METHODS)} at most once, and"
+            f" {LAST_METHOD} last",
+            _ESTIMATION,
+        )
+    if not set(registers) <= set(REGISTERS):
+        raise _refusal(
+            f"estimation.registers names each of {', '.join(REGISTERS)} at most once", _ESTIMATION
+        )
+    if type(hours) is not int or not 1 <= hours <= _LONGEST_LINE_H:
+        raise _refusal(
+            f"estimation.interpolation_hours is a whole number from 1 to {_LONGEST_LINE_H}",
+            _ESTIMATION,
+        )
+    return Estimation(order, hours, registers)
+
+
+def _read_names(given: object) -> tuple[str, ...]:
+    """A list of different names; what is none becomes one that nobody knows."""
+    names = tuple(map(str, given)) if isinstance(given, list) else ("",)
+    return names if len(set(names)) == len(names) else ("",)
 
 
 def _read_rule(name: str, table: object) -> dict[str, Setting]:

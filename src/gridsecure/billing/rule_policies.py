@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,11 +22,13 @@ class ValidationPolicy:
         contracts: Contracts, of which each meter point's class and capacity are taken; without
             one, it is of no class and has no capacity.
         waived: Meter point and rule, where somebody decided that the rule does not hold its bill.
+        past: Method of `PAST_METHODS` -> profile of that month, where there is one.
     """
 
     book: RuleBook = field(default_factory=default_book)
     contracts: pd.DataFrame | None = None
     waived: frozenset[tuple[str, str]] = frozenset()
+    past: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def judge(self, names: NDArray[np.object_]) -> MeterRules:
         """The rules as they hold for some meter points.

@@ -22,7 +22,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -30,18 +30,20 @@ from numpy.typing import NDArray
 
 from gridsecure.billing import clock_drift
 from gridsecure.billing import estimation as est
+from gridsecure.billing import estimation_methods as methods
 from gridsecure.billing import validation_rules as rules
 from gridsecure.billing.readings import (
     COLUMNS,
     MINUTE_US,
     MINUTES_COLUMN,
+    REGISTER_COLUMNS,
     ReadingProblem,
     check_readings,
     neighbour_steps,
     register_columns,
     start_us,
 )
-from gridsecure.billing.rule_books import HOLD
+from gridsecure.billing.rule_books import HOLD, REGISTERS, RuleBook
 from gridsecure.billing.rule_policies import MeterRules, ValidationPolicy
 from gridsecure.billing.validation_rules import CheckedReadings, Finding, Mask
 
@@ -52,6 +54,9 @@ _NO_SPAN = {
     *("unknown-meter-point", "quality-flag", "future", "outside-period", "misaligned"),
     *("interval-size", rules.TWO_INTERVALS),
 }
+
+METHOD_COLUMN = "method"
+"""In estimates, the name of the method that told the energy."""
 
 LEFT_OUT = (rules.TWO_INTERVALS, rules.NET_METERED)
 """Rules that take a whole meter point out, whatever else its readings are like."""
@@ -67,7 +72,8 @@ class ValidationResult:
             `reason` (rule names joined by ";").
         problems: What was found, per meter point and rule, and one per gap. No values.
         input_rows: Rows that came in.
-        estimated_rows: Rows in `accepted` that were filled in here and were not in the input.
+        estimates: Rows in `accepted` that were filled in here and were not in the input, each with
+            the `method` that told its energy.
         left_out: Meter points that a rule of `LEFT_OUT` took out, and which.
         held: Meter points whose readings are accepted and whose bill a rule holds, and which.
     """
@@ -76,9 +82,14 @@ class ValidationResult:
     quarantined: pd.DataFrame
     problems: tuple[ReadingProblem, ...]
     input_rows: int
-    estimated_rows: int
+    estimates: pd.DataFrame
     left_out: Mapping[str, str]
     held: Mapping[str, str]
+
+    @property
+    def estimated_rows(self) -> int:
+        """Rows that were filled in here."""
+        return len(self.estimates)
 
     def counts(self) -> dict[str, int]:
         """Number of problems by rule, sorted by rule."""
@@ -149,13 +160,15 @@ def validate_readings(
         gaping &= ~own.waived["gap"]
     problems += rules.report_problems(batch, rules.zero_consumption(batch, alive))
     problems += _absent(batch, alive, known_meters)
+    gaps = methods.Gaps(batch, alive, missing, policy.past)
+    estimates = _estimates(readings, gaps, book=policy.book)
     # 4. Every input row goes to exactly one side.
     return ValidationResult(
-        accepted=_accepted(readings, batch, alive=alive, missing=missing),
+        accepted=_accepted(readings, gaps, estimates),
         quarantined=_quarantined(readings, findings, row=row, alive=alive),
         problems=tuple(problems),
         input_rows=len(readings),
-        estimated_rows=len(missing.meters),
+        estimates=estimates,
         left_out=_left_out(batch, findings, whole=whole),
         held=_held(batch, findings + told, own=own) | dict.fromkeys(batch.names[gaping], "gap"),
     )
@@ -292,28 +305,42 @@ def _absent(
     ]
 
 
-def _accepted(
-    readings: pd.DataFrame, batch: CheckedReadings, *, alive: Mask, missing: est.Missing
-) -> pd.DataFrame:
+def _estimates(readings: pd.DataFrame, gaps: methods.Gaps, *, book: RuleBook) -> pd.DataFrame:
+    """What fills the gaps, as rows of readings with the method of each."""
+    batch, missing, rules_of_it = gaps.batch, gaps.missing, book.estimation
+    energy = gaps.fill(batch.energy_wh, rules_of_it)
+    columns: dict[str, object] = {}
+    for register in register_columns(readings):
+        name = REGISTERS[REGISTER_COLUMNS.index(register)]
+        counted: object = 0  # nothing, unless the book has registers estimated too
+        if name in rules_of_it.registers:
+            # Profiles of other months hold energy alone.
+            own = replace(gaps, past={}).fill(readings[register].to_numpy(np.int64), rules_of_it)
+            counted = np.maximum(own.values, 0)
+        columns[register] = counted
+    if MINUTES_COLUMN in readings:
+        columns[MINUTES_COLUMN] = missing.step_us // MINUTE_US
+    return pd.DataFrame(
+        {
+            "meter_point_id": batch.names[missing.meters],
+            "start": est.local_starts(batch, missing.starts_us),
+            "energy_wh": energy.values,
+            "quality": "estimated",
+            **columns,
+            METHOD_COLUMN: np.array(rules_of_it.order, dtype=object)[energy.methods],
+        }
+    )
+
+
+def _accepted(readings: pd.DataFrame, gaps: methods.Gaps, estimates: pd.DataFrame) -> pd.DataFrame:
     registers = register_columns(readings)
     stated = [MINUTES_COLUMN] if MINUTES_COLUMN in readings else []
     columns = [*COLUMNS, *registers, *stated]
+    batch, alive, missing = gaps.batch, gaps.accepted, gaps.missing
     kept = readings.loc[:, columns] if alive.all() else readings.loc[alive, columns]
     meters, starts_us = batch.meters[alive], batch.starts_us[alive]
-    if len(missing.meters):
-        filled = pd.DataFrame(
-            {
-                "meter_point_id": batch.names[missing.meters],
-                "start": missing.starts_us.view("datetime64[us]"),
-                "energy_wh": est.estimate(batch, alive, missing),
-                "quality": "estimated",
-                # Energy is estimated; a register beside it is not: it counts what was read.
-                **dict.fromkeys(registers, 0),
-                **dict.fromkeys(stated, missing.step_us // MINUTE_US),
-            }
-        )
-        filled["start"] = filled["start"].dt.tz_localize("UTC").dt.tz_convert(batch.zone)
-        filled = filled.astype(kept.dtypes.to_dict())
+    if len(estimates):
+        filled = estimates.loc[:, columns].astype(kept.dtypes.to_dict())
         kept = pd.concat([kept, filled])
         meters = np.concatenate([meters, missing.meters])
         starts_us = np.concatenate([starts_us, missing.starts_us])

@@ -73,22 +73,27 @@ class Collected:
         seen: Every meter point the files name.
         left_out: Meter points set aside whole -> the rule, of `validation.LEFT_OUT`.
         held: Meter points whose bill a rule holds -> the rule.
+        estimates: Readings filled in by estimation, each with the method that told it.
         input_rows: Readings in the files.
         accepted_rows: Readings accepted, with estimates.
-        estimated_rows: Readings filled in by estimation.
         problems: Problems by rule.
     """
 
     readings: pd.DataFrame
     quarantined: pd.DataFrame
+    estimates: pd.DataFrame
     interval: pd.Timedelta
     seen: frozenset[str]
     left_out: Mapping[str, str]
     held: Mapping[str, str]
     input_rows: int
     accepted_rows: int
-    estimated_rows: int
     problems: Mapping[str, int]
+
+    @property
+    def estimated_rows(self) -> int:
+        """Readings filled in by estimation."""
+        return len(self.estimates)
 
 
 def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> list[ReadingsFile]:
@@ -192,12 +197,12 @@ def collect(
     return Collected(
         readings=result.accepted,
         quarantined=result.quarantined,
+        estimates=result.estimates,
         interval=usual_interval(readings["minutes"].to_numpy()),
         seen=names,
         left_out=result.left_out,
         held=result.held,
         input_rows=result.input_rows,
         accepted_rows=len(result.accepted),
-        estimated_rows=result.estimated_rows,
         problems=dict(sorted(problems.items())),
     )

@@ -9,6 +9,7 @@ leaves the gateway, only its owner may read it, and it appears whole or not at a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +22,7 @@ from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.rule_books import parse_book
 from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.settlements import settle
+from gridsecure.billing.validation import METHOD_COLUMN
 from gridsecure.errors import InputError
 from gridsecure.gateway.admission import (
     Admission,
@@ -34,6 +36,7 @@ from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.enrolment import Enrolled
 from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.packing import PackedColumn, pack_energies
+from gridsecure.gateway.past_profiles import find_profiles, keep_profiles
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
 from gridsecure.gateway.rosters import Roster, build_rosters, remove_members
@@ -195,6 +198,7 @@ class Admitted:
             readings=collected.input_rows,
             accepted=collected.accepted_rows,
             estimated=collected.estimated_rows,
+            estimated_by=dict(sorted(Counter(collected.estimates[METHOD_COLUMN]).items())),
             quarantined=len(collected.quarantined),
             problems=dict(collected.problems),
             meters=len(admission.billed) + len(admission.excluded),
@@ -264,9 +268,13 @@ def admit_month(
     sources = read_files(files, timezone=timezone, period=period)
     # 2. Validate.
     begin("validate")
-    policy = ValidationPolicy(parse_book(files.rules), contracts)
+    book, months = parse_book(files.rules), files.months or files.folder.parent
+    past = find_profiles(months, period=period, rules=book.estimation)
+    policy = ValidationPolicy(book, contracts, past=past)
     collected = collect(sources, policy=policy, period=period, now=at)
     write_quarantine(collected.quarantined, path=files.folder / "quarantine.csv")
+    write_estimates(collected.estimates, path=files.folder / "estimates.csv")
+    keep_profiles(files.folder, collected.readings, book.estimation)
     # 3. Admit.
     begin("admit")
     complete = len(collected.readings) > 0
@@ -274,7 +282,6 @@ def admit_month(
     if energies is not None:
         names, totals = energies.meter_point_ids.tolist(), energies.totals_wh.tolist()
         keep_totals(files.folder, dict(zip(names, totals, strict=True)))
-        months = files.months or files.folder.parent
         before = year_before_wh(months, energies=energies, contracts=contracts, period=period)
         energies = replace(energies, year_before_wh=before)
     admission = admit(
@@ -412,12 +419,30 @@ def write_quarantine(quarantined: pd.DataFrame, *, path: Path) -> None:
         StorageError: `storage.failed` when the disk could not take it; an earlier file of that
             name is then untouched and nothing half-written is left.
     """
-    energy_wh = quarantined["energy_wh"]
+    _write_readings(quarantined, _COLUMNS, path=path, what="The quarantine file")
+
+
+def write_estimates(estimates: pd.DataFrame, *, path: Path) -> None:
+    """Write estimated readings as CSV, each with the method that told its energy.
+
+    Args:
+        estimates: `ValidationResult.estimates`.
+        path: The file to create or replace; only its owner may read it.
+
+    Raises:
+        StorageError: As `write_quarantine`.
+    """
+    columns = ["meter_point_id", "start", "kwh", METHOD_COLUMN]
+    _write_readings(estimates, columns, path=path, what="The file of estimates")
+
+
+def _write_readings(readings: pd.DataFrame, columns: list[str], *, path: Path, what: str) -> None:
+    energy_wh = readings["energy_wh"]
     whole = (energy_wh.abs() // 1000).astype("str")
     sign = energy_wh.lt(0).map({True: "-", False: ""}).astype("str")
-    table = quarantined.assign(
-        start=quarantined["start"].dt.strftime("%Y-%m-%d %H:%M:%S%z"),
+    table = readings.assign(
+        start=readings["start"].dt.strftime("%Y-%m-%d %H:%M:%S%z"),
         kwh=sign + whole + "." + (energy_wh.abs() % 1000).astype("str").str.zfill(3),
     )
-    text = table[_COLUMNS].to_csv(index=False, lineterminator="\n")
-    write_private(path, [text.encode()], what="The quarantine file")
+    text = table[columns].to_csv(index=False, lineterminator="\n")
+    write_private(path, [text.encode()], what=what)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from gridsecure.messages import Signed
 from gridsecure.wire.services import Answer, Count
@@ -21,6 +21,7 @@ class MonthReport(Answer):
     """What became of a month, in counts; sizes in bytes, times by stage in seconds.
 
     Accepted readings include the estimated ones: readings + estimated = accepted + quarantined.
+    `estimated_by` counts these by the method that estimated them.
     `bytes_uploaded` and `seconds` are of the run that finished. `rules` is the digest of the rule
     book that readings were validated by, empty where none was.
     """
@@ -39,6 +40,7 @@ class MonthReport(Answer):
     bytes_uploaded: Count
     seconds: dict[str, float]
     rules: str = ""
+    estimated_by: dict[str, Count] = Field(default_factory=dict)
 
 
 class MonthStatus(Answer):
