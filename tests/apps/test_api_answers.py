@@ -82,7 +82,10 @@ def test_every_route_answers_errors_as_problems(documents, zone):
 
 READINGS = ("post /v1/readings", "4XX")
 PAGED = {
-    "gateway": {"/v1/sources/{name}/batches", "/v1/sources/{name}/notices"},
+    "gateway": {
+        *("/v1/sources/{name}/batches", "/v1/sources/{name}/notices"),
+        "/v1/books/meter-points",
+    },
     "platform": {"/runs", "/release-requests"},
     "authority": {"/releases", "/shadow-previews", "/gateway-key-sets"},
 }

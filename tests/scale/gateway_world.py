@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
@@ -14,6 +15,7 @@ from sqlalchemy import Engine, literal
 from gridsecure.billing.rule_books import default_text
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.gateway import preparation, tables
+from gridsecure.gateway.books.facts import NO_CONTRACT
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.store.database import open_database
@@ -35,6 +37,8 @@ from tests.scale.work_meter import WorkMeter
 
 REAL_PACKING = preparation.pack_energies
 BATCH = b"meter_point_id,start,kwh\nMP-1,2026-07-01 00:00,0.412\n"
+BOOKS = b"meter_point_id,valid_from,account\nbooks-1,2026-07-01,A-1\n"
+YEARS_AGO, LAST_YEAR = date(2019, 1, 1), date(2025, 1, 1)
 COLUMNS = 3
 """Columns of a roster that are sent; how many there are does not matter here."""
 
@@ -71,6 +75,19 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         told = {"source": "headend", "month": "2025-01", "occasion": name("done", n)}
         attempts = {"attempts": literal(0), "after": literal(0), "due_at": AT}
         fill(to, tables.NoticeRow, n, **told, **attempts, state="told", at=AT)
+        n = numbers(size.seats)
+        said = {"meter_point_id": name("meter", n), "valid_from": YEARS_AGO, "valid_to": LAST_YEAR}
+        made = {"revision": 1, "until_revision": 2}
+        held = {"account": name("account", n), "holder": name("meter", n)}
+        fill(to, tables.HoldingRow, n, **said, **made, **held)
+        there = {"meter": name("device", n), "multiplier": 1}
+        faces = dict.fromkeys(("first_face_wh", "final_face_wh"), 0)
+        fill(to, tables.InstalledMeterRow, n, **said, **made, **there, **faces)
+        fill(to, tables.ContractRow, n, **said, **made, **NO_CONTRACT)
+        n = numbers(size.uploads)
+        changes = dict.fromkeys(("added", "changed", "ended"), 0)
+        change = {"number": n + 1, "digest": name("change", n), "person": "op"}
+        fill(to, tables.BooksRevisionRow, n, **change, **changes, at=AT)
         for place, (start, _) in enumerate(MONTHS):
             n = numbers(1, first=place)
             kept = {"month": start[:7], "digest": name("plan", n), "document": "{}", "at": AT}
@@ -110,6 +127,7 @@ class GatewayMonth:
     def run_month(self) -> None:
         """Every request of the gateway."""
         self.send_batch()
+        self.keep_books()
         self.look_after_readings()
         services = self.services
         self.checked(services.put_files())
@@ -136,6 +154,16 @@ class GatewayMonth:
         self.checked(ask.post("/v1/readings", content=BATCH, headers=named))
         for path in ("batches", "batches/one", "gaps", "notices"):
             self.checked(ask.get(f"/v1/sources/meters/{path}", headers=sender))
+
+    def keep_books(self) -> None:
+        """What whoever keeps the books asks, beside all that they said before."""
+        ask, operator = self.services.client, self.services.token("operator")
+        books = "/v1/books"
+        told = ask.post(f"{books}/imports", content=BOOKS, headers=operator)
+        digest = self.checked(told).json()["digest"]
+        self.checked(ask.post(f"{books}/imports/{digest}/apply", headers=operator))
+        self.checked(ask.get(f"{books}/meter-points", headers=operator))
+        self.checked(ask.get(f"{books}/meter-points/books-1", headers=operator))
 
     def look_after_readings(self) -> None:
         """What whoever looks after readings asks before the month is processed."""

@@ -27,7 +27,7 @@ from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
 from gridsecure.wire.gateway import FilesKept, MonthReport, MonthStatus, SettlementProofs
-from gridsecure_api import gateway_readings, gateway_validation
+from gridsecure_api import gateway_books, gateway_readings, gateway_validation
 from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.gateway_months import MonthWorker
 from gridsecure_api.gateway_notices import Courier
@@ -227,6 +227,7 @@ def create_gateway_app(
     app.include_router(router)
     app.state.intake = gateway_readings.Intake(zone, clock)
     app.include_router(gateway_readings.router)
+    app.include_router(gateway_books.router)
     app.include_router(gateway_validation.router)
     return app
 

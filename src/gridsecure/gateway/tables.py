@@ -7,9 +7,9 @@ text that was signed.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import registry
@@ -211,6 +211,113 @@ class BatchRow(SignedRow, table=True):
     last_at: datetime = Field(sa_type=Moment, index=True)
 
 
+# --- the books
+
+CURRENT: Final = 2**31 - 1
+"""In place of the revision that a row of the books is no longer in, before there is one."""
+
+
+class BooksRevisionRow(Kept, Row, table=True):
+    """One change of the books: an import that was applied.
+
+    Attributes:
+        digest: Names the import, and the revision that it was compared with.
+        person: Who applied it.
+    """
+
+    __tablename__ = "books_revision"
+    SAME: ClassVar = ("digest",)
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    digest: str = Field(unique=True)
+    person: str
+    added: int
+    changed: int
+    ended: int
+    at: datetime = Field(sa_type=Moment)
+
+
+class DatedRow(Row):
+    """What is so of a meter point for some days, in the books from one revision until another.
+
+    Attributes:
+        valid_to: The day after the last one.
+        revision: The change that entered it.
+        until_revision: The change that took it out; `CURRENT` while none did.
+    """
+
+    id: int | None = Field(default=None, primary_key=True)
+    meter_point_id: str
+    valid_from: date
+    valid_to: date
+    revision: int
+    until_revision: int = CURRENT
+
+
+class HoldingRow(DatedRow, table=True):
+    """Who holds a meter point.
+
+    Attributes:
+        account: Number of the account (户号); empty where nobody stated it.
+        holder: The name that its bills are under.
+    """
+
+    __tablename__ = "holding"
+    __table_args__ = (
+        Index("ix_holding_meter_point", "meter_point_id", "until_revision"),
+        Index("ix_holding_page", "until_revision", "id"),
+        Index("ix_holding_valid_to", "valid_to"),
+    )
+
+    account: str
+    holder: str
+
+
+class InstalledMeterRow(DatedRow, table=True):
+    """Which meter is at a meter point.
+
+    Attributes:
+        meter: Its number; empty where nobody stated it.
+        multiplier: Energy is what its register counts, times this (CT and PT ratio).
+        first_face_wh: What its register showed as it was built in; below zero if nobody stated it.
+        final_face_wh: What it showed as it was taken out, likewise.
+    """
+
+    __tablename__ = "installed_meter"
+    __table_args__ = (
+        Index("ix_installed_meter_meter_point", "meter_point_id", "until_revision"),
+        Index("ix_installed_meter_valid_to", "valid_to"),
+    )
+
+    meter: str
+    multiplier: int
+    first_face_wh: int = Field(sa_type=BigInteger)
+    final_face_wh: int = Field(sa_type=BigInteger)
+
+
+class ContractRow(DatedRow, table=True):
+    """What a meter point's bill needs, by the columns of a contract frame."""
+
+    __tablename__ = "contract"
+    __table_args__ = (
+        Index("ix_contract_meter_point", "meter_point_id", "until_revision"),
+        Index("ix_contract_valid_to", "valid_to"),
+    )
+
+    zone: str
+    customer_class: str
+    tariff_id: str
+    service_from: str
+    large: str
+    household_quota_wh: int = Field(sa_type=BigInteger)
+    free_quota_wh: int = Field(sa_type=BigInteger)
+    contracted_va: int = Field(sa_type=BigInteger)
+    year_to_date_wh: int = Field(sa_type=BigInteger)
+
+
+# --- rules
+
+
 class RuleSetRow(Row, table=True):
     """A rule book that an operator handed in; of those for a month, the newest holds.
 
@@ -308,5 +415,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0004"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0005"
 )

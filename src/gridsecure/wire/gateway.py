@@ -73,6 +73,93 @@ class ValidationRules(Answer):
     text: str
 
 
+class DatedFact(Answer):
+    """What is so of a meter point from one day until before another; None is no end.
+
+    Of an account `account` and `holder`, the name that its bills are under; of a meter its number,
+    `multiplier` and faces [Wh], below zero where nobody stated one; of a contract the columns of a
+    contract file [Wh, VA].
+    """
+
+    kind: Literal["account", "meter", "contract"]
+    valid_from: str
+    valid_to: str | None
+    values: dict[str, str | int]
+
+
+class BooksDifference(Answer):
+    """What a line of an import makes of a meter point, whose facts it says before and after."""
+
+    meter_point_id: str
+    what: Literal["added", "changed", "ended"]
+    before: list[DatedFact]
+    after: list[DatedFact]
+
+
+class BooksRefusal(Answer):
+    """A line of an import that cannot be taken."""
+
+    line: int
+    meter_point_id: str
+    reason: str
+    message: str
+
+
+class BooksComparison(Answer):
+    """An import beside the books of a revision: counts of lines, first differences and refusals.
+
+    `digest` applies it as long as the books are of that revision.
+    """
+
+    digest: str
+    revision: Count
+    lines: Count
+    added: Count
+    changed: Count
+    ended: Count
+    unchanged: Count
+    refused: Count
+    differences: list[BooksDifference]
+    refusals: list[BooksRefusal]
+
+
+class BooksChanged(Answer):
+    """The books after an import: their revision, who made it, when, and how many lines changed."""
+
+    revision: Count
+    person: str
+    at: str
+    added: Count
+    changed: Count
+    ended: Count
+
+
+class MeterPointHeld(Answer):
+    """Who holds a meter point; `valid_to` is None where no end is known."""
+
+    meter_point_id: str
+    account: str
+    holder: str
+    valid_from: str
+    valid_to: str | None
+
+
+class KeptFact(DatedFact):
+    """A fact, the revisions that it entered and left the books with, and who entered it."""
+
+    revision: Count
+    until_revision: Count | None
+    entered_by: str
+    entered_at: str
+
+
+class MeterPointBooks(Answer):
+    """Everything that the books ever said of a meter point, in the order of entry."""
+
+    meter_point_id: str
+    facts: list[KeptFact]
+
+
 class SettlementProofs(Answer):
     """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it."""
 

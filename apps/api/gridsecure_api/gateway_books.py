@@ -1,0 +1,186 @@
+"""Routes of the gateway for its books: accounts, meters and contracts of meter points, by day.
+
+The gateway knows accounts by number. It has no names and no addresses, and takes none.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import NotFoundError
+from gridsecure.gateway.books.facts import KINDS, OPEN, Fact, Kind, MeterPoint
+from gridsecure.gateway.books.imports import Comparison, Difference, apply_import, hand_in
+from gridsecure.gateway.books.register import (
+    fact_of,
+    list_holdings,
+    read_history,
+    revision_in,
+)
+from gridsecure.gateway.tables import CURRENT, BooksRevisionRow, DatedRow, HoldingRow
+from gridsecure.wire.gateway import (
+    BooksChanged,
+    BooksComparison,
+    BooksDifference,
+    BooksRefusal,
+    DatedFact,
+    KeptFact,
+    MeterPointBooks,
+    MeterPointHeld,
+)
+from gridsecure_api.deps import RawBody, require
+from gridsecure_api.gateway_readings import OPERATOR, In
+from gridsecure_api.lists import PAGED, Paging, answer_page
+
+router = APIRouter(prefix="/v1/books", tags=["books"])
+
+Operator = Annotated[TokenClaims, Depends(require(OPERATOR))]
+_operators = [Depends(require(OPERATOR))]
+
+_EXAMPLE: Final = (
+    "meter_point_id,valid_from,account,meter,multiplier,first_face_kwh,zone,customer_class,tariff_id\n"
+    "MP-0001,2026-07-15,4403001234,M-77,1,0.00,futian,household,shenzhen-residential-2026\n"
+)
+_IMPORT: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/csv": {
+                "schema": {"type": "string", "format": "binary"},
+                "example": _EXAMPLE,
+            },
+            "application/x-ndjson": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@router.post("/imports", dependencies=_operators, openapi_extra=_IMPORT)
+def post_import(
+    body: RawBody,
+    intake: In,
+    valid_from: Annotated[
+        date | None, Query(description="First day of lines that state no day.")
+    ] = None,
+) -> BooksComparison:
+    """Compare an import with the books. Nothing changes; `digest` is what applies it."""
+    return _comparison(hand_in(intake.zone, body, valid_from=valid_from))
+
+
+@router.post("/imports/{digest}/apply")
+def post_apply(digest: str, intake: In, claims: Operator) -> BooksChanged:
+    """Apply an import as it was compared, whole or not at all; repeating is harmless."""
+    made = apply_import(intake.zone, digest, person=claims.subject, at=intake.clock())
+    return BooksChanged(
+        revision=made.number,
+        person=made.person,
+        at=made.at.isoformat(),
+        added=made.added,
+        changed=made.changed,
+        ended=made.ended,
+    )
+
+
+@router.get(
+    "/meter-points",
+    dependencies=_operators,
+    response_model=list[MeterPointHeld],
+    responses=PAGED,
+)
+def read_meter_points(request: Request, intake: In, asked: Paging) -> Response:
+    """Who holds each meter point and held it before, in the order of entry, page by page."""
+    return answer_page(
+        request,
+        intake.zone.engine,
+        revision=revision_in,
+        read=lambda session: list_holdings(session, asked),
+        write=lambda rows: json.dumps([_held(row) for row in rows]).encode(),
+    )
+
+
+@router.get("/meter-points/{meter_point_id:path}", dependencies=_operators)
+def read_meter_point(meter_point_id: str, intake: In) -> MeterPointBooks:
+    """Everything the books ever said of a meter point, and who said it when."""
+    rows, made = read_history(intake.zone, meter_point_id)
+    if not any(rows.values()):
+        raise NotFoundError(
+            "The books have no meter point of this id.",
+            reason="not-found.meter-point",
+            remedy="Check the id, or import what holds of it.",
+        )
+    facts = [_kept(row, kind, made[row.revision]) for kind, own in rows.items() for row in own]
+    return MeterPointBooks(meter_point_id=meter_point_id, facts=facts)
+
+
+def _comparison(found: Comparison) -> BooksComparison:
+    change = found.change
+    return BooksComparison(
+        digest=change.digest,
+        revision=change.base,
+        lines=found.lines,
+        added=change.added,
+        changed=change.changed,
+        ended=change.ended,
+        unchanged=found.unchanged,
+        refused=found.refused,
+        differences=[_difference(one) for one in found.examples],
+        refusals=[
+            BooksRefusal(
+                line=one.line,
+                meter_point_id=one.meter_point_id,
+                reason=one.reason,
+                message=one.message,
+            )
+            for one in found.refusals
+        ],
+    )
+
+
+def _difference(one: Difference) -> BooksDifference:
+    return BooksDifference(
+        meter_point_id=one.meter_point_id,
+        what=one.what,  # type: ignore[arg-type] # what is unchanged is no example
+        before=_facts(one.before),
+        after=_facts(one.after),
+    )
+
+
+def _facts(books: MeterPoint) -> list[DatedFact]:
+    return [DatedFact(**_dated(fact, kind)) for kind in KINDS for fact in books.of(kind)]
+
+
+def _dated(fact: Fact, kind: Kind) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "valid_from": fact.valid_from.isoformat(),
+        "valid_to": _end(fact.valid_to),
+        "values": dict(fact.values),
+    }
+
+
+def _kept(row: DatedRow, kind: Kind, made: BooksRevisionRow) -> KeptFact:
+    return KeptFact(
+        **_dated(fact_of(row, kind), kind),
+        revision=row.revision,
+        until_revision=None if row.until_revision == CURRENT else row.until_revision,
+        entered_by=made.person,
+        entered_at=made.at.isoformat(),
+    )
+
+
+def _held(row: HoldingRow) -> dict[str, Any]:
+    return {
+        "meter_point_id": row.meter_point_id,
+        "account": row.account,
+        "holder": row.holder,
+        "valid_from": row.valid_from.isoformat(),
+        "valid_to": _end(row.valid_to),
+    }
+
+
+def _end(day: date) -> str | None:
+    return None if day == OPEN else day.isoformat()
