@@ -52,7 +52,7 @@ def test_an_import_is_compared_applied_and_read(services):
     assert ask(services, "POST", f"/imports/{found['digest']}/apply").json() == made
     moved = applied(services, "meter_point_id,valid_from,account\nmp/1,2026-07-15,C\n")
     assert (moved.json()["revision"], moved.json()["changed"]) == (2, 1)
-    facts = ask(services, "GET", "/meter-points/mp/1").json()["facts"]
+    facts = ask(services, "GET", "/history?meter_point_id=mp/1").json()["facts"]
     accounts = [fact for fact in facts if fact["kind"] == "account"]
     assert [
         (one["values"]["holder"], one["valid_to"], one["until_revision"]) for one in accounts
@@ -95,7 +95,7 @@ def test_what_was_compared_with_earlier_books_is_not_applied(services):
         ("POST", "/imports?valid_from=soon", b"meter_point_id\n", 422, "message.invalid"),
         ("POST", "/imports/zone.db/apply", None, 404, "not-found.books-import"),
         ("POST", "/imports/" + "0" * 64 + "/apply", None, 404, "not-found.books-import"),
-        ("GET", "/meter-points/nobody", None, 404, "not-found.meter-point"),
+        ("GET", "/history?meter_point_id=nobody", None, 404, "not-found.meter-point"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_reason(resting, method, path, content, status, reason):
@@ -117,6 +117,6 @@ def test_nobody_but_an_operator_sees_or_changes_the_books(resting):
             ("POST", "/imports"),
             ("POST", "/imports/" + "0" * 64 + "/apply"),
             ("GET", "/meter-points"),
-            ("GET", "/meter-points/m"),
+            ("GET", "/history?meter_point_id=m"),
         ):
             assert ask(resting, method, path, role=role).status_code == 403

@@ -163,7 +163,7 @@ class GatewayMonth:
         digest = self.checked(told).json()["digest"]
         self.checked(ask.post(f"{books}/imports/{digest}/apply", headers=operator))
         self.checked(ask.get(f"{books}/meter-points", headers=operator))
-        self.checked(ask.get(f"{books}/meter-points/books-1", headers=operator))
+        self.checked(ask.get(f"{books}/history?meter_point_id=books-1", headers=operator))
 
     def look_after_readings(self) -> None:
         """What whoever looks after readings asks before the month is processed."""

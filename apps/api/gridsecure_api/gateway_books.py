@@ -15,6 +15,7 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import NotFoundError
 from gridsecure.gateway.books.facts import KINDS, OPEN, Fact, Kind, MeterPoint
 from gridsecure.gateway.books.imports import Comparison, Difference, apply_import, hand_in
+from gridsecure.gateway.books.lines import LONGEST_ID
 from gridsecure.gateway.books.register import (
     fact_of,
     list_holdings,
@@ -102,8 +103,10 @@ def read_meter_points(request: Request, intake: In, asked: Paging) -> Response:
     )
 
 
-@router.get("/meter-points/{meter_point_id:path}", dependencies=_operators)
-def read_meter_point(meter_point_id: str, intake: In) -> MeterPointBooks:
+@router.get("/history", dependencies=_operators)
+def read_meter_point(
+    intake: In, meter_point_id: Annotated[str, Query(max_length=LONGEST_ID)]
+) -> MeterPointBooks:
     """Everything the books ever said of a meter point, and who said it when."""
     rows, made = read_history(intake.zone, meter_point_id)
     if not any(rows.values()):

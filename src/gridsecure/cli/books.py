@@ -104,7 +104,8 @@ def show(
 ) -> None:
     """Show everything that the books ever said of a meter point, and who said it."""
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
-        found = call("gateway", "GET", f"{PATH}/meter-points/{quote(meter_point, safe='')}")
+        params = {"meter_point_id": meter_point}
+        found = call("gateway", "GET", f"{PATH}/history", params=params)
     print_result(found, output, show=lambda console: _show_facts(found["facts"], console))
 
 
