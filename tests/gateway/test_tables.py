@@ -42,6 +42,7 @@ COUNTS = {
     "key_set": 3,
     "month_plan": 1,
     "month_report": 1,
+    "notice": 0,
     "roster": 3,
     "rule_set": 0,
     "source": 0,
