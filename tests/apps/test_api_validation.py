@@ -1,4 +1,4 @@
-"""Whoever looks after readings at the gateway: rules."""
+"""Whoever looks after readings at the gateway: rules, and the list of exceptions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import pytest
 
 from gridsecure.billing.rule_books import default_text
 from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.gateway.exceptions import record_found
+from gridsecure.gateway.findings import Found
 from tests.apps.gateway_services import Services
 from tests.billing.rule_inputs import book_text
 
@@ -56,3 +58,79 @@ def test_nobody_but_an_operator_sees_or_changes_rules(services):
     for role in ("billing", "meter-data"):
         assert ask(services, "GET", RULES, role=role).status_code == 403
         assert ask(services, "PUT", RULES, role=role, content=b"").status_code == 403
+
+
+# --- the work list
+
+LIST = "/v1/exceptions"
+
+
+def found(services, month, *rules, meter="MP-1"):
+    """Put exceptions on the list, as validation does; each test has a month of its own."""
+    made = [Found(meter, rule, 2, services.world.clock()) for rule in rules]
+    zone = services.app.state.service.zone
+    record_found(zone, month, made, at=services.world.clock(), is_final=True)
+    return ask(services, "GET", LIST, params={"month": month}).json()
+
+
+def change(services, row, *, subject="op", **what):
+    return ask(services, "POST", f"{LIST}/{row['id']}/changes", subject=subject, json=what)
+
+
+def test_an_exception_is_worked_on_by_route(services):
+    (row,) = found(services, "2025-01", "spike")
+    assert (row["rule"], row["intervals"], row["state"], row["unbilled"]) == (
+        "spike", 2, "open", False,
+    )  # fmt: skip
+    taken = change(services, row, state="assigned", owner="ann", due="2026-08-05")
+    assert (taken.status_code, taken.json()["exception"]["owner"]) == (200, "ann")
+    change(services, row, subject="ann", note="rang the customer")
+    done = change(services, row, subject="ann", state="waived", note="a welder").json()
+    assert ask(services, "GET", f"{LIST}/{row['id']}").json() == done
+    assert [note["person"] for note in done["notes"]] == ["op", "ann", "ann"]
+    assert done["exception"]["state"] == "waived"
+
+
+def test_the_list_is_filtered_and_paged_and_has_a_tag(services):
+    rows = found(services, "2025-02", "spike", "height", "zero-run")
+    change(services, rows[1], owner="bob")
+    own = ask(services, "GET", LIST, params={"owner": "bob"}).json()
+    assert [row["rule"] for row in own] == ["height"]
+    waiting = {"month": "2025-02", "state": "open"}
+    assert len(ask(services, "GET", LIST, params=waiting).json()) == 2
+    assert ask(services, "GET", LIST, params={"meter_point_id": "none"}).json() == []
+    page = ask(services, "GET", LIST, params={"month": "2025-02", "limit": 2})
+    following = page.headers["link"].partition("?")[2].partition(">")[0]
+    rest = ask(services, "GET", f"{LIST}?{following}").json()
+    assert [row["id"] for row in page.json() + rest] == [row["id"] for row in rows]
+    tag = {"If-None-Match": page.headers["etag"]}
+    again = {"params": {"month": "2025-02", "limit": 2}, "headers": tag}
+    assert ask(services, "GET", LIST, **again).status_code == 304
+    change(services, rows[0], note="looked at")
+    assert ask(services, "GET", LIST, **again).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "reason"),
+    [
+        ({"state": "waived"}, 400, "exception.note"),
+        ({}, 400, "exception.change"),
+        ({"due": "2026-02-30"}, 400, "exception.due"),
+        ({"due": "soon"}, 422, "message.invalid"),
+        ({"state": "gone"}, 422, "message.invalid"),
+        ({"note": "x", "revision": 0}, 409, "conflict.exception"),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_refused(services, what, status, reason):
+    (row,) = found(services, "2025-03", "spike")
+    refused = change(services, row, **what)
+    assert (refused.status_code, refused.json()["reason"]) == (status, reason)
+
+
+def test_nobody_but_an_operator_sees_the_list(services):
+    (row,) = found(services, "2025-04", "spike")
+    for method, path in (("GET", LIST), ("GET", f"{LIST}/{row['id']}")):
+        assert ask(services, method, path, role="billing").status_code == 403
+    path = f"{LIST}/{row['id']}/changes"
+    assert ask(services, "POST", path, role="billing", json={"note": "x"}).status_code == 403
+    assert ask(services, "GET", f"{LIST}/999999").status_code == 404

@@ -35,6 +35,8 @@ COUNTS = {
     "correction_plan": 0,
     "correction_report": 0,
     "credential": 13,
+    "exception": 0,
+    "exception_note": 0,
     "gateway_agent": 1,
     "holding": 0,
     "identity_keys": 1,

@@ -16,6 +16,8 @@ from gridsecure.billing.rule_books import default_text
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.gateway import preparation, tables
 from gridsecure.gateway.books.facts import NO_CONTRACT
+from gridsecure.gateway.exceptions import record_found
+from gridsecure.gateway.findings import Found
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.store.database import open_database
@@ -88,6 +90,12 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         changes = dict.fromkeys(("added", "changed", "ended"), 0)
         change = {"number": n + 1, "digest": name("change", n), "person": "op"}
         fill(to, tables.BooksRevisionRow, n, **change, **changes, at=AT)
+        seen = {"month": literal("2025-07"), "meter_point_id": name("meter", n), "rule": "spike"}
+        done = {"state": "resolved", "owner": name("owner", n), "due": "", "is_unbilled": False}
+        changed = {"opened_at": AT, "changed_at": AT, "revision": n + 1}
+        fill(to, tables.ExceptionRow, n, **seen, **done, **changed, intervals=1)
+        note = {"exception_id": n + 1, "person": "op", "text": "looked at", "at": AT}
+        fill(to, tables.ExceptionNoteRow, n, **note)
         for place, (start, _) in enumerate(MONTHS):
             n = numbers(1, first=place)
             kept = {"month": start[:7], "digest": name("plan", n), "document": "{}", "at": AT}
@@ -172,6 +180,16 @@ class GatewayMonth:
         text = default_text().encode()
         self.checked(ask.put(rules, content=text, headers=operator))
         self.checked(ask.get(rules, params={"month": MONTH}, headers=operator))
+        found = [Found("MP-1", "spike", 1)]
+        zone = self.services.app.state.service.zone
+        record_found(zone, MONTH, found, at=self.services.world.clock(), is_final=False)
+        listed = "/v1/exceptions"
+        rows = self.checked(ask.get(listed, params={"state": "open"}, headers=operator)).json()
+        self.checked(ask.get(listed, params={"month": MONTH}, headers=operator))
+        own = f"{listed}/{rows[0]['id']}"
+        change = {"state": "assigned", "owner": "op"}
+        self.checked(ask.post(f"{own}/changes", json=change, headers=operator))
+        self.checked(ask.get(own, headers=operator))
 
     @staticmethod
     def checked(answer: httpx.Response) -> httpx.Response:

@@ -32,6 +32,7 @@ from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import save_correction
 from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.correction_versions import compute_expected_corrections
+from gridsecure.gateway.findings import Found
 from gridsecure.gateway.month_files import month_folder
 from gridsecure.gateway.months import process_month
 from gridsecure.gateway.packing import PackedColumn, pack_settlements
@@ -140,6 +141,10 @@ class LocalMonth:
             "billed_meters": meters,
             "excluded": self.admission.counts(),
         }
+
+    def list_found(self) -> list[Found]:
+        """None: a file's readings are told of beside the bills."""
+        return []
 
     def _part(self, roster: Roster) -> TariffPart:
         name = roster.meter_point_ids[0]

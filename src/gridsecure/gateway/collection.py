@@ -20,7 +20,7 @@ import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN, find_length_changes, usual_interval
 from gridsecure.billing.reading_versions import overlay_readings
-from gridsecure.billing.readings import as_categories, join_readings
+from gridsecure.billing.readings import ReadingProblem, as_categories, join_readings
 from gridsecure.billing.rule_books import default_text
 from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.validation import validate_readings
@@ -47,6 +47,7 @@ class MonthFiles:
         batches: Files of the batches that sources sent, in the order in which they came.
         until_batch: The number of the last batch that could be among them.
         rules: Text of the rule book that its readings are validated by; empty where they are not.
+        waived: Meter points and rules of that book whose hold of a bill somebody waived.
     """
 
     month: str
@@ -60,6 +61,7 @@ class MonthFiles:
     batches: tuple[Path, ...] = ()
     until_batch: int = 0
     rules: str = field(default_factory=default_text)
+    waived: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +78,8 @@ class Collected:
         estimates: Readings filled in by estimation, each with the method that told it.
         input_rows: Readings in the files.
         accepted_rows: Readings accepted, with estimates.
-        problems: Problems by rule.
+        problems: Problems by rule, those of reading the files among them.
+        found: What validation found.
     """
 
     readings: pd.DataFrame
@@ -89,6 +92,7 @@ class Collected:
     input_rows: int
     accepted_rows: int
     problems: Mapping[str, int]
+    found: tuple[ReadingProblem, ...]
 
     @property
     def estimated_rows(self) -> int:
@@ -205,4 +209,5 @@ def collect(
         input_rows=result.input_rows,
         accepted_rows=len(result.accepted),
         problems=dict(sorted(problems.items())),
+        found=result.problems,
     )

@@ -51,7 +51,13 @@ from gridsecure.gateway.correction_versions import (
 )
 from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, Progress
-from gridsecure.gateway.preparation import Admit, AdmittedMonth, admit_month, settle_roster
+from gridsecure.gateway.preparation import (
+    Admit,
+    AdmittedMonth,
+    admit_month,
+    require_billed,
+    settle_roster,
+)
 from gridsecure.gateway.rosters import Roster, change_tariff
 from gridsecure.gateway.seating import reseat_roster
 from gridsecure.gateway.year_to_date import adopt_totals
@@ -163,13 +169,15 @@ class _CorrectionRun:
             later=tuple(later),
             months=self.files.folder.parent,
         )
-        return self.admit(
+        admitted = self.admit(
             files,
             period=month_period(month, timezone=zone.timezone),
             timezone=zone.timezone,
             at=at,
             begin=lambda stage: self.progress(stage, 0, 0),
         )
+        require_billed(admitted)
+        return admitted
 
     def tariffs(self) -> Mapping[str, str]:
         """Tariff id -> text: what each roster was billed with last, or what now replaces it."""

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Final
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.exceptions import find_waived
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.private_files import private_folder, write_private
@@ -136,6 +137,7 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
         batches=find_batches(zone, period, until=until),
         until_batch=until,
         rules=rules_of(zone, month, plan=plan),
+        waived=find_waived(zone, month) if plan is None else frozenset(plan.waived),
     )
 
 

@@ -44,6 +44,7 @@ class MonthPlan:
         until_batch: The number of the last batch of readings that counts; later ones are late.
         rules: Digest of the rule book that they are validated by, which is among the objects; empty
             where they were not validated by one.
+        waived: Meter points and rules of that book whose hold of a bill somebody had waived.
     """
 
     start: str
@@ -55,6 +56,7 @@ class MonthPlan:
     refused: Mapping[str, str]
     until_batch: int = 0
     rules: str = ""
+    waived: tuple[tuple[str, str], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,7 +80,8 @@ def find_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
         return None
     fields: dict[str, Any] = json.loads(row.document)
     rosters, tariffs = tuple(fields.pop("rosters")), tuple(fields.pop("tariffs"))
-    return MonthPlan(rosters=rosters, tariffs=tariffs, **fields)
+    waived = tuple((name, rule) for name, rule in fields.pop("waived", ()))
+    return MonthPlan(rosters=rosters, tariffs=tariffs, waived=waived, **fields)
 
 
 def find_report(zone: GatewayZone, month: str) -> MonthReport | None:

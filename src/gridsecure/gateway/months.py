@@ -38,6 +38,7 @@ from gridsecure.gateway import outbox
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.enrolment import REVOKED, IdentityClient
+from gridsecure.gateway.exceptions import record_found
 from gridsecure.gateway.month_plan import (
     MonthPlan,
     find_plan,
@@ -51,9 +52,11 @@ from gridsecure.gateway.outbox import COMMITTED, Outgoing
 from gridsecure.gateway.packing import PackedColumn, packed_columns
 from gridsecure.gateway.preparation import (
     Admit,
+    AdmittedMonth,
     Assigned,
     admit_month,
     assign_rosters,
+    require_billed,
 )
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.upload import PlatformService
@@ -257,6 +260,8 @@ class _MonthRun:
         admitted = self.admit(
             self.files, period=period, timezone=zone.timezone, at=at, begin=self.begin
         )
+        self.list_exceptions(admitted, is_final=False)
+        require_billed(admitted)
         start, identity = period.start.isoformat(), self.peers.identity
         refused = known.refused if known else {}
         seating = Seating(zone, identity, start, self.clock, refused, settled)
@@ -267,6 +272,7 @@ class _MonthRun:
             begin=self.begin,
             counted=lambda done, of: self.progress("enrol", done, of),
         )
+        self.list_exceptions(assigned.admitted, is_final=True)
         rosters = [item.roster.manifest for item in assigned.rosters]
         rules = zone.objects.put(self.files.rules.encode()) if self.files.rules else ""
         plan = MonthPlan(
@@ -279,8 +285,14 @@ class _MonthRun:
             refused=assigned.refused,
             until_batch=self.files.until_batch,
             rules=rules,
+            waived=tuple(sorted(self.files.waived)),
         )
         return plan, assigned
+
+    def list_exceptions(self, admitted: AdmittedMonth, *, is_final: bool) -> None:
+        """Put what was found on the work list."""
+        found, month = admitted.list_found(), self.files.month
+        record_found(self.zone, month, found, at=self.clock(), is_final=is_final)
 
     def encrypt(self, assigned: Assigned, *, keys: Mapping[str, PublicKeySet]) -> None:
         """Step 6: every roster that is not signed yet goes into the outbox."""

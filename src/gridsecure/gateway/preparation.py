@@ -35,6 +35,7 @@ from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_f
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.enrolment import Enrolled
 from gridsecure.gateway.enrolment_passes import Counted
+from gridsecure.gateway.findings import Found, list_found
 from gridsecure.gateway.packing import PackedColumn, pack_energies
 from gridsecure.gateway.past_profiles import find_profiles, keep_profiles
 from gridsecure.gateway.private_files import private_folder, write_private
@@ -108,6 +109,10 @@ class AdmittedMonth(Protocol):
         """The month's report as far as preparation knows it, without rosters."""
         ...
 
+    def list_found(self) -> list[Found]:
+        """What somebody may have to look at."""
+        ...
+
 
 class Admit(Protocol):
     """Takes a month through steps 1 to 3."""
@@ -131,19 +136,19 @@ class Admitted:
     """A utility's month after steps 1 to 3: complete energies, interval by interval.
 
     Args:
-        energies: Energies of at least those.
+        energies: Energies of at least those; None if there are none.
         tariffs: Text of each tariff in use, by tariff id.
     """
 
     admission: Admission
-    energies: IntervalEnergies
+    energies: IntervalEnergies | None
     collected: Collected
     tariffs: Mapping[str, str]
 
     @property
     def days(self) -> int:
         """Days of the month, of which each has a column."""
-        return len(self.energies.starts.normalize().unique())
+        return len(self._energies().starts.normalize().unique())
 
     def leave_out(self, refused: Mapping[str, str]) -> Admitted:
         """As `AdmittedMonth.leave_out`."""
@@ -151,7 +156,7 @@ class Admitted:
 
     def contradictions(self, billed: pd.DataFrame, facts: Mapping[str, Facts]) -> dict[str, str]:
         """As `contradict_books`."""
-        return contradict_books(billed, facts=facts, energies=self.energies)
+        return contradict_books(billed, facts=facts, energies=self._energies())
 
     def settlements(self, roster: Roster, tariff: Tariff) -> pd.DataFrame:
         """Settle a roster's readings.
@@ -159,7 +164,7 @@ class Admitted:
         Raises:
             InvalidReadingsError: As `settle`.
         """
-        before = self.energies.of(roster.meter_point_ids).year_before_wh
+        before = self._energies().of(roster.meter_point_ids).year_before_wh
         contracts = roster_contracts(roster.manifest).assign(
             meter_point_id=roster.meter_point_ids, year_to_date_wh=0 if before is None else before
         )
@@ -183,7 +188,7 @@ class Admitted:
     ) -> Iterator[PackedColumn]:
         """As `pack_energies`."""
         return pack_energies(
-            self.energies,
+            self._energies(),
             roster=roster,
             tariff=tariff,
             period=period,
@@ -210,6 +215,16 @@ class Admitted:
             bytes_uploaded=0,
             seconds={},
         ).model_dump()
+
+    def list_found(self) -> list[Found]:
+        """As `AdmittedMonth.list_found`."""
+        collected, excluded = self.collected, self.admission.excluded
+        return list_found(collected.found, held=collected.held, excluded=excluded)
+
+    def _energies(self) -> IntervalEnergies:
+        if self.energies is None:
+            raise _nothing_billed()
+        return self.energies
 
     def _readings(self, roster: Roster) -> pd.DataFrame:
         readings: pd.DataFrame = self.collected.readings
@@ -255,8 +270,7 @@ def admit_month(
         begin: Told of each stage.
 
     Raises:
-        InputError: The month is not over (`month.not-over`), a file is unusable, or nobody can be
-            billed (`month.nothing-billed`).
+        InputError: The month is not over (`month.not-over`), or a file is unusable.
         StorageError: The quarantine or exceptions file could not be written.
     """
     if at < period.end:
@@ -270,7 +284,7 @@ def admit_month(
     begin("validate")
     book, months = parse_book(files.rules), files.months or files.folder.parent
     past = find_profiles(months, period=period, rules=book.estimation)
-    policy = ValidationPolicy(book, contracts, past=past)
+    policy = ValidationPolicy(book, contracts, files.waived, past)
     collected = collect(sources, policy=policy, period=period, now=at)
     write_quarantine(collected.quarantined, path=files.folder / "quarantine.csv")
     write_estimates(collected.estimates, path=files.folder / "estimates.csv")
@@ -292,10 +306,18 @@ def admit_month(
         period=period,
     )
     write_exceptions(admission, path=files.folder / "exceptions.csv")
-    if energies is None or admission.billed.empty:
-        raise _nothing_billed()
     in_use = set(admission.billed["tariff_id"])
     return Admitted(admission, energies, collected, {n: files.tariffs[n] for n in in_use})
+
+
+def require_billed(admitted: AdmittedMonth) -> None:
+    """Refuse a month of which nobody can be billed.
+
+    Raises:
+        InputError: `month.nothing-billed`.
+    """
+    if admitted.admission.billed.empty:
+        raise _nothing_billed()
 
 
 def assign_rosters(

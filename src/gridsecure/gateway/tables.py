@@ -365,6 +365,52 @@ class NoticeRow(Row, table=True):
     at: datetime = Field(sa_type=Moment)
 
 
+class ExceptionRow(Row, table=True):
+    """Something that somebody has to look at; the row follows what becomes of it.
+
+    Attributes:
+        first_at: Start of the first interval concerned, if one is.
+        is_unbilled: Whether the meter point is not billed because of it.
+        due: A day as 2026-08-05, or empty.
+        revision: Greater than that of every exception that was changed before.
+    """
+
+    __tablename__ = "exception"
+    __table_args__ = (
+        UniqueConstraint("month", "meter_point_id", "rule"),
+        Index("ix_exception_month", "month", "state", "id"),
+        Index("ix_exception_state", "state", "id"),
+        Index("ix_exception_owner", "owner", "state", "id"),
+        Index("ix_exception_meter_point", "meter_point_id", "id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    month: str
+    meter_point_id: str
+    rule: str
+    intervals: int
+    first_at: datetime | None = Field(default=None, sa_type=Moment)
+    is_unbilled: bool
+    state: str
+    owner: str
+    due: str
+    opened_at: datetime = Field(sa_type=Moment)
+    changed_at: datetime = Field(sa_type=Moment)
+    revision: int = Field(sa_type=BigInteger, index=True)
+
+
+class ExceptionNoteRow(Row, table=True):
+    """What was done to an exception, or said of it."""
+
+    __tablename__ = "exception_note"
+
+    id: int | None = Field(default=None, primary_key=True)
+    exception_id: int = Field(foreign_key="exception.id", index=True)
+    person: str
+    text: str
+    at: datetime = Field(sa_type=Moment)
+
+
 # --- months
 
 
@@ -415,5 +461,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0005"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0006"
 )

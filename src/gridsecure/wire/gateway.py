@@ -160,6 +160,44 @@ class MeterPointBooks(Answer):
     facts: list[KeptFact]
 
 
+class ReadingException(Answer):
+    """A meter point of a month and what a rule found of it, with what becomes of it.
+
+    `first` is the start of the first of `intervals`, empty where no interval is meant. A meter
+    point that is `unbilled` has no bill of the month because of it. `revision` rises with every
+    change.
+    """
+
+    id: int
+    month: str
+    meter_point_id: str
+    rule: str
+    intervals: Count
+    first: str
+    unbilled: bool
+    state: Literal["open", "assigned", "resolved", "waived"]
+    owner: str
+    due: str
+    opened_at: str
+    changed_at: str
+    revision: int
+
+
+class ExceptionNote(Answer):
+    """What somebody did to an exception, or said of it."""
+
+    person: str
+    text: str
+    at: str
+
+
+class ExceptionStatus(Answer):
+    """An exception and all that was said of it, in order."""
+
+    exception: ReadingException
+    notes: list[ExceptionNote]
+
+
 class SettlementProofs(Answer):
     """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it."""
 

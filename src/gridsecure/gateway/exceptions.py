@@ -1,0 +1,273 @@
+"""The work list: what somebody has to look at before, or after, a month is billed.
+
+An exception is a meter point of a month and a rule that found something. It is `open`, then
+`assigned` to an owner, then `resolved` or `waived`; each change is kept with who made it. The list
+is brought up to what was found whenever a month is validated:
+
+- what is found for the first time is opened;
+- what is found no more, and nobody closed, is resolved by the gateway;
+- what was resolved and is found again of other intervals is opened again;
+- what was waived stays waived. A waiver says that a rule shall not hold the meter point's bill.
+
+So validating the same month again changes nothing. Neither table holds a reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final, Literal
+
+from sqlmodel import Session, col, select
+
+from gridsecure.errors import ConflictError, InputError, NotFoundError
+from gridsecure.gateway.findings import Found
+from gridsecure.gateway.tables import ExceptionNoteRow, ExceptionRow
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked, newest, read_page
+
+State = Literal["open", "assigned", "resolved", "waived"]
+OPEN, ASSIGNED, RESOLVED, WAIVED = "open", "assigned", "resolved", "waived"
+CLOSED: Final = (RESOLVED, WAIVED)
+GATEWAY: Final = "gateway"
+"""Who changes what validation itself settles."""
+
+LONGEST_TEXT: Final = 2000
+LONGEST_NAME: Final = 200
+_OF_IDENTITY: Final = ("identity.", "books.")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which exceptions are asked for; what is empty does not matter.
+
+    Args:
+        month: YYYY-MM.
+        state: One of `State`.
+    """
+
+    month: str = ""
+    state: str = ""
+    owner: str = ""
+    meter_point_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a person does to an exception; None leaves a thing as it is.
+
+    Args:
+        state: Its new state.
+        owner: Whose work it is; empty takes it from whoever has it.
+        due: By when it is to be done, as 2026-08-05; empty for no day.
+        note: What there is to say.
+        revision: The revision that the person saw; None for whichever it is.
+    """
+
+    state: State | None = None
+    owner: str | None = None
+    due: str | None = None
+    note: str = ""
+    revision: int | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            InputError: `exception.change`, `exception.note`, `exception.due`.
+        """
+        if self.state is None and self.owner is None and self.due is None and not self.note:
+            raise _refusal("Nothing is to be changed", "change", "State what is to be changed.")
+        if self.state == ASSIGNED and not self.owner:
+            raise _refusal("Nobody is named as its owner", "change", "Name the owner.")
+        if self.state in CLOSED and not self.note:
+            raise _refusal(
+                "An exception is closed with a note that says why", "note", "Write the note."
+            )
+        if len(self.note) > LONGEST_TEXT or len(self.owner or "") > LONGEST_NAME:
+            raise _refusal(
+                f"A note has up to {LONGEST_TEXT:,} characters, a name {LONGEST_NAME}",
+                "note",
+                "Shorten it.",
+            )
+        if self.due:
+            try:
+                date.fromisoformat(self.due)
+            except ValueError as error:
+                raise _refusal("That is no day", "due", "Write the day as 2026-08-05.") from error
+
+
+def record_found(
+    zone: GatewayZone, month: str, found: Iterable[Found], *, at: datetime, is_final: bool
+) -> None:
+    """Bring the list up to what was found of a month; the same again changes nothing.
+
+    Args:
+        month: YYYY-MM.
+        found: One for each meter point and rule.
+        is_final: Whether the identity authority was asked too; else what it said before stays.
+
+    Raises:
+        StorageError: The database could not take it.
+    """
+    wanted = {(one.meter_point_id, one.rule): one for one in found}
+    with write_session(zone.engine) as session:
+        revision = read_revision(session)
+        rows = session.exec(select(ExceptionRow).where(ExceptionRow.month == month)).all()
+        for row in rows:
+            one = wanted.pop((row.meter_point_id, row.rule), None)
+            if one is None and not is_final and row.rule.startswith(_OF_IDENTITY):
+                continue
+            said = _brought_up(row, one)
+            if said:
+                revision += 1
+                row.revision, row.changed_at = revision, at
+                session.add(row)
+                session.add(_note(row, said, person=GATEWAY, at=at))
+        for one in wanted.values():
+            revision += 1
+            session.add(_opened(month, one, revision=revision, at=at))
+
+
+def _brought_up(row: ExceptionRow, found: Found | None) -> str:
+    """Change a row to what is found of it now; what is to be said of that."""
+    if found is None:
+        if row.state in CLOSED:
+            return ""
+        row.state = RESOLVED
+        return "Validated again: it is found no more."
+    before = (row.intervals, row.is_unbilled)
+    row.first_at = found.first_at
+    row.intervals, row.is_unbilled = found.intervals, found.is_unbilled
+    if before[0] != found.intervals and row.state == RESOLVED:
+        row.state, row.owner = OPEN, ""
+        return f"Found again, of {found.intervals} intervals."
+    if before != (found.intervals, found.is_unbilled):
+        return f"Validated again: {found.intervals} intervals, {before[0]} before."
+    return ""
+
+
+def _opened(month: str, found: Found, *, revision: int, at: datetime) -> ExceptionRow:
+    return ExceptionRow(
+        month=month,
+        meter_point_id=found.meter_point_id,
+        rule=found.rule,
+        intervals=found.intervals,
+        first_at=found.first_at,
+        is_unbilled=found.is_unbilled,
+        state=OPEN,
+        owner="",
+        due="",
+        opened_at=at,
+        changed_at=at,
+        revision=revision,
+    )
+
+
+def find_waived(zone: GatewayZone, month: str) -> frozenset[tuple[str, str]]:
+    """Meter points and rules of a month that somebody waived."""
+    waived = select(ExceptionRow.meter_point_id, ExceptionRow.rule).where(
+        ExceptionRow.month == month, ExceptionRow.state == WAIVED
+    )
+    with read_session(zone.engine) as session:
+        return frozenset((name, rule) for name, rule in session.exec(waived))
+
+
+def read_revision(session: Session) -> int:
+    """Rises with every change of the list."""
+    return newest(session, ExceptionRow.revision)
+
+
+def list_exceptions(
+    session: Session, asked: PageAsked, *, wanted: Wanted
+) -> tuple[list[ExceptionRow], int | None]:
+    """Exceptions in the order in which they were opened, page by page."""
+    found = select(ExceptionRow)
+    for column, value in (
+        (ExceptionRow.month, wanted.month),
+        (ExceptionRow.state, wanted.state),
+        (ExceptionRow.owner, wanted.owner),
+        (ExceptionRow.meter_point_id, wanted.meter_point_id),
+    ):
+        if value:
+            found = found.where(column == value)
+    page = read_page(session, found, key=ExceptionRow.id, asked=asked)
+    return list(page.rows), page.after
+
+
+def load_exception(zone: GatewayZone, number: int) -> tuple[ExceptionRow, list[ExceptionNoteRow]]:
+    """An exception and all that was said of it, in order.
+
+    Raises:
+        NotFoundError: There is none of that number (`not-found.exception`).
+    """
+    said = select(ExceptionNoteRow).where(ExceptionNoteRow.exception_id == number)
+    with read_session(zone.engine) as session:
+        row = _load(session, number)
+        notes = session.exec(said.order_by(col(ExceptionNoteRow.id))).all()
+        session.expunge_all()
+        return row, list(notes)
+
+
+def change_exception(
+    zone: GatewayZone, number: int, change: Change, *, person: str, at: datetime
+) -> None:
+    """Change an exception, and keep who did what.
+
+    Args:
+        number: Its number.
+        person: Who does it.
+
+    Raises:
+        NotFoundError: There is none of that number (`not-found.exception`).
+        ConflictError: It was changed since the person saw it (`conflict.exception`).
+        InputError: As `Change.check`.
+    """
+    change.check()
+    with write_session(zone.engine) as session:
+        row = _load(session, number)
+        if change.revision not in (None, row.revision):
+            raise ConflictError(
+                "The exception was changed since you read it.",
+                reason="conflict.exception",
+                remedy="Read it again, and decide anew.",
+            )
+        said = []
+        for name, after in _after(row, change).items():
+            before = getattr(row, name)
+            if after != before:
+                said.append(f"{name}: {before or '–'} → {after or '–'}")
+                setattr(row, name, after)
+        row.revision, row.changed_at = read_revision(session) + 1, at
+        text = "; ".join(said) + ("\n" if said and change.note else "") + change.note
+        session.add(row)
+        session.add(_note(row, text, person=person, at=at))
+
+
+def _after(row: ExceptionRow, change: Change) -> dict[str, str]:
+    """What the change makes of each column that it is about."""
+    state: str | None = change.state
+    owner = "" if change.state == OPEN and change.owner is None else change.owner
+    if state is None and owner is not None and row.state not in CLOSED:
+        state = ASSIGNED if owner else OPEN
+    columns = {"state": state, "owner": owner, "due": change.due}
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+def _load(session: Session, number: int) -> ExceptionRow:
+    row = session.get(ExceptionRow, number)
+    if row is None:
+        raise NotFoundError(
+            "There is no exception of that number here.", reason="not-found.exception"
+        )
+    return row
+
+
+def _note(row: ExceptionRow, text: str, *, person: str, at: datetime) -> ExceptionNoteRow:
+    return ExceptionNoteRow(exception_id=row.id or 0, person=person, text=text, at=at)
+
+
+def _refusal(why: str, code: str, remedy: str) -> InputError:
+    return InputError(f"{why}.", reason=f"exception.{code}", remedy=remedy)
