@@ -16,7 +16,7 @@ from gridsecure.billing import contracts
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.errors import InputError, InvalidReadingsError, InvalidTariffError
 from gridsecure.gateway import table_text
-from gridsecure.gateway.collection import MonthFiles, read_files
+from gridsecure.gateway.collection import LaterReadings, MonthFiles, read_files
 from gridsecure.gateway.formats import read_readings
 from gridsecure.periods import billing_month
 from gridsecure.tariffs import tariff as tariffs
@@ -228,7 +228,9 @@ def test_the_files_of_a_month_are_counted_together(tmp_path, later):
         paths.append(tmp_path / f"readings-{number}")
         paths[-1].write_bytes(wide_lines(1, points=",".join(["0.1"] * 96)))
     own, corrected = (tuple(paths[:1]), tuple(paths[1:])) if later else (tuple(paths), ())
-    files = MonthFiles("2026-07", tmp_path, own, tmp_path / "contracts.csv", {}, later=corrected)
+    files = MonthFiles(
+        "2026-07", tmp_path, own, tmp_path / "contracts.csv", {}, later=(LaterReadings(corrected),)
+    )
     assert read_files(files, timezone="Asia/Shanghai", period=PERIOD)
     fewer = replace(files, max_readings=2 * 31 * 96)
     with pytest.raises(InputError) as refused:

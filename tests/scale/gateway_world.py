@@ -104,7 +104,7 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         n = numbers(size.uploads)
         corrected = {"name": name("correction", n), "month": literal("2025-") + name("month", n)}
         kept = {"digest": name("plan", n), "document": "{}", "at": AT}
-        fill(to, tables.CorrectionPlanRow, n, **corrected, **kept, number=1)
+        fill(to, tables.CorrectionPlanRow, n, **corrected, **kept, number=1, until_batch=0)
         fill_evidence(to, size.entries, "upload.committed", first=entries)
 
 

@@ -19,6 +19,7 @@ from gridsecure.billing.interval_lengths import (
 )
 from gridsecure.billing.readings import (
     NO_REGISTER,
+    QUALITIES,
     REGISTER_COLUMNS,
     join_readings,
     start_us,
@@ -68,6 +69,27 @@ def overlay_readings(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataF
         if _clashing(kept, adopted) or (adopted.loc[alone, "minutes"] == UNKNOWN_MINUTES).any():
             raise other_interval_error()
     return join_readings([kept, adopted]) if len(kept) else adopted.reset_index(drop=True)
+
+
+def outranking_readings(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataFrame:
+    """Later readings without those of a lower quality than the reading that they would replace.
+
+    An estimate that comes after an actual reading of its interval corrects nothing.
+
+    Args:
+        readings: A readings frame.
+        later: Another one, whose qualities are all of `QUALITIES`.
+    """
+    known = readings[readings["quality"].isin(QUALITIES)]
+    rank = {name: len(QUALITIES) - place for place, name in enumerate(QUALITIES)}
+    own = pd.Series(
+        known["quality"].map(rank).to_numpy(np.int64),
+        index=pd.MultiIndex.from_arrays([known["meter_point_id"].astype("str"), start_us(known)]),
+    )
+    places = pd.MultiIndex.from_arrays([later["meter_point_id"].astype("str"), start_us(later)])
+    below = own.groupby(level=[0, 1]).max().reindex(places, fill_value=0).to_numpy()
+    outranks = later["quality"].map(rank).to_numpy(np.int64) >= below
+    return later[outranks].reset_index(drop=True)
 
 
 def _adopted(readings: pd.DataFrame, later: pd.DataFrame) -> NDArray[np.int64]:

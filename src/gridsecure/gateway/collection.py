@@ -19,7 +19,7 @@ from typing import Final
 import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN, find_length_changes, usual_interval
-from gridsecure.billing.reading_versions import overlay_readings
+from gridsecure.billing.reading_versions import outranking_readings, overlay_readings
 from gridsecure.billing.readings import ReadingProblem, as_categories, join_readings
 from gridsecure.billing.rule_books import default_text
 from gridsecure.billing.rule_policies import ValidationPolicy
@@ -34,6 +34,19 @@ MAX_READINGS: Final = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class LaterReadings:
+    """Readings that one correction brought; files are laid over batches.
+
+    Args:
+        files: Files of late and corrected readings, in the order handed in.
+        batches: Files of the batches that came since the version before, in that order.
+    """
+
+    files: tuple[Path, ...] = ()
+    batches: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MonthFiles:
     """What the operator handed in for a month.
 
@@ -41,7 +54,7 @@ class MonthFiles:
         month: YYYY-MM, local.
         folder: The month's folder, for what is written about it.
         tariffs: Tariff id -> text.
-        later: Files of late and corrected readings, oldest first; each lies over those before.
+        later: What each correction brought, oldest first; each lies over those before.
         months: The folder of all months, where `folder` is not one of them.
         max_readings: Readings of all files that are held at once.
         batches: Files of the batches that sources sent, in the order in which they came.
@@ -55,7 +68,7 @@ class MonthFiles:
     readings: tuple[Path, ...]
     contracts: Path
     tariffs: Mapping[str, str]
-    later: tuple[Path, ...] = ()
+    later: tuple[LaterReadings, ...] = ()
     months: Path | None = None
     max_readings: int = MAX_READINGS
     batches: tuple[Path, ...] = ()
@@ -114,11 +127,34 @@ def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> li
     if not files.later:
         return found
     below = reduce(_joined_files, found)
-    held = len(below.readings)
-    for later in _read(files, files.later, timezone=timezone, interval=UNKNOWN, held=held):
-        readings = overlay_readings(below.readings, later=later.readings)
-        below = replace(below, readings=readings, problems=(*below.problems, *later.problems))
+    for later in files.later:
+        below = _overlaid(below, later, files, timezone=timezone, period=period)
     return [below]
+
+
+def _overlaid(
+    below: ReadingsFile,
+    later: LaterReadings,
+    files: MonthFiles,
+    *,
+    timezone: str,
+    period: BillingPeriod,
+) -> ReadingsFile:
+    """A version of the month's readings with what one correction brought."""
+    held = len(below.readings)
+    if later.batches:
+        _check_held(
+            held + count_rows(later.batches),
+            files,
+            what="Batches and the readings before them hold",
+        )
+        read = read_batches(later.batches, period=period)
+        batches = outranking_readings(below.readings, later=read)
+        below = replace(below, readings=overlay_readings(below.readings, later=batches))
+    for file in _read(files, later.files, timezone=timezone, interval=UNKNOWN, held=held):
+        readings = overlay_readings(below.readings, later=file.readings)
+        below = replace(below, readings=readings, problems=(*below.problems, *file.problems))
+    return below
 
 
 def _joined_files(first: ReadingsFile, second: ReadingsFile) -> ReadingsFile:

@@ -3,7 +3,8 @@
     months/2026-07/versions/<digest>            corrected files as handed in, named by SM3
     months/2026-07/corrections/<correction>/    quarantine, exceptions and settlements of one
 
-A correction is named by what was handed in, so handing in the same again is the same correction.
+A correction is named by what was handed in, and by the batches that came late, so handing in the
+same again is the same correction.
 Its plan is fixed before anything is encrypted and never changes; corrections of a month are
 numbered, and one begins when the one before is done. The readings of the n-th version are the
 month's first files with the files of n corrections laid over them: all are here, none is replaced.
@@ -22,12 +23,20 @@ from sqlmodel import col, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError, StorageError
+from gridsecure.gateway.collection import LaterReadings
+from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.month_files import month_folder
-from gridsecure.gateway.month_plan import find_report
+from gridsecure.gateway.month_plan import (
+    corrected_until,
+    find_report,
+    load_plan,
+    month_period,
+)
 from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.tables import CorrectionPlanRow, CorrectionReportRow
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.periods import BillingPeriod
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import keep
@@ -42,16 +51,27 @@ class CorrectionFiles:
         month: YYYY-MM, local.
         readings: Digests of the files of late and corrected readings.
         tariffs: Digests of tariff files in place of those of the same tariff id.
+        batches: Numbers of the batches that came since the version before, the first of them
+            exclusive, the last inclusive; twice the same without any.
     """
 
     month: str
     readings: tuple[str, ...]
     tariffs: tuple[str, ...]
+    batches: tuple[int, int] = (0, 0)
 
     @property
     def name(self) -> str:
         """Names the correction: the same files are the same correction."""
-        return sm3_hex(json.dumps([self.month, self.readings, self.tariffs]).encode())[:32]
+        parts: list[object] = [self.month, self.readings, self.tariffs]
+        if self.has_batches:
+            parts.append(self.batches)
+        return sm3_hex(json.dumps(parts).encode())[:32]
+
+    @property
+    def has_batches(self) -> bool:
+        """Whether late batches are among what was handed in."""
+        return self.batches[0] != self.batches[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +137,22 @@ class CorrectionReport:
 
 
 def save_correction(
-    zone: GatewayZone, month: str, *, readings: Sequence[BinaryIO], tariffs: Sequence[BinaryIO] = ()
+    zone: GatewayZone,
+    month: str,
+    *,
+    readings: Sequence[BinaryIO] = (),
+    tariffs: Sequence[BinaryIO] = (),
 ) -> CorrectionFiles:
-    """Keep corrected files beside those of the month.
+    """Keep corrected files beside those of the month, with the late batches there are.
 
     Args:
         month: YYYY-MM.
+        readings: Files of late and corrected readings.
         tariffs: Tariff files, each in place of the one with the same tariff id.
 
     Raises:
-        InputError: Nothing was handed in (`correction.nothing`), or a tariff file is no tariff.
+        InputError: There is nothing that corrects (`correction.nothing`), or a tariff file is no
+            tariff.
         ConflictError: The month is not finished (`correction.month-open`).
         StorageError: The disk could not take them.
     """
@@ -137,17 +163,33 @@ def save_correction(
             reason="correction.month-open",
             remedy="Finish the month first. A month that was not billed needs no correction.",
         )
-    if not readings and not tariffs:
+    batches = late_batches(zone, month)
+    if not readings and not tariffs and batches[0] == batches[1]:
         raise InputError(
-            "No corrected file was sent.",
+            "No corrected file was sent, and no batch of this month came late.",
             reason="correction.nothing",
-            remedy="Send a readings file, a tariff file, or both.",
+            remedy="Send a readings file, a tariff file, or both, or wait for readings.",
         )
     texts = [source.read() for source in tariffs]
     for text in texts:
         parse_tariff(text.decode(errors="replace"))
     kept = [_kept(folder, source.read()) for source in readings]
-    return CorrectionFiles(month, tuple(kept), tuple(_kept(folder, text) for text in texts))
+    kept_tariffs = tuple(_kept(folder, text) for text in texts)
+    return CorrectionFiles(month, tuple(kept), kept_tariffs, batches)
+
+
+def late_batches(zone: GatewayZone, month: str) -> tuple[int, int]:
+    """Numbers of the batches with readings of a month that no version of it counts yet.
+
+    Returns:
+        The last that counts, and the last that came; the same where none is late.
+
+    Raises:
+        NotFoundError: The month was not processed (`month.not-processed`).
+    """
+    counted = max(load_plan(zone, month).until_batch, corrected_until(zone, month))
+    period = month_period(month, timezone=zone.timezone)
+    return counted, max(newest_batch(zone, period=period), counted)
 
 
 def locate_version(zone: GatewayZone, month: str, digest: str) -> Path:
@@ -165,6 +207,21 @@ def locate_version(zone: GatewayZone, month: str, digest: str) -> Path:
             remedy="Look for what altered the gateway's folder; restore it from a backup.",
         )
     return path
+
+
+def find_readings(
+    zone: GatewayZone, files: CorrectionFiles, *, period: BillingPeriod
+) -> LaterReadings:
+    """The readings that a correction brought.
+
+    Raises:
+        AuditBrokenError, StorageError: As `locate_version`.
+    """
+    after, until = files.batches
+    batches = find_batches(zone, period, until=until, after=after) if files.has_batches else ()
+    return LaterReadings(
+        tuple(locate_version(zone, files.month, name) for name in files.readings), batches
+    )
 
 
 def file_digest(path: Path) -> str:
@@ -226,7 +283,13 @@ def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> 
     month, number = plan.files.month, plan.number
     digest = sm3_hex(text.encode())
     row = CorrectionPlanRow(
-        name=plan.files.name, month=month, number=number, digest=digest, document=text, at=at
+        name=plan.files.name,
+        month=month,
+        number=number,
+        until_batch=plan.files.batches[1],
+        digest=digest,
+        document=text,
+        at=at,
     )
     with write_session(zone.engine) as session:
         if keep(session, row):
@@ -265,7 +328,12 @@ def _plan(text: str) -> CorrectionPlan:
         for item in fields.pop("rosters")
     ]
     return CorrectionPlan(
-        files=CorrectionFiles(files["month"], tuple(files["readings"]), tuple(files["tariffs"])),
+        files=CorrectionFiles(
+            files["month"],
+            tuple(files["readings"]),
+            tuple(files["tariffs"]),
+            tuple(files.get("batches", (0, 0))),
+        ),
         first_readings=tuple(fields.pop("first_readings")),
         rosters=tuple(rosters),
         **fields,

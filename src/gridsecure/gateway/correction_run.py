@@ -34,6 +34,7 @@ from gridsecure.gateway.correction_plan import (
     PlannedRoster,
     file_digest,
     find_correction_report,
+    find_readings,
     fix_correction,
     keep_correction_report,
     list_corrections,
@@ -160,18 +161,18 @@ class _CorrectionRun:
                 reason="audit.version",
                 remedy="Look for what altered the gateway's folder; restore it from a backup.",
             )
+        period = month_period(month, timezone=zone.timezone)
         versions = [plan.files for plan in earlier] + [self.correction]
-        later = [locate_version(zone, month, name) for v in versions for name in v.readings]
         files = replace(
             self.files,
             folder=make_correction_folder(zone, self.correction),
             tariffs=self.tariffs(),
-            later=tuple(later),
+            later=tuple(find_readings(zone, version, period=period) for version in versions),
             months=self.files.folder.parent,
         )
         admitted = self.admit(
             files,
-            period=month_period(month, timezone=zone.timezone),
+            period=period,
             timezone=zone.timezone,
             at=at,
             begin=lambda stage: self.progress(stage, 0, 0),

@@ -14,12 +14,17 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.gateway.outbox import upload_name
-from gridsecure.gateway.tables import DocumentRow, MonthPlanRow, MonthReportRow
+from gridsecure.gateway.tables import (
+    CorrectionPlanRow,
+    DocumentRow,
+    MonthPlanRow,
+    MonthReportRow,
+)
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import FIRST_REVISION
 from gridsecure.month_texts import read_month
@@ -89,6 +94,13 @@ def find_report(zone: GatewayZone, month: str) -> MonthReport | None:
     with read_session(zone.engine) as session:
         row = find(session, MonthReportRow, month=month)
     return None if row is None else MonthReport(**json.loads(row.document))
+
+
+def corrected_until(zone: GatewayZone, month: str) -> int:
+    """The number of the last batch that counts in a correction of a month; 0 where none does."""
+    last = select(func.max(CorrectionPlanRow.until_batch)).where(CorrectionPlanRow.month == month)
+    with read_session(zone.engine) as session:
+        return session.exec(last).one() or 0
 
 
 def fix_plan(zone: GatewayZone, month: str, *, plan: MonthPlan, at: datetime) -> None:

@@ -434,7 +434,11 @@ class MonthReportRow(DocumentRow, table=True):
 
 
 class CorrectionPlanRow(DocumentRow, table=True):
-    """The plan of a correction; corrections of a month are numbered from 1."""
+    """The plan of a correction; corrections of a month are numbered from 1.
+
+    Attributes:
+        until_batch: The number of the last batch that counts in it; 0 where none does.
+    """
 
     __tablename__ = "correction_plan"
     __table_args__ = (UniqueConstraint("month", "number"),)
@@ -443,6 +447,7 @@ class CorrectionPlanRow(DocumentRow, table=True):
     name: str = Field(primary_key=True)
     month: str
     number: int
+    until_batch: int
 
 
 class CorrectionReportRow(Kept, Row, table=True):

@@ -223,11 +223,11 @@ class BatchStatus(Answer):
     """A batch's receipt, a signed `BatchReceipt`, and what became of its months by now.
 
     A month is `waiting` until its bills are fixed, then `billed`; `late` if they were fixed before
-    the batch came.
+    the batch came, and `corrected` once a correction took the late readings up.
     """
 
     receipt: Signed
-    months: dict[str, Literal["waiting", "billed", "late"]]
+    months: dict[str, Literal["waiting", "billed", "late", "corrected"]]
 
 
 class SequenceGap(Answer):

@@ -33,7 +33,7 @@ from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.stored_readings import RULE, write_readings
-from gridsecure.gateway.month_plan import MonthPlan, find_plan
+from gridsecure.gateway.month_plan import MonthPlan, corrected_until, find_plan
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.tables import BatchRow
 from gridsecure.gateway.zone import GatewayZone
@@ -52,8 +52,9 @@ _NEVER: Final = pd.Timestamp(0, tz="UTC")
 _LOOKED_AT: Final = 10_000  # batches among which gaps are looked for
 _MOST_SEQUENCE: Final = 2**53  # what every JSON reader keeps exactly
 
-BatchState = Literal["waiting", "billed", "late"]
-"""Of a month's readings: its bills are not fixed yet; fixed with them; fixed before they came."""
+BatchState = Literal["waiting", "billed", "late", "corrected"]
+"""Of a month's readings: its bills are not fixed yet; fixed with them; fixed before they came, and
+no correction took them up yet; taken up by a correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +182,29 @@ def _months(zone: GatewayZone, readings: pd.DataFrame) -> dict[str, Literal["wai
     return {m: "waiting" if find_plan(zone, m) is None else "late" for m in months}
 
 
-def newest_batch(zone: GatewayZone) -> int:
-    """The number of the batch that came last; 0 before there is one."""
+def newest_batch(zone: GatewayZone, *, period: BillingPeriod | None = None) -> int:
+    """The number of the batch that came last; 0 before there is one.
+
+    Args:
+        period: Of those that have readings of it, where given.
+    """
+    last = select(func.max(col(BatchRow.id)))
+    if period is not None:
+        last = last.where(
+            col(BatchRow.last_at) >= period.start, col(BatchRow.first_at) < period.end
+        )
     with read_session(zone.engine) as session:
-        return session.exec(select(func.max(col(BatchRow.id)))).one() or 0
+        return session.exec(last).one() or 0
 
 
-def find_batches(zone: GatewayZone, period: BillingPeriod, *, until: int) -> tuple[Path, ...]:
+def find_batches(
+    zone: GatewayZone, period: BillingPeriod, *, until: int, after: int = 0
+) -> tuple[Path, ...]:
     """Files of the batches that have readings of a period, in the order in which they came.
 
     Args:
         until: The number of the last one that counts.
+        after: The number of the last one before the first that counts.
     """
     # Ordered here: by their number, the database would read all batches of all years.
     found = select(BatchRow).where(
@@ -199,7 +212,7 @@ def find_batches(zone: GatewayZone, period: BillingPeriod, *, until: int) -> tup
     )
     with read_session(zone.engine) as session:
         rows = sorted((row.id or 0, _file(row)) for row in session.exec(found))
-    return tuple(_folder(zone) / name for number, name in rows if number <= until)
+    return tuple(_folder(zone) / name for number, name in rows if after < number <= until)
 
 
 def list_batches(
@@ -252,19 +265,26 @@ def load_batch(
     if row is None:
         raise NotFoundError("There is no batch of that id here.", reason="not-found.batch")
     receipt = BatchReceipt.parse(row.envelope.body)
-    months = {month: batch_state(find_plan(zone, month), row) for month in receipt.months}
+    months = {
+        month: batch_state(row, find_plan(zone, month), corrected=corrected_until(zone, month))
+        for month in receipt.months
+    }
     return row.envelope, months
 
 
-def batch_state(plan: MonthPlan | None, row: BatchRow) -> BatchState:
+def batch_state(row: BatchRow, plan: MonthPlan | None, *, corrected: int) -> BatchState:
     """What became of a batch's readings of a month.
 
     Args:
         plan: The month's plan in force, if it has one.
+        corrected: The number of the last batch that counts in a correction of the month.
     """
+    number = row.id or 0
     if plan is None:
         return "waiting"
-    return "late" if (row.id or 0) > plan.until_batch else "billed"
+    if number <= plan.until_batch:
+        return "billed"
+    return "corrected" if number <= corrected else "late"
 
 
 def _find(zone: GatewayZone, source: str, name: BatchName) -> BatchRow | None:

@@ -16,7 +16,7 @@ from typing import Final
 from sqlmodel import Session, col, func, select, update
 
 from gridsecure.gateway.ingestion.batches import batch_state
-from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.month_plan import corrected_until, find_plan, month_period
 from gridsecure.gateway.tables import (
     BatchRow,
     CorrectionPlanRow,
@@ -150,12 +150,14 @@ class _Delivery:
             col(BatchRow.last_at) >= period.start,
             col(BatchRow.first_at) < period.end,
         )
-        plan = find_plan(zone, row.month)
+        plan, corrected = find_plan(zone, row.month), corrected_until(zone, row.month)
         with read_session(zone.engine) as session:
             page = read_page(
                 session, found, key=BatchRow.id, asked=PageAsked(limit=_BATCHES, after=after)
             )
-            return {one.batch_id: batch_state(plan, one) for one in page.rows}, page.after
+            return {
+                one.batch_id: batch_state(one, plan, corrected=corrected) for one in page.rows
+            }, page.after
 
     def write(self, states: Mapping[str, str], after: int) -> tuple[bytes, dict[str, str]]:
         """The signed notice, and CloudEvents' headers for it (binary mode of version 1.0)."""
