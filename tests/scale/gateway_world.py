@@ -143,6 +143,11 @@ class GatewayMonth:
         services.worker.wait(60)
         status = self.checked(services.call("GET", "")).json()
         assert status["state"] == "done", status
+        late = BATCH.replace(b"MP-1", services.world.simulated.meter_point_ids[0].encode())
+        self.checked(services.call("POST", "/corrections", files=[("readings", ("r.csv", late))]))
+        services.worker.wait(60)
+        (corrected,) = self.checked(services.call("GET", "/corrections")).json()
+        assert corrected["state"] == "done", corrected
         zone = services.app.state.service.zone
         bills = compute_expected_bills(zone, load_files(zone, MONTH))
         self.checked(services.expect(services.certificate(*bills)))

@@ -6,32 +6,36 @@ quarantined readings, excluded meter points and the plaintext oracle stay in its
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, Final
 
 from anyio import to_thread
-from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
 
-from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import InvalidMessageError, StorageError
+from gridsecure.errors import InvalidMessageError
 from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.correction_plan import CorrectionFiles
+from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.month_files import load_files, save_files
-from gridsecure.gateway.months import Progress, process_month
+from gridsecure.gateway.months import Peers, Progress, process_month
 from gridsecure.gateway.reconciliation import seal_expected
 from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
 from gridsecure.wire.gateway import FilesKept, MonthReport, MonthStatus, SettlementProofs
-from gridsecure_api import gateway_books, gateway_readings, gateway_validation
+from gridsecure_api import (
+    gateway_books,
+    gateway_corrections,
+    gateway_readings,
+    gateway_validation,
+)
 from gridsecure_api.deps import Clock, require, utc_now
-from gridsecure_api.gateway_months import MonthWorker
+from gridsecure_api.gateway_months import Correct, MonthWorker, Work
 from gridsecure_api.gateway_notices import Courier
 from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
+from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, key_registry
 
@@ -42,24 +46,8 @@ DESCRIPTION: Final = ServiceDescription(
     "reason, encrypts the month under the key authority's public keys, signs and uploads it. "
     "It never holds a homomorphic secret key, a name or an address.",
 )
-MAX_FILES: Final = 1000
-"""Files of one month; a request with more is refused."""
 MAX_CERTIFICATES: Final = 1000
 """Bill releases of one month; a request with more is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayService:
-    """What the routes work with.
-
-    Args:
-        billing_office: Whom expected bills are sealed to.
-    """
-
-    zone: GatewayZone
-    worker: MonthWorker
-    billing_office: Sm2PublicKey
-    clock: Clock
 
 
 class ProofsWanted(BaseModel):
@@ -70,32 +58,11 @@ class ProofsWanted(BaseModel):
     challenge: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-def _service(request: Request) -> GatewayService:
-    service: GatewayService = request.app.state.service
-    return service
-
-
-async def _read_form(request: Request) -> AsyncIterator[FormData]:
-    try:
-        async with request.form(max_files=MAX_FILES, max_fields=0) as form:
-            yield form
-    except OSError as error:
-        raise StorageError(
-            "The files could not be taken in; nothing was kept.",
-            reason="storage.write",
-            remedy="Free disk space on the gateway, then send them again.",
-        ) from error
-
-
-Service = Annotated[GatewayService, Depends(_service)]
-Form = Annotated[FormData, Depends(_read_form)]
-
 router = APIRouter(tags=["months"])
 _operators = [Depends(require("operator"))]
 _readers = [Depends(require("operator", "billing"))]
 _billing = [Depends(require("billing"))]
 
-_FILE_LIST: Final = {"type": "array", "items": {"type": "string", "format": "binary"}}
 _FORM: Final = {
     "requestBody": {
         "required": True,
@@ -105,9 +72,9 @@ _FORM: Final = {
                     "type": "object",
                     "required": ["contracts"],
                     "properties": {
-                        "readings": _FILE_LIST,
+                        "readings": FILE_LIST,
                         "contracts": {"type": "string", "format": "binary"},
-                        "tariffs": _FILE_LIST,
+                        "tariffs": FILE_LIST,
                     },
                 }
             }
@@ -119,9 +86,9 @@ _FORM: Final = {
 @router.put("/months/{month}/files", dependencies=_operators, openapi_extra=_FORM)
 def put_files(month: str, service: Service, form: Form) -> FilesKept:
     """Hand in a month's meter data files, contracts and own tariffs, in place of earlier ones."""
-    readings = _files(form, "readings")
-    contracts = _files(form, "contracts")
-    tariffs = _files(form, "tariffs")
+    readings = form_files(form, "readings")
+    contracts = form_files(form, "contracts")
+    tariffs = form_files(form, "tariffs")
     if len(contracts) != 1 or set(form) - {"readings", "contracts", "tariffs"}:
         raise InvalidMessageError(
             "A month needs one file named contracts; files named readings, where sources sent no "
@@ -182,12 +149,28 @@ def prove_settlement(month: str, service: Service, wanted: ProofsWanted) -> Sett
     return SettlementProofs(proofs={name: proof.hex() for name, proof in proofs.items()})
 
 
-def _files(form: FormData, name: str) -> list[BinaryIO]:
-    values = form.getlist(name)
-    files = [value.file for value in values if isinstance(value, UploadFile)]
-    if len(files) != len(values):
-        raise HTTPException(400)
-    return files
+def _work(
+    zone: GatewayZone, peers: Peers, clock: Clock, *, done: Callable[[], None]
+) -> tuple[Work, Correct]:
+    """What processes and what corrects a month; either says when it is done."""
+
+    def process(files: MonthFiles, progress: Progress) -> MonthReport:
+        report = process_month(zone, files=files, peers=peers, clock=clock, progress=progress)
+        done()
+        return report
+
+    def correct(correction: CorrectionFiles, progress: Progress) -> None:
+        correct_month(
+            zone,
+            files=load_files(zone, correction.month),
+            correction=correction,
+            peers=peers,
+            clock=clock,
+            progress=progress,
+        )
+        done()
+
+    return process, correct
 
 
 def create_gateway_app(
@@ -200,13 +183,8 @@ def create_gateway_app(
     """
     zone = open_zone(settings)
     peers = open_peers(settings, zone=zone, connect=connect, clock=clock)
-
     courier = Courier(zone, clock)
-
-    def work(files: MonthFiles, progress: Progress) -> MonthReport:
-        report = process_month(zone, files=files, peers=peers, clock=clock, progress=progress)
-        courier.wake()
-        return report
+    months = MonthWorker(zone, *_work(zone, peers, clock, done=courier.wake))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -223,12 +201,11 @@ def create_gateway_app(
         lifespan=lifespan,
     )
     (office,) = key_registry(settings.billing_office_public_key).values()
-    app.state.service = GatewayService(zone, MonthWorker(zone, work), office, clock)
-    app.include_router(router)
+    app.state.service = GatewayService(zone, months, office, clock)
     app.state.intake = gateway_readings.Intake(zone, clock)
-    app.include_router(gateway_readings.router)
-    app.include_router(gateway_books.router)
-    app.include_router(gateway_validation.router)
+    app.include_router(router)
+    for room in (gateway_corrections, gateway_readings, gateway_books, gateway_validation):
+        app.include_router(room.router)
     return app
 
 

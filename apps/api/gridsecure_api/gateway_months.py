@@ -1,8 +1,8 @@
-"""The gateway's background work: one month at a time, and where each month stands.
+"""The gateway's background work: one month or correction at a time, and where each stands.
 
-What is kept on disk decides: a report makes a month `done`, a plan without one `interrupted`, a
-failure file `failed`. Only that a thread works on a month right now is known to the process alone,
-so a restart forgets nothing and leaves nothing looking busy that is not.
+What is kept on disk decides: a report makes a month or a correction `done`, a plan without one
+`interrupted`, a failure file `failed`. Only that a thread works on a month right now is known to
+the process alone, so a restart forgets nothing and leaves nothing looking busy that is not.
 """
 
 from __future__ import annotations
@@ -11,40 +11,62 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.correction_plan import (
+    CorrectionFiles,
+    correction_folders,
+    find_correction_report,
+    list_corrections,
+)
 from gridsecure.gateway.month_files import load_files, month_folder
 from gridsecure.gateway.month_plan import find_plan, find_report
 from gridsecure.gateway.months import Progress
-from gridsecure.gateway.private_files import write_private
+from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.wire.gateway import MonthReport, MonthStatus
+from gridsecure.wire.gateway import CorrectionCounts, CorrectionStatus, MonthReport, MonthStatus
 from gridsecure.wire.problems import INTERNAL
 
 _log = logging.getLogger(__name__)
 
 _FAILURE: Final = "failure.json"
 
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is worked on: a month, or one of its corrections by name."""
+
+    month: str
+    correction: str = ""
+
+
 Work = Callable[[MonthFiles, Progress], MonthReport]
 """Processes a month."""
 
 
+Correct = Callable[[CorrectionFiles, Progress], object]
+"""Corrects a month."""
+
+
 class MonthWorker:
-    """Processes months in a thread of its own.
+    """Processes and corrects months in a thread of its own, one at a time.
 
     Args:
         work: Processes one month.
+        correct: Corrects one.
     """
 
-    def __init__(self, zone: GatewayZone, work: Work) -> None:
+    def __init__(self, zone: GatewayZone, work: Work, correct: Correct) -> None:
         self._zone = zone
         self._work = work
+        self._correct = correct
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._month = ""
+        self._at = Place("")
         self._step = ("", 0, 0)
 
     def start(self, month: str) -> None:
@@ -57,13 +79,34 @@ class MonthWorker:
         files = load_files(self._zone, month)
         with self._lock:
             self._refuse_while_busy()
-            self._month, self._step = month, ("", 0, 0)
-            self._failure_path(month).unlink(missing_ok=True)
-            # A daemon: ending the service ends it anywhere, which a month survives.
-            self._thread = threading.Thread(
-                target=self._run, args=(files,), name=f"month {month}", daemon=True
-            )
-            self._thread.start()
+            self._begin(Place(month), lambda: self._work(files, self._note))
+
+    def correct(self, month: str, save: Callable[[], CorrectionFiles]) -> CorrectionStatus:
+        """Begin or resume a correction, after those that were fixed before it and not finished.
+
+        Args:
+            save: Keeps what was handed in.
+
+        Returns:
+            Where it stands.
+
+        Raises:
+            GridSecureError: As `save`, or a month is being processed (`conflict.month-busy`).
+        """
+        with self._lock:
+            self._refuse_while_busy()
+            wanted = save()
+            self._begin(Place(month, wanted.name), lambda: self._finish(month, wanted))
+        (status,) = (one for one in self.corrections(month) if one.name == wanted.name)
+        return status
+
+    def _finish(self, month: str, wanted: CorrectionFiles) -> None:
+        """Corrections build on each other: what was fixed comes first."""
+        fixed = [plan.files for plan in list_corrections(self._zone, month)]
+        for files in (*(one for one in fixed if one != wanted), wanted):
+            if find_correction_report(self._zone, files.name) is None:
+                self._at = Place(month, files.name)
+                self._correct(files, self._note)
 
     def keep_files(self, month: str, save: Callable[[], int]) -> int:
         """Replace a month's files, unless a month is being processed.
@@ -74,7 +117,7 @@ class MonthWorker:
         with self._lock:
             self._refuse_while_busy()
             count = save()
-            self._failure_path(month).unlink(missing_ok=True)
+            self._failure_path(Place(month)).unlink(missing_ok=True)
         return count
 
     def status(self, month: str) -> MonthStatus:
@@ -84,8 +127,7 @@ class MonthWorker:
             NotFoundError: Nothing was handed in for it.
         """
         load_files(self._zone, month)
-        with self._lock:
-            step = self._step if self._is_busy() and self._month == month else None
+        step = self._step_of(Place(month))
         # Asked afterwards: a month that ends in between is done, and not cut off.
         report = find_report(self._zone, month)
         if report is not None:
@@ -93,11 +135,44 @@ class MonthWorker:
         if step is not None:
             stage, done, of = step
             return MonthStatus(state="running", stage=stage, done=done, of=of)
-        failure = self._failure(month)
+        failure = self._failure(Place(month))
         if failure is not None:
             return MonthStatus(state="failed", reason=failure["reason"], message=failure["message"])
         fixed = find_plan(self._zone, month) is not None
         return MonthStatus(state="interrupted" if fixed else "waiting")
+
+    def corrections(self, month: str) -> list[CorrectionStatus]:
+        """Where each correction of a month stands; one that is not fixed yet comes last."""
+        numbers: dict[str, int | None] = {
+            plan.files.name: plan.number for plan in list_corrections(self._zone, month)
+        }
+        for found in correction_folders(self._zone, month):
+            numbers.setdefault(found, None)
+        with self._lock:
+            if self._is_busy() and self._at.month == month and self._at.correction:
+                numbers.setdefault(self._at.correction, None)
+        told = (self._told(Place(month, name), number) for name, number in numbers.items())
+        return [one for one in told if one is not None]
+
+    def _told(self, at: Place, number: int | None) -> CorrectionStatus | None:
+        step = self._step_of(at)
+        report = find_correction_report(self._zone, at.correction)
+        if report is not None:
+            counts = asdict(report)
+            del counts["number"]
+            told = CorrectionCounts(**counts)
+            return CorrectionStatus(name=at.correction, number=number, state="done", report=told)
+        if step is not None:
+            stage, done, of = step
+            return CorrectionStatus(
+                name=at.correction, number=number, state="running", stage=stage, done=done, of=of
+            )
+        failure = self._failure(at)
+        if failure is not None:
+            return CorrectionStatus(name=at.correction, number=number, state="failed", **failure)
+        if number is None:
+            return None  # it was given up before anything was fixed
+        return CorrectionStatus(name=at.correction, number=number, state="interrupted")
 
     def wait(self, seconds: float) -> None:
         """Wait until the month at work ends, at most so long [s]."""
@@ -105,36 +180,56 @@ class MonthWorker:
         if thread is not None:
             thread.join(seconds)
 
-    def _run(self, files: MonthFiles) -> None:
+    def _begin(self, at: Place, work: Callable[[], object]) -> None:
+        """Start a thread; the lock is held."""
+        self._at, self._step = at, ("", 0, 0)
+        self._failure_path(at).unlink(missing_ok=True)
+        # A daemon: ending the service ends it anywhere, which a month survives.
+        self._thread = threading.Thread(
+            target=self._run, args=(work,), name=f"month {at.month}", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, work: Callable[[], object]) -> None:
         try:
-            self._work(files, self._note)
+            work()
         except GridSecureError as error:
-            _log.warning("month %s failed: %s", files.month, error.reason)
-            self._fail(files.month, error.reason, f"{error.message} {error.remedy}".strip())
+            _log.warning("month %s failed: %s", self._at.month, error.reason)
+            self._fail(error.reason, f"{error.message} {error.remedy}".strip())
         except Exception as error:  # noqa: BLE001 - the thread's boundary: what is not ours says nothing
-            _log.error("month %s failed: %s", files.month, type(error).__name__)
-            self._fail(files.month, INTERNAL.reason, INTERNAL.message)
+            _log.error("month %s failed: %s", self._at.month, type(error).__name__)
+            self._fail(INTERNAL.reason, INTERNAL.message)
 
     def _note(self, stage: str, done: int, of: int) -> None:
         self._step = (stage, done, of)
 
-    def _fail(self, month: str, reason: str, message: str) -> None:
+    def _step_of(self, at: Place) -> tuple[str, int, int] | None:
+        """The step at work there, or None."""
+        with self._lock:
+            return self._step if self._is_busy() and self._at == at else None
+
+    def _fail(self, reason: str, message: str) -> None:
         text = json.dumps({"reason": reason, "message": message})
         try:
-            write_private(self._failure_path(month), [text.encode()], what="The failure")
+            path = self._failure_path(self._at)
+            if self._at.correction:
+                private_folder(path.parent.parent)
+                private_folder(path.parent)
+            write_private(path, [text.encode()], what="The failure")
         except StorageError:
             # The disk may be what failed; then the month looks interrupted, which is resumable.
-            _log.error("the failure of month %s could not be kept", month)
+            _log.error("the failure of month %s could not be kept", self._at.month)
 
-    def _failure(self, month: str) -> dict[str, Any] | None:
+    def _failure(self, at: Place) -> dict[str, Any] | None:
         try:
-            failure: dict[str, Any] = json.loads(self._failure_path(month).read_bytes())
+            failure: dict[str, Any] = json.loads(self._failure_path(at).read_bytes())
         except FileNotFoundError:
             return None
         return failure
 
-    def _failure_path(self, month: str) -> Path:
-        return month_folder(self._zone, month) / _FAILURE
+    def _failure_path(self, at: Place) -> Path:
+        folder = month_folder(self._zone, at.month)
+        return (folder / "corrections" / at.correction if at.correction else folder) / _FAILURE
 
     def _is_busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
@@ -142,7 +237,7 @@ class MonthWorker:
     def _refuse_while_busy(self) -> None:
         if self._is_busy():
             raise ConflictError(
-                f"The month {self._month} is being processed.",
+                f"The month {self._at.month} is being processed.",
                 reason="conflict.month-busy",
                 remedy="Wait until it is done; one month is processed at a time.",
             )

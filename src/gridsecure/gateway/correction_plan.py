@@ -254,11 +254,20 @@ def list_corrections(zone: GatewayZone, month: str) -> list[CorrectionPlan]:
         return [_plan(text) for text in found]
 
 
-def find_correction_report(zone: GatewayZone, files: CorrectionFiles) -> CorrectionReport | None:
-    """The report of a finished correction, or None."""
+def correction_folders(zone: GatewayZone, month: str) -> list[str]:
+    """Names of the corrections of a month that were begun, fixed or not."""
+    return sorted(path.name for path in (month_folder(zone, month) / "corrections").glob("*"))
+
+
+def find_correction_report(zone: GatewayZone, name: str) -> CorrectionReport | None:
+    """The report of a finished correction, or None.
+
+    Args:
+        name: As `CorrectionFiles.name`.
+    """
     with read_session(zone.engine) as session:
         named = select(CorrectionReportRow, CorrectionPlanRow.number).join(CorrectionPlanRow)
-        found = session.exec(named.where(CorrectionReportRow.name == files.name)).first()
+        found = session.exec(named.where(CorrectionReportRow.name == name)).first()
     if found is None:
         return None
     row, number = found

@@ -97,7 +97,7 @@ def correct_month(  # noqa: PLR0913 - as `process_month`, and what corrects it
         ConflictError: An earlier correction is not finished (`correction.unfinished`).
         GridSecureError: A step could not be done; run again when its reason is gone.
     """
-    known = find_correction_report(zone, correction)
+    known = find_correction_report(zone, correction.name)
     if known is not None:
         return known
     run = _CorrectionRun(zone, files, correction, peers, clock, progress, admit)
@@ -124,7 +124,7 @@ class _CorrectionRun:
         known = find_correction(self.zone, self.correction)
         earlier = list_corrections(self.zone, self.correction.month)
         for plan in earlier if known is None else ():
-            if find_correction_report(self.zone, plan.files) is None:
+            if find_correction_report(self.zone, plan.files.name) is None:
                 raise ConflictError(
                     "An earlier correction of the month has not finished.",
                     reason="correction.unfinished",

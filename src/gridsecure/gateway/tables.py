@@ -466,5 +466,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0006"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0007"
 )

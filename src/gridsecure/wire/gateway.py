@@ -198,6 +198,36 @@ class ExceptionStatus(Answer):
     notes: list[ExceptionNote]
 
 
+class CorrectionCounts(Answer):
+    """What a correction changed: bills of so many meter points, in so many rosters.
+
+    `late` meter points have readings and no bill that could be corrected.
+    """
+
+    corrected: Count
+    rosters: Count
+    columns: Count
+    bytes_uploaded: Count
+    late: Count
+
+
+class CorrectionStatus(Answer):
+    """Where a correction stands; `number` is its place among the month's, once it is fixed.
+
+    `stage`, `done` and `of` are as those of a month; so are `reason` and `message`.
+    """
+
+    name: str
+    number: int | None
+    state: Literal["running", "interrupted", "failed", "done"]
+    stage: str = ""
+    done: Count = 0
+    of: Count = 0
+    report: CorrectionCounts | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
 class SettlementProofs(Answer):
     """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it."""
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "gateway_0005", "gateway_0004"
+revision, down_revision = "gateway_0007", "gateway_0006"
 
 
 def upgrade() -> None:

@@ -1,0 +1,166 @@
+"""The commands of `gridsecure correction`: a month that was billed, corrected through the services.
+
+The gateway makes a correction of files and of batches that came late, and sends what changed to the
+platform. The billing staff then have it computed and released: new bills that cancel the old ones,
+with the difference line by line.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.office_options import AuthorityUrlOption, IdentityUrlOption, PlatformUrlOption
+from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.period import PersonOption, TimezoneOption, month_span
+from gridsecure.cli.run_order import TIMEZONE
+from gridsecure.cli.source import GatewayOption
+from gridsecure.errors import GridSecureError, InputError
+
+with on_use():
+    from gridsecure.cli import online
+
+correction_app = typer.Typer(
+    help="Correct a month that was billed: by files, and by readings that came late.",
+    no_args_is_help=True,
+)
+
+MonthArgument = Annotated[str, typer.Argument(help="The month, as 2026-07.")]
+
+_EVERY_S: Final = 0.5
+
+
+@correction_app.command("start")
+@explain_errors
+def start(  # noqa: PLR0913 - one parameter an option
+    month: MonthArgument,
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    readings: Annotated[
+        list[Path] | None, typer.Option(help="Late and corrected readings; may be given again.")
+    ] = None,
+    tariff: Annotated[
+        list[Path] | None, typer.Option(help="A tariff in place of the one with its id.")
+    ] = None,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Have the gateway correct a month, as an operator, and wait until it is done.
+
+    Batches that came late are taken up with it, and are enough for it. The same again resumes it.
+    """
+    with ExitStack() as open_files:
+        parts = [
+            (name, (path.name, open_files.enter_context(_opened(path))))
+            for name, paths in (("readings", readings), ("tariffs", tariff))
+            for path in paths or ()
+        ]
+        with online.person(identity, key=key, services={"gateway": gateway}) as call:
+            path = f"/months/{month}/corrections"
+            name = call("gateway", "POST", path, files=parts or None)["name"]
+            told = _wait(lambda: _named(call("gateway", "GET", path), name))
+    if told["state"] != "done":
+        raise GridSecureError(
+            told["message"] or "The correction did not come to its end.",
+            reason=told["reason"] or "correction.interrupted",
+            remedy="Start it again when its reason is gone.",
+        )
+    print_result(told, output, show=lambda console: _list([told], console))
+
+
+@correction_app.command("show")
+@explain_errors
+def show(
+    month: MonthArgument,
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """List the corrections of a month, as an operator or a member of the billing staff."""
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        told = call("gateway", "GET", f"/months/{month}/corrections")
+    print_result({"corrections": told}, output, show=lambda console: _list(told, console))
+
+
+@correction_app.command("release")
+@explain_errors
+def release(  # noqa: PLR0913 - one parameter an option
+    month: MonthArgument,
+    *,
+    identity: IdentityUrlOption,
+    platform: PlatformUrlOption,
+    authority: AuthorityUrlOption,
+    key: PersonOption,
+    timezone: TimezoneOption = TIMEZONE,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Have the corrections of a month computed and released, as a member of the billing staff."""
+    order = {"plan": "rebill", "purpose": "billing"} | month_span(month, timezone)
+    services: dict[Any, str] = {"platform": platform, "authority": authority}
+    with online.person(identity, key=key, services=services) as call:
+        run_id = call("platform", "POST", "/runs", json=order)["run_id"]
+        run = _wait(lambda: call("platform", "GET", f"/runs/{run_id}"))
+        if run["state"] != "done":
+            raise GridSecureError(
+                run.get("message") or "The corrections could not be computed.",
+                reason=run.get("reason") or "correction.run",
+                remedy="Look at the run at the platform; nothing was released.",
+            )
+        outcomes = call("authority", "POST", "/release-rounds")
+    document = {"run": run_id, "outcomes": outcomes}
+    print_result(document, output, show=lambda console: _outcomes(outcomes, console))
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(
+            f"The file {path.name!r} cannot be read: {error.strerror}.",
+            reason="correction.file",
+            remedy="Check the path and the permissions.",
+        ) from error
+
+
+def _wait(ask: Any) -> Any:
+    """Ask again until what is asked about no longer runs."""
+    while (told := ask())["state"] in {"running", "waiting", "queued"}:
+        time.sleep(_EVERY_S)
+    return told
+
+
+def _named(told: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The correction of a name; one that ended before it was fixed is not among them."""
+    gone = {"state": "interrupted", "message": None, "reason": None}
+    return next((one for one in told if one["name"] == name), gone)
+
+
+def _list(told: list[dict[str, Any]], console: Console) -> None:
+    table = Table("correction", "state")
+    for name in ("number", "bills corrected", "rosters", "without a bill"):
+        table.add_column(name, justify="right")
+    for one in told:
+        counts = one["report"] or {}
+        shown = (counts.get(name) for name in ("corrected", "rosters", "late"))
+        numbers = ("" if count is None else f"{count:,}" for count in (one["number"], *shown))
+        state = one["state"] if one["reason"] is None else f"{one['state']}: {one['reason']}"
+        table.add_row(one["name"][:12], state, *numbers)
+    console.print(table)
+
+
+def _outcomes(outcomes: list[dict[str, Any]], console: Console) -> None:
+    if not outcomes:
+        console.print("Nothing waited for a release.")
+    for one in outcomes:
+        console.print(" ".join(filter(None, (one["state"], one["release_id"], one["reason"]))))

@@ -1,0 +1,156 @@
+"""Corrections through the gateway's service: by files, by late batches, after kills."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from gridsecure.gateway import outbox, preparation
+from gridsecure.gateway.correction_plan import list_corrections
+from gridsecure.gateway.correction_versions import compute_expected_corrections
+from gridsecure.gateway.month_files import load_files
+from tests.apps.test_api_readings import REAL_PACKING, Sources
+from tests.gateway.gateway_world import MONTH, Killed
+
+FIRST = "2026-07-01 00:00"
+HEADER = "meter_point_id,start,kwh,quality\n"
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A gateway whose month is done, from files."""
+    monkeypatch.setattr(
+        preparation, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 3)
+    )
+    made = Sources(tmp_path)
+    made.put_files()
+    assert made.processed()["state"] == "done"
+    yield made
+    made.close()
+
+
+def zone_of(services):
+    return services.app.state.service.zone
+
+
+def meter(services, place=0) -> str:
+    return services.world.simulated.meter_point_ids[place]
+
+
+def line(name: str, kwh: str, quality: str = "actual", start: str = FIRST) -> str:
+    return f"{name},{start},{kwh},{quality}\n"
+
+
+def late(services, text: str, *, batch: str, sequence: int):
+    answer = services.send((HEADER + text).encode(), batch=batch, sequence=sequence)
+    assert answer.status_code == 200, answer.text
+    return services.receipt(answer)
+
+
+def months_of(services, batch: str) -> dict:
+    return services.senders["headend"].get(f"/v1/sources/headend/batches/{batch}").json()["months"]
+
+
+def corrected(services, *, readings=(), tariffs=()) -> dict:
+    """Start a correction, wait for its end, and give where it stands."""
+    parts = [("readings", ("r.csv", text.encode())) for text in readings]
+    parts += [("tariffs", ("t.toml", text.encode())) for text in tariffs]
+    started = services.call("POST", "/corrections", files=parts or None)
+    assert started.status_code == 202, started.text
+    services.worker.wait(60)
+    found = services.call("GET", "/corrections").json()
+    return next(one for one in found if one["name"] == started.json()["name"])
+
+
+def expected(services, place: int) -> dict:
+    """The oracle's documents of a month's correction, by roster and settlement pseudonym."""
+    zone = zone_of(services)
+    files = list_corrections(zone, MONTH)[place].files
+    return compute_expected_corrections(zone, load_files(zone, MONTH), correction=files)
+
+
+def energies(documents: dict) -> list[str]:
+    return sorted(
+        period["adjustment"]["total"]
+        for roster in documents.values()
+        for document in roster.values()
+        for period in document["periods"]
+    )
+
+
+def test_late_batches_and_files_correct_a_month_version_by_version(finished):
+    receipt = late(finished, line(meter(finished), "9.000"), batch="late", sequence=1)
+    assert receipt.months == {MONTH: "late"}
+    first = corrected(finished)
+    assert (first["state"], first["number"], first["report"]["corrected"]) == ("done", 1, 1)
+    assert months_of(finished, "late") == {MONTH: "corrected"}
+
+    # The same reading from a file gives the same version: nothing is left to change.
+    same = corrected(finished, readings=[HEADER + line(meter(finished), "9.000")])
+    assert (same["state"], same["number"], same["report"]["corrected"]) == ("done", 2, 0)
+
+    # An estimate that comes after an actual reading changes nothing, and is taken up all the same.
+    late(finished, line(meter(finished), "1.000", "estimated"), batch="guess", sequence=2)
+    assert months_of(finished, "guess") == {MONTH: "late"}
+    guess = corrected(finished)
+    assert (guess["state"], guess["report"]["corrected"]) == ("done", 0)
+    assert months_of(finished, "guess") == {MONTH: "corrected"}
+
+    # A later actual one does; what a file said before it no longer counts.
+    late(finished, line(meter(finished), "8.000"), batch="later", sequence=3)
+    last = corrected(finished)
+    assert (last["number"], last["report"]["corrected"]) == (4, 1)
+    up, down = energies(expected(finished, 0)), energies(expected(finished, 3))
+    assert len(up) == len(down) == 1
+    assert float(up[0]) != 0 > float(down[0])
+    assert finished.call("POST", "/corrections").json()["reason"] == "correction.nothing"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_correction_that_was_killed_is_finished_before_the_next(finished, monkeypatch):
+    late(finished, line(meter(finished), "9.000"), batch="late", sequence=1)
+
+    def kill(*_given: object, **_more: object) -> int:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "send", kill)
+        assert corrected(finished)["state"] == "interrupted"
+    assert months_of(finished, "late") == {MONTH: "corrected"}  # it is fixed that they count
+
+    finished.start()  # as after the end of the process
+    late(finished, line(meter(finished, 1), "9.000"), batch="more", sequence=2)
+    second = corrected(finished)
+    states = [(one["number"], one["state"]) for one in finished.call("GET", "/corrections").json()]
+    assert states == [(1, "done"), (2, "done")]
+    assert second["report"]["corrected"] == 1
+
+
+def test_a_correction_that_cannot_be_made_says_why_and_fixes_nothing(finished):
+    wrong = HEADER + line(meter(finished), "1.000", start="2026-07-01 00:10")
+    failed = corrected(finished, readings=[wrong])
+    assert (failed["state"], failed["number"]) == ("failed", None)
+    assert failed["reason"] == "correction.interval"
+    assert list_corrections(zone_of(finished), MONTH) == []
+    refused = finished.call("POST", "/corrections", files=[("other", ("x", b"x"))])
+    assert refused.json()["reason"] == "message.correction-files"
+    late(finished, line(meter(finished), "9.000"), batch="late", sequence=1)
+    assert corrected(finished)["state"] == "done"
+
+
+def test_an_altered_late_batch_corrects_nothing(finished):
+    receipt = late(finished, line(meter(finished), "9.000"), batch="late", sequence=1)
+    path = zone_of(finished).folder / "readings" / f"{receipt.readings_digest}.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    failed = corrected(finished)
+    assert (failed["state"], failed["reason"]) == ("failed", "storage.read")
+
+
+def test_an_open_month_is_not_corrected(tmp_path):
+    services = Sources(tmp_path)
+    services.put_files()
+    refused = services.call("POST", "/corrections")
+    assert (refused.status_code, refused.json()["reason"]) == (409, "correction.month-open")
+    assert services.call("GET", "/corrections").json() == []
+    services.close()

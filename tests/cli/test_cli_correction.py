@@ -1,0 +1,84 @@
+"""`gridsecure correction` against the services that `gridsecure run` leaves running."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = str(Path(sys.executable).parent / "gridsecure")
+ADDRESS = re.compile(r"API docs +(http://127\.0\.0\.1:\d+)/docs +\((\w+)\)")
+MONTH = "2026-07"
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A billed month, the addresses of its services, and the folder of people's keys."""
+    log = tmp_path / "run.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [PROGRAM, "run", "--meters", "16", "--home", str(tmp_path / "home")],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"COLUMNS": "200"},
+            cwd=tmp_path,
+        )
+    deadline = time.monotonic() + 240
+    try:
+        while "Ctrl-C stops everything" not in (told := log.read_text()):
+            assert process.poll() is None, told
+            assert time.monotonic() < deadline, told
+            time.sleep(0.2)
+        yield (
+            {name: url for url, name in ADDRESS.findall(told)},
+            next((tmp_path / "home").iterdir()),
+        )
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def run(services, person, *command: str) -> str:
+    urls, home = services
+    given = [f"--identity={urls['identity']}", f"--key={home / 'people' / person / 'signing.key'}"]
+    given += [f"--{name}={urls[name]}" for name in needed(command[0])]
+    done = subprocess.run(
+        [PROGRAM, "correction", *command, *given],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"COLUMNS": "200"},
+    )
+    return done.stdout + done.stderr
+
+
+def needed(name: str) -> tuple[str, ...]:
+    return ("platform", "authority") if name == "release" else ("gateway",)
+
+
+def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
+    _, home = running
+    name, *_ = (home / "input" / "contracts.csv").read_text().splitlines()[1].split(",")
+    late = tmp_path / "late.csv"
+    late.write_text(f"meter_point_id,start,kwh\n{name},{MONTH}-01 00:00,9.5\n")
+    told = json.loads(
+        run(running, "operator", "start", MONTH, f"--readings={late}", "--format=json")
+    )
+    assert (told["state"], told["number"], told["report"]["corrected"]) == ("done", 1, 1)
+    shown = run(running, "billing", "show", MONTH)
+    assert "done" in shown
+    released = json.loads(run(running, "billing", "release", MONTH, "--format=json"))
+    assert [one["state"] for one in released["outcomes"]] == ["released"]
+    assert "run.empty" in run(running, "billing", "release", MONTH)
+    late.write_text(late.read_text().replace(" 00:00", " 00:01"))
+    refused = run(running, "operator", "start", MONTH, f"--readings={late}")
+    assert "correction.interval" in refused
+    assert "correction.file" in run(running, "operator", "start", MONTH, "--readings=nothing.csv")
