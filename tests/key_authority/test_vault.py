@@ -21,6 +21,7 @@ from gridsecure.cli.processes import Services
 from gridsecure.cli.service_specs import service_specs
 from gridsecure.cli.service_users import FIRST_UID, ServiceUsers, give
 from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AccessDeniedError,
     AuthenticityError,
@@ -35,7 +36,12 @@ from gridsecure.errors import (
 from gridsecure.homomorphic.parameters import INTERVAL, REGISTER
 from gridsecure.key_authority.checker.answering import FAILED, RELEASED
 from gridsecure.key_authority.checker.vault_client import VaultClient
-from gridsecure.key_authority.packages import CheckedBills, KeyOrder, RevocationOrder
+from gridsecure.key_authority.packages import (
+    CheckedBills,
+    CheckedRoster,
+    KeyOrder,
+    RevocationOrder,
+)
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
 from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure_api.authority import open_zone
@@ -72,18 +78,36 @@ def order(authority: Authority, grid: GridSimulator, uploads: Uploads) -> Order:
     transcript = authority.bill_transcript(upload)
     manifest = upload.roster.manifest
     text = grid.platform_zone.objects.get(manifest.tariff).decode()
+    part = (
+        CheckedRoster(
+            roster=manifest,
+            outputs=transcript.outputs,
+            names=settlement(manifest.domain, manifest.pseudonyms),
+        )
+        .model_dump_json()
+        .encode()
+    )
     content = CheckedBills(
         start=transcript.start,
         end=transcript.end,
         created_at=NOW.isoformat(),
-        rosters=[manifest],
+        rosters=[sm3_hex(part)],
         tariffs={manifest.tariff: text},
-        outputs=[transcript.outputs],
-        names=[settlement(manifest.domain, manifest.pseudonyms)],
         withheld=[],
     )
     files = [grid.platform_zone.objects.get(e.digest) for e in transcript.outputs.values()]
-    return content, files
+    return content, [part, *files]
+
+
+def roster_of(order: Order) -> RosterManifest:
+    return CheckedRoster.parse(order[1][0]).roster
+
+
+def changed_roster(order: Order, **changes: object) -> Order:
+    """The same order about a roster of which something is different."""
+    content, (part, *files) = order
+    other = CheckedRoster.parse(part).model_copy(update=changes).model_dump_json().encode()
+    return content.model_copy(update={"rosters": [sm3_hex(other)]}), [other, *files]
 
 
 def test_the_checkers_order_is_obeyed(authority: Authority, order: Order) -> None:
@@ -93,7 +117,7 @@ def test_the_checkers_order_is_obeyed(authority: Authority, order: Order) -> Non
         sign_message(content, key=authority.grid.authority_key), files, sealed.append
     )
     assert len(sealed) == 1
-    assert answer.statements == [content.rosters[0].roster_id]
+    assert answer.statements == [roster_of(order).roster_id]
 
 
 @pytest.mark.parametrize("who", ["stranger", "platform", "gateway", "identity"])
@@ -115,11 +139,13 @@ def test_an_order_for_something_else_is_refused(authority: Authority, order: Ord
 def test_files_that_the_order_does_not_name(authority: Authority, order: Order) -> None:
     content, files = order
     envelope = sign_message(content, key=authority.grid.authority_key)
-    changed = [bytes([files[0][0]]) + files[0][1:-1] + bytes([files[0][-1] ^ 1]), *files[1:]]
-    with pytest.raises(EnvelopeError):
-        authority.vault.release_bills(envelope, changed, keep_no_more)
-    with pytest.raises(InvalidMessageError):
-        authority.vault.release_bills(envelope, files[1:], keep_no_more)
+    for number, data in enumerate(files):  # the roster's text, and its outputs
+        changed = [*files[:number], data[:-1] + bytes([data[-1] ^ 1]), *files[number + 1 :]]
+        with pytest.raises(EnvelopeError):
+            authority.vault.release_bills(envelope, changed, keep_no_more)
+    for cut in ([], files[:-1]):
+        with pytest.raises(InvalidMessageError):
+            authority.vault.release_bills(envelope, cut, keep_no_more)
     with pytest.raises(InvalidMessageError):
         authority.vault.release_bills(envelope, [*files, files[0]], list[bytes]().append)
 
@@ -127,25 +153,31 @@ def test_files_that_the_order_does_not_name(authority: Authority, order: Order) 
 def test_another_roster_than_the_columns_are_of(
     authority: Authority, order: Order, uploads: Uploads
 ) -> None:
-    content, files = order
-    other: RosterManifest = content.rosters[0].model_copy(update={"roster_id": "f" * 32})
-    envelope = sign_message(
-        content.model_copy(update={"rosters": [other]}), key=authority.grid.authority_key
-    )
+    other: RosterManifest = roster_of(order).model_copy(update={"roster_id": "f" * 32})
+    content, files = changed_roster(order, roster=other)
+    envelope = sign_message(content, key=authority.grid.authority_key)
     with pytest.raises(KeyMismatchError):
         authority.vault.release_bills(envelope, files, keep_no_more)
 
 
+def test_a_meter_point_in_two_rosters_of_an_order(authority: Authority, order: Order) -> None:
+    """It would count twice in its cell, which would look larger than it is."""
+    content, files = order
+    twice = content.model_copy(update={"rosters": content.rosters * 2})
+    envelope = sign_message(twice, key=authority.grid.authority_key)
+    with pytest.raises(InvalidMessageError) as refused:
+        authority.vault.release_bills(envelope, files * 2, list[bytes]().append)
+    assert refused.value.reason == "vault.twice"
+
+
 def test_a_column_under_another_name_than_its_label(authority: Authority, order: Order) -> None:
     """A total in a line's place would be billed as that line."""
-    content, files = order
     renamed = {
         name: entry.model_copy(update={"quantity": "line:9:9"})
-        for name, entry in content.outputs[0].items()
+        for name, entry in CheckedRoster.parse(order[1][0]).outputs.items()
     }
-    envelope = sign_message(
-        content.model_copy(update={"outputs": [renamed]}), key=authority.grid.authority_key
-    )
+    content, files = changed_roster(order, outputs=renamed)
+    envelope = sign_message(content, key=authority.grid.authority_key)
     with pytest.raises(KeyMismatchError):
         authority.vault.release_bills(envelope, files, keep_no_more)
 
@@ -276,16 +308,16 @@ def test_a_file_that_cannot_be_read_ends_its_order_alone(
     envelope = sign_message(content, key=grid.authority_key)
 
     def torn() -> Iterator[bytes]:
-        yield from files[1:]
+        yield from files[:-1]
         raise StorageError("The disk refuses.", reason="check.disk")
 
     with pytest.raises(StorageError):
         client.release_bills(envelope, torn(), keep_no_more)
     with pytest.raises(InvalidMessageError):
-        client.release_bills(envelope, files[1:], keep_no_more)
+        client.release_bills(envelope, files[:-1], keep_no_more)
     sealed: list[bytes] = []
     answer = client.release_bills(envelope, iter(files), sealed.append)
-    assert answer.statements == [content.rosters[0].roster_id]
+    assert answer.statements == [roster_of(order).roster_id]
     assert len(sealed) == 1
 
 

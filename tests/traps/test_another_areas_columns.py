@@ -27,7 +27,7 @@ from gridsecure.errors import KeyMismatchError, OutOfRangeError
 from gridsecure.homomorphic.column_files import column_bytes, open_column
 from gridsecure.homomorphic.parameters import PARAMETER_SETS, REGISTER
 from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
-from gridsecure.key_authority.packages import CheckedBills
+from gridsecure.key_authority.packages import CheckedBills, CheckedRoster
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import (
     ColumnEntry,
@@ -125,17 +125,24 @@ class Area:
     def billed(self, vault: Vault, outputs: Mapping[str, Output]) -> bytes:
         """What the vault seals by the order of a checker that refuses nothing."""
         victims, tariff = self.grid.rosters[0], self.roster.tariff
+        text = (
+            CheckedRoster(
+                roster=self.roster,
+                outputs={name: output.entry for name, output in outputs.items()},
+                names=settlement(self.roster.domain, self.roster.pseudonyms),
+            )
+            .model_dump_json()
+            .encode()
+        )
         order = CheckedBills(
             start=self.grid.period.start.isoformat(),
             end=self.grid.period.end.isoformat(),
             created_at=NOW.isoformat(),
-            rosters=[self.roster],
+            rosters=[sm3_hex(text)],
             tariffs={tariff: self.grid.tariff_texts[self.grid.tariff(victims).tariff_id]},
-            outputs=[{name: output.entry for name, output in outputs.items()}],
-            names=[settlement(self.roster.domain, self.roster.pseudonyms)],
             withheld=[],
         )
-        files = [output.data for output in outputs.values()]
+        files = [text, *(output.data for output in outputs.values())]
         sealed: list[bytes] = []
         vault.release_bills(sign_message(order, key=self.grid.authority_key), files, sealed.append)
         return sealed[0]

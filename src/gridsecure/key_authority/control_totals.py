@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,20 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.billing.bills import Bills
+from gridsecure.errors import InvalidMessageError
 from gridsecure.key_authority.packages import CheckedBills, withheld_measures
 from gridsecure.messages import CellTotal, RosterManifest
 from gridsecure.plans.cells import (
+    ALL_MEASURES,
     MEASURES,
     NO_MEASURES,
+    CellCrowds,
     Member,
     Place,
-    cell_sets,
     money_keys,
     roster_members,
     roster_places,
 )
 from gridsecure.plans.execution import billing_period
-from gridsecure.plans.load_curve import CellLayout, lay_out_cells
+from gridsecure.plans.load_curve import Cell
 from gridsecure.tariffs.tariff import Tariff
 
 
@@ -41,7 +44,9 @@ class RosterBills:
     tariff: Tariff
 
 
-def total_cells(order: CheckedBills, bills: Iterable[RosterBills]) -> list[CellTotal]:
+def total_cells(
+    order: CheckedBills, bills: Iterable[tuple[RosterManifest, RosterBills]]
+) -> list[CellTotal]:
     """Number of bills, energy and money of every cell that they may be told of.
 
     The checker knows what was told before and says so in the order; how large cells and the parts
@@ -49,36 +54,60 @@ def total_cells(order: CheckedBills, bills: Iterable[RosterBills]) -> list[CellT
 
     Args:
         bills: By roster; taken one after the other, and not kept.
+
+    Raises:
+        InvalidMessageError: A meter point is in two rosters, so that its cell looks larger than it
+            is (`vault.twice`).
     """
-    layout = lay_out_cells(order.rosters)
+    crowds: dict[Place, CellCrowds] = defaultdict(CellCrowds)
+    sums = {measure: Counter[Place]() for measure in MEASURES}
+    names: list[NDArray[np.bytes_]] = []
+    for roster, part in bills:
+        names.append(_packed(roster.pseudonyms))
+        rows = billed_rows(roster, start=order.start, end=order.end, tariff=part.tariff)
+        values = zip(part.energy_wh, part.bills.totals_fen, strict=True)
+        for (place, member, key), (energy_wh, amount_fen) in zip(rows, values, strict=True):
+            crowds[place].add(member, key)
+            for measure, value in zip(MEASURES, (1, energy_wh, amount_fen), strict=True):
+                sums[measure][place] += int(value)
+    _check_counted_once(names)
     ordered = withheld_measures(order.withheld)
-    sums: dict[str, dict[int, int]] = {measure: {} for measure in MEASURES}
-
-    def rows() -> Iterator[tuple[Place, Member, Hashable]]:
-        for roster, groups, part in zip(order.rosters, layout.groups, bills, strict=True):
-            ones = np.ones(roster.slots, dtype=object)
-            parts = (ones, part.energy_wh, part.bills.totals_fen)
-            for totals, values in zip(sums.values(), parts, strict=True):
-                for number in np.unique(groups[groups >= 0]).tolist():
-                    added = sum(map(int, values[groups == number]))
-                    totals[number] = totals.get(number, 0) + added
-            yield from billed_rows(roster, start=order.start, end=order.end, tariff=part.tariff)
-
-    sets = cell_sets(rows())
-    withheld = {
-        place: found.list_withheld() | ordered.get(place, NO_MEASURES)
-        for place, found in sets.items()
-    }
+    found = {place: crowds[place].list_withheld() for place in sorted(crowds)}
+    layout = [
+        Cell(*place, members=len(crowds[place].cell), is_released=own != ALL_MEASURES)
+        for place, own in found.items()
+    ]
     cells: list[CellTotal] = []
     for measure, totals in sums.items():
         cells += cells_of(
             layout,
-            totals,
+            {number: totals[place] for number, place in enumerate(found)},
             span=(order.start, order.end),
             measure=measure,
-            withheld={place for place, measures in withheld.items() if measure in measures},
+            withheld={
+                place
+                for place, own in found.items()
+                if measure in own | ordered.get(place, NO_MEASURES)
+            },
         )
     return cells
+
+
+def _packed(pseudonyms: Sequence[str]) -> NDArray[np.bytes_]:
+    """Pseudonyms in 32 bytes each: they are all that is kept of a meter point."""
+    try:
+        return np.frombuffer(bytes.fromhex("".join(pseudonyms)), dtype="S32")
+    except ValueError as error:
+        raise InvalidMessageError("A roster names what is no pseudonym.") from error
+
+
+def _check_counted_once(names: Sequence[NDArray[np.bytes_]]) -> None:
+    packed = np.concatenate([np.empty(0, dtype="S32"), *names])
+    packed.sort()
+    if (packed[1:] == packed[:-1]).any():
+        raise InvalidMessageError(
+            "An order has a meter point in two of its rosters.", reason="vault.twice"
+        )
 
 
 def billed_rows(
@@ -90,7 +119,7 @@ def billed_rows(
 
 
 def cells_of(
-    layout: CellLayout,
+    cells: Iterable[Cell],
     totals: Mapping[int, int],
     *,
     span: tuple[str, str],
@@ -115,5 +144,5 @@ def cells_of(
             if cell.is_released and (cell.zone, cell.customer_class) not in withheld
             else None,
         )
-        for number, cell in enumerate(layout.cells)
+        for number, cell in enumerate(cells)
     ]

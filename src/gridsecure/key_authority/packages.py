@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import EnvelopeError
 from gridsecure.messages import (
     CellTotal,
     ColumnEntry,
     Digest,
     Message,
+    MessageT,
     PreviewCell,
     RosterManifest,
 )
@@ -50,21 +53,32 @@ class WithheldCell(Message):
     measures: list[str]
 
 
+class CheckedRoster(Message):
+    """A roster whose bills are ordered, and the outputs that hold them.
+
+    Args:
+        names: The settlement pseudonym that each slot's bill is filed under.
+    """
+
+    kind: ClassVar[str] = "vault-roster"
+    roster: RosterManifest
+    outputs: dict[str, ColumnEntry]
+    names: list[str]
+
+
 class CheckedBills(Message):
     """Decrypt, round and seal the bills of some rosters.
 
-    `outputs` and the files that follow run over rosters and, within one, over its outputs;
-    `names` over rosters and slots: the settlement pseudonym that each bill is filed under.
+    What follows runs over `rosters`, the digests of their `CheckedRoster` texts: of each this text,
+    then the files of its outputs. So neither side ever holds those of all.
     """
 
     kind: ClassVar[str] = "vault-bills"
     start: str
     end: str
     created_at: str
-    rosters: list[RosterManifest]
+    rosters: list[Digest]
     tariffs: dict[Digest, str]
-    outputs: list[dict[str, ColumnEntry]]
-    names: list[list[str]]
     withheld: list[WithheldCell]
 
 
@@ -109,11 +123,6 @@ class CheckedCorrections(Message):
     corrections: list[CorrectedRoster]
     withheld: list[WithheldCell]
 
-    @property
-    def files(self) -> int:
-        """Files that follow."""
-        return sum(len(c.before.outputs) + len(c.after.outputs) for c in self.corrections)
-
 
 class CheckedPreview(CheckedCorrections):
     """Decrypt both versions of some rosters' bills, and say what would change by cell.
@@ -127,19 +136,45 @@ class CheckedPreview(CheckedCorrections):
 class CheckedTotals(Message):
     """Decrypt blinded columns of whole days and add them up by cell and interval.
 
+    The texts of all rosters follow, then the files of the outputs over quantities and, within one,
+    over rosters.
+
     Args:
         timezone: Local time, in which a day's intervals are named.
+        rosters: Digests of the rosters' texts.
         quantities: The days; every roster has one output for each.
-        highs: Largest value of a slot before blinding, by the names of `outputs`.
+        outputs: Of each quantity, by roster.
+        highs: Largest value of a slot before blinding, likewise.
     """
 
     kind: ClassVar[str] = "vault-totals"
     timezone: str
-    rosters: list[RosterManifest]
+    rosters: list[Digest]
     quantities: list[str]
-    outputs: dict[str, ColumnEntry]
-    highs: dict[str, int]
+    outputs: dict[str, list[ColumnEntry]]
+    highs: dict[str, list[int]]
     withheld: list[WithheldCell]
+
+
+def read_named(text: bytes, *, digest: Digest, expect: type[MessageT]) -> MessageT:
+    """A part of an order that names it by the digest of its text.
+
+    Raises:
+        EnvelopeError: It is another one.
+        InvalidMessageError: Another shape.
+    """
+    check_named(text, digest=digest)
+    return expect.parse(text)
+
+
+def check_named(text: bytes, *, digest: Digest) -> None:
+    """Refuse another text than an order names.
+
+    Raises:
+        EnvelopeError: It is another one.
+    """
+    if sm3_hex(text) != digest:
+        raise EnvelopeError("A part of an order is not the one it names.")
 
 
 def withheld_measures(cells: Sequence[WithheldCell]) -> dict[Place, frozenset[str]]:

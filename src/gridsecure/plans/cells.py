@@ -14,8 +14,9 @@ one. Owners who share what they know without the identity authority knowing it d
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Final, NamedTuple
 
 import pandas as pd
@@ -89,13 +90,57 @@ def cell_sets(rows: Iterable[tuple[Place, Member, Hashable]]) -> dict[Place, Cel
     found: dict[Place, dict[Hashable, set[Member]]] = defaultdict(lambda: defaultdict(set))
     for place, member, key in rows:
         found[place][key].add(member)
-    return {
-        place: CellSets(
-            frozenset().union(*parts.values()),
-            () if None in parts else tuple(map(frozenset, parts.values())),
-        )
-        for place, parts in found.items()
-    }
+    untold = {place for place, parts in found.items() if None in parts}
+    sets = {}
+    for place in list(found):
+        parts = tuple(map(frozenset, found.pop(place).values()))
+        # A cell of one part is that part: a city's largest sets are not kept twice.
+        cell = parts[0] if len(parts) == 1 else frozenset[Member]().union(*parts)
+        sets[place] = CellSets(cell, () if place in untold else parts)
+    return sets
+
+
+class Crowd(Iterable[Member]):
+    """Members without their names, counted: as much of them as `is_enough` looks at.
+
+    Whoever adds one twice counts it twice.
+    """
+
+    def __init__(self) -> None:
+        self._counted = Counter[tuple[str, bool]]()
+
+    def add(self, member: Member) -> None:
+        """Count one more."""
+        self._counted[member.owner, member.counts] += 1
+
+    def __iter__(self) -> Iterator[Member]:
+        for (owner, counts), number in self._counted.items():
+            yield from repeat(Member("", owner, counts), number)
+
+    def __len__(self) -> int:
+        return self._counted.total()
+
+
+@dataclass(slots=True)
+class CellCrowds:
+    """What `CellSets` says of a cell of which nothing was told before, its members only counted.
+
+    Its parts have no member in common, so they are its atoms.
+    """
+
+    cell: Crowd = field(default_factory=Crowd)
+    parts: dict[Hashable, Crowd] = field(default_factory=lambda: defaultdict(Crowd))
+
+    def add(self, member: Member, key: Hashable) -> None:
+        """Count a member, who is in no other part, with what its money depends on."""
+        self.cell.add(member)
+        self.parts[key].add(member)
+
+    def list_withheld(self) -> frozenset[str]:
+        """The measures of which nothing may be told."""
+        if not is_enough(self.cell):
+            return ALL_MEASURES
+        return NO_MEASURES if all(map(is_enough, self.parts.values())) else frozenset({MONEY})
 
 
 def roster_members(roster: RosterManifest) -> list[Member]:

@@ -30,7 +30,7 @@ from gridsecure.homomorphic.columns import Column
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.planning import PlannedColumn
 from gridsecure.messages import RosterManifest
-from gridsecure.plans.cells import Member, Place, is_enough, roster_members, roster_places
+from gridsecure.plans.cells import Crowd, Place, is_enough, roster_members, roster_places
 from gridsecure.plans.quantities import Family
 
 LOAD_CURVE_PLAN_VERSION: Final = 3
@@ -102,28 +102,31 @@ class _DayGroups(Iterable[NDArray[np.int64]]):
             yield self._layout.by_interval(roster, intervals=self._intervals)
 
 
-def lay_out_cells(rosters: Sequence[RosterManifest]) -> CellLayout:
-    """Lay rosters out in cells of zone × customer class."""
-    places = [roster_places(roster) for roster in rosters]
-    members: dict[Place, list[Member]] = defaultdict(list)
-    for roster, own in zip(rosters, places, strict=True):
-        for place, member in zip(own, roster_members(roster), strict=True):
-            members[place].append(member)
-    names = sorted(members)
-    number = {name: index for index, name in enumerate(names)}
-    raw = [np.array([number[place] for place in own], dtype=np.int64) for own in places]
+def lay_out_cells(rosters: Iterable[RosterManifest]) -> CellLayout:
+    """Lay rosters out in cells of zone × customer class.
+
+    Args:
+        rosters: Taken one after the other, and not kept.
+    """
+    crowds: dict[Place, Crowd] = defaultdict(Crowd)
+    seen: dict[Place, int] = {}
+    raw = []
+    for roster in rosters:
+        places = roster_places(roster)
+        for place, member in zip(places, roster_members(roster), strict=True):
+            crowds[place].add(member)
+        numbers = (seen.setdefault(place, len(seen)) for place in places)
+        raw.append(np.fromiter(numbers, dtype=np.int64, count=len(places)))
     cells = tuple(
-        Cell(
-            zone,
-            customer_class,
-            len(members[zone, customer_class]),
-            is_enough(members[zone, customer_class]),
-        )
-        for zone, customer_class in names
+        Cell(*place, members=len(crowds[place]), is_released=is_enough(crowds[place]))
+        for place in sorted(crowds)
     )
-    released = np.array([cell.is_released for cell in cells])
-    groups = tuple(np.where(released[roster], roster, SUPPRESSED) for roster in raw)
-    return CellLayout(cells, groups)
+    final = np.empty(len(cells), dtype=np.int64)
+    for number, cell in enumerate(cells):
+        # Found in the order of the rosters, numbered in the order of their names.
+        found = seen[cell.zone, cell.customer_class]
+        final[found] = number if cell.is_released else SUPPRESSED
+    return CellLayout(cells, tuple(final[roster] for roster in raw))
 
 
 def plan_day(layout: CellLayout, *, highs: Sequence[int]) -> float:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from sqlmodel import col, select
@@ -52,7 +53,12 @@ from gridsecure.key_authority.checker.told_cells import (
 )
 from gridsecure.key_authority.checker.verification import Proven, prove_all
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.key_authority.packages import CheckedBills, CheckedTotals, list_withheld
+from gridsecure.key_authority.packages import (
+    CheckedBills,
+    CheckedRoster,
+    CheckedTotals,
+    list_withheld,
+)
 from gridsecure.messages import (
     CellTotal,
     PlanName,
@@ -378,23 +384,23 @@ def order_totals(
         GridSecureError: As the vault.
     """
     quantities = sorted({name.split("/", 1)[1] for name in part.outputs})
+    outputs = {
+        quantity: [part.outputs[f"{roster.roster_id}/{quantity}"] for roster in part.rosters]
+        for quantity in quantities
+    }
+
+    def texts() -> Iterator[bytes]:
+        return (roster.model_dump_json().encode() for roster in part.rosters)
+
     order = CheckedTotals(
         timezone=find_timezone(part.rosters[0].tariff, zone=zone, view=view),
-        rosters=part.rosters,
+        rosters=[sm3_hex(text) for text in texts()],
         quantities=quantities,
-        outputs={name: output.entry for name, output in part.outputs.items()},
-        highs={
-            f"{data.roster.roster_id}/{quantity}": data.entry(quantity).high
-            for data in part.datas
-            for quantity in quantities
-        },
+        outputs={name: [output.entry for output in own] for name, own in outputs.items()},
+        highs={name: [data.entry(name).high for data in part.datas] for name in quantities},
         withheld=list_withheld(withheld),
     )
-    files = (
-        part.outputs[f"{roster.roster_id}/{quantity}"].data
-        for quantity in quantities
-        for roster in part.rosters
-    )
+    files = chain(texts(), (output.data for own in outputs.values() for output in own))
     return zone.vault.release_totals(sign_message(order, key=zone.signing_key), files).cells
 
 
@@ -418,18 +424,28 @@ def order_bills(
     Raises:
         GridSecureError: As the vault; StorageError: The statements cannot be kept.
     """
-    rosters = [roster for part in proven for roster in part.rosters]
+    # Names are a roster's only once it is written: until then they lie in half the bytes.
+    names = [
+        bytes.fromhex("".join(fetch_settlement_names(part.rosters[0], zone=zone)))
+        for part in proven
+    ]
+
+    def texts() -> Iterator[bytes]:
+        return (_checked_text(part, own) for part, own in zip(proven, names, strict=True))
+
     order = CheckedBills(
         start=proven[0].transcript.start,
         end=proven[0].transcript.end,
         created_at=at.isoformat(),
-        rosters=rosters,
+        rosters=[sm3_hex(text) for text in texts()],
         tariffs=dict(tariffs),
-        outputs=[{name: out.entry for name, out in part.outputs.items()} for part in proven],
-        names=[fetch_settlement_names(roster, zone=zone) for roster in rosters],
         withheld=list_withheld(withheld),
     )
-    files = (output.data for part in proven for output in part.outputs.values())
+    files = (
+        data
+        for text, part in zip(texts(), proven, strict=True)
+        for data in chain([text], (output.data for output in part.outputs.values()))
+    )
     digests: list[str] = []
     answer = zone.vault.release_bills(
         sign_message(order, key=zone.signing_key),
@@ -437,3 +453,18 @@ def order_bills(
         lambda sealed: digests.append(zone.objects.put(sealed)),
     )
     return answer.cells, dict(zip(answer.statements, digests, strict=True))
+
+
+def _checked_text(part: Proven, names: bytes) -> bytes:
+    """What the vault is told of a roster.
+
+    Args:
+        names: The settlement pseudonyms of its slots, 32 bytes each.
+    """
+    text = names.hex()
+    checked = CheckedRoster(
+        roster=part.rosters[0],
+        outputs={name: output.entry for name, output in part.outputs.items()},
+        names=[text[start : start + 64] for start in range(0, len(text), 64)],
+    )
+    return checked.model_dump_json().encode()

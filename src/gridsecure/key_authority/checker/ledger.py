@@ -29,6 +29,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 from sqlmodel import Session, col, insert, select
@@ -223,13 +224,15 @@ def _told(session: Session, period: Period) -> dict[Place, list[Members]]:
         col(ToldSetRow.end_at) == period.end_at,
     )
     members: dict[str, list[Member]] = defaultdict(list)
+    owners: dict[str, str] = {}
     rows = select(
         ToldMemberRow.told_set, ToldMemberRow.name, ToldMemberRow.owner, ToldMemberRow.counts
     )
     for told_set, name, owner, counts in session.exec(rows.join(ToldSetRow).where(*of_period)):
-        members[told_set].append(Member(name, owner, counts))
+        # One text for each owner, however many members it has.
+        members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
     for row in session.exec(select(ToldSetRow).where(*of_period)):
-        sets[row.zone, row.customer_class].append(frozenset(members[row.name]))
+        sets[row.zone, row.customer_class].append(frozenset(members.pop(row.name, ())))
     return sets
 
 
@@ -237,7 +240,7 @@ def _keep_set(
     session: Session, place: Place, members: Members, *, period: Period, at: datetime
 ) -> None:
     """Keep a set that was told of, under a name that says all of it."""
-    rows = sorted((m.name, m.owner, m.counts) for m in members)
+    rows = sorted(members)
     text = json.dumps({"zone": place[0], "customer_class": place[1], "members": rows})
     # Named by its content, so that a set that is told of twice is kept once.
     name = sm3_hex(json.dumps([period.text, text]).encode())
@@ -252,13 +255,21 @@ def _keep_set(
     )
     if keep(session, told_set):
         # Thousands for one set, of a checked roster's names: plain values, and no object for each.
-        session.execute(
-            insert(ToldMemberRow),
-            [
+        _insert_all(
+            session,
+            ToldMemberRow,
+            (
                 {"told_set": name, "name": member, "owner": owner, "counts": counts}
                 for member, owner, counts in rows
-            ],
+            ),
         )
+
+
+def _insert_all(
+    session: Session, kind: type[ToldMemberRow], rows: Iterator[dict[str, object]]
+) -> None:
+    while portion := list(islice(rows, _PORTION)):
+        session.execute(insert(kind), portion)
 
 
 def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:

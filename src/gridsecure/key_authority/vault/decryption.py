@@ -56,12 +56,15 @@ from gridsecure.key_authority.packages import (
     CheckedBills,
     CheckedCorrections,
     CheckedPreview,
+    CheckedRoster,
     CheckedTotals,
     Keep,
     KeyOrder,
     PreviewAnswer,
     RevocationOrder,
     VaultAnswer,
+    check_named,
+    read_named,
     withheld_measures,
 )
 from gridsecure.key_authority.previewed_bills import preview_cells
@@ -76,6 +79,7 @@ from gridsecure.key_authority.vault.custody import (
 from gridsecure.messages import (
     CellTotal,
     ColumnEntry,
+    Digest,
     MessageT,
     RosterManifest,
     Signed,
@@ -111,9 +115,7 @@ class Vault:
         default_factory=OrderedDict, init=False, repr=False
     )
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
-    _layouts: list[tuple[list[RosterManifest], CellLayout]] = field(
-        default_factory=list, init=False, repr=False
-    )
+    _layouts: list[_Seating] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_kek(self.folder, kek=self.kek)
@@ -161,7 +163,7 @@ class Vault:
 
         Args:
             envelope: A signed `CheckedBills`.
-            files: Output column files, in the order the message lists them.
+            files: What follows it.
             keep: Given each roster's statements, sealed to the billing office. They are good for
                 nothing unless an answer follows.
 
@@ -171,20 +173,23 @@ class Vault:
         Raises:
             AuthenticityError: Not the checker's order, or another file than listed.
             CiphertextError: A file is not what the order says, or does not decrypt consistently.
+            InvalidMessageError: Too few files or too many, or as `total_cells`.
         """
         order = self._order(envelope, CheckedBills)
-        remaining = _counted(files, sum(len(outputs) for outputs in order.outputs))
+        remaining = _Files(files)
+        names: list[str] = []
 
-        def made() -> Iterator[RosterBills]:
-            for roster, outputs, own in zip(order.rosters, order.outputs, order.names, strict=True):
-                part = self._bills(order, roster, outputs, remaining)
+        def made() -> Iterator[tuple[RosterManifest, RosterBills]]:
+            for digest in order.rosters:
+                item = read_named(next(remaining), digest=digest, expect=CheckedRoster)
+                part = self._bills(order, item.roster, item.outputs, remaining)
                 bills = bills_to_json([part.bills], tariff=part.tariff)
-                keep(self._seal(order, roster, bills, own))
-                yield part
+                keep(self._seal(order, item.roster, bills, item.names))
+                names.append(item.roster.roster_id)
+                yield item.roster, part
 
         cells = total_cells(order, made())
-        next(remaining, None)
-        names = [roster.roster_id for roster in order.rosters]
+        remaining.finish()
         return VaultAnswer(cells=cells, statements=names)
 
     def release_corrections(
@@ -222,35 +227,52 @@ class Vault:
             InputError: As `interval_times`.
         """
         order = self._order(envelope, CheckedTotals)
-        layout = self._lay_out(order.rosters)
+        remaining = _Files(files)
+        seating = self._seat(order.rosters, remaining)
+        layout = seating.layout
         found = withheld_measures(order.withheld)
         withheld = {place for place, measures in found.items() if ENERGY in measures}
-        remaining = _counted(files, len(order.rosters) * len(order.quantities))
         cells: list[CellTotal] = []
         for quantity in order.quantities:
-            entries = [order.outputs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
+            entries = order.outputs[quantity]
             values = (
                 self._decrypt(entry, next(remaining), roster)
-                for entry, roster in zip(entries, order.rosters, strict=True)
+                for entry, roster in zip(entries, seating.seated, strict=True)
             )
             day = entries[0]
             totals = total_day(values, layout=layout, intervals=day.intervals)
-            highs = [order.highs[f"{r.roster_id}/{quantity}"] for r in order.rosters]
-            _check_totals(layout, totals, highs=highs)
+            _check_totals(layout, totals, highs=order.highs[quantity])
             times = interval_times(
                 day.start, day.end, intervals=day.intervals, timezone=order.timezone
             )
             for own, (start, end) in zip(totals, pairwise(times), strict=True):
-                cells += cells_of(layout, own, span=(start, end), measure=ENERGY, withheld=withheld)
-        next(remaining, None)
+                cells += cells_of(
+                    layout.cells, own, span=(start, end), measure=ENERGY, withheld=withheld
+                )
+        remaining.finish()
         return VaultAnswer(cells=cells, statements=[])
 
-    def _lay_out(self, rosters: list[RosterManifest]) -> CellLayout:
+    def _seat(self, digests: list[Digest], texts: Iterator[bytes]) -> _Seating:
         """The cells of some rosters; days that follow each other have the same ones."""
         with self._lock:
-            if not self._layouts or self._layouts[0][0] != rosters:
-                self._layouts[:] = [(rosters, lay_out_cells(rosters))]
-            return self._layouts[0][1]
+            known = self._layouts[0] if self._layouts else None
+        if known is not None and known.digests == tuple(digests):
+            for digest in digests:
+                check_named(next(texts), digest=digest)
+            return known
+        seated: list[_Seated] = []
+
+        def rosters() -> Iterator[RosterManifest]:
+            for digest in digests:
+                roster = read_named(next(texts), digest=digest, expect=RosterManifest)
+                seated.append(_Seated.of(roster))
+                yield roster
+
+        layout = lay_out_cells(rosters())
+        seating = _Seating(tuple(digests), tuple(seated), layout)
+        with self._lock:
+            self._layouts[:] = [seating]
+        return seating
 
     def _order(self, envelope: Signed, expect: type[MessageT]) -> MessageT:
         return open_message(
@@ -258,7 +280,7 @@ class Vault:
         )
 
     def _compare(self, order: CheckedCorrections, files: Iterable[bytes]) -> list[ComparedBills]:
-        remaining = _counted(files, order.files)
+        remaining = _Files(files)
         parts = []
         for item in order.corrections:
             before, after = (
@@ -266,7 +288,7 @@ class Vault:
                 for version in (item.before, item.after)
             )
             parts.append(compare_versions(item, before, after, span=(order.start, order.end)))
-        next(remaining, None)
+        remaining.finish()
         return parts
 
     def _bills(
@@ -276,8 +298,9 @@ class Vault:
         outputs: Mapping[str, ColumnEntry],
         files: Iterator[bytes],
     ) -> RosterBills:
+        seated = _Seated.of(roster)
         values = {
-            name: self._decrypt(entry, next(files), roster) for name, entry in outputs.items()
+            name: self._decrypt(entry, next(files), seated) for name, entry in outputs.items()
         }
         return recombine_bills(
             roster,
@@ -305,9 +328,7 @@ class Vault:
             created_at=datetime.fromisoformat(order.created_at),
         )
 
-    def _decrypt(
-        self, entry: ColumnEntry, data: bytes, roster: RosterManifest
-    ) -> NDArray[np.uint64]:
+    def _decrypt(self, entry: ColumnEntry, data: bytes, roster: _Seated) -> NDArray[np.uint64]:
         key_set = self._key_set(entry, roster.gateway_id)
         column, label = open_column(
             data,
@@ -349,15 +370,47 @@ def _tariff(order: CheckedBills | CheckedCorrections, roster: RosterManifest) ->
     return parse_tariff(order.tariffs[roster.tariff])
 
 
-def _counted(files: Iterable[bytes], expected: int) -> Iterator[bytes]:
-    """The files of an order; whoever asks for one after the last learns whether there is."""
-    number = 0
-    for number, data in enumerate(files, 1):
-        if number > expected:
-            break
-        yield data
-    if number != expected:
-        raise InvalidMessageError("The vault got the wrong number of files for the order.")
+@dataclass(frozen=True, slots=True)
+class _Seated:
+    """What is kept of a roster while its columns are decrypted."""
+
+    roster_id: str
+    gateway_id: str
+    slots: int
+
+    @classmethod
+    def of(cls, roster: RosterManifest) -> _Seated:
+        return cls(roster.roster_id, roster.gateway_id, roster.slots)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seating:
+    """Some rosters, by digest, and the cells they are laid out in."""
+
+    digests: tuple[Digest, ...]
+    seated: tuple[_Seated, ...]
+    layout: CellLayout
+
+
+class _Files(Iterator[bytes]):
+    """What follows an order, one after the other."""
+
+    def __init__(self, files: Iterable[bytes]) -> None:
+        self._files = iter(files)
+
+    def __next__(self) -> bytes:
+        for data in self._files:
+            return data
+        raise _wrong_number()
+
+    def finish(self) -> None:
+        """Refuse a file after the last one."""
+        for _ in self._files:
+            raise _wrong_number()
+
+
+def _wrong_number() -> InvalidMessageError:
+    return InvalidMessageError("The vault got the wrong number of files for the order.")
 
 
 def recombine_bills(
