@@ -10,7 +10,7 @@ Transcripts are made by the platform's own worker code; tests change them and si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -122,8 +122,8 @@ class View:
         found = self.messages.get(digest)
         return found or find_signed_message(self.grid.platform_zone, kind=kind, digest=digest)
 
-    def objects(self, digests: Sequence[str]) -> list[bytes]:
-        return [self.object(digest) for digest in digests]
+    def objects(self, digests: Sequence[str]) -> Iterator[bytes]:
+        return map(self.object, digests)
 
     def object(self, digest: str) -> bytes:
         self.asked.append(digest)

@@ -13,6 +13,7 @@ from gridsecure.plans.cells import (
     MINIMUM_MEMBERS,
     MONEY,
     NO_MEASURES,
+    CellCrowds,
     Member,
     cell_sets,
     is_enough,
@@ -106,6 +107,28 @@ def test_one_household_on_another_price_has_no_money_told() -> None:
     assert sets[HOME].list_withheld() == NO_MEASURES
     few = cell_sets(rows(roster("a", 14)))
     assert few[HOME].list_withheld() == ALL_MEASURES
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.integers(1, 16), st.booleans()),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_counted_members_withhold_what_remembered_ones_do(
+    groups: list[tuple[str, str, int, bool]],
+) -> None:
+    """Owners, tariffs and who counts, in any mixture: the vault keeps counts and no names."""
+    crowds, found = CellCrowds(), []
+    for number, (owner, key, count, counts) in enumerate(groups):
+        for n in range(count):
+            member = Member(f"{number}-{n}", owner, counts)
+            crowds.add(member, key)
+            found.append((HOME, member, key))
+    sets = cell_sets(found)[HOME]
+    assert crowds.list_withheld() == sets.list_withheld()
+    assert len(crowds.cell) == len(sets.cell)
 
 
 def test_what_money_depends_on_is_told_apart_where_it_enters() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -56,6 +58,23 @@ def test_cells_run_over_rosters_and_small_ones_have_no_total() -> None:
     ]
     assert MINIMUM_MEMBERS == 15
     assert set(layout.groups[0].tolist()) == {0, SUPPRESSED}
+
+
+def test_rosters_are_laid_out_one_after_the_other_and_not_kept() -> None:
+    made_so_far: list[ref[RosterManifest]] = []
+    most = []
+
+    def made() -> Iterator[RosterManifest]:
+        for number in range(5):
+            most.append(sum(one() is not None for one in made_so_far))
+            one = roster(f"r{number}", [FUTIAN] * 4)
+            made_so_far.append(ref(one))
+            yield one
+            del one
+
+    (cell,) = lay_out_cells(made()).cells
+    assert (cell.members, cell.is_released) == (20, True)
+    assert max(most) <= 1, "the one before, which the loop still names"
 
 
 @pytest.mark.parametrize(("intervals", "chunks"), [(24, 1), (300, 2)], ids=["hours", "longest"])

@@ -225,10 +225,15 @@ def _told(session: Session, period: Period) -> dict[Place, list[Members]]:
     )
     members: dict[str, list[Member]] = defaultdict(list)
     owners: dict[str, str] = {}
-    rows = select(
-        ToldMemberRow.told_set, ToldMemberRow.name, ToldMemberRow.owner, ToldMemberRow.counts
+    asked = (
+        select(
+            ToldMemberRow.told_set, ToldMemberRow.name, ToldMemberRow.owner, ToldMemberRow.counts
+        )
+        .join(ToldSetRow)
+        .where(*of_period)
+        .execution_options(yield_per=_PORTION)
     )
-    for told_set, name, owner, counts in session.exec(rows.join(ToldSetRow).where(*of_period)):
+    for told_set, name, owner, counts in session.exec(asked):
         # One text for each owner, however many members it has.
         members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
     for row in session.exec(select(ToldSetRow).where(*of_period)):
