@@ -44,6 +44,8 @@ from gridsecure.gateway.correction_versions import compute_expected_corrections
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_plan
+from gridsecure.gateway.reconciliation import compute_expected_bills
+from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.year_to_date import year_before_wh
 from gridsecure.key_authority.checker.answering import read_sealed_statements
 from gridsecure.key_authority.checker.bill_versions import bill_versions
@@ -431,22 +433,63 @@ def test_who_can_no_longer_be_billed_stops_the_correction(world):
     assert list_corrections(world.zone, MONTH) == []
 
 
-def test_readings_of_who_was_never_billed_are_counted(tmp_path):
-    """A meter point whose readings all come late has no bill to correct."""
-    world = GatewayWorld(tmp_path, load_curves=False)
-    try:
-        late = homes(world)[0]
-        readings = world.simulated.readings()
-        local = readings["start"].dt.tz_convert("Asia/Shanghai").dt.strftime("%Y-%m-%d %H:%M")
-        lines = readings.assign(start=local, kwh=readings["energy_wh"] / 1000)
-        lines = lines[["meter_point_id", "start", "kwh"]]
-        own = lines["meter_point_id"] == late
-        world.save(lines[~own].to_csv(index=False).encode())
-        assert world.process().billed_meters == 19
-        report = correct(world, saved(world, lines[own].to_csv(index=False).encode()))
-        assert (report.corrected, report.late) == (0, 1)
-    finally:
-        world.close()
+@pytest.fixture
+def short_world(tmp_path):
+    """A month that was billed without one meter point, whose readings are there now."""
+    world = GatewayWorld(tmp_path / "short")
+    readings = world.simulated.readings()
+    local = readings["start"].dt.tz_convert("Asia/Shanghai").dt.strftime("%Y-%m-%d %H:%M")
+    lines = readings.assign(start=local, kwh=readings["energy_wh"] / 1000)
+    lines = lines[["meter_point_id", "start", "kwh"]]
+    own = lines["meter_point_id"] == homes(world)[0]
+    world.save(lines[~own].to_csv(index=False).encode())
+    assert world.process().billed_meters == 19
+    yield world, lines[own].to_csv(index=False).encode()
+    world.close()
+
+
+def totals_of(bills) -> list[str]:
+    return sorted(
+        period["total_exact"]
+        for roster in bills.values()
+        for bill in roster.values()
+        for period in bill["periods"]
+    )
+
+
+def test_who_was_left_out_is_billed_first_once_its_readings_are_there(short_world, world):
+    complete = compute_expected_bills(world.zone, load_files(world.zone, MONTH))
+    world, readings = short_world
+    before = compute_expected_bills(world.zone, load_files(world.zone, MONTH))
+    report = correct(world, saved(world, readings))
+    assert (report.corrected, report.late, report.first_billed) == (0, 1, 1)
+    after = compute_expected_bills(world.zone, load_files(world.zone, MONTH))
+    assert before.items() < after.items()
+    assert totals_of(after) == totals_of(complete)
+    (added,) = after.keys() - before.keys()
+    upload = platform_uploads(world)[-1]
+    assert (upload.roster_id, upload.revision) == (added, 1)
+    first = next(one for one in platform_uploads(world) if one.roster_id in before)
+    assert len(upload.columns) >= len(first.columns) - 2  # days of interval columns among them
+
+    # It is a bill like any other: it can be corrected, and nobody is billed first twice.
+    row = (homes(world)[0], "2026-07-03 05:00", 7.5)
+    again = correct(world, saved(world, corrected_csv(row)))
+    assert (again.corrected, again.late, again.first_billed) == (1, 0, 0)
+    assert prove_settlements(world.zone, MONTH, challenge=b"c" * 32).keys() >= {homes(world)[0]}
+
+
+@pytest.mark.parametrize("stage", ["compare", "upload"])
+def test_first_bills_that_were_interrupted_come_out_the_same(short_world, stage):
+    world, readings = short_world
+    files = saved(world, readings)
+    with pytest.raises(Killed):
+        correct(world, files, progress=kill_at(stage))
+    sent = len(platform_uploads(world))
+    report = correct(world, files)
+    assert (report.first_billed, len(platform_uploads(world))) == (1, sent + 1)
+    assert correct(world, files) == report
+    assert len(platform_uploads(world)) == sent + 1
 
 
 @pytest.mark.parametrize("which", ["first", "corrected"])

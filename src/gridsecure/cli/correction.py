@@ -148,11 +148,12 @@ def _named(told: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def _list(told: list[dict[str, Any]], console: Console) -> None:
     table = Table("correction", "state")
-    for name in ("number", "bills corrected", "rosters", "without a bill"):
+    for name in ("number", "bills corrected", "first bills", "without a bill"):
         table.add_column(name, justify="right")
     for one in told:
         counts = one["report"] or {}
-        shown = (counts.get(name) for name in ("corrected", "rosters", "late"))
+        first, late = counts.get("first_billed", 0), counts.get("late", 0)
+        shown = (counts["corrected"], first, late - first) if counts else (None, None, None)
         numbers = ("" if count is None else f"{count:,}" for count in (one["number"], *shown))
         state = one["state"] if one["reason"] is None else f"{one['state']}: {one['reason']}"
         table.add_row(one["name"][:12], state, *numbers)

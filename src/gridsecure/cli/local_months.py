@@ -259,6 +259,7 @@ def rebill_month(
         clock=utc_now,
         progress=_silent,
         admit=_admit(later),
+        bill_left_out=False,
     )
     if not report.rosters:
         return {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +23,7 @@ from sqlmodel import col, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError, StorageError
+from gridsecure.gateway import outbox
 from gridsecure.gateway.collection import LaterReadings
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.month_files import month_folder
@@ -36,6 +37,7 @@ from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.tables import CorrectionPlanRow, CorrectionReportRow
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.messages import FIRST_REVISION
 from gridsecure.periods import BillingPeriod
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
@@ -108,6 +110,9 @@ class CorrectionPlan:
         first_readings: Digests of the month's first readings files.
         validated_at: When the readings were validated; another run validates as of then.
         late: Meter points with readings that are in no roster, and so have no bill to correct.
+        added: Ids of the rosters in which such meter points get their first bill.
+        refused: Those that the identity authority refused, with the reason; another run leaves
+            out the same ones.
     """
 
     number: int
@@ -116,6 +121,19 @@ class CorrectionPlan:
     validated_at: str
     rosters: tuple[PlannedRoster, ...]
     late: int
+    added: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def added_names(self) -> tuple[str, ...]:
+        """The names in the outbox of first bills."""
+        month = self.files.month
+        return tuple(upload_name(name, month, FIRST_REVISION) for name in self.added)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in the outbox of all that it sends."""
+        return (*(item.name for item in self.rosters), *self.added_names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +144,7 @@ class CorrectionReport:
         columns: Encrypted columns.
         bytes_uploaded: Sent to the platform by the run that finished [bytes].
         late: As in the plan.
+        first_billed: How many of these got their first bill.
     """
 
     number: int
@@ -134,6 +153,7 @@ class CorrectionReport:
     columns: int
     bytes_uploaded: int
     late: int
+    first_billed: int
 
 
 def save_correction(
@@ -246,6 +266,26 @@ def make_correction_folder(zone: GatewayZone, files: CorrectionFiles) -> Path:
     return private_folder(folder / files.name)
 
 
+def find_first_uploads(zone: GatewayZone, month: str) -> dict[str, tuple[str, Path]]:
+    """The first uploads of a month's rosters: those of the month, then those that were added late.
+
+    Returns:
+        Roster id -> name in the outbox, and the folder of what its oracle settled.
+
+    Raises:
+        NotFoundError: The month was not processed (`month.not-processed`).
+    """
+    plan, folder = load_plan(zone, month), month_folder(zone, month)
+    found = {roster: (name, folder) for roster, name in zip(plan.rosters, plan.names, strict=True)}
+    for correction in list_corrections(zone, month):
+        own = make_correction_folder(zone, correction.files)
+        for roster, name in zip(correction.added, correction.added_names, strict=True):
+            sent = outbox.find(zone, name)
+            if sent is not None and sent.state == outbox.COMMITTED:
+                found[roster] = (name, own)
+    return found
+
+
 def list_corrections(zone: GatewayZone, month: str) -> list[CorrectionPlan]:
     """The fixed corrections of a month, in order."""
     with read_session(zone.engine) as session:
@@ -278,6 +318,7 @@ def find_correction_report(zone: GatewayZone, name: str) -> CorrectionReport | N
         columns=row.columns,
         bytes_uploaded=row.bytes_uploaded,
         late=row.late,
+        first_billed=row.first_billed,
     )
 
 
@@ -345,5 +386,6 @@ def _plan(text: str) -> CorrectionPlan:
         ),
         first_readings=tuple(fields.pop("first_readings")),
         rosters=tuple(rosters),
+        added=tuple(fields.pop("added", ())),
         **fields,
     )

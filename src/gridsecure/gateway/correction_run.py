@@ -8,6 +8,9 @@
 5. upload, and have the platform commit;
 6. report.
 
+Through the services, meter points that the month left out and that can be billed now get their
+first bill with it (`first_bills`).
+
 As for a month (`months`), nothing leaves the gateway before the plan is fixed, and from then on a
 killed run is completed by the next one with the same files. No interval columns are sent: load
 curves stay as first released. An earlier version is never touched: its files, its settlements and
@@ -50,11 +53,19 @@ from gridsecure.gateway.correction_versions import (
     list_earlier_corrections,
     version_oracle,
 )
+from gridsecure.gateway.first_bills import (
+    assign_left_out,
+    count_first_bills,
+    encrypt_first_bills,
+    seating_of,
+    send_first_bills,
+)
 from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, Progress
 from gridsecure.gateway.preparation import (
     Admit,
     AdmittedMonth,
+    Assigned,
     admit_month,
     require_billed,
     settle_roster,
@@ -64,6 +75,7 @@ from gridsecure.gateway.seating import reseat_roster
 from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.month_texts import year_text
+from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.tariff import parse_tariff
 
 STAGES: Final = ("read", "validate", "admit", "compare", "encrypt", "upload")
@@ -78,6 +90,7 @@ def correct_month(  # noqa: PLR0913 - as `process_month`, and what corrects it
     clock: Callable[[], datetime],
     progress: Progress,
     admit: Admit = admit_month,
+    bill_left_out: bool = True,
 ) -> CorrectionReport:
     """Correct a finished month, or finish what a killed run began.
 
@@ -87,6 +100,7 @@ def correct_month(  # noqa: PLR0913 - as `process_month`, and what corrects it
         clock: Gives the time, aware.
         progress: Told of every step of `STAGES`.
         admit: Step 1.
+        bill_left_out: Whether meter points without a bill get one.
 
     Returns:
         The report; of a correction finished before, the report it had.
@@ -100,9 +114,9 @@ def correct_month(  # noqa: PLR0913 - as `process_month`, and what corrects it
     known = find_correction_report(zone, correction.name)
     if known is not None:
         return known
-    run = _CorrectionRun(zone, files, correction, peers, clock, progress, admit)
+    run = _CorrectionRun(zone, files, correction, peers, clock, progress, admit, bill_left_out)
     plan = run.plan()
-    if plan is None or any(outbox.find(zone, item.name) is None for item in plan.rosters):
+    if plan is None or any(outbox.find(zone, name) is None for name in plan.names):
         plan = run.prepare(plan)
     return run.report(plan, sent=run.upload(plan))
 
@@ -118,6 +132,7 @@ class _CorrectionRun:
     clock: Callable[[], datetime]
     progress: Progress
     admit: Admit
+    bill_left_out: bool
 
     def plan(self) -> CorrectionPlan | None:
         """The plan of this correction, or None while it is not fixed and may be."""
@@ -137,22 +152,49 @@ class _CorrectionRun:
         at = self.clock() if known is None else datetime.fromisoformat(known.validated_at)
         admitted = self.admit_month(at)
         self.progress("compare", 0, 0)
-        changed, late = self.compare(admitted)
+        changed, billed = self.compare(admitted)
+        names = frozenset(admitted.admission.billed["meter_point_id"])
+        assigned = self.assign(admitted, billed, known) if self.bill_left_out else None
+        added = assigned.rosters if assigned else []
         plan = CorrectionPlan(
             number=1 + len(list_earlier_corrections(self.zone, self.correction)),
             files=self.correction,
             first_readings=tuple(file_digest(path) for path in self.files.readings),
             validated_at=at.isoformat(),
             rosters=tuple(item.planned for item in changed),
-            late=late,
+            late=len(names - billed),
+            added=tuple(item.roster.manifest.roster_id for item in added),
+            refused=assigned.refused if assigned else {},
         )
         fix_correction(self.zone, plan, at=self.clock())
         self.encrypt(changed, admitted=admitted)
+        encrypt_first_bills(
+            self.zone,
+            added,
+            admitted=admitted,
+            period=self.period,
+            peers=self.peers,
+            at=self.clock(),
+        )
         return plan
+
+    def assign(
+        self, admitted: AdmittedMonth, billed: frozenset[str], known: CorrectionPlan | None
+    ) -> Assigned | None:
+        """Rosters of those whom the month left out."""
+        zone, peers, clock = self.zone, self.peers, self.clock
+        seating = seating_of(zone, known, period=self.period, peers=peers, clock=clock)
+        folder = make_correction_folder(zone, self.correction)
+        return assign_left_out(admitted, billed=billed, seating=seating, folder=folder)
+
+    @property
+    def period(self) -> BillingPeriod:
+        """The month."""
+        return month_period(self.correction.month, timezone=self.zone.timezone)
 
     def admit_month(self, at: datetime) -> AdmittedMonth:
         """Step 1: the whole month, read and validated with all later files."""
-        month, zone = self.correction.month, self.zone
+        zone = self.zone
         earlier = list_earlier_corrections(zone, self.correction)
         first = tuple(file_digest(path) for path in self.files.readings)
         if any(plan.first_readings != first for plan in earlier):
@@ -161,7 +203,7 @@ class _CorrectionRun:
                 reason="audit.version",
                 remedy="Look for what altered the gateway's folder; restore it from a backup.",
             )
-        period = month_period(month, timezone=zone.timezone)
+        period = self.period
         versions = [plan.files for plan in earlier] + [self.correction]
         files = replace(
             self.files,
@@ -191,8 +233,8 @@ class _CorrectionRun:
         texts = [*used, *(path.read_text(encoding="utf-8") for path in paths)]
         return dict(self.files.tariffs) | {parse_tariff(text).tariff_id: text for text in texts}
 
-    def compare(self, admitted: AdmittedMonth) -> tuple[list[ChangedRoster], int]:
-        """Step 2: rosters with corrected slots, and how many meter points are in no roster."""
+    def compare(self, admitted: AdmittedMonth) -> tuple[list[ChangedRoster], frozenset[str]]:
+        """Step 2: rosters with corrected slots, and the meter points that have a bill."""
         billed = admitted.admission.billed
         known = recall_members(self.zone, year_text(self.correction.month))
         meters = {known[name].billing: name for name in billed["meter_point_id"] if name in known}
@@ -207,7 +249,8 @@ class _CorrectionRun:
                 "correct the files and send them again.",
             )
         changed = [self.find_change(head, meters, admitted) for head in latest]
-        return [item for item in changed if item is not None], len(billed) - len(seated)
+        names = frozenset(meters[subject] for subject in seated)
+        return [item for item in changed if item is not None], names
 
     def find_change(
         self, head: LatestVersion, meters: Mapping[str, str], admitted: AdmittedMonth
@@ -245,7 +288,7 @@ class _CorrectionRun:
 
     def encrypt(self, changed: list[ChangedRoster], *, admitted: AdmittedMonth) -> None:
         """Step 4: every roster that is not signed yet goes into the outbox."""
-        period = month_period(self.correction.month, timezone=self.zone.timezone)
+        period = self.period
         start = period.start.isoformat()
         keys = self.peers.key_sets(start)
         key = agents_of(self.zone).gateway().key_in(billing_domain(start))
@@ -275,13 +318,15 @@ class _CorrectionRun:
         for done, item in enumerate(waiting):
             self.progress("upload", done, len(waiting))
             sent_bytes += outbox.send(self.zone, item, platform=platform, clock=self.clock)
-        return sent_bytes
+        self.progress("upload", len(waiting), len(waiting) + len(plan.added))
+        first = send_first_bills(self.zone, plan, peers=self.peers, clock=self.clock)
+        return sent_bytes + first
 
     def report(self, plan: CorrectionPlan, *, sent: int) -> CorrectionReport:
         """Step 6: count and record."""
         outgoing = [outbox.load_outgoing(self.zone, item.name) for item in plan.rosters]
-        for item in outgoing:
-            outbox.drop_columns(self.zone, item.name)
+        for name in plan.names:
+            outbox.drop_columns(self.zone, name)
         report = CorrectionReport(
             number=plan.number,
             corrected=sum(len(item.corrected_slots) for item in plan.rosters),
@@ -289,6 +334,7 @@ class _CorrectionRun:
             columns=sum(len(item.upload.columns) for item in outgoing),
             bytes_uploaded=sent,
             late=plan.late,
+            first_billed=count_first_bills(self.zone, plan),
         )
         found = make_correction_folder(self.zone, self.correction)
         adopt_totals(found, into=self.files.folder, number=plan.number)

@@ -21,6 +21,7 @@ from gridsecure.gateway.correction_plan import (
     CorrectionFiles,
     CorrectionPlan,
     PlannedRoster,
+    find_first_uploads,
     list_corrections,
     make_correction_folder,
 )
@@ -95,10 +96,12 @@ def find_heads(
     Raises:
         NotFoundError: The month, or an earlier correction, was not encrypted.
     """
-    plan = load_plan(zone, files.month)
+    first = find_first_uploads(zone, files.month)
+    own = find_correction(zone, before)
     found = {
-        first: LatestVersion(first, outbox.load_outgoing(zone, name), files.folder)
-        for first, name in zip(plan.rosters, plan.names, strict=True)
+        roster: LatestVersion(roster, outbox.load_outgoing(zone, name), folder)
+        for roster, (name, folder) in first.items()
+        if own is None or roster not in own.added
     }
     for correction in list_earlier_corrections(zone, before):
         folder = make_correction_folder(zone, correction.files)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import pandas as pd
 
@@ -49,6 +49,9 @@ from gridsecure.periods import BillingPeriod
 from gridsecure.plans.execution import roster_contracts
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 from gridsecure.wire.gateway import MonthReport
+
+NOTHING_BILLED: Final = "month.nothing-billed"
+"""Why a month without anybody to bill is refused."""
 
 Begin = Callable[[str], None]
 """Told the name of each stage as it begins."""
@@ -410,7 +413,7 @@ def _not_over(month: str) -> InputError:
 def _nothing_billed() -> InputError:
     return InputError(
         "No meter point of this month can be billed.",
-        reason="month.nothing-billed",
+        reason=NOTHING_BILLED,
         remedy="The exceptions file in the month's folder gives the reason for each.",
     )
 

@@ -26,6 +26,7 @@ from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import map_settlement_names
 from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.correction_plan import find_first_uploads
 from gridsecure.gateway.month_plan import load_plan
 from gridsecure.gateway.private_files import write_private
 from gridsecure.gateway.rosters import Roster
@@ -75,14 +76,14 @@ def compute_expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Do
             or not to the end of encryption (`outbox.missing`).
     """
     plan = load_plan(zone, files.month)
-    rosters = [RosterManifest.parse(outbox.load_outgoing(zone, n).roster.body) for n in plan.names]
     settled = map_settlement_names(zone, plan.start)
     documents = {}
-    for name, roster in zip(plan.rosters, rosters, strict=True):
-        path = oracle_path(files.folder / "oracle", name)
+    for roster_id, (name, folder) in find_first_uploads(zone, files.month).items():
+        roster = RosterManifest.parse(outbox.load_outgoing(zone, name).roster.body)
+        path = oracle_path(folder / "oracle", roster_id)
         bills = compute_oracle_bills(path, roster=roster, zone=zone, span=(plan.start, plan.end))
         found = bills_to_json([bills], tariff=roster_tariff(zone, roster))["meters"]
-        documents[name] = rename_documents(found, settled)
+        documents[roster_id] = rename_documents(found, settled)
     return documents
 
 

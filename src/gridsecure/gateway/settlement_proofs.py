@@ -12,6 +12,7 @@ from gridsecure.errors import InvalidMessageError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.agents import agents_of
+from gridsecure.gateway.correction_plan import find_first_uploads
 from gridsecure.gateway.month_plan import load_plan
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.month_texts import year_text
@@ -43,7 +44,11 @@ def prove_settlements(zone: GatewayZone, month: str, *, challenge: bytes) -> dic
     names = {
         one.billing: meter for meter, one in recall_members(zone, year_text(plan.start)).items()
     }
-    billed = [n for name in plan.names for n in outbox.load_outgoing(zone, name).seated.pseudonyms]
+    billed = [
+        subject
+        for name, _ in find_first_uploads(zone, month).values()
+        for subject in outbox.load_outgoing(zone, name).seated.pseudonyms
+    ]
     agents, domain = agents_of(zone), settlement_domain(plan.start)
     agents.prepare(domain)
     return {

@@ -454,7 +454,9 @@ class CorrectionReportRow(Kept, Row, table=True):
     """The report of a finished correction."""
 
     __tablename__ = "correction_report"
-    SAME: ClassVar = ("name", "corrected", "rosters", "columns", "bytes_uploaded", "late")
+    SAME: ClassVar = (
+        "name", "corrected", "rosters", "columns", "bytes_uploaded", "late", "first_billed",
+    )  # fmt: skip
 
     name: str = Field(primary_key=True, foreign_key="correction_plan.name")
     corrected: int
@@ -462,9 +464,10 @@ class CorrectionReportRow(Kept, Row, table=True):
     columns: int
     bytes_uploaded: int = Field(sa_type=BigInteger)
     late: int
+    first_billed: int
     at: datetime = Field(sa_type=Moment)
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0007"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0008"
 )

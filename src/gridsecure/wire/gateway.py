@@ -201,7 +201,8 @@ class ExceptionStatus(Answer):
 class CorrectionCounts(Answer):
     """What a correction changed: bills of so many meter points, in so many rosters.
 
-    `late` meter points have readings and no bill that could be corrected.
+    `late` meter points had readings and no bill that could be corrected; `first_billed` of them got
+    their first bill.
     """
 
     corrected: Count
@@ -209,6 +210,7 @@ class CorrectionCounts(Answer):
     columns: Count
     bytes_uploaded: Count
     late: Count
+    first_billed: Count
 
 
 class CorrectionStatus(Answer):
