@@ -4,7 +4,8 @@ Invariants: both ends are aware; `start < end`; an interval belongs to exactly o
 that holds all of it. A period spans local calendar months, so its length in hours changes where
 the clock changes, and its length in days is counted on the local calendar.
 
-Not handled here: bills for part of a month (moving in or out), and tariffs that change mid-month.
+Not handled here: tariffs that change mid-month. Who moves in or out within a month is billed over
+the month, with the readings of its own days (`gateway.books.months`).
 """
 
 from __future__ import annotations

@@ -298,7 +298,6 @@ def test_files_are_private_and_named_by_the_gateway(services):
     services.put_files(readings=[b"a,b\n1,2\n", b"c"])
     files = [path for path in services.months.rglob("*") if path.is_file()]
     assert sorted(path.name for path in files) == [
-        "contracts.csv",
         "input.json",
         "readings-0001",
         "readings-0002",
@@ -386,10 +385,14 @@ def test_too_large_a_body_is_refused_before_it_is_kept(resting):
     assert not resting.months.exists()
 
 
+def test_readings_alone_are_refused_while_nobody_holds_anything(resting):
+    refused = resting.call("PUT", "/files", files=[("readings", ("r", b"x"))])
+    assert (refused.status_code, refused.json()["reason"]) == (400, "month.no-contracts")
+
+
 @pytest.mark.parametrize(
     "files",
     [
-        [("readings", ("r", b"x"))],
         [("contracts", ("c", b"x")), ("contracts", ("c", b"x")), ("readings", ("r", b"x"))],
         [("contracts", ("c", b"x")), ("readings", ("r", b"x")), ("other", ("o", b"x"))],
     ],

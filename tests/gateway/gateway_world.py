@@ -50,7 +50,7 @@ from gridsecure.gateway.enrolment import IdentityClient
 from gridsecure.gateway.enrolment_passes import RANDOM
 from gridsecure.gateway.identity_peer import IdentityPeer
 from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
-from gridsecure.gateway.month_files import load_files, save_files
+from gridsecure.gateway.month_files import HandedIn, load_files, save_files
 from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, process_month
 from gridsecure.gateway.packing import pack_energies
@@ -296,9 +296,12 @@ class GatewayWorld:
         save_files(
             self.zone,
             month,
-            readings=[BytesIO(data) for data in readings or (self.simulated.wide_csv(),)],
-            contracts=BytesIO(text),
-            tariffs=[],
+            files=HandedIn(
+                [BytesIO(data) for data in readings or (self.simulated.wide_csv(),)],
+                contracts=BytesIO(text),
+            ),
+            person="operator",
+            at=self.clock(),
         )
 
     # --- running ---------------------------------------------------------------------------------

@@ -214,7 +214,7 @@ def test_where_blocks_end_changes_nothing(size, encoding):
 def test_a_refused_file_leaves_the_months_folder_as_it_was(tmp_path):
     bomb = packed(tmp_path / "readings-0001", *BOMBS["one line again and again"])
     (tmp_path / "contracts.csv").write_text("meter_point_id\nA\n")
-    files = MonthFiles("2026-07", tmp_path, (bomb,), tmp_path / "contracts.csv", {})
+    files = MonthFiles("2026-07", tmp_path, (bomb,), {})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InvalidReadingsError, match=r"readings\.expansion.*file 1 of 1"):
         read_files(files, timezone="Asia/Shanghai", period=PERIOD)
@@ -228,9 +228,7 @@ def test_the_files_of_a_month_are_counted_together(tmp_path, later):
         paths.append(tmp_path / f"readings-{number}")
         paths[-1].write_bytes(wide_lines(1, points=",".join(["0.1"] * 96)))
     own, corrected = (tuple(paths[:1]), tuple(paths[1:])) if later else (tuple(paths), ())
-    files = MonthFiles(
-        "2026-07", tmp_path, own, tmp_path / "contracts.csv", {}, later=(LaterReadings(corrected),)
-    )
+    files = MonthFiles("2026-07", tmp_path, own, {}, later=(LaterReadings(corrected),))
     assert read_files(files, timezone="Asia/Shanghai", period=PERIOD)
     fewer = replace(files, max_readings=2 * 31 * 96)
     with pytest.raises(InputError) as refused:

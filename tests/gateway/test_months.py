@@ -208,8 +208,10 @@ def test_before_that_files_may_be_replaced_after_a_failure(world):
 def test_changed_rosters_after_fixing_are_refused(world):
     with pytest.raises(Killed):
         world.process(progress=kill_at("encrypt"))
-    (contracts,) = (world.folder / "months" / MONTH).glob("input-*/contracts.csv")
-    contracts.write_bytes(b"\n".join(contracts.read_bytes().splitlines()[:-1]))
+    (readings,) = (world.folder / "months" / MONTH).glob("input-*/readings-0001")
+    gone = world.simulated.meter_point_ids[0].encode()
+    lines = readings.read_bytes().splitlines(keepends=True)
+    readings.write_bytes(b"".join(line for line in lines if not line.startswith(gone)))
     with pytest.raises(ConflictError) as refusal:
         world.process()
     assert refusal.value.reason == "conflict.month-plan"

@@ -11,14 +11,15 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Final
 
 from anyio import to_thread
-from fastapi import APIRouter, Body, Depends, FastAPI, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import CorrectionFiles
 from gridsecure.gateway.correction_run import correct_month
-from gridsecure.gateway.month_files import load_files, save_files
+from gridsecure.gateway.month_files import HandedIn, load_files, save_files
 from gridsecure.gateway.months import Peers, Progress, process_month
 from gridsecure.gateway.reconciliation import seal_expected
 from gridsecure.gateway.settlement_proofs import prove_settlements
@@ -58,6 +59,8 @@ class ProofsWanted(BaseModel):
     challenge: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+Operator = Annotated[TokenClaims, Depends(require("operator"))]
+
 router = APIRouter(tags=["months"])
 _operators = [Depends(require("operator"))]
 _readers = [Depends(require("operator", "billing"))]
@@ -65,12 +68,11 @@ _billing = [Depends(require("billing"))]
 
 _FORM: Final = {
     "requestBody": {
-        "required": True,
+        "required": False,
         "content": {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["contracts"],
                     "properties": {
                         "readings": FILE_LIST,
                         "contracts": {"type": "string", "format": "binary"},
@@ -83,24 +85,31 @@ _FORM: Final = {
 }
 
 
-@router.put("/months/{month}/files", dependencies=_operators, openapi_extra=_FORM)
-def put_files(month: str, service: Service, form: Form) -> FilesKept:
-    """Hand in a month's meter data files, contracts and own tariffs, in place of earlier ones."""
+@router.put("/months/{month}/files", openapi_extra=_FORM)
+def put_files(
+    month: str, request: Request, service: Service, form: Form, claims: Operator
+) -> FilesKept:
+    """Hand in a month's meter data files and own tariffs, in place of earlier ones.
+
+    A contract file goes into the books, from the month's first day: whoever it leaves out holds
+    nothing from then on.
+    """
     readings = form_files(form, "readings")
     contracts = form_files(form, "contracts")
     tariffs = form_files(form, "tariffs")
-    if len(contracts) != 1 or set(form) - {"readings", "contracts", "tariffs"}:
+    is_other = not form and request.headers.get("content-length", "0") != "0"
+    if is_other or len(contracts) > 1 or set(form) - {"readings", "contracts", "tariffs"}:
         raise InvalidMessageError(
-            "A month needs one file named contracts; files named readings, where sources sent no "
-            "batches, and files named tariffs may come with it.",
+            "A month has files named readings, where sources sent no batches, one file named "
+            "contracts, where the books lack what it says, and files named tariffs.",
             reason="message.month-files",
             remedy="Send them as multipart/form-data.",
         )
 
     def save() -> int:
-        return save_files(
-            service.zone, month, readings=readings, contracts=contracts[0], tariffs=tariffs
-        )
+        files = HandedIn(readings, contracts[0] if contracts else None, tariffs)
+        at = service.clock()
+        return save_files(service.zone, month, files=files, person=claims.subject, at=at)
 
     count = service.worker.keep_files(month, save)
     return FilesKept(readings_files=len(readings), contracts=count)

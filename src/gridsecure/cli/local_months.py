@@ -200,8 +200,7 @@ def bill_month(
     for made in (folder.parent.parent, folder.parent, folder):
         private_folder(made)
     texts = {name: part.billed.text for name, part in named.items()}
-    contracts = folder / "contracts.csv"
-    files = MonthFiles(month, folder, (readings,), contracts, texts, rules="")
+    files = MonthFiles(month, folder, (readings,), texts, rules="")
     local.identity.enter(_with_readings(named, period))
     report = process_month(
         local.gateway,

@@ -22,9 +22,17 @@ from gridsecure.billing.calendars import find_straddling
 from gridsecure.billing.charges import KINDS, Need, list_needs
 from gridsecure.billing.limits import OPEN_LIMIT_WH, counts_hours
 from gridsecure.billing.measures import find_across_prices
-from gridsecure.billing.rules import LineRule, interval_length, line_rules
+from gridsecure.billing.rules import (
+    EXPORT,
+    REGISTER,
+    TOTAL,
+    LineRule,
+    interval_length,
+    line_rules,
+)
 from gridsecure.billing.validation import LEFT_OUT
 from gridsecure.errors import InputError
+from gridsecure.gateway.books.months import CHANGED, TWICE
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.packing import interval_bound_wh
 from gridsecure.gateway.private_files import write_private
@@ -42,11 +50,15 @@ Mask = NDArray[np.bool_]
 REASONS: Final = {
     "no-contract": "it has readings but no contract",
     "no-readings": "it has a contract but no readings",
+    CHANGED: "its contract changes within the month",
+    TWICE: "its account moved out of it and in again within the month",
     "two-intervals": "it has readings of two interval lengths for the same time",
     "net-metered": "it has readings below zero; energy fed in goes to export_kwh",
     "quarantined": "too few of its readings passed validation",
     "held": "a validation rule holds its bill until somebody has looked at its readings",
     "tariff-unknown": "no tariff file carries its contract's tariff id",
+    "part-month": "its account holds it for a part of the month, and its tariff has a charge that"
+    " no rule divides",
     "tariff-not-valid": "its tariff, or the tariff's price series, does not cover the month",
     "register-missing": "its tariff bills reactive energy or feed-in, and its readings have none",
     "interval-length": "an interval of its readings spans two prices of its tariff",
@@ -66,6 +78,9 @@ REASONS: Final = {
     "identity.refused": "the identity authority refused it",
 }
 """Reason code -> what it says about a meter point; in order of precedence."""
+
+_DIVISIBLE: Final = (TOTAL, REGISTER, EXPORT)
+"""Lines that are the same for the days of a part as for a month: a price for each kWh of theirs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,11 +123,15 @@ class SeenMeters:
         all: Every one of them, whatever became of its readings.
         left_out: Those that validation set aside whole -> its rule.
         held: Those whose bill it holds -> its rule.
+        parts: Those that are billed for a part of the month.
+        objections: Those whose bill the books hold -> why.
     """
 
     all: Collection[str]
     left_out: Mapping[str, str] = field(default_factory=dict)
     held: Mapping[str, str] = field(default_factory=dict)
+    parts: Collection[str] = ()
+    objections: Mapping[str, str] = field(default_factory=dict)
 
 
 def admit(
@@ -146,8 +165,12 @@ def admit(
         objections |= _energy_objections(energies, rows=rows, contracts=contracts)
     objections["quarantined"] = rows < 0
     objections["held"] = names.isin(list(seen.held))
+    for reason in (CHANGED, TWICE):
+        own = [name for name, found in seen.objections.items() if found == reason]
+        objections[reason] = names.isin(own)
     for name, mask in _tariff_objections(contracts, tariffs, energies, rows, period).items():
         objections[name] = mask
+    objections["part-month"] &= names.isin(list(seen.parts))
     reasons = np.full(len(names), "", dtype=object)
     for reason in REASONS:
         hit = objections.get(reason, np.zeros(len(names), dtype=bool)) & (reasons == "")
@@ -226,7 +249,7 @@ def _tariff_objections(
     masks = {
         reason: np.zeros(len(contracts), dtype=bool)
         for reason in (
-            *("tariff-not-valid", "tier-limit", "tier-energy"),
+            *("tariff-not-valid", "tier-limit", "tier-energy", "part-month"),
             *("register-missing", "year-to-date", "interval-length"),
         )
     }
@@ -243,6 +266,8 @@ def _tariff_objections(
                 raise
             masks["tariff-not-valid"] |= own
             continue
+        if any(rule.basis not in _DIVISIBLE for rule in rules):
+            masks["part-month"] |= own
         if energies is not None:
             masks["register-missing"] |= own & _without_register(rules, energies, rows)
             masks["interval-length"] |= own & _across_prices(tariff, energies, rows)

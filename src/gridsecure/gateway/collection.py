@@ -9,22 +9,25 @@ with readings below zero; both by name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import UNKNOWN, find_length_changes, usual_interval
 from gridsecure.billing.reading_versions import outranking_readings, overlay_readings
 from gridsecure.billing.readings import ReadingProblem, as_categories, join_readings
 from gridsecure.billing.rule_books import default_text
 from gridsecure.billing.rule_policies import ValidationPolicy
-from gridsecure.billing.validation import validate_readings
+from gridsecure.billing.validation import ValidationResult, validate_readings
 from gridsecure.errors import InputError, InvalidReadingsError
+from gridsecure.gateway.books.months import MonthContracts, Window, no_contracts
 from gridsecure.gateway.formats import ReadingsFile, read_readings
 from gridsecure.gateway.ingestion.stored_readings import count_rows, read_batches
 from gridsecure.periods import BillingPeriod
@@ -54,6 +57,8 @@ class MonthFiles:
         month: YYYY-MM, local.
         folder: The month's folder, for what is written about it.
         tariffs: Tariff id -> text.
+        contracts: Reads what the books say of the month.
+        books_revision: The revision of the books that it reads.
         later: What each correction brought, oldest first; each lies over those before.
         months: The folder of all months, where `folder` is not one of them.
         max_readings: Readings of all files that are held at once.
@@ -66,8 +71,9 @@ class MonthFiles:
     month: str
     folder: Path
     readings: tuple[Path, ...]
-    contracts: Path
     tariffs: Mapping[str, str]
+    contracts: Callable[[], MonthContracts] = no_contracts
+    books_revision: int = 0
     later: tuple[LaterReadings, ...] = ()
     months: Path | None = None
     max_readings: int = MAX_READINGS
@@ -212,38 +218,97 @@ def collect(
     policy: ValidationPolicy,
     period: BillingPeriod,
     now: datetime,
+    parts: Mapping[str, Window] | None = None,
 ) -> Collected:
     """Validate readings.
 
     Args:
         sources: The files as read; emptied here, so that memory is not held twice.
         policy: Has the contracts; readings of meter points without one are quarantined.
+        parts: The time that some of them have of the period; the others have all of it.
     """
-    if policy.contracts is None:
-        raise ValueError("a month is validated with its contracts")
     problems = Counter(problem.rule for source in sources for problem in source.problems)
     readings = as_categories(join_readings([source.readings for source in sources]))
     sources.clear()
-    names = frozenset(readings["meter_point_id"].cat.categories)
-    # Meter points without any reading are found by admission.
-    result = validate_readings(
-        readings,
-        now=now,
-        policy=policy,
-        period=(period.start, period.end),
-        known_meters=sorted(names.intersection(policy.contracts["meter_point_id"])),
-    )
-    problems.update(result.counts())
+    whole = (period.start, period.end)
+    results = [
+        _validated(part, rows, policy=policy, now=now, window=window)
+        for window, rows, part in _by_window(readings, parts or {}, whole)
+    ]
+    for result in results:
+        problems.update(result.counts())
+    result = results[0] if len(results) == 1 else _joined_results(results)
     return Collected(
         readings=result.accepted,
         quarantined=result.quarantined,
         estimates=result.estimates,
         interval=usual_interval(readings["minutes"].to_numpy()),
-        seen=names,
+        seen=frozenset(readings["meter_point_id"].cat.categories),
         left_out=result.left_out,
         held=result.held,
         input_rows=result.input_rows,
         accepted_rows=len(result.accepted),
         problems=dict(sorted(problems.items())),
         found=result.problems,
+    )
+
+
+Rows = NDArray[np.intp]
+
+
+def _by_window(
+    readings: pd.DataFrame, parts: Mapping[str, Window], whole: Window
+) -> Iterator[tuple[Window, Rows | None, pd.DataFrame]]:
+    """Readings by the time that their meter points should cover, and where they stood."""
+    by_window: dict[Window, list[str]] = {}
+    for name, window in parts.items():
+        by_window.setdefault(window, []).append(name)
+    ids = readings["meter_point_id"].cat
+    group = np.zeros(len(ids.categories), dtype=np.int64)
+    for number, names in enumerate(by_window.values(), start=1):
+        group[ids.categories.isin(names)] = number
+    if not group.any():
+        yield whole, None, readings
+        return
+    of_row = group[ids.codes]
+    for number, window in enumerate((whole, *by_window)):
+        (rows,) = np.nonzero(of_row == number)
+        if len(rows):
+            part = readings.iloc[rows].reset_index(drop=True)
+            own = part["meter_point_id"].cat.remove_unused_categories()
+            yield window, rows, part.assign(meter_point_id=own)
+
+
+def _validated(
+    readings: pd.DataFrame,
+    rows: Rows | None,
+    *,
+    policy: ValidationPolicy,
+    now: datetime,
+    window: Window,
+) -> ValidationResult:
+    """Readings of meter points that should cover a window, validated."""
+    if policy.contracts is None:
+        raise ValueError("a month is validated with its contracts")
+    names = set(readings["meter_point_id"].cat.categories)
+    # Meter points without any reading are found by admission.
+    known = sorted(names.intersection(policy.contracts["meter_point_id"]))
+    result = validate_readings(readings, now=now, policy=policy, period=window, known_meters=known)
+    if rows is None:
+        return result
+    there = result.quarantined.assign(row=rows[result.quarantined["row"].to_numpy(np.intp)])
+    return replace(result, quarantined=there)
+
+
+def _joined_results(results: Sequence[ValidationResult]) -> ValidationResult:
+    """Results of different meter points as one."""
+    quarantined = join_readings([result.quarantined for result in results])
+    return ValidationResult(
+        accepted=as_categories(join_readings([result.accepted for result in results])),
+        quarantined=quarantined.sort_values("row", ignore_index=True),
+        problems=tuple(problem for result in results for problem in result.problems),
+        input_rows=sum(result.input_rows for result in results),
+        estimates=join_readings([result.estimates for result in results]),
+        left_out={name: rule for one in results for name, rule in one.left_out.items()},
+        held={name: rule for one in results for name, rule in one.held.items()},
     )

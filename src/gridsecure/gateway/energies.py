@@ -8,8 +8,9 @@ packing) takes rows of it instead of searching a frame of millions of readings a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -123,12 +124,19 @@ class IntervalEnergies:
         }
 
 
-def lay_out_energies(readings: pd.DataFrame, *, period: BillingPeriod) -> IntervalEnergies:
+def lay_out_energies(
+    readings: pd.DataFrame,
+    *,
+    period: BillingPeriod,
+    parts: Mapping[str, tuple[datetime, datetime]] | None = None,
+) -> IntervalEnergies:
     """Lay readings out by meter point and interval.
 
     Args:
         readings: Validated readings of the period; none outside it. Without a column `minutes`
             all have one length.
+        parts: The time that some meter points have of the period; there is nothing of theirs
+            outside it, which is no energy.
 
     Returns:
         Meter points in the order of their names.
@@ -154,6 +162,12 @@ def lay_out_energies(readings: pd.DataFrame, *, period: BillingPeriod) -> Interv
     first, places = meters.astype(np.int64) * (size + 1), len(names) * (size + 1)
     begun, ended = (np.bincount(first + place, minlength=places) for place in (column, ends))
     covered = (begun - ended).reshape(len(names), size + 1).cumsum(axis=1)
+    for name, window in (parts or {}).items():
+        row = names.get_indexer(pd.Index([name]))[0]
+        if row >= 0:
+            inside = [(moment_us(moment) - begin) // step_us for moment in window]
+            covered[row, : inside[0]] += 1
+            covered[row, inside[1] : -1] += 1
     if (covered[:, :-1] != 1).any():
         raise _incomplete()
     energy_wh = np.zeros((len(names), size), dtype=np.int64)

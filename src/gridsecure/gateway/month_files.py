@@ -1,6 +1,6 @@
 """A month's input files in the gateway's folder: replaced as a set or not at all.
 
-    months/2026-07/input-<random>/     readings-0001, …, contracts.csv, tariff-0001.toml, …
+    months/2026-07/input-<random>/     readings-0001, …, tariff-0001.toml, …
     months/2026-07/input.json          names the set in force
 
 A set is written into a folder of its own, and takes effect when `input.json` names it. Whatever a
@@ -15,11 +15,19 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+import pandas as pd
+
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
+from gridsecure.gateway.books.as_of import contracts_as_of
+from gridsecure.gateway.books.imports import state_contracts
+from gridsecure.gateway.books.register import is_held_in, newest_revision
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.exceptions import find_waived
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
@@ -46,29 +54,40 @@ def month_folder(zone: GatewayZone, month: str) -> Path:
     return zone.folder / "months" / month
 
 
-def save_files(
-    zone: GatewayZone,
-    month: str,
-    *,
-    readings: Sequence[BinaryIO],
-    contracts: BinaryIO,
-    tariffs: Sequence[BinaryIO],
-) -> int:
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """What is handed in for a month.
+
+    Args:
+        readings: Meter data files; read when the month is processed. There may be none where
+            sources sent batches of the month.
+        contracts: A contract file; None where the books have what the month needs.
+        tariffs: Tariff files beyond the catalogue's, or instead of them.
+    """
+
+    readings: Sequence[BinaryIO] = ()
+    contracts: BinaryIO | None = None
+    tariffs: Sequence[BinaryIO] = ()
+
+
+def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, at: datetime) -> int:
     """Keep a month's files in place of earlier ones.
+
+    A contract file goes into the books, from the month's first day, and is not kept. It says who
+    holds what then: whoever it leaves out has moved out.
 
     Args:
         month: YYYY-MM.
-        readings: Meter data files; read when the month is processed. There may be none where
-            sources sent batches of the month.
-        tariffs: Tariff files beyond the catalogue's, or instead of them.
+        person: Who hands them in.
 
     Returns:
-        Contracts in the contract file.
+        Contracts in the contract file; 0 without one.
 
     Raises:
-        ConflictError: The month's rosters are fixed (`conflict.month-files`).
-        InputError: No readings, or a contract or tariff file that cannot be used; earlier files
-            stay in force.
+        ConflictError: The month's rosters are fixed (`conflict.month-files`), or the books were
+            changed at the same time (`conflict.books`).
+        InputError: No readings, nobody in the books, or a contract or tariff file that cannot be
+            used; earlier files stay in force.
         StorageError: The disk could not take them; earlier files stay in force.
     """
     folder = month_folder(zone, month)
@@ -79,28 +98,45 @@ def save_files(
             remedy="Process the month to its end.",
         )
     period = month_period(month, timezone=zone.timezone)
-    if not readings and not find_batches(zone, period, until=newest_batch(zone)):
+    if not files.readings and not find_batches(zone, period, until=newest_batch(zone)):
         raise InputError(
             "No readings file was sent, and no source sent readings of this month.",
             reason="month.no-readings",
             remedy="Send one file or more under the name readings, or batches to /v1/readings.",
         )
+    if files.contracts is None and not is_held_in(zone, period):
+        raise InputError(
+            "Nobody holds a meter point in this month, by the books.",
+            reason="month.no-contracts",
+            remedy="Send a contract file under the name contracts, or import into the books first.",
+        )
     private_folder(folder)
     with _staged(folder) as staging:
-        names = [f"readings-{number:04d}" for number in range(1, len(readings) + 1)]
-        for name, source in zip(names, readings, strict=True):
+        names = [f"readings-{number:04d}" for number in range(1, len(files.readings) + 1)]
+        for name, source in zip(names, files.readings, strict=True):
             write_private(staging / name, _chunks(source), what=_WHAT)
-        write_private(staging / _CONTRACTS, _chunks(contracts), what=_WHAT)
-        count = len(load_contracts(staging / _CONTRACTS))
+        contracts = _read_contracts(files.contracts, staging)
         by_id = {}
-        for number, source in enumerate(tariffs, start=1):
+        for number, source in enumerate(files.tariffs, start=1):
             name = f"tariff-{number:04d}.toml"
             write_private(staging / name, _chunks(source), what=_WHAT)
             by_id[load_tariff(staging / name).tariff_id] = name
+        if contracts is not None:
+            first = period.start.date()
+            state_contracts(zone, contracts, valid_from=first, person=person, at=at)
         pointer = {"folder": staging.name, "readings": names, "tariffs": by_id}
         text = json.dumps(pointer, sort_keys=True)
         write_private(folder / _POINTER, [text.encode()], what=_WHAT)
-    return count
+    return 0 if contracts is None else len(contracts)
+
+
+def _read_contracts(source: BinaryIO | None, staging: Path) -> pd.DataFrame | None:
+    if source is None:
+        return None
+    write_private(staging / _CONTRACTS, _chunks(source), what=_WHAT)
+    contracts = load_contracts(staging / _CONTRACTS)
+    (staging / _CONTRACTS).unlink()  # the books have it
+    return contracts
 
 
 def load_files(zone: GatewayZone, month: str) -> MonthFiles:
@@ -121,6 +157,7 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
     source = folder / pointer["folder"]
     plan, period = find_plan(zone, month), month_period(month, timezone=zone.timezone)
     until = newest_batch(zone) if plan is None else plan.until_batch
+    revision = newest_revision(zone) if plan is None else plan.books_revision
     first = period.start.date()
     paths = catalogue_tariffs(first) | {n: source / file for n, file in pointer["tariffs"].items()}
     try:
@@ -131,8 +168,9 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
         month=month,
         folder=folder,
         readings=tuple(source / name for name in pointer["readings"]),
-        contracts=source / _CONTRACTS,
         tariffs=tariffs,
+        contracts=partial(contracts_as_of, zone, period=period, revision=revision),
+        books_revision=revision,
         max_readings=zone.max_readings,
         batches=find_batches(zone, period, until=until),
         until_batch=until,

@@ -47,6 +47,7 @@ class MonthPlan:
         refused: Meter points that the identity authority refused, with the reason; another run
             leaves out the same ones.
         until_batch: The number of the last batch of readings that counts; later ones are late.
+        books_revision: The revision of the books that its contracts are of.
         rules: Digest of the rule book that they are validated by, which is among the objects; empty
             where they were not validated by one.
         waived: Meter points and rules of that book whose hold of a bill somebody had waived.
@@ -60,6 +61,7 @@ class MonthPlan:
     counts: Mapping[str, Any]
     refused: Mapping[str, str]
     until_batch: int = 0
+    books_revision: int = 0
     rules: str = ""
     waived: tuple[tuple[str, str], ...] = ()
 

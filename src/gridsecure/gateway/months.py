@@ -284,6 +284,7 @@ class _MonthRun:
             counts=assigned.admitted.counts() | {"rosters": len(rosters), "rules": rules},
             refused=assigned.refused,
             until_batch=self.files.until_batch,
+            books_revision=self.files.books_revision,
             rules=rules,
             waived=tuple(sorted(self.files.waived)),
         )

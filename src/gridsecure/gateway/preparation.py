@@ -18,7 +18,6 @@ from typing import Any, Final, Protocol, Self
 
 import pandas as pd
 
-from gridsecure.billing.contracts import load_contracts
 from gridsecure.billing.rule_books import parse_book
 from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.settlements import settle
@@ -31,6 +30,7 @@ from gridsecure.gateway.admission import (
     contradict_books,
     write_exceptions,
 )
+from gridsecure.gateway.books.months import MonthContracts
 from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.enrolment import Enrolled
@@ -280,34 +280,27 @@ def admit_month(
         raise _not_over(files.month)
     # 1. Read.
     begin("read")
-    contracts = load_contracts(files.contracts)
+    books = files.contracts()
+    contracts, parts = books.contracts, books.parts(period)
     tariffs = _parsed(files.tariffs, timezone=timezone)
-    sources = read_files(files, timezone=timezone, period=period)
+    sources = [
+        replace(one, readings=books.name_holders(one.readings, timezone=timezone))
+        for one in read_files(files, timezone=timezone, period=period)
+    ]
     # 2. Validate.
     begin("validate")
     book, months = parse_book(files.rules), files.months or files.folder.parent
     past = find_profiles(months, period=period, rules=book.estimation)
     policy = ValidationPolicy(book, contracts, files.waived, past)
-    collected = collect(sources, policy=policy, period=period, now=at)
+    collected = collect(sources, policy=policy, period=period, now=at, parts=parts)
     write_quarantine(collected.quarantined, path=files.folder / "quarantine.csv")
     write_estimates(collected.estimates, path=files.folder / "estimates.csv")
     keep_profiles(files.folder, collected.readings, book.estimation)
     # 3. Admit.
     begin("admit")
-    complete = len(collected.readings) > 0
-    energies = lay_out_energies(collected.readings, period=period) if complete else None
-    if energies is not None:
-        names, totals = energies.meter_point_ids.tolist(), energies.totals_wh.tolist()
-        keep_totals(files.folder, dict(zip(names, totals, strict=True)))
-        before = year_before_wh(months, energies=energies, contracts=contracts, period=period)
-        energies = replace(energies, year_before_wh=before)
-    admission = admit(
-        energies,
-        seen=SeenMeters(collected.seen, collected.left_out, collected.held),
-        contracts=contracts,
-        tariffs=tariffs,
-        period=period,
-    )
+    energies = _laid_out(files, collected.readings, books, period=period)
+    seen = SeenMeters(collected.seen, collected.left_out, collected.held, parts, books.objections)
+    admission = admit(energies, seen=seen, contracts=contracts, tariffs=tariffs, period=period)
     write_exceptions(admission, path=files.folder / "exceptions.csv")
     in_use = set(admission.billed["tariff_id"])
     return Admitted(admission, energies, collected, {n: files.tariffs[n] for n in in_use})
@@ -321,6 +314,24 @@ def require_billed(admitted: AdmittedMonth) -> None:
     """
     if admitted.admission.billed.empty:
         raise _nothing_billed()
+
+
+def _laid_out(
+    files: MonthFiles, readings: pd.DataFrame, books: MonthContracts, *, period: BillingPeriod
+) -> IntervalEnergies | None:
+    """The month's energies with those of the year before it; None where there are no readings."""
+    if readings.empty:
+        return None
+    energies = lay_out_energies(readings, period=period, parts=books.parts(period))
+    names, totals = energies.meter_point_ids.tolist(), energies.totals_wh.tolist()
+    keep_totals(files.folder, dict(zip(names, totals, strict=True)))
+    before = year_before_wh(
+        files.months or files.folder.parent,
+        energies=energies,
+        contracts=books.contracts,
+        period=period,
+    )
+    return replace(energies, year_before_wh=before)
 
 
 def assign_rosters(

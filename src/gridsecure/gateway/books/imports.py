@@ -10,15 +10,17 @@ was looked at: once the books have changed, it is refused. Repeating either step
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final, Literal
 
+import pandas as pd
+
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError, StorageError
-from gridsecure.gateway.books.facts import KINDS, Fact, Kind, MeterPoint
+from gridsecure.gateway.books.facts import KINDS, NO_CONTRACT, Fact, Kind, MeterPoint, Value
 from gridsecure.gateway.books.lines import RefusedLine, read_lines
 from gridsecure.gateway.books.register import (
     Change,
@@ -26,6 +28,7 @@ from gridsecure.gateway.books.register import (
     keep_change,
     newest_revision,
     outdated,
+    read_holding,
     read_meter_points,
 )
 from gridsecure.gateway.books.statements import Statement, apply_statement
@@ -132,6 +135,46 @@ def apply_import(zone: GatewayZone, digest: str, *, person: str, at: datetime) -
     for path in _folder(zone).glob("*"):  # compared with books that are no more
         path.unlink(missing_ok=True)
     return made
+
+
+def state_contracts(
+    zone: GatewayZone, frame: pd.DataFrame, *, valid_from: date, person: str, at: datetime
+) -> int:
+    """Let the books say from a day on what a contract file says, and of nobody else anything.
+
+    Who is not in the file moves out on that day. What is so already changes nothing.
+
+    Args:
+        frame: A contract frame.
+        person: Who handed it in.
+
+    Returns:
+        The revision of the books that says so.
+
+    Raises:
+        ConflictError: The books were changed at the same time (`conflict.books`).
+        StorageError: The database could not take it; nothing is changed.
+    """
+    base = newest_revision(zone)
+    names = frame["meter_point_id"].tolist()
+    statements: list[Statement | RefusedLine] = [
+        Statement(line, name, valid_from, None, contract=own, is_whole=True)
+        for line, (name, own) in enumerate(zip(names, _contracts(frame), strict=True), start=2)
+    ]
+    gone = sorted(set(read_holding(zone, valid_from)) - set(names))
+    statements += [Statement(0, name, None, valid_from) for name in gone]
+    said = [base, valid_from.isoformat(), frame.to_csv(index=False)]
+    empty = Change(base=base, digest=sm3_hex(json.dumps(said).encode()))
+    found = compare(statements, read_meter_points(zone, {*names, *gone}), empty)
+    if not any(found.change.gone.values()) and not any(found.change.new.values()):
+        return base
+    return keep_change(zone, found.change, person=person, at=at).number
+
+
+def _contracts(frame: pd.DataFrame) -> Iterator[Mapping[str, Value]]:
+    columns = [frame[name].tolist() for name in NO_CONTRACT]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(NO_CONTRACT, values, strict=True))
 
 
 def compare(

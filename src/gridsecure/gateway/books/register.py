@@ -32,6 +32,7 @@ from gridsecure.gateway.tables import (
     InstalledMeterRow,
 )
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.periods import BillingPeriod
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, read_page
@@ -115,6 +116,17 @@ def read_holding(zone: GatewayZone, day: date) -> list[str]:
     )
     with read_session(zone.engine) as session:
         return sorted(session.exec(held))
+
+
+def is_held_in(zone: GatewayZone, period: BillingPeriod) -> bool:
+    """Whether anybody holds anything in a period, by the books of now."""
+    held = select(col(HoldingRow.id)).where(
+        col(HoldingRow.valid_to) > period.start.date(),
+        col(HoldingRow.valid_from) < period.end.date(),
+        col(HoldingRow.until_revision) == CURRENT,
+    )
+    with read_session(zone.engine) as session:
+        return session.exec(held.limit(1)).first() is not None
 
 
 def list_holdings(session: Session, asked: PageAsked) -> tuple[list[HoldingRow], int | None]:

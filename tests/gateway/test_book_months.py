@@ -1,0 +1,259 @@
+"""Months by the books: who moves in or out is billed for its days, and a fixed month stays so."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import date, timedelta
+from io import BytesIO
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridsecure.billing.contracts import default_contracts
+from gridsecure.billing.readings import as_categories
+from gridsecure.credentials.seats import billing_domain
+from gridsecure.errors import InputError
+from gridsecure.gateway import preparation
+from gridsecure.gateway.books import imports
+from gridsecure.gateway.books.as_of import contracts_as_of
+from gridsecure.gateway.books.months import Holding, MonthContracts
+from gridsecure.gateway.books.register import newest_revision
+from gridsecure.gateway.month_files import HandedIn, load_files, save_files
+from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.outbox import load_outgoing
+from gridsecure.gateway.reconciliation import compute_expected_bills, oracle_path, read_oracle
+from gridsecure.messages import RosterManifest
+from tests.gateway.gateway_world import MONTH, GatewayWorld, Killed, kill_at
+from tests.gateway.test_packing import decrypted
+
+JULY = month_period(MONTH, timezone="Asia/Shanghai")
+MOVES = "meter_point_id,valid_from,account,zone,customer_class,tariff_id\n"
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = GatewayWorld(tmp_path, load_curves=False)
+    made.save()
+    yield made
+    made.close()
+
+
+def change(world, text: str) -> int:
+    """Apply an import."""
+    found = imports.hand_in(world.zone, text.encode(), valid_from=None)
+    assert found.refused == 0, found.refusals
+    at = world.clock()
+    return imports.apply_import(world.zone, found.change.digest, person="op", at=at).number
+
+
+def homes(world) -> pd.DataFrame:
+    contracts = world.contracts()
+    return contracts[contracts["customer_class"] == "household"].reset_index(drop=True)
+
+
+def move_in(
+    world, *, before: str = "2026-07-01", day: str = "2026-07-16", tariff: str = "flat"
+) -> tuple[str, str]:
+    """Let account B move in after A at the first home; the home and B's name at it."""
+    row = homes(world).iloc[0]
+    name, facts = row["meter_point_id"], f"{row['zone']},household,{tariff}"
+    change(world, f"{MOVES}{name},{before},A,,,{tariff}\n{name},{day},B,{facts}\n")
+    listed = default_contracts([f"{name}~B"]).assign(zone=row["zone"], customer_class="household")
+    world.list_contracts(listed)
+    return name, f"{name}~B"
+
+
+def oracle_totals(world) -> dict[str, int]:
+    """Holder -> its energy in the plaintext oracle [Wh]."""
+    files, plan = load_files(world.zone, MONTH), find_plan(world.zone, MONTH)
+    pseudonyms = {world.meter_point(name).name_in(domain): name for name, domain in names(world)}
+    found = {}
+    for roster in plan.rosters:
+        oracle = read_oracle(oracle_path(files.folder / "oracle", roster))
+        for pseudonym, total in zip(oracle["meter_point_id"], oracle["total_wh"], strict=True):
+            found[pseudonyms[pseudonym]] = int(total)
+    return found
+
+
+def names(world):
+    domain = billing_domain("2026")
+    own = homes(world)["meter_point_id"][0]
+    return [(name, domain) for name in (*world.simulated.meter_point_ids, f"{own}~B")]
+
+
+def energy(world, name: str, first: str, end: str) -> int:
+    """What the simulated meter point used on some days [Wh]."""
+    readings = world.simulated.readings()
+    local = pd.DatetimeIndex(readings["start"]).tz_convert("Asia/Shanghai").tz_localize(None)
+    inside = (local >= pd.Timestamp(first)) & (local < pd.Timestamp(end))
+    return int(readings["energy_wh"][inside & (readings["meter_point_id"] == name)].sum())
+
+
+def excluded(world) -> dict[str, str]:
+    table = pd.read_csv(world.folder / "months" / MONTH / "exceptions.csv", dtype=str)
+    return dict(zip(table["meter_point_id"], table["reason"], strict=True))
+
+
+def test_who_moves_in_and_who_moves_out_are_billed_for_their_days(world, monkeypatch):
+    name, mover = move_in(world)
+    sealed = []
+    real = preparation.pack_energies
+
+    def noted(energies, *, roster, **rest):
+        for column in real(energies, roster=roster, **rest):
+            sealed.append((roster, column))
+            yield column
+
+    monkeypatch.setattr(preparation, "pack_energies", noted)
+    report = world.process()
+    assert (report.billed_meters, report.excluded) == (21, {})
+    totals = oracle_totals(world)
+    assert totals[name] == energy(world, name, "2026-07-01", "2026-07-16")
+    assert totals[mover] == energy(world, name, "2026-07-16", "2026-08-01")
+    # What is encrypted is what the oracle bills, slot by slot.
+    checked = 0
+    for roster, column in sealed:
+        if column.entry.quantity == "total":
+            values = decrypted(column, roster)
+            wanted = [totals[own] for own in roster.meter_point_ids]
+            assert values[: len(wanted)] == wanted
+            checked += len(wanted)
+    assert checked >= 2
+    assert (
+        sum(map(len, compute_expected_bills(world.zone, load_files(world.zone, MONTH)).values()))
+        == 21
+    )
+
+
+def test_a_charge_that_no_rule_divides_holds_both_bills(world):
+    name, mover = move_in(world, tariff="shenzhen-residential-tiers")
+    report = world.process()
+    assert (report.billed_meters, report.excluded) == (19, {"part-month": 2})
+    assert excluded(world) == {name: "part-month", mover: "part-month"}
+
+
+def test_a_contract_that_changes_within_the_month_holds_the_bill(world):
+    first, second = homes(world)["meter_point_id"][:2]
+    change(world, f"meter_point_id,valid_from,tariff_id\n{first},2026-07-10,other\n")
+    change(world, f"meter_point_id,valid_to\n{second},2026-07-10\n")
+    change(world, f"meter_point_id,valid_from,tariff_id\n{second},2026-07-20,flat\n")
+    assert world.process().billed_meters == 18
+    assert excluded(world) == {first: "books.changed", second: "books.twice"}
+
+
+def test_what_was_read_while_nobody_held_the_meter_point_is_nobodys(world):
+    name = homes(world)["meter_point_id"][0]
+    change(world, f"meter_point_id,valid_to\n{name},2026-07-10\n")
+    report = world.process()
+    assert (report.billed_meters, report.excluded) == (20, {})
+    assert report.quarantined == 22 * 24
+    assert report.readings + report.estimated == report.accepted + report.quarantined
+    assert oracle_totals(world)[name] == energy(world, name, "2026-07-01", "2026-07-10")
+
+
+def test_who_moves_in_is_billed_though_nothing_was_read_before(world):
+    name, mover = move_in(world)
+    lines = world.simulated.wide_csv().decode().splitlines(keepends=True)
+    late = [
+        line for line in lines if not (line.startswith(name) and line.split(",")[1] < "2026-07-16")
+    ]
+    world.save("".join(late).encode())
+    world.process()
+    assert excluded(world) == {name: "no-readings"}
+    assert oracle_totals(world)[mover] == energy(world, name, "2026-07-16", "2026-08-01")
+
+
+def test_the_month_after_a_move_is_under_the_new_name(world):
+    name, mover = move_in(world, before="2026-06-01", day="2026-07-01")
+    assert world.process().billed_meters == 20
+    totals = oracle_totals(world)
+    assert totals[mover] == energy(world, name, "2026-07-01", "2026-08-01")
+    assert name not in totals
+
+
+def test_a_fixed_month_counts_by_the_books_it_was_fixed_with(world):
+    with pytest.raises(Killed):
+        world.process(progress=kill_at("encrypt"))
+    plan = find_plan(world.zone, MONTH)
+    assert plan.books_revision == newest_revision(world.zone) == 1
+    gone = "".join(f"{name},2026-07-01\n" for name in world.contracts()["meter_point_id"])
+    change(world, f"meter_point_id,valid_to\n{gone}")
+    world.restart()
+    assert world.process().billed_meters == 20
+    assert find_plan(world.zone, MONTH).rosters == plan.rosters
+
+
+def test_a_month_is_billed_from_the_books_alone(world):
+    readings = HandedIn([BytesIO(world.simulated.wide_csv())])
+    save_files(world.zone, MONTH, files=readings, person="op", at=world.clock())
+    assert newest_revision(world.zone) == 1
+    assert world.process().billed_meters == 20
+
+
+def test_nothing_is_billed_before_anybody_holds_anything(world):
+    readings = HandedIn([BytesIO(b"")])
+    with pytest.raises(InputError) as refused:
+        save_files(world.zone, "2026-05", files=readings, person="op", at=world.clock())
+    assert refused.value.reason == "month.no-contracts"
+
+
+def test_a_contract_file_says_who_holds_what_and_the_same_again_changes_nothing(world):
+    revision = newest_revision(world.zone)
+    found = contracts_as_of(world.zone, period=JULY, revision=revision)
+    contracts = world.contracts().sort_values("meter_point_id", ignore_index=True)
+    pd.testing.assert_frame_equal(found.contracts, contracts)
+    assert (found.moved, found.objections) == ((), {})
+    world.save()
+    assert newest_revision(world.zone) == revision
+    fewer = world.contracts_csv().splitlines(keepends=True)[:-1]
+    world.save(contracts=b"".join(fewer))
+    left = contracts_as_of(world.zone, period=JULY, revision=newest_revision(world.zone))
+    assert len(left.contracts) == len(contracts) - 1
+    # The books of the revision before say what they said.
+    again = contracts_as_of(world.zone, period=JULY, revision=revision)
+    pd.testing.assert_frame_equal(again.contracts, contracts)
+
+
+MONTH_DAYS = [date(2026, 7, 1) + timedelta(days=number) for number in range(32)]
+
+
+@given(st.lists(st.integers(0, 31), max_size=5, unique=True), st.booleans())
+def test_every_reading_is_of_the_one_who_held_the_meter_point_then(cuts, vacant):
+    bounds = [MONTH_DAYS[0], *(MONTH_DAYS[n] for n in sorted({*cuts} - {0, 31})), MONTH_DAYS[31]]
+    stretches = [
+        Holding(f"m~{number}", "m", days) for number, days in enumerate(itertools.pairwise(bounds))
+    ]
+    held = stretches[1:] if vacant else stretches
+    starts = pd.date_range(JULY.start, JULY.end, freq="6h", inclusive="left")
+    readings = as_categories(
+        pd.concat(
+            [
+                pd.DataFrame({"meter_point_id": name, "start": starts, "quality": "actual"})
+                for name in ("m", "n")
+            ],
+            ignore_index=True,
+        )
+    )
+    books = MonthContracts(default_contracts([]), tuple(held))
+    named = books.name_holders(readings, timezone="Asia/Shanghai")
+    local = pd.DatetimeIndex(named["start"]).tz_convert("Asia/Shanghai")
+    for before, after, at in zip(
+        readings["meter_point_id"], named["meter_point_id"], local, strict=True
+    ):
+        own = [one.holder for one in held if one.days[0] <= at.date() < one.days[1]]
+        assert after == (own[0] if own and before == "m" else before)
+
+
+def test_rosters_hold_a_mover_under_a_pseudonym_of_its_own(world):
+    name, mover = move_in(world)
+    world.process()
+    plan = find_plan(world.zone, MONTH)
+    rosters = [
+        RosterManifest.parse(load_outgoing(world.zone, one).roster.body) for one in plan.names
+    ]
+    seated = [pseudonym for roster in rosters for pseudonym in roster.pseudonyms]
+    assert len(set(seated)) == 21
+    assert not any(name in roster.model_dump_json() for roster in rosters)
+    assert mover not in str(rosters)
