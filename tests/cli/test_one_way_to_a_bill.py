@@ -23,7 +23,7 @@ from gridsecure.cli.main import app
 from gridsecure.cli.rebill import RebillOrder, rebill_file
 from gridsecure.compute.tables import TranscriptRow
 from gridsecure.errors import StorageError
-from gridsecure.gateway.month_files import load_files, save_files
+from gridsecure.gateway.month_files import HandedIn, load_files, save_files
 from gridsecure.gateway.months import process_month
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.messages import Transcript, UploadManifest
@@ -122,7 +122,8 @@ def test_a_file_and_a_utilitys_month_make_the_same_bills(files: Path) -> None:
             local.identity.enter(part.contracts)
         with (files / "readings.csv").open("rb") as readings:
             contracts = BytesIO((files / "contracts.csv").read_bytes())
-            save_files(local.gateway, MONTH, readings=[readings], contracts=contracts, tariffs=[])
+            handed = HandedIn([readings], contracts)
+            save_files(local.gateway, MONTH, files=handed, person="operator", at=NOW)
         process_month(
             local.gateway,
             files=load_files(local.gateway, MONTH),

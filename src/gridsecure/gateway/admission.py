@@ -253,9 +253,8 @@ def _tariff_objections(
             *("register-missing", "year-to-date", "interval-length"),
         )
     }
-    totals = np.zeros(len(contracts), dtype=np.int64)
-    if energies is not None:
-        totals = np.where(rows >= 0, energies.totals_wh[rows], 0)
+    none = np.zeros(len(contracts), dtype=np.int64)
+    totals = none if energies is None else np.where(rows >= 0, energies.totals_wh[rows], 0)
     for tariff_id in set(contracts["tariff_id"]) & set(tariffs):
         own = (contracts["tariff_id"] == tariff_id).to_numpy()
         tariff = tariffs[tariff_id]
@@ -266,8 +265,7 @@ def _tariff_objections(
                 raise
             masks["tariff-not-valid"] |= own
             continue
-        if any(rule.basis not in _DIVISIBLE for rule in rules):
-            masks["part-month"] |= own
+        masks["part-month"] |= own & any(rule.basis not in _DIVISIBLE for rule in rules)
         if energies is not None:
             masks["register-missing"] |= own & _without_register(rules, energies, rows)
             masks["interval-length"] |= own & _across_prices(tariff, energies, rows)

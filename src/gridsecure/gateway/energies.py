@@ -132,6 +132,8 @@ def lay_out_energies(
 ) -> IntervalEnergies:
     """Lay readings out by meter point and interval.
 
+    Length: one table after the other, each a line of the next one's index.
+
     Args:
         readings: Validated readings of the period; none outside it. Without a column `minutes`
             all have one length.
@@ -162,12 +164,12 @@ def lay_out_energies(
     first, places = meters.astype(np.int64) * (size + 1), len(names) * (size + 1)
     begun, ended = (np.bincount(first + place, minlength=places) for place in (column, ends))
     covered = (begun - ended).reshape(len(names), size + 1).cumsum(axis=1)
-    for name, window in (parts or {}).items():
-        row = names.get_indexer(pd.Index([name]))[0]
-        if row >= 0:
-            inside = [(moment_us(moment) - begin) // step_us for moment in window]
-            covered[row, : inside[0]] += 1
-            covered[row, inside[1] : -1] += 1
+    ids = pd.Index(np.asarray(names), dtype=str)
+    for name in ids.intersection(list(parts or ())):
+        row, window = ids.get_loc(name), (parts or {})[name]
+        inside = [(moment_us(moment) - begin) // step_us for moment in window]
+        covered[row, : inside[0]] += 1
+        covered[row, inside[1] : -1] += 1
     if (covered[:, :-1] != 1).any():
         raise _incomplete()
     energy_wh = np.zeros((len(names), size), dtype=np.int64)
@@ -179,7 +181,7 @@ def lay_out_energies(
     expected = begin + step_us * np.arange(size, dtype=np.int64)
     starts = pd.DatetimeIndex(expected.view("datetime64[us]")).tz_localize("UTC")
     return IntervalEnergies(
-        meter_point_ids=pd.Index(np.asarray(names), dtype=str),
+        meter_point_ids=ids,
         starts=starts.tz_convert(period.start.tzinfo),
         step=pd.Timedelta(minutes=step),
         energy_wh=energy_wh,

@@ -35,6 +35,7 @@ from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.rule_sets import rules_of
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 
 _CHUNK: Final = 1 << 20
@@ -91,25 +92,8 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
         StorageError: The disk could not take them; earlier files stay in force.
     """
     folder = month_folder(zone, month)
-    if find_plan(zone, month) is not None:
-        raise ConflictError(
-            f"The rosters of {month} are fixed; its files can no longer change.",
-            reason="conflict.month-files",
-            remedy="Process the month to its end.",
-        )
     period = month_period(month, timezone=zone.timezone)
-    if not files.readings and not find_batches(zone, period, until=newest_batch(zone)):
-        raise InputError(
-            "No readings file was sent, and no source sent readings of this month.",
-            reason="month.no-readings",
-            remedy="Send one file or more under the name readings, or batches to /v1/readings.",
-        )
-    if files.contracts is None and not is_held_in(zone, period):
-        raise InputError(
-            "Nobody holds a meter point in this month, by the books.",
-            reason="month.no-contracts",
-            remedy="Send a contract file under the name contracts, or import into the books first.",
-        )
+    _check_handed_in(zone, month, files, period)
     private_folder(folder)
     with _staged(folder) as staging:
         names = [f"readings-{number:04d}" for number in range(1, len(files.readings) + 1)]
@@ -128,6 +112,27 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
         text = json.dumps(pointer, sort_keys=True)
         write_private(folder / _POINTER, [text.encode()], what=_WHAT)
     return 0 if contracts is None else len(contracts)
+
+
+def _check_handed_in(zone: GatewayZone, month: str, files: HandedIn, period: BillingPeriod) -> None:
+    if find_plan(zone, month) is not None:
+        raise ConflictError(
+            f"The rosters of {month} are fixed; its files can no longer change.",
+            reason="conflict.month-files",
+            remedy="Process the month to its end.",
+        )
+    if not files.readings and not find_batches(zone, period, until=newest_batch(zone)):
+        raise InputError(
+            "No readings file was sent, and no source sent readings of this month.",
+            reason="month.no-readings",
+            remedy="Send one file or more under the name readings, or batches to /v1/readings.",
+        )
+    if files.contracts is None and not is_held_in(zone, period):
+        raise InputError(
+            "Nobody holds a meter point in this month, by the books.",
+            reason="month.no-contracts",
+            remedy="Send a contract file under the name contracts, or import into the books first.",
+        )
 
 
 def _read_contracts(source: BinaryIO | None, staging: Path) -> pd.DataFrame | None:
