@@ -1,4 +1,4 @@
-"""Whoever looks after readings at the gateway: rules, and the list of exceptions."""
+"""Whoever looks after readings at the gateway: rules, the list of exceptions, edits."""
 
 from __future__ import annotations
 
@@ -134,3 +134,49 @@ def test_nobody_but_an_operator_sees_the_list(services):
     path = f"{LIST}/{row['id']}/changes"
     assert ask(services, "POST", path, role="billing", json={"note": "x"}).status_code == 403
     assert ask(services, "GET", f"{LIST}/999999").status_code == 404
+
+
+# --- edits
+
+EDITS = "/v1/edits"
+READING = "meter_point_id,start,kwh\nMP-1,2025-0{month}-01 00:00,{kwh}\n"
+
+
+def edit(services, month, kwh, *, subject="ann", reason="read on site"):
+    text = READING.format(month=month, kwh=kwh).encode()
+    asked = {"month": f"2025-0{month}", "reason": reason}
+    return ask(services, "POST", EDITS, subject=subject, params=asked, content=text)
+
+
+def decide(services, row, *, subject="bob", approve=True, reason=""):
+    wanted = {"approve": approve, "reason": reason}
+    return ask(services, "POST", f"{EDITS}/{row['id']}/decision", subject=subject, json=wanted)
+
+
+def test_an_edit_is_made_approved_by_another_and_listed_without_readings(services):
+    small, large = (edit(services, 5, kwh).json() for kwh in ("9.876", "123.456"))
+    assert (small["state"], large["state"]) == ("in-force", "pending")
+    refused = decide(services, large, subject="ann")
+    assert (refused.status_code, refused.json()["reason"]) == (409, "edit.same-person")
+    assert decide(services, large).json()["approver"] == "bob"
+    page = ask(services, "GET", EDITS, params={"month": "2025-05", "state": "in-force"})
+    assert [row["id"] for row in page.json()] == [small["id"], large["id"]]
+    for value in ("9876", "9.876", "123456", "123.456"):
+        assert value not in page.text
+    assert ask(services, "GET", f"{EDITS}/{small['id']}").json()["person"] == "ann"
+    tag = {"If-None-Match": page.headers["etag"]}
+    same = {"params": {"month": "2025-05", "state": "in-force"}, "headers": tag}
+    assert ask(services, "GET", EDITS, **same).status_code == 304
+    decide(services, small, subject="ann", approve=False, reason="wrong meter")
+    assert ask(services, "GET", EDITS, **same).status_code == 200
+
+
+def test_an_edit_that_cannot_be_made_is_refused(services):
+    assert edit(services, 6, "1", reason=" ").json()["reason"] == "edit.reason"
+    assert edit(services, 6, "x").json()["reason"] == "readings.energy"
+    wanted = {"month": "2025-06", "meter_point_id": "MP-1", "reason": "a welder"}
+    wanted |= dict.fromkeys(("first", "last"), "2025-06-01T00:00+08:00")
+    refused = ask(services, "POST", f"{EDITS}/confirmations", json=wanted)
+    assert (refused.status_code, refused.json()["reason"]) == (400, "edit.nothing")
+    assert ask(services, "GET", f"{EDITS}/99999").status_code == 404
+    assert ask(services, "POST", EDITS, role="billing", content=b"").status_code == 403

@@ -35,6 +35,7 @@ COUNTS = {
     "correction_plan": 0,
     "correction_report": 0,
     "credential": 13,
+    "edit": 0,
     "exception": 0,
     "exception_note": 0,
     "gateway_agent": 1,

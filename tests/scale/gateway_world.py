@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import httpx
-from sqlalchemy import Engine, literal
+from sqlalchemy import Connection, Engine, literal
 
 from gridsecure.billing.rule_books import default_text
 from gridsecure.crypto.sm2 import generate_private_key
@@ -90,12 +90,7 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         changes = dict.fromkeys(("added", "changed", "ended"), 0)
         change = {"number": n + 1, "digest": name("change", n), "person": "op"}
         fill(to, tables.BooksRevisionRow, n, **change, **changes, at=AT)
-        seen = {"month": literal("2025-07"), "meter_point_id": name("meter", n), "rule": "spike"}
-        done = {"state": "resolved", "owner": name("owner", n), "due": "", "is_unbilled": False}
-        changed = {"opened_at": AT, "changed_at": AT, "revision": n + 1}
-        fill(to, tables.ExceptionRow, n, **seen, **done, **changed, intervals=1)
-        note = {"exception_id": n + 1, "person": "op", "text": "looked at", "at": AT}
-        fill(to, tables.ExceptionNoteRow, n, **note)
+        fill_validation(to, size)
         for place, (start, _) in enumerate(MONTHS):
             n = numbers(1, first=place)
             kept = {"month": start[:7], "digest": name("plan", n), "document": "{}", "at": AT}
@@ -106,6 +101,26 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         kept = {"digest": name("plan", n), "document": "{}", "at": AT}
         fill(to, tables.CorrectionPlanRow, n, **corrected, **kept, number=1, until_batch=0)
         fill_evidence(to, size.entries, "upload.committed", first=entries)
+
+
+def fill_validation(to: Connection, size: Size) -> None:
+    """Exceptions and edits of the years before."""
+    n = numbers(size.uploads)
+    seen = {"month": literal("2025-07"), "meter_point_id": name("meter", n), "rule": "spike"}
+    done = {"state": "resolved", "owner": name("owner", n), "due": "", "is_unbilled": False}
+    changed = {"opened_at": AT, "changed_at": AT, "revision": n + 1}
+    fill(to, tables.ExceptionRow, n, **seen, **done, **changed, intervals=1)
+    edit = {
+        "month": literal("2025-07"),
+        "meter_point_id": name("meter", n),
+        "kind": "replacement",
+    }
+    why = {"person": "op", "reason": "read on site", "approver": "", "decision": ""}
+    of = {"first_at": AT, "last_at": AT, "at": AT, "readings_digest": name("edit", n)}
+    when = {"state": "in-force", "intervals": 1, "revision": n + 1}
+    fill(to, tables.EditRow, n, **edit, **why, **of, **when)
+    note = {"exception_id": n + 1, "person": "op", "text": "looked at", "at": AT}
+    fill(to, tables.ExceptionNoteRow, n, **note)
 
 
 @contextmanager
@@ -191,10 +206,31 @@ class GatewayMonth:
         listed = "/v1/exceptions"
         rows = self.checked(ask.get(listed, params={"state": "open"}, headers=operator)).json()
         self.checked(ask.get(listed, params={"month": MONTH}, headers=operator))
+        self.edit_readings()
         own = f"{listed}/{rows[0]['id']}"
         change = {"state": "assigned", "owner": "op"}
         self.checked(ask.post(f"{own}/changes", json=change, headers=operator))
         self.checked(ask.get(own, headers=operator))
+
+    def edit_readings(self) -> None:
+        """An edit of the month, and its decision; what validation set aside is told apart."""
+        ask, operator = self.services.client, self.services.token("operator")
+        edits, why = "/v1/edits", {"month": MONTH, "reason": "read on site"}
+        made = self.checked(ask.post(edits, params=why, content=BATCH, headers=operator)).json()
+        own = f"{edits}/{made['id']}"
+        self.checked(ask.get(edits, params={"month": MONTH}, headers=operator))
+        self.checked(ask.get(own, headers=operator))
+        rejected = {"approve": False, "reason": "not needed"}
+        self.checked(ask.post(f"{own}/decision", json=rejected, headers=operator))
+        aside = self.services.months / MONTH / "quarantine.csv"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text("row,meter_point_id,start,kwh\n0,MP-1,2026-07-01 00:00:00+0800,0.412\n")
+        span = dict.fromkeys(("first", "last"), "2026-07-01T00:00:00+08:00")
+        confirmed = span | why | {"meter_point_id": "MP-1"}
+        answer = ask.post(f"{edits}/confirmations", json=confirmed, headers=operator)
+        self.checked(answer)
+        number = answer.json()["id"]
+        self.checked(ask.post(f"{edits}/{number}/decision", json=rejected, headers=operator))
 
     @staticmethod
     def checked(answer: httpx.Response) -> httpx.Response:

@@ -29,6 +29,7 @@ from gridsecure.wire.gateway import FilesKept, MonthReport, MonthStatus, Settlem
 from gridsecure_api import (
     gateway_books,
     gateway_corrections,
+    gateway_edits,
     gateway_readings,
     gateway_validation,
 )
@@ -213,7 +214,13 @@ def create_gateway_app(
     app.state.service = GatewayService(zone, months, office, clock)
     app.state.intake = gateway_readings.Intake(zone, clock)
     app.include_router(router)
-    for room in (gateway_corrections, gateway_readings, gateway_books, gateway_validation):
+    for room in (
+        gateway_corrections,
+        gateway_readings,
+        gateway_books,
+        gateway_validation,
+        gateway_edits,
+    ):
         app.include_router(room.router)
     return app
 

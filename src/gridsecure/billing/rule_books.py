@@ -66,6 +66,9 @@ METHODS: Final = ("interpolation", "like-day", "profile", *PAST_METHODS, LAST_ME
 REGISTERS: Final = ("reactive", "export")
 _ESTIMATION: Final = "estimation"
 _LONGEST_LINE_H: Final = 24
+_EDITS: Final = "edits"
+_EDIT_LIMITS: Final = ("alone_intervals", "alone_kwh")
+_MOST_ALONE: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,19 @@ class Estimation:
 
 
 @dataclass(frozen=True, slots=True)
+class EditLimits:
+    """What a person may edit without a second one.
+
+    Args:
+        alone_intervals: At most so many intervals at one time.
+        alone_kwh: And so much energy [kWh].
+    """
+
+    alone_intervals: int
+    alone_kwh: int
+
+
+@dataclass(frozen=True, slots=True)
 class RuleBook:
     """All rules.
 
@@ -108,6 +124,7 @@ class RuleBook:
     version: str
     rules: Mapping[str, Mapping[str, Setting]]
     estimation: Estimation
+    edits: EditLimits
 
     def setting(self, rule: str, customer_class: str = "") -> Setting:
         """A rule as it holds for a class."""
@@ -128,7 +145,7 @@ def parse_book(text: str) -> RuleBook:
     Raises:
         InputError: It is no TOML (`rules.syntax`), lacks a rule or has one that nobody knows
             (`rules.rule`), or says of one what it cannot mean (`rules.action`, `rules.limit`,
-            `rules.estimation`).
+            `rules.estimation`, `rules.edits`).
     """
     if len(text) > LARGEST_TEXT:
         raise _refusal(f"The rule book is longer than {LARGEST_TEXT:,} characters", "syntax")
@@ -139,14 +156,24 @@ def parse_book(text: str) -> RuleBook:
     version = document.pop("version", None)
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise _refusal('The rule book has no version, as version = "1"', "syntax")
-    wanted = KINDS.keys() | {_ESTIMATION}
+    wanted = KINDS.keys() | {_ESTIMATION, _EDITS}
     unknown, missing = sorted(document.keys() - wanted), sorted(wanted - document.keys())
     if unknown or missing:
         what = f"an unknown rule {unknown[0]!r}" if unknown else f"no rule {missing[0]!r}"
         raise _refusal(f"The rule book has {what}", "rule")
     estimation = _read_estimation(document.pop(_ESTIMATION))
+    edits = _read_edits(document.pop(_EDITS))
     rules = {name: _read_rule(name, table) for name, table in document.items()}
-    return RuleBook(version, rules, estimation)
+    return RuleBook(version, rules, estimation, edits)
+
+
+def _read_edits(table: object) -> EditLimits:
+    if not isinstance(table, dict) or table.keys() != set(_EDIT_LIMITS):
+        raise _refusal("[edits] says alone_intervals and alone_kwh", _EDITS)
+    for limit in _EDIT_LIMITS:
+        if type(table[limit]) is not int or not 0 <= table[limit] <= _MOST_ALONE:
+            raise _refusal(f"edits.{limit} is a whole number from 0 to {_MOST_ALONE:,}", _EDITS)
+    return EditLimits(**table)
 
 
 def _read_estimation(table: object) -> Estimation:

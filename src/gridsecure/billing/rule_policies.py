@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gridsecure.billing.readings import start_us
 from gridsecure.billing.rule_books import HOLD, OFF, QUARANTINE, RuleBook, Setting, default_book
-from gridsecure.billing.validation_rules import Finding, Mask
+from gridsecure.billing.validation_rules import CheckedReadings, Finding, Mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +23,8 @@ class ValidationPolicy:
         contracts: Contracts, of which each meter point's class and capacity are taken; without
             one, it is of no class and has no capacity.
         waived: Meter point and rule, where somebody decided that the rule does not hold its bill.
+        vouched: `meter_point_id` and `start` of readings that a person vouches for; rules on what
+            energies are like do not judge them.
         past: Method of `PAST_METHODS` -> profile of that month, where there is one.
     """
 
@@ -29,6 +32,20 @@ class ValidationPolicy:
     contracts: pd.DataFrame | None = None
     waived: frozenset[tuple[str, str]] = frozenset()
     past: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    vouched: pd.DataFrame | None = None
+
+    def find_vouched(self, batch: CheckedReadings) -> Mask:
+        """Rows of a batch that a person vouches for."""
+        found = np.zeros(len(batch.meters), dtype=bool)
+        if self.vouched is None or self.vouched.empty:
+            return found
+        names = pd.Index(batch.names, dtype=str)
+        meters = names.get_indexer(pd.Index(self.vouched["meter_point_id"], dtype=str))
+        for meter in np.unique(meters[meters >= 0]):
+            own_us = start_us(self.vouched.loc[meters == meter])
+            rows = np.flatnonzero(batch.meters == meter)
+            found[rows[np.isin(batch.starts_us[rows], own_us)]] = True
+        return found
 
     def judge(self, names: NDArray[np.object_]) -> MeterRules:
         """The rules as they hold for some meter points.

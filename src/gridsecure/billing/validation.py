@@ -68,7 +68,7 @@ class ValidationResult:
 
     Attributes:
         accepted: A readings frame sorted by meter point and start, estimates included.
-        quarantined: Input rows not used: the readings columns, `row` (position in the input) and
+        quarantined: Input rows not used: the readings columns, registers too, `row` and
             `reason` (rule names joined by ";").
         problems: What was found, per meter point and rule, and one per gap. No values.
         input_rows: Rows that came in.
@@ -137,7 +137,10 @@ def validate_readings(
     findings += rules.negative_energy(batch, ~_union(batch, findings), whole=whole)
     alive = ~_union(batch, findings)
     told = [Finding("time-drift", drifted[row], clock_drift.DETAIL)] if drifted.any() else []
+    vouched = alive & policy.find_vouched(batch)
+    alive &= ~vouched
     _judge_plausible(batch, own, alive=alive, findings=findings, told=told)
+    alive |= vouched
     # 2. The grid every meter point should cover, and which meter points cover too little of it.
     span = _span(batch, findings, period)
     cells = np.full(len(alive), -1, dtype=np.int64)
@@ -359,5 +362,6 @@ def _quarantined(
         hit = finding.rows[rows]
         joined = np.where(reasons[hit] == "", "", ";")
         reasons[hit] = reasons[hit] + joined + finding.rule
-    quarantined = readings.loc[:, list(COLUMNS)].iloc[rows].reset_index(drop=True)
+    columns = [*COLUMNS, *register_columns(readings)]
+    quarantined = readings.loc[:, columns].iloc[rows].reset_index(drop=True)
     return quarantined.assign(row=row[rows], reason=pd.Series(reasons, dtype="str"))

@@ -29,7 +29,7 @@ from gridsecure.billing.validation import ValidationResult, validate_readings
 from gridsecure.errors import InputError, InvalidReadingsError
 from gridsecure.gateway.books.months import MonthContracts, Window, no_contracts
 from gridsecure.gateway.formats import ReadingsFile, read_readings
-from gridsecure.gateway.ingestion.stored_readings import count_rows, read_batches
+from gridsecure.gateway.ingestion.stored_readings import count_rows, read_batches, read_edit
 from gridsecure.periods import BillingPeriod
 
 MAX_READINGS: Final = 64_000_000
@@ -65,6 +65,7 @@ class MonthFiles:
         batches: Files of the batches that sources sent, in the order in which they came.
         until_batch: The number of the last batch that could be among them.
         rules: Text of the rule book that its readings are validated by; empty where they are not.
+        edits: Files of what persons put in place of readings, each over those before.
         waived: Meter points and rules of that book whose hold of a bill somebody waived.
     """
 
@@ -81,6 +82,7 @@ class MonthFiles:
     until_batch: int = 0
     rules: str = field(default_factory=default_text)
     waived: frozenset[tuple[str, str]] = frozenset()
+    edits: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,9 +132,11 @@ def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> li
     found = _read(files, files.readings, timezone=timezone)
     if files.batches:
         found.append(_read_batches(files, period, held=sum(len(one.readings) for one in found)))
-    if not files.later:
+    if not files.later and not files.edits:
         return found
     below = reduce(_joined_files, found)
+    for path in files.edits:
+        below = replace(below, readings=_edited(below.readings, read_edit(path, period=period)))
     for later in files.later:
         below = _overlaid(below, later, files, timezone=timezone, period=period)
     return [below]
@@ -161,6 +165,23 @@ def _overlaid(
         readings = overlay_readings(below.readings, later=file.readings)
         below = replace(below, readings=readings, problems=(*below.problems, *file.problems))
     return below
+
+
+def _edited(readings: pd.DataFrame, edit: pd.DataFrame) -> pd.DataFrame:
+    """Lay an edit over the readings of its meter point alone, which are few."""
+    own = readings["meter_point_id"].isin(edit["meter_point_id"].unique()).to_numpy(bool)
+    laid = overlay_readings(readings.loc[own], later=edit)
+    return join_readings([readings.loc[~own], laid])
+
+
+def find_vouched(files: MonthFiles, *, period: BillingPeriod) -> pd.DataFrame | None:
+    """`meter_point_id` and `start` of every edited reading; None without edits.
+
+    Raises:
+        StorageError: An edit is gone or was altered (`storage.read`).
+    """
+    edits = [read_edit(path, period=period) for path in files.edits]
+    return pd.concat(edits)[["meter_point_id", "start"]] if edits else None
 
 
 def _joined_files(first: ReadingsFile, second: ReadingsFile) -> ReadingsFile:

@@ -29,6 +29,7 @@ from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.books.imports import state_contracts
 from gridsecure.gateway.books.register import is_held_in, newest_revision
 from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.edits import edit_files, find_edits
 from gridsecure.gateway.exceptions import find_waived
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.month_plan import find_plan, month_period
@@ -180,6 +181,7 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
         batches=find_batches(zone, period, until=until),
         until_batch=until,
         rules=rules_of(zone, month, plan=plan),
+        edits=edit_files(zone, find_edits(zone, month) if plan is None else plan.edits),
         waived=find_waived(zone, month) if plan is None else frozenset(plan.waived),
     )
 

@@ -50,6 +50,7 @@ class MonthPlan:
         books_revision: The revision of the books that its contracts are of.
         rules: Digest of the rule book that they are validated by, which is among the objects; empty
             where they were not validated by one.
+        edits: Digests of the edits of readings that count.
         waived: Meter points and rules of that book whose hold of a bill somebody had waived.
     """
 
@@ -64,6 +65,7 @@ class MonthPlan:
     books_revision: int = 0
     rules: str = ""
     waived: tuple[tuple[str, str], ...] = ()
+    edits: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,7 +90,8 @@ def find_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
     fields: dict[str, Any] = json.loads(row.document)
     rosters, tariffs = tuple(fields.pop("rosters")), tuple(fields.pop("tariffs"))
     waived = tuple((name, rule) for name, rule in fields.pop("waived", ()))
-    return MonthPlan(rosters=rosters, tariffs=tariffs, waived=waived, **fields)
+    edits = tuple(fields.pop("edits", ()))
+    return MonthPlan(rosters=rosters, tariffs=tariffs, waived=waived, edits=edits, **fields)
 
 
 def find_report(zone: GatewayZone, month: str) -> MonthReport | None:

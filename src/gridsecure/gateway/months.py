@@ -37,6 +37,7 @@ from gridsecure.errors import GridSecureError, InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.edits import note_late
 from gridsecure.gateway.enrolment import REVOKED, IdentityClient
 from gridsecure.gateway.exceptions import record_found
 from gridsecure.gateway.month_plan import (
@@ -231,6 +232,7 @@ class _MonthRun:
         plan, assigned = self.make_plan(known, settled)
         keys = self.peers.key_sets(plan.start)
         fix_plan(self.zone, self.files.month, plan=plan, at=self.clock())
+        note_late(self.zone, self.files.month, counted=plan.edits)
         self.encrypt(assigned, keys=keys)
         return plan
 
@@ -287,6 +289,7 @@ class _MonthRun:
             books_revision=self.files.books_revision,
             rules=rules,
             waived=tuple(sorted(self.files.waived)),
+            edits=tuple(path.stem for path in self.files.edits),
         )
         return plan, assigned
 

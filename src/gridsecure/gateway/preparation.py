@@ -31,7 +31,13 @@ from gridsecure.gateway.admission import (
     write_exceptions,
 )
 from gridsecure.gateway.books.months import MonthContracts
-from gridsecure.gateway.collection import Collected, MonthFiles, collect, read_files
+from gridsecure.gateway.collection import (
+    Collected,
+    MonthFiles,
+    collect,
+    find_vouched,
+    read_files,
+)
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.enrolment import Enrolled
 from gridsecure.gateway.enrolment_passes import Counted
@@ -291,7 +297,8 @@ def admit_month(
     begin("validate")
     book, months = parse_book(files.rules), files.months or files.folder.parent
     past = find_profiles(months, period=period, rules=book.estimation)
-    policy = ValidationPolicy(book, contracts, files.waived, past)
+    vouched = find_vouched(files, period=period)
+    policy = ValidationPolicy(book, contracts, files.waived, past, vouched)
     collected = collect(sources, policy=policy, period=period, now=at, parts=parts)
     write_quarantine(collected.quarantined, path=files.folder / "quarantine.csv")
     write_estimates(collected.estimates, path=files.folder / "estimates.csv")
@@ -441,6 +448,7 @@ def _parsed(texts: Mapping[str, str], *, timezone: str) -> dict[str, Tariff]:
     return tariffs
 
 
+_REGISTERS = {"reactive_varh": "kvarh", "export_wh": "export_kwh"}
 _COLUMNS = ["row", "meter_point_id", "start", "kwh", "quality", "reason"]
 
 
@@ -455,7 +463,12 @@ def write_quarantine(quarantined: pd.DataFrame, *, path: Path) -> None:
         StorageError: `storage.failed` when the disk could not take it; an earlier file of that
             name is then untouched and nothing half-written is left.
     """
-    _write_readings(quarantined, _COLUMNS, path=path, what="The quarantine file")
+    registers = [column for column in _REGISTERS if column in quarantined]
+    table = quarantined
+    for column in registers:
+        table = table.assign(**{_REGISTERS[column]: _thousandths(quarantined[column])})
+    columns = [*_COLUMNS, *(_REGISTERS[column] for column in registers)]
+    _write_readings(table, columns, path=path, what="The quarantine file")
 
 
 def write_estimates(estimates: pd.DataFrame, *, path: Path) -> None:
@@ -473,12 +486,17 @@ def write_estimates(estimates: pd.DataFrame, *, path: Path) -> None:
 
 
 def _write_readings(readings: pd.DataFrame, columns: list[str], *, path: Path, what: str) -> None:
-    energy_wh = readings["energy_wh"]
-    whole = (energy_wh.abs() // 1000).astype("str")
-    sign = energy_wh.lt(0).map({True: "-", False: ""}).astype("str")
     table = readings.assign(
         start=readings["start"].dt.strftime("%Y-%m-%d %H:%M:%S%z"),
-        kwh=sign + whole + "." + (energy_wh.abs() % 1000).astype("str").str.zfill(3),
+        kwh=_thousandths(readings["energy_wh"]),
     )
     text = table[columns].to_csv(index=False, lineterminator="\n")
     write_private(path, [text.encode()], what=what)
+
+
+def _thousandths(values: pd.Series[int]) -> pd.Series[str]:
+    """Whole Wh as kWh with three decimals."""
+    whole = (values.abs() // 1000).astype("str")
+    sign = values.lt(0).map({True: "-", False: ""}).astype("str")
+    written: pd.Series[str] = sign + whole + "." + (values.abs() % 1000).astype("str").str.zfill(3)
+    return written

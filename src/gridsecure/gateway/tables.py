@@ -399,6 +399,39 @@ class ExceptionRow(Row, table=True):
     revision: int = Field(sa_type=BigInteger, index=True)
 
 
+class EditRow(Row, table=True):
+    """Readings that a person put in place of others, or vouches for; the row follows its state.
+
+    Attributes:
+        readings_digest: Of its file, which is named by it.
+        approver: Who decided on it, if somebody did.
+        decision: What that person said.
+        revision: Greater than that of every edit that was changed before.
+    """
+
+    __tablename__ = "edit"
+    __table_args__ = (
+        Index("ix_edit_month", "month", "state", "id"),
+        Index("ix_edit_state", "state", "id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    month: str
+    meter_point_id: str
+    kind: str
+    intervals: int
+    first_at: datetime = Field(sa_type=Moment)
+    last_at: datetime = Field(sa_type=Moment)
+    readings_digest: str
+    state: str
+    person: str
+    reason: str
+    approver: str
+    decision: str
+    at: datetime = Field(sa_type=Moment)
+    revision: int = Field(sa_type=BigInteger, index=True)
+
+
 class ExceptionNoteRow(Row, table=True):
     """What was done to an exception, or said of it."""
 
@@ -469,5 +502,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0008"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0009"
 )

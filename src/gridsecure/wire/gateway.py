@@ -183,6 +183,29 @@ class ReadingException(Answer):
     revision: int
 
 
+class ReadingEdit(Answer):
+    """Readings of a meter point that a person replaced or confirmed: which intervals, who and why.
+
+    One that is `pending` counts once a second person approved it; one that is `late` came when its
+    month was being fixed.
+    """
+
+    id: int
+    month: str
+    meter_point_id: str
+    kind: Literal["replacement", "confirmation"]
+    intervals: Count
+    first: str
+    last: str
+    state: Literal["pending", "in-force", "rejected", "late"]
+    person: str
+    reason: str
+    approver: str
+    decision: str
+    readings_digest: str
+    at: str
+
+
 class ExceptionNote(Answer):
     """What somebody did to an exception, or said of it."""
 

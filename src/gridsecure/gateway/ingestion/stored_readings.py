@@ -54,6 +54,18 @@ def read_batches(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFram
     return kept.assign(minutes=_minutes(kept))
 
 
+def read_edit(path: Path, *, period: BillingPeriod) -> pd.DataFrame:
+    """The readings of an edit.
+
+    Args:
+        path: Named by its digest.
+
+    Raises:
+        StorageError: It is gone or was altered (`storage.read`).
+    """
+    return _load(path, period)
+
+
 def _minutes(readings: pd.DataFrame) -> NDArray[np.int64]:
     """Lengths as all readings together tell them; unknown where not one does."""
     try:

@@ -1,0 +1,364 @@
+"""Edits: readings that a person puts in place of others, or vouches for.
+
+    edits/<digest>.parquet      the readings of one edit, as batches are kept
+
+An edit says who made it and why, and is never changed: another one lies over it. It replaces
+readings of one meter point, or confirms some that validation set aside. Rules on what energies are
+like do not judge it again. One that is larger than the rule book lets a person decide alone counts
+once a second person has approved it.
+
+Edits of a month count when its plan is fixed; the plan names them. What comes later would change
+bills that are fixed, so it is refused here and goes the way of late readings.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import pandas as pd
+from sqlmodel import Session, col, select
+
+from gridsecure.billing.rule_books import parse_book
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import ConflictError, InputError, NotFoundError
+from gridsecure.gateway.ingestion.bodies import read_body
+from gridsecure.gateway.ingestion.sources import Source
+from gridsecure.gateway.ingestion.stored_readings import RULE, write_readings
+from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.private_files import private_folder, write_private
+from gridsecure.gateway.rule_sets import rules_of
+from gridsecure.gateway.tables import EditRow
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked, newest, read_page
+
+Kind = Literal["replacement", "confirmation"]
+PENDING, IN_FORCE, REJECTED, LATE = "pending", "in-force", "rejected", "late"
+LONGEST_REASON: Final = 2000
+
+_WH_PER_KWH: Final = 1000
+_COLUMNS: Final = ("meter_point_id", "start", "kwh", "kvarh", "export_kwh")
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who edits, and why.
+
+    Args:
+        person: Who.
+        reason: Why; it is kept with the edit.
+    """
+
+    person: str
+    reason: str
+
+    def check(self) -> None:
+        """Refuse an edit that nobody could understand later.
+
+        Raises:
+            InputError: `edit.reason`.
+        """
+        if not self.reason.strip() or len(self.reason) > LONGEST_REASON:
+            raise InputError(
+                f"An edit says why, in up to {LONGEST_REASON:,} characters.",
+                reason="edit.reason",
+                remedy="Write the reason.",
+            )
+
+
+def replace_readings(
+    zone: GatewayZone, month: str, body: bytes, *, author: Author, at: datetime
+) -> int:
+    """Put readings of one meter point in place of others.
+
+    Args:
+        month: YYYY-MM.
+        body: The readings, as `read_body` takes them; times begin intervals.
+
+    Returns:
+        The edit's number.
+
+    Raises:
+        InputError: `edit.reason`, the readings cannot be read, are of several meter points
+            (`edit.meter-point`) or lie outside the month (`edit.month`).
+        ConflictError: The month is fixed (`conflict.month-edits`).
+        StorageError: The disk or the database could not take it; nothing is kept.
+    """
+    source = Source("edits", "", ("",), "start", zone.timezone, "")
+    readings = read_body(body, source=source, timezone=zone.timezone).readings
+    return _keep(zone, month, readings, kind="replacement", author=author, at=at)
+
+
+def confirm_readings(
+    zone: GatewayZone,
+    month: str,
+    *,
+    meter_point_id: str,
+    span: tuple[str, str],
+    author: Author,
+    at: datetime,
+) -> int:
+    """Vouch for readings that validation set aside: they count as they came.
+
+    Args:
+        month: YYYY-MM.
+        span: Start of the first interval and of the last one, ISO 8601 with offset.
+
+    Returns:
+        The edit's number.
+
+    Raises:
+        InputError: `edit.span`, nothing was set aside there (`edit.nothing`), or readings that
+            disagree (`edit.ambiguous`).
+        ConflictError: The month is fixed (`conflict.month-edits`).
+        StorageError: The disk or the database could not take it; nothing is kept.
+    """
+    month_period(month, timezone=zone.timezone)
+    lines = _set_aside(zone.folder / "months" / month / "quarantine.csv", meter_point_id, span)
+    source = Source("edits", "", ("",), "start", zone.timezone, "")
+    readings = read_body("\n".join(lines).encode(), source=source, timezone=zone.timezone).readings
+    return _keep(zone, month, readings, kind="confirmation", author=author, at=at)
+
+
+def _set_aside(path: Path, meter_point_id: str, span: tuple[str, str]) -> list[str]:
+    """Lines of the quarantine file that are meant, as a table of readings."""
+    try:
+        first, last = (datetime.fromisoformat(text) for text in span)
+        if first.tzinfo is None or last.tzinfo is None:
+            raise ValueError("no offset")
+    except ValueError as error:
+        raise InputError(
+            "The first and the last interval are not two moments.",
+            reason="edit.span",
+            remedy="Write their starts with an offset, as 2026-07-01T00:00+08:00.",
+        ) from error
+    kept: dict[str, str] = {}
+    columns: list[str] = []
+    found = 0
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                columns = columns or [name for name in _COLUMNS if name in row]
+                start = datetime.fromisoformat(row["start"])
+                if row["meter_point_id"] == meter_point_id and first <= start <= last:
+                    kept[row["start"]] = ",".join(row[name] for name in columns)
+                    found += 1
+    if not kept:
+        raise InputError(
+            "No reading of this meter point was set aside in that time.",
+            reason="edit.nothing",
+            remedy="Validate the month first. A flag on a reading that counts is closed on the"
+            " work list.",
+        )
+    if found > len(kept):
+        raise InputError(
+            "Several readings of one interval were set aside.",
+            reason="edit.ambiguous",
+            remedy="Replace the interval by the reading that is right.",
+        )
+    return [",".join(columns), *kept.values()]
+
+
+def _keep(
+    zone: GatewayZone,
+    month: str,
+    readings: pd.DataFrame,
+    *,
+    kind: Kind,
+    author: Author,
+    at: datetime,
+) -> int:
+    author.check()
+    _check_place(zone, month, readings)
+    _require_open(zone, month)
+    content = write_readings(readings.assign(**{RULE: ""}))
+    digest = sm3_hex(content)
+    path = private_folder(zone.folder / "edits") / f"{digest}.parquet"
+    write_private(path, [content], what="The edit")
+    starts = pd.DatetimeIndex(readings["start"])
+    row = EditRow(
+        month=month,
+        meter_point_id=str(readings["meter_point_id"].iloc[0]),
+        kind=kind,
+        intervals=len(readings),
+        first_at=starts.min().to_pydatetime(),
+        last_at=starts.max().to_pydatetime(),
+        readings_digest=digest,
+        state=PENDING if _is_large(zone, month, readings) else IN_FORCE,
+        person=author.person,
+        reason=author.reason,
+        approver="",
+        decision="",
+        at=at,
+        revision=0,
+    )
+    with write_session(zone.engine) as session:
+        row.revision = read_revision(session) + 1
+        session.add(row)
+        session.flush()
+        _log(session, row, zone=zone, at=at)
+        return row.id or 0
+
+
+def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame) -> None:
+    """Refuse readings of several meter points, or outside the month."""
+    period = month_period(month, timezone=zone.timezone)
+    starts = pd.DatetimeIndex(readings["start"])
+    if readings["meter_point_id"].nunique() != 1:
+        raise InputError(
+            "An edit is of one meter point.",
+            reason="edit.meter-point",
+            remedy="Hand in one edit for each meter point.",
+        )
+    if starts.min() < period.start or starts.max() >= period.end:
+        raise InputError(
+            "A reading lies outside the month.",
+            reason="edit.month",
+            remedy="Hand in one edit for each month, and only readings of it.",
+        )
+
+
+def _is_large(zone: GatewayZone, month: str, readings: pd.DataFrame) -> bool:
+    """Whether a second person has to approve it."""
+    limits = parse_book(rules_of(zone, month)).edits
+    energy_wh = int(readings["energy_wh"].abs().sum())
+    return len(readings) > limits.alone_intervals or energy_wh > limits.alone_kwh * _WH_PER_KWH
+
+
+def decide_edit(
+    zone: GatewayZone, number: int, *, approve: bool, decision: Author, at: datetime
+) -> None:
+    """Approve a pending edit, or reject one that is pending or in force.
+
+    Args:
+        number: Its number.
+        decision: Who decides, and why.
+
+    Raises:
+        NotFoundError: There is none of that number (`not-found.edit`).
+        ConflictError: It is decided (`conflict.edit`), its month is fixed
+            (`conflict.month-edits`), or who made it would approve it (`edit.same-person`).
+        InputError: It is rejected without a reason (`edit.reason`).
+    """
+    if not approve:
+        decision.check()
+    with read_session(zone.engine) as session:
+        month = _load(session, number).month
+    _require_open(zone, month)
+    with write_session(zone.engine) as session:
+        row = _load(session, number)
+        if row.state not in ((PENDING,) if approve else (PENDING, IN_FORCE)):
+            raise ConflictError(
+                "The edit is decided.",
+                reason="conflict.edit",
+                remedy="Hand in another edit, which lies over it.",
+            )
+        if approve and decision.person == row.person:
+            raise ConflictError(
+                "Who made an edit of this size cannot approve it.",
+                reason="edit.same-person",
+                remedy="Ask another operator to look at it.",
+            )
+        row.state = IN_FORCE if approve else REJECTED
+        row.approver, row.decision = decision.person, decision.reason
+        row.revision = read_revision(session) + 1
+        session.add(row)
+        _log(session, row, zone=zone, at=at)
+
+
+def find_edits(zone: GatewayZone, month: str) -> tuple[str, ...]:
+    """Digests of the edits of a month that are in force, in the order in which they were made."""
+    own = select(EditRow.readings_digest).where(EditRow.month == month, EditRow.state == IN_FORCE)
+    with read_session(zone.engine) as session:
+        return tuple(session.exec(own.order_by(col(EditRow.id))))
+
+
+def edit_files(zone: GatewayZone, digests: Sequence[str]) -> tuple[Path, ...]:
+    """Where edits lie."""
+    return tuple(zone.folder / "edits" / f"{digest}.parquet" for digest in digests)
+
+
+def note_late(zone: GatewayZone, month: str, *, counted: Sequence[str]) -> None:
+    """Say of edits that came into force while the month was fixed that they do not count.
+
+    Args:
+        counted: Digests of those that do.
+    """
+    open_ones = select(EditRow).where(
+        EditRow.month == month, col(EditRow.state).in_((PENDING, IN_FORCE))
+    )
+    with write_session(zone.engine) as session:
+        for row in session.exec(open_ones):
+            if row.state == PENDING or row.readings_digest not in counted:
+                row.state, row.revision = LATE, read_revision(session) + 1
+                session.add(row)
+                session.flush()
+
+
+def read_revision(session: Session) -> int:
+    """Rises with every change of an edit."""
+    return newest(session, EditRow.revision)
+
+
+def list_edits(
+    session: Session, asked: PageAsked, *, month: str = "", state: str = ""
+) -> tuple[list[EditRow], int | None]:
+    """Edits in the order in which they were made, page by page.
+
+    Args:
+        month: Of this month; empty for all.
+        state: In this state; empty for all.
+    """
+    found = select(EditRow)
+    if month:
+        found = found.where(EditRow.month == month)
+    if state:
+        found = found.where(EditRow.state == state)
+    page = read_page(session, found, key=EditRow.id, asked=asked)
+    return list(page.rows), page.after
+
+
+def load_edit(zone: GatewayZone, number: int) -> EditRow:
+    """An edit.
+
+    Raises:
+        NotFoundError: There is none of that number (`not-found.edit`).
+    """
+    with read_session(zone.engine) as session:
+        row = _load(session, number)
+        session.expunge_all()
+        return row
+
+
+def _load(session: Session, number: int) -> EditRow:
+    row = session.get(EditRow, number)
+    if row is None:
+        raise NotFoundError("There is no edit of that number here.", reason="not-found.edit")
+    return row
+
+
+def _require_open(zone: GatewayZone, month: str) -> None:
+    if find_plan(zone, month) is not None:
+        raise ConflictError(
+            f"The rosters of {month} are fixed; an edit would change nothing of them.",
+            reason="conflict.month-edits",
+            remedy="Send the readings as a batch; a correction takes up what comes late.",
+        )
+
+
+def _log(session: Session, row: EditRow, *, zone: GatewayZone, at: datetime) -> None:
+    """Who did what, in the gateway's evidence log; no reading."""
+    detail = {
+        "edit": row.id,
+        "month": row.month,
+        "readings": row.readings_digest,
+        "state": row.state,
+        "person": row.approver or row.person,
+    }
+    evidence.append(session, at=at, actor=zone.service_id, action="reading.edited", detail=detail)

@@ -1,0 +1,268 @@
+"""Edits: what a person puts in place of readings, who approves it, which ones a month counts."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import pytest
+
+from gridsecure.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    StorageError,
+)
+from gridsecure.gateway import edits
+from gridsecure.gateway.edits import Author, confirm_readings, decide_edit, replace_readings
+from gridsecure.gateway.month_files import load_files
+from gridsecure.gateway.month_plan import find_plan
+from gridsecure.gateway.reconciliation import compute_expected_bills
+from gridsecure.gateway.rule_sets import keep_rules
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session
+from tests.billing.rule_inputs import book_text
+from tests.gateway.gateway_world import MONTH, GatewayWorld, Killed, kill_at
+from tests.gateway.reading_tables import long_table
+
+HEADER = "meter_point_id,start,kwh\n"
+HOUR = 100
+START = "2026-07-05T04:00:00+08:00"  # of hour 100
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = GatewayWorld(tmp_path, load_curves=False)
+    yield made
+    made.close()
+
+
+def home(world):
+    homes = world.simulated.contracts.query("customer_class == 'household'")
+    return homes["meter_point_id"].iloc[0]
+
+
+def replace(world, text, *, person="ann", reason="read on site", month=MONTH):
+    author = Author(person, reason)
+    return replace_readings(world.zone, month, text.encode(), author=author, at=world.clock())
+
+
+def decide(world, number, *, approve=True, person="bob", reason=""):
+    decision = Author(person, reason)
+    decide_edit(world.zone, number, approve=approve, decision=decision, at=world.clock())
+
+
+def line(meter, kwh, start=START):
+    return f"{HEADER}{meter},{start},{kwh}\n"
+
+
+def state(world, number):
+    return edits.load_edit(world.zone, number).state
+
+
+def spiked(world) -> bytes:
+    """The month with 60 kWh in one hour of a home, which validation sets aside."""
+    table = long_table(world)
+    row = table.index[table["meter_point_id"] == home(world)][HOUR]
+    table.loc[row, "kwh"] = "60.000"
+    assert table.loc[row, "start"] == START
+    return table.to_csv(index=False).encode()
+
+
+def bills(world):
+    found = compute_expected_bills(world.zone, load_files(world.zone, MONTH))
+    return [bill for roster in found.values() for bill in roster.values()]
+
+
+def energy_of(world, report, kwh):
+    """Whether some bill has the energy of the home with that much in the hour."""
+    readings = world.simulated.readings()
+    own = readings[(readings["meter_point_id"] == home(world)).to_numpy()]["energy_wh"].to_numpy()
+    wanted = int(own.sum() - own[HOUR] + kwh * 1000)
+    totals = (world.folder / "months" / MONTH / "totals.csv").read_text()
+    assert report.billed_meters == 20
+    return f"{home(world)},{wanted}" in totals.splitlines()
+
+
+def test_a_replaced_reading_counts_and_is_not_judged_again(world):
+    world.save(spiked(world))
+    number = replace(world, line(home(world), "55.5"))
+    assert state(world, number) == "in-force"
+    report = world.process()
+    assert (report.quarantined, report.estimated, report.problems) == (0, 0, {})
+    assert energy_of(world, report, 55.5)
+    assert len(find_plan(world.zone, MONTH).edits) == 1
+    (file,) = (world.folder / "edits").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_reading_that_was_set_aside_is_confirmed_as_it_came(world):
+    world.save(spiked(world))
+    with pytest.raises(Killed):
+        world.process(progress=kill_at("enrol"))
+    number = confirm_readings(
+        world.zone,
+        MONTH,
+        meter_point_id=home(world),
+        span=(START, START),
+        author=Author("ann", "a welder"),
+        at=world.clock(),
+    )
+    row = edits.load_edit(world.zone, number)
+    assert (row.kind, row.state, row.intervals) == ("confirmation", "in-force", 1)
+    report = world.process()
+    assert (report.quarantined, report.estimated) == (0, 0)
+    assert energy_of(world, report, 60)
+
+
+def test_a_large_edit_counts_once_another_person_approved_it(world):
+    text = HEADER + "".join(
+        f"{home(world)},2026-07-{day:02d}T{hour:02d}:00:00+08:00,0.5\n"
+        for day in range(1, 6)
+        for hour in range(24)
+    )
+    many = replace(world, text)
+    much = replace(world, line(home(world), "100.001"))
+    little = replace(world, line(home(world), "100"))
+    assert [state(world, number) for number in (many, much, little)] == [
+        "pending", "pending", "in-force",
+    ]  # fmt: skip
+    assert len(edits.find_edits(world.zone, MONTH)) == 1
+    with pytest.raises(ConflictError) as refused:
+        decide(world, many, person="ann")
+    assert refused.value.reason == "edit.same-person"
+    decide(world, many, reason="seen on site")
+    assert len(edits.find_edits(world.zone, MONTH)) == 2
+    row = edits.load_edit(world.zone, many)
+    assert (row.state, row.person, row.approver, row.decision) == (
+        "in-force", "ann", "bob", "seen on site",
+    )  # fmt: skip
+    with pytest.raises(ConflictError) as decided:
+        decide(world, many)
+    assert decided.value.reason == "conflict.edit"
+    # Who made an edit may take it back, with a reason.
+    with pytest.raises(InputError):
+        decide(world, much, approve=False, person="ann")
+    decide(world, much, approve=False, person="ann", reason="a typing error")
+    assert state(world, much) == "rejected"
+
+
+def test_limits_are_those_of_the_rule_book(world):
+    book = book_text(edits={"alone_intervals": 0})
+    keep_rules(world.zone, book, person="op", at=world.clock())
+    assert state(world, replace(world, line("A", "1"))) == "pending"
+
+
+def test_a_later_edit_lies_over_an_earlier_one(world):
+    world.save()
+    replace(world, line(home(world), "7"))
+    replace(world, line(home(world), "8"))
+    gone = replace(world, line(home(world), "9"))
+    decide(world, gone, approve=False, person="ann", reason="wrong meter")
+    assert energy_of(world, world.process(), 8)
+
+
+def test_what_comes_when_the_month_is_fixed_is_refused_or_said_to_be_late(world):
+    world.save()
+    counted = replace(world, line(home(world), "7"))
+    waiting = replace(world, line(home(world), "101"))
+    files = load_files(world.zone, MONTH)
+    with pytest.raises(Killed):
+        world.process(progress=kill_at("encrypt"))
+    assert (state(world, counted), state(world, waiting)) == ("in-force", "late")
+    for attempt in (
+        lambda: replace(world, line(home(world), "9")),
+        lambda: decide(world, counted, approve=False, reason="too late"),
+        lambda: decide(world, waiting),
+    ):
+        with pytest.raises(ConflictError) as refused:
+            attempt()
+        assert refused.value.reason == "conflict.month-edits"
+    world.restart()
+    assert load_files(world.zone, MONTH).edits == files.edits
+    report = world.process()
+    assert energy_of(world, report, 7)
+    assert len(bills(world)) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "reason"),
+    [
+        (line("A", "1"), {"reason": " "}, "edit.reason"),
+        (line("A", "1"), {"reason": "x" * 2001}, "edit.reason"),
+        (line("A", "1") + f"B,{START},1\n", {}, "edit.meter-point"),
+        (line("A", "1", "2026-08-01T00:00:00+08:00"), {}, "edit.month"),
+        (line("A", "1", "2026-06-30T23:00:00+08:00"), {}, "edit.month"),
+        (line("A", "1.2345"), {}, "readings.energy"),
+        ("nothing", {}, "readings.empty"),
+        (line("A", "1"), {"month": "2026-13"}, "month.format"),
+    ],
+)
+def test_an_edit_that_cannot_be_meant_is_refused_and_nothing_kept(world, text, more, reason):
+    with pytest.raises(InputError) as refused:
+        replace(world, text, **more)
+    assert refused.value.reason == reason
+    assert not (world.folder / "edits").exists()
+    with pytest.raises(NotFoundError):
+        edits.load_edit(world.zone, 1)
+
+
+@pytest.mark.parametrize(
+    ("span", "reason"),
+    [
+        (("2026-07-05T05:00:00+08:00", "2026-07-05T06:00:00+08:00"), "edit.nothing"),
+        (("2026-07-05T04:00:00", "2026-07-05T04:00:00"), "edit.span"),
+        (("soon", "later"), "edit.span"),
+        (("2026-07-05T04:00:00+08:00", "2026-07-05T04:00:00+08:00"), "edit.ambiguous"),
+    ],
+)
+def test_what_was_not_set_aside_cannot_be_confirmed(world, span, reason):
+    folder = world.folder / "months" / MONTH
+    folder.mkdir(parents=True)
+    rows = "0,A,2026-07-05 04:00:00+0800,1.000\n1,A,2026-07-05 04:00:00+0800,2.000\n"
+    (folder / "quarantine.csv").write_text("row,meter_point_id,start,kwh\n" + rows)
+    with pytest.raises(InputError) as refused:
+        confirm_readings(
+            world.zone,
+            MONTH,
+            meter_point_id="A",
+            span=span,
+            author=Author("ann", "why"),
+            at=world.clock(),
+        )
+    assert refused.value.reason == reason
+
+
+def test_a_full_disk_keeps_no_edit(world, monkeypatch):
+    def full(*_args, **_more):
+        raise StorageError("The disk is full.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(edits, "write_private", full)
+        with pytest.raises(StorageError):
+            replace(world, line("A", "1"))
+    with pytest.raises(NotFoundError):
+        edits.load_edit(world.zone, 1)
+
+
+def test_an_edit_that_was_altered_on_disk_stops_the_month(world):
+    world.save()
+    replace(world, line(home(world), "7"))
+    (file,) = (world.folder / "edits").iterdir()
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(StorageError) as refused:
+        world.process()
+    assert refused.value.reason == "storage.read"
+    assert find_plan(world.zone, MONTH) is None
+
+
+def test_the_evidence_log_names_who_and_no_reading(world):
+    number = replace(world, line("A", "101"))
+    decide(world, number)
+    with read_session(world.zone.engine) as session:
+        head = evidence.find_head(session)
+        evidence.verify_chain(session)
+    assert head.action == "reading.edited"
+    detail = json.loads(head.detail)
+    assert (detail.pop("person"), detail.pop("state")) == ("bob", "in-force")
+    assert set(detail) == {"edit", "month", "readings"}
