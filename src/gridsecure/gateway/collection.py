@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Final
 
@@ -201,7 +201,7 @@ def _read(
     found = []
     for number, path in enumerate(paths, start=1):
         try:
-            found.append(read_readings(path, timezone=timezone, interval=interval))
+            found.append(_read_file(path, files, timezone=timezone, interval=interval))
         except InvalidReadingsError as error:
             raise InvalidReadingsError(
                 f"Readings file {number} of {len(paths)}: {error.message}",
@@ -212,6 +212,18 @@ def _read(
         held += len(found[-1].readings)
         _check_held(held, files, what=f"Readings files 1 to {number} of {len(paths)} hold")
     return found
+
+
+def _read_file(
+    path: Path, files: MonthFiles, *, timezone: str, interval: pd.Timedelta | None
+) -> ReadingsFile:
+    """A file's energies, what its registers counted times the multipliers of the books."""
+    books = files.contracts()
+    join = partial(books.join_meters, timezone=timezone)
+    file = read_readings(path, timezone=timezone, interval=interval, join_meters=join)
+    if not file.is_counted:
+        return file
+    return replace(file, readings=books.multiply(file.readings, timezone=timezone))
 
 
 def _read_batches(files: MonthFiles, period: BillingPeriod, *, held: int) -> ReadingsFile:

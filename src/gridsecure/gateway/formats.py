@@ -22,7 +22,7 @@ is for `billing.validation`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -101,6 +101,7 @@ class ReadingsFile:
             days on which the clock is changed, meter points that went over to another length.
         lines: Line of the file that each reading stands on, where readings stand on lines.
         meaning: What its values and times were taken for, where anything but the layout said so.
+        is_counted: Whether its energies are what registers counted, of which no ratio is told.
     """
 
     readings: pd.DataFrame
@@ -110,6 +111,15 @@ class ReadingsFile:
     problems: tuple[ReadingProblem, ...] = ()
     lines: NDArray[np.int64] | None = None
     meaning: Meaning = NOTHING_SAID
+    is_counted: bool = False
+
+
+JoinMeters = Callable[[pd.DataFrame], pd.DataFrame]
+"""Faces of registers -> the faces of one register, where meters were exchanged."""
+
+
+def _as_they_stand(faces: pd.DataFrame) -> pd.DataFrame:
+    return faces
 
 
 def read_readings(
@@ -118,6 +128,7 @@ def read_readings(
     timezone: str = "Asia/Shanghai",
     interval: pd.Timedelta | None = None,
     meaning: Meaning = NOTHING_SAID,
+    join_meters: JoinMeters = _as_they_stand,
 ) -> ReadingsFile:
     """Read a meter data file.
 
@@ -127,6 +138,7 @@ def read_readings(
         interval: Length to take for meter points of a long file that have too few readings to
             tell it.
         meaning: What its values and times are, where the file does not say and leaves a doubt.
+        join_meters: Makes one register of the faces of meters that were exchanged.
 
     Returns:
         The readings with how they were read.
@@ -149,6 +161,7 @@ def read_readings(
     found = _read_table(text, packed=packed)
     _check_units(found.cells)
     asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
+    found = replace(found, join_meters=join_meters)
     if CHANNEL not in found.cells:
         return _read_channel(found, timezone, interval, asked)
     taken, fed_in = split_channels(found.cells)
@@ -186,7 +199,7 @@ def _read_channel(
         readings = _read_long(table, timezone, energy="register_kwh" if named else "kwh")
     if named or meaning.values is Values.REGISTER:
         layout, lines = "registers", None
-        result = registers_to_readings(readings, known=interval)
+        result = registers_to_readings(found.join_meters(readings), known=interval)
         readings, problems = result.readings, (*problems, *result.problems)
     else:
         for name, column in _REGISTERS.items():
@@ -206,6 +219,7 @@ def _read_channel(
         (*problems, *find_length_changes(readings)),
         lines=lines,
         meaning=meaning,
+        is_counted=layout == "registers" and "ratio" not in table.columns,
     )
 
 
@@ -255,11 +269,13 @@ class _Table:
 
     Args:
         at_ends: As `ColumnNames` says.
+        join_meters: As `read_readings` has it.
     """
 
     cells: pd.DataFrame
     encoding: str
     at_ends: bool
+    join_meters: JoinMeters = _as_they_stand
 
 
 def _load_text(source: bytes | Path) -> tuple[TableText, int | None]:

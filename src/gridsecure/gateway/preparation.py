@@ -289,9 +289,10 @@ def admit_month(
     books = files.contracts()
     contracts, parts = books.contracts, books.parts(period)
     tariffs = _parsed(files.tariffs, timezone=timezone)
+    known = replace(files, contracts=lambda: books)  # asked for each file
     sources = [
         replace(one, readings=books.name_holders(one.readings, timezone=timezone))
-        for one in read_files(files, timezone=timezone, period=period)
+        for one in read_files(known, timezone=timezone, period=period)
     ]
     # 2. Validate.
     begin("validate")

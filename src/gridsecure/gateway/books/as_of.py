@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -10,8 +11,8 @@ from sqlmodel import col, select
 
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.gateway.books.facts import CONTRACT_NUMBERS, CONTRACT_TEXTS, NO_CONTRACT
-from gridsecure.gateway.books.months import CHANGED, TWICE, Days, Holding, MonthContracts
-from gridsecure.gateway.tables import ContractRow, DatedRow, HoldingRow
+from gridsecure.gateway.books.months import CHANGED, TWICE, Days, Holding, MeterDays, MonthContracts
+from gridsecure.gateway.tables import ContractRow, DatedRow, HoldingRow, InstalledMeterRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import BillingPeriod
 from gridsecure.store.database import read_session
@@ -49,7 +50,18 @@ def contracts_as_of(zone: GatewayZone, *, period: BillingPeriod, revision: int) 
         rows.append((holder, *(said[0] if said else NO_CONTRACT.values())))
         if days != [month] or holder != name:
             moved += [Holding(holder, name, stretch) for stretch in days]
-    return MonthContracts(_frame(rows), tuple(moved), objections)
+    meters = tuple(_meters(zone, month, revision))
+    return MonthContracts(_frame(rows), tuple(moved), meters, objections)
+
+
+def _meters(zone: GatewayZone, month: Days, revision: int) -> Iterator[MeterDays]:
+    """Meters that a month's registers are counted by otherwise than as they stand."""
+    columns = ("multiplier", "first_face_wh", "final_face_wh")
+    found = sorted(_rows(zone, InstalledMeterRow, columns, month, revision))
+    names = Counter(row[0] for row in found)
+    for name, first, end, *counted in found:
+        if counted[0] != 1 or names[name] > 1:
+            yield MeterDays(name, (first, end), *counted)
 
 
 def _rows(
@@ -67,7 +79,7 @@ def _rows(
         .where(col(table.revision) <= revision, col(table.until_revision) > revision)
     )
     with read_session(zone.engine) as session:
-        return list(session.execute(found))
+        return [tuple(row) for row in session.execute(found)]
 
 
 def _joined(stretches: list[Days]) -> list[Days]:

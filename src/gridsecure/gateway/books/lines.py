@@ -25,7 +25,8 @@ from gridsecure.month_texts import MONTH_PATTERN, is_in_years
 MAX_BYTES: Final = 64 << 20
 """Largest body of an import [bytes], as of a contract file."""
 
-MAX_MULTIPLIER: Final = 10_000_000
+MAX_MULTIPLIER: Final = 1_000_000
+"""Greatest ratio; the energy of a register of nine digits times it is still counted exactly."""
 
 LONGEST_ID: Final = 256
 """Letters of a meter point's id, as the identity authority's books take them."""
@@ -201,7 +202,7 @@ def _name(stated: Mapping[str, str], column: str) -> str:
 
 def _multiplier(cell: str) -> int:
     if not (_DIGITS.fullmatch(cell) and 1 <= int(cell) <= MAX_MULTIPLIER):
-        raise _refused("multiplier", "multiplier is not a whole number from 1 to 10,000,000")
+        raise _refused("multiplier", "multiplier is not a whole number from 1 to 1,000,000")
     return int(cell)
 
 

@@ -3,20 +3,26 @@
 A reading belongs to whoever holds the meter point on its day. So readings are named by holder
 before anything else looks at them: who moves in on the 15th has the readings from then on, and who
 moved out has those before. What nobody held stays under the meter point's own id and is nobody's.
+
+What a register counted becomes energy by the multiplier of its day. Where the books have both
+faces of an exchange, the new meter's faces go on from the old one's last, so that what was used
+before and after it is the difference of each meter's own faces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.readings import as_categories
+from gridsecure.billing.readings import register_columns
 from gridsecure.periods import BillingPeriod
 
 Days = tuple[date, date]
@@ -38,6 +44,24 @@ class Holding:
     days: Days
 
 
+@dataclass(frozen=True, slots=True)
+class MeterDays:
+    """A meter at a meter point.
+
+    Args:
+        days: The days that it is there.
+        multiplier: Energy is what its register counts, times this.
+        first_face_wh: What it showed as it was built in [Wh]; below zero if nobody stated it.
+        final_face_wh: What it showed as it was taken out, likewise.
+    """
+
+    meter_point_id: str
+    days: Days
+    multiplier: int
+    first_face_wh: int
+    final_face_wh: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MonthContracts:
     """The books of a month.
@@ -45,11 +69,14 @@ class MonthContracts:
     Args:
         contracts: A contract frame, by holder.
         moved: Who holds a meter point for a part of the month, or under another name than its own.
+        meters: Meters with a multiplier, and those before and after an exchange in the month; by
+            meter point and day.
         objections: Holder -> why the books let no bill be, of `admission.REASONS`.
     """
 
     contracts: pd.DataFrame
     moved: tuple[Holding, ...] = ()
+    meters: tuple[MeterDays, ...] = ()
     objections: Mapping[str, str] = field(default_factory=dict)
 
     def parts(self, period: BillingPeriod) -> dict[str, Window]:
@@ -69,25 +96,82 @@ class MonthContracts:
             readings: A readings frame, by meter point.
             timezone: Local time of days.
         """
-        if not self.moved:
-            return readings
-        readings = as_categories(readings)
-        ids = readings["meter_point_id"].cat
-        moved = {one.meter_point_id for one in self.moved}
-        (affected,) = np.nonzero(np.isin(ids.codes, np.flatnonzero(ids.categories.isin(moved))))
+        affected, before, local = _affected(readings, {m.meter_point_id for m in self.moved})
         if not len(affected):
             return readings
-        part = readings.iloc[affected]
-        before = part["meter_point_id"].astype(str).to_numpy(object)
-        local = pd.DatetimeIndex(part["start"]).tz_convert(timezone).tz_localize(None)
-        after = before.copy()
+        after, local = before.copy(), local.tz_convert(timezone).tz_localize(None)
         for one in self.moved:
-            first, end = (pd.Timestamp(day) for day in one.days)
-            own = (before == one.meter_point_id) & (local >= first) & (local < end)
-            after[own] = one.holder
+            after[_within(one.days, one.meter_point_id, before, local)] = one.holder
         names = readings["meter_point_id"].astype(str).to_numpy(object)
         names[affected] = after
         return readings.assign(meter_point_id=pd.Categorical(names))
+
+    def multiply(self, readings: pd.DataFrame, *, timezone: str) -> pd.DataFrame:
+        """Energies of what registers counted, by the multipliers of their days.
+
+        Args:
+            readings: A readings frame, by meter point, of what registers counted.
+            timezone: Local time of days.
+        """
+        counted = [one for one in self.meters if one.multiplier != 1]
+        affected, names, local = _affected(readings, {m.meter_point_id for m in counted})
+        if not len(affected):
+            return readings
+        local = local.tz_convert(timezone).tz_localize(None)
+        factors = np.ones(len(readings), dtype=np.int64)
+        for one in counted:
+            own = _within(one.days, one.meter_point_id, names, local)
+            factors[affected[own]] = one.multiplier
+        columns = ("energy_wh", *register_columns(readings))
+        energies = {name: readings[name].to_numpy(np.int64) * factors for name in columns}
+        return readings.assign(**energies)
+
+    def join_meters(self, faces: pd.DataFrame, *, timezone: str) -> pd.DataFrame:
+        """Faces as one register would show them that goes on where meters were exchanged.
+
+        The exchange is at the beginning of its day. A face of that moment is the old meter's where
+        it shows the final face.
+
+        Args:
+            faces: A readings frame whose `start` is the moment and `energy_wh` the face [Wh].
+            timezone: Local time of days.
+        """
+        affected, names, local = _affected(faces, {m.meter_point_id for m in self.meters})
+        if not len(affected):
+            return faces
+        local = local.tz_convert(timezone).tz_localize(None)
+        shown = faces["energy_wh"].to_numpy(np.int64).copy()
+        read = shown[affected].copy()
+        for old, new in pairwise(self.meters):
+            if (old.meter_point_id, old.days[1]) != (new.meter_point_id, new.days[0]):
+                continue
+            if min(old.final_face_wh, new.first_face_wh) < 0:
+                continue
+            at = pd.Timestamp(new.days[0])
+            after = (names == new.meter_point_id) & (local >= at)
+            after &= ~((local == at) & (read == old.final_face_wh))
+            shown[affected[after]] += old.final_face_wh - new.first_face_wh
+        return faces.assign(energy_wh=shown)
+
+
+def _affected(
+    readings: pd.DataFrame, names: Collection[str]
+) -> tuple[NDArray[np.intp], NDArray[np.object_], pd.DatetimeIndex]:
+    """Rows of some meter points, their names and their moments."""
+    rows = np.empty(0, dtype=np.intp)
+    if names:
+        (rows,) = np.nonzero(readings["meter_point_id"].isin(names).to_numpy(bool))
+    part = readings.iloc[rows]
+    own = part["meter_point_id"].astype(str).to_numpy(object)
+    return rows, own, pd.DatetimeIndex(part["start"])
+
+
+def _within(
+    days: Days, meter_point_id: str, names: NDArray[np.object_], local: pd.DatetimeIndex
+) -> NDArray[np.bool_]:
+    first, end = (pd.Timestamp(day) for day in days)
+    inside: NDArray[np.bool_] = (names == meter_point_id) & (local >= first) & (local < end)
+    return inside
 
 
 def no_contracts() -> MonthContracts:
