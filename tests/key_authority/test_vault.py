@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pickle
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from secrets import token_bytes
 
 import pytest
 
+from gridsecure import frames
 from gridsecure.cli.home import create_home, make_vault_folders
 from gridsecure.cli.ports import choose_ports
 from gridsecure.cli.processes import Services
@@ -36,6 +39,7 @@ from gridsecure.errors import (
 from gridsecure.homomorphic.parameters import INTERVAL, REGISTER
 from gridsecure.key_authority.checker.answering import FAILED, RELEASED
 from gridsecure.key_authority.checker.vault_client import VaultClient
+from gridsecure.key_authority.door import WANTED, Line
 from gridsecure.key_authority.packages import (
     CheckedBills,
     CheckedRoster,
@@ -49,7 +53,13 @@ from gridsecure_api.settings import AuthoritySettings
 from tests.authority_simulator import KEK, Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
-from tests.vault_services import RunningVault, running_vault, vault_settings, why_not_started
+from tests.vault_services import (
+    START_SECONDS,
+    RunningVault,
+    running_vault,
+    vault_settings,
+    why_not_started,
+)
 
 PLACE = place_of(INTERVAL.name)
 Uploads = list[GridUpload]
@@ -248,8 +258,13 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def running(grid: GridSimulator, tmp_path: Path) -> Iterator[RunningVault]:
-    with running_vault(vault_settings(tmp_path, grid.authority_key)) as vault:
+def running(
+    grid: GridSimulator, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[RunningVault]:
+    """A vault, with another patience than it has by default where a test names one."""
+    settings = vault_settings(tmp_path, grid.authority_key)
+    seconds = getattr(request, "param", settings.file_seconds)
+    with running_vault(settings.model_copy(update={"file_seconds": seconds})) as vault:
         yield vault
 
 
@@ -367,8 +382,81 @@ def test_what_is_no_order_is_refused_and_what_is_no_frame_ends_the_connection(
         raw.sendall(b"\x7f\xff\xff\xff" + pickle.dumps(os.getpid))
         raw.shutdown(socket.SHUT_WR)
         raw.settimeout(10)
-        assert raw.recv(100) == b""
+        with contextlib.suppress(ConnectionResetError):  # it left without reading the rest
+            assert raw.recv(100) == b""
     assert client.create_key_set(order).parameters == REGISTER
+
+
+@pytest.fixture
+def stalled(running: RunningVault, order: Order, grid: GridSimulator) -> Iterator[socket.socket]:
+    """A checker that hangs in the middle of an order's first file."""
+
+    envelope = sign_message(order[0], key=grid.authority_key).model_dump_json().encode()
+    text = order[1][0]
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(running.settings.socket))
+        line = Line(raw)
+        line.send(frames.join_frames([b"release-bills", envelope]))
+        assert frames.split_frames(line.receive(seconds=START_SECONDS)) == [WANTED]
+        raw.sendall(struct.pack(">Q", len(text)) + text[:-1])
+        raw.settimeout(START_SECONDS)
+        yield raw
+
+
+def is_waited_for(raw: socket.socket) -> bool:
+    """Whether the vault has neither answered nor ended the connection."""
+    raw.setblocking(False)
+    try:
+        raw.recv(1)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def test_a_key_set_is_revoked_while_a_checker_hangs_in_the_middle_of_a_file(
+    stalled: socket.socket, client: VaultClient, grid: GridSimulator
+) -> None:
+    key_id = grid_keys().secret[INTERVAL.name].public.key_id
+    revocation = RevocationOrder(gateway=PLACE.gateway, key_id=key_id)
+    client.revoke_key_set(sign_message(revocation, key=grid.authority_key))
+    assert is_waited_for(stalled)
+    with pytest.raises(KeyMismatchError) as refused:
+        client.create_key_set(sign_message(key_order(INTERVAL.name), key=grid.authority_key))
+    assert refused.value.reason == "keys.revoked"
+    created = client.create_key_set(sign_message(key_order(REGISTER.name), key=grid.authority_key))
+    assert created.parameters == REGISTER
+    assert is_waited_for(stalled)
+
+
+@pytest.mark.parametrize("running", [1.0], indirect=True)
+def test_a_checker_that_hangs_loses_its_order_and_the_next_one_is_answered(
+    stalled: socket.socket, client: VaultClient, order: Order, grid: GridSimulator
+) -> None:
+    envelope = sign_message(order[0], key=grid.authority_key)
+    sealed: list[bytes] = []
+    answer = client.release_bills(envelope, order[1], sealed.append)
+    assert answer.statements == [roster_of(order).roster_id]
+    assert stalled.recv(1) == b"", "it was given up"
+
+
+def test_a_key_set_revoked_during_an_order_decrypts_no_further_column(
+    running: RunningVault, client: VaultClient, order: Order, grid: GridSimulator
+) -> None:
+    """By the same checker, whose own order waits for a file meanwhile."""
+    content, (part, *files) = order
+    (entry,) = {e.key_id: e for e in CheckedRoster.parse(part).outputs.values()}.values()
+    revocation = RevocationOrder(gateway=roster_of(order).gateway_id, key_id=entry.key_id)
+
+    def revoked_on_the_way() -> Iterator[bytes]:
+        yield part
+        client.revoke_key_set(sign_message(revocation, key=grid.authority_key))
+        yield from files
+
+    with pytest.raises(KeyMismatchError) as refused:
+        client.release_bills(
+            sign_message(content, key=grid.authority_key), revoked_on_the_way(), keep_no_more
+        )
+    assert refused.value.reason == "keys.revoked"
 
 
 CHECKER = """

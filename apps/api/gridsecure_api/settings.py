@@ -332,6 +332,7 @@ class VaultSettings(BaseSettings):
         checker_public_key: The only key whose orders are obeyed.
         billing_office_public_key: Whom statements are sealed to.
         checker_uid: The user the checker runs as; this process's own by default.
+        file_seconds: Longest that a running order waits for the checker's next file [s].
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_VAULT_", extra="forbid", frozen=True)
@@ -342,3 +343,4 @@ class VaultSettings(BaseSettings):
     checker_public_key: PublicPoint
     billing_office_public_key: PublicPoint
     checker_uid: int | None = Field(default=None, ge=0)
+    file_seconds: float = Field(default=60, gt=0, le=3600)

@@ -46,7 +46,7 @@ def serve_vault(settings: VaultSettings) -> None:
         own = os.geteuid()
         checker = own if settings.checker_uid is None else settings.checker_uid
         with listen(settings.socket, is_shared=checker != own) as door:
-            serve(vault, door, checker_uid=checker)
+            serve(vault, door, checker_uid=checker, file_seconds=settings.file_seconds)
 
 
 def _key_encryption_key(settings: VaultSettings) -> bytes:

@@ -15,7 +15,6 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterable, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
@@ -24,10 +23,11 @@ from gridsecure.errors import AccessDeniedError, GridSecureError
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import find_parameters
 from gridsecure.key_authority.door import (
-    MAX_MESSAGE_BYTES,
+    KEY_ORDERS,
     OK,
     SEALED,
     WANTED,
+    Line,
     read_peer_uid,
 )
 from gridsecure.key_authority.packages import Keep, PreviewAnswer, VaultAnswer
@@ -41,7 +41,9 @@ _CLASSES: Final = {
 
 
 class VaultClient:
-    """The checker's end of the socket. Orders are answered one at a time.
+    """The checker's end of the socket.
+
+    Orders with files are answered one at a time, and orders about keys meanwhile.
 
     Args:
         path: The vault's socket. It need not be there yet.
@@ -49,10 +51,8 @@ class VaultClient:
     """
 
     def __init__(self, path: Path, *, uid: int) -> None:
-        self._path = path
-        self._uid = uid
-        self._connection: Connection | None = None
-        self._lock = threading.Lock()
+        self._releases = _Orders(path, uid)
+        self._keys = _Orders(path, uid)
 
     def create_key_set(self, order: Signed) -> PublicKeySet:
         """As `Vault.create_key_set`."""
@@ -84,8 +84,8 @@ class VaultClient:
 
     def close(self) -> None:
         """Leave the vault; it goes on."""
-        with self._lock:
-            self._leave()
+        self._releases.close()
+        self._keys.close()
 
     def _ask(
         self,
@@ -94,17 +94,35 @@ class VaultClient:
         files: Iterable[bytes] = (),
         keep: Keep = lambda _sealed: None,
     ) -> list[bytes]:
+        orders = self._keys if order in KEY_ORDERS else self._releases
+        return orders.ask([order.encode(), *content], files, keep)
+
+
+class _Orders:
+    """One connection to the vault, and the orders that follow each other on it."""
+
+    def __init__(self, path: Path, uid: int) -> None:
+        self._path = path
+        self._uid = uid
+        self._line: Line | None = None
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Leave the vault, once the order at work is answered."""
+        with self._lock:
+            self._leave()
+
+    def ask(self, order: Sequence[bytes], files: Iterable[bytes], keep: Keep) -> list[bytes]:
         """Give an order, then each file when the vault wants it; keep what it seals meanwhile."""
         left = iter(files)
         with self._lock:
             try:
-                connection = self._reach()
-                connection.send_bytes(frames.join_frames([order.encode(), *content]))
+                line = self._reach()
+                line.send(frames.join_frames(order))
                 while True:
-                    received = connection.recv_bytes(MAX_MESSAGE_BYTES)
-                    status, *answer = frames.split_frames(received)
+                    status, *answer = frames.split_frames(line.receive())
                     if status == WANTED:
-                        connection.send_bytes(next(left, b""))
+                        line.send(next(left, b""))
                     elif status == SEALED:
                         keep(answer[0])
                     else:
@@ -124,18 +142,18 @@ class VaultClient:
             raise _CLASSES.get(kind, GridSecureError)(message, reason=reason, remedy=remedy)
         return answer
 
-    def _reach(self) -> Connection:
+    def _reach(self) -> Line:
         """The connection; a new one where there is none, or where the vault left the last one.
 
         Between orders the vault never speaks, so whatever can be read then is the end.
         """
-        if self._connection is not None and self._connection.poll():
+        if self._line is not None and self._line.has_spoken():
             self._leave()
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection
+        if self._line is None:
+            self._line = self._connect()
+        return self._line
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> Line:
         with contextlib.ExitStack() as undo:
             door = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             door.connect(str(self._path))
@@ -145,12 +163,13 @@ class VaultClient:
                     reason="vault.stranger",
                     remedy="Find out who made the socket, or correct the vault's user.",
                 )
-            return Connection(door.detach())
+            undo.pop_all()
+            return Line(door)
 
     def _leave(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
 
 def _public(parts: Sequence[bytes]) -> PublicKeySet:

@@ -145,6 +145,8 @@ class Vault:
     def revoke_key_set(self, envelope: Signed) -> None:
         """Decrypt nothing more under a key set, by a signed `RevocationOrder`.
 
+        An order under way is refused at its next column under it (`keys.revoked`).
+
         Raises:
             AuthenticityError: Not the checker's order.
             NotFoundError: The gateway has no such key set (`not-found.key-set`).
@@ -329,30 +331,32 @@ class Vault:
         )
 
     def _decrypt(self, entry: ColumnEntry, data: bytes, roster: _Seated) -> NDArray[np.uint64]:
-        key_set = self._key_set(entry, roster.gateway_id)
-        column, label = open_column(
-            data,
-            digest=entry.digest,
-            evaluation=key_set.public.evaluation,
-            roster_id=roster.roster_id,
-        )
-        # The digest proves the bytes; the label proves that they are the output the order means.
-        if label.quantity != entry.quantity or column.slots != roster.slots * entry.intervals:
-            raise KeyMismatchError("An output's label differs from the order.")
-        return key_set.decrypt(column)
+        # Held for one column, and by a revocation: once that is answered nothing more is decrypted
+        # under the key set, and it has waited for this column at most.
+        with self._lock:
+            key_set = self._key_set(entry, roster.gateway_id)
+            column, label = open_column(
+                data,
+                digest=entry.digest,
+                evaluation=key_set.public.evaluation,
+                roster_id=roster.roster_id,
+            )
+            # The digest proves the bytes; the label proves that they are the output the order
+            # means.
+            if label.quantity != entry.quantity or column.slots != roster.slots * entry.intervals:
+                raise KeyMismatchError("An output's label differs from the order.")
+            return key_set.decrypt(column)
 
     def _key_set(self, entry: ColumnEntry, gateway: str) -> SecretKeySet:
         """The secret key of an output; only its own gateway's key sets are looked at."""
-        with self._lock:
-            key_set = self._opened.get((gateway, entry.key_id))
-            if key_set is None:
-                # The gateway is the roster's, signed; were it the file's, one could name
-                # another's key.
-                place = find_place(self.folder, gateway=gateway, key_id=entry.key_id)
-                if place is None:
-                    raise foreign_key_set_error()
-                key_set = open_key_set(self.folder, place, kek=self.kek)
-            self._keep(gateway, key_set)
+        key_set = self._opened.get((gateway, entry.key_id))
+        if key_set is None:
+            # The gateway is the roster's, signed; were it the file's, one could name another's key.
+            place = find_place(self.folder, gateway=gateway, key_id=entry.key_id)
+            if place is None:
+                raise foreign_key_set_error()
+            key_set = open_key_set(self.folder, place, kek=self.kek)
+        self._keep(gateway, key_set)
         if key_set.public.parameters.name != entry.parameters:
             raise KeyMismatchError("An output names another parameter set than its key set has.")
         return key_set

@@ -3,6 +3,11 @@
 Whoever connects is first known by the user the kernel tells, then every order by the checker's
 signature. Orders and answers are frames of bytes, so neither side unpickles what the other sends.
 A programming mistake ends the connection: the checker finds the vault down and fails closed.
+
+Orders with files are worked off one at a time, so that the vault holds one roster and not one of
+each connection. A checker that does not send the next file in time loses its order and connection.
+Orders about keys wait for none of that: between two columns of a running order a key set may be
+revoked, and the order is then refused at its next column under it.
 """
 
 from __future__ import annotations
@@ -18,7 +23,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
@@ -26,18 +30,19 @@ from gridsecure import frames
 from gridsecure.errors import ConflictError, GridSecureError, InvalidMessageError, StorageError
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.door import (
-    MAX_MESSAGE_BYTES,
+    KEY_ORDERS,
     OK,
     REFUSED,
     SEALED,
     WANTED,
+    Line,
     read_peer_uid,
 )
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import Signed
 
 MAX_CONNECTIONS: Final = 8
-"""The checker has one; more are those that a killed checker has not closed yet."""
+"""The checker has two; more are those that a killed checker has not closed yet."""
 
 _PR_SET_DUMPABLE: Final = 4
 _log = logging.getLogger(__name__)
@@ -99,59 +104,83 @@ def listen(path: Path, *, is_shared: bool) -> socket.socket:
     return door
 
 
-def serve(vault: Vault, door: socket.socket, *, checker_uid: int) -> None:
+def serve(vault: Vault, door: socket.socket, *, checker_uid: int, file_seconds: float) -> None:
     """Answer the checker until the process ends.
 
     Args:
         door: From `listen`.
         checker_uid: The user whose connections are taken; others are closed without a word.
+        file_seconds: Longest that an order waits for its next file, or for its answer to be taken.
     """
-    lock = threading.Lock()
+    at_work = threading.Lock()
     free = threading.Semaphore(MAX_CONNECTIONS)
+
+    def answer(line: Line) -> None:
+        try:
+            with line:
+                _answer_all(vault, _Checker(line, file_seconds), at_work)
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: its text may hold values
+            _log.error("a connection ended: %s", type(error).__name__)
+        finally:
+            free.release()
+
     while True:
         peer, _address = door.accept()
         if read_peer_uid(peer) != checker_uid or not free.acquire(blocking=False):
             _log.warning("a connection was refused")
             peer.close()
             continue
-        connection = Connection(peer.detach())
-
-        def answer(connection: Connection = connection) -> None:
-            try:
-                with connection:
-                    _answer_all(vault, connection, lock)
-            except Exception as error:  # noqa: BLE001 - the thread's boundary: its text may hold values
-                _log.error("a connection ended: %s", type(error).__name__)
-            finally:
-                free.release()
-
-        threading.Thread(target=answer, daemon=True).start()
+        threading.Thread(target=answer, args=(Line(peer),), daemon=True).start()
 
 
-def _answer_all(vault: Vault, connection: Connection, lock: threading.Lock) -> None:
+class _Checker:
+    """The checker at the other end, who has so many seconds for each message."""
+
+    def __init__(self, line: Line, seconds: float) -> None:
+        self._line, self._seconds = line, seconds
+
+    def order(self) -> bytes:
+        """Its next order, however long that takes to come."""
+        self._line.wait()
+        return self._line.receive(seconds=self._seconds)
+
+    def tell(self, *parts: bytes) -> None:
+        self._line.send(frames.join_frames(parts), seconds=self._seconds)
+
+    def keep(self, sealed: bytes) -> None:
+        self.tell(SEALED, sealed)
+
+    def files(self) -> Iterator[bytes]:
+        """An order's files, each of which it sends when it is asked for it."""
+        while True:
+            self.tell(WANTED)
+            data = self._line.receive(seconds=self._seconds)
+            if not data:
+                return
+            yield data
+
+
+def _answer_all(vault: Vault, checker: _Checker, at_work: threading.Lock) -> None:
     """Answer orders until the checker leaves."""
     while True:
         try:
-            received = connection.recv_bytes(MAX_MESSAGE_BYTES)
+            received = checker.order()
         except (EOFError, OSError):
             return
         try:
             order, *content = frames.split_frames(received)
-            with lock:
-                named = order.decode(errors="replace")
-                answer = [OK, *_answer(vault, named, content, connection)]
+            named = order.decode(errors="replace")
+            with contextlib.nullcontext() if named in KEY_ORDERS else at_work:
+                answer = [OK, *_answer(vault, named, content, checker)]
         except GridSecureError as error:
             texts = (type(error).__name__, error.reason, error.message, error.remedy)
             answer = [REFUSED, *(text.encode() for text in texts)]
         with contextlib.suppress(OSError):  # the checker went away: the next read ends this
-            connection.send_bytes(frames.join_frames(answer))
+            checker.tell(*answer)
 
 
-def _answer(vault: Vault, order: str, content: list[bytes], connection: Connection) -> list[bytes]:
-    def keep(sealed: bytes) -> None:
-        connection.send_bytes(frames.join_frames([SEALED, sealed]))
-
-    files = _ask_for_files(connection)
+def _answer(vault: Vault, order: str, content: list[bytes], checker: _Checker) -> list[bytes]:
+    files, keep = checker.files(), checker.keep
     if order in ("release-bills", "release-corrections"):
         corrects = order == "release-corrections"
         release = vault.release_corrections if corrects else vault.release_bills
@@ -168,16 +197,6 @@ def _answer(vault: Vault, order: str, content: list[bytes], connection: Connecti
         vault.revoke_key_set(Signed.parse(content[0]))
         return []
     raise InvalidMessageError("The vault knows no such order.", reason="vault.order")
-
-
-def _ask_for_files(connection: Connection) -> Iterator[bytes]:
-    """An order's files, each of which the checker sends when it is asked for it."""
-    while True:
-        connection.send_bytes(frames.join_frames([WANTED]))
-        data = connection.recv_bytes(MAX_MESSAGE_BYTES)
-        if not data:
-            return
-        yield data
 
 
 def _described(public: PublicKeySet) -> list[bytes]:
