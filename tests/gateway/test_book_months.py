@@ -192,6 +192,37 @@ def test_a_month_is_billed_from_the_books_alone(world):
     assert world.process().billed_meters == 20
 
 
+def test_a_meter_point_that_moves_between_gateways_is_billed_by_each_for_its_days(world, tmp_path):
+    """Both are this gateway's key, under names that the authority's books list one by one."""
+    name = homes(world)["meter_point_id"][0]
+    change(world, f"meter_point_id,valid_to\n{name},2026-07-16\n")
+    world.process()
+    old = oracle_totals(world)[name]
+    (tmp_path / "new").mkdir()
+    other = GatewayWorld(tmp_path / "new", load_curves=False)
+    try:
+        row = homes(other).iloc[[0]].assign(meter_point_id=f"{name}~B")
+        other.list_contracts(row)
+        header = "meter_point_id,valid_from,account,holder,zone,customer_class,tariff_id\n"
+        facts = f"{row['zone'].iloc[0]},household,flat"
+        change(other, f"{header}{name},2026-07-16,A,{name}~B,{facts}\n")
+        readings = HandedIn([BytesIO(other.simulated.wide_csv())])
+        save_files(other.zone, MONTH, files=readings, person="op", at=other.clock())
+        assert other.process().billed_meters == 1
+        new = oracle_totals(other)[f"{name}~B"]
+    finally:
+        other.close()
+    assert old + new == energy(world, name, "2026-07-01", "2026-08-01")
+    assert new == energy(world, name, "2026-07-16", "2026-08-01")
+
+
+def test_a_contract_file_names_meter_points_and_not_holders(world):
+    text = world.contracts_csv() + b"mp~B,futian,household,flat,0,0\n"
+    with pytest.raises(InputError) as refused:
+        world.save(contracts=text)
+    assert refused.value.reason == "books.meter-point"
+
+
 def test_nothing_is_billed_before_anybody_holds_anything(world):
     readings = HandedIn([BytesIO(b"")])
     with pytest.raises(InputError) as refused:

@@ -71,6 +71,20 @@ def test_who_moves_in_has_a_name_and_a_contract_of_its_own():
     ]
 
 
+def test_who_comes_from_another_gateway_has_the_name_that_the_line_states():
+    header = "meter_point_id,valid_from,account,holder\n"
+    known = books_of(f"{header}m,2026-07-16,A,m~2026-07\n", f"{header}m,2026-09-01,B,\n")
+    assert [name for *_, name in spans(known.account, "holder")] == ["m~2026-07", "m~B"]
+    # The name stays; nobody gets another one while it holds the meter point.
+    assert books_of(f"{header}m,2026-07-16,A,m~2026-07\n", f"{header}m,2026-08-01,A,\n").says(
+        books_of(f"{header}m,2026-07-16,A,m~2026-07\n")
+    )
+    (said,) = lines(f"{header}m,2026-08-01,A,m\n")
+    with pytest.raises(InputError) as refused:
+        apply_statement(said, known)
+    assert refused.value.reason == "books.holder"
+
+
 def test_an_account_that_comes_back_has_its_name_again():
     header = "meter_point_id,valid_from,account\n"
     known = books_of(MOVED_IN, f"{header}m,2026-03-01,B\n", f"{header}m,2026-05-01,A\n")
@@ -145,6 +159,10 @@ def test_a_line_that_contradicts_the_books_is_refused(line, reason):
     [
         ({"meter_point_id": ""}, "books.meter-point"),
         ({"meter_point_id": "m" * 257}, "books.meter-point"),
+        ({"meter_point_id": "m~A"}, "books.meter-point"),
+        ({"holder": "n"}, "books.holder"),
+        ({"holder": "m~"}, "books.holder"),
+        ({"holder": "m~Zhang Wei"}, "books.holder"),
         ({"valid_from": "2026-7-1"}, "books.date"),
         ({"valid_from": "1066-10-14"}, "books.date"),
         ({"account": "Zhang Wei"}, "books.name"),

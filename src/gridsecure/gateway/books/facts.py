@@ -35,6 +35,9 @@ NO_CONTRACT: Final[Mapping[str, Value]] = {
 }
 """What holds of a contract that states nothing."""
 
+JOINT: Final = "~"
+"""Between a meter point's id and what tells one of its holders from another; in no id."""
+
 UNREAD: Final = -1
 """In place of a register face that nobody stated."""
 
@@ -148,4 +151,4 @@ def name_holder(meter_point_id: str, account: str, *, known: Facts) -> str:
         if fact.values["account"] == account:
             return str(fact.values["holder"])
     others = any(fact.values["account"] for fact in known)
-    return f"{meter_point_id}~{account}" if others and account else meter_point_id
+    return f"{meter_point_id}{JOINT}{account}" if others and account else meter_point_id

@@ -20,8 +20,8 @@ import pandas as pd
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError, StorageError
-from gridsecure.gateway.books.facts import KINDS, NO_CONTRACT, Fact, Kind, MeterPoint, Value
-from gridsecure.gateway.books.lines import RefusedLine, read_lines
+from gridsecure.gateway.books.facts import JOINT, KINDS, NO_CONTRACT, Fact, Kind, MeterPoint, Value
+from gridsecure.gateway.books.lines import LONGEST_ID, RefusedLine, read_lines
 from gridsecure.gateway.books.register import (
     Change,
     find_revision,
@@ -152,11 +152,19 @@ def state_contracts(
         The revision of the books that says so.
 
     Raises:
+        InputError: The file names a holder in place of a meter point (`books.meter-point`).
         ConflictError: The books were changed at the same time (`conflict.books`).
         StorageError: The database could not take it; nothing is changed.
     """
     base = newest_revision(zone)
     names = frame["meter_point_id"].tolist()
+    joint = next((name for name in names if JOINT in name), None)
+    if joint is not None:
+        raise InputError(
+            f"The meter point {joint[:LONGEST_ID]!r} has a {JOINT} in its id.",
+            reason="books.meter-point",
+            remedy="Leave whoever holds a meter point in the books; state it by its own id.",
+        )
     statements: list[Statement | RefusedLine] = [
         Statement(line, name, valid_from, None, contract=own, is_whole=True)
         for line, (name, own) in enumerate(zip(names, _contracts(frame), strict=True), start=2)

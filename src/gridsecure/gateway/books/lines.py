@@ -1,8 +1,9 @@
 """Lines of an import: CSV with a header, or one JSON object a line, read into statements.
 
-Both have the columns of a contract file, and `valid_from`, `valid_to`, `account`, `meter`,
-`multiplier`, `first_face_kwh` and `final_face_kwh`. A blank cell says nothing. What is wrong with a
-line is a value, so that all faults are told at once; a file that is no table is refused whole.
+Both have the columns of a contract file, and `valid_from`, `valid_to`, `account`, `holder`,
+`meter`, `multiplier`, `first_face_kwh` and `final_face_kwh`. A blank cell says nothing. What is
+wrong with a line is a value, so that all faults are told at once; a file that is no table is
+refused whole.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 from gridsecure.billing.contracts import NUMBER_COLUMNS, NUMBER_PATTERN, YES_OR_NO
 from gridsecure.errors import InputError
-from gridsecure.gateway.books.facts import CONTRACT_TEXTS, Value
+from gridsecure.gateway.books.facts import CONTRACT_TEXTS, JOINT, Value
 from gridsecure.gateway.books.statements import Statement
 from gridsecure.month_texts import MONTH_PATTERN, is_in_years
 
@@ -40,7 +41,7 @@ _LONGEST_TEXT: Final = 64
 
 COLUMNS: Final = frozenset(
     (
-        *("meter_point_id", "valid_from", "valid_to", "account", "meter", "multiplier"),
+        *("meter_point_id", "valid_from", "valid_to", "account", "holder", "meter", "multiplier"),
         *(*_FACES, *CONTRACT_TEXTS, *NUMBER_COLUMNS),
     )
 )
@@ -142,8 +143,8 @@ def _statement(number: int, cells: Mapping[str, str], default: date | None) -> S
         raise _refused("columns", "The line has a cell or a name of no column")
     stated = {name: cell for name, cell in cells.items() if cell}
     name = stated.get("meter_point_id", "")
-    if not name or len(name) > LONGEST_ID or not name.isprintable():
-        raise _refused("meter-point", "The line names no meter point of up to 256 letters")
+    if not name or len(name) > LONGEST_ID or not name.isprintable() or JOINT in name:
+        raise _refused("meter-point", "The line names no meter point of up to 256 letters, no ~")
     start, end = (_day(stated, column) for column in ("valid_from", "valid_to"))
     if start is None and end is None:
         start = default
@@ -156,7 +157,16 @@ def _statement(number: int, cells: Mapping[str, str], default: date | None) -> S
         if column in stated:
             meter[own] = _thousandths(stated, column)
     account = _name(stated, "account") if "account" in stated else None
-    return Statement(number, name, start, end, account, meter, _contract(stated))
+    holder = _holder(name, stated["holder"]) if "holder" in stated else None
+    contract = _contract(stated)
+    return Statement(number, name, start, end, account, meter, contract, holder=holder)
+
+
+def _holder(name: str, cell: str) -> str:
+    own, joint, rest = cell.partition(JOINT)
+    if own != name or (joint and not _NAME.fullmatch(rest)) or len(cell) > LONGEST_ID:
+        raise _refused("holder", "holder is not the meter point's id, alone or with ~ and a number")
+    return cell
 
 
 def _contract(stated: Mapping[str, str]) -> dict[str, Value]:

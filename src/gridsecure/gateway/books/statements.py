@@ -36,6 +36,7 @@ class Statement:
         valid_from: First day of what is new; None where something only ends.
         valid_to: The day after the last one; None where no end is known.
         account: Who holds the meter point; None if it does not say.
+        holder: The name that its bills are under; None for the one that follows.
         meter: What it says of the meter.
         contract: What it says of the contract.
         is_whole: Whether what it does not say of the contract is not so.
@@ -49,6 +50,7 @@ class Statement:
     meter: Mapping[str, Value] = field(default_factory=dict)
     contract: Mapping[str, Value] = field(default_factory=dict)
     is_whole: bool = False
+    holder: str | None = None
 
 
 def apply_statement(said: Statement, known: MeterPoint) -> MeterPoint:
@@ -56,7 +58,7 @@ def apply_statement(said: Statement, known: MeterPoint) -> MeterPoint:
 
     Raises:
         InputError: It contradicts itself or the books (`books.dates`, `books.not-held`,
-            `books.no-meter`).
+            `books.no-meter`, `books.holder`).
     """
     if said.valid_from is None:
         if said.valid_to is None:
@@ -91,12 +93,14 @@ def _state_account(said: Statement, known: MeterPoint, start: date) -> MeterPoin
     holding = covering(known.account, start)
     before = "" if holding is None else str(holding.values["account"])
     account = before if said.account is None else said.account
-    holder = name_holder(said.meter_point_id, account, known=known.account)
+    holder = said.holder or name_holder(said.meter_point_id, account, known=known.account)
     stays = holding is not None and before in (account, "")
     accounts, contracts = known.account, known.contract
     begin, until = start, said.valid_to or next_start(known.account, start)
     if holding is not None:
         if stays:
+            if said.holder not in (None, holding.values["holder"]):
+                raise _refusal("holder", "The account is billed under another name already")
             begin = holding.valid_from if before == account else start
             until = said.valid_to or holding.valid_to
         # Who moves out holds nothing any more, and an end that is stated takes an earlier one's
