@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 from typer.testing import CliRunner
@@ -10,13 +12,19 @@ from gridsecure.billing.rule_books import default_text
 from gridsecure.cli.main import app as command
 from tests.billing.rule_inputs import book_text
 from tests.cli.gateway_desk import ADDRESSES, open_desk
+from tests.gateway.gateway_world import MONTH
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
-    services = open_desk(tmp_path, monkeypatch)
-    yield tmp_path
-    services.close()
+def services(tmp_path, monkeypatch):
+    made = open_desk(tmp_path, monkeypatch)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def desk(services, tmp_path):
+    return tmp_path
 
 
 def run(*arguments):
@@ -45,3 +53,20 @@ def test_a_bad_book_is_explained_before_anybody_is_asked(tmp_path, monkeypatch):
         assert (refused.exit_code, "rules.limit" in refused.output) == (1, True)
     missing = run("check", str(tmp_path / "none.toml"))
     assert (missing.exit_code, "rules.file" in missing.output) == (1, True)
+
+
+def test_rules_are_tried_on_a_month_and_the_difference_is_shown(services, desk):
+    services.put_files()
+    book = desk / "rules.toml"
+    book.write_text(book_text(version="2", spike={"factor": 2, "floor_w": 0}))
+    given = ("--key", str(desk / "operator.key"), *ADDRESSES, "--month", MONTH)
+    started = run("try", str(book), *given)
+    assert "2026-07 is being validated" in started.output, started.output
+    services.worker.wait(60)
+    found = json.loads(run("compare", *given, "--format", "json").stdout)
+    counts = {one["rule"]: (one["before"], one["after"]) for one in found["problems"]}
+    assert counts["spike"][0] == 0 < counts["spike"][1]
+    shown = run("compare", *given).output
+    assert f"+{counts['spike'][1]}" in shown
+    none = run("compare", *given[:-1], "2026-06")
+    assert (none.exit_code, "not-found.rule-trial" in none.output) == (1, True)

@@ -48,6 +48,8 @@ COUNTS = {
     "notice": 0,
     "roster": 3,
     "rule_set": 0,
+    "rule_trial": 0,
+    "rule_trial_count": 0,
     "source": 0,
     "upload": 3,
 }

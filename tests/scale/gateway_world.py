@@ -110,6 +110,12 @@ def fill_validation(to: Connection, size: Size) -> None:
     done = {"state": "resolved", "owner": name("owner", n), "due": "", "is_unbilled": False}
     changed = {"opened_at": AT, "changed_at": AT, "revision": n + 1}
     fill(to, tables.ExceptionRow, n, **seen, **done, **changed, intervals=1)
+    tried = {"month": literal("2025-07"), "rules_before": name("a", n), "person": "op", "at": AT}
+    kinds = ("billed", "estimated", "quarantined")
+    none = {f"{kind}_{when}": literal(0) for kind in kinds for when in ("before", "after")}
+    fill(to, tables.RuleTrialRow, n, **tried, **none, rules_after=name("b", n))
+    none = dict.fromkeys(("before", "after"), literal(0))
+    fill(to, tables.RuleTrialCountRow, n, **none, trial=n + 1, rule="spike")
     edit = {
         "month": literal("2025-07"),
         "meter_point_id": name("meter", n),
@@ -154,6 +160,12 @@ class GatewayMonth:
         self.look_after_readings()
         services = self.services
         self.checked(services.put_files())
+        ask, operator = services.client, services.token("operator")
+        of_month = {"params": {"month": MONTH}, "headers": operator}
+        tried = default_text().replace("factor = 30", "factor = 29").encode()
+        self.checked(ask.post("/v1/rule-trials", content=tried, **of_month))
+        services.worker.wait(60)
+        self.checked(ask.get("/v1/rule-trials", **of_month))
         self.checked(services.call("POST", "/process"))
         services.worker.wait(60)
         status = self.checked(services.call("GET", "")).json()

@@ -31,6 +31,7 @@ from gridsecure_api import (
     gateway_corrections,
     gateway_edits,
     gateway_readings,
+    gateway_trials,
     gateway_validation,
 )
 from gridsecure_api.deps import Clock, require, utc_now
@@ -220,6 +221,7 @@ def create_gateway_app(
         gateway_books,
         gateway_validation,
         gateway_edits,
+        gateway_trials,
     ):
         app.include_router(room.router)
     return app

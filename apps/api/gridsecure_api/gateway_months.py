@@ -28,7 +28,7 @@ from gridsecure.gateway.month_plan import find_plan, find_report
 from gridsecure.gateway.months import Progress
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.wire.gateway import CorrectionCounts, CorrectionStatus, MonthReport, MonthStatus
+from gridsecure.wire.gateway import CorrectionCounts, CorrectionStatus, MonthStatus
 from gridsecure.wire.problems import INTERNAL
 
 _log = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ class Place:
     correction: str = ""
 
 
-Work = Callable[[MonthFiles, Progress], MonthReport]
-"""Processes a month."""
+Work = Callable[[MonthFiles, Progress], object]
+"""Processes a month, or validates it."""
 
 
 Correct = Callable[[CorrectionFiles, Progress], object]
@@ -107,6 +107,22 @@ class MonthWorker:
             if find_correction_report(self._zone, files.name) is None:
                 self._at = Place(month, files.name)
                 self._correct(files, self._note)
+
+    def validate(self, month: str, work: Work) -> MonthStatus:
+        """Begin to validate a month without processing it.
+
+        Args:
+            work: Validates it.
+
+        Raises:
+            NotFoundError: Nothing was handed in for it.
+            ConflictError: A month is being processed (`conflict.month-busy`).
+        """
+        files = load_files(self._zone, month)
+        with self._lock:
+            self._refuse_while_busy()
+            self._begin(Place(month), lambda: work(files, self._note))
+        return self.status(month)
 
     def keep_files(self, month: str, save: Callable[[], int]) -> int:
         """Replace a month's files, unless a month is being processed.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import IdentityUrlOption
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.period import PersonOption
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.period import MonthOption, PersonOption
 from gridsecure.cli.source import GatewayOption
 from gridsecure.errors import InputError
 
@@ -24,6 +26,7 @@ rules_app = typer.Typer(
 )
 
 PATH = "/v1/validation-rules"
+TRIALS = "/v1/rule-trials"
 FileArgument = Annotated[Path, typer.Argument(help="A rule book (TOML).")]
 OfMonthOption = Annotated[str, typer.Option("--month", help="One month alone, as 2026-07.")]
 
@@ -75,6 +78,57 @@ def put(
         held = call("gateway", "PUT", PATH, params={"month": month}, content=text.encode())
     where = f"for {month}" if month else "for every month without one of its own"
     Console().print(f"Rule book {held['version']} holds {where}: {held['digest']}")
+
+
+@rules_app.command("try")
+@explain_errors
+def try_rules(
+    file: Annotated[
+        Path | None, typer.Argument(help="A rule book; without it, the one in force.")
+    ] = None,
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    month: MonthOption,
+) -> None:
+    """Begin to validate a month, without processing it, and to compare with a rule book."""
+    text = "" if file is None else _read(file)
+    asked = {"month": month}
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        call("gateway", "POST", TRIALS, params=asked, content=text.encode())
+    Console().print(f"{month} is being validated; `gridsecure rules compare` shows the difference.")
+
+
+@rules_app.command("compare")
+@explain_errors
+def compare(
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    month: MonthOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Show what the rules last tried on a month change: counts before and after."""
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        found = call("gateway", "GET", TRIALS, params={"month": month})
+    print_result(found, output, show=lambda console: _compare(found, console))
+
+
+def _compare(found: dict[str, Any], console: Console) -> None:
+    table = Table("what", "rule")
+    for name in ("before", "after", "difference"):
+        table.add_column(name, justify="right")
+    rows = [
+        (what, "", found[f"{what}_before"], found[f"{what}_after"])
+        for what in ("billed", "estimated", "quarantined")
+    ]
+    rows += [("problems", one["rule"], one["before"], one["after"]) for one in found["problems"]]
+    for what, rule, before, after in rows:
+        table.add_row(what, rule, f"{before:,}", f"{after:,}", f"{after - before:+,}")
+    console.print(f"Rules {found['rules_before'][:16]} → {found['rules_after'][:16]}")
+    console.print(table)
 
 
 def _read(file: Path) -> str:

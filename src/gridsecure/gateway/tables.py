@@ -365,6 +365,42 @@ class NoticeRow(Row, table=True):
     at: datetime = Field(sa_type=Moment)
 
 
+class RuleTrialRow(Row, table=True):
+    """A month as rules in force and other rules judge it, in counts.
+
+    Attributes:
+        rules_before: Digest of the rules in force.
+        rules_after: Of the others.
+    """
+
+    __tablename__ = "rule_trial"
+    __table_args__ = (Index("ix_rule_trial_month", "month", "id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    month: str
+    rules_before: str
+    rules_after: str
+    person: str
+    at: datetime = Field(sa_type=Moment)
+    billed_before: int
+    billed_after: int
+    estimated_before: int = Field(sa_type=BigInteger)
+    estimated_after: int = Field(sa_type=BigInteger)
+    quarantined_before: int = Field(sa_type=BigInteger)
+    quarantined_after: int = Field(sa_type=BigInteger)
+
+
+class RuleTrialCountRow(Row, table=True):
+    """How many problems a rule finds before and after."""
+
+    __tablename__ = "rule_trial_count"
+
+    trial: int = Field(foreign_key="rule_trial.id", primary_key=True)
+    rule: str = Field(primary_key=True)
+    before: int
+    after: int
+
+
 class ExceptionRow(Row, table=True):
     """Something that somebody has to look at; the row follows what becomes of it.
 
@@ -502,5 +538,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0009"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0010"
 )

@@ -160,6 +160,32 @@ class MeterPointBooks(Answer):
     facts: list[KeptFact]
 
 
+class RuleCounts(Answer):
+    """How many problems a rule finds before and after."""
+
+    rule: str
+    before: Count
+    after: Count
+
+
+class RuleTrial(Answer):
+    """A month as the rules in force judge it and as others would, by their digests; in counts."""
+
+    id: int
+    month: str
+    rules_before: str
+    rules_after: str
+    person: str
+    at: str
+    billed_before: Count
+    billed_after: Count
+    estimated_before: Count
+    estimated_after: Count
+    quarantined_before: Count
+    quarantined_after: Count
+    problems: list[RuleCounts]
+
+
 class ReadingException(Answer):
     """A meter point of a month and what a rule found of it, with what becomes of it.
 
