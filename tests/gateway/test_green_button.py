@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway import table_text
 from gridsecure.gateway.formats import read_readings
 
 # The structure is that of the sandbox feeds of the Green Button Alliance; the numbers are invented.
@@ -138,3 +139,29 @@ def test_no_entity_is_ever_expanded():
     with pytest.raises(InvalidReadingsError) as refused:
         read_readings(data)
     assert refused.value.reason == "readings.malformed"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        f'<a xmlns="{"u" * 4096}"/>',
+        "<a>" * 40 + "</a>" * 40,
+        "<a/>" * 100_001,
+    ],
+)
+def test_what_would_take_the_parsers_time_or_memory_is_refused(hostile):
+    assert refusal(reading_type(), block(SECRET), hostile).reason == "readings.malformed"
+
+
+def test_what_is_read_does_not_count_as_what_piles_up():
+    many = block(*(["1"] * 20_000))
+    assert len(read_readings(feed(reading_type(), many)).readings) == 20_000
+
+
+def test_a_reading_is_counted_however_its_tags_are_written(monkeypatch):
+    monkeypatch.setattr(table_text, "MAX_READINGS", 5)
+    data = feed(reading_type(), block(*(["1"] * 6)))
+    for written in (data, data.replace(b"IntervalReading>", b"IntervalReading >")):
+        with pytest.raises(InvalidReadingsError) as refused:
+            read_readings(written)
+        assert refused.value.reason == "readings.too-many"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gridsecure.errors import InvalidReadingsError
-from gridsecure.gateway import table_text
+from gridsecure.gateway import table_text, workbooks
 from gridsecure.gateway.formats import read_readings
 
 _TYPES = '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
@@ -121,6 +121,32 @@ def test_a_workbook_is_unfolded_within_the_bounds_of_any_file(monkeypatch):
 def test_a_far_cell_is_seen_however_its_place_is_written(place):
     far = f'<c {place} t="inlineStr"><is><t>x</t></is></c>'
     assert refusal(workbook([*LONG, [far]])).reason in {"readings.expansion", "readings.malformed"}
+
+
+def test_cells_without_a_place_are_counted_by_where_they_come_to_stand():
+    wide = [cell(1.0)] * 2_000
+    far = ['<c r="A1000000"><v>1</v></c>']
+    assert refusal(workbook([*LONG, wide, far])).reason == "readings.expansion"
+    # The library follows the place of the row, whatever its cells say.
+    moved = workbook([*LONG, wide, [*far, "</row><row r='1000000'><c><v>1</v></c>"]])
+    assert refusal(moved).reason == "readings.expansion"
+
+
+class PanicException(BaseException):
+    """As the library's, which no module exports."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"), [(PanicException, InvalidReadingsError), (KeyboardInterrupt,) * 2]
+)
+def test_a_panic_of_the_library_is_a_refusal_and_an_interrupt_is_not(monkeypatch, fault, seen):
+    def give_up(_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(workbooks.CalamineWorkbook, "from_filelike", staticmethod(give_up))
+    with pytest.raises(seen) as refused:
+        read_readings(workbook([*LONG, *ROWS]))
+    assert seen is not InvalidReadingsError or refused.value.reason == "readings.malformed"
 
 
 @pytest.mark.parametrize("names", [["content.xml"], ["xl/workbook.xml", "xl/workbook.bin"]])

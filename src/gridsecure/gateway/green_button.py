@@ -6,7 +6,9 @@ the reading type of each, and blocks of interval readings. The type says unit, p
 direction; without one a value means nothing, and nothing is guessed. A reading's cost has a
 multiplier of its own and is not read. Starts are seconds since 1970, so no clock changes them.
 
-A document with a type definition is refused, so no entity is ever expanded.
+A document with a type definition is refused, so no entity is ever expanded. Tags are short, because
+the parser writes out the address of a namespace for each of them; what is read is let go at once,
+and nothing else may pile up.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,6 +40,10 @@ _MINUTES: Final = (5, 10, 15, 30, 60)
 _DAY_SECONDS: Final = 86_400
 _LARGEST: Final = 10**12
 _MOST_TENS: Final = 9
+_LONG_TAG: Final = re.compile(rb"<[^<]{2048}")
+_DEEPEST: Final = 32
+_MOST_KEPT: Final = 100_000
+"""Elements of one entry beside its readings."""
 _DECLARATION: Final = re.compile(rb"^\s*<\?xml[^>]*\?>")
 # QualityOfReading: valid, raw, validated, verified, revenue; edited, estimated, derived, mixed.
 # Questionable, projected and normalised values are left as they are, and refused as unknown.
@@ -44,6 +51,7 @@ _QUALITIES: Final = {
     **dict.fromkeys(("", "0", "14", "17", "18", "19"), "actual"),
     **dict.fromkeys(("7", "8", "9", "11", "13"), "estimated"),
 }
+_EVENTS: Final = ("start", "end")
 _ROW: Final = ["entry", "start", "seconds", "value", "quality"]
 
 
@@ -57,11 +65,12 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Feed:
-    """Entries in their order; reading types and meter readings by their addresses."""
+    """Entries in their order; reading types, meter readings and their types by their addresses."""
 
     entries: list[_Entry] = field(default_factory=list)
     types: dict[str, dict[str, str]] = field(default_factory=dict)
     readings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    kinds: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     rows: list[tuple[int, int, int, int, str]] = field(default_factory=list)
 
 
@@ -76,7 +85,7 @@ def read_green_button(text: TableText, *, timezone: str, packed: int | None) -> 
         InvalidReadingsError: `readings.malformed`, `.format`, `.unit`, `.daily`, `.interval`,
             `.energy`, `.conflict`, `.too-many` or `.empty`.
     """
-    check_reading_count(text.data.count(b"IntervalReading>") // 2, packed=packed)
+    check_reading_count(text.data.count(b"IntervalReading") // 2, packed=packed)
     feed = _parse(text.data)
     rows = pd.DataFrame(feed.rows, columns=_ROW)
     if rows.empty:
@@ -109,21 +118,47 @@ def read_green_button(text: TableText, *, timezone: str, packed: int | None) -> 
 
 
 def _parse(data: bytes) -> _Feed:
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data or _LONG_TAG.search(data):
         raise _malformed()
     feed = _Feed()
     try:
         # What makes XML dangerous needs a type definition, and there is none.
-        for _, element in ET.iterparse(io.BytesIO(_DECLARATION.sub(b"", data))):  # noqa: S314
-            if element.tag == f"{_ESPI}IntervalReading":
-                feed.rows.append((len(feed.entries), *_read_interval(element)))
-                element.clear()
-            elif element.tag == f"{_ATOM}entry":
-                _keep_entry(feed, element)
-                element.clear()
+        _read_elements(feed, ET.iterparse(io.BytesIO(_DECLARATION.sub(b"", data)), _EVENTS))  # noqa: S314
     except (ET.ParseError, ValueError, OverflowError):
         raise _malformed() from None
+    # Once each, however many blocks a meter reading has.
+    feed.kinds = {
+        address: [feed.types[one] for one in related if one in feed.types]
+        for address, related in feed.readings.items()
+    }
     return feed
+
+
+def _read_elements(feed: _Feed, events: Iterable[tuple[str, ET.Element]]) -> None:
+    """Take readings and entries out of the tree while it grows.
+
+    Raises:
+        ValueError: The tree is too deep, or an entry holds too much else.
+    """
+    opened: list[tuple[ET.Element, int]] = []
+    kept = 0
+    for event, element in events:
+        if event == "start":
+            opened.append((element, kept))
+            kept += 1
+            if len(opened) > _DEEPEST or kept > _MOST_KEPT:
+                raise ValueError
+            continue
+        _, before = opened.pop()
+        if element.tag == f"{_ESPI}IntervalReading":
+            feed.rows.append((len(feed.entries), *_read_interval(element)))
+        elif element.tag == f"{_ATOM}entry":
+            _keep_entry(feed, element)
+        else:
+            continue
+        if opened:
+            opened[-1][0].remove(element)
+            kept = before
 
 
 def _read_interval(element: ET.Element) -> tuple[int, int, int, str]:
@@ -155,8 +190,7 @@ def _keep_entry(feed: _Feed, entry: ET.Element) -> None:
 def _type_of(feed: _Feed, entry: int) -> dict[str, str]:
     """The reading type of a block: its meter reading's, or the only one that the feed has."""
     own = feed.entries[entry].own if entry < len(feed.entries) else ""
-    related = feed.readings.get(re.sub(r"/IntervalBlock(/.*)?$", "", own), ())
-    found = [feed.types[address] for address in related if address in feed.types]
+    found = feed.kinds.get(re.sub(r"/IntervalBlock(/.*)?$", "", own))
     kinds = found or list(feed.types.values())
     if len(kinds) != 1:
         raise InvalidReadingsError(

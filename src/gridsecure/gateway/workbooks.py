@@ -29,6 +29,8 @@ from gridsecure.gateway.table_text import (
 SIGNATURE: Final = b"PK\x03\x04"
 _PLACE: Final = re.compile(rb"\sr\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _CELL: Final = re.compile(rb"([A-Z]{0,3})([0-9]{1,7})")
+_ROW: Final = re.compile(rb"<(?:[\w.-]+:)?row(?=[\s/>])")
+_IN_ROW: Final = re.compile(rb"<(?:[\w.-]+:)?c(?=[\s/>])")
 _STRING: Final = re.compile(rb">([^<]*)<")
 _SHARED: Final = re.compile(rb"\st\s*=\s*[\"']s[\"']")
 _LETTERS: Final = 26
@@ -45,8 +47,7 @@ def read_workbook(data: bytes) -> TableText:
             several, or a number of more digits than it keeps (`readings.format`).
     """
     try:
-        workbook = CalamineWorkbook.from_filelike(_unfold(data))
-        grids = [workbook.get_sheet_by_name(name).to_python() for name in workbook.sheet_names]
+        grids = _read_grids(_unfold(data))
     except (CalamineError, zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError):
         raise InvalidReadingsError(
             "The file is no XLSX workbook that can be opened, or is damaged or protected.",
@@ -65,6 +66,22 @@ def read_workbook(data: bytes) -> TableText:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([row[one] for one in used] for row in rows)
     return TableText(text.getvalue().rstrip("\n").encode(), "xlsx")
+
+
+def _read_grids(unfolded: io.BytesIO) -> list[list[list[Any]]]:
+    """The cells of every sheet.
+
+    Raises:
+        BadZipFile: The library gave up on it.
+    """
+    try:
+        workbook = CalamineWorkbook.from_filelike(unfolded)
+        return [workbook.get_sheet_by_name(name).to_python() for name in workbook.sheet_names]
+    except BaseException as error:
+        # A panic of the library's Rust is no Exception, and its class cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise zipfile.BadZipFile from None
 
 
 def _unfold(data: bytes) -> io.BytesIO:
@@ -100,14 +117,21 @@ def _grid_size(sheet: bytes) -> int:
     Raises:
         BadZipFile: A place is written in another way than a spreadsheet does.
     """
-    rows, columns = 0, set()
-    for found in _PLACE.finditer(sheet):
-        place = _CELL.fullmatch(found[1] or found[2] or b"")
-        if place is None:
-            raise zipfile.BadZipFile
-        columns.add(place[1])
-        rows = max(rows, int(place[2]))
-    return rows * max((_column_number(letters) for letters in columns), default=0)
+    # A row or cell without a place comes after the one before it, so each can be one further.
+    parts = _ROW.split(sheet)
+    rows, columns, most = 0, set(), 0
+    for part in parts:
+        placed = 0
+        for found in _PLACE.finditer(part):
+            place = _CELL.fullmatch(found[1] or found[2] or b"")
+            if place is None:
+                raise zipfile.BadZipFile
+            columns.add(place[1])
+            placed += place[1] != b""
+            rows = max(rows, int(place[2]))
+        most = max(most, len(_IN_ROW.findall(part)) - placed)
+    width = max((_column_number(letters) for letters in columns), default=0) + most
+    return (rows + len(parts) - 1) * width if rows else len(parts) * width
 
 
 def _column_number(letters: bytes) -> int:
