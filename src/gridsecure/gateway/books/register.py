@@ -99,11 +99,15 @@ def read_meter_points(zone: GatewayZone, names: Iterable[str]) -> dict[str, Mete
         for start in range(0, len(wanted), _PORTION):
             portion = wanted[start : start + _PORTION]
             for kind, table in TABLES.items():
-                own = select(table).where(
+                columns = ("meter_point_id", "valid_from", "valid_to", "id", *VALUES[kind])
+                # Columns and no objects: a book of a month has a row of each table a meter point.
+                own = select(*(col(getattr(table, name)) for name in columns)).where(
                     col(table.until_revision) == CURRENT, col(table.meter_point_id).in_(portion)
                 )
-                for row in session.exec(own):
-                    _place(found, row, kind)
+                for name, start_day, end_day, number, *values in session.execute(own):
+                    said = dict(zip(VALUES[kind], values, strict=True))
+                    fact = Fact(start_day, end_day, said, number)
+                    found.setdefault(name, {}).setdefault(kind, []).append(fact)
     return _meter_points(found)
 
 
@@ -237,10 +241,6 @@ def fact_of(row: DatedRow, kind: Kind) -> Fact:
     """A row as a fact."""
     values = {name: getattr(row, name) for name in VALUES[kind]}
     return Fact(row.valid_from, row.valid_to, values, row.id)
-
-
-def _place(found: dict[str, dict[Kind, list[Fact]]], row: DatedRow, kind: Kind) -> None:
-    found.setdefault(row.meter_point_id, {}).setdefault(kind, []).append(fact_of(row, kind))
 
 
 def _meter_points(found: Mapping[str, Mapping[Kind, list[Fact]]]) -> dict[str, MeterPoint]:
