@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import islice
 
 import pytest
 
+from gridsecure.errors import GridSecureError
 from gridsecure.gateway import outbox, preparation
 from gridsecure.gateway.correction_plan import list_corrections
 from gridsecure.gateway.correction_versions import compute_expected_corrections
@@ -125,6 +127,42 @@ def test_a_correction_that_was_killed_is_finished_before_the_next(finished, monk
     states = [(one["number"], one["state"]) for one in finished.call("GET", "/corrections").json()]
     assert states == [(1, "done"), (2, "done")]
     assert second["report"]["corrected"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_correction_that_waits_for_an_earlier_one_says_so_and_fails_with_it(
+    finished, monkeypatch
+):
+    late(finished, line(meter(finished), "9.000"), batch="late", sequence=1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def told() -> list[tuple]:
+        found = finished.call("GET", "/corrections").json()
+        return [(one["number"], one["state"], one["reason"]) for one in found]
+
+    def kill(*_given: object, **_more: object) -> int:
+        raise Killed
+
+    def fail(*_given: object, **_more: object) -> int:
+        begun.set()
+        assert go_on.wait(60)
+        raise GridSecureError("The platform is away.", reason="peer.away", remedy="Wait.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "send", kill)
+        assert corrected(finished)["state"] == "interrupted"
+    late(finished, line(meter(finished, 1), "9.000"), batch="more", sequence=2)
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "send", fail)
+        started = finished.call("POST", "/corrections")
+        assert (started.status_code, started.json()["state"]) == (202, "running")
+        assert begun.wait(60)
+        assert told() == [(1, "running", None), (None, "running", None)]
+        go_on.set()
+        finished.worker.wait(60)
+        assert told() == [(1, "failed", "peer.away"), (None, "failed", "peer.away")]
+    assert corrected(finished)["name"] == started.json()["name"]
+    assert told() == [(1, "done", None), (2, "done", None)]
 
 
 def test_a_correction_that_cannot_be_made_says_why_and_fixes_nothing(finished):

@@ -66,7 +66,7 @@ class MonthWorker:
         self._correct = correct
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._at = Place("")
+        self._at = self._wanted = Place("")
         self._step = ("", 0, 0)
 
     def start(self, month: str) -> None:
@@ -97,15 +97,17 @@ class MonthWorker:
             self._refuse_while_busy()
             wanted = save()
             self._begin(Place(month, wanted.name), lambda: self._finish(month, wanted))
-        (status,) = (one for one in self.corrections(month) if one.name == wanted.name)
-        return status
+        told = {one.name: one for one in self.corrections(month)}
+        given_up = CorrectionStatus(name=wanted.name, number=None, state="interrupted")
+        return told.get(wanted.name, given_up)
 
     def _finish(self, month: str, wanted: CorrectionFiles) -> None:
         """Corrections build on each other: what was fixed comes first."""
         fixed = [plan.files for plan in list_corrections(self._zone, month)]
         for files in (*(one for one in fixed if one != wanted), wanted):
             if find_correction_report(self._zone, files.name) is None:
-                self._at = Place(month, files.name)
+                self._at, self._step = Place(month, files.name), ("", 0, 0)
+                self._failure_path(self._at).unlink(missing_ok=True)
                 self._correct(files, self._note)
 
     def validate(self, month: str, work: Work) -> MonthStatus:
@@ -159,14 +161,16 @@ class MonthWorker:
 
     def corrections(self, month: str) -> list[CorrectionStatus]:
         """Where each correction of a month stands; one that is not fixed yet comes last."""
+        # Asked first: what ends in between is found on disk.
+        with self._lock:
+            wanted = self._wanted if self._is_busy() else Place("")
         numbers: dict[str, int | None] = {
             plan.files.name: plan.number for plan in list_corrections(self._zone, month)
         }
         for found in correction_folders(self._zone, month):
             numbers.setdefault(found, None)
-        with self._lock:
-            if self._is_busy() and self._at.month == month and self._at.correction:
-                numbers.setdefault(self._at.correction, None)
+        if wanted.month == month and wanted.correction:
+            numbers.setdefault(wanted.correction, None)
         told = (self._told(Place(month, name), number) for name, number in numbers.items())
         return [one for one in told if one is not None]
 
@@ -175,7 +179,7 @@ class MonthWorker:
         report = find_correction_report(self._zone, at.correction)
         if report is not None:
             counts = asdict(report)
-            del counts["number"]
+            number = counts.pop("number")
             told = CorrectionCounts(**counts)
             return CorrectionStatus(name=at.correction, number=number, state="done", report=told)
         if step is not None:
@@ -198,7 +202,7 @@ class MonthWorker:
 
     def _begin(self, at: Place, work: Callable[[], object]) -> None:
         """Start a thread; the lock is held."""
-        self._at, self._step = at, ("", 0, 0)
+        self._at, self._wanted, self._step = at, at, ("", 0, 0)
         self._failure_path(at).unlink(missing_ok=True)
         # A daemon: ending the service ends it anywhere, which a month survives.
         self._thread = threading.Thread(
@@ -220,18 +224,22 @@ class MonthWorker:
         self._step = (stage, done, of)
 
     def _step_of(self, at: Place) -> tuple[str, int, int] | None:
-        """The step at work there, or None."""
+        """The step at work there, or none yet if it waits for an earlier one; None if neither."""
         with self._lock:
-            return self._step if self._is_busy() and self._at == at else None
+            if not self._is_busy() or at not in (self._at, self._wanted):
+                return None
+            return self._step if self._at == at else ("", 0, 0)
 
     def _fail(self, reason: str, message: str) -> None:
+        """Keep why it ended, also for what waited for it."""
         text = json.dumps({"reason": reason, "message": message})
         try:
-            path = self._failure_path(self._at)
-            if self._at.correction:
-                private_folder(path.parent.parent)
-                private_folder(path.parent)
-            write_private(path, [text.encode()], what="The failure")
+            for at in dict.fromkeys((self._at, self._wanted)):
+                path = self._failure_path(at)
+                if at.correction:
+                    private_folder(path.parent.parent)
+                    private_folder(path.parent)
+                write_private(path, [text.encode()], what="The failure")
         except StorageError:
             # The disk may be what failed; then the month looks interrupted, which is resumable.
             _log.error("the failure of month %s could not be kept", self._at.month)
