@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -18,9 +19,8 @@ import zstandard
 
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import StorageError
 from gridsecure.gateway import preparation
-from gridsecure.gateway.ingestion import batches
+from gridsecure.gateway.ingestion import batches, spooled_bodies, stored_readings
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.messages import BatchReceipt, Signed, open_message
@@ -365,17 +365,24 @@ def test_a_source_needs_a_name_and_a_key_of_its_own(sources):
 
 
 def test_a_full_disk_leaves_nothing_taken_in(sources, monkeypatch):
-    body = (HEADER + LINE).encode()
+    body = (HEADER + LINE.replace("0.412", "7.002")).encode()
+    before = kept_files(sources)
 
-    def full(*_args, **_kwargs):
-        raise StorageError("The batch could not be written.")
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
+    for place, name in ((stored_readings.os, "fsync"), (stored_readings, "sync_folder")):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, full)
+            refused = sources.send(body, batch="full", sequence=600)
+        assert refused.status_code == 507
+        assert sources.senders["headend"].get("/v1/sources/headend/batches/full").status_code == 404
     with monkeypatch.context() as patch:
-        patch.setattr(batches, "write_private", full)
-        refused = sources.send(body, batch="full", sequence=600)
+        patch.setattr(spooled_bodies, "private_folder", full)
+        refused = sources.send(body * 20_000, batch="full", sequence=600)
     assert refused.status_code == 507
-    assert sources.senders["headend"].get("/v1/sources/headend/batches/full").status_code == 404
     assert sources.send(body, batch="full", sequence=600).status_code == 200
+    assert len(kept_files(sources) - before) == 1
 
 
 def test_a_kill_between_file_and_row_leaves_nothing_taken_in(sources, monkeypatch):

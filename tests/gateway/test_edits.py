@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 
@@ -15,6 +16,7 @@ from gridsecure.errors import (
 )
 from gridsecure.gateway import edits
 from gridsecure.gateway.edits import Author, confirm_readings, decide_edit, replace_readings
+from gridsecure.gateway.ingestion import stored_readings
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.reconciliation import compute_expected_bills
@@ -235,14 +237,15 @@ def test_what_was_not_set_aside_cannot_be_confirmed(world, span, reason):
 
 def test_a_full_disk_keeps_no_edit(world, monkeypatch):
     def full(*_args, **_more):
-        raise StorageError("The disk is full.")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(edits, "write_private", full)
+        patched.setattr(stored_readings.os, "fsync", full)
         with pytest.raises(StorageError):
             replace(world, line("A", "1"))
     with pytest.raises(NotFoundError):
         edits.load_edit(world.zone, 1)
+    assert not list((world.zone.folder / "edits").iterdir())
 
 
 def test_an_edit_that_was_altered_on_disk_stops_the_month(world):

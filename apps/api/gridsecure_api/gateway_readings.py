@@ -7,9 +7,11 @@ person has to. It sees its own batches and nobody else's, and never a reading.
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +19,7 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import NotFoundError
 from gridsecure.gateway.ingestion.batches import (
     BatchName,
+    batch_folder,
     find_gaps,
     list_batches,
     load_batch,
@@ -30,6 +33,7 @@ from gridsecure.gateway.ingestion.sources import (
     list_sources,
     register_source,
 )
+from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.tables import BatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
@@ -41,8 +45,8 @@ from gridsecure_api.errors import too_large_error
 from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
 from gridsecure_api.settings import PublicPoint, public_key
 
-MAX_BATCH_BYTES: Final = 64 << 20
-"""Largest body of a batch, as it is sent [bytes]; it is held in memory whole."""
+MAX_BATCH_BYTES: Final = 2 << 30
+"""Largest body of a batch, as it is sent [bytes]; the setting of all bodies may bound it more."""
 MAX_GAPS: Final = 1000
 """Gaps of a sequence in one answer, the first ones."""
 
@@ -130,14 +134,15 @@ def _admit(
         raise NotFoundError("There is no source of that name here.", reason="not-found.source")
 
 
-async def _read_batch_body(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BATCH_BYTES:
-            raise too_large_error()
-        parts.append(part)
-    return b"".join(parts)
+async def _spool(request: Request, intake: In) -> AsyncIterator[SpooledBody]:
+    """The body of a batch, as it comes, in bounded memory; removed once it was answered."""
+    with SpooledBody(batch_folder(intake.zone)) as body:
+        async for part in request.stream():
+            if body.size + len(part) > MAX_BATCH_BYTES:
+                raise too_large_error()
+            if body.add(part):
+                await to_thread.run_sync(body.spill)
+        yield body
 
 
 _operators = [Depends(require(OPERATOR))]
@@ -174,7 +179,7 @@ def read_sources(intake: In) -> list[SourceRegistered]:
 def post_readings(
     claims: Annotated[TokenClaims, Depends(require(ROLE))],
     intake: In,
-    body: Annotated[bytes, Depends(_read_batch_body)],
+    body: Annotated[SpooledBody, Depends(_spool)],
     response: Response,
     batch_id: Annotated[str, Header(alias="Idempotency-Key", max_length=128)],
     sequence: Annotated[int, Header(alias="Batch-Sequence", ge=1, le=2**53)],

@@ -44,6 +44,22 @@ def sm3_hex(data: bytes | memoryview) -> str:
     return sm3_digest(data).hex()
 
 
+class Sm3:
+    """An SM3 digest of data that come part by part."""
+
+    def __init__(self) -> None:
+        """Begin with no data."""
+        self._hash = hashes.Hash(_SM3)
+
+    def update(self, part: bytes | bytearray | memoryview) -> None:
+        """Take the next part."""
+        self._hash.update(part)
+
+    def hexdigest(self) -> str:
+        """The digest of all parts as 64 lower-case hexadecimal digits; ends it."""
+        return self._hash.finalize().hex()
+
+
 def hmac_sm3(key: bytes, data: bytes) -> bytes:
     """Return HMAC-SM3 (RFC 2104 over GB/T 32905-2016; GM/T 0042-2015) [32 bytes].
 

@@ -154,7 +154,7 @@ def _overlaid(
     held = len(below.readings)
     if later.batches:
         _check_held(
-            held + count_rows(later.batches),
+            held + count_rows(later.batches, period=period),
             files,
             what="Batches and the readings before them hold",
         )
@@ -228,7 +228,7 @@ def _read_file(
 
 def _read_batches(files: MonthFiles, period: BillingPeriod, *, held: int) -> ReadingsFile:
     """What batches hold of the period, as one file."""
-    held += count_rows(files.batches)
+    held += count_rows(files.batches, period=period)
     _check_held(held, files, what="Readings files and batches hold")
     readings = read_batches(files.batches, period=period)
     interval = usual_interval(readings["minutes"].to_numpy())

@@ -23,14 +23,14 @@ from typing import Final, Literal
 import pandas as pd
 from sqlmodel import Session, col, select
 
+from gridsecure.billing.readings import join_readings
 from gridsecure.billing.rule_books import parse_book
-from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, InputError, NotFoundError
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
-from gridsecure.gateway.ingestion.stored_readings import RULE, write_readings
+from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
+from gridsecure.gateway.ingestion.stored_readings import RULE, ReadingsWriter
 from gridsecure.gateway.month_plan import find_plan, month_period
-from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.rule_sets import rules_of
 from gridsecure.gateway.tables import EditRow
 from gridsecure.gateway.zone import GatewayZone
@@ -90,8 +90,7 @@ def replace_readings(
         ConflictError: The month is fixed (`conflict.month-edits`).
         StorageError: The disk or the database could not take it; nothing is kept.
     """
-    source = Source("edits", "", ("",), "start", zone.timezone, "")
-    readings = read_body(body, source=source, timezone=zone.timezone).readings
+    readings = _read(zone, body)
     return _keep(zone, month, readings, kind="replacement", author=author, at=at)
 
 
@@ -121,9 +120,17 @@ def confirm_readings(
     """
     month_period(month, timezone=zone.timezone)
     lines = _set_aside(zone.folder / "months" / month / "quarantine.csv", meter_point_id, span)
-    source = Source("edits", "", ("",), "start", zone.timezone, "")
-    readings = read_body("\n".join(lines).encode(), source=source, timezone=zone.timezone).readings
+    readings = _read(zone, "\n".join(lines).encode())
     return _keep(zone, month, readings, kind="confirmation", author=author, at=at)
+
+
+def _read(zone: GatewayZone, body: bytes) -> pd.DataFrame:
+    """Readings whose times begin intervals."""
+    source = Source("edits", "", ("",), "start", zone.timezone, "")
+    with SpooledBody(zone.folder / "edits") as spooled:
+        spooled.add(body)
+        spooled.finish()
+        return join_readings(list(read_body(spooled, source=source, timezone=zone.timezone)))
 
 
 def _set_aside(path: Path, meter_point_id: str, span: tuple[str, str]) -> list[str]:
@@ -177,10 +184,9 @@ def _keep(
     author.check()
     _check_place(zone, month, readings)
     _require_open(zone, month)
-    content = write_readings(readings.assign(**{RULE: ""}))
-    digest = sm3_hex(content)
-    path = private_folder(zone.folder / "edits") / f"{digest}.parquet"
-    write_private(path, [content], what="The edit")
+    with ReadingsWriter(zone.folder / "edits") as writer:
+        writer.add(readings.assign(**{RULE: ""}))
+        digest = writer.keep()
     starts = pd.DatetimeIndex(readings["start"])
     row = EditRow(
         month=month,

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -28,13 +29,12 @@ import pandas as pd
 from sqlmodel import Session, col, func, select
 
 from gridsecure.billing.readings import MINUTE_US, QUALITIES, moment_us, start_us
-from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
-from gridsecure.gateway.ingestion.stored_readings import RULE, write_readings
+from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
+from gridsecure.gateway.ingestion.stored_readings import RULE, ReadingsWriter
 from gridsecure.gateway.month_plan import MonthPlan, corrected_until, find_plan
-from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.tables import BatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import BatchReceipt, Signed, sign_message
@@ -84,12 +84,12 @@ class BatchName:
 
 
 def take_in(
-    zone: GatewayZone, body: bytes, *, source: Source, name: BatchName, at: datetime
+    zone: GatewayZone, body: SpooledBody, *, source: Source, name: BatchName, at: datetime
 ) -> None:
     """Take in a batch of readings; one that was taken in before changes nothing.
 
     Args:
-        body: As `read_body` takes it.
+        body: As `read_body` takes it; it is finished here.
         at: The present; readings of intervals that have not ended then are rejected.
 
     Raises:
@@ -98,20 +98,68 @@ def take_in(
         StorageError: The disk or the database could not take it; nothing is taken in.
     """
     name.check()
-    digest = sm3_hex(body)
+    digest = body.finish()
     known = _find(zone, source.name, name)
     if known is None:
-        found = read_body(body, source=source, timezone=zone.timezone).readings
-        readings = _judged(found, source, at)
-        file = write_readings(readings)
-        receipt = _receipt(zone, readings, source=source, name=name, at=at)
-        digests = {"body_digest": digest, "readings_digest": sm3_hex(file)}
-        row = _row(zone, receipt.model_copy(update=digests), readings, at=at)
-        path = private_folder(_folder(zone)) / _file(row)
-        write_private(path, [file], what="The batch")
-        keep_once(zone.engine, row)
+        counts = _Counts()
+        file = _write(zone, body, source=source, at=at, counts=counts)
+        receipt = BatchReceipt(
+            source=source.name,
+            batch_id=name.batch_id,
+            sequence=name.sequence,
+            body_digest=digest,
+            readings_digest=file,
+            readings=counts.readings,
+            rejected=dict(sorted(counts.rejected.items())),
+            first=min(counts.starts).isoformat(),
+            last=max(counts.starts).isoformat(),
+            months=_months(zone, counts.months),
+            taken_in_at=at.isoformat(),
+        )
+        keep_once(zone.engine, _row(zone, receipt, counts, at=at))
     elif (known.batch_id, known.sequence, known.body_digest) != (*astuple(name), digest):
         keep_once(zone.engine, _other(known, name, digest))
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What a receipt says of a batch's readings.
+
+    Args:
+        starts: First and last start of each part of them.
+        accepted: The same of those that no rule rejects.
+        months: That accepted readings lie in.
+    """
+
+    readings: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    starts: list[pd.Timestamp] = field(default_factory=list)
+    accepted: list[pd.Timestamp] = field(default_factory=list)
+    months: set[str] = field(default_factory=set)
+
+    def add(self, readings: pd.DataFrame) -> None:
+        """Count a part of the readings."""
+        starts = pd.DatetimeIndex(readings["start"])
+        counts = (readings[RULE] == "").to_numpy(bool)
+        self.readings += len(readings)
+        self.rejected.update(readings.loc[~counts, RULE])
+        self.starts += [starts.min(), starts.max()]
+        accepted = starts[counts].unique()
+        if len(accepted):
+            self.accepted += [accepted.min(), accepted.max()]
+            self.months.update(accepted.strftime("%Y-%m"))
+
+
+def _write(
+    zone: GatewayZone, body: SpooledBody, *, source: Source, at: datetime, counts: _Counts
+) -> str:
+    """Write a batch's readings and count them; the file's digest is its name."""
+    with ReadingsWriter(batch_folder(zone)) as writer:
+        for found in read_body(body, source=source, timezone=zone.timezone):
+            readings = _judged(found, source, at)
+            counts.add(readings)
+            writer.add(readings)
+        return writer.keep()
 
 
 def _other(known: BatchRow, name: BatchName, digest: str) -> BatchRow:
@@ -133,33 +181,9 @@ def _judged(readings: pd.DataFrame, source: Source, at: datetime) -> pd.DataFram
     return readings.assign(**{RULE: rule})
 
 
-def _receipt(
-    zone: GatewayZone, readings: pd.DataFrame, *, source: Source, name: BatchName, at: datetime
-) -> BatchReceipt:
-    """What a receipt says, before the digests are known."""
-    starts = pd.DatetimeIndex(readings["start"])
-    rejected = Counter(readings.loc[readings[RULE] != "", RULE])
-    return BatchReceipt(
-        source=source.name,
-        batch_id=name.batch_id,
-        sequence=name.sequence,
-        body_digest="",
-        readings_digest="",
-        readings=len(readings),
-        rejected=dict(sorted(rejected.items())),
-        first=starts.min().isoformat(),
-        last=starts.max().isoformat(),
-        months=_months(zone, readings),
-        taken_in_at=at.isoformat(),
-    )
-
-
-def _row(
-    zone: GatewayZone, receipt: BatchReceipt, readings: pd.DataFrame, *, at: datetime
-) -> BatchRow:
-    accepted = pd.DatetimeIndex(readings.loc[readings[RULE] == "", "start"])
+def _row(zone: GatewayZone, receipt: BatchReceipt, counts: _Counts, *, at: datetime) -> BatchRow:
     # A batch without accepted readings is in no month.
-    span = (accepted.min(), accepted.max()) if len(accepted) else (_NEVER, _NEVER)
+    span = counts.accepted or [_NEVER]
     signed = sign_message(receipt, key=zone.signing_key)
     return BatchRow(
         source=receipt.source,
@@ -167,19 +191,17 @@ def _row(
         sequence=receipt.sequence,
         body_digest=receipt.body_digest,
         readings_digest=receipt.readings_digest,
-        first_at=span[0].to_pydatetime(),
-        last_at=span[1].to_pydatetime(),
+        first_at=min(span).to_pydatetime(),
+        last_at=max(span).to_pydatetime(),
         digest=signed.digest,
         message=signed.model_dump_json(),
         at=at,
     )
 
 
-def _months(zone: GatewayZone, readings: pd.DataFrame) -> dict[str, Literal["waiting", "late"]]:
+def _months(zone: GatewayZone, months: Iterable[str]) -> dict[str, Literal["waiting", "late"]]:
     """What becomes of the months that accepted readings lie in."""
-    starts = pd.DatetimeIndex(readings.loc[readings[RULE] == "", "start"])
-    months = sorted(set(starts.strftime("%Y-%m")))
-    return {m: "waiting" if find_plan(zone, m) is None else "late" for m in months}
+    return {m: "waiting" if find_plan(zone, m) is None else "late" for m in sorted(months)}
 
 
 def newest_batch(zone: GatewayZone, *, period: BillingPeriod | None = None) -> int:
@@ -212,7 +234,7 @@ def find_batches(
     )
     with read_session(zone.engine) as session:
         rows = sorted((row.id or 0, _file(row)) for row in session.exec(found))
-    return tuple(_folder(zone) / name for number, name in rows if after < number <= until)
+    return tuple(batch_folder(zone) / name for number, name in rows if after < number <= until)
 
 
 def list_batches(
@@ -295,7 +317,8 @@ def _find(zone: GatewayZone, source: str, name: BatchName) -> BatchRow | None:
         )
 
 
-def _folder(zone: GatewayZone) -> Path:
+def batch_folder(zone: GatewayZone) -> Path:
+    """Where batches are kept, and bodies while they come."""
     return zone.folder / "readings"
 
 

@@ -5,36 +5,149 @@ Lengths of intervals are not kept. A batch may be too short to show them; all ba
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import BinaryIO, Final, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import interval_minutes
-from gridsecure.billing.readings import COLUMNS, QUALITIES, join_readings, register_columns
-from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.billing.readings import (
+    COLUMNS,
+    QUALITIES,
+    REGISTER_COLUMNS,
+    join_readings,
+    register_columns,
+)
+from gridsecure.crypto.sm3 import Sm3
 from gridsecure.errors import InvalidReadingsError, StorageError
+from gridsecure.gateway.private_files import private_folder
 from gridsecure.periods import BillingPeriod
+from gridsecure.whole_files import DRAFT, sync_folder
 
 RULE: Final = "rule"
 """The column with the rule that rejects a reading; empty where none does."""
 
+_TYPES: Final = {"energy_wh": pa.int64()} | dict.fromkeys(REGISTER_COLUMNS, pa.int64())
+_BLOCK: Final = 1 << 20
 
-def write_readings(readings: pd.DataFrame) -> bytes:
-    """A batch's readings as a file.
 
-    Args:
-        readings: A readings frame with `RULE`.
-    """
-    out = io.BytesIO()
-    columns = [*COLUMNS, *register_columns(readings), RULE]
-    readings[columns].to_parquet(out, compression="zstd", index=False)
-    return out.getvalue()
+class ReadingsWriter:
+    """A batch's file while it is written, a group of rows for each frame; a draft until kept."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin a file.
+
+        Args:
+            folder: Of the batches; made when it is needed.
+
+        Raises:
+            StorageError: The disk refuses (`storage.failed`).
+        """
+        self._draft = private_folder(folder) / f"{DRAFT}{secrets.token_hex(8)}"
+        self._sm3 = Sm3()
+        with _disk_errors():
+            descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._file = os.fdopen(descriptor, "wb")
+        self._digesting = _Digesting(self._file, self._sm3)
+        self._sink = pa.PythonFile(self._digesting, mode="w")
+        self._writer: pq.ParquetWriter | None = None
+
+    def add(self, readings: pd.DataFrame) -> None:
+        """Write a readings frame with `RULE`; all have the same columns.
+
+        Raises:
+            StorageError: The disk refuses (`storage.failed`).
+        """
+        columns = [*COLUMNS, *register_columns(readings), RULE]
+        schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
+        zone = pa.timestamp("us", str(readings["start"].dt.tz))
+        schema = schema.set(columns.index("start"), pa.field("start", zone))
+        table = pa.Table.from_pandas(readings[columns], schema=schema, preserve_index=False)
+        with _disk_errors():
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd")
+            self._writer.write_table(table)
+
+    def keep(self) -> str:
+        """Make it durable under its digest, which is returned [SM3, hex].
+
+        Raises:
+            StorageError: The disk refuses (`storage.failed`).
+        """
+        with _disk_errors():
+            if self._writer is not None:
+                self._writer.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            digest = self._sm3.hexdigest()
+            self._draft.replace(self._draft.with_name(f"{digest}.parquet"))
+            sync_folder(self._draft.parent)
+        return digest
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Leave nothing behind of a file that was not kept."""
+        # The writer of Parquet ends its file whenever it goes, and so must be able to.
+        self._digesting.is_given_up = True
+        if self._writer is not None:
+            self._writer.close()
+        # What is still held goes to a file that is unlinked; a full disk says so once more.
+        with suppress(OSError):
+            self._file.close()
+        self._draft.unlink(missing_ok=True)
+
+
+@dataclass(slots=True)
+class _Digesting:
+    """A file that is digested as it is written, until it is given up."""
+
+    file: BinaryIO
+    sm3: Sm3
+    closed: bool = False
+    is_given_up: bool = False
+
+    def write(self, part: bytes) -> int:
+        """Write a part."""
+        if self.is_given_up:
+            return len(part)
+        self.sm3.update(part)
+        return self.file.write(part)
+
+    def flush(self) -> None:
+        """Nothing: the file is synchronised once, at its end."""
+
+    def tell(self) -> int:
+        """How far it is written."""
+        return 0 if self.is_given_up else self.file.tell()
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The readings could not be written: {error.strerror or 'the disk refuses'}.",
+            remedy="Free disk space or check the folder, then send it again.",
+        ) from error
 
 
 def read_batches(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFrame:
@@ -74,27 +187,60 @@ def _minutes(readings: pd.DataFrame) -> NDArray[np.int64]:
         return np.zeros(len(readings), dtype=np.int64)
 
 
-def count_rows(paths: Sequence[Path]) -> int:
-    """How many readings batches hold, of whatever month, before any is read."""
-    return sum(map(_rows, paths))
+def count_rows(paths: Sequence[Path], *, period: BillingPeriod) -> int:
+    """How many readings batches hold in groups that have some of a period, before any is read."""
+    return sum(_rows(path, period) for path in paths)
 
 
 def _load(path: Path, period: BillingPeriod) -> pd.DataFrame:
+    """Readings of a period; of a batch of many months no more than the groups that have some."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        with path.open("rb") as file:
+            if _digest(file) != path.stem:
+                raise _unreadable()
+            file.seek(0)
+            stored = pq.ParquetFile(file)
+            parts = [_counting(stored, group, period) for group in _groups(stored, period)]
+    except (OSError, ValueError) as error:
         raise _unreadable() from error
-    if sm3_hex(content) != path.stem:
-        raise _unreadable()
-    stored: pd.DataFrame = pq.read_table(io.BytesIO(content)).to_pandas()
-    starts = stored["start"]
-    counts = (stored[RULE] == "") & (starts >= period.start) & (starts < period.end)
-    return stored.loc[counts].drop(columns=RULE).astype({"meter_point_id": "str"})
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
 
-def _rows(path: Path) -> int:
+def _digest(file: BinaryIO) -> str:
+    sm3 = Sm3()
+    while block := file.read(_BLOCK):
+        sm3.update(block)
+    return sm3.hexdigest()
+
+
+def _groups(stored: pq.ParquetFile, period: BillingPeriod) -> list[int]:
+    """Groups of rows that have readings of a period, by their statistics; at least one."""
+    metadata = stored.metadata
+    column = stored.schema_arrow.names.index("start")
+    found = []
+    for number in range(metadata.num_row_groups):
+        known = metadata.row_group(number).column(column).statistics
+        if (
+            known is None
+            or not known.has_min_max
+            or (known.min < period.end and known.max >= period.start)
+        ):
+            found.append(number)
+    return found or [0]
+
+
+def _counting(stored: pq.ParquetFile, group: int, period: BillingPeriod) -> pd.DataFrame:
+    readings: pd.DataFrame = stored.read_row_group(group).to_pandas()
+    starts = readings["start"]
+    counts = (readings[RULE] == "") & (starts >= period.start) & (starts < period.end)
+    return readings.loc[counts].drop(columns=RULE).astype({"meter_point_id": "str"})
+
+
+def _rows(path: Path, period: BillingPeriod) -> int:
     try:
-        return int(pq.read_metadata(path).num_rows)
+        with pq.ParquetFile(path) as stored:
+            groups = _groups(stored, period)
+            return sum(int(stored.metadata.row_group(group).num_rows) for group in groups)
     except (OSError, ValueError) as error:
         raise _unreadable() from error
 

@@ -1,0 +1,187 @@
+"""A large body as pieces, each a table of its own that is read like a file.
+
+Where a piece ends is found without understanding it: CSV and lines of JSON at the end of a line, a
+JSON list between two objects. Were that inside a text, the piece would end in an open quotation
+and be refused; no text of a reading holds a line break or a comma between braces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway import foreign_files
+from gridsecure.gateway.channels import CHANNEL
+from gridsecure.gateway.column_names import name_columns
+from gridsecure.gateway.ingestion.body_tables import no_table, objects_table
+from gridsecure.gateway.ingestion.unfolding import UnfoldedBody
+from gridsecure.gateway.workbooks import SIGNATURE
+
+PIECE_BYTES: Final = 4 << 20
+"""Text that is made a table at once; as a frame it takes about ten times as much memory."""
+
+_HEAD_BYTES: Final = 256 << 10
+_LONGEST_OBJECT: Final = 64 << 10
+_BLANKS: Final = 64
+_LIST: Final = re.compile(rb'\s*(\{\s*"readings"\s*:\s*)?\[\s*')
+_LIST_END: Final = re.compile(rb"\s*\]\s*(\}?)\s*\Z")
+_MARKS: Final = (b"\xff\xfe", b"\xfe\xff", SIGNATURE)
+
+_Cut = Callable[[bytes], tuple[int, int] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a body that is a table by itself.
+
+    Args:
+        data: CSV with its header.
+        header_lines: Lines of it before its readings.
+        before: Lines of readings, or readings, before it in the body.
+        is_table: Whether its lines are readings of something else.
+    """
+
+    data: bytes
+    header_lines: int
+    before: int
+    is_table: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BodyKind:
+    """What a body is, told by its beginning.
+
+    Args:
+        head: Lines that stand before its readings, where it is CSV.
+        is_list: Whether it is a JSON list.
+        is_json: Whether it is JSON of any kind.
+        needs_starts: Whether the readings' times have to be known to be starts before all of them
+            were seen, as in every layout with a time on each reading.
+        says_values: Whether a column says what its values are.
+        is_divisible: Whether parts of it are tables by themselves at all.
+    """
+
+    head: bytes = b""
+    is_list: bool = False
+    is_json: bool = False
+    needs_starts: bool = True
+    says_values: bool = False
+    is_divisible: bool = True
+
+
+def kind_of(first: bytes) -> BodyKind:
+    """What a body is.
+
+    Args:
+        first: At least its first 256 KiB, without compression.
+    """
+    start = first[:64].lstrip()
+    if start[:1] in (b"{", b"["):
+        return BodyKind(is_json=True, is_list=_LIST.match(first[:_HEAD_BYTES]) is not None)
+    if first.startswith(_MARKS):
+        return BodyKind(is_divisible=False)
+    text = first[:_HEAD_BYTES].decode("utf-8-sig", errors="ignore")
+    if foreign_files.is_nem12(text) or foreign_files.is_green_button(text):
+        return BodyKind(is_divisible=False)
+    lines = foreign_files.preamble_lines(text.replace("\r\n", "\n")) + 1
+    head = b"".join(line + b"\n" for line in first[:_HEAD_BYTES].split(b"\n")[:lines])
+    header = head.decode(errors="ignore").splitlines()[-1]
+    names = name_columns(foreign_files.cells_of(header.removeprefix("\ufeff"))).names
+    return BodyKind(
+        head,
+        needs_starts="date" not in names,
+        says_values="values" in names,
+        is_divisible=CHANNEL not in names and b"\n" in first[len(head) :],
+    )
+
+
+def cut_pieces(text: UnfoldedBody, kind: BodyKind) -> Iterator[Piece]:
+    """The pieces of a body.
+
+    Args:
+        text: From its first byte on.
+
+    Raises:
+        InvalidReadingsError: It cannot be cut, or is no table (`readings.body`,
+            `readings.malformed`), or unfolds too far.
+    """
+    if kind.is_json:
+        yield from _json_pieces(text, kind)
+        return
+    text.read(len(kind.head))
+    before, lines = 0, kind.head.count(b"\n")
+    for part in _cut(text, b"", _line_end):
+        yield Piece(kind.head + part, lines, before, is_table=False)
+        before += part.count(b"\n")
+
+
+def _json_pieces(text: UnfoldedBody, kind: BodyKind) -> Iterator[Piece]:
+    names: frozenset[str] | None = None
+    before = 0
+    for part in _listed(text) if kind.is_list else _lines(text):
+        data, count = objects_table(part, first=before + 1, names=names)
+        if names is None:
+            names = frozenset(data.partition(b"\n")[0].decode().split(","))
+        yield Piece(data, 1, before, is_table=True)
+        before += count
+
+
+def _lines(text: UnfoldedBody) -> Iterator[bytes]:
+    """Objects of lines, with commas between them."""
+    for part in _cut(text, b"", _line_end):
+        yield b",".join(line for line in part.split(b"\n") if line.strip())
+
+
+def _listed(text: UnfoldedBody) -> Iterator[bytes]:
+    """Objects of a list, without its brackets."""
+    first = text.read(min(_HEAD_BYTES, PIECE_BYTES))
+    opening = _LIST.match(first)
+    if opening is None:
+        raise no_table("The body holds no list of readings.")
+    last: bytes | None = None
+    for part in _cut(text, first[opening.end() :], _between_objects):
+        if last is not None:
+            yield last
+        last = part
+    closing = _LIST_END.search(last or b"", max(0, len(last or b"") - _LONGEST_OBJECT))
+    if last is None or closing is None or bool(closing[1]) != bool(opening[1]):
+        raise no_table("The list of readings does not end.")
+    yield last[: closing.start()]
+
+
+def _cut(text: UnfoldedBody, held: bytes, find: _Cut) -> Iterator[bytes]:
+    while block := text.read(PIECE_BYTES):
+        held += block
+        found = find(held)
+        if found is None and len(held) > _LONGEST_OBJECT:
+            raise InvalidReadingsError(
+                "A reading of the body is longer than any reading is.",
+                reason="readings.malformed",
+                remedy="Send one reading a line, or a list of readings.",
+            )
+        if found is not None:
+            yield held[: found[0]]
+            held = held[found[1] :]
+    if held.strip():
+        yield held
+
+
+def _line_end(held: bytes) -> tuple[int, int] | None:
+    end = held.rfind(b"\n") + 1
+    return (end, end) if end else None
+
+
+def _between_objects(held: bytes) -> tuple[int, int] | None:
+    """Where the last comma between two objects is, and where the second one begins."""
+    least = max(0, len(held) - _LONGEST_OBJECT)
+    end = len(held)
+    while (brace := held.rfind(b"{", least, end)) > 0:
+        start = max(0, brace - _BLANKS)
+        before = held[start:brace].rstrip()
+        if before.endswith(b",") and before[:-1].rstrip().endswith(b"}"):
+            return start + len(before) - 1, brace
+        end = brace
+    return None

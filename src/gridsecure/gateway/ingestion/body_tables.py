@@ -1,0 +1,255 @@
+"""JSON and Parquet bodies as the text of a long table, so that every check of a file is theirs too.
+
+A number stays the digits that were sent: none becomes a binary fraction. Only Parquet's
+floating-point columns are binary when they come; each is taken as the shortest decimal that stands
+for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from gridsecure.billing.readings import ReadingProblem
+from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.ingestion.unfolding import bound_of, unfolds_too_far
+from gridsecure.gateway.table_text import MAX_READINGS, check_reading_count
+
+PARQUET: Final = b"PAR1"
+_ROWS_AT_ONCE: Final = 1 << 17
+_NAMES: Final = frozenset(
+    ("meter_point_id", "start", "kwh", "kvarh", "export_kwh", "quality", "unit", "values", "stamps")
+)
+_NEEDED: Final = frozenset(("meter_point_id", "start", "kwh"))
+_LONGEST_TEXT: Final = 256
+_ENERGIES: Final = frozenset(("kwh", "kvarh", "export_kwh"))
+_UNSAFE: Final = r'[",;\t\r\n]'
+_DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+"""Numbers are the texts that stand there."""
+
+
+def json_table(body: bytes) -> bytes:
+    """A JSON body as CSV.
+
+    Raises:
+        InvalidReadingsError: It is no list of readings (`readings.body`).
+    """
+    return _write(_objects(_parse(body), first=1))
+
+
+def objects_table(text: bytes, *, first: int, names: frozenset[str] | None) -> tuple[bytes, int]:
+    """Objects of a JSON list, without its brackets, as CSV.
+
+    Args:
+        first: Number of the first of them.
+        names: Columns that they have, or None for those that are found.
+
+    Returns:
+        The CSV, and how many they are.
+
+    Raises:
+        InvalidReadingsError: They are no readings, or have other columns (`readings.body`).
+    """
+    try:
+        readings = _DECODER.decode(f"[{text.decode()}]")
+    except (ValueError, RecursionError) as error:
+        raise no_table(f"The body is no JSON near reading {first}.") from error
+    table = _objects(readings, first=first)
+    if names is not None and not names >= set(table.column_names):
+        raise no_table("Readings of a large body have all the same names, those of the first ones.")
+    for name in sorted((names or frozenset()) - set(table.column_names)):
+        table = table.append_column(name, pa.nulls(len(table), pa.string()))
+    return _write(table), len(readings)
+
+
+def _parse(body: bytes) -> list[Any]:
+    """The readings of a JSON body."""
+    try:
+        text = body.decode()
+        lines = text.strip().splitlines()
+        if len(lines) > 1 and _is_object(lines[0]):
+            return _parse_lines(lines)
+        read = _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        at = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise no_table(f"The body is no JSON{at}.") from error
+    if isinstance(read, dict) and set(read) == {"readings"}:
+        read = read["readings"]
+    elif isinstance(read, dict):
+        read = [read]
+    if not isinstance(read, list):
+        raise no_table("The body holds no list of readings.")
+    return read
+
+
+def _parse_lines(lines: Sequence[str]) -> list[Any]:
+    """Objects of lines, decoded at once: a call a line takes longer than its object."""
+    said = [line for line in lines if line.strip()]
+    read: list[Any] = _DECODER.decode(f"[{','.join(said)}]")
+    if len(read) != len(said):
+        raise no_table("A line of the body holds more than one reading.")
+    return read
+
+
+def _is_object(line: str) -> bool:
+    """Whether a line is an object in itself."""
+    try:
+        return isinstance(_DECODER.decode(line), dict)
+    except ValueError:
+        return False
+
+
+def _objects(readings: Sequence[Any], *, first: int) -> pa.Table:
+    if not 0 < len(readings) <= MAX_READINGS:
+        raise no_table(f"A batch holds 1 to {MAX_READINGS:,} readings.")
+    try:
+        names = sorted(set().union(*readings))
+        if set(names) <= _NAMES and all(one.keys() >= _NEEDED for one in readings):
+            return pa.table(
+                {name: pa.array([one.get(name) for one in readings], pa.string()) for name in names}
+            )
+    except (TypeError, AttributeError, pa.ArrowException):
+        pass  # said below, with their numbers
+    faulty = [number for number, one in enumerate(readings, start=first) if not _is_reading(one)]
+    problems = [
+        ReadingProblem("", None, "reading-shape", f"reading {number}: not as documented")
+        for number in faulty[:20]
+    ]
+    if not faulty:
+        raise no_table("A text of the body is not Unicode.")
+    raise InvalidReadingsError(
+        f"{len(faulty):,} readings have the wrong shape; the first is number {faulty[0]}.",
+        reason="readings.body",
+        remedy=f"Each is an object with the names {', '.join(sorted(_NAMES))}, of which"
+        " meter_point_id, start and kwh must be there; values are texts or numbers.",
+        problems=problems,
+    )
+
+
+def _is_reading(one: Any) -> bool:
+    return (
+        isinstance(one, dict)
+        and one.keys() <= _NAMES
+        and one.keys() >= _NEEDED
+        and all(value is None or isinstance(value, str) for value in one.values())
+    )
+
+
+def open_parquet(file: pa.NativeFile, *, size: int) -> pq.ParquetFile:
+    """A Parquet body whose columns are those of a long table, and whose counts are bounded.
+
+    Args:
+        size: Of the body [bytes].
+
+    Raises:
+        InvalidReadingsError: They are not (`readings.body`), or it unfolds too far
+            (`readings.expansion`, `readings.too-many`).
+    """
+    try:
+        about = pq.ParquetFile(file)
+        names, kinds = about.schema_arrow.names, about.schema_arrow.types
+        if set(names) - _NAMES or not set(names) >= _NEEDED or len(set(names)) != len(names):
+            raise no_table("The columns are not those of a long table.")
+        if any(pa.types.is_nested(kind) for kind in kinds):
+            raise no_table("A column holds lists or structures.")
+        metadata = about.metadata
+        check_reading_count(metadata.num_rows, packed=size)
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        if sum(group.total_byte_size for group in groups) > bound_of(size):
+            raise unfolds_too_far()
+        # Texts stay in dictionaries, so that a long one said often is no longer than once.
+        return pq.ParquetFile(file, read_dictionary=names, buffer_size=1 << 20)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged() from error
+
+
+def parquet_tables(
+    opened: pq.ParquetFile, *, size: int, rows: int | None
+) -> Iterator[tuple[bytes, int]]:
+    """The rows of a Parquet body as CSV, so many at once, and how many they are.
+
+    Args:
+        size: Of the body [bytes].
+        rows: Of each at most, or None for all of them at once.
+
+    Raises:
+        InvalidReadingsError: As `open_parquet`, or a value is none of a long table's
+            (`readings.body`).
+    """
+    written = 0
+    try:
+        for table in [opened.read()] if rows is None else _batches(opened, rows):
+            written += sum(_text_size(table[name]) for name in table.column_names)
+            if written > bound_of(size):
+                raise unfolds_too_far()
+            texts = pa.table({name: _text(table[name], name) for name in table.column_names})
+            yield _write(texts), len(table)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged() from error
+
+
+def _batches(opened: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
+    for batch in opened.iter_batches(batch_size=rows):
+        yield pa.Table.from_batches([batch])
+
+
+def _damaged() -> InvalidReadingsError:
+    return no_table("The Parquet file is damaged, or holds columns that are no text.")
+
+
+def _text_size(column: pa.ChunkedArray) -> int:
+    """Bytes of a column once its dictionaries are written out."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
+    return sum(pc.sum(one).as_py() or 0 for one in lengths)
+
+
+def _text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        for chunk in column.chunks:
+            if (pc.max(pc.utf8_length(chunk.dictionary.cast(pa.string()))).as_py() or 0) > (
+                _LONGEST_TEXT
+            ):
+                raise no_table(f"A text has more than {_LONGEST_TEXT} characters.")
+    if pa.types.is_timestamp(kind):
+        whole = pc.floor_temporal(column, unit="second")
+        if column.null_count or not pc.all(pc.equal(whole, column)).as_py():
+            raise no_table("A time has fractions of a second, or is missing.")
+        # Arrow writes a Z behind times of UTC, which the reader of times knows.
+        return whole.cast(pa.timestamp("s", kind.tz and "UTC")).cast(pa.string())
+    if pa.types.is_floating(kind) and name not in _ENERGIES:
+        raise no_table("A column of names or times holds fractions.")
+    return column.cast(pa.string())
+
+
+def _write(table: pa.Table) -> bytes:
+    out = pa.BufferOutputStream()
+    out.write((",".join(table.column_names) + "\n").encode())
+    for name in table.column_names:
+        if pc.any(pc.match_substring_regex(table[name], _UNSAFE)).as_py():
+            raise no_table("A value holds a quotation mark, a separator or the end of a line.")
+    # Nothing needs quotes, and lines without any are read in a fraction of the time.
+    options = pa_csv.WriteOptions(
+        include_header=False, quoting_style="none", batch_size=_ROWS_AT_ONCE
+    )
+    pa_csv.write_csv(table, out, write_options=options)
+    written: bytes = out.getvalue().to_pybytes()
+    return written
+
+
+def no_table(message: str) -> InvalidReadingsError:
+    """A body that is no table of readings (`readings.body`)."""
+    return InvalidReadingsError(
+        message,
+        reason="readings.body",
+        remedy="Send CSV, a JSON list of readings, lines of JSON or Parquet, with the columns of"
+        " the long table.",
+    )
