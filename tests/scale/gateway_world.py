@@ -174,6 +174,7 @@ class GatewayMonth:
         self.checked(services.call("POST", "/corrections", files=[("readings", ("r.csv", late))]))
         services.worker.wait(60)
         (corrected,) = self.checked(services.call("GET", "/corrections")).json()
+        self.checked(services.client.get("/months", headers=services.token("operator")))
         assert corrected["state"] == "done", corrected
         zone = services.app.state.service.zone
         bills = compute_expected_bills(zone, load_files(zone, MONTH))

@@ -25,7 +25,13 @@ from gridsecure.gateway.reconciliation import seal_expected
 from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
-from gridsecure.wire.gateway import FilesKept, MonthReport, MonthStatus, SettlementProofs
+from gridsecure.wire.gateway import (
+    FilesKept,
+    MonthOnBoard,
+    MonthReport,
+    MonthStatus,
+    SettlementProofs,
+)
 from gridsecure_api import (
     gateway_books,
     gateway_corrections,
@@ -39,6 +45,7 @@ from gridsecure_api.gateway_months import Correct, MonthWorker, Work
 from gridsecure_api.gateway_notices import Courier
 from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
 from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
+from gridsecure_api.gateway_timetable import Conductor, Timetable
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, key_registry
 
@@ -124,6 +131,12 @@ def start_processing(month: str, service: Service) -> MonthStatus:
     return service.worker.status(month)
 
 
+@router.get("/months", dependencies=_readers)
+def read_months(service: Service) -> list[MonthOnBoard]:
+    """The last two years' months that something was handed in for, the newest first."""
+    return service.timetable.board()
+
+
 @router.get("/months/{month}", dependencies=_readers)
 def read_month(month: str, service: Service) -> MonthStatus:
     """Where a month stands, and its report once it is done. Counts only."""
@@ -197,10 +210,15 @@ def create_gateway_app(
     courier = Courier(zone, clock)
     months = MonthWorker(zone, *_work(zone, peers, clock, done=courier.wake))
 
+    timetable = Timetable(zone, months, clock, settings.cut_off_days, settings.correction_days)
+    conductor = Conductor(timetable)
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         courier.start()
+        conductor.start()
         yield
+        conductor.stop()
         await to_thread.run_sync(courier.stop)
         zone.engine.dispose()
 
@@ -212,7 +230,7 @@ def create_gateway_app(
         lifespan=lifespan,
     )
     (office,) = key_registry(settings.billing_office_public_key).values()
-    app.state.service = GatewayService(zone, months, office, clock)
+    app.state.service = GatewayService(zone, months, timetable, office, clock)
     app.state.intake = gateway_readings.Intake(zone, clock)
     app.include_router(router)
     for room in (

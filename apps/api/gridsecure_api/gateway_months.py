@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -193,6 +194,14 @@ class MonthWorker:
         if number is None:
             return None  # it was given up before anything was fixed
         return CorrectionStatus(name=at.correction, number=number, state="interrupted")
+
+    def failed_at(self, month: str, correction: str = "") -> datetime:
+        """When the last attempt at a month or a correction failed; long ago if it did not."""
+        try:
+            written = self._failure_path(Place(month, correction)).stat().st_mtime
+        except FileNotFoundError:
+            written = 0
+        return datetime.fromtimestamp(written, tz=UTC)
 
     def wait(self, seconds: float) -> None:
         """Wait until the month at work ends, at most so long [s]."""

@@ -15,6 +15,7 @@ from gridsecure.errors import StorageError
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure_api.deps import Clock
 from gridsecure_api.gateway_months import MonthWorker
+from gridsecure_api.gateway_timetable import Timetable
 
 MAX_FILES: Final = 1000
 """Files of one month; a request with more is refused."""
@@ -36,6 +37,7 @@ class GatewayService:
 
     zone: GatewayZone
     worker: MonthWorker
+    timetable: Timetable
     billing_office: Sm2PublicKey
     clock: Clock
 

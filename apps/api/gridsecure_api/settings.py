@@ -278,6 +278,10 @@ class GatewaySettings(ZoneSettings):
         max_body_bytes: Largest request body; a month's files come in one [bytes].
         max_readings: Readings of a month, of all files together; each takes about 200 bytes of
             memory at the least.
+        cut_off_days: Days from the end of a month until the gateway bills it by itself, once its
+            contracts are there; without, an operator begins every month.
+        correction_days: Days that late readings are gathered for until the gateway corrects their
+            month by itself; without, an operator begins every correction.
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_GATEWAY_", extra="forbid", frozen=True)
@@ -293,6 +297,8 @@ class GatewaySettings(ZoneSettings):
     timezone: str = "Asia/Shanghai"
     max_body_bytes: int = Field(default=2048 * MIB, ge=1)
     max_readings: int = Field(default=64_000_000, ge=1)
+    cut_off_days: float | None = Field(default=None, ge=0, le=366)
+    correction_days: float | None = Field(default=None, ge=0, le=366)
 
 
 class AuthoritySettings(ZoneSettings):

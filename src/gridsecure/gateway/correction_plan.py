@@ -294,6 +294,19 @@ def list_corrections(zone: GatewayZone, month: str) -> list[CorrectionPlan]:
         return [_plan(text) for text in found]
 
 
+def unfinished_correction(zone: GatewayZone, month: str) -> CorrectionFiles | None:
+    """The first correction of a month that is fixed and has no report; None if all have."""
+    done = select(CorrectionReportRow.name).where(
+        CorrectionReportRow.name == CorrectionPlanRow.name
+    )
+    fixed = select(CorrectionPlanRow.document).where(
+        CorrectionPlanRow.month == month, ~done.exists()
+    )
+    with read_session(zone.engine) as session:
+        text = session.exec(fixed.order_by(col(CorrectionPlanRow.number)).limit(1)).first()
+    return None if text is None else _plan(text).files
+
+
 def correction_folders(zone: GatewayZone, month: str) -> list[str]:
     """Names of the corrections of a month that were begun, fixed or not."""
     return sorted(path.name for path in (month_folder(zone, month) / "corrections").glob("*"))

@@ -247,6 +247,16 @@ class ExceptionStatus(Answer):
     notes: list[ExceptionNote]
 
 
+class MonthOnBoard(Answer):
+    """A month at a glance; `due_at` is when the gateway bills or corrects it by itself."""
+
+    month: str
+    state: Literal["waiting", "running", "interrupted", "failed", "done"]
+    reason: str | None
+    late_readings: bool
+    due_at: str | None
+
+
 class CorrectionCounts(Answer):
     """What a correction changed: bills of so many meter points, in so many rosters.
 

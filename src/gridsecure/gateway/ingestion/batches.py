@@ -219,6 +219,21 @@ def newest_batch(zone: GatewayZone, *, period: BillingPeriod | None = None) -> i
         return session.exec(last).one() or 0
 
 
+def taken_in_at(zone: GatewayZone, period: BillingPeriod, *, after: int) -> datetime | None:
+    """When the first batch with readings of a period came behind a batch; None if none did.
+
+    Args:
+        after: The number of that batch.
+    """
+    found = select(func.min(col(BatchRow.at))).where(
+        col(BatchRow.last_at) >= period.start,
+        col(BatchRow.first_at) < period.end,
+        col(BatchRow.id) > after,
+    )
+    with read_session(zone.engine) as session:
+        return session.exec(found).one()
+
+
 def find_batches(
     zone: GatewayZone, period: BillingPeriod, *, until: int, after: int = 0
 ) -> tuple[Path, ...]:

@@ -1,0 +1,148 @@
+"""The gateway's timetable: months are billed, and late readings corrected, when they are due.
+
+A month is due so many days after its end, once its contracts and tariffs are there; readings that
+come after are late. Late readings are gathered for so many days, from the first of them on, and
+then become one correction. Either is off unless the operator sets its days. What failed is tried
+again every hour, and what was interrupted at the next look.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from gridsecure.errors import ConflictError, GridSecureError, NotFoundError
+from gridsecure.gateway.correction_plan import late_batches, save_correction, unfinished_correction
+from gridsecure.gateway.ingestion.batches import taken_in_at
+from gridsecure.gateway.month_plan import find_report, month_period
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.wire.gateway import MonthOnBoard, MonthStatus
+from gridsecure_api.deps import Clock
+from gridsecure_api.gateway_months import MonthWorker
+
+_log = logging.getLogger(__name__)
+
+MONTHS: Final = 24
+"""Months that are looked after and shown, the last of them the current one."""
+_EVERY: Final = timedelta(minutes=1)
+_RETRY: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """When months are billed and corrected.
+
+    Args:
+        cut_off_days: Days from the end of a month until it is billed; None for never by itself.
+        correction_days: Days that late readings are gathered for; None for never by itself.
+    """
+
+    zone: GatewayZone
+    worker: MonthWorker
+    clock: Clock
+    cut_off_days: float | None
+    correction_days: float | None
+
+    def board(self) -> list[MonthOnBoard]:
+        """The months that something was handed in for, the newest first."""
+        return [one for month in self._months() if (one := self._shown(month)) is not None]
+
+    def begin_due(self) -> None:
+        """Begin the first thing that is due, unless a month is being worked on."""
+        with suppress(ConflictError):  # a month is being worked on: the next look comes soon
+            for month in reversed(list(self._months())):
+                if self._begin(month):
+                    return
+
+    def _begin(self, month: str) -> bool:
+        """Begin what is due of a month; whether there was anything."""
+        now, shown = self.clock(), self._shown(month)
+        if shown is None or shown.due_at is None or datetime.fromisoformat(shown.due_at) > now:
+            return False
+        if shown.state == "failed" and now - self.worker.failed_at(month) < _RETRY:
+            return False
+        if shown.state != "done":
+            self.worker.start(month)
+            return True
+        return self._correct(month, now)
+
+    def _correct(self, month: str, now: datetime) -> bool:
+        begun = unfinished_correction(self.zone, month)
+        last = [one.name for one in self.worker.corrections(month) if one.state == "failed"][-1:]
+        if last and now - self.worker.failed_at(month, last[0]) < _RETRY:
+            return False
+        self.worker.correct(month, lambda: begun or save_correction(self.zone, month))
+        return True
+
+    def _shown(self, month: str) -> MonthOnBoard | None:
+        zone, period = self.zone, month_period(month, timezone=self.zone.timezone)
+        if find_report(zone, month) is None:
+            try:
+                status = self.worker.status(month)
+            except NotFoundError:
+                return None
+            due = _after(period.end, self.cut_off_days)
+            return _on_board(month, status, due=due)
+        counted, newest = late_batches(zone, month)
+        first = taken_in_at(zone, period, after=counted) if newest > counted else None
+        if unfinished_correction(zone, month) is not None:
+            first = period.end
+        due = None if first is None else _after(first, self.correction_days)
+        status = MonthStatus(state="done", report=find_report(zone, month))
+        return _on_board(month, status, late=newest > counted, due=due)
+
+    def _months(self) -> Iterator[str]:
+        """The current month and those before it."""
+        now = self.clock().astimezone(ZoneInfo(self.zone.timezone))
+        for back in range(MONTHS):
+            year, month = divmod(now.year * 12 + now.month - 1 - back, 12)
+            yield f"{year}-{month + 1:02d}"
+
+
+def _after(moment: datetime, days: float | None) -> datetime | None:
+    return None if days is None else moment + timedelta(days=days)
+
+
+def _on_board(
+    month: str, status: MonthStatus, *, late: bool = False, due: datetime | None
+) -> MonthOnBoard:
+    return MonthOnBoard(
+        month=month,
+        state=status.state,
+        reason=status.reason,
+        late_readings=late,
+        due_at=None if due is None else due.isoformat(),
+    )
+
+
+class Conductor:
+    """Looks at the timetable every minute, in a thread of its own."""
+
+    def __init__(self, timetable: Timetable) -> None:
+        self._timetable = timetable
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="timetable", daemon=True)
+
+    def start(self) -> None:
+        """Begin, where anything is ever due."""
+        wanted = (self._timetable.cut_off_days, self._timetable.correction_days)
+        if wanted != (None, None):
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more. What was begun goes on."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._timetable.begin_due()
+            except GridSecureError as error:
+                _log.warning("nothing was begun: %s", error.reason)
+            self._ended.wait(_EVERY.total_seconds())
