@@ -82,6 +82,12 @@ def filled(engine: Engine) -> Iterator[Connection]:
             connection.exec_driver_sql("ANALYZE")
         connection.commit()
     engine.dispose()  # pragmas end with their connection
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:  # or the first request that writes would wait for it
+            connection.exec_driver_sql("COMMIT")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.exec_driver_sql("BEGIN")
+        engine.dispose()
 
 
 def count_rows(engine: Engine) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -41,6 +42,11 @@ REAL_PACKING = preparation.pack_energies
 BATCH = b"meter_point_id,start,kwh\nMP-1,2026-07-01 00:00,0.412\n"
 BOOKS = b"meter_point_id,valid_from,account\nbooks-1,2026-07-01,A-1\n"
 YEARS_AGO, LAST_YEAR = date(2019, 1, 1), date(2025, 1, 1)
+PLAN = json.dumps(
+    {"start": "", "end": "", "validated_at": "", "rosters": [], "tariffs": [], "counts": {}}
+    | {"refused": {}}
+)
+"""What was fixed of a month years ago."""
 COLUMNS = 3
 """Columns of a roster that are sent; how many there are does not matter here."""
 
@@ -74,6 +80,7 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         fill(to, tables.BatchRow, n, **batch, **kept, first_at=AT, last_at=AT, at=AT)
         book = {"month": literal("2025-") + name("month", n), "digest": name("rules", n)}
         fill(to, tables.RuleSetRow, n, **book, version="1", person="op", at=AT)
+        fill(to, tables.BatchMonthRow, n, month="2025-01", batch=n + 1)
         told = {"source": "headend", "month": "2025-01", "occasion": name("done", n)}
         attempts = {"attempts": literal(0), "after": literal(0), "due_at": AT}
         fill(to, tables.NoticeRow, n, **told, **attempts, state="told", at=AT)
@@ -94,7 +101,7 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         for place, (start, _) in enumerate(MONTHS):
             n = numbers(1, first=place)
             kept = {"month": start[:7], "digest": name("plan", n), "document": "{}", "at": AT}
-            fill(to, tables.MonthPlanRow, n, **kept, number=1)
+            fill(to, tables.MonthPlanRow, n, **kept | {"document": PLAN}, number=1)
             fill(to, tables.MonthReportRow, n, **kept)
         n = numbers(size.uploads)
         corrected = {"name": name("correction", n), "month": literal("2025-") + name("month", n)}

@@ -20,9 +20,9 @@ from zoneinfo import ZoneInfo
 from gridsecure.errors import ConflictError, GridSecureError, NotFoundError
 from gridsecure.gateway.correction_plan import late_batches, save_correction, unfinished_correction
 from gridsecure.gateway.ingestion.batches import taken_in_at
-from gridsecure.gateway.month_plan import find_report, month_period
+from gridsecure.gateway.month_plan import is_done, month_period
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.wire.gateway import MonthOnBoard, MonthStatus
+from gridsecure.wire.gateway import MonthOnBoard
 from gridsecure_api.deps import Clock
 from gridsecure_api.gateway_months import MonthWorker
 
@@ -82,20 +82,31 @@ class Timetable:
 
     def _shown(self, month: str) -> MonthOnBoard | None:
         zone, period = self.zone, month_period(month, timezone=self.zone.timezone)
-        if find_report(zone, month) is None:
+        if not is_done(zone, month):
             try:
                 status = self.worker.status(month)
             except NotFoundError:
                 return None
             due = _after(period.end, self.cut_off_days)
-            return _on_board(month, status, due=due)
+            return MonthOnBoard(
+                month=month,
+                state=status.state,
+                reason=status.reason,
+                late_readings=False,
+                due_at=_text(due),
+            )
         counted, newest = late_batches(zone, month)
-        first = taken_in_at(zone, period, after=counted) if newest > counted else None
+        first = taken_in_at(zone, month, after=counted) if newest > counted else None
         if unfinished_correction(zone, month) is not None:
             first = period.end
         due = None if first is None else _after(first, self.correction_days)
-        status = MonthStatus(state="done", report=find_report(zone, month))
-        return _on_board(month, status, late=newest > counted, due=due)
+        return MonthOnBoard(
+            month=month,
+            state="done",
+            reason=None,
+            late_readings=newest > counted,
+            due_at=_text(due),
+        )
 
     def _months(self) -> Iterator[str]:
         """The current month and those before it."""
@@ -109,16 +120,8 @@ def _after(moment: datetime, days: float | None) -> datetime | None:
     return None if days is None else moment + timedelta(days=days)
 
 
-def _on_board(
-    month: str, status: MonthStatus, *, late: bool = False, due: datetime | None
-) -> MonthOnBoard:
-    return MonthOnBoard(
-        month=month,
-        state=status.state,
-        reason=status.reason,
-        late_readings=late,
-        due_at=None if due is None else due.isoformat(),
-    )
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 class Conductor:

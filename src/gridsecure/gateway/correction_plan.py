@@ -31,7 +31,6 @@ from gridsecure.gateway.month_plan import (
     corrected_until,
     find_report,
     load_plan,
-    month_period,
 )
 from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.private_files import private_folder, write_private
@@ -208,8 +207,7 @@ def late_batches(zone: GatewayZone, month: str) -> tuple[int, int]:
         NotFoundError: The month was not processed (`month.not-processed`).
     """
     counted = max(load_plan(zone, month).until_batch, corrected_until(zone, month))
-    period = month_period(month, timezone=zone.timezone)
-    return counted, max(newest_batch(zone, period=period), counted)
+    return counted, max(newest_batch(zone, month=month), counted)
 
 
 def locate_version(zone: GatewayZone, month: str, digest: str) -> Path:

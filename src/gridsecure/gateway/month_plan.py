@@ -101,6 +101,13 @@ def find_report(zone: GatewayZone, month: str) -> MonthReport | None:
     return None if row is None else MonthReport(**json.loads(row.document))
 
 
+def is_done(zone: GatewayZone, month: str) -> bool:
+    """Whether a month is finished; its report is not read."""
+    with read_session(zone.engine) as session:
+        found = select(MonthReportRow.month).where(MonthReportRow.month == month)
+        return session.exec(found).first() is not None
+
+
 def corrected_until(zone: GatewayZone, month: str) -> int:
     """The number of the last batch that counts in a correction of a month; 0 where none does."""
     last = select(func.max(CorrectionPlanRow.until_batch)).where(CorrectionPlanRow.month == month)

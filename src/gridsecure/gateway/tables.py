@@ -337,6 +337,15 @@ class RuleSetRow(Row, table=True):
     at: datetime = Field(sa_type=Moment)
 
 
+class BatchMonthRow(Row, table=True):
+    """That a batch has accepted readings of a local month; asked by month, then by batch."""
+
+    __tablename__ = "batch_month"
+
+    month: str = Field(primary_key=True)
+    batch: int = Field(primary_key=True, foreign_key="batch.id")
+
+
 class NoticeRow(Row, table=True):
     """What a source is to be told of a month.
 

@@ -16,7 +16,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -166,10 +166,15 @@ def keep(session: Session, row: Kept) -> bool:
     return True
 
 
-def keep_once(engine: Engine, row: Kept) -> bool:
+def keep_once(
+    engine: Engine, row: Kept, *, also: Callable[[Session], object] = lambda _session: None
+) -> bool:
     """Keep a row in a transaction of its own; where another process came first, look again.
 
     A loser on a database that lets both look first (PostgreSQL) is told by the unique index.
+
+    Args:
+        also: What is written with a new row, in the same transaction.
 
     Returns:
         Whether it is new.
@@ -177,16 +182,21 @@ def keep_once(engine: Engine, row: Kept) -> bool:
     Raises:
         ConflictError: As `keep`.
     """
-    try:
+
+    def attempt() -> bool:
         with write_session(engine) as session:
-            return keep(session, row)
+            if is_new := keep(session, row):
+                also(session)
+            return is_new
+
+    try:
+        return attempt()
     except StorageError as failed:
         # Only a lost race is tried again; the second look finds the winner's row, the same or
         # another.
         if not isinstance(failed.__cause__, IntegrityError):
             raise
-    with write_session(engine) as session:
-        return keep(session, row)
+    return attempt()
 
 
 def keep_all(session: Session, rows: Sequence[Draft]) -> None:

@@ -35,13 +35,13 @@ from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.ingestion.stored_readings import RULE, ReadingsWriter
 from gridsecure.gateway.month_plan import MonthPlan, corrected_until, find_plan
-from gridsecure.gateway.tables import BatchRow
+from gridsecure.gateway.tables import BatchMonthRow, BatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import BatchReceipt, Signed, sign_message
 from gridsecure.periods import BillingPeriod
 from gridsecure.store.database import read_session
 from gridsecure.store.pages import PageAsked, read_page
-from gridsecure.store.rows import find, keep_once
+from gridsecure.store.rows import find, keep_once, load_row
 
 OUTSIDE_SCOPE: Final = "outside-scope"
 QUALITY_FLAG: Final = "quality-flag"
@@ -116,7 +116,7 @@ def take_in(
             months=_months(zone, counts.months),
             taken_in_at=at.isoformat(),
         )
-        keep_once(zone.engine, _row(zone, receipt, counts, at=at))
+        _keep(zone, _row(zone, receipt, counts, at=at), receipt.months)
     elif (known.batch_id, known.sequence, known.body_digest) != (*astuple(name), digest):
         keep_once(zone.engine, _other(known, name, digest))
 
@@ -162,6 +162,17 @@ def _write(
         return writer.keep()
 
 
+def _keep(zone: GatewayZone, row: BatchRow, months: Iterable[str]) -> None:
+    """Keep a batch's row, and of which months it has readings."""
+
+    def keep_months(session: Session) -> None:
+        own = load_row(session, BatchRow, source=row.source, batch_id=row.batch_id)
+        for month in months:
+            session.add(BatchMonthRow(month=month, batch=own.id or 0))
+
+    keep_once(zone.engine, row, also=keep_months)
+
+
 def _other(known: BatchRow, name: BatchName, digest: str) -> BatchRow:
     """What was sent under a known batch's id or sequence, which `keep_once` refuses."""
     fields = known.model_dump(exclude={"id"})
@@ -204,34 +215,32 @@ def _months(zone: GatewayZone, months: Iterable[str]) -> dict[str, Literal["wait
     return {m: "waiting" if find_plan(zone, m) is None else "late" for m in sorted(months)}
 
 
-def newest_batch(zone: GatewayZone, *, period: BillingPeriod | None = None) -> int:
+def newest_batch(zone: GatewayZone, *, month: str = "") -> int:
     """The number of the batch that came last; 0 before there is one.
 
     Args:
-        period: Of those that have readings of it, where given.
+        month: Of those with readings of a month, where given.
     """
-    last = select(func.max(col(BatchRow.id)))
-    if period is not None:
-        last = last.where(
-            col(BatchRow.last_at) >= period.start, col(BatchRow.first_at) < period.end
-        )
+    of_month = select(func.max(BatchMonthRow.batch)).where(BatchMonthRow.month == month)
     with read_session(zone.engine) as session:
-        return session.exec(last).one() or 0
+        if month:
+            return session.exec(of_month).one() or 0
+        return session.exec(select(func.max(col(BatchRow.id)))).one() or 0
 
 
-def taken_in_at(zone: GatewayZone, period: BillingPeriod, *, after: int) -> datetime | None:
-    """When the first batch with readings of a period came behind a batch; None if none did.
+def taken_in_at(zone: GatewayZone, month: str, *, after: int) -> datetime | None:
+    """When the first batch with readings of a month came behind a batch; None if none did.
 
     Args:
         after: The number of that batch.
     """
-    found = select(func.min(col(BatchRow.at))).where(
-        col(BatchRow.last_at) >= period.start,
-        col(BatchRow.first_at) < period.end,
-        col(BatchRow.id) > after,
+    first = select(func.min(BatchMonthRow.batch)).where(
+        BatchMonthRow.month == month, BatchMonthRow.batch > after
     )
     with read_session(zone.engine) as session:
-        return session.exec(found).one()
+        return session.exec(
+            select(BatchRow.at).where(col(BatchRow.id) == first.scalar_subquery())
+        ).first()
 
 
 def find_batches(
