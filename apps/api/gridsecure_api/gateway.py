@@ -173,6 +173,17 @@ def prove_settlement(month: str, service: Service, wanted: ProofsWanted) -> Sett
     return SettlementProofs(proofs={name: proof.hex() for name, proof in proofs.items()})
 
 
+_ROOMS: Final = (
+    gateway_corrections,
+    gateway_readings,
+    gateway_books,
+    gateway_validation,
+    gateway_edits,
+    gateway_trials,
+)
+"""What has routes besides the months."""
+
+
 def _work(
     zone: GatewayZone, peers: Peers, clock: Clock, *, done: Callable[[], None]
 ) -> tuple[Work, Correct]:
@@ -209,7 +220,6 @@ def create_gateway_app(
     peers = open_peers(settings, zone=zone, connect=connect, clock=clock)
     courier = Courier(zone, clock)
     months = MonthWorker(zone, *_work(zone, peers, clock, done=courier.wake))
-
     timetable = Timetable(zone, months, clock, settings.cut_off_days, settings.correction_days)
     conductor = Conductor(timetable)
 
@@ -233,14 +243,7 @@ def create_gateway_app(
     app.state.service = GatewayService(zone, months, timetable, office, clock)
     app.state.intake = gateway_readings.Intake(zone, clock)
     app.include_router(router)
-    for room in (
-        gateway_corrections,
-        gateway_readings,
-        gateway_books,
-        gateway_validation,
-        gateway_edits,
-        gateway_trials,
-    ):
+    for room in _ROOMS:
         app.include_router(room.router)
     return app
 

@@ -547,5 +547,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0010"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0011"
 )

@@ -5,7 +5,7 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "gateway_0010", "gateway_0009"
+revision, down_revision = "gateway_0011", "gateway_0010"
 
 
 def upgrade() -> None:
