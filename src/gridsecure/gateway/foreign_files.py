@@ -64,6 +64,8 @@ def refuse_foreign_text(text: str) -> None:
     """
     head = text[:_LOOKED_AT].lstrip()
     lowered = head.lower()
+    if head.startswith("<") and ("meterreadings" in lowered or "iec.ch/tc57" in lowered):
+        raise _foreign("an IEC 61968-9 message (CIM MeterReadings)", _AS_CSV)
     if head.startswith("<"):
         raise _foreign("a web page" if "<html" in lowered else "an XML document", _AS_CSV)
     if head.startswith(("{", "[")):

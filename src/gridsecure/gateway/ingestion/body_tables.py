@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.ingestion.parquet_pages import measure_pages
 from gridsecure.gateway.ingestion.unfolding import bound_of, unfolds_too_far
 from gridsecure.gateway.table_text import MAX_READINGS, check_reading_count
 
@@ -160,13 +161,19 @@ def open_parquet(file: pa.NativeFile, *, size: int) -> pq.ParquetFile:
             raise no_table("A column holds lists or structures.")
         metadata = about.metadata
         check_reading_count(metadata.num_rows, packed=size)
-        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-        if sum(group.total_byte_size for group in groups) > bound_of(size):
+        if _measured(file, metadata) > bound_of(size):
             raise unfolds_too_far()
         # Texts stay in dictionaries, so that a long one said often is no longer than once.
         return pq.ParquetFile(file, read_dictionary=names, buffer_size=1 << 20)
     except (pa.ArrowException, OSError) as error:
         raise _damaged() from error
+
+
+def _measured(file: pa.NativeFile, metadata: pq.FileMetaData) -> int:
+    try:
+        return measure_pages(file, metadata)
+    except ValueError as error:
+        raise no_table(f"The Parquet file cannot be read within bounds: {error}.") from error
 
 
 def parquet_tables(
