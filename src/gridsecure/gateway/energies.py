@@ -161,16 +161,14 @@ def lay_out_energies(
     ends = column + minutes // step
     if off_grid.any() or (column < 0).any() or (ends > size).any():
         raise _incomplete()
-    first, places = meters.astype(np.int64) * (size + 1), len(names) * (size + 1)
-    begun, ended = (np.bincount(first + place, minlength=places) for place in (column, ends))
-    covered = (begun - ended).reshape(len(names), size + 1).cumsum(axis=1)
+    covered = _covered(meters, column, None if (minutes == step).all() else ends, size=size)
     ids = pd.Index(np.asarray(names), dtype=str)
     for name in ids.intersection(list(parts or ())):
         row, window = ids.get_loc(name), (parts or {})[name]
         inside = [(moment_us(moment) - begin) // step_us for moment in window]
         covered[row, : inside[0]] += 1
-        covered[row, inside[1] : -1] += 1
-    if (covered[:, :-1] != 1).any():
+        covered[row, inside[1] :] += 1
+    if (covered != 1).any():
         raise _incomplete()
     energy_wh = np.zeros((len(names), size), dtype=np.int64)
     energy_wh[meters, column] = readings["energy_wh"].to_numpy(np.int64)
@@ -189,6 +187,30 @@ def lay_out_energies(
         export_wh=_register(readings, "export_wh", meters, len(names)),
         minutes=lengths,
     )
+
+
+def _covered(
+    meters: NDArray[np.intp],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64] | None,
+    *,
+    size: int,
+) -> NDArray[np.int64]:
+    """By how many readings each place of the grid is covered, by meter point.
+
+    Args:
+        meters: The row of each reading; each row has one at least.
+        begins: The column that it begins in.
+        ends: The column behind its last one; None where each has one column.
+    """
+    rows = int(meters.max()) + 1
+    if ends is None:
+        taken = np.multiply(meters, size, dtype=np.int64)
+        taken += begins
+        return np.bincount(taken, minlength=rows * size).reshape(rows, size)
+    first, places = meters.astype(np.int64) * (size + 1), rows * (size + 1)
+    begun, ended = (np.bincount(first + place, minlength=places) for place in (begins, ends))
+    return (begun - ended).reshape(rows, size + 1).cumsum(axis=1)[:, :-1]
 
 
 def _register(

@@ -22,6 +22,7 @@ M·2**16 over 2**16, and of M, between -t/2 and t/2. So a sum of 2·R/2 = 64 pro
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate, chain, repeat
 from math import isqrt
 from typing import Any, Final
 
@@ -52,8 +53,8 @@ class SlotEncoder:
         self._modulus, self._degree, self._side = modulus, degree, side
         root = _smallest_root(2 * degree, modulus)
         # Of ζ, powers count modulo 2N. Slots j and N/2 + j hold the values at ζ^(3^j), ζ^(-3^j).
-        powers = np.array([pow(root, e, modulus) for e in range(2 * degree)], dtype=object)
-        places = np.array([pow(3, j, 2 * degree) for j in range(degree // 2)])
+        powers = np.array(_powers(root, 2 * degree, modulus), dtype=object)
+        places = np.array(_powers(3, degree // 2, 2 * degree))
         self._slots = np.argsort(np.concatenate((places, 2 * degree - places)))
         i, j = np.indices((side, side))
 
@@ -116,6 +117,12 @@ class SlotEncoder:
 def slot_encoder(parameters: Parameters) -> SlotEncoder:
     """The process's one encoder of a set."""
     return SlotEncoder(parameters)
+
+
+def _powers(base: int, count: int, modulus: int) -> list[int]:
+    """The first powers of a number, from its power 0."""
+    factors = chain((1,), repeat(base, count - 1))
+    return list(accumulate(factors, lambda power, factor: power * factor % modulus))
 
 
 def _smallest_root(order: int, modulus: int) -> int:
