@@ -273,6 +273,25 @@ def test_one_month_at_a_time_and_no_new_files_meanwhile(services, monkeypatch):
     assert services.call("GET", "").json()["state"] == "failed"
 
 
+def test_who_asks_does_not_wait_while_files_are_taken_in(services):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def held() -> int:
+        begun.set()
+        assert go_on.wait(20)
+        return 1
+
+    services.put_files()
+    sending = threading.Thread(target=services.worker.keep_files, args=(MONTH, held))
+    sending.start()
+    assert begun.wait(20)
+    assert services.call("GET", "").json()["state"] == "waiting"
+    assert services.put_files().json()["reason"] == "conflict.month-busy"
+    go_on.set()
+    sending.join(20)
+    assert services.put_files().status_code == 200
+
+
 def test_an_error_nobody_expected_says_nothing(services, monkeypatch):
     def broken(*_args, **_kwargs):
         raise RuntimeError(SECRET)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +70,7 @@ class MonthWorker:
         self._thread: threading.Thread | None = None
         self._at = self._wanted = Place("")
         self._step = ("", 0, 0)
+        self._taking_in = ""
 
     def start(self, month: str) -> None:
         """Begin or resume a month.
@@ -94,10 +96,10 @@ class MonthWorker:
         Raises:
             GridSecureError: As `save`, or a month is being processed (`conflict.month-busy`).
         """
-        with self._lock:
-            self._refuse_while_busy()
+        with self._alone(month):
             wanted = save()
-            self._begin(Place(month, wanted.name), lambda: self._finish(month, wanted))
+            with self._lock:
+                self._begin(Place(month, wanted.name), lambda: self._finish(month, wanted))
         told = {one.name: one for one in self.corrections(month)}
         given_up = CorrectionStatus(name=wanted.name, number=None, state="interrupted")
         return told.get(wanted.name, given_up)
@@ -133,11 +135,21 @@ class MonthWorker:
         Raises:
             ConflictError: A month is being processed (`conflict.month-busy`).
         """
-        with self._lock:
-            self._refuse_while_busy()
+        with self._alone(month):
             count = save()
             self._failure_path(Place(month)).unlink(missing_ok=True)
         return count
+
+    @contextmanager
+    def _alone(self, month: str) -> Iterator[None]:
+        """Let nothing else begin while files are taken in; who asks for a status does not wait."""
+        with self._lock:
+            self._refuse_while_busy()
+            self._taking_in = month
+        try:
+            yield
+        finally:
+            self._taking_in = ""
 
     def status(self, month: str) -> MonthStatus:
         """Where a month stands.
@@ -268,9 +280,10 @@ class MonthWorker:
         return self._thread is not None and self._thread.is_alive()
 
     def _refuse_while_busy(self) -> None:
-        if self._is_busy():
+        if self._is_busy() or self._taking_in:
+            month = self._taking_in or self._at.month
             raise ConflictError(
-                f"The month {self._at.month} is being processed.",
+                f"The month {month} is being processed.",
                 reason="conflict.month-busy",
                 remedy="Wait until it is done; one month is processed at a time.",
             )

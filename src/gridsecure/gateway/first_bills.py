@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from gridsecure.credentials.seats import billing_domain
 from gridsecure.errors import InputError
@@ -31,7 +32,7 @@ from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import BillingPeriod
 
-_BILLED = "billed"
+_BILLED: Final = "billed"
 
 
 def assign_left_out(
