@@ -13,6 +13,7 @@ from benchmarks.figures import BenchResult, Figure
 from benchmarks.gateway_costs import gateway_costs
 from benchmarks.group_totals import group_totals
 from benchmarks.identity_costs import identity_costs
+from benchmarks.intake_costs import intake_costs
 from benchmarks.key_sets import make_keys
 from benchmarks.library_vectors import library_vectors
 from benchmarks.list_readers import list_readers
@@ -52,6 +53,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += group_totals(keys, sizes=sizes)
     report(f"gateway, {sizes.gateway_meters:,} households × {sizes.gateway_days} days")
     figures += gateway_costs(keys, sizes=sizes)
+    report(f"bodies of readings, {sizes.large_body:,} in the largest")
+    figures += intake_costs(sizes=sizes)
     report("one TenSEAL vector per meter")
     figures += library_vectors(sizes=sizes, platform=costs)
     report("OpenFHE and seal-python")

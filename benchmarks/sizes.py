@@ -23,6 +23,7 @@ class BenchSizes:
         enrolled: Meter points that enrol with two pseudonyms.
         readers: Connections that read lists at once; none in a run that is to be short.
         jobs: Independent roster jobs for the worker processes.
+        large_body: Readings of one body that a gateway takes in.
         repeats: A timing is the best of at most this many repetitions.
         seconds: No repetition of one timing begins after this time [s].
     """
@@ -39,6 +40,7 @@ class BenchSizes:
     enrolled: int
     readers: int
     jobs: int
+    large_body: int
     repeats: int
     seconds: float
 
@@ -58,6 +60,7 @@ class BenchSizes:
             enrolled=512,
             readers=200,
             jobs=24,
+            large_body=10_000_000,
             repeats=9,
             seconds=6.0,
         )
@@ -78,6 +81,7 @@ class BenchSizes:
             enrolled=6,
             readers=0,
             jobs=2,
+            large_body=4_000,
             repeats=1,
             seconds=0.5,
         )
