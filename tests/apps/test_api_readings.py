@@ -430,6 +430,20 @@ def test_ends_of_single_readings_are_refused_as_nobody_knows_where_they_begin(so
     sources.register("other")
 
 
+def test_ends_of_single_readings_are_read_from_a_source_that_says_how_long_its_intervals_are(fresh):
+    name = fresh.world.simulated.meter_point_ids[0]
+    fresh.register("headend", stamps="end", interval_minutes=60)
+    for hour in (1, 24):
+        lone = f"meter_point_id,start,kwh\n{name},2026-07-01 {hour:02}:00,0.{hour:03}\n"
+        taken = fresh.send(lone.encode(), batch=f"end-{hour}", sequence=hour)
+        assert taken.status_code == 200, taken.text
+        start = f"2026-07-01T{hour - 1:02}:00:00+08:00"
+        receipt = fresh.receipt(taken)
+        assert (receipt.first, receipt.last) == (start, start)
+    refused = fresh.register("headend", stamps="end", interval_minutes=7)
+    assert (refused.status_code, refused.json()["reason"]) == (400, "source.interval")
+
+
 def test_a_small_body_that_writes_out_to_much_is_refused(sources):
     texts = [f"{n:0250d}" for n in range(100)]
     start = "2026-01-01 00:00"

@@ -101,6 +101,7 @@ class SourceDeclared(BaseModel):
     stamps: Literal["", "start", "end"] = ""
     timezone: str = Field(default="", max_length=64)
     webhook: str = Field(default="", max_length=2000)
+    interval_minutes: int = Field(default=0, ge=0, le=1440)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ def put_source(name: str, wanted: SourceDeclared, intake: In) -> SourceRegistere
         stamps=wanted.stamps,
         timezone=wanted.timezone,
         webhook=wanted.webhook,
+        interval_minutes=wanted.interval_minutes,
         at=intake.clock(),
     )
     return _registered(intake.zone, source)
@@ -255,5 +257,6 @@ def _registered(zone: GatewayZone, source: Source) -> SourceRegistered:
         stamps=source.stamps,
         timezone=source.timezone,
         webhook=source.webhook,
+        interval_minutes=source.interval_minutes,
         gateway_key=zone.signing_key.public_key.point.hex(),
     )

@@ -77,6 +77,9 @@ def register(  # noqa: PLR0913 - one parameter an option
     timezone: Annotated[
         str, typer.Option(help="Zone of its local times. Default: the gateway's.")
     ] = "",
+    interval: Annotated[
+        int, typer.Option(min=0, help="Minutes of its intervals, for batches that show none.")
+    ] = 0,
     webhook: Annotated[
         str, typer.Option(help="Where it is told what became of its batches (https://…).")
     ] = "",
@@ -88,6 +91,7 @@ def register(  # noqa: PLR0913 - one parameter an option
         "stamps": "" if stamps is StampsOption.LOOK else stamps.value,
         "timezone": timezone,
         "webhook": webhook,
+        "interval_minutes": interval,
     }
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
         source = call("gateway", "PUT", f"/v1/sources/{name}", json=body)

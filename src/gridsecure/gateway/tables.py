@@ -167,6 +167,7 @@ class SourceRow(Row, table=True):
 
     Attributes:
         meter_points: Beginnings of meter point ids, one a line.
+        interval_minutes: Length of its intervals; 0 where each batch shows it.
         webhook: Address that notices go to; empty for none.
     """
 
@@ -177,6 +178,7 @@ class SourceRow(Row, table=True):
     meter_points: str
     stamps: str
     timezone: str
+    interval_minutes: int
     webhook: str
     at: datetime = Field(sa_type=Moment)
 
@@ -547,5 +549,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0011"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0012"
 )

@@ -307,6 +307,7 @@ class SourceRegistered(Answer):
     stamps: str
     timezone: str
     webhook: str
+    interval_minutes: int
     gateway_key: str
 
 

@@ -18,7 +18,6 @@ from typing import Final
 import pandas as pd
 import pyarrow as pa
 
-from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
@@ -168,7 +167,7 @@ def _read_pieces(
 
 
 def _read(data: bytes, source: Source, meaning: Meaning) -> ReadingsFile:
-    return read_readings(data, timezone=source.timezone, interval=UNKNOWN, meaning=meaning)
+    return read_readings(data, timezone=source.timezone, interval=source.interval, meaning=meaning)
 
 
 def _checked(found: ReadingsFile, source: Source) -> pd.DataFrame:
@@ -177,7 +176,8 @@ def _checked(found: ReadingsFile, source: Source) -> pd.DataFrame:
         raise InvalidReadingsError(
             "A meter point has too few readings to tell where their intervals begin.",
             reason="readings.interval",
-            remedy="Send two neighbouring readings of each meter point at least, or starts.",
+            remedy="Send two neighbouring readings of each meter point at least, or starts, or"
+            " declare how long the source's intervals are.",
         )
     if found.layout == "registers":
         raise InvalidReadingsError(

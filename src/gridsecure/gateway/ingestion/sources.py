@@ -16,8 +16,10 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 from sqlmodel import select
 
+from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import AccessDeniedError, ConflictError, InputError
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps
@@ -32,6 +34,7 @@ ROLE: Final = "meter-data"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _MOST_PREFIXES: Final = 1000
 _LONGEST_PREFIX: Final = 64
+_DAY_MINUTES: Final = 24 * 60
 _LONGEST_ADDRESS: Final = 2000
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -47,6 +50,8 @@ class Source:
         stamps: Whether its times begin or end their intervals; empty, each body is looked at.
         timezone: Zone of its local times [IANA name].
         webhook: Address that notices go to; empty for none.
+        interval_minutes: Length of its intervals, for meter points of which a batch has too few
+            readings to show it; 0 where it declared none.
     """
 
     name: str
@@ -55,6 +60,12 @@ class Source:
     stamps: Literal["", "start", "end"]
     timezone: str
     webhook: str
+    interval_minutes: int = 0
+
+    @property
+    def interval(self) -> pd.Timedelta:
+        """Length to take for meter points that show none."""
+        return pd.Timedelta(minutes=self.interval_minutes) if self.interval_minutes else UNKNOWN
 
     @property
     def meaning(self) -> Meaning:
@@ -71,6 +82,7 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
     stamps: Literal["", "start", "end"],
     timezone: str,
     webhook: str,
+    interval_minutes: int,
     at: datetime,
 ) -> Source:
     """Enter a source, or replace what the one of that name declared.
@@ -79,17 +91,19 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
         name: Up to 64 small letters, digits and hyphens.
         timezone: IANA name; empty for the gateway's own.
         webhook: Address that notices go to; empty for none.
+        interval_minutes: Length of its intervals, a part of a day; 0 for none.
 
     Raises:
         InputError: A part of it cannot be (`source.name`, `source.scope`, `source.timezone`,
-            `source.webhook`).
+            `source.webhook`, `source.interval`).
         ConflictError: Another source has this key (`conflict.source-key`).
     """
     scope = _checked_scope(meter_points)
     _check_name(name)
     _check_webhook(webhook)
+    _check_interval(interval_minutes)
     local = _checked_zone(timezone or zone.timezone)
-    source = Source(name, key.thumbprint, scope, stamps, local, webhook)
+    source = Source(name, key.thumbprint, scope, stamps, local, webhook, interval_minutes)
     with write_session(zone.engine) as session:
         holder = find(session, SourceRow, thumbprint=key.thumbprint)
         if holder is not None and holder.name != name:
@@ -106,6 +120,7 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
                 stamps=stamps,
                 timezone=source.timezone,
                 webhook=webhook,
+                interval_minutes=interval_minutes,
                 at=at,
             )
         )
@@ -145,6 +160,15 @@ def _checked_zone(name: str) -> str:
             remedy="Give an IANA name, such as Asia/Shanghai or Etc/GMT-8.",
         ) from error
     return name
+
+
+def _check_interval(minutes: int) -> None:
+    if minutes < 0 or (minutes and _DAY_MINUTES % minutes):
+        raise InputError(
+            "An interval does not divide a day.",
+            reason="source.interval",
+            remedy="Give its length in minutes, such as 15, 30 or 60, or 0 to declare none.",
+        )
 
 
 def _check_webhook(address: str) -> None:
@@ -187,4 +211,12 @@ def find_source(zone: GatewayZone, thumbprint: str) -> Source:
 
 def _source(row: SourceRow) -> Source:
     scope = tuple(row.meter_points.split("\n"))
-    return Source(row.name, row.thumbprint, scope, row.stamps, row.timezone, row.webhook)  # type: ignore[arg-type]
+    return Source(
+        row.name,
+        row.thumbprint,
+        scope,
+        row.stamps,  # type: ignore[arg-type]
+        row.timezone,
+        row.webhook,
+        row.interval_minutes,
+    )
