@@ -22,6 +22,7 @@ from gridsecure.compute.jobs import WorkerPool
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.requests import record_answer
 from gridsecure.compute.runs import run_plan
+from gridsecure.compute.seating import install_deny_list
 from gridsecure.compute.tables import UploadRow
 from gridsecure.crypto.envelope import open_from
 from gridsecure.errors import (
@@ -47,9 +48,10 @@ from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.year_to_date import year_before_wh
+from gridsecure.identity_messages import DenyList
 from gridsecure.key_authority.checker.answering import read_sealed_statements
 from gridsecure.key_authority.checker.bill_versions import bill_versions
-from gridsecure.messages import UploadManifest
+from gridsecure.messages import UploadManifest, sign_message
 from gridsecure.periods import billing_month
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.statement_checks import STATEMENTS_PURPOSE, bill_digests, check_statements
@@ -58,7 +60,7 @@ from gridsecure.store.evidence import find_head, verify_chain
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.authority_simulator import Authority
 from tests.gateway.gateway_world import MONTH, GatewayWorld, Killed, finished_month, kill_at
-from tests.grid_simulator import HOUR, OFFICE
+from tests.grid_simulator import HOUR, NOW, OFFICE
 
 CHEAPER = load_tariff(catalogue_tariffs()["flat"])
 FLAT_TEXT = catalogue_tariffs()["flat"].read_text(encoding="utf-8")
@@ -490,6 +492,32 @@ def test_first_bills_that_were_interrupted_come_out_the_same(short_world, stage)
     assert (report.first_billed, len(platform_uploads(world))) == (1, sent + 1)
     assert correct(world, files) == report
     assert len(platform_uploads(world)) == sent + 1
+
+
+def test_a_refused_first_bill_is_refused_again_by_a_run_that_was_killed_at_its_report(
+    short_world, monkeypatch
+):
+    world, readings = short_world
+    files = saved(world, readings)
+    with pytest.raises(Killed):
+        correct(world, files, progress=kill_at("upload"))
+    (plan,) = list_corrections(world.zone, MONTH)
+    (name,) = plan.added_names
+    (subject,) = outbox.load_outgoing(world.zone, name).seated.pseudonyms
+    said = DenyList(sequence=1, issued_at=NOW.isoformat(), subjects=[subject])
+    signed = sign_message(said, key=world.grid.identity_key)
+    install_deny_list(world.grid.platform_zone, signed, at=NOW)
+
+    def killed(*_zone, **_report):
+        raise Killed
+
+    with monkeypatch.context() as killing:
+        killing.setattr(correction_run, "keep_correction_report", killed)
+        with pytest.raises(Killed):
+            correct(world, files)
+    report = correct(world, files)
+    assert (report.late, report.first_billed) == (1, 0)
+    assert list((world.folder / "outbox").iterdir()) == []
 
 
 @pytest.mark.parametrize("which", ["first", "corrected"])

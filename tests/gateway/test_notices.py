@@ -155,6 +155,7 @@ def test_a_forged_notice_is_no_notice(zone):
         "http://headend.example/", "ftp://headend.example/", "https://", "https:///path",
         "https://a:b@headend.example/", "https://headend.example/#x", "https://headend.example:0/",
         "https://headend.example:x/", "https://" + "a" * 2000, "headend.example",
+        "https://" + "a" * 64 + ".example/", "https://headend..example/",
     ],
 )  # fmt: skip
 def test_an_unfit_address_is_refused(sources, address):
@@ -189,3 +190,16 @@ def test_the_courier_sends_over_a_real_connection_and_follows_no_redirect(zone, 
             sources.world.now += timedelta(minutes=2)
     assert paths == ["moved", "notices"]
     assert [row.state for row in rows(zone)] == ["told"]
+
+
+def test_a_name_that_no_host_can_have_is_an_address_that_cannot_be_reached(zone, sources):
+    notices.announce_done(zone, at=NOW)
+    assert sources.register("headend", webhook="https://xn--/").status_code == 200
+    courier = Courier(zone, sources.world.clock)
+    courier.start()
+    deadline = time.monotonic() + 20
+    while not rows(zone)[0].attempts:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    courier.stop()
+    assert [row.state for row in rows(zone)] == ["waiting"]

@@ -75,7 +75,7 @@ class Courier:
             try:
                 with http.stream("POST", address, content=body, headers=headers) as answer:
                     return answer.is_success
-            except (httpx.HTTPError, httpx.InvalidURL):
+            except (httpx.HTTPError, httpx.InvalidURL, UnicodeError):  # the last: no host's name
                 return False
 
         try:

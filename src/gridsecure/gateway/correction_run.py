@@ -325,8 +325,6 @@ class _CorrectionRun:
     def report(self, plan: CorrectionPlan, *, sent: int) -> CorrectionReport:
         """Step 6: count and record."""
         outgoing = [outbox.load_outgoing(self.zone, item.name) for item in plan.rosters]
-        for name in plan.names:
-            outbox.drop_columns(self.zone, name)
         report = CorrectionReport(
             number=plan.number,
             corrected=sum(len(item.corrected_slots) for item in plan.rosters),
@@ -339,4 +337,8 @@ class _CorrectionRun:
         found = make_correction_folder(self.zone, self.correction)
         adopt_totals(found, into=self.files.folder, number=plan.number)
         keep_correction_report(self.zone, self.correction, report=report, at=self.clock())
+        # Last: a roster that the platform refused is refused again by a run that is killed here,
+        # and for that its columns must be there.
+        for name in plan.names:
+            outbox.drop_columns(self.zone, name)
         return report

@@ -180,7 +180,8 @@ def _check_webhook(address: str) -> None:
         )
         is_plain = not (parts.username or parts.password or parts.fragment)
         is_whole = bool(parts.hostname) and parts.port != 0 and address.isascii()
-    except ValueError:  # a port that is no number
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # a port that is no number, or a name with a part that is empty or too long
         is_safe = is_plain = is_whole = False
     if address and not (is_safe and is_plain and is_whole and len(address) <= _LONGEST_ADDRESS):
         raise InputError(
