@@ -131,6 +131,16 @@ def test_months_before_a_source_gave_an_address_are_not_told(zone, sources):
     assert rows(zone) == []
 
 
+def test_a_batch_around_a_month_is_none_of_it(sources):
+    assert sources.register("headend", webhook=ADDRESS).status_code == 200
+    around = HEADER + LINE + LINE.replace("2026-07", "2026-05")
+    assert sources.send(around.encode(), batch="around").status_code == 200
+    zone = sources.app.state.service.zone
+    keep_report(zone, "2026-06", report=REPORT, at=sources.world.clock())
+    notices.announce_done(zone, at=NOW)
+    assert rows(zone) == []
+
+
 def test_a_notice_without_an_address_any_more_is_given_up(zone, sources):
     notices.announce_done(zone, at=NOW)
     assert sources.register("headend").status_code == 200

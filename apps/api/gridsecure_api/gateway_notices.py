@@ -84,5 +84,8 @@ class Courier:
         except GridSecureError as error:  # the database, for now
             _log.warning("notices wait: %s", error.reason)
             return _LONGEST_SLEEP
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: it looks again
+            _log.error("notices wait: %s", type(error).__name__)
+            return _LONGEST_SLEEP
         now = self._clock()
         return _LONGEST_SLEEP if due is None else min(max(due - now, timedelta(0)), _LONGEST_SLEEP)

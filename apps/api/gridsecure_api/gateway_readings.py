@@ -135,7 +135,15 @@ def _admit(
         raise NotFoundError("There is no source of that name here.", reason="not-found.source")
 
 
-async def _spool(request: Request, intake: In) -> AsyncIterator[SpooledBody]:
+def _find_sender(intake: In, claims: Annotated[TokenClaims, Depends(require(ROLE))]) -> Source:
+    """The source that sends; found before its body is read."""
+    return _own_source(intake, claims)
+
+
+Sender = Annotated[Source, Depends(_find_sender)]
+
+
+async def _spool(request: Request, intake: In, _sender: Sender) -> AsyncIterator[SpooledBody]:
     """The body of a batch, as it comes, in bounded memory; removed once it was answered."""
     with SpooledBody(batch_folder(intake.zone)) as body:
         async for part in request.stream():
@@ -179,7 +187,7 @@ def read_sources(intake: In) -> list[SourceRegistered]:
     responses={"4XX": _REFUSED},
 )
 def post_readings(
-    claims: Annotated[TokenClaims, Depends(require(ROLE))],
+    source: Sender,
     intake: In,
     body: Annotated[SpooledBody, Depends(_spool)],
     response: Response,
@@ -190,7 +198,6 @@ def post_readings(
 
     Answers with its receipt, the first one if it was taken in before.
     """
-    source = _own_source(intake, claims)
     name = BatchName(batch_id, sequence)
     take_in(intake.zone, body, source=source, name=name, at=intake.clock())
     response.headers["Location"] = f"/v1/sources/{source.name}/batches/{batch_id}"

@@ -148,4 +148,6 @@ class Conductor:
                 self._timetable.begin_due()
             except GridSecureError as error:
                 _log.warning("nothing was begun: %s", error.reason)
+            except Exception as error:  # noqa: BLE001 - the thread's boundary: it looks again
+                _log.error("nothing was begun: %s", type(error).__name__)
             self._ended.wait(_EVERY.total_seconds())

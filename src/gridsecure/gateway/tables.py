@@ -199,7 +199,6 @@ class BatchRow(SignedRow, table=True):
         UniqueConstraint("source", "batch_id"),
         UniqueConstraint("source", "sequence"),
         Index("ix_batch_page", "source", "id"),
-        Index("ix_batch_told", "source", "last_at"),
     )
     SAME: ClassVar = ("source", "batch_id", "sequence", "body_digest")
 

@@ -16,8 +16,9 @@ from typing import Final
 from sqlmodel import Session, col, func, select, update
 
 from gridsecure.gateway.ingestion.batches import batch_state
-from gridsecure.gateway.month_plan import corrected_until, find_plan, month_period
+from gridsecure.gateway.month_plan import corrected_until, find_plan
 from gridsecure.gateway.tables import (
+    BatchMonthRow,
     BatchRow,
     CorrectionPlanRow,
     CorrectionReportRow,
@@ -76,11 +77,10 @@ def _announce(zone: GatewayZone, month: str, *, occasion: str, at: datetime) -> 
         month: YYYY-MM.
         occasion: What happened, by its digest; the same again changes nothing.
     """
-    period = month_period(month, timezone=zone.timezone)
     in_month = (
-        select(BatchRow.id)
-        .where(BatchRow.source == SourceRow.name, col(BatchRow.last_at) >= period.start)
-        .where(col(BatchRow.first_at) < period.end)
+        select(BatchMonthRow.batch)
+        .join(BatchRow)
+        .where(BatchRow.source == SourceRow.name, BatchMonthRow.month == month)
     )
     told = select(NoticeRow.source).where(NoticeRow.month == month, NoticeRow.occasion == occasion)
     concerned = select(SourceRow.name).where(
@@ -144,11 +144,10 @@ class _Delivery:
     def read(self, after: int) -> tuple[dict[str, str], int | None]:
         """States of the next batches by id, and the number of the last one if there are more."""
         zone, row = self.zone, self.row
-        period = month_period(row.month, timezone=zone.timezone)
-        found = select(BatchRow).where(
-            BatchRow.source == row.source,
-            col(BatchRow.last_at) >= period.start,
-            col(BatchRow.first_at) < period.end,
+        found = (
+            select(BatchRow)
+            .join(BatchMonthRow)
+            .where(BatchRow.source == row.source, BatchMonthRow.month == row.month)
         )
         plan, corrected = find_plan(zone, row.month), corrected_until(zone, row.month)
         with read_session(zone.engine) as session:

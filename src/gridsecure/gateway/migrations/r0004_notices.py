@@ -13,7 +13,6 @@ def upgrade() -> None:
     op.add_column("source", sa.Column("webhook", sa.String(), nullable=False, server_default=""))
     with op.batch_alter_table("source") as source:
         source.alter_column("webhook", server_default=None)
-    op.create_index("ix_batch_told", "batch", ["source", "last_at"])
     op.create_table(
         "notice",
         sa.Column("id", sa.Integer(), primary_key=True),
