@@ -346,10 +346,10 @@ def test_files_changed_meanwhile_do_not_take_a_committed_roster_away(world):
     first, second = rosters(world)
     revoke(world, meters(world, second)[0])
     denied(world)
-    (contracts,) = (world.folder / "months" / MONTH).glob("input-*/contracts.csv")
+    (readings,) = (world.folder / "months" / MONTH).glob("input-*/readings-0001")
     gone = meters(world, first)[0].encode()
-    lines = contracts.read_bytes().splitlines()
-    contracts.write_bytes(b"\n".join(line for line in lines if not line.startswith(gone + b",")))
+    lines = readings.read_bytes().splitlines()
+    readings.write_bytes(b"\n".join(line for line in lines if not line.startswith(gone + b",")))
     with pytest.raises(ConflictError) as refusal:
         world.process()
     assert refusal.value.reason == "conflict.month-plan"

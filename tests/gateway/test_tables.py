@@ -30,6 +30,7 @@ DUMP = Path(__file__).parents[1] / "data" / "databases" / "gateway-records.sql"
 COUNTS = {
     "agent": 13,
     "batch": 0,
+    "batch_month": 0,
     "books_revision": 0,
     "contract": 0,
     "correction_plan": 0,

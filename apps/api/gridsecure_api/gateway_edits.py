@@ -15,7 +15,7 @@ from gridsecure.wire.gateway import ReadingEdit
 from gridsecure_api.deps import RawBody, require
 from gridsecure_api.gateway_readings import OPERATOR, In
 from gridsecure_api.gateway_validation import Month, Operator
-from gridsecure_api.lists import PAGED, Paging, answer_page
+from gridsecure_api.lists import PAGED, Paging, RowNumber, answer_page
 
 router = APIRouter(prefix="/v1/edits", tags=["validation"])
 
@@ -99,13 +99,13 @@ def read_edits(
 
 
 @router.get("/{number}", dependencies=_operators)
-def read_edit(number: int, intake: In) -> ReadingEdit:
+def read_edit(number: RowNumber, intake: In) -> ReadingEdit:
     """An edit: which intervals, who, why, and what became of it."""
     return _shown(edits.load_edit(intake.zone, number))
 
 
 @router.post("/{number}/decision")
-def post_decision(number: int, wanted: Decision, intake: In, claims: Operator) -> ReadingEdit:
+def post_decision(number: RowNumber, wanted: Decision, intake: In, claims: Operator) -> ReadingEdit:
     """Approve another person's edit, or reject one before its month is fixed."""
     decision = Author(claims.subject, wanted.reason)
     edits.decide_edit(

@@ -46,10 +46,12 @@ class Courier:
         self._connect = connect
         self._wanted = threading.Event()
         self._is_stopped = False
-        self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin, with what was not told before the last end."""
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
@@ -60,7 +62,8 @@ class Courier:
         """End after the attempt at hand."""
         self._is_stopped = True
         self._wanted.set()
-        self._thread.join(2 * TIMEOUT_S)
+        if self._thread is not None:
+            self._thread.join(2 * TIMEOUT_S)
 
     def _run(self) -> None:
         with self._connect() as http:

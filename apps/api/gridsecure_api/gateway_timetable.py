@@ -130,13 +130,13 @@ class Conductor:
     def __init__(self, timetable: Timetable) -> None:
         self._timetable = timetable
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="timetable", daemon=True)
 
     def start(self) -> None:
         """Begin, where anything is ever due."""
         wanted = (self._timetable.cut_off_days, self._timetable.correction_days)
         if wanted != (None, None):
-            self._thread.start()
+            self._ended.clear()
+            threading.Thread(target=self._run, name="timetable", daemon=True).start()
 
     def stop(self) -> None:
         """Look no more. What was begun goes on."""

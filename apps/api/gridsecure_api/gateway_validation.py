@@ -29,7 +29,7 @@ from gridsecure.wire.gateway import (
 )
 from gridsecure_api.deps import RawBody, require
 from gridsecure_api.gateway_readings import OPERATOR, In
-from gridsecure_api.lists import PAGED, Paging, answer_page
+from gridsecure_api.lists import PAGED, Paging, RowNumber, answer_page
 
 router = APIRouter(prefix="/v1", tags=["validation"])
 
@@ -113,14 +113,14 @@ def read_exceptions(request: Request, intake: In, asked: Paging, wanted: Filter)
 
 
 @router.get("/exceptions/{number}", dependencies=_operators)
-def read_exception(number: int, intake: In) -> ExceptionStatus:
+def read_exception(number: RowNumber, intake: In) -> ExceptionStatus:
     """An exception, and all that was done to it and said of it."""
     return _status(intake.zone, number)
 
 
 @router.post("/exceptions/{number}/changes")
 def change_exception(
-    number: int, wanted: ExceptionChange, intake: In, claims: Operator
+    number: RowNumber, wanted: ExceptionChange, intake: In, claims: Operator
 ) -> ExceptionStatus:
     """Assign an exception, give it a day, note something, close it or open it again.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -50,6 +50,9 @@ async def _asked(
 ) -> PageAsked:
     return PageAsked(limit, read_cursor(after))
 
+
+RowNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
+"""A row's number in an address, as every database can look for it."""
 
 Paging = Annotated[PageAsked, Depends(_asked)]
 """Which page of a list is asked for."""

@@ -49,6 +49,22 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "缺少电价表所需的无功或上网电量",
         "Reactive energy or feed-in is missing",
     ),
+    "excluded_books.changed": (
+        "合同在该月内有变更",
+        "Its contract changes within the month",
+    ),
+    "excluded_books.twice": (
+        "同一户在该月内迁出后又迁入",
+        "Its account moved out and in again within the month",
+    ),
+    "excluded_held": (
+        "校验规则暂缓出账，待人工核实",
+        "A validation rule holds its bill until somebody looked at it",
+    ),
+    "excluded_part-month": (
+        "只用电部分月份，而电价中有不可按日分摊的费用",
+        "Held for part of the month, and a charge has no rule for that",
+    ),
     "excluded_interval-length": (
         "同一读数时段跨越两种电价",
         "An interval spans two prices",
