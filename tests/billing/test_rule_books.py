@@ -57,6 +57,7 @@ def test_the_packaged_book_has_every_rule():
         ("version = ", "rules.syntax"),
         (default_text().replace('version = "1"', ""), "rules.syntax"),
         ("#" * (1 << 20) + "\n", "rules.syntax"),
+        (default_text() + "[" + "a." * 500_000 + "a]\n", "rules.syntax"),
         (default_text().replace("[height]", "[heigth]"), "rules.rule"),
         ('version = "1"\nspike = 3\n', "rules.rule"),
         (book_text(spike={"action": "drop"}), "rules.action"),

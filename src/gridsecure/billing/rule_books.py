@@ -28,6 +28,7 @@ from gridsecure.errors import InputError
 OFF, FLAG, QUARANTINE, HOLD = "off", "flag", "quarantine", "hold"
 LARGEST_TEXT: Final = 1 << 20
 """Characters of a rule book."""
+_MOST_DOTS: Final = 64
 
 _CLASS: Final = re.compile(r"[\w][\w .-]{0,63}")
 _VERSION: Final = re.compile(r"[\w][\w.-]{0,31}")
@@ -149,6 +150,9 @@ def parse_book(text: str) -> RuleBook:
     """
     if len(text) > LARGEST_TEXT:
         raise _refusal(f"The rule book is longer than {LARGEST_TEXT:,} characters", "syntax")
+    # The time to read a key rises with the square of its parts: one of a megabyte takes hours.
+    if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
+        raise _refusal(f"A line of the rule book has more than {_MOST_DOTS} dots", "syntax")
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
