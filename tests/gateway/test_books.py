@@ -85,6 +85,17 @@ def test_who_comes_from_another_gateway_has_the_name_that_the_line_states():
     assert refused.value.reason == "books.holder"
 
 
+@pytest.mark.parametrize("stated", [("A,", "B,m"), ("B,m~A", "C,", "A,")])
+def test_nobody_is_billed_under_the_name_of_another_account(stated):
+    header = "meter_point_id,valid_from,account,holder\n"
+    *before, last = [f"{header}m,2026-0{n}-01,{said}\n" for n, said in enumerate(stated, start=6)]
+    known = books_of(*before)
+    (said,) = lines(last)
+    with pytest.raises(InputError) as refused:
+        apply_statement(said, known)
+    assert refused.value.reason == "books.holder"
+
+
 def test_an_account_that_comes_back_has_its_name_again():
     header = "meter_point_id,valid_from,account\n"
     known = books_of(MOVED_IN, f"{header}m,2026-03-01,B\n", f"{header}m,2026-05-01,A\n")

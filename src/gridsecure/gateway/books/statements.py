@@ -95,6 +95,8 @@ def _state_account(said: Statement, known: MeterPoint, start: date) -> MeterPoin
     account = before if said.account is None else said.account
     holder = said.holder or name_holder(said.meter_point_id, account, known=known.account)
     stays = holding is not None and before in (account, "")
+    if account and _is_of_another(holder, account, known.account):
+        raise _refusal("holder", "Another account is billed under this name")
     accounts, contracts = known.account, known.contract
     begin, until = start, said.valid_to or next_start(known.account, start)
     if holding is not None:
@@ -111,6 +113,14 @@ def _state_account(said: Statement, known: MeterPoint, start: date) -> MeterPoin
     accounts = state(accounts, Fact(begin, until, {"account": account, "holder": holder}))
     contracts = _state_contract(said, contracts, start, until, stays=stays)
     return replace(known, account=accounts, contract=contracts)
+
+
+def _is_of_another(holder: str, account: str, known: Facts) -> bool:
+    """Whether the bills of another account that was stated are under a name."""
+    return any(
+        fact.values["holder"] == holder and fact.values["account"] not in (account, "")
+        for fact in known
+    )
 
 
 def _state_contract(
