@@ -117,6 +117,13 @@ def test_a_reading_that_was_set_aside_is_confirmed_as_it_came(world):
     assert energy_of(world, report, 60)
 
 
+def test_feed_in_makes_an_edit_large_as_energy_does(world):
+    header = "meter_point_id,start,kwh,export_kwh\n"
+    much = replace(world, f"{header}{home(world)},{START},50,50.001\n")
+    little = replace(world, f"{header}{home(world)},{START},50,50\n")
+    assert [state(world, number) for number in (much, little)] == ["pending", "in-force"]
+
+
 def test_a_large_edit_counts_once_another_person_approved_it(world):
     text = HEADER + "".join(
         f"{home(world)},2026-07-{day:02d}T{hour:02d}:00:00+08:00,0.5\n"

@@ -23,7 +23,7 @@ from typing import Final, Literal
 import pandas as pd
 from sqlmodel import Session, col, select
 
-from gridsecure.billing.readings import join_readings
+from gridsecure.billing.readings import join_readings, register_columns
 from gridsecure.billing.rule_books import parse_book
 from gridsecure.errors import ConflictError, InputError, NotFoundError
 from gridsecure.gateway.ingestion.bodies import read_body
@@ -233,7 +233,9 @@ def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame) -> None:
 def _is_large(zone: GatewayZone, month: str, readings: pd.DataFrame) -> bool:
     """Whether a second person has to approve it."""
     limits = parse_book(rules_of(zone, month)).edits
-    energy_wh = int(readings["energy_wh"].abs().sum())
+    # A register is money too: feed-in is paid for. One that is not there says -1.
+    counted = readings[list(register_columns(readings))].clip(lower=0)
+    energy_wh = int(readings["energy_wh"].abs().sum()) + int(counted.sum().sum())
     return len(readings) > limits.alone_intervals or energy_wh > limits.alone_kwh * _WH_PER_KWH
 
 
