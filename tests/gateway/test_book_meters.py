@@ -82,6 +82,25 @@ def test_faces_of_two_meters_are_differenced_apart(tmp_path, at_midnight):
     assert set(found[found.index >= EXCHANGE]) == {2_000}
 
 
+def test_a_meter_that_was_exchanged_as_the_month_began_is_told_with_it(tmp_path):
+    world = GatewayWorld(tmp_path, enrolled=False)
+    text = (
+        "meter_point_id,valid_from,account,meter,multiplier,first_face_kwh,final_face_kwh\n"
+        "m,2026-01-01,A,old,1,0,\nm,2026-07-01,A,new,1,5,90000\n"
+    )
+    found = imports.hand_in(world.zone, text.encode(), valid_from=None)
+    imports.apply_import(world.zone, found.change.digest, person="op", at=world.clock())
+    revision = newest_revision(world.zone)
+    books = contracts_as_of(world.zone, period=JULY, revision=revision)
+    world.close()
+    # The month's first face is the old meter's last one; the new one went on from 5 kWh.
+    faces = {at: 5_000 + 100 * number for number, at in enumerate(HOURS)}
+    faces[HOURS[0]] = 90_000_000
+    found = read(tmp_path, faces, *books.meters)
+    assert len(found) == 744
+    assert set(found) == {100}
+
+
 def test_an_exchange_without_faces_leaves_what_nobody_knows_missing(tmp_path):
     faces = {at: 90_000_000 + 100 * number for number, at in enumerate(HOURS)}
     for number, at in enumerate(HOURS[HOURS > EXCHANGE]):

@@ -71,6 +71,17 @@ def test_who_moves_in_has_a_name_and_a_contract_of_its_own():
     ]
 
 
+def test_who_moves_in_after_somebody_unnamed_moved_out_has_a_name_of_its_own():
+    moved_out = "meter_point_id,valid_to\nm,2026-07-10\n"
+    unnamed = "meter_point_id,valid_from,tariff_id\nm,2026-01-01,flat\n"
+    moved_in = "meter_point_id,valid_from,account\nm,2026-07-10,B\n"
+    known = books_of(unnamed, moved_out, moved_in)
+    assert spans(known.account, "account", "holder") == [
+        ("2026-01-01", "2026-07-10", "", "m"),
+        ("2026-07-10", "", "B", "m~B"),
+    ]
+
+
 def test_who_comes_from_another_gateway_has_the_name_that_the_line_states():
     header = "meter_point_id,valid_from,account,holder\n"
     known = books_of(f"{header}m,2026-07-16,A,m~2026-07\n", f"{header}m,2026-09-01,B,\n")
@@ -386,6 +397,22 @@ def test_a_full_disk_holds_nothing(zone, monkeypatch):
     with pytest.raises(StorageError):
         hand_in(zone, MOVED_IN)
     assert list((zone.folder / "books").iterdir()) == []
+
+
+def test_an_import_that_was_applied_drops_none_that_came_later(zone):
+    text = "meter_point_id,valid_from,account\nm,2026-01-01,A\n"
+    found = hand_in(zone, text)
+    for _ in range(2):
+        imports.apply_import(zone, found.change.digest, person="op", at=AT)
+        if not list((zone.folder / "books").iterdir()):
+            later = hand_in(zone, text.replace("\nm,", "\nn,"))
+    assert imports.apply_import(zone, later.change.digest, person="op", at=AT).number == 2
+
+
+def test_an_import_of_too_many_lines_is_refused_before_any_is_read():
+    with pytest.raises(InputError) as refused:
+        lines("meter_point_id\n" + "m\n" * 200_000)
+    assert refused.value.reason == "books.lines"
 
 
 def test_few_imports_are_held_and_an_altered_one_is_not_applied(zone):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import stat
+from datetime import date
 
 import pytest
 
@@ -15,10 +17,12 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.gateway import edits
+from gridsecure.gateway.books.months import Holding
+from gridsecure.gateway.collection import LaterReadings, find_vouched, read_files
 from gridsecure.gateway.edits import Author, confirm_readings, decide_edit, replace_readings
 from gridsecure.gateway.ingestion import stored_readings
 from gridsecure.gateway.month_files import load_files
-from gridsecure.gateway.month_plan import find_plan
+from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.gateway.rule_sets import keep_rules
 from gridsecure.store import evidence
@@ -46,7 +50,13 @@ def home(world):
 
 def replace(world, text, *, person="ann", reason="read on site", month=MONTH):
     author = Author(person, reason)
-    return replace_readings(world.zone, month, text.encode(), author=author, at=world.clock())
+    try:
+        files = load_files(world.zone, month)
+    except NotFoundError:
+        files = None
+    return replace_readings(
+        world.zone, month, text.encode(), files=files, author=author, at=world.clock()
+    )
 
 
 def decide(world, number, *, approve=True, person="bob", reason=""):
@@ -122,6 +132,77 @@ def test_feed_in_makes_an_edit_large_as_energy_does(world):
     much = replace(world, f"{header}{home(world)},{START},50,50.001\n")
     little = replace(world, f"{header}{home(world)},{START},50,50\n")
     assert [state(world, number) for number in (much, little)] == ["pending", "in-force"]
+
+
+def factory(world):
+    return world.simulated.contracts.query("customer_class == 'factory'")["meter_point_id"].iloc[0]
+
+
+def hours(meter, first, count, kwh):
+    return HEADER + "".join(
+        f"{meter},2026-07-{1 + hour // 24:02d}T{hour % 24:02d}:00:00+08:00,{kwh}\n"
+        for hour in range(first, first + count)
+    )
+
+
+def test_energy_that_is_taken_away_counts_as_energy_that_is_added(world):
+    world.save()
+    assert state(world, replace(world, hours(factory(world), 0, 48, "0"))) == "pending"
+    own = replace(world, hours(home(world), 0, 48, "0"))  # a home uses little
+    assert state(world, own) == "in-force"
+
+
+def test_energy_that_batches_hold_is_known_before_any_file_came(world, monkeypatch):
+    frame = world.simulated.readings()
+    monkeypatch.setattr(edits, "newest_batch", lambda _zone: 1)
+    monkeypatch.setattr(edits, "find_batches", lambda *_given, **_more: ("one",))
+    monkeypatch.setattr(edits, "read_batches", lambda *_given, **_more: frame)
+    assert state(world, replace(world, hours(factory(world), 0, 48, "0"))) == "pending"
+
+
+def test_many_small_edits_are_as_large_as_one(world):
+    first = replace(world, hours(home(world), 0, 60, "0.5"))
+    again = replace(world, hours(home(world), 0, 60, "0.4"))  # the same intervals once more
+    second = replace(world, hours(home(world), 60, 60, "0.5"))
+    assert [state(world, n) for n in (first, again, second)] == ["in-force", "in-force", "pending"]
+    much = [replace(world, line("B", "60", f"2026-07-05T0{n}:00:00+08:00")) for n in (1, 2)]
+    assert [state(world, number) for number in much] == ["in-force", "pending"]
+
+
+def test_what_comes_later_over_an_edit_is_judged_again(world):
+    world.save(spiked(world))
+    replace(world, line(home(world), "55.5"))
+    files = load_files(world.zone, MONTH)
+    own = (world.zone.timezone, month_period(MONTH, timezone=world.zone.timezone))
+    for text, vouched in ((line(home(world), "70"), 0), (line(home(world), "55.5"), 1)):
+        path = world.folder / "later.csv"
+        path.write_text(text)
+        later = dataclasses.replace(files, later=(LaterReadings((path,)),))
+        read = read_files(later, timezone=own[0], period=own[1])
+        assert len(find_vouched(later, read, timezone=own[0], period=own[1])) == vouched
+
+
+def test_an_edit_of_who_moved_in_is_of_its_days_alone(world):
+    world.save()
+    replace(world, hours(f"{home(world)}~B", 0, 48, "2.001"))
+    files = load_files(world.zone, MONTH)
+    days = (date(2026, 7, 2), date(2026, 8, 1))
+    moved = (
+        Holding(home(world), home(world), (date(2026, 7, 1), days[0])),
+        Holding(f"{home(world)}~B", home(world), days),
+    )
+    books = dataclasses.replace(files.contracts(), moved=moved)
+    files = dataclasses.replace(files, contracts=lambda: books)
+    zone = world.zone.timezone
+    period = month_period(MONTH, timezone=zone)
+    (read,) = read_files(files, timezone=zone, period=period)
+    named = dataclasses.replace(read, readings=books.name_holders(read.readings, timezone=zone))
+    counts = named.readings.groupby(["meter_point_id", "start"], observed=True).size()
+    assert set(counts) == {1}  # nothing stands beside what it replaced
+    own = named.readings[named.readings["energy_wh"] == 2001]["meter_point_id"].astype(str)
+    assert own[own.str.startswith(home(world))].tolist() == [f"{home(world)}~B"] * 24
+    vouched = find_vouched(files, [named], timezone=zone, period=period)
+    assert len(vouched) == 24
 
 
 def test_a_large_edit_counts_once_another_person_approved_it(world):

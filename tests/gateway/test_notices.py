@@ -126,9 +126,16 @@ def test_a_notice_of_many_batches_goes_on_where_it_stopped(zone, monkeypatch):
 
 
 def test_months_before_a_source_gave_an_address_are_not_told(zone, sources):
-    assert sources.register("headend", webhook=ADDRESS).status_code == 200
+    assert sources.register("other", webhook=ADDRESS).status_code == 200
     notices.announce_done(zone, at=NOW)
-    assert rows(zone) == []
+    assert [row.source for row in rows(zone)] == ["headend"]
+
+
+def test_registering_again_with_the_same_address_loses_no_notice(zone, sources):
+    key = generate_private_key()
+    assert sources.register("headend", key=key, webhook=ADDRESS).status_code == 200
+    notices.announce_done(zone, at=NOW)
+    assert [row.source for row in rows(zone)] == ["headend"]
 
 
 def test_a_batch_around_a_month_is_none_of_it(sources):

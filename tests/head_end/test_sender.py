@@ -8,6 +8,7 @@ import pytest
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import AuthenticityError, InvalidReadingsError
 from gridsecure.head_end.sender import Sender
+from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from tests.apps.test_api_readings import HEADER, LINE, Sources
 from tests.cli.in_process import InProcess
 
@@ -81,3 +82,22 @@ def test_a_refusal_says_which_lines_are_wrong(sources):
     with pytest.raises(InvalidReadingsError) as refused:
         sender(sources).send(BODY + b"MP-1,2026-07-01 01:00,eleven,actual\n", sequence=10)
     assert "line 4" in str(refused.value.problems)
+
+
+def test_an_identity_service_that_is_not_ready_is_asked_again(sources):
+    answers = iter([503, 500])
+
+    class Starting(InProcess):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            status = next(answers, None)
+            return super().handle_request(request) if status is None else httpx.Response(status)
+
+    identity = httpx.Client(transport=Starting(sources.identity), base_url="http://identity")
+    login = ServiceLoginClient(identity, sources.keys["headend"], sources.world.clock)
+    auth = ServiceAuth(login, audience="gateway")
+    http = httpx.Client(transport=InProcess(sources.app), base_url="http://gateway", auth=auth)
+    pauses: list[float] = []
+    key = sources.key.public_key
+    sending = Sender(http, source="headend", gateway_key=key, pause=pauses.append)
+    assert sending.send(BODY, sequence=20, batch_id="starting").receipt.readings == 2
+    assert len(pauses) == 2

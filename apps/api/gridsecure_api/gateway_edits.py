@@ -7,8 +7,10 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from gridsecure.errors import NotFoundError
 from gridsecure.gateway import edits
 from gridsecure.gateway.edits import LONGEST_REASON, Author
+from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.tables import EditRow
 from gridsecure.month_texts import MONTH_PATTERN
 from gridsecure.wire.gateway import ReadingEdit
@@ -62,7 +64,13 @@ def post_edit(
 ) -> ReadingEdit:
     """Put readings of one meter point in place of others. Times begin their intervals."""
     author = Author(claims.subject, reason)
-    number = edits.replace_readings(intake.zone, month, body, author=author, at=intake.clock())
+    try:
+        files = load_files(intake.zone, month)
+    except NotFoundError:  # nothing but batches, so far
+        files = None
+    number = edits.replace_readings(
+        intake.zone, month, body, files=files, author=author, at=intake.clock()
+    )
     return _shown(edits.load_edit(intake.zone, number))
 
 

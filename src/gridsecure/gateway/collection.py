@@ -135,8 +135,8 @@ def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> li
     if not files.later and not files.edits:
         return found
     below = reduce(_joined_files, found)
-    for path in files.edits:
-        below = replace(below, readings=_edited(below.readings, read_edit(path, period=period)))
+    for edit in _read_edits(files, timezone=timezone, period=period):
+        below = replace(below, readings=_edited(below.readings, edit))
     for later in files.later:
         below = _overlaid(below, later, files, timezone=timezone, period=period)
     return [below]
@@ -167,6 +167,28 @@ def _overlaid(
     return below
 
 
+def _read_edits(
+    files: MonthFiles, *, timezone: str, period: BillingPeriod
+) -> Iterator[pd.DataFrame]:
+    """The readings of each edit, under the ids of meter points.
+
+    Who names a holder that moved in or out means that holder's days, and no others.
+    """
+    if not files.edits:
+        return
+    books = files.contracts()
+    held = {one.holder: one.meter_point_id for one in books.moved}
+    for path in files.edits:
+        edit = read_edit(path, period=period)
+        name = str(edit["meter_point_id"].iloc[0])
+        if held.get(name, name) != name:
+            edit = edit.assign(meter_point_id=held[name])
+            own = books.name_holders(edit, timezone=timezone)["meter_point_id"].astype(str) == name
+            edit = edit.loc[own.to_numpy(bool)]
+        if len(edit):
+            yield edit
+
+
 def _edited(readings: pd.DataFrame, edit: pd.DataFrame) -> pd.DataFrame:
     """Lay an edit over the readings of its meter point alone, which are few."""
     own = readings["meter_point_id"].isin(edit["meter_point_id"].unique()).to_numpy(bool)
@@ -174,14 +196,42 @@ def _edited(readings: pd.DataFrame, edit: pd.DataFrame) -> pd.DataFrame:
     return join_readings([readings.loc[~own], laid])
 
 
-def find_vouched(files: MonthFiles, *, period: BillingPeriod) -> pd.DataFrame | None:
-    """`meter_point_id` and `start` of every edited reading; None without edits.
+def find_vouched(
+    files: MonthFiles,
+    sources: Sequence[ReadingsFile],
+    *,
+    timezone: str,
+    period: BillingPeriod,
+) -> pd.DataFrame | None:
+    """`meter_point_id` and `start` of every reading that is an edit's; None without edits.
+
+    What came later over an edit is nobody's word: it is judged like any other.
+
+    Args:
+        sources: The readings of the month, named by holder.
 
     Raises:
         StorageError: An edit is gone or was altered (`storage.read`).
     """
-    edits = [read_edit(path, period=period) for path in files.edits]
-    return pd.concat(edits)[["meter_point_id", "start"]] if edits else None
+    edits = list(_read_edits(files, timezone=timezone, period=period))
+    if not edits:
+        return None
+    key = ["meter_point_id", "start"]
+    books = files.contracts()
+    named = [_as_key(books.name_holders(edit, timezone=timezone)) for edit in edits]
+    laid = pd.concat(named).drop_duplicates(key, keep="last")
+    names = set(laid["meter_point_id"])
+    found = [one.readings[one.readings["meter_point_id"].isin(names)] for one in sources]
+    own = pd.concat([_as_key(readings) for readings in found])
+    return own.merge(laid, on=[*key, "energy_wh"])[key]
+
+
+def _as_key(readings: pd.DataFrame) -> pd.DataFrame:
+    """Readings by name, moment and energy."""
+    kept = readings[["meter_point_id", "start", "energy_wh"]]
+    return kept.assign(
+        meter_point_id=kept["meter_point_id"].astype(str), start=kept["start"].dt.tz_convert("UTC")
+    )
 
 
 def _joined_files(first: ReadingsFile, second: ReadingsFile) -> ReadingsFile:

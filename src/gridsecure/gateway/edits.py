@@ -14,8 +14,9 @@ bills that are fixed, so it is refused here and goes the way of late readings.
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -23,13 +24,20 @@ from typing import Final, Literal
 import pandas as pd
 from sqlmodel import Session, col, select
 
-from gridsecure.billing.readings import join_readings, register_columns
+from gridsecure.billing.readings import REGISTER_COLUMNS, join_readings
 from gridsecure.billing.rule_books import parse_book
 from gridsecure.errors import ConflictError, InputError, NotFoundError
+from gridsecure.gateway.collection import MonthFiles, read_files
+from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
-from gridsecure.gateway.ingestion.stored_readings import RULE, ReadingsWriter
+from gridsecure.gateway.ingestion.stored_readings import (
+    RULE,
+    ReadingsWriter,
+    read_batches,
+    read_edit,
+)
 from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.rule_sets import rules_of
 from gridsecure.gateway.tables import EditRow
@@ -43,6 +51,8 @@ PENDING, IN_FORCE, REJECTED, LATE = "pending", "in-force", "rejected", "late"
 LONGEST_REASON: Final = 2000
 
 _WH_PER_KWH: Final = 1000
+_READING: Final = threading.Lock()  # a month's readings are held once, whoever asks
+_NOTHING: Final = pd.DataFrame({"start": pd.DatetimeIndex([], tz="UTC"), "energy_wh": []})
 _COLUMNS: Final = ("meter_point_id", "start", "kwh", "kvarh", "export_kwh")
 
 
@@ -73,13 +83,20 @@ class Author:
 
 
 def replace_readings(
-    zone: GatewayZone, month: str, body: bytes, *, author: Author, at: datetime
+    zone: GatewayZone,
+    month: str,
+    body: bytes,
+    *,
+    files: MonthFiles | None,
+    author: Author,
+    at: datetime,
 ) -> int:
     """Put readings of one meter point in place of others.
 
     Args:
         month: YYYY-MM.
         body: The readings, as `read_body` takes them; times begin intervals.
+        files: What was handed in for the month; None where nothing but batches is there.
 
     Returns:
         The edit's number.
@@ -90,8 +107,13 @@ def replace_readings(
         ConflictError: The month is fixed (`conflict.month-edits`).
         StorageError: The disk or the database could not take it; nothing is kept.
     """
+    author.check()
     readings = _read(zone, body)
-    return _keep(zone, month, readings, kind="replacement", author=author, at=at)
+    _check_place(zone, month, readings)
+    _require_open(zone, month)
+    is_large = _exceeds(zone, month, _lone_change(zone, month, readings, files))
+    what: tuple[Kind, bool] = ("replacement", is_large)
+    return _keep(zone, month, readings, what=what, author=author, at=at)
 
 
 def confirm_readings(
@@ -118,10 +140,15 @@ def confirm_readings(
         ConflictError: The month is fixed (`conflict.month-edits`).
         StorageError: The disk or the database could not take it; nothing is kept.
     """
+    author.check()
     month_period(month, timezone=zone.timezone)
     lines = _set_aside(zone.folder / "months" / month / "quarantine.csv", meter_point_id, span)
     readings = _read(zone, "\n".join(lines).encode())
-    return _keep(zone, month, readings, kind="confirmation", author=author, at=at)
+    _check_place(zone, month, readings)
+    # They were not counted, so all of their energy is what this adds.
+    is_large = _exceeds(zone, month, _lone_change(zone, month, readings, None, counted=False))
+    what: tuple[Kind, bool] = ("confirmation", is_large)
+    return _keep(zone, month, readings, what=what, author=author, at=at)
 
 
 def _read(zone: GatewayZone, body: bytes) -> pd.DataFrame:
@@ -177,13 +204,12 @@ def _keep(
     month: str,
     readings: pd.DataFrame,
     *,
-    kind: Kind,
+    what: tuple[Kind, bool],
     author: Author,
     at: datetime,
 ) -> int:
-    author.check()
-    _check_place(zone, month, readings)
-    _require_open(zone, month)
+    """Keep an edit of a kind; a large one waits for a second person."""
+    kind, is_large = what
     with ReadingsWriter(zone.folder / "edits") as writer:
         writer.add(readings.assign(**{RULE: ""}))
         digest = writer.keep()
@@ -196,7 +222,7 @@ def _keep(
         first_at=starts.min().to_pydatetime(),
         last_at=starts.max().to_pydatetime(),
         readings_digest=digest,
-        state=PENDING if _is_large(zone, month, readings) else IN_FORCE,
+        state=PENDING if is_large else IN_FORCE,
         person=author.person,
         reason=author.reason,
         approver="",
@@ -205,6 +231,7 @@ def _keep(
         revision=0,
     )
     with write_session(zone.engine) as session:
+        _require_open(zone, month)  # once more: nobody fixes it while this is written
         row.revision = read_revision(session) + 1
         session.add(row)
         session.flush()
@@ -230,13 +257,80 @@ def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame) -> None:
         )
 
 
-def _is_large(zone: GatewayZone, month: str, readings: pd.DataFrame) -> bool:
-    """Whether a second person has to approve it."""
+def _exceeds(zone: GatewayZone, month: str, change: tuple[int, int]) -> bool:
+    """Whether so many intervals, or so much energy [Wh], take a second person."""
     limits = parse_book(rules_of(zone, month)).edits
-    # A register is money too: feed-in is paid for. One that is not there says -1.
-    counted = readings[list(register_columns(readings))].clip(lower=0)
-    energy_wh = int(readings["energy_wh"].abs().sum()) + int(counted.sum().sum())
-    return len(readings) > limits.alone_intervals or energy_wh > limits.alone_kwh * _WH_PER_KWH
+    intervals, energy_wh = change
+    return intervals > limits.alone_intervals or energy_wh > limits.alone_kwh * _WH_PER_KWH
+
+
+def _lone_change(
+    zone: GatewayZone,
+    month: str,
+    readings: pd.DataFrame,
+    files: MonthFiles | None,
+    *,
+    counted: bool = True,
+) -> tuple[int, int]:
+    """What an edit changes with all those of its meter point that nobody approved.
+
+    Many small edits are as large as one, and energy that is taken away as large as energy that is
+    added. So the readings are compared that stand without any of them. A register is money too:
+    feed-in is paid for.
+
+    Args:
+        counted: Whether what stands without them counts; else all of their energy is the change.
+
+    Returns:
+        Intervals, and energy by which they differ, added and taken away alike [Wh].
+    """
+    period = month_period(month, timezone=zone.timezone)
+    name = str(readings["meter_point_id"].iloc[0])
+    alone = select(EditRow.readings_digest).where(
+        EditRow.month == month,
+        EditRow.meter_point_id == name,
+        EditRow.state == IN_FORCE,
+        EditRow.approver == "",
+    )
+    with read_session(zone.engine) as session:
+        digests = session.exec(alone.order_by(col(EditRow.id))).all()
+    earlier = [_energies(read_edit(path, period=period)) for path in edit_files(zone, digests)]
+    every = pd.concat([*earlier, _energies(readings)])
+    laid = every[~every.index.duplicated(keep="last")]
+    stands = _energies(_read_without(zone, month, files, name)) if counted else laid.iloc[:0]
+    differences = laid - stands.reindex(laid.index, fill_value=0)
+    return len(laid), int(differences.abs().to_numpy().sum())
+
+
+def _energies(readings: pd.DataFrame) -> pd.DataFrame:
+    """Energies of intervals by start, the last of each; 0 of a register that is not there."""
+    columns = ["energy_wh", *REGISTER_COLUMNS]
+    last = readings.drop_duplicates("start", keep="last")
+    starts = pd.DatetimeIndex(last["start"]).tz_convert("UTC")
+    kept = last.reindex(columns=columns, fill_value=0).set_index(starts)
+    kept[list(REGISTER_COLUMNS)] = kept[list(REGISTER_COLUMNS)].clip(lower=0)
+    return kept
+
+
+def _read_without(
+    zone: GatewayZone, month: str, files: MonthFiles | None, name: str
+) -> pd.DataFrame:
+    """Readings of a meter point, or of who holds it, as they stand without edits."""
+    period = month_period(month, timezone=zone.timezone)
+    with _READING:
+        if files is None:
+            batches = find_batches(zone, period, until=newest_batch(zone))
+            found = [read_batches(batches, period=period)] if batches else []
+        else:
+            bare = replace(files, edits=())
+            found = [
+                one.readings for one in read_files(bare, timezone=zone.timezone, period=period)
+            ]
+            name = {one.holder: one.meter_point_id for one in files.contracts().moved}.get(
+                name, name
+            )
+        own = [one[one["meter_point_id"].isin([name])] for one in found]
+    return join_readings(own) if own else _NOTHING
 
 
 def decide_edit(
@@ -258,8 +352,8 @@ def decide_edit(
         decision.check()
     with read_session(zone.engine) as session:
         month = _load(session, number).month
-    _require_open(zone, month)
     with write_session(zone.engine) as session:
+        _require_open(zone, month)  # nobody fixes it while this is written
         row = _load(session, number)
         if row.state not in ((PENDING,) if approve else (PENDING, IN_FORCE)):
             raise ConflictError(

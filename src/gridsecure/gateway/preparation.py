@@ -298,7 +298,7 @@ def admit_month(
     begin("validate")
     book, months = parse_book(files.rules), files.months or files.folder.parent
     past = find_profiles(months, period=period, rules=book.estimation)
-    vouched = find_vouched(files, period=period)
+    vouched = find_vouched(known, sources, timezone=timezone, period=period)
     policy = ValidationPolicy(book, contracts, files.waived, past, vouched)
     collected = collect(sources, policy=policy, period=period, now=at, parts=parts)
     write_quarantine(collected.quarantined, path=files.folder / "quarantine.csv")

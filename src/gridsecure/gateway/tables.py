@@ -169,6 +169,7 @@ class SourceRow(Row, table=True):
         meter_points: Beginnings of meter point ids, one a line.
         interval_minutes: Length of its intervals; 0 where each batch shows it.
         webhook: Address that notices go to; empty for none.
+        at: Since when they go there.
     """
 
     __tablename__ = "source"

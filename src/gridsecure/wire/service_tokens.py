@@ -43,7 +43,7 @@ class ServiceLoginClient:
 
         Raises:
             AuthenticityError: The identity service refused (`authenticity.login-refused`).
-            httpx.TransportError: It cannot be reached.
+            httpx.TransportError: It cannot be reached, or is not ready; it may be asked again.
         """
         envelope = service_login(audience=audience, key=self.key, now=self.clock())
         answer = self.identity.post(
@@ -51,6 +51,8 @@ class ServiceLoginClient:
             content=envelope.model_dump_json(),
             headers={"Content-Type": "application/json"},
         )
+        if answer.is_server_error:
+            raise httpx.RemoteProtocolError("the identity service is not ready")
         if answer.status_code != httpx.codes.OK:
             raise AuthenticityError(
                 "The identity service gave no token.",

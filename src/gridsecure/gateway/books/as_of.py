@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 import pandas as pd
@@ -55,9 +56,13 @@ def contracts_as_of(zone: GatewayZone, *, period: BillingPeriod, revision: int) 
 
 
 def _meters(zone: GatewayZone, month: Days, revision: int) -> Iterator[MeterDays]:
-    """Meters that a month's registers are counted by otherwise than as they stand."""
+    """Meters that a month's registers are counted by otherwise than as they stand.
+
+    One that was taken out as the month began is among them: the month's first face may be its.
+    """
     columns = ("multiplier", "first_face_wh", "final_face_wh")
-    found = sorted(_rows(zone, InstalledMeterRow, columns, month, revision))
+    since = (month[0] - timedelta(days=1), month[1])
+    found = sorted(_rows(zone, InstalledMeterRow, columns, since, revision))
     names = Counter(row[0] for row in found)
     for name, first, end, *counted in found:
         if counted[0] != 1 or names[name] > 1:

@@ -137,18 +137,19 @@ def _same(own: Sequence[Fact], others: Sequence[Fact]) -> bool:
     )
 
 
-def name_holder(meter_point_id: str, account: str, *, known: Facts) -> str:
+def name_holder(meter_point_id: str, account: str, *, known: Facts, start: date) -> str:
     """The name that an account's bills of a meter point are under.
 
     The first account has the meter point's own name. Whoever moves in after another has a name of
     its own, and so a pseudonym of its own: nobody may link what two households used. An account
-    that nobody stated is whoever is stated later.
+    that nobody stated is whoever is stated later, unless it moved out before.
 
     Args:
         known: The accounts that the books have of it.
+        start: The account's first day.
     """
     for fact in known:
         if fact.values["account"] == account:
             return str(fact.values["holder"])
-    others = any(fact.values["account"] for fact in known)
+    others = any(fact.values["account"] or fact.valid_to <= start for fact in known)
     return f"{meter_point_id}{JOINT}{account}" if others and account else meter_point_id

@@ -132,8 +132,8 @@ def apply_import(zone: GatewayZone, digest: str, *, person: str, at: datetime) -
                 remedy="Correct the lines that the comparison names, and hand it in again.",
             )
         made = keep_change(zone, compared.change, person=person, at=at)
-    for path in _folder(zone).glob("*"):  # compared with books that are no more
-        path.unlink(missing_ok=True)
+        for path in _folder(zone).glob("*"):  # compared with books that are no more
+            path.unlink(missing_ok=True)
     return made
 
 

@@ -26,6 +26,9 @@ from gridsecure.month_texts import MONTH_PATTERN, is_in_years
 MAX_BYTES: Final = 64 << 20
 """Largest body of an import [bytes], as of a contract file."""
 
+MOST_LINES: Final = 200_000
+"""Lines of an import: each becomes several objects before any is compared."""
+
 MAX_MULTIPLIER: Final = 1_000_000
 """Greatest ratio; the energy of a register of nine digits times it is still counted exactly."""
 
@@ -71,9 +74,15 @@ def read_lines(body: bytes, *, valid_from: date | None = None) -> Iterator[State
         valid_from: First day of lines that state neither their first nor their last.
 
     Raises:
-        InputError: It is no such file (`books.unreadable`), or has an unknown or repeated column or
-            none of meter points (`books.columns`).
+        InputError: It is no such file (`books.unreadable`), has too many lines (`books.lines`), or
+            an unknown or repeated column or none of meter points (`books.columns`).
     """
+    if body.count(b"\n") > MOST_LINES:
+        raise InputError(
+            f"The import has more than {MOST_LINES:,} lines.",
+            reason="books.lines",
+            remedy="Divide it into several, and apply one after the other.",
+        )
     for number, cells in _rows(_text(body)):
         name = cells.get("meter_point_id", "")
         try:

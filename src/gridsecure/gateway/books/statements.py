@@ -93,7 +93,8 @@ def _state_account(said: Statement, known: MeterPoint, start: date) -> MeterPoin
     holding = covering(known.account, start)
     before = "" if holding is None else str(holding.values["account"])
     account = before if said.account is None else said.account
-    holder = said.holder or name_holder(said.meter_point_id, account, known=known.account)
+    own = name_holder(said.meter_point_id, account, known=known.account, start=start)
+    holder = said.holder or own
     stays = holding is not None and before in (account, "")
     if account and _is_of_another(holder, account, known.account):
         raise _refusal("holder", "Another account is billed under this name")

@@ -55,41 +55,48 @@ def announce_done(zone: GatewayZone, *, at: datetime) -> None:
         since = session.exec(first).first()
         if since is None:
             return
-        done = select(MonthReportRow.month, MonthReportRow.digest).where(
+        done = select(MonthReportRow.month, MonthReportRow.digest, MonthReportRow.at).where(
             col(MonthReportRow.at) >= since, col(MonthReportRow.digest).not_in(known)
         )
         corrected = (
-            select(CorrectionPlanRow.month, CorrectionPlanRow.digest)
+            select(CorrectionPlanRow.month, CorrectionPlanRow.digest, CorrectionReportRow.at)
             .join(CorrectionReportRow)
             .where(
                 col(CorrectionReportRow.at) >= since, col(CorrectionPlanRow.digest).not_in(known)
             )
         )
         found = [*session.execute(done), *session.execute(corrected)]
-    for month, digest in found:
-        _announce(zone, month, occasion=digest, at=at)
+    for month, digest, done_at in found:
+        _announce(zone, month, occasion=(digest, done_at), at=at)
 
 
-def _announce(zone: GatewayZone, month: str, *, occasion: str, at: datetime) -> None:
+def _announce(
+    zone: GatewayZone, month: str, *, occasion: tuple[str, datetime], at: datetime
+) -> None:
     """Have every source with batches of a month told what became of them.
 
     Args:
         month: YYYY-MM.
-        occasion: What happened, by its digest; the same again changes nothing.
+        occasion: What happened, by its digest, and when; the same again changes nothing. Who gave
+            an address later is not told.
     """
+    digest, done_at = occasion
     in_month = (
         select(BatchMonthRow.batch)
         .join(BatchRow)
         .where(BatchRow.source == SourceRow.name, BatchMonthRow.month == month)
     )
-    told = select(NoticeRow.source).where(NoticeRow.month == month, NoticeRow.occasion == occasion)
+    told = select(NoticeRow.source).where(NoticeRow.month == month, NoticeRow.occasion == digest)
     concerned = select(SourceRow.name).where(
-        SourceRow.webhook != "", in_month.exists(), col(SourceRow.name).not_in(told)
+        SourceRow.webhook != "",
+        col(SourceRow.at) <= done_at,
+        in_month.exists(),
+        col(SourceRow.name).not_in(told),
     )
     with write_session(zone.engine) as session:
         for name in session.exec(concerned).all():
             row = NoticeRow(
-                source=name, month=month, occasion=occasion, state="waiting", attempts=0, after=0,
+                source=name, month=month, occasion=digest, state="waiting", attempts=0, after=0,
                 due_at=at, at=at,
             )  # fmt: skip
             session.add(row)

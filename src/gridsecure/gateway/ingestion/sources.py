@@ -121,7 +121,7 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
                 timezone=source.timezone,
                 webhook=webhook,
                 interval_minutes=interval_minutes,
-                at=at,
+                at=_told_since(find(session, SourceRow, name=name), webhook, at=at),
             )
         )
     return source
@@ -160,6 +160,11 @@ def _checked_zone(name: str) -> str:
             remedy="Give an IANA name, such as Asia/Shanghai or Etc/GMT-8.",
         ) from error
     return name
+
+
+def _told_since(known: SourceRow | None, webhook: str, *, at: datetime) -> datetime:
+    """Since when notices go to an address: registering it again loses none."""
+    return known.at if known is not None and known.webhook == webhook else at
 
 
 def _check_interval(minutes: int) -> None:
