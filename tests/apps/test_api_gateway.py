@@ -20,6 +20,7 @@ from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_report as gateway_stored_report
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.statement_checks import EXPECTED_PURPOSE, check_statements
+from gridsecure.tariffs.tariff import catalogue_tariffs
 from gridsecure_api import gateway as gateway_module
 from gridsecure_api import gateway_months
 from gridsecure_api.gateway_peers import SEED_FILE, open_zone
@@ -290,6 +291,15 @@ def test_who_asks_does_not_wait_while_files_are_taken_in(services):
     go_on.set()
     sending.join(20)
     assert services.put_files().status_code == 200
+
+
+def test_where_a_month_stands_is_told_without_reading_its_tariffs(services):
+    (_, tariff), *_ = catalogue_tariffs().items()
+    assert services.put_files(tariffs=[tariff.read_bytes()]).status_code == 200
+    (kept,) = services.months.rglob("*.toml")
+    kept.unlink()
+    assert services.call("GET", "").json()["state"] == "waiting"
+    assert services.call("POST", "/process").status_code == 507
 
 
 def test_an_error_nobody_expected_says_nothing(services, monkeypatch):

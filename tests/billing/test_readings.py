@@ -13,10 +13,26 @@ from gridsecure.billing.interval_lengths import interval_minutes, resample_readi
 from gridsecure.billing.readings import (
     check_readings,
     make_readings,
+    neighbour_steps,
 )
 from gridsecure.errors import InvalidReadingsError
 
 ZONE = "Asia/Shanghai"
+
+
+@pytest.mark.parametrize("last", ["2026-07-02", "9999-12-31"])
+def test_rows_are_sorted_by_meter_point_and_time_and_keep_their_order_where_both_are_equal(last):
+    starts_us = pd.DatetimeIndex(["2026-07-01 12:00", last, "2026-07-01"]).as_unit("us").asi8
+    rng = np.random.default_rng(7)
+    meters, starts_us = rng.integers(0, 60, 500), rng.choice(starts_us, 500)
+    expected = sorted(range(500), key=lambda row: (meters[row], starts_us[row], row))
+    order, steps = neighbour_steps(meters, starts_us)
+    assert order.tolist() == expected
+    for here, after, step in zip(expected, [*expected[1:], None], steps, strict=True):
+        if after is None or meters[here] != meters[after]:
+            assert step == -1
+        else:
+            assert step == starts_us[after] - starts_us[here]
 
 
 def half_hours(count, *, first="2026-07-01", freq="30min"):

@@ -25,7 +25,7 @@ from gridsecure.gateway.correction_plan import (
     find_correction_report,
     list_corrections,
 )
-from gridsecure.gateway.month_files import load_files, month_folder
+from gridsecure.gateway.month_files import load_files, month_folder, require_files
 from gridsecure.gateway.month_plan import find_plan, find_report
 from gridsecure.gateway.months import Progress
 from gridsecure.gateway.private_files import private_folder, write_private
@@ -157,7 +157,7 @@ class MonthWorker:
         Raises:
             NotFoundError: Nothing was handed in for it.
         """
-        load_files(self._zone, month)
+        require_files(self._zone, month)
         step = self._step_of(Place(month))
         # Asked afterwards: a month that ends in between is done, and not cut off.
         report = find_report(self._zone, month)

@@ -46,26 +46,30 @@ class Span:
 
     def cells(self, batch: CheckedReadings, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Number of the expected interval that each row is, over all meter points; -1 for none."""
+        if not len(self.meters) or not len(rows):
+            return np.full(len(rows), -1, dtype=np.int64)
         stretch = _last_at_or_before(self, batch.meters[rows], batch.starts_us[rows])
-        found = np.full(len(rows), -1, dtype=np.int64)
-        inside = stretch >= 0
-        own = stretch[inside]
-        offset, rest = np.divmod(
-            batch.starts_us[rows[inside]] - self.first_us[own], self.step_us[own]
-        )
-        fits = (rest == 0) & (offset < self.counts[own])
-        fits &= batch.length_us[rows[inside]] == self.step_us[own]
+        own = np.maximum(stretch, 0)
+        after_us = batch.starts_us[rows] - self.first_us[own]
+        step_us: NDArray[np.int64] | int = self.step_us[own]
+        if self.step_us.min() == self.step_us.max():
+            step_us = int(self.step_us[0])  # numpy divides by one number twice as fast
+        offset = after_us // step_us
+        fits = (stretch >= 0) & (offset * step_us == after_us) & (offset < self.counts[own])
+        fits &= batch.length_us[rows] == step_us
         base = np.concatenate(([0], np.cumsum(self.counts)))
-        found[inside] = np.where(fits, base[own] + offset, -1)
-        return found
+        return np.where(fits, base[own] + offset, -1)
 
 
 def _last_at_or_before(
     span: Span, meters: NDArray[np.int64], starts_us: NDArray[np.int64]
 ) -> NDArray[np.intp]:
-    """The stretch of each row's meter point that begins at or before it; -1 for none."""
-    if not len(span.meters) or not len(meters):
-        return np.full(len(meters), -1, dtype=np.intp)
+    """The stretch of each row's meter point that begins at or before it; -1 for none.
+
+    There is a stretch at least, and a row.
+    """
+    if np.array_equal(span.meters, np.arange(span.size)):  # one stretch each
+        return np.where(starts_us >= span.first_us[meters], meters, -1)
     # Meter point and minute as one sorted number: stretches begin on whole minutes.
     origin = min(int(span.first_us.min()), int(starts_us.min()))
     stretch_minutes, row_minutes = (

@@ -79,8 +79,10 @@ def interval_minutes(
             reason="readings.interval",
             remedy="Neighbouring readings of a meter point must be 5, 10, 15, 30 or 60 min apart.",
         )
+    if len(distinct) < len(order):
+        lengths = lengths[np.searchsorted(distinct, np.arange(len(order)))]
     found = np.empty(len(meters), dtype=np.int64)
-    found[order] = lengths[np.searchsorted(distinct, np.arange(len(order)))]
+    found[order] = lengths
     return found
 
 

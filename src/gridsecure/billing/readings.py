@@ -208,8 +208,20 @@ def neighbour_steps(
     if sorted_already:
         order = np.arange(len(meters), dtype=np.int64)
     else:
-        order = np.lexsort((starts_us, meters)).astype(np.int64)
+        order = _stable_order(meters, starts_us)
         meters, starts_us = meters[order], starts_us[order]
     steps = np.full(len(meters), -1, dtype=np.int64)
     np.subtract(starts_us[1:], starts_us[:-1], out=steps[:-1], where=meters[1:] == meters[:-1])
     return order, steps
+
+
+def _stable_order(meters: NDArray[np.int64], starts_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The stable order by meter point and time of one row at least."""
+    first = int(starts_us.min())
+    width = int(starts_us.max()) - first + 1
+    if not 0 <= (int(meters.max()) + 1) * width < 2**63 or int(meters.min()) < 0:
+        return np.lexsort((starts_us, meters)).astype(np.int64)
+    # One number a row, because what is sorted in parts, as files are, is then merged and not
+    # sorted: three to six times as fast.
+    keys = meters * width + (starts_us - first)
+    return np.argsort(keys, kind="stable").astype(np.int64, copy=False)

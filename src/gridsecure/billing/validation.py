@@ -300,7 +300,8 @@ def _absent(
     batch: CheckedReadings, alive: Mask, known_meters: Collection[str] | None
 ) -> list[ReadingProblem]:
     """Meter points that should be billed and have no accepted reading at all."""
-    present = {str(name) for name in batch.names[np.unique(batch.meters[alive])]}
+    counts = np.bincount(batch.meters[alive], minlength=len(batch.names))
+    present = {str(name) for name in batch.names[counts > 0]}
     expected = {str(name) for name in batch.names} if known_meters is None else set(known_meters)
     return [
         ReadingProblem(name, None, "no-readings", "no reading of the meter point was accepted")

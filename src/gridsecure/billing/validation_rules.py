@@ -239,17 +239,22 @@ def spike(
     from being called a spike. Compared by cross-multiplication in integers.
 
     Args:
+        batch: Sorted by meter point.
         factor: By meter point.
         floor_w: By meter point [W].
     """
-    rows = np.flatnonzero(alive)
-    power_w = _power_w(batch, rows)
-    grouped = pd.Series(power_w).groupby(batch.meters[rows])
-    others_w = grouped.transform("sum").to_numpy(np.int64) - power_w
-    others = grouped.transform("size").to_numpy(np.int64) - 1
     mask = np.zeros(len(batch.meters), dtype=bool)
-    own = batch.meters[rows]
-    mask[rows] = (power_w > floor_w[own]) & (power_w * others > factor[own] * others_w)
+    rows = np.flatnonzero(alive)
+    power_w, own = _power_w(batch, rows), batch.meters[rows]
+    high = np.flatnonzero(power_w > floor_w[own])
+    if len(high):
+        sums_w = np.zeros(len(batch.names), dtype=np.int64)
+        begins = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
+        sums_w[own[begins]] = np.add.reduceat(power_w, begins)
+        counts = np.bincount(own, minlength=len(batch.names))
+        power_w, own = power_w[high], own[high]
+        is_spike = power_w * (counts[own] - 1) > factor[own] * (sums_w[own] - power_w)
+        mask[rows[high]] = is_spike
     return Finding("spike", mask, "far more than the meter point's own mean")
 
 
@@ -297,7 +302,10 @@ def zero_run(batch: CheckedReadings, alive: Mask, *, minutes: NDArray[np.int64])
 
 def _power_w(batch: CheckedReadings, rows: NDArray[np.intp]) -> NDArray[np.int64]:
     """Mean power over each interval's own length [W]; every length divides the hour."""
-    return batch.energy_wh[rows] * (60 * MINUTE_US // batch.length_us[rows])
+    lengths, hour_us = batch.length_us[rows], 60 * MINUTE_US
+    if len(lengths) and lengths.min() == lengths.max():
+        return batch.energy_wh[rows] * (hour_us // int(lengths[0]))
+    return batch.energy_wh[rows] * (hour_us // lengths)
 
 
 def zero_consumption(batch: CheckedReadings, alive: Mask) -> Finding:

@@ -145,6 +145,25 @@ def _read_contracts(source: BinaryIO | None, staging: Path) -> pd.DataFrame | No
     return contracts
 
 
+def require_files(zone: GatewayZone, month: str) -> dict[str, Any]:
+    """Require that files were handed in for a month, without reading them.
+
+    Returns:
+        The folder and the names of the set in force.
+
+    Raises:
+        NotFoundError: None were handed in (`month.unknown`).
+    """
+    pointer = _pointer(month_folder(zone, month))
+    if pointer is None:
+        raise NotFoundError(
+            f"No files were sent for {month}.",
+            reason="month.unknown",
+            remedy=f"Send them to /months/{month}/files.",
+        )
+    return pointer
+
+
 def load_files(zone: GatewayZone, month: str) -> MonthFiles:
     """The files in force for a month.
 
@@ -152,14 +171,8 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
         NotFoundError: None were handed in (`month.unknown`).
         StorageError: The disk refuses to read them.
     """
+    pointer = require_files(zone, month)
     folder = month_folder(zone, month)
-    pointer = _pointer(folder)
-    if pointer is None:
-        raise NotFoundError(
-            f"No files were sent for {month}.",
-            reason="month.unknown",
-            remedy=f"Send them to /months/{month}/files.",
-        )
     source = folder / pointer["folder"]
     plan, period = find_plan(zone, month), month_period(month, timezone=zone.timezone)
     until = newest_batch(zone) if plan is None else plan.until_batch
