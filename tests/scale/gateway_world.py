@@ -77,7 +77,9 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
             "digest": name("receipt", n),
             "message": "{}",
         }
-        fill(to, tables.BatchRow, n, **batch, **kept, first_at=AT, last_at=AT, at=AT)
+        fill(
+            to, tables.BatchRow, n, **batch, **kept, first_at=AT, last_at=AT, has_faces=False, at=AT
+        )
         book = {"month": literal("2025-") + name("month", n), "digest": name("rules", n)}
         fill(to, tables.RuleSetRow, n, **book, version="1", person="op", at=AT)
         fill(to, tables.BatchMonthRow, n, month="2025-01", batch=n + 1)

@@ -36,6 +36,12 @@ from gridsecure.billing.readings import (
     start_us,
 )
 
+REGISTER: Final = "register"
+"""The column of faces that says which register shows them: `TAKEN` or `FED_IN`."""
+
+TAKEN: Final = "import"
+FED_IN: Final = "export"
+
 _SMALLEST_REGISTER_WH: Final = 10**6  # three digits before the point
 _PLAUSIBLE_PART: Final = 100
 _HOUR_US: Final = 60 * MINUTE_US

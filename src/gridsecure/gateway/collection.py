@@ -21,15 +21,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import UNKNOWN, find_length_changes, usual_interval
-from gridsecure.billing.reading_versions import outranking_readings, overlay_readings
+from gridsecure.billing.reading_versions import overlay_readings
 from gridsecure.billing.readings import ReadingProblem, as_categories, join_readings
 from gridsecure.billing.rule_books import default_text
 from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.validation import ValidationResult, validate_readings
 from gridsecure.errors import InputError, InvalidReadingsError
+from gridsecure.gateway.batch_readings import meter_books, overlay_batches, read_month_batches
 from gridsecure.gateway.books.months import MonthContracts, Window, no_contracts
 from gridsecure.gateway.formats import ReadingsFile, read_readings
-from gridsecure.gateway.ingestion.stored_readings import count_rows, read_batches, read_edit
+from gridsecure.gateway.ingestion.stored_readings import count_rows, read_edit
 from gridsecure.periods import BillingPeriod
 
 MAX_READINGS: Final = 64_000_000
@@ -131,14 +132,17 @@ def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> li
     """
     found = _read(files, files.readings, timezone=timezone)
     if files.batches:
-        found.append(_read_batches(files, period, held=sum(len(one.readings) for one in found)))
+        held = sum(len(one.readings) for one in found)
+        found.append(_read_batches(files, timezone=timezone, period=period, held=held))
     if not files.later and not files.edits:
         return found
     below = reduce(_joined_files, found)
     for edit in _read_edits(files, timezone=timezone, period=period):
         below = replace(below, readings=_edited(below.readings, edit))
+    earlier = files.batches
     for later in files.later:
-        below = _overlaid(below, later, files, timezone=timezone, period=period)
+        below = _overlaid(below, later, files, earlier=earlier, timezone=timezone, period=period)
+        earlier += later.batches
     return [below]
 
 
@@ -147,10 +151,15 @@ def _overlaid(
     later: LaterReadings,
     files: MonthFiles,
     *,
+    earlier: Sequence[Path],
     timezone: str,
     period: BillingPeriod,
 ) -> ReadingsFile:
-    """A version of the month's readings with what one correction brought."""
+    """A version of the month's readings with what one correction brought.
+
+    Args:
+        earlier: Batches that count in it already.
+    """
     held = len(below.readings)
     if later.batches:
         _check_held(
@@ -158,9 +167,14 @@ def _overlaid(
             files,
             what="Batches and the readings before them hold",
         )
-        read = read_batches(later.batches, period=period)
-        batches = outranking_readings(below.readings, later=read)
-        below = replace(below, readings=overlay_readings(below.readings, later=batches))
+        laid = overlay_batches(
+            below.readings,
+            later=later.batches,
+            earlier=earlier,
+            period=period,
+            books=meter_books(files.contracts(), timezone=timezone),
+        )
+        below = replace(below, readings=laid)
     for file in _read(files, later.files, timezone=timezone, interval=UNKNOWN, held=held):
         readings = overlay_readings(below.readings, later=file.readings)
         below = replace(below, readings=readings, problems=(*below.problems, *file.problems))
@@ -276,13 +290,17 @@ def _read_file(
     return replace(file, readings=books.multiply(file.readings, timezone=timezone))
 
 
-def _read_batches(files: MonthFiles, period: BillingPeriod, *, held: int) -> ReadingsFile:
+def _read_batches(
+    files: MonthFiles, *, timezone: str, period: BillingPeriod, held: int
+) -> ReadingsFile:
     """What batches hold of the period, as one file."""
     held += count_rows(files.batches, period=period)
     _check_held(held, files, what="Readings files and batches hold")
-    readings = read_batches(files.batches, period=period)
+    books = meter_books(files.contracts(), timezone=timezone)
+    readings, problems = read_month_batches(files.batches, period=period, books=books)
+    problems = (*problems, *find_length_changes(readings))
     interval = usual_interval(readings["minutes"].to_numpy())
-    return ReadingsFile(readings, "batches", interval, "utf-8", find_length_changes(readings))
+    return ReadingsFile(readings, "batches", interval, "utf-8", problems)
 
 
 def _check_held(held: int, files: MonthFiles, *, what: str) -> None:

@@ -25,8 +25,12 @@ import pandas as pd
 from sqlmodel import Session, col, select
 
 from gridsecure.billing.readings import REGISTER_COLUMNS, join_readings
+from gridsecure.billing.registers import REGISTER
 from gridsecure.billing.rule_books import parse_book
 from gridsecure.errors import ConflictError, InputError, NotFoundError
+from gridsecure.gateway.batch_readings import meter_books, read_month_batches
+from gridsecure.gateway.books.as_of import contracts_as_of
+from gridsecure.gateway.books.register import newest_revision
 from gridsecure.gateway.collection import MonthFiles, read_files
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.ingestion.bodies import read_body
@@ -35,7 +39,6 @@ from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.ingestion.stored_readings import (
     RULE,
     ReadingsWriter,
-    read_batches,
     read_edit,
 )
 from gridsecure.gateway.month_plan import find_plan, month_period
@@ -157,7 +160,14 @@ def _read(zone: GatewayZone, body: bytes) -> pd.DataFrame:
     with SpooledBody(zone.folder / "edits") as spooled:
         spooled.add(body)
         spooled.finish()
-        return join_readings(list(read_body(spooled, source=source, timezone=zone.timezone)))
+        readings = join_readings(list(read_body(spooled, source=source, timezone=zone.timezone)))
+    if REGISTER in readings:
+        raise InputError(
+            "The edit holds faces of a register, and not what was used between them.",
+            reason="readings.registers",
+            remedy="Write the energies that are meant.",
+        )
+    return readings
 
 
 def _set_aside(path: Path, meter_point_id: str, span: tuple[str, str]) -> list[str]:
@@ -320,7 +330,10 @@ def _read_without(
     with _READING:
         if files is None:
             batches = find_batches(zone, period, until=newest_batch(zone))
-            found = [read_batches(batches, period=period)] if batches else []
+            books = contracts_as_of(zone, period=period, revision=newest_revision(zone))
+            registers = meter_books(books, timezone=zone.timezone)
+            told = read_month_batches(batches, period=period, books=registers) if batches else ()
+            found = list(told[:1])
         else:
             bare = replace(files, edits=())
             found = [

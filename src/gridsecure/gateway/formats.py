@@ -38,7 +38,7 @@ from gridsecure.billing.interval_lengths import (
     usual_interval,
 )
 from gridsecure.billing.readings import ReadingProblem
-from gridsecure.billing.registers import registers_to_readings
+from gridsecure.billing.registers import FED_IN, REGISTER, TAKEN, registers_to_readings
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files, format_times
 from gridsecure.gateway import format_cells as cells
@@ -129,6 +129,7 @@ def read_readings(
     interval: pd.Timedelta | None = None,
     meaning: Meaning = NOTHING_SAID,
     join_meters: JoinMeters = _as_they_stand,
+    differences: bool = True,
 ) -> ReadingsFile:
     """Read a meter data file.
 
@@ -139,6 +140,9 @@ def read_readings(
             tell it.
         meaning: What its values and times are, where the file does not say and leaves a doubt.
         join_meters: Makes one register of the faces of meters that were exchanged.
+        differences: Whether faces of registers become energies. Otherwise they are given as they
+            stand: `start` is the moment of reading, `energy_wh` the face [Wh], and `register` says
+            `import` or `export`.
 
     Returns:
         The readings with how they were read.
@@ -161,14 +165,19 @@ def read_readings(
     found = _read_table(text, packed=packed)
     _check_units(found.cells)
     asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
-    found = replace(found, join_meters=join_meters)
+    found = replace(found, join_meters=join_meters, differences=differences)
     if CHANNEL not in found.cells:
         return _read_channel(found, timezone, interval, asked)
     taken, fed_in = split_channels(found.cells)
     file = _read_channel(replace(found, cells=taken), timezone, interval, asked)
     if fed_in.empty:
         return file
-    export = _read_channel(replace(found, cells=fed_in), timezone, interval, asked)
+    # What a meter's register of energy taken showed as it was exchanged says nothing of this one.
+    other = replace(found, cells=fed_in, join_meters=_as_they_stand)
+    export = _read_channel(other, timezone, interval, asked)
+    if REGISTER in file.readings:
+        faces = pd.concat([file.readings, export.readings.assign(**{REGISTER: FED_IN})])
+        return replace(file, readings=faces.reset_index(drop=True))
     return replace(
         file,
         readings=join_channels(file.readings, export.readings),
@@ -199,6 +208,10 @@ def _read_channel(
         readings = _read_long(table, timezone, energy="register_kwh" if named else "kwh")
     if named or meaning.values is Values.REGISTER:
         layout, lines = "registers", None
+    if layout == "registers" and not found.differences:
+        readings = readings.assign(minutes=np.int64(0))
+        readings[REGISTER] = TAKEN
+    elif layout == "registers":
         result = registers_to_readings(found.join_meters(readings), known=interval)
         readings, problems = result.readings, (*problems, *result.problems)
     else:
@@ -269,13 +282,14 @@ class _Table:
 
     Args:
         at_ends: As `ColumnNames` says.
-        join_meters: As `read_readings` has it.
+        join_meters, differences: As `read_readings` has them.
     """
 
     cells: pd.DataFrame
     encoding: str
     at_ends: bool
     join_meters: JoinMeters = _as_they_stand
+    differences: bool = True
 
 
 def _load_text(source: bytes | Path) -> tuple[TableText, int | None]:

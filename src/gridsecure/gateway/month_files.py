@@ -122,7 +122,7 @@ def _check_handed_in(zone: GatewayZone, month: str, files: HandedIn, period: Bil
             reason="conflict.month-files",
             remedy="Process the month to its end.",
         )
-    if not files.readings and not find_batches(zone, period, until=newest_batch(zone)):
+    if not files.readings and not newest_batch(zone, month=month):
         raise InputError(
             "No readings file was sent, and no source sent readings of this month.",
             reason="month.no-readings",

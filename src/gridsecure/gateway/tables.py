@@ -193,6 +193,7 @@ class BatchRow(SignedRow, table=True):
         readings_digest: Of its file, which is named by it.
         first_at: Start of its earliest reading.
         last_at: Start of its latest one.
+        has_faces: Whether they are faces of registers, read at those moments.
     """
 
     __tablename__ = "batch"
@@ -211,6 +212,7 @@ class BatchRow(SignedRow, table=True):
     readings_digest: str
     first_at: datetime = Field(sa_type=Moment)
     last_at: datetime = Field(sa_type=Moment, index=True)
+    has_faces: bool
 
 
 # --- the books

@@ -18,6 +18,7 @@ from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import BillingPeriod
 from gridsecure.store.database import read_session
 
+_NEAR: Final = timedelta(days=31)
 _COLUMNS: Final = (*CONTRACT_TEXTS, *CONTRACT_NUMBERS)
 
 
@@ -58,10 +59,10 @@ def contracts_as_of(zone: GatewayZone, *, period: BillingPeriod, revision: int) 
 def _meters(zone: GatewayZone, month: Days, revision: int) -> Iterator[MeterDays]:
     """Meters that a month's registers are counted by otherwise than as they stand.
 
-    One that was taken out as the month began is among them: the month's first face may be its.
+    Those of exchanges near the month are among them: its first and last faces may be theirs.
     """
     columns = ("multiplier", "first_face_wh", "final_face_wh")
-    since = (month[0] - timedelta(days=1), month[1])
+    since = (month[0] - _NEAR, month[1] + _NEAR)
     found = sorted(_rows(zone, InstalledMeterRow, columns, since, revision))
     names = Counter(row[0] for row in found)
     for name, first, end, *counted in found:

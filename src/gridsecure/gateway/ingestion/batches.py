@@ -10,6 +10,9 @@ A batch is identified by its source and the id that the source gave it, as in Cl
 sequence says where it stands among the others, so that one which never came is noticed. Both are
 taken by the first batch that has them; the same batch again is answered with the first receipt.
 
+Faces of registers are kept as they stand, in `<name>.faces.parquet`; `stored_faces` differences
+them. A face tells of what was used before and after it, so one at a month's edge is of two months.
+
 Which readings count is decided when a month is processed. Of several of one interval an actual one
 counts before an estimated one, and of equals the one that came last.
 """
@@ -29,11 +32,13 @@ import pandas as pd
 from sqlmodel import Session, col, func, select
 
 from gridsecure.billing.readings import MINUTE_US, QUALITIES, moment_us, start_us
+from gridsecure.billing.registers import REGISTER
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
-from gridsecure.gateway.ingestion.stored_readings import RULE, ReadingsWriter
+from gridsecure.gateway.ingestion.stored_faces import REACH
+from gridsecure.gateway.ingestion.stored_readings import RULE, ReadingsWriter, batch_file
 from gridsecure.gateway.month_plan import MonthPlan, corrected_until, find_plan
 from gridsecure.gateway.tables import BatchMonthRow, BatchRow
 from gridsecure.gateway.zone import GatewayZone
@@ -49,6 +54,7 @@ FUTURE: Final = "future"
 
 _BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _NEVER: Final = pd.Timestamp(0, tz="UTC")
+_MOMENT: Final = pd.Timedelta(microseconds=1)
 _LOOKED_AT: Final = 10_000  # batches among which gaps are looked for
 _MOST_SEQUENCE: Final = 2**53  # what every JSON reader keeps exactly
 
@@ -129,6 +135,7 @@ class _Counts:
         starts: First and last start of each part of them.
         accepted: The same of those that no rule rejects.
         months: That accepted readings lie in.
+        has_faces: Whether they are faces of registers.
     """
 
     readings: int = 0
@@ -136,6 +143,7 @@ class _Counts:
     starts: list[pd.Timestamp] = field(default_factory=list)
     accepted: list[pd.Timestamp] = field(default_factory=list)
     months: set[str] = field(default_factory=set)
+    has_faces: bool = False
 
     def add(self, readings: pd.DataFrame) -> None:
         """Count a part of the readings."""
@@ -148,6 +156,9 @@ class _Counts:
         if len(accepted):
             self.accepted += [accepted.min(), accepted.max()]
             self.months.update(accepted.strftime("%Y-%m"))
+        if REGISTER in readings:
+            self.has_faces = True
+            self.months.update((accepted - _MOMENT).strftime("%Y-%m"))
 
 
 def _write(
@@ -204,6 +215,7 @@ def _row(zone: GatewayZone, receipt: BatchReceipt, counts: _Counts, *, at: datet
         readings_digest=receipt.readings_digest,
         first_at=min(span).to_pydatetime(),
         last_at=max(span).to_pydatetime(),
+        has_faces=counts.has_faces,
         digest=signed.digest,
         message=signed.model_dump_json(),
         at=at,
@@ -248,16 +260,22 @@ def find_batches(
 ) -> tuple[Path, ...]:
     """Files of the batches that have readings of a period, in the order in which they came.
 
+    Faces beyond its edges are among them: they may end what begins in it.
+
     Args:
         until: The number of the last one that counts.
         after: The number of the last one before the first that counts.
     """
     # Ordered here: by their number, the database would read all batches of all years.
     found = select(BatchRow).where(
-        col(BatchRow.last_at) >= period.start, col(BatchRow.first_at) < period.end
+        col(BatchRow.last_at) >= period.start - REACH, col(BatchRow.first_at) < period.end + REACH
     )
     with read_session(zone.engine) as session:
-        rows = sorted((row.id or 0, _file(row)) for row in session.exec(found))
+        rows = sorted(
+            (row.id or 0, _file(row))
+            for row in session.exec(found)
+            if row.has_faces or (row.last_at >= period.start and row.first_at < period.end)
+        )
     return tuple(batch_folder(zone) / name for number, name in rows if after < number <= until)
 
 
@@ -347,4 +365,4 @@ def batch_folder(zone: GatewayZone) -> Path:
 
 
 def _file(row: BatchRow) -> str:
-    return f"{row.readings_digest}.parquet"
+    return batch_file(row.readings_digest, has_faces=row.has_faces)

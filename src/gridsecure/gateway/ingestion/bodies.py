@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gridsecure.billing.readings import ReadingProblem
+from gridsecure.billing.registers import REGISTER
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.formats import ReadingsFile, read_readings
 from gridsecure.gateway.ingestion.body_pieces import BodyKind, Piece, cut_pieces, kind_of
@@ -31,6 +32,7 @@ from gridsecure.gateway.ingestion.body_tables import (
 from gridsecure.gateway.ingestion.risen_values import RisenValues
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
+from gridsecure.gateway.ingestion.stored_readings import COUNTED
 from gridsecure.gateway.ingestion.unfolding import UnfoldedBody
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.gateway.table_text import MAX_READINGS, check_reading_count
@@ -48,6 +50,8 @@ _LINES: Final = re.compile(r"\b(\d[\d,]*) lines?\b")
 def read_body(body: SpooledBody, *, source: Source, timezone: str) -> Iterator[pd.DataFrame]:
     """Read a batch: one readings frame, or one after the other of a large body.
 
+    Faces of registers are given as they stand, for their neighbours may come in another batch.
+
     Args:
         body: A finished one: CSV of any layout, a JSON list of objects or an object with the list
             `readings`, lines of JSON, or Parquet; CSV and JSON compressed by gzip or Zstandard or
@@ -56,8 +60,7 @@ def read_body(body: SpooledBody, *, source: Source, timezone: str) -> Iterator[p
 
     Raises:
         InvalidReadingsError: It cannot be taken in as a whole, whatever was given out before; as
-            `read_readings` says, or it holds faces of a register (`readings.registers`) or is no
-            table (`readings.body`).
+            `read_readings` says, or it is no table (`readings.body`).
     """
     with body.open() as file:
         is_parquet = file.read(4) == PARQUET
@@ -160,30 +163,32 @@ def _read_pieces(
             )
         count += len(readings)
         check_reading_count(count, packed=body.size)
-        if not kind.says_values:
+        if not kind.says_values and REGISTER not in readings:
             risen.add(readings)
         yield readings
     risen.check()
 
 
 def _read(data: bytes, source: Source, meaning: Meaning) -> ReadingsFile:
-    return read_readings(data, timezone=source.timezone, interval=source.interval, meaning=meaning)
+    return read_readings(
+        data,
+        timezone=source.timezone,
+        interval=source.interval,
+        meaning=meaning,
+        differences=False,
+    )
 
 
 def _checked(found: ReadingsFile, source: Source) -> pd.DataFrame:
-    """Its readings, unless they are none that a batch can hold."""
+    """Its readings, unless they are none that a batch can hold; or its faces, with `COUNTED`."""
+    if found.layout == "registers":
+        return found.readings.assign(**{COUNTED: found.is_counted})
     if source.stamps == "end" and (found.readings["minutes"] == 0).any():
         raise InvalidReadingsError(
             "A meter point has too few readings to tell where their intervals begin.",
             reason="readings.interval",
             remedy="Send two neighbouring readings of each meter point at least, or starts, or"
             " declare how long the source's intervals are.",
-        )
-    if found.layout == "registers":
-        raise InvalidReadingsError(
-            "The batch holds faces of a register, and not what was used between them.",
-            reason="readings.registers",
-            remedy="Send energies, or hand in the whole month's faces as a file.",
         )
     return found.readings
 

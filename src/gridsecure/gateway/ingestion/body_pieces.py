@@ -59,7 +59,7 @@ class BodyKind:
         is_list: Whether it is a JSON list.
         is_json: Whether it is JSON of any kind.
         needs_starts: Whether the readings' times have to be known to be starts before all of them
-            were seen, as in every layout with a time on each reading.
+            were seen, as in every layout with a time on each reading but a register's.
         says_values: Whether a column says what its values are.
         is_divisible: Whether parts of it are tables by themselves at all.
     """
@@ -92,7 +92,7 @@ def kind_of(first: bytes) -> BodyKind:
     names = name_columns(foreign_files.cells_of(header.removeprefix("\ufeff"))).names
     return BodyKind(
         head,
-        needs_starts="date" not in names,
+        needs_starts=not {"date", "register_kwh"}.intersection(names),
         says_values="values" in names,
         is_divisible=CHANNEL not in names and b"\n" in first[len(head) :],
     )

@@ -28,6 +28,7 @@ from gridsecure.billing.readings import (
     join_readings,
     register_columns,
 )
+from gridsecure.billing.registers import REGISTER
 from gridsecure.crypto.sm3 import Sm3
 from gridsecure.errors import InvalidReadingsError, StorageError
 from gridsecure.gateway.private_files import private_folder
@@ -37,7 +38,13 @@ from gridsecure.whole_files import DRAFT, sync_folder
 RULE: Final = "rule"
 """The column with the rule that rejects a reading; empty where none does."""
 
-_TYPES: Final = {"energy_wh": pa.int64()} | dict.fromkeys(REGISTER_COLUMNS, pa.int64())
+COUNTED: Final = "is_counted"
+"""The column that says whether faces are as registers show them, without a ratio."""
+
+_FACES: Final = ".faces"
+_TYPES: Final = {"energy_wh": pa.int64(), COUNTED: pa.bool_()} | dict.fromkeys(
+    REGISTER_COLUMNS, pa.int64()
+)
 _BLOCK: Final = 1 << 20
 
 
@@ -61,14 +68,17 @@ class ReadingsWriter:
         self._digesting = _Digesting(self._file, self._sm3)
         self._sink = pa.PythonFile(self._digesting, mode="w")
         self._writer: pq.ParquetWriter | None = None
+        self._kind = ""
 
     def add(self, readings: pd.DataFrame) -> None:
-        """Write a readings frame with `RULE`; all have the same columns.
+        """Write a readings frame with `RULE`, or faces; all have the same columns.
 
         Raises:
             StorageError: The disk refuses (`storage.failed`).
         """
-        columns = [*COLUMNS, *register_columns(readings), RULE]
+        of_faces = [name for name in (REGISTER, COUNTED) if name in readings]
+        self._kind = _FACES if of_faces else ""
+        columns = [*COLUMNS, *register_columns(readings), *of_faces, RULE]
         schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
         zone = pa.timestamp("us", str(readings["start"].dt.tz))
         schema = schema.set(columns.index("start"), pa.field("start", zone))
@@ -90,7 +100,7 @@ class ReadingsWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             digest = self._sm3.hexdigest()
-            self._draft.replace(self._draft.with_name(f"{digest}.parquet"))
+            self._draft.replace(self._draft.with_name(f"{digest}{self._kind}.parquet"))
             sync_folder(self._draft.parent)
         return digest
 
@@ -159,12 +169,21 @@ def read_batches(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFram
     Raises:
         StorageError: A batch is gone or was altered (`storage.read`).
     """
-    joined = join_readings([_load(path, period) for path in paths])
+    kept = best_readings([_load(path, period) for path in paths])
+    return kept.assign(minutes=_minutes(kept))
+
+
+def best_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Of each interval the reading of the best quality, and of equals the last one.
+
+    Args:
+        parts: Readings frames, in the order in which they count.
+    """
+    joined = join_readings(parts)
     quality = joined["quality"].map({name: rank for rank, name in enumerate(QUALITIES[::-1])})
     order = np.argsort(quality.to_numpy(np.int64), kind="stable")
     kept = joined.iloc[order].drop_duplicates(["meter_point_id", "start"], keep="last")
-    kept = kept.sort_index().reset_index(drop=True)
-    return kept.assign(minutes=_minutes(kept))
+    return kept.sort_index().reset_index(drop=True)
 
 
 def read_edit(path: Path, *, period: BillingPeriod) -> pd.DataFrame:
@@ -187,6 +206,25 @@ def _minutes(readings: pd.DataFrame) -> NDArray[np.int64]:
         return np.zeros(len(readings), dtype=np.int64)
 
 
+def batch_file(digest: str, *, has_faces: bool) -> str:
+    """The name of a batch's file."""
+    return f"{digest}{_FACES if has_faces else ''}.parquet"
+
+
+def has_faces(path: Path) -> bool:
+    """Whether a batch's file holds faces of registers instead of energies."""
+    return path.name.endswith(f"{_FACES}.parquet")
+
+
+def read_stored_faces(path: Path, *, period: BillingPeriod) -> pd.DataFrame:
+    """The faces of a period that a batch holds, with `REGISTER` and `COUNTED`.
+
+    Raises:
+        StorageError: It is gone or was altered (`storage.read`).
+    """
+    return _load(path, period)
+
+
 def count_rows(paths: Sequence[Path], *, period: BillingPeriod) -> int:
     """How many readings batches hold in groups that have some of a period, before any is read."""
     return sum(_rows(path, period) for path in paths)
@@ -196,11 +234,12 @@ def _load(path: Path, period: BillingPeriod) -> pd.DataFrame:
     """Readings of a period; of a batch of many months no more than the groups that have some."""
     try:
         with path.open("rb") as file:
-            if _digest(file) != path.stem:
+            if _digest(file) != path.name.partition(".")[0]:
                 raise _unreadable()
             file.seek(0)
             stored = pq.ParquetFile(file)
-            parts = [_counting(stored, group, period) for group in _groups(stored, period)]
+            groups = _groups(stored, period) or [0]
+            parts = [_counting(stored, group, period) for group in groups]
     except (OSError, ValueError) as error:
         raise _unreadable() from error
     return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
@@ -214,7 +253,7 @@ def _digest(file: BinaryIO) -> str:
 
 
 def _groups(stored: pq.ParquetFile, period: BillingPeriod) -> list[int]:
-    """Groups of rows that have readings of a period, by their statistics; at least one."""
+    """Groups of rows that have readings of a period, by their statistics."""
     metadata = stored.metadata
     column = stored.schema_arrow.names.index("start")
     found = []
@@ -226,7 +265,7 @@ def _groups(stored: pq.ParquetFile, period: BillingPeriod) -> list[int]:
             or (known.min < period.end and known.max >= period.start)
         ):
             found.append(number)
-    return found or [0]
+    return found
 
 
 def _counting(stored: pq.ParquetFile, group: int, period: BillingPeriod) -> pd.DataFrame:

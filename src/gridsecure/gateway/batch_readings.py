@@ -1,0 +1,132 @@
+"""Readings of a month's batches: energies as they were sent, and energies between faces.
+
+Where both tell of one interval, the better quality counts, and of equals the energy that was sent:
+it is what the sender says, and the difference is what we conclude.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from gridsecure.billing.reading_versions import outranking_readings, overlay_readings
+from gridsecure.billing.readings import QUALITIES, ReadingProblem, join_readings, start_us
+from gridsecure.gateway.books.months import MonthContracts
+from gridsecure.gateway.ingestion.stored_faces import MeterBooks, face_energies, read_faces
+from gridsecure.gateway.ingestion.stored_readings import best_readings, has_faces, read_batches
+from gridsecure.periods import BillingPeriod
+
+_RANK: Final = {name: number for number, name in enumerate(QUALITIES[::-1])}
+
+
+def meter_books(contracts: MonthContracts, *, timezone: str) -> MeterBooks:
+    """What the books of a month say of registers."""
+    join = partial(contracts.join_meters, timezone=timezone)
+    return MeterBooks(join, partial(contracts.multiply, timezone=timezone))
+
+
+def read_month_batches(
+    paths: Sequence[Path], *, period: BillingPeriod, books: MeterBooks
+) -> tuple[pd.DataFrame, tuple[ReadingProblem, ...]]:
+    """The readings of a period that batches tell, one an interval, with `minutes`.
+
+    Args:
+        paths: At least one, in the order in which the batches came.
+
+    Returns:
+        The readings, and what was concluded from faces.
+
+    Raises:
+        StorageError: A batch is gone or was altered (`storage.read`).
+        InvalidReadingsError: As `face_energies`.
+    """
+    sent, of_faces = _divided(paths)
+    if not of_faces:
+        return read_batches(sent, period=period), ()
+    told, problems = face_energies(read_faces(of_faces, period=period), period=period, books=books)
+    if sent:
+        told = best_readings([told, read_batches(sent, period=period)])
+    return told, problems
+
+
+def overlay_batches(
+    readings: pd.DataFrame,
+    *,
+    later: Sequence[Path],
+    earlier: Sequence[Path],
+    period: BillingPeriod,
+    books: MeterBooks,
+) -> pd.DataFrame:
+    """Lay what later batches tell over the readings of a version.
+
+    A later face changes the energies on both of its sides. Only those that it changes are laid
+    over the others, so that what a file or a person corrected stays where no face says otherwise.
+
+    Args:
+        readings: The version's readings.
+        later: Batches that it does not count yet, in the order in which they came.
+        earlier: Those that it does, likewise.
+
+    Raises:
+        StorageError: A batch is gone or was altered (`storage.read`).
+        InvalidReadingsError: As `face_energies` and `overlay_readings`.
+    """
+    sent, of_faces = _divided(later)
+    if sent:
+        read = read_batches(sent, period=period)
+        readings = overlay_readings(readings, later=outranking_readings(readings, later=read))
+    if not of_faces:
+        return readings
+    sent_before, faces_before = _divided(earlier)
+    after = read_faces([*faces_before, *of_faces], period=period)
+    names = read_faces(of_faces, period=period)["meter_point_id"].unique()
+    after = after[after["meter_point_id"].isin(names)]
+    told, _ = face_energies(after, period=period, books=books)
+    known = told.iloc[:0]
+    if faces_before:
+        before = read_faces(faces_before, period=period)
+        before = before[before["meter_point_id"].isin(names)]
+        known, _ = face_energies(before, period=period, books=books)
+    changed = _changed(known, told)
+    if every := [*sent_before, *sent]:
+        changed = _without_sent(changed, read_batches(every, period=period))
+    told_again = outranking_readings(readings, later=changed[changed["quality"] != "missing"])
+    unsaid = changed[changed["quality"] == "missing"]
+    return overlay_readings(readings, later=join_readings([told_again, unsaid]))
+
+
+def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Batches of energies, and batches of faces."""
+    sent = [path for path in paths if not has_faces(path)]
+    return sent, [path for path in paths if has_faces(path)]
+
+
+def _changed(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Readings that are not as before; those that are no more are missing."""
+    columns = sorted({*before.columns, *after.columns})
+    seen = pd.MultiIndex.from_frame(_comparable(before, columns))
+    own = pd.MultiIndex.from_frame(_comparable(after, columns))
+    gone = before[~_moments(before).isin(_moments(after))]
+    gone = gone.assign(energy_wh=np.int64(0), quality="missing")
+    return join_readings([after[~own.isin(seen)], gone]).reset_index(drop=True)
+
+
+def _comparable(readings: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    same = readings.reindex(columns=columns, fill_value=0)
+    return same.assign(start=start_us(readings), meter_point_id=same["meter_point_id"].astype(str))
+
+
+def _moments(readings: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_arrays([readings["meter_point_id"].astype(str), start_us(readings)])
+
+
+def _without_sent(changed: pd.DataFrame, sent: pd.DataFrame) -> pd.DataFrame:
+    """Without intervals of which an energy was sent that counts as much."""
+    known = pd.Series(sent["quality"].map(_RANK).to_numpy(np.int64), index=_moments(sent))
+    stands = known.reindex(_moments(changed), fill_value=-1).to_numpy()
+    return changed[stands < changed["quality"].map(_RANK).to_numpy(np.int64)]

@@ -1,0 +1,268 @@
+"""Faces of registers from batches: differenced across batches, whatever order they came in."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gridsecure.billing.contracts import default_contracts
+from gridsecure.errors import StorageError
+from gridsecure.gateway.batch_readings import meter_books, overlay_batches, read_month_batches
+from gridsecure.gateway.books.months import MeterDays, MonthContracts
+from gridsecure.gateway.ingestion.bodies import read_body
+from gridsecure.gateway.ingestion.sources import Source
+from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
+from gridsecure.gateway.ingestion.stored_readings import (
+    RULE,
+    ReadingsWriter,
+    batch_file,
+    count_rows,
+)
+from gridsecure.gateway.month_plan import month_period
+
+ZONE = "Asia/Shanghai"
+JULY = month_period("2026-07", timezone=ZONE)
+HOURS = pd.date_range("2026-06-29", "2026-08-03", freq="h", tz=ZONE)
+IN_JULY = (JULY.start <= HOURS) & (JULY.end > HOURS)
+# Energy of each hour [Wh], and the face at its beginning.
+USED = np.random.default_rng(3).integers(0, 1500, len(HOURS) - 1)
+FACES = 12_345_000 + np.concatenate([[0], np.cumsum(USED)])
+WANTED = USED[IN_JULY[:-1]].tolist()
+
+
+def batch(folder, text: str, *, has_faces: bool = True):
+    """The file of a batch, as the gateway keeps it."""
+    source = Source("headend", "t", ("",), "start", ZONE, "")
+    with SpooledBody(folder) as body, ReadingsWriter(folder) as writer:
+        body.add(text.encode())
+        body.finish()
+        for readings in read_body(body, source=source, timezone=ZONE):
+            writer.add(readings.assign(**{RULE: ""}))
+        path = folder / batch_file(writer.keep(), has_faces=has_faces)
+    assert path.exists()
+    return path
+
+
+def lines(rows, *, faces=FACES, name="m", tail="") -> list[str]:
+    return [
+        f"{name},{HOURS[row]:%Y-%m-%dT%H:%M},{faces[row] // 1000}.{faces[row] % 1000:03d}{tail}"
+        for row in rows
+    ]
+
+
+def face_batch(folder, rows, **how):
+    return batch(folder, "\n".join(["meter_point_id,start,register_kwh", *lines(rows, **how), ""]))
+
+
+def told(paths, *meters: MeterDays) -> tuple[pd.DataFrame, set[str]]:
+    contracts = MonthContracts(default_contracts(["m"]), meters=meters)
+    books = meter_books(contracts, timezone=ZONE)
+    readings, problems = read_month_batches(paths, period=JULY, books=books)
+    return readings.sort_values("start"), {one.rule for one in problems}
+
+
+ALL = range(len(HOURS))
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(1, 9))
+def test_however_faces_are_divided_and_ordered_the_month_is_the_same(
+    tmp_path_factory, chance, count
+):
+    folder = tmp_path_factory.mktemp("batches")
+    rows = list(ALL)
+    chance.shuffle(rows)
+    paths = [face_batch(folder, rows[first::count]) for first in range(count)]
+    readings, rules = told(paths)
+    assert readings["energy_wh"].tolist() == WANTED
+    assert (readings["minutes"] == 60).all()
+    assert set(readings["quality"]) == {"actual"}
+    assert rules == set()
+
+
+def test_a_batch_of_one_face_each_is_enough(tmp_path):
+    july = np.flatnonzero(IN_JULY)
+    wanted = [*july[:30], july[29] + 1]
+    paths = [face_batch(tmp_path, [row]) for row in reversed(wanted)]
+    assert told(paths)[0]["energy_wh"].tolist() == WANTED[:30]
+
+
+@pytest.mark.parametrize("lost", [range(48, 49), range(30, 70), range(785, 800)])
+def test_energy_across_missing_faces_is_known_at_the_months_edges_too(tmp_path, lost):
+    """The hours of July are part of a gap; all of it together is exact."""
+    kept = [row for row in ALL if row not in lost]
+    paths = [face_batch(tmp_path, kept[::2]), face_batch(tmp_path, kept[1::2])]
+    readings, _ = told(paths)
+    assert len(readings) == len(WANTED)
+    inside = [row for row in ALL[:-1] if IN_JULY[row]]
+    estimated = readings["quality"].to_numpy() == "estimated"
+    spread = {row for row in inside if row in lost or row + 1 in lost}
+    assert set(np.array(inside)[estimated]) == spread
+    exact = np.array(WANTED)[~estimated]
+    assert readings["energy_wh"].to_numpy()[~estimated].tolist() == exact.tolist()
+    if set(lost) <= set(inside) and lost[0] - 1 in inside:
+        assert readings["energy_wh"].sum() == sum(WANTED)
+
+
+def test_a_face_weeks_beyond_the_edge_ends_what_the_month_began(tmp_path):
+    july = [row for row in ALL if IN_JULY[row]]
+    late = HOURS[july[-100]] + pd.Timedelta(days=24)
+    beyond = f"m,{late:%Y-%m-%dT%H:%M},{(FACES[-1] + 90_000) / 1000:.3f}"
+    head = "meter_point_id,start,register_kwh"
+    paths = [
+        face_batch(tmp_path, july[:-99]),
+        batch(tmp_path, "\n".join([head, beyond, ""])),
+    ]
+    readings, _ = told(paths)
+    assert len(readings) == len(WANTED)
+    assert (readings["quality"] == "estimated").sum() == 100
+    # Nearer faces are used instead, as soon as they are there.
+    near, _ = told([*paths, face_batch(tmp_path, [july[-1] + 1])])
+    assert near["energy_wh"].sum() == sum(WANTED)
+
+
+def test_a_register_rolls_over_between_two_batches(tmp_path):
+    faces = (FACES - FACES[400] + 99_999_700) % 100_000_000
+    paths = [face_batch(tmp_path, range(401), faces=faces)]
+    paths.append(face_batch(tmp_path, range(401, len(HOURS)), faces=faces))
+    readings, rules = told(paths)
+    assert readings["energy_wh"].tolist() == WANTED
+    assert rules == {"rollover"}
+
+
+EXCHANGE = HOURS[IN_JULY][240]
+
+
+def meter(first: str, end: str, multiplier: int, *, built_in: int = -1, taken_out: int = -1):
+    days = (date.fromisoformat(first), date.fromisoformat(end))
+    return MeterDays("m", days, multiplier, built_in, taken_out)
+
+
+@pytest.mark.parametrize("day", [10, 31])
+def test_a_declared_exchange_between_batches_loses_nothing_and_ratios_are_of_their_days(
+    tmp_path, day
+):
+    at = int(np.flatnonzero(pd.Timestamp(2026, 7, day, tz=ZONE) + pd.Timedelta(days=1) == HOURS)[0])
+    faces = FACES.copy()
+    faces[at:] -= FACES[at] - 2_000
+    swap = f"{HOURS[at]:%Y-%m-%d}"
+    old = meter("2020-01-01", swap, 40, taken_out=int(FACES[at]))
+    new = meter(swap, "9999-12-31", 60, built_in=2_000)
+    paths = [face_batch(tmp_path, range(at, len(HOURS)), faces=faces)]
+    paths.append(face_batch(tmp_path, range(at)))
+    readings, _ = told(paths, old, new)
+    ratio = np.where(HOURS[:-1] < HOURS[at], 40, 60)[IN_JULY[:-1]]
+    assert readings["energy_wh"].tolist() == (np.array(WANTED) * ratio).tolist()
+    # Without both faces in the books, what was used between the two meters is not known.
+    unsaid, rules = told(paths)
+    assert len(unsaid) == len(WANTED) - 1
+    assert rules == ({"register-exchange"} if day == 10 else set())
+
+
+def test_registers_of_energy_fed_in_are_differenced_apart(tmp_path):
+    head = "meter_point_id,start,register_kwh,channel"
+    export = FACES // 3
+    paths = [
+        batch(
+            tmp_path,
+            "\n".join(
+                [
+                    head,
+                    *lines(rows, tail=",import"),
+                    *lines(rows, faces=export, tail=",export"),
+                    "",
+                ]
+            ),
+        )
+        for rows in (range(500), range(500, len(HOURS)))
+    ]
+    readings, _ = told(paths)
+    assert readings["energy_wh"].tolist() == WANTED
+    assert readings["export_wh"].tolist() == np.diff(export)[IN_JULY[:-1]].tolist()
+
+
+def test_a_later_face_of_a_moment_replaces_the_earlier_one_and_an_estimate_does_not(tmp_path):
+    wrong = FACES.copy()
+    wrong[200] += 10
+    head = "meter_point_id,start,register_kwh,quality"
+    guess = "\n".join([head, *lines([200], faces=wrong, tail=",estimated"), ""])
+    paths = [
+        face_batch(tmp_path, ALL, faces=wrong),
+        face_batch(tmp_path, [200]),
+        batch(tmp_path, guess),
+    ]
+    assert told(paths)[0]["energy_wh"].tolist() == WANTED
+    # Two in one batch that disagree are none; the energy around them is known.
+    both = "\n".join([head, *lines([200], faces=wrong, tail=","), *lines([200], tail=","), ""])
+    readings, rules = told([*paths, batch(tmp_path, both)])
+    assert rules == {"face-conflict", "register-gap"}
+    assert readings["energy_wh"].sum() == sum(WANTED)
+
+
+def test_an_energy_that_was_sent_counts_before_a_difference(tmp_path):
+    start = HOURS[IN_JULY][7]
+    sent = f"meter_point_id,start,kwh,quality\nm,{start:%Y-%m-%dT%H:%M},9,"
+    actual = batch(tmp_path, sent + "actual\n", has_faces=False)
+    guess = batch(tmp_path, sent.replace("9,", "8,") + "estimated\n", has_faces=False)
+    faces = face_batch(tmp_path, ALL)
+    for paths in ([actual, guess, faces], [faces, guess, actual]):
+        readings, _ = told(paths)
+        assert readings["energy_wh"].tolist() == [*WANTED[:7], 9000, *WANTED[8:]]
+    assert told([faces, guess])[0]["energy_wh"].tolist() == WANTED
+
+
+def test_a_later_face_corrects_the_energies_beside_it_and_nothing_else(tmp_path):
+    kept = [row for row in ALL if row != 200]
+    earlier = [face_batch(tmp_path, kept)]
+    before, _ = told(earlier)
+    # A person corrected another hour; a later face must not undo that.
+    edited = before.assign(energy_wh=before["energy_wh"].mask(before["start"] == HOURS[300], 77))
+    laid = {
+        "later": [face_batch(tmp_path, [200, 300])],
+        "earlier": earlier,
+        "period": JULY,
+        "books": meter_books(MonthContracts(default_contracts(["m"])), timezone=ZONE),
+    }
+    after = overlay_batches(edited, **laid).sort_values("start")
+    wanted = dict(zip(HOURS[IN_JULY], WANTED, strict=True)) | {HOURS[300]: 77}
+    assert dict(zip(after["start"], after["energy_wh"], strict=True)) == wanted
+    assert set(after["quality"]) == {"actual"}
+
+
+def test_what_later_faces_make_unknown_is_missing(tmp_path):
+    earlier = [face_batch(tmp_path, ALL)]
+    fallen = FACES.copy()
+    fallen[500:] -= FACES[500] - 3_000_000
+    later = [face_batch(tmp_path, range(500, len(HOURS)), faces=fallen)]
+    books = meter_books(MonthContracts(default_contracts(["m"])), timezone=ZONE)
+    before, _ = told(earlier)
+    after = overlay_batches(before, later=later, earlier=earlier, period=JULY, books=books)
+    missing = after[after["quality"] == "missing"]
+    assert missing["start"].tolist() == [HOURS[499]]
+    assert missing["energy_wh"].tolist() == [0]
+
+
+def test_faces_with_a_ratio_are_not_multiplied_again(tmp_path):
+    hours = ",".join(f"{hour:02}:00" for hour in range(24))
+    days = []
+    for first in range(48, 48 + 24 * 3, 24):
+        faces = ",".join(f"{one / 1000:.3f}" for one in FACES[first : first + 24])
+        days.append(f"m,{HOURS[first]:%Y-%m-%d},{faces},30,register")
+    text = "\n".join([f"meter_point_id,date,{hours},ratio,values", *days, ""])
+    readings, _ = told([batch(tmp_path, text)], meter("2020-01-01", "9999-12-31", 40))
+    assert readings["energy_wh"].tolist() == [30 * one for one in WANTED[:71]]
+
+
+def test_an_altered_batch_of_faces_is_noticed_and_far_ones_are_not_counted(tmp_path):
+    path = face_batch(tmp_path, ALL)
+    far = batch(tmp_path, "meter_point_id,start,register_kwh\nm,2026-05-01 00:00,1\n")
+    assert count_rows([path, far], period=JULY) == len(HOURS)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(StorageError) as refused:
+        told([path])
+    assert refused.value.reason == "storage.read"
