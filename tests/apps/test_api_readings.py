@@ -255,8 +255,6 @@ def test_what_a_source_declared_of_its_stamps_is_how_they_are_read(sources):
         ("[]", "readings.body", ""),
         ("PAR1 and nothing else", "readings.body", ""),
         (b"\x28\xb5\x2f\xfd damaged", "readings.malformed", ""),
-        ("meter_point_id,start,register_kwh\nM,2026-07-01 00:00,1\nM,2026-07-01 01:00,2\n",
-         "readings.registers", ""),
     ],
 )  # fmt: skip
 def test_a_malformed_batch_is_refused_whole_and_says_where(sources, body, reason, problem):

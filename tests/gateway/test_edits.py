@@ -156,7 +156,7 @@ def test_energy_that_batches_hold_is_known_before_any_file_came(world, monkeypat
     frame = world.simulated.readings()
     monkeypatch.setattr(edits, "newest_batch", lambda _zone: 1)
     monkeypatch.setattr(edits, "find_batches", lambda *_given, **_more: ("one",))
-    monkeypatch.setattr(edits, "read_batches", lambda *_given, **_more: frame)
+    monkeypatch.setattr(edits, "read_month_batches", lambda *_given, **_more: (frame, ()))
     assert state(world, replace(world, hours(factory(world), 0, 48, "0"))) == "pending"
 
 
@@ -285,6 +285,7 @@ def test_what_comes_when_the_month_is_fixed_is_refused_or_said_to_be_late(world)
         (line("A", "1", "2026-06-30T23:00:00+08:00"), {}, "edit.month"),
         (line("A", "1.2345"), {}, "readings.energy"),
         ("nothing", {}, "readings.empty"),
+        (line("A", "1").replace("kwh", "register_kwh"), {}, "readings.registers"),
         (line("A", "1"), {"month": "2026-13"}, "month.format"),
     ],
 )

@@ -551,5 +551,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0012"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0013"
 )
