@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.homomorphic.blinding import (
     SEED_SIZE,
+    SlotGroups,
     group_sums,
     uniform_residues,
     zero_sum_blinding,
 )
-from gridsecure.homomorphic.parameters import PARAMETER_SETS, REGISTER
+from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER
 from gridsecure.homomorphic.secret_key import SecretKeySet
 
 SEED = bytes(range(SEED_SIZE))
@@ -45,7 +47,9 @@ def chi_square(values: NDArray[np.uint64], *, modulus: int, bins: int) -> float:
 
 @given(st.binary(min_size=SEED_SIZE, max_size=SEED_SIZE), GROUPS, st.sampled_from(MODULI))
 def test_every_group_sums_to_zero(seed: bytes, groups: NDArray[np.int64], modulus: int) -> None:
-    (blinding,) = zero_sum_blinding(seed, groups=[groups], modulus=modulus, purpose="total")
+    (blinding,) = zero_sum_blinding(
+        seed, groups=[SlotGroups.of(groups)], modulus=modulus, purpose="total"
+    )
     assert blinding.dtype == np.uint64
     assert (blinding < modulus).all()
     assert set(sums_by_integers(blinding, groups, modulus).values()) <= {0}
@@ -56,7 +60,11 @@ def test_groups_sum_to_zero_over_all_parts_and_over_no_fewer(
     groups: list[NDArray[np.int64]], modulus: int
 ) -> None:
     """Each part is drawn when its turn comes; what a group sums to before its last is uniform."""
-    parts = list(zero_sum_blinding(SEED, groups=groups, modulus=modulus, purpose="total"))
+    parts = list(
+        zero_sum_blinding(
+            SEED, groups=list(map(SlotGroups.of, groups)), modulus=modulus, purpose="total"
+        )
+    )
     assert [len(part) for part in parts] == [len(part) for part in groups]
     whole = sums_by_integers(np.concatenate(parts), np.concatenate(groups), modulus)
     assert set(whole.values()) <= {0}
@@ -75,30 +83,36 @@ def test_group_sums_are_exact(data: st.DataObject, groups: NDArray[np.int64], mo
     listed = data.draw(st.lists(values, min_size=len(groups), max_size=len(groups)))
     residues = np.array(listed, dtype=np.uint64)
     expected = sums_by_integers(residues, groups, modulus)
-    assert group_sums(residues, groups=groups, modulus=modulus) == expected
+    assert group_sums(residues, groups=SlotGroups.of(groups), modulus=modulus) == expected
 
 
 def test_group_sums_of_a_full_ring_of_largest_residues_are_exact() -> None:
     """16,384 residues of 60 bits: their plain sum needs 74 bits, which no array holds."""
     residues = np.full(16384, SIXTY_BITS - 1, dtype=np.uint64)
     groups = np.zeros(16384, dtype=np.int64)
-    assert group_sums(residues, groups=groups, modulus=SIXTY_BITS) == {0: SIXTY_BITS - 16384}
+    assert group_sums(residues, groups=SlotGroups.of(groups), modulus=SIXTY_BITS) == {
+        0: SIXTY_BITS - 16384
+    }
 
 
 def test_no_group_has_no_sum() -> None:
     groups = np.full(5, -1)
-    assert group_sums(np.ones(5, dtype=np.uint64), groups=groups, modulus=97) == {}
+    assert group_sums(np.ones(5, dtype=np.uint64), groups=SlotGroups.of(groups), modulus=97) == {}
 
 
 def test_gaps_between_group_numbers_are_left_out() -> None:
-    sums = group_sums(np.ones(4, dtype=np.uint64), groups=np.array([9, 2, 9, -1]), modulus=97)
+    sums = group_sums(
+        np.ones(4, dtype=np.uint64), groups=SlotGroups.of(np.array([9, 2, 9, -1])), modulus=97
+    )
     assert sums == {2: 1, 9: 2}
 
 
 def test_slot_of_no_group_is_blinded_completely() -> None:
     """All slots of group -1, or of any negative number, keep the uniform vector as drawn."""
     groups = np.array([-1, 0, -1, 0, -5, 1, 1, -1])
-    (blinding,) = zero_sum_blinding(SEED, groups=[groups], modulus=SIXTY_BITS, purpose="total")
+    (blinding,) = zero_sum_blinding(
+        SEED, groups=[SlotGroups.of(groups)], modulus=SIXTY_BITS, purpose="total"
+    )
     uniform = uniform_residues(SEED, count=8, modulus=SIXTY_BITS, purpose="total/0")
     outside = groups < 0
     assert np.array_equal(blinding[outside], uniform[outside])
@@ -109,7 +123,7 @@ def test_slot_of_no_group_is_blinded_completely() -> None:
 def test_group_of_one_is_not_hidden() -> None:
     """The limit that the description states; policy must refuse such groups."""
     (blinding,) = zero_sum_blinding(
-        SEED, groups=[np.array([0, 1, 1])], modulus=SIXTY_BITS, purpose="total"
+        SEED, groups=[SlotGroups.of(np.array([0, 1, 1]))], modulus=SIXTY_BITS, purpose="total"
     )
     assert blinding[0] == 0
     assert blinding[1] != 0
@@ -120,7 +134,9 @@ def test_blinding_is_derived_from_seed_and_purpose_alone(modulus: int) -> None:
     groups = np.arange(500) % 7
 
     def vector(seed: bytes, purpose: str) -> list[int]:
-        (blinding,) = zero_sum_blinding(seed, groups=[groups], modulus=modulus, purpose=purpose)
+        (blinding,) = zero_sum_blinding(
+            seed, groups=[SlotGroups.of(groups)], modulus=modulus, purpose=purpose
+        )
         listed: list[int] = blinding.tolist()
         return listed
 
@@ -135,6 +151,30 @@ def test_derivation_is_pinned() -> None:
     """Another derivation would make every earlier transcript irreproducible."""
     drawn = uniform_residues(SEED, count=3, modulus=SIXTY_BITS, purpose="pinned")
     assert drawn.tolist() == [741060912317977784, 956113579725329500, 880676857878331591]
+
+
+def test_blinding_of_a_month_is_pinned() -> None:
+    """Two rosters of unsorted cells over several intervals, as earlier releases blinded them."""
+    cells = [np.arange(700) * 7 % 11 % 5 - 1, np.arange(90) // 30]
+    groups = [SlotGroups.of(own).repeat(24, step=5) for own in cells]
+    parts = zero_sum_blinding(
+        SEED, groups=groups, modulus=INTERVAL.plain_modulus, purpose="INTERVALS:2026-07-01"
+    )
+    digest = sm3_hex(b"".join(part.astype("<u8").tobytes() for part in parts))
+    assert digest == "83a383ce74345aa13c22977af862fe1c9417b8d6f3c9129e49046dc30fe31695"
+
+
+@given(GROUPS, st.integers(1, 4), st.integers(7, 9))
+def test_groups_over_and_over_are_those_of_every_slot(
+    groups: NDArray[np.int64], times: int, step: int
+) -> None:
+    repeated = SlotGroups.of(groups).repeat(times, step=step)
+    slots = np.concatenate([np.where(groups < 0, -1, groups + step * n) for n in range(times)])
+    values = np.arange(len(slots), dtype=np.uint64)
+    assert repeated.slots == len(slots)
+    assert group_sums(values, groups=repeated, modulus=2**31 - 1) == sums_by_integers(
+        values, slots, 2**31 - 1
+    )
 
 
 @pytest.mark.parametrize("size", [0, 31, 33])
@@ -169,7 +209,10 @@ def test_single_slot_is_uniform_over_seeds(modulus: int, slot: int) -> None:
         vector[slot]
         for seed in range(2000)
         for vector in zero_sum_blinding(
-            seed.to_bytes(SEED_SIZE, "big"), groups=[groups], modulus=modulus, purpose="total"
+            seed.to_bytes(SEED_SIZE, "big"),
+            groups=[SlotGroups.of(groups)],
+            modulus=modulus,
+            purpose="total",
         )
     ]
     assert chi_square(np.array(drawn), modulus=modulus, bins=16) < 50
@@ -186,12 +229,15 @@ def test_blinded_column_gives_totals_and_nothing_else(
     values = rng.integers(0, high + 1, slots)
     groups = rng.integers(-1, 20, slots)
     (blinding,) = zero_sum_blinding(
-        SEED, groups=[groups], modulus=parameters.plain_modulus, purpose="total"
+        SEED, groups=[SlotGroups.of(groups)], modulus=parameters.plain_modulus, purpose="total"
     )
     column = keys.public.encrypt(values, high=high).blind(blinding)
     decrypted = keys.decrypt(column)
     totals = {group: int(values[groups == group].sum()) for group in range(20)}
-    assert group_sums(decrypted, groups=groups, modulus=parameters.plain_modulus) == totals
+    assert (
+        group_sums(decrypted, groups=SlotGroups.of(groups), modulus=parameters.plain_modulus)
+        == totals
+    )
     assert not (decrypted == values).any()
     assert chi_square(decrypted, modulus=parameters.plain_modulus, bins=16) < 50
     assert abs(np.corrcoef(decrypted.astype(float), values.astype(float))[0, 1]) < 0.1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gridsecure.errors import KeyMismatchError
-from gridsecure.homomorphic.blinding import SEED_SIZE, zero_sum_blinding
+from gridsecure.homomorphic.blinding import SEED_SIZE, SlotGroups, zero_sum_blinding
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import RosterManifest
@@ -28,7 +28,7 @@ def blinded() -> np.ndarray:
     rows = []
     for number in range(DRAWS):
         seed = number.to_bytes(SEED_SIZE, "big")
-        groups = [VALUES[owner == OWNERS] * 0 for owner in range(3)]
+        groups = [SlotGroups.of(VALUES[owner == OWNERS] * 0) for owner in range(3)]
         parts = zero_sum_blinding(seed, groups=groups, modulus=MODULUS, purpose="test")
         vector = np.concatenate(list(parts))
         rows.append((VALUES + vector.astype(np.int64)) % MODULUS)

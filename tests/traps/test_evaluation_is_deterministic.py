@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.homomorphic.blinding import SEED_SIZE, zero_sum_blinding
+from gridsecure.homomorphic.blinding import SEED_SIZE, SlotGroups, zero_sum_blinding
 from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, open_column
 from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.homomorphic.parameters import TIER
@@ -27,7 +27,7 @@ LABEL = ColumnLabel("total", "Wh", "roster", "2026-01-01", "2026-02-01", SLOTS, 
 MASK = (np.arange(SLOTS) % 3 == 0).astype(np.int64)
 (BLINDING,) = zero_sum_blinding(
     bytes(SEED_SIZE),
-    groups=[np.arange(SLOTS) % 4],
+    groups=[SlotGroups.of(np.arange(SLOTS) % 4)],
     modulus=TIER.plain_modulus,
     purpose="total",
 )
@@ -95,7 +95,7 @@ def test_operations_leave_their_inputs_alone(
 RE_EXECUTION = """
 import sys
 from pathlib import Path
-from gridsecure.homomorphic.blinding import SEED_SIZE, zero_sum_blinding
+from gridsecure.homomorphic.blinding import SEED_SIZE, SlotGroups, zero_sum_blinding
 from gridsecure.homomorphic.column_files import column_bytes, open_column
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import TIER
@@ -113,7 +113,10 @@ for name in ("first", "second"):
     columns.append(column)
 a, b = columns
 (blinding,) = zero_sum_blinding(
-    bytes(SEED_SIZE), groups=[np.arange(a.slots) % 4], modulus=TIER.plain_modulus, purpose="total"
+    bytes(SEED_SIZE),
+    groups=[SlotGroups.of(np.arange(a.slots) % 4)],
+    modulus=TIER.plain_modulus,
+    purpose="total",
 )
 out = a.times(b.complement()).relinearise().switch_down(2).scale(9).blind(blinding).switch_down(1)
 assert "gridsecure.homomorphic.secret_key" not in sys.modules

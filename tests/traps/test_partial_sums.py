@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import tenseal
 
-from gridsecure.homomorphic.blinding import SEED_SIZE, group_sums, zero_sum_blinding
+from gridsecure.homomorphic.blinding import SEED_SIZE, SlotGroups, group_sums, zero_sum_blinding
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.secret_key import SecretKeySet
 
@@ -58,14 +58,14 @@ def test_blinded_totals_leave_no_summand_in_any_slot(interval_keys: SecretKeySet
     for number in range(200):
         (blinding,) = zero_sum_blinding(
             number.to_bytes(SEED_SIZE, "big"),
-            groups=[groups],
+            groups=[SlotGroups.of(groups)],
             modulus=INTERVAL.plain_modulus,
             purpose="total",
         )
         column = interval_keys.public.encrypt(readings, high=900).blind(blinding)
         slots = interval_keys.decrypt(column)
         assert len(slots) == HOUSEHOLDS
-        sums = group_sums(slots, groups=groups, modulus=INTERVAL.plain_modulus)
+        sums = group_sums(slots, groups=SlotGroups.of(groups), modulus=INTERVAL.plain_modulus)
         assert sums == {0: int(readings.sum())}
         seen.append(slots)
     spread = np.stack(seen).astype(float) / INTERVAL.plain_modulus

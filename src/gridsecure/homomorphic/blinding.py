@@ -14,6 +14,7 @@ term, and anything from a vault and a platform that join forces (docs/limitation
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,6 @@ from gridsecure.crypto.aes import KEY_BYTES, keystream
 from gridsecure.crypto.sm3 import hkdf_sm3
 
 SEED_SIZE: Final = 32
-_STRETCH: Final = 2**20
 
 
 def uniform_residues(seed: bytes, *, count: int, modulus: int, purpose: str) -> NDArray[np.uint64]:
@@ -56,8 +56,46 @@ def uniform_residues(seed: bytes, *, count: int, modulus: int, purpose: str) -> 
     return np.concatenate(kept, dtype=np.uint64)[:count]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SlotGroups:
+    """Which slots of a column belong to which group, as runs of slots of one group.
+
+    Rosters are sorted by cell, so that runs are few; what is done by run is hardly seen beside
+    what is done by slot.
+
+    Args:
+        starts: Where each run starts [runs], rising from 0.
+        numbers: Its group's number plus one [runs]; 0 for slots that belong to no total.
+        slots: How many slots there are.
+    """
+
+    starts: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    slots: int
+
+    @classmethod
+    def of(cls, groups: NDArray[np.int64]) -> SlotGroups:
+        """From the group number of each slot [slots]; a negative one is no group."""
+        changes = np.ones(len(groups), dtype=bool)
+        np.not_equal(groups[1:], groups[:-1], out=changes[1:])
+        starts = np.flatnonzero(changes)
+        return cls(starts, np.maximum(groups[starts], -1) + 1, len(groups))
+
+    def repeat(self, times: int, *, step: int) -> SlotGroups:
+        """The same slots over and over, in groups of their own each time: `step` numbers on."""
+        times_over = np.arange(times, dtype=np.int64)[:, None]
+        numbers = np.where(self.numbers > 0, self.numbers + step * times_over, 0)
+        starts = self.starts + self.slots * times_over
+        return SlotGroups(starts.ravel(), numbers.ravel(), self.slots * times)
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """The last slot of each run [runs]."""
+        return np.append(self.starts[1:], self.slots) - 1
+
+
 def zero_sum_blinding(
-    seed: bytes, *, groups: Iterable[NDArray[np.int64]], modulus: int, purpose: str
+    seed: bytes, *, groups: Iterable[SlotGroups], modulus: int, purpose: str
 ) -> Iterator[NDArray[np.uint64]]:
     """A blinding vector in parts, a part for each column it is added to, one after the other.
 
@@ -66,68 +104,62 @@ def zero_sum_blinding(
 
     Args:
         seed: 32 secret bytes, used for nothing else under this purpose.
-        groups: By part the group number of each slot [slots]; a slot in group -1 belongs to no
-            total and is blinded completely. Gone through twice, so not an iterator.
+        groups: By part; a slot of no group belongs to no total and is blinded completely. Gone
+            through twice, so not an iterator.
         modulus: The plain modulus t.
         purpose: Names the columns, so that one seed serves a whole job.
 
     Yields:
         Residues [slots]; within every group they sum to zero modulo t over all parts.
     """
-    last_part: dict[int, int] = {}
+    count = 1 + max((int(part.numbers.max(initial=0)) for part in groups), default=0)
+    last_part = np.full(count, -1)
     for number, part in enumerate(groups):
-        present = np.flatnonzero(np.bincount(_find_runs(part)[1])[1:])
-        last_part |= dict.fromkeys(present.tolist(), number)
-    carried: dict[int, int] = {}
+        last_part[part.numbers] = number
+    last_part[0] = -1  # what belongs to no group is never evened out
+    so_far = np.zeros(count, dtype=np.uint64)
+    last = np.zeros(count, dtype=np.int64)
     for number, part in enumerate(groups):
         vector = uniform_residues(
-            seed, count=len(part), modulus=modulus, purpose=f"{purpose}/{number}"
+            seed, count=part.slots, modulus=modulus, purpose=f"{purpose}/{number}"
         )
-        totals = group_sums(vector, groups=part, modulus=modulus)
+        # Both are below t, and t below 2**63.
+        so_far += _sum_runs(vector, groups=part, modulus=modulus, count=count)
+        so_far %= np.uint64(modulus)
         # Any one slot of a group may absorb the sum: the others stay independent and uniform.
-        starts, numbers = _find_runs(part)
-        last = np.empty(max(totals, default=-1) + 2, dtype=np.int64)
-        last[numbers[:-1]] = starts[1:] - 1  # of repeated numbers, the last stays
-        last[numbers[-1:]] = len(part) - 1
-        for group, total in totals.items():
-            so_far = total + carried.pop(group, 0)
-            if last_part[group] > number:
-                carried[group] = so_far
-            else:
-                slot = last[group + 1]
-                vector[slot] = (int(vector[slot]) - so_far) % modulus
+        last[part.numbers] = part.ends  # of repeated numbers, the last stays
+        done = np.flatnonzero(last_part == number)
+        vector[last[done]] += np.uint64(modulus) - so_far[done]
+        vector[last[done]] %= np.uint64(modulus)
         yield vector
 
 
-def group_sums(
-    values: NDArray[np.uint64], *, groups: NDArray[np.int64], modulus: int
-) -> dict[int, int]:
-    """Sums modulo t of each group's slots; group -1 is left out.
+def group_sums(values: NDArray[np.uint64], *, groups: SlotGroups, modulus: int) -> dict[int, int]:
+    """Sums modulo t of each group's slots; slots of no group are left out."""
+    count = 1 + int(groups.numbers.max(initial=0))
+    sums = _sum_runs(values, groups=groups, modulus=modulus, count=count)
+    found = np.flatnonzero(np.bincount(groups.numbers, minlength=count))
+    found = found[found > 0]
+    return dict(zip((found - 1).tolist(), sums[found].tolist(), strict=True))
 
-    Residues are added run by run of one group, since rosters are sorted by cell, and runs by group.
-    Those of more than 32 bits are added in halves of 32, and all of them in stretches of 2**20
-    slots, so that a sum stays below 2**53, which a double holds exactly: counting with weights is
-    four times faster than adding in place.
+
+def _sum_runs(
+    values: NDArray[np.uint64], *, groups: SlotGroups, modulus: int, count: int
+) -> NDArray[np.uint64]:
+    """Sums modulo t by number of a run [count].
+
+    Residues of more than 32 bits are added in halves, so that as many as a column has stay below
+    2**64.
     """
-    totals: dict[int, int] = {}
-    for start in range(0, len(groups), _STRETCH):
-        starts, numbers = _find_runs(groups[start : start + _STRETCH])
-        residues = values[start : start + _STRETCH]
-        halves = [residues]
-        if modulus.bit_length() > 32:
-            # t is below 2**63, so the upper half is below 2**31 and its sum below 2**51.
-            halves = [residues & np.uint64(0xFFFFFFFF), residues >> np.uint64(32)]
-        found = np.flatnonzero(np.bincount(numbers)[1:])
-        for shift, half in zip((0, 32), halves, strict=False):
-            sums = np.bincount(numbers, weights=np.add.reduceat(half, starts))[found + 1]
-            for n, total in zip(found.tolist(), sums.astype(np.int64).tolist(), strict=True):
-                totals[n] = (totals.get(n, 0) + (total << shift)) % modulus
-    return totals
-
-
-def _find_runs(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each run of slots of one group starts, and its group: from one on, 0 if it has none."""
-    changes = np.ones(len(groups), dtype=bool)
-    np.not_equal(groups[1:], groups[:-1], out=changes[1:])
-    starts = np.flatnonzero(changes)
-    return starts, np.maximum(groups[starts], -1) + 1
+    halves = [values]
+    if modulus.bit_length() > 32:
+        halves = [values & np.uint64(0xFFFFFFFF), values >> np.uint64(32)]
+    sums = np.zeros((len(halves), count), dtype=np.uint64)
+    for of_half, half in zip(sums, halves, strict=True):
+        np.add.at(of_half, groups.numbers, np.add.reduceat(half, groups.starts))
+    rest: NDArray[np.uint64] = sums[0]
+    if len(halves) == 2:
+        low, high = sums.astype(object)
+        rest = np.array(((high << 32) + low) % modulus, dtype=np.uint64)
+    rest %= np.uint64(modulus)
+    return rest

@@ -34,7 +34,6 @@ from gridsecure.homomorphic.parameters import Parameters
 _LOW_BITS: Final = 16
 _ROUNDING: Final = 1.5 * 2.0 ** (52 + _LOW_BITS)
 """Beside it, doubles are multiples of 2**16: adding it and taking it away rounds to one."""
-_CAUTION: Final = 2.0**-20
 Doubles = NDArray[np.float64]
 
 
@@ -81,20 +80,21 @@ class SlotEncoder:
         sums = self._multiply(self._first, values.take(self._slots).reshape(side, side))
         # Both products pass 2**63 and wrap around. Their difference does not: the quotient, below
         # 2**51 and so rounded by less than one, leaves less than t of either sign.
-        quotients = np.rint(sums * (self._share)).astype(np.int64)
         residues = sums.astype(np.int64)
         residues *= self._twiddle
+        sums *= self._share
+        quotients = np.rint(sums, out=sums).astype(np.int64)
         quotients *= modulus
         residues -= quotients
         sums = self._multiply(self._second, residues.T)
-        # A little less than the quotient: what is left is never below 0, and hardly above t.
-        floors = sums * (1 / modulus)
-        floors -= _CAUTION
-        np.floor(floors, out=floors)
-        floors *= modulus
-        sums -= floors
+        # What the nearest quotient leaves is hardly more than t/2, of either sign. Below 0 it is
+        # the larger as an unsigned number, and t more of it wraps around to the residue.
+        nearest = sums * (1 / modulus)
+        np.rint(nearest, out=nearest)
+        nearest *= modulus
+        sums -= nearest
         whole = sums.astype(np.int64).view(np.uint64).ravel()
-        np.minimum(whole, whole - np.uint64(modulus), out=whole)
+        np.minimum(whole, whole + np.uint64(modulus), out=whole)
         return whole
 
     def _multiply(self, matrices: Doubles, values: NDArray[Any]) -> Doubles:

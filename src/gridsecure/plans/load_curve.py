@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.errors import InputError, OutOfRangeError
-from gridsecure.homomorphic.blinding import group_sums, zero_sum_blinding
+from gridsecure.homomorphic.blinding import SlotGroups, group_sums, zero_sum_blinding
 from gridsecure.homomorphic.columns import Column
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.planning import PlannedColumn
@@ -78,26 +78,24 @@ class CellLayout:
         """Cell numbers over all slots of all rosters."""
         return np.concatenate(self.groups)
 
-    def by_interval(self, roster: int, *, intervals: int) -> NDArray[np.int64]:
-        """The group of each place [intervals × slots] of a roster's column of a day.
+    def by_interval(self, roster: int, *, intervals: int) -> SlotGroups:
+        """The groups of the places [intervals × slots] of a roster's column of a day.
 
         Groups are cells of an interval: cell number + interval × number of cells.
 
         Args:
             roster: Its place among the rosters.
         """
-        groups = self.groups[roster]
-        first = len(self.cells) * np.arange(intervals, dtype=np.int64)[:, None]
-        return np.where(groups == SUPPRESSED, SUPPRESSED, groups + first).ravel()
+        return SlotGroups.of(self.groups[roster]).repeat(intervals, step=len(self.cells))
 
 
-class _DayGroups(Iterable[NDArray[np.int64]]):
+class _DayGroups(Iterable[SlotGroups]):
     """The groups of a day's columns, made anew each time they are gone through: none is kept."""
 
     def __init__(self, layout: CellLayout, intervals: int) -> None:
         self._layout, self._intervals = layout, intervals
 
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+    def __iter__(self) -> Iterator[SlotGroups]:
         for roster in range(len(self._layout.groups)):
             yield self._layout.by_interval(roster, intervals=self._intervals)
 
