@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gridsecure.billing.readings import REGISTER_COLUMNS
 from gridsecure.errors import InvalidReadingsError
 
 CHANNEL: Final = "channel"
@@ -75,3 +76,40 @@ def join_channels(taken: pd.DataFrame, fed_in: pd.DataFrame) -> pd.DataFrame:
         energy_wh=joined["energy_wh"].mask(missing, 0),
         export_wh=np.where(missing, 0, export_wh),
     )
+
+
+def stand_side_by_side(rows: pd.DataFrame, *, what: str) -> pd.DataFrame:
+    """What meters counted in several registers, each interval one row.
+
+    Args:
+        rows: One a reading: `meter`, `start`, `minutes`, `quality`, the `column` of a readings
+            frame that it counts for, and its energy `wh`.
+        what: What the readings come from, as a subject.
+
+    Returns:
+        `meter`, `start`, `minutes`, `quality` (of the worst), `energy_wh` and the other columns.
+        A reading that lacks one of its meter's registers is missing.
+
+    Raises:
+        InvalidReadingsError: `readings.conflict`: two readings of one interval and register differ.
+    """
+    rows = rows.drop_duplicates()
+    others = [name for name in REGISTER_COLUMNS if (rows["column"] == name).any()]
+    if not others:
+        return rows.rename(columns={"wh": "energy_wh"}).drop(columns="column")
+    key = ["meter", "start", "minutes"]
+    if rows.duplicated([*key, "column"]).any():
+        raise InvalidReadingsError(
+            f"{what} holds different readings of one interval and direction.",
+            reason="readings.conflict",
+            remedy="Take the wrong ones out, or fetch it again.",
+        )
+    both = rows.pivot_table(index=key, columns="column", values="wh", aggfunc="sum").reset_index()
+    # By the alphabet: actual, estimated, missing, questionable.
+    worse = rows.groupby(key)["quality"].max().reset_index(drop=True)
+    both = both.reindex(columns=[*key, "energy_wh", *others])
+    lacks = both["energy_wh"].isna()
+    for name in others:
+        counted = both["meter"].isin(rows.loc[rows["column"] == name, "meter"])
+        lacks |= counted & both[name].isna()
+    return both.fillna(0).assign(quality=worse.mask(lacks, "missing"))
