@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +23,8 @@ from gridsecure.gateway.ingestion.stored_readings import count_rows, read_batche
 from gridsecure.periods import billing_month
 from gridsecure.whole_files import sweep_drafts
 
+CASES = Path(__file__).parents[1] / "data" / "cases"
+CODE = "0.0.7.4.1.1.12.0.0.0.0.0.0.0.0.3.72.0"
 ZONE = "Asia/Shanghai"
 FORMS = ("csv", "csv.gz", "crlf", "json", "list", "ndjson", "parquet")
 
@@ -104,6 +107,24 @@ def test_a_wide_body_is_read_in_pieces_whatever_its_source_declared(tmp_path, sm
     parts = read(tmp_path, (header + "".join(days)).encode(), stamps="")
     assert len(parts) > 1
     assert sum(len(part) for part in parts) == 720
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_document_is_a_body_by_what_it_holds_and_by_its_sources_stamps(tmp_path, packed):
+    data = (CASES / "cim-meter-readings" / "readings.xml").read_bytes()
+    sent = gzip.compress(data) if packed else data
+    for stamps, first in (("", "2025-03-01 00:00"), ("start", "2025-03-01 00:30")):
+        (found,) = read(tmp_path, sent, stamps=stamps)
+        assert (len(found), found["start"].min()) == (192, pd.Timestamp(first, tz=ZONE))
+
+
+def test_a_document_of_json_is_no_list_of_readings(tmp_path):
+    reading = {"timeStamp": "2026-06-10T01:00:00Z", "value": 1.25}
+    block = {"IntervalReadings": [reading], "ReadingType": {"ref": CODE}}
+    held = {"MeterReading": {"Meter": {"mRID": "M1"}, "IntervalBlocks": block}}
+    (found,) = read(tmp_path, json.dumps({"MeterReadings": held}).encode(), stamps="end")
+    assert found["energy_wh"].tolist() == [1250]
+    assert found["start"].tolist() == [pd.Timestamp("2026-06-10 08:00", tz=ZONE)]
 
 
 @pytest.mark.parametrize(("form", "word"), [("csv", "line 802"), ("ndjson", "reading 801")])

@@ -30,6 +30,7 @@ MUST_HAVE_ONE = (
     *("src/gridsecure/gateway/column_names.py", "src/gridsecure/gateway/format_times.py"),
     *("src/gridsecure/gateway/workbooks.py", "src/gridsecure/gateway/nem12.py"),
     *("src/gridsecure/gateway/green_button.py", "src/gridsecure/gateway/channels.py"),
+    *("src/gridsecure/gateway/meter_readings.py", "src/gridsecure/gateway/bounded_xml.py"),
     *("src/gridsecure/gateway/format_cells.py", "src/gridsecure/gateway/foreign_files.py"),
     *("src/gridsecure/gateway/value_kinds.py", "src/gridsecure/gateway/month_files.py"),
     *(

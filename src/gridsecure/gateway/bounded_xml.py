@@ -22,8 +22,8 @@ _LONG_TAG: Final = re.compile(rb"<[^<]{2048}")
 _DECLARATION: Final = re.compile(rb"^\s*<\?xml[^>]*\?>")
 _EVENTS: Final = ("start", "end")
 
-Take = Callable[[ET.Element], bool]
-"""Takes a whole element and says whether it was taken, and can go."""
+Take = Callable[[ET.Element, str], bool]
+"""Takes a whole element, with the tag around it, and says whether it was taken and can go."""
 
 
 def read_elements(data: bytes, take: Take) -> None:
@@ -56,6 +56,7 @@ def _walk(events: Iterable[tuple[str, ET.Element]], take: Take) -> None:
                 raise ValueError
             continue
         _, before = opened.pop()
-        if take(element) and opened:
-            opened[-1][0].remove(element)
+        around = opened[-1][0] if opened else None
+        if take(element, "" if around is None else around.tag) and around is not None:
+            around.remove(element)
             kept = before

@@ -23,6 +23,7 @@ _SIGNATURES: Final = (
     (b"SQLite format 3", "an SQLite database"),
 )
 _COMPRESSED: Final = ((b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"), (b"\x28\xb5\x2f\xfd", "Zstandard"))
+_METER_READINGS: Final = re.compile(r"http://iec\.ch/TC57/20\d\d/MeterReadings#")
 _LOOKED_AT: Final = 4096
 _MOST_PREAMBLE_LINES: Final = 50
 _HEADER_WORD: Final = re.compile(
@@ -51,6 +52,19 @@ def is_green_button(text: str) -> bool:
     return text.lstrip().startswith("<") and "naesb.org/espi" in text
 
 
+def is_meter_readings(text: str) -> bool:
+    """Whether text is a MeterReadings document of IEC 61968-9, in XML or JSON."""
+    start = text.lstrip()
+    if start.startswith("<"):
+        return _METER_READINGS.search(text) is not None
+    return start.startswith("{") and '"MeterReadings"' in text
+
+
+def is_document(text: str) -> bool:
+    """Whether text is a document, whose times have offsets and whose parts need each other."""
+    return is_green_button(text) or is_meter_readings(text)
+
+
 def is_nem12(text: str) -> bool:
     """Whether text is NEM12 meter data; files without their first record are common."""
     return re.match(r'"?100"?,"?NEM12|"?200"?,[^,]*,[^,]*,[^,]*,"?[EBQK]\d', text) is not None
@@ -65,7 +79,10 @@ def refuse_foreign_text(text: str) -> None:
     head = text[:_LOOKED_AT].lstrip()
     lowered = head.lower()
     if head.startswith("<") and ("meterreadings" in lowered or "iec.ch/tc57" in lowered):
-        raise _foreign("an IEC 61968-9 message (CIM MeterReadings)", _AS_CSV)
+        raise _foreign(
+            "an IEC 61968-9 message without the namespace of MeterReadings",
+            "Send MeterReadings in its namespace http://iec.ch/TC57/2011/MeterReadings#.",
+        )
     if head.startswith("<"):
         raise _foreign("a web page" if "<html" in lowered else "an XML document", _AS_CSV)
     if head.startswith(("{", "[")):

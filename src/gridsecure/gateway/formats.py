@@ -46,6 +46,7 @@ from gridsecure.gateway.channels import CHANNEL, join_channels, split_channels
 from gridsecure.gateway.column_names import LAYOUTS, QUOTABLE_NAME, name_columns, unknown_header
 from gridsecure.gateway.green_button import read_green_button
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
+from gridsecure.gateway.meter_readings import MeterReadings, read_meter_readings
 from gridsecure.gateway.nem12 import MARKET_MINUTES, read_nem12
 from gridsecure.gateway.table_text import (
     TableText,
@@ -93,7 +94,7 @@ class ReadingsFile:
 
     Attributes:
         readings: A readings frame in the order of the file.
-        layout: `long`, `registers`, `wide`, `nem12` or `green-button`.
+        layout: `long`, `registers`, `wide`, `nem12`, `green-button` or `meter-readings`.
         interval: The most frequent interval length; each reading's own is in its `minutes`, from
             the distances of its meter point's readings (long) or the number of points (wide).
         encoding: `utf-8`, `utf-16`, `gb18030` or `xlsx`.
@@ -155,13 +156,10 @@ def read_readings(
             `.conflict`), `problems` lists up to 20 places.
     """
     text, packed = _load_text(source)
-    head = text.head(_HEAD_BYTES)
-    if foreign_files.is_nem12(head):
-        data = read_nem12(text, timezone=timezone, packed=packed)
-        return _as_defined(data.readings, "nem12", text, lines=data.lines)
-    if foreign_files.is_green_button(head):
-        readings = read_green_button(text, timezone=timezone, packed=packed)
-        return _as_defined(readings, "green-button", text)
+    opened = _OpenFile(text, packed, timezone, interval, join_meters)
+    defined = _read_defined(opened, meaning)
+    if defined is not None:
+        return defined
     found = _read_table(text, packed=packed)
     _check_units(found.cells)
     asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
@@ -183,6 +181,24 @@ def read_readings(
         readings=join_channels(file.readings, export.readings),
         problems=(*file.problems, *export.problems),
     )
+
+
+def _read_defined(opened: _OpenFile, meaning: Meaning) -> ReadingsFile | None:
+    """A file of a format that a standard defines, or None for a table."""
+    text, timezone, packed = opened.text, opened.timezone, opened.packed
+    head = text.head(_HEAD_BYTES)
+    if foreign_files.is_nem12(head):
+        data = read_nem12(text, timezone=timezone, packed=packed)
+        return _as_defined(data.readings, "nem12", text, lines=data.lines)
+    if foreign_files.is_green_button(head):
+        readings = read_green_button(text, timezone=timezone, packed=packed)
+        return _as_defined(readings, "green-button", text)
+    if foreign_files.is_meter_readings(head):
+        document = read_meter_readings(text, timezone=timezone, packed=packed, meaning=meaning)
+        if not document.are_faces:
+            return _as_defined(document.readings, "meter-readings", text)
+        return _differenced(document, opened)
+    return None
 
 
 def _read_channel(
@@ -270,7 +286,7 @@ def read_offsets(source: bytes | Path) -> frozenset[int | None]:
     text, packed = _load_text(source)
     if foreign_files.is_nem12(text.head(_HEAD_BYTES)):
         return frozenset({MARKET_MINUTES})
-    if foreign_files.is_green_button(text.head(_HEAD_BYTES)):
+    if foreign_files.is_document(text.head(_HEAD_BYTES)):
         return frozenset({0})
     table = _read_table(text, packed=packed).cells
     return format_times.stated_offsets(table) if "start" in table else frozenset({None})
@@ -292,6 +308,21 @@ class _Table:
     differences: bool = True
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _OpenFile:
+    """The text of a file, its size before it was decompressed, and what `read_readings` is given.
+
+    Args:
+        timezone, interval, join_meters: As `read_readings` has them.
+    """
+
+    text: TableText
+    packed: int | None
+    timezone: str
+    interval: pd.Timedelta | None
+    join_meters: JoinMeters
+
+
 def _load_text(source: bytes | Path) -> tuple[TableText, int | None]:
     """The file's text, and its size before it was decompressed."""
     data, packed = load_bytes(source)
@@ -309,6 +340,25 @@ def _as_defined(
         text.encoding,
         find_length_changes(readings),
         lines=lines,
+    )
+
+
+def _differenced(document: MeterReadings, opened: _OpenFile) -> ReadingsFile:
+    """Energies from the register faces of a document."""
+    faces = opened.join_meters(document.readings)
+    taken = registers_to_readings(faces, known=opened.interval)
+    readings, problems = taken.readings, taken.problems
+    if len(document.fed_in):
+        fed_in = registers_to_readings(document.fed_in, known=opened.interval)
+        readings = join_channels(readings, fed_in.readings)
+        problems += fed_in.problems
+    return ReadingsFile(
+        readings,
+        "registers",
+        usual_interval(readings["minutes"].to_numpy()),
+        opened.text.encoding,
+        (*problems, *find_length_changes(readings)),
+        is_counted=True,
     )
 
 

@@ -125,7 +125,7 @@ def _parse(data: bytes) -> _Feed:
     return feed
 
 
-def _take(feed: _Feed, element: ET.Element) -> bool:
+def _take(feed: _Feed, element: ET.Element, _around: str) -> bool:
     """Take readings and entries out of the tree while it grows."""
     if element.tag == f"{_ESPI}IntervalReading":
         feed.rows.append((len(feed.entries), *_read_interval(element)))

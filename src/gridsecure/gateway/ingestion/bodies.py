@@ -21,6 +21,7 @@ import pyarrow as pa
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.registers import REGISTER
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.foreign_files import is_meter_readings
 from gridsecure.gateway.formats import ReadingsFile, read_readings
 from gridsecure.gateway.ingestion.body_pieces import BodyKind, Piece, cut_pieces, kind_of
 from gridsecure.gateway.ingestion.body_tables import (
@@ -40,6 +41,7 @@ from gridsecure.gateway.table_text import MAX_READINGS, check_reading_count
 WHOLE_BYTES: Final = 64 << 20
 """A body of more text is read piece by piece, if pieces of it can be read by themselves."""
 
+_HEAD_BYTES: Final = 256 << 10
 _WHOLE_ROWS: Final = 1 << 20
 _ROWS: Final = 1 << 17
 _MOST_WHOLE_TEXT: Final = 1 << 30
@@ -108,7 +110,9 @@ def _read_whole(data: bytes, source: Source, *, packed: int | None) -> pd.DataFr
         opened = open_parquet(pa.BufferReader(data), size=len(data))
         ((table, _),) = parquet_tables(opened, size=len(data), rows=None)
         return _read_table(table, source)
-    if data[:64].lstrip()[:1] in (b"{", b"["):
+    if data[:64].lstrip()[:1] in (b"{", b"[") and not is_meter_readings(
+        data[:_HEAD_BYTES].decode(errors="ignore")
+    ):
         return _read_table(json_table(data), source)
     return _checked(_read(data, source, source.meaning), source)
 

@@ -78,13 +78,12 @@ def kind_of(first: bytes) -> BodyKind:
     Args:
         first: At least its first 256 KiB, without compression.
     """
-    start = first[:64].lstrip()
+    start, text = first[:64].lstrip(), first[:_HEAD_BYTES].decode("utf-8-sig", errors="ignore")
+    if foreign_files.is_nem12(text) or foreign_files.is_document(text):
+        return BodyKind(is_divisible=False)
     if start[:1] in (b"{", b"["):
         return BodyKind(is_json=True, is_list=_LIST.match(first[:_HEAD_BYTES]) is not None)
     if first.startswith(_MARKS):
-        return BodyKind(is_divisible=False)
-    text = first[:_HEAD_BYTES].decode("utf-8-sig", errors="ignore")
-    if foreign_files.is_nem12(text) or foreign_files.is_green_button(text):
         return BodyKind(is_divisible=False)
     lines = foreign_files.preamble_lines(text.replace("\r\n", "\n")) + 1
     head = b"".join(line + b"\n" for line in first[:_HEAD_BYTES].split(b"\n")[:lines])
