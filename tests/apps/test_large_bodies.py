@@ -25,6 +25,7 @@ from gridsecure.whole_files import sweep_drafts
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 CODE = "0.0.7.4.1.1.12.0.0.0.0.0.0.0.0.3.72.0"
+FACE = "0.0.0.1.1.1.12.0.0.0.0.0.0.0.0.3.72.0"
 ZONE = "Asia/Shanghai"
 FORMS = ("csv", "csv.gz", "crlf", "json", "list", "ndjson", "parquet")
 
@@ -125,6 +126,17 @@ def test_a_document_of_json_is_no_list_of_readings(tmp_path):
     (found,) = read(tmp_path, json.dumps({"MeterReadings": held}).encode(), stamps="end")
     assert found["energy_wh"].tolist() == [1250]
     assert found["start"].tolist() == [pd.Timestamp("2026-06-10 08:00", tz=ZONE)]
+
+
+def test_faces_of_a_document_are_kept_as_they_stand(tmp_path):
+    own = {"timeStamp": "2026-06-10T01:00:00Z", "value": "6519.5"}
+    kinds = {"import": FACE, "export": FACE.replace(".1.1.12", ".19.1.12")}
+    held = [{**own, "ReadingType": {"@ref": kind}} for kind in kinds.values()]
+    meter = {"UsagePoint": {"mRID": "M1"}, "Readings": held}
+    (found,) = read(tmp_path, json.dumps({"MeterReadings": {"MeterReading": [meter]}}).encode())
+    assert found["register"].tolist() == list(kinds)
+    assert found["energy_wh"].tolist() == [6_519_500] * 2
+    assert found["start"].tolist() == [pd.Timestamp("2026-06-10 09:00", tz=ZONE)] * 2
 
 
 @pytest.mark.parametrize(("form", "word"), [("csv", "line 802"), ("ndjson", "reading 801")])

@@ -156,7 +156,7 @@ def read_readings(
             `.conflict`), `problems` lists up to 20 places.
     """
     text, packed = _load_text(source)
-    opened = _OpenFile(text, packed, timezone, interval, join_meters)
+    opened = _OpenFile(text, packed, timezone, interval, join_meters, differences)
     defined = _read_defined(opened, meaning)
     if defined is not None:
         return defined
@@ -197,7 +197,7 @@ def _read_defined(opened: _OpenFile, meaning: Meaning) -> ReadingsFile | None:
         document = read_meter_readings(text, timezone=timezone, packed=packed, meaning=meaning)
         if not document.are_faces:
             return _as_defined(document.readings, "meter-readings", text)
-        return _differenced(document, opened)
+        return _read_faces(document, opened)
     return None
 
 
@@ -313,7 +313,7 @@ class _OpenFile:
     """The text of a file, its size before it was decompressed, and what `read_readings` is given.
 
     Args:
-        timezone, interval, join_meters: As `read_readings` has them.
+        timezone, interval, join_meters, differences: As `read_readings` has them.
     """
 
     text: TableText
@@ -321,6 +321,7 @@ class _OpenFile:
     timezone: str
     interval: pd.Timedelta | None
     join_meters: JoinMeters
+    differences: bool
 
 
 def _load_text(source: bytes | Path) -> tuple[TableText, int | None]:
@@ -343,22 +344,24 @@ def _as_defined(
     )
 
 
-def _differenced(document: MeterReadings, opened: _OpenFile) -> ReadingsFile:
-    """Energies from the register faces of a document."""
-    faces = opened.join_meters(document.readings)
-    taken = registers_to_readings(faces, known=opened.interval)
+def _read_faces(document: MeterReadings, opened: _OpenFile) -> ReadingsFile:
+    """The register faces of a document, or energies from their differences."""
+    encoding = opened.text.encoding
+    if not opened.differences:
+        both = ((document.readings, TAKEN), (document.fed_in, FED_IN))
+        faces = pd.concat([one.assign(**{REGISTER: name}) for one, name in both])
+        faces = faces.assign(minutes=np.int64(0)).reset_index(drop=True)
+        return ReadingsFile(faces, "registers", UNKNOWN, encoding, is_counted=True)
+    taken = registers_to_readings(opened.join_meters(document.readings), known=opened.interval)
     readings, problems = taken.readings, taken.problems
     if len(document.fed_in):
         fed_in = registers_to_readings(document.fed_in, known=opened.interval)
         readings = join_channels(readings, fed_in.readings)
         problems += fed_in.problems
+    interval = usual_interval(readings["minutes"].to_numpy())
+    changes = find_length_changes(readings)
     return ReadingsFile(
-        readings,
-        "registers",
-        usual_interval(readings["minutes"].to_numpy()),
-        opened.text.encoding,
-        (*problems, *find_length_changes(readings)),
-        is_counted=True,
+        readings, "registers", interval, encoding, (*problems, *changes), is_counted=True
     )
 
 
