@@ -18,7 +18,13 @@ from gridsecure.billing.reading_versions import outranking_readings, overlay_rea
 from gridsecure.billing.readings import QUALITIES, ReadingProblem, join_readings, start_us
 from gridsecure.gateway.books.months import MonthContracts
 from gridsecure.gateway.ingestion.stored_faces import MeterBooks, face_energies, read_faces
-from gridsecure.gateway.ingestion.stored_readings import best_readings, has_faces, read_batches
+from gridsecure.gateway.ingestion.stored_readings import (
+    Mark,
+    best_readings,
+    has_faces,
+    read_batches,
+    unmarked,
+)
 from gridsecure.periods import BillingPeriod
 
 _RANK: Final = {name: number for number, name in enumerate(QUALITIES[::-1])}
@@ -31,7 +37,7 @@ def meter_books(contracts: MonthContracts, *, timezone: str) -> MeterBooks:
 
 
 def read_month_batches(
-    paths: Sequence[Path], *, period: BillingPeriod, books: MeterBooks
+    paths: Sequence[Path], *, period: BillingPeriod, books: MeterBooks, mark: Mark = unmarked
 ) -> tuple[pd.DataFrame, tuple[ReadingProblem, ...]]:
     """The readings of a period that batches tell, one an interval, with `minutes`.
 
@@ -47,10 +53,10 @@ def read_month_batches(
     """
     sent, of_faces = _divided(paths)
     if not of_faces:
-        return read_batches(sent, period=period), ()
+        return read_batches(sent, period=period, mark=mark), ()
     told, problems = face_energies(read_faces(of_faces, period=period), period=period, books=books)
     if sent:
-        told = best_readings([told, read_batches(sent, period=period)])
+        told = best_readings([told, read_batches(sent, period=period, mark=mark)])
     return told, problems
 
 
@@ -61,6 +67,7 @@ def overlay_batches(
     earlier: Sequence[Path],
     period: BillingPeriod,
     books: MeterBooks,
+    mark: Mark = unmarked,
 ) -> pd.DataFrame:
     """Lay what later batches tell over the readings of a version.
 
@@ -78,7 +85,7 @@ def overlay_batches(
     """
     sent, of_faces = _divided(later)
     if sent:
-        read = read_batches(sent, period=period)
+        read = read_batches(sent, period=period, mark=mark)
         readings = overlay_readings(readings, later=outranking_readings(readings, later=read))
     if not of_faces:
         return readings

@@ -31,6 +31,7 @@ from gridsecure.gateway.batch_readings import meter_books, overlay_batches, read
 from gridsecure.gateway.books.months import MonthContracts, Window, no_contracts
 from gridsecure.gateway.formats import ReadingsFile, read_readings
 from gridsecure.gateway.ingestion.stored_readings import count_rows, read_edit
+from gridsecure.gateway.reading_traces import ReadingTrace
 from gridsecure.periods import BillingPeriod
 
 MAX_READINGS: Final = 64_000_000
@@ -68,6 +69,7 @@ class MonthFiles:
         rules: Text of the rule book that its readings are validated by; empty where they are not.
         edits: Files of what persons put in place of readings, each over those before.
         waived: Meter points and rules of that book whose hold of a bill somebody waived.
+        trace: Told where each reading comes from; None where nobody asks.
     """
 
     month: str
@@ -84,6 +86,15 @@ class MonthFiles:
     rules: str = field(default_factory=default_text)
     waived: frozenset[tuple[str, str]] = frozenset()
     edits: tuple[Path, ...] = ()
+    trace: ReadingTrace | None = None
+
+    def mark(self, readings: pd.DataFrame, *, not_held: int = 0) -> pd.DataFrame:
+        """Readings of one file, batch or edit, told where they come from if somebody asks.
+
+        Args:
+            not_held: How many more it had, of days that its holder does not hold.
+        """
+        return readings if self.trace is None else self.trace.add(readings, not_held=not_held)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,6 +184,7 @@ def _overlaid(
             earlier=earlier,
             period=period,
             books=meter_books(files.contracts(), timezone=timezone),
+            mark=files.mark,
         )
         below = replace(below, readings=laid)
     for file in _read(files, later.files, timezone=timezone, interval=UNKNOWN, held=held):
@@ -194,11 +206,12 @@ def _read_edits(
     held = {one.holder: one.meter_point_id for one in books.moved}
     for path in files.edits:
         edit = read_edit(path, period=period)
-        name = str(edit["meter_point_id"].iloc[0])
+        name, count = str(edit["meter_point_id"].iloc[0]), len(edit)
         if held.get(name, name) != name:
             edit = edit.assign(meter_point_id=held[name])
             own = books.name_holders(edit, timezone=timezone)["meter_point_id"].astype(str) == name
             edit = edit.loc[own.to_numpy(bool)]
+        edit = files.mark(edit, not_held=count - len(edit))
         if len(edit):
             yield edit
 
@@ -227,7 +240,8 @@ def find_vouched(
     Raises:
         StorageError: An edit is gone or was altered (`storage.read`).
     """
-    edits = list(_read_edits(files, timezone=timezone, period=period))
+    untold = replace(files, trace=None)  # they were told as the month was read
+    edits = list(_read_edits(untold, timezone=timezone, period=period))
     if not edits:
         return None
     key = ["meter_point_id", "start"]
@@ -265,7 +279,7 @@ def _read(
     found = []
     for number, path in enumerate(paths, start=1):
         try:
-            found.append(_read_file(path, files, timezone=timezone, interval=interval))
+            file = _read_file(path, files, timezone=timezone, interval=interval)
         except InvalidReadingsError as error:
             raise InvalidReadingsError(
                 f"Readings file {number} of {len(paths)}: {error.message}",
@@ -273,7 +287,8 @@ def _read(
                 remedy=error.remedy,
                 problems=error.problems,
             ) from error
-        held += len(found[-1].readings)
+        found.append(replace(file, readings=files.mark(file.readings)))
+        held += len(file.readings)
         _check_held(held, files, what=f"Readings files 1 to {number} of {len(paths)} hold")
     return found
 
@@ -297,7 +312,9 @@ def _read_batches(
     held += count_rows(files.batches, period=period)
     _check_held(held, files, what="Readings files and batches hold")
     books = meter_books(files.contracts(), timezone=timezone)
-    readings, problems = read_month_batches(files.batches, period=period, books=books)
+    readings, problems = read_month_batches(
+        files.batches, period=period, books=books, mark=files.mark
+    )
     problems = (*problems, *find_length_changes(readings))
     interval = usual_interval(readings["minutes"].to_numpy())
     return ReadingsFile(readings, "batches", interval, "utf-8", problems)

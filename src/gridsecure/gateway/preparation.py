@@ -18,8 +18,6 @@ from typing import Any, Final, Protocol, Self
 
 import pandas as pd
 
-from gridsecure.billing.rule_books import parse_book
-from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.validation import METHOD_COLUMN
 from gridsecure.errors import InputError
@@ -31,19 +29,14 @@ from gridsecure.gateway.admission import (
     write_exceptions,
 )
 from gridsecure.gateway.books.months import MonthContracts
-from gridsecure.gateway.collection import (
-    Collected,
-    MonthFiles,
-    collect,
-    find_vouched,
-    read_files,
-)
+from gridsecure.gateway.collection import Collected, MonthFiles
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.enrolment import Enrolled
 from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.findings import Found, list_found
+from gridsecure.gateway.month_validation import validate_month
 from gridsecure.gateway.packing import PackedColumn, pack_energies
-from gridsecure.gateway.past_profiles import find_profiles, keep_profiles
+from gridsecure.gateway.past_profiles import keep_profiles
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
 from gridsecure.gateway.rosters import Roster, build_rosters, remove_members
@@ -284,26 +277,14 @@ def admit_month(
     """
     if at < period.end:
         raise _not_over(files.month)
-    # 1. Read.
-    begin("read")
-    books = files.contracts()
-    contracts, parts = books.contracts, books.parts(period)
     tariffs = _parsed(files.tariffs, timezone=timezone)
-    known = replace(files, contracts=lambda: books)  # asked for each file
-    sources = [
-        replace(one, readings=books.name_holders(one.readings, timezone=timezone))
-        for one in read_files(known, timezone=timezone, period=period)
-    ]
-    # 2. Validate.
-    begin("validate")
-    book, months = parse_book(files.rules), files.months or files.folder.parent
-    past = find_profiles(months, period=period, rules=book.estimation)
-    vouched = find_vouched(known, sources, timezone=timezone, period=period)
-    policy = ValidationPolicy(book, contracts, files.waived, past, vouched)
-    collected = collect(sources, policy=policy, period=period, now=at, parts=parts)
+    # 1. and 2. Read and validate.
+    month = validate_month(files, period=period, timezone=timezone, at=at, begin=begin)
+    books, collected = month.books, month.collected
+    contracts, parts = books.contracts, books.parts(period)
     write_quarantine(collected.quarantined, path=files.folder / "quarantine.csv")
     write_estimates(collected.estimates, path=files.folder / "estimates.csv")
-    keep_profiles(files.folder, collected.readings, book.estimation)
+    keep_profiles(files.folder, collected.readings, month.book.estimation)
     # 3. Admit.
     begin("admit")
     energies = _laid_out(files, collected.readings, books, period=period)

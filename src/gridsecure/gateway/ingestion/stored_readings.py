@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,14 @@ _TYPES: Final = {"energy_wh": pa.int64(), COUNTED: pa.bool_()} | dict.fromkeys(
     REGISTER_COLUMNS, pa.int64()
 )
 _BLOCK: Final = 1 << 20
+
+Mark = Callable[[pd.DataFrame], pd.DataFrame]
+"""Told the readings of each batch of energies in turn; may add columns."""
+
+
+def unmarked(readings: pd.DataFrame) -> pd.DataFrame:
+    """The same readings."""
+    return readings
 
 
 class ReadingsWriter:
@@ -160,7 +168,12 @@ def _disk_errors() -> Iterator[None]:
         ) from error
 
 
-def read_batches(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFrame:
+def read_batches(
+    paths: Sequence[Path],
+    *,
+    period: BillingPeriod,
+    mark: Mark = unmarked,
+) -> pd.DataFrame:
     """The readings of a period that batches hold, one an interval, with `minutes`.
 
     Args:
@@ -169,7 +182,7 @@ def read_batches(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFram
     Raises:
         StorageError: A batch is gone or was altered (`storage.read`).
     """
-    kept = best_readings([_load(path, period) for path in paths])
+    kept = best_readings([mark(_load(path, period)) for path in paths])
     return kept.assign(minutes=_minutes(kept))
 
 
@@ -225,6 +238,25 @@ def read_stored_faces(path: Path, *, period: BillingPeriod) -> pd.DataFrame:
     return _load(path, period)
 
 
+def count_accepted(path: Path, *, period: BillingPeriod) -> tuple[int, int]:
+    """How many accepted readings a batch holds of a period, and of other times.
+
+    Args:
+        path: Named by its digest.
+
+    Raises:
+        StorageError: The batch is gone or was altered (`storage.read`).
+    """
+    inside = total = 0
+    with _opened(path) as stored:
+        for group in range(stored.metadata.num_row_groups):
+            part = stored.read_row_group(group, columns=["start", RULE]).to_pandas()
+            starts = part.loc[part[RULE] == "", "start"]
+            inside += int(((starts >= period.start) & (starts < period.end)).sum())
+            total += len(starts)
+    return inside, total - inside
+
+
 def count_rows(paths: Sequence[Path], *, period: BillingPeriod) -> int:
     """How many readings batches hold in groups that have some of a period, before any is read."""
     return sum(_rows(path, period) for path in paths)
@@ -232,17 +264,23 @@ def count_rows(paths: Sequence[Path], *, period: BillingPeriod) -> int:
 
 def _load(path: Path, period: BillingPeriod) -> pd.DataFrame:
     """Readings of a period; of a batch of many months no more than the groups that have some."""
+    with _opened(path) as stored:
+        groups = _groups(stored, period) or [0]
+        parts = [_counting(stored, group, period) for group in groups]
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A batch's file, once its bytes were compared with its name."""
     try:
         with path.open("rb") as file:
             if _digest(file) != path.name.partition(".")[0]:
                 raise _unreadable()
             file.seek(0)
-            stored = pq.ParquetFile(file)
-            groups = _groups(stored, period) or [0]
-            parts = [_counting(stored, group, period) for group in groups]
+            yield pq.ParquetFile(file)
     except (OSError, ValueError) as error:
         raise _unreadable() from error
-    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
 
 def _digest(file: BinaryIO) -> str:
