@@ -37,6 +37,7 @@ from gridsecure_api import (
     gateway_corrections,
     gateway_edits,
     gateway_readings,
+    gateway_reconciliation,
     gateway_trials,
     gateway_validation,
 )
@@ -180,6 +181,7 @@ _ROOMS: Final = (
     gateway_validation,
     gateway_edits,
     gateway_trials,
+    gateway_reconciliation,
 )
 """What has routes besides the months."""
 

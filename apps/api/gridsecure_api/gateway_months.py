@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.gateway.collection import MonthFiles
@@ -52,6 +52,9 @@ Work = Callable[[MonthFiles, Progress], object]
 
 Correct = Callable[[CorrectionFiles, Progress], object]
 """Corrects a month."""
+
+
+Looked = TypeVar("Looked")
 
 
 class MonthWorker:
@@ -139,6 +142,15 @@ class MonthWorker:
             count = save()
             self._failure_path(Place(month)).unlink(missing_ok=True)
         return count
+
+    def look(self, month: str, work: Callable[[], Looked]) -> Looked:
+        """Read a month's readings while no month is being processed: they are held once.
+
+        Raises:
+            ConflictError: A month is being processed (`conflict.month-busy`).
+        """
+        with self._alone(month):
+            return work()
 
     @contextmanager
     def _alone(self, month: str) -> Iterator[None]:

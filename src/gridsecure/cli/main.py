@@ -15,6 +15,7 @@ from gridsecure.cli.correction import correction_app
 from gridsecure.cli.edits import edits_app
 from gridsecure.cli.exceptions import exceptions_app
 from gridsecure.cli.explained import explain_errors, notes
+from gridsecure.cli.gateway import gateway_app
 from gridsecure.cli.identity import identity_app
 from gridsecure.cli.keys import keys_app
 from gridsecure.cli.objects import objects_app
@@ -53,6 +54,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(period_app, name="period")
 app.add_typer(shadow_app, name="shadow")
 app.add_typer(source_app, name="source")
+app.add_typer(gateway_app, name="gateway")
 app.add_typer(books_app, name="books")
 app.add_typer(correction_app, name="correction")
 app.add_typer(rules_app, name="rules")

@@ -41,8 +41,8 @@ class ReadingTrace:
     """The pieces of a month in the order in which they are read, and what came of them.
 
     Args:
-        validated: `meter_point_id`, `start` and `ORIGIN` of every reading that is validated, in
-            that order; None before.
+        validated: `meter_point_id`, `start`, `quality` and `ORIGIN` of every reading that is
+            validated, in the order in which it is; None before.
     """
 
     pieces: list[Piece] = field(default_factory=list)
@@ -55,7 +55,7 @@ class ReadingTrace:
 
     def finish(self, sources: Sequence[ReadingsFile]) -> list[ReadingsFile]:
         """Note what is validated, named by holder; the same without numbers."""
-        found = [one.readings[[*_KEY, ORIGIN]] for one in sources]
+        found = [one.readings[[*_KEY, "quality", ORIGIN]] for one in sources]
         self.validated = pd.concat(found, ignore_index=True)
         return [replace(one, readings=one.readings.drop(columns=ORIGIN)) for one in sources]
 

@@ -67,6 +67,15 @@ def _latest(folder: Path) -> Path:
     return max(folder.glob(_corrected(0).replace("0" * 6, "*")), default=folder / _FILE)
 
 
+def load_totals(folder: Path) -> dict[str, int]:
+    """A month's energies by meter point as they were last corrected [Wh]; empty without any.
+
+    Raises:
+        StorageError: They cannot be read (`storage.year-to-date`).
+    """
+    return _totals(_latest(folder))
+
+
 def year_before_wh(
     months: Path, *, energies: IntervalEnergies, contracts: pd.DataFrame, period: BillingPeriod
 ) -> NDArray[np.int64]:
@@ -81,7 +90,7 @@ def year_before_wh(
         StorageError: An earlier month's file is there and cannot be read.
     """
     year, month = period.start.year, period.start.month
-    recorded = {n: _totals(_latest(months / f"{year}-{n:02d}")) for n in range(1, month)}
+    recorded = {n: load_totals(months / f"{year}-{n:02d}") for n in range(1, month)}
     facts = contracts.set_index("meter_point_id")
     opening = facts["year_to_date_wh"].to_dict()
     begun = facts["service_from"].to_dict()

@@ -289,6 +289,70 @@ class CorrectionStatus(Answer):
     message: str | None = None
 
 
+TakenInKind = Literal["source", "files", "edits", "correction"]
+"""What readings came by: a source's batches, files of a month, persons' edits, a correction's
+files."""
+
+
+class ReadingCounts(Answer):
+    """Readings that came in and what became of them; reasons count those of a state.
+
+    Each reading is one of the four. They add up to `came_in` where nothing was lost or counted
+    twice.
+    """
+
+    came_in: Count
+    billed: Count
+    estimated: Count
+    quarantined: Count
+    waiting: Count
+    reasons: dict[Literal["estimated", "quarantined", "waiting"], dict[str, Count]]
+
+
+class SourceReconciled(ReadingCounts):
+    """The same of one source; `name` is that of a source, or the number of a correction."""
+
+    kind: TakenInKind
+    name: str
+
+
+class ReadingsDiffer(Answer):
+    """A batch, edit or file whose readings do not add up.
+
+    `name` is a batch's id, or the number of an edit or file. `lost` readings have none that counts
+    in their place, `twice` count more often than they came. `reason` says why it cannot be read,
+    and is empty where it can.
+    """
+
+    kind: TakenInKind
+    source: str
+    name: str
+    came_in: Count
+    found: Count
+    lost: Count
+    twice: Count
+    reason: str
+
+
+class Reconciliation(Answer):
+    """A month's readings reconciled: what came in, by source and in all, and what became of it.
+
+    `reported` are the counts of the month's report and `counted` the same of its readings now;
+    neither is there before it is done, nor once it was corrected. `other_energy` meter points have
+    readings of another energy than the one billed. Of what differs, `differing` names the first
+    thousand.
+    """
+
+    month: str
+    adds_up: bool
+    total: ReadingCounts
+    sources: list[SourceReconciled]
+    differing: list[ReadingsDiffer]
+    reported: dict[str, Count] | None
+    counted: dict[str, Count] | None
+    other_energy: Count
+
+
 class SettlementProofs(Answer):
     """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it."""
 

@@ -258,25 +258,33 @@ def taken_in_at(zone: GatewayZone, month: str, *, after: int) -> datetime | None
 def find_batches(
     zone: GatewayZone, period: BillingPeriod, *, until: int, after: int = 0
 ) -> tuple[Path, ...]:
-    """Files of the batches that have readings of a period, in the order in which they came.
-
-    Faces beyond its edges are among them: they may end what begins in it.
+    """Files of the batches of a period, as `load_batches`.
 
     Args:
         until: The number of the last one that counts.
         after: The number of the last one before the first that counts.
     """
+    rows = load_batches(zone, period)
+    return tuple(locate_batch(zone, row) for row in rows if after < (row.id or 0) <= until)
+
+
+def load_batches(zone: GatewayZone, period: BillingPeriod) -> list[BatchRow]:
+    """The batches that have readings of a period, in the order in which they came.
+
+    Faces beyond its edges are among them: they may end what begins in it.
+    """
     # Ordered here: by their number, the database would read all batches of all years.
-    found = select(BatchRow).where(
+    near = select(BatchRow).where(
         col(BatchRow.last_at) >= period.start - REACH, col(BatchRow.first_at) < period.end + REACH
     )
     with read_session(zone.engine) as session:
-        rows = sorted(
-            (row.id or 0, _file(row))
-            for row in session.exec(found)
+        found = [
+            row
+            for row in session.exec(near)
             if row.has_faces or (row.last_at >= period.start and row.first_at < period.end)
-        )
-    return tuple(batch_folder(zone) / name for number, name in rows if after < number <= until)
+        ]
+        session.expunge_all()
+    return sorted(found, key=lambda row: row.id or 0)
 
 
 def list_batches(
@@ -364,5 +372,6 @@ def batch_folder(zone: GatewayZone) -> Path:
     return zone.folder / "readings"
 
 
-def _file(row: BatchRow) -> str:
-    return batch_file(row.readings_digest, has_faces=row.has_faces)
+def locate_batch(zone: GatewayZone, row: BatchRow) -> Path:
+    """Where a batch's readings lie."""
+    return batch_folder(zone) / batch_file(row.readings_digest, has_faces=row.has_faces)

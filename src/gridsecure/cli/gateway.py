@@ -1,0 +1,106 @@
+"""The commands of `gridsecure gateway`: whether every reading that came in is accounted for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.office_options import IdentityUrlOption
+from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.period import PersonOption
+from gridsecure.cli.source import GatewayOption
+
+with on_use():
+    from gridsecure.cli import online
+
+gateway_app = typer.Typer(help="Look after a gateway.", no_args_is_help=True)
+
+_STATES: Final = ("came_in", "billed", "estimated", "quarantined", "waiting")
+_TIMEOUT_S: Final = 3600.0  # a large month is read and validated again
+_KINDS: Final = {"files": "files of the month", "edits": "edits"}
+
+
+@gateway_app.command("reconcile")
+@explain_errors
+def reconcile(
+    months: Annotated[list[str], typer.Argument(help="Months, as 2026-07.")],
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Count what came in of months and what became of it, as an operator or the billing staff.
+
+    Every reading that a gateway took in is billed, estimated, quarantined or waiting. Where the
+    four do not add up to what came in, the batches are named and the exit code is 1.
+    """
+    found = []
+    for month in months:
+        # Each month signs in anew: a token lasts five minutes, and reading a month may take them.
+        with online.person(identity, key=key, services={"gateway": gateway}) as call:
+            asked = {"params": {"month": month}, "timeout": _TIMEOUT_S}
+            found.append(call("gateway", "GET", "/v1/reconciliation", **asked))
+
+    def show(console: Console) -> None:
+        for one in found:
+            _show(one, console)
+
+    print_result({"months": found}, output, show=show)
+    if not all(one["adds_up"] for one in found):
+        raise typer.Exit(1)
+
+
+def _show(found: dict[str, Any], console: Console) -> None:
+    total = found["total"]
+    table = Table(title=found["month"], title_justify="left", show_footer=True)
+    table.add_column("source", footer="all")
+    for state in _STATES:
+        name = state.replace("_", " ")
+        table.add_column(name, justify="right", footer=f"{total[state]:,}")
+    for one in found["sources"]:
+        table.add_row(_named(one["kind"], one["name"]), *(f"{one[state]:,}" for state in _STATES))
+    console.print(table)
+    for state, reasons in total["reasons"].items():
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+        console.print(f"{state}: {listed}", markup=False, soft_wrap=True)
+    for line in _differences(found):
+        console.print(Text(line, style="bold red"), soft_wrap=True)
+    if found["adds_up"]:
+        console.print("The numbers add up.")
+
+
+def _differences(found: dict[str, Any]) -> list[str]:
+    """What does not add up, a sentence each."""
+    lines = [
+        f"{_named(one['kind'], one['source'])} {one['name']}: {one['came_in']:,} came in,"
+        f" {one['found']:,} are accounted for"
+        + (f", {one['lost']:,} are lost" if one["lost"] else "")
+        + (f", {one['twice']:,} count twice" if one["twice"] else "")
+        + (f" ({one['reason']})" if one["reason"] else "")
+        + "."
+        for one in found["differing"]
+    ]
+    if found["reported"] != found["counted"]:
+        for name, count in found["reported"].items():
+            if count != found["counted"][name]:
+                now = found["counted"][name]
+                lines.append(f"The month was billed with {count:,} {name}; now there are {now:,}.")
+    if found["other_energy"]:
+        lines.append(
+            f"{found['other_energy']:,} meter points were billed for another energy than that of"
+            " their readings."
+        )
+    return lines
+
+
+def _named(kind: str, name: str) -> str:
+    if kind == "source":
+        return name
+    return _KINDS.get(kind, f"{kind} {name}")
