@@ -6,11 +6,11 @@ from itertools import islice
 
 import pandas as pd
 import pytest
-from sqlmodel import select
+from sqlmodel import select, update
 
 from gridsecure.gateway import outbox, preparation
 from gridsecure.gateway.ingestion.stored_readings import ReadingsWriter
-from gridsecure.gateway.tables import BatchRow, MonthPlanRow
+from gridsecure.gateway.tables import BatchRow
 from gridsecure.store.database import write_session
 from tests.apps.test_api_readings import HEADER, REAL_PACKING, Sources, written
 from tests.gateway.gateway_world import MONTH, Killed
@@ -45,7 +45,10 @@ class Reconciled(Sources):
         return next(one for one in self.told()["sources"] if name in (one["name"], one["kind"]))
 
     def meter(self, place: int = 0) -> str:
-        return self.world.simulated.meter_point_ids[place]
+        """A meter point, of those that use least first."""
+        readings = self.world.simulated.readings()
+        used = readings.groupby(readings["meter_point_id"].astype(str))["energy_wh"].sum()
+        return used.sort_values().index[place]
 
     def batch(self, table: pd.DataFrame | str, batch: str, sequence: int, **more):
         body = (HEADER + table).encode() if isinstance(table, str) else written(table, "csv")
@@ -97,7 +100,7 @@ def test_a_month_from_batches_edits_and_late_readings_adds_up_at_every_step(gate
     of = {one["name"] or one["kind"]: one for one in billed["sources"]}
     assert counts(of["headend"]) == (size + 2, 0, 0, size + 2, 0)
     quarantined = of["headend"]["reasons"]["quarantined"]
-    assert quarantined == {"superseded": size - 1 , "edited": 2, "unknown-meter-point": 1}
+    assert quarantined == {"superseded": size - 1, "edited": 2, "unknown-meter-point": 1}
     assert counts(of["other"]) == (size, size - 1, 0, 1, 0)
     assert counts(of["edits"]) == (1, 1, 0, 0, 0)
 
@@ -114,18 +117,16 @@ def test_what_is_set_aside_is_estimated_over_and_who_has_no_bill_has_no_billed_r
     table = long_table(gateway.world)
     own = table["meter_point_id"] == gateway.meter()
     spiked = table.copy()
-    spiked.loc[spiked.index[own][30], "kwh"] = "60.000"
+    spiked.loc[spiked.index[own][30], "kwh"] = "900.000"
     spiked.loc[spiked.index[own][40], "quality"] = "estimated"
     body = spiked[spiked["meter_point_id"] != gateway.meter(1)]
     gateway.batch(body, "month", 1)
     some = table[table["meter_point_id"] == gateway.meter(1)].iloc[:40]
     gateway.batch(some, "some", 2)
-    contracts = gateway.world.contracts()
-    del contracts
     gateway.put_files(readings=[])
     assert gateway.processed()["state"] == "done"
     own = gateway.source("headend")
-    assert own["reasons"]["estimated"] == {"sent": 1, "spike": 1}
+    assert own["reasons"]["estimated"] == {"sent": 1, "spike": 1}, own
     assert own["reasons"]["quarantined"] == {"incomplete": 40}
 
 
@@ -141,3 +142,147 @@ def test_files_of_a_month_and_of_corrections_add_up(gateway):
     of = {one["kind"]: one for one in gateway.told()["sources"]}
     assert counts(of["files"]) == (size, size - 1, 0, 1, 0)
     assert (of["correction"]["name"], counts(of["correction"])) == ("1", (1, 1, 0, 0, 0))
+
+
+def test_an_open_month_waits_and_one_that_nobody_sent_is_not_found(gateway):
+    assert gateway.reconcile().json()["reason"] == "not-found.readings"
+    gateway.batch(long_table(gateway.world).iloc[:96], "day", 1)
+    assert gateway.source("headend")["reasons"] == {"waiting": {"month-open": 96}}
+    gateway.put_files()
+    files = gateway.told()["sources"][0]
+    assert (files["kind"], files["waiting"]) == ("files", files["came_in"])
+
+
+def test_edits_that_do_not_count_say_why(gateway):
+    gateway.batch(long_table(gateway.world), "month", 1)
+    operator = gateway.token("operator")
+    for kwh in ("150", "160"):
+        line = f"{gateway.meter()},2026-07-01 00:00,{kwh},actual\n"
+        gateway.client.post(
+            "/v1/edits",
+            params={"month": MONTH, "reason": "read on site"},
+            content=(HEADER + line).encode(),
+            headers=operator,
+        )
+    assert gateway.source("edits")["reasons"]["waiting"] == {"edit-pending": 2}
+    gateway.client.post(
+        "/v1/edits/2/decision", json={"approve": False, "reason": "no"}, headers=operator
+    )
+    assert counts(gateway.source("edits")) == (2, 0, 0, 1, 1)
+    gateway.put_files(readings=[])
+    assert gateway.processed()["state"] == "done"
+    reasons = gateway.source("edits")["reasons"]["quarantined"]
+    assert reasons == {"edit-late": 1, "edit-rejected": 1}
+
+
+def test_a_batch_of_two_months_counts_in_each(gateway):
+    lines = "".join(f"{gateway.meter()},2026-0{month}-15 00:00,0.5,actual\n" for month in (6, 7, 7))
+    lines += f"{gateway.meter()},2099-01-01 00:00,0.5,actual\n"  # rejected, so not taken in
+    receipt = gateway.batch(lines, "both", 1)
+    assert (receipt.readings, receipt.rejected) == (4, {"future": 1})
+    assert counts(gateway.source("headend")) == (2, 0, 0, 0, 2)
+    june = gateway.reconcile(month="2026-06").json()
+    assert (june["adds_up"], counts(june["total"])) == (True, (1, 0, 0, 0, 1))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_a_killed_month_or_correction_had_waits_until_it_is_done(gateway, monkeypatch):
+    def kill(*_given: object, **_more: object) -> int:
+        raise Killed
+
+    gateway.batch(long_table(gateway.world), "month", 1)
+    gateway.put_files(readings=[])
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "send", kill)
+        assert gateway.processed()["state"] == "interrupted"
+    assert set(gateway.source("headend")["reasons"]["waiting"]) == {"month-unfinished"}
+    gateway.start()
+    assert gateway.processed()["state"] == "done"
+    late = f"{gateway.meter()},2026-07-01 00:00,9.000,actual\n"
+    sender = gateway.senders["headend"] = gateway.sender("headend")
+    assert sender.get("/v1/sources/headend/gaps").json() == []
+    gateway.batch(late, "late", 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "send", kill)
+        gateway.call("POST", "/corrections")
+        gateway.worker.wait(60)
+    assert gateway.source("headend")["reasons"]["waiting"] == {"correction-unfinished": 1}
+
+
+def differing(gateway) -> list[tuple]:
+    """What a month that does not add up names."""
+    found = gateway.reconcile().json()
+    assert not found["adds_up"]
+    return [
+        (one["name"], one["came_in"], one["found"], one["reason"]) for one in found["differing"]
+    ]
+
+
+def rewritten(gateway, batch: str, change) -> None:
+    """A stored batch with other readings than its receipt counted, under a digest of its own."""
+    zone = gateway.app.state.service.zone
+    own = BatchRow.batch_id == batch
+    with write_session(zone.engine) as session:
+        known = session.exec(select(BatchRow.readings_digest).where(own)).one()
+        readings = pd.read_parquet(zone.folder / "readings" / f"{known}.parquet")
+        with ReadingsWriter(zone.folder / "readings") as writer:
+            writer.add(change(readings))
+            digest = writer.keep()
+        session.exec(update(BatchRow).where(own).values(readings_digest=digest))
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_damaged_batch_is_named_and_the_others_are_told(gateway, is_done):
+    table = long_table(gateway.world)
+    size = len(table)
+    gateway.batch(table, "month", 1)
+    gateway.batch(table.iloc[:10], "more", 2)
+    if is_done:
+        gateway.put_files(readings=[])
+        assert gateway.processed()["state"] == "done"
+    # 1. A reading that is gone, and one that is there twice: the receipt counted others.
+    rewritten(gateway, "more", lambda readings: readings.iloc[1:])
+    assert differing(gateway) == [("more", 10, 9, "")]
+    rewritten(gateway, "more", lambda readings: pd.concat([readings, readings.iloc[:2]]))
+    assert differing(gateway) == [("more", 10, 11, "")]
+    # 2. A file that was altered, and one that is gone.
+    folder = gateway.app.state.service.zone.folder / "readings"
+    paths = {pd.read_parquet(path).shape[0]: path for path in folder.glob("*.parquet")}
+    data = bytearray(paths[11].read_bytes())
+    data[len(data) // 2] ^= 1
+    paths[11].write_bytes(data)
+    assert differing(gateway) == [("more", 10, 0, "storage.read")]
+    paths[size].unlink()
+    broken = [("month", size, 0, "storage.read"), ("more", 10, 0, "storage.read")]
+    assert differing(gateway) == broken
+
+
+def test_a_receipt_that_was_altered_is_named(gateway):
+    gateway.batch(long_table(gateway.world).iloc[:10], "day", 1)
+    with write_session(gateway.app.state.service.zone.engine) as session:
+        message = session.exec(select(BatchRow.message)).one()
+        other = message.replace('"readings": 10', '"readings": 11').replace("10,", "11,")
+        assert other != message
+        session.exec(update(BatchRow).values(message=other))
+    ((name, _, _, reason),) = differing(gateway)
+    assert name == "day"
+    assert reason
+
+
+def test_a_month_that_is_not_what_was_billed_does_not_add_up(gateway):
+    table = long_table(gateway.world)
+    gateway.batch(table, "month", 1)
+    gateway.put_files(readings=[])
+    assert gateway.processed()["state"] == "done"
+    rewritten(
+        gateway, "month", lambda readings: readings.assign(energy_wh=readings["energy_wh"] + 1)
+    )
+    found = gateway.reconcile().json()
+    assert (found["adds_up"], found["differing"], found["other_energy"]) == (False, [], 20)
+
+
+@pytest.mark.parametrize(("role", "status"), [("billing", 200), ("meter-data", 403)])
+def test_who_may_ask(gateway, role, status):
+    gateway.batch(long_table(gateway.world).iloc[:10], "day", 1)
+    assert gateway.reconcile(role=role).status_code == status
+    assert gateway.reconcile(month="2026-13", role="operator").status_code == 422

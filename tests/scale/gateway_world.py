@@ -185,6 +185,7 @@ class GatewayMonth:
         (corrected,) = self.checked(services.call("GET", "/corrections")).json()
         self.checked(services.client.get("/months", headers=services.token("operator")))
         assert corrected["state"] == "done", corrected
+        self.reconcile()
         zone = services.app.state.service.zone
         bills = compute_expected_bills(zone, load_files(zone, MONTH))
         self.checked(services.expect(services.certificate(*bills)))
@@ -204,6 +205,13 @@ class GatewayMonth:
         self.checked(ask.post("/v1/readings", content=BATCH, headers=named))
         for path in ("batches", "batches/one", "gaps", "notices"):
             self.checked(ask.get(f"/v1/sources/meters/{path}", headers=sender))
+        self.reconcile()
+
+    def reconcile(self) -> None:
+        """Ask whether what came in of the month adds up."""
+        of_month = {"params": {"month": MONTH}, "headers": self.services.token("operator")}
+        told = self.checked(self.services.client.get("/v1/reconciliation", **of_month)).json()
+        assert told["adds_up"], told
 
     def keep_books(self) -> None:
         """What whoever keeps the books asks, beside all that they said before."""
