@@ -286,3 +286,31 @@ def test_who_may_ask(gateway, role, status):
     gateway.batch(long_table(gateway.world).iloc[:10], "day", 1)
     assert gateway.reconcile(role=role).status_code == status
     assert gateway.reconcile(month="2026-13", role="operator").status_code == 422
+
+
+def test_faces_of_registers_are_billed_with_the_energies_beside_them(gateway):
+    gateway.register("headend", stamps="start")
+    readings = gateway.world.simulated.readings()
+    meters = readings["meter_point_id"].astype(str)
+    is_own = meters == gateway.meter()
+    gateway.batch(long_table(gateway.world)[~is_own], "energies", 1)
+    own = readings[is_own].sort_values("start")
+    shown = [0, *own["energy_wh"].cumsum().tolist()]
+    moments = [*own["start"], own["start"].iloc[-1] + pd.Timedelta(hours=1)]
+    lines = [
+        f"{gateway.meter()},{moment.isoformat()},{face // 1000}.{face % 1000:03d}\n"
+        for moment, face in zip(moments, shown, strict=True)
+    ]
+    header = "meter_point_id,start,register_kwh\n"
+    for number, part in enumerate((lines[:400], lines[390:]), start=2):
+        sent = gateway.send((header + "".join(part)).encode(), batch=f"f{number}", sequence=number)
+        assert sent.status_code == 200, sent.text
+    size = len(readings) + 10  # ten faces came twice, and the last one is August's
+    assert counts(gateway.told()["total"]) == (size, 0, 0, 0, size)
+    gateway.put_files(readings=[])
+    assert gateway.processed()["state"] == "done"
+    told = gateway.source("headend")
+    assert counts(told) == (size, size - 10, 0, 10, 0)
+    assert told["reasons"]["quarantined"] == {"superseded": 10}
+    august = gateway.reconcile(month="2026-08").json()
+    assert counts(august["total"]) == (1, 0, 0, 0, 1)

@@ -17,15 +17,17 @@ counted twice in between, and whatever they differ in is named.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from gridsecure.billing.readings import INTERVAL_MINUTES, MINUTE_US, start_us
 from gridsecure.errors import NotFoundError, StorageError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
@@ -38,10 +40,12 @@ from gridsecure.gateway.correction_plan import (
     locate_version,
     make_correction_folder,
 )
+from gridsecure.gateway.ingestion.stored_faces import latest_faces
+from gridsecure.gateway.ingestion.stored_readings import read_stored_faces
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import MonthPlan, find_plan, is_done, month_period
 from gridsecure.gateway.month_validation import ValidatedMonth, validate_month
-from gridsecure.gateway.reading_traces import ORIGIN, ReadingTrace, compare_pieces
+from gridsecure.gateway.reading_traces import CONCLUDED, ORIGIN, ReadingTrace, compare_pieces
 from gridsecure.gateway.taken_in import (
     BILLED,
     ESTIMATED,
@@ -59,6 +63,9 @@ from gridsecure.wire.gateway import TakenInKind
 _COUNTS: Final = ("readings", "accepted", "estimated", "quarantined")
 _NOT_BILLED: Final = "not-billed"
 _SENT: Final = "sent"  # as an estimate
+_SUPERSEDED: Final = "superseded"
+_ALONE: Final = "alone"  # a face without an energy on either side
+_CAME: Final = "came"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,9 +114,7 @@ def balance_readings(zone: GatewayZone, month: str) -> ReadingBalance:
         waiting = [*_handed_in(zone, month, period), *batches, *edits]
         for one in waiting:
             one.wait("month-open" if plan is None else "month-unfinished")
-        if not waiting and not other_edits:
-            raise _nothing(month)
-        return ReadingBalance([*waiting, *other_edits])
+        return _checked(ReadingBalance([*waiting, *other_edits]), month)
     finished = [one for one in corrections if find_correction_report(zone, one.files.name)]
     version = _Version(zone, load_files(zone, month), plan, finished, period)
     late = [one for one in batches if not version.counts(one)]
@@ -117,15 +122,19 @@ def balance_readings(zone: GatewayZone, month: str) -> ReadingBalance:
         is_fixed = any(_takes_up(correction, one) for correction in corrections)
         one.wait("correction-unfinished" if is_fixed else "late")
     own = version.balance([one for one in batches if version.counts(one)], edits)
-    return replace(own, taken_in=[*own.taken_in, *late, *other_edits])
+    return _checked(replace(own, taken_in=[*own.taken_in, *late, *other_edits]), month)
 
 
-def _nothing(month: str) -> NotFoundError:
-    return NotFoundError(
-        f"No readings of {month} were taken in.",
-        reason="not-found.readings",
-        remedy="Send batches to /v1/readings, or hand in files of readings.",
-    )
+def _checked(balance: ReadingBalance, month: str) -> ReadingBalance:
+    """What is about the month, if anything is."""
+    taken_in = [one for one in balance.taken_in if one.is_any]
+    if not taken_in:
+        raise NotFoundError(
+            f"No readings of {month} were taken in.",
+            reason="not-found.readings",
+            remedy="Send batches to /v1/readings, or hand in files of readings.",
+        )
+    return replace(balance, taken_in=taken_in)
 
 
 def _handed_in(zone: GatewayZone, month: str, period: BillingPeriod) -> list[TakenIn]:
@@ -195,10 +204,14 @@ class _Version:
             at=datetime.fromisoformat(last.validated_at),
             begin=lambda _stage: None,
         )
-        self._tell(order, trace, month)
+        became = self._became(trace, month)
+        _tell(order, trace, became)
+        faces = [one for one in sound if one.has_faces]
+        if faces:
+            _tell_faces(faces, became, period=self.period)
         collected, totals = month.collected, load_totals(self.files.folder)
         balance = ReadingBalance(
-            [*order, *damaged], other_energy=_count_other_energy(collected.readings, totals)
+            [*order, *faces, *damaged], other_energy=_count_other_energy(collected.readings, totals)
         )
         if self.corrections:
             return balance
@@ -208,15 +221,17 @@ class _Version:
     def _read_order(
         self, batches: Sequence[TakenIn], *, edits: Sequence[TakenIn]
     ) -> tuple[list[TakenIn], MonthFiles]:
-        """Everything that counts in the order in which it is read, and the files to read."""
+        """What counts in the order in which it is read, without faces, and the files to read."""
         first = [one for one in batches if one.number <= self.plan.until_batch]
-        order = [*_files("files", "", self.files.readings), *first, *edits]
+        sent = [one for one in first if not one.has_faces]
+        order = [*_files("files", "", self.files.readings), *sent, *edits]
         later = []
         for correction in self.corrections:
             own = [one for one in batches if _takes_up(correction, one)]
             month, names = correction.files.month, correction.files.readings
             paths = [locate_version(self.zone, month, name) for name in names]
-            order += [*own, *_files("correction", str(correction.number), paths)]
+            sent = [one for one in own if not one.has_faces]
+            order += [*sent, *_files("correction", str(correction.number), paths)]
             later.append(LaterReadings(tuple(paths), tuple(one.path for one in own)))
         files = replace(
             self.files,
@@ -226,29 +241,11 @@ class _Version:
         )
         return order, files
 
-    def _tell(self, order: list[TakenIn], trace: ReadingTrace, month: ValidatedMonth) -> None:
-        """Say of everything that was read what became of its readings."""
+    def _became(self, trace: ReadingTrace, month: ValidatedMonth) -> _Became:
+        """What became of every reading that was validated."""
         if trace.validated is None:
             raise ValueError("a month that is validated was read")
-        zone = self.zone.timezone
-        named = [month.books.name_holders(one.keys, timezone=zone) for one in trace.pieces]
-        is_edit = [one.kind == "edits" for one in order]
-        given_way = compare_pieces(trace.validated, named, edits=is_edit)
-        for taken, piece, gone in zip(order, trace.pieces, given_way, strict=True):
-            if taken.kind in ("files", "correction"):  # which nobody counted as they came
-                taken.came_in = len(piece.keys)
-            taken.lost, taken.twice = gone.lost, gone.twice
-            taken.became[QUARANTINED, "superseded"] += gone.superseded
-            taken.became[QUARANTINED, "edited"] += gone.edited
-            taken.became[QUARANTINED, "not-held"] += piece.not_held
-        for origin, state, reason, count in self._became(trace.validated, month.collected):
-            order[origin].became[state, reason] += count
-
-    def _became(
-        self, validated: pd.DataFrame, collected: Collected
-    ) -> Iterator[tuple[int, str, str, int]]:
-        """The piece that readings came in, what became of them, why, and how many they are."""
-        billed = self._billed_names()
+        validated, collected, billed = trace.validated, month.collected, self._billed_names()
         names = validated["meter_point_id"].astype("str")
         is_billed = names.isin(billed).to_numpy(bool)
         is_estimate = (validated["quality"] == "estimated").to_numpy(bool)
@@ -262,10 +259,8 @@ class _Version:
         over &= aside["meter_point_id"].isin(billed).to_numpy(bool)
         state[rows] = np.where(over, ESTIMATED, QUARANTINED)
         reason[rows] = aside["reason"].to_numpy(object)
-        told = pd.DataFrame({ORIGIN: validated[ORIGIN], "state": state, "reason": reason})
-        counted = told.value_counts().reset_index(name="count")
-        columns = (counted[name].tolist() for name in (ORIGIN, "state", "reason", "count"))
-        yield from zip(*columns, strict=True)
+        told = validated.assign(meter_point_id=names, state=state, reason=reason)
+        return _Became(told, partial(month.books.name_holders, timezone=self.zone.timezone))
 
     def _billed_names(self) -> set[str]:
         """Meter points, by holder, that have a bill of the month."""
@@ -274,6 +269,78 @@ class _Version:
         uploads = find_first_uploads(self.zone, self.files.month).values()
         rosters = (outbox.load_outgoing(self.zone, name).seated for name, _ in uploads)
         return {names[one] for roster in rosters for one in roster.pseudonyms}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Became:
+    """What became of readings that were validated.
+
+    Args:
+        readings: `meter_point_id`, by holder, `start`, `ORIGIN`, `state` and `reason` of each.
+        name: Names readings by holder.
+    """
+
+    readings: pd.DataFrame
+    name: Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def _tell(order: list[TakenIn], trace: ReadingTrace, became: _Became) -> None:
+    """Say of every file, batch and edit what became of its readings."""
+    is_edit = [one.kind == "edits" for one in order]
+    named = [became.name(one.keys) for one in trace.pieces]
+    given_way = compare_pieces(became.readings, named, edits=is_edit)
+    for taken, piece, gone in zip(order, trace.pieces, given_way, strict=True):
+        if taken.kind in ("files", "correction"):  # which nobody counted as they came
+            taken.came_in = len(piece.keys)
+        taken.lost, taken.twice = gone.lost, gone.twice
+        taken.became[QUARANTINED, _SUPERSEDED] += gone.superseded
+        taken.became[QUARANTINED, "edited"] += gone.edited
+        taken.became[QUARANTINED, "not-held"] += piece.not_held
+    sent = became.readings[became.readings[ORIGIN] != CONCLUDED]
+    _add(order, sent[[ORIGIN, "state", "reason"]])
+
+
+def _add(taken: Sequence[TakenIn], told: pd.DataFrame) -> None:
+    """Count what became of readings, whose `ORIGIN` is a place in what was taken in."""
+    counted = told[[ORIGIN, "state", "reason"]].value_counts().reset_index(name="count")
+    columns = (counted[name].tolist() for name in (ORIGIN, "state", "reason", "count"))
+    for origin, state, reason, count in zip(*columns, strict=True):
+        taken[origin].became[state, reason] += count
+
+
+def _tell_faces(batches: list[TakenIn], became: _Became, *, period: BillingPeriod) -> None:
+    """Say of every batch of faces what became of the energies that they begin, or else end.
+
+    A face that replaces another counts, and so does none without an energy on either side.
+    """
+    parts = [
+        read_stored_faces(one.path, period=period).assign(**{_CAME: number})
+        for number, one in enumerate(batches)
+    ]
+    faces = pd.concat(parts, ignore_index=True)
+    is_read = faces["quality"] != "missing"
+    counting = faces.index.isin(latest_faces(faces[is_read]).index)
+    told = _by_moment(became.name(faces)).assign(row=np.arange(len(faces)))
+    found = pd.merge_asof(
+        told.sort_values("moment"),
+        _by_moment(became.readings).sort_values("moment"),
+        on="moment",
+        by="meter_point_id",
+        tolerance=max(INTERVAL_MINUTES) * MINUTE_US,
+    ).sort_values("row")
+    state = found["state"].fillna(QUARANTINED).to_numpy(object)
+    reason = found["reason"].fillna(_ALONE).to_numpy(object)
+    is_sent = (found[ORIGIN].fillna(CONCLUDED) != CONCLUDED).to_numpy(bool)
+    for mask, why in ((is_sent | ~counting, _SUPERSEDED), (~is_read.to_numpy(bool), "missing")):
+        state[mask], reason[mask] = QUARANTINED, why
+    _add(batches, pd.DataFrame({ORIGIN: faces[_CAME], "state": state, "reason": reason}))
+
+
+def _by_moment(readings: pd.DataFrame) -> pd.DataFrame:
+    """Readings by name and moment [µs], with what became of them where that is known."""
+    known = [name for name in (ORIGIN, "state", "reason") if name in readings]
+    names = readings["meter_point_id"].astype("str")
+    return readings[known].assign(meter_point_id=names, moment=start_us(readings))
 
 
 def _counts(collected: Collected) -> dict[str, int]:
@@ -294,8 +361,8 @@ def _count_other_energy(readings: pd.DataFrame, totals: Mapping[str, int]) -> in
 
 
 def _intervals(readings: pd.DataFrame) -> pd.MultiIndex:
-    starts = pd.DatetimeIndex(readings["start"]).as_unit("us").asi8
-    return pd.MultiIndex.from_arrays([readings["meter_point_id"].astype("str"), starts])
+    names = readings["meter_point_id"].astype("str")
+    return pd.MultiIndex.from_arrays([names, start_us(readings)])
 
 
 def _read_exceptions(folder: Path) -> dict[str, str]:

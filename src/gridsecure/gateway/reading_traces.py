@@ -19,6 +19,8 @@ from gridsecure.gateway.formats import ReadingsFile
 
 ORIGIN: Final = "origin"
 """The column with the number of the piece that a reading came in."""
+CONCLUDED: Final = -1
+"""The number of an energy that nobody sent: it lies between faces of registers."""
 
 _KEY: Final = ["meter_point_id", "start"]
 
@@ -55,9 +57,13 @@ class ReadingTrace:
 
     def finish(self, sources: Sequence[ReadingsFile]) -> list[ReadingsFile]:
         """Note what is validated, named by holder; the same without numbers."""
-        found = [one.readings[[*_KEY, "quality", ORIGIN]] for one in sources]
-        self.validated = pd.concat(found, ignore_index=True)
-        return [replace(one, readings=one.readings.drop(columns=ORIGIN)) for one in sources]
+        columns = [*_KEY, "quality", ORIGIN]
+        found = [one.readings.reindex(columns=columns) for one in sources]
+        validated = pd.concat(found, ignore_index=True)
+        origins = validated[ORIGIN].fillna(CONCLUDED).astype(np.int32)
+        self.validated = validated.assign(**{ORIGIN: origins})
+        bare = (one.readings.drop(columns=ORIGIN, errors="ignore") for one in sources)
+        return [replace(one, readings=own) for one, own in zip(sources, bare, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ def compare_pieces(
     keys = _keys([validated, *pieces])
     origins = validated[ORIGIN].to_numpy()
     there = np.unique(keys[0])
-    edited = np.unique(keys[0][np.array(edits, dtype=bool)[origins]])
+    edited = np.unique(keys[0][np.isin(origins, np.flatnonzero(edits))])
     order = np.argsort(origins, kind="stable")
     bounds = np.searchsorted(origins[order], np.arange(len(pieces) + 1))
     return [

@@ -44,6 +44,7 @@ class TakenIn:
         path: Where its readings lie.
         came_in: Readings of the month, as counted when it came.
         held: Readings of the month that lie there now.
+        has_faces: Whether its readings are faces of registers.
         damage: Reason code of why they cannot be read; empty where they can.
         became: What became of so many of its readings: state and reason.
         lost: Readings without any that counts in their place.
@@ -57,6 +58,7 @@ class TakenIn:
     path: Path
     came_in: int = 0
     held: int = 0
+    has_faces: bool = False
     damage: str = ""
     became: Counter[tuple[str, str]] = field(default_factory=Counter)
     lost: int = 0
@@ -66,6 +68,11 @@ class TakenIn:
     def found(self) -> int:
         """Readings of which it is known what became of them."""
         return self.became.total()
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it is about the month at all; faces beyond its edges only end what is in it."""
+        return bool(self.came_in or self.held or self.damage)
 
     @property
     def adds_up(self) -> bool:
@@ -83,13 +90,13 @@ def find_taken_batches(zone: GatewayZone, period: BillingPeriod) -> list[TakenIn
     What is damaged on disk or in the database is marked. Of a damaged batch all readings of its
     receipt count as the period's, because nobody can tell which were.
     """
-    found = (_taken_batch(zone, row, period) for row in load_batches(zone, period))
-    return [one for one in found if one.came_in or one.held or one.damage]
+    return [_taken_batch(zone, row, period) for row in load_batches(zone, period)]
 
 
 def _taken_batch(zone: GatewayZone, row: BatchRow, period: BillingPeriod) -> TakenIn:
     path = locate_batch(zone, row)
-    taken = TakenIn("source", row.source, row.batch_id, row.id or 0, path)
+    number, faces = row.id or 0, row.has_faces
+    taken = TakenIn("source", row.source, row.batch_id, number, path, has_faces=faces)
     key = zone.signing_key.public_key
     try:
         trusted = {key.thumbprint: key}

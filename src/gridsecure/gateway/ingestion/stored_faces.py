@@ -66,7 +66,7 @@ def read_faces(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFrame:
         faces = read_stored_faces(path, period=around)
         faces = faces[faces["quality"] != "missing"]
         parts.append(_nearest(faces, period).assign(came=number))
-    return _nearest(_latest(pd.concat(parts, ignore_index=True)), period).drop(columns="came")
+    return _nearest(latest_faces(pd.concat(parts, ignore_index=True)), period).drop(columns="came")
 
 
 def _nearest(faces: pd.DataFrame, period: BillingPeriod) -> pd.DataFrame:
@@ -90,8 +90,12 @@ def _ends(
     return lone[lone["start"] == lone.groupby(_SERIES)["start"].transform(which)]
 
 
-def _latest(faces: pd.DataFrame) -> pd.DataFrame:
-    """Faces without those that a better or a later one of their moment replaces."""
+def latest_faces(faces: pd.DataFrame) -> pd.DataFrame:
+    """Faces without those that a better or a later one of their moment replaces.
+
+    Args:
+        faces: With `REGISTER`, `COUNTED` and `came`, the order of the batches that they came in.
+    """
     key = [*_SERIES, "start"]
     if not faces.duplicated(key).any():
         return faces
